@@ -1,0 +1,1 @@
+"""The data platform under an invite-only community that lives in Telegram and Discord."""

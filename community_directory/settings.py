@@ -1,0 +1,134 @@
+"""Every setting of the project, read from the environment or from a file `.env` in the working directory."""
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from community_directory.errors import ConfigurationError
+
+PREFIX = "DIRECTORY_"
+
+
+def _project_directory() -> Path:
+    """The clone that the package runs from, else (installed as a wheel) the working directory."""
+    clone = Path(__file__).resolve().parent.parent
+    return clone if (clone / "pyproject.toml").exists() else Path.cwd()
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    try:
+        url = urlsplit(value.get_secret_value())
+        well_formed = url.scheme in ("postgresql", "postgres") and url.port != 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise ValueError("must look like postgresql://user:password@host:5432/database")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if not 12 <= len(value.get_secret_value()) <= 128:
+        raise ValueError("must have 12 to 128 characters")
+    return value
+
+
+class Settings(BaseSettings):
+    """The settings, typed and checked. `load_settings` reads them once."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    postgres_url: Annotated[SecretStr, AfterValidator(_postgres_url)] | None = Field(
+        default=None,
+        validation_alias="POSTGRES_URL",
+        description="The database. Without it an embedded PostgreSQL is used.",
+    )
+    data_directory: Path = Field(
+        default_factory=lambda: _project_directory() / ".postgres",
+        description="Where the embedded PostgreSQL keeps its data.",
+    )
+    pool_max_size: int = Field(default=10, ge=1, le=1000, description="Connections of one process at the most.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address that the panel listens on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="The port that the panel listens on; 0 takes a free one."
+    )
+    site_name: str = Field(default="Community Directory", min_length=1, description="The panel's title.")
+    admin_username: str = Field(
+        default="admin", min_length=1, max_length=100, description="The name of the first superuser."
+    )
+    admin_email: str = Field(default="admin@localhost", max_length=255, description="Their e-mail address.")
+    admin_password: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+        default=None, description="Their password, 12 characters or more. Without it a random one is printed once."
+    )
+    production: bool = Field(
+        default=False, description="Served over HTTPS: cookies are sent nowhere else. Needs the allowed hosts."
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[], description="The host names of the panel, separated by commas. Needs production."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_hosts(cls, values: dict[str, object]) -> dict[str, object]:
+        hosts = values.get("allowed_hosts")
+        if isinstance(hosts, str):
+            values["allowed_hosts"] = [host.strip() for host in hosts.split(",") if host.strip()]
+        return values
+
+    @model_validator(mode="after")
+    def _production_names_its_hosts(self) -> "Settings":
+        if self.production != bool(self.allowed_hosts):
+            raise ValueError(f"{PREFIX}PRODUCTION and {PREFIX}ALLOWED_HOSTS must be set together")
+        return self
+
+
+def variable(field: str) -> str:
+    """The environment variable that a field of `Settings` is read from."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias) if alias else PREFIX + field.upper()
+
+
+@cache
+def load_settings() -> Settings:
+    """Read the settings once for the process.
+
+    Raises `ConfigurationError` with one line that names each wrong variable, and never its value.
+    """
+    known = {variable(field) for field in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise ConfigurationError(f"{', '.join(unknown)}: no such setting.")
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_problems(error)) + ".") from None
+
+
+def load_settings_or_exit() -> Settings:
+    """Read the settings for a program: what is wrong with them is its last line, and the exit code 1."""
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+
+
+def _problems(error: ValidationError) -> list[str]:
+    problems = []
+    for detail in error.errors():
+        message = detail["msg"].removeprefix("Value error, ")
+        location = str(detail["loc"][0]) if detail["loc"] else ""
+        name = variable(location) if location in Settings.model_fields else location
+        problems.append(f"{name}: {message[0].lower() + message[1:]}" if name else message)
+    return problems

@@ -1,0 +1,26 @@
+"""What is stored: one file per table.
+
+`from community_directory.tables import CommunityMember, MemberStatus`
+"""
+
+from community_directory.tables.audit import AuditAction, DirectoryAuditLog
+from community_directory.tables.highlights import MemberDailyHighlight
+from community_directory.tables.invitations import CommunityInvitation, InvitationStatus
+from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
+from community_directory.tables.participation import EventType, MemberParticipation, Platform
+from community_directory.tables.relationships import MemberRelationship
+
+__all__ = [
+    "AuditAction",
+    "CommunityInvitation",
+    "CommunityMember",
+    "DirectoryAuditLog",
+    "EventType",
+    "InvitationStatus",
+    "MemberDailyHighlight",
+    "MemberParticipation",
+    "MemberRelationship",
+    "MemberStatus",
+    "Platform",
+    "ReputationTier",
+]

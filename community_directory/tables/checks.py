@@ -1,0 +1,47 @@
+"""The CHECK conditions that several tables share, as SQL text.
+
+Piccolo can only carry a CHECK into a migration when it is text, and sees a changed one only under a new name.
+"""
+
+from enum import StrEnum
+
+
+def one_of(column: str, values: type[StrEnum]) -> str:
+    """The column holds one of the enum's values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"
+
+
+def not_blank(column: str) -> str:
+    """The text is more than white space."""
+    return f"{column} ~ '[^[:space:]]'"
+
+
+def no_space(column: str) -> str:
+    """The text is not empty and has no white space: an id or a code that two writers must spell alike."""
+    return f"{column} ~ '^[^[:space:]]+$'"
+
+
+def username(column: str) -> str:
+    """A username as the platform stores it: without the leading @ and without white space."""
+    return f"{column} ~ '^[^@[:space:]][^[:space:]]*$'"
+
+
+def json_object(column: str) -> str:
+    """The JSON is an object, so that readers may ask it for keys."""
+    return f"jsonb_typeof({column}) = 'object'"
+
+
+def not_negative(column: str) -> str:
+    """A count or a score never falls below zero."""
+    return f"{column} >= 0"
+
+
+def upper_case_name(column: str) -> str:
+    """MESSAGE, INVITED, CODE_REVIEW: letters, digits and underscores, upper-case."""
+    return f"{column} ~ '^[A-Z][A-Z0-9_]*$'"
+
+
+def lower_case_name(column: str) -> str:
+    """telegram, discord: letters, digits and underscores, lower-case."""
+    return f"{column} ~ '^[a-z][a-z0-9_]*$'"

@@ -1,0 +1,78 @@
+"""Invitations: a code that lets one person in, once, while it is open."""
+
+from datetime import timedelta
+from enum import StrEnum
+
+from piccolo.columns import UUID, ForeignKey, OnDelete, OnUpdate, Timestamptz, Varchar
+from piccolo.columns.defaults.timestamptz import TimestamptzOffset
+from piccolo.columns.readable import Readable
+from piccolo.constraints import Check, Unique
+from piccolo.table import Table
+
+from community_directory.database import engine
+from community_directory.tables import checks
+from community_directory.tables.members import CommunityMember
+
+VALID_FOR = timedelta(days=3)
+"""How long an invitation stays open unless its maker says otherwise."""
+
+
+class InvitationStatus(StrEnum):
+    """What became of an invitation; one that is pending past `expires_at` counts as expired."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class CommunityInvitation(
+    Table,
+    tablename="community_invitations",
+    db=engine,
+    help_text="Codes that let one person in, once.",
+):
+    invitation_id = UUID(primary_key=True)
+    invitation_code = Varchar(
+        length=16, default=None, help_text="8 to 16 letters and digits. Whoever holds it can join: keep it between you."
+    )
+    created_by = ForeignKey(
+        CommunityMember,
+        target_column=CommunityMember.member_id,
+        null=False,
+        default=None,
+        on_delete=OnDelete.restrict,
+        on_update=OnUpdate.restrict,
+        help_text="The member who invites.",
+    )
+    invited_telegram_username = Varchar(
+        length=255, null=True, default=None, help_text="Only this person may use the code. Without the leading @."
+    )
+    status = Varchar(length=20, default=InvitationStatus.PENDING.value, choices=InvitationStatus)
+    expires_at = Timestamptz(default=TimestamptzOffset(days=VALID_FOR.days))
+    accepted_by = ForeignKey(
+        CommunityMember,
+        target_column=CommunityMember.member_id,
+        null=True,
+        default=None,
+        on_delete=OnDelete.restrict,
+        on_update=OnUpdate.restrict,
+        help_text="The member who joined with it.",
+    )
+    accepted_at = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
+    updated_at = Timestamptz(help_text="The last change: the database keeps it.")
+
+    invitation_code_idx = Unique([invitation_code])
+
+    invitation_code_check = Check("length(invitation_code) >= 8 AND invitation_code ~ '^[A-Za-z0-9]+$'")
+    invitation_username_check = Check(checks.username("invited_telegram_username"))
+    invitation_status_check = Check(checks.one_of("status", InvitationStatus))
+    invitation_accepted_by_check = Check("(status = 'accepted') = (accepted_by IS NOT NULL)")
+    invitation_accepted_at_check = Check("(accepted_by IS NULL) = (accepted_at IS NULL)")
+    invitation_self_check = Check("accepted_by <> created_by")
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        """An invitation shows as its code."""
+        return Readable(template="%s", columns=[cls.invitation_code])

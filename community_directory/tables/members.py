@@ -1,0 +1,123 @@
+"""Members and contacts: everybody the community knows, from a first contact to a banned member."""
+
+from enum import StrEnum
+
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Boolean,
+    ForeignKey,
+    Integer,
+    OnDelete,
+    OnUpdate,
+    Timestamptz,
+    Varchar,
+)
+from piccolo.columns.readable import Readable
+from piccolo.constraints import Check, Unique
+from piccolo.table import Table
+
+from community_directory.database import engine
+from community_directory.tables import checks
+
+
+class MemberStatus(StrEnum):
+    """Where a person stands; `not_member` is a contact."""
+
+    NOT_MEMBER = "not_member"
+    PENDING = "pending"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    BANNED = "banned"
+
+
+class ReputationTier(StrEnum):
+    """The names of the five spans of the reputation score, lowest first."""
+
+    NOVICE = "Novice"
+    CONTRIBUTOR = "Contributor"
+    ACTIVE_DEVELOPER = "Active Developer"
+    EXPERIENCED = "Experienced"
+    EXPERT = "Expert"
+
+
+class CommunityMember(
+    Table,
+    tablename="community_members",
+    db=engine,
+    help_text="Everybody the community knows: members and contacts.",
+):
+    id = UUID(primary_key=True)
+    member_id = Varchar(
+        length=20,
+        default="",
+        unique=True,
+        help_text="The member's number (#247). Leave it empty: the database assigns the next one. It never changes.",
+    )
+    telegram_id = Varchar(length=255, default=None, help_text="The numeric id that Telegram gave the account.")
+    telegram_username = Varchar(length=255, null=True, default=None, help_text="Without the leading @.")
+    name = Varchar(length=255, default=None, help_text="The name people see.")
+    primary_role = Varchar(length=50, default=None, help_text="What the person mainly does, for example developer.")
+    organization = Varchar(length=255, null=True, default=None)
+    country = Varchar(length=100, null=True, default=None)
+
+    github_username = Varchar(length=255, null=True, default=None, help_text="Without the leading @.")
+    github_verified = Boolean(
+        default=False, help_text="The person has proved that the GitHub account is theirs; needs the time of proof."
+    )
+    github_verified_at = Timestamptz(null=True, default=None)
+    github_profile_data = JSONB(null=True, default=None, help_text="What GitHub said of the account, a JSON object.")
+
+    status = Varchar(length=20, default=MemberStatus.NOT_MEMBER.value, choices=MemberStatus)
+    reputation_score = Integer(default=0)
+    reputation_tier = Varchar(
+        length=50,
+        null=True,
+        default=ReputationTier.NOVICE.value,
+        choices=ReputationTier,
+        help_text="Follows from the score: the database keeps it.",
+    )
+
+    invited_by: ForeignKey["CommunityMember"] = ForeignKey(
+        "self",
+        target_column="member_id",
+        null=True,
+        default=None,
+        on_delete=OnDelete.restrict,
+        on_update=OnUpdate.restrict,
+        help_text="The member whose invitation brought this one.",
+    )
+    registration_fee_paid = Boolean(null=True, default=False)
+    registration_fee_tx_hash = Varchar(
+        length=255, null=True, default=None, help_text="The transaction that paid the registration fee."
+    )
+
+    profile_data = JSONB(null=True, default=None, help_text="Anything else of the profile, a JSON object.")
+
+    created_at = Timestamptz()
+    updated_at = Timestamptz(help_text="The last change of anything but last_active_at: the database keeps it.")
+    last_active_at = Timestamptz(null=True, default=None, help_text="The last participation, to about a minute.")
+    deleted_at = Timestamptz(null=True, default=None, help_text="Set when the member was removed; nothing is deleted.")
+
+    member_telegram_id_idx = Unique([telegram_id])
+
+    member_number_check = Check("member_id ~ '^#[1-9][0-9]*$'")
+    member_telegram_id_check = Check(checks.no_space("telegram_id"))
+    member_telegram_username_check = Check(checks.username("telegram_username"))
+    member_name_check = Check(checks.not_blank("name"))
+    member_primary_role_check = Check(checks.not_blank("primary_role"))
+    member_github_username_check = Check(checks.username("github_username"))
+    member_github_verified_check = Check(
+        "NOT github_verified OR (github_username IS NOT NULL AND github_verified_at IS NOT NULL)"
+    )
+    member_github_profile_data_check = Check(checks.json_object("github_profile_data"))
+    member_status_check = Check(checks.one_of("status", MemberStatus))
+    member_reputation_score_check = Check(checks.not_negative("reputation_score"))
+    member_reputation_tier_check = Check(checks.one_of("reputation_tier", ReputationTier))
+    member_invited_by_check = Check("invited_by <> member_id")
+    member_profile_data_check = Check(checks.json_object("profile_data"))
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        """A person shows as "#247 Ana García"."""
+        return Readable(template="%s %s", columns=[cls.member_id, cls.name])

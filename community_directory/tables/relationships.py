@@ -1,0 +1,37 @@
+"""Relationships between two ElizaOS entities: who invited, mentored or worked with whom."""
+
+from piccolo.columns import JSONB, UUID, Timestamptz, Varchar
+from piccolo.columns.readable import Readable
+from piccolo.constraints import Check, Unique
+from piccolo.table import Table
+
+from community_directory.database import engine
+from community_directory.tables import checks
+
+
+class MemberRelationship(
+    Table,
+    tablename="member_relationships",
+    db=engine,
+    help_text="A directed link between two ElizaOS entities.",
+):
+    id = UUID(primary_key=True)
+    entity_id_a = Varchar(length=255, default=None, help_text="The ElizaOS id of the entity that the link starts from.")
+    entity_id_b = Varchar(length=255, default=None, help_text="The ElizaOS id of the entity that the link leads to.")
+    relationship_type = Varchar(length=50, default=None, help_text="An upper-case name: INVITED, MENTORED, …")
+    content = JSONB(default="{}", help_text="What is known of the link, a JSON object.")
+    created_at = Timestamptz()
+
+    # Linking twice is one link; the index also answers what an index on entity_id_a alone would.
+    relationship_entity_a_idx = Unique([entity_id_a, entity_id_b, relationship_type])
+
+    relationship_entity_a_check = Check(checks.no_space("entity_id_a"))
+    relationship_entity_b_check = Check(checks.no_space("entity_id_b"))
+    relationship_entities_check = Check("entity_id_a <> entity_id_b")
+    relationship_type_check = Check(checks.upper_case_name("relationship_type"))
+    relationship_content_check = Check(checks.json_object("content"))
+
+    @classmethod
+    def get_readable(cls) -> Readable:
+        """A relationship shows as its type and its two ends."""
+        return Readable(template="%s %s → %s", columns=[cls.relationship_type, cls.entity_id_a, cls.entity_id_b])

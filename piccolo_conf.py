@@ -1,0 +1,18 @@
+"""Piccolo's configuration: the engine and the apps."""
+
+from piccolo.conf.apps import AppRegistry
+
+from community_directory.database import engine as DB
+from community_directory.settings import load_settings_or_exit
+
+load_settings_or_exit()
+
+APP_REGISTRY = AppRegistry(
+    apps=[
+        "community_directory.piccolo_app",
+        "piccolo.apps.user.piccolo_app",
+        "piccolo_api.session_auth.piccolo_app",
+    ]
+)
+
+__all__ = ["APP_REGISTRY", "DB"]
