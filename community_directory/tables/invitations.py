@@ -1,5 +1,6 @@
 """Invitations: a code that lets one person in, once, while it is open."""
 
+import secrets
 from datetime import timedelta
 from enum import StrEnum
 
@@ -15,6 +16,15 @@ from community_directory.tables.members import CommunityMember
 
 VALID_FOR = timedelta(days=3)
 """How long an invitation stays open unless its maker says otherwise."""
+
+CODE_LENGTH = 16
+CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Capital letters and digits without those that are mistaken for each other: 0 O, 1 I L, U V."""
+
+
+def new_code() -> str:
+    """A code that nobody can guess: 16 characters of 30, some 78 bits."""
+    return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
 
 
 class InvitationStatus(StrEnum):
@@ -34,13 +44,17 @@ class CommunityInvitation(
 ):
     invitation_id = UUID(primary_key=True)
     invitation_code = Varchar(
-        length=16, default=None, help_text="8 to 16 letters and digits. Whoever holds it can join: keep it between you."
+        length=16,
+        default=None,
+        required=True,
+        help_text="8 to 16 letters and digits. Whoever holds it can join: keep it between you.",
     )
     created_by = ForeignKey(
         CommunityMember,
         target_column=CommunityMember.member_id,
         null=False,
         default=None,
+        required=True,
         on_delete=OnDelete.restrict,
         on_update=OnUpdate.restrict,
         help_text="The member who invites.",

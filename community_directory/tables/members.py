@@ -54,10 +54,14 @@ class CommunityMember(
         unique=True,
         help_text="The member's number (#247). Leave it empty: the database assigns the next one. It never changes.",
     )
-    telegram_id = Varchar(length=255, default=None, help_text="The numeric id that Telegram gave the account.")
+    telegram_id = Varchar(
+        length=255, default=None, required=True, help_text="The numeric id that Telegram gave the account."
+    )
     telegram_username = Varchar(length=255, null=True, default=None, help_text="Without the leading @.")
-    name = Varchar(length=255, default=None, help_text="The name people see.")
-    primary_role = Varchar(length=50, default=None, help_text="What the person mainly does, for example developer.")
+    name = Varchar(length=255, default=None, required=True, help_text="The name people see.")
+    primary_role = Varchar(
+        length=50, default=None, required=True, help_text="What the person mainly does, for example developer."
+    )
     organization = Varchar(length=255, null=True, default=None)
     country = Varchar(length=100, null=True, default=None)
 

@@ -39,12 +39,17 @@ class MemberParticipation(
         target_column=CommunityMember.member_id,
         null=False,
         default=None,
+        required=True,
         on_delete=OnDelete.restrict,
         on_update=OnUpdate.restrict,
     )
-    event_type = Varchar(length=50, default=None, help_text="MESSAGE, REACTION, VOICE or another upper-case name.")
-    platform = Varchar(length=50, default=None, help_text="telegram, discord or another lower-case name.")
-    room_id = Varchar(length=255, default=None, help_text="The platform's id of the group or channel.")
+    event_type = Varchar(
+        length=50, default=None, required=True, help_text="MESSAGE, REACTION, VOICE or another upper-case name."
+    )
+    platform = Varchar(
+        length=50, default=None, required=True, help_text="telegram, discord or another lower-case name."
+    )
+    room_id = Varchar(length=255, default=None, required=True, help_text="The platform's id of the group or channel.")
     event_metadata = JSONB(null=True, default=None, help_text="Details of the event, a JSON object.")
     occurred_at = Timestamptz(help_text="When it happened, as the platform says.")
     source_id = Varchar(

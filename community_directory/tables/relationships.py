@@ -16,9 +16,15 @@ class MemberRelationship(
     help_text="A directed link between two ElizaOS entities.",
 ):
     id = UUID(primary_key=True)
-    entity_id_a = Varchar(length=255, default=None, help_text="The ElizaOS id of the entity that the link starts from.")
-    entity_id_b = Varchar(length=255, default=None, help_text="The ElizaOS id of the entity that the link leads to.")
-    relationship_type = Varchar(length=50, default=None, help_text="An upper-case name: INVITED, MENTORED, …")
+    entity_id_a = Varchar(
+        length=255, default=None, required=True, help_text="The ElizaOS id of the entity that the link starts from."
+    )
+    entity_id_b = Varchar(
+        length=255, default=None, required=True, help_text="The ElizaOS id of the entity that the link leads to."
+    )
+    relationship_type = Varchar(
+        length=50, default=None, required=True, help_text="An upper-case name: INVITED, MENTORED, …"
+    )
     content = JSONB(default="{}", help_text="What is known of the link, a JSON object.")
     created_at = Timestamptz()
 

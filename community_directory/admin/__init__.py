@@ -1,0 +1,1 @@
+"""The panel: what a manager sees and may do."""

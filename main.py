@@ -1,0 +1,123 @@
+"""The web app (`main:app`), and `python main.py`, which prepares the database and serves it."""
+
+import argparse
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import asyncpg
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from community_directory.admin.panel import create_panel
+from community_directory.admin.users import create_first_superuser
+from community_directory.database import connect, migrate
+from community_directory.demo import load_demo
+from community_directory.errors import DirectoryError
+from community_directory.settings import load_settings_or_exit
+from community_directory.tables import CommunityMember
+
+READY_SECONDS = 2
+"""How long the database may take to answer before the app counts as not ready."""
+
+settings = load_settings_or_exit()
+
+
+@contextlib.asynccontextmanager
+async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    """Hold the connection pool while the app runs; it also starts while the database is away."""
+    async with connect(min_size=0, max_size=settings.pool_max_size):
+        yield
+
+
+async def healthz(_: Request) -> JSONResponse:
+    """The process is alive."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """The database answers and has the tables: send traffic here."""
+    # One check at a time, never cancelled: to cancel a statement, asyncpg waits for the server that doesn't answer.
+    state = request.app.state
+    if not hasattr(state, "check") or state.check.done():
+        state.check = asyncio.create_task(_database_status())
+    await asyncio.wait({state.check}, timeout=READY_SECONDS)
+    status = state.check.result() if state.check.done() else "the database does not answer"
+    return JSONResponse({"status": status}, status_code=200 if status == "ok" else 503)
+
+
+async def _database_status() -> str:
+    try:
+        await CommunityMember.exists()
+    except asyncpg.UndefinedTableError:
+        return "the migrations have not run"
+    except (DirectoryError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return "the database does not answer"
+    return "ok"
+
+
+app = Starlette(
+    routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", create_panel(settings))],
+    lifespan=lifespan,
+)
+
+
+def main() -> None:
+    """Migrate, create the first superuser, load the demo when asked to, and serve until told to stop."""
+    options = _options()
+    listener = _listen(options.host, options.port)
+    host, port = listener.getsockname()[:2]
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            asyncio.run(_prepare(demo=options.demo))
+        except DirectoryError as error:
+            sys.exit(str(error))
+        _say(f"{settings.site_name} is at http://{f'[{host}]' if ':' in host else host}:{port}/ (Ctrl+C stops it)")
+        server.run(sockets=[listener])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python main.py",
+        description="Migrate the database, create the first superuser when there is none, and serve the panel.",
+    )
+    parser.add_argument("--demo", action="store_true", help="first load a small made-up community")
+    parser.add_argument("--host", default=settings.host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", default=settings.port, type=int, help="port, 0 for a free one (default: %(default)s)")
+    options = parser.parse_args()
+    if not 0 <= options.port <= 65535:
+        parser.error("--port must lie between 0 and 65535")
+    return options
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is done."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        sys.exit(f"Can't listen on {host}, port {port}: {reason}. Choose another with --host or --port.")
+
+
+async def _prepare(*, demo: bool) -> None:
+    async with connect():
+        await migrate()
+        password = await create_first_superuser(settings)
+        if password:
+            _say(f"Sign in as {settings.admin_username} with the password {password} (shown only this once)")
+        if demo:
+            _say("The demo community was loaded." if await load_demo() else "The demo community is there already.")
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)  # noqa: T201  a program talks to its user
+
+
+if __name__ == "__main__":
+    main()

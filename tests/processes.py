@@ -1,0 +1,62 @@
+"""Programs of the project, run as a user would run them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+ADMIN_PASSWORD = "correct horse battery"
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment with these settings and no others of the project's."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "POSTGRES_URL" and not name.startswith("DIRECTORY_")
+    }
+    return {**kept, **variables}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A running `python main.py`."""
+
+    process: subprocess.Popen[str]
+    printed: list[str]
+    url: str
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and return the exit code."""
+        self.process.send_signal(number)
+        self.printed.extend(self.process.communicate(timeout=30)[0].splitlines())
+        return self.process.returncode
+
+
+@contextmanager
+def running_panel(*arguments: str, **variables: str) -> Iterator[Panel]:
+    """`python main.py` on a free port, as soon as it says where it is."""
+    with subprocess.Popen(
+        [sys.executable, PROJECT / "main.py", "--port", "0", *arguments],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        printed: list[str] = []
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                printed.append(line.rstrip())
+                if found := re.search(r"http://\S+/", line):
+                    yield Panel(process, printed, found.group())
+                    return
+            raise AssertionError(f"main.py did not start: {printed}")
+        finally:
+            process.kill()
