@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import socket
 import sys
+import warnings
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -26,6 +27,8 @@ READY_SECONDS = 2
 """How long the database may take to answer before the app counts as not ready."""
 
 settings = load_settings_or_exit()
+# Said at each first sign-in without HTTPS; that is what DIRECTORY_PRODUCTION is for.
+warnings.filterwarnings("ignore", message="If running sessions in production")
 
 
 @contextlib.asynccontextmanager

@@ -39,9 +39,17 @@ class DirectoryCRUD(PiccoloCRUD):
             if _target(column) is not column._foreign_key_meta.resolved_references._meta.primary_key
         ]
 
+    @property
+    def _order(self) -> str:
+        columns = self.schema_extra["order_by"]
+        return ",".join(column["column"] if column["ascending"] else f"-{column['column']}" for column in columns)
+
     async def get_all(self, request: Request, params: Row | None = None) -> Response:
-        """The rows of a page."""
-        response: Response = await super().get_all(request, params)
+        """The rows of a page, in the table's own order unless the request names another.
+
+        The front end asks for a list twice, without its order and with it, and shows what comes last.
+        """
+        response: Response = await super().get_all(request, {"__order": self._order, **(params or {})})
         if response.status_code != 200:
             return response
         body = json.loads(bytes(response.body))
@@ -86,14 +94,14 @@ class DirectoryCRUD(PiccoloCRUD):
         """A condition that the foreign key refers to one of the rows; a `member_id` is taken as well as a UUID."""
         target, references = _target(column)._meta, column._foreign_key_meta.resolved_references._meta
         values = sent if isinstance(sent, list) else [sent]
-        return WhereRaw(  # names come from the table classes, values are parameters
-            f'"{self.table._meta.tablename}"."{column._meta.db_column_name}" IN '
+        primary_key = references.primary_key._meta.db_column_name
+        # Names come from the table classes, values are parameters.
+        condition = (
+            f'"{self.table._meta.tablename}"."{column._meta.db_column_name}" IN '  # noqa: S608  see above
             f'(SELECT "{target.db_column_name}" FROM "{references.tablename}" '
-            f'WHERE "{references.primary_key._meta.db_column_name}" = ANY({{}}) '
-            f'OR "{target.db_column_name}" = ANY({{}}))',  # noqa: S608  see above
-            [key for key in map(_uuid, values) if key],
-            values,
+            f'WHERE "{primary_key}" = ANY({{}}) OR "{target.db_column_name}" = ANY({{}}))'
         )
+        return WhereRaw(condition, [key for key in map(_uuid, values) if key], values)
 
     async def _show_primary_keys(self, rows: list[Row]) -> None:
         for column in self._member_keys:

@@ -29,7 +29,7 @@ COMMUNITY, ENGAGEMENT, PANEL = "Community", "Engagement", "Panel"
 
 SIDEBAR_LINKS = {
     "Newcomers to review": "#/community_members?status=pending&__order=-created_at",
-    "Open invitations": "#/community_invitations?status=pending&__order=expires_at",
+    "Pending invitations": "#/community_invitations?status=pending&__order=-expires_at",
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
 }
 

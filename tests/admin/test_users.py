@@ -19,7 +19,9 @@ async def test_the_first_superuser_gets_a_password_that_is_told_once(directory: 
 
 
 async def test_a_password_from_the_settings_is_used_and_not_told(directory: asyncpg.Pool) -> None:
-    settings = Settings(admin_username="eva", admin_email="eva@example.org", admin_password=SecretStr("a long password"))
+    settings = Settings(
+        admin_username="eva", admin_email="eva@example.org", admin_password=SecretStr("a long password")
+    )
     assert await create_first_superuser(settings) is None
     user = await BaseUser.objects().first()
     assert user
