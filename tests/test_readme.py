@@ -1,0 +1,97 @@
+import re
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import asyncpg
+import pytest
+from piccolo.conf.apps import Finder
+
+from community_directory.settings import Settings, variable
+from tests.processes import PROJECT, environment
+
+README = (PROJECT / "README.md").read_text()
+
+
+def test_every_setting_is_in_the_table_with_its_meaning() -> None:
+    for name, field in Settings.model_fields.items():
+        row = next((line for line in README.splitlines() if line.startswith(f"| `{variable(name)}`")), None)
+        assert row, f"{variable(name)} is missing from the README"
+        assert (field.description or "").split(".")[0].partition(", `")[0] in row
+        if isinstance(field.default, str | int) and not isinstance(field.default, bool):
+            assert f"`{field.default}`" in row
+
+
+def test_no_setting_is_in_the_readme_that_does_not_exist() -> None:
+    known = {variable(name) for name in Settings.model_fields}
+    assert set(re.findall(r"DIRECTORY_[A-Z_]+|POSTGRES_URL", README)) <= known
+
+
+def test_every_option_of_main_is_in_the_readme() -> None:
+    helped = subprocess.run(
+        [sys.executable, PROJECT / "main.py", "--help"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    options = set(re.findall(r"--[a-z-]+", helped))
+    assert options >= {"--demo", "--host", "--port", "--help"}
+    for option in options:
+        assert option in README
+
+
+def test_every_table_and_column_is_in_the_diagram() -> None:
+    diagram = README.partition("erDiagram")[2].partition("```")[0]
+    for table in Finder().get_app_config("community_directory").table_classes:
+        drawn = re.search(rf"^    {table._meta.tablename} {{\n(.*?)\n    }}", diagram, re.MULTILINE | re.DOTALL)
+        assert drawn, table
+        columns = [line.split()[1] for line in drawn[1].splitlines()]
+        assert columns == [column._meta.name for column in table._meta.columns]
+
+
+def test_every_test_that_the_readme_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", README)
+    assert len(named) > 10
+    for file, test in named:
+        assert re.search(rf"def {test}\(", (PROJECT / file).read_text()), f"{file}::{test}"
+
+
+def test_every_target_of_the_makefile_is_described() -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    described = re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)
+    assert targets == described
+    assert len(targets) <= 8
+
+
+async def test_the_example_of_a_bot_runs_as_it_stands(database: str, tmp_path: Path) -> None:
+    example = README.partition("```python\n")[2].partition("```")[0]
+    script = tmp_path / "bot.py"
+    script.write_text(example)
+    for _ in range(2):  # a message that is delivered twice
+        subprocess.run([sys.executable, script], cwd=tmp_path, env=environment(POSTGRES_URL=database), check=True)
+    connection = await asyncpg.connect(database)
+    assert await connection.fetch("SELECT name FROM community_members") == [("Ana García",)]
+    assert await connection.fetch("SELECT room_id, source_id FROM member_participation") == [("-100200", "42")]
+    await connection.close()
+
+
+def test_the_example_of_a_bot_is_typed(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy comes with the extra dev")
+    example = tmp_path / "bot.py"
+    example.write_text(README.partition("```python\n")[2].partition("```")[0])
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", PROJECT / "pyproject.toml", example],
+        cwd=tmp_path,
+        env=environment(MYPYPATH=str(PROJECT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (files("community_directory") / "py.typed").is_file()
