@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import io
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Literal, Self
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from community_directory import embedded
-from community_directory.errors import DatabaseUnavailable, DirectoryError, MigrationFailed
-from community_directory.settings import load_settings
+from community_directory.errors import ConfigurationError, DatabaseUnavailable, DirectoryError, MigrationFailed
+from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
 logger = logging.getLogger(__name__)
 
 OLDEST_POSTGRES = 15
+CONNECT_SECONDS = 10
+"""How long a server may take to accept a connection."""
 CLOSE_SECONDS = 5
 """How long closing the pool waits for running statements before it cuts them off."""
 MIGRATION_LOCK = 0x636F6D6D756E6974
@@ -27,6 +30,9 @@ MIGRATION_LOCK_TIMEOUT = "10s"
 """How long a migration waits for a table that others use: a queue behind it would stop the community."""
 MIGRATION_STATEMENT_TIMEOUT = "15min"
 
+OPTIONS = {"timeout": CONNECT_SECONDS, "server_settings": {"application_name": "community_directory"}}
+CONNECTED_ALREADY = "This process is connected to the directory already."
+
 
 class DirectoryTransaction(PostgresTransaction):
     """A transaction that gives its connection back whatever fails; inside another one it is a real savepoint.
@@ -35,43 +41,44 @@ class DirectoryTransaction(PostgresTransaction):
     does nothing, so that inner writes would survive an inner failure.
     """
 
-    __slots__ = ("_savepoint",)
+    __slots__ = ("_pool",)
 
-    async def __aenter__(self) -> PostgresTransaction:
+    async def __aenter__(self) -> Self:
         if self._parent is not None:
-            self._savepoint = self._parent.connection.transaction()
-            await self._savepoint.start()
-            return self._parent
-        self.connection = await self.get_connection()
+            self.connection = self._parent.connection
+        else:
+            # Remembered, because the engine's own may be closed before this transaction ends.
+            self._pool = self.engine.pool
+            self.connection = await (self._pool.acquire() if self._pool else self.engine.get_new_connection())
         try:
             self.transaction = self.connection.transaction()
-            await self.begin()
+            await self.transaction.start()
         except BaseException:
             await self._release()
             raise
-        self.context = self.engine.current_transaction.set(self)
+        self.engine.current_transaction.set(self)
         return self
 
-    async def __aexit__(self, exception_type: object, exception: object, traceback: object) -> bool:
-        if self._parent is not None:
-            await (self._savepoint.commit() if exception is None else self._savepoint.rollback())
-            return False
+    async def __aexit__(self, exception_type: object, exception: object, traceback: object) -> Literal[False]:
         try:
-            if exception is None:
-                if not self._committed and not self._rolled_back:
-                    await self.commit()
-            elif not self._rolled_back:
+            if self._committed or self._rolled_back:
+                pass  # by hand
+            elif exception is None:
+                await self.transaction.commit()
+            else:
                 # A dead connection can't roll back: the original exception matters, not this one.
-                with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
-                    await self.rollback()
+                with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
+                    await self.transaction.rollback()
         finally:
-            self.engine.current_transaction.reset(self.context)
+            self.engine.current_transaction.set(self._parent)
             await self._release()
         return False
 
     async def _release(self) -> None:
-        if self.engine.pool:
-            await self.engine.pool.release(self.connection)
+        if self._parent is not None:
+            return
+        if self._pool is not None:
+            await self._pool.release(self.connection)
         else:
             await self.connection.close()
 
@@ -88,7 +95,7 @@ class DirectoryEngine(PostgresEngine):
     async def prep_database(self) -> None:
         """Do nothing: extensions come with the migrations."""
 
-    def transaction(self, allow_nested: bool = True) -> PostgresTransaction:
+    def transaction(self, allow_nested: bool = True) -> DirectoryTransaction:
         """Begin a transaction, or a savepoint inside the current one."""
         return DirectoryTransaction(engine=self, allow_nested=allow_nested)
 
@@ -97,14 +104,22 @@ class DirectoryEngine(PostgresEngine):
         await self._find_database()
         with _connecting():
             connection = await asyncpg.connect(**self.config)
-        await _check_version(connection)
+        try:
+            await _check_version(connection)
+        except DatabaseUnavailable:
+            await connection.close()
+            raise
         return connection
 
     async def start_connection_pool(self, **kwargs: Any) -> None:
         """Open the pool, with asyncpg's arguments for one. Raises `DatabaseUnavailable`."""
+        if self.pool is not None:
+            raise DirectoryError(CONNECTED_ALREADY)
         await self._find_database()
+        pool = asyncpg.create_pool(**{**self.config, "init": _check_version, **kwargs})
         with _connecting():
-            await super().start_connection_pool(init=_check_version, **kwargs)
+            await pool
+        self.pool = pool
 
     async def close_connection_pool(self) -> None:
         """Close the pool; whoever still holds a connection after some seconds loses it."""
@@ -120,7 +135,7 @@ class DirectoryEngine(PostgresEngine):
         if settings.postgres_url is not None:
             self.config = _arguments(settings.postgres_url.get_secret_value())
         else:
-            self.config = await embedded.start(settings.data_directory)
+            self.config = {**await embedded.start(settings.data_directory), **OPTIONS}
 
 
 engine = DirectoryEngine()
@@ -128,7 +143,9 @@ engine = DirectoryEngine()
 
 
 def _arguments(url: str) -> dict[str, Any]:
-    return {"dsn": url, "timeout": 10, "server_settings": {"application_name": "community_directory"}}
+    if not is_postgres_url(url):
+        raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.")
+    return {"dsn": url, **OPTIONS}
 
 
 async def _check_version(connection: Any) -> None:
@@ -138,13 +155,22 @@ async def _check_version(connection: Any) -> None:
 
 
 @contextlib.contextmanager
-def _connecting() -> Any:
+def _connecting() -> Iterator[None]:
     """Turn what asyncpg raises for a server that is away, or says no, into one clear error."""
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        reason = str(error) or type(error).__name__
-        raise DatabaseUnavailable(f"The database is not available: {reason}") from error
+    except TimeoutError:
+        raise DatabaseUnavailable(
+            f"The database is not available: it did not answer in {CONNECT_SECONDS} seconds."
+        ) from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(f"The database is not available: {str(error) or type(error).__name__}") from error
+    except ValueError:
+        # Its text may quote a piece of a password.
+        raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.") from None
+
+
+_one_at_a_time = threading.Lock()
 
 
 @contextlib.asynccontextmanager
@@ -154,23 +180,23 @@ async def connect(url: str | None = None, *, min_size: int = 1, max_size: int = 
     Without `url` the database is the settings' one. One pool at a time: a process that is already connected gets a
     `DirectoryError`. Raises `DatabaseUnavailable` when no connection can be made.
     """
-    if engine.pool is not None:
-        raise DirectoryError("This process is connected to the directory already.")
+    if not _one_at_a_time.acquire(blocking=False):
+        raise DirectoryError(CONNECTED_ALREADY)
     before = engine.config
-    if url is not None:
-        engine.config = _arguments(url)
     try:
+        if url is not None:
+            engine.config = _arguments(url)
         await engine.start_connection_pool(min_size=min_size, max_size=max_size)
         try:
             yield engine
         finally:
             await engine.close_connection_pool()
     finally:
-        if url is not None:
-            engine.config = before
+        engine.config = before
+        _one_at_a_time.release()
 
 
-def transaction() -> PostgresTransaction:
+def transaction() -> DirectoryTransaction:
     """Begin a transaction: `async with transaction():` commits at the end, or rolls everything back on an exception.
 
     Inside another transaction it is a savepoint: its own failure undoes its own writes only.
@@ -184,21 +210,22 @@ async def migrate() -> None:
     Safe to call from several processes at once (the others wait, then find nothing to do) and to kill at any moment:
     the migrations and Piccolo's record of them are one transaction under an advisory lock. Raises `MigrationFailed`.
     """
-    from piccolo.apps.migrations.commands.forwards import run_forwards
+    # It takes as long to import as everything else together, and bots don't need it.
+    from piccolo.apps.migrations.commands.forwards import run_forwards  # noqa: PLC0415
 
     printed = io.StringIO()
     try:
         async with engine.transaction(allow_nested=False) as current:
             await current.connection.execute(
+                f"SET LOCAL statement_timeout = '{MIGRATION_STATEMENT_TIMEOUT}';"
                 f"SET LOCAL lock_timeout = '{MIGRATION_WAIT}'; SELECT pg_advisory_xact_lock({MIGRATION_LOCK});"
-                f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}';"
-                f"SET LOCAL statement_timeout = '{MIGRATION_STATEMENT_TIMEOUT}'"
+                f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}'"
             )
             with contextlib.redirect_stdout(printed):
                 result = await run_forwards(app_name="all")
             if not result.success:
                 raise MigrationFailed(f"The schema could not be brought up to date: {result.message}")
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise MigrationFailed(f"The schema could not be brought up to date: {error}") from error
     finally:
         logger.debug("Piccolo's report of the migrations: %s", printed.getvalue())

