@@ -2,7 +2,7 @@
 
 from piccolo.conf.apps import AppRegistry
 
-from community_directory.database import engine as DB
+from community_directory.database import engine as DB  # noqa: N812  the name that Piccolo asks for
 from community_directory.settings import load_settings_or_exit
 
 load_settings_or_exit()

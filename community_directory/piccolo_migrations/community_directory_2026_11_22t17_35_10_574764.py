@@ -21,6 +21,8 @@ BEGIN
                 EXIT WHEN NOT EXISTS (SELECT 1 FROM public.community_members WHERE member_id = NEW.member_id);
             END LOOP;
         END IF;
+    ELSIF NEW.member_id = '' THEN
+        NEW.member_id := OLD.member_id;  -- from an object that was saved before it learnt its number
     ELSIF NEW.member_id <> OLD.member_id THEN
         RAISE EXCEPTION 'The number of a member never changes.'
             USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'community_members', COLUMN = 'member_id',
