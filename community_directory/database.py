@@ -12,7 +12,13 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from community_directory import embedded
-from community_directory.errors import ConfigurationError, DatabaseUnavailable, DirectoryError, MigrationFailed
+from community_directory.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    DirectoryError,
+    MigrationFailed,
+    database_errors,
+)
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
 logger = logging.getLogger(__name__)
@@ -127,6 +133,21 @@ class DirectoryEngine(PostgresEngine):
         if pool is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+
+    async def fetch(self, sql: str, *arguments: object) -> list[Any]:
+        """Run one statement in the current transaction, else on a connection of the pool; asyncpg's records.
+
+        What the database refuses is raised as this package's errors.
+        """
+        current = self.current_transaction.get()
+        with database_errors():
+            if current is not None:
+                records = await current.connection.fetch(sql, *arguments)
+            elif self.pool is not None:
+                records = await self.pool.fetch(sql, *arguments)
+            else:
+                records = await self._run_in_new_connection(sql, arguments)
+        return list(records)
 
     async def _find_database(self) -> None:
         if self.config:

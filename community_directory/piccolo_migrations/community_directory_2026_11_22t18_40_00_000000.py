@@ -1,0 +1,115 @@
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+from piccolo.engine import engine_finder
+
+ID = "2026-11-22T18:40:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "Rules of statuses, one open invitation per person, no circles, and search"
+
+FORWARDS = r"""
+CREATE FUNCTION public.community_members_check_status() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.status, NEW.status) NOT IN (
+        ('not_member', 'pending'), ('pending', 'active'), ('pending', 'not_member'),
+        ('active', 'suspended'), ('suspended', 'active'), ('banned', 'active')
+    ) AND NEW.status <> 'banned' THEN
+        RAISE EXCEPTION 'There is no way from % to %.', OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'community_members', COLUMN = 'status',
+                CONSTRAINT = 'member_status_transition';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER community_members_check_status BEFORE UPDATE ON public.community_members
+    FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION public.community_members_check_status();
+
+-- A new member can't close a circle: nobody refers to its number yet.
+CREATE FUNCTION public.community_members_check_inviter() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    ancestor text := NEW.invited_by;
+BEGIN
+    -- One such change at a time, or two of them could close a circle that neither sees.
+    PERFORM pg_advisory_xact_lock(7166761);
+    WHILE ancestor IS NOT NULL LOOP
+        IF ancestor = NEW.member_id THEN
+            RAISE EXCEPTION 'The invitations would run in a circle.'
+                USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'community_members',
+                    COLUMN = 'invited_by', CONSTRAINT = 'member_invited_by_acyclic';
+        END IF;
+        SELECT invited_by INTO ancestor FROM public.community_members WHERE member_id = ancestor;
+    END LOOP;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER community_members_check_inviter BEFORE UPDATE ON public.community_members
+    FOR EACH ROW WHEN (NEW.invited_by IS DISTINCT FROM OLD.invited_by AND NEW.invited_by IS NOT NULL)
+    EXECUTE FUNCTION public.community_members_check_inviter();
+
+CREATE FUNCTION public.community_invitations_check_status() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.status IN ('accepted', 'cancelled') THEN
+        RAISE EXCEPTION 'The invitation is % and stays so.', OLD.status
+            USING ERRCODE = 'check_violation', SCHEMA = 'public', TABLE = 'community_invitations', COLUMN = 'status',
+                CONSTRAINT = 'invitation_status_transition';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER community_invitations_check_status BEFORE UPDATE ON public.community_invitations
+    FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION public.community_invitations_check_status();
+
+-- What a text search compares: no case, no accents, no letters that Unicode doesn't take apart. Written with what
+-- PostgreSQL brings, because the extension unaccent isn't IMMUTABLE. Lower case comes last: by then it is ASCII where
+-- it can be, and so independent of the database's locale.
+CREATE FUNCTION public.directory_search_text(value text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN lower(translate(
+        regexp_replace(normalize(value, NFKD), '[\u0300-\u036f]', '', 'g'), 'øØłŁđĐðÐıħĦŧŦ', 'oOlLdDdDihHtT'
+    ));
+
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+
+-- a part of a name, a username or an organization, whatever its case and accents
+CREATE INDEX member_search_idx ON public.community_members USING gin (public.directory_search_text(
+    name || ' ' || coalesce(telegram_username, '') || ' ' || coalesce(organization, '') || ' '
+        || coalesce(github_username, '')
+) public.gin_trgm_ops) WHERE deleted_at IS NULL;
+-- an account proves one person; GitHub's usernames have no case
+CREATE UNIQUE INDEX member_github_verified_idx ON public.community_members (lower(github_username))
+    WHERE github_verified;
+-- one open invitation per person; Telegram's usernames have no case
+CREATE UNIQUE INDEX invitation_open_username_idx ON public.community_invitations (lower(invited_telegram_username))
+    WHERE status = 'pending' AND invited_telegram_username IS NOT NULL;
+"""
+
+BACKWARDS = """
+DROP INDEX public.invitation_open_username_idx, public.member_github_verified_idx, public.member_search_idx;
+DO $$ BEGIN
+    DROP EXTENSION pg_trgm;
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    RAISE NOTICE 'pg_trgm stays: something else uses it.';
+END $$;
+DROP FUNCTION public.directory_search_text(text);
+DROP TRIGGER community_invitations_check_status ON public.community_invitations;
+DROP TRIGGER community_members_check_inviter ON public.community_members;
+DROP TRIGGER community_members_check_status ON public.community_members;
+DROP FUNCTION public.community_invitations_check_status(), public.community_members_check_inviter(),
+    public.community_members_check_status();
+"""
+
+
+async def execute(script: str) -> None:
+    # Table.raw() would take a single statement and eat braces.
+    await engine_finder().current_transaction.get().connection.execute(script)
+
+
+async def forwards():
+    manager = MigrationManager(migration_id=ID, app_name="community_directory", description=DESCRIPTION)
+
+    async def run():
+        await execute(FORWARDS)
+
+    async def run_backwards():
+        await execute(BACKWARDS)
+
+    manager.add_raw(run)
+    manager.add_raw_backwards(run_backwards)
+    return manager

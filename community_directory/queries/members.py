@@ -1,0 +1,442 @@
+"""Members: who they are, what they may become, and how they are found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from community_directory.database import engine
+from community_directory.errors import (
+    InvalidInput,
+    MemberBanned,
+    MemberExists,
+    MemberNotFound,
+    StatusChangeRefused,
+    shown,
+)
+from community_directory.queries.pages import Page, checked_limit, page_of, position_of
+from community_directory.reputation import github_score
+from community_directory.tables import MemberStatus
+
+Profile = Mapping[str, Any]
+Sort = Literal["reputation", "newest", "active", "name"]
+
+LONGEST_SEARCH = 200
+WAYS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
+    MemberStatus.NOT_MEMBER: (MemberStatus.PENDING,),
+    MemberStatus.PENDING: (MemberStatus.NOT_MEMBER,),
+    MemberStatus.ACTIVE: (MemberStatus.PENDING, MemberStatus.SUSPENDED, MemberStatus.BANNED),
+    MemberStatus.SUSPENDED: (MemberStatus.ACTIVE,),
+    MemberStatus.BANNED: (
+        MemberStatus.NOT_MEMBER,
+        MemberStatus.PENDING,
+        MemberStatus.ACTIVE,
+        MemberStatus.SUSPENDED,
+    ),
+}
+"""From which statuses a member may come to each one; the trigger on members knows the same ways."""
+
+
+class _Unset:
+    """The type of `UNSET`."""
+
+
+UNSET: Final = _Unset()
+"""A field of a profile that shall stay as it is, where None would empty it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member or a contact, as stored; times are aware, in UTC."""
+
+    id: UUID
+    member_id: str
+    telegram_id: str
+    telegram_username: str | None
+    name: str
+    primary_role: str
+    organization: str | None
+    country: str | None
+    github_username: str | None
+    github_verified: bool
+    github_verified_at: datetime | None
+    github_profile_data: Profile | None
+    status: MemberStatus
+    reputation_score: int
+    reputation_tier: str
+    invited_by: str | None
+    registration_fee_paid: bool | None
+    registration_fee_tx_hash: str | None
+    profile_data: Profile | None
+    created_at: datetime
+    updated_at: datetime
+    last_active_at: datetime | None
+    deleted_at: datetime | None
+
+
+_MEMBER = [field.name for field in fields(Member)]
+_GITHUB_PROFILE_DATA, _PROFILE_DATA, _STATUS = map(_MEMBER.index, ("github_profile_data", "profile_data", "status"))
+
+
+def member_columns(table: str) -> str:
+    """A member's columns in the order that `member_from` takes them."""
+    return ", ".join(f"{table}.{name}" for name in _MEMBER)
+
+
+COLUMNS = ", ".join(_MEMBER)
+
+# The writer's name and reason hold for one statement, or for the rest of the caller's transaction: each helper that
+# writes names its own. The audit trigger reads them.
+ACTOR = """actor AS MATERIALIZED (
+    SELECT set_config('community_directory.actor', coalesce($1::text, ''), true),
+        set_config('community_directory.reason', coalesce($2::text, ''), true)
+)"""
+
+GET = f"SELECT {COLUMNS} FROM community_members WHERE member_id = $1 AND deleted_at IS NULL"
+GET_BY_TELEGRAM_ID = f"SELECT {COLUMNS} FROM community_members WHERE telegram_id = $1 AND deleted_at IS NULL"
+
+ADD = f"""
+WITH {ACTOR}
+INSERT INTO community_members (telegram_id, name, primary_role, status, telegram_username, organization, country,
+    github_username, invited_by, profile_data)
+SELECT $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
+-- asked first, because a conflict costs a number
+WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $3::text)
+ON CONFLICT (telegram_id) DO NOTHING
+RETURNING {COLUMNS}
+"""
+
+SET_STATUS = f"""
+WITH {ACTOR}, before AS (
+    SELECT id, status FROM community_members WHERE member_id = $3 AND deleted_at IS NULL FOR UPDATE
+), changed AS (
+    UPDATE community_members AS member SET status = $4 FROM before, actor
+    WHERE member.id = before.id AND before.status = ANY($5)
+    RETURNING member.*
+)
+SELECT before.status AS before, {member_columns("changed")}
+FROM before LEFT JOIN changed ON true
+"""
+
+VERIFY_GITHUB = f"""
+WITH {ACTOR}
+UPDATE community_members AS member SET github_username = $4, github_verified = true, github_verified_at = now(),
+    github_profile_data = $5::jsonb, reputation_score = $6 + (
+        SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $3
+    )
+FROM actor WHERE member.member_id = $3 AND deleted_at IS NULL
+RETURNING {COLUMNS}
+"""
+
+REMOVE = f"""
+WITH {ACTOR}
+UPDATE community_members SET deleted_at = now() FROM actor WHERE member_id = $3 AND deleted_at IS NULL
+RETURNING {COLUMNS}
+"""
+
+RESTORE = f"""
+WITH {ACTOR}
+UPDATE community_members SET deleted_at = NULL FROM actor WHERE member_id = $3 AND deleted_at IS NOT NULL
+RETURNING {COLUMNS}
+"""
+
+SEARCH_TEXT = """directory_search_text(name || ' ' || coalesce(telegram_username, '') || ' '
+    || coalesce(organization, '') || ' ' || coalesce(github_username, ''))"""
+
+# The order of a list: its expression, its direction, and the operator that finds what comes after a row.
+ORDERS: dict[Sort, tuple[str, str, str]] = {
+    "reputation": ("reputation_score", "DESC", "<"),
+    "newest": ("created_at", "DESC", "<"),
+    "active": ("coalesce(last_active_at, 'epoch')", "DESC", "<"),
+    "name": ("name", "ASC", ">"),
+}
+
+
+async def add(
+    *,
+    telegram_id: str,
+    name: str,
+    primary_role: str,
+    status: str = MemberStatus.NOT_MEMBER,
+    telegram_username: str | None = None,
+    organization: str | None = None,
+    country: str | None = None,
+    github_username: str | None = None,
+    invited_by: str | None = None,
+    profile_data: Profile | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+) -> Member:
+    """Add a person and give them the next number.
+
+    One Telegram account is one person, whoever adds it at the same time. Raises `MemberExists` with the number when
+    the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored.
+    """
+    records = await engine.fetch(
+        ADD,
+        actor,
+        reason,
+        telegram_id,
+        name,
+        primary_role,
+        status,
+        username_from(telegram_username),
+        organization,
+        country,
+        username_from(github_username),
+        invited_by,
+        as_json(profile_data),
+    )
+    if records:
+        return member_from(records[0])
+    known = await engine.fetch("SELECT member_id, status FROM community_members WHERE telegram_id = $1", telegram_id)
+    if not known:
+        raise MemberNotFound(telegram_id)
+    member_id, known_status = known[0]
+    if known_status == MemberStatus.BANNED:
+        raise MemberBanned
+    raise MemberExists(f"This Telegram account is known already, as member {member_id}.", member_id)
+
+
+async def get(member_id: str) -> Member:
+    """The member with this number. Raises `MemberNotFound`, also for one who was removed."""
+    member = await find(member_id)
+    if member is None:
+        raise MemberNotFound(member_id)
+    return member
+
+
+async def find(member_id: str) -> Member | None:
+    """The member with this number; None when there is none, or they were removed."""
+    return _first(await engine.fetch(GET, member_id))
+
+
+async def get_by_telegram_id(telegram_id: str) -> Member:
+    """The member with this Telegram account. Raises `MemberNotFound`, also for one who was removed."""
+    member = await find_by_telegram_id(telegram_id)
+    if member is None:
+        raise MemberNotFound(telegram_id)
+    return member
+
+
+async def find_by_telegram_id(telegram_id: str) -> Member | None:
+    """The member with this Telegram account; None when there is none, or they were removed."""
+    return _first(await engine.fetch(GET_BY_TELEGRAM_ID, telegram_id))
+
+
+async def update_profile(
+    member_id: str,
+    *,
+    name: str | _Unset = UNSET,
+    telegram_username: str | _Unset | None = UNSET,
+    primary_role: str | _Unset = UNSET,
+    organization: str | _Unset | None = UNSET,
+    country: str | _Unset | None = UNSET,
+    profile_data: Profile | _Unset | None = UNSET,
+    actor: str | None = None,
+    reason: str | None = None,
+) -> Member:
+    """Change the named fields of a profile, and no others.
+
+    What somebody else changes at the same time in another field is kept. Raises `MemberNotFound`, `InvalidInput`.
+    """
+    changes: dict[str, object] = {
+        "name": name,
+        "telegram_username": telegram_username,
+        "primary_role": primary_role,
+        "organization": organization,
+        "country": country,
+        "profile_data": profile_data,
+    }
+    changes = {field: value for field, value in changes.items() if value is not UNSET}
+    if "telegram_username" in changes:
+        changes["telegram_username"] = username_from(telegram_username)  # type: ignore[arg-type]  # it is set
+    if "profile_data" in changes:
+        changes["profile_data"] = as_json(profile_data)  # type: ignore[arg-type]  # it is set
+    if not changes:
+        return await get(member_id)
+    # The fields' names are those above.
+    assignments = ", ".join(f"{field} = ${number}" for number, field in enumerate(changes, start=4))
+    records = await engine.fetch(
+        f"""
+        WITH {ACTOR}
+        UPDATE community_members SET {assignments} FROM actor WHERE member_id = $3 AND deleted_at IS NULL
+        RETURNING {COLUMNS}
+        """,
+        actor,
+        reason,
+        member_id,
+        *changes.values(),
+    )
+    return _the_member(records, member_id)
+
+
+async def set_status(member_id: str, status: str, *, actor: str, reason: str | None = None) -> Member:
+    """Take a member from their status to another one, and log who did it and why.
+
+    Of two changes at the same time the second one is judged by what the first one left. Raises `StatusChangeRefused`
+    when the rules know no way there (or they are there already), `MemberNotFound`, `InvalidInput`.
+    """
+    try:
+        after = MemberStatus(status)
+    except ValueError:
+        raise InvalidInput(f"There is no status {shown(status)}.", field="status") from None
+    records = await engine.fetch(SET_STATUS, actor, reason, member_id, after, WAYS[after])
+    if not records:
+        raise MemberNotFound(member_id)
+    before, *member = records[0]
+    if member[0] is None:
+        raise StatusChangeRefused(member_id, before, after)
+    return member_from(member)
+
+
+async def verify_github(
+    member_id: str,
+    *,
+    github_username: str,
+    github_profile_data: Profile,
+    actor: str | None = None,
+    reason: str | None = None,
+) -> Member:
+    """Record that a GitHub account is the member's, and work out their reputation anew.
+
+    The score is `reputation.github_score` of the data plus all that highlights earned; the tier follows. One account
+    proves one person: raises `MemberExists` when it is another member's, `MemberNotFound`, `InvalidInput`.
+    """
+    records = await engine.fetch(
+        VERIFY_GITHUB,
+        actor,
+        reason,
+        member_id,
+        username_from(github_username),
+        as_json(github_profile_data),
+        github_score(github_profile_data),
+    )
+    return _the_member(records, member_id)
+
+
+async def remove(member_id: str, *, actor: str, reason: str | None = None) -> Member:
+    """Take a member out of every list; nothing is deleted, and `restore` brings them back. Raises `MemberNotFound`."""
+    return _the_member(await engine.fetch(REMOVE, actor, reason, member_id), member_id)
+
+
+async def restore(member_id: str, *, actor: str, reason: str | None = None) -> Member:
+    """Bring a removed member back as they were. Raises `MemberNotFound` when nobody of that number was removed."""
+    return _the_member(await engine.fetch(RESTORE, actor, reason, member_id), member_id)
+
+
+async def search(
+    text: str | None = None,
+    *,
+    role: str | None = None,
+    country: str | None = None,
+    status: str | None = MemberStatus.ACTIVE,
+    min_reputation: int | None = None,
+    max_reputation: int | None = None,
+    tier: str | None = None,
+    sort: Sort = "reputation",
+    after: str | None = None,
+    limit: int = 20,
+) -> Page[Member]:
+    r"""Find members that meet all conditions; removed ones are never among them.
+
+    `text` is a part of a name, a Telegram or GitHub username or an organization, whatever its case and accents; `%`,
+    `_` and `\` are ordinary letters in it. `status=None` finds every status. Orders: best reputation, newest, last
+    active, or by name. Raises `InvalidCursor`, `InvalidInput`.
+    """
+    if sort not in ORDERS:
+        raise InvalidInput(f"There is no order {shown(sort)}.", field="sort")
+    if text is not None and len(text) > LONGEST_SEARCH:
+        raise InvalidInput(f"A search has {LONGEST_SEARCH} characters at the most.", field="text")
+    expression, direction, follows = ORDERS[sort]
+    conditions, arguments = ["deleted_at IS NULL"], [checked_limit(limit) + 1]
+
+    def where(condition: str, *values: object) -> None:
+        first = len(arguments) + 1
+        arguments.extend(values)  # type: ignore[arg-type]  # values of any type
+        conditions.append(condition.format(*(f"${number}" for number in range(first, first + len(values)))))
+
+    for column, value in (("primary_role", role), ("country", country), ("status", status), ("reputation_tier", tier)):
+        if value is not None:
+            where(f"{column} = {{}}", value)
+    if min_reputation is not None:
+        where("reputation_score >= {}", min_reputation)
+    if max_reputation is not None:
+        where("reputation_score <= {}", max_reputation)
+    if text is not None and text.strip():
+        escaped = text.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        where(f"{SEARCH_TEXT} LIKE '%' || directory_search_text({{}}) || '%'", escaped)
+    if after is not None:
+        where(f"({expression}, id) {follows} ({{}}, {{}})", *_place(after, sort))
+
+    records = await engine.fetch(
+        f"""
+        SELECT {COLUMNS} FROM community_members WHERE {" AND ".join(conditions)}
+        ORDER BY {expression} {direction}, id {direction} LIMIT $1
+        """,
+        *arguments,
+    )
+    found = [member_from(record) for record in records]
+    return page_of(found, limit, sort, _position(found[limit - 1], sort) if len(found) > limit else None)
+
+
+async def leaderboard(*, after: str | None = None, limit: int = 20) -> Page[Member]:
+    """The active members of the best reputation. Raises `InvalidCursor`, `InvalidInput`."""
+    return await search(after=after, limit=limit)
+
+
+def _position(member: Member, sort: Sort) -> tuple[str | int, ...]:
+    values: dict[Sort, str | int] = {
+        "reputation": member.reputation_score,
+        "newest": member.created_at.isoformat(),
+        "active": member.last_active_at.isoformat() if member.last_active_at else EPOCH,
+        "name": member.name,
+    }
+    return values[sort], str(member.id)
+
+
+EPOCH = "1970-01-01T00:00:00+00:00"
+
+
+def _place(cursor: str, sort: Sort) -> tuple[object, UUID]:
+    value, key = position_of(cursor, sort)
+    if sort in ("newest", "active"):
+        return datetime.fromisoformat(str(value)), UUID(str(key))
+    return value, UUID(str(key))
+
+
+def as_json(data: Profile | None) -> str | None:
+    """The JSON text that is stored. Raises `InvalidInput` for what JSON, or PostgreSQL's, can't hold."""
+    if data is None:
+        return None
+    try:
+        return json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidInput("This can't be stored as JSON.") from None
+
+
+def username_from(username: str | None) -> str | None:
+    """As the database stores it: without the @ that people write; an empty one is none."""
+    return (username or "").strip().removeprefix("@") or None
+
+
+def _first(records: list[Any]) -> Member | None:
+    return member_from(records[0]) if records else None
+
+
+def _the_member(records: list[Any], member_id: str) -> Member:
+    if not records:
+        raise MemberNotFound(member_id)
+    return member_from(records[0])
+
+
+def member_from(record: Any) -> Member:
+    """A member from the values of `member_columns`; what follows them is left alone."""
+    values = list(record[: len(_MEMBER)])
+    for position in (_GITHUB_PROFILE_DATA, _PROFILE_DATA):
+        if values[position] is not None:
+            values[position] = json.loads(values[position])
+    values[_STATUS] = MemberStatus(values[_STATUS])
+    return Member(*values)
