@@ -36,6 +36,8 @@ MIGRATION_LOCK_TIMEOUT = "10s"
 """How long a migration waits for a table that others use: a queue behind it would stop the community."""
 MIGRATION_STATEMENT_TIMEOUT = "15min"
 
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises when a server is away, says no, or cuts a connection; the last when it is cut just now."""
 OPTIONS = {"timeout": CONNECT_SECONDS, "server_settings": {"application_name": "community_directory"}}
 CONNECTED_ALREADY = "This process is connected to the directory already."
 
@@ -73,7 +75,7 @@ class DirectoryTransaction(PostgresTransaction):
                 await self.transaction.commit()
             else:
                 # A dead connection can't roll back: the original exception matters, not this one.
-                with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
+                with contextlib.suppress(*LOST):
                     await self.transaction.rollback()
         finally:
             self.engine.current_transaction.set(self._parent)
@@ -83,10 +85,9 @@ class DirectoryTransaction(PostgresTransaction):
     async def _release(self) -> None:
         if self._parent is not None:
             return
-        if self._pool is not None:
-            await self._pool.release(self.connection)
-        else:
-            await self.connection.close()
+        # By now the transaction has succeeded or failed, and a connection that dies on its way home changes nothing.
+        with contextlib.suppress(*LOST):
+            await (self._pool.release(self.connection) if self._pool else self.connection.close())
 
 
 class DirectoryEngine(PostgresEngine):
@@ -184,7 +185,7 @@ def _connecting() -> Iterator[None]:
         raise DatabaseUnavailable(
             f"The database is not available: it did not answer in {CONNECT_SECONDS} seconds."
         ) from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except LOST as error:
         raise DatabaseUnavailable(f"The database is not available: {str(error) or type(error).__name__}") from error
     except ValueError:
         # Its text may quote a piece of a password.
@@ -246,7 +247,7 @@ async def migrate() -> None:
                 result = await run_forwards(app_name="all")
             if not result.success:
                 raise MigrationFailed(f"The schema could not be brought up to date: {result.message}")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except LOST as error:
         raise MigrationFailed(f"The schema could not be brought up to date: {error}") from error
     finally:
         logger.debug("Piccolo's report of the migrations: %s", printed.getvalue())
