@@ -18,7 +18,7 @@ SHOWN = 40
 
 def shown(value: object) -> str:
     """What a sentence may repeat of somebody's input: short, printable, on one line."""
-    text = re.sub(r"[^\w #@.,:'+-]", "�", str(value))
+    text = re.sub(r"[^\w #@.,:'+-]", "�", str(value)[: SHOWN + 1])
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
@@ -90,8 +90,16 @@ class MemberNotActive(MemberError):
     """Only an active member can do this."""
 
     def __init__(self, member_id: str, status: str) -> None:
-        super().__init__(f"Member {shown(member_id)} is not active, but {status.replace('_', ' ')}.", member_id)
+        super().__init__(f"Member {shown(member_id)} is not active, but {shown(status).replace('_', ' ')}.", member_id)
         self.status = status
+
+
+class RoleRequired(MemberError):
+    """Only an active member of that `role` can do this."""
+
+    def __init__(self, member_id: str, role: str) -> None:
+        super().__init__(f"Member {shown(member_id)} does not have the role {shown(role)}.", member_id)
+        self.role = role
 
 
 class StatusChangeRefused(MemberError):
@@ -152,7 +160,6 @@ class Rule(NamedTuple):
 
     sentence: str
     field: str | None = None
-    error: type[DirectoryError] = InvalidInput
 
 
 _NO_MEMBER = "There is no such member."
@@ -231,19 +238,52 @@ def database_errors() -> Iterator[None]:
     """Turn what asyncpg raises inside into this module's errors; what is a defect of ours passes as it is."""
     try:
         yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise _refused(error) from error
-    except (asyncpg.StringDataRightTruncationError, asyncpg.CharacterNotInRepertoireError) as error:
-        raise InvalidInput("A text is too long, or holds a character that can't be stored.") from error
-    except (asyncpg.DataError, asyncpg.UntranslatableCharacterError) as error:
-        raise InvalidInput("A value is out of range, or holds a character that can't be stored.") from error
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
+    except asyncpg.PostgresError as error:
+        meaning = _meaning_of(error)
+        if meaning is None:
+            raise
+        raise meaning from error
+    except (OSError, asyncpg.InternalClientError) as error:
+        # The second is what asyncpg stumbles over when the connection is cut at that very moment.
+        raise DatabaseUnavailable("The database does not answer.") from error
+    except asyncpg.InterfaceError as error:
+        # Of a connection or a pool that is gone; asyncpg's other complaints are about how it was called.
+        if not re.search(r"is clos(ed|ing)|released back", str(error)):
+            raise
         raise DatabaseUnavailable("The database does not answer.") from error
 
 
-def _refused(error: asyncpg.IntegrityConstraintViolationError) -> DirectoryError:
-    rule = RULES.get(error.constraint_name or "")
+def _meaning_of(error: asyncpg.PostgresError) -> DirectoryError | None:
+    rule = RULES.get(getattr(error, "constraint_name", None) or "")
     if rule is not None:
         return InvalidInput(rule.sentence, field=rule.field)
-    field = error.column_name
-    return InvalidInput(f"{field} can't be empty." if field else "The database refuses this.", field=field)
+    if isinstance(error, asyncpg.NotNullViolationError):
+        column = str(error.column_name)
+        return InvalidInput(f"The {column.replace('_', ' ')} can't be empty.", field=column)
+    return next((meaning(sentence) for kinds, meaning, sentence in _KINDS if isinstance(error, kinds)), None)
+
+
+_KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError], str]] = [
+    ((asyncpg.IntegrityConstraintViolationError,), InvalidInput, "The database refuses this."),
+    (
+        (asyncpg.StringDataRightTruncationError, asyncpg.CharacterNotInRepertoireError),
+        InvalidInput,
+        "A text is too long, or holds a character that can't be stored.",
+    ),
+    (
+        (asyncpg.DataError, asyncpg.UntranslatableCharacterError),
+        InvalidInput,
+        "A value is out of range, or holds a character that can't be stored.",
+    ),
+    ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),
+    (
+        (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError),
+        DatabaseUnavailable,
+        "The database is busy: try again.",
+    ),
+    (
+        (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError),
+        DatabaseUnavailable,
+        "The database does not answer.",
+    ),
+]

@@ -46,6 +46,12 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+def _long_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 32:
+        raise ValueError("must have 32 characters or more")
+    return value
+
+
 class Settings(BaseSettings):
     """The settings, typed and checked. `load_settings` reads them once."""
 
@@ -66,6 +72,10 @@ class Settings(BaseSettings):
     data_directory: Path = Field(
         default_factory=lambda: _project_directory() / ".postgres",
         description="Where the embedded PostgreSQL keeps its data.",
+    )
+    secret_key: Annotated[SecretStr, AfterValidator(_long_key)] | None = Field(
+        default=None,
+        description="Recognises a banned person who was erased: 32 characters or more, the same for good.",
     )
     pool_max_size: int = Field(default=10, ge=1, le=1000, description="Connections of one process at the most.")
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the panel listens on.")

@@ -28,11 +28,14 @@ RAW = {
             "audit_member_id_idx",
             "invitation_accepted_by_idx",
             "invitation_created_by_idx",
+            "invitation_open_username_idx",
             "invitation_pending_expires_at_idx",
             "invitation_status_idx",
             "member_github_username_idx",
+            "member_github_verified_idx",
             "member_invited_by_idx",
             "member_reputation_score_idx",
+            "member_search_idx",
             "member_status_idx",
             "participation_event_type_idx",
             "participation_member_id_idx",
@@ -42,20 +45,29 @@ RAW = {
         )
     ),
     ("function", "community_invitations_before_write"),
+    ("function", "community_invitations_check_status"),
     ("function", "community_members_before_write"),
+    ("function", "community_members_check_inviter"),
+    ("function", "community_members_check_status"),
     ("function", "directory_audit_log_append_only"),
     ("function", "directory_audit_log_write"),
+    ("function", "directory_search_text"),
     ("trigger", "community_invitations_audit"),
     ("trigger", "community_invitations_before_write"),
+    ("trigger", "community_invitations_check_status"),
     ("trigger", "community_members_audit"),
     ("trigger", "community_members_before_write"),
+    ("trigger", "community_members_check_inviter"),
+    ("trigger", "community_members_check_new_inviter"),
+    ("trigger", "community_members_check_status"),
     ("trigger", "directory_audit_log_append_only"),
     ("sequence", "community_member_number"),
+    ("extension", "pg_trgm"),
 }
 PICCOLOS = ["migration", "piccolo_user", "sessions", "migration_id_seq", "piccolo_user_id_seq", "sessions_id_seq"]
 
 # Everything in one schema, as (kind, name) -> definition. NOT NULL is part of its column, although PostgreSQL 18 has
-# a constraint for it too; a trigger that is switched off is none.
+# a constraint for it too; a trigger that is switched off is none; the functions of an extension come with it.
 SNAPSHOT = """
 WITH relations AS (
     SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relname <> ALL($2)
@@ -83,7 +95,11 @@ FROM pg_trigger JOIN relations ON relations.oid = tgrelid
 WHERE NOT tgisinternal AND tgenabled <> 'D'
 UNION ALL
 SELECT 'function', proname, pg_get_functiondef(oid)
-FROM pg_proc WHERE pronamespace = $1::text::regnamespace
+FROM pg_proc WHERE pronamespace = $1::text::regnamespace AND NOT EXISTS (
+    SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+)
+UNION ALL
+SELECT 'extension', extname, '' FROM pg_extension WHERE extnamespace = $1::text::regnamespace
 UNION ALL
 SELECT 'type', typname, typtype::text
 FROM pg_type WHERE typnamespace = $1::text::regnamespace AND typtype IN ('d', 'e', 'r')
@@ -232,6 +248,7 @@ CHANGED_DATABASES = {
     ],
     "CREATE FUNCTION another() RETURNS int LANGUAGE sql RETURN 1": ["function another"],
     "DROP SEQUENCE community_member_number": ["sequence community_member_number"],
+    "DROP EXTENSION pg_trgm CASCADE": ["extension pg_trgm", "index member_search_idx"],
     "CREATE SEQUENCE another": ["sequence another"],
     "CREATE TABLE another ()": ["table another"],
     "CREATE VIEW another AS SELECT": ["table another"],

@@ -7,7 +7,7 @@ in is turned back.
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from piccolo.columns import ForeignKey
@@ -17,8 +17,10 @@ from piccolo.table import Table
 from piccolo_api.crud.endpoints import PK_TYPES, CustomJSONResponse, Params, PiccoloCRUD
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from community_directory.database import transaction
+from community_directory.errors import InvalidInput, database_errors
 from community_directory.tables import CommunityInvitation
 from community_directory.tables.invitations import new_code
 
@@ -75,13 +77,31 @@ class DirectoryCRUD(PiccoloCRUD):
 
     async def post_single(self, request: Request, data: Row) -> Response:
         """Add a row."""
-        response: Response = await super().post_single(request, await self._with_member_ids(data))
-        return response
+        return await self._write(request, super().post_single(request, await self._with_member_ids(data)))
 
     async def patch_single(self, request: Request, row_id: PK_TYPES, data: Row) -> Response:
         """Change a row."""
-        response: Response = await super().patch_single(request, row_id, await self._with_member_ids(data))
-        return response
+        return await self._write(request, super().patch_single(request, row_id, await self._with_member_ids(data)))
+
+    async def delete_single(self, request: Request, row_id: PK_TYPES) -> Response:
+        """Delete a row that nothing refers to."""
+        return await self._write(request, super().delete_single(request, row_id))
+
+    async def put_single(self, *_: object) -> Response:
+        """Refuse: the front end changes rows by PATCH, and PUT would skip what that takes care of."""
+        raise HTTPException(status_code=405, detail="Rows are changed by PATCH.")
+
+    async def _write(self, request: Request, change: Awaitable[Response]) -> Response:
+        """Make a change in one transaction, in the name of who is signed in: the audit trigger asks for it."""
+        try:
+            with database_errors():
+                async with transaction() as current:
+                    await current.connection.execute(
+                        "SELECT set_config('community_directory.actor', $1, true)", request.user.user.username
+                    )
+                    return await change
+        except InvalidInput as error:
+            return JSONResponse({"custom_form_error": str(error)}, status_code=422)
 
     def _apply_filters(self, query: Any, params: Params) -> Any:
         for column in self._member_keys:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from community_directory.database import engine
-from community_directory.queries.pages import Page, checked_limit, page_of, position_of
+from community_directory.queries.pages import Page, checked_limit, page_of, position_of, whole_number
 from community_directory.tables import AuditAction
 
 HISTORY = """
@@ -37,7 +37,7 @@ async def history(member_id: str, *, after: str | None = None, limit: int = 20) 
 
     Raises `InvalidCursor`, `InvalidInput`.
     """
-    place = None if after is None else position_of(after, "history")[0]
+    place = None if after is None else position_of(after, "history", whole_number)[0]
     records = await engine.fetch(HISTORY, checked_limit(limit) + 1, member_id, place)
     found = [_entry(record) for record in records]
     return page_of(found, limit, "history", (found[limit - 1].id,) if len(found) > limit else None)

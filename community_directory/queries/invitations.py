@@ -9,6 +9,7 @@ from uuid import UUID
 from community_directory.database import engine
 from community_directory.errors import (
     AlreadyMember,
+    DatabaseUnavailable,
     InvalidInput,
     InvitationCancelled,
     InvitationExpired,
@@ -18,6 +19,8 @@ from community_directory.errors import (
     MemberBanned,
     MemberNotActive,
     MemberNotFound,
+    RoleRequired,
+    shown,
 )
 from community_directory.queries.members import (
     ACTOR,
@@ -28,12 +31,18 @@ from community_directory.queries.members import (
     member_from,
     username_from,
 )
-from community_directory.queries.pages import Page, checked_limit, page_of, position_of
+from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
+from community_directory.queries.privacy import banned_name
 from community_directory.tables import InvitationStatus, MemberStatus
 from community_directory.tables.invitations import VALID_FOR, new_code
 
 LONGEST_VALID = timedelta(days=365)
-LONGEST_CODE = 16
+LONGEST_ACTOR = 255
+SPACES_AND_DASHES = re.compile(r"[\s\u2010-\u2015\u2212-]+")
+"""What people put into a code, and what their phones make of it."""
+CODE = re.compile("[A-Za-z0-9]{8,16}")
+ATTEMPTS = 10
+"""How often a redemption looks again when what stood in its way was gone a moment later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +95,25 @@ def _columns(table: str) -> str:
 
 COLUMNS = _columns("invitation")
 
-# Only an active member invites. The same person again: the same code, open for longer.
+# Only an active member invites. The same person again: the same code, open for longer. One that is past its time, or
+# whose maker may no longer invite, is closed first: it is of no use, and stands in the way of the new one.
 CREATE = f"""
-WITH {ACTOR}
+WITH {ACTOR}, maker AS MATERIALIZED (
+    SELECT member_id FROM community_members, actor
+    WHERE member_id = $3 AND status = 'active' AND deleted_at IS NULL AND ($7::text IS NULL OR primary_role = $7)
+), closed AS (
+    UPDATE community_invitations AS invitation
+    SET status = CASE WHEN invitation.expires_at <= now() THEN 'expired' ELSE 'cancelled' END
+    FROM maker, community_members AS earlier
+    WHERE lower(invitation.invited_telegram_username) = lower($5::text) AND invitation.status = 'pending'
+        AND earlier.member_id = invitation.created_by
+        AND (invitation.expires_at <= now() OR earlier.status <> 'active' OR earlier.deleted_at IS NOT NULL)
+    RETURNING 1
+)
 INSERT INTO community_invitations AS invitation (invitation_code, created_by, invited_telegram_username, expires_at)
-SELECT $4, inviter.member_id, $5, now() + $6
-FROM community_members AS inviter, actor
-WHERE inviter.member_id = $3 AND inviter.status = 'active' AND inviter.deleted_at IS NULL
-    AND ($7::text IS NULL OR inviter.primary_role = $7)
+SELECT $4, maker.member_id, $5::text, now() + $6::interval
+-- counted, so that closing comes first
+FROM maker, (SELECT count(*) FROM closed) AS closed
 ON CONFLICT (lower(invited_telegram_username)) WHERE status = 'pending' AND invited_telegram_username IS NOT NULL
     DO UPDATE SET expires_at = greatest(invitation.expires_at, EXCLUDED.expires_at)
 RETURNING {COLUMNS}
@@ -104,6 +124,9 @@ CHOICE = "invitation_code = ANY($1) ORDER BY invitation_code = ($1)[1] DESC LIMI
 
 GET = f"SELECT {COLUMNS} FROM community_invitations AS invitation WHERE {CHOICE}"
 
+INTENDED = """(invitation.invited_telegram_username IS NULL
+        OR lower(invitation.invited_telegram_username) = lower({username}::text))"""
+
 # One statement, one winner. The invitation's row is locked first: of many callers all but one wait there, then see it
 # accepted and do nothing. A contact becomes pending, a removed member comes back, anybody else is left alone.
 REDEEM = f"""
@@ -111,42 +134,50 @@ WITH {ACTOR}, claimed AS MATERIALIZED (
     SELECT invitation.invitation_id, invitation.created_by
     FROM community_invitations AS invitation
     JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
-    WHERE invitation.invitation_code = ANY($3) AND invitation.status = 'pending' AND invitation.expires_at > now()
+    WHERE invitation.invitation_id = (
+        SELECT invitation_id FROM community_invitations WHERE {CHOICE.replace("$1", "$3")}
+    ) AND invitation.status = 'pending' AND invitation.expires_at > now()
         AND inviter.status = 'active' AND inviter.deleted_at IS NULL
-        AND (invitation.invited_telegram_username IS NULL
-            OR lower(invitation.invited_telegram_username) = lower($7::text))
-    ORDER BY invitation.invitation_code = ($3)[1] DESC LIMIT 1
+        AND {INTENDED.format(username="$7")}
     FOR UPDATE OF invitation
 ), newcomer AS (
     INSERT INTO community_members AS member (telegram_id, name, primary_role, status, telegram_username, organization,
         country, github_username, profile_data, invited_by)
     SELECT $4::text, $5, $6, 'pending', $7::text, $8, $9, $10, $11::jsonb, claimed.created_by FROM claimed, actor
     -- asked first, because a conflict costs a number
-    WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $4::text)
+    WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($4::text, $12))
     ON CONFLICT (telegram_id) DO NOTHING
     RETURNING member.*
-), known AS (
+), contact AS (
     UPDATE community_members AS member SET
-        status = CASE member.status WHEN 'not_member' THEN 'pending' ELSE member.status END,
-        invited_by = CASE member.status WHEN 'not_member' THEN claimed.created_by ELSE member.invited_by END,
+        status = 'pending',
+        invited_by = claimed.created_by,
         name = $5,
         primary_role = $6,
         telegram_username = coalesce($7::text, member.telegram_username),
         organization = coalesce($8, member.organization),
         country = coalesce($9, member.country),
+        github_username = CASE WHEN member.github_verified THEN member.github_username
+            ELSE coalesce($10, member.github_username) END,
         profile_data = coalesce($11::jsonb, member.profile_data),
         deleted_at = NULL
     FROM claimed, actor
-    WHERE member.telegram_id = $4::text AND member.member_id <> claimed.created_by AND member.status <> 'banned'
-        AND (member.status = 'not_member' OR member.deleted_at IS NOT NULL)
+    WHERE member.telegram_id = $4::text AND member.status = 'not_member'
+    RETURNING member.*
+), returned AS (
+    -- as they were: nobody comes back with another role
+    UPDATE community_members AS member SET deleted_at = NULL
+    FROM claimed, actor
+    WHERE member.telegram_id = $4::text AND member.deleted_at IS NOT NULL
+        AND member.status NOT IN ('not_member', 'banned') AND member.member_id <> claimed.created_by
     RETURNING member.*
 ), joined AS (
-    SELECT * FROM newcomer UNION ALL SELECT * FROM known
+    SELECT * FROM newcomer UNION ALL SELECT * FROM contact UNION ALL SELECT * FROM returned
 ), accepted AS (
     UPDATE community_invitations AS invitation
     SET status = 'accepted', accepted_by = joined.member_id, accepted_at = now()
     FROM claimed, joined
-    WHERE invitation.invitation_id = claimed.invitation_id AND invitation.status = 'pending'
+    WHERE invitation.invitation_id = claimed.invitation_id
     RETURNING invitation.*
 )
 SELECT {_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
@@ -155,10 +186,14 @@ SELECT {_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
 # Why a code was not redeemed, as things stand now: the invitation, its maker, and the person if they are known.
 WHY_NOT = f"""
 SELECT {COLUMNS}, {member_columns("person")},
-    person.known, inviter.status AS inviter_status, inviter.deleted_at AS inviter_deleted_at
+    person.known, {INTENDED.format(username="$3")} AS intended,
+    inviter.status = 'active' AND inviter.deleted_at IS NULL AS open
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
-LEFT JOIN (SELECT true AS known, * FROM community_members) AS person ON person.telegram_id = $2
+LEFT JOIN (
+    SELECT true AS known, * FROM community_members
+    WHERE telegram_id IN ($2, $4) ORDER BY status = 'banned' DESC LIMIT 1
+) AS person ON true
 WHERE {CHOICE}
 """
 
@@ -173,7 +208,9 @@ WITH {{ACTOR}}, before AS (
 )
 SELECT before.status AS before, changed.* FROM before LEFT JOIN changed ON true
 """
-EXTEND = CHANGE.format(ACTOR=ACTOR, CHANGES="status = 'pending', expires_at = greatest(expires_at, now()) + $4")
+EXTEND = CHANGE.format(
+    ACTOR=ACTOR, CHANGES="status = 'pending', expires_at = greatest(expires_at, now()) + $4::interval"
+)
 CANCEL = CHANGE.format(ACTOR=ACTOR, CHANGES="status = 'cancelled'")
 
 EXPIRE_OVERDUE = f"""
@@ -227,7 +264,8 @@ async def create(
     """Make an invitation, or extend the open one of the same person and answer with its code.
 
     Without `telegram_username` whoever holds the code may join. Raises `MemberNotActive` when the maker isn't an
-    active member (or lacks `required_role`), `MemberNotFound`, `InvalidInput` for a time of not 1 second to 365 days.
+    active member, `RoleRequired` when they lack the required role, `MemberNotFound`, `InvalidInput` for a time of not
+    1 second to 365 days.
     """
     arguments = (created_by, new_code(), username_from(telegram_username), _checked(valid_for), required_role)
     records = await engine.fetch(CREATE, actor or created_by, reason, *arguments)
@@ -237,21 +275,25 @@ async def create(
     if not inviter or inviter[0]["deleted_at"] is not None:
         raise MemberNotFound(created_by)
     status = inviter[0]["status"]
-    raise MemberNotActive(created_by, status if status != MemberStatus.ACTIVE else f"without the role {required_role}")
+    if status != MemberStatus.ACTIVE or required_role is None:
+        raise MemberNotActive(created_by, status)
+    raise RoleRequired(created_by, required_role)
 
 
 async def get(code: str) -> Invitation:
     """The invitation with this code, however it was typed. Raises `InvitationNotFound`."""
-    invitation = await find(code)
-    if invitation is None:
+    records = await engine.fetch(GET, _spellings(code))
+    if not records:
         raise InvitationNotFound(code)
-    return invitation
+    return _invitation(records[0])
 
 
 async def find(code: str) -> Invitation | None:
     """The invitation with this code, however it was typed; None when there is none."""
-    records = await engine.fetch(GET, _spellings(code))
-    return _invitation(records[0]) if records else None
+    try:
+        return await get(code)
+    except InvitationNotFound:
+        return None
 
 
 async def redeem(
@@ -273,21 +315,23 @@ async def redeem(
     `InvitationCancelled`, `InvitationUsed`, `InvitationForSomeoneElse`, `AlreadyMember`, `MemberBanned`,
     `InvalidInput`; nothing has changed then.
     """
-    spellings = _spellings(code)
-    person = (telegram_id, name, primary_role, username_from(telegram_username), organization, country)
-    more = (username_from(github_username), as_json(profile_data))
-    while True:
-        records = await engine.fetch(REDEEM, f"telegram:{telegram_id}", None, spellings, *person, *more)
+    spellings, username = _spellings(code), username_from(telegram_username)
+    person = (telegram_id, name, primary_role, username, organization, country)
+    banned_as = banned_name(telegram_id)
+    more = (username_from(github_username), as_json(profile_data), banned_as)
+    actor = f"telegram:{telegram_id}"[:LONGEST_ACTOR]
+    for _ in range(ATTEMPTS):
+        records = await engine.fetch(REDEEM, actor, None, spellings, *person, *more)
         if records:
             return Redemption(_member(records[0]), _invitation(records[0]), repeated=False)
-        refused = await engine.fetch(WHY_NOT, spellings, telegram_id)
-        repeated = _judge(code, refused, username_from(telegram_username))
+        repeated = _judge(code, await engine.fetch(WHY_NOT, spellings, telegram_id, username, banned_as))
         if repeated is not None:
             return repeated
         # Somebody extended the invitation, or removed the person, between the two statements: now it may work.
+    raise DatabaseUnavailable("The directory is busy: try again.")
 
 
-def _judge(code: str, refused: list[Any], username: str | None) -> Redemption | None:
+def _judge(code: str, refused: list[Any]) -> Redemption | None:
     """Raise why the code was not redeemed, or answer with the redemption that this one repeats."""
     if not refused:
         raise InvitationNotFound(code)
@@ -298,10 +342,9 @@ def _judge(code: str, refused: list[Any], username: str | None) -> Redemption | 
     if person is not None and person.deleted_at is None and invitation.accepted_by == person.member_id:
         return Redemption(person, invitation, repeated=True)
     _raise_for_status(code, invitation)
-    intended = invitation.invited_telegram_username
-    if intended is not None and intended.lower() != (username or "").lower():
+    if not record["intended"]:
         raise InvitationForSomeoneElse(code)
-    if record["inviter_status"] != MemberStatus.ACTIVE or record["inviter_deleted_at"] is not None:
+    if not record["open"]:
         raise InvitationCancelled(code)
     if person is not None and (person.member_id == invitation.created_by or _is_inside(person)):
         raise AlreadyMember(person.member_id)
@@ -326,7 +369,8 @@ async def extend(
 ) -> Invitation:
     """Keep an invitation open for longer: from its end, or from now when that is past.
 
-    Raises `InvitationNotFound`, `InvitationUsed`, `InvitationCancelled`, `InvalidInput`.
+    Raises `InvitationNotFound`, `InvitationUsed`, `InvitationCancelled`, `InvalidInput` for a time of not 1 second to
+    365 days and for an expired one whose person has a newer one that is open.
     """
     return _changed(code, await engine.fetch(EXTEND, actor, reason, _spellings(code), _checked(valid_for)))
 
@@ -348,10 +392,9 @@ async def list_page(
 
     Raises `InvalidCursor`, `InvalidInput`.
     """
-    place: tuple[datetime | None, UUID | None] = (None, None)
-    if after is not None:
-        made, key = position_of(after, "invitations")
-        place = datetime.fromisoformat(str(made)), UUID(str(key))
+    if status is not None and status not in list(InvitationStatus):
+        raise InvalidInput(f"There is no status {shown(status)}.", field="status")
+    place = [None, None] if after is None else position_of(after, "invitations", moment, row_id)
     records = await engine.fetch(LIST, checked_limit(limit) + 1, created_by, status, *place)
     found = [_invitation(record) for record in records]
     last = found[limit - 1] if len(found) > limit else None
@@ -397,10 +440,13 @@ def _checked(valid_for: timedelta) -> timedelta:
 
 
 def _spellings(code: str) -> list[str]:
-    """The code as it is, and as this project spells its own: capital letters, no spaces, no dashes."""
-    typed = re.sub(r"[\s-]", "", code)
-    if len(typed) > LONGEST_CODE:
-        raise InvitationNotFound(code[:LONGEST_CODE])
+    """The code as it is, and as this project spells its own: capital letters, no spaces, no dashes.
+
+    Raises `InvitationNotFound` for what no code can be.
+    """
+    typed = SPACES_AND_DASHES.sub("", code)
+    if not CODE.fullmatch(typed):
+        raise InvitationNotFound(code)
     return [typed, typed.upper()]
 
 

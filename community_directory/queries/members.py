@@ -1,11 +1,15 @@
 """Members: who they are, what they may become, and how they are found."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, Literal
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
+
+import asyncpg
 
 from community_directory.database import engine
 from community_directory.errors import (
@@ -16,7 +20,19 @@ from community_directory.errors import (
     StatusChangeRefused,
     shown,
 )
-from community_directory.queries.pages import Page, checked_limit, page_of, position_of
+from community_directory.queries.pages import (
+    Page,
+    checked_limit,
+    moment,
+    page_of,
+    plain_text,
+    position_of,
+    row_id,
+    whole_number,
+)
+from community_directory.queries.privacy import banned_name
+from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
+from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
 from community_directory.reputation import github_score
 from community_directory.tables import MemberStatus
 
@@ -24,6 +40,10 @@ Profile = Mapping[str, Any]
 Sort = Literal["reputation", "newest", "active", "name"]
 
 LONGEST_SEARCH = 200
+LONGEST_JSON = 1_000_000
+"""The characters of a profile, or of other JSON, at the most."""
+DEEPEST_JSON = 100
+"""How deep it may be nested: what is stored must be readable, too, by a reader that is itself called from deep down."""
 WAYS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
     MemberStatus.NOT_MEMBER: (MemberStatus.PENDING,),
     MemberStatus.PENDING: (MemberStatus.NOT_MEMBER,),
@@ -39,11 +59,13 @@ WAYS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
 """From which statuses a member may come to each one; the trigger on members knows the same ways."""
 
 
-class _Unset:
-    """The type of `UNSET`."""
+class _Unset(Enum):
+    """The type of `UNSET`: an enum, because checkers of types understand `is not UNSET` of one."""
+
+    UNSET = "unset"
 
 
-UNSET: Final = _Unset()
+UNSET: Final = _Unset.UNSET
 """A field of a profile that shall stay as it is, where None would empty it."""
 
 
@@ -103,14 +125,19 @@ INSERT INTO community_members (telegram_id, name, primary_role, status, telegram
     github_username, invited_by, profile_data)
 SELECT $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
 -- asked first, because a conflict costs a number
-WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $3::text)
+WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13))
 ON CONFLICT (telegram_id) DO NOTHING
 RETURNING {COLUMNS}
 """
 
+KNOWN = """
+SELECT member_id, status FROM community_members WHERE telegram_id IN ($1, $2) ORDER BY status = 'banned' DESC
+"""
+
 SET_STATUS = f"""
 WITH {ACTOR}, before AS (
-    SELECT id, status FROM community_members WHERE member_id = $3 AND deleted_at IS NULL FOR UPDATE
+    -- NO KEY: nobody who records an event of the member waits
+    SELECT id, status FROM community_members WHERE member_id = $3 AND deleted_at IS NULL FOR NO KEY UPDATE
 ), changed AS (
     UPDATE community_members AS member SET status = $4 FROM before, actor
     WHERE member.id = before.id AND before.status = ANY($5)
@@ -121,13 +148,21 @@ FROM before LEFT JOIN changed ON true
 """
 
 VERIFY_GITHUB = f"""
-WITH {ACTOR}
-UPDATE community_members AS member SET github_username = $4, github_verified = true, github_verified_at = now(),
-    github_profile_data = $5::jsonb, reputation_score = $6 + (
-        SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $3
-    )
-FROM actor WHERE member.member_id = $3 AND deleted_at IS NULL
-RETURNING {COLUMNS}
+WITH {ACTOR}, before AS (
+    SELECT id, (
+        SELECT member_id FROM community_members
+        WHERE github_verified AND lower(github_username) = lower($4::text) AND member_id <> $3
+    ) AS owner
+    FROM community_members WHERE member_id = $3 AND deleted_at IS NULL FOR NO KEY UPDATE
+), verified AS (
+    UPDATE community_members AS member SET github_username = $4::text, github_verified = true,
+        github_verified_at = now(), github_profile_data = $5::jsonb, reputation_score = $6 + (
+            SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $3
+        )
+    FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
+    RETURNING member.*
+)
+SELECT before.owner, {member_columns("verified")} FROM before LEFT JOIN verified ON true
 """
 
 REMOVE = f"""
@@ -145,12 +180,26 @@ RETURNING {COLUMNS}
 SEARCH_TEXT = """directory_search_text(name || ' ' || coalesce(telegram_username, '') || ' '
     || coalesce(organization, '') || ' ' || coalesce(github_username, ''))"""
 
-# The order of a list: its expression, its direction, and the operator that finds what comes after a row.
-ORDERS: dict[Sort, tuple[str, str, str]] = {
-    "reputation": ("reputation_score", "DESC", "<"),
-    "newest": ("created_at", "DESC", "<"),
-    "active": ("coalesce(last_active_at, 'epoch')", "DESC", "<"),
-    "name": ("name", "ASC", ">"),
+# Escaped after it was simplified, because that makes a plain % of a full-width one.
+PATTERN = r"'%' || regexp_replace(directory_search_text({}), '([\\%_])', '\\\1', 'g') || '%'"
+
+
+class _Order(NamedTuple):
+    """The order of a list, and how what comes after a row is found."""
+
+    expression: str
+    direction: str
+    follows: str
+    place: str
+    kind: Callable[[Any], object]
+
+
+ORDERS: dict[Sort, _Order] = {
+    "reputation": _Order("reputation_score", "DESC", "<", "{}", whole_number),
+    "newest": _Order("created_at", "DESC", "<", "{}", moment),
+    "active": _Order("coalesce(last_active_at, 'epoch')", "DESC", "<", "{}", moment),
+    # as in a telephone book, whatever the database's locale: Álvaro beside alba, not behind Zoe
+    "name": _Order("directory_search_text(name)", "ASC", ">", "directory_search_text({})", plain_text),
 }
 
 
@@ -174,8 +223,7 @@ async def add(
     One Telegram account is one person, whoever adds it at the same time. Raises `MemberExists` with the number when
     the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored.
     """
-    records = await engine.fetch(
-        ADD,
+    arguments = (
         actor,
         reason,
         telegram_id,
@@ -188,12 +236,16 @@ async def add(
         username_from(github_username),
         invited_by,
         as_json(profile_data),
+        banned_name(telegram_id),
     )
-    if records:
-        return member_from(records[0])
-    known = await engine.fetch("SELECT member_id, status FROM community_members WHERE telegram_id = $1", telegram_id)
-    if not known:
-        raise MemberNotFound(telegram_id)
+    while True:
+        records = await engine.fetch(ADD, *arguments)
+        if records:
+            return member_from(records[0])
+        known = await engine.fetch(KNOWN, telegram_id, banned_name(telegram_id))
+        if known:
+            break
+        # Whoever had the account was erased between the two statements: now there is room.
     member_id, known_status = known[0]
     if known_status == MemberStatus.BANNED:
         raise MemberBanned
@@ -242,19 +294,15 @@ async def update_profile(
 
     What somebody else changes at the same time in another field is kept. Raises `MemberNotFound`, `InvalidInput`.
     """
-    changes: dict[str, object] = {
+    given: dict[str, object] = {
         "name": name,
-        "telegram_username": telegram_username,
+        "telegram_username": UNSET if telegram_username is UNSET else username_from(telegram_username),
         "primary_role": primary_role,
         "organization": organization,
         "country": country,
-        "profile_data": profile_data,
+        "profile_data": UNSET if profile_data is UNSET else as_json(profile_data),
     }
-    changes = {field: value for field, value in changes.items() if value is not UNSET}
-    if "telegram_username" in changes:
-        changes["telegram_username"] = username_from(telegram_username)  # type: ignore[arg-type]  # it is set
-    if "profile_data" in changes:
-        changes["profile_data"] = as_json(profile_data)  # type: ignore[arg-type]  # it is set
+    changes = {field: value for field, value in given.items() if value is not UNSET}
     if not changes:
         return await get(member_id)
     # The fields' names are those above.
@@ -305,16 +353,21 @@ async def verify_github(
     The score is `reputation.github_score` of the data plus all that highlights earned; the tier follows. One account
     proves one person: raises `MemberExists` when it is another member's, `MemberNotFound`, `InvalidInput`.
     """
-    records = await engine.fetch(
-        VERIFY_GITHUB,
-        actor,
-        reason,
-        member_id,
-        username_from(github_username),
-        as_json(github_profile_data),
-        github_score(github_profile_data),
-    )
-    return _the_member(records, member_id)
+    username, data = username_from(github_username), as_json(github_profile_data)
+    score = github_score(github_profile_data)
+    try:
+        records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, score)
+    except InvalidInput as error:
+        if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
+            raise
+        # Proved by two at this very moment. Whose it is can't be asked any more inside the caller's transaction.
+        raise MemberExists(str(error), github_username) from error
+    if not records:
+        raise MemberNotFound(member_id)
+    owner, *member = records[0]
+    if owner is not None:
+        raise MemberExists(f"This GitHub account belongs to member {owner}.", owner)
+    return member_from(member)
 
 
 async def remove(member_id: str, *, actor: str, reason: str | None = None) -> Member:
@@ -350,7 +403,7 @@ async def search(
         raise InvalidInput(f"There is no order {shown(sort)}.", field="sort")
     if text is not None and len(text) > LONGEST_SEARCH:
         raise InvalidInput(f"A search has {LONGEST_SEARCH} characters at the most.", field="text")
-    expression, direction, follows = ORDERS[sort]
+    order = ORDERS[sort]
     conditions, arguments = ["deleted_at IS NULL"], [checked_limit(limit) + 1]
 
     def where(condition: str, *values: object) -> None:
@@ -366,15 +419,21 @@ async def search(
     if max_reputation is not None:
         where("reputation_score <= {}", max_reputation)
     if text is not None and text.strip():
-        escaped = text.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        where(f"{SEARCH_TEXT} LIKE '%' || directory_search_text({{}}) || '%'", escaped)
+        where(f"{SEARCH_TEXT} LIKE {PATTERN}", text.strip())
+    table = "community_members"
+    if re.search(r"[^\W_]{3}", text or ""):
+        # OFFSET 0 keeps PostgreSQL from reading everybody in the wanted order instead: it doesn't know what the text
+        # of each of them costs. Of three letters or more the trigram index finds the few that match.
+        table = f"(SELECT * FROM {table} WHERE {' AND '.join(conditions)} OFFSET 0) AS {table}"
+        conditions = ["true"]
     if after is not None:
-        where(f"({expression}, id) {follows} ({{}}, {{}})", *_place(after, sort))
+        place = position_of(after, sort, order.kind, row_id)
+        where(f"({order.expression}, id) {order.follows} ({order.place}, {{}})", *place)
 
     records = await engine.fetch(
         f"""
-        SELECT {COLUMNS} FROM community_members WHERE {" AND ".join(conditions)}
-        ORDER BY {expression} {direction}, id {direction} LIMIT $1
+        SELECT {COLUMNS} FROM {table} WHERE {" AND ".join(conditions)}
+        ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT $1
         """,
         *arguments,
     )
@@ -400,21 +459,29 @@ def _position(member: Member, sort: Sort) -> tuple[str | int, ...]:
 EPOCH = "1970-01-01T00:00:00+00:00"
 
 
-def _place(cursor: str, sort: Sort) -> tuple[object, UUID]:
-    value, key = position_of(cursor, sort)
-    if sort in ("newest", "active"):
-        return datetime.fromisoformat(str(value)), UUID(str(key))
-    return value, UUID(str(key))
-
-
 def as_json(data: Profile | None) -> str | None:
     """The JSON text that is stored. Raises `InvalidInput` for what JSON, or PostgreSQL's, can't hold."""
     if data is None:
         return None
+    if not isinstance(data, Mapping):
+        raise InvalidInput("This must be a JSON object.")
+    if _is_deeper(data, DEEPEST_JSON):
+        raise InvalidInput(f"This is nested more than {DEEPEST_JSON} times.")
     try:
-        return json.dumps(data, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+        stored = json.dumps(dict(data), allow_nan=False)
+    except (TypeError, ValueError):
         raise InvalidInput("This can't be stored as JSON.") from None
+    if len(stored) > LONGEST_JSON:
+        raise InvalidInput("This is too long to be stored.")
+    return stored
+
+
+def _is_deeper(data: object, levels: int) -> bool:
+    if isinstance(data, Mapping):
+        return levels == 0 or any(_is_deeper(value, levels - 1) for value in data.values())
+    if isinstance(data, list | tuple):
+        return levels == 0 or any(_is_deeper(value, levels - 1) for value in data)
+    return False
 
 
 def username_from(username: str | None) -> str | None:

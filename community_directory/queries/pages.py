@@ -3,9 +3,12 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from community_directory.errors import InvalidCursor, InvalidInput
 
@@ -27,22 +30,53 @@ def page_of(rows: list[Item], limit: int, query: str, position: tuple[str | int,
     if len(rows) <= limit or position is None:
         return Page(rows[:limit], None)
     payload = json.dumps([query, *position], separators=(",", ":")).encode()
-    return Page(rows[:limit], base64.urlsafe_b64encode(_seal(payload) + payload).decode().rstrip("="))
+    return Page(rows[:limit], _sealed(payload))
 
 
-def position_of(cursor: str, query: str) -> list[str | int]:
-    """The place that a cursor of this query names. Raises `InvalidCursor`."""
+def position_of(cursor: str, query: str, *kinds: Callable[[Any], object]) -> list[Any]:
+    """The place that a cursor of this query names, each of its values read by its kind. Raises `InvalidCursor`."""
+    if len(cursor) > _LONGEST_CURSOR:
+        raise InvalidCursor
     try:
-        decoded = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        seal, payload = decoded[:_SEAL_BYTES], decoded[_SEAL_BYTES:]
-        if seal != _seal(payload):
+        payload = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))[_SEAL_BYTES:]
+        # Compared as text, because decoding passes over what isn't base64.
+        if cursor != _sealed(payload):
             raise InvalidCursor
         made_by, *position = json.loads(payload)
-    except (UnicodeEncodeError, binascii.Error, ValueError):
+        if made_by != query:
+            raise InvalidCursor
+        return [kind(value) for kind, value in zip(kinds, position, strict=True)]
+    except (UnicodeEncodeError, binascii.Error, ValueError, TypeError, RecursionError):
+        # Anybody can work out a seal, so what it seals is not trusted either.
         raise InvalidCursor from None
-    if made_by != query:
-        raise InvalidCursor
-    return list(position)
+
+
+def whole_number(value: object) -> int:
+    """A kind of value in a cursor: a whole number that PostgreSQL can hold."""
+    if type(value) is not int or abs(value) >= 2**63:
+        raise ValueError
+    return value
+
+
+def plain_text(value: object) -> str:
+    """A kind of value in a cursor: a text that PostgreSQL can hold."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    value.encode()  # no lone surrogates
+    return value
+
+
+def moment(value: object) -> datetime:
+    """A kind of value in a cursor: a time with its zone."""
+    found = datetime.fromisoformat(plain_text(value))
+    if found.utcoffset() != timedelta(0):
+        raise ValueError
+    return found
+
+
+def row_id(value: object) -> UUID:
+    """A kind of value in a cursor: a row's id."""
+    return UUID(plain_text(value))
 
 
 def checked_limit(limit: int) -> int:
@@ -52,7 +86,12 @@ def checked_limit(limit: int) -> int:
     return limit
 
 
+_LONGEST_CURSOR = 4096
 _SEAL_BYTES = 8
+
+
+def _sealed(payload: bytes) -> str:
+    return base64.urlsafe_b64encode(_seal(payload) + payload).decode().rstrip("=")
 
 
 def _seal(payload: bytes) -> bytes:

@@ -160,6 +160,48 @@ async def test_what_bots_and_triggers_write_is_read_only(
     assert await directory.fetch(f"SELECT * FROM {table}") == before
 
 
+async def test_a_change_is_logged_in_the_name_of_who_is_signed_in(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await client.patch(f"/api/tables/community_members/{ana.id}/", json={"country": "Perú"})
+    created = (await invite(client, created_by="#1")).json()
+    await client.delete(f"/api/tables/community_invitations/{created[0]['invitation_id']}/")
+    await directory.execute("UPDATE community_members SET country = 'Chile'")
+    entries = await directory.fetch("SELECT actor, action FROM directory_audit_log ORDER BY id")
+    assert [tuple(entry) for entry in entries] == [
+        ("db:postgres", "INSERT"),
+        ("manager", "UPDATE"),
+        ("manager", "INSERT"),
+        ("manager", "DELETE"),
+        ("db:postgres", "UPDATE"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"reputation_score": 10**12}, {"name": "\x00"}, {"name": ""}, {"name": "x" * 300}, {"status": "gone"}]
+)
+async def test_what_the_database_refuses_is_answered_and_changes_nothing(
+    client: httpx.AsyncClient,
+    ana: CommunityMember,
+    directory: asyncpg.Pool,
+    change: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = await directory.fetch("SELECT * FROM community_members")
+    response = await client.patch(f"/api/tables/community_members/{ana.id}/", json={"country": "Perú", **change})
+    assert response.status_code == 422
+    assert "Failing row" not in response.text
+    assert await directory.fetch("SELECT * FROM community_members") == before
+    assert "Ana" not in caplog.text
+
+
+async def test_a_row_is_not_replaced_by_put(client: httpx.AsyncClient, ana: CommunityMember) -> None:
+    form = (await client.get("/api/tables/community_members/new/")).json()
+    row = {**form, "name": "Eva", "telegram_id": "5", "primary_role": "x"}
+    response = await client.put(f"/api/tables/community_members/{ana.id}/", json=row)
+    assert response.status_code == 405
+
+
 async def test_a_page_or_row_that_does_not_exist_is_refused(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/tables/community_members/", params={"__page_size": 5000})).status_code == 403
     assert (await client.get(f"/api/tables/community_members/{uuid.uuid4()}/")).status_code == 404

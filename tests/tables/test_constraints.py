@@ -126,6 +126,26 @@ CHECKS = [
 
 BEHIND_A_TRIGGER = cases_of(rows.member, "member_reputation_tier_check", "reputation_tier", "", "novice", "Legend")
 
+# Rules of unique indexes that have a condition: they hold between the rows that meet it, whatever the case of letters.
+PARTIAL = [
+    (
+        case(
+            rows.member,
+            "member_github_verified_idx",
+            github_username="Ana",
+            github_verified=True,
+            github_verified_at=NOON,
+        ),
+        {"github_username": "aNA"},
+        {"github_verified": False},
+    ),
+    (
+        case(rows.invitation, "invitation_open_username_idx", invited_telegram_username="Ana"),
+        {"invited_telegram_username": "aNA"},
+        {"status": "expired"},
+    ),
+]
+
 DUPLICATES = [
     case(rows.member, "community_members_member_id_key", member_id="#7"),
     case(rows.member, "member_telegram_id_idx", telegram_id="12345"),
@@ -317,6 +337,18 @@ async def test_the_same_again_is_refused(connection: asyncpg.Connection, duplica
     assert error.value.constraint_name == duplicate.rule
 
 
+@pytest.mark.parametrize(("duplicate", "same", "other"), PARTIAL, ids=str)
+async def test_the_same_again_is_refused_where_the_rule_holds(
+    connection: asyncpg.Connection, duplicate: Case, same: dict[str, Any], other: dict[str, Any]
+) -> None:
+    await duplicate.make(connection, **duplicate.columns)
+    for _ in range(2):
+        assert await duplicate.make(connection, **duplicate.columns | other)
+    with pytest.raises(asyncpg.UniqueViolationError) as error:
+        await duplicate.make(connection, **duplicate.columns | same)
+    assert error.value.constraint_name == duplicate.rule
+
+
 @pytest.mark.parametrize(
     ("duplicate", "column"),
     [(duplicate, column) for duplicate in DUPLICATES for column in duplicate.columns if len(duplicate.columns) > 1],
@@ -392,6 +424,32 @@ async def test_a_members_number_never_changes(connection: asyncpg.Connection) ->
     assert error.value.message == "The number of a member never changes."
 
 
+async def test_a_status_changes_along_the_ways_only(connection: asyncpg.Connection) -> None:
+    with pytest.raises(asyncpg.CheckViolationError) as error:
+        await connection.execute("UPDATE community_members SET status = 'active' WHERE member_id = '#2'")
+    assert error.value.constraint_name == "member_status_transition"
+    assert (error.value.table_name, error.value.column_name) == ("community_members", "status")
+    assert error.value.message == "There is no way from not_member to active."
+
+
+async def test_invitations_never_run_in_a_circle(connection: asyncpg.Connection) -> None:
+    await connection.execute("UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'")
+    with pytest.raises(asyncpg.CheckViolationError) as error:
+        await connection.execute("UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'")
+    assert error.value.constraint_name == "member_invited_by_acyclic"
+    assert (error.value.table_name, error.value.column_name) == ("community_members", "invited_by")
+    assert error.value.message == "The invitations would run in a circle."
+
+
+async def test_an_invitation_that_is_settled_stays_so(connection: asyncpg.Connection) -> None:
+    await rows.invitation(connection, status="cancelled")
+    with pytest.raises(asyncpg.CheckViolationError) as error:
+        await connection.execute("UPDATE community_invitations SET status = 'pending'")
+    assert error.value.constraint_name == "invitation_status_transition"
+    assert (error.value.table_name, error.value.column_name) == ("community_invitations", "status")
+    assert error.value.message == "The invitation is cancelled and stays so."
+
+
 async def test_the_audit_log_is_append_only(connection: asyncpg.Connection) -> None:
     role = f"bot_{secrets.token_hex(8)}"
     await connection.execute(f"CREATE ROLE {role}; GRANT ALL ON directory_audit_log TO {role}; SET ROLE {role}")
@@ -417,6 +475,17 @@ async def test_every_constraint_has_a_case_here(connection: asyncpg.Connection) 
     }
 
 
+async def test_every_unique_index_with_a_condition_has_a_case_here(connection: asyncpg.Connection) -> None:
+    found = await connection.fetch(
+        """
+        SELECT indexrelid::regclass::text FROM pg_index
+        WHERE indrelid::regclass::text = ANY($1::text[]) AND indisunique AND indpred IS NOT NULL
+        """,
+        list(TABLES.values()),
+    )
+    assert {row[0] for row in found} == {duplicate.rule for duplicate, _, _ in PARTIAL}
+
+
 async def test_every_column_that_is_never_null_has_a_case_here(connection: asyncpg.Connection) -> None:
     found = await connection.fetch(
         """
@@ -432,4 +501,10 @@ async def test_every_column_that_is_never_null_has_a_case_here(connection: async
 async def test_every_rule_of_a_trigger_has_a_case_here(connection: asyncpg.Connection) -> None:
     sources = await connection.fetch("SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
     rules = {rule for row in sources for rule in re.findall(r"CONSTRAINT = '(\w+)'", row["prosrc"])}
-    assert rules == {"member_number_never_changes", "audit_log_append_only"}
+    assert rules == {
+        "audit_log_append_only",
+        "invitation_status_transition",
+        "member_invited_by_acyclic",
+        "member_number_never_changes",
+        "member_status_transition",
+    }

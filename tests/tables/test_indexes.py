@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from community_directory.queries.members import SEARCH_TEXT
 from tests.conftest import Server, new_database
 
 pytestmark = pytest.mark.schema
@@ -38,14 +39,15 @@ NAMED = {
 LOAD = """
 SET session_replication_role = replica;
 INSERT INTO community_members
-    (member_id, telegram_id, name, primary_role, github_username, status, reputation_score, invited_by, created_at)
-SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'github' || n,
+    (member_id, telegram_id, name, primary_role, github_username, github_verified, github_verified_at,
+        status, reputation_score, invited_by, created_at)
+SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'github' || n, true, now(),
     CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END, n * 7919 % 3000, CASE WHEN n >= 10 THEN '#' || n / 10 END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
 INSERT INTO community_invitations
-    (invitation_code, created_by, status, accepted_by, accepted_at, expires_at, created_at)
-SELECT 'CODE' || n + 1000000, '#' || n / 10,
+    (invitation_code, created_by, invited_telegram_username, status, accepted_by, accepted_at, expires_at, created_at)
+SELECT 'CODE' || n + 1000000, '#' || n / 10, 'guest' || n,
     CASE n % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'cancelled' ELSE 'accepted' END,
     CASE WHEN n % 100 > 1 THEN '#' || n END, CASE WHEN n % 100 > 1 THEN now() END,
     timestamptz '2026-01-31 00:00Z' + n * interval '1 minute',
@@ -110,6 +112,17 @@ QUESTIONS = [
         "Index Scan",
     ),
     Question(
+        "member_search_idx",
+        f"SELECT * FROM community_members WHERE {SEARCH_TEXT} LIKE '%' || directory_search_text($1) || '%'"
+        " AND deleted_at IS NULL",
+        ("ember 1247",),
+    ),
+    Question(
+        "member_github_verified_idx",
+        "SELECT * FROM community_members WHERE lower(github_username) = lower($1) AND github_verified",
+        ("GitHub247",),
+    ),
+    Question(
         "member_invited_by_idx",
         "SELECT member_id FROM community_members WHERE invited_by = $1",
         ("#247",),
@@ -130,6 +143,11 @@ QUESTIONS = [
         "Index Scan",
     ),
     Question("invitation_accepted_by_idx", "SELECT * FROM community_invitations WHERE accepted_by = $1", ("#247",)),
+    Question(
+        "invitation_open_username_idx",
+        "SELECT * FROM community_invitations WHERE lower(invited_telegram_username) = lower($1) AND status = 'pending'",
+        ("Guest19900",),
+    ),
     Question(
         "invitation_pending_expires_at_idx",
         "SELECT * FROM community_invitations WHERE status = 'pending' AND expires_at <= $1",

@@ -113,3 +113,31 @@ async def test_an_update_that_changes_nothing_of_an_invitation_is_no_edit(direct
     before = await rows.invitation(directory)
     await directory.execute("UPDATE community_invitations SET status = status, expires_at = expires_at")
     assert await directory.fetchrow("SELECT * FROM community_invitations") == before
+
+
+@pytest.mark.parametrize("settled", ["accepted", "cancelled"])
+async def test_what_became_of_a_settled_invitation_never_changes(directory: asyncpg.Pool, settled: str) -> None:
+    await rows.member(directory, member_id="#1")
+    await rows.member(directory, member_id="#2")
+    accepted = {"accepted_by": "#1", "accepted_at": NOON} if settled == "accepted" else {}
+    await rows.invitation(directory, status=settled, **accepted)
+    for change in (
+        "status = 'pending', accepted_by = NULL, accepted_at = NULL",
+        "status = 'expired', accepted_by = NULL, accepted_at = NULL",
+        "status = 'cancelled', accepted_by = NULL, accepted_at = now()",
+        "status = 'accepted', accepted_by = '#2', accepted_at = now()",
+    ):
+        with pytest.raises(asyncpg.CheckViolationError) as error:
+            await directory.execute(f"UPDATE community_invitations SET {change}")
+        assert error.value.constraint_name == "invitation_status_transition"
+    # Erasing a person takes their username out.
+    await directory.execute("UPDATE community_invitations SET status = status, invited_telegram_username = NULL")
+
+
+async def test_an_invitation_that_is_not_settled_may_become_anything(directory: asyncpg.Pool) -> None:
+    for before in ("pending", "expired"):
+        for after in ("pending", "expired", "cancelled"):
+            made = await rows.invitation(directory, status=before)
+            await directory.execute(
+                "UPDATE community_invitations SET status = $2 WHERE invitation_id = $1", made["invitation_id"], after
+            )

@@ -1,13 +1,20 @@
 """Members: their numbers, tiers and times, kept by the database whoever writes."""
 
 import asyncio
+import contextlib
+import secrets
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from community_directory.database import connect, migrate
+from community_directory.queries import members
 from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
+from tests.conftest import Server, run_sql
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
@@ -228,7 +235,7 @@ EDITS = {
     "github_verified": False,
     "github_verified_at": LONG_AGO,
     "github_profile_data": '{"followers": 2}',
-    "status": "active",
+    "status": "pending",
     "reputation_score": 1,
     "invited_by": None,
     "registration_fee_paid": True,
@@ -245,7 +252,7 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
     for column, value in EDITS.items():
         member = await rows.member(
             directory,
-            github_username="ana",
+            github_username=f"ana_{column}",
             github_verified=True,
             github_verified_at=NOON,
             invited_by=inviter["member_id"],
@@ -318,3 +325,183 @@ async def test_a_member_that_nothing_refers_to_can_be_deleted(directory: asyncpg
     await rows.member(directory)
     await CommunityMember.delete(force=True)
     assert await CommunityMember.count() == 0
+
+
+WAYS = {
+    ("not_member", "pending"),
+    ("pending", "not_member"),
+    ("pending", "active"),
+    ("active", "suspended"),
+    ("suspended", "active"),
+    ("banned", "active"),
+    *((status, "banned") for status in ("not_member", "pending", "active", "suspended")),
+}
+
+
+async def test_the_database_knows_the_same_ways_of_a_status_as_the_helpers(directory: asyncpg.Pool) -> None:
+    found = set()
+    for before in MemberStatus:
+        for after in set(MemberStatus) - {before}:
+            member = await rows.member(directory, status=before)
+            with contextlib.suppress(asyncpg.CheckViolationError):
+                await directory.execute("UPDATE community_members SET status = $2 WHERE id = $1", member["id"], after)
+                found.add((before.value, after.value))
+    assert found == WAYS == {(before, after) for after, befores in members.WAYS.items() for before in befores}
+
+
+async def test_an_update_that_leaves_the_status_as_it_is_is_no_change_of_it(directory: asyncpg.Pool) -> None:
+    for status in MemberStatus:
+        await rows.member(directory, status=status)
+    await directory.execute("UPDATE community_members SET status = status, name = 'Ana'")
+    assert await directory.fetchval("SELECT count(*) FROM community_members WHERE name = 'Ana'") == len(MemberStatus)
+
+
+async def chain(directory: asyncpg.Pool, length: int) -> list[str]:
+    """Members of whom each invited the next one."""
+    numbers: list[str] = []
+    for _ in range(length):
+        invited_by = numbers[-1] if numbers else None
+        numbers.append((await rows.member(directory, invited_by=invited_by))["member_id"])
+    return numbers
+
+
+INVITE = "UPDATE community_members SET invited_by = $2 WHERE member_id = $1"
+
+
+async def test_a_member_can_not_be_invited_by_their_own_descendants(directory: asyncpg.Pool) -> None:
+    first, *descendants = await chain(directory, 5)
+    for descendant in descendants:
+        with pytest.raises(asyncpg.CheckViolationError) as error:
+            await directory.execute(INVITE, first, descendant)
+        assert error.value.constraint_name == "member_invited_by_acyclic"
+
+
+async def test_a_branch_may_move_to_where_no_circle_comes_of_it(directory: asyncpg.Pool) -> None:
+    first, second, third = await chain(directory, 3)
+    await directory.execute(INVITE, third, first)
+    await directory.execute(INVITE, second, third)
+    await directory.execute(INVITE, second, None)
+    stored = await directory.fetch("SELECT member_id, invited_by FROM community_members ORDER BY 1")
+    assert stored == [(first, None), (second, None), (third, first)]
+
+
+async def test_one_statement_can_not_close_a_circle_either(directory: asyncpg.Pool) -> None:
+    first, second, third = [(await rows.member(directory))["member_id"] for _ in range(3)]
+    for statement in (
+        """
+        UPDATE community_members SET invited_by = inviter FROM (VALUES ('#1', '#2'), ('#2', '#3'), ('#3', '#1'))
+            AS given(number, inviter) WHERE member_id = number
+        """,
+        """
+        WITH other AS (UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1')
+        UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'
+        """,
+        """
+        INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by)
+        VALUES ('#7', '7', 'Ana', 'developer', '#8'), ('#8', '8', 'Bea', 'developer', '#7')
+        """,
+    ):
+        with pytest.raises(asyncpg.CheckViolationError) as error:
+            await directory.execute(statement)
+        assert error.value.constraint_name == "member_invited_by_acyclic"
+    assert (first, second, third) == ("#1", "#2", "#3")
+
+
+async def test_one_statement_may_insert_a_tree_in_any_order(directory: asyncpg.Pool) -> None:
+    await directory.execute(
+        """
+        INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by) VALUES
+            ('#9', '9', 'Ana', 'developer', '#8'), ('#8', '8', 'Bea', 'developer', '#7'),
+            ('#7', '7', 'Eva', 'developer', NULL)
+        """
+    )
+    assert await directory.fetchval("SELECT count(*) FROM community_members") == 3
+
+
+async def test_a_circle_that_was_there_before_the_rule_holds_nobody_up(directory: asyncpg.Pool) -> None:
+    first, second, outside = [(await rows.member(directory))["member_id"] for _ in range(3)]
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(INVITE, first, second)
+        await connection.execute(INVITE, second, first)
+    async with directory.acquire() as connection:
+        await connection.execute("SET statement_timeout = '30s'")
+        await connection.execute(INVITE, outside, first)
+        await connection.execute(INVITE, first, None)
+
+
+@pytest.mark.parametrize("first_ends", ["commit", "rollback"])
+async def test_of_two_changes_at_once_that_would_close_a_circle_one_is_refused(
+    directory: asyncpg.Pool, first_ends: str
+) -> None:
+    one, two = [(await rows.member(directory))["member_id"] for _ in range(2)]
+    async with directory.acquire() as slow, directory.acquire() as fast, directory.acquire() as observer:
+        transaction = slow.transaction()
+        await transaction.start()
+        await slow.execute(INVITE, one, two)
+        waiting = asyncio.create_task(fast.execute(INVITE, two, one))
+        await blocked(observer, fast)
+        await getattr(transaction, first_ends)()
+        if first_ends == "commit":
+            with pytest.raises(asyncpg.CheckViolationError) as error:
+                await waiting
+            assert error.value.constraint_name == "member_invited_by_acyclic"
+        else:
+            assert await waiting == "UPDATE 1"
+
+
+async def blocked(observer: asyncpg.Connection, session: asyncpg.Connection) -> None:
+    """Wait until the session waits for a lock."""
+    async with asyncio.timeout(30):
+        while not await observer.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", session.get_server_pid()):
+            await asyncio.sleep(0.005)
+
+
+SAME_IN_A_SEARCH = [
+    ("Ana García", "ana garcia"),
+    ("Ana García", "Ana Garci\u0301a"),
+    ("ÁÀÂÄÃÅĀ", "aaaaaaa"),
+    ("Øystein Łukasz ĐORĐE", "oystein lukasz dorde"),
+    ("İstanbul ISPARTA ısı", "istanbul isparta isi"),
+    ("Ελένη ΓΙΏΡΓΟΣ", "ελενη γιωργοσ"),
+    ("γιώργος", "ΓΙΩΡΓΟΣ"),
+    ("Николай ЁЖ", "николаи еж"),
+    ("ЂОРЂЕ", "ђорђе"),
+    ("ﬁve ＡＢＣ ½", "five abc 1⁄2"),
+    ("Ægir ŒUVRE", "æGIR œuvre"),
+    ("Nguyễn", "NGUYEN"),
+    ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize("locale", ["the server's own", "C"])
+async def test_a_search_compares_without_case_and_accents_whatever_the_locale(server: Server, locale: str) -> None:
+    name = f"test_{secrets.token_hex(8)}"
+    url = urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
+    options = "" if locale != "C" else "LOCALE 'C' LOCALE_PROVIDER libc"
+    await run_sql(server.url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' {options}")
+    try:
+        async with connect(url, min_size=0) as engine:
+            await migrate()
+            for one, other in SAME_IN_A_SEARCH:
+                found = await engine.fetch("SELECT directory_search_text($1), directory_search_text($2)", one, other)
+                assert found[0][0] == found[0][1]
+            for form in ("NFC", "NFD", "NFKC", "NFKD"):
+                texts = [unicodedata.normalize(form, one) for one, _ in SAME_IN_A_SEARCH]
+                found = await engine.fetch("SELECT directory_search_text(text) FROM unnest($1::text[]) AS text", texts)
+                plain = await engine.fetch(
+                    "SELECT directory_search_text(text) FROM unnest($1::text[]) AS text",
+                    [one for one, _ in SAME_IN_A_SEARCH],
+                )
+                assert found == plain
+    finally:
+        await run_sql(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_the_text_of_a_search_is_immutable_and_may_run_in_parallel(directory: asyncpg.Pool) -> None:
+    found = await directory.fetchrow(
+        "SELECT provolatile, proparallel, proisstrict FROM pg_proc WHERE proname = 'directory_search_text'"
+    )
+    assert tuple(found) == (b"i", b"s", True)
+    assert await directory.fetchval("SELECT directory_search_text(NULL)") is None

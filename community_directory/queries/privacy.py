@@ -1,0 +1,206 @@
+"""What is stored of a person: handed to them, or taken out. Callers use it as `members.export` and `members.erase`."""
+
+import hmac
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+from uuid import uuid4
+
+from community_directory.database import engine, transaction
+from community_directory.errors import ConfigurationError, MemberNotFound
+from community_directory.settings import load_settings
+from community_directory.tables import MemberStatus
+
+KEPT = None
+"""The class of a column that says nothing of a person by itself; the others name what an erased one holds."""
+
+COLUMNS: dict[str, dict[str, str | None]] = {
+    "community_members": {
+        "id": KEPT,
+        "member_id": KEPT,
+        "telegram_id": "$2",
+        "telegram_username": "NULL",
+        "name": "'Erased member'",
+        "primary_role": "'erased'",
+        "organization": "NULL",
+        "country": "NULL",
+        "github_username": "NULL",
+        "github_verified": "false",
+        "github_verified_at": "NULL",
+        "github_profile_data": "NULL",
+        "status": KEPT,
+        "reputation_score": KEPT,
+        "reputation_tier": KEPT,
+        "invited_by": KEPT,
+        "registration_fee_paid": KEPT,
+        "registration_fee_tx_hash": "NULL",
+        "profile_data": "NULL",
+        "created_at": KEPT,
+        "updated_at": KEPT,
+        "last_active_at": KEPT,
+        "deleted_at": "coalesce(deleted_at, now())",
+    },
+    "community_invitations": {
+        "invitation_id": KEPT,
+        "invitation_code": KEPT,
+        "created_by": KEPT,
+        "invited_telegram_username": "NULL",
+        # Without its name an open invitation would be anybody's.
+        "status": "CASE status WHEN 'pending' THEN 'cancelled' ELSE status END",
+        "expires_at": KEPT,
+        "accepted_by": KEPT,
+        "accepted_at": KEPT,
+        "created_at": KEPT,
+        "updated_at": KEPT,
+    },
+    "member_participation": {
+        "id": KEPT,
+        "member_id": KEPT,
+        "event_type": KEPT,
+        "platform": KEPT,
+        "room_id": KEPT,
+        "event_metadata": "NULL",
+        "occurred_at": KEPT,
+        "source_id": "NULL",
+    },
+    "member_daily_highlights": {
+        "id": KEPT,
+        "member_id": KEPT,
+        "highlight_date": KEPT,
+        "message_count": KEPT,
+        "reaction_count": KEPT,
+        "voice_minutes": KEPT,
+        "reputation_earned": KEPT,
+        "created_at": KEPT,
+    },
+    # These rows go as a whole.
+    "member_relationships": dict.fromkeys(
+        ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
+    ),
+    "directory_audit_log": {
+        "id": KEPT,
+        "changed_at": KEPT,
+        "actor": "CASE actor WHEN $2 THEN 'erased' ELSE actor END",
+        "reason": "NULL",
+        "action": KEPT,
+        "table_name": KEPT,
+        "row_id": KEPT,
+        "member_id": KEPT,
+        "changes": """(
+            SELECT jsonb_object_agg(field, CASE WHEN field = ANY($4) THEN '[null, null]' ELSE change END)
+            FROM jsonb_each(changes) AS changed(field, change)
+        )""",
+    },
+}
+"""Every column of every table, and what it holds once the person is erased: a piece of SQL."""
+
+PERSONAL = [
+    column
+    for table in ("community_members", "community_invitations")
+    for column, erased in COLUMNS[table].items()
+    if erased is not KEPT and column not in ("status", "deleted_at")
+]
+"""The fields that the audit log forgets."""
+
+
+def _assignments(table: str) -> str:
+    return ", ".join(f"{column} = {erased}" for column, erased in COLUMNS[table].items() if erased is not KEPT)
+
+
+# Rows that concern a person without belonging to them: the invitations that name them or let them in.
+OF_PERSON = "accepted_by = $1 OR lower(invited_telegram_username) = lower($2)"
+
+EXPORT = f"""
+SELECT jsonb_build_object(
+    'member', to_jsonb(member),
+    'invitations', (
+        SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
+        WHERE created_by = $1 OR {OF_PERSON.replace("$2", "member.telegram_username")}
+    ),
+    'participation', (
+        SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event WHERE member_id = $1
+    ),
+    'highlights', (
+        SELECT jsonb_agg(highlight ORDER BY highlight_date) FROM member_daily_highlights AS highlight
+        WHERE member_id = $1
+    ),
+    'relationships', (
+        SELECT jsonb_agg(relationship ORDER BY created_at) FROM member_relationships AS relationship
+        WHERE entity_id_a = ANY($2) OR entity_id_b = ANY($2)
+    ),
+    'changes', (
+        SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry WHERE entry.member_id = $1
+    )
+)
+FROM community_members AS member WHERE member_id = $1
+"""
+
+PERSON = "SELECT telegram_id, telegram_username, status FROM community_members WHERE member_id = $1 FOR UPDATE"
+ACT_AS = """
+SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)
+"""
+ERASE_INVITATIONS = f"""
+UPDATE community_invitations SET {_assignments("community_invitations")} WHERE {OF_PERSON} RETURNING invitation_id
+"""
+ERASE_MEMBER = f"UPDATE community_members SET {_assignments('community_members')} WHERE member_id = $1"
+ERASE_EVENTS = f"UPDATE member_participation SET {_assignments('member_participation')} WHERE member_id = $1"
+ERASE_RELATIONSHIPS = "DELETE FROM member_relationships WHERE entity_id_a = ANY($1) OR entity_id_b = ANY($1)"
+ERASE_LOG = f"""
+UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
+WHERE (member_id = $1 AND table_name = 'community_members') OR row_id = ANY($3) OR actor = $2
+"""
+
+
+async def export(member_id: str, *, entity_ids: Sequence[str] = ()) -> dict[str, Any]:
+    """All that is stored of a person, as JSON: profile, invitations, events, highlights, relationships, changes.
+
+    Of a removed one, too. ElizaOS knows which `entity_ids` are theirs. Raises `MemberNotFound`.
+    """
+    records = await engine.fetch(EXPORT, member_id, list(entity_ids))
+    if not records:
+        raise MemberNotFound(member_id)
+    exported: dict[str, Any] = json.loads(records[0][0])
+    return {part: content or [] for part, content in exported.items()}
+
+
+async def erase(member_id: str, *, actor: str, entity_ids: Sequence[str] = ()) -> None:
+    """Take a person out of the directory for good: their data goes, also out of the audit log; the counts stay.
+
+    Who was banned is still refused at the door, by a keyed hash of their Telegram id: that needs the setting
+    DIRECTORY_SECRET_KEY, or `ConfigurationError` is raised. All or nothing. Only the owner of the tables may change
+    the log, so a role without that right can't erase. Raises `MemberNotFound`.
+    """
+    async with transaction():
+        person = await engine.fetch(PERSON, member_id)
+        if not person:
+            raise MemberNotFound(member_id)
+        telegram_id, username, status = person[0]
+        await engine.fetch(ACT_AS, actor)
+        invitations = await engine.fetch(ERASE_INVITATIONS, member_id, username)
+        await engine.fetch(ERASE_MEMBER, member_id, _erased_name(telegram_id, status))
+        await engine.fetch(ERASE_EVENTS, member_id)
+        await engine.fetch(ERASE_RELATIONSHIPS, list(entity_ids))
+        rows = [record["invitation_id"] for record in invitations]
+        await engine.fetch(ERASE_LOG, member_id, f"telegram:{telegram_id}", rows, PERSONAL)
+
+
+def _erased_name(telegram_id: str, status: str) -> str:
+    """What stands in place of a Telegram id: for a banned person what `banned_name` finds again, else anything."""
+    if telegram_id.startswith("banned:"):
+        return telegram_id
+    if status != MemberStatus.BANNED:
+        return f"erased:{uuid4()}"
+    name = banned_name(telegram_id)
+    if name is None:
+        raise ConfigurationError("Set DIRECTORY_SECRET_KEY: without it, a banned person who is erased could come back.")
+    return name
+
+
+def banned_name(telegram_id: str) -> str | None:
+    """What a banned and erased person is stored under; None when no key is set, and nobody was erased so."""
+    key = load_settings().secret_key
+    if key is None:
+        return None
+    digest = hmac.digest(key.get_secret_value().encode(), telegram_id.encode(errors="surrogatepass"), sha256)
+    return f"banned:{digest.hex()}"

@@ -1,0 +1,194 @@
+"""One valid and one refused call of every query helper, for tests that are about all of them.
+
+The helpers are found by looking, so that a new one without a case fails.
+"""
+
+import inspect
+import pkgutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+import asyncpg
+
+from community_directory import queries
+from community_directory.database import DirectoryTransaction, transaction
+from tests.tables import rows
+
+Helper = Callable[..., Awaitable[Any]]
+
+
+def _found() -> dict[str, Helper]:
+    helpers: dict[str, Helper] = {}
+    for found in pkgutil.iter_modules(queries.__path__):
+        module = import_module(f"{queries.__name__}.{found.name}")
+        helpers |= {
+            f"{found.name}.{name}": function
+            for name, function in inspect.getmembers(module, inspect.iscoroutinefunction)
+            if function.__module__ == module.__name__ and not name.startswith("_")
+        }
+    return helpers
+
+
+HELPERS = _found()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments that work in the community of `community()`, and those that make the call refused."""
+
+    valid: Mapping[str, object]
+    refused: Mapping[str, object] | None = None
+    statements: int | None = 1
+    """None: a transaction of several."""
+    statements_when_refused: int = 1
+
+
+NEWCOMER = {
+    "telegram_id": "900",
+    "name": "Eva",
+    "primary_role": "developer",
+    "telegram_username": "eva",
+    "organization": "Frutero",
+    "country": "Chile",
+    "github_username": "eva-dev",
+    "profile_data": {"bio": "hello"},
+}
+BY = {"actor": "bot", "reason": "a test"}
+NOBODY = {"member_id": "#99"}
+CURSOR = {"after": None, "limit": 5}
+
+CASES = {
+    "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
+    "invitations.cancel": Case({"code": "OPENCODE", **BY}, {"code": "NOSUCHCODE"}),
+    "invitations.create": Case(
+        {
+            "created_by": "#1",
+            "telegram_username": "eva",
+            "valid_for": timedelta(days=1),
+            "required_role": "developer",
+            **BY,
+        },
+        {"created_by": "#2"},
+        statements_when_refused=2,
+    ),
+    "invitations.expire_overdue": Case({}),
+    "invitations.extend": Case({"code": "OPENCODE", "valid_for": timedelta(days=1), **BY}, {"code": "NOSUCHCODE"}),
+    "invitations.find": Case({"code": "OPENCODE"}),
+    "invitations.get": Case({"code": "OPENCODE"}, {"code": "NOSUCHCODE"}),
+    "invitations.lineage": Case({"member_id": "#2"}, NOBODY),
+    "invitations.list_page": Case(
+        {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
+    "invitations.redeem": Case({"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2),
+    "invitations.tree": Case({"member_id": "#1"}, NOBODY),
+    "members.add": Case(
+        {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY}, {"telegram_id": "101"}, statements_when_refused=2
+    ),
+    "members.find": Case({"member_id": "#1"}),
+    "members.find_by_telegram_id": Case({"telegram_id": "101"}),
+    "members.get": Case({"member_id": "#1"}, NOBODY),
+    "members.get_by_telegram_id": Case({"telegram_id": "101"}, {"telegram_id": "999"}),
+    "members.leaderboard": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
+    "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
+    "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
+    "members.search": Case(
+        {
+            "text": "ana",
+            "role": "developer",
+            "country": "México",
+            "status": "active",
+            "min_reputation": 0,
+            "max_reputation": 1000,
+            "tier": "Novice",
+            "sort": "name",
+            **CURSOR,
+        },
+        {"limit": 0},
+        statements_when_refused=0,
+    ),
+    "members.set_status": Case({"member_id": "#1", "status": "suspended", **BY}, {"status": "pending"}),
+    "members.update_profile": Case(
+        {
+            "member_id": "#1",
+            "name": "Ana María",
+            "telegram_username": "ana_maria",
+            "primary_role": "designer",
+            "organization": "Frutero",
+            "country": "Chile",
+            "profile_data": {"bio": "hello"},
+            **BY,
+        },
+        NOBODY,
+    ),
+    "members.verify_github": Case(
+        {"member_id": "#1", "github_username": "ana-dev", "github_profile_data": {"followers": 3}, **BY},
+        {"github_username": "bo-dev"},
+    ),
+    "privacy.erase": Case(
+        {"member_id": "#1", "actor": "bot", "entity_ids": ["entity-a"]},
+        NOBODY,
+        statements=None,
+        statements_when_refused=3,
+    ),
+    "privacy.export": Case({"member_id": "#1", "entity_ids": ["entity-a"]}, NOBODY),
+    "relationships.link": Case(
+        {
+            "entity_id_a": "entity-a",
+            "entity_id_b": "entity-c",
+            "relationship_type": "MENTORED",
+            "content": {"since": 2026},
+        },
+        {"entity_id_b": "entity-a"},
+    ),
+    "relationships.of": Case({"entity_id": "entity-a", "relationship_type": "MENTORED"}),
+    "relationships.unlink": Case(
+        {"entity_id_a": "entity-a", "entity_id_b": "entity-b", "relationship_type": "MENTORED"}
+    ),
+}
+
+
+def arguments(helper: str, changed: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The valid ones, but for those that are changed."""
+    return {**CASES[helper].valid, **(changed or {})}
+
+
+async def community(database: rows.Database) -> None:
+    """The active member #1, the pending #2 whom they invited, the removed #3, an open invitation and a link."""
+    await rows.member(database, telegram_id="101", telegram_username="ana", country="México", status="active")
+    await rows.member(
+        database,
+        telegram_id="102",
+        name="Bo",
+        status="pending",
+        invited_by="#1",
+        github_username="bo-dev",
+        github_verified=True,
+        github_verified_at=await database.fetchval("SELECT now()"),
+    )
+    await rows.member(database, telegram_id="103", status="active", deleted_at=await database.fetchval("SELECT now()"))
+    await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
+    await rows.relationship(database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED")
+
+
+class _Undo(Exception):
+    pass
+
+
+@asynccontextmanager
+async def undone() -> AsyncIterator[DirectoryTransaction]:
+    """A transaction that is rolled back at its end."""
+    try:
+        async with transaction() as current:
+            yield current
+            raise _Undo  # noqa: TRY301  caught below on purpose
+    except _Undo:
+        pass
+
+
+def all_idle(pool: asyncpg.Pool) -> bool:
+    """Nobody holds a connection of the pool."""
+    return bool(pool.get_idle_size() == pool.get_size())

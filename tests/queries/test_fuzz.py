@@ -1,0 +1,221 @@
+"""Whatever comes from outside ends in an answer or in an error of ours, and costs no connection."""
+
+import inspect
+import math
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from community_directory.database import connect
+from community_directory.errors import DirectoryError, InvalidInput
+from community_directory.queries import members, relationships
+from tests.conftest import Server, new_database
+from tests.queries.cases import CASES, HELPERS, all_idle, arguments, community, undone
+
+HOSTILE = {
+    "quotes": "'; DROP TABLE community_members; --\"`",
+    "braces": "{} {0} {actor}",
+    "percent": "100%_%s%(a)s",
+    "dollar": "$1 $99 $$",
+    "backslash": "\\ \\\\ \\0 \\u0000",
+    "nul": "a\0b",
+    "lone surrogate": "a\ud800b",
+    "10 MB": "x" * 10_000_000,
+    "empty": "",
+    "spaces": "   ",
+    "emoji": "👩‍👩‍👧‍👦🇲🇽",
+    "right to left": "\u202eمرحبا שלום\u202c",
+    "control characters": "\x01\x07\x1b[31m\r\n\x7f",
+}
+NUMBERS = (-(10**30), -(2**63) - 1, -(2**31) - 1, -1, 0, 1, 101, 2**31, 2**63, 10**30)
+
+
+def deep(levels: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _ in range(levels):
+        data = {"a": data}
+    return data
+
+
+def circle() -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    data["a"] = [data]
+    return data
+
+
+JSON: dict[str, Any] = {
+    "NaN": {"a": math.nan},
+    "infinity": {"a": [math.inf]},
+    "an object": {"a": object()},
+    "a set": {"a": {1}},
+    "bytes": {"a": b"a"},
+    "a tuple as a key": {(1, 2): 3},
+    "deep": deep(500),
+    "deeper than Python": deep(50_000),
+    "a circle": circle(),
+    "nul": {"a": "\0"},
+    "nul in a key": {"\0": 1},
+    "a lone surrogate": {"a": "\ud800"},
+    "a huge number": {"a": 10**1000},
+    "a number that Python does not write": {"a": 10**5000},
+    "10 MB": {"a": "x" * 10_000_000},
+    "a list": [],
+    "a text": "text",
+    "a number": 1,
+    "nothing": None,
+}
+STORABLE: dict[str, Any] = {
+    "empty": {},
+    "a read-only one": MappingProxyType({"a": 1}),
+    "text": {"a": "👩‍👩‍👧‍👦 \u202e \\ ' % {} $1"},
+    "nested": {"a": [{"b": [None, True, 1.5]}]},
+    "a large number": {"a": 2**80},
+}
+
+
+@pytest.fixture(scope="module")
+async def directory(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
+    """A community of this module; every call in it is undone."""
+    async with new_database(server, template) as url, connect(url, min_size=0) as engine:
+        assert engine.pool is not None
+        await community(engine.pool)
+        yield engine.pool
+
+
+def kinds(helper: str) -> dict[str, str]:
+    """How each parameter of a helper is tried."""
+    hints = get_type_hints(HELPERS[helper])
+    found = {}
+    for name in inspect.signature(HELPERS[helper]).parameters:
+        options = {hints[name], *get_args(hints[name])}
+        if get_origin(hints[name]) is Literal or str in options:
+            found[name] = "text"
+            if get_origin(hints[name]) is Sequence:
+                found[name] = "texts"
+        elif int in options:
+            found[name] = "number"
+        elif timedelta in options:
+            found[name] = "time"
+        elif members.Profile in options:
+            found[name] = "json"
+        else:
+            found[name] = f"unknown: {hints[name]}"
+    return found
+
+
+KINDS = {helper: kinds(helper) for helper in HELPERS}
+
+
+def of_kind(kind: str) -> list[tuple[str, str]]:
+    return [(helper, name) for helper, found in KINDS.items() for name, its in found.items() if its == kind]
+
+
+async def settle(helper: str, **changed: object) -> object:
+    """Call the helper, undo what it did, and give its answer or its error; anything else fails the test."""
+    answer: object = None
+    try:
+        async with undone():
+            answer = await HELPERS[helper](**arguments(helper, changed))
+    except DirectoryError as error:
+        return error
+    return answer
+
+
+def is_sentence(error: object) -> bool:
+    text = str(error)
+    return text.isprintable() and len(text) <= 200 and text.endswith(".")
+
+
+async def test_the_cases_give_every_parameter_and_each_is_tried() -> None:
+    assert HELPERS.keys() == CASES.keys()
+    for helper, found in KINDS.items():
+        assert found.keys() == CASES[helper].valid.keys()
+        assert set(found.values()) <= {"text", "texts", "number", "time", "json"}
+
+
+@pytest.mark.parametrize(("helper", "name"), [*of_kind("text"), *of_kind("texts")])
+async def test_hostile_text_ends_in_an_answer_or_an_error_of_ours(
+    directory: asyncpg.Pool, helper: str, name: str
+) -> None:
+    for text in HOSTILE.values():
+        value = [text, text] if KINDS[helper][name] == "texts" else text
+        answer = await settle(helper, **{name: value})
+        if isinstance(answer, DirectoryError):
+            assert is_sentence(answer)
+        assert all_idle(directory)
+
+
+@pytest.mark.parametrize(("helper", "name"), of_kind("text"))
+@pytest.mark.parametrize("text", [HOSTILE["nul"], HOSTILE["lone surrogate"]], ids=["nul", "lone surrogate"])
+async def test_what_postgresql_can_not_hold_is_refused_outside_a_transaction_too(
+    directory: asyncpg.Pool, helper: str, name: str, text: str
+) -> None:
+    answer: object
+    try:
+        answer = await HELPERS[helper](**arguments(helper, {name: text}))
+    except DirectoryError as error:
+        answer = error
+    assert answer is None or is_sentence(answer)
+    assert all_idle(directory)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.sampled_from(of_kind("text")), text=st.text(max_size=300))
+async def test_any_text_ends_in_an_answer_or_an_error_of_ours(
+    directory: asyncpg.Pool, where: tuple[str, str], text: str
+) -> None:
+    helper, name = where
+    answer = await settle(helper, **{name: text})
+    if isinstance(answer, DirectoryError):
+        assert is_sentence(answer)
+
+
+@pytest.mark.parametrize(("helper", "name"), of_kind("number"))
+async def test_any_number_ends_in_an_answer_or_an_error_of_ours(
+    directory: asyncpg.Pool, helper: str, name: str
+) -> None:
+    for number in NUMBERS:
+        answer = await settle(helper, **{name: number})
+        if abs(number) == 10**30:
+            assert isinstance(answer, InvalidInput)
+    assert all_idle(directory)
+
+
+@pytest.mark.parametrize(("helper", "name"), of_kind("time"))
+async def test_any_span_of_time_ends_in_an_answer_or_an_error_of_ours(
+    directory: asyncpg.Pool, helper: str, name: str
+) -> None:
+    for span in (timedelta.min, timedelta(microseconds=-1), timedelta(0), timedelta.max):
+        assert isinstance(await settle(helper, **{name: span}), InvalidInput)
+
+
+@pytest.mark.parametrize("what", JSON)
+@pytest.mark.parametrize(("helper", "name"), of_kind("json"))
+async def test_what_is_no_json_object_is_refused(directory: asyncpg.Pool, helper: str, name: str, what: str) -> None:
+    answer = await settle(helper, **{name: JSON[what]})
+    if what == "a huge number" or (what == "nothing" and name != "content"):
+        assert not isinstance(answer, DirectoryError)
+    else:
+        assert isinstance(answer, InvalidInput)
+        assert is_sentence(answer)
+    assert all_idle(directory)
+
+
+@pytest.mark.parametrize("data", STORABLE.values(), ids=STORABLE)
+async def test_any_json_object_is_read_back_as_it_was(directory: asyncpg.Pool, data: dict[str, Any]) -> None:
+    async with undone():
+        changed = await members.update_profile("#1", profile_data=data)
+        assert changed.profile_data == data
+        assert await members.get("#1") == changed
+        assert (await relationships.link("entity-a", "entity-c", "MENTORED", data)).content == data
+
+
+async def test_after_all_that_the_community_is_as_it_was(directory: asyncpg.Pool) -> None:
+    assert all_idle(directory)
+    assert {member.member_id for member in (await members.search(status=None)).items} == {"#1", "#2"}

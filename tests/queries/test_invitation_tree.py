@@ -1,0 +1,125 @@
+"""The tree of who invited whom, against a walk in plain Python."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from community_directory.database import engine
+from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.queries import invitations, members
+from community_directory.queries.invitations import Branch
+from tests.tables import rows
+
+LOAD = """
+INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by)
+SELECT '#' || number, number::text, 'Member ' || number, 'developer', '#' || inviter FROM ({}) AS given(number, inviter)
+"""
+
+
+async def test_a_tree_has_everybody_below_by_depth_and_number(directory: asyncpg.Pool) -> None:
+    pairs = {"#1": None, "#2": "#1", "#3": "#2", "#10": "#1", "#9": "#1", "#11": "#3", "#12": None}
+    for number, invited_by in pairs.items():
+        await rows.member(directory, member_id=number, invited_by=invited_by, name=f"Member {number}")
+    assert await invitations.tree("#1") == [
+        Branch("#1", "Member #1", None, 0),
+        Branch("#2", "Member #2", "#1", 1),
+        Branch("#9", "Member #9", "#1", 1),
+        Branch("#10", "Member #10", "#1", 1),
+        Branch("#3", "Member #3", "#2", 2),
+        Branch("#11", "Member #11", "#3", 3),
+    ]
+    assert await invitations.tree("#2") == [
+        Branch("#2", "Member #2", "#1", 0),
+        Branch("#3", "Member #3", "#2", 1),
+        Branch("#11", "Member #11", "#3", 2),
+    ]
+    assert await invitations.tree("#12") == await invitations.lineage("#12") == [Branch("#12", "Member #12", None, 0)]
+    assert await invitations.lineage("#11") == [
+        Branch("#11", "Member #11", "#3", 0),
+        Branch("#3", "Member #3", "#2", 1),
+        Branch("#2", "Member #2", "#1", 2),
+        Branch("#1", "Member #1", None, 3),
+    ]
+
+
+async def test_a_removed_member_keeps_their_place(directory: asyncpg.Pool) -> None:
+    for number, invited_by in {"#1": None, "#2": "#1", "#3": "#2"}.items():
+        await rows.member(directory, member_id=number, invited_by=invited_by)
+    await members.remove("#2", actor="test")
+    assert [branch.member_id for branch in await invitations.tree("#1")] == ["#1", "#2", "#3"]
+    assert [branch.member_id for branch in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
+    assert [branch.member_id for branch in await invitations.tree("#2")] == ["#2", "#3"]
+
+
+@pytest.mark.parametrize("number", ["#999", "", "1", "x" * 10_000, "#1\0"])
+async def test_nobody_has_no_tree(directory: asyncpg.Pool, number: str) -> None:
+    for ask in (invitations.tree, invitations.lineage):
+        with pytest.raises(InvalidInput if "\0" in number else MemberNotFound):
+            await ask(number)
+
+
+SHAPES = {
+    "a chain of two hundred with fifty leaves each": (
+        "SELECT number, CASE WHEN number > 200 THEN (number - 1) % 200 + 1 WHEN number > 1 THEN number - 1 END",
+        200,
+    ),
+    "all invited by one": ("SELECT number, CASE WHEN number > 1 THEN 1 END", 1),
+    "each invited ten": ("SELECT number, nullif((number + 8) / 10, 0)", 4),
+}
+
+
+@pytest.mark.parametrize(("shape", "depth"), SHAPES.values(), ids=SHAPES.keys())
+async def test_ten_thousand_descendants_come_in_one_statement(directory: asyncpg.Pool, shape: str, depth: int) -> None:
+    await directory.execute(LOAD.format(f"{shape} FROM generate_series(1, 10001) AS number"))
+    statements: list[str] = []
+
+    def record(logged: Any) -> None:
+        statements.append(logged.query)
+
+    current = engine.transaction()
+    async with current:
+        current.connection.add_query_logger(record)
+        tree = await invitations.tree("#1")
+        lineage = await invitations.lineage(tree[-1].member_id)
+        current.connection.remove_query_logger(record)
+    assert statements == [invitations.TREE, invitations.LINEAGE]
+    assert len(tree) == len({branch.member_id for branch in tree}) == 10_001
+    assert max(branch.depth for branch in tree) == depth == len(lineage) - 1
+    assert lineage[-1].member_id == "#1"
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> dict[int, int | None]:
+    """Each number with who invited it, an earlier one or nobody; then the numbers are shuffled."""
+    size = draw(st.integers(1, 25))
+    inviters = [draw(st.none() | st.integers(0, number - 1)) if number else None for number in range(size)]
+    names = draw(st.permutations(range(1, size + 1)))
+    return {names[number]: None if inviter is None else names[inviter] for number, inviter in enumerate(inviters)}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(forest=forests())
+async def test_a_random_forest_is_walked_as_plain_python_walks_it(
+    directory: asyncpg.Pool, forest: dict[int, int | None]
+) -> None:
+    await directory.execute("TRUNCATE community_members CASCADE")
+    pairs = ", ".join(f"({number}, {inviter or 'NULL'}::int)" for number, inviter in forest.items())
+    await directory.execute(LOAD.format(f"VALUES {pairs}"))
+
+    for member in forest:
+        up = [member]
+        while (inviter := forest[up[-1]]) is not None:
+            up.append(inviter)
+        lineage = await invitations.lineage(f"#{member}")
+        assert [(branch.member_id, branch.depth) for branch in lineage] == [
+            (f"#{ancestor}", depth) for depth, ancestor in enumerate(up)
+        ]
+    root = min(forest)
+    expected, level, depth = [], [root], 0
+    while level:
+        expected += [(f"#{number}", depth) for number in sorted(level)]
+        level, depth = [number for number, inviter in forest.items() if inviter in level], depth + 1
+    assert [(branch.member_id, branch.depth) for branch in await invitations.tree(f"#{root}")] == expected

@@ -1,0 +1,406 @@
+"""Invitations: made, found, listed, kept open, withdrawn and swept."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from community_directory.database import connect
+from community_directory.errors import (
+    InvalidCursor,
+    InvalidInput,
+    InvitationCancelled,
+    InvitationNotFound,
+    InvitationUsed,
+    MemberNotActive,
+    MemberNotFound,
+    RoleRequired,
+)
+from community_directory.queries import invitations, members
+from community_directory.queries.invitations import Invitation
+from community_directory.tables import InvitationStatus
+from community_directory.tables.invitations import CODE_ALPHABET, new_code
+from tests.tables import rows
+
+SECONDS = 30
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def ana(directory: asyncpg.Pool) -> str:
+    """The number of an active member."""
+    number: str = (await rows.member(directory, status="active", name="Ana"))["member_id"]
+    return number
+
+
+@pytest.fixture
+async def eva(directory: asyncpg.Pool) -> str:
+    """The number of another one."""
+    number: str = (await rows.member(directory, status="active", name="Eva"))["member_id"]
+    return number
+
+
+async def move(directory: asyncpg.Pool, code: str, by: timedelta) -> None:
+    """Move the end of an invitation, as time does."""
+    await directory.execute(
+        "UPDATE community_invitations SET expires_at = expires_at + $2::interval WHERE invitation_code = $1", code, by
+    )
+
+
+# Made.
+
+
+async def test_a_code_has_sixteen_characters_that_nobody_mistakes() -> None:
+    codes = {new_code() for _ in range(1000)}
+    assert len(codes) == 1000
+    assert {len(code) for code in codes} == {16}
+    assert set("".join(codes)) == set(CODE_ALPHABET)
+    assert not set(CODE_ALPHABET) & set("0O1ILU")
+
+
+async def test_a_code_comes_from_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+    choice: Callable[[str], str] = secrets.choice
+
+    def record(alphabet: str) -> str:
+        chosen.append(choice(alphabet))
+        return chosen[-1]
+
+    monkeypatch.setattr(secrets, "choice", record)
+    assert new_code() == "".join(chosen)
+
+
+async def test_an_invitation_is_open_for_three_days(ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    assert made.expires_at - made.created_at == timedelta(days=3)
+    assert abs(datetime.now(UTC) - made.created_at) < timedelta(minutes=1)
+    assert (made.created_by, made.status, made.invited_telegram_username) == (ana, InvitationStatus.PENDING, None)
+    assert (made.accepted_by, made.accepted_at) == (None, None)
+    assert set(made.invitation_code) <= set(CODE_ALPHABET)
+    assert await invitations.get(made.invitation_code) == made
+
+
+@pytest.mark.parametrize("valid_for", [timedelta(seconds=1), DAY, timedelta(days=365)])
+async def test_the_maker_may_say_how_long(ana: str, valid_for: timedelta) -> None:
+    made = await invitations.create(created_by=ana, valid_for=valid_for)
+    assert made.expires_at - made.created_at == valid_for
+
+
+WRONG = [timedelta(0), timedelta(microseconds=999_999), -DAY, timedelta(days=365, seconds=1), timedelta.max]
+
+
+@pytest.mark.parametrize("valid_for", WRONG)
+async def test_too_short_or_too_long_is_refused(ana: str, valid_for: timedelta) -> None:
+    made = await invitations.create(created_by=ana)
+    with pytest.raises(InvalidInput) as error:
+        await invitations.create(created_by=ana, valid_for=valid_for)
+    assert error.value.field == "valid_for"
+    with pytest.raises(InvalidInput):
+        await invitations.extend(made.invitation_code, valid_for=valid_for)
+    assert (await invitations.list_page()).items == [made]
+
+
+@pytest.mark.parametrize("status", ["not_member", "pending", "suspended", "banned"])
+async def test_only_an_active_member_invites(directory: asyncpg.Pool, status: str) -> None:
+    maker = await rows.member(directory, status=status)
+    with pytest.raises(MemberNotActive) as error:
+        await invitations.create(created_by=maker["member_id"], required_role="developer")
+    assert (error.value.member_id, error.value.status) == (maker["member_id"], status)
+    assert str(error.value) == f"Member {maker['member_id']} is not active, but {status.replace('_', ' ')}."
+
+
+async def test_a_role_may_be_asked_for(directory: asyncpg.Pool, ana: str) -> None:
+    with pytest.raises(RoleRequired) as error:
+        await invitations.create(created_by=ana, required_role="community_manager")
+    assert (error.value.member_id, error.value.role) == (ana, "community_manager")
+    assert "does not have the role" in str(error.value)
+
+    manager = await rows.member(directory, status="active", primary_role="community_manager")
+    made = await invitations.create(created_by=manager["member_id"], required_role="community_manager")
+    assert made.created_by == manager["member_id"]
+
+
+@pytest.mark.parametrize("number", ["#999", "", "999", "#1\0", "x" * 10_000])
+async def test_nobody_invites_for_somebody_unknown(directory: asyncpg.Pool, number: str) -> None:
+    with pytest.raises(InvalidInput if "\0" in number else MemberNotFound):
+        await invitations.create(created_by=number)
+
+
+async def test_who_was_removed_invites_nobody(ana: str) -> None:
+    await members.remove(ana, actor="test")
+    with pytest.raises(MemberNotFound) as error:
+        await invitations.create(created_by=ana)
+    assert error.value.member_id == ana
+
+
+@pytest.mark.parametrize("username", ["a b", "@@a", "x" * 256, "a\0b"])
+async def test_a_username_that_is_none_is_refused(ana: str, username: str) -> None:
+    with pytest.raises(InvalidInput):
+        await invitations.create(created_by=ana, telegram_username=username)
+    assert (await invitations.list_page()).items == []
+
+
+async def test_without_a_username_each_invitation_is_another(ana: str) -> None:
+    made = [await invitations.create(created_by=ana, telegram_username=name) for name in (None, "", "@", " ")]
+    assert len({invitation.invitation_code for invitation in made}) == 4
+
+
+async def test_inviting_the_same_person_again_extends_the_same_code_and_never_shortens_it(ana: str, eva: str) -> None:
+    first = await invitations.create(created_by=ana, telegram_username="@Bea", valid_for=3 * DAY)
+    longer = await invitations.create(created_by=ana, telegram_username="bea", valid_for=5 * DAY)
+    shorter = await invitations.create(created_by=eva, telegram_username="BEA", valid_for=DAY)
+    assert first.invitation_code == longer.invitation_code == shorter.invitation_code
+    assert first.expires_at < longer.expires_at == shorter.expires_at
+    assert shorter.created_by == ana
+    assert (await invitations.list_page()).items == [shorter]
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_inviting_anew_after_the_end_makes_a_new_code_whether_or_not_the_sweeper_ran(
+    directory: asyncpg.Pool, ana: str, eva: str, swept: bool
+) -> None:
+    old = await invitations.create(created_by=ana, telegram_username="bea")
+    await move(directory, old.invitation_code, -10 * DAY)
+    if swept:
+        await invitations.expire_overdue()
+    new = await invitations.create(created_by=eva, telegram_username="Bea")
+    assert (new.created_by, new.status) == (eva, InvitationStatus.PENDING)
+    assert new.invitation_code != old.invitation_code
+    assert (await invitations.get(old.invitation_code)).status is InvitationStatus.EXPIRED
+
+
+@pytest.mark.parametrize("end", ["suspended", "banned", "removed"])
+async def test_a_code_of_one_who_may_no_longer_invite_stands_in_nobodys_way(ana: str, eva: str, end: str) -> None:
+    old = await invitations.create(created_by=ana, telegram_username="bea")
+    if end == "removed":
+        await members.remove(ana, actor="test")
+    else:
+        await members.set_status(ana, end, actor="test")
+    new = await invitations.create(created_by=eva, telegram_username="Bea")
+    assert (new.created_by, new.invitation_code != old.invitation_code) == (eva, True)
+    assert (await invitations.get(old.invitation_code)).status is InvitationStatus.CANCELLED
+    redeemed = await invitations.redeem(
+        new.invitation_code, telegram_id="1", name="Bea", primary_role="designer", telegram_username="bea"
+    )
+    assert redeemed.member.invited_by == eva
+
+
+async def test_who_may_not_invite_closes_nothing(ana: str, directory: asyncpg.Pool) -> None:
+    old = await invitations.create(created_by=ana, telegram_username="bea")
+    await move(directory, old.invitation_code, -10 * DAY)
+    stranger = await rows.member(directory, status="pending")
+    with pytest.raises(MemberNotActive):
+        await invitations.create(created_by=stranger["member_id"], telegram_username="bea")
+    assert await directory.fetchval("SELECT status FROM community_invitations") == "pending"
+
+
+@pytest.mark.parametrize("overdue", [False, True])
+async def test_the_same_person_invited_twenty_times_at_once_gets_one_code(
+    directory: asyncpg.Pool, ana: str, eva: str, overdue: bool
+) -> None:
+    if overdue:
+        old = await invitations.create(created_by=ana, telegram_username="bea")
+        await move(directory, old.invitation_code, -10 * DAY)
+    work = [
+        invitations.create(created_by=(ana, eva)[number % 2], telegram_username=("bea", "BEA")[number % 3 % 2])
+        for number in range(20)
+    ]
+    made = await asyncio.wait_for(asyncio.gather(*work), SECONDS)
+    assert len({invitation.invitation_code for invitation in made}) == 1
+    assert len((await invitations.list_page(status="pending")).items) == 1
+
+
+async def test_the_log_says_who_invited(directory: asyncpg.Pool, ana: str) -> None:
+    await invitations.create(created_by=ana)
+    await invitations.create(created_by=ana, actor="panel:eva", reason="a friend")
+    entries = await directory.fetch(
+        "SELECT actor, reason FROM directory_audit_log WHERE table_name = 'community_invitations' ORDER BY id"
+    )
+    assert [tuple(entry) for entry in entries] == [(ana, None), ("panel:eva", "a friend")]
+
+
+# Found.
+
+
+@pytest.mark.parametrize("code", ["ABCDEFGH23456789", "", "A" * 17, "ABCD EFGÁ", "ABCDEFGH\0", "ABCDEFG\udfff"])
+async def test_what_is_no_code_is_found_nowhere(directory: asyncpg.Pool, code: str) -> None:
+    assert await invitations.find(code) is None
+    for ask in (invitations.get, invitations.extend, invitations.cancel):
+        with pytest.raises(InvitationNotFound) as error:
+            await ask(code)
+        assert error.value.code == code
+
+
+async def test_a_code_is_found_however_it_was_typed(ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    code = made.invitation_code
+    for typed in (code.lower(), f" {code[:4]}-{code[4:]} ", f"{code[:8]}\u2013{code[8:].lower()}"):
+        assert await invitations.find(typed) == await invitations.get(typed) == made
+
+
+# Listed.
+
+
+async def test_a_list_comes_newest_first_page_by_page_whatever_comes_in_between(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(25):  # five at each moment
+        await rows.invitation(directory, created_by=ana, created_at=moment + number // 5 * DAY)
+    expected = await directory.fetch(
+        "SELECT invitation_code FROM community_invitations ORDER BY created_at DESC, invitation_id DESC"
+    )
+    found: list[Invitation] = []
+    cursor = None
+    while True:
+        page = await invitations.list_page(after=cursor, limit=4)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        assert len(page.items) == 4
+        await rows.invitation(directory, created_by=ana, created_at=moment + 99 * DAY)
+    assert [invitation.invitation_code for invitation in found] == [row[0] for row in expected]
+
+
+async def test_a_list_shows_the_status_that_the_clock_gives(directory: asyncpg.Pool, ana: str, eva: str) -> None:
+    settled: dict[str, Any] = {"created_by": ana, "accepted_by": eva, "accepted_at": datetime.now(UTC)}
+    codes = {
+        "pending": [(await invitations.create(created_by=ana)).invitation_code],
+        "expired": [
+            (await rows.invitation(directory, created_by=ana, status=status, expires_at=datetime.now(UTC) - DAY))[
+                "invitation_code"
+            ]
+            for status in ("expired", "pending")
+        ],
+        "cancelled": [(await rows.invitation(directory, created_by=ana, status="cancelled"))["invitation_code"]],
+        "accepted": [(await rows.invitation(directory, status="accepted", **settled))["invitation_code"]],
+    }
+    await invitations.create(created_by=eva)
+    for status, expected in codes.items():
+        page = await invitations.list_page(created_by=ana, status=status)
+        assert {invitation.invitation_code for invitation in page.items} == set(expected)
+        assert {invitation.status for invitation in page.items} == {status}
+    assert len((await invitations.list_page(created_by=ana)).items) == 5
+    assert len((await invitations.list_page(status="pending")).items) == 2
+    assert (await invitations.list_page(created_by="#999")).items == []
+
+
+async def test_a_list_refuses_what_it_does_not_know(ana: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        await invitations.list_page(status="open")
+    assert error.value.field == "status"
+    for limit in (0, 101, -1):
+        with pytest.raises(InvalidInput):
+            await invitations.list_page(limit=limit)
+    for cursor in ("", "x", "🙂", "A" * 1000):
+        with pytest.raises(InvalidCursor):
+            await invitations.list_page(after=cursor)
+
+
+# Kept open, withdrawn.
+
+
+async def test_an_open_invitation_is_extended_from_its_end(ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    extended = await invitations.extend(made.invitation_code, valid_for=2 * DAY)
+    assert extended.expires_at == made.expires_at + 2 * DAY
+    assert (extended.status, extended.invitation_code) == (InvitationStatus.PENDING, made.invitation_code)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_an_expired_invitation_is_extended_from_now(directory: asyncpg.Pool, ana: str, swept: bool) -> None:
+    made = await invitations.create(created_by=ana)
+    await move(directory, made.invitation_code, -10 * DAY)
+    if swept:
+        assert await invitations.expire_overdue() == 1
+    extended = await invitations.extend(made.invitation_code, valid_for=2 * DAY)
+    assert extended.status is InvitationStatus.PENDING
+    assert extended.expires_at == extended.updated_at + 2 * DAY
+
+
+async def test_ten_extensions_at_once_add_up(ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    await asyncio.gather(*(invitations.extend(made.invitation_code, valid_for=DAY) for _ in range(10)))
+    assert (await invitations.get(made.invitation_code)).expires_at == made.expires_at + 10 * DAY
+
+
+async def test_what_is_settled_can_neither_be_extended_nor_cancelled(ana: str) -> None:
+    used, withdrawn = [(await invitations.create(created_by=ana)).invitation_code for _ in range(2)]
+    await invitations.redeem(used, telegram_id="1", name="Bea", primary_role="designer")
+    assert (await invitations.cancel(withdrawn)).status is InvitationStatus.CANCELLED
+    for change in (invitations.extend, invitations.cancel):
+        with pytest.raises(InvitationUsed):
+            await change(used)
+        with pytest.raises(InvitationCancelled):
+            await change(withdrawn)
+
+
+async def test_an_expired_invitation_can_be_cancelled(directory: asyncpg.Pool, ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    await move(directory, made.invitation_code, -10 * DAY)
+    assert (await invitations.cancel(made.invitation_code)).status is InvitationStatus.CANCELLED
+
+
+async def test_an_expired_invitation_stays_so_when_the_person_has_a_newer_one(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    old = await invitations.create(created_by=ana, telegram_username="bea")
+    await move(directory, old.invitation_code, -10 * DAY)
+    new = await invitations.create(created_by=ana, telegram_username="Bea")
+    with pytest.raises(InvalidInput, match="open invitation") as error:
+        await invitations.extend(old.invitation_code)
+    assert error.value.field == "invited_telegram_username"
+    assert (await invitations.get(old.invitation_code)).status is InvitationStatus.EXPIRED
+
+    await invitations.cancel(new.invitation_code)
+    assert (await invitations.extend(old.invitation_code)).status is InvitationStatus.PENDING
+
+
+async def test_the_log_says_who_extended_or_cancelled_and_why(directory: asyncpg.Pool, ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    await invitations.extend(made.invitation_code, actor="panel:eva", reason="on holiday")
+    await invitations.cancel(made.invitation_code, actor="bot", reason="a mistake")
+    entries = await directory.fetch(
+        "SELECT actor, reason FROM directory_audit_log WHERE action = 'UPDATE' AND row_id = $1 ORDER BY id",
+        made.invitation_id,
+    )
+    assert [tuple(entry) for entry in entries] == [("panel:eva", "on holiday"), ("bot", "a mistake")]
+
+
+# Swept.
+
+
+async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(directory: asyncpg.Pool, ana: str) -> None:
+    made = [await invitations.create(created_by=ana) for _ in range(6)]
+    codes = [invitation.invitation_code for invitation in made]
+    for code in codes[:4]:
+        await move(directory, code, -10 * DAY)
+    await invitations.cancel(codes[3])
+    before = await directory.fetch("SELECT * FROM community_invitations WHERE invitation_code = ANY($1)", codes[3:])
+    assert await invitations.expire_overdue() == 3
+    assert await invitations.expire_overdue() == 0
+    assert [(await invitations.get(code)).status for code in codes] == [*["expired"] * 3, "cancelled", *["pending"] * 2]
+    after = await directory.fetch("SELECT * FROM community_invitations WHERE invitation_code = ANY($1)", codes[3:])
+    assert after == before
+    actors = await directory.fetch("SELECT DISTINCT actor FROM directory_audit_log WHERE action = 'UPDATE'")
+    assert ("sweep",) in actors
+
+
+async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(database: str) -> None:
+    async with connect(database, min_size=0) as engine:
+        assert engine.pool is not None
+        maker = await rows.member(engine.pool, status="active")
+        for _ in range(50):
+            await rows.invitation(
+                engine.pool, created_by=maker["member_id"], expires_at=datetime.now(UTC) - DAY, status="pending"
+            )
+        async with engine.pool.acquire() as other, other.transaction():
+            await other.execute("SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE")
+            counts = await asyncio.wait_for(asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS)
+            assert sum(counts) == 40
+        assert await invitations.expire_overdue() == 10

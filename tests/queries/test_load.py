@@ -1,0 +1,232 @@
+"""A hundred callers at once on a pool of ten."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from community_directory.database import connect, transaction
+from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput
+from community_directory.queries import audit, invitations, members, privacy, relationships
+from tests.queries.cases import CASES, all_idle
+from tests.tables import rows
+
+CALLERS = 100
+CALLS = 80
+COMMUNITY = 40
+
+
+class Caller:
+    """Somebody who calls helpers by chance and checks that each answer is about what was asked."""
+
+    def __init__(self, number: int, codes: list[str], made: Counter[str]) -> None:
+        self.random = random.Random(number)
+        self.number = number
+        self.codes = codes
+        self.made = made
+        self.newcomers = 0
+
+    def anybody(self) -> str:
+        return f"#{self.random.randint(1, COMMUNITY)}"
+
+    def newcomer(self) -> str:
+        self.newcomers += 1
+        return f"new-{self.number}-{self.newcomers}"
+
+    async def add(self) -> None:
+        account = self.random.choice([self.newcomer(), f"shared-{self.random.randint(1, 20)}"])
+        added = await members.add(telegram_id=account, name=account, primary_role="developer", actor="load")
+        assert (added.telegram_id, added.name) == (account, account)
+
+    async def look(self) -> None:
+        number = self.anybody()
+        found = await members.find(number)
+        assert found is None or (found.member_id, found.telegram_id) == (number, f"account-{number}")
+        assert (await members.get(number)).member_id == number
+
+    async def look_by_account(self) -> None:
+        account = f"account-{self.anybody()}"
+        found = await members.find_by_telegram_id(account)
+        assert found is None or found.telegram_id == account
+        assert (await members.get_by_telegram_id(account)).telegram_id == account
+
+    async def edit(self) -> None:
+        number, country = self.anybody(), f"country {self.random.random()}"
+        edited = await members.update_profile(number, country=country, actor="load")
+        assert (edited.member_id, edited.country) == (number, country)
+
+    async def change_status(self) -> None:
+        number, status = self.anybody(), self.random.choice(["active", "suspended"])
+        changed = await members.set_status(number, status, actor="load")
+        assert (changed.member_id, changed.status) == (number, status)
+
+    async def verify(self) -> None:
+        number = self.anybody()
+        verified = await members.verify_github(
+            number, github_username=f"dev{self.random.randint(1, 60)}", github_profile_data={"followers": self.number}
+        )
+        assert (verified.member_id, verified.github_profile_data) == (number, {"followers": self.number})
+
+    async def remove_and_restore(self) -> None:
+        number = self.anybody()
+        assert (await members.remove(number, actor="load")).member_id == number
+        assert (await members.restore(number, actor="load")).member_id == number
+
+    async def search(self) -> None:
+        number = self.anybody()
+        page = await members.search(number.replace("#", "name-") + ".", sort=self.random.choice(["name", "newest"]))
+        assert {member.member_id for member in page.items} <= {number}
+        await members.leaderboard(limit=5)
+
+    async def invite(self) -> None:
+        maker, guest = self.anybody(), f"guest{self.random.randint(1, 30)}"
+        made = await invitations.create(created_by=maker, telegram_username=self.random.choice([guest, None]))
+        assert made.invitation_code not in self.codes or made.invited_telegram_username is not None
+        self.codes.append(made.invitation_code)
+
+    def code(self) -> str:
+        return self.random.choice(self.codes)
+
+    async def redeem(self) -> None:
+        code, account = self.code(), self.newcomer()
+        redeemed = await invitations.redeem(
+            code,
+            telegram_id=account,
+            name=account,
+            primary_role="developer",
+            telegram_username=f"guest{self.random.randint(1, 30)}",
+        )
+        assert (redeemed.invitation.invitation_code, redeemed.member.telegram_id) == (code, account)
+        assert redeemed.invitation.accepted_by == redeemed.member.member_id
+
+    async def look_at_invitations(self) -> None:
+        code, maker = self.code(), self.anybody()
+        assert (await invitations.get(code)).invitation_code == code
+        found = await invitations.find(code)
+        assert found is not None
+        assert found.invitation_code == code
+        page = await invitations.list_page(created_by=maker)
+        assert {invitation.created_by for invitation in page.items} <= {maker}
+
+    async def extend(self) -> None:
+        code = self.code()
+        assert (await invitations.extend(code, actor="load")).invitation_code == code
+
+    async def cancel(self) -> None:
+        code = self.code()
+        assert (await invitations.cancel(code, actor="load")).invitation_code == code
+
+    async def sweep(self) -> None:
+        await invitations.expire_overdue()
+
+    async def look_at_the_tree(self) -> None:
+        number = self.anybody()
+        assert (await invitations.lineage(number))[0].member_id == number
+        assert (await invitations.tree(number))[0].member_id == number
+
+    async def link(self) -> None:
+        a, b = f"e{self.random.randint(1, 9)}", f"f{self.random.randint(1, 9)}"
+        linked = await relationships.link(a, b, "MENTORED", {"by": self.number})
+        assert (linked.entity_id_a, linked.entity_id_b, linked.content) == (a, b, {"by": self.number})
+        assert all(a in (link.entity_id_a, link.entity_id_b) for link in await relationships.of(a))
+        await relationships.unlink(a, b, "MENTORED")
+
+    async def look_back(self) -> None:
+        number = self.anybody()
+        assert {entry.member_id for entry in (await audit.history(number)).items} <= {number}
+
+    async def export(self) -> None:
+        number = self.anybody()
+        assert (await privacy.export(number))["member"]["member_id"] == number
+
+    async def erase(self) -> None:
+        account = self.newcomer()
+        added = await members.add(telegram_id=account, name=account, primary_role="developer")
+        await privacy.erase(added.member_id, actor="load")
+        assert await members.find_by_telegram_id(account) is None
+
+    async def all_or_nothing(self) -> None:
+        number, account = self.anybody(), f"undone-{self.newcomer()}"
+        async with transaction():
+            assert (await members.get(number)).member_id == number
+            added = await members.add(telegram_id=account, name=account, primary_role="developer")
+            assert (await members.get(added.member_id)).telegram_id == account
+            await members.update_profile(added.member_id, name=" ")
+
+    async def run(self) -> None:
+        actions: list[Callable[[], Awaitable[None]]] = [
+            *(self.add, self.look, self.look_by_account, self.edit, self.change_status, self.verify, self.search),
+            *(self.remove_and_restore, self.invite, self.redeem, self.look_at_invitations, self.extend, self.cancel),
+            *(self.sweep, self.look_at_the_tree, self.link, self.look_back, self.export, self.erase),
+            self.all_or_nothing,
+        ]
+        for _ in range(CALLS):
+            action = self.random.choice(actions)
+            name = getattr(action, "__name__", "")
+            try:
+                await action()
+                self.made[name] += 1
+            except DatabaseUnavailable:
+                raise  # a deadlock, for one
+            except InvalidInput:
+                assert name == "all_or_nothing"
+                self.made[name] += 1
+            except DirectoryError:
+                pass  # what another caller did came first
+
+
+async def backends(connection: asyncpg.Connection) -> int:
+    """The other connections to the database that do something or hold a transaction open."""
+    return int(
+        await connection.fetchval(
+            """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+                AND state <> 'idle'
+            """
+        )
+    )
+
+
+async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_leave_no_connection_behind(
+    database: str,
+) -> None:
+    watcher = await asyncpg.connect(database)
+    async with connect(database, min_size=10, max_size=10) as engine:
+        pool = engine.pool
+        assert pool is not None
+        for number in range(1, COMMUNITY + 1):
+            await rows.member(pool, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active")
+        codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
+        made: Counter[str] = Counter()
+
+        await asyncio.gather(*(Caller(number, codes, made).run() for number in range(CALLERS)))
+
+        assert all_idle(pool)
+        assert pool.get_size() == 10
+        assert await backends(watcher) == 0
+        actions = {name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)}
+        assert made.keys() == actions - {"run"}
+        # No person twice, no code twice redeemed, nothing of a transaction that failed.
+        assert not await watcher.fetch("SELECT FROM community_members GROUP BY telegram_id HAVING count(*) > 1")
+        assert not await watcher.fetch("SELECT FROM community_members WHERE telegram_id LIKE 'undone-%'")
+        accepted = "SELECT FROM community_invitations WHERE accepted_by IS NOT NULL"
+        assert not await watcher.fetch(f"{accepted} GROUP BY accepted_by HAVING count(*) > 1")
+        assert len(await watcher.fetch(accepted)) == made["redeem"]
+        changes = await watcher.fetchval("SELECT count(*) FROM directory_audit_log WHERE changes ? 'country'")
+        assert changes == made["edit"]
+    await watcher.close()
+
+
+def test_the_callers_use_every_helper() -> None:
+    used = {
+        f"{value.__name__.rpartition('.')[2]}.{name}"
+        for function in vars(Caller).values()
+        if asyncio.iscoroutinefunction(function)
+        for value in (audit, invitations, members, privacy, relationships)
+        for name in function.__code__.co_names
+        if hasattr(value, name)
+    }
+    assert used >= CASES.keys()

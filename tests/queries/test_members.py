@@ -1,0 +1,515 @@
+"""What a bot does with members: add, find, edit, take from status to status, remove."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from community_directory.database import engine, transaction
+from community_directory.errors import (
+    InvalidInput,
+    MemberBanned,
+    MemberExists,
+    MemberNotFound,
+    StatusChangeRefused,
+)
+from community_directory.queries import members
+from community_directory.tables import MemberStatus
+from tests.queries.cases import undone
+from tests.tables import rows
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+STATUSES = list(MemberStatus)
+ALLOWED = {
+    ("not_member", "pending"),
+    ("pending", "active"),
+    ("pending", "not_member"),
+    ("active", "suspended"),
+    ("suspended", "active"),
+    ("banned", "active"),
+    *((before, "banned") for before in ("not_member", "pending", "active", "suspended")),
+}
+
+
+async def add(telegram_id: str = "12345", **more: Any) -> members.Member:
+    return await members.add(**{"telegram_id": telegram_id, "name": "Ana", "primary_role": "developer", **more})
+
+
+async def said(database: rows.Database) -> list[tuple[str, str | None]]:
+    """Who made each change of the log, and why."""
+    return [tuple(row) for row in await database.fetch("SELECT actor, reason FROM directory_audit_log ORDER BY id")]
+
+
+async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -> None:
+    inviter = await add("1", status="active")
+    added = await add(
+        status="pending",
+        telegram_username="@ana",
+        organization="Frutero",
+        country="México",
+        github_username="@ana-dev",
+        invited_by="#1",
+        profile_data={"bio": "hola"},
+    )
+    stored = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#2'")
+    assert added == replace(
+        inviter,
+        id=stored["id"],
+        member_id="#2",
+        telegram_id="12345",
+        status=MemberStatus.PENDING,
+        telegram_username="ana",
+        organization="Frutero",
+        country="México",
+        github_username="ana-dev",
+        invited_by="#1",
+        profile_data={"bio": "hola"},
+        created_at=stored["created_at"],
+        updated_at=stored["updated_at"],
+    )
+    assert isinstance(added.status, MemberStatus)
+    assert added.created_at.utcoffset() is not None
+
+
+async def test_who_is_added_without_a_status_is_a_contact(directory: asyncpg.Pool) -> None:
+    added = await add()
+    assert (added.status, added.reputation_tier, added.profile_data) == (MemberStatus.NOT_MEMBER, "Novice", None)
+
+
+async def test_a_username_of_nothing_but_an_at_is_none(directory: asyncpg.Pool) -> None:
+    assert (await add(telegram_username=" @ ")).telegram_username is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", " "),
+        ("name", None),
+        ("telegram_id", "1 2"),
+        ("telegram_id", None),
+        ("telegram_username", "ana maría"),
+        ("status", "guest"),
+        ("invited_by", "#99"),
+        ("primary_role", ""),
+    ],
+)
+async def test_a_value_that_no_rule_allows_is_refused_by_its_field(
+    directory: asyncpg.Pool, field: str, value: Any
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await add(**{field: value})
+    assert refused.value.field == field
+    assert await directory.fetchval("SELECT count(*) FROM community_members") == 0
+
+
+async def test_a_known_account_is_not_added_again_and_costs_no_number(directory: asyncpg.Pool) -> None:
+    await add()
+    for _ in range(3):
+        with pytest.raises(MemberExists) as refused:
+            await add(name="Somebody else")
+        assert refused.value.member_id == "#1"
+    assert (await members.get("#1")).name == "Ana"
+    assert (await add("2")).member_id == "#2"
+
+
+async def test_a_removed_person_is_known_too(directory: asyncpg.Pool) -> None:
+    await add()
+    await members.remove("#1", actor="bot")
+    with pytest.raises(MemberExists) as refused:
+        await add()
+    assert refused.value.member_id == "#1"
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_banned_person_is_not_added_again(directory: asyncpg.Pool, removed: bool) -> None:
+    await add(status="banned")
+    if removed:
+        await members.remove("#1", actor="bot")
+    with pytest.raises(MemberBanned):
+        await add()
+
+
+async def test_twenty_bots_that_add_one_person_make_one_member(directory: asyncpg.Pool) -> None:
+    answers = await asyncio.gather(*(add() for _ in range(20)), return_exceptions=True)
+    added = [answer for answer in answers if isinstance(answer, members.Member)]
+    refused = [answer for answer in answers if isinstance(answer, MemberExists)]
+    assert (len(added), len(refused)) == (1, 19)
+    assert {error.member_id for error in refused} == {added[0].member_id}
+    assert await directory.fetchval("SELECT count(*) FROM community_members") == 1
+
+
+async def test_whoever_adds_waits_for_an_open_transaction_that_adds_the_same_person(directory: asyncpg.Pool) -> None:
+    async with transaction():
+        first = await add()
+        with pytest.raises(MemberExists):
+            await add()  # and the transaction goes on
+        second = asyncio.create_task(_outside_of_transactions(add))
+        await _waits_for_a_lock(directory)
+    with pytest.raises(MemberExists) as refused:
+        await second
+    assert refused.value.member_id == first.member_id
+
+
+async def _outside_of_transactions(call: Callable[[], Awaitable[members.Member]]) -> members.Member:
+    engine.current_transaction.set(None)
+    return await call()
+
+
+async def _waits_for_a_lock(database: rows.Database) -> None:
+    while not await database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0.01)
+
+
+async def test_a_member_is_found_by_number_and_by_telegram_account(directory: asyncpg.Pool) -> None:
+    ana, _ = await add("1"), await add("2")
+    assert await members.get("#1") == await members.find("#1") == ana
+    assert await members.get_by_telegram_id("1") == await members.find_by_telegram_id("1") == ana
+
+
+async def test_who_is_not_there_or_removed_is_not_found(directory: asyncpg.Pool) -> None:
+    await add("1")
+    await members.remove("#1", actor="bot")
+    assert [await members.find(number) for number in ("#1", "#9")] == [None, None]
+    assert [await members.find_by_telegram_id(account) for account in ("1", "9")] == [None, None]
+    calls: list[tuple[Callable[[str], Awaitable[members.Member]], str]] = [
+        (members.get, "#1"),
+        (members.get, "#9"),
+        (members.get_by_telegram_id, "1"),
+        (members.get_by_telegram_id, "9"),
+    ]
+    for call, key in calls:
+        with pytest.raises(MemberNotFound) as missing:
+            await call(key)
+        assert missing.value.member_id == key
+
+
+async def test_only_the_named_fields_of_a_profile_change(directory: asyncpg.Pool) -> None:
+    before = await add(organization="Frutero", country="México", profile_data={"a": 1})
+    after = await members.update_profile("#1", name="Ana María", organization=None, profile_data={"b": 2})
+    assert after == replace(
+        before, name="Ana María", organization=None, profile_data={"b": 2}, updated_at=after.updated_at
+    )
+    after = await members.update_profile(
+        "#1", telegram_username="@ana", primary_role="designer", country=None, profile_data=None
+    )
+    assert (after.telegram_username, after.primary_role) == ("ana", "designer")
+    assert (after.country, after.profile_data) == (None, None)
+    assert (await members.update_profile("#1", telegram_username=None)).telegram_username is None
+
+
+async def test_a_profile_without_changes_is_answered_as_it_is(directory: asyncpg.Pool) -> None:
+    added = await add()
+    assert await members.update_profile("#1") == added
+    assert len(await said(directory)) == 1
+
+
+@pytest.mark.parametrize("field", ["name", "primary_role"])
+async def test_a_field_that_is_never_empty_can_not_be_emptied(directory: asyncpg.Pool, field: str) -> None:
+    await add()
+    for nothing in (None, " "):
+        with pytest.raises(InvalidInput) as refused:
+            await members.update_profile("#1", **{field: nothing})  # type: ignore[arg-type]  # a mistake of the caller
+        assert refused.value.field == field
+
+
+async def test_two_edits_of_different_fields_at_the_same_time_are_both_kept(directory: asyncpg.Pool) -> None:
+    await add()
+    await asyncio.gather(
+        *(members.update_profile("#1", country="Chile") for _ in range(5)),
+        *(members.update_profile("#1", organization="Frutero") for _ in range(5)),
+        members.update_profile("#1", profile_data={"bio": "hola"}),
+    )
+    ana = await members.get("#1")
+    assert (ana.country, ana.organization, ana.profile_data) == ("Chile", "Frutero", {"bio": "hola"})
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(STATUSES, STATUSES)))
+async def test_python_and_the_database_know_the_same_ways_between_statuses(
+    directory: asyncpg.Pool, before: MemberStatus, after: MemberStatus
+) -> None:
+    await add(status=before)
+
+    async with undone() as current:
+        try:
+            await current.connection.execute("UPDATE community_members SET status = $1", after)
+            by_sql = True
+        except asyncpg.CheckViolationError:
+            by_sql = False
+    # To write the same status again changes nothing, so the database has nothing to refuse.
+    assert by_sql is ((before, after) in ALLOWED or before is after)
+
+    if (before, after) in ALLOWED:
+        assert (await members.set_status("#1", after, actor="Luis")).status is after
+    else:
+        with pytest.raises(StatusChangeRefused) as refused:
+            await members.set_status("#1", after, actor="Luis")
+        assert (refused.value.member_id, refused.value.before, refused.value.after) == ("#1", before, after)
+    assert (await members.get("#1")).status is (after if (before, after) in ALLOWED else before)
+
+
+async def test_a_status_that_does_not_exist_is_refused(directory: asyncpg.Pool) -> None:
+    await add()
+    with pytest.raises(InvalidInput) as refused:
+        await members.set_status("#1", "guest", actor="Luis")
+    assert refused.value.field == "status"
+
+
+async def test_of_many_equal_changes_of_status_at_the_same_time_one_is_made(directory: asyncpg.Pool) -> None:
+    await add(status="pending")
+    answers = await asyncio.gather(
+        *(members.set_status("#1", "active", actor=f"bot {number}") for number in range(10)), return_exceptions=True
+    )
+    refused = [answer for answer in answers if isinstance(answer, StatusChangeRefused)]
+    assert len(refused) == 9
+    assert {(error.before, error.after) for error in refused} == {("active", "active")}
+    assert len(await said(directory)) == 2
+
+
+async def test_the_second_of_two_changes_is_judged_by_what_the_first_one_left(directory: asyncpg.Pool) -> None:
+    await add(status="active")
+    async with transaction():
+        await members.set_status("#1", "suspended", actor="Luis")
+        second = asyncio.create_task(
+            _outside_of_transactions(lambda: members.set_status("#1", "suspended", actor="Eva"))
+        )
+        await _waits_for_a_lock(directory)
+    with pytest.raises(StatusChangeRefused) as refused:
+        await second
+    assert refused.value.before == "suspended"
+
+
+async def test_who_is_removed_while_a_change_waits_is_not_found(directory: asyncpg.Pool) -> None:
+    await add(status="active")
+    async with transaction():
+        await members.remove("#1", actor="Luis")
+        changes = [
+            asyncio.create_task(_outside_of_transactions(lambda: members.set_status("#1", "banned", actor="Eva"))),
+            asyncio.create_task(
+                _outside_of_transactions(
+                    lambda: members.verify_github("#1", github_username="ana", github_profile_data={})
+                )
+            ),
+        ]
+        while await directory.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < len(changes):
+            await asyncio.sleep(0.01)
+    for change in changes:
+        with pytest.raises(MemberNotFound):
+            await change
+    assert await directory.fetchval("SELECT status FROM community_members") == "active"
+
+
+async def test_who_records_an_event_does_not_wait_for_a_change_of_status(directory: asyncpg.Pool) -> None:
+    await add(status="active")
+    async with transaction():
+        # to the same status: the lock alone, without an update
+        with pytest.raises(StatusChangeRefused):
+            await members.set_status("#1", "active", actor="Luis")
+        async with directory.acquire() as connection:
+            await connection.execute("SET lock_timeout = '2s'")
+            await rows.event(connection, member_id="#1")
+
+
+async def test_a_verified_account_brings_its_points_and_the_tier(directory: asyncpg.Pool) -> None:
+    await add()
+    await rows.highlight(directory, member_id="#1", reputation_earned=40)
+    await rows.highlight(directory, member_id="#1", reputation_earned=2, highlight_date=NOON.date().replace(day=1))
+    await rows.highlight(directory, reputation_earned=1000)
+    data = {"public_repos": 10, "followers": 20, "stars": 30, "contributions": 40, "login": "ana"}
+    ana = await members.verify_github("#1", github_username="@Ana-Dev", github_profile_data=data)
+    assert ana.reputation_score == 50 + 60 + 60 + 40 + 42
+    assert ana.reputation_tier == "Contributor"
+    assert (ana.github_username, ana.github_verified, ana.github_profile_data) == ("Ana-Dev", True, data)
+    assert ana.github_verified_at is not None
+    assert await members.get("#1") == ana
+    again = await members.verify_github("#1", github_username="ana-dev", github_profile_data={})
+    assert again.reputation_score == 42
+
+
+async def test_an_account_proves_one_person(directory: asyncpg.Pool) -> None:
+    await add("1")
+    await add("2", github_username="ana-dev")  # said, not proved
+    await members.verify_github("#1", github_username="ana-dev", github_profile_data={"followers": 3})
+    async with transaction():
+        with pytest.raises(MemberExists) as refused:
+            await members.verify_github("#2", github_username="ANA-dev", github_profile_data={})
+        assert refused.value.member_id == "#1"
+        assert (await members.get("#2")).github_verified is False  # the transaction goes on
+    with pytest.raises(MemberNotFound):
+        await members.verify_github("#9", github_username="ana-dev", github_profile_data={})
+
+
+async def test_of_two_that_prove_one_account_at_the_same_time_one_is_refused(directory: asyncpg.Pool) -> None:
+    await add("1")
+    await add("2")
+    async with transaction():
+        await members.verify_github("#1", github_username="ana-dev", github_profile_data={})
+        second = asyncio.create_task(
+            _outside_of_transactions(
+                lambda: members.verify_github("#2", github_username="Ana-dev", github_profile_data={})
+            )
+        )
+        await _waits_for_a_lock(directory)
+    with pytest.raises(MemberExists) as refused:
+        await second
+    assert refused.value.member_id == "Ana-dev"
+
+
+@pytest.mark.parametrize("username", ["", "@", "ana maría"])
+async def test_a_verified_account_has_a_username(directory: asyncpg.Pool, username: str) -> None:
+    await add()
+    with pytest.raises(InvalidInput):
+        await members.verify_github("#1", github_username=username, github_profile_data={})
+
+
+async def test_a_score_beyond_what_is_stored_is_refused(directory: asyncpg.Pool) -> None:
+    await add()
+    for count in (2**31, 10**30):
+        with pytest.raises(InvalidInput):
+            await members.verify_github("#1", github_username="ana", github_profile_data={"followers": count})
+    assert (await members.get("#1")).github_verified is False
+
+
+async def test_a_removed_member_comes_back_as_they_were(directory: asyncpg.Pool) -> None:
+    before = await add(status="suspended", telegram_username="ana", profile_data={"a": 1})
+    removed = await members.remove("#1", actor="Luis")
+    assert removed.deleted_at is not None
+    assert replace(removed, deleted_at=None, updated_at=before.updated_at) == before
+    restored = await members.restore("#1", actor="Luis")
+    assert replace(restored, updated_at=before.updated_at) == before
+    assert await members.get("#1") == restored
+
+
+async def test_nobody_is_removed_or_restored_twice(directory: asyncpg.Pool) -> None:
+    await add()
+    with pytest.raises(MemberNotFound):
+        await members.restore("#1", actor="Luis")
+    await members.remove("#1", actor="Luis")
+    with pytest.raises(MemberNotFound) as refused:
+        await members.remove("#1", actor="Luis")
+    assert refused.value.member_id == "#1"
+
+
+WRITERS: dict[str, Callable[..., Awaitable[members.Member]]] = {
+    "update_profile": lambda number, **by: members.update_profile(number, name="Eva", **by),
+    "set_status": lambda number, **by: members.set_status(number, "suspended", **by),
+    "verify_github": lambda number, **by: members.verify_github(
+        number, github_username="ana", github_profile_data={}, **by
+    ),
+    "remove": members.remove,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+async def test_a_removed_member_can_not_be_changed(directory: asyncpg.Pool, writer: str) -> None:
+    await add(status="active")
+    await members.remove("#1", actor="Luis")
+    with pytest.raises(MemberNotFound):
+        await WRITERS[writer]("#1", actor="Luis")
+    assert len(await said(directory)) == 2
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+async def test_a_change_is_logged_with_its_actor_and_its_reason_alone(directory: asyncpg.Pool, writer: str) -> None:
+    """One connection, so that what one call said could show in the next one's entry."""
+    await rows.member(directory, status="active")
+    await rows.member(directory, status="active")
+    await WRITERS[writer]("#1", actor="Luis", reason="a promise")
+    await WRITERS[writer]("#2", actor="Eva") if writer != "verify_github" else await members.verify_github(
+        "#2", github_username="eva", github_profile_data={}, actor="Eva"
+    )
+    assert directory.get_size() == 1
+    assert (await said(directory))[2:] == [("Luis", "a promise"), ("Eva", None)]
+
+
+async def test_add_and_restore_are_logged_with_their_actor_and_their_reason(directory: asyncpg.Pool) -> None:
+    await add("1", actor="Luis", reason="met in Lima")
+    login = await directory.fetchval("SELECT session_user")
+    await add("2")
+    await members.remove("#1", actor="Eva", reason="left")
+    await members.restore("#1", actor="Luis", reason="came back")
+    assert directory.get_size() == 1
+    assert await said(directory) == [
+        ("Luis", "met in Lima"),
+        (f"db:{login}", None),
+        ("Eva", "left"),
+        ("Luis", "came back"),
+    ]
+
+
+async def test_each_writer_of_a_transaction_names_its_own_actor(directory: asyncpg.Pool) -> None:
+    login = await directory.fetchval("SELECT session_user")
+    async with transaction():
+        await add("1", actor="Luis", reason="met in Lima")
+        await add("2", actor="Eva")
+        await add("3")
+    await rows.member(directory)
+    assert await said(directory) == [
+        ("Luis", "met in Lima"),
+        ("Eva", None),
+        (f"db:{login}", None),
+        (f"db:{login}", None),
+    ]
+
+
+async def test_actor_and_reason_end_with_the_transaction_even_on_the_same_connection(directory: asyncpg.Pool) -> None:
+    login = await directory.fetchval("SELECT session_user")
+    async with transaction() as current:
+        await add("1", actor="Luis", reason="met in Lima")
+        await current.commit()  # type: ignore[no-untyped-call]  # Piccolo's
+        # before the pool has reset it
+        await rows.member(current.connection)
+    assert await said(directory) == [("Luis", "met in Lima"), (f"db:{login}", None)]
+
+
+async def test_a_refused_change_is_not_logged(directory: asyncpg.Pool) -> None:
+    await add(status="active")
+    with pytest.raises(StatusChangeRefused):
+        await members.set_status("#1", "pending", actor="Luis")
+    with pytest.raises(InvalidInput):
+        await members.update_profile("#1", name=" ", actor="Luis")
+    assert len(await said(directory)) == 1
+
+
+async def test_what_helpers_did_is_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+    before = await add(status="active")
+    async with undone():
+        await add("2")
+        await members.update_profile("#1", name="Eva")
+        await members.verify_github("#1", github_username="ana", github_profile_data={"followers": 3})
+        await members.set_status("#1", "suspended", actor="Luis")
+        await members.remove("#1", actor="Luis")
+        await members.restore("#1", actor="Luis")
+        inside = await members.get("#1")
+        assert (inside.name, inside.status, inside.reputation_score) == ("Eva", MemberStatus.SUSPENDED, 9)
+        assert await directory.fetchval("SELECT name FROM community_members WHERE member_id = '#1'") == "Ana"
+    assert await members.get("#1") == before
+    assert await members.find_by_telegram_id("2") is None
+    assert len(await said(directory)) == 1
+
+
+async def test_a_refusal_inside_a_savepoint_leaves_the_transaction_usable(directory: asyncpg.Pool) -> None:
+    async with transaction():
+        await add("1")
+        with pytest.raises(InvalidInput):
+            async with transaction():
+                await add("2", name="")
+        await add("3")
+    assert await members.find_by_telegram_id("1") is not None
+    assert await members.find_by_telegram_id("3") is not None
+
+
+async def test_the_leaderboard_has_the_active_members_best_first(directory: asyncpg.Pool) -> None:
+    for score, status in ((5, "active"), (50, "active"), (500, "pending"), (20, "active"), (900, "banned")):
+        await rows.member(directory, reputation_score=score, status=status)
+    removed = await rows.member(directory, reputation_score=1000, status="active")
+    await members.remove(removed["member_id"], actor="Luis")
+    page = await members.leaderboard(limit=2)
+    assert [member.reputation_score for member in page.items] == [50, 20]
+    page = await members.leaderboard(limit=2, after=page.next_cursor)
+    assert [member.reputation_score for member in page.items] == [5]
+    assert page.next_cursor is None

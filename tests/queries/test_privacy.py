@@ -1,0 +1,197 @@
+import json
+from datetime import date
+from typing import Any
+
+import asyncpg
+import pytest
+from piccolo.conf.apps import Finder
+
+from community_directory.database import transaction
+from community_directory.errors import ConfigurationError, MemberBanned, MemberNotFound
+from community_directory.queries import audit, invitations, members, privacy, relationships
+from community_directory.queries.members import Member
+from community_directory.settings import load_settings
+from tests.tables import rows
+from tests.test_migrations import dump
+
+KEY = "a key that nobody guesses, 32 characters or more"
+ENTITY = "entity-of-xaviera"
+# What only this person has, so that it can be searched for.
+PERSONAL: dict[str, Any] = {
+    "telegram_id": "7700112233",
+    "telegram_username": "xaviera_zq",
+    "name": "Xaviera Żółw",
+    "primary_role": "beekeeper-zq",
+    "organization": "Zq Hives",
+    "country": "Zqland",
+}
+
+
+@pytest.fixture
+async def person(directory: asyncpg.Pool) -> Member:
+    """A member with something in every table, whose every value was changed once."""
+    inviter = await rows.member(directory, status="active")
+    invitation = await invitations.create(
+        created_by=inviter["member_id"], telegram_username=PERSONAL["telegram_username"], reason="friend of Zq"
+    )
+    redemption = await invitations.redeem(
+        invitation.invitation_code, **{**PERSONAL, "name": "Xaviera before Zq"}, profile_data={"bio": "secret-zq"}
+    )
+    number = redemption.member.member_id
+    await members.update_profile(number, name=PERSONAL["name"], reason="married in Zq", actor="telegram:7700112233")
+    await members.set_status(number, "active", actor="eva", reason="knows zq")
+    await members.verify_github(number, github_username="xaviera-zq-hub", github_profile_data={"login": "zq-login"})
+    await directory.execute(
+        "UPDATE community_members SET registration_fee_tx_hash = '0xzq' WHERE member_id = $1", number
+    )
+    await invitations.create(created_by=number)
+    await invitations.create(created_by=inviter["member_id"], telegram_username="XAVIERA_ZQ")
+    await rows.event(directory, member_id=number, event_metadata={"text": "hello zq"}, source_id="zq-77")
+    await rows.highlight(directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3)
+    await relationships.link(ENTITY, "somebody", "MENTORED", {"topic": "zq-bees"})
+    await relationships.link("others", "entirely", "MENTORED", {"topic": "other-bees"})
+    return await members.get(number)
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", KEY)
+    load_settings.cache_clear()
+
+
+async def data(database: str) -> str:
+    """All rows, as pg_dump writes them; what is rolled back still moves a sequence."""
+    return "\n".join(line for line in (await dump(database, "--data-only")).splitlines() if "setval" not in line)
+
+
+def test_every_column_of_every_table_has_a_class() -> None:
+    tables = Finder().get_app_config("community_directory").table_classes
+    stored = {table._meta.tablename: [column._meta.name for column in table._meta.columns] for table in tables}
+    assert {table: list(columns) for table, columns in privacy.COLUMNS.items()} == stored
+
+
+async def test_a_person_gets_all_that_is_stored_of_them(person: Member) -> None:
+    exported = await members.export(person.member_id, entity_ids=[ENTITY])
+    assert exported["member"]["name"] == PERSONAL["name"]
+    assert set(exported["member"]) == set(privacy.COLUMNS["community_members"])
+    assert len(exported["invitations"]) == 3  # that let them in, that they made, that names them
+    assert [event["event_metadata"] for event in exported["participation"]] == [{"text": "hello zq"}]
+    assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
+    assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
+    history = await audit.history(person.member_id, limit=100)
+    assert [entry["id"] for entry in exported["changes"]] == [entry.id for entry in reversed(history.items)]
+    json.dumps(exported)
+
+
+async def test_a_person_with_nothing_but_a_row_gets_empty_lists(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    exported = await members.export("#1")
+    assert all(exported[part] == [] for part in ("invitations", "participation", "highlights", "relationships"))
+
+
+async def test_after_erasing_a_dump_holds_none_of_the_persons_values(
+    person: Member, directory: asyncpg.Pool, database: str
+) -> None:
+    values = [*PERSONAL.values(), "Xaviera", "secret-zq", "zq-login", "xaviera-zq-hub", "0xzq", "hello zq", "zq-77"]
+    values += ["zq-bees", "friend of Zq", "married in Zq", "knows zq", ENTITY]
+    before = (await data(database)).lower()
+    assert [value for value in values if value.lower() not in before] == []
+
+    await members.erase(person.member_id, actor="eva", entity_ids=[ENTITY])
+    after = (await data(database)).lower()
+    assert [value for value in values if value.lower() in after] == []
+    assert "zq" not in after
+    assert "other-bees" in after
+
+
+async def test_erasing_keeps_the_counts_and_the_tree(person: Member, directory: asyncpg.Pool) -> None:
+    await members.erase(person.member_id, actor="eva")
+    assert await members.find(person.member_id) is None
+    row = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = $1", person.member_id)
+    assert row is not None
+    assert (row["name"], row["status"], row["reputation_score"]) == ("Erased member", "active", person.reputation_score)
+    assert await directory.fetchval("SELECT count(*) FROM member_participation") == 1
+    assert await directory.fetchval("SELECT sum(message_count) FROM member_daily_highlights") == 3
+    assert [branch.member_id for branch in await invitations.lineage(person.member_id)] == [person.member_id, "#1"]
+    history = await audit.history(person.member_id, limit=100)
+    assert history.items[0].actor == "eva"
+    assert history.items[0].changes["name"] == [None, None]
+    assert any(entry.changes.get("status") == ["pending", "active"] for entry in history.items)
+
+
+async def test_erasing_cancels_the_open_invitation_that_names_the_person(
+    person: Member, directory: asyncpg.Pool
+) -> None:
+    await members.erase(person.member_id, actor="eva")
+    left = await directory.fetch(
+        "SELECT status, created_by FROM community_invitations WHERE accepted_by IS NULL ORDER BY created_at"
+    )
+    # Their own one stays, and is worth nothing: who made it is gone.
+    assert [tuple(row) for row in left] == [("pending", person.member_id), ("cancelled", "#1")]
+
+
+async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -> None:
+    other = await rows.member(directory, name="Somebody Else", telegram_username="else")
+    await rows.event(directory, member_id=other["member_id"], event_metadata={"text": "mine"}, source_id="1")
+    tables = (
+        "SELECT * FROM community_members WHERE member_id <> $1 ORDER BY id",
+        "SELECT * FROM member_participation WHERE member_id <> $1 ORDER BY id",
+        "SELECT * FROM directory_audit_log WHERE member_id <> $1 AND table_name = 'community_members' ORDER BY id",
+    )
+    before = [await directory.fetch(query, person.member_id) for query in tables]
+    await members.erase(person.member_id, actor="eva")
+    assert [await directory.fetch(query, person.member_id) for query in tables] == before
+
+
+@pytest.mark.usefixtures("key")
+async def test_a_banned_person_who_was_erased_stays_outside(person: Member, directory: asyncpg.Pool) -> None:
+    open_to_all = await invitations.create(created_by="#1")
+    await members.set_status(person.member_id, "banned", actor="eva")
+    await members.erase(person.member_id, actor="eva")
+    stored = await directory.fetchval(
+        "SELECT telegram_id FROM community_members WHERE member_id = $1", person.member_id
+    )
+    assert PERSONAL["telegram_id"] not in stored
+    with pytest.raises(MemberBanned):
+        await invitations.redeem(open_to_all.invitation_code, **PERSONAL)
+    with pytest.raises(MemberBanned):
+        await members.add(**PERSONAL)
+    await members.erase(person.member_id, actor="eva")  # once more
+    with pytest.raises(MemberBanned):
+        await members.add(**PERSONAL)
+    assert (await members.add(**{**PERSONAL, "telegram_id": "7700112234"})).status == "not_member"
+
+
+async def test_without_a_key_a_banned_person_is_not_erased(person: Member, database: str) -> None:
+    await members.set_status(person.member_id, "banned", actor="eva")
+    before = await data(database)
+    with pytest.raises(ConfigurationError, match="DIRECTORY_SECRET_KEY"):
+        await members.erase(person.member_id, actor="eva")
+    assert await data(database) == before
+
+
+@pytest.mark.usefixtures("key")
+async def test_an_erased_person_who_was_not_banned_may_come_back_as_somebody_new(person: Member) -> None:
+    await members.erase(person.member_id, actor="eva")
+    back = await members.add(**PERSONAL)
+    assert back.member_id != person.member_id
+
+
+async def test_erasing_is_undone_with_the_callers_transaction(person: Member, database: str) -> None:
+    before = await data(database)
+
+    async def erase_and_fail() -> None:
+        async with transaction():
+            await members.erase(person.member_id, actor="eva")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await erase_and_fail()
+    assert await data(database) == before
+
+
+async def test_nobody_can_be_neither_exported_nor_erased(directory: asyncpg.Pool) -> None:
+    with pytest.raises(MemberNotFound):
+        await members.export("#999")
+    with pytest.raises(MemberNotFound):
+        await members.erase("#999", actor="eva")

@@ -1,0 +1,697 @@
+"""Redeeming a code: exactly one newcomer, whoever does what to the code, its maker or the person at that moment."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from community_directory.database import connect, engine, transaction
+from community_directory.errors import (
+    AlreadyMember,
+    DatabaseUnavailable,
+    DirectoryError,
+    InvalidInput,
+    InvitationCancelled,
+    InvitationError,
+    InvitationExpired,
+    InvitationForSomeoneElse,
+    InvitationNotFound,
+    InvitationUsed,
+    MemberBanned,
+    MemberError,
+)
+from community_directory.queries import invitations, members
+from community_directory.queries.invitations import Invitation, Redemption
+from community_directory.queries.members import Member
+from community_directory.tables import InvitationStatus, MemberStatus
+from tests.tables import rows
+
+SECONDS = 30
+"""How long anything here may take before it counts as stuck."""
+
+
+async def inviter(**columns: Any) -> Member:
+    return await members.get((await rows.member(pool(), **{"status": "active", **columns}))["member_id"])
+
+
+def pool() -> asyncpg.Pool:
+    assert engine.pool is not None
+    return engine.pool
+
+
+async def redeem(code: str, person: int | str = 1, **more: Any) -> Redemption:
+    return await invitations.redeem(
+        code, **{"telegram_id": str(person), "name": "Bea", "primary_role": "designer", **more}
+    )
+
+
+@pytest.fixture
+async def ana(directory: asyncpg.Pool) -> Member:
+    """An active member."""
+    return await inviter(name="Ana")
+
+
+@pytest.fixture
+async def code(ana: Member) -> str:
+    """The code of Ana's open invitation."""
+    return (await invitations.create(created_by=ana.member_id)).invitation_code
+
+
+async def check_invariants(connection: asyncpg.Pool | asyncpg.Connection) -> None:
+    """No half of a redemption: what is accepted has a member and a time, and who was let in has an invitation."""
+    assert not await connection.fetch(
+        """
+        SELECT * FROM community_invitations
+        WHERE (status = 'accepted') <> (accepted_by IS NOT NULL) OR (accepted_by IS NULL) <> (accepted_at IS NULL)
+        """
+    )
+    assert not await connection.fetch(
+        """
+        SELECT * FROM community_members AS member
+        WHERE invited_by IS NOT NULL AND NOT EXISTS (
+            SELECT FROM community_invitations WHERE accepted_by = member.member_id AND created_by = member.invited_by
+        )
+        """
+    )
+
+
+async def newcomers() -> list[str]:
+    found = await pool().fetch("SELECT telegram_id FROM community_members WHERE invited_by IS NOT NULL ORDER BY 1")
+    return [row[0] for row in found]
+
+
+# One winner.
+
+
+async def test_a_newcomer_becomes_a_pending_member_of_the_one_who_invited_them(ana: Member, code: str) -> None:
+    redemption = await redeem(
+        code,
+        "42",
+        telegram_username="@bea",
+        organization="Frutero",
+        country="México",
+        github_username="@beag",
+        profile_data={"bio": "¡Hola!"},
+    )
+    member, invitation = redemption.member, redemption.invitation
+    assert redemption.repeated is False
+    assert (member.telegram_id, member.name, member.primary_role, member.status) == ("42", "Bea", "designer", "pending")
+    assert (member.telegram_username, member.organization, member.country) == ("bea", "Frutero", "México")
+    assert (member.github_username, member.github_verified, member.profile_data) == ("beag", False, {"bio": "¡Hola!"})
+    assert member.invited_by == ana.member_id == invitation.created_by
+    assert (invitation.status, invitation.accepted_by) == (InvitationStatus.ACCEPTED, member.member_id)
+    assert invitation.accepted_at == member.created_at
+    assert await members.get(member.member_id) == member
+    assert await invitations.get(code) == invitation
+
+
+async def test_the_log_says_who_redeemed(code: str) -> None:
+    member = (await redeem(code, "42")).member
+    entries = await pool().fetch(
+        "SELECT actor, table_name, action FROM directory_audit_log WHERE actor LIKE 'telegram:%' ORDER BY id"
+    )
+    assert sorted(tuple(entry) for entry in entries) == [
+        ("telegram:42", "community_invitations", "UPDATE"),
+        ("telegram:42", "community_members", "INSERT"),
+    ]
+    assert member.telegram_id == "42"
+
+
+async def two_hundred_callers(code: str) -> list[Redemption | BaseException]:
+    async with contextlib.AsyncExitStack() as stack:  # all ten connections are there before the first caller
+        for _ in range(10):
+            await stack.enter_async_context(pool().acquire())
+    callers = [redeem(code, person) for person in range(200)]
+    return await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), SECONDS)
+
+
+async def test_of_two_hundred_callers_exactly_one_comes_in(code: str) -> None:
+    results = await two_hundred_callers(code)
+    won = [result for result in results if isinstance(result, Redemption)]
+    assert [redemption.repeated for redemption in won] == [False]
+    assert {type(result) for result in results} == {Redemption, InvitationUsed}
+    assert await newcomers() == [won[0].member.telegram_id]
+    assert (await invitations.get(code)).accepted_by == won[0].member.member_id
+    await check_invariants(pool())
+
+
+WITHOUT = {
+    "the condition that it is pending": ("invitation.status = 'pending' AND ", ""),
+    "the lock": ("FOR UPDATE OF invitation", ""),
+}
+
+
+@pytest.mark.parametrize("part", WITHOUT.values(), ids=WITHOUT.keys())
+async def test_each_part_of_the_statement_is_what_makes_one_winner(
+    directory: asyncpg.Pool, code: str, monkeypatch: pytest.MonkeyPatch, part: tuple[str, str]
+) -> None:
+    async def second_of_two() -> object:
+        async with directory.acquire() as observer, held(redeem(code, 1), commit=True):
+            task = asyncio.ensure_future(outcome(redeem(code, 2)))
+            await settled(observer, task)
+        return await task
+
+    assert invitations.REDEEM.count(part[0]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(invitations, "REDEEM", invitations.REDEEM.replace(*part))
+        # The rule of the invitations' trigger keeps even a broken statement from letting two people in.
+        assert await second_of_two() is InvalidInput
+        assert await newcomers() == ["1"]
+        await check_invariants(directory)
+
+    await directory.execute("TRUNCATE community_invitations, community_members, directory_audit_log CASCADE")
+    code = (await invitations.create(created_by=(await inviter()).member_id)).invitation_code
+    assert await second_of_two() is InvitationUsed
+
+
+async def test_two_hundred_callers_notice_when_the_condition_on_the_status_is_gone(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "REDEEM", invitations.REDEEM.replace("invitation.status = 'pending' AND ", ""))
+    results = await two_hundred_callers(code)
+    assert {type(result) for result in results} == {Redemption, InvalidInput}
+
+
+async def test_the_same_person_fifty_times_at_once_comes_in_once_and_is_told_so_fifty_times(code: str) -> None:
+    results = await asyncio.wait_for(asyncio.gather(*(redeem(code, "42") for _ in range(50))), SECONDS)
+    assert sorted(result.repeated for result in results) == [False] + [True] * 49
+    assert {result.member for result in _without_data(results)} == {await members.get_by_telegram_id("42")}
+    assert {result.invitation for result in results} == {await invitations.get(code)}
+    assert await newcomers() == ["42"]
+
+
+def _without_data(results: list[Redemption]) -> list[Redemption]:
+    assert all(result.member.profile_data is None for result in results)
+    return results
+
+
+async def test_one_person_with_two_codes_at_once_uses_one(ana: Member) -> None:
+    other = await inviter(name="Eva")
+    for person in range(10):
+        codes = [(await invitations.create(created_by=maker.member_id)).invitation_code for maker in (ana, other)]
+        results = await asyncio.gather(*(redeem(code, person) for code in codes), return_exceptions=True)
+        assert {type(result) for result in results} == {Redemption, AlreadyMember}
+        statuses = [(await invitations.get(code)).status for code in codes]
+        assert [status is InvitationStatus.ACCEPTED for status in statuses] == [
+            isinstance(result, Redemption) for result in results
+        ]
+        assert InvitationStatus.PENDING in statuses
+    assert len(await newcomers()) == 10
+    await check_invariants(pool())
+
+
+async def test_a_contact_with_two_codes_at_once_uses_one(ana: Member) -> None:
+    for person in range(10):
+        await rows.member(pool(), telegram_id=str(person))
+        codes = [(await invitations.create(created_by=ana.member_id)).invitation_code for _ in range(2)]
+        results = await asyncio.gather(*(redeem(code, person) for code in codes), return_exceptions=True)
+        assert {type(result) for result in results} == {Redemption, AlreadyMember}
+        assert {(await invitations.get(code)).status for code in codes} == {"accepted", "pending"}
+
+
+# Two sessions, in both orders.
+
+Action: TypeAlias = Callable[[Member, str], Awaitable[object]]
+
+
+async def pass_the_time(_ana: Member, code: str) -> None:
+    await engine.fetch(
+        "UPDATE community_invitations SET expires_at = now() - interval '1 second' WHERE invitation_code = $1", code
+    )
+
+
+async def expire(ana: Member, code: str) -> None:
+    await pass_the_time(ana, code)
+    await invitations.expire_overdue()
+
+
+def on_code(change: Callable[..., Awaitable[object]], *arguments: object) -> Action:
+    return lambda _ana, code: change(code, *arguments)
+
+
+def on_inviter(change: Callable[..., Awaitable[object]], *arguments: object) -> Action:
+    return lambda ana, _code: change(ana.member_id, *arguments, actor="test")
+
+
+def on_person(status: str) -> Action:
+    return lambda _ana, _code: members.add(telegram_id="1", name="Bea", primary_role="developer", status=status)
+
+
+# What another session does, and what a redemption after it ends with.
+ACTIONS: dict[str, tuple[Action, type[DirectoryError] | None]] = {
+    "cancel": (on_code(invitations.cancel), InvitationCancelled),
+    "extend": (on_code(invitations.extend), None),
+    "expire_overdue": (expire, InvitationExpired),
+    "let the time pass": (pass_the_time, InvitationExpired),
+    "suspend the inviter": (on_inviter(members.set_status, "suspended"), InvitationCancelled),
+    "ban the inviter": (on_inviter(members.set_status, "banned"), InvitationCancelled),
+    "remove the inviter": (on_inviter(members.remove), InvitationCancelled),
+    "redeem by another": (on_code(redeem, "another"), InvitationUsed),
+    "add the person": (on_person("active"), AlreadyMember),
+    "add the person as a contact": (on_person("not_member"), None),
+    "add the person as banned": (on_person("banned"), MemberBanned),
+}
+
+
+class TakenBackError(Exception):
+    """Ends a transaction without anything having gone wrong."""
+
+
+@asynccontextmanager
+async def taken_back() -> AsyncIterator[None]:
+    """A transaction of which nothing stays."""
+    with contextlib.suppress(TakenBackError):
+        async with transaction():
+            yield
+            raise TakenBackError
+
+
+@asynccontextmanager
+async def held(action: Coroutine[Any, Any, object], *, commit: bool) -> AsyncIterator["asyncio.Future[object]"]:
+    """The action is done, in a transaction that stays open inside, and ends afterwards as is said."""
+    done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    end = asyncio.Event()
+
+    async def run() -> None:
+        async with transaction() if commit else taken_back():
+            done.set_result(await action)
+            await end.wait()
+
+    task = asyncio.create_task(run())
+    await asyncio.wait_for(asyncio.shield(done), SECONDS)
+    try:
+        yield done
+    finally:
+        end.set()
+        await asyncio.wait_for(task, SECONDS)
+
+
+async def settled(observer: asyncpg.Connection, task: "asyncio.Future[Any]") -> None:
+    """Wait until the task has ended, or a session of this database waits for a lock."""
+    async with asyncio.timeout(SECONDS):
+        while not task.done() and not await observer.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            await asyncio.sleep(0.002)
+
+
+async def outcome(action: Awaitable[object]) -> object:
+    """The error's type, or None."""
+    try:
+        await action
+    except DirectoryError as error:
+        return type(error)
+    return None
+
+
+async def state(code: str) -> tuple[object, ...]:
+    invitation = await invitations.get(code)
+    person = await members.find_by_telegram_id("1")
+    return invitation.status, person and (person.status, person.invited_by)
+
+
+@pytest.mark.parametrize("commit", [True, False], ids=["commits", "rolls back"])
+@pytest.mark.parametrize("redeem_first", [True, False], ids=["redeem first", "redeem second"])
+@pytest.mark.parametrize("name", ACTIONS)
+async def test_redeeming_against_another_change_ends_as_one_after_the_other(  # noqa: PLR0917  pytest passes names
+    directory: asyncpg.Pool, ana: Member, code: str, name: str, redeem_first: bool, commit: bool
+) -> None:
+    action, error = ACTIONS[name]
+
+    async def redeeming() -> object:
+        return await outcome(redeem(code))
+
+    async def acting() -> object:
+        return await outcome(action(ana, code))
+
+    async def tried(*works: Callable[[], Awaitable[object]]) -> tuple[dict[str, object], tuple[object, ...]]:
+        """How they end, one after the other, in a transaction that is taken back."""
+        async with taken_back():
+            outcomes = {work.__name__: await work() for work in works}
+            end = await state(code)
+        return outcomes, end
+
+    first, second = (redeeming, acting) if redeem_first else (acting, redeeming)
+    if commit:
+        serial = [await tried(redeeming, acting), await tried(acting, redeeming)]
+        assert serial[1][0]["redeeming"] is error
+    else:
+        serial = [await tried(second)]
+
+    async with directory.acquire() as observer:
+        async with held(first(), commit=commit) as done:
+            task = asyncio.ensure_future(second())
+            await settled(observer, task)
+        outcomes = {second.__name__: await asyncio.wait_for(task, SECONDS)}
+    if commit:
+        outcomes[first.__name__] = done.result()
+    assert (outcomes, await state(code)) in serial
+    accepted = (await invitations.get(code)).status is InvitationStatus.ACCEPTED
+    assert accepted == (len(await newcomers()) == 1)
+    await check_invariants(directory)
+
+
+async def test_many_changes_at_once_never_leave_half_of_a_redemption(database: str) -> None:
+    async with connect(database, min_size=0):
+        for number in range(12):
+            ana = await inviter()
+            code = (await invitations.create(created_by=ana.member_id)).invitation_code
+            changes = [
+                ACTIONS[name][0](ana, code) for name in ("cancel", "extend", "expire_overdue", "ban the inviter")
+            ]
+            work = [outcome(redeem(code, f"{number}-{person}")) for person in range(5)]
+            await asyncio.wait_for(asyncio.gather(*work, *(outcome(change) for change in changes)), SECONDS)
+            joined = [person for person in await newcomers() if person.startswith(f"{number}-")]
+            accepted = (await invitations.get(code)).accepted_by
+            assert len(joined) == (accepted is not None)
+        await check_invariants(pool())
+
+
+# Interrupted.
+
+
+async def nothing_happened(code: str) -> None:
+    assert (await invitations.get(code)).status is InvitationStatus.PENDING
+    assert await newcomers() == []
+
+
+async def test_a_caller_who_gives_up_while_waiting_for_the_lock_leaves_nothing_behind(database: str) -> None:
+    other = await asyncpg.connect(database)
+    async with connect(database, min_size=0, max_size=1):
+        ana = await inviter()
+        code = (await invitations.create(created_by=ana.member_id)).invitation_code
+        async with other.transaction():
+            await other.execute("SELECT FROM community_invitations FOR UPDATE")
+            task = asyncio.create_task(redeem(code))
+            await settled(other, task)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, SECONDS)
+        await nothing_happened(code)
+        assert (await asyncio.wait_for(redeem(code), SECONDS)).repeated is False
+    await other.close()
+
+
+async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(database: str) -> None:
+    async with connect(database, min_size=1, max_size=1):
+        ana = await inviter()
+        finished = 0
+        for steps in range(40):
+            code = (await invitations.create(created_by=ana.member_id)).invitation_code
+            task = asyncio.create_task(redeem(code, f"p{steps}"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            (result,) = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), SECONDS)
+            finished += isinstance(result, Redemption)
+            accepted = (await invitations.get(code)).status is InvitationStatus.ACCEPTED
+            assert accepted == (await members.find_by_telegram_id(f"p{steps}") is not None)
+            # The one connection is free, and the code works or is used by the same person.
+            again = await asyncio.wait_for(redeem(code, f"p{steps}"), SECONDS)
+            assert again.repeated is accepted
+        await check_invariants(pool())
+
+
+@pytest.mark.parametrize("own_transaction", [False, True], ids=["alone", "in the caller's transaction"])
+async def test_a_connection_that_dies_in_the_middle_leaves_nothing_behind(database: str, own_transaction: bool) -> None:
+    other = await asyncpg.connect(database)
+
+    async def caller(code: str) -> Redemption:
+        if not own_transaction:
+            return await redeem(code)
+        async with transaction():
+            return await redeem(code)
+
+    async with connect(database, min_size=0, max_size=1):
+        ana = await inviter()
+        code = (await invitations.create(created_by=ana.member_id)).invitation_code
+        async with other.transaction():
+            await other.execute("SELECT FROM community_members FOR UPDATE")  # where the newcomer's inviter is checked
+            task = asyncio.create_task(caller(code))
+            await settled(other, task)
+            killed = await other.fetch(
+                """
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'
+                """
+            )
+            assert len(killed) == 1
+            with pytest.raises(DatabaseUnavailable):
+                await asyncio.wait_for(task, SECONDS)
+        await nothing_happened(code)
+        assert (await asyncio.wait_for(caller(code), SECONDS)).repeated is False
+    await other.close()
+
+
+async def test_a_redemption_that_the_caller_rolls_back_leaves_nothing(code: str) -> None:
+    async with taken_back():
+        assert (await redeem(code)).repeated is False
+        assert (await redeem(code)).repeated is True
+    await nothing_happened(code)
+    assert await pool().fetchval("SELECT count(*) FROM directory_audit_log WHERE actor LIKE 'telegram:%'") == 0
+    assert (await redeem(code)).repeated is False
+
+
+# Refusals.
+
+
+async def refused(error: type[DirectoryError], code: str, person: int | str = 1, **more: Any) -> Any:
+    """The error of a redemption that has changed nothing."""
+    everything = "SELECT (SELECT array_agg(m::text) FROM community_members AS m), array_agg(i::text) FROM {} AS i"
+    before = await pool().fetch(everything.format("community_invitations"))
+    with pytest.raises(DirectoryError) as caught:
+        await redeem(code, person, **more)
+    assert type(caught.value) is error
+    if isinstance(caught.value, InvitationError):
+        assert caught.value.code == code
+    assert await pool().fetch(everything.format("community_invitations")) == before
+    return caught.value
+
+
+UNKNOWN = ["ABCDEFGH23456789", "", " ", "-", "SHORT", "ABCDEFGH234567890", "A" * 10_000_000, "ÁBCDEFGH", "ABCD\0EFGH"]
+
+
+@pytest.mark.parametrize("unknown", [*UNKNOWN, "ABCDEFG\ud800", "'; DROP TABLE"], ids=range(len(UNKNOWN) + 2))
+async def test_a_code_that_nobody_made_is_not_found(directory: asyncpg.Pool, unknown: str) -> None:
+    with pytest.raises(InvitationNotFound) as error:
+        await redeem(unknown)
+    assert error.value.code == unknown
+
+
+async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(ana: Member, code: str) -> None:
+    await pass_the_time(ana, code)
+    stored = await pool().fetchrow("SELECT status, expires_at FROM community_invitations")
+    assert stored["status"] == "pending"
+    assert (await refused(InvitationExpired, code)).expired_at == stored["expires_at"]
+    await invitations.expire_overdue()
+    assert (await refused(InvitationExpired, code)).expired_at == stored["expires_at"]
+
+
+async def test_a_withdrawn_invitation_is_refused(code: str) -> None:
+    await invitations.cancel(code)
+    await refused(InvitationCancelled, code)
+
+
+async def test_a_used_invitation_is_refused_to_anybody_else(code: str) -> None:
+    await redeem(code, "1")
+    await refused(InvitationUsed, code, "2")
+
+
+async def test_a_used_invitation_is_of_no_use_to_one_who_was_removed_since(code: str) -> None:
+    member = (await redeem(code)).member
+    await members.remove(member.member_id, actor="test")
+    await refused(InvitationUsed, code)
+
+
+@pytest.mark.parametrize("username", [None, "", "@", "other", "ana_", "an"])
+async def test_an_invitation_for_someone_else_is_refused(ana: Member, username: str | None) -> None:
+    invitation = await invitations.create(created_by=ana.member_id, telegram_username="Ana")
+    await refused(InvitationForSomeoneElse, invitation.invitation_code, telegram_username=username)
+
+
+@pytest.mark.parametrize("invited", ["Ana_Garcia", "@ana_garcia", " @ANA_GARCIA "])
+@pytest.mark.parametrize("username", ["ana_garcia", "@ANA_garcia"])
+async def test_a_username_is_known_whatever_its_case_and_with_or_without_its_sign(
+    ana: Member, invited: str, username: str
+) -> None:
+    invitation = await invitations.create(created_by=ana.member_id, telegram_username=invited)
+    assert (await redeem(invitation.invitation_code, telegram_username=username)).repeated is False
+
+
+async def test_a_username_that_only_one_of_two_languages_can_lower_ends_too(ana: Member) -> None:
+    invitation = await invitations.create(created_by=ana.member_id, telegram_username="ÁNAİ")
+    result = await asyncio.wait_for(
+        asyncio.gather(redeem(invitation.invitation_code, telegram_username="ánaİ"), return_exceptions=True), SECONDS
+    )
+    assert isinstance(result[0], Redemption | InvitationForSomeoneElse)
+
+
+@pytest.mark.parametrize("change", ["suspend the inviter", "ban the inviter", "remove the inviter"])
+async def test_who_may_no_longer_invite_leaves_codes_that_nobody_can_use(ana: Member, code: str, change: str) -> None:
+    await ACTIONS[change][0](ana, code)
+    await refused(InvitationCancelled, code)
+
+
+@pytest.mark.parametrize("status", ["suspended", "banned"])
+async def test_who_may_invite_again_has_open_codes_again(ana: Member, code: str, status: str) -> None:
+    await members.set_status(ana.member_id, status, actor="test")
+    await members.set_status(ana.member_id, "active", actor="test")
+    assert (await redeem(code)).repeated is False
+
+
+@pytest.mark.parametrize("status", ["pending", "active", "suspended"])
+async def test_a_member_is_a_member_already(code: str, status: str) -> None:
+    known = await rows.member(pool(), telegram_id="1", status=status)
+    assert (await refused(AlreadyMember, code)).member_id == known["member_id"]
+
+
+async def test_a_banned_person_stays_outside(code: str) -> None:
+    known = await rows.member(pool(), telegram_id="1", status="banned")
+    await refused(MemberBanned, code)
+    await members.remove(known["member_id"], actor="test")
+    await refused(MemberBanned, code)
+
+
+async def test_a_person_who_was_banned_after_they_came_in_gets_no_repeated_welcome(code: str) -> None:
+    member = (await redeem(code)).member
+    await members.set_status(member.member_id, "banned", actor="test")
+    await refused(MemberBanned, code)
+
+
+async def test_nobody_redeems_their_own_invitation(ana: Member, code: str) -> None:
+    assert (await refused(AlreadyMember, code, ana.telegram_id)).member_id == ana.member_id
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "an empty id": {"telegram_id": ""},
+    "an id with a space": {"telegram_id": "1 2"},
+    "an id of ten million characters": {"telegram_id": "1" * 10_000_000},
+    "a NUL": {"name": "Be\0a"},
+    "a NUL in the id": {"telegram_id": "1\0"},
+    "a lone surrogate": {"name": "Bea\ud800"},
+    "a blank name": {"name": " "},
+    "a long name": {"name": "x" * 256},
+    "a long role": {"primary_role": "x" * 51},
+    "a name of ten million characters": {"name": "x" * 10_000_000},
+    "a number that is none": {"profile_data": {"a": float("nan")}},
+    "a NUL in the profile": {"profile_data": {"a": "\0"}},
+    "a list as a profile": {"profile_data": ["a"]},
+    "spaces in a username": {"telegram_username": "a b"},
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+async def test_what_can_not_be_stored_is_a_clear_error_and_the_code_stays_open(code: str, bad: dict[str, Any]) -> None:
+    await refused(InvalidInput, code, **bad)
+    assert (await redeem(code)).repeated is False
+
+
+# Who is known already.
+
+
+async def test_a_contact_becomes_pending_and_keeps_their_number(ana: Member, code: str) -> None:
+    contact = await rows.member(pool(), telegram_id="1", name="B", organization="Frutero", country="México")
+    member = (await redeem(code, country="España", github_username="beag")).member
+    assert member.member_id == contact["member_id"]
+    assert (member.status, member.invited_by) == (MemberStatus.PENDING, ana.member_id)
+    assert (member.name, member.primary_role, member.organization, member.country, member.github_username) == (
+        "Bea",
+        "designer",
+        "Frutero",
+        "España",
+        "beag",
+    )
+
+
+async def test_who_was_declined_may_come_with_another_code(ana: Member, code: str) -> None:
+    member = (await redeem(code)).member
+    await members.set_status(member.member_id, "not_member", actor="test")
+    other = await inviter()
+    again = await redeem((await invitations.create(created_by=other.member_id)).invitation_code)
+    assert (again.member.member_id, again.member.status) == (member.member_id, MemberStatus.PENDING)
+    assert again.member.invited_by == other.member_id
+
+
+async def test_a_removed_contact_becomes_pending(code: str) -> None:
+    contact = await rows.member(pool(), telegram_id="1")
+    await members.remove(contact["member_id"], actor="test")
+    member = (await redeem(code)).member
+    assert (member.member_id, member.status, member.deleted_at) == (contact["member_id"], MemberStatus.PENDING, None)
+
+
+@pytest.mark.parametrize("status", ["pending", "active", "suspended"])
+async def test_a_removed_member_comes_back_as_they_were(code: str, status: str) -> None:
+    known = await rows.member(pool(), telegram_id="1", status=status, primary_role="developer", reputation_score=700)
+    before = await members.get(known["member_id"])
+    await members.remove(before.member_id, actor="test")
+    redemption = await redeem(code, name="Boss", primary_role="community_manager", organization="Other")
+    after = redemption.member
+    assert after.deleted_at is None
+    assert (after.member_id, after.status, after.name, after.primary_role, after.organization, after.invited_by) == (
+        before.member_id,
+        before.status,
+        before.name,
+        "developer",
+        None,
+        None,
+    )
+    assert after.reputation_score == 700
+    assert redemption.invitation.accepted_by == before.member_id
+
+
+async def test_a_contact_who_stands_above_their_inviter_closes_no_circle(directory: asyncpg.Pool) -> None:
+    contact = await rows.member(directory, telegram_id="1")
+    maker = await inviter(invited_by=contact["member_id"])
+    invitation = await invitations.create(created_by=maker.member_id)
+    error = await refused(InvalidInput, invitation.invitation_code)
+    assert error.field == "invited_by"
+
+
+# The code.
+
+SPELLINGS: list[Callable[[str], str]] = [
+    str.lower,
+    lambda code: f" {code}\n",
+    lambda code: "-".join(code[start : start + 4] for start in range(0, 16, 4)),
+    lambda code: " ".join(code[start : start + 4] for start in range(0, 16, 4)).lower(),
+    lambda code: f"{code[:8]}—{code[8:]}",
+    lambda code: f"{code[:8]}\u00a0\u2011{code[8:]}",
+]
+
+
+@pytest.mark.parametrize("spell", SPELLINGS)
+async def test_a_code_may_be_typed_as_people_type(code: str, spell: Callable[[str], str]) -> None:
+    assert (await redeem(spell(code))).invitation.invitation_code == code
+    assert (await redeem(spell(code))).repeated is True
+
+
+@pytest.mark.parametrize("foreign", ["0123456789abcdef", "deadbeef", "DEADBEEF", "AbCd1234", "12345678"])
+async def test_a_code_of_another_program_is_found_as_it_is(ana: Member, foreign: str) -> None:
+    await rows.invitation(pool(), created_by=ana.member_id, invitation_code=foreign)
+    assert (await redeem(foreign)).invitation.invitation_code == foreign
+
+
+async def test_of_two_codes_that_differ_in_case_the_one_as_it_was_typed_is_meant(ana: Member) -> None:
+    for code in ("deadbeef", "DEADBEEF"):
+        await rows.invitation(pool(), created_by=ana.member_id, invitation_code=code)
+    assert (await redeem("deadbeef", 1)).invitation.invitation_code == "deadbeef"
+    # It doesn't fall back on the other one when it is used.
+    await refused(InvitationUsed, "deadbeef", 2)
+    assert (await redeem("DeadBeef", 2)).invitation.invitation_code == "DEADBEEF"
+
+
+async def test_a_redemption_that_never_settles_gives_up(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invitations, "REDEEM", invitations.REDEEM.replace("invitation.expires_at > now()", "false"))
+    with pytest.raises(DatabaseUnavailable, match=r"^The directory is busy: try again\.$"):
+        await asyncio.wait_for(redeem(code), SECONDS)
+
+
+async def test_errors_name_what_they_are_about(ana: Member, code: str) -> None:
+    error = await refused(AlreadyMember, code, ana.telegram_id)
+    assert isinstance(error, MemberError)
+    assert str(error) == "You are a member already."
+    assert isinstance(await invitations.get(code), Invitation)

@@ -1,0 +1,118 @@
+"""Links between two entities: made, made again, taken back, and listed."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from community_directory.errors import InvalidInput
+from community_directory.queries import relationships
+from tests.queries.cases import undone
+from tests.tables import rows
+
+
+async def test_a_link_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> None:
+    made = await relationships.link("ana", "bo", "MENTORED", {"since": 2026})
+    stored = await directory.fetchrow("SELECT * FROM member_relationships")
+    assert made == relationships.Relationship(
+        id=stored["id"],
+        entity_id_a="ana",
+        entity_id_b="bo",
+        relationship_type="MENTORED",
+        content={"since": 2026},
+        created_at=stored["created_at"],
+    )
+
+
+async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyncpg.Pool) -> None:
+    first = await relationships.link("ana", "bo", "MENTORED", {"since": 2025})
+    second = await relationships.link("ana", "bo", "MENTORED", {"until": 2026})
+    assert (second.id, second.created_at, second.content) == (first.id, first.created_at, {"until": 2026})
+    assert await relationships.of("ana") == [second]
+
+
+async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> None:
+    made = await asyncio.gather(*(relationships.link("ana", "bo", "MENTORED", {"from": n}) for n in range(20)))
+    assert len({link.id for link in made}) == 1
+    assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 1
+
+
+async def test_a_link_the_other_way_or_of_another_type_is_another_one(directory: asyncpg.Pool) -> None:
+    made = [
+        await relationships.link("ana", "bo", "MENTORED", {}),
+        await relationships.link("bo", "ana", "MENTORED", {}),
+        await relationships.link("ana", "bo", "INVITED", {}),
+    ]
+    assert len({link.id for link in made}) == 3
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind", "field"),
+    [
+        ("", "bo", "MENTORED", "entity_id_a"),
+        ("ana", "b o", "MENTORED", "entity_id_b"),
+        ("ana", "ana", "MENTORED", "entity_id_b"),
+        ("ana", "bo", "mentored", "relationship_type"),
+        ("ana", "bo", "", "relationship_type"),
+    ],
+)
+async def test_what_no_rule_allows_is_refused_by_its_field(
+    directory: asyncpg.Pool, a: str, b: str, kind: str, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await relationships.link(a, b, kind, {})
+    assert refused.value.field == field
+    assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 0
+
+
+async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:
+    kept = [
+        await relationships.link("bo", "ana", "MENTORED", {}),
+        await relationships.link("ana", "bo", "INVITED", {}),
+        await relationships.link("ana", "eva", "MENTORED", {}),
+    ]
+    await relationships.link("ana", "bo", "MENTORED", {})
+    assert await relationships.unlink("ana", "bo", "MENTORED") is True
+    assert await relationships.unlink("ana", "bo", "MENTORED") is False
+    assert {link.id for link in await relationships.of("ana")} == {link.id for link in kept}
+
+
+async def test_links_of_both_directions_are_listed_newest_first(directory: asyncpg.Pool) -> None:
+    now = await directory.fetchval("SELECT now()")
+    for age, a, b, kind in ((2, "ana", "bo", "INVITED"), (1, "eva", "ana", "MENTORED"), (3, "ana", "luis", "MENTORED")):
+        await rows.relationship(
+            directory, entity_id_a=a, entity_id_b=b, relationship_type=kind, created_at=now - timedelta(days=age)
+        )
+    await rows.relationship(directory)
+
+    async def ends(relationship_type: str | None = None) -> list[tuple[str, str]]:
+        found = await relationships.of("ana", relationship_type=relationship_type)
+        return [(link.entity_id_a, link.entity_id_b) for link in found]
+
+    assert await ends() == [("eva", "ana"), ("ana", "bo"), ("ana", "luis")]
+    assert await ends("MENTORED") == [("eva", "ana"), ("ana", "luis")]
+    assert await ends("UNHEARD_OF") == []
+    assert await relationships.of("nobody") == []
+
+
+async def test_of_very_many_links_the_newest_thousand_are_listed(directory: asyncpg.Pool) -> None:
+    await directory.execute(
+        """
+        INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type, created_at)
+        SELECT 'ana', 'e' || number, 'INVITED', now() - number * interval '1 s' FROM generate_series(1, 1001) AS number
+        """
+    )
+    found = await relationships.of("ana")
+    assert len(found) == 1000
+    assert found[0].entity_id_b == "e1"
+    assert "e1001" not in {link.entity_id_b for link in found}
+
+
+async def test_links_are_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+    kept = await relationships.link("ana", "bo", "MENTORED", {})
+    async with undone():
+        await relationships.link("ana", "eva", "MENTORED", {})
+        await relationships.unlink("ana", "bo", "MENTORED")
+        assert [link.entity_id_b for link in await relationships.of("ana")] == ["eva"]
+    assert await relationships.of("ana") == [kept]

@@ -1,0 +1,435 @@
+"""Finding members: by a part of a text, by conditions, in four orders, page by page."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from community_directory.database import connect, engine
+from community_directory.errors import InvalidCursor, InvalidInput
+from community_directory.queries import audit, members, pages
+from community_directory.queries.members import Sort
+from tests.conftest import Server, new_database
+from tests.queries.cases import undone
+from tests.tables import rows
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SORTS: tuple[Sort, ...] = get_args(Sort)
+
+
+@pytest.fixture(scope="module")
+async def shared(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
+    """One database for all tests and examples here; each is undone."""
+    async with new_database(server, template) as url, connect(url, min_size=0) as connected:
+        yield connected.pool
+
+
+@pytest.fixture
+async def directory(shared: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """The connection of a transaction that the helpers are in, and that is undone."""
+    async with undone() as current:
+        yield current.connection
+
+
+async def somebody(database: rows.Database, **columns: object) -> str:
+    return str((await rows.member(database, **{"status": "active", **columns}))["member_id"])
+
+
+async def found(text: str | None = None, **conditions: Any) -> set[str]:
+    """The names of who is found."""
+    return {member.name for member in (await members.search(text, **conditions)).items}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("name", "Ana García"),
+        ("telegram_username", "ana_garcia"),
+        ("organization", "Frutero Club"),
+        ("github_username", "anagarcia-dev"),
+    ],
+)
+async def test_a_part_of_each_text_is_found(directory: asyncpg.Connection, column: str, value: str) -> None:
+    await somebody(directory, **{"name": "Eva", column: value})
+    await somebody(directory, name="Luis")
+    for text in (value, value[1:-1], value.upper(), value.swapcase(), f"  {value} ", value[:2], value[-1:]):
+        if text.strip().lower() not in "luis":
+            assert len(await found(text)) == 1
+    assert await found(value + "x") == set()
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("José", ["jose", "JOSÉ", "josé", "JOSE", "jose\u0301"]),
+        ("Jose", ["José"]),
+        ("Jose\u0301", ["josé", "jose"]),
+        ("Muñoz", ["munoz", "MUÑOZ"]),
+        ("Müller", ["muller", "MÜLLER"]),
+        ("Søren", ["soren", "SØREN"]),
+        ("Soren", ["Søren"]),
+        ("Łukasz", ["lukasz", "łukasz", "ŁUKASZ"]),
+        ("Đorđe", ["dorde", "đorđe", "ĐORĐE"]),
+        ("İbrahim", ["ibrahim", "IBRAHIM"]),
+        ("Марина Ёлкина", ["марина", "МАРИНА", "елкина", "ЁЛКИНА"]),
+        ("Ελένη", ["ελενη", "ΕΛΈΝΗ"]),
+        ("山田 がく", ["山田", "がく", "か\u3099く"]),
+        ("ガンダム", ["ｶﾞﾝﾀﾞﾑ", "ガンダム"]),
+        ("Ｗｉｄｅ", ["wide"]),
+    ],
+)
+async def test_case_and_accents_make_no_difference(
+    directory: asyncpg.Connection, stored: str, wanted: list[str]
+) -> None:
+    locale = await directory.fetchval("SELECT datctype FROM pg_database WHERE datname = current_database()")
+    await somebody(directory, name=stored)
+    await somebody(directory, name="Zyx")
+    for text in wanted:
+        if locale in ("C", "POSIX") and not text.islower() and not text.isascii():
+            continue  # such a locale knows upper-case letters of ASCII only
+        assert await found(text) == {stored}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("%", {"100% Ana"}),
+        ("0%", {"100% Ana"}),
+        ("_", {"a_b"}),
+        ("a_b", {"a_b"}),
+        ("\\", {"a\\b"}),
+        ("\\\\", set()),
+        ("a\\b", {"a\\b"}),
+        ("\\%", set()),
+        ("％", {"100% Ana"}),
+        ("﹪", {"100% Ana"}),
+        ("＿", {"a_b"}),
+        ("＼", {"a\\b"}),
+        ("a＿b", {"a_b"}),
+        ("' OR 1=1 --", set()),
+        ("{}", set()),
+        ("$1", set()),
+    ],
+)
+async def test_no_character_is_a_wildcard(directory: asyncpg.Connection, text: str, names: set[str]) -> None:
+    for name in ("100% Ana", "a_b", "acb", "a\\b"):
+        await somebody(directory, name=name)
+    assert await found(text) == names
+
+
+@pytest.mark.parametrize("text", [None, "", "  ", "\t\n"])
+async def test_without_a_text_everybody_is_found(directory: asyncpg.Connection, text: str | None) -> None:
+    await somebody(directory, name="Eva")
+    assert await found(text) == {"Eva"}
+
+
+async def test_a_text_that_is_too_long_is_refused(directory: asyncpg.Connection) -> None:
+    assert await found("x" * 200) == set()
+    with pytest.raises(InvalidInput) as refused:
+        await found("x" * 201)
+    assert refused.value.field == "text"
+
+
+async def test_all_conditions_hold_together(directory: asyncpg.Connection) -> None:
+    await somebody(directory, name="Ana", primary_role="developer", country="Chile", reputation_score=100)
+    await somebody(directory, name="Bo", primary_role="developer", country="Perú", reputation_score=101)
+    await somebody(directory, name="Eva", primary_role="designer", country="Chile", reputation_score=600)
+    await somebody(directory, name="Luis", country="Chile", status="pending")
+    assert await found() == {"Ana", "Bo", "Eva"}
+    assert await found(status=None) == {"Ana", "Bo", "Eva", "Luis"}
+    assert await found(status="pending") == {"Luis"}
+    assert await found(role="developer") == {"Ana", "Bo"}
+    assert await found(country="Chile") == {"Ana", "Eva"}
+    assert await found(role="developer", country="Chile") == {"Ana"}
+    assert await found("a", country="Chile", status=None) == {"Ana", "Eva"}
+    assert await found(tier="Novice") == {"Ana"}
+    assert await found(tier="Contributor") == {"Bo"}
+    assert await found(min_reputation=101) == {"Bo", "Eva"}
+    assert await found(max_reputation=101) == {"Ana", "Bo"}
+    assert await found(min_reputation=101, max_reputation=101) == {"Bo"}
+    assert await found(min_reputation=102, max_reputation=101) == set()
+    assert await found(role="nobody has it") == set()
+
+
+async def test_a_removed_member_is_never_found(directory: asyncpg.Connection) -> None:
+    number = await somebody(directory, name="Ana", telegram_username="ana")
+    await members.remove(number, actor="Luis")
+    for sort in SORTS:
+        assert await found("ana", sort=sort) == await found(status=None, sort=sort) == set()
+
+
+async def test_each_order_is_the_one_it_says(directory: asyncpg.Connection) -> None:
+    made = [
+        {"name": "zoe", "reputation_score": 1, "created_at": NOON, "last_active_at": None},
+        {"name": "Álvaro", "reputation_score": 3, "created_at": NOON - timedelta(days=1), "last_active_at": NOON},
+        {"name": "Bea", "reputation_score": 2, "created_at": NOON + timedelta(days=1), "last_active_at": None},
+        {
+            "name": "alba",
+            "reputation_score": 0,
+            "created_at": NOON - timedelta(days=2),
+            "last_active_at": NOON + timedelta(microseconds=1),
+        },
+    ]
+    for columns in made:
+        await somebody(directory, **columns)
+
+    async def order(sort: Sort) -> list[str]:
+        return [member.name for member in (await members.search(sort=sort)).items]
+
+    assert await order("reputation") == ["Álvaro", "Bea", "zoe", "alba"]
+    assert await order("newest") == ["Bea", "zoe", "Álvaro", "alba"]
+    assert (await order("active"))[:2] == ["alba", "Álvaro"]
+    assert set((await order("active"))[2:]) == {"zoe", "Bea"}
+    assert await order("name") == ["alba", "Álvaro", "Bea", "zoe"]
+
+
+async def test_an_order_that_does_not_exist_is_refused(directory: asyncpg.Connection) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await members.search(sort="id; DROP TABLE community_members")  # type: ignore[arg-type]  # from outside
+    assert refused.value.field == "sort"
+
+
+@pytest.mark.parametrize("limit", [0, -1, 101, 10**30])
+async def test_a_page_has_1_to_100_rows(directory: asyncpg.Connection, limit: int) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await members.search(limit=limit)
+    assert refused.value.field == "limit"
+
+
+async def test_a_last_page_that_is_full_has_no_next_one(directory: asyncpg.Connection) -> None:
+    for _ in range(4):
+        await somebody(directory)
+    page = await members.search(limit=2)
+    assert page.next_cursor is not None
+    page = await members.search(limit=2, after=page.next_cursor)
+    assert (len(page.items), page.next_cursor) == (2, None)
+    assert (await members.search(limit=4)).next_cursor is None
+
+
+# Few values, so that there are many ties.
+PEOPLE = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from(["Ana", "ana", "Ána", "Bo", "bo x", "Żaneta", "李", "a%", "_"]),
+            "reputation_score": st.sampled_from([0, 1, 100, 2**31 - 1]),
+            "created_at": st.sampled_from([NOON, NOON + timedelta(microseconds=1), NOON.replace(year=1960)]),
+            "last_active_at": st.sampled_from(
+                [
+                    None,
+                    NOON,
+                    NOON + timedelta(microseconds=1),
+                    NOON.replace(year=1960),
+                    datetime(1970, 1, 1, tzinfo=UTC),
+                ]
+            ),
+        }
+    ),
+    max_size=12,
+)
+
+
+def examples(number: int) -> Callable[[Any], Any]:
+    return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@examples(60)
+@given(people=PEOPLE, limit=st.integers(1, 13), sort=st.sampled_from(SORTS))
+async def test_all_pages_together_are_everybody_once_and_in_order(
+    shared: asyncpg.Pool, people: list[dict[str, object]], limit: int, sort: Sort
+) -> None:
+    async with undone() as current:
+        for columns in people:
+            await somebody(current.connection, **columns)
+        whole = (await members.search(sort=sort, limit=100)).items
+        assert len(whole) == len(people)
+        turned: list[members.Member] = []
+        page = await members.search(sort=sort, limit=limit)
+        turned += page.items
+        while page.next_cursor is not None:
+            assert len(page.items) == limit
+            page = await members.search(sort=sort, limit=limit, after=page.next_cursor)
+            assert page.items
+            turned += page.items
+        assert turned == whole
+
+
+@examples(40)
+@given(people=PEOPLE, newcomers=PEOPLE, limit=st.integers(1, 5), sort=st.sampled_from(SORTS))
+async def test_who_was_there_is_found_once_whoever_comes_between_two_pages(
+    shared: asyncpg.Pool,
+    people: list[dict[str, object]],
+    newcomers: list[dict[str, object]],
+    limit: int,
+    sort: Sort,
+) -> None:
+    async with undone() as current:
+        for columns in people:
+            await somebody(current.connection, **columns)
+        there = [member.id for member in (await members.search(sort=sort, limit=100)).items]
+        coming = iter(newcomers)
+        turned: list[object] = []
+        after: str | None = None
+        while True:
+            page = await members.search(sort=sort, limit=limit, after=after)
+            turned += [member.id for member in page.items]
+            after = page.next_cursor
+            if after is None:
+                break
+            if columns_of_one := next(coming, None):
+                await somebody(current.connection, **columns_of_one)
+        assert [key for key in turned if key in there] == there
+        assert len(set(turned)) == len(turned)
+
+
+async def a_cursor(database: rows.Database, sort: Sort) -> str:
+    for _ in range(2):
+        await somebody(database)
+    cursor = (await members.search(sort=sort, limit=1)).next_cursor
+    assert cursor is not None
+    return cursor
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_changed_or_cut_cursor_is_refused(shared: asyncpg.Pool, sort: Sort) -> None:
+    async with undone() as current:
+        cursor = await a_cursor(current.connection, sort)
+        await members.search(sort=sort, after=cursor)
+        changed = [
+            *(cursor[:end] for end in range(0, len(cursor), 7)),
+            *(cursor[:at] + ("B" if cursor[at] == "A" else "A") + cursor[at + 1 :] for at in range(len(cursor))),
+            *(cursor + more for more in ("A", "=", "==", "\n", " ", "!", "é", "\0", "\ud800", "A" * 10_000_000)),
+            f" {cursor}",
+            f"{cursor[:5]}!{cursor[5:]}",
+            f"{cursor[:5]}\n{cursor[5:]}",
+        ]
+        for other in changed:
+            with pytest.raises(InvalidCursor) as refused:
+                await members.search(sort=sort, after=other)
+            assert refused.value.field == "after"
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_cursor_of_another_order_or_another_list_is_refused(shared: asyncpg.Pool, sort: Sort) -> None:
+    async with undone() as current:
+        cursor = await a_cursor(current.connection, sort)
+        await members.update_profile((await members.search()).items[0].member_id, name="Eva")
+        for other in SORTS:
+            if other != sort:
+                with pytest.raises(InvalidCursor):
+                    await members.search(sort=other, after=cursor)
+        with pytest.raises(InvalidCursor):
+            await audit.history("#1", after=cursor)
+
+
+def sealed(payload: str) -> str:
+    """What somebody who has read the code can make."""
+    return pages._sealed(payload.encode())
+
+
+KEY = "6e3d7a1c-3c1d-4f0e-9a86-3e5c2f0b7d11"
+FORGED = [
+    "5",
+    "[]",
+    "{}",
+    "null",
+    '"reputation"',
+    "[" * 100_000,
+    "[" * 1000 + "]" * 1000,
+    *(
+        json.dumps([sort, *place])
+        for sort in SORTS
+        for place in (
+            [],
+            [1],
+            [None, KEY],
+            [[1], KEY],
+            [{}, KEY],
+            [1.5, KEY],
+            [True, KEY],
+            [10**30, KEY],
+            ["\0", KEY],
+            ["\ud800", KEY],
+            ["2026-01-31T12:00:00", KEY] if sort != "name" else ["\0", KEY],
+            ["2026-01-31", KEY] if sort != "name" else [1, KEY],
+            ["0001-01-01T00:00:00+23:59", KEY] if sort != "name" else [2, KEY],
+            [0, "x"],
+            [0, 5],
+            ["2026-01-31T12:00:00+00:00", "x"],
+            ["a", None],
+            [0, KEY, KEY],
+            ["2026-01-31T12:00:00+00:00", KEY, 1],
+        )
+    ),
+    '["reputation",NaN,"' + KEY + '"]',
+    '["reputation",1e999,"' + KEY + '"]',
+    '["reputation",' + "9" * 5000 + ',"' + KEY + '"]',
+]
+
+
+@pytest.mark.parametrize("payload", FORGED, ids=lambda payload: payload[:60])
+async def test_a_forged_cursor_is_refused(shared: asyncpg.Pool, payload: str) -> None:
+    for sort in SORTS:
+        with pytest.raises(InvalidCursor):
+            await members.search(sort=sort, after=sealed(payload))
+    with pytest.raises(InvalidCursor):
+        await audit.history("#1", after=sealed(payload))
+
+
+@examples(150)
+@given(cursor=st.text(max_size=300) | st.binary(max_size=80).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+async def test_no_text_is_a_cursor_by_chance(shared: asyncpg.Pool, cursor: str) -> None:
+    with pytest.raises(InvalidCursor):
+        await members.search(after=cursor)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes().map(str) | st.uuids().map(str),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+)
+
+
+@examples(150)
+@given(sort=st.sampled_from(SORTS), place=st.lists(JSON, max_size=3))
+async def test_whatever_a_seal_is_put_on_is_a_place_or_refused(
+    shared: asyncpg.Pool, sort: Sort, place: list[object]
+) -> None:
+    try:
+        await members.search(sort=sort, after=sealed(json.dumps([sort, *place])))
+    except InvalidCursor:
+        return
+    assert len(place) == 2
+
+
+async def test_a_text_of_three_letters_is_found_by_the_index(
+    directory: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await directory.execute(
+        """
+        INSERT INTO community_members (telegram_id, name, primary_role, telegram_username, organization, status)
+        SELECT 't' || number, md5(number::text) || ' García ' || number, 'developer', 'member_' || number,
+            'org ' || number % 100, 'active'
+        FROM generate_series(1, 20000) AS number
+        """
+    )
+    await directory.execute("SELECT gin_clean_pending_list('member_search_idx')")  # as a vacuum would
+    await directory.execute("ANALYZE community_members")
+    sent: list[tuple[object, ...]] = []
+    original = engine.fetch
+
+    async def recorded(*statement: Any) -> list[Any]:
+        sent.append(statement)
+        return await original(*statement)
+
+    monkeypatch.setattr(engine, "fetch", recorded)
+    for text in ("ana", "García 199", "MEMBER_1999", "Ørs", "6cd"):
+        await members.search(text)
+        plan = [line[0] for line in await directory.fetch("EXPLAIN " + str(sent[-1][0]), *sent[-1][1:])]
+        assert any("Bitmap Index Scan on member_search_idx" in line for line in plan)
+        assert not any("Seq Scan" in line for line in plan)
+    assert len(sent) == 5
