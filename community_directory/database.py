@@ -179,7 +179,8 @@ async def connect(url: str | None = None, *, min_size: int = 1, max_size: int = 
     """Open the connection pool that the tables and the query helpers use, and close it at the end.
 
     Without `url` the database is the settings' one. One pool at a time: a process that is already connected gets a
-    `DirectoryError`. Raises `DatabaseUnavailable` when no connection can be made.
+    `DirectoryError`. Raises `DatabaseUnavailable` when no connection can be made, `ConfigurationError` when the URL
+    or a setting is wrong.
     """
     if not _one_at_a_time.acquire(blocking=False):
         raise DirectoryError(CONNECTED_ALREADY)
