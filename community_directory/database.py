@@ -227,7 +227,13 @@ async def migrate() -> None:
                 result = await run_forwards(app_name="all")
             if not result.success:
                 raise MigrationFailed(f"The schema could not be brought up to date: {result.message}")
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationFailed(
+            "The schema could not be brought up to date: another process is migrating, or holds a table."
+        ) from error
     except LOST as error:
         raise MigrationFailed(f"The schema could not be brought up to date: {error}") from error
+    except ModuleNotFoundError as error:
+        raise MigrationFailed(f"Migrations run where piccolo_conf.py lies, in a clone: {error}") from error
     finally:
         logger.debug("Piccolo's report of the migrations: %s", printed.getvalue())
