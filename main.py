@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 from community_directory.admin.panel import create_panel
 from community_directory.admin.users import create_first_superuser
-from community_directory.database import connect, migrate
+from community_directory.database import LOST, connect, migrate
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
 from community_directory.settings import load_settings_or_exit
@@ -59,7 +59,7 @@ async def _database_status() -> str:
         await CommunityMember.exists()
     except asyncpg.UndefinedTableError:
         return "the migrations have not run"
-    except (DirectoryError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (DirectoryError, *LOST):
         return "the database does not answer"
     return "ok"
 
