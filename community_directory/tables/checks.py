@@ -5,6 +5,9 @@ Piccolo can only carry a CHECK into a migration when it is text, and sees a chan
 
 from enum import StrEnum
 
+SPACE = r"[:space:]\u0085\u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u3000\ufeff"
+"""What a person sees as nothing. Which of these [:space:] means depends on the database's locale, so each is named."""
+
 
 def one_of(column: str, values: type[StrEnum]) -> str:
     """The column holds one of the enum's values."""
@@ -14,17 +17,17 @@ def one_of(column: str, values: type[StrEnum]) -> str:
 
 def not_blank(column: str) -> str:
     """The text is more than white space."""
-    return f"{column} ~ '[^[:space:]]'"
+    return f"{column} ~ '[^{SPACE}]'"
 
 
 def no_space(column: str) -> str:
     """The text is not empty and has no white space: an id or a code that two writers must spell alike."""
-    return f"{column} ~ '^[^[:space:]]+$'"
+    return f"{column} ~ '^[^{SPACE}]+$'"
 
 
 def username(column: str) -> str:
     """A username as the platform stores it: without the leading @ and without white space."""
-    return f"{column} ~ '^[^@[:space:]][^[:space:]]*$'"
+    return f"{column} ~ '^[^@{SPACE}][^{SPACE}]*$'"
 
 
 def json_object(column: str) -> str:

@@ -63,7 +63,8 @@ class CommunityInvitation(
         length=255, null=True, default=None, help_text="Only this person may use the code. Without the leading @."
     )
     status = Varchar(length=20, default=InvitationStatus.PENDING.value, choices=InvitationStatus)
-    expires_at = Timestamptz(default=TimestamptzOffset(days=VALID_FOR.days))
+    # Hours: a day has 23 or 25 of them where the session's zone changes its clocks.
+    expires_at = Timestamptz(default=TimestamptzOffset(hours=VALID_FOR // timedelta(hours=1)))
     accepted_by = ForeignKey(
         CommunityMember,
         target_column=CommunityMember.member_id,

@@ -126,11 +126,17 @@ async def test_what_is_appended_only_is_invalid_input_to_others_than_its_owner(d
     assert str(refused.value) == RULES["audit_log_append_only"].sentence
 
 
+async def test_a_database_without_the_tables_is_told(empty_database: str) -> None:
+    async with connect(empty_database, min_size=0):
+        with pytest.raises(errors.SchemaMissing, match="run the migrations first"):
+            await members.get("#1")
+
+
 async def test_a_mistake_in_the_program_passes_as_it_is(directory: asyncpg.Pool) -> None:
     with pytest.raises(asyncpg.PostgresSyntaxError):
         await engine.fetch("SELEKT 1")
-    with pytest.raises(asyncpg.UndefinedTableError):
-        await engine.fetch("SELECT * FROM nobody_made_it")
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await engine.fetch("SELECT nobody_made_it FROM community_members")
     with pytest.raises(asyncpg.InterfaceError, match="1 was passed"):
         await engine.fetch("SELECT 1", 1)
     with pytest.raises(ZeroDivisionError), database_errors():

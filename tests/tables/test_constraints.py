@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
+from community_directory.tables import checks
 from tests.conftest import Server, new_database
 from tests.tables import rows
 
@@ -312,21 +313,26 @@ async def test_what_no_rule_forbids_is_stored(connection: asyncpg.Connection, ac
         assert stored[column] == value
 
 
-# U+00A0 is in neither list: the locale decides. ICU and PostgreSQL's own locales count it as a space, the C
-# library's don't. A zero-width space is a character everywhere.
-@pytest.mark.parametrize("space", ["\u2003", "\u3000", " \u2003\t\u3000"])
-async def test_wide_spaces_alone_are_no_name(connection: asyncpg.Connection, space: str) -> None:
-    locale = await connection.fetchval("SELECT datctype FROM pg_database WHERE datname = current_database()")
-    if locale in ("C", "POSIX"):
-        pytest.skip("this database's locale knows ASCII only")
+SPACES = ["\u0085", "\u00a0", "\u2003", "\u200b", "\u202f", "\u3000", "\ufeff", " \u2003\t\u3000"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+async def test_what_looks_like_nothing_is_no_name(connection: asyncpg.Connection, space: str) -> None:
     with pytest.raises(asyncpg.CheckViolationError) as error:
         await rows.member(connection, name=space)
     assert error.value.constraint_name == "member_name_check"
 
 
-@pytest.mark.parametrize("character", ["\u200b", "\ufeff"])
-async def test_a_zero_width_character_counts_as_one(connection: asyncpg.Connection, character: str) -> None:
-    assert (await rows.member(connection, name=character))["name"] == character
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+async def test_no_locale_takes_what_looks_like_nothing_for_a_name(server: Server, locale: str) -> None:
+    async with new_database(server, f"template0 LOCALE '{locale}'") as url:
+        connection = await asyncpg.connect(url)
+        condition = checks.not_blank("given")
+        named = await connection.fetch(
+            f"SELECT given FROM unnest($1::text[]) AS given WHERE {condition}", [*SPACES, "É"]
+        )
+        await connection.close()
+    assert [row["given"] for row in named] == ["É"]
 
 
 @pytest.mark.parametrize("duplicate", DUPLICATES, ids=str)

@@ -1,0 +1,228 @@
+"""Settings come from the environment, are checked at once, and no error shows a secret."""
+
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from community_directory.errors import ConfigurationError
+from community_directory.settings import Settings, is_postgres_url, load_settings, variable
+from tests.processes import PROJECT, environment
+
+VARIABLES = sorted(variable(field) for field in Settings.model_fields)
+SECRET = "correct-horse-battery"
+LOAD = "from community_directory.settings import load_settings_or_exit as load; print(repr(load()))"
+
+
+def run(*arguments: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in this directory with these settings and no others."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment(PYTHONPATH=str(PROJECT), **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = load_settings()
+    assert settings.postgres_url is None
+    assert settings.admin_password is None
+    assert settings.data_directory == PROJECT / ".postgres"
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert (settings.production, settings.allowed_hosts) == (False, [])
+
+
+def test_every_setting_is_described_and_has_a_default() -> None:
+    for field in Settings.model_fields.values():
+        assert field.description
+        assert not field.is_required()
+
+
+def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_settings()
+    monkeypatch.setenv("DIRECTORY_PORT", "9000")
+    assert load_settings() is first
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("POSTGRES_URL", "mysql://bot:hunter2@host/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "hunter2", "must look like postgresql://"),
+        ("POSTGRES_URL", "  ", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunter2@host:many/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunter2@host:99999/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunter2@host:0/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunt/er2@host/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunt#er2@host/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunt@er2@host/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:5432?hunter2@host/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunter2@one,,two/db", "must look like postgresql://"),
+        ("POSTGRES_URL", "postgresql://bot:hunter2@[::1/db", "must look like postgresql://"),
+        ("DIRECTORY_PORT", "eighty", "valid integer"),
+        ("DIRECTORY_PORT", "65536", "less than or equal to 65535"),
+        ("DIRECTORY_PORT", "-1", "greater than or equal to 0"),
+        ("DIRECTORY_POOL_MAX_SIZE", "0", "greater than or equal to 1"),
+        ("DIRECTORY_POOL_MAX_SIZE", "1001", "less than or equal to 1000"),
+        ("DIRECTORY_POOL_MAX_SIZE", "9" * 5000, "exceeded maximum size"),
+        ("DIRECTORY_ADMIN_PASSWORD", "hunter2hunt", "must have 12 to 128 characters"),
+        ("DIRECTORY_ADMIN_PASSWORD", "hunter2" * 20, "must have 12 to 128 characters"),
+        ("DIRECTORY_ADMIN_USERNAME", "x" * 101, "at most 100 characters"),
+        ("DIRECTORY_ADMIN_EMAIL", "x" * 256, "at most 255 characters"),
+        ("DIRECTORY_PRODUCTION", "perhaps", "valid boolean"),
+        ("DIRECTORY_PRODUCTION", "true", "DIRECTORY_ALLOWED_HOSTS must be set together"),
+        ("DIRECTORY_ALLOWED_HOSTS", "example.org", "DIRECTORY_PRODUCTION"),
+        ("DIRECTORY_TYPO", "hunter2", "no such setting"),
+        ("directory_typo", "hunter2", "no such setting"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_variable_and_not_the_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    line = str(raised.value)
+    assert name.upper() in line
+    assert complaint in line
+    assert len(line.splitlines()) == 1
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "hunt" not in shown
+    assert len(value) < 4 or value not in shown
+    assert raised.value.__context__ is None
+
+
+def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_PORT", "eighty")
+    monkeypatch.setenv("POSTGRES_URL", "nonsense")
+    with pytest.raises(ConfigurationError, match=r"^POSTGRES_URL: .*; DIRECTORY_PORT: .*\.$"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bot:secret@host:5432/db",
+        "postgres://host",
+        "postgresql:///db?host=/var/run/postgresql",
+        "postgresql://bot:p%40ss@[::1]:5433/db?sslmode=require",
+        "postgresql://bot@one:5432,two:5433/db?target_session_attrs=read-write",
+        "postgresql://bot@/db?host=/tmp/directory&port=5433",
+    ],
+)
+def test_every_form_of_url_that_asyncpg_reads_is_welcome(url: str) -> None:
+    assert is_postgres_url(url)
+
+
+def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_URL", f"postgresql://bot:{SECRET}@host/db")
+    monkeypatch.setenv("DIRECTORY_ADMIN_PASSWORD", SECRET)
+    settings = load_settings()
+    assert settings.admin_password is not None
+    assert settings.admin_password.get_secret_value() == SECRET
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump())):
+        assert SECRET not in shown
+
+
+def test_a_wrong_setting_elsewhere_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_URL", f"postgresql://bot:{SECRET}@host/db")
+    monkeypatch.setenv("DIRECTORY_ADMIN_PASSWORD", SECRET)
+    monkeypatch.setenv("DIRECTORY_PRODUCTION", "1")
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert SECRET not in "".join(traceback.format_exception(raised.value)) + repr(raised.value)
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = load_settings()
+    load_settings.cache_clear()
+    for name in [*VARIABLES, "DIRECTORY_TYPO"]:
+        monkeypatch.setenv(name, "")
+    assert load_settings() == defaults
+
+
+@pytest.mark.parametrize("written", ["a.org,b.org", " a.org , b.org ", "a.org,,b.org,"])
+def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("DIRECTORY_PRODUCTION", "yes")
+    monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", written)
+    assert load_settings().allowed_hosts == ["a.org", "b.org"]
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1
+
+
+def test_a_file_in_the_working_directory_is_read_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DIRECTORY_PORT=9001\nDIRECTORY_SITE_NAME=Our place\nSOMETHING_ELSE=1\n")
+    result = run("-c", LOAD, directory=tmp_path, DIRECTORY_PORT="9002")
+    assert result.returncode == 0, result.stderr
+    assert "port=9002" in result.stdout
+    assert "site_name='Our place'" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"DIRECTORY_PORT=eighty\n", "DIRECTORY_PORT: input should be a valid integer"),
+        (b"DIRECTORY_TYPO=1\n", "DIRECTORY_TYPO: no such setting."),
+        (b"POSTGRES_URL=hunter2\n", "POSTGRES_URL: must look like"),
+        (b"DIRECTORY_SITE_NAME=hunter2\xff\n", "The file .env can't be read, or is not UTF-8 text."),
+    ],
+)
+def test_a_wrong_file_ends_a_program_with_one_line_and_exit_code_1(
+    tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    result = run("-c", LOAD, directory=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert complaint in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_a_wrong_variable_ends_a_program_with_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    result = run("-c", LOAD, directory=tmp_path, DIRECTORY_ADMIN_PASSWORD="hunter2")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "DIRECTORY_ADMIN_PASSWORD: must have 12 to 128 characters.\n"
+
+
+def test_a_wrong_variable_ends_the_piccolo_command_with_one_line_and_exit_code_1() -> None:
+    result = run(
+        *("-m", "piccolo.main", "migrations", "check"),
+        directory=PROJECT,
+        POSTGRES_URL="mysql://bot:hunter2@host/db",
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("POSTGRES_URL: must look like postgresql://")
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.stdout + result.stderr
+
+
+@hypothesis_settings(deadline=None, derandomize=True)
+@given(st.sampled_from(VARIABLES), st.text() | st.binary().map(os.fsdecode) | st.from_regex(r"postgres(ql)?://.*"))
+def test_any_text_in_any_variable_gives_settings_or_one_line(name: str, text: str) -> None:
+    try:
+        value = os.fsdecode(os.fsencode(text)).replace("\0", "")
+    except UnicodeEncodeError:
+        return  # no environment can hold it
+    load_settings.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, value)
+        try:
+            load_settings()
+            return
+        except ConfigurationError as error:
+            line = str(error)
+    assert name in line
+    assert len(line.splitlines()) == 1
