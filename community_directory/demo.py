@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from community_directory.database import transaction
 from community_directory.errors import DirectoryError
+from community_directory.reputation import github_score
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -232,7 +233,7 @@ def _complete_profile(rng: Random, person: Person, handle: str) -> None:
         repos, followers, stars, contributions = (round(n * skill * rng.uniform(0.5, 1.5)) for n in (10, 12, 18, 160))
         counts = {"public_repos": repos, "followers": followers, "stars": stars, "contributions": contributions}
         row.github_verified, row.github_profile_data = True, counts
-        row.reputation_score = repos * 5 + followers * 3 + stars * 2 + contributions
+        row.reputation_score = github_score(counts)
         row.github_verified_at = row.created_at + (person.until - row.created_at) * rng.random()
         row.updated_at = max(row.updated_at, row.github_verified_at)
 

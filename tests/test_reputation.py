@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from community_directory.reputation import GITHUB_POINTS, TIER_ENDS, github_score, tier_of
+from community_directory.reputation import GITHUB_POINTS, TIER_ENDS, Explanation, explain, github_score, tier_of
 from community_directory.tables import ReputationTier
 from tests.tables import rows
 
@@ -73,3 +73,33 @@ def test_a_junk_count_earns_nothing_and_spoils_nothing(name: str, junk: object) 
 )
 def test_no_data_earns_less_than_nothing(data: dict[str, Any]) -> None:
     assert github_score(data) >= 0
+
+
+def test_a_score_is_explained_part_by_part() -> None:
+    assert explain({"public_repos": 10, "followers": 5, "stars": 0, "contributions": "many"}, 20) == Explanation(
+        github={"public_repos": 50, "followers": 15, "stars": 0, "contributions": 0},
+        earned=20,
+        score=85,
+        tier=ReputationTier.NOVICE,
+        next_tier=ReputationTier.CONTRIBUTOR,
+        missing=16,
+    )
+
+
+def test_at_the_top_there_is_no_next_tier() -> None:
+    explained = explain(None, 2501)
+    assert (explained.tier, explained.next_tier, explained.missing) == (ReputationTier.EXPERT, None, 0)
+
+
+@given(st.dictionaries(st.sampled_from(list(GITHUB_POINTS)), st.integers(-5, 2000)), st.integers(0, 5000))
+def test_the_parts_are_the_score_and_the_missing_points_lead_to_the_next_tier(
+    counts: dict[str, int], earned: int
+) -> None:
+    explained = explain(counts, earned)
+    assert sum(explained.github.values()) + explained.earned == explained.score
+    assert sum(explained.github.values()) == github_score(counts)
+    assert explained.tier == tier_of(explained.score)
+    if explained.next_tier is not None:
+        assert explained.missing > 0
+        assert tier_of(explained.score + explained.missing) == explained.next_tier
+        assert tier_of(explained.score + explained.missing - 1) == explained.tier
