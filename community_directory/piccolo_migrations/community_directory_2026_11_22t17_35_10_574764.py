@@ -1,5 +1,4 @@
-from piccolo.apps.migrations.auto.migration_manager import MigrationManager
-from piccolo.engine import engine_finder
+from community_directory.sql_migration import sql_migration
 
 ID = "2026-11-22T17:35:10:574764"
 VERSION = "1.38.0"
@@ -154,20 +153,5 @@ DROP SEQUENCE public.community_member_number;
 """
 
 
-async def execute(script: str) -> None:
-    # Table.raw() would take a single statement and eat braces.
-    await engine_finder().current_transaction.get().connection.execute(script)
-
-
 async def forwards():
-    manager = MigrationManager(migration_id=ID, app_name="community_directory", description=DESCRIPTION)
-
-    async def run():
-        await execute(FORWARDS)
-
-    async def run_backwards():
-        await execute(BACKWARDS)
-
-    manager.add_raw(run)
-    manager.add_raw_backwards(run_backwards)
-    return manager
+    return sql_migration(ID, DESCRIPTION, forwards=FORWARDS, backwards=BACKWARDS)
