@@ -38,6 +38,10 @@ class MigrationFailed(DirectoryError):
     """The schema could not be brought up to date; it is as it was before."""
 
 
+class TransactionFailed(DirectoryError):
+    """The caller's transaction is spoilt by what the database refused in it before."""
+
+
 class SchemaMissing(DirectoryError):
     """The tables are not there: the migrations have not run on this database."""
 
@@ -278,6 +282,11 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         (asyncpg.DataError, asyncpg.UntranslatableCharacterError),
         InvalidInput,
         "A value is out of range, or holds a character that can't be stored.",
+    ),
+    (
+        (asyncpg.InFailedSQLTransactionError,),
+        TransactionFailed,
+        "An earlier step of this transaction was refused: begin anew, or give such a step a transaction of its own.",
     ),
     ((asyncpg.UndefinedTableError,), SchemaMissing, "The database has no tables yet: run the migrations first."),
     ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),

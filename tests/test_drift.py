@@ -31,6 +31,7 @@ RAW = {
             "invitation_open_username_idx",
             "invitation_pending_expires_at_idx",
             "invitation_status_idx",
+            "member_banned_and_erased_idx",
             "member_github_username_idx",
             "member_github_verified_idx",
             "member_invited_by_idx",

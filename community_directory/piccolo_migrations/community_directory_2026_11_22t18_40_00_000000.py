@@ -91,6 +91,8 @@ DO $$ BEGIN
         (SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'pg_trgm')
     );
 END $$;
+-- whether anybody was banned and erased, for who has no key to tell whom
+CREATE INDEX member_banned_and_erased_idx ON public.community_members (telegram_id) WHERE telegram_id LIKE 'banned:%';
 -- an account proves one person; GitHub's usernames have no case
 CREATE UNIQUE INDEX member_github_verified_idx ON public.community_members (lower(github_username))
     WHERE github_verified;
@@ -100,7 +102,7 @@ CREATE UNIQUE INDEX invitation_open_username_idx ON public.community_invitations
 """
 
 BACKWARDS = """
-DROP INDEX public.invitation_open_username_idx, public.member_github_verified_idx, public.member_search_idx;
+DROP INDEX public.member_banned_and_erased_idx, public.invitation_open_username_idx, public.member_github_verified_idx, public.member_search_idx;
 DO $$ BEGIN
     DROP EXTENSION pg_trgm;
 EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN

@@ -32,7 +32,7 @@ from community_directory.queries.members import (
     username_from,
 )
 from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
-from community_directory.queries.privacy import banned_name
+from community_directory.queries.privacy import banned_name, key_needed, unknowable
 from community_directory.tables import InvitationStatus, MemberStatus
 from community_directory.tables.invitations import VALID_FOR, new_code
 
@@ -139,13 +139,15 @@ WITH {ACTOR}, claimed AS MATERIALIZED (
     ) AND invitation.status = 'pending' AND invitation.expires_at > now()
         AND inviter.status = 'active' AND inviter.deleted_at IS NULL
         AND {INTENDED.format(username="$7")}
+        -- banned, then erased: the door knows them by a hash
+        AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $12) AND NOT {unknowable("$12")}
     FOR UPDATE OF invitation
 ), newcomer AS (
     INSERT INTO community_members AS member (telegram_id, name, primary_role, status, telegram_username, organization,
         country, github_username, profile_data, invited_by)
     SELECT $4::text, $5, $6, 'pending', $7::text, $8, $9, $10, $11::jsonb, claimed.created_by FROM claimed, actor
     -- asked first, because a conflict costs a number
-    WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($4::text, $12))
+    WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $4::text)
     ON CONFLICT (telegram_id) DO NOTHING
     RETURNING member.*
 ), contact AS (
@@ -187,7 +189,7 @@ SELECT {_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
 WHY_NOT = f"""
 SELECT {COLUMNS}, {member_columns("person")},
     person.known, {INTENDED.format(username="$3")} AS intended,
-    inviter.status = 'active' AND inviter.deleted_at IS NULL AS open
+    inviter.status = 'active' AND inviter.deleted_at IS NULL AS open, {unknowable("$4")} AS unknowable
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
 LEFT JOIN (
@@ -313,7 +315,8 @@ async def redeem(
     The same person again (a double tap, a redelivered update) gets the same answer with `repeated`. A contact becomes
     pending, a removed member comes back as they were. Raises `InvitationNotFound`, `InvitationExpired`,
     `InvitationCancelled`, `InvitationUsed`, `InvitationForSomeoneElse`, `AlreadyMember`, `MemberBanned`,
-    `InvalidInput`; nothing has changed then.
+    `InvalidInput`, `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here;
+    nothing has changed then.
     """
     spellings, username = _spellings(code), username_from(telegram_username)
     person = (telegram_id, name, primary_role, username, organization, country)
@@ -339,7 +342,7 @@ def _judge(code: str, refused: list[Any]) -> Redemption | None:
     invitation, person = _invitation(record), _member(record) if record["known"] else None
     if person is not None and person.status is MemberStatus.BANNED:
         raise MemberBanned
-    if person is not None and person.deleted_at is None and invitation.accepted_by == person.member_id:
+    if person is not None and _is_inside(person) and invitation.accepted_by == person.member_id:
         return Redemption(person, invitation, repeated=True)
     _raise_for_status(code, invitation)
     if not record["intended"]:
@@ -348,6 +351,8 @@ def _judge(code: str, refused: list[Any]) -> Redemption | None:
         raise InvitationCancelled(code)
     if person is not None and (person.member_id == invitation.created_by or _is_inside(person)):
         raise AlreadyMember(person.member_id)
+    if record["unknowable"]:
+        raise key_needed()
     return None
 
 

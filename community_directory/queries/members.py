@@ -30,7 +30,7 @@ from community_directory.queries.pages import (
     row_id,
     whole_number,
 )
-from community_directory.queries.privacy import banned_name
+from community_directory.queries.privacy import banned_name, key_needed, unknowable
 from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
 from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
 from community_directory.reputation import github_score
@@ -125,21 +125,26 @@ INSERT INTO community_members (telegram_id, name, primary_role, status, telegram
     github_username, invited_by, profile_data)
 SELECT $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
 -- asked first, because a conflict costs a number
-WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13))
+WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13)) AND NOT {unknowable("$13")}
 ON CONFLICT (telegram_id) DO NOTHING
 RETURNING {COLUMNS}
 """
 
-KNOWN = """
-SELECT member_id, status FROM community_members WHERE telegram_id IN ($1, $2) ORDER BY status = 'banned' DESC
+# The account, banned or erased as it may be; a row of NULLs when nobody can tell whether it is.
+KNOWN = f"""
+(SELECT member_id, status FROM community_members WHERE telegram_id IN ($1, $2) ORDER BY status = 'banned' DESC)
+UNION ALL SELECT NULL, NULL WHERE {unknowable("$2")}
 """
 
 SET_STATUS = f"""
 WITH {ACTOR}, before AS (
     -- NO KEY: nobody who records an event of the member waits
-    SELECT id, status FROM community_members WHERE member_id = $3 AND deleted_at IS NULL FOR NO KEY UPDATE
+    SELECT id, status FROM community_members
+    -- Who was removed can still be banned, or any code would bring them back.
+    WHERE member_id = $3 AND (deleted_at IS NULL OR $4::text = 'banned')
+    FOR NO KEY UPDATE
 ), changed AS (
-    UPDATE community_members AS member SET status = $4 FROM before, actor
+    UPDATE community_members AS member SET status = $4::text FROM before, actor
     WHERE member.id = before.id AND before.status = ANY($5)
     RETURNING member.*
 )
@@ -174,6 +179,7 @@ RETURNING {COLUMNS}
 RESTORE = f"""
 WITH {ACTOR}
 UPDATE community_members SET deleted_at = NULL FROM actor WHERE member_id = $3 AND deleted_at IS NOT NULL
+    AND telegram_id !~ '^(erased|banned):'
 RETURNING {COLUMNS}
 """
 
@@ -221,7 +227,8 @@ async def add(
     """Add a person and give them the next number.
 
     One Telegram account is one person, whoever adds it at the same time. Raises `MemberExists` with the number when
-    the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored.
+    the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored,
+    `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here.
     """
     arguments = (
         actor,
@@ -247,6 +254,8 @@ async def add(
             break
         # Whoever had the account was erased between the two statements: now there is room.
     member_id, known_status = known[0]
+    if member_id is None:
+        raise key_needed()
     if known_status == MemberStatus.BANNED:
         raise MemberBanned
     raise MemberExists(f"This Telegram account is known already, as member {member_id}.", member_id)
@@ -324,7 +333,8 @@ async def update_profile(
 async def set_status(member_id: str, status: str, *, actor: str, reason: str | None = None) -> Member:
     """Take a member from their status to another one, and log who did it and why.
 
-    Of two changes at the same time the second one is judged by what the first one left. Raises `StatusChangeRefused`
+    Of two changes at the same time the second one is judged by what the first one left. A removed member can be
+    banned, and nothing else. Raises `StatusChangeRefused`
     when the rules know no way there (or they are there already), `MemberNotFound`, `InvalidInput`.
     """
     try:
@@ -376,7 +386,10 @@ async def remove(member_id: str, *, actor: str, reason: str | None = None) -> Me
 
 
 async def restore(member_id: str, *, actor: str, reason: str | None = None) -> Member:
-    """Bring a removed member back as they were. Raises `MemberNotFound` when nobody of that number was removed."""
+    """Bring a removed member back as they were, but nobody who was erased.
+
+    Raises `MemberNotFound` when nobody of that number was removed.
+    """
     return _the_member(await engine.fetch(RESTORE, actor, reason, member_id), member_id)
 
 

@@ -29,7 +29,7 @@ def page_of(rows: list[Item], limit: int, query: str, position: tuple[str | int,
     """A page of `limit` rows when one row more was fetched; `position` is the last one's place in the order."""
     if len(rows) <= limit or position is None:
         return Page(rows[:limit], None)
-    payload = json.dumps([query, *position], separators=(",", ":")).encode()
+    payload = json.dumps([query, *position], separators=(",", ":"), ensure_ascii=False).encode()
     return Page(rows[:limit], _sealed(payload))
 
 

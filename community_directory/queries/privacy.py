@@ -59,7 +59,8 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "member_id": KEPT,
         "event_type": KEPT,
         "platform": KEPT,
-        "room_id": KEPT,
+        # A private chat bears the person's own id.
+        "room_id": "CASE room_id WHEN $2 THEN 'erased' ELSE room_id END",
         "event_metadata": "NULL",
         "occurred_at": KEPT,
         "source_id": "NULL",
@@ -81,14 +82,17 @@ COLUMNS: dict[str, dict[str, str | None]] = {
     "directory_audit_log": {
         "id": KEPT,
         "changed_at": KEPT,
-        "actor": "CASE actor WHEN $2 THEN 'erased' ELSE actor END",
-        "reason": "NULL",
+        "actor": "CASE WHEN lower(actor) = ANY($2) THEN 'erased' ELSE actor END",
+        "reason": "CASE WHEN member_id = $1 OR row_id = ANY($3) THEN NULL ELSE reason END",
         "action": KEPT,
         "table_name": KEPT,
         "row_id": KEPT,
         "member_id": KEPT,
         "changes": """(
-            SELECT jsonb_object_agg(field, CASE WHEN field = ANY($4) THEN '[null, null]' ELSE change END)
+            SELECT jsonb_object_agg(field, CASE
+                WHEN field = ANY($4) AND (member_id = $1 AND table_name = 'community_members' OR row_id = ANY($3))
+                THEN '[null, null]' ELSE change
+            END)
             FROM jsonb_each(changes) AS changed(field, change)
         )""",
     },
@@ -108,15 +112,23 @@ def _assignments(table: str) -> str:
     return ", ".join(f"{column} = {erased}" for column, erased in COLUMNS[table].items() if erased is not KEPT)
 
 
-# Rows that concern a person without belonging to them: the invitations that name them or let them in.
-OF_PERSON = "accepted_by = $1 OR lower(invited_telegram_username) = lower($2)"
+# Rows that concern a person without belonging to them: the invitations that name them, by the username of today or of
+# before, or that let them in.
+OF_PERSON = "accepted_by = $1 OR lower(invited_telegram_username) = ANY($2)"
+USERNAMES = """ARRAY(
+    SELECT lower(telegram_username) FROM community_members WHERE member_id = $1 AND telegram_username IS NOT NULL
+    UNION
+    SELECT lower(username)
+    FROM directory_audit_log, jsonb_array_elements_text(changes -> 'telegram_username') AS username
+    WHERE member_id = $1 AND table_name = 'community_members' AND username IS NOT NULL
+)"""
 
 EXPORT = f"""
 SELECT jsonb_build_object(
     'member', to_jsonb(member),
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
-        WHERE created_by = $1 OR {OF_PERSON.replace("$2", "member.telegram_username")}
+        WHERE created_by = $1 OR {OF_PERSON.replace("$2", USERNAMES)}
     ),
     'participation', (
         SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event WHERE member_id = $1
@@ -136,7 +148,9 @@ SELECT jsonb_build_object(
 FROM community_members AS member WHERE member_id = $1
 """
 
-PERSON = "SELECT telegram_id, telegram_username, status FROM community_members WHERE member_id = $1 FOR UPDATE"
+PERSON = f"SELECT telegram_id, status, {USERNAMES} AS usernames FROM community_members WHERE member_id = $1"
+# Invitations before members, as a redemption does: the other way round, the two would wait for each other.
+LOCK = f"SELECT 1 FROM community_invitations WHERE {OF_PERSON} ORDER BY invitation_id FOR UPDATE"
 ACT_AS = """
 SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)
 """
@@ -148,7 +162,7 @@ ERASE_EVENTS = f"UPDATE member_participation SET {_assignments('member_participa
 ERASE_RELATIONSHIPS = "DELETE FROM member_relationships WHERE entity_id_a = ANY($1) OR entity_id_b = ANY($1)"
 ERASE_LOG = f"""
 UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
-WHERE (member_id = $1 AND table_name = 'community_members') OR row_id = ANY($3) OR actor = $2
+WHERE member_id = $1 OR row_id = ANY($3) OR lower(actor) = ANY($2)
 """
 
 
@@ -175,14 +189,16 @@ async def erase(member_id: str, *, actor: str, entity_ids: Sequence[str] = ()) -
         person = await engine.fetch(PERSON, member_id)
         if not person:
             raise MemberNotFound(member_id)
-        telegram_id, username, status = person[0]
+        await engine.fetch(LOCK, member_id, person[0]["usernames"])
+        [(telegram_id, status, usernames)] = await engine.fetch(f"{PERSON} FOR UPDATE", member_id)
         await engine.fetch(ACT_AS, actor)
-        invitations = await engine.fetch(ERASE_INVITATIONS, member_id, username)
+        invitations = await engine.fetch(ERASE_INVITATIONS, member_id, usernames)
         await engine.fetch(ERASE_MEMBER, member_id, _erased_name(telegram_id, status))
-        await engine.fetch(ERASE_EVENTS, member_id)
+        await engine.fetch(ERASE_EVENTS, member_id, telegram_id)
         await engine.fetch(ERASE_RELATIONSHIPS, list(entity_ids))
         rows = [record["invitation_id"] for record in invitations]
-        await engine.fetch(ERASE_LOG, member_id, f"telegram:{telegram_id}", rows, PERSONAL)
+        names = [telegram_id, f"telegram:{telegram_id}", *usernames, *(f"@{username}" for username in usernames)]
+        await engine.fetch(ERASE_LOG, member_id, names, rows, PERSONAL)
 
 
 def _erased_name(telegram_id: str, status: str) -> str:
@@ -193,14 +209,24 @@ def _erased_name(telegram_id: str, status: str) -> str:
         return f"erased:{uuid4()}"
     name = banned_name(telegram_id)
     if name is None:
-        raise ConfigurationError("Set DIRECTORY_SECRET_KEY: without it, a banned person who is erased could come back.")
+        raise key_needed()
     return name
 
 
+def key_needed() -> ConfigurationError:
+    """The error for who has no key where one is needed."""
+    return ConfigurationError("Set DIRECTORY_SECRET_KEY: without it, a banned person who was erased could come back.")
+
+
+def unknowable(banned_as: str) -> str:
+    """A condition in SQL: banned people were erased, and without a key nobody can tell whether this is one of them."""
+    return f"({banned_as}::text IS NULL AND EXISTS (SELECT 1 FROM community_members WHERE telegram_id LIKE 'banned:%'))"
+
+
 def banned_name(telegram_id: str) -> str | None:
-    """What a banned and erased person is stored under; None when no key is set, and nobody was erased so."""
+    """What a banned and erased person is stored under; None when no key is set, see `unknowable`."""
     key = load_settings().secret_key
     if key is None:
         return None
-    digest = hmac.digest(key.get_secret_value().encode(), telegram_id.encode(errors="surrogatepass"), sha256)
+    digest = hmac.digest(key.get_secret_value().encode(), str(telegram_id).encode(errors="surrogatepass"), sha256)
     return f"banned:{digest.hex()}"

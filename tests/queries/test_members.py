@@ -45,6 +45,15 @@ async def said(database: rows.Database) -> list[tuple[str, str | None]]:
     return [tuple(row) for row in await database.fetch("SELECT actor, reason FROM directory_audit_log ORDER BY id")]
 
 
+async def test_who_was_removed_can_be_banned_and_nothing_else(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, status="active")
+    await members.remove("#1", actor="eva")
+    with pytest.raises(MemberNotFound):
+        await members.set_status("#1", "suspended", actor="eva")
+    banned = await members.set_status("#1", "banned", actor="eva")
+    assert (banned.status, banned.deleted_at is None) == ("banned", False)
+
+
 async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -> None:
     inviter = await add("1", status="active")
     added = await add(
@@ -288,7 +297,7 @@ async def test_who_is_removed_while_a_change_waits_is_not_found(directory: async
     async with transaction():
         await members.remove("#1", actor="Luis")
         changes = [
-            asyncio.create_task(_outside_of_transactions(lambda: members.set_status("#1", "banned", actor="Eva"))),
+            asyncio.create_task(_outside_of_transactions(lambda: members.set_status("#1", "suspended", actor="Eva"))),
             asyncio.create_task(
                 _outside_of_transactions(
                     lambda: members.verify_github("#1", github_username="ana", github_profile_data={})

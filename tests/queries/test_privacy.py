@@ -1,3 +1,4 @@
+import asyncio
 import json
 from datetime import date
 from typing import Any
@@ -7,7 +8,13 @@ import pytest
 from piccolo.conf.apps import Finder
 
 from community_directory.database import transaction
-from community_directory.errors import ConfigurationError, MemberBanned, MemberNotFound
+from community_directory.errors import (
+    ConfigurationError,
+    InvitationCancelled,
+    MemberBanned,
+    MemberExists,
+    MemberNotFound,
+)
 from community_directory.queries import audit, invitations, members, privacy, relationships
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
@@ -39,14 +46,18 @@ async def person(directory: asyncpg.Pool) -> Member:
     )
     number = redemption.member.member_id
     await members.update_profile(number, name=PERSONAL["name"], reason="married in Zq", actor="telegram:7700112233")
+    await members.update_profile(number, telegram_username="former_zq", actor="@former_zq")
+    await members.update_profile(number, telegram_username="xaviera_zq", actor="XAVIERA_ZQ")
     await members.set_status(number, "active", actor="eva", reason="knows zq")
     await members.verify_github(number, github_username="xaviera-zq-hub", github_profile_data={"login": "zq-login"})
     await directory.execute(
         "UPDATE community_members SET registration_fee_tx_hash = '0xzq' WHERE member_id = $1", number
     )
-    await invitations.create(created_by=number)
+    await invitations.create(created_by=number, reason="Zq asked")
+    await invitations.create(created_by=inviter["member_id"], telegram_username="Former_Zq")
     await invitations.create(created_by=inviter["member_id"], telegram_username="XAVIERA_ZQ")
     await rows.event(directory, member_id=number, event_metadata={"text": "hello zq"}, source_id="zq-77")
+    await rows.event(directory, member_id=number, room_id=PERSONAL["telegram_id"])
     await rows.highlight(directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3)
     await relationships.link(ENTITY, "somebody", "MENTORED", {"topic": "zq-bees"})
     await relationships.link("others", "entirely", "MENTORED", {"topic": "other-bees"})
@@ -74,8 +85,9 @@ async def test_a_person_gets_all_that_is_stored_of_them(person: Member) -> None:
     exported = await members.export(person.member_id, entity_ids=[ENTITY])
     assert exported["member"]["name"] == PERSONAL["name"]
     assert set(exported["member"]) == set(privacy.COLUMNS["community_members"])
-    assert len(exported["invitations"]) == 3  # that let them in, that they made, that names them
-    assert [event["event_metadata"] for event in exported["participation"]] == [{"text": "hello zq"}]
+    # that let them in, that they made, and that name them by their usernames of today and of before
+    assert len(exported["invitations"]) == 4
+    assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
     history = await audit.history(person.member_id, limit=100)
@@ -110,7 +122,7 @@ async def test_erasing_keeps_the_counts_and_the_tree(person: Member, directory: 
     row = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = $1", person.member_id)
     assert row is not None
     assert (row["name"], row["status"], row["reputation_score"]) == ("Erased member", "active", person.reputation_score)
-    assert await directory.fetchval("SELECT count(*) FROM member_participation") == 1
+    assert await directory.fetchval("SELECT count(*) FROM member_participation") == 2
     assert await directory.fetchval("SELECT sum(message_count) FROM member_daily_highlights") == 3
     assert [branch.member_id for branch in await invitations.lineage(person.member_id)] == [person.member_id, "#1"]
     history = await audit.history(person.member_id, limit=100)
@@ -127,7 +139,7 @@ async def test_erasing_cancels_the_open_invitation_that_names_the_person(
         "SELECT status, created_by FROM community_invitations WHERE accepted_by IS NULL ORDER BY created_at"
     )
     # Their own one stays, and is worth nothing: who made it is gone.
-    assert [tuple(row) for row in left] == [("pending", person.member_id), ("cancelled", "#1")]
+    assert [tuple(row) for row in left] == [("pending", person.member_id), ("cancelled", "#1"), ("cancelled", "#1")]
 
 
 async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -> None:
@@ -160,6 +172,63 @@ async def test_a_banned_person_who_was_erased_stays_outside(person: Member, dire
     with pytest.raises(MemberBanned):
         await members.add(**PERSONAL)
     assert (await members.add(**{**PERSONAL, "telegram_id": "7700112234"})).status == "not_member"
+
+
+async def test_a_process_without_the_key_lets_in_nobody_whom_it_cannot_tell_from_the_banned(
+    person: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_to_all = await invitations.create(created_by="#1")
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", KEY)
+    load_settings.cache_clear()
+    await members.set_status(person.member_id, "banned", actor="eva")
+    await members.erase(person.member_id, actor="eva")
+    monkeypatch.delenv("DIRECTORY_SECRET_KEY")
+    load_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match="DIRECTORY_SECRET_KEY"):
+        await invitations.redeem(open_to_all.invitation_code, **PERSONAL)
+    with pytest.raises(ConfigurationError, match="DIRECTORY_SECRET_KEY"):
+        await members.add(**PERSONAL)
+    assert (await invitations.get(open_to_all.invitation_code)).status == "pending"
+    with pytest.raises(MemberExists):
+        await members.add(telegram_id=(await members.get("#1")).telegram_id, name="Known", primary_role="x")
+
+
+@pytest.mark.usefixtures("key")
+async def test_a_banned_person_who_was_erased_does_not_come_in_as_a_contact(
+    person: Member, directory: asyncpg.Pool
+) -> None:
+    open_to_all = await invitations.create(created_by="#1")
+    await members.set_status(person.member_id, "banned", actor="eva")
+    await members.erase(person.member_id, actor="eva")
+    await rows.member(directory, telegram_id=PERSONAL["telegram_id"])  # from an import
+    with pytest.raises(MemberBanned):
+        await invitations.redeem(open_to_all.invitation_code, **PERSONAL)
+
+
+async def test_nobody_who_was_erased_is_restored(person: Member) -> None:
+    await members.erase(person.member_id, actor="eva")
+    with pytest.raises(MemberNotFound):
+        await members.restore(person.member_id, actor="eva")
+
+
+async def test_erasing_and_redeeming_at_once_never_wait_for_each_other(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, status="active")
+    for number in range(25):
+        contact = await rows.member(directory, telegram_id=f"55{number}", telegram_username=f"contact{number}")
+        code = (await invitations.create(created_by="#1", telegram_username=f"contact{number}")).invitation_code
+        redeemed, erased = await asyncio.gather(
+            invitations.redeem(
+                code,
+                telegram_id=f"55{number}",
+                name="Contact",
+                primary_role="x",
+                telegram_username=f"contact{number}",
+            ),
+            members.erase(contact["member_id"], actor="eva"),
+            return_exceptions=True,
+        )
+        assert erased is None
+        assert isinstance(redeemed, invitations.Redemption | InvitationCancelled)
 
 
 async def test_without_a_key_a_banned_person_is_not_erased(person: Member, database: str) -> None:

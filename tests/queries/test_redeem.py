@@ -616,6 +616,21 @@ async def test_who_was_declined_may_come_with_another_code(ana: Member, code: st
     assert again.member.invited_by == other.member_id
 
 
+async def test_who_was_declined_is_not_welcomed_again_by_the_same_code(code: str) -> None:
+    member = (await redeem(code)).member
+    await members.set_status(member.member_id, "not_member", actor="test")
+    with pytest.raises(InvitationUsed):
+        await redeem(code)
+
+
+async def test_who_was_removed_and_banned_stays_outside(code: str) -> None:
+    known = await rows.member(pool(), telegram_id="1", status="active")
+    await members.remove(known["member_id"], actor="test")
+    await members.set_status(known["member_id"], "banned", actor="test")
+    with pytest.raises(MemberBanned):
+        await redeem(code)
+
+
 async def test_a_removed_contact_becomes_pending(code: str) -> None:
     contact = await rows.member(pool(), telegram_id="1")
     await members.remove(contact["member_id"], actor="test")

@@ -118,6 +118,12 @@ QUESTIONS = [
         ("ember 1247",),
     ),
     Question(
+        "member_banned_and_erased_idx",
+        "SELECT EXISTS (SELECT 1 FROM community_members WHERE telegram_id LIKE 'banned:%')",
+        (),
+        "Index Only Scan",
+    ),
+    Question(
         "member_github_verified_idx",
         "SELECT * FROM community_members WHERE lower(github_username) = lower($1) AND github_verified",
         ("GitHub247",),
