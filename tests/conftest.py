@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,8 @@ from community_directory import embedded
 from community_directory.database import connect, migrate
 from community_directory.settings import Settings, load_settings
 
-PROJECT = Path(__file__).parent.parent
+# A shell's background job ignores Ctrl+C, and so would the programs that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from community_directory.database import connect
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
 from community_directory.tables import EventType, InvitationStatus, MemberStatus, Platform, ReputationTier
-from tests.conftest import PROJECT, Server, database_name, new_database
+from tests.conftest import Server, database_name, new_database
+from tests.processes import PROJECT
 
 LOAD = """
 import asyncio, sys

@@ -19,7 +19,8 @@ from community_directory import database as database_module
 from community_directory.database import MIGRATION_LOCK, connect, migrate
 from community_directory.errors import MigrationFailed
 from community_directory.tables import CommunityMember
-from tests.conftest import PROJECT, run_sql
+from tests.conftest import run_sql
+from tests.processes import PROJECT
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema

@@ -45,15 +45,6 @@ async def said(database: rows.Database) -> list[tuple[str, str | None]]:
     return [tuple(row) for row in await database.fetch("SELECT actor, reason FROM directory_audit_log ORDER BY id")]
 
 
-async def test_who_was_removed_can_be_banned_and_nothing_else(directory: asyncpg.Pool) -> None:
-    await rows.member(directory, status="active")
-    await members.remove("#1", actor="eva")
-    with pytest.raises(MemberNotFound):
-        await members.set_status("#1", "suspended", actor="eva")
-    banned = await members.set_status("#1", "banned", actor="eva")
-    assert (banned.status, banned.deleted_at is None) == ("banned", False)
-
-
 async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -> None:
     inviter = await add("1", status="active")
     added = await add(
@@ -522,3 +513,12 @@ async def test_the_leaderboard_has_the_active_members_best_first(directory: asyn
     page = await members.leaderboard(limit=2, after=page.next_cursor)
     assert [member.reputation_score for member in page.items] == [5]
     assert page.next_cursor is None
+
+
+async def test_who_was_removed_can_be_banned_and_nothing_else(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, status="active")
+    await members.remove("#1", actor="eva")
+    with pytest.raises(MemberNotFound):
+        await members.set_status("#1", "suspended", actor="eva")
+    banned = await members.set_status("#1", "banned", actor="eva")
+    assert (banned.status, banned.deleted_at is None) == ("banned", False)
