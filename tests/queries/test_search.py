@@ -436,8 +436,7 @@ async def test_a_text_of_three_letters_is_found_by_the_index(
 
 
 async def test_names_of_nothing_but_emoji_are_paged_to_the_end(directory: asyncpg.Pool) -> None:
-    for _ in range(3):
-        await rows.member(directory, status="active", name="🌙" * 255)
+    moons = [(await rows.member(directory, status="active", name="🌙" * 255))["member_id"] for _ in range(3)]
     found, after = [], None
     while True:
         page = await members.search(sort="name", limit=1, after=after)
@@ -445,4 +444,4 @@ async def test_names_of_nothing_but_emoji_are_paged_to_the_end(directory: asyncp
         after = page.next_cursor
         if after is None:
             break
-    assert sorted(found) == ["#1", "#2", "#3"]
+    assert sorted(found) == sorted(moons)
