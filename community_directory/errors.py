@@ -38,6 +38,10 @@ class MigrationFailed(DirectoryError):
     """The schema could not be brought up to date; it is as it was before."""
 
 
+class NotAllowed(DirectoryError):
+    """The login that the program uses at the database lacks the right to do this."""
+
+
 class TransactionFailed(DirectoryError):
     """The caller's transaction is spoilt by what the database refused in it before."""
 
@@ -288,6 +292,7 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         TransactionFailed,
         "An earlier step of this transaction was refused: begin anew, or give such a step a transaction of its own.",
     ),
+    ((asyncpg.InsufficientPrivilegeError,), NotAllowed, "This program's database login may not do that."),
     ((asyncpg.UndefinedTableError,), SchemaMissing, "The database has no tables yet: run the migrations first."),
     ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),
     (

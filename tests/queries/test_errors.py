@@ -288,3 +288,13 @@ async def test_a_field_that_is_missing_is_named_in_the_sentence(directory: async
     with pytest.raises(InvalidInput) as refused:
         await relationships.link("a", "b", "MENTORED", json.loads("null"))
     assert refused.value.field == "content"
+
+
+async def test_a_login_without_the_right_is_told(directory: asyncpg.Pool) -> None:
+    async with transaction() as current:
+        # Undone with the transaction, which the refusal spoils.
+        await current.connection.execute(
+            "CREATE ROLE stranger_of_the_directory; SET LOCAL ROLE stranger_of_the_directory"
+        )
+        with pytest.raises(errors.NotAllowed, match="database login may not"):
+            await members.get("#1")
