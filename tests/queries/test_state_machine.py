@@ -150,7 +150,8 @@ class Directory(RuleBasedStateMachine):
         person = self.people[number] if number is not None else None
         if person is not None and person.status == "banned":
             return MemberBanned, False
-        if person is not None and not person.removed and invite.accepted_by == number:
+        declined = person is not None and person.status == "not_member"
+        if person is not None and not person.removed and not declined and invite.accepted_by == number:
             return None, True
         by_status = {"accepted": InvitationUsed, "cancelled": InvitationCancelled, "expired": InvitationExpired}
         error: Outcome = by_status.get(invite.status)
@@ -247,7 +248,7 @@ class Directory(RuleBasedStateMachine):
         number = self.some(data, self.people)
         person = self.people[number]
         expected: Outcome = None
-        if person.removed:
+        if person.removed and status != "banned":
             expected = MemberNotFound
         elif (person.status, status) not in WAYS:
             expected = StatusChangeRefused
