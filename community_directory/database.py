@@ -232,6 +232,14 @@ def transaction() -> DirectoryTransaction:
     return engine.transaction()
 
 
+async def act_as(actor: str) -> None:
+    """Name who makes the changes of the current transaction: the audit log has it with each of them."""
+    await engine.fetch(
+        "SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)",
+        actor,
+    )
+
+
 async def migrate() -> None:
     """Bring the schema up to date: all pending migrations, or none of them.
 

@@ -12,7 +12,7 @@ from random import Random
 from piccolo.table import Table
 from tqdm import tqdm
 
-from community_directory.database import transaction
+from community_directory.database import act_as, transaction
 from community_directory.errors import DirectoryError
 from community_directory.reputation import github_score
 from community_directory.tables import (
@@ -127,9 +127,8 @@ async def load_demo() -> bool:
     Raises `DirectoryError` when the directory has members of its own. The connection pool must be open.
     """
     async with transaction() as current:
-        await current.connection.execute(
-            f"SELECT set_config('community_directory.actor', 'demo', true), pg_advisory_xact_lock({LOCK})"
-        )
+        await act_as("demo")
+        await current.connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
         if await CommunityMember.exists().where(CommunityMember.telegram_id == str(FIRST_TELEGRAM_ID)):
             return False
         if await CommunityMember.exists():

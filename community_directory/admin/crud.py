@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from community_directory.database import transaction
+from community_directory.database import act_as, transaction
 from community_directory.errors import InvalidInput, database_errors
 from community_directory.tables import CommunityInvitation
 from community_directory.tables.invitations import new_code
@@ -95,10 +95,8 @@ class DirectoryCRUD(PiccoloCRUD):
         """Make a change in one transaction, in the name of who is signed in: the audit trigger asks for it."""
         try:
             with database_errors():
-                async with transaction() as current:
-                    await current.connection.execute(
-                        "SELECT set_config('community_directory.actor', $1, true)", request.user.user.username
-                    )
+                async with transaction():
+                    await act_as(request.user.user.username)
                     return await change
         except InvalidInput as error:
             return JSONResponse({"custom_form_error": str(error)}, status_code=422)

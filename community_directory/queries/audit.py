@@ -40,7 +40,7 @@ async def history(member_id: str, *, after: str | None = None, limit: int = 20) 
     place = None if after is None else position_of(after, "history", whole_number)[0]
     records = await engine.fetch(HISTORY, checked_limit(limit) + 1, member_id, place)
     found = [_entry(record) for record in records]
-    return page_of(found, limit, "history", (found[limit - 1].id,) if len(found) > limit else None)
+    return page_of(found, limit, "history", lambda entry: (entry.id,))
 
 
 def _entry(record: Any) -> Entry:

@@ -402,9 +402,7 @@ async def list_page(
     place = [None, None] if after is None else position_of(after, "invitations", moment, row_id)
     records = await engine.fetch(LIST, checked_limit(limit) + 1, created_by, status, *place)
     found = [_invitation(record) for record in records]
-    last = found[limit - 1] if len(found) > limit else None
-    position = (last.created_at.isoformat(), str(last.invitation_id)) if last else None
-    return page_of(found, limit, "invitations", position)
+    return page_of(found, limit, "invitations", lambda last: (last.created_at.isoformat(), str(last.invitation_id)))
 
 
 async def lineage(member_id: str) -> list[Branch]:

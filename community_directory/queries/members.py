@@ -230,6 +230,7 @@ async def add(
     the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored,
     `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here.
     """
+    banned_as = banned_name(telegram_id)
     arguments = (
         actor,
         reason,
@@ -243,13 +244,13 @@ async def add(
         username_from(github_username),
         invited_by,
         as_json(profile_data),
-        banned_name(telegram_id),
+        banned_as,
     )
     while True:
         records = await engine.fetch(ADD, *arguments)
         if records:
             return member_from(records[0])
-        known = await engine.fetch(KNOWN, telegram_id, banned_name(telegram_id))
+        known = await engine.fetch(KNOWN, telegram_id, banned_as)
         if known:
             break
         # Whoever had the account was erased between the two statements: now there is room.
@@ -451,7 +452,7 @@ async def search(
         *arguments,
     )
     found = [member_from(record) for record in records]
-    return page_of(found, limit, sort, _position(found[limit - 1], sort) if len(found) > limit else None)
+    return page_of(found, limit, sort, lambda member: _position(member, sort))
 
 
 async def leaderboard(*, after: str | None = None, limit: int = 20) -> Page[Member]:

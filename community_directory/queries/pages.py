@@ -25,12 +25,13 @@ class Page(Generic[Item]):
     next_cursor: str | None
 
 
-def page_of(rows: list[Item], limit: int, query: str, position: tuple[str | int, ...] | None) -> Page[Item]:
-    """A page of `limit` rows when one row more was fetched; `position` is the last one's place in the order."""
-    if len(rows) <= limit or position is None:
-        return Page(rows[:limit], None)
-    payload = json.dumps([query, *position], separators=(",", ":"), ensure_ascii=False).encode()
-    return Page(rows[:limit], _sealed(payload))
+def page_of(rows: list[Item], limit: int, query: str, position: Callable[[Item], tuple[str | int, ...]]) -> Page[Item]:
+    """A page of `limit` rows when one row more was fetched; `position` tells a row's place in the order."""
+    items = rows[:limit]
+    if len(rows) <= limit:
+        return Page(items, None)
+    payload = json.dumps([query, *position(items[-1])], separators=(",", ":"), ensure_ascii=False).encode()
+    return Page(items, _sealed(payload))
 
 
 def position_of(cursor: str, query: str, *kinds: Callable[[Any], object]) -> list[Any]:

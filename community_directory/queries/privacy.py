@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from community_directory.database import engine, transaction
+from community_directory.database import act_as, engine, transaction
 from community_directory.errors import ConfigurationError, MemberNotFound
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
@@ -151,9 +151,6 @@ FROM community_members AS member WHERE member_id = $1
 PERSON = f"SELECT telegram_id, status, {USERNAMES} AS usernames FROM community_members WHERE member_id = $1"
 # Invitations before members, as a redemption does: the other way round, the two would wait for each other.
 LOCK = f"SELECT 1 FROM community_invitations WHERE {OF_PERSON} ORDER BY invitation_id FOR UPDATE"
-ACT_AS = """
-SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)
-"""
 ERASE_INVITATIONS = f"""
 UPDATE community_invitations SET {_assignments("community_invitations")} WHERE {OF_PERSON} RETURNING invitation_id
 """
@@ -191,7 +188,7 @@ async def erase(member_id: str, *, actor: str, entity_ids: Sequence[str] = ()) -
             raise MemberNotFound(member_id)
         await engine.fetch(LOCK, member_id, person[0]["usernames"])
         [(telegram_id, status, usernames)] = await engine.fetch(f"{PERSON} FOR UPDATE", member_id)
-        await engine.fetch(ACT_AS, actor)
+        await act_as(actor)
         invitations = await engine.fetch(ERASE_INVITATIONS, member_id, usernames)
         await engine.fetch(ERASE_MEMBER, member_id, _erased_name(telegram_id, status))
         await engine.fetch(ERASE_EVENTS, member_id, telegram_id)
