@@ -1,13 +1,32 @@
 """Reputation: what a score is made of, and the tier that follows from it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from community_directory.database import engine
+from community_directory.errors import MemberNotFound
 from community_directory.tables import ReputationTier
 
 GITHUB_POINTS = {"public_repos": 5, "followers": 3, "stars": 2, "contributions": 1}
 """Points for each of what `github_profile_data` counts."""
+
+
+class DailyPoints(NamedTuple):
+    """One point for each so many of a day's count, up to the most that the kind earns in a day."""
+
+    for_each: int
+    most: int
+
+
+DAILY_POINTS = {
+    "message_count": DailyPoints(for_each=1, most=5),
+    "reaction_count": DailyPoints(for_each=2, most=3),
+    "voice_minutes": DailyPoints(for_each=10, most=6),
+}
+DAILY_CAP = 10
+"""The points of a day at the most, so that flooding a chat earns nothing: showing up on many days does."""
 
 TIER_ENDS = {
     ReputationTier.NOVICE: 100,
@@ -26,6 +45,8 @@ class Explanation:
     """The points for each of what `github_profile_data` counts."""
     earned: int
     """The points from the daily highlights."""
+    other: int
+    """What the stored score has beyond these: given by hand, or brought along from elsewhere."""
     score: int
     tier: ReputationTier
     next_tier: ReputationTier | None
@@ -33,14 +54,32 @@ class Explanation:
     """The points from here to the next tier."""
 
 
-def explain(profile_data: Mapping[str, Any] | None, earned: int) -> Explanation:
-    """What a score is made of: the points of a GitHub account, and those that highlights earned."""
-    github = github_points(profile_data)
-    score = sum(github.values()) + earned
+PARTS = """
+SELECT github_profile_data, reputation_score, (
+    SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $1
+)
+FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
+"""
+
+
+async def explain(member_id: str) -> Explanation:
+    """What a member's score is made of, and what is missing to the next tier. Raises `MemberNotFound`."""
+    records = await engine.fetch(PARTS, member_id)
+    if not records:
+        raise MemberNotFound(member_id)
+    data, score, earned = records[0]
+    github = github_points(None if data is None else json.loads(data))
     tier = tier_of(score)
     following = list(ReputationTier)[list(ReputationTier).index(tier) + 1 :]
-    missing = TIER_ENDS[tier] + 1 - score if following else 0
-    return Explanation(github, earned, score, tier, following[0] if following else None, missing)
+    return Explanation(
+        github=github,
+        earned=earned,
+        other=score - earned - sum(github.values()),
+        score=score,
+        tier=tier,
+        next_tier=following[0] if following else None,
+        missing=TIER_ENDS[tier] + 1 - score if following else 0,
+    )
 
 
 def github_score(profile_data: Mapping[str, Any] | None) -> int:

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
@@ -52,6 +53,13 @@ def _long_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (OSError, ValueError, LookupError):
+        raise ValueError("must be the name of a time zone, like America/Mexico_City") from None
+
+
 class Settings(BaseSettings):
     """The settings, typed and checked. `load_settings` reads them once."""
 
@@ -89,6 +97,9 @@ class Settings(BaseSettings):
     admin_email: str = Field(default="admin@localhost", max_length=255, description="Their e-mail address.")
     admin_password: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
         default=None, description="Their password, 12 characters or more. Without it a random one is printed once."
+    )
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        default="UTC", description="Where the community's days begin and end, for example America/Mexico_City."
     )
     production: bool = Field(
         default=False,

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.database import engine
+from community_directory.database import engine, transaction
 from community_directory.errors import (
     InvalidInput,
     MemberBanned,
@@ -152,13 +152,15 @@ SELECT before.status AS before, {member_columns("changed")}
 FROM before LEFT JOIN changed ON true
 """
 
+LOCK = "SELECT FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE"
+
 VERIFY_GITHUB = f"""
 WITH {ACTOR}, before AS (
     SELECT id, (
         SELECT member_id FROM community_members
         WHERE github_verified AND lower(github_username) = lower($4::text) AND member_id <> $3
     ) AS owner
-    FROM community_members WHERE member_id = $3 AND deleted_at IS NULL FOR NO KEY UPDATE
+    FROM community_members WHERE member_id = $3 AND deleted_at IS NULL
 ), verified AS (
     UPDATE community_members AS member SET github_username = $4::text, github_verified = true,
         github_verified_at = now(), github_profile_data = $5::jsonb, reputation_score = $6 + (
@@ -367,7 +369,10 @@ async def verify_github(
     username, data = username_from(github_username), as_json(github_profile_data)
     score = github_score(github_profile_data)
     try:
-        records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, score)
+        async with transaction():
+            # A statement of its own: the next one then sees what a roll-up, which held the row, has earned meanwhile.
+            await engine.fetch(LOCK, member_id)
+            records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, score)
     except InvalidInput as error:
         if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
             raise
@@ -455,9 +460,14 @@ async def search(
     return page_of(found, limit, sort, lambda member: _position(member, sort))
 
 
-async def leaderboard(*, after: str | None = None, limit: int = 20) -> Page[Member]:
-    """The active members of the best reputation. Raises `InvalidCursor`, `InvalidInput`."""
-    return await search(after=after, limit=limit)
+async def leaderboard(
+    *, status: str | None = MemberStatus.ACTIVE, after: str | None = None, limit: int = 20
+) -> Page[Member]:
+    """The members of the best reputation: the active ones, those of another status, or with None contacts and all.
+
+    Raises `InvalidCursor`, `InvalidInput`.
+    """
+    return await search(status=status, after=after, limit=limit)
 
 
 def _position(member: Member, sort: Sort) -> tuple[str | int, ...]:

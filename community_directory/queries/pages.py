@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -73,6 +73,11 @@ def moment(value: object) -> datetime:
     if found.utcoffset() != timedelta(0):
         raise ValueError
     return found
+
+
+def calendar_day(value: object) -> date:
+    """A kind of value in a cursor: a day."""
+    return date.fromisoformat(plain_text(value))
 
 
 def row_id(value: object) -> UUID:

@@ -1,0 +1,296 @@
+"""Participation: what members did, event by event, each counted once however often it is delivered."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from community_directory.database import engine, transaction
+from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.queries.days import days_between
+from community_directory.queries.members import as_json
+from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
+from community_directory.tables import MemberStatus
+
+BATCH = 1000
+"""The events of one statement at the most."""
+
+COLUMNS = "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
+
+# What follows an insertion in the same statement. A busy member's row is written once a minute, not with each event;
+# a clock that runs ahead makes nobody active tomorrow. Locked in one order, so that no two batches wait for each other.
+FOLLOWED = """
+active AS MATERIALIZED (
+    SELECT member_id, least(max(occurred_at), now()) AS at FROM inserted GROUP BY member_id
+), behind AS MATERIALIZED (
+    SELECT member.id, active.at FROM community_members AS member JOIN active USING (member_id)
+    WHERE member.last_active_at IS NULL OR member.last_active_at < active.at - interval '1 minute'
+    ORDER BY member_id FOR NO KEY UPDATE OF member
+), followed AS (
+    UPDATE community_members AS member SET last_active_at = behind.at FROM behind WHERE member.id = behind.id
+)
+"""
+
+RECORD = f"""
+WITH known AS MATERIALIZED (
+    SELECT member_id FROM community_members WHERE member_id = $2
+), inserted AS (
+    INSERT INTO member_participation AS event ({COLUMNS})
+    SELECT $1::uuid, member_id, $3::text, $4::text, $5::text, $6::text, coalesce($7::timestamptz, now()), $8::jsonb
+    FROM known
+    ON CONFLICT DO NOTHING
+    RETURNING {COLUMNS}
+), {FOLLOWED}
+SELECT inserted.* FROM known LEFT JOIN inserted ON true
+"""
+
+EVENTS = """event AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[]
+    ) AS event(id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata)
+)"""
+
+RECORD_MANY = f"""
+WITH {EVENTS}, known AS MATERIALIZED (
+    SELECT member_id FROM community_members WHERE member_id = ANY($2)
+), inserted AS (
+    INSERT INTO member_participation ({COLUMNS})
+    SELECT id, member_id, event_type, platform, room_id, source_id, coalesce(occurred_at, now()), event_metadata
+    FROM event JOIN known USING (member_id)
+    -- in one order, or two batches with the same events could wait for each other
+    ORDER BY platform, room_id, event_type, member_id, source_id
+    ON CONFLICT DO NOTHING
+    RETURNING id, member_id, occurred_at
+), {FOLLOWED}
+SELECT ARRAY(SELECT id FROM inserted), ARRAY(SELECT member_id FROM known)
+"""
+
+HISTORY = f"""
+SELECT {COLUMNS} FROM member_participation WHERE member_id = $2 {{AFTER}}
+ORDER BY occurred_at DESC, id DESC LIMIT $1
+"""
+AFTER = "AND (occurred_at, id) < ($3, $4)"
+
+ACTIVITY = """
+SELECT day, event_type, count(*)
+FROM unnest($2::date[], $3::timestamptz[], $4::timestamptz[]) AS days(day, starts, ends)
+JOIN member_participation ON member_id = $1 AND occurred_at >= starts AND occurred_at < ends
+GROUP BY day, event_type ORDER BY day, event_type
+"""
+
+MOST_ACTIVE = """
+SELECT member_id, name, status, events FROM (
+    SELECT member_id, count(*) AS events FROM member_participation WHERE occurred_at >= $2 AND occurred_at < $3
+    GROUP BY member_id
+) AS counted JOIN community_members USING (member_id)
+WHERE deleted_at IS NULL
+ORDER BY events DESC, length(member_id), member_id LIMIT $1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to record; the parameters of `record` say what the fields hold."""
+
+    member_id: str
+    event_type: str
+    platform: str
+    room_id: str
+    source_id: str | None = None
+    occurred_at: datetime | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as stored; `occurred_at` is aware, in UTC."""
+
+    id: UUID
+    member_id: str
+    event_type: str
+    platform: str
+    room_id: str
+    source_id: str | None
+    occurred_at: datetime
+    metadata: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An event that can't be stored, and why."""
+
+    event: NewEvent
+    error: InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of each event: every one of them is in one of the four lists."""
+
+    inserted: list[NewEvent] = field(default_factory=list)
+    duplicates: list[NewEvent] = field(default_factory=list)
+    unknown: list[NewEvent] = field(default_factory=list)
+    """Those of a member who is not in the directory."""
+    refused: list[Refused] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """How often a member did something on a day."""
+
+    day: date
+    event_type: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveMember:
+    """A member or contact, and the number of their events."""
+
+    member_id: str
+    name: str
+    status: MemberStatus
+    events: int
+
+
+async def record(
+    *,
+    member_id: str,
+    event_type: str,
+    platform: str,
+    room_id: str,
+    source_id: str | None = None,
+    occurred_at: datetime | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Event | None:
+    """Store an event once: None when it was there already.
+
+    The same `source_id` (the platform's own id: of a message, or of the message that a reaction or a voice chat
+    belongs to) of the same member, type and room is the same event; without one each call is another event.
+    `occurred_at` is now when it is left out. Of a VOICE event highlights count `metadata["duration_seconds"]`. The
+    member's `last_active_at` follows, once a minute. Raises `MemberNotFound`, `InvalidInput`.
+    """
+    event = NewEvent(
+        member_id=member_id,
+        event_type=event_type,
+        platform=platform,
+        room_id=room_id,
+        source_id=source_id,
+        occurred_at=occurred_at,
+        metadata=metadata,
+    )
+    records = await engine.fetch(RECORD, *_row(event))
+    if not records:
+        raise MemberNotFound(member_id)
+    return None if records[0]["id"] is None else _event(records[0])
+
+
+async def record_many(events: Iterable[NewEvent]) -> Recorded:
+    """Store each event once, and say what became of every one of them.
+
+    What can't be stored is refused alone; the others go in. A thousand of them are one statement, stored as a whole or
+    not at all: after a `DatabaseUnavailable` send them again, and what has a `source_id` is counted once. Raises
+    nothing about a single event.
+    """
+    recorded = Recorded()
+    iterator = iter(events)
+    while batch := list(islice(iterator, BATCH)):
+        await _store(list(_rows(batch, recorded)), recorded)
+    return recorded
+
+
+async def history(member_id: str, *, after: str | None = None, limit: int = 20) -> Page[Event]:
+    """A member's events, newest first. Raises `InvalidCursor`, `InvalidInput`."""
+    place = [] if after is None else position_of(after, "participation", moment, row_id)
+    statement = HISTORY.format(AFTER=AFTER if place else "")
+    records = await engine.fetch(statement, checked_limit(limit) + 1, member_id, *place)
+    found = [_event(record) for record in records]
+    return page_of(found, limit, "participation", lambda event: (event.occurred_at.isoformat(), str(event.id)))
+
+
+async def activity(member_id: str, *, since: date, until: date, zone: str | None = None) -> list[Activity]:
+    """How many events of each type a member had on each day from `since` to `until`, both included; oldest first.
+
+    Days are the community's, or those of another time zone; a day without events is left out. Raises `InvalidInput`.
+    """
+    records = await engine.fetch(ACTIVITY, member_id, *days_between(since, until, zone))
+    return [Activity(*record) for record in records]
+
+
+async def most_active(*, since: date, until: date, zone: str | None = None, limit: int = 10) -> list[ActiveMember]:
+    """Who had the most events from `since` to `until`, both days included; contacts are among them, removed ones not.
+
+    Days are the community's, or those of another time zone. Raises `InvalidInput`.
+    """
+    _, starts, ends = days_between(since, until, zone)
+    records = await engine.fetch(MOST_ACTIVE, checked_limit(limit), starts[0], ends[-1])
+    return [ActiveMember(member_id, name, MemberStatus(status), events) for member_id, name, status, events in records]
+
+
+_Row = tuple[UUID, str, str, str, str, str | None, datetime | None, str | None]
+
+
+def _row(event: NewEvent) -> _Row:
+    """The columns of an event. Raises `InvalidInput`."""
+    if event.occurred_at is not None and event.occurred_at.tzinfo is None:
+        raise InvalidInput("The time of an event says in which zone it is.", field="occurred_at")
+    return (
+        _new_id(),
+        event.member_id,
+        event.event_type,
+        event.platform,
+        event.room_id,
+        event.source_id,
+        event.occurred_at,
+        as_json(event.metadata),
+    )
+
+
+def _rows(events: list[NewEvent], recorded: Recorded) -> Iterator[tuple[NewEvent, _Row]]:
+    for event in events:
+        try:
+            yield event, _row(event)
+        except InvalidInput as error:
+            recorded.refused.append(Refused(event, error))
+
+
+async def _store(rows: list[tuple[NewEvent, _Row]], recorded: Recorded) -> None:
+    """Store a batch; when the database refuses something in it, each half of it, down to the event that is wrong."""
+    if not rows:
+        return
+    try:
+        async with transaction():
+            records = await engine.fetch(RECORD_MANY, *zip(*(row for _, row in rows), strict=True))
+    except InvalidInput as error:
+        if len(rows) == 1:
+            recorded.refused.append(Refused(rows[0][0], error))
+            return
+        async with transaction():
+            await _store(rows[: len(rows) // 2], recorded)
+            await _store(rows[len(rows) // 2 :], recorded)
+        return
+    inserted, known = map(set, records[0])
+    for event, (event_id, *_) in rows:
+        if event_id in inserted:
+            recorded.inserted.append(event)
+        else:
+            (recorded.duplicates if event.member_id in known else recorded.unknown).append(event)
+
+
+def _new_id() -> UUID:
+    """An id in the order of time (UUID version 7, RFC 9562): random ones write four times as much, and slower."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    return UUID(int=milliseconds << 80 | 7 << 76 | random >> 62 << 64 | 2 << 62 | random & (1 << 62) - 1)
+
+
+def _event(record: Any) -> Event:
+    values = list(record)
+    if values[-1] is not None:
+        values[-1] = json.loads(values[-1])
+    return Event(*values)
