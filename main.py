@@ -22,6 +22,7 @@ from community_directory.admin.users import create_first_superuser
 from community_directory.database import LOST, connect, migrate
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
+from community_directory.jobs import scheduled
 from community_directory.settings import load_settings_or_exit
 from community_directory.tables import CommunityMember
 
@@ -38,9 +39,10 @@ warnings.filterwarnings("ignore", message="If running sessions in production")
 
 @contextlib.asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
-    """Hold the connection pool while the app runs; it also starts while the database is away."""
+    """Hold the connection pool, and do what is due by the clock, while the app runs; the database may be away."""
     async with connect(min_size=0):
-        yield
+        with scheduled():
+            yield
     if settings.postgres_url is None:
         embedded.leave()  # uvicorn, when told to stop, ends the process without Python's exit handlers
 

@@ -1,9 +1,10 @@
-"""The Piccolo app: its tables and its migrations."""
+"""The Piccolo app: its tables, its migrations and its commands."""
 
 from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
+from community_directory.commands import COMMANDS
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -24,4 +25,5 @@ APP_CONFIG = AppConfig(
         MemberDailyHighlight,
         DirectoryAuditLog,
     ],
+    commands=list(COMMANDS),
 )

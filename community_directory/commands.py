@@ -1,0 +1,186 @@
+"""The commands of `piccolo community_directory …`: what an operator runs by hand, or by cron."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import date, timedelta
+from os import SEEK_END
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tqdm import tqdm
+
+from community_directory import members_csv
+from community_directory.database import connect
+from community_directory.errors import DirectoryError, InvalidInput, shown
+from community_directory.imports import discord, telegram
+from community_directory.imports.export import Happened, Skipped
+from community_directory.imports.history import Report, import_history
+from community_directory.queries import highlights, invitations
+from community_directory.queries.days import days_between, today, zone_of
+from community_directory.tables import Platform
+
+DAYS_AT_ONCE = 31
+"""The days of one transaction."""
+
+Command = Callable[..., Awaitable[None]]
+
+
+def command(function: Command) -> Command:
+    """A command that runs on the directory; what goes wrong is its last line, and the exit code 1."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    async def run(**options: Any) -> None:
+        # `--dry-run` is how people write it.
+        bound = signature.bind(**{name.replace("-", "_"): value for name, value in options.items()})
+        try:
+            async with connect():
+                await function(**bound.arguments)
+        except members_csv.BadLines as error:
+            for number, problem in error.problems:
+                _say(f"line {number}: {problem}")
+            sys.exit(str(error))
+        except DirectoryError as error:
+            sys.exit(str(error))
+
+    run.__signature__ = signature  # type: ignore[attr-defined]  # piccolo asks it for the parameters' order
+    return run
+
+
+@command
+async def expire_invitations() -> None:
+    """Mark the invitations that are past their time as expired."""
+    _say(f"{await invitations.expire_overdue():,} invitations have expired.")
+
+
+@command
+async def roll_up_highlights(since: str = "", until: str = "") -> None:
+    """Count the highlights anew, from one day to another, in the community's zone.
+
+    :param since:
+        The first day, as 2026-01-31; yesterday, when it is left out.
+    :param until:
+        The last day; today, when it is left out.
+    """
+    last = _day(until) if until else today()
+    first = _day(since) if since else last - timedelta(days=1)
+    written = await _roll_up(days_between(first, last, None).days)
+    _say(f"{written:,} highlights were written.")
+
+
+@command
+async def import_telegram(path: str, dry_run: bool = False, chats: str = "") -> None:
+    """Import the history of groups from the JSON that Telegram Desktop exports.
+
+    :param path:
+        The result.json of a chat, or of an account.
+    :param dry_run:
+        Only say what would happen.
+    :param chats:
+        Of an account's groups only these: names or ids, with commas between them.
+    """
+    chosen = [name.strip() for name in chats.split(",") if name.strip()]
+    zone = zone_of(None)
+    await _import(Path(path), Platform.TELEGRAM, lambda file: telegram.read(file, zone=zone, chats=chosen), dry_run)
+
+
+@command
+async def import_discord(path: str, dry_run: bool = False) -> None:
+    """Import the history of a channel from the JSON that DiscordChatExporter writes.
+
+    :param path:
+        The file of one channel.
+    :param dry_run:
+        Only say what would happen.
+    """
+    await _import(Path(path), Platform.DISCORD, discord.read, dry_run)
+
+
+@command
+async def export_members(path: str) -> None:
+    """Write everybody to a CSV file that spreadsheets can open safely.
+
+    :param path:
+        The file, which must not be there yet.
+    """
+    _say(f"{await members_csv.export_members(Path(path)):,} people are in {path}.")
+
+
+@command
+async def import_members(path: str) -> None:
+    """Add people and change profiles as a CSV file says: all of it, or nothing.
+
+    :param path:
+        The file, in UTF-8, with columns as export_members writes them.
+    """
+    imported = await members_csv.import_members(Path(path))
+    _say(f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were.")
+
+
+COMMANDS: Sequence[Command] = (
+    expire_invitations,
+    roll_up_highlights,
+    import_telegram,
+    import_discord,
+    export_members,
+    import_members,
+)
+
+Reader = Callable[[BinaryIO], Iterator[Happened | Skipped]]
+
+
+async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> None:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(0)
+            with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, disable=None) as progress:
+                report = await import_history(
+                    read(file), platform, dry_run=dry_run, at_batch=lambda: progress.update(file.tell() - progress.n)
+                )
+                progress.update(size - progress.n)
+    except OSError as error:
+        raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
+    if not dry_run:
+        await _roll_up(sorted(report.days))
+    _tell(report, dry_run=dry_run)
+    if report.broken:
+        raise report.broken
+
+
+async def _roll_up(days: Sequence[date]) -> int:
+    """Roll up the days, a month in a transaction."""
+    written, done = 0, 0
+    with tqdm(desc="Rolling up", total=len(days), unit=" days", disable=None) as progress:
+        while done < len(days):
+            first = days[done]
+            some = [day for day in days[done : done + DAYS_AT_ONCE] if day < first + timedelta(days=DAYS_AT_ONCE)]
+            written += await highlights.roll_up(first, until=some[-1])
+            done += len(some)
+            progress.update(len(some))
+    return written
+
+
+def _tell(report: Report, *, dry_run: bool) -> None:
+    _say("Nothing was stored; this is what would be:" if dry_run else "Imported:")
+    for room, count in report.rooms.most_common():
+        _say(f"  {count:>11,} events of {shown(room)}")
+    for event_type in sorted(report.inserted | report.duplicates):
+        new, old = report.inserted[event_type], report.duplicates[event_type]
+        _say(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")
+    _say(f"  {report.new_contacts:>11,} new contacts, and {report.known_people:,} people who were known")
+    for reason, count in report.skipped.most_common():
+        _say(f"  {count:>11,} {reason} were left out")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{shown(text)} is no day: write it as 2026-01-31.") from None
+
+
+def _say(sentence: str) -> None:
+    print(sentence)  # noqa: T201  a command talks to its user

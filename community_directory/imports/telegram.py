@@ -1,0 +1,153 @@
+"""Reads the JSON that Telegram Desktop exports: of a single chat, or of a whole account with all its chats."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any, BinaryIO
+
+import ijson
+
+from community_directory.imports.export import (
+    BOT,
+    CHANNEL,
+    MALFORMED,
+    NAMELESS,
+    SERVICE,
+    STRANGE,
+    Author,
+    Happened,
+    Skipped,
+    plausible,
+    stream,
+)
+from community_directory.tables import EventType
+
+MESSAGES = {"messages.item": "", "chats.list.item.messages.item": "chats.list.item."}
+"""Where messages lie in the two kinds of export, and where their chat's own fields do."""
+
+GROUPS = {"private_group", "private_supergroup", "public_supergroup"}
+NO_GROUP = "messages of chats that are no groups"
+NOT_CHOSEN = "messages of chats that were not chosen"
+
+FIRST_SUPERGROUP = 1_000_000_000_000
+"""Telegram's Bot API calls group 123 -123 and supergroup 123 -1000000000123: so history and bot mean the same room."""
+LARGEST_OLD_USER_ID = 0xFFFF_FFFF
+"""Old exports write ids as numbers: above this one they are of groups and channels."""
+
+TELEGRAMS_OWN = {"777000", "1087968824", "136817688"}
+"""Telegram itself, the anonymous administrator, and whoever writes as a channel."""
+# The export says of nobody that they are a bot, but in its list of chats. Their names say it: Rose Bot, WelcomeBot,
+# help_bot, Combot.
+BOT_NAME = re.compile(r"(^|[\s_-])bot$|[a-z0-9]Bot$|^\w+bot$", re.ASCII)
+
+
+def read(file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()) -> Iterator[Happened | Skipped]:
+    """What happened in the groups of an export, in the file's order; with `chats` only in those, by name or id.
+
+    Old exports tell times without a zone: they are read in `zone`. Raises `BrokenExport`.
+    """
+    bots = TELEGRAMS_OWN | _bots(file)
+    file.seek(0)
+    chat: dict[str, Any] = {}
+    for prefix, event, value in stream(file, MESSAGES):
+        if prefix in MESSAGES:
+            yield from _chosen(chat, chats) or (
+                _events(value, chat, bots, zone) if event == "whole" else [Skipped(STRANGE)]
+            )
+        elif prefix == "chats.list.item" and event == "start_map":
+            chat = {}
+        elif event in {"string", "number", "null"}:
+            field = prefix.removeprefix("chats.list.item.")
+            if field in {"name", "type", "id"}:
+                chat[field] = value
+
+
+def _bots(file: BinaryIO) -> set[str]:
+    """The bots that the account has chatted with."""
+    bots: set[str] = set()
+    kind = None
+    try:
+        for prefix, _, value in ijson.parse(file):
+            if prefix == "chats.list.item.type":
+                kind = value
+            elif prefix == "chats.list.item.id" and kind == "bot_chat":
+                bots.add(str(value))
+            elif prefix == "messages":
+                break
+    except (ijson.JSONError, UnicodeDecodeError):
+        pass  # the reading proper comes to the same place, and says so
+    return bots
+
+
+def _chosen(chat: Mapping[str, Any], chats: Collection[str]) -> list[Skipped]:
+    """Nothing when the chat is to be imported, else why it isn't."""
+    if chat.get("type") not in GROUPS or not isinstance(chat.get("id"), int):
+        return [Skipped(NO_GROUP)]
+    if chats and str(chat["id"]) not in chats and chat.get("name") not in chats:
+        return [Skipped(NOT_CHOSEN)]
+    return []
+
+
+def _events(
+    message: Mapping[str, Any], chat: Mapping[str, Any], bots: Collection[str], zone: tzinfo
+) -> Iterator[Happened | Skipped]:
+    """A message and the reactions to it, or a voice chat."""
+    room_id = str(-chat["id"] if chat["type"] == "private_group" else -FIRST_SUPERGROUP - chat["id"])
+    room = str(chat.get("name") or room_id)
+
+    def happened(
+        event_type: EventType, account: object, name: object, at: datetime, metadata: Mapping[str, Any] | None = None
+    ) -> Happened | Skipped:
+        author = _author(account, name, bots)
+        if isinstance(author, Skipped):
+            return author
+        return Happened(author, event_type, room_id, room, str(message["id"]), plausible(at), metadata)
+
+    try:
+        at = _time(message, zone)
+        if message["type"] == "message":
+            yield happened(EventType.MESSAGE, message["from_id"], message.get("from"), at)
+        elif message["type"] == "service" and message.get("action") == "group_call" and message.get("duration"):
+            # One that only begins is announced, too, without a duration.
+            seconds = {"duration_seconds": int(message["duration"])}
+            yield happened(EventType.VOICE, message["actor_id"], message.get("actor"), at, seconds)
+        else:
+            yield Skipped(SERVICE)
+        if message.get("reactions"):
+            clock, reacted = _clock(message, at) or zone, set()
+            for reaction in message["reactions"]:
+                recent = reaction.get("recent", [])
+                if reaction["count"] > len(recent):
+                    yield Skipped(NAMELESS, int(reaction["count"]) - len(recent))
+                for one in recent:
+                    # Several reactions of a person to a message are one event, as its id says.
+                    if one["from_id"] not in reacted:
+                        reacted.add(one["from_id"])
+                        then = _time(one, clock) if "date" in one else at
+                        metadata = {"emoji": str(reaction["emoji"])} if "emoji" in reaction else None
+                        yield happened(EventType.REACTION, one["from_id"], one.get("from"), then, metadata)
+    except MALFORMED:
+        yield Skipped(STRANGE)
+
+
+def _clock(message: Mapping[str, Any], at: datetime) -> tzinfo | None:
+    """The clock that the export's dates were read from, and those of reactions too, which say nothing else."""
+    ahead = datetime.fromisoformat(message["date"]) - at.astimezone(UTC).replace(tzinfo=None)
+    return timezone(ahead) if abs(ahead) < timedelta(hours=15) else None
+
+
+def _author(account: object, name: object, bots: Collection[str]) -> Author | Skipped:
+    if isinstance(account, int):
+        account = f"user{account}" if 0 < account <= LARGEST_OLD_USER_ID else f"channel{account}"
+    kind, digits = re.fullmatch(r"(user|chat|channel)(\d+)", str(account)).groups()  # type: ignore[union-attr]
+    if kind != "user":
+        return Skipped(CHANNEL)
+    if digits in bots or (isinstance(name, str) and BOT_NAME.search(name)):
+        return Skipped(BOT)
+    return Author(digits, str(name) if name else None)
+
+
+def _time(record: Mapping[str, Any], clock: tzinfo) -> datetime:
+    if "date_unixtime" in record:
+        return datetime.fromtimestamp(int(record["date_unixtime"]), UTC)
+    return datetime.fromisoformat(record["date"]).replace(tzinfo=clock)
