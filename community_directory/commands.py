@@ -147,7 +147,8 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         await _roll_up(sorted(report.days))
     _tell(report, dry_run=dry_run)
     if report.broken:
-        raise report.broken
+        place = f", after message {shown(report.last.source_id)} of {shown(report.last.room)}" if report.last else ""
+        sys.exit(f"{report.broken} All that comes before was read{place}.")
 
 
 async def _roll_up(days: Sequence[date]) -> int:

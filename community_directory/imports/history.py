@@ -49,6 +49,8 @@ class Report:
     known_people: int = 0
     days: set[date] = field(default_factory=set)
     """The days, in the community's zone, that have events of this export."""
+    last: Happened | None = None
+    """The last event that could be read."""
     broken: BrokenExport | None = None
     """Where the file breaks, if it does."""
 
@@ -70,6 +72,7 @@ async def import_history(
                 writer.report.skipped[item.reason] += item.count
                 continue
             batch.append(item)
+            writer.report.last = item
             if len(batch) == BATCH:
                 await writer.write(batch)
                 batch = []
