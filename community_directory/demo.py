@@ -3,10 +3,9 @@
 import itertools
 import unicodedata
 import uuid
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import Random
 
 from piccolo.table import Table
@@ -14,13 +13,13 @@ from tqdm import tqdm
 
 from community_directory.database import act_as, transaction
 from community_directory.errors import DirectoryError
+from community_directory.queries import highlights
 from community_directory.reputation import github_score
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
     EventType,
     InvitationStatus,
-    MemberDailyHighlight,
     MemberParticipation,
     MemberRelationship,
     MemberStatus,
@@ -116,8 +115,6 @@ class Person:
     """The end of their time as an active member: now, when they still are one; `created_at`, when they never were."""
     share: float
     """How lively they are, as writers and as inviters, compared with the others."""
-    days: defaultdict[date, Counter[EventType]] = field(default_factory=lambda: defaultdict(Counter))
-    """What they did, by day: messages, reactions, and the seconds of VOICE."""
 
 
 async def load_demo() -> bool:
@@ -142,9 +139,8 @@ async def _load(now: datetime) -> None:
     rng = Random(SEED)  # noqa: S311 — every demo shall look the same; the codes, its only secrets, come from `new_code`
     people = _people(rng, now)
     events = _events(rng, people, now)
-    highlights = [_highlight(person, day, now) for person in people for day in person.days]
     invitations, relationships = list(_invitations(rng, people, now)), list(_relationships(rng, people, now))
-    tables: tuple[Sequence[Table], ...] = (invitations, events, highlights, relationships)
+    tables: tuple[Sequence[Table], ...] = (invitations, events, relationships)
 
     total = len(people) + sum(len(rows) for rows in tables)
     with tqdm(desc="Loading the demo", total=total, unit=" rows", disable=None) as progress:
@@ -158,6 +154,9 @@ async def _load(now: datetime) -> None:
                 batch = rows[start : start + BATCH]
                 await type(batch[0]).insert(*batch)
                 progress.update(len(batch))
+    # A day more at each end: where the community lives, it may be the day before, or after.
+    days = [(moment + timedelta(days=more)).date() for moment, more in ((events[0].occurred_at, -1), (now, 1))]
+    await highlights.roll_up(days[0], until=days[1])
 
 
 def _people(rng: Random, now: datetime) -> list[Person]:
@@ -244,7 +243,7 @@ def _inviter(rng: Random, people: list[Person], since: datetime, until: datetime
 
 
 def _events(rng: Random, people: list[Person], now: datetime) -> list[MemberParticipation]:
-    """The events of the last weeks, oldest first; each person's days and last activity follow them."""
+    """The events of the last weeks, oldest first; each person's last activity follows them."""
     hours = [now.replace(microsecond=0) - timedelta(hours=ago) for ago in range(EVENT_DAYS * 24, 0, -1)]
     busy = [WEEKDAYS[hour.weekday()] * HOURS[hour.hour] for hour in hours]
     moments = [hour + timedelta(seconds=rng.randrange(3600)) for hour in rng.choices(hours, weights=busy, k=TRIES)]
@@ -255,7 +254,6 @@ def _events(rng: Random, people: list[Person], now: datetime) -> list[MemberPart
         if person.row.created_at < moment < person.until:
             platform, room, event_type = kind
             seconds = round(min(90 * rng.paretovariate(0.6), 7200)) if event_type is EventType.VOICE else None
-            person.days[moment.date()][event_type] += seconds or 1
             person.row.last_active_at = moment
             row = MemberParticipation(
                 member_id=person.row,
@@ -268,23 +266,6 @@ def _events(rng: Random, people: list[Person], now: datetime) -> list[MemberPart
             )
             rows.append(row)
     return rows
-
-
-def _highlight(person: Person, day: date, now: datetime) -> MemberDailyHighlight:
-    """Roll up what the person did on the day, and add it to their reputation."""
-    done = person.days[day]
-    messages, reactions, voice = done[EventType.MESSAGE], done[EventType.REACTION], done[EventType.VOICE]
-    earned = min(10, messages + reactions // 2 + voice // 600)
-    person.row.reputation_score += earned
-    return MemberDailyHighlight(
-        member_id=person.row,
-        highlight_date=day,
-        message_count=messages,
-        reaction_count=reactions,
-        voice_minutes=voice // 60,
-        reputation_earned=earned,
-        created_at=min(datetime.combine(day, time.max, UTC), now),
-    )
 
 
 def _invitations(rng: Random, people: list[Person], now: datetime) -> Iterator[CommunityInvitation]:
