@@ -99,7 +99,7 @@ class CommunityMember(
     profile_data = JSONB(null=True, default=None, help_text="Anything else of the profile, a JSON object.")
 
     created_at = Timestamptz()
-    updated_at = Timestamptz(help_text="The last change of anything but last_active_at: the database keeps it.")
+    updated_at = Timestamptz(help_text="The last edit, which activity and its points are not: the database keeps it.")
     last_active_at = Timestamptz(null=True, default=None, help_text="The last participation, to about a minute.")
     deleted_at = Timestamptz(null=True, default=None, help_text="Set when the member was removed; nothing is deleted.")
 
