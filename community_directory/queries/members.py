@@ -492,12 +492,16 @@ def as_json(data: Profile | None) -> str | None:
     if _is_deeper(data, DEEPEST_JSON):
         raise InvalidInput(f"This is nested more than {DEEPEST_JSON} times.")
     try:
-        stored = json.dumps(dict(data), allow_nan=False)
+        stored = _encode_json(dict(data))
     except (TypeError, ValueError):
         raise InvalidInput("This can't be stored as JSON.") from None
     if len(stored) > LONGEST_JSON:
         raise InvalidInput("This is too long to be stored.")
     return stored
+
+
+# Made once: json.dumps would make one for each event of a batch.
+_encode_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def _is_deeper(data: object, levels: int) -> bool:

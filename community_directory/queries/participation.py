@@ -23,22 +23,27 @@ BATCH = 1000
 COLUMNS = "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 
 # What follows an insertion in the same statement. A busy member's row is written once a minute, not with each event;
-# a clock that runs ahead makes nobody active tomorrow. Locked in one order, so that no two batches wait for each other.
+# a clock that runs ahead makes nobody active tomorrow. Locked in one order, so that no two batches wait for each other;
+# found by arrays, because for a thousand rows of a join PostgreSQL would rather read all members.
 FOLLOWED = """
 active AS MATERIALIZED (
-    SELECT member_id, least(max(occurred_at), now()) AS at FROM inserted GROUP BY member_id
-), behind AS MATERIALIZED (
-    SELECT member.id, active.at FROM community_members AS member JOIN active USING (member_id)
-    WHERE member.last_active_at IS NULL OR member.last_active_at < active.at - interval '1 minute'
-    ORDER BY member_id FOR NO KEY UPDATE OF member
+    SELECT member_id, least(max(occurred_at), now()) AS at FROM inserted JOIN known USING (member_id)
+    GROUP BY member_id, last_active_at
+    HAVING last_active_at IS NULL OR last_active_at < least(max(occurred_at), now()) - interval '1 minute'
+), locked AS MATERIALIZED (
+    SELECT member_id FROM community_members WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
+    ORDER BY member_id FOR NO KEY UPDATE
 ), followed AS (
-    UPDATE community_members AS member SET last_active_at = behind.at FROM behind WHERE member.id = behind.id
+    UPDATE community_members AS member SET last_active_at = active.at FROM active
+    WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM locked)) AND member.member_id = active.member_id
+        -- asked again, because somebody else may have been quicker
+        AND (member.last_active_at IS NULL OR member.last_active_at < active.at - interval '1 minute')
 )
 """
 
 RECORD = f"""
 WITH known AS MATERIALIZED (
-    SELECT member_id FROM community_members WHERE member_id = $2
+    SELECT member_id, last_active_at FROM community_members WHERE member_id = $2
 ), inserted AS (
     INSERT INTO member_participation AS event ({COLUMNS})
     SELECT $1::uuid, member_id, $3::text, $4::text, $5::text, $6::text, coalesce($7::timestamptz, now()), $8::jsonb
@@ -57,7 +62,7 @@ EVENTS = """event AS MATERIALIZED (
 
 RECORD_MANY = f"""
 WITH {EVENTS}, known AS MATERIALIZED (
-    SELECT member_id FROM community_members WHERE member_id = ANY($2)
+    SELECT member_id, last_active_at FROM community_members WHERE member_id = ANY($2)
 ), inserted AS (
     INSERT INTO member_participation ({COLUMNS})
     SELECT id, member_id, event_type, platform, room_id, source_id, coalesce(occurred_at, now()), event_metadata

@@ -1,0 +1,1 @@
+"""What the directory costs, measured: run by hand, never by the tests."""

@@ -1,0 +1,145 @@
+"""What recording, reading and importing events costs: `python -m benchmarks.participation` (`--quick` for a look).
+
+Every comparison is made in one run, its sides by turns; what counts is the ratio. The figures of a machine are in
+`RESULTS.md`.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+
+from benchmarks.scratch import load, scratch_database
+from community_directory.database import connect
+from community_directory.queries import highlights, participation
+from community_directory.queries.days import today
+
+MEMBERS = 10_000
+ROUNDS = 40
+COLUMNS = ["id", "member_id", "event_type", "platform", "room_id", "source_id", "occurred_at", "event_metadata"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+async def main() -> None:
+    """Measure on a scratch database, and print."""
+    options = _options()
+    async with scratch_database() as url:
+        connection = await asyncpg.connect(url)
+        async with connect(url):
+            sizes = (30_000, 300_000) if options.quick else (300_000, 3_000_000)
+            before: dict[str, float] = {}
+            for events in sizes:
+                _say(f"\n{events:,} events of {MEMBERS:,} members")
+                await load(connection, members=MEMBERS, events=events)
+                for name, seconds in (await _reads()).items():
+                    growth = f", {seconds / before[name]:.2f} × that of a tenth of the events" if name in before else ""
+                    _say(f"  {name}: {seconds * 1000:.2f} ms{growth}")
+                    before[name] = seconds
+            await _batches(connection)
+            await _roll_up()
+        await connection.close()
+        _import(url, messages=50_000 if options.quick else 1_000_000)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the events and a twentieth of the messages")
+    return parser.parse_args()
+
+
+async def _reads() -> dict[str, float]:
+    """The median of each question about the last 30 days."""
+    until = today("UTC")
+    since = until - timedelta(days=29)
+    busiest = (await participation.most_active(since=since, until=until, limit=1))[0].member_id
+    questions: dict[str, Callable[[], Awaitable[Any]]] = {
+        "history of the busiest member, 20 events": lambda: participation.history(busiest),
+        "activity of member #5000, 30 days": lambda: participation.activity("#5000", since=since, until=until),
+        "most active on one day": lambda: participation.most_active(since=until, until=until),
+    }
+    times: dict[str, list[float]] = {name: [] for name in questions}
+    for _ in range(ROUNDS):
+        for name, ask in questions.items():
+            times[name].append(await _seconds(ask()))
+    return {name: median(measured) for name, measured in times.items()}
+
+
+async def _batches(connection: asyncpg.Connection) -> None:
+    """A thousand events through `record_many`, and the same rows by a bare COPY, by turns."""
+    numbers, helper, copy = count(1), [], []
+    for _ in range(ROUNDS):
+        events = [_event(next(numbers)) for _ in range(1000)]
+        helper.append(await _seconds(participation.record_many(events)))
+        rows = [participation._row(_event(next(numbers))) for _ in range(1000)]
+        copy.append(
+            await _seconds(connection.copy_records_to_table("member_participation", records=rows, columns=COLUMNS))
+        )
+    _say(f"\n1,000 events: record_many reaches {median(copy) / median(helper):.2f} × the rows a second of COPY")
+
+
+def _event(number: int) -> participation.NewEvent:
+    return participation.NewEvent(
+        member_id=f"#{1 + number * 7919 % 1000}",
+        event_type="MESSAGE",
+        platform="telegram",
+        room_id="-1002",
+        source_id=str(number),
+        occurred_at=datetime.now(UTC),
+        metadata={"length": number % 100},
+    )
+
+
+async def _roll_up() -> None:
+    day = today("UTC") - timedelta(days=1)
+    first = await _seconds(highlights.roll_up(day, zone="UTC"))
+    again = median([await _seconds(highlights.roll_up(day, zone="UTC")) for _ in range(10)])
+    _say(f"one day's roll-up again, with nothing new: {again / first:.2f} × the first time")
+
+
+def _import(url: str, *, messages: int) -> None:
+    """Import a made-up export with the command, and tell what it took."""
+    with tempfile.TemporaryDirectory() as directory:
+        export = Path(directory) / "result.json"
+        maker = [sys.executable, "-m", "benchmarks.telegram_export", str(export), "--messages", str(messages)]
+        subprocess.run(maker, cwd=ROOT, check=True)
+        piccolo = str(Path(sys.executable).parent / "piccolo")
+        command = [piccolo, "community_directory", "import_telegram", str(export)]
+        for what in ("imported", "imported again"):
+            began = time.perf_counter()
+            child = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, "POSTGRES_URL": url}, stdout=subprocess.DEVNULL
+            )
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode:
+                raise SystemExit("The import failed.")
+            seconds, python = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+            _say(
+                f"{messages:,} messages ({export.stat().st_size / 1e6:,.0f} MB) {what}: {usage.ru_maxrss / 1024:.0f} MB"
+                f" of memory, {python / seconds:.0%} of the time in Python, the rest waiting for PostgreSQL"
+            )
+
+
+async def _seconds(work: Awaitable[object]) -> float:
+    began = time.perf_counter()
+    await work
+    return time.perf_counter() - began
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)  # noqa: T201  a program talks to its user
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
