@@ -64,7 +64,7 @@ CURSOR = {"after": None, "limit": 5}
 DAY = date(2026, 1, 31)
 DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
 BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
-EVENT = {
+EVENT: dict[str, Any] = {
     "member_id": "#1",
     "event_type": "VOICE",
     "platform": "discord",
@@ -162,7 +162,7 @@ CASES = {
     "participation.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "participation.most_active": Case({**DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0),
     "participation.record": Case(EVENT, NOBODY),
-    "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=3),  # type: ignore[arg-type]
+    "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=3),
     "privacy.erase": Case(
         {"member_id": "#1", "actor": "bot", "entity_ids": ["entity-a"]},
         NOBODY,
