@@ -251,6 +251,23 @@ async def test_ids_are_in_the_order_of_time(directory: asyncpg.Pool) -> None:
     assert len({id_.int >> 64 & 0xFFF for id_ in ids}) > 1
 
 
+@pytest.mark.xfail(
+    strict=True, reason="asyncpg stores these two as -infinity and infinity, and reads them without a zone"
+)
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max], ids=["first", "last"])  # noqa: DTZ901  made aware below
+async def test_the_first_and_the_last_moment_are_refused_or_read_back(
+    directory: asyncpg.Pool, moment: datetime
+) -> None:
+    await rows.member(directory)
+    given = message("1", occurred_at=moment.replace(tzinfo=UTC))
+    await participation.record_many([given, message("2", occurred_at=NOON)])
+    page = await participation.history("#1", limit=1)
+    if page.next_cursor is not None:
+        page.items.extend((await participation.history("#1", after=page.next_cursor)).items)
+    assert all(event.occurred_at.tzinfo == UTC for event in page.items)
+    assert await directory.fetchval("SELECT bool_and(isfinite(occurred_at)) FROM member_participation")
+
+
 # Batches
 
 
@@ -494,6 +511,45 @@ async def test_a_batch_locks_members_in_one_order(
             await other.execute("ROLLBACK")
             await recording
         await directory.execute("UPDATE community_members SET last_active_at = NULL")
+
+
+FIRST_HALF_IS_HELD = pytest.mark.xfail(
+    strict=True, reason="the halves of a batch with a bad event are stored one after the other in one transaction"
+)
+
+
+@FIRST_HALF_IS_HELD
+async def test_batches_with_a_bad_event_wait_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    # Refused before anything is waited for.
+    bad = message("bad", platform="")
+    first, middle, last = message("a"), message("0"), message("z")
+    async with blocked(
+        database,
+        "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id) "
+        "VALUES ('#1', 'MESSAGE', 'telegram', '-100', '0')",
+    ) as other:
+        forth = asyncio.create_task(participation.record_many([first, bad, middle, last]))
+        await until_waiting(other, 1)
+        back = asyncio.create_task(participation.record_many([last, bad, middle, first]))
+        await until_waiting(other, 2)
+        await other.execute("ROLLBACK")
+        recorded = await asyncio.gather(forth, back, return_exceptions=True)
+    assert [answer for answer in recorded if isinstance(answer, BaseException)] == []
+
+
+@FIRST_HALF_IS_HELD
+async def test_a_batch_with_a_bad_event_locks_members_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
+    for _ in range(3):
+        await rows.member(directory)
+    events = [message(member_id="#3"), message(platform=""), message(member_id="#2"), message(member_id="#1")]
+    async with blocked(database, "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE") as other:
+        recording = asyncio.create_task(participation.record_many(events))
+        await until_waiting(other)
+        free = await other.fetch("SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED")
+        await other.execute("ROLLBACK")
+        await recording
+    assert "#3" in {row["member_id"] for row in free}
 
 
 # When a member was last active
