@@ -662,6 +662,7 @@ async def turned(member_id: str, limit: int) -> list[Event]:
         if after is None:
             return found
         assert len(page.items) == limit
+        assert len(found) < 1000, "the same page again and again"
         await record(message(member_id=member_id, occurred_at=NOON + timedelta(days=1)))
         await record(message(member_id=member_id, occurred_at=NOON))
 
@@ -812,6 +813,19 @@ async def test_ten_are_the_most_active_unless_more_are_asked_for(shared: asyncpg
     await participation.record_many(message(member_id=f"#{number}", occurred_at=NOON) for number in range(1, 13))
     assert len(await participation.most_active(since=NOON.date(), until=NOON.date())) == 10
     assert len(await participation.most_active(since=NOON.date(), until=NOON.date(), limit=100)) == 11
+
+
+async def test_activity_is_in_order_however_many_events_there_are(shared: asyncpg.Connection) -> None:
+    kinds = [f"KIND_{letter}" for letter in "QWERTYUIOP"]
+    await participation.record_many(
+        message(event_type=kinds[number % 10], occurred_at=NOON - timedelta(days=number % 3)) for number in range(3000)
+    )
+    # Now PostgreSQL knows that there are few kinds, and counts them without sorting the events.
+    await shared.execute("ANALYZE member_participation")
+    found = await participation.activity("#1", since=NOON.date() - timedelta(days=2), until=NOON.date())
+    assert found == [
+        Activity(NOON.date() - timedelta(days=days), kind, 100) for days in (2, 1, 0) for kind in sorted(kinds)
+    ]
 
 
 async def test_days_are_the_communitys_unless_another_zone_is_named(
