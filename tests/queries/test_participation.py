@@ -722,14 +722,19 @@ ZONES = {
 
 @st.composite
 def happenings(draw: st.DrawFn) -> tuple[str, date, date, list[NewEvent]]:
-    """A zone, days around its special one, and events, most of them at the very edge of a half hour."""
+    """A zone, days around its special one, and events, most of them at the very edge of a half hour or a day."""
     zone = draw(st.sampled_from(sorted(ZONES)))
     special = datetime.combine(ZONES[zone], datetime.min.time(), UTC)
     since = ZONES[zone] + timedelta(days=draw(st.integers(-2, 1)))
     until = since + timedelta(days=draw(st.integers(0, 3)))
+    midnights = [
+        datetime.combine(day, datetime.min.time(), ZoneInfo(zone)).astimezone(UTC)
+        for day in (since, until, until + timedelta(days=1))
+    ]
     moments = st.builds(
-        lambda halves, beside: special + timedelta(minutes=30 * halves, microseconds=beside),
-        st.integers(-150, 150),
+        lambda moment, beside: moment + timedelta(microseconds=beside),
+        st.sampled_from(midnights)
+        | st.integers(-150, 150).map(lambda halves: special + timedelta(minutes=30 * halves)),
         st.sampled_from([0, 0, -1, 1, 7 * 10**8]),
     )
     events = st.builds(
