@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +16,7 @@ import asyncpg
 
 from community_directory import queries
 from community_directory.database import DirectoryTransaction, transaction
+from community_directory.queries.participation import NewEvent
 from tests.tables import rows
 
 Helper = Callable[..., Awaitable[Any]]
@@ -43,7 +44,7 @@ class Case:
     valid: Mapping[str, object]
     refused: Mapping[str, object] | None = None
     statements: int | None = 1
-    """None: a transaction of several."""
+    """None: a transaction of any number."""
     statements_when_refused: int = 1
 
 
@@ -60,9 +61,36 @@ NEWCOMER = {
 BY = {"actor": "bot", "reason": "a test"}
 NOBODY = {"member_id": "#99"}
 CURSOR = {"after": None, "limit": 5}
+DAY = date(2026, 1, 31)
+DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
+BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
+EVENT: dict[str, Any] = {
+    "member_id": "#1",
+    "event_type": "VOICE",
+    "platform": "discord",
+    "room_id": "general",
+    "source_id": "987",
+    "occurred_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
+    "metadata": {"duration_seconds": 600},
+}
 
 CASES = {
     "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
+    "highlights.between": Case(
+        {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR}, BACKWARDS, statements_when_refused=0
+    ),
+    "highlights.roll_up": Case(
+        {"day": DAY, "until": DAY, "zone": "America/Mexico_City"},
+        {"zone": "Mars/Olympus"},
+        statements=7,
+        statements_when_refused=0,
+    ),
+    "highlights.verify": Case(
+        {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "mend": False},
+        {"zone": "Mars/Olympus"},
+        statements=3,
+        statements_when_refused=0,
+    ),
     "invitations.cancel": Case({"code": "OPENCODE", **BY}, {"code": "NOSUCHCODE"}),
     "invitations.create": Case(
         {
@@ -92,7 +120,7 @@ CASES = {
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),
     "members.get_by_telegram_id": Case({"telegram_id": "101"}, {"telegram_id": "999"}),
-    "members.leaderboard": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
+    "members.leaderboard": Case({"status": "active", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
     "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
     "members.search": Case(
@@ -127,7 +155,14 @@ CASES = {
     "members.verify_github": Case(
         {"member_id": "#1", "github_username": "ana-dev", "github_profile_data": {"followers": 3}, **BY},
         {"github_username": "bo-dev"},
+        statements=4,
+        statements_when_refused=4,
     ),
+    "participation.activity": Case({"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0),
+    "participation.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
+    "participation.most_active": Case({**DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0),
+    "participation.record": Case(EVENT, NOBODY),
+    "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=3),
     "privacy.erase": Case(
         {"member_id": "#1", "actor": "bot", "entity_ids": ["entity-a"]},
         NOBODY,
@@ -157,7 +192,7 @@ def arguments(helper: str, changed: Mapping[str, object] | None = None) -> dict[
 
 
 async def community(database: rows.Database) -> None:
-    """The active member #1, the pending #2 whom they invited, the removed #3, an open invitation and a link."""
+    """The active #1 who wrote once, the pending #2 whom they invited, the removed #3, an open invitation and a link."""
     await rows.member(database, telegram_id="101", telegram_username="ana", country="México", status="active")
     await rows.member(
         database,
@@ -172,6 +207,7 @@ async def community(database: rows.Database) -> None:
     await rows.member(database, telegram_id="103", status="active", deleted_at=await database.fetchval("SELECT now()"))
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED")
+    await rows.event(database, member_id="#1", occurred_at=datetime(2026, 1, 31, 18, tzinfo=UTC))
 
 
 class _Undo(Exception):

@@ -2,8 +2,9 @@
 
 import inspect
 import math
-from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from community_directory.database import connect
 from community_directory.errors import DirectoryError, InvalidInput
-from community_directory.queries import members, relationships
+from community_directory.queries import members, participation, relationships
+from community_directory.queries.participation import Event, NewEvent, Recorded
 from tests.conftest import Server, new_database
-from tests.queries.cases import CASES, HELPERS, all_idle, arguments, community, undone
+from tests.queries.cases import CASES, EVENT, HELPERS, all_idle, arguments, community, undone
 
 HOSTILE = {
     "quotes": "'; DROP TABLE community_members; --\"`",
@@ -34,6 +36,21 @@ HOSTILE = {
     "control characters": "\x01\x07\x1b[31m\r\n\x7f",
 }
 NUMBERS = (-(10**30), -(2**63) - 1, -(2**31) - 1, -1, 0, 1, 101, 2**31, 2**63, 10**30)
+DAYS = (date.min, date(1, 1, 2), date(1883, 11, 18), date(2016, 2, 29), date(9999, 12, 30), date.max)
+EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
+MOMENTS = {
+    "now in the east": (datetime(2026, 1, 31, 12, tzinfo=EAST), True),
+    "the second one": (datetime.min.replace(microsecond=1, tzinfo=UTC), True),
+    "the last but one": (datetime.max.replace(microsecond=0, tzinfo=UTC), True),
+    "after the last one": (datetime.max.replace(tzinfo=WEST), False),
+    "before the first one": (datetime.min.replace(tzinfo=EAST), False),
+    "naive": (datetime(2026, 1, 31, 12), False),  # noqa: DTZ001  on purpose
+    "the first one, naive": (datetime.min, False),  # noqa: DTZ901  on purpose
+    "the last one, naive": (datetime.max, False),  # noqa: DTZ901  on purpose
+}
+"""Each with whether it can be stored."""
+NO_ZONES = ("", " ", ".", "/", "../x", "/etc/passwd", "Europe", "tzdata.zi", "Mars/Olympus", *HOSTILE.values())
+TEXT_FIELDS = ("member_id", "event_type", "platform", "room_id", "source_id")
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -98,10 +115,18 @@ def kinds(helper: str) -> dict[str, str]:
             found[name] = "text"
             if get_origin(hints[name]) is Sequence:
                 found[name] = "texts"
+        elif bool in options:
+            found[name] = "flag"
         elif int in options:
             found[name] = "number"
         elif timedelta in options:
             found[name] = "time"
+        elif datetime in options:
+            found[name] = "moment"
+        elif date in options:
+            found[name] = "day"
+        elif get_origin(hints[name]) is Iterable:
+            found[name] = "events"
         elif members.Profile in options:
             found[name] = "json"
         else:
@@ -136,7 +161,7 @@ async def test_the_cases_give_every_parameter_and_each_is_tried() -> None:
     assert HELPERS.keys() == CASES.keys()
     for helper, found in KINDS.items():
         assert found.keys() == CASES[helper].valid.keys()
-        assert set(found.values()) <= {"text", "texts", "number", "time", "json"}
+        assert set(found.values()) <= {"text", "texts", "number", "time", "json", "day", "moment", "events", "flag"}
 
 
 @pytest.mark.parametrize(("helper", "name"), [*of_kind("text"), *of_kind("texts")])
@@ -193,6 +218,138 @@ async def test_any_span_of_time_ends_in_an_answer_or_an_error_of_ours(
 ) -> None:
     for span in (timedelta.min, timedelta(microseconds=-1), timedelta(0), timedelta.max):
         assert isinstance(await settle(helper, **{name: span}), InvalidInput)
+
+
+@pytest.mark.parametrize(("helper", "name"), of_kind("day"))
+async def test_any_day_ends_in_an_answer_or_an_error_of_ours(directory: asyncpg.Pool, helper: str, name: str) -> None:
+    for day in DAYS:
+        for zone in ("UTC", "Pacific/Apia", "America/New_York"):
+            changed = {"zone": zone} if "zone" in KINDS[helper] else {}
+            answer = await settle(helper, **changed, **{name: day})
+            if isinstance(answer, DirectoryError):
+                assert isinstance(answer, InvalidInput)
+                assert is_sentence(answer)
+        assert all_idle(directory)
+
+
+@pytest.mark.parametrize("helper", sorted({helper for helper, _ in of_kind("day")}))
+async def test_any_span_of_days_ends_in_an_answer_or_an_error_of_ours(directory: asyncpg.Pool, helper: str) -> None:
+    first, last = (name for name, kind in KINDS[helper].items() if kind == "day")
+    today = date(2026, 1, 31)
+    for since, until in (
+        (today, today - timedelta(days=1)),
+        (today, today + timedelta(days=3660)),
+        (today, date(2046, 1, 31)),
+        (date.min, date.max),
+        (date.max, date.min),
+    ):
+        refused = await settle(helper, **{first: since, last: until})
+        assert isinstance(refused, InvalidInput)
+        assert is_sentence(refused)
+    for since, until in ((today, today), (today, today + timedelta(days=3659))):
+        assert not isinstance(await settle(helper, **{first: since, last: until}), DirectoryError)
+    with_time = await settle(helper, **{first: datetime(2026, 1, 31, tzinfo=UTC)})
+    assert isinstance(with_time, InvalidInput)
+    assert all_idle(directory)
+
+
+@pytest.mark.parametrize("helper", [helper for helper, name in of_kind("text") if name == "zone"])
+async def test_what_is_no_time_zone_is_refused(directory: asyncpg.Pool, helper: str) -> None:
+    for zone in NO_ZONES:
+        refused = await settle(helper, zone=zone)
+        assert isinstance(refused, InvalidInput)
+        assert refused.field == "zone"
+        assert is_sentence(refused)
+
+
+@pytest.mark.parametrize(("moment", "storable"), MOMENTS.values(), ids=MOMENTS)
+async def test_any_moment_is_stored_as_it_is_or_refused(
+    directory: asyncpg.Pool, moment: datetime, storable: bool
+) -> None:
+    assert of_kind("moment") == [("participation.record", "occurred_at")]
+    answer = await settle("participation.record", occurred_at=moment)
+    if storable:
+        assert isinstance(answer, Event)
+        assert answer.occurred_at == moment
+    else:
+        assert isinstance(answer, InvalidInput)
+        assert is_sentence(answer)
+    assert all_idle(directory)
+
+
+async def test_any_flag_ends_in_an_answer(directory: asyncpg.Pool) -> None:
+    for helper, name in of_kind("flag"):
+        for flag in (True, False):
+            assert not isinstance(await settle(helper, **{name: flag}), DirectoryError)
+
+
+def good_events() -> Iterator[NewEvent]:
+    for number in range(10):
+        yield replace(NewEvent(**EVENT), source_id=f"good {number}")
+
+
+async def recorded_with(*hostile: NewEvent) -> Recorded:
+    """What becomes of hostile events in the middle of good ones, all of which must be stored."""
+    good = list(good_events())
+    assert of_kind("events") == [("participation.record_many", "events")]
+    answer = await settle("participation.record_many", events=[*good[:5], *hostile, *good[5:]])
+    assert isinstance(answer, Recorded)
+    assert [event for event in answer.inserted if event not in hostile] == good
+    told = [*answer.inserted, *answer.duplicates, *answer.unknown, *(refused.event for refused in answer.refused)]
+    assert len(told) == len(good) + len(hostile)
+    assert all(any(event is it for it in told) for event in hostile)
+    assert all(is_sentence(refused.error) for refused in answer.refused)
+    return answer
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+async def test_no_text_of_an_event_keeps_the_others_out(directory: asyncpg.Pool, field: str) -> None:
+    events = [NewEvent(**{**EVENT, field: text}) for text in HOSTILE.values()]
+    for event in events:
+        answer = await recorded_with(event)
+        if field in ("event_type", "platform"):
+            assert not answer.inserted[10:]
+        if getattr(event, field) in (HOSTILE["nul"], HOSTILE["lone surrogate"]):
+            assert [refused.event for refused in answer.refused] == [event]
+        elif field == "member_id":
+            assert answer.unknown == [event]
+    await recorded_with(*events)
+    assert all_idle(directory)
+
+
+@pytest.mark.parametrize("what", JSON)
+async def test_no_details_of_an_event_keep_the_others_out(directory: asyncpg.Pool, what: str) -> None:
+    event = replace(NewEvent(**EVENT), metadata=JSON[what])
+    answer = await recorded_with(event)
+    assert [refused.event for refused in answer.refused] == ([] if what in ("nothing", "a huge number") else [event])
+    assert all_idle(directory)
+
+
+@pytest.mark.parametrize(("moment", "storable"), MOMENTS.values(), ids=MOMENTS)
+async def test_no_moment_of_an_event_keeps_the_others_out(
+    directory: asyncpg.Pool, moment: datetime, storable: bool
+) -> None:
+    event = replace(NewEvent(**EVENT), occurred_at=moment)
+    answer = await recorded_with(event)
+    assert [refused.event for refused in answer.refused] == ([] if storable else [event])
+    assert all_idle(directory)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(st.builds(NewEvent, **dict.fromkeys(TEXT_FIELDS, st.text(max_size=60))), max_size=20))
+async def test_no_batch_of_any_texts_is_lost(directory: asyncpg.Pool, events: list[NewEvent]) -> None:
+    await recorded_with(*events)
+
+
+@pytest.mark.parametrize("data", STORABLE.values(), ids=STORABLE)
+async def test_any_details_of_an_event_are_read_back_as_they_were(
+    directory: asyncpg.Pool, data: dict[str, Any]
+) -> None:
+    async with undone():
+        first = await participation.record(**{**EVENT, "metadata": data})
+        assert first is not None
+        assert first.metadata == data
+        assert first in (await participation.history("#1")).items
 
 
 @pytest.mark.parametrize("what", JSON)

@@ -4,18 +4,21 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 
 from community_directory.database import connect, transaction
 from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput
-from community_directory.queries import audit, invitations, members, privacy, relationships
+from community_directory.queries import audit, highlights, invitations, members, participation, privacy, relationships
+from community_directory.queries.participation import NewEvent
 from tests.queries.cases import CASES, all_idle
 from tests.tables import rows
 
 CALLERS = 100
 CALLS = 80
 COMMUNITY = 40
+DAY = date(2026, 1, 31)
 
 
 class Caller:
@@ -27,6 +30,8 @@ class Caller:
         self.codes = codes
         self.made = made
         self.newcomers = 0
+        self.stored: list[str] = []
+        """The source ids of the events that were answered as new."""
 
     def anybody(self) -> str:
         return f"#{self.random.randint(1, COMMUNITY)}"
@@ -147,6 +152,53 @@ class Caller:
         await privacy.erase(added.member_id, actor="load")
         assert await members.find_by_telegram_id(account) is None
 
+    def event(self) -> NewEvent:
+        """Each source id is of one member and one time, whoever delivers it."""
+        number = self.random.randint(1, 500)
+        return NewEvent(
+            member_id=f"#{number % COMMUNITY + 1}",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id="-100",
+            source_id=str(number),
+            occurred_at=datetime(2026, 1, 31, tzinfo=UTC) + timedelta(minutes=number * 2),
+        )
+
+    async def record(self) -> None:
+        new = self.event()
+        event = await participation.record(
+            member_id=new.member_id,
+            event_type=new.event_type,
+            platform=new.platform,
+            room_id=new.room_id,
+            source_id=new.source_id,
+            occurred_at=new.occurred_at,
+        )
+        if event is not None:
+            assert (event.member_id, event.source_id) == (new.member_id, new.source_id)
+            self.stored.append(str(event.source_id))
+
+    async def record_many(self) -> None:
+        events = [self.event() for _ in range(self.random.randint(1, 30))]
+        recorded = await participation.record_many(events)
+        assert len(recorded.inserted) + len(recorded.duplicates) == len(events)
+        assert {event.source_id for event in recorded.inserted} <= {event.source_id for event in events}
+        self.stored += [str(event.source_id) for event in recorded.inserted]
+
+    async def look_at_participation(self) -> None:
+        number = self.anybody()
+        page = await participation.history(number, limit=5)
+        assert {event.member_id for event in page.items} <= {number}
+        counted = await participation.activity(number, since=DAY, until=DAY)
+        assert {(activity.day, activity.event_type) for activity in counted} <= {(DAY, "MESSAGE")}
+        most = await participation.most_active(since=DAY, until=DAY, limit=3)
+        assert [member.events for member in most] == sorted((member.events for member in most), reverse=True)
+
+    async def roll_up(self) -> None:
+        await highlights.roll_up(DAY)
+        assert {row.highlight_date for row in (await highlights.between(DAY, DAY)).items} <= {DAY}
+        await highlights.verify(DAY, mend=True)
+
     async def all_or_nothing(self) -> None:
         number, account = self.anybody(), f"undone-{self.newcomer()}"
         async with transaction():
@@ -160,7 +212,7 @@ class Caller:
             *(self.add, self.look, self.look_by_account, self.edit, self.change_status, self.verify, self.search),
             *(self.remove_and_restore, self.invite, self.redeem, self.look_at_invitations, self.extend, self.cancel),
             *(self.sweep, self.look_at_the_tree, self.link, self.look_back, self.export, self.erase),
-            self.all_or_nothing,
+            *(self.record, self.record_many, self.look_at_participation, self.roll_up, self.all_or_nothing),
         ]
         for _ in range(CALLS):
             action = self.random.choice(actions)
@@ -202,7 +254,8 @@ async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_le
         codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
         made: Counter[str] = Counter()
 
-        await asyncio.gather(*(Caller(number, codes, made).run() for number in range(CALLERS)))
+        callers = [Caller(number, codes, made) for number in range(CALLERS)]
+        await asyncio.gather(*(caller.run() for caller in callers))
 
         assert all_idle(pool)
         assert pool.get_size() == 10
@@ -215,6 +268,12 @@ async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_le
         accepted = "SELECT FROM community_invitations WHERE accepted_by IS NOT NULL"
         assert not await watcher.fetch(f"{accepted} GROUP BY accepted_by HAVING count(*) > 1")
         assert len(await watcher.fetch(accepted)) == made["redeem"]
+        # Each event once, and told to one caller as new.
+        sources = [row["source_id"] for row in await watcher.fetch("SELECT source_id FROM member_participation")]
+        assert len(set(sources)) == len(sources) > 100
+        assert sorted(sources) == sorted(source for caller in callers for source in caller.stored)
+        await highlights.roll_up(DAY)
+        assert await highlights.verify(DAY) == []
         changes = await watcher.fetchval("SELECT count(*) FROM directory_audit_log WHERE changes ? 'country'")
         assert changes == made["edit"]
     await watcher.close()
@@ -225,7 +284,7 @@ def test_the_callers_use_every_helper() -> None:
         f"{value.__name__.rpartition('.')[2]}.{name}"
         for function in vars(Caller).values()
         if asyncio.iscoroutinefunction(function)
-        for value in (audit, invitations, members, privacy, relationships)
+        for value in (audit, highlights, invitations, members, participation, privacy, relationships)
         for name in function.__code__.co_names
         if hasattr(value, name)
     }

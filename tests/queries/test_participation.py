@@ -1,0 +1,961 @@
+"""What members did: each event once, a batch without losses, who was last seen when, and how often on which day."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from community_directory.database import connect, transaction
+from community_directory.errors import DatabaseUnavailable, InvalidCursor, InvalidInput, MemberNotFound
+from community_directory.queries import members, participation
+from community_directory.queries.days import today
+from community_directory.queries.participation import ActiveMember, Activity, Event, NewEvent, Recorded, Refused
+from community_directory.settings import load_settings
+from community_directory.tables import MemberStatus
+from tests.conftest import Server, new_database
+from tests.queries.cases import undone
+from tests.tables import rows
+
+NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+COUNT = "SELECT count(*) FROM member_participation"
+
+
+def message(source_id: str | None = None, **fields: Any) -> NewEvent:
+    """A message of #1."""
+    given = {"member_id": "#1", "event_type": "MESSAGE", "platform": "telegram", "room_id": "-100", **fields}
+    return NewEvent(source_id=source_id, **given)
+
+
+async def record(event: NewEvent) -> Event | None:
+    return await participation.record(
+        member_id=event.member_id,
+        event_type=event.event_type,
+        platform=event.platform,
+        room_id=event.room_id,
+        source_id=event.source_id,
+        occurred_at=event.occurred_at,
+        metadata=event.metadata,
+    )
+
+
+async def last_active_at(member_id: str = "#1") -> datetime | None:
+    return (await members.get(member_id)).last_active_at
+
+
+@asynccontextmanager
+async def blocked(database: str, sql: str, *arguments: object) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody who did something, and has neither committed nor rolled it back; at the end it is rolled back."""
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute(sql, *arguments)
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def until_waiting(connection: asyncpg.Connection, number: int = 1) -> None:
+    """Until that many others wait for a lock."""
+    query = """
+        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+    async with asyncio.timeout(10):
+        while await connection.fetchval(query) < number:
+            await asyncio.sleep(0.01)
+            # Inside of a transaction what was read once stays so.
+            await connection.execute("SELECT pg_stat_clear_snapshot()")
+
+
+@pytest.fixture(scope="module")
+async def populated(server: Server, template: str) -> AsyncIterator[str]:
+    """The URL of one database for all that is undone: #1 to #12; #3 was removed, and #4 is a mere contact."""
+    async with new_database(server, template) as url:
+        connection = await asyncpg.connect(url)
+        for number in range(1, 13):
+            await rows.member(
+                connection,
+                name=f"Member {number}",
+                status="not_member" if number == 4 else "active",
+                deleted_at=NOON if number == 3 else None,
+            )
+        await connection.close()
+        yield url
+
+
+@pytest.fixture
+async def community(populated: str) -> AsyncIterator[asyncpg.Pool]:
+    """The helpers are connected to that database."""
+    async with connect(populated, min_size=0) as engine:
+        yield engine.pool
+
+
+@pytest.fixture
+async def shared(community: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """The connection of a transaction that the helpers are in, and that is undone."""
+    async with undone() as current:
+        yield current.connection
+
+
+# One event
+
+
+async def test_an_event_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    in_mexico = datetime(2024, 1, 31, 6, tzinfo=ZoneInfo("America/Mexico_City"))
+    event = await record(
+        message(
+            "987", event_type="VOICE", platform="discord", occurred_at=in_mexico, metadata={"duration_seconds": 600}
+        )
+    )
+    stored = await directory.fetchrow("SELECT * FROM member_participation")
+    assert event == Event(
+        id=stored["id"],
+        member_id="#1",
+        event_type="VOICE",
+        platform="discord",
+        room_id="-100",
+        source_id="987",
+        occurred_at=NOON,
+        metadata={"duration_seconds": 600},
+    )
+    assert event.occurred_at.tzinfo == UTC
+    assert {name: stored[name] for name in ("member_id", "event_type", "platform", "room_id", "source_id")} == {
+        "member_id": "#1",
+        "event_type": "VOICE",
+        "platform": "discord",
+        "room_id": "-100",
+        "source_id": "987",
+    }
+    assert (stored["occurred_at"], json.loads(stored["event_metadata"])) == (NOON, event.metadata)
+    assert (await participation.history("#1")).items == [event]
+
+
+async def test_an_event_happened_now_when_nobody_says_when(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    before = await directory.fetchval("SELECT clock_timestamp()")
+    one = await record(message())
+    await participation.record_many([message()])
+    after = await directory.fetchval("SELECT clock_timestamp()")
+    found = (await participation.history("#1")).items
+    assert one in found
+    assert len(found) == 2
+    for event in found:
+        assert before <= event.occurred_at <= after
+        assert event.metadata is None
+        assert event.source_id is None
+
+
+async def test_an_event_that_is_delivered_twice_is_stored_once(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    first = await record(message("1", occurred_at=NOON))
+    assert first is not None
+    assert await record(message("1", occurred_at=NOON + MINUTE, metadata={"edited": True})) is None
+    assert (await participation.history("#1")).items == [first]
+
+
+async def test_an_event_that_is_delivered_by_many_at_once_is_stored_once(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    answers = await asyncio.gather(*(record(message("1")) for _ in range(20)))
+    (event,) = [answer for answer in answers if answer is not None]
+    assert (await participation.history("#1")).items == [event]
+
+
+async def test_without_the_platforms_id_each_call_is_another_event(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    assert all(await asyncio.gather(*(record(message(occurred_at=NOON)) for _ in range(5))))
+    recorded = await participation.record_many([message(occurred_at=NOON)] * 5)
+    assert len(recorded.inserted) == 5
+    assert await directory.fetchval(COUNT) == 10
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"member_id": "#2"}, {"room_id": "-200"}, {"event_type": "REACTION"}, {"platform": "discord"}, {"source_id": "2"}],
+    ids=lambda other: next(iter(other)),
+)
+async def test_the_same_id_elsewhere_is_another_event(directory: asyncpg.Pool, other: dict[str, str]) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    assert await record(message("1"))
+    assert await record(replace(message("1"), **other))  # type: ignore[arg-type]
+    third = {"source_id": "3", **other}
+    recorded = await participation.record_many([replace(message("3"), **third), message("3")])  # type: ignore[arg-type]
+    assert len(recorded.inserted) == (1 if "source_id" in other else 2)
+
+
+async def test_an_event_of_nobody_is_refused(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    with pytest.raises(MemberNotFound) as refused:
+        await record(message("1", member_id="#99"))
+    assert refused.value.member_id == "#99"
+    assert await directory.fetchval(COUNT) == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("event_type", "message"),
+        ("platform", "Telegram"),
+        ("room_id", " "),
+        ("source_id", ""),
+        ("occurred_at", datetime(2024, 1, 31, 12)),  # noqa: DTZ001  refused for that
+    ],
+)
+async def test_what_no_rule_allows_is_refused_by_its_field(directory: asyncpg.Pool, field: str, value: object) -> None:
+    await rows.member(directory)
+    with pytest.raises(InvalidInput) as refused:
+        await record(replace(message("1"), **{field: value}))  # type: ignore[arg-type]
+    assert refused.value.field == field
+    assert await directory.fetchval(COUNT) == 0
+    assert await last_active_at() is None
+
+
+async def test_an_event_is_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with undone():
+        assert await record(message("1"))
+        assert await last_active_at() is not None
+    assert await directory.fetchval(COUNT) == 0
+    assert await last_active_at() is None
+    assert await record(message("1"))
+
+
+async def test_ids_are_in_the_order_of_time(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    ids = []
+    before = time.time_ns() // 1_000_000
+    for _ in range(5):
+        event = await record(message(occurred_at=NOON))
+        assert event is not None
+        ids.append(event.id)
+        await asyncio.sleep(0.002)
+    after = time.time_ns() // 1_000_000
+    assert ids == sorted(ids)
+    assert all(id_.version == 7 and id_.variant == uuid.RFC_4122 for id_ in ids)
+    assert all(before <= id_.int >> 80 <= after for id_ in ids)
+    # Neither half of what is random is the same twice.
+    assert len({id_.int & (1 << 62) - 1 for id_ in ids}) == 5
+    assert len({id_.int >> 64 & 0xFFF for id_ in ids}) > 1
+
+
+@pytest.mark.xfail(
+    strict=True, reason="asyncpg stores these two as -infinity and infinity, and reads them without a zone"
+)
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max], ids=["first", "last"])  # noqa: DTZ901  made aware below
+async def test_the_first_and_the_last_moment_are_refused_or_read_back(
+    directory: asyncpg.Pool, moment: datetime
+) -> None:
+    await rows.member(directory)
+    given = message("1", occurred_at=moment.replace(tzinfo=UTC))
+    await participation.record_many([given, message("2", occurred_at=NOON)])
+    page = await participation.history("#1", limit=1)
+    if page.next_cursor is not None:
+        page.items.extend((await participation.history("#1", after=page.next_cursor)).items)
+    assert all(event.occurred_at.tzinfo == UTC for event in page.items)
+    assert await directory.fetchval("SELECT bool_and(isfinite(occurred_at)) FROM member_participation")
+
+
+# Batches
+
+
+async def test_a_batch_says_what_became_of_every_event(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await record(message("there"))
+    events = {
+        "inserted": [message("1"), message("2"), message()],
+        "duplicates": [message("there")],
+        "unknown": [message("1", member_id="#99"), message("1", member_id="")],
+        "refused": [message("1", platform="Telegram")],
+    }
+    given = [event for told in events.values() for event in told]
+    recorded = await participation.record_many(given)
+    assert recorded.inserted == events["inserted"]
+    assert recorded.duplicates == events["duplicates"]
+    assert recorded.unknown == events["unknown"]
+    (refused,) = recorded.refused
+    assert (refused.event, refused.error.field) == (events["refused"][0], "platform")
+    assert await directory.fetchval(COUNT) == 4
+
+
+async def test_no_events_are_nothing_to_do(directory: asyncpg.Pool) -> None:
+    assert await participation.record_many([]) == Recorded()
+    assert await participation.record_many(iter(())) == Recorded()
+
+
+async def test_an_event_of_a_batch_is_stored_as_a_single_one_is(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    given = [
+        message("1", occurred_at=NOON, metadata={"a": [1, None]}),
+        message("2", occurred_at=NOON, event_type="VOICE", platform="discord", room_id="general"),
+    ]
+    await participation.record_many(given)
+    one, two = sorted((await participation.history("#1")).items, key=lambda event: str(event.source_id))
+    for event, new in zip((one, two), given, strict=True):
+        assert (
+            NewEvent(
+                member_id=event.member_id,
+                event_type=event.event_type,
+                platform=event.platform,
+                room_id=event.room_id,
+                source_id=event.source_id,
+                occurred_at=event.occurred_at,
+                metadata=event.metadata,
+            )
+            == new
+        )
+        assert event.id.version == 7
+        assert event.occurred_at.tzinfo == UTC
+
+
+async def test_what_is_in_a_batch_twice_is_stored_once(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    recorded = await participation.record_many([message("1"), message("2"), message("1"), message("2"), message("1")])
+    assert recorded == Recorded(
+        inserted=[message("1"), message("2")], duplicates=[message("1"), message("2"), message("1")]
+    )
+    assert await directory.fetchval(COUNT) == 2
+
+
+BAD = {
+    "a type": message("bad", event_type="message"),
+    "a platform": message("bad", platform="Telegram"),
+    "a room": message("bad", room_id=""),
+    "an id": message(" "),
+    "a long room": message("bad", room_id="x" * 256),
+    "a long id": message("x" * 256),
+    "nul": message("a\0b"),
+    "nul in the member": message("bad", member_id="#\0"),
+    "half a surrogate pair": message("\ud800"),
+    "no JSON object": message("bad", metadata=[1]),
+    "JSON with nul": message("bad", metadata={"a": "\0"}),
+    "what is no JSON": message("bad", metadata={"a": object()}),
+    "a time without a zone": message("bad", occurred_at=datetime(2024, 1, 31)),  # noqa: DTZ001  refused for that
+    "a time too far away": message("bad", occurred_at=datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))),
+}
+
+
+@pytest.mark.parametrize("position", [0, 1, 3, 6, 7], ids=["first", "second", "middle", "last but one", "last"])
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+async def test_a_bad_event_keeps_no_other_out(shared: asyncpg.Connection, bad: NewEvent, position: int) -> None:
+    good = [message(str(number)) for number in range(7)]
+    recorded = await participation.record_many([*good[:position], bad, *good[position:]])
+    assert recorded.inserted == good
+    (refused,) = recorded.refused
+    assert isinstance(refused, Refused)
+    assert refused.event is bad
+    assert isinstance(refused.error, InvalidInput)
+    assert (recorded.duplicates, recorded.unknown) == ([], [])
+    assert await shared.fetchval(COUNT) == 7
+
+
+async def test_many_bad_events_keep_no_other_out(shared: asyncpg.Connection) -> None:
+    good = [message(str(number)) for number in range(len(BAD) * 2)]
+    given = [event for pair in zip(good, BAD.values(), good[len(BAD) :], strict=False) for event in pair]
+    recorded = await participation.record_many(given)
+    assert recorded.inserted == [event for event in given if event not in BAD.values()]
+    assert {id(refused.event) for refused in recorded.refused} == {id(event) for event in BAD.values()}
+    assert len(recorded.refused) == len(BAD)
+    assert await shared.fetchval(COUNT) == len(good)
+
+
+async def test_only_bad_events_are_all_refused(shared: asyncpg.Connection) -> None:
+    recorded = await participation.record_many(BAD.values())
+    assert len(recorded.refused) == len(BAD)
+    assert (recorded.inserted, recorded.duplicates, recorded.unknown) == ([], [], [])
+
+
+async def test_a_bad_event_leaves_duplicates_and_strangers_what_they_are(shared: asyncpg.Connection) -> None:
+    await record(message("there"))
+    given = [message("there"), message("1"), BAD["a room"], message("1"), message("1", member_id="#99"), message("2")]
+    recorded = await participation.record_many(given)
+    assert recorded.inserted == [message("1"), message("2")]
+    assert recorded.duplicates == [message("there"), message("1")]
+    assert recorded.unknown == [message("1", member_id="#99")]
+    assert [refused.event for refused in recorded.refused] == [BAD["a room"]]
+
+
+async def test_thousands_of_events_are_stored_in_their_order(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+
+    def given() -> Iterator[NewEvent]:
+        for number in range(2500):
+            yield BAD["a type"] if number in (999, 1000, 2499) else message(str(number))
+
+    recorded = await participation.record_many(given())
+    assert recorded.inserted == [event for event in given() if event.source_id != "bad"]
+    assert len(recorded.refused) == 3
+    assert await directory.fetchval("SELECT count(DISTINCT id) FROM member_participation") == 2497
+    again = await participation.record_many(given())
+    assert again.duplicates == recorded.inserted
+    assert (again.inserted, len(again.refused)) == ([], 3)
+
+
+async def test_a_bad_event_does_not_spoil_the_callers_transaction(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with undone():
+        recorded = await participation.record_many([message("1"), BAD["a room"], message("2")])
+        assert len(recorded.inserted) == 2
+        await members.update_profile("#1", country="Chile")
+        assert len((await participation.history("#1")).items) == 2
+    assert await directory.fetchval(COUNT) == 0
+    assert (await members.get("#1")).country is None
+
+    async with transaction():
+        await participation.record_many([BAD["nul"]])
+        await participation.record_many([message("1"), BAD["a room"], message("2")])
+    assert await directory.fetchval(COUNT) == 2
+
+
+async def test_after_a_cut_connection_the_same_events_are_sent_again_and_counted_once(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    await rows.member(directory)
+    events = [message(str(number)) for number in range(1500)]
+    # Somebody else is about to store the last one.
+    async with blocked(
+        database,
+        "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id) "
+        "VALUES ('#1', 'MESSAGE', 'telegram', '-100', '1499')",
+    ) as other:
+        sending = asyncio.create_task(participation.record_many(events))
+        await until_waiting(other)
+        await other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with pytest.raises(DatabaseUnavailable):
+            await sending
+    # The first thousand as a whole, and nothing of the others.
+    assert await directory.fetchval(COUNT) == 1000
+    recorded = await participation.record_many(events)
+    assert recorded == Recorded(inserted=events[1000:], duplicates=events[:1000])
+
+
+# Several batches at once
+
+
+async def test_many_batches_with_the_same_events_store_each_once(directory: asyncpg.Pool) -> None:
+    for _ in range(5):
+        await rows.member(directory)
+    events = [message(str(number), member_id=f"#{number % 5 + 1}") for number in range(200)]
+    orders = [events, events[::-1], events[100:] + events[:100], events[::2] + events[1::2]] * 3
+    recorded = await asyncio.gather(*(participation.record_many(order) for order in orders))
+    inserted = Counter(event.source_id for one in recorded for event in one.inserted)
+    assert inserted == Counter(event.source_id for event in events)
+    assert sum(len(one.duplicates) for one in recorded) == 11 * 200
+    assert await directory.fetchval(COUNT) == 200
+
+
+@pytest.mark.parametrize("field", ["platform", "room_id", "event_type", "member_id", "source_id"])
+async def test_batches_with_the_same_events_in_opposite_order_wait_in_one_order(
+    database: str, directory: asyncpg.Pool, field: str
+) -> None:
+    """Without an order the first holds the first event, the second the last one, and each waits for the other."""
+    for _ in range(3):
+        await rows.member(directory)
+    texts = {"event_type": ("A", "M", "Z"), "member_id": ("#1", "#2", "#3")}.get(field, ("a", "m", "z"))
+    first, middle, last = [replace(message("1"), **{field: text}) for text in texts]  # type: ignore[arg-type]
+    async with blocked(
+        database,
+        "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id) "
+        "VALUES ($1, $2, $3, $4, $5)",
+        middle.member_id,
+        middle.event_type,
+        middle.platform,
+        middle.room_id,
+        middle.source_id,
+    ) as other:
+        forth = asyncio.create_task(participation.record_many([first, middle, last]))
+        await until_waiting(other, 1)
+        back = asyncio.create_task(participation.record_many([last, middle, first]))
+        await until_waiting(other, 2)
+        await other.execute("ROLLBACK")
+        recorded = await asyncio.gather(forth, back)
+    assert sorted((len(one.inserted), len(one.duplicates)) for one in recorded) == [(0, 3), (3, 0)]
+
+
+@pytest.mark.parametrize("size", [9, 900], ids=["few", "many"])
+@pytest.mark.parametrize("order", [1, -1], ids=["forth", "back"])
+async def test_a_batch_locks_members_in_one_order(
+    database: str, directory: asyncpg.Pool, size: int, order: int
+) -> None:
+    """Whatever the order of its events, or of the members on the disk: two batches can't wait for each other."""
+    numbers = range(1, 10)
+    for _ in numbers:
+        await rows.member(directory)
+    for number in reversed(numbers):
+        await directory.execute("UPDATE community_members SET country = 'Chile' WHERE member_id = $1", f"#{number}")
+    await directory.execute("VACUUM FULL ANALYZE community_members")
+    for held in numbers:
+        events = [message(member_id=f"#{number}") for number in numbers[::order] for _ in range(size // 9)]
+        async with blocked(
+            database, "SELECT FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE", f"#{held}"
+        ) as other:
+            recording = asyncio.create_task(participation.record_many(events))
+            await until_waiting(other)
+            free = await other.fetch("SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED")
+            assert {row["member_id"] for row in free} - {f"#{held}"} == {f"#{n}" for n in numbers if n > held}
+            await other.execute("ROLLBACK")
+            await recording
+        await directory.execute("UPDATE community_members SET last_active_at = NULL")
+
+
+FIRST_HALF_IS_HELD = pytest.mark.xfail(
+    strict=True, reason="the halves of a batch with a bad event are stored one after the other in one transaction"
+)
+
+
+@FIRST_HALF_IS_HELD
+async def test_batches_with_a_bad_event_wait_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    # Refused before anything is waited for.
+    bad = message("bad", platform="")
+    first, middle, last = message("a"), message("0"), message("z")
+    async with blocked(
+        database,
+        "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id) "
+        "VALUES ('#1', 'MESSAGE', 'telegram', '-100', '0')",
+    ) as other:
+        forth = asyncio.create_task(participation.record_many([first, bad, middle, last]))
+        await until_waiting(other, 1)
+        back = asyncio.create_task(participation.record_many([last, bad, middle, first]))
+        await until_waiting(other, 2)
+        await other.execute("ROLLBACK")
+        recorded = await asyncio.gather(forth, back, return_exceptions=True)
+    assert [answer for answer in recorded if isinstance(answer, BaseException)] == []
+
+
+@FIRST_HALF_IS_HELD
+async def test_a_batch_with_a_bad_event_locks_members_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
+    for _ in range(3):
+        await rows.member(directory)
+    events = [message(member_id="#3"), message(platform=""), message(member_id="#2"), message(member_id="#1")]
+    async with blocked(database, "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE") as other:
+        recording = asyncio.create_task(participation.record_many(events))
+        await until_waiting(other)
+        free = await other.fetch("SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED")
+        await other.execute("ROLLBACK")
+        await recording
+    assert "#3" in {row["member_id"] for row in free}
+
+
+# When a member was last active
+
+
+async def test_the_first_event_says_when_a_member_was_last_active(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    await record(message(occurred_at=NOON))
+    assert await last_active_at() == NOON
+    assert await last_active_at("#2") is None
+    await participation.record_many([message(member_id="#2", occurred_at=NOON)])
+    assert await last_active_at("#2") == NOON
+
+
+@pytest.mark.parametrize(
+    ("later", "follows"),
+    [
+        (-timedelta(days=1), False),
+        (timedelta(0), False),
+        (timedelta(seconds=30), False),
+        (MINUTE, False),
+        (MINUTE + timedelta(microseconds=1), True),
+        (timedelta(days=1), True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batch", [False, True], ids=["one", "batch"])
+async def test_the_last_activity_follows_once_a_minute_and_never_goes_back(
+    shared: asyncpg.Connection, later: timedelta, follows: bool, batch: bool
+) -> None:
+    await record(message(occurred_at=NOON))
+    event = message(occurred_at=NOON + later)
+    if batch:
+        await participation.record_many([event])
+    else:
+        await record(event)
+    assert await last_active_at() == (NOON + later if follows else NOON)
+    assert await shared.fetchval(COUNT) == 2
+
+
+async def test_nobody_is_active_tomorrow(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    before = await directory.fetchval("SELECT clock_timestamp()")
+    tomorrow = before + timedelta(days=1)
+    event = await record(message(occurred_at=tomorrow))
+    await participation.record_many([message(member_id="#2", occurred_at=tomorrow)])
+    after = await directory.fetchval("SELECT clock_timestamp()")
+    assert event is not None
+    assert event.occurred_at == tomorrow
+    for member_id in ("#1", "#2"):
+        seen = await last_active_at(member_id)
+        assert seen is not None
+        assert before <= seen <= after
+
+
+async def test_what_is_there_already_makes_nobody_active(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await record(message("1", occurred_at=NOON))
+    await record(message("1", occurred_at=NOON + timedelta(days=1)))
+    await participation.record_many([message("1", occurred_at=NOON + timedelta(days=1))])
+    assert await last_active_at() == NOON
+
+
+async def test_many_events_write_a_member_once_and_nothing_else_of_them(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    before = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#1'")
+    entries = await directory.fetchval("SELECT count(*) FROM directory_audit_log")
+    async with transaction() as current:
+        updates = "SELECT n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'community_members'"
+        await participation.record_many(message(occurred_at=NOON + number * MINUTE) for number in range(900))
+        assert await current.connection.fetchval(updates) == 1
+        await participation.record_many(message(occurred_at=NOON + number * MINUTE) for number in range(900))
+        await record(message(occurred_at=NOON))
+        assert await current.connection.fetchval(updates) == 1
+    after = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#1'")
+    assert dict(after) == {**dict(before), "last_active_at": NOON + 899 * MINUTE}
+    assert await directory.fetchval("SELECT count(*) FROM directory_audit_log") == entries
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["one", "batch"])
+@pytest.mark.parametrize(("theirs", "ours"), [(5, 10), (10, 5), (10, 10)])
+async def test_of_two_events_at_once_the_later_one_says_when_a_member_was_last_active(
+    database: str, directory: asyncpg.Pool, theirs: int, ours: int, batch: bool
+) -> None:
+    await rows.member(directory)
+    event = message(occurred_at=NOON + ours * MINUTE)
+    async with blocked(database, "UPDATE community_members SET last_active_at = $1", NOON + theirs * MINUTE) as other:
+        recording = asyncio.create_task(participation.record_many([event]) if batch else record(event))
+        await until_waiting(other)
+        await other.execute("COMMIT")
+        await recording
+    assert await last_active_at() == NOON + max(theirs, ours) * MINUTE
+    assert await directory.fetchval(COUNT) == 1
+
+
+# History
+
+
+async def turned(member_id: str, limit: int) -> list[Event]:
+    """All pages; between two of them something new happens."""
+    found: list[Event] = []
+    after: str | None = None
+    while True:
+        page = await participation.history(member_id, after=after, limit=limit)
+        found += page.items
+        after = page.next_cursor
+        if after is None:
+            return found
+        assert len(page.items) == limit
+        assert len(found) < 1000, "the same page again and again"
+        await record(message(member_id=member_id, occurred_at=NOON + timedelta(days=1)))
+        await record(message(member_id=member_id, occurred_at=NOON))
+
+
+@pytest.mark.parametrize("limit", [1, 4, 13, 26, 100])
+async def test_all_pages_together_are_the_whole_history(shared: asyncpg.Connection, limit: int) -> None:
+    moments = [NOON] * 10 + [NOON - timedelta(microseconds=n) for n in range(10)] + [NOON - timedelta(days=9)] * 6
+    await participation.record_many(message(occurred_at=moment) for moment in moments)
+    await participation.record_many(message(member_id="#2", occurred_at=moment) for moment in moments)
+    whole = (await participation.history("#1", limit=100)).items
+    assert [event.occurred_at for event in whole] == sorted(moments, reverse=True)
+    assert [(event.occurred_at, event.id) for event in whole] == sorted(
+        ((event.occurred_at, event.id) for event in whole), reverse=True
+    )
+    assert {event.member_id for event in whole} == {"#1"}
+    assert await turned("#1", limit) == whole
+
+
+async def test_who_did_nothing_or_never_was_has_no_history(shared: asyncpg.Connection) -> None:
+    await record(message())
+    for member_id in ("#2", "#99"):
+        page = await participation.history(member_id)
+        assert (page.items, page.next_cursor) == ([], None)
+
+
+@pytest.mark.parametrize("limit", [0, 101])
+async def test_a_page_has_1_to_100_rows(shared: asyncpg.Connection, limit: int) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await participation.history("#1", limit=limit)
+    assert refused.value.field == "limit"
+    with pytest.raises(InvalidInput) as refused:
+        await participation.most_active(since=NOON.date(), until=NOON.date(), limit=limit)
+    assert refused.value.field == "limit"
+
+
+async def test_the_cursor_of_another_query_is_refused(shared: asyncpg.Connection) -> None:
+    cursor = (await members.search(status=None, limit=1)).next_cursor
+    assert cursor is not None
+    with pytest.raises(InvalidCursor):
+        await participation.history("#1", after=cursor)
+
+
+# Days
+
+ZONES = {
+    "UTC": date(2024, 2, 29),
+    "Asia/Kolkata": date(2024, 2, 29),
+    "America/New_York": date(2024, 3, 10),
+    "Europe/Berlin": date(2024, 10, 27),
+    "America/Havana": date(2024, 11, 3),  # midnight comes twice
+    "America/Sao_Paulo": date(2018, 11, 4),  # no midnight
+    "Africa/Cairo": date(2024, 4, 26),  # no midnight
+    "Pacific/Apia": date(2011, 12, 30),  # no such day
+}
+"""Each with a day that is not like the others."""
+
+
+@st.composite
+def happenings(draw: st.DrawFn) -> tuple[str, date, date, list[NewEvent]]:
+    """A zone, days around its special one, and events, most of them at the very edge of a half hour or a day."""
+    zone = draw(st.sampled_from(sorted(ZONES)))
+    special = datetime.combine(ZONES[zone], datetime.min.time(), UTC)
+    since = ZONES[zone] + timedelta(days=draw(st.integers(-2, 1)))
+    until = since + timedelta(days=draw(st.integers(0, 3)))
+    midnights = [
+        datetime.combine(day, datetime.min.time(), ZoneInfo(zone)).astimezone(UTC)
+        for day in (since, until, until + timedelta(days=1))
+    ]
+    moments = st.builds(
+        lambda moment, beside: moment + timedelta(microseconds=beside),
+        st.sampled_from(midnights)
+        | st.integers(-150, 150).map(lambda halves: special + timedelta(minutes=30 * halves)),
+        st.sampled_from([0, 0, -1, 1, 7 * 10**8]),
+    )
+    events = st.builds(
+        lambda number, kind, moment: message(member_id=f"#{number}", event_type=kind, occurred_at=moment),
+        st.integers(1, 12),
+        st.sampled_from(["MESSAGE", "REACTION", "VOICE", "JOINED"]),
+        moments,
+    )
+    return zone, since, until, draw(st.lists(events, max_size=60))
+
+
+ANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@ANY
+@given(happened=happenings())
+async def test_activity_is_what_a_plain_count_says(
+    community: asyncpg.Pool, happened: tuple[str, date, date, list[NewEvent]]
+) -> None:
+    zone, since, until, events = happened
+    counted = Counter(
+        (_day(event, zone), event.event_type)
+        for event in events
+        if event.member_id == "#1" and since <= _day(event, zone) <= until
+    )
+    async with undone():
+        await participation.record_many(events)
+        found = await participation.activity("#1", since=since, until=until, zone=zone)
+    assert found == [Activity(*key, number) for key, number in sorted(counted.items())]
+
+
+@ANY
+@given(happened=happenings(), limit=st.integers(1, 12))
+async def test_the_most_active_are_who_a_plain_count_says(
+    community: asyncpg.Pool, happened: tuple[str, date, date, list[NewEvent]], limit: int
+) -> None:
+    zone, since, until, events = happened
+    counted = Counter(int(event.member_id[1:]) for event in events if since <= _day(event, zone) <= until)
+    async with undone():
+        await participation.record_many(events)
+        found = await participation.most_active(since=since, until=until, zone=zone, limit=limit)
+    expected = sorted(((-events, number) for number, events in counted.items() if number != 3))
+    assert found == [
+        ActiveMember(f"#{number}", f"Member {number}", MemberStatus.ACTIVE, -events)
+        if number != 4
+        else ActiveMember("#4", "Member 4", MemberStatus.NOT_MEMBER, -events)
+        for events, number in expected[:limit]
+    ]
+
+
+def _day(event: NewEvent, zone: str) -> date:
+    assert event.occurred_at is not None
+    return event.occurred_at.astimezone(ZoneInfo(zone)).date()
+
+
+async def test_a_day_that_was_skipped_has_no_events(shared: asyncpg.Connection) -> None:
+    # In Apia it was midnight of the 31st right after the last moment of the 29th.
+    edge = datetime(2011, 12, 30, 10, tzinfo=UTC)
+    await participation.record_many([message(occurred_at=edge - timedelta(microseconds=1)), message(occurred_at=edge)])
+    since, skipped, until = date(2011, 12, 29), date(2011, 12, 30), date(2011, 12, 31)
+    found = await participation.activity("#1", since=since, until=until, zone="Pacific/Apia")
+    assert found == [Activity(since, "MESSAGE", 1), Activity(until, "MESSAGE", 1)]
+    assert await participation.activity("#1", since=skipped, until=skipped, zone="Pacific/Apia") == []
+    assert await participation.most_active(since=skipped, until=skipped, zone="Pacific/Apia") == []
+
+
+async def test_removed_members_are_not_among_the_most_active_but_contacts_are(shared: asyncpg.Connection) -> None:
+    # #9 and #10 are equal, and not in the order of their letters.
+    events = {"#3": 9, "#4": 5, "#10": 3, "#9": 3, "#1": 1}
+    await participation.record_many(
+        message(member_id=member_id, occurred_at=NOON) for member_id, number in events.items() for _ in range(number)
+    )
+    found = await participation.most_active(since=NOON.date(), until=NOON.date())
+    assert [(active.member_id, active.events) for active in found] == [("#4", 5), ("#9", 3), ("#10", 3), ("#1", 1)]
+    assert found[0].status is MemberStatus.NOT_MEMBER
+    top = await participation.most_active(since=NOON.date(), until=NOON.date(), limit=2)
+    assert [active.member_id for active in top] == ["#4", "#9"]
+
+
+async def test_ten_are_the_most_active_unless_more_are_asked_for(shared: asyncpg.Connection) -> None:
+    await participation.record_many(message(member_id=f"#{number}", occurred_at=NOON) for number in range(1, 13))
+    assert len(await participation.most_active(since=NOON.date(), until=NOON.date())) == 10
+    assert len(await participation.most_active(since=NOON.date(), until=NOON.date(), limit=100)) == 11
+
+
+async def test_activity_is_in_order_however_many_events_there_are(shared: asyncpg.Connection) -> None:
+    kinds = [f"KIND_{letter}" for letter in "QWERTYUIOP"]
+    await participation.record_many(
+        message(event_type=kinds[number % 10], occurred_at=NOON - timedelta(days=number % 3)) for number in range(3000)
+    )
+    # Now PostgreSQL knows that there are few kinds, and counts them without sorting the events.
+    await shared.execute("ANALYZE member_participation")
+    found = await participation.activity("#1", since=NOON.date() - timedelta(days=2), until=NOON.date())
+    assert found == [
+        Activity(NOON.date() - timedelta(days=days), kind, 100) for days in (2, 1, 0) for kind in sorted(kinds)
+    ]
+
+
+async def test_days_are_the_communitys_unless_another_zone_is_named(
+    shared: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
+    load_settings.cache_clear()
+    evening = datetime(2024, 1, 31, 20, tzinfo=UTC)
+    await record(message(occurred_at=evening))
+    first, second = date(2024, 1, 31), date(2024, 2, 1)
+    for zone, day in ((None, second), ("UTC", first), ("Asia/Kolkata", second)):
+        assert await participation.activity("#1", since=first, until=second, zone=zone) == [Activity(day, "MESSAGE", 1)]
+        (active,) = await participation.most_active(since=day, until=day, zone=zone)
+        assert active.member_id == "#1"
+    assert await participation.activity("#1", since=first, until=first) == []
+    assert await participation.most_active(since=first, until=first) == []
+
+
+def test_it_is_today_somewhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 26 hours apart they are never on the same day.
+    assert today("Etc/GMT+12") < today("Pacific/Kiritimati")
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Pacific/Kiritimati")
+    load_settings.cache_clear()
+    assert today() > today("Etc/GMT+12")
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "field"),
+    [
+        (date(2024, 2, 1), date(2024, 1, 31), "until"),
+        (date(2024, 1, 1), date(2024, 1, 1) + timedelta(days=3660), "until"),
+        (date.max, date.max, "until"),
+        (NOON, date(2024, 1, 31), "since"),
+        (date(2024, 1, 31), NOON, "until"),
+    ],
+)
+async def test_days_that_are_none_are_refused_by_their_field(
+    shared: asyncpg.Connection, since: date, until: date, field: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await participation.activity("#1", since=since, until=until)
+    assert refused.value.field == field
+    with pytest.raises(InvalidInput) as refused:
+        await participation.most_active(since=since, until=until)
+    assert refused.value.field == field
+
+
+async def test_ten_years_are_counted_day_by_day(shared: asyncpg.Connection) -> None:
+    first, last = date(2014, 1, 1), date(2014, 1, 1) + timedelta(days=3659)
+    days = [first, date(2020, 2, 29), last]
+    outside = [first - timedelta(days=1), last + timedelta(days=1)]
+    await participation.record_many(
+        message(occurred_at=datetime.combine(day, datetime.min.time(), UTC)) for day in days + outside
+    )
+    found = await participation.activity("#1", since=first, until=last)
+    assert found == [Activity(day, "MESSAGE", 1) for day in days]
+    (active,) = await participation.most_active(since=first, until=last)
+    assert active.events == 3
+
+
+# What it costs
+
+
+@pytest.fixture(scope="module")
+async def crowded(server: Server, template: str) -> AsyncIterator[asyncpg.Connection]:
+    """500 members and 60,000 events of 60 days."""
+    async with new_database(server, template) as url:
+        connection = await asyncpg.connect(url)
+        await connection.execute(
+            """
+            SET session_replication_role = replica;
+            INSERT INTO community_members (member_id, telegram_id, name, primary_role)
+            SELECT '#' || n, n::text, 'Member ' || n, 'developer' FROM generate_series(1, 500) AS n;
+            INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id, occurred_at)
+            SELECT '#' || n % 500 + 1, 'MESSAGE', 'telegram', '-100', n::text,
+                timestamptz '2024-01-31 00:00Z' - n * interval '86 seconds'
+            FROM generate_series(1, 60000) AS n;
+            RESET session_replication_role;
+            """
+        )
+        # Without it there are no statistics, and no index-only scan.
+        await connection.execute("VACUUM ANALYZE")
+        yield connection
+        await connection.close()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def _days(number: int) -> tuple[list[date], list[datetime], list[datetime]]:
+    starts = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(number)]
+    return [start.date() for start in starts], starts, [start + timedelta(days=1) for start in starts]
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments", "index", "scan"),
+    [
+        (participation.HISTORY.format(AFTER=""), (21, "#247"), "participation_member_id_idx", "Index Scan"),
+        (
+            participation.HISTORY.format(AFTER=participation.AFTER),
+            (21, "#247", NOON, uuid.UUID(int=2**127)),
+            "participation_member_id_idx",
+            "Index Scan",
+        ),
+        (participation.ACTIVITY, ("#247", *_days(30)), "participation_member_id_idx", "Index Only Scan"),
+        (
+            participation.MOST_ACTIVE,
+            (10, datetime(2024, 1, 20, tzinfo=UTC), datetime(2024, 1, 23, tzinfo=UTC)),
+            "participation_occurred_at_idx",
+            "Index Only Scan",
+        ),
+    ],
+    ids=["history", "the next page", "activity", "most_active"],
+)
+async def test_an_index_answers_each_question_about_events(
+    crowded: asyncpg.Connection, query: str, arguments: tuple[object, ...], index: str, scan: str
+) -> None:
+    plan = json.loads(await crowded.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments))
+    read = {
+        (node.get("Index Name"), node["Node Type"])
+        for node in nodes(plan[0]["Plan"])
+        if node.get("Relation Name") == "member_participation" or "participation" in node.get("Index Name", "")
+    }
+    assert read == {(index, scan)}
+    assert await crowded.fetch(query, *arguments)
