@@ -82,6 +82,11 @@ class DirectoryTransaction(PostgresTransaction):
             await self._release()
         return False
 
+    async def rollback(self) -> None:
+        """Undo what was done so far, at once; nothing more can be done in this transaction."""
+        await self.transaction.rollback()
+        self._rolled_back = True
+
     async def _release(self) -> None:
         if self._parent is not None:
             return

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -86,10 +85,6 @@ async def import_history(
     return report
 
 
-class _Undo(Exception):
-    """Ends a transaction of which nothing shall stay."""
-
-
 class _Writer:
     def __init__(self, platform: Platform, *, dry_run: bool) -> None:
         self.report = Report()
@@ -103,12 +98,11 @@ class _Writer:
         """Store some of the events."""
         if not items:
             return
-        with suppress(_Undo):
-            async with transaction():
-                await self._meet({item.author.telegram_id: item.author for item in items})
-                await self._record(items)
-                if self._dry_run:
-                    raise _Undo
+        async with transaction() as current:
+            await self._meet({item.author.telegram_id: item.author for item in items})
+            await self._record(items)
+            if self._dry_run:
+                await current.rollback()
 
     async def _meet(self, authors: dict[str, Author]) -> None:
         unmet = authors.keys() - self._people.keys()

@@ -73,7 +73,8 @@ END $$;
 # The points of a roll-up stand in the highlights, day by day: an entry for each would bury what people did. A change
 # of the tier is still told.
 BUT_POINTS = """
-        AND NOT (field = 'reputation_score' AND current_setting('community_directory.rolling_up', true) = 'on')"""
+        AND (field <> 'reputation_score'
+            OR current_setting('community_directory.rolling_up', true) IS DISTINCT FROM 'on')"""
 
 NOR_POINTS = """\
         IF current_setting('community_directory.rolling_up', true) = 'on' THEN  -- nor are a day's points

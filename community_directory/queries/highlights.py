@@ -31,7 +31,7 @@ days AS (
         count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
         count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
         coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
-            THEN greatest((event_metadata ->> 'duration_seconds')::numeric, 0)
+            THEN least(greatest((event_metadata ->> 'duration_seconds')::numeric, 0), 2147483647 * 60::bigint)
         END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
     FROM days JOIN member_participation ON occurred_at >= starts AND occurred_at < ends
     WHERE event_type IN ('MESSAGE', 'REACTION', 'VOICE')
@@ -48,11 +48,10 @@ STORED = f"""stored AS (
     WHERE highlight_date BETWEEN ($1::date[])[1] AND ($1::date[])[cardinality($1::date[])]
 )"""
 
-# The id follows from member and day, so that a distributed engine writes each row where it belongs.
 ROLL_UP = f"""
 WITH {COUNTED}, {STORED}, written AS (
-    INSERT INTO member_daily_highlights AS highlight (id, member_id, highlight_date, {COUNTS}, reputation_earned)
-    SELECT md5(member_id || ' ' || highlight_date - date '2000-01-01')::uuid, * FROM counted
+    INSERT INTO member_daily_highlights AS highlight (member_id, highlight_date, {COUNTS}, reputation_earned)
+    SELECT * FROM counted
     ON CONFLICT (member_id, highlight_date) DO UPDATE SET message_count = EXCLUDED.message_count,
         reaction_count = EXCLUDED.reaction_count, voice_minutes = EXCLUDED.voice_minutes,
         reputation_earned = EXCLUDED.reputation_earned
@@ -70,7 +69,7 @@ WITH {COUNTED}, {STORED}, written AS (
     SELECT member_id, sum(points) AS points FROM (
         SELECT member_id, written.reputation_earned - coalesce(stored.reputation_earned, 0) AS points
         FROM written LEFT JOIN stored USING (member_id, highlight_date)
-        UNION ALL SELECT member_id, -coalesce(reputation_earned, 0) FROM emptied
+        UNION ALL SELECT member_id, -reputation_earned FROM emptied
     ) AS changes GROUP BY member_id HAVING sum(points) <> 0
 ), locked AS MATERIALIZED (
     -- in one order, like every writer of many members

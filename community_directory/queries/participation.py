@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import MAXYEAR, date, datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -57,7 +57,7 @@ SELECT inserted.* FROM known LEFT JOIN inserted ON true
 EVENTS = """event AS MATERIALIZED (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[]
-    ) AS event(id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata)
+    ) WITH ORDINALITY AS event(id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata, n)
 )"""
 
 RECORD_MANY = f"""
@@ -67,8 +67,8 @@ WITH {EVENTS}, known AS MATERIALIZED (
     INSERT INTO member_participation ({COLUMNS})
     SELECT id, member_id, event_type, platform, room_id, source_id, coalesce(occurred_at, now()), event_metadata
     FROM event JOIN known USING (member_id)
-    -- in one order, or two batches with the same events could wait for each other
-    ORDER BY platform, room_id, event_type, member_id, source_id
+    -- in one order, or two batches with the same events could wait for each other; of duplicates the first
+    ORDER BY platform, room_id, event_type, member_id, source_id, n
     ON CONFLICT DO NOTHING
     RETURNING id, member_id, occurred_at
 ), {FOLLOWED}
@@ -178,7 +178,8 @@ async def record(
     The same `source_id` (the platform's own id: of a message, or of the message that a reaction or a voice chat
     belongs to) of the same member, type and room is the same event; without one each call is another event.
     `occurred_at` is now when it is left out. Of a VOICE event highlights count `metadata["duration_seconds"]`. The
-    member's `last_active_at` follows, once a minute. Raises `MemberNotFound`, `InvalidInput`.
+    member's `last_active_at` follows, once a minute. Removed members' events are kept, too. Raises `MemberNotFound`,
+    `InvalidInput`.
     """
     event = NewEvent(
         member_id=member_id,
@@ -242,8 +243,10 @@ _Row = tuple[UUID, str, str, str, str, str | None, datetime | None, str | None]
 
 def _row(event: NewEvent) -> _Row:
     """The columns of an event. Raises `InvalidInput`."""
-    if event.occurred_at is not None and event.occurred_at.tzinfo is None:
-        raise InvalidInput("The time of an event says in which zone it is.", field="occurred_at")
+    at: object = event.occurred_at  # what an untyped caller sends
+    # PostgreSQL would take the first and the last moment of Python for the infinities.
+    if at is not None and not (isinstance(at, datetime) and at.tzinfo is not None and 1 < at.year < MAXYEAR):
+        raise InvalidInput("The time of an event is a time of this age that says its zone.", field="occurred_at")
     return (
         _new_id(),
         event.member_id,
@@ -265,26 +268,44 @@ def _rows(events: list[NewEvent], recorded: Recorded) -> Iterator[tuple[NewEvent
 
 
 async def _store(rows: list[tuple[NewEvent, _Row]], recorded: Recorded) -> None:
-    """Store a batch; when the database refuses something in it, each half of it, down to the event that is wrong."""
+    """Store a batch, but for the events in it that the database refuses."""
     if not rows:
         return
     try:
         async with transaction():
-            records = await engine.fetch(RECORD_MANY, *zip(*(row for _, row in rows), strict=True))
+            inserted, known = map(set, await _insert(rows))
     except InvalidInput as error:
-        if len(rows) == 1:
-            recorded.refused.append(Refused(rows[0][0], error))
-            return
-        async with transaction():
-            await _store(rows[: len(rows) // 2], recorded)
-            await _store(rows[len(rows) // 2 :], recorded)
+        refused = await _refused(rows, error)
+        recorded.refused.extend(refused)
+        events = {id(each.event) for each in refused}
+        # All others in one statement again: two halves, one after the other, would take their locks in another order
+        # than a whole batch does.
+        await _store([row for row in rows if id(row[0]) not in events], recorded)
         return
-    inserted, known = map(set, records[0])
     for event, (event_id, *_) in rows:
         if event_id in inserted:
             recorded.inserted.append(event)
         else:
             (recorded.duplicates if event.member_id in known else recorded.unknown).append(event)
+
+
+async def _insert(rows: list[tuple[NewEvent, _Row]]) -> Any:
+    return (await engine.fetch(RECORD_MANY, *zip(*(row for _, row in rows), strict=True)))[0]
+
+
+async def _refused(rows: list[tuple[NewEvent, _Row]], error: InvalidInput) -> list[Refused]:
+    """Which events of a refused batch are wrong: found by halving it, and storing nothing."""
+    if len(rows) == 1:
+        return [Refused(rows[0][0], error)]
+    refused = []
+    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        try:
+            async with transaction() as rehearsal:
+                await _insert(half)
+                await rehearsal.rollback()
+        except InvalidInput as its:
+            refused += await _refused(half, its)
+    return refused
 
 
 def _new_id() -> UUID:
