@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from community_directory.queries.highlights import BETWEEN, COUNTED
 from community_directory.queries.members import SEARCH_TEXT
 from tests.conftest import Server, new_database
 
@@ -201,6 +202,12 @@ QUESTIONS = [
         "Index Only Scan",
     ),
     Question(
+        "participation_occurred_at_idx",
+        f"WITH {COUNTED} SELECT * FROM counted",
+        ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], [NOW - timedelta(days=8)]),
+        "Index Scan",
+    ),
+    Question(
         "participation_source_key",
         "SELECT * FROM member_participation"
         " WHERE platform = $1 AND room_id = $2 AND event_type = $3 AND member_id = $4 AND source_id = $5",
@@ -213,9 +220,8 @@ QUESTIONS = [
     ),
     Question(
         "highlight_member_date_idx",
-        "SELECT * FROM member_daily_highlights WHERE member_id = $1 AND highlight_date BETWEEN $2 AND $3"
-        " ORDER BY highlight_date DESC, member_id DESC LIMIT 20",
-        ("#247", (NOW - timedelta(days=30)).date(), NOW.date()),
+        BETWEEN.format(CONDITIONS="AND member_id = $4"),
+        (21, (NOW - timedelta(days=30)).date(), NOW.date(), "#247"),
         "Index Scan",
     ),
     Question(
@@ -225,9 +231,8 @@ QUESTIONS = [
     ),
     Question(
         "highlight_date_idx",
-        "SELECT * FROM member_daily_highlights WHERE highlight_date BETWEEN $1 AND $2"
-        " AND (highlight_date, member_id) < ($3, $4) ORDER BY highlight_date DESC, member_id DESC LIMIT 20",
-        ((NOW - timedelta(days=30)).date(), NOW.date(), (NOW - timedelta(days=1)).date(), "#247"),
+        BETWEEN.format(CONDITIONS="AND (highlight_date, member_id) < ($4, $5)"),
+        (21, (NOW - timedelta(days=30)).date(), NOW.date(), (NOW - timedelta(days=1)).date(), "#247"),
         "Index Scan",
     ),
     Question(
