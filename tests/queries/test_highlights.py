@@ -377,6 +377,16 @@ async def test_a_late_event_changes_its_row_and_no_other(directory: asyncpg.Pool
     assert await scores(directory) == {"#1": 3, "#2": 2}
 
 
+async def test_a_member_whose_points_stay_the_same_is_not_written(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await messages(directory, 5)
+    await roll_up(DAY)
+    before = await directory.fetchrow("SELECT *, xmin, ctid FROM community_members")
+    await messages(directory, 1)
+    assert await roll_up(DAY) == 1
+    assert await directory.fetchrow("SELECT *, xmin, ctid FROM community_members") == before
+
+
 async def test_a_day_whose_events_were_deleted_loses_its_row_and_its_points(directory: asyncpg.Pool) -> None:
     await rows.member(directory, reputation_score=98)
     await rows.member(directory)
