@@ -26,12 +26,14 @@ RAW = {
         ("index", name)
         for name in (
             "audit_member_id_idx",
+            "highlight_date_idx",
             "invitation_accepted_by_idx",
             "invitation_created_by_idx",
             "invitation_open_username_idx",
             "invitation_pending_expires_at_idx",
             "invitation_status_idx",
             "member_banned_and_erased_idx",
+            "member_discord_id_idx",
             "member_github_username_idx",
             "member_github_verified_idx",
             "member_invited_by_idx",

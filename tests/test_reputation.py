@@ -2,15 +2,28 @@
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from community_directory.reputation import GITHUB_POINTS, TIER_ENDS, Explanation, explain, github_score, tier_of
+from community_directory.errors import MemberNotFound
+from community_directory.queries import members
+from community_directory.reputation import (
+    DAILY_CAP,
+    DAILY_POINTS,
+    GITHUB_POINTS,
+    TIER_ENDS,
+    Explanation,
+    explain,
+    github_points,
+    github_score,
+    tier_of,
+)
 from community_directory.tables import ReputationTier
 from tests.tables import rows
 
@@ -75,31 +88,117 @@ def test_no_data_earns_less_than_nothing(data: dict[str, Any]) -> None:
     assert github_score(data) >= 0
 
 
-def test_a_score_is_explained_part_by_part() -> None:
-    assert explain({"public_repos": 10, "followers": 5, "stars": 0, "contributions": "many"}, 20) == Explanation(
+async def test_a_score_is_explained_part_by_part(directory: asyncpg.Pool) -> None:
+    data = {"public_repos": 10, "followers": 5, "stars": 0, "contributions": "many", "login": "ana"}
+    await rows.member(directory, github_profile_data=data, reputation_score=90)
+    for day, earned in ((1, 8), (2, 10), (3, 2)):
+        await rows.highlight(
+            directory, member_id="#1", highlight_date=date(2026, 1, day), reputation_earned=earned, message_count=99
+        )
+    await rows.highlight(directory, reputation_earned=1000)
+    assert await explain("#1") == Explanation(
         github={"public_repos": 50, "followers": 15, "stars": 0, "contributions": 0},
         earned=20,
-        score=85,
+        other=5,
+        score=90,
         tier=ReputationTier.NOVICE,
         next_tier=ReputationTier.CONTRIBUTOR,
-        missing=16,
+        missing=11,
     )
 
 
-def test_at_the_top_there_is_no_next_tier() -> None:
-    explained = explain(None, 2501)
-    assert (explained.tier, explained.next_tier, explained.missing) == (ReputationTier.EXPERT, None, 0)
+async def test_a_score_of_nothing_is_explained(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    assert await explain("#1") == Explanation(
+        github=dict.fromkeys(GITHUB_POINTS, 0),
+        earned=0,
+        other=0,
+        score=0,
+        tier=ReputationTier.NOVICE,
+        next_tier=ReputationTier.CONTRIBUTOR,
+        missing=101,
+    )
 
 
-@given(st.dictionaries(st.sampled_from(list(GITHUB_POINTS)), st.integers(-5, 2000)), st.integers(0, 5000))
-def test_the_parts_are_the_score_and_the_missing_points_lead_to_the_next_tier(
-    counts: dict[str, int], earned: int
+async def test_what_was_given_or_taken_by_hand_is_the_other_part(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, github_profile_data={"stars": 50}, reputation_score=150)
+    await rows.highlight(directory, member_id="#1", reputation_earned=10)
+    assert (await explain("#1")).other == 40
+    await directory.execute("UPDATE community_members SET reputation_score = 3")
+    explained = await explain("#1")
+    assert (explained.other, explained.score, explained.missing) == (-107, 3, 98)
+
+
+async def test_what_github_and_the_days_earn_leaves_nothing_else_to_explain(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.highlight(directory, member_id="#1", reputation_earned=10)
+    await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    assert ((await explain("#1")).score, (await explain("#1")).other) == (110, 0)
+
+
+@pytest.mark.parametrize(
+    ("score", "next_tier", "missing"),
+    [
+        (100, "Contributor", 1),
+        (101, "Active Developer", 400),
+        (500, "Active Developer", 1),
+        (1000, "Experienced", 1),
+        (1001, "Expert", 1500),
+        (2500, "Expert", 1),
+        (2501, None, 0),
+        (2**31 - 1, None, 0),
+    ],
+)
+async def test_the_way_to_the_next_tier(
+    directory: asyncpg.Pool, score: int, next_tier: str | None, missing: int
 ) -> None:
-    explained = explain(counts, earned)
-    assert sum(explained.github.values()) + explained.earned == explained.score
-    assert sum(explained.github.values()) == github_score(counts)
-    assert explained.tier == tier_of(explained.score)
+    member = await rows.member(directory, reputation_score=score)
+    explained = await explain("#1")
+    assert (explained.tier, explained.next_tier, explained.missing) == (
+        member["reputation_tier"],
+        next_tier,
+        missing,
+    )
+
+
+async def test_who_is_unknown_or_removed_has_no_score_to_explain(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await members.remove("#1", actor="Luis")
+    for number in ("#1", "#2", "", "nobody at all, by a number that is much too long"):
+        with pytest.raises(MemberNotFound) as missing:
+            await explain(number)
+        assert missing.value.member_id == number
+
+
+COUNTS = st.integers(-5, 2000) | st.booleans() | st.text(max_size=3) | st.floats(0, 9) | st.none()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.none() | st.dictionaries(st.sampled_from([*GITHUB_POINTS, "login"]), COUNTS),
+    days=st.lists(st.none() | st.integers(0, 2**31 - 1), max_size=4),
+    score=st.integers(0, 5000) | st.integers(0, 2**31 - 1),
+)
+async def test_the_parts_always_add_up_to_the_score(
+    directory: asyncpg.Pool, data: dict[str, Any] | None, days: list[int | None], score: int
+) -> None:
+    await directory.execute("TRUNCATE community_members CASCADE")
+    await rows.member(directory, member_id="#1", github_profile_data=data, reputation_score=score)
+    for day, earned in enumerate(days, start=1):
+        await rows.highlight(directory, member_id="#1", highlight_date=date(2026, 1, day), reputation_earned=earned)
+    explained = await explain("#1")
+    assert explained.score == score
+    assert sum(explained.github.values()) + explained.earned + explained.other == score
+    assert explained.github == github_points(data)
+    assert sum(explained.github.values()) == github_score(data)
+    assert explained.earned == sum(earned or 0 for earned in days)
+    assert explained.tier == tier_of(score)
     if explained.next_tier is not None:
         assert explained.missing > 0
-        assert tier_of(explained.score + explained.missing) == explained.next_tier
-        assert tier_of(explained.score + explained.missing - 1) == explained.tier
+        assert tier_of(score + explained.missing) == explained.next_tier
+        assert tier_of(score + explained.missing - 1) == explained.tier
+
+
+def test_a_day_earns_ten_points_at_the_most() -> None:
+    assert DAILY_POINTS == {"message_count": (1, 5), "reaction_count": (2, 3), "voice_minutes": (10, 6)}
+    assert DAILY_CAP == 10

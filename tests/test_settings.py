@@ -40,6 +40,7 @@ def test_nothing_has_to_be_set() -> None:
     assert settings.data_directory == PROJECT / ".postgres"
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert (settings.production, settings.allowed_hosts) == (False, [])
+    assert settings.time_zone == "UTC"
 
 
 def test_every_setting_is_described_and_has_a_default() -> None:
@@ -82,6 +83,10 @@ def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DIRECTORY_PRODUCTION", "perhaps", "valid boolean"),
         ("DIRECTORY_PRODUCTION", "true", "DIRECTORY_ALLOWED_HOSTS must be set together"),
         ("DIRECTORY_ALLOWED_HOSTS", "example.org", "DIRECTORY_PRODUCTION"),
+        ("DIRECTORY_TIME_ZONE", "Mexico/Huntville", "must be the name of a time zone, like America/Mexico_City"),
+        ("DIRECTORY_TIME_ZONE", "Europe", "must be the name of a time zone"),
+        ("DIRECTORY_TIME_ZONE", "../../../etc/passwd", "must be the name of a time zone"),
+        ("DIRECTORY_TIME_ZONE", "x" * 5000, "must be the name of a time zone"),
         ("DIRECTORY_TYPO", "hunter2", "no such setting"),
         ("directory_typo", "hunter2", "no such setting"),
     ],
@@ -156,6 +161,11 @@ def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, written:
     monkeypatch.setenv("DIRECTORY_PRODUCTION", "yes")
     monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", written)
     assert load_settings().allowed_hosts == ["a.org", "b.org"]
+
+
+def test_the_communitys_time_zone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/Mexico_City")
+    assert load_settings().time_zone == "America/Mexico_City"
 
 
 def test_settings_do_not_change() -> None:

@@ -515,6 +515,22 @@ async def test_the_leaderboard_has_the_active_members_best_first(directory: asyn
     assert page.next_cursor is None
 
 
+@pytest.mark.parametrize(("status", "scores"), [("pending", [500, 7]), ("banned", [900]), (None, [900, 500, 50, 7])])
+async def test_a_leaderboard_can_be_of_another_status_or_of_all(
+    directory: asyncpg.Pool, status: str | None, scores: list[int]
+) -> None:
+    for score, of in ((7, "pending"), (50, "active"), (500, "pending"), (900, "banned")):
+        await rows.member(directory, reputation_score=score, status=of)
+    found, cursor = [], None
+    while True:
+        page = await members.leaderboard(status=status, after=cursor, limit=1)
+        found += [member.reputation_score for member in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == scores
+
+
 async def test_who_was_removed_can_be_banned_and_nothing_else(directory: asyncpg.Pool) -> None:
     await rows.member(directory, status="active")
     await members.remove("#1", actor="eva")

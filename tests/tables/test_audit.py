@@ -145,6 +145,37 @@ async def test_being_active_and_an_update_that_changes_nothing_are_not_logged(di
     assert len(await log(directory)) == 1
 
 
+@pytest.mark.parametrize("setting", [None, "", "off"], ids=["never said", "taken back", "off"])
+async def test_a_change_of_the_score_is_logged_unless_a_roll_up_says_that_it_is_one(
+    directory: asyncpg.Pool, setting: str | None
+) -> None:
+    await rows.member(directory)
+    async with directory.acquire() as connection, connection.transaction():
+        if setting is not None:
+            for value in ("on", setting):
+                await connection.execute("SELECT set_config('community_directory.rolling_up', $1, true)", value)
+        await connection.execute("UPDATE community_members SET reputation_score = 7")
+    assert await last_changes(directory) == {"reputation_score": [0, 7]}
+
+
+async def test_of_a_roll_up_everything_but_the_score_is_logged(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT set_config('community_directory.rolling_up', 'on', true)")
+        await connection.execute("UPDATE community_members SET reputation_score = 7")
+        assert len(await log(connection)) == 1
+        await connection.execute("UPDATE community_members SET reputation_score = 501, name = 'Eva'")
+        assert await last_changes(connection) == {
+            "name": ["Ana García", "Eva"],
+            "reputation_tier": ["Novice", "Active Developer"],
+        }
+    await directory.execute("UPDATE community_members SET reputation_score = 8")
+    assert await last_changes(directory) == {
+        "reputation_score": [501, 8],
+        "reputation_tier": ["Active Developer", "Novice"],
+    }
+
+
 async def test_a_delete_is_logged_with_what_is_gone(directory: asyncpg.Pool) -> None:
     member = await rows.member(directory)
     inserted = await last_changes(directory)

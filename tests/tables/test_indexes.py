@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from community_directory.queries.highlights import BETWEEN, COUNTED
 from community_directory.queries.members import SEARCH_TEXT
 from tests.conftest import Server, new_database
 
@@ -40,9 +41,10 @@ LOAD = """
 SET session_replication_role = replica;
 INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, github_username, github_verified, github_verified_at,
-        status, reputation_score, invited_by, created_at)
+        status, reputation_score, invited_by, profile_data, created_at)
 SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'github' || n, true, now(),
     CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END, n * 7919 % 3000, CASE WHEN n >= 10 THEN '#' || n / 10 END,
+    CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
 INSERT INTO community_invitations
@@ -134,6 +136,9 @@ QUESTIONS = [
         ("#247",),
         "Index Only Scan",
     ),
+    Question(
+        "member_discord_id_idx", "SELECT * FROM community_members WHERE profile_data ->> 'discord_id' = $1", ("248",)
+    ),
     Question("invitation_code_idx", "SELECT * FROM community_invitations WHERE invitation_code = $1", ("CODE1000247",)),
     Question("invitation_status_idx", "SELECT * FROM community_invitations WHERE status = $1", ("cancelled",)),
     Question(
@@ -190,6 +195,19 @@ QUESTIONS = [
         "Index Scan",
     ),
     Question(
+        "participation_occurred_at_idx",
+        "SELECT member_id, count(*) FROM member_participation WHERE occurred_at >= $1 AND occurred_at < $2"
+        " GROUP BY member_id",
+        (NOW - timedelta(days=9), NOW - timedelta(days=2)),
+        "Index Only Scan",
+    ),
+    Question(
+        "participation_occurred_at_idx",
+        f"WITH {COUNTED} SELECT * FROM counted",
+        ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], [NOW - timedelta(days=8)]),
+        "Index Scan",
+    ),
+    Question(
         "participation_source_key",
         "SELECT * FROM member_participation"
         " WHERE platform = $1 AND room_id = $2 AND event_type = $3 AND member_id = $4 AND source_id = $5",
@@ -199,6 +217,23 @@ QUESTIONS = [
         "highlight_member_date_idx",
         "SELECT * FROM member_daily_highlights WHERE member_id = $1 AND highlight_date BETWEEN $2 AND $3",
         ("#247", (NOW - timedelta(days=30)).date(), NOW.date()),
+    ),
+    Question(
+        "highlight_member_date_idx",
+        BETWEEN.format(CONDITIONS="AND member_id = $4"),
+        (21, (NOW - timedelta(days=30)).date(), NOW.date(), "#247"),
+        "Index Scan",
+    ),
+    Question(
+        "highlight_date_idx",
+        "SELECT * FROM member_daily_highlights WHERE highlight_date BETWEEN $1 AND $2",
+        ((NOW - timedelta(days=2)).date(), (NOW - timedelta(days=1)).date()),
+    ),
+    Question(
+        "highlight_date_idx",
+        BETWEEN.format(CONDITIONS="AND (highlight_date, member_id) < ($4, $5)"),
+        (21, (NOW - timedelta(days=30)).date(), NOW.date(), (NOW - timedelta(days=1)).date(), "#247"),
+        "Index Scan",
     ),
     Question(
         "audit_member_id_idx",
