@@ -268,7 +268,7 @@ async def test_a_commit_by_hand_that_fails_gives_the_connection_back(one: Direct
 async def test_what_was_rolled_back_by_hand_is_gone(one: DirectoryEngine, url: str) -> None:
     async with transaction() as current:
         await insert(1)
-        await current.rollback()  # type: ignore[no-untyped-call]
+        await current.rollback()
     assert await stored(url) == []
     await assert_free()
 
@@ -320,7 +320,7 @@ async def test_an_inner_transaction_can_be_undone_by_hand(one: DirectoryEngine, 
         await insert(1)
         async with transaction() as inner:
             await insert(2)
-            await inner.rollback()  # type: ignore[no-untyped-call]
+            await inner.rollback()
     assert await stored(url) == [1]
     await assert_free()
 

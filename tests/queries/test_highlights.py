@@ -455,18 +455,6 @@ async def test_a_row_that_was_moved_by_hand_is_put_right(directory: asyncpg.Pool
     assert await stored(directory) == {("#1", DAY): (2, 0, 0, 2)}
 
 
-async def test_the_id_of_a_row_follows_from_its_member_and_day(directory: asyncpg.Pool) -> None:
-    await rows.member(directory)
-    for day in (DAY, NEXT):
-        await messages(directory, 2, day=day)
-    await roll_up(DAY, until=NEXT)
-    query = "SELECT highlight_date, id FROM member_daily_highlights ORDER BY 1"
-    before = await directory.fetch(query)
-    await directory.execute("DELETE FROM member_daily_highlights")
-    await roll_up(DAY, until=NEXT)
-    assert await directory.fetch(query) == before
-
-
 @pytest.mark.parametrize(("score", "after"), [(2**31 - 1, 2**31 - 1), (2**31 - 4, 2**31 - 1), (2**31 - 10, 2**31 - 5)])
 async def test_a_score_never_grows_beyond_what_is_stored(directory: asyncpg.Pool, score: int, after: int) -> None:
     await rows.member(directory, reputation_score=score)

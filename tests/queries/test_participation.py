@@ -251,9 +251,6 @@ async def test_ids_are_in_the_order_of_time(directory: asyncpg.Pool) -> None:
     assert len({id_.int >> 64 & 0xFFF for id_ in ids}) > 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="asyncpg stores these two as -infinity and infinity, and reads them without a zone"
-)
 @pytest.mark.parametrize("moment", [datetime.min, datetime.max], ids=["first", "last"])  # noqa: DTZ901  made aware below
 async def test_the_first_and_the_last_moment_are_refused_or_read_back(
     directory: asyncpg.Pool, moment: datetime
@@ -513,12 +510,6 @@ async def test_a_batch_locks_members_in_one_order(
         await directory.execute("UPDATE community_members SET last_active_at = NULL")
 
 
-FIRST_HALF_IS_HELD = pytest.mark.xfail(
-    strict=True, reason="the halves of a batch with a bad event are stored one after the other in one transaction"
-)
-
-
-@FIRST_HALF_IS_HELD
 async def test_batches_with_a_bad_event_wait_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     # Refused before anything is waited for.
@@ -538,7 +529,6 @@ async def test_batches_with_a_bad_event_wait_in_one_order_too(database: str, dir
     assert [answer for answer in recorded if isinstance(answer, BaseException)] == []
 
 
-@FIRST_HALF_IS_HELD
 async def test_a_batch_with_a_bad_event_locks_members_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
     for _ in range(3):
         await rows.member(directory)
