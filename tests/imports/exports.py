@@ -32,6 +32,11 @@ def message(number: int = 1, **fields: Any) -> Json:
     return {"id": number, "type": "message", **at, **ANA, **text, **fields}
 
 
+def sender(name: str | None) -> Json:
+    """The name of who wrote, a word that Python keeps for itself."""
+    return {"from": name}
+
+
 def without(record: Json, *names: str) -> Json:
     return {name: value for name, value in record.items() if name not in names}
 
@@ -69,7 +74,7 @@ def account(*chats: Json) -> Json:
 def user(discord_id: str = "801", name: str = "ana", **fields: Any) -> Json:
     """An account of Discord."""
     avatar = "https://cdn.discordapp.com/embed/avatars/0.png"
-    looks = {"discriminator": "0000", "nickname": name.title(), "color": None, "isBot": False, "roles": []}
+    looks: Json = {"discriminator": "0000", "nickname": name.title(), "color": None, "isBot": False, "roles": []}
     return {"id": discord_id, "name": name, **looks, "avatarUrl": avatar, **fields}
 
 

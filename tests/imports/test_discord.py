@@ -23,6 +23,7 @@ from community_directory.imports.export import (
     Happened,
     Skipped,
 )
+from community_directory.tables import EventType
 from tests.imports.exports import NOON, discord_channel, discord_message, discord_reaction, user, without, written
 from tests.imports.test_telegram import DELETE, JSON, places
 
@@ -49,7 +50,7 @@ def test_a_message_is_an_event_of_its_author_with_the_platforms_own_id() -> None
     assert everything(discord_channel(discord_message(7))) == [
         Happened(
             author=Author("discord:801", "Ana", "801"),
-            event_type="MESSAGE",
+            event_type=EventType.MESSAGE,
             room_id="701",
             room="Frutero #general",
             source_id="1300000000000000007",
@@ -84,6 +85,12 @@ def test_people_are_called_as_the_server_calls_them(fields: dict[str, Any], name
     assert event.author.name == name
 
 
+def test_an_accounts_id_is_a_number() -> None:
+    export = discord_channel(*(discord_message(author=user(one)) for one in ("801", "ana", "", "0801")))
+    assert [event.author.telegram_id for event in happened(export)] == ["discord:801", "discord:801"]
+    assert skipped(export) == {STRANGE: 2}
+
+
 def test_bots_and_deleted_accounts_are_counted() -> None:
     bot, gone = user("803", "helper", isBot=True), user("456226577798135808", "Deleted User")
     reactions = [discord_reaction(bot, gone, BO)]
@@ -96,7 +103,7 @@ def test_a_reaction_is_an_event_of_who_reacted_with_the_messages_id_and_time() -
     [_, reacted] = happened(discord_channel(discord_message(reactions=[discord_reaction(BO, emoji="🔥")])))
     assert reacted == Happened(
         author=Author("discord:802", "Bo", "802"),
-        event_type="REACTION",
+        event_type=EventType.REACTION,
         room_id="701",
         room="Frutero #general",
         source_id="1300000000000000001",

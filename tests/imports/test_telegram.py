@@ -25,6 +25,7 @@ from community_directory.imports.export import (
     Happened,
     Skipped,
 )
+from community_directory.tables import EventType
 from tests.imports.exports import (
     ANA,
     BO,
@@ -34,6 +35,7 @@ from tests.imports.exports import (
     dated,
     message,
     reaction,
+    sender,
     service,
     shown,
     without,
@@ -70,7 +72,7 @@ def test_a_message_is_an_event_of_its_author_with_the_platforms_own_id() -> None
     assert everything(chat(message(7))) == [
         Happened(
             author=Author("101", "Ana García"),
-            event_type="MESSAGE",
+            event_type=EventType.MESSAGE,
             room_id="-1001234567890",
             room="Frutero Club",
             source_id="7",
@@ -129,6 +131,31 @@ def test_of_an_account_each_message_belongs_to_its_own_chat() -> None:
     assert skipped(export) == {telegram.NO_GROUP: 1}
 
 
+def test_a_group_that_lacks_its_id_is_not_taken_for_the_one_before() -> None:
+    export = account(chat(message(1), id=1), without(chat(message(2)), "id"), without(chat(message(3)), "type"))
+    assert [event.source_id for event in happened(export)] == ["1"]
+    assert skipped(export) == {telegram.NO_GROUP: 2}
+    nameless = account(chat(message(1), name="A", id=1), without(chat(message(2), id=2), "name"))
+    assert [event.room for event in happened(nameless)] == ["A", "-1000000000002"]
+
+
+def test_a_chats_export_is_read_once() -> None:
+    """Only an account's is searched for bots before: that of a chat names none."""
+
+    class Counting(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            content = super().read(size)
+            self.count += len(content)
+            return content
+
+    content = written(chat(*map(message, range(2000))))
+    file = Counting(content)
+    assert len(list(telegram.read(file, zone=ZoneInfo("UTC")))) == 2000
+    assert file.count < 1.5 * len(content)
+
+
 @pytest.mark.parametrize("chosen", [["1"], ["A"], ["A", "nothing"], ["1", "A"]])
 def test_chats_are_chosen_by_name_or_id(chosen: list[str]) -> None:
     export = account(chat(message(1), name="A", id=1), chat(message(2), name="B", id=2))
@@ -158,12 +185,12 @@ def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
 
 @pytest.mark.parametrize("name", ["WelcomeBot", "help_bot", "Combot", "Rose bot", "bot", "anti-spam-bot", "Admin2Bot"])
 def test_a_bot_is_known_by_its_name(name: str) -> None:
-    assert skipped(chat(message(**{"from": name}))) == {BOT: 1}
+    assert skipped(chat(message(1, **sender(name)))) == {BOT: 1}
 
 
 @pytest.mark.parametrize("name", ["Botond", "Ana Talbot", "Bottle", "Abbott", "The Bot Father", "机器人", "Иван"])
 def test_a_person_is_not_taken_for_a_bot(name: str) -> None:
-    assert [event.author.name for event in happened(chat(message(**{"from": name})))] == [name]
+    assert [event.author.name for event in happened(chat(message(1, **sender(name))))] == [name]
 
 
 @pytest.mark.parametrize("number", ["777000", "1087968824", "136817688"])
@@ -173,7 +200,7 @@ def test_telegrams_own_accounts_are_not_people(number: str) -> None:
 
 @pytest.mark.parametrize("who", ["channel1234567890", "chat55"])
 def test_who_writes_as_a_channel_or_group_is_nobody(who: str) -> None:
-    export = chat(message(from_id=who, **{"from": "News"}), message(2, reactions=[reaction({"from_id": who})]))
+    export = chat(message(1, from_id=who, **sender("News")), message(2, reactions=[reaction({"from_id": who})]))
     assert skipped(export) == {CHANNEL: 2}
     assert [event.source_id for event in happened(export)] == ["2"]
 
@@ -201,9 +228,14 @@ def test_only_a_voice_chat_has_a_duration_that_counts() -> None:
     assert [event.event_type for event in happened(chat(message(action="group_call", duration=60)))] == ["MESSAGE"]
 
 
+def test_what_this_telegram_desktop_can_not_export_is_no_event() -> None:
+    unsupported = message(1, type="unsupported", action="group_call", duration=60, actor_id="user101")
+    assert skipped(chat(unsupported)) == {SERVICE: 1}
+
+
 @pytest.mark.parametrize("name", [None, ""])
 def test_a_deleted_account_has_no_name(name: str | None) -> None:
-    export = chat(message(**{"from": name}), service(2, "group_call", duration=1, actor=name))
+    export = chat(message(1, **sender(name)), service(2, "group_call", duration=1, actor=name))
     assert [event.author for event in happened(export)] == [Author("101", None)] * 2
     nameless = without(message(), "from")
     assert [event.author for event in happened(chat(nameless))] == [Author("101", None)]
@@ -218,7 +250,7 @@ def test_a_reaction_is_an_event_of_who_reacted_with_the_messages_id() -> None:
     assert said.event_type == "MESSAGE"
     assert reacted == Happened(
         author=Author("102", "Bo"),
-        event_type="REACTION",
+        event_type=EventType.REACTION,
         room_id="-1001234567890",
         room="Frutero Club",
         source_id="7",
@@ -265,14 +297,14 @@ def test_no_reactions_are_none() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Madrid"])
 def test_a_reactions_time_is_read_by_the_clock_of_the_machine_that_exported(clock: str, zone: str) -> None:
     later = NOON + timedelta(hours=20)
-    one = message(**dated(NOON, clock), reactions=[reaction(BO, at=later, clock=clock)])
+    one = message(1, **dated(NOON, clock), reactions=[reaction(BO, at=later, clock=clock)])
     assert [event.occurred_at for event in happened(chat(one), zone=zone)] == [NOON, later]
 
 
 @pytest.mark.parametrize("month", [1, 7])
 def test_a_reactions_time_follows_the_summer_time_of_the_machine(month: int) -> None:
     at = datetime(2025, month, 15, 22, 30, tzinfo=UTC)
-    one = message(**dated(at, "Europe/Madrid"), reactions=[reaction(BO, at=at, clock="Europe/Madrid")])
+    one = message(1, **dated(at, "Europe/Madrid"), reactions=[reaction(BO, at=at, clock="Europe/Madrid")])
     assert [event.occurred_at for event in happened(chat(one))] == [at, at]
 
 
@@ -285,7 +317,7 @@ def test_a_clock_that_can_not_be_is_not_believed() -> None:
     """Dates and times of two days: the reaction's date is read in the community's zone."""
     at = NOON + timedelta(days=2)
     wrong = dated(NOON) | {"date": shown(at)}
-    found = happened(chat(message(**wrong, reactions=[reaction(BO, at=at, clock="Asia/Tokyo")])), zone="Asia/Tokyo")
+    found = happened(chat(message(1, **wrong, reactions=[reaction(BO, at=at, clock="Asia/Tokyo")])), zone="Asia/Tokyo")
     assert [event.occurred_at for event in found] == [NOON, at]
 
 
@@ -305,7 +337,7 @@ def test_an_old_export_tells_times_in_the_communitys_zone(date: str, zone: str, 
 
 @pytest.mark.parametrize(
     ("number", "person"),
-    [(101, "101"), (0xFFFF_FFFF, "4294967295"), (0x1_0000_0000, None), (9_600_000_000, None)],
+    [(101, "101"), (0, None), (0xFFFF_FFFF, "4294967295"), (0x1_0000_0000, None), (9_600_000_000, None)],
 )
 def test_an_old_export_tells_ids_as_numbers(number: int, person: str | None) -> None:
     export = chat(message(from_id=number))
@@ -313,7 +345,9 @@ def test_an_old_export_tells_ids_as_numbers(number: int, person: str | None) -> 
     assert skipped(export) == ({} if person else {CHANNEL: 1})
 
 
-@pytest.mark.parametrize("when", ["915148799", "4133980800", "-1", "99999999999999", "soon", "", None, [], 1e300])
+@pytest.mark.parametrize(
+    "when", ["915148799", "4133980800", "-1", "99999999999999", "99999999999999999", "soon", "", None, [], 1e300]
+)
 def test_nobody_chatted_then(when: object) -> None:
     assert skipped(chat(message(1, date_unixtime=when), message(2))) == {STRANGE: 1}
 
