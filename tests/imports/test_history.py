@@ -337,6 +337,12 @@ async def test_a_file_without_messages_is_no_export(directory: asyncpg.Pool, exp
             await from_telegram(export, dry_run=dry_run)
 
 
+async def test_a_file_that_breaks_at_once_says_where(directory: asyncpg.Pool) -> None:
+    report = await from_telegram(b"<html>")
+    assert report.broken is not None
+    assert report == Report(broken=report.broken)
+
+
 async def test_what_is_left_out_is_no_reason_to_fail(directory: asyncpg.Pool) -> None:
     items = [Skipped(STRANGE), Skipped(STRANGE, 3)]
     report = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)

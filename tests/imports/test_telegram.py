@@ -145,6 +145,11 @@ def test_a_chats_export_is_read_once() -> None:
     class Counting(io.BytesIO):
         count = 0
 
+        def readinto(self, buffer: Any, /) -> int:
+            count = super().readinto(buffer)
+            self.count += count
+            return count
+
         def read(self, size: int | None = -1, /) -> bytes:
             content = super().read(size)
             self.count += len(content)
@@ -153,7 +158,7 @@ def test_a_chats_export_is_read_once() -> None:
     content = written(chat(*map(message, range(2000))))
     file = Counting(content)
     assert len(list(telegram.read(file, zone=ZoneInfo("UTC")))) == 2000
-    assert file.count < 1.5 * len(content)
+    assert len(content) <= file.count < 1.5 * len(content)
 
 
 @pytest.mark.parametrize("chosen", [["1"], ["A"], ["A", "nothing"], ["1", "A"]])
