@@ -1,0 +1,107 @@
+"""Builds exports as Telegram Desktop and DiscordChatExporter write them; a test names the fields that it is about."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Json = dict[str, Any]
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+"""When the first message of an export was written; the second one came a minute later."""
+
+ANA = {"from": "Ana García", "from_id": "user101"}
+BO = {"from": "Bo", "from_id": "user102"}
+
+GROUP = {"name": "Frutero Club", "type": "private_supergroup", "id": 1234567890}
+
+
+def dated(at: datetime, clock: str = "UTC") -> Json:
+    """The two fields in which Telegram Desktop writes a time: by its machine's clock, and for programs."""
+    return {"date": shown(at, clock), "date_unixtime": str(int(at.timestamp()))}
+
+
+def shown(at: datetime, clock: str = "UTC") -> str:
+    return at.astimezone(ZoneInfo(clock)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def message(number: int = 1, **fields: Any) -> Json:
+    """A message of Ana's."""
+    at = dated(NOON + timedelta(minutes=number - 1))
+    text = {"text": "gm ☀️", "text_entities": [{"type": "plain", "text": "gm ☀️"}]}
+    return {"id": number, "type": "message", **at, **ANA, **text, **fields}
+
+
+def sender(name: str | None) -> Json:
+    """The name of who wrote, a word that Python keeps for itself."""
+    return {"from": name}
+
+
+def without(record: Json, *names: str) -> Json:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def service(number: int, action: str, **fields: Any) -> Json:
+    """Something that happened to the group, by Ana."""
+    at = dated(NOON + timedelta(minutes=number - 1))
+    by = {"actor": ANA["from"], "actor_id": ANA["from_id"], "action": action}
+    return {"id": number, "type": "service", **at, **by, **fields, "text": "", "text_entities": []}
+
+
+def reaction(
+    *people: Json, emoji: str = "👍", count: int | None = None, at: datetime = NOON, clock: str = "UTC"
+) -> Json:
+    """The people whom the export names; as many as `count` reacted."""
+    recent = [{**person, "date": shown(at, clock)} for person in people]
+    counted = {"type": "emoji", "count": len(people) if count is None else count, "emoji": emoji}
+    return counted | ({"recent": recent} if recent else {})
+
+
+def chat(*messages: Any, **fields: Any) -> Json:
+    """The export of one chat, or a chat of an account's."""
+    return {**GROUP, **fields, "messages": list(messages)}
+
+
+def account(*chats: Json) -> Json:
+    """The export of a whole account."""
+    about = "Here is the data you requested. Remember: Telegram is ad free."
+    person = {"user_id": 101, "first_name": "Ana", "last_name": "García", "phone_number": "+00 000", "bio": ""}
+    listed = {"about": "This page lists all chats from this export.", "list": list(chats)}
+    contacts = {"about": about, "list": [{"user_id": 102, "first_name": "Bo", "last_name": "", "phone_number": "+0"}]}
+    return {"about": about, "personal_information": person, "contacts": contacts, "chats": listed}
+
+
+def user(discord_id: str = "801", name: str = "ana", **fields: Any) -> Json:
+    """An account of Discord."""
+    avatar = "https://cdn.discordapp.com/embed/avatars/0.png"
+    looks: Json = {"discriminator": "0000", "nickname": name.title(), "color": None, "isBot": False, "roles": []}
+    return {"id": discord_id, "name": name, **looks, "avatarUrl": avatar, **fields}
+
+
+def discord_message(number: int = 1, **fields: Any) -> Json:
+    """A message of Ana's, on Discord."""
+    at = (NOON + timedelta(minutes=number - 1)).isoformat(timespec="milliseconds")
+    times = {"timestamp": at, "timestampEdited": None, "callEndedTimestamp": None}
+    content = {"isPinned": False, "content": "gm", "author": user()}
+    lists: Json = {name: [] for name in ("attachments", "embeds", "stickers", "reactions", "mentions", "inlineEmojis")}
+    return {"id": str(1_300_000_000_000_000_000 + number), "type": "Default", **times, **content, **lists, **fields}
+
+
+def discord_reaction(*users: Json, emoji: str = "👍", count: int | None = None) -> Json:
+    drawn = {"id": "", "name": emoji, "code": "thumbsup", "isAnimated": False, "imageUrl": "https://cdn.test/1.svg"}
+    listed = [without(one, "roles") for one in users]
+    return {"emoji": drawn, "count": len(users) if count is None else count, "users": listed}
+
+
+def discord_channel(*messages: Any, **fields: Any) -> Json:
+    """The export of a channel."""
+    guild = {"id": "700", "name": "Frutero", "iconUrl": "https://cdn.test/2.png"}
+    channel = {"id": "701", "type": "GuildTextChat", "categoryId": "702", "category": "Talk", "name": "general"}
+    dates = {"dateRange": {"after": None, "before": None}, "exportedAt": NOON.isoformat()}
+    exported = {"guild": guild, "channel": {**channel, "topic": None}, **dates, **fields}
+    return {**exported, "messages": list(messages), "messageCount": len(messages)}
+
+
+def written(export: object) -> bytes:
+    """The file's content, indented as Telegram Desktop does."""
+    return json.dumps(export, indent=1, ensure_ascii=False).encode()

@@ -1,0 +1,502 @@
+"""What becomes of an export in the database: contacts, events, and a report that is right."""
+
+import asyncio
+import io
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks import telegram_export
+from community_directory.database import transaction
+from community_directory.errors import ConfigurationError, InvalidInput
+from community_directory.imports import discord, telegram
+from community_directory.imports.export import DELETED, NAMELESS, STRANGE, Author, Happened, Skipped
+from community_directory.imports.history import BANNED, REFUSED, Report, import_history
+from community_directory.queries import highlights, members, participation
+from community_directory.queries.participation import NewEvent
+from community_directory.settings import load_settings
+from community_directory.tables import EventType, Platform
+from tests.imports.exports import (
+    ANA,
+    BO,
+    NOON,
+    chat,
+    discord_channel,
+    discord_message,
+    discord_reaction,
+    message,
+    reaction,
+    service,
+    user,
+    written,
+)
+from tests.tables import rows
+
+UTC = ZoneInfo("UTC")
+EVERYTHING = """
+    SELECT 'member' AS of, community_members::text AS row, xmin::text FROM community_members
+    UNION ALL SELECT 'event', member_participation::text, xmin::text FROM member_participation
+    UNION ALL SELECT 'day', member_daily_highlights::text, xmin::text FROM member_daily_highlights
+    UNION ALL SELECT 'invitation', community_invitations::text, xmin::text FROM community_invitations
+    UNION ALL SELECT 'link', member_relationships::text, xmin::text FROM member_relationships
+    UNION ALL SELECT 'log', directory_audit_log::text, xmin::text FROM directory_audit_log
+    UNION ALL SELECT 'number', last_value || ' ' || is_called, '' FROM community_member_number
+    ORDER BY 1, 2
+"""
+
+
+async def from_telegram(export: object, *, dry_run: bool = False) -> Report:
+    file = io.BytesIO(export if isinstance(export, bytes) else written(export))
+    items = telegram.read(file, zone=UTC)
+    return await import_history(items, Platform.TELEGRAM, dry_run=dry_run, at_batch=lambda: None)
+
+
+async def from_discord(export: object, *, dry_run: bool = False) -> Report:
+    items = discord.read(io.BytesIO(written(export)))
+    return await import_history(items, Platform.DISCORD, dry_run=dry_run, at_batch=lambda: None)
+
+
+async def events(database: rows.Database) -> list[tuple[Any, ...]]:
+    """Who did what, in the order in which it happened."""
+    found = await database.fetch(
+        """
+        SELECT name, event_type, platform, room_id, source_id, occurred_at, event_metadata
+        FROM member_participation JOIN community_members USING (member_id) ORDER BY occurred_at, event_type, name
+        """
+    )
+    return [tuple(row) for row in found]
+
+
+async def names(database: rows.Database) -> list[tuple[str, str]]:
+    found = await database.fetch("SELECT telegram_id, name FROM community_members ORDER BY created_at, telegram_id")
+    return [tuple(row) for row in found]
+
+
+COUNT = "SELECT count(*) FROM member_participation"
+
+TWO = chat(
+    message(1, reactions=[reaction(BO, emoji="🔥", count=3)]), service(2, "group_call", duration=90), message(3, **BO)
+)
+
+
+async def test_authors_become_contacts_and_what_they_did_events(directory: asyncpg.Pool) -> None:
+    report = await from_telegram(TWO)
+    room, minute = "-1001234567890", timedelta(minutes=1)
+    assert await events(directory) == [
+        ("Ana García", "MESSAGE", "telegram", room, "1", NOON, None),
+        ("Bo", "REACTION", "telegram", room, "1", NOON, '{"emoji": "🔥"}'),
+        ("Ana García", "VOICE", "telegram", room, "2", NOON + minute, '{"duration_seconds": 90}'),
+        ("Bo", "MESSAGE", "telegram", room, "3", NOON + 2 * minute, None),
+    ]
+    ana, bo = [await members.get_by_telegram_id(account) for account in ("101", "102")]
+    assert (ana.name, ana.status, ana.primary_role, ana.profile_data) == ("Ana García", "not_member", "contact", None)
+    assert (bo.last_active_at, ana.last_active_at) == (NOON + 2 * minute, NOON + minute)
+    log = await directory.fetch("SELECT DISTINCT actor, action, member_id FROM directory_audit_log ORDER BY member_id")
+    assert log == [("import", "INSERT", "#1"), ("import", "INSERT", "#2")]
+    last = report.last
+    assert last is not None
+    assert (last.source_id, last.room) == ("3", "Frutero Club")
+    assert report == Report(
+        inserted={"MESSAGE": 2, "REACTION": 1, "VOICE": 1},  # type: ignore[arg-type]  # equal to a Counter
+        rooms={"Frutero Club": 4},  # type: ignore[arg-type]
+        skipped={NAMELESS: 2},  # type: ignore[arg-type]
+        new_contacts=2,
+        days={NOON.date()},
+        last=last,
+    )
+
+
+async def test_a_second_import_changes_nothing(directory: asyncpg.Pool) -> None:
+    await from_telegram(TWO)
+    await highlights.roll_up(NOON.date())
+    before = await directory.fetch(EVERYTHING)
+    report = await from_telegram(TWO)
+    assert await highlights.roll_up(NOON.date()) == 0
+    assert await directory.fetch(EVERYTHING) == before
+    assert not report.inserted
+    assert report.duplicates == {"MESSAGE": 2, "REACTION": 1, "VOICE": 1}
+    assert (report.new_contacts, report.known_people, report.days) == (0, 2, {NOON.date()})
+
+
+async def test_a_dry_run_changes_nothing_and_counts_what_would_happen(directory: asyncpg.Pool) -> None:
+    await from_telegram(chat(message(1)))
+    before = await directory.fetch(EVERYTHING)
+    planned = await from_telegram(TWO, dry_run=True)
+    assert await directory.fetch(EVERYTHING) == before
+    assert (planned.inserted, planned.duplicates) == ({"MESSAGE": 1, "REACTION": 1, "VOICE": 1}, {"MESSAGE": 1})
+    assert (planned.new_contacts, planned.known_people) == (1, 1)
+    assert await from_telegram(TWO) == planned
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 200), before=st.integers(0, 200), people=st.integers(2, 40))
+async def test_a_dry_run_counts_what_the_real_one_does(
+    directory: asyncpg.Pool, seed: int, count: int, before: int, people: int
+) -> None:
+    export = [*telegram_export.messages(count, people, seed)]
+    await directory.execute("TRUNCATE community_members CASCADE")
+    if before:
+        await from_telegram({**telegram_export.CHAT, "messages": export[:before]})
+    stored = await directory.fetch(EVERYTHING)
+    planned = await from_telegram({**telegram_export.CHAT, "messages": export}, dry_run=True)
+    assert await directory.fetch(EVERYTHING) == stored
+    assert await from_telegram({**telegram_export.CHAT, "messages": export}) == planned
+    assert await directory.fetchval(COUNT) == sum(planned.inserted.values()) + sum(planned.duplicates.values())
+
+
+async def test_a_known_member_gets_the_events_and_stays_as_they_are(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, telegram_id="101", name="Ana María", status="active", primary_role="designer")
+    report = await from_telegram(TWO)
+    ana = await members.get_by_telegram_id("101")
+    assert (ana.member_id, ana.name, ana.status, ana.primary_role) == ("#1", "Ana María", "active", "designer")
+    assert (report.new_contacts, report.known_people) == (1, 1)
+    assert await directory.fetchval(f"{COUNT} WHERE member_id = '#1'") == 2
+
+
+async def test_somebody_who_writes_in_two_batches_is_counted_once(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, telegram_id="101")
+    report = await from_telegram(chat(*(message(number, **(ANA if number % 2 else BO)) for number in range(1, 2502))))
+    assert (report.new_contacts, report.known_people) == (1, 1)
+    assert report.inserted == {"MESSAGE": 2501}
+
+
+async def test_a_batch_is_a_transaction_and_the_progress_is_told_after_each(directory: asyncpg.Pool) -> None:
+    stored: list[int] = []
+
+    def items() -> Iterable[Happened]:
+        for number in range(2500):
+            at = NOON + timedelta(seconds=number)
+            yield Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", str(number), at)
+
+    batches = iter(range(1, 100))
+    await import_history(items(), Platform.TELEGRAM, at_batch=lambda: stored.append(next(batches)))
+    assert stored == [1, 2]
+    transactions = await directory.fetch("SELECT count(*) FROM member_participation GROUP BY xmin::text ORDER BY 1")
+    assert [row[0] for row in transactions] == [500, 1000, 1000]
+
+
+# Who is nobody, or is somebody again
+
+
+async def test_a_deleted_account_that_nobody_knows_is_left_out(directory: asyncpg.Pool) -> None:
+    gone = {"from": None, "from_id": "user103"}
+    report = await from_telegram(chat(message(1, **gone), message(2), message(3, **gone, reactions=[reaction(gone)])))
+    assert report.skipped == {DELETED: 3}
+    assert await names(directory) == [("101", "Ana García")]
+    assert report.rooms == {"Frutero Club": 1}
+
+
+async def test_a_deleted_account_that_is_known_keeps_its_events(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, telegram_id="103", name="Eva")
+    report = await from_telegram(chat(message(1, **{"from": None, "from_id": "user103"})))
+    assert not report.skipped
+    assert [(event[0], event[4]) for event in await events(directory)] == [("Eva", "1")]
+
+
+async def test_who_was_removed_keeps_their_events_and_is_not_revived(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, telegram_id="101", status="active", deleted_at=NOON)
+    report = await from_telegram(chat(message(1)))
+    assert (report.inserted, report.known_people) == ({"MESSAGE": 1}, 1)
+    assert await members.find("#1") is None
+
+
+async def test_who_is_banned_keeps_their_events_and_stays_banned(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, telegram_id="101", status="banned")
+    report = await from_telegram(chat(message(1)))
+    assert report.inserted == {"MESSAGE": 1}
+    assert (await members.get("#1")).status == "banned"
+
+
+async def test_who_was_banned_and_erased_is_left_out(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
+    load_settings.cache_clear()
+    await rows.member(directory, telegram_id="101", status="banned")
+    await members.erase("#1", actor="panel")
+    for _ in range(2):
+        report = await from_telegram(TWO)
+        assert report.skipped == {NAMELESS: 2, BANNED: 2}
+    assert {event[0] for event in await events(directory)} == {"Bo"}
+    assert await directory.fetchval("SELECT count(*) FROM community_members") == 2
+
+
+async def test_without_the_key_nobody_can_tell_who_was_banned_and_erased(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
+    load_settings.cache_clear()
+    await rows.member(directory, telegram_id="101", status="banned")
+    await members.erase("#1", actor="panel")
+    monkeypatch.delenv("DIRECTORY_SECRET_KEY")
+    load_settings.cache_clear()
+    before = await directory.fetch(EVERYTHING)
+    with pytest.raises(ConfigurationError, match="Set DIRECTORY_SECRET_KEY"):
+        await from_telegram(TWO)
+    assert await directory.fetch(EVERYTHING) == before
+
+
+async def test_who_told_their_discord_account_is_one_person_on_both_platforms(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, telegram_id="101", name="Ana", profile_data={"discord_id": "801"})
+    export = discord_channel(discord_message(1, reactions=[discord_reaction(user("802", "bo"))]))
+    for _ in range(2):
+        report = await from_discord(export)
+    assert (report.duplicates, report.known_people) == ({"MESSAGE": 1, "REACTION": 1}, 2)
+    found = await events(directory)
+    assert [(event[0], event[1], event[2], event[3]) for event in found] == [
+        ("Ana", "MESSAGE", "discord", "701"),
+        ("Bo", "REACTION", "discord", "701"),
+    ]
+    bo = await members.get_by_telegram_id("discord:802")
+    assert (bo.status, bo.profile_data) == ("not_member", {"discord_id": "802"})
+
+
+async def test_who_tells_their_discord_account_later_is_found_by_it_from_then_on(directory: asyncpg.Pool) -> None:
+    await from_discord(discord_channel(discord_message(1)))
+    await rows.member(directory, telegram_id="101", name="Ana of Telegram", profile_data={"discord_id": "801"})
+    await from_discord(discord_channel(discord_message(2)))
+    assert [(event[4][-1], event[0]) for event in await events(directory)] == [("1", "Ana"), ("2", "Ana of Telegram")]
+
+
+async def test_the_same_number_is_another_person_on_the_other_platform(directory: asyncpg.Pool) -> None:
+    await from_telegram(chat(message(1)))
+    await from_discord(discord_channel(discord_message(1, author=user("101", "dana"))))
+    assert await names(directory) == [("101", "Ana García"), ("discord:101", "Dana")]
+
+
+# What can't be stored as it is
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a\0b", "a b"),
+        ("a\ud800b", "a b"),
+        ("line\r\n\tline\x1b[31m\x7f", "line line [31m "),
+        ("👩‍👩‍👧‍👦 <img src=x onerror=alert(1)>", "👩‍👩‍👧‍👦 <img src=x onerror=alert(1)>"),
+        ("Null", "Null"),
+        ("x" * 10_000, "x" * 255),
+        ("🍓" * 300, "🍓" * 255),
+        ("\u200b\u3000\u00a0", "101"),
+        (" ", "101"),
+        ("\0\x01", "101"),
+    ],
+    ids=["nul", "surrogate", "control", "emoji", "Null", "long", "long emoji", "invisible", "space", "only control"],
+)
+async def test_any_name_can_be_stored(directory: asyncpg.Pool, name: str, stored: str) -> None:
+    happened = Happened(Author("101", name), EventType.MESSAGE, "-1", "room", "1", NOON)
+    report = await import_history([happened], Platform.TELEGRAM, at_batch=lambda: None)
+    assert await names(directory) == [("101", stored)]
+    assert (report.new_contacts, report.inserted) == (1, {"MESSAGE": 1})
+
+
+@pytest.mark.parametrize("source", ["", " ", "\0", "x" * 256, "x" * 10_000_000])
+async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_stored(
+    directory: asyncpg.Pool, source: str
+) -> None:
+    ids = ["1", source, "3"]
+    found = [Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", one, NOON) for one in ids]
+    report = await import_history(found, Platform.TELEGRAM, at_batch=lambda: None)
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {REFUSED: 1})
+    assert [row[0] for row in await directory.fetch("SELECT source_id FROM member_participation ORDER BY 1")] == [
+        "1",
+        "3",
+    ]
+
+
+@pytest.mark.parametrize("emoji", ["\0", "\ud800", "x" * 2_000_000], ids=["nul", "surrogate", "too long"])
+async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(directory: asyncpg.Pool, emoji: str) -> None:
+    strange = Happened(Author("101", "Ana"), EventType.REACTION, "-1", "room", "1", NOON, {"emoji": emoji})
+    plain = Happened(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
+    report = await import_history([strange, plain], Platform.TELEGRAM, at_batch=lambda: None)
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+
+
+# Files that end too early, or hold nothing
+
+
+async def test_of_a_broken_file_everything_before_the_break_is_stored(directory: asyncpg.Pool) -> None:
+    whole = written(chat(*(message(number) for number in range(1, 1502))))
+    report = await from_telegram(whole[: whole.index(b'"id": 1501')])
+    assert report.broken is not None
+    assert report.inserted == {"MESSAGE": 1500}
+    assert report.last is not None
+    assert report.last.source_id == "1500"
+    assert await directory.fetchval(COUNT) == 1500
+    assert (await from_telegram(whole)).inserted == {"MESSAGE": 1}
+
+
+@pytest.mark.parametrize("export", [{}, [], {"chats": {"list": []}}, chat()])
+async def test_a_file_without_messages_is_no_export(directory: asyncpg.Pool, export: object) -> None:
+    for dry_run in (False, True):
+        with pytest.raises(InvalidInput, match=r"^There are no messages in this file: it is no export of this kind\.$"):
+            await from_telegram(export, dry_run=dry_run)
+
+
+async def test_a_file_that_breaks_at_once_says_where(directory: asyncpg.Pool) -> None:
+    report = await from_telegram(b"<html>")
+    assert report.broken is not None
+    assert report == Report(broken=report.broken)
+
+
+async def test_what_is_left_out_is_no_reason_to_fail(directory: asyncpg.Pool) -> None:
+    items = [Skipped(STRANGE), Skipped(STRANGE, 3)]
+    report = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
+    assert report == Report(skipped={STRANGE: 4})  # type: ignore[arg-type]
+
+
+# Several at once
+
+
+async def test_two_imports_of_the_same_file_at_once_store_everything_once(directory: asyncpg.Pool) -> None:
+    export = {**telegram_export.CHAT, "messages": [*telegram_export.messages(3000, 60)]}
+    imports = [from_telegram(export) for _ in range(3)]
+    reports = await asyncio.wait_for(asyncio.gather(*imports), 60)
+    stored = await directory.fetchval(COUNT)
+    assert sum(sum(report.inserted.values()) for report in reports) == stored
+    assert {sum((report.inserted + report.duplicates).values()) for report in reports} == {stored}
+    people = await directory.fetchval("SELECT count(*) FROM community_members")
+    assert sum(report.new_contacts for report in reports) == people
+    assert await directory.fetchval("SELECT count(DISTINCT telegram_id) FROM community_members") == people
+
+
+async def test_two_imports_that_meet_people_in_opposite_order_do_not_wait_for_each_other(
+    directory: asyncpg.Pool,
+) -> None:
+    people = [{"from": f"Person {number}", "from_id": f"user{number}"} for number in range(200, 500)]
+    one = chat(*(message(number, **person) for number, person in enumerate(people, 1)))
+    other = chat(*(message(number, **person) for number, person in enumerate(reversed(people), 1)), id=2)
+    reports = await asyncio.wait_for(asyncio.gather(*(from_telegram(export) for export in (one, other))), 60)
+    assert [report.inserted for report in reports] == [{"MESSAGE": 300}, {"MESSAGE": 300}]
+    assert sum(report.new_contacts for report in reports) == 300
+
+
+async def test_a_bot_may_record_events_of_the_same_people_meanwhile(directory: asyncpg.Pool) -> None:
+    accounts = [str(number) for number in range(201, 241)]
+    numbers = [(await rows.member(directory, telegram_id=account))["member_id"] for account in accounts]
+    export = chat(*(message(n, from_id=f"user{accounts[n % 40]}") for n in range(1, 3001)))
+
+    async def live(batch: int) -> int:
+        found = [
+            NewEvent(
+                member_id=numbers[(batch * 7 + number) % 40],
+                event_type="MESSAGE",
+                platform="telegram",
+                room_id="-1001234567890",
+                source_id=str((batch * 150 + number) * 2),
+                occurred_at=NOON + timedelta(days=batch),
+            )
+            for number in reversed(range(150))
+        ]
+        recorded = await participation.record_many(found)
+        assert len(recorded.inserted) + len(recorded.duplicates) == 150
+        return len(recorded.inserted)
+
+    importing = asyncio.create_task(from_telegram(export))
+    inserted = await asyncio.wait_for(asyncio.gather(*map(live, range(10))), 60)
+    report = await asyncio.wait_for(importing, 60)
+    assert await directory.fetchval(COUNT) == report.inserted["MESSAGE"] + sum(inserted)
+    assert report.inserted["MESSAGE"] + report.duplicates["MESSAGE"] == 3000
+
+
+async def test_somebody_who_is_added_at_the_same_moment_is_met(directory: asyncpg.Pool) -> None:
+    """The account is being added by another program: the import waits for it and takes its number."""
+    async with directory.acquire() as other:
+        await other.execute("BEGIN")
+        await rows.member(other, telegram_id="101", name="Ana of the bot")
+        importing = asyncio.create_task(from_telegram(chat(message(1))))
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(20):
+            while not await directory.fetchval(waiting):
+                await asyncio.sleep(0.02)
+        await other.execute("COMMIT")
+        report = await importing
+    assert (report.new_contacts, report.inserted) == (0, {"MESSAGE": 1})
+    assert await names(directory) == [("101", "Ana of the bot")]
+
+
+# After it
+
+
+async def test_highlights_scores_and_the_last_activity_are_right_after_an_import(directory: asyncpg.Pool) -> None:
+    export = {**telegram_export.CHAT, "messages": [*telegram_export.messages(500, 20)]}
+    report = await from_telegram(export)
+    first, last = min(report.days), max(report.days)
+    await highlights.roll_up(first, until=last)
+    assert await highlights.verify(first, until=last) == []
+    days = await directory.fetch("SELECT DISTINCT highlight_date FROM member_daily_highlights")
+    assert {row[0] for row in days} <= report.days
+    active = await participation.most_active(since=first, until=last, limit=100)
+    assert sum(member.events for member in active) == sum(report.inserted.values())
+    leaders = (await members.leaderboard(status=None, limit=100)).items
+    assert {leader.member_id for leader in leaders} == {member.member_id for member in active}
+    behind = await directory.fetch(
+        """
+        SELECT member_id FROM community_members JOIN (
+            SELECT member_id, max(occurred_at) AS latest FROM member_participation GROUP BY member_id
+        ) AS event USING (member_id)
+        WHERE last_active_at IS NULL OR last_active_at NOT BETWEEN latest - interval '1 minute' AND latest
+        """
+    )
+    assert behind == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [("UTC", NOON.date()), ("Pacific/Kiritimati", date(2026, 2, 1)), ("America/Mexico_City", NOON.date())],
+)
+async def test_the_days_of_an_import_are_the_communitys(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str, day: date
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
+    load_settings.cache_clear()
+    report = await from_telegram(TWO)
+    assert report.days == {day}
+    await highlights.roll_up(day)
+    page = await highlights.between(day, day)
+    assert [(row.message_count, row.reaction_count, row.voice_minutes) for row in page.items] == [(1, 1, 0), (1, 0, 1)]
+
+
+async def test_an_import_can_be_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+    async def import_and_fail() -> None:
+        async with transaction():
+            await from_telegram(TWO)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await import_and_fail()
+    assert await names(directory) == []
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    found=st.lists(
+        st.builds(
+            Happened,
+            author=st.builds(Author, st.integers(1, 5).map(str), st.none() | st.text(max_size=300)),
+            event_type=st.sampled_from(EventType),
+            room_id=st.sampled_from(["-1", "-2"]),
+            room=st.just("room"),
+            source_id=st.integers(1, 3).map(str) | st.text(max_size=3),
+            occurred_at=st.just(NOON),
+            metadata=st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+        ),
+        max_size=30,
+    )
+)
+async def test_every_event_is_counted_once_in_the_report(directory: asyncpg.Pool, found: list[Happened]) -> None:
+    await directory.execute("TRUNCATE community_members CASCADE")
+    items: list[Happened | Skipped] = [Skipped(STRANGE), *found]
+    report = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
+    counted = sum((report.inserted + report.duplicates + report.skipped).values())
+    assert counted == len(items)
+    assert await directory.fetchval(COUNT) == sum(report.inserted.values())
+    again = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
+    assert (again.new_contacts, sum(again.inserted.values())) == (0, 0)
+    assert again.skipped == report.skipped

@@ -1,0 +1,349 @@
+"""`piccolo community_directory import_telegram` and `import_discord`, run as an operator runs them."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from benchmarks import telegram_export
+from community_directory.queries import highlights, members, participation
+from tests.imports.exports import (
+    BO,
+    NOON,
+    account,
+    chat,
+    discord_channel,
+    discord_message,
+    discord_reaction,
+    message,
+    reaction,
+    service,
+    user,
+    written,
+)
+from tests.imports.test_history import COUNT, EVERYTHING
+from tests.processes import PROJECT, environment
+from tests.tables import rows
+
+IMPORT = (sys.executable, "-m", "piccolo.main", "community_directory")
+
+
+def run(*arguments: str | Path, url: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*IMPORT, *arguments],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=url, **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def done(*arguments: str | Path, url: str, **variables: str) -> list[str]:
+    """What a command that succeeds prints, without the indentation."""
+    finished = run(*arguments, url=url, **variables)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    return [line.strip() for line in finished.stdout.splitlines()]
+
+
+def failed(*arguments: str | Path, url: str) -> list[str]:
+    """The last words of a command that fails: sentences, and no traceback."""
+    finished = run(*arguments, url=url)
+    assert finished.returncode == 1
+    said = finished.stderr.splitlines()
+    assert "Traceback" not in finished.stderr
+    return said
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    return tmp_path / "result.json"
+
+
+def write_history(path: Path, messages: int, people: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        telegram_export.write(file, telegram_export.messages(messages, people))
+
+
+HISTORY = chat(
+    message(1, reactions=[reaction(BO, count=3)]),
+    service(2, "group_call", duration=90),
+    service(3, "pin_message", message_id=1),
+    message(4, **BO),
+    message(5, **{"from": None, "from_id": "user103"}),
+    message(6, **{"from": "Rose_bot", "from_id": "user104"}),
+    message(7, **{"from": "News", "from_id": "channel105"}),
+    7,
+)
+SUMMARY = [
+    "4 events of Frutero Club",
+    "2 new MESSAGE events, and 0 that were there already",
+    "1 new REACTION events, and 0 that were there already",
+    "1 new VOICE events, and 0 that were there already",
+    "2 new contacts, and 0 people who were known",
+    "2 reactions whose author the export doesn't name were left out",
+    "1 service messages were left out",
+    "1 events of bots were left out",
+    "1 messages in the name of a channel or group were left out",
+    "1 messages that don't look like any were left out",
+    "1 events of deleted accounts that nobody here knows were left out",
+]
+
+
+async def test_a_history_is_planned_imported_and_imported_again(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    result.write_bytes(written(HISTORY))
+    empty = await directory.fetch(EVERYTHING)
+    planned = done("import_telegram", result, "--dry-run", url=database)
+    assert planned[0] == "Nothing was stored; this is what would be:"
+    assert sorted(planned[1:]) == sorted(SUMMARY)
+    assert await directory.fetch(EVERYTHING) == empty
+    assert done("import_telegram", result, "--dry_run", url=database) == planned
+
+    imported = done("import_telegram", result, url=database)
+    assert imported == ["Imported:", *planned[1:]]
+    day = NOON.date()
+    page = await highlights.between(day, day)
+    assert {(row.member_id, row.message_count, row.reaction_count, row.voice_minutes) for row in page.items} == {
+        ("#1", 1, 0, 1),
+        ("#2", 1, 1, 0),
+    }
+    assert await highlights.verify(day) == []
+    leaders = (await members.leaderboard(status=None)).items
+    assert {(leader.telegram_id, leader.name, leader.status) for leader in leaders} == {
+        ("101", "Ana García", "not_member"),
+        ("102", "Bo", "not_member"),
+    }
+    points = {row.member_id: row.reputation_earned for row in page.items}
+    assert {leader.member_id: leader.reputation_score for leader in leaders} == points
+    active = await participation.most_active(since=day, until=day)
+    assert [(member.name, member.events) for member in active] == [("Ana García", 2), ("Bo", 2)]
+
+    stored = await directory.fetch(EVERYTHING)
+    again = done("import_telegram", result, url=database)
+    assert await directory.fetch(EVERYTHING) == stored
+    assert again[1:6] == [
+        "4 events of Frutero Club",
+        "0 new MESSAGE events, and 2 that were there already",
+        "0 new REACTION events, and 1 that were there already",
+        "0 new VOICE events, and 1 that were there already",
+        "0 new contacts, and 2 people who were known",
+    ]
+
+
+async def test_the_made_up_export_of_the_benchmark_is_imported(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    made = [sys.executable, str(PROJECT / "benchmarks" / "telegram_export.py"), str(result)]
+    subprocess.run([*made, "--messages", "500", "--people", "30"], check=True, capture_output=True)
+    export = json.loads(result.read_bytes())
+    assert len(export["messages"]) == 500
+    said = done("import_telegram", result, url=database)
+    assert any(line.endswith("events of Frutero Club �") for line in said)
+    first, last = telegram_export.BEGIN.date(), (telegram_export.BEGIN + telegram_export.SPAN).date()
+    assert await highlights.verify(first, until=last + timedelta(days=1)) == []
+    people = {row[0] for row in await directory.fetch("SELECT name FROM community_members")}
+    assert people <= {
+        name for one in export["messages"] for name in (one.get("from"), one.get("actor"), *reactors(one))
+    }
+    other = result.with_name("other.json")
+    with other.open("w", encoding="utf-8") as file:
+        telegram_export.write(file, telegram_export.messages(500, 30, seed=2))
+    assert other.read_bytes() != result.read_bytes()
+    write_history(other, 500, 30)
+    assert other.read_bytes() == result.read_bytes()
+
+
+def reactors(one: dict[str, Any]) -> list[str]:
+    return [who["from"] for kind in one.get("reactions", []) for who in kind.get("recent", [])]
+
+
+async def test_of_an_account_the_chosen_groups_are_imported(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    groups = [
+        chat(message(number), name=name, id=number) for number, name in enumerate(["A", "B, with C", "D", "E"], 1)
+    ]
+    personal = chat(message(9), type="personal_chat", name="Bo", id=102)
+    result.write_bytes(written(account(*groups, personal)))
+    said = done("import_telegram", result, "--chats=A, 3,", url=database)
+    assert said[1:3] == ["1 events of A", "1 events of D"]
+    assert "2 messages of chats that were not chosen were left out" in said
+    assert "1 messages of chats that are no groups were left out" in said
+    assert "1 events of B, with C" in done("import_telegram", result, url=database)
+    assert await directory.fetchval(COUNT) == 4
+
+
+async def test_days_and_old_times_are_the_communitys(directory: asyncpg.Pool, database: str, result: Path) -> None:
+    old = message(1, from_id=101, date="2020-07-31T23:30:00")
+    del old["date_unixtime"]
+    result.write_bytes(written(chat(old)))
+    done("import_telegram", result, url=database, DIRECTORY_TIME_ZONE="Europe/Madrid")
+    row = await directory.fetchrow(
+        "SELECT occurred_at::text, highlight_date::text FROM member_participation, member_daily_highlights"
+    )
+    assert tuple(row) == ("2020-07-31 21:30:00+00", "2020-07-31")
+
+
+async def test_a_channel_of_discord_is_imported_once(directory: asyncpg.Pool, database: str, tmp_path: Path) -> None:
+    await rows.member(directory, telegram_id="101", name="Ana", status="active", profile_data={"discord_id": "801"})
+    ended = (NOON + timedelta(minutes=5)).isoformat()
+    call = discord_message(3, type="Call", callEndedTimestamp=ended)
+    export = discord_channel(
+        discord_message(1, reactions=[discord_reaction(user("802", "bo"), count=2)]),
+        discord_message(2, type="GuildMemberJoin"),
+        call,
+    )
+    file = tmp_path / "general.json"
+    file.write_bytes(written(export))
+    before = await directory.fetch(EVERYTHING)
+    planned = done("import_discord", file, "--dry-run", url=database)
+    assert await directory.fetch(EVERYTHING) == before
+    assert done("import_discord", file, url=database) == ["Imported:", *planned[1:]]
+    assert planned[1:] == [
+        "3 events of Frutero #general",
+        "1 new MESSAGE events, and 0 that were there already",
+        "1 new REACTION events, and 0 that were there already",
+        "1 new VOICE events, and 0 that were there already",
+        "1 new contacts, and 1 people who were known",
+        "1 reactions whose author the export doesn't name were left out",
+        "1 service messages were left out",
+    ]
+    stored = await directory.fetch(EVERYTHING)
+    done("import_discord", file, url=database)
+    assert await directory.fetch(EVERYTHING) == stored
+    [bo, ana] = (await highlights.between(NOON.date(), NOON.date())).items
+    assert (bo.reaction_count, ana.message_count, ana.voice_minutes) == (1, 1, 3)
+
+
+# Files that are broken, or something else
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"<!DOCTYPE html><html></html>", b"{}", b"[]", b'{"messages": []}'],
+    ids=["empty", "text", "HTML", "object", "list", "nothing said"],
+)
+@pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
+async def test_what_is_no_export_is_refused_in_a_sentence(
+    directory: asyncpg.Pool, database: str, result: Path, command: str, content: bytes
+) -> None:
+    before = await directory.fetch(EVERYTHING)
+    result.write_bytes(content)
+    [said] = failed(command, result, url=database)
+    assert re.match(r"There are no messages in this file|The file is broken near byte \d", said)
+    assert await directory.fetch(EVERYTHING) == before
+
+
+@pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
+async def test_a_file_that_can_not_be_read_is_named(database: str, tmp_path: Path, command: str) -> None:
+    missing = tmp_path / "missing.json"
+    assert failed(command, missing, url=database) == [f"Can't read {missing}: No such file or directory."]
+    assert failed(command, tmp_path, url=database) == [f"Can't read {tmp_path}: Is a directory."]
+
+
+async def test_of_a_broken_file_everything_before_is_kept_and_the_place_is_told(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    whole = written(chat(*(message(number) for number in range(1, 1203))))
+    cut = whole.index(b'"id": 1202')
+    result.write_bytes(whole[:cut])
+    for times in range(2):
+        finished = run("import_telegram", result, url=database)
+        assert finished.returncode == 1
+        assert finished.stderr == (
+            f"The file is broken near byte {cut:,}. All that comes before was read, "
+            "after message 1201 of Frutero Club.\n"
+        )
+        new = 0 if times else 1201
+        assert f"{new:,} new MESSAGE events, and {1201 - new:,} that were there already" in finished.stdout
+        assert await directory.fetchval(COUNT) == 1201
+        assert await highlights.verify(NOON.date(), until=NOON.date() + timedelta(days=1)) == []
+    result.write_bytes(whole)
+    assert "1 new MESSAGE events, and 1,201 that were there already" in done("import_telegram", result, url=database)
+
+
+async def test_without_the_key_of_the_banned_nothing_is_imported(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    await rows.member(directory, telegram_id="banned:0123", status="banned", deleted_at=NOON)
+    result.write_bytes(written(HISTORY))
+    before = await directory.fetch(EVERYTHING)
+    [said] = failed("import_telegram", result, url=database)
+    assert said.startswith("Set DIRECTORY_SECRET_KEY: ")
+    assert await directory.fetch(EVERYTHING) == before
+
+
+# Large ones
+
+
+async def test_an_import_that_is_killed_can_be_run_again(directory: asyncpg.Pool, database: str, result: Path) -> None:
+    write_history(result, 20_000, 100)
+    killed = subprocess.Popen(
+        [*IMPORT, "import_telegram", result],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=database),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while await directory.fetchval(COUNT) < 3000:
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+    finally:
+        killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    there = await directory.fetchval(COUNT)
+    said = done("import_telegram", result, url=database)
+    stored = await directory.fetchval(COUNT)
+    assert stored > there
+    once = "SELECT count(*) FROM (SELECT DISTINCT member_id, event_type, source_id FROM member_participation) AS one"
+    assert await directory.fetchval(once) == stored
+    assert f"{stored:,} events of Frutero Club �" in said
+    first = telegram_export.BEGIN.date()
+    until = first + telegram_export.SPAN + timedelta(days=1)
+    assert await highlights.verify(first, until=until) == []
+    counted = await directory.fetchval("SELECT sum(message_count + reaction_count) FROM member_daily_highlights")
+    assert counted == await directory.fetchval(f"{COUNT} WHERE event_type <> 'VOICE'")
+
+
+MEMORY = """
+import resource, runpy, sys
+sys.argv = ["piccolo", "community_directory", "import_telegram", sys.argv[1], "--dry_run"]
+try:
+    runpy.run_module("piccolo.main", run_name="__main__")
+finally:
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path) -> None:
+    peaks = []
+    for messages in (2_000, 20_000):
+        path = tmp_path / f"{messages}.json"
+        write_history(path, messages, 100)
+        ran = subprocess.run(
+            [sys.executable, "-c", MEMORY, path],
+            cwd=PROJECT,
+            env=environment(POSTGRES_URL=database),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        peaks.append(int(re.findall(r"peak (\d+)", ran.stdout)[0]) / 1024)
+        size = path.stat().st_size / 2**20
+    # The larger file itself would need more than that.
+    assert size > 8
+    assert peaks[1] - peaks[0] < 8
