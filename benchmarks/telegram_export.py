@@ -82,7 +82,7 @@ def write(file: TextIO, history: Iterable[Message]) -> None:
 
 def messages(count: int, people: int, seed: int = 1) -> Iterator[Message]:
     """The history, oldest first; the service messages that begin it are counted, too."""
-    random = Random(seed)  # noqa: S311  a made-up community needs no secrets
+    random = Random(seed)
     crowd = _people(people, random)
     # The first one writes as much as the second and third together, as in any group.
     weights = [1 / rank for rank in range(1, len(crowd) + 1)]

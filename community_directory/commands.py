@@ -145,7 +145,8 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     if not dry_run:
         await _roll_up(sorted(report.days))
-    _tell(report, dry_run=dry_run)
+    if report.rooms or report.skipped:
+        _tell(report, dry_run=dry_run)
     if report.broken:
         place = f", after message {shown(report.last.source_id)} of {shown(report.last.room)}" if report.last else ""
         sys.exit(f"{report.broken} All that comes before was read{place}.")

@@ -13,7 +13,9 @@ from community_directory.imports.export import (
     STRANGE,
     Author,
     Happened,
+    NoExport,
     Skipped,
+    number,
     plausible,
     stream,
 )
@@ -27,13 +29,13 @@ DELETED_USER = "456226577798135808"
 
 
 def read(file: BinaryIO) -> Iterator[Happened | Skipped]:
-    """What happened in the channel of an export, in the file's order. Raises `BrokenExport`."""
+    """What happened in the channel of an export, in the file's order. Raises `BrokenExport`, `NoExport`."""
     channel: dict[str, str] = {}
     for prefix, event, value in stream(file, MESSAGES):
-        if event == "whole":
-            yield from _events(value, channel)
-        elif prefix in MESSAGES:
-            yield Skipped(STRANGE)
+        if prefix in MESSAGES:
+            if "channel.id" not in channel:
+                raise NoExport
+            yield from _events(value, channel) if event == "whole" else [Skipped(STRANGE)]
         elif prefix in {"channel.id", "channel.name", "guild.name"} and value is not None:
             channel[prefix] = str(value)
 
@@ -48,10 +50,10 @@ def _events(message: Mapping[str, Any], channel: Mapping[str, str]) -> Iterator[
         author = _author(user)
         if isinstance(author, Skipped):
             return author
-        return Happened(author, event_type, channel["channel.id"], room, str(message["id"]), plausible(at), metadata)
+        return Happened(author, event_type, channel["channel.id"], room, source_id, plausible(at), metadata)
 
     try:
-        at = _time(message["timestamp"])
+        source_id, at = number(message["id"]), _time(message["timestamp"])
         if message["type"] in SAID:
             yield happened(EventType.MESSAGE, message["author"], at)
         elif message["type"] == "Call" and message.get("callEndedTimestamp"):
@@ -63,7 +65,7 @@ def _events(message: Mapping[str, Any], channel: Mapping[str, str]) -> Iterator[
         for reaction in message.get("reactions", []):
             users = reaction.get("users", [])
             if reaction["count"] > len(users):
-                yield Skipped(NAMELESS, int(reaction["count"]) - len(users))
+                yield Skipped(NAMELESS, int(number(reaction["count"])) - len(users))
             for user in users:
                 # Several reactions of a person to a message are one event, as its id says.
                 if user["id"] not in reacted:
@@ -74,7 +76,7 @@ def _events(message: Mapping[str, Any], channel: Mapping[str, str]) -> Iterator[
 
 
 def _author(user: Mapping[str, Any]) -> Author | Skipped:
-    discord_id = str(int(user["id"]))
+    discord_id = number(user["id"])
     if discord_id == DELETED_USER:
         return Skipped(DELETED)
     if user.get("isBot"):

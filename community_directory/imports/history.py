@@ -8,7 +8,7 @@ from datetime import date
 
 from community_directory.database import engine, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
-from community_directory.imports.export import DELETED, Author, BrokenExport, Happened, Skipped
+from community_directory.imports.export import DELETED, Author, BrokenExport, Happened, NoExport, Skipped
 from community_directory.queries import members
 from community_directory.queries.days import zone_of
 from community_directory.queries.participation import BATCH, NewEvent, record_many
@@ -22,12 +22,13 @@ REFUSED = "events that can't be stored"
 NEW = "new"
 """Stands for the number that a dry run gives nobody."""
 
-# Who writes on both platforms and told us so is found under their Telegram account.
+# Who writes on both platforms and told us so is found under their Telegram account, unless their history on Discord came
+# first: then it goes on where it is, or another import would count it twice.
 KNOWN = """
-SELECT telegram_id AS account, member_id, 1 AS rank FROM community_members WHERE telegram_id = ANY($1)
+SELECT telegram_id AS account, member_id, 0 AS rank FROM community_members WHERE telegram_id = ANY($1)
 UNION ALL
-SELECT 'discord:' || (profile_data ->> 'discord_id'), member_id, (telegram_id LIKE 'discord:%')::integer
-FROM community_members WHERE profile_data ->> 'discord_id' = ANY($2)
+SELECT 'discord:' || (profile_data ->> 'discord_id'), member_id, 1 FROM community_members
+WHERE profile_data ->> 'discord_id' = ANY($2)
 ORDER BY rank, member_id
 """
 
@@ -61,7 +62,7 @@ async def import_history(
 
     Authors that nobody here knows become contacts. A thousand items are one transaction, then `at_batch` is called;
     of a broken file everything before the break is stored. With `dry_run` everything is done but adding contacts, and
-    undone again, batch by batch. Raises `InvalidInput` when there is nothing to import at all.
+    undone again, batch by batch. Raises `NoExport` when there is nothing to import at all.
     """
     writer = _Writer(platform, dry_run=dry_run)
     batch: list[Happened] = []
@@ -81,7 +82,7 @@ async def import_history(
     await writer.write(batch)
     report = writer.report
     if not (report.rooms or report.skipped or report.broken):
-        raise InvalidInput("There are no messages in this file: it is no export of this kind.")
+        raise NoExport
     return report
 
 
@@ -122,10 +123,11 @@ class _Writer:
             self.report.new_contacts += 1
             return NEW
         try:
-            member_id = await self._add_as(author, _storable(author.name))
-        except InvalidInput:
-            # A name that nobody can see.
-            member_id = await self._add_as(author, author.telegram_id)
+            try:
+                member_id = await self._add_as(author, _storable(author.name))
+            except InvalidInput:
+                # A name that nobody can see.
+                member_id = await self._add_as(author, author.telegram_id)
         except MemberBanned:
             return Skipped(BANNED)
         except MemberExists as error:

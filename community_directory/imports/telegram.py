@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, BinaryIO
-
-import ijson
 
 from community_directory.imports.export import (
     BOT,
@@ -15,15 +14,19 @@ from community_directory.imports.export import (
     SERVICE,
     STRANGE,
     Author,
+    BrokenExport,
     Happened,
+    NoExport,
     Skipped,
+    number,
     plausible,
     stream,
 )
 from community_directory.tables import EventType
 
-MESSAGES = {"messages.item": "", "chats.list.item.messages.item": "chats.list.item."}
-"""Where messages lie in the two kinds of export, and where their chat's own fields do."""
+CHATS = ("chats.list.item", "left_chats.list.item")
+MESSAGES = {"messages.item", *(f"{chat}.messages.item" for chat in CHATS)}
+"""Where messages lie in the two kinds of export."""
 
 GROUPS = {"private_group", "private_supergroup", "public_supergroup"}
 NO_GROUP = "messages of chats that are no groups"
@@ -36,29 +39,35 @@ LARGEST_OLD_USER_ID = 0xFFFF_FFFF
 
 TELEGRAMS_OWN = {"777000", "1087968824", "136817688"}
 """Telegram itself, the anonymous administrator, and whoever writes as a channel."""
-# The export says of nobody that they are a bot, but in its list of chats. Their names say it: Rose Bot, WelcomeBot,
-# help_bot, Combot.
-BOT_NAME = re.compile(r"(^|[\s_-])bot$|[a-z0-9]Bot$|^\w+bot$", re.ASCII)
+# The export says of nobody that they are a bot, but in its list of chats. Most names say it: Rose Bot, WelcomeBot,
+# help_bot; Anna Talbot is none.
+BOT_NAME = re.compile(r"(^|[\s_-])(?i:bot)$|[a-z0-9]Bot$")
 
 
 def read(file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()) -> Iterator[Happened | Skipped]:
     """What happened in the groups of an export, in the file's order; with `chats` only in those, by name or id.
 
-    Old exports tell times without a zone: they are read in `zone`. Raises `BrokenExport`.
+    Old exports tell times without a zone: they are read in `zone`. Raises `BrokenExport`, `NoExport`.
     """
     bots = TELEGRAMS_OWN | _bots(file)
     file.seek(0)
     chat: dict[str, Any] = {}
     for prefix, event, value in stream(file, MESSAGES):
         if prefix in MESSAGES:
-            yield from _chosen(chat, chats) or (
-                _events(value, chat, bots, zone) if event == "whole" else [Skipped(STRANGE)]
-            )
-        elif prefix == "chats.list.item" and event == "start_map":
+            if "type" not in chat:
+                raise NoExport
+            left_out = _left_out(chat, chats)
+            if left_out:
+                yield Skipped(left_out)
+            elif event == "whole":
+                yield from _events(value, chat, bots, zone)
+            else:
+                yield Skipped(STRANGE)
+        elif prefix in CHATS:
             chat = {}
-        elif event in {"string", "number", "null"}:
-            field = prefix.removeprefix("chats.list.item.")
-            if field in {"name", "type", "id"}:
+        elif event in {"string", "number"}:
+            parent, _, field = prefix.rpartition(".")
+            if parent in {"", *CHATS}:
                 chat[field] = value
 
 
@@ -66,26 +75,22 @@ def _bots(file: BinaryIO) -> set[str]:
     """The bots that the account has chatted with."""
     bots: set[str] = set()
     kind = None
-    try:
-        for prefix, _, value in ijson.parse(file):
+    with suppress(BrokenExport):  # the reading proper comes to the same place, and says so
+        for prefix, event, value in stream(file, ()):
             if prefix == "chats.list.item.type":
                 kind = value
             elif prefix == "chats.list.item.id" and kind == "bot_chat":
                 bots.add(str(value))
-            elif prefix == "messages":
+            elif prefix == "messages" and event == "start_array":
                 break
-    except (ijson.JSONError, UnicodeDecodeError):
-        pass  # the reading proper comes to the same place, and says so
     return bots
 
 
-def _chosen(chat: Mapping[str, Any], chats: Collection[str]) -> list[Skipped]:
-    """Nothing when the chat is to be imported, else why it isn't."""
-    if chat.get("type") not in GROUPS or not isinstance(chat.get("id"), int):
-        return [Skipped(NO_GROUP)]
-    if chats and str(chat["id"]) not in chats and chat.get("name") not in chats:
-        return [Skipped(NOT_CHOSEN)]
-    return []
+def _left_out(chat: Mapping[str, Any], chats: Collection[str]) -> str | None:
+    """Why a chat is not imported."""
+    if chat["type"] not in GROUPS or type(chat.get("id")) is not int or chat["id"] <= 0:
+        return NO_GROUP
+    return NOT_CHOSEN if chats and str(chat["id"]) not in chats and chat.get("name") not in chats else None
 
 
 def _events(
@@ -101,24 +106,24 @@ def _events(
         author = _author(account, name, bots)
         if isinstance(author, Skipped):
             return author
-        return Happened(author, event_type, room_id, room, str(message["id"]), plausible(at), metadata)
+        return Happened(author, event_type, room_id, room, source_id, plausible(at), metadata)
 
     try:
-        at = _time(message, zone)
+        source_id, at = number(message["id"]), _time(message, zone)
         if message["type"] == "message":
             yield happened(EventType.MESSAGE, message["from_id"], message.get("from"), at)
         elif message["type"] == "service" and message.get("action") == "group_call" and message.get("duration"):
             # One that only begins is announced, too, without a duration.
-            seconds = {"duration_seconds": int(message["duration"])}
+            seconds = {"duration_seconds": int(number(message["duration"]))}
             yield happened(EventType.VOICE, message["actor_id"], message.get("actor"), at, seconds)
         else:
             yield Skipped(SERVICE)
         if message.get("reactions"):
-            clock, reacted = _clock(message, at) or zone, set()
+            clock, reacted = _clock(message, at, zone), set()
             for reaction in message["reactions"]:
                 recent = reaction.get("recent", [])
                 if reaction["count"] > len(recent):
-                    yield Skipped(NAMELESS, int(reaction["count"]) - len(recent))
+                    yield Skipped(NAMELESS, int(number(reaction["count"])) - len(recent))
                 for one in recent:
                     # Several reactions of a person to a message are one event, as its id says.
                     if one["from_id"] not in reacted:
@@ -130,24 +135,26 @@ def _events(
         yield Skipped(STRANGE)
 
 
-def _clock(message: Mapping[str, Any], at: datetime) -> tzinfo | None:
+def _clock(message: Mapping[str, Any], at: datetime, zone: tzinfo) -> tzinfo:
     """The clock that the export's dates were read from, and those of reactions too, which say nothing else."""
     ahead = datetime.fromisoformat(message["date"]) - at.astimezone(UTC).replace(tzinfo=None)
-    return timezone(ahead) if abs(ahead) < timedelta(hours=15) else None
+    # The community's zone knows when its clocks change, too.
+    fits = at.astimezone(zone).utcoffset() == ahead or abs(ahead) > timedelta(hours=15)
+    return zone if fits else timezone(ahead)
 
 
 def _author(account: object, name: object, bots: Collection[str]) -> Author | Skipped:
     if isinstance(account, int):
         account = f"user{account}" if 0 < account <= LARGEST_OLD_USER_ID else f"channel{account}"
-    kind, digits = re.fullmatch(r"(user|chat|channel)(\d+)", str(account)).groups()  # type: ignore[union-attr]
-    if kind != "user":
+    if re.match(r"(channel|chat)-?[0-9]", str(account)):
         return Skipped(CHANNEL)
-    if digits in bots or (isinstance(name, str) and BOT_NAME.search(name)):
+    telegram_id = number(str(account).removeprefix("user"))
+    if telegram_id in bots or (isinstance(name, str) and BOT_NAME.search(name)):
         return Skipped(BOT)
-    return Author(digits, str(name) if name else None)
+    return Author(telegram_id, str(name) if name else None)
 
 
 def _time(record: Mapping[str, Any], clock: tzinfo) -> datetime:
     if "date_unixtime" in record:
-        return datetime.fromtimestamp(int(record["date_unixtime"]), UTC)
+        return datetime.fromtimestamp(int(number(record["date_unixtime"])), UTC)
     return datetime.fromisoformat(record["date"]).replace(tzinfo=clock)
