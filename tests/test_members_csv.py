@@ -283,7 +283,7 @@ async def test_an_export_to_a_full_disk_leaves_nothing(directory: asyncpg.Pool, 
 
 
 async def test_an_export_that_is_cancelled_leaves_nothing(community: asyncpg.Pool, database: str, file: Path) -> None:
-    async with locked(database, "LOCK TABLE community_members") as other:
+    async with locked(database, "LOCK TABLE community_members"):
         task = asyncio.create_task(members_csv.export_members(file))
         await until(community, "bool_or(wait_event_type = 'Lock')")
         assert len(left_in(file.parent)) == 1
@@ -311,7 +311,7 @@ asyncio.run(main())
 async def test_a_process_that_dies_leaves_no_half_of_an_export(
     community: asyncpg.Pool, database: str, file: Path, number: signal.Signals
 ) -> None:
-    async with locked(database, "LOCK TABLE community_members") as other:
+    async with locked(database, "LOCK TABLE community_members"):
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
