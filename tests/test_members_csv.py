@@ -11,7 +11,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from community_directory.members_csv import COLUMNS, BadLines, Imported, cell, v
 from community_directory.queries import audit, highlights, members
 from community_directory.queries.members import DEEPEST_JSON
 from community_directory.settings import load_settings
-from tests.conftest import database_name, run_sql
+from tests.conftest import Server, database_name, new_database, run_sql
 from tests.processes import PROJECT, environment
 from tests.queries.cases import all_idle, undone
 from tests.tables import rows
@@ -73,8 +73,7 @@ AWKWARD = [
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
 
 
-@pytest.fixture
-async def community(directory: asyncpg.Pool) -> asyncpg.Pool:
+async def settle(directory: rows.Database) -> None:
     """The active member #1, the pending #2 whom they invited, the removed #3 and the banned #4."""
     await rows.member(
         directory,
@@ -90,7 +89,33 @@ async def community(directory: asyncpg.Pool) -> asyncpg.Pool:
     removed_at = await directory.fetchval("SELECT now()")
     await rows.member(directory, telegram_id="103", name="Cleo", status="active", deleted_at=removed_at)
     await rows.member(directory, telegram_id="104", name="Dan", status="banned")
+
+
+@pytest.fixture
+async def community(directory: asyncpg.Pool) -> asyncpg.Pool:
+    """The four of `settle`, in a database of this test's own."""
+    await settle(directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+async def settled_database(server: Server, template: str) -> AsyncIterator[str]:
+    """A database with the four of `settle`."""
+    async with new_database(server, template) as url:
+        async with session(url) as connection:
+            await settle(connection)
+        yield url
+
+
+@pytest.fixture
+async def refusing(settled_database: str) -> AsyncIterator[asyncpg.Pool]:
+    """The four of `settle`, in a database of many tests; in each of them nothing is changed, and no number used."""
+    async with connect(settled_database, min_size=0) as engine:
+        assert engine.pool is not None
+        before = await state(engine.pool), await last_number(engine.pool)
+        yield engine.pool
+        assert (await state(engine.pool), await last_number(engine.pool)) == before
+        assert all_idle(engine.pool)
 
 
 @pytest.fixture
@@ -99,7 +124,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "members.csv"
 
 
-def lines(*people: dict[str, object]) -> str:
+def lines(*people: Mapping[str, object]) -> str:
     """The text of a file: a column for each key, a line for each person, every cell as it is given."""
     columns = list(dict.fromkeys(column for person in people for column in person))
     text = io.StringIO()
@@ -137,6 +162,10 @@ async def state(pool: asyncpg.Pool) -> tuple[list[asyncpg.Record], list[asyncpg.
     """Every member as stored, with the version of the row, and the whole log."""
     stored = await pool.fetch("SELECT xmin::text, * FROM community_members ORDER BY member_id")
     return stored, await pool.fetch("SELECT * FROM directory_audit_log ORDER BY id")
+
+
+async def last_number(pool: asyncpg.Pool) -> int:
+    return int(await pool.fetchval("SELECT last_value FROM community_member_number"))
 
 
 async def next_number(pool: asyncpg.Pool) -> str:
@@ -195,6 +224,8 @@ async def test_an_export_has_everybody_but_the_removed_in_the_order_of_their_num
 ) -> None:
     for _ in range(7):
         await rows.member(community)
+    # Who was changed lies behind the others.
+    await community.execute("UPDATE community_members SET country = 'Perú' WHERE member_id IN ('#2', '#10')")
     assert await members_csv.export_members(file) == 10
     exported = read(file)
     assert [person["member_id"] for person in exported] == ["#1", "#2", *(f"#{number}" for number in range(4, 12))]
@@ -241,7 +272,7 @@ async def test_an_export_of_nobody_is_a_header(directory: asyncpg.Pool, file: Pa
 
 
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("/dev/null")])
-async def test_an_export_refuses_to_overwrite(community: asyncpg.Pool, file: Path, make: Any) -> None:
+async def test_an_export_refuses_to_overwrite(refusing: asyncpg.Pool, file: Path, make: Any) -> None:
     make(file)
     before = file.lstat()
     with pytest.raises(InvalidInput, match=r"members\.csv is there already: choose another name\.$"):
@@ -252,13 +283,12 @@ async def test_an_export_refuses_to_overwrite(community: asyncpg.Pool, file: Pat
 
 @pytest.mark.parametrize("place", ["missing/members.csv", "plain/members.csv", f"{'x' * 300}.csv", "/proc/members.csv"])
 async def test_an_export_where_no_file_can_be_made_is_a_sentence(
-    community: asyncpg.Pool, tmp_path: Path, place: str
+    refusing: asyncpg.Pool, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "plain").touch()
     with pytest.raises(InvalidInput, match=r"^Can't write .*: [A-Z].*\.$"):
         await members_csv.export_members(tmp_path / place)
     assert left_in(tmp_path) == ["plain"]
-    assert all_idle(community)
 
 
 @contextmanager
@@ -480,7 +510,7 @@ async def test_columns_that_tell_only_are_passed_over(community: asyncpg.Pool, f
     assert (eva.reputation_score, eva.github_verified, eva.last_active_at) == (0, False, None)
 
 
-async def test_fixed_columns_may_be_there_as_they_are_or_empty(community: asyncpg.Pool, file: Path) -> None:
+async def test_fixed_columns_may_be_there_as_they_are_or_empty(refusing: asyncpg.Pool, file: Path) -> None:
     fixed = {"telegram_id": "102", "github_username": "", "status": "pending", "invited_by": "#1"}
     assert await take(file, lines({"member_id": "#2", **fixed})) == Imported(0, 0, 1)
     assert await take(file, lines({"member_id": "#1", "github_username": " @ana-dev", "status": ""})) == Imported(
@@ -579,23 +609,25 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 
 @pytest.mark.parametrize(("person", "sentence"), BAD.values(), ids=BAD)
 async def test_a_bad_line_is_named_and_nothing_is_changed(
-    community: asyncpg.Pool, file: Path, person: dict[str, object], sentence: str
+    refusing: asyncpg.Pool, file: Path, person: dict[str, object], sentence: str
 ) -> None:
-    before = await state(community)
     good = somebody(telegram_id="950", name="Gus")
     changed = {"telegram_id": "102", "name": "Bobby", "primary_role": "x"}
     # A column that a person doesn't have is an empty cell, which would be another problem: each in the same columns.
     people = [{**dict.fromkeys(person, ""), **other} for other in (good, changed)] if "name" in person else []
     found = await problems(file, lines(*people, person))
     assert found == [(len(people) + 2, sentence)]
-    assert await state(community) == before
-    # Nobody's number was used up.
+
+
+async def test_a_refused_import_uses_up_no_number(community: asyncpg.Pool, file: Path) -> None:
+    assert await problems(file, lines(somebody(), somebody(telegram_id=""))) == [
+        (3, "Somebody new needs a telegram_id.")
+    ]
     assert await next_number(community) == "#5"
-    assert all_idle(community)
 
 
 async def test_every_bad_line_is_reported_with_the_number_that_an_editor_shows(
-    community: asyncpg.Pool, file: Path
+    refusing: asyncpg.Pool, file: Path
 ) -> None:
     text = (
         "telegram_id,name,primary_role\n"
@@ -622,7 +654,7 @@ async def test_every_bad_line_is_reported_with_the_number_that_an_editor_shows(
     ]
 
 
-async def test_bad_lines_are_counted_in_a_sentence(community: asyncpg.Pool, file: Path) -> None:
+async def test_bad_lines_are_counted_in_a_sentence(refusing: asyncpg.Pool, file: Path) -> None:
     with pytest.raises(BadLines, match=r"^1 line can't be imported, so nothing was changed\.$"):
         await take(file, "member_id\n#99\n")
     with pytest.raises(BadLines, match=r"^1,000 lines can't be imported, so nothing was changed\.$"):
@@ -639,7 +671,7 @@ async def test_bad_lines_are_counted_in_a_sentence(community: asyncpg.Pool, file
     ],
 )
 async def test_a_person_who_is_in_the_file_twice_is_a_bad_line(
-    community: asyncpg.Pool, file: Path, first: dict[str, object], second: dict[str, object]
+    refusing: asyncpg.Pool, file: Path, first: dict[str, object], second: dict[str, object]
 ) -> None:
     rest = {"name": "Eva", "primary_role": "developer"}
     cells = {"member_id": "", "telegram_id": ""}
@@ -648,7 +680,7 @@ async def test_a_person_who_is_in_the_file_twice_is_a_bad_line(
 
 
 async def test_a_line_that_is_no_csv_ends_the_reading_but_what_came_before_is_checked(
-    community: asyncpg.Pool, file: Path
+    refusing: asyncpg.Pool, file: Path
 ) -> None:
     found = await problems(file, 'member_id,name\n#1,""\n#99,x\n#2,"Bo\n\n\n')
     assert [number for number, _ in found] == [2, 3, 4]
@@ -677,7 +709,7 @@ HEADERS = {
 
 @pytest.mark.parametrize(("text", "repeated"), HEADERS.values(), ids=HEADERS)
 async def test_a_wrong_first_line_is_a_sentence_that_names_the_columns(
-    community: asyncpg.Pool, file: Path, text: str, repeated: str
+    refusing: asyncpg.Pool, file: Path, text: str, repeated: str
 ) -> None:
     with pytest.raises(InvalidInput, match=rf"Here it says {repeated}\.$") as error:
         await take(file, text)
@@ -691,18 +723,18 @@ async def test_a_wrong_first_line_is_a_sentence_that_names_the_columns(
     ["member_id,name\n#1,José\n".encode("latin-1"), "member_id\n#1\n".encode("utf-16"), b"\x89PNG\r\n\x1a\n\0\0"],
     ids=["latin-1", "utf-16", "binary"],
 )
-async def test_what_is_not_utf_8_is_said_in_a_sentence(community: asyncpg.Pool, file: Path, content: bytes) -> None:
+async def test_what_is_not_utf_8_is_said_in_a_sentence(refusing: asyncpg.Pool, file: Path, content: bytes) -> None:
     with pytest.raises(InvalidInput, match=r"members\.csv is not UTF-8 text: save it as CSV UTF-8\.$"):
         await take(file, content)
 
 
-async def test_what_is_not_utf_8_further_down_is_said_too(community: asyncpg.Pool, file: Path) -> None:
+async def test_what_is_not_utf_8_further_down_is_said_too(refusing: asyncpg.Pool, file: Path) -> None:
     content = b"member_id,name\n" + b"#1,Ana\n" * 20_000 + "#2,José\n".encode("latin-1")
     with pytest.raises(InvalidInput, match="not UTF-8"):
         await take(file, content)
 
 
-async def test_a_file_that_can_not_be_read_is_said_in_a_sentence(community: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_a_file_that_can_not_be_read_is_said_in_a_sentence(refusing: asyncpg.Pool, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^Can't read .*missing\.csv: No such file or directory\.$"):
         await members_csv.import_members(tmp_path / "missing.csv")
     with pytest.raises(InvalidInput, match=r"^Can't read .*: Is a directory\.$"):
@@ -729,7 +761,7 @@ NOT_IN_A_FILE = {
 
 
 @pytest.mark.parametrize("rule", REFUSED_BY_CHECK)
-async def test_a_rule_of_the_database_is_said_with_its_sentence(community: asyncpg.Pool, file: Path, rule: str) -> None:
+async def test_a_rule_of_the_database_is_said_with_its_sentence(refusing: asyncpg.Pool, file: Path, rule: str) -> None:
     column, values = REFUSED_BY_CHECK[rule]
     people = [somebody(**{"telegram_id": str(900 + number), column: value}) for number, value in enumerate(values)]
     expected = [RULES[rule].sentence] * len(people)
