@@ -284,6 +284,14 @@ async def test_both_are_done_right_after_the_start(
     assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
 
 
+async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+        async with watched(scheduler, 2):
+            pass
+    said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
+    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
+
+
 async def test_what_another_worker_does_is_said_at_the_start(
     directory: asyncpg.Pool, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
