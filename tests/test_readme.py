@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from piccolo.conf.apps import Finder
 
+from community_directory.commands import COMMANDS, Command
 from community_directory.settings import Settings, variable
 from tests.processes import PROJECT, environment
 
@@ -39,6 +40,12 @@ def test_every_option_of_main_is_in_the_readme() -> None:
     assert options >= {"--demo", "--host", "--port", "--help"}
     for option in options:
         assert option in README
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_every_command_is_in_the_table_of_commands(command: Command) -> None:
+    named = rf"^\| `piccolo community_directory {command.__name__}\b[^|]*` +\| \w"
+    assert re.search(named, README, re.MULTILINE), f"{command.__name__} is missing from the README"
 
 
 def test_every_table_and_column_is_in_the_diagram() -> None:

@@ -1,0 +1,347 @@
+"""The commands of `piccolo community_directory …`, as an operator types them."""
+
+import inspect
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from community_directory import commands
+from community_directory.commands import COMMANDS
+from community_directory.database import engine
+from community_directory.errors import InvalidInput
+from community_directory.settings import load_settings
+from tests.conftest import Server, database_name, run_sql
+from tests.processes import PROJECT, environment
+from tests.tables import rows
+
+PICCOLO = (sys.executable, "-m", "piccolo.main", "community_directory")
+AWAY = "postgresql://127.0.0.1:1/x"
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def piccolo(*arguments: str, url: str = AWAY) -> subprocess.CompletedProcess[str]:
+    """`piccolo community_directory …`."""
+    return subprocess.run(
+        [*PICCOLO, *arguments],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=url),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def plain(text: str) -> str:
+    """Without the colours."""
+    return re.sub(r"\x1b\[\d+m", "", text)
+
+
+@pytest.fixture
+def here(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The settings name a migrated database, for a command that runs in this process."""
+    monkeypatch.setenv("POSTGRES_URL", database)
+    load_settings.cache_clear()
+    return database
+
+
+@pytest.fixture
+async def events(here: str) -> str:
+    """The database has an event on each of some days of January 2026, and the members #1 and #2."""
+    connection = await asyncpg.connect(here)
+    await rows.member(connection)
+    await rows.member(connection, name="Bo")
+    for day in (1, 15, 30, 31):
+        await rows.event(connection, member_id="#1", occurred_at=NOON.replace(day=day))
+    await connection.close()
+    return here
+
+
+async def rolled_up(url: str) -> list[int]:
+    connection = await asyncpg.connect(url)
+    found = await connection.fetch("SELECT highlight_date FROM member_daily_highlights ORDER BY 1")
+    await connection.close()
+    return [record["highlight_date"].day for record in found]
+
+
+async def exit_of(command: Callable[..., Any], **options: object) -> str:
+    """What a command that fails says at its end."""
+    with pytest.raises(SystemExit) as ended:
+        await command(**options)
+    assert isinstance(ended.value.code, str)  # which Python prints, and makes the exit code 1
+    return ended.value.code
+
+
+async def test_highlights_are_rolled_up_from_one_day_to_another(events: str) -> None:
+    ended = piccolo("roll_up_highlights", "--since=2026-01-02", "--until=2026-01-30", url=events)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 highlights were written.\n", "")
+    assert await rolled_up(events) == [15, 30]
+    # With spaces, as most programs take it.
+    ended = piccolo("roll_up_highlights", "--since", "2026-01-01", "--until", "2026-01-31", url=events)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 highlights were written.\n", "")
+    assert await rolled_up(events) == [1, 15, 30, 31]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [30, 31]),
+        ({"until": "2026-01-16"}, [15]),
+        ({"since": "2026-01-15"}, [15, 30, 31]),
+        ({"since": "2026-01-31"}, [31]),
+        ({"since": "2025-01-01", "until": "2026-01-15"}, [1, 15]),
+        ({"since": "2019-12-31", "until": "2026-01-31"}, [1, 15, 30, 31]),
+    ],
+)
+async def test_without_days_it_is_yesterday_and_today(
+    events: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: dict[str, str],
+    expected: list[int],
+) -> None:
+    monkeypatch.setattr(commands, "today", lambda: date(2026, 1, 31))
+    await commands.roll_up_highlights(**options)
+    assert await rolled_up(events) == expected
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (f"{len(expected)} highlights were written.\n", "")
+
+
+@pytest.mark.parametrize("days", [0, 1, 30, 31, 32, 62, 100])
+async def test_every_day_of_a_long_span_is_rolled_up_once(
+    events: str, capsys: pytest.CaptureFixture[str], days: int
+) -> None:
+    connection = await asyncpg.connect(events)
+    await connection.execute(
+        "INSERT INTO member_participation (member_id, event_type, platform, room_id, occurred_at) "
+        "SELECT '#2', 'MESSAGE', 'telegram', '-1', timestamptz '2020-01-01 12:00 UTC' + day * interval '1 day' "
+        "FROM generate_series(0, $1::int) AS day",
+        days,
+    )
+    until = await connection.fetchval("SELECT (date '2020-01-01' + $1::int)::text", days)
+    await connection.close()
+    await commands.roll_up_highlights(since="2020-01-01", until=until)
+    assert capsys.readouterr().out == f"{days + 1} highlights were written.\n"
+    assert len(await rolled_up(events)) == days + 1
+
+
+@pytest.mark.parametrize("day", ["yesterday", "31.01.2026", "2026-02-30", "2026-1-1", "2026-01-01T00:00:00", " "])
+@pytest.mark.parametrize("option", ["since", "until"])
+async def test_what_is_no_day_is_a_sentence(events: str, option: str, day: str) -> None:
+    said = await exit_of(commands.roll_up_highlights, **{option: day})
+    assert said == f"{day} is no day: write it as 2026-01-31."
+    assert await rolled_up(events) == []
+
+
+@pytest.mark.parametrize(
+    ("since", "until"), [("2026-01-31", "2026-01-30"), ("1000-01-01", "2026-01-30"), ("9999-12-31", "9999-12-31")]
+)
+async def test_days_that_can_not_be_rolled_up_are_a_sentence(events: str, since: str, until: str) -> None:
+    said = await exit_of(commands.roll_up_highlights, since=since, until=until)
+    assert said in {"Ask for 1 to 3660 days, the first one first.", "This day is too far away."}
+
+
+async def test_a_bad_day_ends_with_a_sentence_and_code_1(database: str) -> None:
+    ended = piccolo("roll_up_highlights", "--since=soon", url=database)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "soon is no day: write it as 2026-01-31.\n"
+
+
+async def test_invitations_expire(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await rows.invitation(connection, expires_at=NOON)
+    await rows.invitation(connection)
+    ended = piccolo("expire_invitations", url=database)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 invitations have expired.\n", "")
+    found = await connection.fetch("SELECT status FROM community_invitations ORDER BY expires_at")
+    await connection.close()
+    assert [record["status"] for record in found] == ["expired", "pending"]
+
+
+async def test_members_are_exported_and_imported(events: str, tmp_path: Path) -> None:
+    file = tmp_path / "members.csv"
+    ended = piccolo("export_members", str(file), url=events)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"2 people are in {file}.\n", "")
+    again = piccolo("export_members", f"--path={file}", url=events)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == f"{file} is there already: choose another name.\n"
+
+    text = file.read_text(encoding="utf-8-sig").replace(",Bo,", ",Bob,")
+    file.write_text(f"{text},900,Eva,,developer{',' * 11}\n")
+    ended = piccolo("import_members", str(file), url=events)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 added, 1 changed, 1 as they were.\n", "")
+
+
+async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_changed(events: str, tmp_path: Path) -> None:
+    file = tmp_path / "members.csv"
+    file.write_text("member_id,name\n#1,Anita\n#99,x\n#2,\n")
+    ended = piccolo("import_members", str(file), url=events)
+    assert ended.returncode == 1
+    assert ended.stdout == "line 3: There is no member #99.\nline 4: The name can't be empty.\n"
+    assert ended.stderr == "2 lines can't be imported, so nothing was changed.\n"
+
+
+async def test_a_file_that_is_not_there_is_one_line(here: str, tmp_path: Path) -> None:
+    file = tmp_path / "members.csv"
+    assert await exit_of(commands.import_members, path=str(file)) == f"Can't read {file}: No such file or directory."
+    nowhere = tmp_path / "missing" / "members.csv"
+    said = await exit_of(commands.export_members, path=str(nowhere))
+    assert said == f"Can't write {nowhere}: No such file or directory."
+
+
+async def test_counts_of_thousands_have_their_commas(
+    here: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await run_sql(
+        here,
+        "INSERT INTO community_members (telegram_id, name, primary_role) "
+        "SELECT number, 'Ana', 'x' FROM generate_series(1, 1234) AS number",
+    )
+    file = tmp_path / "members.csv"
+    await commands.export_members(path=str(file))
+    await commands.import_members(path=str(file))
+    assert capsys.readouterr().out == f"1,234 people are in {file}.\n0 added, 0 changed, 1,234 as they were.\n"
+
+
+@pytest.mark.parametrize("name", [command.__name__ for command in COMMANDS])
+def test_help_says_what_a_command_does_and_what_each_parameter_means(name: str) -> None:
+    ended = piccolo(name, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    command = next(command for command in COMMANDS if command.__name__ == name)
+    helped = plain(ended.stdout)
+    assert (command.__doc__ or "").splitlines()[0] in helped
+    for parameter in inspect.signature(command).parameters:
+        assert re.search(rf"^{parameter} .*\n[A-Z]\S.*\.$", helped, re.MULTILINE), helped
+
+
+def test_the_list_of_commands_has_each_of_them_with_its_line() -> None:
+    listed = plain(piccolo("--help").stdout)
+    for command in COMMANDS:
+        line = (command.__doc__ or "").splitlines()[0]
+        assert f"community_directory {command.__name__}\n{line}" in listed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("roll_up_highlights", "--sinze=2026-01-31"),
+        ("roll_up_highlights", "2026-01-01", "2026-01-02", "2026-01-03"),
+        ("export_members",),
+        ("import_members", "a.csv", "b.csv"),
+        ("expire_invitations", "--force"),
+    ],
+)
+def test_wrong_arguments_show_the_help_and_end_with_code_1(arguments: tuple[str, ...]) -> None:
+    ended = piccolo(*arguments)
+    assert ended.returncode == 1
+    assert "The command failed." in plain(ended.stdout)
+    assert f"Usage\n-----\n{arguments[0]}" in plain(ended.stdout)
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+COMPLETE: dict[str, dict[str, str]] = {
+    "expire_invitations": {},
+    "roll_up_highlights": {"since": "2026-01-31", "until": "2026-01-31"},
+    "import_members": {"path": str(PROJECT / "README.md")},
+    "export_members": {"path": "/proc/members.csv"},
+    "import_telegram": {"path": "result.json"},
+    "import_discord": {"path": "result.json"},
+}
+
+
+@pytest.mark.parametrize("name", [command.__name__ for command in COMMANDS])
+async def test_a_database_that_is_away_is_one_line(name: str, here: str, server: Server) -> None:
+    command = next(command for command in COMMANDS if command.__name__ == name)
+    await run_sql(server.url, f"ALTER DATABASE {database_name(here)} ALLOW_CONNECTIONS false")
+    said = await exit_of(command, **COMPLETE[name])
+    assert re.fullmatch(r"The database is not available: .*", said)
+
+
+def test_a_database_that_is_away_is_the_only_thing_that_is_said() -> None:
+    ended = piccolo("expire_invitations")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"The database is not available: .*\n", ended.stderr)
+
+
+@pytest.mark.parametrize("name", ["expire_invitations", "roll_up_highlights", "import_members"])
+async def test_a_database_without_tables_is_one_line(
+    name: str, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", empty_database)
+    load_settings.cache_clear()
+    (tmp_path / "members.csv").write_text("member_id\n#1\n")
+    command = next(command for command in COMMANDS if command.__name__ == name)
+    options = {"path": str(tmp_path / "members.csv")} if name == "import_members" else COMPLETE[name]
+    said = await exit_of(command, **options)
+    assert said == "The database has no tables yet: run the migrations first."
+
+
+async def test_options_may_be_written_with_dashes(here: str) -> None:
+    given: list[dict[str, object]] = []
+
+    @commands.command
+    async def remember(path: str, dry_run: bool = False) -> None:
+        given.append({"path": path, "dry_run": dry_run})
+
+    await remember(**{"path": "x", "dry-run": True})
+    await remember(path="x", dry_run=True)
+    await remember(path="x")
+    assert given == [{"path": "x", "dry_run": dry} for dry in (True, True, False)]
+    for wrong in ({}, {"path": "x", "dry-rum": True}, {"path": "x", "dry-run": True, "more": 1}):
+        with pytest.raises(TypeError):
+            await remember(**wrong)
+
+
+async def test_a_command_runs_on_the_directory_and_leaves_it(here: str) -> None:
+    @commands.command
+    async def look() -> None:
+        assert engine.pool is not None
+        raise InvalidInput("Seen.")
+
+    assert await exit_of(look) == "Seen."
+    assert engine.pool is None
+
+
+def on_a_terminal(*arguments: str, url: str) -> str:
+    """What a command writes to the terminal beside its output."""
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    with subprocess.Popen(
+        [*PICCOLO, *arguments],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=url),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        written = b""
+        while True:
+            try:
+                some = os.read(ours, 4096)
+            except OSError:  # Linux's way to say that the other side is closed
+                some = b""
+            if not some:
+                break
+            written += some
+        assert process.wait() == 0
+    os.close(ours)
+    return written.decode()
+
+
+async def test_progress_is_shown_on_a_terminal(events: str) -> None:
+    shown = on_a_terminal("roll_up_highlights", "--since=2026-01-01", "--until=2026-02-28", url=events)
+    assert "Rolling up" in shown
+    assert "100%" in shown
+    assert "59/59" in shown

@@ -1,0 +1,365 @@
+"""What is done by the clock: the right thing, at the right times, by one worker, and without harm when it can't be."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+from apscheduler.events import EVENT_JOB_EXECUTED
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from community_directory import jobs
+from community_directory.database import CLOSE_SECONDS, connect
+from community_directory.jobs import roll_up_recent, scheduled, sweep
+from community_directory.queries.days import LONGEST_SPAN
+from community_directory.queries.highlights import ROLL_UP_LOCK
+from community_directory.settings import load_settings
+from tests.processes import running_panel
+from tests.tables import rows
+from tests.test_migrations import SECONDS, session, until
+
+TODAY = date(2026, 1, 31)
+
+
+@pytest.fixture
+def end_of_january(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the last of January."""
+    monkeypatch.setattr(jobs, "today", lambda: TODAY)
+
+
+@pytest.fixture
+def live_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the community's time zone."""
+
+    def choose(zone: str) -> None:
+        monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
+        load_settings.cache_clear()
+
+    return choose
+
+
+async def overdue(database: rows.Database, **columns: object) -> str:
+    """The code of an invitation that is past its time."""
+    made = await rows.invitation(database, expires_at=datetime(2026, 1, 1, tzinfo=UTC), **columns)
+    return str(made["invitation_code"])
+
+
+async def status_of(database: rows.Database, code: str) -> str:
+    return str(await database.fetchval("SELECT status FROM community_invitations WHERE invitation_code = $1", code))
+
+
+async def message_at(database: rows.Database, moment: datetime, **columns: object) -> str:
+    """The number of somebody who said something at this time."""
+    return str((await rows.event(database, occurred_at=moment, **columns))["member_id"])
+
+
+def noon(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+
+
+async def rolled_up(database: rows.Database) -> list[date]:
+    found = await database.fetch("SELECT highlight_date FROM member_daily_highlights ORDER BY 1")
+    return [record["highlight_date"] for record in found]
+
+
+@asynccontextmanager
+async def held(database: str, lock: int) -> AsyncIterator[None]:
+    """Another worker has this lock."""
+    async with session(database) as other:
+        await other.execute(f"SELECT pg_advisory_lock({lock})")
+        yield
+
+
+async def test_a_sweep_marks_what_is_overdue_and_says_how_much(directory: asyncpg.Pool) -> None:
+    codes = [await overdue(directory), await overdue(directory)]
+    still_open = (await rows.invitation(directory))["invitation_code"]
+    cancelled = await overdue(directory, status="cancelled")
+    assert await sweep() == 2
+    assert [await status_of(directory, code) for code in codes] == ["expired", "expired"]
+    assert await status_of(directory, still_open) == "pending"
+    assert await status_of(directory, cancelled) == "cancelled"
+    assert await sweep() == 0
+
+
+async def test_a_roll_up_counts_yesterday_and_today(directory: asyncpg.Pool, end_of_january: None) -> None:
+    for days in range(-1, 4):
+        await message_at(directory, noon(TODAY - timedelta(days=days)))
+    assert await roll_up_recent() == 2
+    assert await rolled_up(directory) == [TODAY - timedelta(days=1), TODAY]
+    assert await roll_up_recent() == 0
+
+
+async def test_a_roll_up_catches_up_from_the_last_day_that_was_rolled_up(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
+    days = [TODAY - timedelta(days=days) for days in (20, 10, 5, 0)]
+    for day in days:
+        await message_at(directory, noon(day))
+    # The morning of that day was counted, and what came before is done.
+    await rows.highlight(directory, highlight_date=days[1], message_count=0)
+    assert await roll_up_recent() == 4  # the row of nobody's message goes
+    assert await rolled_up(directory) == days[1:]
+
+
+async def test_a_roll_up_of_this_morning_does_not_hide_yesterday(directory: asyncpg.Pool, end_of_january: None) -> None:
+    member_id = await message_at(directory, noon(TODAY))
+    yesterday = TODAY - timedelta(days=1)
+    await message_at(directory, noon(yesterday), member_id=member_id)
+    for day in (TODAY, TODAY + timedelta(days=3)):
+        await rows.highlight(directory, member_id=member_id, highlight_date=day, message_count=1)
+    await roll_up_recent()
+    assert await rolled_up(directory) == [yesterday, TODAY, TODAY + timedelta(days=3)]
+
+
+async def test_a_roll_up_after_many_years_takes_as_many_days_as_one_call_may(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
+    first = TODAY - timedelta(days=LONGEST_SPAN - 1)
+    await rows.highlight(directory, highlight_date=date(1999, 12, 31), message_count=1)
+    await message_at(directory, noon(first))
+    await message_at(directory, noon(first - timedelta(days=1)))
+    assert await roll_up_recent() == 1
+    assert await rolled_up(directory) == [date(1999, 12, 31), first]
+
+
+async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
+    directory: asyncpg.Pool, live_in: Callable[[str], None], end_of_january: None
+) -> None:
+    live_in("America/Mexico_City")
+    # Half past eleven in the evening there.
+    await message_at(directory, datetime(2026, 2, 1, 5, 30, tzinfo=UTC))
+    await message_at(directory, datetime(2026, 2, 1, 6, 30, tzinfo=UTC))
+    assert await roll_up_recent() == 1
+    assert await rolled_up(directory) == [TODAY]
+
+
+async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:
+    member_id = await message_at(directory, noon(TODAY))
+    await roll_up_recent()
+    scored = "SELECT reputation_score FROM community_members WHERE member_id = $1"
+    assert await directory.fetchval(scored, member_id) == 1
+
+
+async def test_a_sweep_leaves_it_to_another_worker(directory: asyncpg.Pool, database: str) -> None:
+    code = await overdue(directory)
+    async with held(database, jobs.SWEEP_LOCK):
+        assert await asyncio.wait_for(sweep(), SECONDS) is None
+    assert await status_of(directory, code) == "pending"
+    assert await sweep() == 1
+
+
+async def test_a_roll_up_leaves_it_to_another_worker(
+    directory: asyncpg.Pool, database: str, end_of_january: None
+) -> None:
+    await message_at(directory, noon(TODAY))
+    async with held(database, ROLL_UP_LOCK):
+        assert await asyncio.wait_for(roll_up_recent(), SECONDS) is None
+    assert await rolled_up(directory) == []
+    assert await roll_up_recent() == 1
+
+
+async def test_the_two_jobs_do_not_keep_each_other_out(directory: asyncpg.Pool, database: str) -> None:
+    async with held(database, ROLL_UP_LOCK):
+        assert await sweep() == 0
+    async with held(database, jobs.SWEEP_LOCK):
+        assert await roll_up_recent() == 0
+
+
+@pytest.mark.parametrize(("job", "table"), [(sweep, "community_invitations"), (roll_up_recent, "member_participation")])
+async def test_of_two_workers_at_once_one_does_it(
+    directory: asyncpg.Pool, database: str, job: Callable[..., asyncio.Future[int | None]], table: str
+) -> None:
+    async with session(database) as other:
+        await other.execute(f"BEGIN; LOCK TABLE {table}")
+        both = [asyncio.ensure_future(job()), asyncio.ensure_future(job())]
+        # One is at it, and waits for the table; the other one doesn't wait for the first.
+        done, waiting = await asyncio.wait(both, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [None]
+        await other.execute("ROLLBACK")
+        assert await asyncio.wait_for(waiting.pop(), SECONDS) == 0
+
+
+def times(trigger: CronTrigger, start: datetime, count: int) -> Iterator[datetime]:
+    """When it fires next, and next, in UTC."""
+    before, now = None, start
+    for _ in range(count):
+        before = now = trigger.get_next_fire_time(before, now)
+        yield now.astimezone(UTC)
+
+
+def hours(*clock: str) -> list[datetime]:
+    return [datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in clock]
+
+
+@pytest.fixture
+async def triggers(directory: asyncpg.Pool, live_in: Callable[[str], None]) -> Callable[[str], dict[str, CronTrigger]]:
+    """The triggers of the two jobs, by zone."""
+
+    def of(zone: str) -> dict[str, CronTrigger]:
+        live_in(zone)
+        with scheduled() as scheduler:
+            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_recent")}
+
+    return of
+
+
+NIGHTS = {
+    "UTC": ("2026-01-31", ["2026-01-31 04:30", "2026-02-01 04:30", "2026-02-02 04:30"]),
+    "America/Mexico_City": ("2026-01-31", ["2026-01-31 10:30", "2026-02-01 10:30", "2026-02-02 10:30"]),
+    "Asia/Kolkata": ("2026-01-31", ["2026-01-30 23:00", "2026-01-31 23:00"]),
+    # Each of these when clocks go forward, then when they go back.
+    "Africa/Cairo": ("2026-04-23", ["2026-04-23 02:30", "2026-04-24 01:30", "2026-04-25 01:30"]),
+    "Africa/Cairo ": ("2026-10-29", ["2026-10-29 01:30", "2026-10-30 02:30", "2026-10-31 02:30"]),
+    "America/New_York": ("2026-03-07", ["2026-03-07 09:30", "2026-03-08 08:30", "2026-03-09 08:30"]),
+    "America/New_York ": ("2026-10-31", ["2026-10-31 08:30", "2026-11-01 09:30", "2026-11-02 09:30"]),
+    "Europe/Berlin": ("2026-03-28", ["2026-03-28 03:30", "2026-03-29 02:30", "2026-03-30 02:30"]),
+    "Europe/Berlin ": ("2026-10-24", ["2026-10-24 02:30", "2026-10-25 03:30", "2026-10-26 03:30"]),
+}
+
+
+@pytest.mark.parametrize("zone", NIGHTS)
+async def test_the_days_are_rolled_up_once_each_night_of_the_community(
+    triggers: Callable[[str], dict[str, CronTrigger]], zone: str
+) -> None:
+    first, expected = NIGHTS[zone]
+    start = datetime.fromisoformat(first).replace(tzinfo=ZoneInfo(zone.strip()))
+    found = list(times(triggers(zone.strip())["roll_up_recent"], start, len(expected)))
+    assert found == hours(*expected)
+
+
+@pytest.mark.parametrize(
+    ("zone", "start"),
+    [
+        ("UTC", "2026-01-31 22:10"),
+        ("America/Mexico_City", "2026-01-31 22:10"),
+        ("Africa/Cairo", "2026-04-23 15:10"),
+        ("Africa/Cairo", "2026-10-29 15:10"),
+        ("America/New_York", "2026-03-08 00:10"),
+        ("America/New_York", "2026-11-01 00:10"),
+        ("Europe/Berlin", "2026-03-28 20:10"),
+        ("Europe/Berlin", "2026-10-24 20:10"),
+    ],
+)
+async def test_a_sweep_is_due_each_hour_whatever_the_clocks_do(
+    triggers: Callable[[str], dict[str, CronTrigger]], zone: str, start: str
+) -> None:
+    [moment] = hours(start)
+    found = list(times(triggers(zone)["sweep"], moment.astimezone(ZoneInfo(zone)), 24))
+    assert found == [moment.replace(minute=0) + timedelta(hours=number) for number in range(1, 25)]
+
+
+@asynccontextmanager
+async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list[str]]:
+    """The jobs that end meanwhile: waits for so many."""
+    ended: list[str] = []
+    enough = asyncio.Event()
+
+    def note(event: object) -> None:
+        ended.append(str(getattr(event, "job_id", "")))
+        if len(ended) >= count:
+            enough.set()
+
+    scheduler.add_listener(note, EVENT_JOB_EXECUTED)
+    yield ended
+    await asyncio.wait_for(enough.wait(), SECONDS)
+
+
+async def test_both_are_done_right_after_the_start(
+    directory: asyncpg.Pool, end_of_january: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = await overdue(directory)
+    await message_at(directory, noon(TODAY - timedelta(days=1)))
+    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+        async with watched(scheduler, 2):
+            pass
+        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_recent"}
+    assert await status_of(directory, code) == "expired"
+    assert await rolled_up(directory) == [TODAY - timedelta(days=1)]
+    said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
+    assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
+
+
+async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+        async with watched(scheduler, 2):
+            pass
+    said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
+    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
+
+
+async def test_what_another_worker_does_is_said_at_the_start(
+    directory: asyncpg.Pool, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with held(database, jobs.SWEEP_LOCK), held(database, ROLL_UP_LOCK):
+        with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+            async with watched(scheduler, 2):
+                pass
+    said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
+    assert said == {"sweep: another worker does it", "roll_up_recent: another worker does it"}
+
+
+@pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
+async def test_what_a_sleeping_machine_missed_is_done_once(directory: asyncpg.Pool, job: str) -> None:
+    with scheduled() as scheduler:
+        async with watched(scheduler, 2):
+            pass
+        async with watched(scheduler, 1) as ended:
+            scheduler.modify_job(job, next_run_time=datetime.now(UTC) - timedelta(days=3))
+        await asyncio.sleep(0.2)
+        assert ended == [job]
+        assert scheduler.get_job(job).next_run_time > datetime.now(UTC)
+
+
+async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_traceback(
+    empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(empty_database, min_size=0):
+        with scheduled() as scheduler:
+            async with watched(scheduler, 2):
+                pass
+    why = "The database has no tables yet: run the migrations first."
+    warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert {record.getMessage() for record in warned} == {
+        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_recent")
+    }
+    assert len(warned) == 2
+    assert not any(record.exc_info for record in warned)
+
+
+async def test_the_jobs_end_with_the_app(directory: asyncpg.Pool) -> None:
+    with scheduled() as scheduler:
+        assert scheduler.running
+    await asyncio.sleep(0)
+    assert not scheduler.running
+    with pytest.raises(ZeroDivisionError), scheduled() as scheduler:
+        raise ZeroDivisionError
+    await asyncio.sleep(0)
+    assert not scheduler.running
+
+
+async def test_a_job_that_hangs_does_not_hold_up_the_end(database: str) -> None:
+    async with session(database) as other, session(database) as observer:
+        await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
+        async with asyncio.timeout(CLOSE_SECONDS - 1), connect(database, min_size=0):
+            with scheduled():
+                await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
+
+
+async def test_a_running_panel_sweeps_and_rolls_up(database: str) -> None:
+    async with session(database) as connection:
+        code = await overdue(connection)
+        # Today, or yesterday when midnight comes in between.
+        await message_at(connection, await connection.fetchval("SELECT now()"))
+        with running_panel(POSTGRES_URL=database) as panel:
+            async with asyncio.timeout(SECONDS):
+                while await status_of(connection, code) == "pending" or not await rolled_up(connection):
+                    await asyncio.sleep(0.1)
+            panel.stop()
+            assert len(panel.printed) == 2, panel.printed
+        changed = await connection.fetchval("SELECT count(*) FROM directory_audit_log WHERE actor = 'sweep'")
+    assert changed == 1
