@@ -35,6 +35,10 @@ def command(function: Command) -> Command:
     async def run(**options: Any) -> None:
         # `--dry-run` is how people write it.
         bound = signature.bind(**{name.replace("-", "_"): value for name, value in options.items()})
+        for name, value in bound.arguments.items():
+            # Piccolo takes `--until 2026-01-31` for a switch and a first argument.
+            if isinstance(value, bool) != (signature.parameters[name].annotation is bool):
+                sys.exit(f"Write --{name}=VALUE, or --{name} alone if it is a switch: {name} can't be understood.")
         try:
             async with connect():
                 await function(**bound.arguments)
@@ -65,7 +69,7 @@ async def roll_up_highlights(since: str = "", until: str = "") -> None:
         The last day; today, when it is left out.
     """
     last = _day(until) if until else today()
-    first = _day(since) if since else last - timedelta(days=1)
+    first = _day(since) if since else max(last, date(1, 1, 2)) - timedelta(days=1)
     written = await _roll_up(days_between(first, last, None).days)
     _say(f"{written:,} highlights were written.")
 
@@ -158,7 +162,7 @@ async def _roll_up(days: Sequence[date]) -> int:
     with tqdm(desc="Rolling up", total=len(days), unit=" days", disable=None) as progress:
         while done < len(days):
             first = days[done]
-            some = [day for day in days[done : done + DAYS_AT_ONCE] if day < first + timedelta(days=DAYS_AT_ONCE)]
+            some = [day for day in days[done : done + DAYS_AT_ONCE] if (day - first).days < DAYS_AT_ONCE]
             written += await highlights.roll_up(first, until=some[-1])
             done += len(some)
             progress.update(len(some))

@@ -57,10 +57,12 @@ class DirectoryTransaction(PostgresTransaction):
         else:
             # Remembered, because the engine's own may be closed before this transaction ends.
             self._pool = self.engine.pool
-            self.connection = await (self._pool.acquire() if self._pool else self.engine.get_new_connection())
+            with database_errors():
+                self.connection = await (self._pool.acquire() if self._pool else self.engine.get_new_connection())
         try:
             self.transaction = self.connection.transaction()
-            await self.transaction.start()
+            with database_errors():
+                await self.transaction.start()
         except BaseException:
             await self._release()
             raise

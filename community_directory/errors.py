@@ -301,7 +301,15 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         "The database is busy: try again.",
     ),
     (
-        (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError),
+        (
+            asyncpg.PostgresConnectionError,
+            asyncpg.OperatorInterventionError,
+            asyncpg.InsufficientResourcesError,
+            # what a pool hears that opens another connection: closed to all, gone, or not for this login
+            asyncpg.ObjectNotInPrerequisiteStateError,
+            asyncpg.InvalidCatalogNameError,
+            asyncpg.InvalidAuthorizationSpecificationError,
+        ),
         DatabaseUnavailable,
         "The database does not answer.",
     ),

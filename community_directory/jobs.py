@@ -1,5 +1,6 @@
 """What the directory does by the clock: mark overdue invitations each hour, roll up the days each night."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,10 @@ from community_directory.queries import highlights, invitations
 from community_directory.queries.days import LONGEST_SPAN, today, zone_of
 
 logger = logging.getLogger(__name__)
+# A job that is cut off because the app stops has nothing to tell.
+logging.getLogger("apscheduler.executors.default").addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+)
 
 SWEEP_LOCK = 0x7377656570
 """The advisory lock's key: "sweep" in ASCII."""

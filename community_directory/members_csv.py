@@ -4,14 +4,22 @@ import csv
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from community_directory.database import engine, transaction
-from community_directory.errors import DirectoryError, InvalidInput, MemberBanned, MemberError, MemberNotFound, shown
+from community_directory.errors import (
+    DirectoryError,
+    InvalidInput,
+    MemberBanned,
+    MemberError,
+    MemberNotFound,
+    database_errors,
+    shown,
+)
 from community_directory.queries.members import add, as_json, update_profile, username_from
 from community_directory.queries.privacy import banned_name
 
@@ -23,6 +31,8 @@ TOLD = ("github_verified", "reputation_score", "reputation_tier", "created_at", 
 """These an import passes over."""
 COLUMNS = ("member_id", "telegram_id", *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data", *TOLD)
 ACTOR = "import"
+LONGEST_CELL = 10_000_000
+"""More than a profile can have; Python's own limit is less."""
 
 EXPORT = f"""
 SELECT {", ".join(COLUMNS)} FROM community_members WHERE deleted_at IS NULL ORDER BY length(member_id), member_id
@@ -32,7 +42,8 @@ SELECT {", ".join(COLUMNS)}, deleted_at FROM community_members WHERE telegram_id
 """
 # The rules of members without their triggers, which would give away numbers.
 RULES = """
-CREATE TEMPORARY TABLE imported_members (LIKE community_members INCLUDING DEFAULTS INCLUDING CONSTRAINTS) ON COMMIT DROP
+CREATE TEMPORARY TABLE IF NOT EXISTS imported_members (LIKE community_members INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
+ON COMMIT DROP
 """
 TRIED = (*EDITABLE, *FIXED[1:])
 TRY = f"""
@@ -107,13 +118,20 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
 
 
 async def _write(file: IO[str]) -> int:
-    writer, count = csv.writer(file), 0
+    # Quotes around all of it, for spreadsheets that would split cells at a semicolon.
+    writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
     writer.writerow(COLUMNS)
     async with transaction() as current:
-        async for record in current.connection.cursor(EXPORT, prefetch=1000):
+        async for record in _read_from(current.connection.cursor(EXPORT, prefetch=1000)):
             writer.writerow(map(cell, record))
             count += 1
     return count
+
+
+async def _read_from(cursor: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    with database_errors():
+        async for record in cursor:
+            yield record
 
 
 async def import_members(path: Path) -> Imported:
@@ -159,15 +177,22 @@ class _Plan:
 
 def _read(file: IO[str]) -> tuple[list[_Line], list[tuple[int, str]]]:
     """The lines of a file, and what is wrong with its form."""
-    reader = csv.reader(file, strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    # Spreadsheets of some countries write semicolons.
+    first = file.readline()
+    file.seek(0)
+    reader = csv.reader(file, strict=True, delimiter=";" if first.count(";") > first.count(",") else ",")
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise InvalidInput(f"The first line is no CSV: {error}.") from error
     unknown = [name for name in header if name not in COLUMNS]
     if unknown or len(set(header)) < len(header) or not {"member_id", "telegram_id"} & set(header):
         wanted = f"The first line names columns of {', '.join(COLUMNS)}, each once; member_id or telegram_id is needed"
         raise InvalidInput(f"{wanted}. Here it says {shown(', '.join(header))}.")
     lines: list[_Line] = []
     problems: list[tuple[int, str]] = []
-    number = 2
+    number = reader.line_num + 1
     while True:
         try:
             cells = next(reader)
@@ -176,7 +201,9 @@ def _read(file: IO[str]) -> tuple[list[_Line], list[tuple[int, str]]]:
         except csv.Error as error:
             problems.append((number, f"This is no CSV: {error}."))
             return lines, problems
-        if len(cells) == len(header):
+        if any("\0" in text for text in cells):
+            problems.append((number, "A text is too long, or holds a character that can't be stored."))
+        elif len(cells) == len(header):
             lines.append(_Line(number, dict(zip(header, map(value_of, cells), strict=True))))
         elif cells:
             problems.append((number, f"This line has {len(cells)} cells, and the first one {len(header)}."))
@@ -224,14 +251,16 @@ async def _plan(line: _Line, people: _People) -> _Plan:
     if person is None:
         if banned_name(account) in people.by_account:
             raise MemberBanned
-        if values.get("invited_by") not in {None, *people.by_number}:
-            raise MemberNotFound(str(values["invited_by"]))
+        inviter = values.get("invited_by")
+        if inviter is not None and inviter not in people.by_number:
+            raise MemberNotFound(inviter)
         given = {column: _typed(column, values.get(column)) for column in FIXED}
         fields |= {column: value for column, value in given.items() if value is not None}
         row = fields
     else:
-        before = {column: _typed(column, person[column]) for column in (*EDITABLE, *FIXED)}
-        fields = {column: value for column, value in fields.items() if value != before[column]}
+        before = {column: _typed(column, person[column] or None) for column in (*EDITABLE, *FIXED)}
+        # Compared as JSON, where true is not 1.
+        fields = {column: value for column, value in fields.items() if _json(value) != _json(before[column])}
         row = before | fields
     async with transaction():
         columns = (as_json(row.get(column)) if column == "profile_data" else row.get(column) for column in TRIED)
@@ -271,6 +300,10 @@ def _typed(column: str, text: str | None) -> Any:
     if not isinstance(profile, dict):
         raise InvalidInput("The profile_data must be a JSON object.", field=column)
     return profile
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 async def _carry_out(plan: _Plan) -> None:

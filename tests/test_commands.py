@@ -177,7 +177,7 @@ async def test_members_are_exported_and_imported(events: str, tmp_path: Path) ->
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == f"{file} is there already: choose another name.\n"
 
-    text = file.read_text(encoding="utf-8-sig").replace(",Bo,", ",Bob,")
+    text = file.read_text(encoding="utf-8-sig").replace('"Bo"', '"Bob"')
     file.write_text(f"{text},900,Eva,,developer{',' * 11}\n")
     ended = piccolo("import_members", str(file), url=events)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 added, 1 changed, 1 as they were.\n", "")

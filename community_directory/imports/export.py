@@ -21,7 +21,7 @@ NAMELESS = "reactions whose author the export doesn't name"
 STRANGE = "messages that don't look like any"
 
 
-DEEPEST = 100
+DEEPEST = 200
 """How deep the JSON of an export may be nested: no platform's is deeper than ten."""
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError)
 """What reading a message raises that is not as the platform writes them."""
@@ -74,7 +74,7 @@ class Skipped:
 
 
 class _Readable:
-    """A file as ijson takes it: Telegram Desktop writes control characters as `\\x0B`, which is no JSON."""
+    """A file as ijson takes it: Telegram Desktop writes control characters as x0B, which is no JSON's escape."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -22,8 +22,8 @@ REFUSED = "events that can't be stored"
 NEW = "new"
 """Stands for the number that a dry run gives nobody."""
 
-# Who writes on both platforms and told us so is found under their Telegram account, unless their history on Discord came
-# first: then it goes on where it is, or another import would count it twice.
+# Who writes on both platforms and told us so is found under their Telegram account, unless their history on Discord
+# came first: then it goes on where it is, or another import would count it twice.
 KNOWN = """
 SELECT telegram_id AS account, member_id, 0 AS rank FROM community_members WHERE telegram_id = ANY($1)
 UNION ALL

@@ -54,7 +54,7 @@ def read(file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()) -> Iterat
     chat: dict[str, Any] = {}
     for prefix, event, value in stream(file, MESSAGES):
         if prefix in MESSAGES:
-            if "type" not in chat:
+            if prefix == "messages.item" and "type" not in chat:
                 raise NoExport
             left_out = _left_out(chat, chats)
             if left_out:
@@ -88,7 +88,7 @@ def _bots(file: BinaryIO) -> set[str]:
 
 def _left_out(chat: Mapping[str, Any], chats: Collection[str]) -> str | None:
     """Why a chat is not imported."""
-    if chat["type"] not in GROUPS or type(chat.get("id")) is not int or chat["id"] <= 0:
+    if chat.get("type") not in GROUPS or type(chat.get("id")) is not int or chat["id"] <= 0:
         return NO_GROUP
     return NOT_CHOSEN if chats and str(chat["id"]) not in chats and chat.get("name") not in chats else None
 

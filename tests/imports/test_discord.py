@@ -21,6 +21,7 @@ from community_directory.imports.export import (
     Author,
     BrokenExport,
     Happened,
+    NoExport,
     Skipped,
 )
 from community_directory.tables import EventType
@@ -87,8 +88,8 @@ def test_people_are_called_as_the_server_calls_them(fields: dict[str, Any], name
 
 def test_an_accounts_id_is_a_number() -> None:
     export = discord_channel(*(discord_message(author=user(one)) for one in ("801", "ana", "", "0801")))
-    assert [event.author.telegram_id for event in happened(export)] == ["discord:801", "discord:801"]
-    assert skipped(export) == {STRANGE: 2}
+    assert [event.author.telegram_id for event in happened(export)] == ["discord:801"]
+    assert skipped(export) == {STRANGE: 3}
 
 
 def test_bots_and_deleted_accounts_are_counted() -> None:
@@ -151,8 +152,9 @@ def test_a_message_that_is_none_is_counted_and_the_others_are_read(thing: object
     assert skipped(export)[STRANGE] > 0
 
 
-def test_messages_without_a_channel_are_strange() -> None:
-    assert skipped(without(discord_channel(discord_message()), "channel")) == {STRANGE: 1}
+def test_messages_without_a_channel_are_no_export() -> None:
+    with pytest.raises(NoExport):
+        everything(without(discord_channel(discord_message()), "channel"))
 
 
 @pytest.mark.parametrize("export", [{}, [], {"messages": {}}, discord_channel()])

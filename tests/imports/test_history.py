@@ -255,11 +255,11 @@ async def test_who_told_their_discord_account_is_one_person_on_both_platforms(di
     assert (bo.status, bo.profile_data) == ("not_member", {"discord_id": "802"})
 
 
-async def test_who_tells_their_discord_account_later_is_found_by_it_from_then_on(directory: asyncpg.Pool) -> None:
+async def test_who_tells_their_discord_account_later_keeps_one_history(directory: asyncpg.Pool) -> None:
     await from_discord(discord_channel(discord_message(1)))
     await rows.member(directory, telegram_id="101", name="Ana of Telegram", profile_data={"discord_id": "801"})
-    await from_discord(discord_channel(discord_message(2)))
-    assert [(event[4][-1], event[0]) for event in await events(directory)] == [("1", "Ana"), ("2", "Ana of Telegram")]
+    await from_discord(discord_channel(discord_message(1), discord_message(2)))
+    assert [(event[4][-1], event[0]) for event in await events(directory)] == [("1", "Ana"), ("2", "Ana")]
 
 
 async def test_the_same_number_is_another_person_on_the_other_platform(directory: asyncpg.Pool) -> None:
@@ -500,3 +500,16 @@ async def test_every_event_is_counted_once_in_the_report(directory: asyncpg.Pool
     again = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
     assert (again.new_contacts, sum(again.inserted.values())) == (0, 0)
     assert again.skipped == report.skipped
+
+
+async def test_an_impossible_author_costs_no_other_event(directory: asyncpg.Pool) -> None:
+    report = await from_telegram(chat(message(1), message(2, from_id="user" + "5" * 300), message(3)))
+    assert report.inserted == {"MESSAGE": 2}
+
+
+async def test_linking_accounts_between_two_imports_stores_nothing_twice(directory: asyncpg.Pool) -> None:
+    export = discord_channel(discord_message(1))
+    await from_discord(export)
+    await rows.member(directory, telegram_id="101", profile_data={"discord_id": "801"})
+    await from_discord(export)
+    assert await directory.fetchval(COUNT) == 1

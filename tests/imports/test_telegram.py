@@ -3,8 +3,10 @@
 import copy
 import io
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +25,7 @@ from community_directory.imports.export import (
     Author,
     BrokenExport,
     Happened,
+    NoExport,
     Skipped,
 )
 from community_directory.tables import EventType
@@ -33,6 +36,8 @@ from tests.imports.exports import (
     account,
     chat,
     dated,
+    discord_channel,
+    discord_message,
     message,
     reaction,
     sender,
@@ -110,9 +115,10 @@ def test_a_group_without_a_name_is_called_by_its_id(name: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["saved_messages", "replies", "personal_chat", "bot_chat", "private_channel", "public_channel", None]
+    "kind",
+    ["saved_messages", "replies", "personal_chat", "bot_chat", "private_channel", "public_channel", "a new kind"],
 )
-def test_what_is_no_group_is_left_out_and_counted(kind: str | None) -> None:
+def test_what_is_no_group_is_left_out_and_counted(kind: str) -> None:
     one = chat(message(1), message(2, reactions=[reaction(BO)]), type=kind, id=5)
     assert skipped(one) == {telegram.NO_GROUP: 2}
     found = everything(account(one, chat(message(), id=6)))
@@ -188,12 +194,16 @@ def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
     assert len(happened(account(group, chat(type="personal_chat", id=609517172, name="Rosa")))) == 5
 
 
-@pytest.mark.parametrize("name", ["WelcomeBot", "help_bot", "Combot", "Rose bot", "bot", "anti-spam-bot", "Admin2Bot"])
+@pytest.mark.parametrize(
+    "name", ["WelcomeBot", "help_bot", "HELP_BOT", "Rose Bot", "Rose bot", "Bot", "bot", "anti-spam-bot", "Admin2Bot"]
+)
 def test_a_bot_is_known_by_its_name(name: str) -> None:
     assert skipped(chat(message(1, **sender(name)))) == {BOT: 1}
 
 
-@pytest.mark.parametrize("name", ["Botond", "Ana Talbot", "Bottle", "Abbott", "The Bot Father", "机器人", "Иван"])
+@pytest.mark.parametrize(
+    "name", ["Botond", "Ana Talbot", "Talbot", "robot", "Bottle", "Abbott", "The Bot Father", "机器人", "Иван"]
+)
 def test_a_person_is_not_taken_for_a_bot(name: str) -> None:
     assert [event.author.name for event in happened(chat(message(1, **sender(name))))] == [name]
 
@@ -394,10 +404,38 @@ def test_what_holds_no_messages_holds_nothing(export: object) -> None:
     assert everything(export) == []
 
 
-def test_messages_before_their_chats_id_belong_to_no_chat() -> None:
-    """Telegram Desktop writes them last; a stream can't look ahead."""
+def test_what_is_no_export_of_telegrams_is_refused() -> None:
     one = chat(message())
-    assert skipped({"messages": one["messages"], **without(one, "messages")}) == {telegram.NO_GROUP: 1}
+    # Telegram Desktop writes messages last; a stream can't look ahead.
+    for other in ({"messages": one["messages"], **without(one, "messages")}, discord_channel(discord_message(1))):
+        with pytest.raises(NoExport, match="no messages in this file"):
+            everything(other)
+
+
+def test_a_file_nested_without_end_is_broken() -> None:
+    with pytest.raises(BrokenExport):
+        everything(b"[" * 100_000)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e99999999", "-1e99999999999999999999"])
+@pytest.mark.parametrize("field", ["a", "date_unixtime", "duration"])
+def test_a_number_beyond_all_measure_ends_the_file_or_the_message(field: str, number: str) -> None:
+    text = written(chat(message(1), message(2, **{field: "HERE"}), message(3))).replace(b'"HERE"', number.encode())
+    found: list[Happened | Skipped] = []
+    with suppress(BrokenExport):
+        found.extend(telegram.read(io.BytesIO(text), zone=UTC))
+    assert isinstance(found[0], Happened)
+
+
+def test_control_characters_are_read_as_telegram_desktop_writes_them() -> None:
+    text = written(chat(message(1, text="aHEREb", **sender("A\\x0Bna")), message(2)))
+    for filler in (b"", b" " * 65_500):
+        spoilt = filler + text.replace(b"HERE", rb"\x0B\x1f\\x0B")
+        assert [event.source_id for event in happened(spoilt)] == ["1", "2"]
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert len(happened(BOM_UTF8 + written(chat(message(1))))) == 1
 
 
 def test_a_message_nested_a_hundred_times_is_read() -> None:
@@ -455,7 +493,7 @@ def test_a_file_cut_anywhere_gives_what_comes_before(cut: int) -> None:
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**63)
+    | st.integers(1 - 2**63, 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     # an id or a time is a text of digits, too
     | st.text(max_size=20)
