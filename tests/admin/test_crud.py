@@ -99,7 +99,7 @@ async def test_a_filter_by_several_members_finds_the_rows_of_each(
     assert len(found) == 2
 
 
-@pytest.mark.parametrize("value", [str(uuid.uuid4()), "#999", "nobody", "'; --", "{}"])
+@pytest.mark.parametrize("value", ["01a204fc-d2ae-7ffe-a0cc-4bc897e7b263", "#999", "nobody", "'; --", "{}"])
 async def test_a_filter_by_nobody_finds_nothing(client: httpx.AsyncClient, ana: CommunityMember, value: str) -> None:
     await CommunityInvitation(invitation_code=CODE, created_by="#1").save()
     assert await rows(client, "community_invitations", created_by=value) == []
@@ -114,7 +114,7 @@ async def test_rows_without_the_key_are_found(
 
 
 async def test_a_member_that_is_gone_is_refused_on_the_field(client: httpx.AsyncClient, ana: CommunityMember) -> None:
-    response = await invite(client, created_by=str(uuid.uuid4()))
+    response = await invite(client, created_by="01a204fc-d2ae-7ffe-a0cc-4bc897e7b263")
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "created_by"]
     assert not await CommunityInvitation.exists()

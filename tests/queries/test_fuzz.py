@@ -40,8 +40,10 @@ DAYS = (date.min, date(1, 1, 2), date(1883, 11, 18), date(2016, 2, 29), date(999
 EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
 MOMENTS = {
     "now in the east": (datetime(2026, 1, 31, 12, tzinfo=EAST), True),
-    "the second one": (datetime.min.replace(microsecond=1, tzinfo=UTC), True),
-    "the last but one": (datetime.max.replace(microsecond=0, tzinfo=UTC), True),
+    "the first one": (datetime.min.replace(tzinfo=UTC), False),
+    "the last one": (datetime.max.replace(tzinfo=UTC), False),
+    "of the second year": (datetime(2, 1, 1, tzinfo=UTC), True),
+    "of the last year but one": (datetime(9998, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), True),
     "after the last one": (datetime.max.replace(tzinfo=WEST), False),
     "before the first one": (datetime.min.replace(tzinfo=EAST), False),
     "naive": (datetime(2026, 1, 31, 12), False),  # noqa: DTZ001  on purpose
