@@ -116,10 +116,12 @@ class DirectoryCRUD(PiccoloCRUD):
     async def get_all(self, request: Request, params: Row | None = None) -> Response:  # noqa: ARG002
         """A page of rows: of a few columns, newest first unless the request says otherwise."""
         asked = _Asked(request)
+        size = asked.number("__page_size", self.page_size, LONGEST_PAGE)
+        # A download of all columns names none.
         names = asked.one("__visible_fields").split(",") if asked.one("__visible_fields") else self._listed
+        names = [*self._readable] if size == LONGEST_PAGE and not asked.one("__visible_fields") else names
         if unknown := [name for name in names if name not in self._readable]:
             raise InvalidInput(f"There is no column {shown(unknown[0])}.")
-        size = asked.number("__page_size", self.page_size, LONGEST_PAGE)
         offset = (asked.number("__page", 1, LAST_PAGE) - 1) * size
         where, arguments = await self._where(asked)
         order = self._order(asked.one("__order"))
@@ -261,7 +263,7 @@ class DirectoryCRUD(PiccoloCRUD):
         wanted = [
             (name.removeprefix("-"), "DESC" if name.startswith("-") else "ASC") for name in asked.split(",") if name
         ] or [(by["column"], "ASC" if by["ascending"] else "DESC") for by in self.schema_extra["order_by"]]
-        parts = []
+        parts: list[str] = []
         for name, direction in wanted:
             if name not in self._readable:
                 raise InvalidInput(f"There is no column {shown(name)} to sort by.")
@@ -328,7 +330,7 @@ class DirectoryCRUD(PiccoloCRUD):
                         arguments.append([record[0] for record in found])
                         condition = f"(this.id = ANY(${len(arguments)}::uuid[]) AND {condition})"
                     else:
-                        # Of a CASE the planner expects half of the rows: it reads them in order, until the page is full.
+                        # Of a CASE the planner expects half of the rows: it reads in order until the page is full.
                         condition = f"CASE WHEN {condition} THEN true END"
                 conditions.append(condition)
             else:
