@@ -164,7 +164,7 @@ QUESTIONS = [
     Question(
         "invitation_status_idx",
         "SELECT * FROM community_invitations WHERE status = $1 ORDER BY created_at DESC LIMIT 20",
-        ("accepted",),
+        ("cancelled",),
         "Index Scan",
     ),
     Question(
