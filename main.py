@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from community_directory import embedded
-from community_directory.admin.panel import create_panel
+from community_directory.admin.panel import PanelMisfit, create_panel
 from community_directory.admin.users import create_first_superuser
 from community_directory.database import LOST, connect, migrate
 from community_directory.demo import load_demo
@@ -74,8 +74,12 @@ async def _database_status() -> str:
     return "ok"
 
 
+try:
+    panel = create_panel(settings)
+except PanelMisfit as error:
+    sys.exit(str(error))
 app = Starlette(
-    routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", create_panel(settings))],
+    routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", panel)],
     lifespan=lifespan,
 )
 

@@ -1,230 +1,102 @@
-"""The panel's tables: which columns, filters and order a manager meets, and which tables nobody writes by hand."""
+"""The panel: Piccolo Admin with our class behind its tables, and a script and a stylesheet of ours in its page."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import piccolo_admin.endpoints
+from fastapi import FastAPI
 from piccolo.apps.user.tables import BaseUser
 from piccolo_admin.endpoints import AdminRouter, TableConfig, create_admin
-from piccolo_api.crud.endpoints import OrderBy, PiccoloCRUD
-from piccolo_api.crud.validators import Validators
 from piccolo_api.session_auth.tables import SessionsBase
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
 
-from community_directory.admin.crud import DirectoryCRUD
+from community_directory.admin.crud import DirectoryCRUD, Rules, answer_error
+from community_directory.admin.tables import SIDEBAR_LINKS, tables
+from community_directory.errors import DirectoryError
 from community_directory.settings import Settings
-from community_directory.tables import (
-    CommunityInvitation,
-    CommunityMember,
-    DirectoryAuditLog,
-    MemberDailyHighlight,
-    MemberParticipation,
-    MemberRelationship,
-)
 
-# The menu sorts its groups by name.
-COMMUNITY, ENGAGEMENT, PANEL = "Community", "Engagement", "Panel"
+OURS = '<link rel="stylesheet" href="./ours/panel.css"><script src="./ours/panel.js"></script></head>'
+HOOKS = ("save_button", "create_button", "drop_down_button", "delete_row_button", "title_bar", "custom_form_error")
+"""What our script and stylesheet look for in Piccolo Admin's front end."""
 
-SIDEBAR_LINKS = {
-    "Newcomers to review": "#/community_members?status=pending&__order=-created_at",
-    "Pending invitations": "#/community_invitations?status=pending&__order=-expires_at",
-    "Top reputation": "#/community_members?status=active&__order=-reputation_score",
-}
+
+class PanelMisfit(DirectoryError):
+    """This version of Piccolo Admin is not the one that the panel was made for."""
 
 
 def create_panel(settings: Settings) -> AdminRouter:
-    """The ASGI app of the panel. Raises RuntimeError when this version of Piccolo Admin doesn't fit."""
-    # It logs what the database refused with the whole row; whoever typed it gets the answer.
-    logging.getLogger("piccolo_api.crud.exceptions").disabled = True
-    tables = _tables()
-    with _directory_crud(tables):
+    """The ASGI app of the panel. Raises `PanelMisfit` when this version of Piccolo Admin doesn't fit."""
+    configured = tables(settings)
+    with _directory_crud(configured) as private:
         panel: AdminRouter = create_admin(
-            tables,
+            [config for config, _ in configured],
             auto_include_related=False,
             site_name=settings.site_name,
             production=settings.production,
             allowed_hosts=settings.allowed_hosts,
             sidebar_links=SIDEBAR_LINKS,
         )
+    _add_ours(panel)
+    _hide_users(panel, private[0])
     return panel
 
 
-def _tables() -> list[TableConfig]:
-    return [
-        TableConfig(
-            CommunityMember,
-            visible_columns=[
-                CommunityMember.member_id,
-                CommunityMember.name,
-                CommunityMember.telegram_username,
-                CommunityMember.primary_role,
-                CommunityMember.country,
-                CommunityMember.status,
-                CommunityMember.reputation_score,
-            ],
-            visible_filters=[
-                CommunityMember.member_id,
-                CommunityMember.name,
-                CommunityMember.telegram_username,
-                CommunityMember.telegram_id,
-                CommunityMember.github_username,
-                CommunityMember.organization,
-                CommunityMember.primary_role,
-                CommunityMember.country,
-                CommunityMember.status,
-                CommunityMember.reputation_tier,
-                CommunityMember.reputation_score,
-                CommunityMember.invited_by,
-                CommunityMember.created_at,
-                CommunityMember.last_active_at,
-                CommunityMember.deleted_at,
-            ],
-            link_column=CommunityMember.member_id,
-            order_by=[OrderBy(CommunityMember.created_at, ascending=False)],
-            menu_group=COMMUNITY,
-        ),
-        TableConfig(
-            CommunityInvitation,
-            visible_columns=[
-                CommunityInvitation.invitation_code,
-                CommunityInvitation.status,
-                CommunityInvitation.created_by,
-                CommunityInvitation.invited_telegram_username,
-                CommunityInvitation.expires_at,
-                CommunityInvitation.accepted_by,
-            ],
-            visible_filters=[
-                CommunityInvitation.invitation_code,
-                CommunityInvitation.status,
-                CommunityInvitation.created_by,
-                CommunityInvitation.accepted_by,
-                CommunityInvitation.invited_telegram_username,
-                CommunityInvitation.expires_at,
-                CommunityInvitation.created_at,
-            ],
-            link_column=CommunityInvitation.invitation_code,
-            order_by=[OrderBy(CommunityInvitation.created_at, ascending=False)],
-            menu_group=COMMUNITY,
-        ),
-        TableConfig(
-            MemberRelationship,
-            visible_columns=[
-                MemberRelationship.relationship_type,
-                MemberRelationship.entity_id_a,
-                MemberRelationship.entity_id_b,
-                MemberRelationship.created_at,
-            ],
-            link_column=MemberRelationship.relationship_type,
-            order_by=[OrderBy(MemberRelationship.created_at, ascending=False)],
-            menu_group=COMMUNITY,
-        ),
-        TableConfig(
-            MemberParticipation,
-            visible_columns=[
-                MemberParticipation.occurred_at,
-                MemberParticipation.member_id,
-                MemberParticipation.event_type,
-                MemberParticipation.platform,
-                MemberParticipation.room_id,
-            ],
-            visible_filters=[
-                MemberParticipation.member_id,
-                MemberParticipation.event_type,
-                MemberParticipation.platform,
-                MemberParticipation.room_id,
-                MemberParticipation.occurred_at,
-            ],
-            link_column=MemberParticipation.occurred_at,
-            order_by=[OrderBy(MemberParticipation.occurred_at, ascending=False)],
-            menu_group=ENGAGEMENT,
-            validators=Validators(every=[_read_only]),
-        ),
-        TableConfig(
-            MemberDailyHighlight,
-            visible_columns=[
-                MemberDailyHighlight.highlight_date,
-                MemberDailyHighlight.member_id,
-                MemberDailyHighlight.message_count,
-                MemberDailyHighlight.reaction_count,
-                MemberDailyHighlight.voice_minutes,
-                MemberDailyHighlight.reputation_earned,
-            ],
-            visible_filters=[
-                MemberDailyHighlight.member_id,
-                MemberDailyHighlight.highlight_date,
-                MemberDailyHighlight.message_count,
-                MemberDailyHighlight.reputation_earned,
-            ],
-            link_column=MemberDailyHighlight.highlight_date,
-            order_by=[OrderBy(MemberDailyHighlight.highlight_date, ascending=False)],
-            menu_group=ENGAGEMENT,
-        ),
-        TableConfig(
-            DirectoryAuditLog,
-            visible_columns=[
-                DirectoryAuditLog.changed_at,
-                DirectoryAuditLog.actor,
-                DirectoryAuditLog.action,
-                DirectoryAuditLog.table_name,
-                DirectoryAuditLog.member_id,
-                DirectoryAuditLog.reason,
-            ],
-            visible_filters=[
-                DirectoryAuditLog.member_id,
-                DirectoryAuditLog.actor,
-                DirectoryAuditLog.action,
-                DirectoryAuditLog.table_name,
-                DirectoryAuditLog.changed_at,
-            ],
-            link_column=DirectoryAuditLog.changed_at,
-            order_by=[OrderBy(DirectoryAuditLog.id, ascending=False)],
-            menu_group=PANEL,
-            validators=Validators(every=[_read_only]),
-        ),
-        TableConfig(
-            BaseUser,
-            visible_columns=[
-                BaseUser.username,
-                BaseUser.email,
-                BaseUser.active,
-                BaseUser.admin,
-                BaseUser.superuser,
-                BaseUser.last_login,
-            ],
-            exclude_visible_filters=[BaseUser.password],
-            link_column=BaseUser.username,
-            order_by=[OrderBy(BaseUser.username)],
-            menu_group=PANEL,
-        ),
-        TableConfig(
-            SessionsBase,
-            exclude_visible_columns=[SessionsBase.token],
-            exclude_visible_filters=[SessionsBase.token],
-            order_by=[OrderBy(SessionsBase.expiry_date, ascending=False)],
-            menu_group=PANEL,
-        ),
-    ]
-
-
-def _read_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:
-    """A validator for tables that bots or triggers write."""
-    if request.method not in ("GET", "HEAD"):
-        raise HTTPException(status_code=405, detail=f"{piccolo_crud.table._meta.tablename} is read-only.")
-
-
 @contextmanager
-def _directory_crud(tables: Sequence[TableConfig]) -> Iterator[None]:
-    """Let `create_admin`, which has no parameter for it, build its endpoints with our CRUD class."""
-    built = []
+def _directory_crud(configured: Sequence[tuple[TableConfig, Rules]]) -> Iterator[list[FastAPI]]:
+    """Let `create_admin`, which has no parameter for it, serve its tables with our class.
 
-    def build(table: type, **options: object) -> DirectoryCRUD:
-        built.append(table)
-        return DirectoryCRUD(table, **options)  # type: ignore[arg-type]  # passed on as they come
+    Without FastAPI in between, which would answer to a bad request before it gets there, in words of its own. Gives
+    the app that the tables are part of.
+    """
+    rules = {config.table_class: rules for config, rules in configured}
+    private: list[FastAPI] = []
 
-    with patch.object(piccolo_admin.endpoints, "PiccoloCRUD", build):
-        yield
-    if built != [config.table_class for config in tables]:
-        raise RuntimeError("This version of Piccolo Admin doesn't build its tables with PiccoloCRUD any more.")
+    def build(table: Any, **options: Any) -> DirectoryCRUD:
+        return DirectoryCRUD(table, rules[table], **options)
+
+    def mount(root_url: str, fastapi_app: FastAPI, piccolo_crud: object, **_: object) -> None:
+        if isinstance(piccolo_crud, DirectoryCRUD):
+            private.append(fastapi_app)
+            fastapi_app.mount(root_url.rstrip("/"), piccolo_crud)
+
+    try:
+        with patch.multiple(piccolo_admin.endpoints, PiccoloCRUD=build, FastAPIWrapper=mount):
+            yield private
+    except AttributeError as error:
+        raise PanelMisfit(f"This version of Piccolo Admin has changed: {error}.") from error
+    if len(private) != len(configured):
+        raise PanelMisfit("This version of Piccolo Admin doesn't build its tables with PiccoloCRUD any more.")
+    private[0].add_exception_handler(DirectoryError, answer_error)
+
+
+def _add_ours(panel: AdminRouter) -> None:
+    """Bring our script and stylesheet into the page, and see that what they adjust is there."""
+    scripts = Path(piccolo_admin.endpoints.ASSET_PATH).glob("assets/*.js")
+    front_end = "".join(script.read_text(encoding="utf-8") for script in scripts)
+    if missing := [hook for hook in HOOKS if hook not in front_end]:
+        raise PanelMisfit(f"The front end of this version of Piccolo Admin has no {', '.join(missing)} any more.")
+    if panel.template.count("</head>") != 1:
+        raise PanelMisfit("The page of this version of Piccolo Admin has no place for our script any more.")
+    panel.template = panel.template.replace("</head>", OURS)
+    panel.mount("/ours", StaticFiles(directory=Path(__file__).parent / "static"))
+
+
+def _hide_users(panel: AdminRouter, private: FastAPI) -> None:
+    """Leave the tables of users and sessions out of the menu of who may not see them."""
+    theirs = {BaseUser._meta.tablename, SessionsBase._meta.tablename}
+
+    async def menu(request: Request) -> JSONResponse:
+        found = panel.get_table_list_grouped()
+        if not request.user.user.superuser:
+            found.grouped = {
+                group: [name for name in names if name not in theirs] for group, names in found.grouped.items()
+            }
+        return JSONResponse(found.model_dump())
+
+    private.router.routes.insert(0, Route("/tables/grouped/", menu))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Dialog, Page, async_playwright, expect
 
 from tests.processes import ADMIN_PASSWORD, Panel, running_panel
 
@@ -98,36 +98,38 @@ async def pick_member(page: Page, field: str, search: str, shown: str) -> None:
     await page.locator("a:visible").get_by_text(shown, exact=True).click()
 
 
-async def test_a_newcomer_adds_a_member_and_an_invitation_and_sees_them(page: Page, database: str) -> None:
+async def test_a_manager_adds_members_and_an_invitation_and_sees_them(page: Page, database: str) -> None:
     await add_member(page, name="Ana García", telegram_id="1001", primary_role="community_manager")
     await add_member(page, name="Bea O'Neill", telegram_id="1002", primary_role="developer")
+    connection = await asyncpg.connect(database)
+    await connection.execute("UPDATE community_members SET status = 'pending'")
+    await connection.execute("UPDATE community_members SET status = 'active'")
 
     await add_row(page, "community invitations")
-    code = await page.input_value("form [name=invitation_code]")
-    await pick_member(page, "created_by", "garc", "#1 Ana García")
+    await expect(page.locator("form [name=invitation_code]")).to_be_disabled()
+    await pick_member(page, "created_by", "GARC", "#1 Ana García")
     await page.get_by_role("button", name="Create").click()
     await expect(page.get_by_text("Successfully added row")).to_be_visible()
 
+    code, creator = await connection.fetchrow("SELECT invitation_code, created_by FROM community_invitations")
+    await connection.close()
+    assert creator == "#1"
     await open_table(page, "community invitations")
     row = page.locator("tbody tr").filter(has_text=code)
     await expect(row).to_contain_text("Pending")
     await row.get_by_role("link", name="#1 Ana García").click()
     await expect(page.locator("form [name=name]")).to_have_value("Ana García")
 
-    connection = await asyncpg.connect(database)
-    stored = await connection.fetch("SELECT invitation_code, created_by FROM community_invitations")
-    await connection.close()
-    assert [tuple(found) for found in stored] == [(code, "#1")]
 
-
-async def test_a_manager_edits_who_invited_a_member_and_filters_by_it(page: Page, database: str) -> None:
-    for number, name in enumerate(("Ana García", "Bea O'Neill", "Chidi Okafor"), start=1001):
-        await add_member(page, name=name, telegram_id=str(number), primary_role="developer")
-
-    await page.get_by_role("link", name="#2", exact=True).click()
+async def test_a_manager_adds_who_was_invited_and_filters_by_it(page: Page, database: str) -> None:
+    await add_member(page, name="Ana García", telegram_id="1001", primary_role="developer")
+    await add_member(page, name="Bea O'Neill", telegram_id="1002", primary_role="developer")
+    await add_row(page, "community members")
+    for name, value in {"name": "Chidi Okafor", "telegram_id": "1003", "primary_role": "developer"}.items():
+        await page.fill(f"form [name={name}]", value)
     await pick_member(page, "invited_by", "#1", "#1 Ana García")
-    await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text("Successfully saved")).to_be_visible()
+    await page.get_by_role("button", name="Create").click()
+    await expect(page.get_by_text("Successfully added row")).to_be_visible()
 
     await open_table(page, "community members")
     await expect(page.get_by_role("row")).to_have_count(4)
@@ -135,20 +137,102 @@ async def test_a_manager_edits_who_invited_a_member_and_filters_by_it(page: Page
     await pick_member(page, "invited_by", "ana", "#1 Ana García")
     await page.get_by_role("button", name="Apply").click()
     await expect(page.get_by_role("row")).to_have_count(2)
-    await expect(page.get_by_role("cell", name="Bea O'Neill")).to_be_visible()
+    await expect(page.get_by_role("cell", name="Chidi Okafor")).to_be_visible()
 
-    # The saved row opens again with its inviter's name, and saving it anew keeps the inviter.
-    await page.get_by_role("link", name="#2", exact=True).click()
-    await expect(page.locator("div:has(> input[name=invited_by]) input[type=text]").last).to_have_value("#1 Ana García")
-    await page.get_by_role("button", name="Save").click()
+
+async def test_a_save_writes_what_was_typed_and_nothing_else(page: Page, database: str) -> None:
+    await add_member(page, name="Ana García", telegram_id="1001", primary_role="developer")
     connection = await asyncpg.connect(database)
-    assert await connection.fetchval("SELECT invited_by FROM community_members WHERE member_id = '#2'") == "#1"
+    await connection.execute(
+        """UPDATE community_members SET country = '', profile_data = '{"big": 12345678901234567890, "half": 0.50}'"""
+    )
+    stored = "SELECT organization, country, profile_data::text, created_at, xmin FROM community_members"
+    before = await connection.fetchrow(stored)
+
+    await page.get_by_role("link", name="#1", exact=True).click()
+    await settle(page)
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("Successfully saved")).to_be_visible()
+    assert await connection.fetchrow(stored) == before
+
+    # Somebody else edits another field while the form is open.
+    await connection.execute("UPDATE community_members SET primary_role = 'designer'")
+    await page.fill("form [name=organization]", "Frutero")
+    async with page.expect_response(lambda response: response.request.method == "PATCH") as saved:
+        await page.get_by_role("button", name="Save").click()
+    assert (await saved.value).status == 200
+    after = await connection.fetchrow(stored)
+    assert after[:-1] == ("Frutero", *before[1:-1])
+    assert await connection.fetchval("SELECT primary_role FROM community_members") == "designer"
+
+    # What it refuses stands beside the field's name.
+    await page.fill("form [name=telegram_username]", "@ana")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("telegram_username field - A username has no @ in front")).to_be_visible()
     await connection.close()
+
+
+async def test_locked_fields_are_greyed_and_not_sent(page: Page) -> None:
+    await add_member(page, name="Ana García", telegram_id="1001", primary_role="developer")
+    await page.get_by_role("link", name="#1", exact=True).click()
+    await settle(page)
+    for name in ("member_id", "telegram_id", "status", "reputation_score", "invited_by", "created_at", "deleted_at"):
+        await expect(page.locator(f"form [name={name}]")).to_be_disabled()
+    for name in ("name", "country", "primary_role", "profile_data"):
+        await expect(page.locator(f"form [name={name}]")).to_be_enabled()
+    async with page.expect_request(lambda request: request.method == "PATCH") as sent:
+        await page.get_by_role("button", name="Save").click()
+    body = (await sent.value).post_data_json
+    assert isinstance(body, dict)
+    assert body.keys() & {"member_id", "telegram_id", "status", "created_at", "deleted_at", "invited_by"} == set()
+    assert {"name", "country", "__seen"} <= body.keys()
+
+
+async def test_a_table_that_is_read_only_looks_it_and_others_do_not(page: Page) -> None:
+    await add_member(page, name="Ana García", telegram_id="1001", primary_role="developer")
+    add_row_button = page.get_by_text("Add Row")
+    await open_table(page, "directory audit log")
+    await expect(page.get_by_role("cell", name="community_members")).to_be_visible()
+    await expect(add_row_button).to_be_hidden()
+    await expect(page.locator("tbody td:first-child > input[type=checkbox]").last).to_be_hidden()
+    await page.locator("tbody tr a").first.click()
+    await expect(page.get_by_role("heading", name="Edit directory audit log")).to_be_visible()
+    await expect(page.get_by_role("button", name="Save")).to_be_hidden()
+    await expect(page.locator("[data-uitest=drop_down_button]")).to_be_hidden()
+    await expect(page.locator("form [name=actor]")).to_be_disabled()
+
+    await open_table(page, "community members")
+    await expect(add_row_button).to_be_visible()
+    await page.get_by_role("link", name="#1", exact=True).click()
+    await expect(page.get_by_role("button", name="Save")).to_be_visible()
+
+
+async def test_nobody_meets_a_uuid_and_delete_removes_a_member(page: Page) -> None:
+    await add_member(page, name="Ana García", telegram_id="1001", primary_role="developer")
+    asked: list[str] = []
+
+    async def accept(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept()
+
+    page.on("dialog", accept)
+    uuid = re.compile("[0-9a-f]{8}-[0-9a-f]{4}")
+    await expect(page.locator("body")).not_to_contain_text(uuid)
+    await page.locator("tbody tr a.subtle").first.click()
+    await page.get_by_text("Delete", exact=True).click()
+    await expect(page.get_by_text("No results found")).to_be_visible()
+    assert asked == ["Are you sure you want to delete this row?"]
+    await page.get_by_role("link", name="Removed").click()
+    await expect(page.get_by_role("cell", name="Ana García")).to_be_visible()
+    await expect(page.locator("body")).not_to_contain_text(uuid)
 
 
 async def test_the_links_of_the_side_bar_open_the_lists_they_name(page: Page) -> None:
     await add_member(page, name="Ana García", telegram_id="1001", primary_role="developer")
-    await page.get_by_role("link", name="Newcomers to review").click()
+    await page.get_by_role("link", name="To review").click()
     await expect(page).to_have_url(re.compile("status=pending"))
     await expect(page.get_by_role("heading", name="community members")).to_be_visible()
     await expect(page.get_by_role("cell", name="Ana García")).to_have_count(0)
+    await page.get_by_role("link", name="Expiring today").click()
+    await expect(page.get_by_role("heading", name="community invitations")).to_be_visible()
+    await expect(page.get_by_text("No results found")).to_be_visible()

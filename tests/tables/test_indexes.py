@@ -139,12 +139,32 @@ QUESTIONS = [
     Question(
         "member_discord_id_idx", "SELECT * FROM community_members WHERE profile_data ->> 'discord_id' = $1", ("248",)
     ),
+    Question(
+        "member_created_at_idx",
+        "SELECT id FROM community_members WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC"
+        " LIMIT 15 OFFSET 9000",
+        (),
+        "Index Only Scan",
+    ),
+    Question(
+        "invitation_created_at_idx",
+        "SELECT invitation_id FROM community_invitations ORDER BY created_at DESC, invitation_id DESC"
+        " LIMIT 15 OFFSET 9000",
+        (),
+        "Index Only Scan",
+    ),
+    Question(
+        "relationship_created_at_idx",
+        "SELECT id FROM member_relationships ORDER BY created_at DESC, id DESC LIMIT 15 OFFSET 9000",
+        (),
+        "Index Only Scan",
+    ),
     Question("invitation_code_idx", "SELECT * FROM community_invitations WHERE invitation_code = $1", ("CODE1000247",)),
     Question("invitation_status_idx", "SELECT * FROM community_invitations WHERE status = $1", ("cancelled",)),
     Question(
         "invitation_status_idx",
         "SELECT * FROM community_invitations WHERE status = $1 ORDER BY created_at DESC LIMIT 20",
-        ("accepted",),
+        ("cancelled",),
         "Index Scan",
     ),
     Question(
