@@ -12,18 +12,21 @@ from collections.abc import AsyncIterator
 import asyncpg
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from community_directory import embedded
-from community_directory.admin.panel import PanelMisfit, create_panel
+from community_directory.admin.panel import create_panel
+from community_directory.admin.security import SecurityHeaders
 from community_directory.admin.users import create_first_superuser
 from community_directory.database import LOST, connect, migrate
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
 from community_directory.jobs import scheduled
-from community_directory.settings import load_settings_or_exit
+from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.tables import CommunityMember
 
 READY_SECONDS = 2
@@ -74,14 +77,25 @@ async def _database_status() -> str:
     return "ok"
 
 
+class App(Starlette):
+    """The panel and the health checks."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Not for the health checks: who asks for them calls us by another name.
+        panel = TrustedHostMiddleware(create_panel(settings), settings.allowed_hosts or ["*"], www_redirect=False)
+        routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", panel)]
+        self._production = settings.production
+        super().__init__(routes=routes, lifespan=lifespan)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put the security headers outside of everything: Starlette's own answer to an error has them, too."""
+        return SecurityHeaders(super().build_middleware_stack(), production=self._production)
+
+
 try:
-    panel = create_panel(settings)
-except PanelMisfit as error:
+    app = App(settings)
+except DirectoryError as error:
     sys.exit(str(error))
-app = Starlette(
-    routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", panel)],
-    lifespan=lifespan,
-)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from piccolo.conf.apps import AppRegistry
 
+from community_directory.admin import users  # noqa: F401  `piccolo user` takes good passwords only
 from community_directory.database import engine as DB  # noqa: N812  the name that Piccolo asks for
 from community_directory.settings import load_settings_or_exit
 
@@ -12,6 +13,8 @@ APP_REGISTRY = AppRegistry(
         "community_directory.piccolo_app",
         "piccolo.apps.user.piccolo_app",
         "piccolo_api.session_auth.piccolo_app",
+        "piccolo_api.mfa.authenticator.piccolo_app",
+        "community_directory.admin.piccolo_app",
     ]
 )
 

@@ -180,6 +180,8 @@ _OBJECT = "This must be a JSON object."
 _NEGATIVE = "This can't be negative."
 
 RULES = {
+    "panel_user_last_superuser": Rule("The last superuser stays.", "superuser"),
+    "panel_user_own_access": Rule("Nobody locks themselves out.", "active"),
     "audit_action_check": Rule("An action is INSERT, UPDATE or DELETE.", "action"),
     "audit_changes_check": Rule(_OBJECT, "changes"),
     "audit_log_append_only": Rule("The audit log is append-only."),

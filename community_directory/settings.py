@@ -7,10 +7,11 @@ from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from community_directory.errors import ConfigurationError
+from community_directory.passwords import password_problem
 
 PREFIX = "DIRECTORY_"
 POSTGRES_URL_FORM = "must look like postgresql://user:password@host:5432/database (write an @ in the password as %40)"
@@ -41,9 +42,10 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _long_enough(value: SecretStr) -> SecretStr:
-    if not 12 <= len(value.get_secret_value()) <= 128:
-        raise ValueError("must have 12 to 128 characters")
+def _good_password(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    personal = [str(info.data[field]) for field in ("site_name", "admin_username", "admin_email") if field in info.data]
+    if problem := password_problem(value.get_secret_value(), *personal):
+        raise ValueError(problem)
     return value
 
 
@@ -95,7 +97,7 @@ class Settings(BaseSettings):
         default="admin", min_length=1, max_length=100, description="The name of the first superuser."
     )
     admin_email: str = Field(default="admin@localhost", max_length=255, description="Their e-mail address.")
-    admin_password: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
+    admin_password: Annotated[SecretStr, AfterValidator(_good_password)] | None = Field(
         default=None, description="Their password, 12 characters or more. Without it a random one is printed once."
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
@@ -107,6 +109,10 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default=[], description="The host names of the panel, separated by commas. Needs production."
+    )
+    mfa_key: Annotated[SecretStr, AfterValidator(_long_key)] | None = Field(
+        default=None,
+        description="Switches the second factor on and encrypts its secrets: 32 characters or more, the same for good.",
     )
 
     @model_validator(mode="before")

@@ -6,9 +6,11 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
 
 
-def sql_migration(migration_id: str, description: str, *, forwards: str, backwards: str) -> MigrationManager:
+def sql_migration(
+    migration_id: str, description: str, *, app_name: str = "community_directory", forwards: str, backwards: str
+) -> MigrationManager:
     """A migration that runs one script, and another one on the way back; each may have many statements."""
-    manager = MigrationManager(migration_id=migration_id, app_name="community_directory", description=description)
+    manager = MigrationManager(migration_id=migration_id, app_name=app_name, description=description)
 
     async def run_forwards() -> None:
         await _execute(forwards)

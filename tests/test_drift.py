@@ -58,6 +58,11 @@ RAW = {
     ("function", "directory_audit_log_append_only"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
+    ("function", "panel_user_changed"),
+    ("table", "panel_attempts"),
+    ("index", "panel_attempts_pkey"),
+    ("constraint", "panel_attempts.panel_attempts_pkey"),
+    *(("column", f"panel_attempts.{name}") for name in ("key", "failures", "ends")),
     ("trigger", "community_invitations_audit"),
     ("trigger", "community_invitations_before_write"),
     ("trigger", "community_invitations_check_status"),
@@ -70,7 +75,8 @@ RAW = {
     ("sequence", "community_member_number"),
     ("extension", "pg_trgm"),
 }
-PICCOLOS = ["migration", "piccolo_user", "sessions", "migration_id_seq", "piccolo_user_id_seq", "sessions_id_seq"]
+PICCOLO_TABLES = ["authenticator_secret", "migration", "piccolo_user", "sessions"]
+PICCOLOS = [*PICCOLO_TABLES, *(f"{table}_id_seq" for table in PICCOLO_TABLES)]
 
 # Everything in one schema, as (kind, name) -> definition. NOT NULL is part of its column, although PostgreSQL 18 has
 # a constraint for it too; a trigger that is switched off is none; the functions of an extension come with it.

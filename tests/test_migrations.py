@@ -38,7 +38,7 @@ OURS = {
     "member_daily_highlights",
     "directory_audit_log",
 }
-PICCOLOS = {"migration", "piccolo_user", "sessions"}
+PICCOLOS = {"authenticator_secret", "migration", "panel_attempts", "piccolo_user", "sessions"}
 SECONDS = 30
 """How long anything here may take before it counts as stuck."""
 
@@ -288,8 +288,8 @@ async def test_backwards_leaves_nothing_and_forwards_again_makes_the_same(
     empty_database: str, clean_dump: str, filled: bool
 ) -> None:
     async with connect(empty_database, min_size=0):
-        for piccolos in ("user", "session_auth"):
-            assert (await run_forwards(piccolos)).success
+        for other in ("user", "session_auth", "mfa_authenticator", "directory_panel"):
+            assert (await run_forwards(other)).success
         before, dump_before = await objects(empty_database), await dump(empty_database)
 
         for _ in range(2):
@@ -324,6 +324,17 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
         for expected in reversed(dumps[:-1]):
             assert (await run_backwards(APP, "1", auto_agree=True)).success
             assert await dump(empty_database) == expected
+
+
+async def test_the_panels_own_schema_goes_back_and_forwards(empty_database: str) -> None:
+    async with connect(empty_database, min_size=0):
+        await migrate()
+        before = await dump(empty_database)
+        assert "panel_" in before
+        assert (await run_backwards("directory_panel", "all", auto_agree=True)).success
+        assert "panel_" not in await dump(empty_database)
+        assert (await run_forwards("directory_panel")).success
+        assert await dump(empty_database) == before
 
 
 async def test_going_back_to_the_bare_tables_and_forwards_again_loses_no_row(directory: asyncpg.Pool) -> None:

@@ -78,6 +78,8 @@ def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DIRECTORY_POOL_MAX_SIZE", "9" * 5000, "exceeded maximum size"),
         ("DIRECTORY_ADMIN_PASSWORD", "hunter2hunt", "must have 12 to 128 characters"),
         ("DIRECTORY_ADMIN_PASSWORD", "hunter2" * 20, "must have 12 to 128 characters"),
+        ("DIRECTORY_ADMIN_PASSWORD", "hunter2hunter2", "is too easy to guess"),
+        ("DIRECTORY_MFA_KEY", "hunter2", "must have 32 characters or more"),
         ("DIRECTORY_ADMIN_USERNAME", "x" * 101, "at most 100 characters"),
         ("DIRECTORY_ADMIN_EMAIL", "x" * 256, "at most 255 characters"),
         ("DIRECTORY_PRODUCTION", "perhaps", "valid boolean"),

@@ -17,11 +17,15 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from community_directory.admin.crud import DirectoryCRUD, Rules, answer_error
+from community_directory.admin.security import EXTENDED, mfa_providers, secure
 from community_directory.admin.tables import SIDEBAR_LINKS, tables
 from community_directory.errors import DirectoryError
 from community_directory.settings import Settings
 
-OURS = '<link rel="stylesheet" href="./ours/panel.css"><script src="./ours/panel.js"></script></head>'
+OURS = (
+    '<link rel="stylesheet" href="./ours/panel.css"><script src="./ours/panel.js"></script>'
+    '<script src="./ours/sign_in.js"></script></head>'
+)
 HOOKS = ("save_button", "create_button", "drop_down_button", "delete_row_button", "title_bar", "custom_form_error")
 """What our script and stylesheet look for in Piccolo Admin's front end."""
 
@@ -32,7 +36,7 @@ class PanelMisfit(DirectoryError):
 
 def create_panel(settings: Settings) -> AdminRouter:
     """The ASGI app of the panel. Raises `PanelMisfit` when this version of Piccolo Admin doesn't fit."""
-    configured = tables(settings)
+    configured, providers = tables(settings), mfa_providers(settings)
     with _directory_crud(configured) as private:
         panel: AdminRouter = create_admin(
             [config for config, _ in configured],
@@ -41,7 +45,10 @@ def create_panel(settings: Settings) -> AdminRouter:
             production=settings.production,
             allowed_hosts=settings.allowed_hosts,
             sidebar_links=SIDEBAR_LINKS,
+            increase_expiry=EXTENDED,
+            mfa_providers=providers,
         )
+    secure(panel, settings, providers)
     _add_ours(panel)
     _hide_users(panel, private[0])
     return panel

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from community_directory.admin.crud import Row, Rules
+from community_directory.admin.security import only_ended, with_password_hash
 from community_directory.errors import InvalidInput, MemberBanned, MemberError, MemberExists
 from community_directory.queries import invitations, members
 from community_directory.settings import Settings
@@ -190,7 +191,7 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
             group=PANEL,
             validators=Validators(every=[_superusers_only]),
             rules=Rules(
-                locked=frozenset({"last_login"}), locked_when_new=frozenset({"last_login"}), prepare=_with_password_hash
+                locked=frozenset({"last_login"}), locked_when_new=frozenset({"last_login"}), prepare=with_password_hash
             ),
         ),
         _table(
@@ -199,7 +200,7 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
             filters="user_id expiry_date max_expiry_date",
             order="-expiry_date",
             group=PANEL,
-            validators=Validators(every=[_superusers_only]),
+            validators=Validators(every=[_superusers_only, only_ended]),
             rules=Rules(locked=frozenset({"user_id", "token"}), hidden=frozenset({"token"})),
         ),
     ]
@@ -265,16 +266,6 @@ async def _add_invitation(values: Row, actor: str) -> object:
     except InvalidInput as error:
         raise InvalidInput(str(error), field="expires_at" if error.field == "valid_for" else error.field) from error
     return made.invitation_id
-
-
-def _with_password_hash(values: Row) -> Row:
-    if password := values.get("password"):
-        try:
-            BaseUser._validate_password(password)
-        except ValueError as error:
-            raise InvalidInput(str(error), field="password") from None
-        return {**values, "password": BaseUser.hash_password(password)}
-    return values
 
 
 def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001  called by name

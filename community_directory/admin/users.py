@@ -6,10 +6,21 @@ from piccolo.apps.user.tables import BaseUser
 
 from community_directory.database import transaction
 from community_directory.errors import ConfigurationError
-from community_directory.settings import Settings
+from community_directory.passwords import LONGEST, SHORTEST, password_problem
+from community_directory.settings import Settings, load_settings
 
 FIRST_USER_LOCK = 0x66697273745F7573
 """The advisory lock's key: "first_us" in ASCII."""
+
+
+def _validate_password(_: type[BaseUser], password: str) -> None:
+    if problem := password_problem(password, load_settings().site_name):
+        raise ValueError(f"The password {problem}.")
+
+
+# For everything that sets one, the command `piccolo user` too: Piccolo's own rule is six characters.
+BaseUser._min_password_length, BaseUser._max_password_length = SHORTEST, LONGEST
+BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]  # a method of its class
 
 
 async def create_first_superuser(settings: Settings) -> str | None:
