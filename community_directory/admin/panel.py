@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from community_directory.admin.crud import DirectoryCRUD
+from community_directory.admin.forms import FORMS
+from community_directory.admin.router import DirectoryRouter
 from community_directory.settings import Settings
 from community_directory.tables import (
     CommunityInvitation,
@@ -40,9 +42,10 @@ def create_panel(settings: Settings) -> AdminRouter:
     # It logs what the database refused with the whole row; whoever typed it gets the answer.
     logging.getLogger("piccolo_api.crud.exceptions").disabled = True
     tables = _tables()
-    with _directory_crud(tables):
+    with _directory_crud(tables), patch.object(piccolo_admin.endpoints, "AdminRouter", DirectoryRouter):
         panel: AdminRouter = create_admin(
             tables,
+            forms=FORMS,
             auto_include_related=False,
             site_name=settings.site_name,
             production=settings.production,
