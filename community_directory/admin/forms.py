@@ -11,14 +11,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from pydantic_core import PydanticCustomError
 
 from community_directory import members_csv, reputation
-from community_directory.admin.lookup import Person, label, label_of, one_invitation, one_member
+from community_directory.admin.lookup import Person, label, label_of, one_invitation, one_member, plain
 from community_directory.admin.router import DirectoryForm, Fields, Handler
 from community_directory.database import engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import highlights, invitations, members
 from community_directory.queries.days import today
 from community_directory.queries.invitations import LONGEST_VALID, Invitation
-from community_directory.queries.members import LOCK, Member, username_from
+from community_directory.queries.members import LOCK, Member
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from community_directory.tables.invitations import VALID_FOR
@@ -327,8 +327,8 @@ def _days(data: Span) -> tuple[date, date]:
 
 
 async def _described(invitation: Invitation) -> str:
-    username = username_from(invitation.invited_telegram_username)
-    whom = f"@{username}" if username else "anybody"
+    username = invitation.invited_telegram_username
+    whom = f"@{plain(username)}" if username else "anybody"
     return f"invitation {invitation.invitation_code} of {await label_of(invitation.created_by)} for {whom}"
 
 

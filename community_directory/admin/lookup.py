@@ -13,6 +13,8 @@ from community_directory.queries.members import PATTERN, SEARCH_TEXT, username_f
 LISTED = 10
 """How many people an answer lists at the most."""
 LONGEST_NAME = 60
+JOINERS = "\u200c\u200d"
+"""Some scripts, and families among the emoji, are written with these."""
 
 # Found by the search's index, then told apart from those whose organization or GitHub account matches.
 NAMED = f"""directory_search_text($1) <> '' AND {SEARCH_TEXT} LIKE {PATTERN.format("$1")}
@@ -51,9 +53,14 @@ class Person(NamedTuple):
 
 
 def label(someone: HasName) -> str:
-    """A member as an answer names them: "#247 Ana García", on one line, without what would disturb it."""
-    name = "".join(sign if sign.isprintable() or sign in "\u200c\u200d" else "�" for sign in someone.name)
-    return f"{someone.member_id} {name if len(name) <= LONGEST_NAME else f'{name[: LONGEST_NAME - 1]}…'}"
+    """A member as an answer names them: "#247 Ana García"."""
+    return f"{someone.member_id} {plain(someone.name)}"
+
+
+def plain(text: str) -> str:
+    """A name as it is, but short, on one line, and without signs that would disturb the rest of a sentence."""
+    text = "".join(sign if sign.isprintable() or sign in JOINERS else "�" for sign in text)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 async def label_of(member_id: str) -> str:
@@ -104,7 +111,7 @@ class _Nobody(MemberNotFound):
 
 
 def _described(person: Person) -> str:
-    username = f"@{person.telegram_username}, " if person.telegram_username else ""
+    username = f"@{plain(person.telegram_username)}, " if person.telegram_username else ""
     status = "removed" if person.deleted_at else person.status.replace("_", " ")
     return f"{label(person)} ({username}{status})"
 

@@ -14,15 +14,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from piccolo.apps.user.tables import BaseUser
+from pydantic import BaseModel
+from starlette.routing import Mount
 
 from community_directory.admin.forms import FORMS
 from community_directory.admin.lookup import one_member
+from community_directory.admin.router import DirectoryForm, DirectoryRouter
 from community_directory.database import engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import highlights, invitations, members, participation
 from community_directory.queries.days import today
 from community_directory.settings import load_settings
 from community_directory.tables import CommunityMember
+from main import app
 
 SLUGS = [form.slug for form in FORMS]
 FILLED: dict[str, Any] = {"member": "#1", "invitation": "NOSUCHCODE", "reason": "why", "number_again": "1"}
@@ -174,6 +178,14 @@ async def test_a_newcomer_is_approved(client: httpx.AsyncClient, ana: CommunityM
     assert await last_entry(directory) == ("manager", "we met")
 
 
+async def test_an_inviter_who_was_removed_is_named_by_number(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo", "pending", invited_by="#1")
+    await members.remove("#1", actor="test")
+    assert await submit(client, "approve-a-newcomer", member="bo") == "#2 Bo is active now; invited by #1."
+
+
 async def test_a_newcomer_whom_nobody_invited_is_approved_without_a_reason(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
@@ -268,7 +280,7 @@ async def until_somebody_waits(directory: asyncpg.Pool) -> int:
 async def people(directory: asyncpg.Pool) -> None:
     await add(directory, "Ana García", telegram_username="ana")
     await add(directory, "Anaïs Ñandú", "pending", telegram_id="discord:77")
-    await add(directory, "Łukasz", telegram_id="1", organization="Banana")
+    await add(directory, "Łukasz", telegram_id="1", organization="Banana", telegram_username="wolf")
     await add(directory, "Null", "suspended")
     removed = await add(directory, "Zoë", telegram_username="zoe")
     await members.remove(removed.member_id, actor="test")
@@ -285,6 +297,7 @@ async def people(directory: asyncpg.Pool) -> None:
         ("ana garcia", "#1"),
         ("nandu", "#2"),
         ("LUKASZ", "#3"),
+        ("WOLF", "#3"),
         ("null", "#4"),
         ("ana g", "#1"),
     ],
@@ -303,7 +316,7 @@ async def test_of_several_nobody_is_changed_and_all_are_listed(
         "2 people match: #1 Ana García (@ana, active), #2 Anaïs Ñandú (pending): say which, by number."
     )
     assert await refused(client, "ban-a-member", member="1", reason="x") == (
-        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (active): say which, by number."
+        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (@wolf, active): say which, by number."
     )
     assert await everything(directory) == before
 
@@ -425,6 +438,7 @@ async def test_an_invitation_is_known_by_its_code_or_the_invited_username(
     assert await submit(client, "extend-an-invitation", invitation=typed, days="7") == (
         f"The invitation {code} of #1 Ana García for @eva is open until {until}."
     )
+    assert await last_entry(directory) == ("manager", None)
     assert await submit(client, "cancel-an-invitation", invitation=typed, reason="mistake") == (
         f"The invitation {code} of #1 Ana García for @eva is cancelled."
     )
@@ -625,7 +639,7 @@ async def test_a_hostile_reason_is_refused_or_kept_as_it_is(client: httpx.AsyncC
     ]
 
 
-async def test_a_hostile_username_is_refused_or_shown_as_it_is(
+async def test_a_hostile_username_is_refused_or_shown_unharmed(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     kept = []
@@ -634,12 +648,12 @@ async def test_a_hostile_username_is_refused_or_shown_as_it_is(
         response = await post(client, "invite", {"member": "#1", "telegram_username": value})
         if response.status_code == 200:
             kept.append(what)
-            whom = "anybody" if value == "" else f"@{'null' if value is None else value}"
-            assert f" for {whom}, open until ".lower() in response.json()["custom_form_success"].lower()
+            whom = {"none": "@Null", "empty": "anybody", "right to left": "@�1#"}.get(what, f"@{value}")
+            assert f" for {whom}, open until " in response.json()["custom_form_success"]
         else:
             assert response.status_code == 422, response.text
             assert await everything(directory) == before
-    assert kept == ["Null", "none", "emoji", "wildcards", "only an accent", "empty"]
+    assert kept == ["Null", "none", "wildcards", "right to left", "only an accent", "empty"]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -669,6 +683,51 @@ async def test_a_body_that_no_form_sends_is_refused(client: httpx.AsyncClient, b
 
 async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
     assert (await post(client, "no-such-form", {})).status_code == 404
+
+
+@pytest.fixture
+def panel() -> DirectoryRouter:
+    found = app.routes[-1]
+    assert isinstance(found, Mount)
+    assert isinstance(found.app, DirectoryRouter)
+    return found.app
+
+
+class Nothing(BaseModel):
+    """No fields."""
+
+
+async def test_a_form_does_all_or_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter
+) -> None:
+    async def add_and_fail(data: Nothing, actor: str) -> str:
+        await add(directory, "Bo", actor=actor)
+        raise InvalidInput("No.")
+
+    form = DirectoryForm("Fail", "Test", add_and_fail, superusers_only=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(panel.form_config_map, "fail", form)
+        assert await refused(client, "fail") == "No."
+    assert not await members.find("#1")
+
+
+async def test_a_connection_that_is_lost_before_the_end_is_said_to_be(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter
+) -> None:
+    async def add_and_hang_up(data: Nothing, actor: str) -> str:
+        await add(directory, "Bo", actor=actor)
+        current = engine.current_transaction.get()
+        assert current
+        await current.connection.close()
+        return "Done."
+
+    form = DirectoryForm("Hang up", "Test", add_and_hang_up, superusers_only=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(panel.form_config_map, "hang-up", form)
+        response = await post(client, "hang-up", {})
+    assert response.status_code == 503
+    assert shown_to_the_manager(response).startswith("The database does not answer: ")
+    assert not await members.find("#1")
 
 
 async def test_a_database_that_goes_away_leaves_nothing_half_done(
