@@ -241,10 +241,10 @@ async def explain(data: OfMember, actor: str) -> str:  # noqa: ARG001  nothing i
 
 
 @form("Roll up highlights", DATA)
-async def roll_up(data: Span, actor: str) -> str:  # noqa: ARG001  a roll-up's points are the events' doing
+async def roll_up(data: Span, actor: str) -> str:
     """Count the daily highlights, and the points they earn, anew from the events; each night it happens by itself."""
     since, until = _days(data)
-    written = await highlights.roll_up(since, until=until)
+    written = await highlights.roll_up(since, until=until, actor=actor)
     return f"{_count(written, 'highlight')} written anew, for {since} to {until}."
 
 

@@ -504,6 +504,19 @@ async def test_highlights_are_verified_and_rolled_up(client: httpx.AsyncClient, 
     )
 
 
+async def test_who_comes_to_another_tier_by_a_roll_up_does_so_in_the_managers_name(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await directory.execute("UPDATE community_members SET reputation_score = 100")
+    moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    await participation.record(
+        member_id="#1", event_type="MESSAGE", platform="telegram", room_id="1", occurred_at=moment
+    )
+    await submit(client, "roll-up-highlights", since="2026-01-01", until="2026-01-01")
+    assert await directory.fetchval("SELECT reputation_tier FROM community_members") == "Contributor"
+    assert await last_entry(directory) == ("manager", None)
+
+
 async def test_of_many_differences_the_first_ten_are_listed(client: httpx.AsyncClient, ana: CommunityMember) -> None:
     for day in range(1, 13):
         moment = datetime(2026, 1, day, 12, tzinfo=UTC)
@@ -711,8 +724,8 @@ async def test_a_form_does_all_or_nothing(
     assert not await members.find("#1")
 
 
-async def test_a_connection_that_is_lost_before_the_end_is_said_to_be(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter
+async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_no_traceback(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def add_and_hang_up(data: Nothing, actor: str) -> str:
         await add(directory, "Bo", actor=actor)
@@ -728,6 +741,7 @@ async def test_a_connection_that_is_lost_before_the_end_is_said_to_be(
     assert response.status_code == 503
     assert shown_to_the_manager(response).startswith("The database does not answer: ")
     assert not await members.find("#1")
+    assert not caplog.records
 
 
 async def test_a_database_that_goes_away_leaves_nothing_half_done(
