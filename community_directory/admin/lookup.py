@@ -10,8 +10,8 @@ from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import PATTERN, SEARCH_TEXT, username_from
 
-LISTED = 10
-"""How many people an answer lists at the most."""
+LISTED, COUNTED = 10, 100
+"""How many people an answer lists, and how many it counts, at the most: a letter can mean everybody."""
 LONGEST_NAME = 60
 JOINERS = "\u200c\u200d"
 """Some scripts, and families among the emoji, are written with these."""
@@ -22,8 +22,10 @@ NAMED = f"""directory_search_text($1) <> '' AND {SEARCH_TEXT} LIKE {PATTERN.form
     OR telegram_id = $1"""
 
 PEOPLE = """
-SELECT member_id, name, telegram_username, status, deleted_at, count(*) OVER () FROM community_members
-WHERE ({CONDITION}) {REMOVED} ORDER BY length(member_id), member_id LIMIT $2
+SELECT * FROM (
+    SELECT member_id, name, telegram_username, status, deleted_at FROM community_members
+    WHERE ({CONDITION}) {REMOVED} LIMIT $2
+) AS found ORDER BY length(member_id), member_id
 """
 REMOVED = {None: "", False: "AND deleted_at IS NULL", True: "AND deleted_at IS NOT NULL"}
 
@@ -75,16 +77,16 @@ async def one_member(typed: str, *, removed: bool | None = False) -> Person:
     Bare digits are a number or a Telegram id. Looks among those who are here, among the removed ones, or (None) among
     all. Raises `MemberNotFound` when nobody matches, and `InvalidInput` with a list when several do.
     """
-    records = await engine.fetch(*_question(typed, removed), LISTED)
-    found = [Person(*record[:-1]) for record in records]
+    found = [Person(*record) for record in await engine.fetch(*_question(typed, removed), COUNTED + 1)]
     if len(found) == 1:
         return found[0]
     if not found:
         raise _Nobody(typed, removed=removed)
-    count = records[0][-1]
-    most = "" if count == len(found) else f"; the first {len(found)} of them"
-    listed = ", ".join(_described(person) for person in found)
-    raise InvalidInput(f"{count:,} people match{most}: {listed}: say which, by number.", field="member")
+    if len(found) > COUNTED:
+        raise InvalidInput(f"More than {COUNTED} people match: say more of the name, or the number.", field="member")
+    most = f"; the first {LISTED} of them" if len(found) > LISTED else ""
+    listed = ", ".join(map(_described, found[:LISTED]))
+    raise InvalidInput(f"{len(found)} people match{most}: {listed}: say which, by number.", field="member")
 
 
 def _question(typed: str, removed: bool | None) -> tuple[str, str]:
@@ -121,7 +123,7 @@ async def one_invitation(typed: str) -> Invitation:
 
     Raises `InvitationNotFound`, or its like in other words for a username.
     """
-    if not typed.startswith("@") and (invitation := await invitations.find(typed)):
+    if invitation := await invitations.find(typed):
         return invitation
     records = await engine.fetch(OPEN_FOR, username_from(typed))
     if records:

@@ -328,6 +328,12 @@ async def test_of_many_the_first_ten_are_listed(directory: asyncpg.Pool) -> None
         InvalidInput, match=r"^12 people match; the first 10 of them: #1 Bot 0 .*#10 Bot 9 \(active\): "
     ):
         await one_member("bot")
+    await directory.execute(
+        "INSERT INTO community_members (name, telegram_id, primary_role)"
+        " SELECT 'Bot', n, 'x' FROM generate_series(1, 89) AS n"
+    )
+    with pytest.raises(InvalidInput, match=r"^More than 100 people match: say more of the name, or the number\.$"):
+        await one_member("bot")
 
 
 @pytest.mark.parametrize(
@@ -447,11 +453,14 @@ async def test_an_invitation_is_known_by_its_code_or_the_invited_username(
 
 
 async def test_an_invitation_that_is_not_there_or_not_open_any_more_is_said_to_be_so(
-    client: httpx.AsyncClient, ana: CommunityMember
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     code = (await invitations.create(created_by="#1", telegram_username="eva")).invitation_code
     await invitations.cancel(code)
+    overdue = (await invitations.create(created_by="#1", telegram_username="zoe")).invitation_code
+    await directory.execute("UPDATE community_invitations SET expires_at = now() WHERE invitation_code = $1", overdue)
     for typed, said in {
+        "@zoe": "There is no open invitation for @zoe: give its code.",
         "@eva": "There is no open invitation for @eva: give its code.",
         "eva": "There is no such invitation: check the code.",
         "@": "There is no open invitation for @: give its code.",
@@ -584,9 +593,10 @@ async def test_a_persons_data_is_downloaded_as_json(client: httpx.AsyncClient, a
     assert response.json() == await members.export("#1")
 
 
-async def test_a_person_is_erased_when_the_number_is_typed_again(
+async def test_a_person_even_a_removed_one_is_erased_when_the_number_is_typed_again(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
+    await members.remove("#1", actor="test")
     before = await everything(directory)
     for number in ("2", "Ana", "##1", "11"):
         assert await refused(client, "erase-a-person", member="ana", number_again=number) == (
