@@ -39,7 +39,7 @@ class MigrationFailed(DirectoryError):
 
 
 class NotAllowed(DirectoryError):
-    """The login that the program uses at the database lacks the right to do this."""
+    """Who asks, or the login that the program uses at the database, lacks the right to do this."""
 
 
 class TransactionFailed(DirectoryError):

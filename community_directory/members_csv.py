@@ -33,6 +33,8 @@ COLUMNS = ("member_id", "telegram_id", *EDITABLE[:5], "github_username", "status
 ACTOR = "import"
 LONGEST_CELL = 10_000_000
 """More than a profile can have; Python's own limit is less."""
+ENCODING = "utf-8-sig"
+"""UTF-8 with a mark that spreadsheets understand."""
 
 EXPORT = f"""
 SELECT {", ".join(COLUMNS)} FROM community_members WHERE deleted_at IS NULL ORDER BY length(member_id), member_id
@@ -94,7 +96,7 @@ async def export_members(path: Path) -> int:
     """
     try:
         with _new_file(path) as file:
-            return await _write(file)
+            return await write_members(file)
     except OSError as error:
         raise InvalidInput(f"Can't write {path}: {error.strerror}.") from error
 
@@ -105,7 +107,7 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
     if path.exists():
         raise InvalidInput(f"{path} is there already: choose another name.")
     with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8-sig", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
+        "w", encoding=ENCODING, newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
         written = Path(file.name)
         try:
@@ -117,7 +119,8 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
             raise
 
 
-async def _write(file: IO[str]) -> int:
+async def write_members(file: IO[str]) -> int:
+    """Write everybody but the removed ones as CSV, no cell a formula, and say how many they are."""
     # Quotes around all of it, for spreadsheets that would split cells at a semicolon.
     writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
     writer.writerow(COLUMNS)
@@ -141,7 +144,7 @@ async def import_members(path: Path) -> Imported:
     Raises `BadLines` with every line that is wrong, `InvalidInput` when the file can't be read at all.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=ENCODING, newline="") as file:
             lines, problems = _read(file)
     except OSError as error:
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error

@@ -1,5 +1,6 @@
 """Every setting of the project, read from the environment or from a file `.env` in the working directory."""
 
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,13 @@ def _time_zone(value: str) -> str:
         raise ValueError("must be the name of a time zone, like America/Mexico_City") from None
 
 
+def _bot_username(value: str) -> str:
+    username = value.removeprefix("@")
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{2,31}", username):
+        raise ValueError("must be the username of a Telegram bot, like frutero_bot")
+    return username
+
+
 class Settings(BaseSettings):
     """The settings, typed and checked. `load_settings` reads them once."""
 
@@ -93,6 +101,9 @@ class Settings(BaseSettings):
         default=8000, ge=0, le=65535, description="The port that the panel listens on; 0 takes a free one."
     )
     site_name: str = Field(default="Community Directory", min_length=1, description="The panel's title.")
+    bot_username: Annotated[str, AfterValidator(_bot_username)] | None = Field(
+        default=None, description="The Telegram bot that invitations link to. Without it the panel shows codes alone."
+    )
     admin_username: str = Field(
         default="admin", min_length=1, max_length=100, description="The name of the first superuser."
     )

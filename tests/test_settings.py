@@ -82,6 +82,8 @@ def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DIRECTORY_MFA_KEY", "hunter2", "must have 32 characters or more"),
         ("DIRECTORY_ADMIN_USERNAME", "x" * 101, "at most 100 characters"),
         ("DIRECTORY_ADMIN_EMAIL", "x" * 256, "at most 255 characters"),
+        ("DIRECTORY_BOT_USERNAME", "t.me/hunter_bot", "must be the username of a Telegram bot"),
+        ("DIRECTORY_BOT_USERNAME", "@@hunter_bot", "must be the username of a Telegram bot"),
         ("DIRECTORY_PRODUCTION", "perhaps", "valid boolean"),
         ("DIRECTORY_PRODUCTION", "true", "DIRECTORY_ALLOWED_HOSTS must be set together"),
         ("DIRECTORY_ALLOWED_HOSTS", "example.org", "DIRECTORY_PRODUCTION"),

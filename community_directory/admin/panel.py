@@ -17,6 +17,8 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from community_directory.admin.crud import DirectoryCRUD, Rules, answer_error
+from community_directory.admin.forms import FORMS
+from community_directory.admin.router import DirectoryRouter
 from community_directory.admin.security import EXTENDED, mfa_providers, secure
 from community_directory.admin.tables import SIDEBAR_LINKS, tables
 from community_directory.errors import DirectoryError
@@ -37,9 +39,11 @@ class PanelMisfit(DirectoryError):
 def create_panel(settings: Settings) -> AdminRouter:
     """The ASGI app of the panel. Raises `PanelMisfit` when this version of Piccolo Admin doesn't fit."""
     configured, providers = tables(settings), mfa_providers(settings)
-    with _directory_crud(configured) as private:
+    router = patch.object(piccolo_admin.endpoints, "AdminRouter", DirectoryRouter)
+    with router, _directory_crud(configured) as private:
         panel: AdminRouter = create_admin(
             [config for config, _ in configured],
+            forms=FORMS,
             auto_include_related=False,
             site_name=settings.site_name,
             production=settings.production,

@@ -119,7 +119,7 @@ class Difference:
     mended: bool
 
 
-async def roll_up(day: date, *, until: date | None = None, zone: str | None = None) -> int:
+async def roll_up(day: date, *, until: date | None = None, zone: str | None = None, actor: str = ACTOR) -> int:
     """Count each member's day anew from the events, and say how many rows had to be written.
 
     As often as you like, in any order: late and repeated events end in the same rows. Days are the community's, or
@@ -130,7 +130,7 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
     days = days_between(day, until or day, zone)
     async with transaction():
         await engine.fetch(LOCK, ROLL_UP_LOCK)
-        await act_as(ACTOR)
+        await act_as(actor)
         await engine.fetch(ROLLING_UP, "on")
         [(written,)] = await engine.fetch(ROLL_UP, *days)
         # What the caller changes of a score in the same transaction is logged.

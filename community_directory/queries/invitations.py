@@ -385,9 +385,9 @@ async def cancel(code: str, *, actor: str | None = None, reason: str | None = No
     return _changed(code, await engine.fetch(CANCEL, actor, reason, _spellings(code)))
 
 
-async def expire_overdue() -> int:
+async def expire_overdue(*, actor: str = "sweep") -> int:
     """Mark what is past its time as expired, and say how many; to every helper they were so already."""
-    return len(await engine.fetch(EXPIRE_OVERDUE, "sweep", None))
+    return len(await engine.fetch(EXPIRE_OVERDUE, actor, None))
 
 
 async def list_page(

@@ -227,6 +227,55 @@ async def test_nobody_meets_a_uuid_and_delete_removes_a_member(page: Page) -> No
     await page.get_by_role("link", name="Removed").click()
     await expect(page.get_by_role("cell", name="Ana García")).to_be_visible()
     await expect(page.locator("body")).not_to_contain_text(uuid)
+async def open_form(page: Page, name: str) -> None:
+    await page.get_by_role("link", name="Community Directory").click()
+    await page.get_by_role("link", name=name, exact=True).click()
+    await expect(page.get_by_role("heading", name=name)).to_be_visible()
+    await settle(page)
+
+
+async def submit(page: Page, **values: str) -> None:
+    for name, value in values.items():
+        await page.fill(f"form [name={name}]", value)
+    await page.get_by_role("button", name="Submit").click()
+
+
+async def test_a_manager_approves_invites_and_bans_by_forms(page: Page, database: str) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "INSERT INTO community_members (name, telegram_id, primary_role, status) VALUES"
+        " ('Ana García', '1001', 'x', 'active'), ('Anaïs <img src=x onerror=throw(1)>', '1002', 'x', 'pending')"
+    )
+    await open_form(page, "Approve a newcomer")
+    await submit(page, member="ana")
+    await expect(page.locator(".errors li")).to_have_text(
+        "2 people match: #1 Ana García (active), #2 Anaïs <img src=x onerror=throw(1)> (pending): say which, by number."
+    )
+    await submit(page, member="anais")
+    await expect(page.locator("#success_message")).to_have_text("#2 Anaïs <img src=x onerror=throw(1)> is active now.")
+
+    await open_form(page, "Invite")
+    await submit(page, member="#2", telegram_username="@null")
+    await expect(page.locator("#success_message")).to_contain_text("for @null, open until")
+    code = await connection.fetchval("SELECT invitation_code FROM community_invitations WHERE created_by = '#2'")
+    await expect(page.locator("#success_message")).to_contain_text(f"Send the code {code}")
+
+    await open_form(page, "Ban a member")
+    await submit(page, member="2")
+    await expect(page.locator(".errors li")).to_have_text("reason field - please fill this in")
+    await submit(page, reason="null")
+    await expect(page.locator("#success_message")).to_have_text("#2 Anaïs <img src=x onerror=throw(1)> is banned now.")
+    log = "SELECT actor, reason FROM directory_audit_log WHERE member_id = '#2' ORDER BY id DESC LIMIT 1"
+    assert tuple(await connection.fetchrow(log)) == ("admin", "null")
+    await connection.close()
+
+    await open_form(page, "Download members as CSV")
+    async with page.expect_download() as download:
+        await submit(page)
+    assert (await download.value).suggested_filename.endswith(".csv")
+    await open_form(page, "Roll up highlights")
+    await submit(page)
+    await expect(page.locator("#success_message")).to_contain_text("0 highlights written anew")
 
 
 async def test_the_links_of_the_side_bar_open_the_lists_they_name(page: Page) -> None:

@@ -103,7 +103,7 @@ CASES = {
         {"created_by": "#2"},
         statements_when_refused=2,
     ),
-    "invitations.expire_overdue": Case({}),
+    "invitations.expire_overdue": Case({"actor": "bot"}),
     "invitations.extend": Case({"code": "OPENCODE", "valid_for": timedelta(days=1), **BY}, {"code": "NOSUCHCODE"}),
     "invitations.find": Case({"code": "OPENCODE"}),
     "invitations.get": Case({"code": "OPENCODE"}, {"code": "NOSUCHCODE"}),
