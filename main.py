@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from community_directory import embedded
+from community_directory.admin.insights import PATH, create_insights
 from community_directory.admin.panel import create_panel
 from community_directory.admin.users import create_first_superuser
 from community_directory.database import LOST, connect, migrate
@@ -75,7 +76,12 @@ async def _database_status() -> str:
 
 
 app = Starlette(
-    routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", create_panel(settings))],
+    routes=[
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Mount(PATH, create_insights(settings)),
+        Mount("/", create_panel(settings)),
+    ],
     lifespan=lifespan,
 )
 

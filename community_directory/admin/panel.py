@@ -29,6 +29,7 @@ from community_directory.tables import (
 COMMUNITY, ENGAGEMENT, PANEL = "Community", "Engagement", "Panel"
 
 SIDEBAR_LINKS = {
+    "Insights": "./insights/",
     "Newcomers to review": "#/community_members?status=pending&__order=-created_at",
     "Pending invitations": "#/community_invitations?status=pending&__order=-expires_at",
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
@@ -49,6 +50,8 @@ def create_panel(settings: Settings) -> AdminRouter:
             allowed_hosts=settings.allowed_hosts,
             sidebar_links=SIDEBAR_LINKS,
         )
+    # Whoever is sent from Insights to the sign-in is taken back there.
+    panel.template = panel.template.replace("</body>", '<script src="./insights/static/return.js"></script></body>')
     return panel
 
 
