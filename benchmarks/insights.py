@@ -113,7 +113,9 @@ async def measure() -> None:
                 measured.append((time.perf_counter() - began) * 1000)
     for path, name in pages.items():
         *_, slow = quantiles(times[path], n=20)
-        _say(f"{name}: {min(times[path]):.0f} ms at best, {median(times[path]):.0f} ms in the middle, 95 % in {slow:.0f}")
+        _say(
+            f"{name}: {min(times[path]):.0f} ms at best, {median(times[path]):.0f} ms in the middle, 95 % in {slow:.0f}"
+        )
     _say(f"the machine's load is {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 

@@ -94,12 +94,13 @@ SELECT date_bin('15 minutes', occurred_at, timestamptz '2000-01-01 00:00Z'), cou
     ORDER BY occurred_at DESC LIMIT $3
 ) AS newest GROUP BY 1
 """
+# Names are looked up for more than are shown, because removed members are left out.
 MOST_ACTIVE = """
 SELECT member_id, name, messages, reactions, minutes FROM (
     SELECT member_id, sum(message_count) AS messages, sum(reaction_count) AS reactions, sum(voice_minutes) AS minutes
     FROM member_daily_highlights WHERE highlight_date > $1
-    GROUP BY member_id ORDER BY sum(message_count + reaction_count) DESC, sum(voice_minutes) DESC, length(member_id), member_id
-    LIMIT 100
+    GROUP BY member_id
+    ORDER BY sum(message_count + reaction_count) DESC, sum(voice_minutes) DESC, length(member_id), member_id LIMIT 100
 ) AS counted JOIN community_members USING (member_id)
 WHERE deleted_at IS NULL AND messages + reactions + minutes > 0
 ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id LIMIT 12
