@@ -482,6 +482,7 @@ async def look(browser: Browser, address: str, paths: list[str]) -> None:
             wide, room = await page.evaluate("[document.documentElement].map(e => [e.scrollWidth, e.clientWidth])[0]")
             assert wide <= room, (path, width)
             assert await page.evaluate(OUTSIDE) == [], (path, width)
+            assert await page.evaluate(OVERLAPPING) == [], (path, width)
             assert await page.evaluate(FAINT) == [], (path, scheme)
             assert await page.evaluate("document.body.innerText.match(/[\\u202a-\\u202e\\u2066-\\u2069]/)") is None
         assert faults == []
@@ -510,6 +511,14 @@ OUTSIDE = """
 }).map(element => element.outerHTML.slice(0, 200))
 """
 
+
+# Cells whose text runs into the next one, and words that are broken to fit into a cell.
+OVERLAPPING = """
+[...document.querySelectorAll("td, th, dd")].filter(cell =>
+    cell.scrollWidth > cell.clientWidth + 1 && getComputedStyle(cell).overflowX === "visible"
+    || cell.closest(".plain") && cell.clientHeight > 60
+).map(cell => cell.outerHTML.slice(0, 200))
+"""
 
 # Text that stands out from its ground by less than 4.5 to 1 (WCAG AA).
 FAINT = """
