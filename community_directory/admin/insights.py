@@ -137,7 +137,7 @@ def create_insights(settings: Settings) -> Starlette:
         lstrip_blocks=True,
     )
     templates.globals.update(site_name=settings.site_name)
-    templates.filters.update(clean=clean, number="{:,}".format, label=lambda name: name.replace("_", " "))
+    templates.filters.update(clean=clean, number="{:,}".format, brief=brief, label=lambda name: name.replace("_", " "))
 
     def page(answer: Callable[[Request], Awaitable[tuple[str, dict[str, Any]]]]) -> Callable[..., Awaitable[Response]]:
         """A page for who is signed in and may see it; else, and when something is missing, a sentence."""
@@ -198,6 +198,14 @@ def clean(name: str) -> str:
     """A name without characters that change how what stands around it is shown; the template escapes it."""
     kept = (c for c in name.translate(BIDI) if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
     return "".join(kept).strip() or "—"
+
+
+def brief(number: int) -> str:
+    """A number for a narrow column: from 10,000 on in whole thousands (k), millions (M) or billions (G), cut."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= max(size, 10_000):
+            return f"{number // size:,}{unit}"
+    return f"{number:,}"
 
 
 async def _insights(_: Request) -> tuple[str, dict[str, Any]]:

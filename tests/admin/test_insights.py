@@ -36,7 +36,7 @@ from community_directory.admin.panel import create_panel
 from community_directory.queries import members
 from community_directory.settings import Settings, load_settings
 from tests.admin.test_browser import CHROMIUM, OPTIONS
-from tests.tables.rows import event, highlight, invitation, member
+from tests.tables.rows import audit_entry, event, highlight, invitation, member
 
 NOW = datetime.now(UTC)
 POLICY = (
@@ -158,6 +158,12 @@ async def test_growth_tells_who_had_which_status_at_each_weeks_end(
             status,
             weeks_ago[weeks],
         )
+    # Somebody whose status was changed after they were removed.
+    late = await member(
+        directory, member_id="#7", status="suspended", created_at=weeks_ago[20], deleted_at=weeks_ago[5]
+    )
+    changes = {"status": ["active", "suspended"]}
+    await audit_entry(directory, member_id="#7", row_id=late["id"], changed_at=weeks_ago[3], changes=changes)
     rows = await cells(client, "Members by status at the end of each week")
     assert len(rows) == 27
 
@@ -165,10 +171,10 @@ async def test_growth_tells_who_had_which_status_at_each_weeks_end(
     def expected(weeks: int) -> list[str]:
         active = 1 if weeks > 2 else 0  # #1
         active += weeks <= 10  # #2
-        active += 5 < weeks <= 20  # #3
+        active += 2 * (5 < weeks <= 20)  # #3, #7
         active += weeks <= 6  # #5
         active += 12 < weeks <= 15 or weeks <= 3  # #6
-        return [str(int(n)) for n in (active, 6 < weeks <= 8, weeks <= 2, 3 < weeks <= 12, weeks <= 5)]
+        return [str(int(n)) for n in (active, 6 < weeks <= 8, weeks <= 2, 3 < weeks <= 12, 2 * (weeks <= 5))]
 
     # The last Monday began at most a week ago, so that row n > 0 is the end of the week n - 1 whole weeks before it.
     assert rows[0] == ["Now", *expected(0)]
@@ -339,6 +345,14 @@ def test_an_axis_has_few_round_numbers_and_room_for_the_highest(top: int) -> Non
     assert ticks[0] == 0
     assert ticks[-1] >= top
     assert 2 <= len(ticks) <= 5
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (9_999, "9,999"), (10_000, "10k"), (999_999, "999k"), (10**6, "1M"), (2_147_483_647, "2G")],
+)
+def test_a_number_for_a_narrow_column_is_brief(number: int, shown: str) -> None:
+    assert insights.brief(number) == shown
 
 
 @given(st.text())
