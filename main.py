@@ -15,10 +15,11 @@ from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from community_directory import embedded
+from community_directory.admin.insights import PATH, create_insights
 from community_directory.admin.panel import create_panel
 from community_directory.admin.security import SecurityHeaders
 from community_directory.admin.users import create_first_superuser
@@ -82,8 +83,9 @@ class App(Starlette):
 
     def __init__(self, settings: Settings) -> None:
         # Not for the health checks: who asks for them calls us by another name.
-        panel = TrustedHostMiddleware(create_panel(settings), settings.allowed_hosts or ["*"], www_redirect=False)
-        routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", panel)]
+        pages = Router([Mount(PATH, create_insights(settings)), Mount("/", create_panel(settings))])
+        hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
+        routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]
         self._production = settings.production
         super().__init__(routes=routes, lifespan=lifespan)
 

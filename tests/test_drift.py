@@ -26,6 +26,7 @@ RAW = {
         ("index", name)
         for name in (
             "audit_member_id_idx",
+            "audit_member_status_idx",
             "highlight_date_idx",
             "invitation_accepted_by_idx",
             "invitation_created_at_idx",

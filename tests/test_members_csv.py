@@ -391,7 +391,7 @@ async def test_an_export_is_of_one_moment(directory: asyncpg.Pool, database: str
         changed = False
 
     written = Slow()
-    assert await members_csv._write(written) == 2500
+    assert await members_csv.write_members(written) == 2500
     assert written.changed
     assert {row["name"] for row in csv.DictReader(io.StringIO(written.getvalue(), newline=""))} == {"Before"}
 

@@ -54,6 +54,8 @@ def create_panel(settings: Settings) -> AdminRouter:
         )
     secure(panel, settings, providers)
     _add_ours(panel)
+    # Whoever is sent from Insights to the sign-in is taken back there.
+    panel.template = panel.template.replace("</body>", '<script src="./insights/static/return.js"></script></body>')
     _hide_users(panel, private[0])
     return panel
 

@@ -36,6 +36,7 @@ from community_directory.tables import (
 COMMUNITY, ENGAGEMENT, PANEL = "Community", "Engagement", "Panel"
 
 SIDEBAR_LINKS = {
+    "Insights": "./insights/",
     "To review": "#/community_members?status=pending",
     "Open invitations": "#/community_invitations?__view=open",
     "Expiring today": "#/community_invitations?__view=expiring_today",

@@ -227,6 +227,8 @@ async def test_nobody_meets_a_uuid_and_delete_removes_a_member(page: Page) -> No
     await page.get_by_role("link", name="Removed").click()
     await expect(page.get_by_role("cell", name="Ana García")).to_be_visible()
     await expect(page.locator("body")).not_to_contain_text(uuid)
+
+
 async def open_form(page: Page, name: str) -> None:
     await page.get_by_role("link", name="Community Directory").click()
     await page.get_by_role("link", name=name, exact=True).click()

@@ -56,6 +56,7 @@ async def test_no_text_is_shown_as_the_html_that_somebody_wrote(client: httpx.As
 
 async def test_every_link_of_the_side_bar_opens_a_list_that_answers(client: httpx.AsyncClient) -> None:
     links = (await client.get("/api/links/")).json()
+    assert links.pop("Insights") == "./insights/"
     assert list(links) == ["To review", "Open invitations", "Expiring today", "Top reputation", "Removed"]
     for link in links.values():
         found = re.fullmatch(r"#/(\w+)\?(.+)", link)

@@ -67,7 +67,8 @@ INSERT INTO member_daily_highlights (member_id, highlight_date, message_count)
 SELECT '#' || n % 500 + 1, date '2026-01-31' - n / 500, n % 50
 FROM generate_series(0, 19999) AS n;
 INSERT INTO directory_audit_log (actor, action, table_name, row_id, member_id, changes)
-SELECT 'bot', 'UPDATE', 'community_members', gen_random_uuid(), '#' || n % 2000 + 1, '{}'
+SELECT 'bot', 'UPDATE', 'community_members', gen_random_uuid(), '#' || n % 2000 + 1,
+    CASE n % 100 WHEN 0 THEN '{"status": ["pending", "active"]}' ELSE '{}' END::jsonb
 FROM generate_series(1, 20000) AS n;
 RESET session_replication_role;
 """
@@ -254,6 +255,26 @@ QUESTIONS = [
         BETWEEN.format(CONDITIONS="AND (highlight_date, member_id) < ($4, $5)"),
         (21, (NOW - timedelta(days=30)).date(), NOW.date(), (NOW - timedelta(days=1)).date(), "#247"),
         "Index Scan",
+    ),
+    Question(
+        "highlight_date_idx",
+        "SELECT member_id, sum(message_count + reaction_count), sum(voice_minutes) FROM member_daily_highlights"
+        " WHERE highlight_date > $1 GROUP BY member_id",
+        ((NOW - timedelta(days=7)).date(),),
+        "Index Only Scan",
+    ),
+    Question(
+        "audit_member_status_idx",
+        "SELECT changed_at FROM directory_audit_log WHERE table_name = 'community_members' AND action = 'UPDATE'"
+        " AND changes ? 'status' AND changed_at >= $1",
+        (NOW,),
+    ),
+    Question(
+        "invitation_status_idx",
+        "SELECT status, accepted_at - created_at, expires_at FROM community_invitations"
+        " WHERE status = ANY($1::text[]) AND created_at >= $2",
+        (["pending", "accepted", "expired", "cancelled"], NOW - timedelta(days=7)),
+        "Index Only Scan",
     ),
     Question(
         "audit_member_id_idx",
