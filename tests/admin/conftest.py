@@ -22,6 +22,15 @@ async def client(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> As
     user = await BaseUser.create_user(
         username="manager", password="long enough for this", active=True, admin=True, superuser=True
     )
+    # The last superuser can't be touched, and is none of those that a test is about.
+    await BaseUser.create_user(
+        username="owner",
+        password="long enough for this",
+        email="owner@directory.example",
+        active=True,
+        admin=True,
+        superuser=True,
+    )
     session = await SessionsBase.create_session(user_id=user.id)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS) as client:
         client.cookies.set("id", session.token)

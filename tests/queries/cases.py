@@ -80,7 +80,7 @@ CASES = {
         {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR}, BACKWARDS, statements_when_refused=0
     ),
     "highlights.roll_up": Case(
-        {"day": DAY, "until": DAY, "zone": "America/Mexico_City"},
+        {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
         statements=7,
         statements_when_refused=0,

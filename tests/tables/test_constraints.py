@@ -505,7 +505,10 @@ async def test_every_column_that_is_never_null_has_a_case_here(connection: async
 
 
 async def test_every_rule_of_a_trigger_has_a_case_here(connection: asyncpg.Connection) -> None:
-    sources = await connection.fetch("SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+    # Those of the panel's users are tried where the panel is.
+    sources = await connection.fetch(
+        "SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname NOT LIKE 'panel_%'"
+    )
     rules = {rule for row in sources for rule in re.findall(r"CONSTRAINT = '(\w+)'", row["prosrc"])}
     assert rules == {
         "audit_log_append_only",
