@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from community_directory.database import connect, migrate
 @asynccontextmanager
 async def scratch_database() -> AsyncIterator[str]:
     """The URL of an empty, migrated database."""
-    url = os.environ.get("POSTGRES_URL")
+    url, directory = os.environ.get("POSTGRES_URL"), None
     if url is None:
         # As root, PostgreSQL runs as another user, who must get there.
         directory = Path(tempfile.mkdtemp(prefix="benchmark-"))
@@ -34,6 +35,9 @@ async def scratch_database() -> AsyncIterator[str]:
     finally:
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
+        if directory is not None:
+            embedded.leave()
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 # Members #1 to #n; events by a few lively ones and many quiet ones, over the last 180 days, the newest last.

@@ -1,13 +1,15 @@
 """The commands of `piccolo community_directory …`: what an operator runs by hand, or by cron."""
 
+import asyncio
 import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import date, timedelta
+from io import BufferedReader
 from os import SEEK_END
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Never
 
 from tqdm import tqdm
 
@@ -38,7 +40,7 @@ def command(function: Command) -> Command:
         for name, value in bound.arguments.items():
             # Piccolo takes `--until 2026-01-31` for a switch and a first argument.
             if isinstance(value, bool) != (signature.parameters[name].annotation is bool):
-                sys.exit(f"Write --{name}=VALUE, or --{name} alone if it is a switch: {name} can't be understood.")
+                sys.exit("Write options as --since=2026-01-31, and switches such as --dry-run alone.")
         try:
             async with connect():
                 await function(**bound.arguments)
@@ -48,6 +50,8 @@ def command(function: Command) -> Command:
             sys.exit(str(error))
         except DirectoryError as error:
             sys.exit(str(error))
+        except asyncio.CancelledError:
+            sys.exit("Stopped. What was done stays; the same command again does the rest.")
 
     run.__signature__ = signature  # type: ignore[attr-defined]  # piccolo asks it for the parameters' order
     return run
@@ -87,7 +91,11 @@ async def import_telegram(path: str, dry_run: bool = False, chats: str = "") -> 
     """
     chosen = [name.strip() for name in chats.split(",") if name.strip()]
     zone = zone_of(None)
-    await _import(Path(path), Platform.TELEGRAM, lambda file: telegram.read(file, zone=zone, chats=chosen), dry_run)
+    report = await _import(
+        Path(path), Platform.TELEGRAM, lambda file: telegram.read(file, zone=zone, chats=chosen), dry_run
+    )
+    if chosen and not report.rooms:
+        raise InvalidInput("None of these groups has anything to import in this file.")
 
 
 @command
@@ -135,16 +143,13 @@ COMMANDS: Sequence[Command] = (
 Reader = Callable[[BinaryIO], Iterator[Happened | Skipped]]
 
 
-async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> None:
+async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:
     try:
         with path.open("rb") as file:
             size = file.seek(0, SEEK_END)
             file.seek(0)
             with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, disable=None) as progress:
-                report = await import_history(
-                    read(file), platform, dry_run=dry_run, at_batch=lambda: progress.update(file.tell() - progress.n)
-                )
-                progress.update(size - progress.n)
+                report = await import_history(read(_Watched(file, progress)), platform, dry_run=dry_run)
     except OSError as error:
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     if not dry_run:
@@ -154,6 +159,7 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
     if report.broken:
         place = f", after message {shown(report.last.source_id)} of {shown(report.last.room)}" if report.last else ""
         sys.exit(f"{report.broken} All that comes before was read{place}.")
+    return report
 
 
 async def _roll_up(days: Sequence[date]) -> int:
@@ -169,10 +175,27 @@ async def _roll_up(days: Sequence[date]) -> int:
     return written
 
 
+class _Watched(BufferedReader):
+    """A file that shows how much of it was read; from the start again, when it is read twice."""
+
+    def __init__(self, file: BufferedReader, progress: "tqdm[Never]") -> None:
+        super().__init__(file.raw)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        chunk = super().read(size)
+        self._progress.update(len(chunk))
+        return chunk
+
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        self._progress.reset()
+        return super().seek(target, whence)
+
+
 def _tell(report: Report, *, dry_run: bool) -> None:
     _say("Nothing was stored; this is what would be:" if dry_run else "Imported:")
     for room, count in report.rooms.most_common():
-        _say(f"  {count:>11,} events of {shown(room)}")
+        _say(f"  {count:>11,} events of {''.join(filter(str.isprintable, room))[:60]}")
     for event_type in sorted(report.inserted | report.duplicates):
         new, old = report.inserted[event_type], report.duplicates[event_type]
         _say(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")

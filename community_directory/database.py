@@ -74,7 +74,8 @@ class DirectoryTransaction(PostgresTransaction):
             if self._committed or self._rolled_back:
                 pass  # by hand
             elif exception is None:
-                await self.transaction.commit()
+                with database_errors():
+                    await self.transaction.commit()
             else:
                 # A dead connection can't roll back: the original exception matters, not this one.
                 with contextlib.suppress(*LOST):
@@ -86,7 +87,8 @@ class DirectoryTransaction(PostgresTransaction):
 
     async def rollback(self) -> None:
         """Undo what was done so far, at once; nothing more can be done in this transaction."""
-        await self.transaction.rollback()
+        with database_errors():
+            await self.transaction.rollback()
         self._rolled_back = True
 
     async def _release(self) -> None:

@@ -27,7 +27,16 @@ NIGHT = "30 4 * * *"
 """Half past four in the community's zone: late events are in, and no change of clocks skips that hour."""
 HOUR = "0 * * * *"
 
-LAST_DAY = "SELECT max(highlight_date) FROM member_daily_highlights WHERE highlight_date <= $1"
+LATE = timedelta(days=31)
+"""For how long late events are looked for; what is rolled up again without a change costs little."""
+
+# The last day that was rolled up, else the first one with an event.
+FIRST_DAY = """
+SELECT coalesce(
+    (SELECT max(highlight_date) FROM member_daily_highlights),
+    (SELECT min(occurred_at) AT TIME ZONE $1 FROM member_participation)::date
+)
+"""
 
 
 async def sweep() -> int | None:
@@ -37,18 +46,16 @@ async def sweep() -> int | None:
 
 
 async def roll_up_recent() -> int | None:
-    """Roll up the days from the last one that was rolled up, at the least yesterday, until today.
+    """Roll up the last month, with the events that came late; what was never rolled up before that, too.
 
-    A directory that was switched off for a while so catches up. Says how many rows had to be written; None: another
-    worker is at it.
+    Says how many rows had to be written; None: another worker is at it.
     """
     now = today()
     async with transaction():
         if not await _alone(highlights.ROLL_UP_LOCK):
             return None
-        yesterday = now - timedelta(days=1)
-        [(last,)] = await engine.fetch(LAST_DAY, yesterday)
-        since = max(last or yesterday, now - timedelta(days=LONGEST_SPAN - 1))
+        [(first,)] = await engine.fetch(FIRST_DAY, zone_of(None).key)
+        since = max(min(first or now, now - LATE), now - timedelta(days=LONGEST_SPAN - 1))
         return await highlights.roll_up(since, until=now)
 
 

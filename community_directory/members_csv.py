@@ -31,6 +31,7 @@ TOLD = ("github_verified", "reputation_score", "reputation_tier", "created_at", 
 """These an import passes over."""
 COLUMNS = ("member_id", "telegram_id", *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data", *TOLD)
 ACTOR = "import"
+REMOVED = {"deleted_at": "at some time"}
 LONGEST_CELL = 10_000_000
 """More than a profile can have; Python's own limit is less."""
 ENCODING = "utf-8-sig"
@@ -255,7 +256,7 @@ async def _plan(line: _Line, people: _People) -> _Plan:
         if banned_name(account) in people.by_account:
             raise MemberBanned
         inviter = values.get("invited_by")
-        if inviter is not None and inviter not in people.by_number:
+        if inviter is not None and people.by_number.get(inviter, REMOVED)["deleted_at"] is not None:
             raise MemberNotFound(inviter)
         given = {column: _typed(column, values.get(column)) for column in FIXED}
         fields |= {column: value for column, value in given.items() if value is not None}
@@ -268,6 +269,8 @@ async def _plan(line: _Line, people: _People) -> _Plan:
     async with transaction():
         columns = (as_json(row.get(column)) if column == "profile_data" else row.get(column) for column in TRIED)
         await engine.fetch(TRY, *columns)
+    if person is None and not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
+        raise InvalidInput("A Telegram id is a number: see that the spreadsheet didn't shorten it.")
     return _Plan(line.number, None if person is None else person["member_id"], fields)
 
 

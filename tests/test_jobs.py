@@ -86,24 +86,36 @@ async def test_a_sweep_marks_what_is_overdue_and_says_how_much(directory: asyncp
     assert await sweep() == 0
 
 
-async def test_a_roll_up_counts_yesterday_and_today(directory: asyncpg.Pool, end_of_january: None) -> None:
-    for days in range(-1, 4):
-        await message_at(directory, noon(TODAY - timedelta(days=days)))
-    assert await roll_up_recent() == 2
-    assert await rolled_up(directory) == [TODAY - timedelta(days=1), TODAY]
+async def test_a_roll_up_counts_the_last_month_and_with_it_the_events_that_came_late(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
+    await rows.highlight(directory, highlight_date=TODAY, message_count=0)
+    days = [TODAY - timedelta(days=days) for days in (32, 31, 3, 1, 0, -1)]
+    for day in days:
+        await message_at(directory, noon(day))
+    assert await roll_up_recent() == 5  # the row of nobody's message goes
+    assert await rolled_up(directory) == days[1:5]
     assert await roll_up_recent() == 0
 
 
 async def test_a_roll_up_catches_up_from_the_last_day_that_was_rolled_up(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
-    days = [TODAY - timedelta(days=days) for days in (20, 10, 5, 0)]
+    days = [TODAY - timedelta(days=days) for days in (80, 70, 50, 0)]
     for day in days:
         await message_at(directory, noon(day))
     # The morning of that day was counted, and what came before is done.
     await rows.highlight(directory, highlight_date=days[1], message_count=0)
     assert await roll_up_recent() == 4  # the row of nobody's message goes
     assert await rolled_up(directory) == days[1:]
+
+
+async def test_the_first_roll_up_begins_with_the_first_event(directory: asyncpg.Pool, end_of_january: None) -> None:
+    days = [TODAY - timedelta(days=days) for days in (400, 80, 0)]
+    for day in days:
+        await message_at(directory, noon(day))
+    assert await roll_up_recent() == 3
+    assert await rolled_up(directory) == days
 
 
 async def test_a_roll_up_of_this_morning_does_not_hide_yesterday(directory: asyncpg.Pool, end_of_january: None) -> None:

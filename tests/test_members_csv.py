@@ -1075,3 +1075,16 @@ async def test_every_cell_is_quoted_so_that_none_is_split_into_a_formula(communi
 async def test_a_first_line_that_is_no_csv_is_a_sentence(community: asyncpg.Pool, file: Path, text: str) -> None:
     with pytest.raises(InvalidInput, match="first line is no CSV"):
         await take(file, text)
+
+
+@pytest.mark.parametrize("account", ["5.55E+09", "-5", "007", "discord:", "discord:x", "ana"])
+async def test_an_account_that_a_spreadsheet_spoilt_is_refused(
+    community: asyncpg.Pool, file: Path, account: str
+) -> None:
+    [(number, sentence)] = await problems(file, f"telegram_id,name,primary_role\n{account},Eva,x\n")
+    assert (number, sentence) == (2, "A Telegram id is a number: see that the spreadsheet didn't shorten it.")
+
+
+async def test_nobody_new_was_invited_by_a_removed_member(community: asyncpg.Pool, file: Path) -> None:
+    text = "telegram_id,name,primary_role,invited_by\n900,Eva,x,#3\n"
+    assert await problems(file, text) == [(2, "There is no member #3.")]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -55,14 +55,12 @@ class Report:
     """Where the file breaks, if it does."""
 
 
-async def import_history(
-    items: Iterable[Happened | Skipped], platform: Platform, *, dry_run: bool = False, at_batch: Callable[[], object]
-) -> Report:
+async def import_history(items: Iterable[Happened | Skipped], platform: Platform, *, dry_run: bool = False) -> Report:
     """Store what an export holds, once however often it is imported, and say what became of it.
 
-    Authors that nobody here knows become contacts. A thousand items are one transaction, then `at_batch` is called;
-    of a broken file everything before the break is stored. With `dry_run` everything is done but adding contacts, and
-    undone again, batch by batch. Raises `NoExport` when there is nothing to import at all.
+    Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken file everything
+    before the break is stored. With `dry_run` everything is done but adding contacts, and undone again, batch by batch.
+    Raises `NoExport` when there is nothing to import at all.
     """
     writer = _Writer(platform, dry_run=dry_run)
     batch: list[Happened] = []
@@ -76,7 +74,6 @@ async def import_history(
             if len(batch) == BATCH:
                 await writer.write(batch)
                 batch = []
-                at_batch()
     except BrokenExport as error:
         writer.report.broken = error
     await writer.write(batch)

@@ -12,11 +12,11 @@ LONGEST_SPAN = 3660
 
 
 class Days(NamedTuple):
-    """Days one after the other, each with the moment it begins and the moment the next one does, in UTC."""
+    """Days one after the other, the moment at which each begins, and the one at which the last ends, in UTC."""
 
     days: list[date]
     starts: list[datetime]
-    ends: list[datetime]
+    end: datetime
 
 
 def days_between(since: date, until: date, zone: str | None) -> Days:
@@ -31,7 +31,7 @@ def days_between(since: date, until: date, zone: str | None) -> Days:
         days = [since + timedelta(days=number) for number in range(count)]
     except OverflowError:
         raise InvalidInput("This day is too far away.", field="until") from None
-    return Days(days, edges[:-1], edges[1:])
+    return Days(days, edges[:-1], edges[-1])
 
 
 def checked_span(since: date, until: date) -> int:

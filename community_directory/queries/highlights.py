@@ -24,18 +24,16 @@ POINTS = (
 
 # A duration that is no number, or negative, counts nothing, and no number of events or seconds is too much for a row.
 COUNTED = f"""
-days AS (
-    SELECT * FROM unnest($1::date[], $2::timestamptz[], $3::timestamptz[]) AS days(highlight_date, starts, ends)
-), summed AS (
-    SELECT member_id, highlight_date,
+summed AS (
+    SELECT member_id, ($1::date[])[width_bucket(occurred_at, $2::timestamptz[])] AS highlight_date,
         count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
         count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
         coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
             THEN least(greatest((event_metadata ->> 'duration_seconds')::numeric, 0), 2147483647 * 60::bigint)
         END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
-    FROM days JOIN member_participation ON occurred_at >= starts AND occurred_at < ends
-    WHERE event_type IN ('MESSAGE', 'REACTION', 'VOICE')
-    GROUP BY member_id, highlight_date
+    FROM member_participation
+    WHERE occurred_at >= ($2::timestamptz[])[1] AND occurred_at < $3 AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+    GROUP BY 1, 2
 ), counted AS (
     SELECT member_id, highlight_date, {COUNTS}, {POINTS} AS reputation_earned
     FROM summed, LATERAL (SELECT least(messages, 2147483647)::integer AS message_count,

@@ -19,6 +19,8 @@ from community_directory.tables import MemberStatus
 
 BATCH = 1000
 """The events of one statement at the most."""
+LONGEST_METADATA = 10_000
+"""The characters of an event's details, as JSON, at the most."""
 
 COLUMNS = "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 
@@ -82,10 +84,10 @@ ORDER BY occurred_at DESC, id DESC LIMIT $1
 AFTER = "AND (occurred_at, id) < ($3, $4)"
 
 ACTIVITY = """
-SELECT day, event_type, count(*)
-FROM unnest($2::date[], $3::timestamptz[], $4::timestamptz[]) AS days(day, starts, ends)
-JOIN member_participation ON member_id = $1 AND occurred_at >= starts AND occurred_at < ends
-GROUP BY day, event_type ORDER BY day, event_type
+SELECT ($2::date[])[width_bucket(occurred_at, $3::timestamptz[])] AS day, event_type, count(*)
+FROM member_participation
+WHERE member_id = $1 AND occurred_at >= ($3::timestamptz[])[1] AND occurred_at < $4
+GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 MOST_ACTIVE = """
@@ -105,8 +107,8 @@ class NewEvent:
     member_id: str
     event_type: str
     platform: str
-    room_id: str
-    source_id: str | None = None
+    room_id: str | int
+    source_id: str | int | None = None
     occurred_at: datetime | None = None
     metadata: Mapping[str, Any] | None = None
 
@@ -168,8 +170,8 @@ async def record(
     member_id: str,
     event_type: str,
     platform: str,
-    room_id: str,
-    source_id: str | None = None,
+    room_id: str | int,
+    source_id: str | int | None = None,
     occurred_at: datetime | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Event | None:
@@ -233,12 +235,12 @@ async def most_active(*, since: date, until: date, zone: str | None = None, limi
 
     Days are the community's, or those of another time zone. Raises `InvalidInput`.
     """
-    _, starts, ends = days_between(since, until, zone)
-    records = await engine.fetch(MOST_ACTIVE, checked_limit(limit), starts[0], ends[-1])
+    _, starts, end = days_between(since, until, zone)
+    records = await engine.fetch(MOST_ACTIVE, checked_limit(limit), starts[0], end)
     return [ActiveMember(member_id, name, MemberStatus(status), events) for member_id, name, status, events in records]
 
 
-_Row = tuple[UUID, str, str, str, str, str | None, datetime | None, str | None]
+_Row = tuple[UUID, str, str, str, str | int, str | int | None, datetime | None, str | None]
 
 
 def _row(event: NewEvent) -> _Row:
@@ -247,15 +249,19 @@ def _row(event: NewEvent) -> _Row:
     # PostgreSQL would take the first and the last moment of Python for the infinities.
     if at is not None and not (isinstance(at, datetime) and at.tzinfo is not None and 1 < at.year < MAXYEAR):
         raise InvalidInput("The time of an event is a time of this age that says its zone.", field="occurred_at")
+    metadata = as_json(event.metadata)
+    if metadata is not None and len(metadata) > LONGEST_METADATA:
+        raise InvalidInput("The details of an event are too long.", field="metadata")
     return (
         _new_id(),
         event.member_id,
         event.event_type,
         event.platform,
-        event.room_id,
-        event.source_id,
+        # The platforms' libraries have numbers for ids.
+        str(event.room_id) if type(event.room_id) is int else event.room_id,
+        str(event.source_id) if type(event.source_id) is int else event.source_id,
         event.occurred_at,
-        as_json(event.metadata),
+        metadata,
     )
 
 
@@ -276,6 +282,8 @@ async def _store(rows: list[tuple[NewEvent, _Row]], recorded: Recorded) -> None:
             inserted, known = map(set, await _insert(rows))
     except InvalidInput as error:
         refused = await _refused(rows, error)
+        if not refused:
+            raise  # each half of it would do
         recorded.refused.extend(refused)
         events = {id(each.event) for each in refused}
         # All others in one statement again: two halves, one after the other, would take their locks in another order

@@ -61,7 +61,9 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "platform": KEPT,
         # A private chat bears the person's own id.
         "room_id": "CASE room_id WHEN $2 THEN 'erased' ELSE room_id END",
-        "event_metadata": "NULL",
+        # What the highlights are counted from.
+        "event_metadata": "CASE WHEN event_metadata ? 'duration_seconds'"
+        " THEN jsonb_build_object('duration_seconds', event_metadata -> 'duration_seconds') END",
         "occurred_at": KEPT,
         "source_id": "NULL",
     },
@@ -180,7 +182,8 @@ async def erase(member_id: str, *, actor: str, entity_ids: Sequence[str] = ()) -
 
     Who was banned is still refused at the door, by a keyed hash of their Telegram id: that needs the setting
     DIRECTORY_SECRET_KEY, or `ConfigurationError` is raised. All or nothing. Only the owner of the tables may change
-    the log, so a role without that right can't erase. Raises `MemberNotFound`.
+    the log, so a role without that right can't erase. An import of an old export brings them back as a contact.
+    Raises `MemberNotFound`.
     """
     async with transaction():
         person = await engine.fetch(PERSON, member_id)

@@ -54,12 +54,12 @@ EVERYTHING = """
 async def from_telegram(export: object, *, dry_run: bool = False) -> Report:
     file = io.BytesIO(export if isinstance(export, bytes) else written(export))
     items = telegram.read(file, zone=UTC)
-    return await import_history(items, Platform.TELEGRAM, dry_run=dry_run, at_batch=lambda: None)
+    return await import_history(items, Platform.TELEGRAM, dry_run=dry_run)
 
 
 async def from_discord(export: object, *, dry_run: bool = False) -> Report:
     items = discord.read(io.BytesIO(written(export)))
-    return await import_history(items, Platform.DISCORD, dry_run=dry_run, at_batch=lambda: None)
+    return await import_history(items, Platform.DISCORD, dry_run=dry_run)
 
 
 async def events(database: rows.Database) -> list[tuple[Any, ...]]:
@@ -166,17 +166,13 @@ async def test_somebody_who_writes_in_two_batches_is_counted_once(directory: asy
     assert report.inserted == {"MESSAGE": 2501}
 
 
-async def test_a_batch_is_a_transaction_and_the_progress_is_told_after_each(directory: asyncpg.Pool) -> None:
-    stored: list[int] = []
-
+async def test_a_batch_is_a_transaction(directory: asyncpg.Pool) -> None:
     def items() -> Iterable[Happened]:
         for number in range(2500):
             at = NOON + timedelta(seconds=number)
             yield Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", str(number), at)
 
-    batches = iter(range(1, 100))
-    await import_history(items(), Platform.TELEGRAM, at_batch=lambda: stored.append(next(batches)))
-    assert stored == [1, 2]
+    await import_history(items(), Platform.TELEGRAM)
     transactions = await directory.fetch("SELECT count(*) FROM member_participation GROUP BY xmin::text ORDER BY 1")
     assert [row[0] for row in transactions] == [500, 1000, 1000]
 
@@ -289,7 +285,7 @@ async def test_the_same_number_is_another_person_on_the_other_platform(directory
 )
 async def test_any_name_can_be_stored(directory: asyncpg.Pool, name: str, stored: str) -> None:
     happened = Happened(Author("101", name), EventType.MESSAGE, "-1", "room", "1", NOON)
-    report = await import_history([happened], Platform.TELEGRAM, at_batch=lambda: None)
+    report = await import_history([happened], Platform.TELEGRAM)
     assert await names(directory) == [("101", stored)]
     assert (report.new_contacts, report.inserted) == (1, {"MESSAGE": 1})
 
@@ -300,7 +296,7 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
 ) -> None:
     ids = ["1", source, "3"]
     found = [Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", one, NOON) for one in ids]
-    report = await import_history(found, Platform.TELEGRAM, at_batch=lambda: None)
+    report = await import_history(found, Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {REFUSED: 1})
     assert [row[0] for row in await directory.fetch("SELECT source_id FROM member_participation ORDER BY 1")] == [
         "1",
@@ -312,7 +308,7 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
 async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(directory: asyncpg.Pool, emoji: str) -> None:
     strange = Happened(Author("101", "Ana"), EventType.REACTION, "-1", "room", "1", NOON, {"emoji": emoji})
     plain = Happened(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
-    report = await import_history([strange, plain], Platform.TELEGRAM, at_batch=lambda: None)
+    report = await import_history([strange, plain], Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
 
 
@@ -345,7 +341,7 @@ async def test_a_file_that_breaks_at_once_says_where(directory: asyncpg.Pool) ->
 
 async def test_what_is_left_out_is_no_reason_to_fail(directory: asyncpg.Pool) -> None:
     items = [Skipped(STRANGE), Skipped(STRANGE, 3)]
-    report = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
+    report = await import_history(items, Platform.TELEGRAM)
     assert report == Report(skipped={STRANGE: 4})  # type: ignore[arg-type]
 
 
@@ -493,11 +489,11 @@ async def test_an_import_can_be_undone_with_the_callers_transaction(directory: a
 async def test_every_event_is_counted_once_in_the_report(directory: asyncpg.Pool, found: list[Happened]) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
     items: list[Happened | Skipped] = [Skipped(STRANGE), *found]
-    report = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
+    report = await import_history(items, Platform.TELEGRAM)
     counted = sum((report.inserted + report.duplicates + report.skipped).values())
     assert counted == len(items)
     assert await directory.fetchval(COUNT) == sum(report.inserted.values())
-    again = await import_history(items, Platform.TELEGRAM, at_batch=lambda: None)
+    again = await import_history(items, Platform.TELEGRAM)
     assert (again.new_contacts, sum(again.inserted.values())) == (0, 0)
     assert again.skipped == report.skipped
 

@@ -149,7 +149,7 @@ async def test_the_made_up_export_of_the_benchmark_is_imported(
     export = json.loads(result.read_bytes())
     assert len(export["messages"]) == 500
     said = done("import_telegram", result, url=database)
-    assert any(line.endswith("events of Frutero Club �") for line in said)
+    assert any(line.endswith("events of Frutero Club 🍓") for line in said)
     first, last = telegram_export.BEGIN.date(), (telegram_export.BEGIN + telegram_export.SPAN).date()
     assert await highlights.verify(first, until=last + timedelta(days=1)) == []
     people = {row[0] for row in await directory.fetch("SELECT name FROM community_members")}
@@ -310,7 +310,7 @@ async def test_an_import_that_is_killed_can_be_run_again(directory: asyncpg.Pool
     assert stored > there
     once = "SELECT count(*) FROM (SELECT DISTINCT member_id, event_type, source_id FROM member_participation) AS one"
     assert await directory.fetchval(once) == stored
-    assert f"{stored:,} events of Frutero Club �" in said
+    assert f"{stored:,} events of Frutero Club 🍓" in said
     first = telegram_export.BEGIN.date()
     until = first + telegram_export.SPAN + timedelta(days=1)
     assert await highlights.verify(first, until=until) == []
@@ -347,3 +347,34 @@ async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path)
     # The larger file itself would need more than that.
     assert size > 8
     assert peaks[1] - peaks[0] < 8
+
+
+async def test_groups_that_are_not_there_are_no_success(directory: asyncpg.Pool, database: str, result: Path) -> None:
+    result.write_bytes(written(chat(message(1))))
+    finished = run("import_telegram", result, "--chats=Nobody", url=database)
+    assert (finished.returncode, await directory.fetchval(COUNT)) == (1, 0)
+    assert finished.stderr == "None of these groups has anything to import in this file.\n"
+
+
+async def test_an_import_that_is_stopped_says_how_to_go_on(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    write_history(result, 20_000, 100)
+    stopped = subprocess.Popen(
+        [*IMPORT, "import_telegram", result],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=database),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while await directory.fetchval(COUNT) < 2000:
+        assert stopped.poll() is None
+        assert time.monotonic() < deadline
+    stopped.send_signal(signal.SIGINT)
+    _, said = stopped.communicate(timeout=30)
+    assert stopped.returncode == 1
+    # asyncpg may say before that it cut off a transaction.
+    assert said.splitlines()[-1] == "Stopped. What was done stays; the same command again does the rest."
+    assert "Traceback" not in said

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from community_directory.database import connect, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidCursor, InvalidInput, MemberNotFound
-from community_directory.queries import members, participation
+from community_directory.queries import highlights, members, participation
 from community_directory.queries.days import today
 from community_directory.queries.participation import ActiveMember, Activity, Event, NewEvent, Recorded, Refused
 from community_directory.settings import load_settings
@@ -913,9 +913,9 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def _days(number: int) -> tuple[list[date], list[datetime], list[datetime]]:
+def _days(number: int) -> tuple[list[date], list[datetime], datetime]:
     starts = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(number)]
-    return [start.date() for start in starts], starts, [start + timedelta(days=1) for start in starts]
+    return [start.date() for start in starts], starts, starts[-1] + timedelta(days=1)
 
 
 @pytest.mark.parametrize(
@@ -949,3 +949,29 @@ async def test_an_index_answers_each_question_about_events(
     }
     assert read == {(index, scan)}
     assert await crowded.fetch(query, *arguments)
+
+
+async def test_ids_may_be_the_numbers_that_the_platforms_libraries_have(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    numbers = {"member_id": "#1", "event_type": "MESSAGE", "platform": "telegram", "room_id": -1001, "source_id": 7}
+    event = await participation.record(**numbers)  # type: ignore[arg-type]  # a dictionary of both
+    assert event is not None
+    assert (event.room_id, event.source_id) == ("-1001", "7")
+    again = await participation.record_many([NewEvent(**numbers)])  # type: ignore[arg-type]  # likewise
+    assert len(again.duplicates) == 1
+
+
+async def test_details_longer_than_a_message_are_refused(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    recorded = await participation.record_many([message("1", metadata={"a": "x" * 10_000}), message("2")])
+    assert [refused.error.field for refused in recorded.refused] == ["metadata"]
+    assert len(recorded.inserted) == 1
+
+
+async def test_ten_years_cost_no_more_than_their_events(directory: asyncpg.Pool) -> None:
+    """No plan compares each event with each day, whatever the connection has planned before."""
+    async with transaction() as current:
+        await current.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        for query, more in ((participation.ACTIVITY, ("#1",)), (highlights.ROLL_UP, ())):
+            plan = await current.connection.fetch(f"EXPLAIN {query}", *more, *_days(3650))
+            assert not any("Function Scan" in row[0] for row in plan)

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,7 @@ from community_directory.errors import (
     MemberExists,
     MemberNotFound,
 )
-from community_directory.queries import audit, invitations, members, privacy, relationships
+from community_directory.queries import audit, highlights, invitations, members, privacy, relationships
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
 from tests.tables import rows
@@ -264,3 +264,16 @@ async def test_nobody_can_be_neither_exported_nor_erased(directory: asyncpg.Pool
         await members.export("#999")
     with pytest.raises(MemberNotFound):
         await members.erase("#999", actor="eva")
+
+
+async def test_what_an_erased_person_earned_by_voice_stays(directory: asyncpg.Pool) -> None:
+    member = await rows.member(directory)
+    day = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    metadata = {"duration_seconds": 3600, "title": "secret zq"}
+    await rows.event(
+        directory, member_id=member["member_id"], event_type="VOICE", occurred_at=day, event_metadata=metadata
+    )
+    await highlights.roll_up(day.date())
+    await members.erase(member["member_id"], actor="bot")
+    assert await highlights.verify(day.date()) == []
+    assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))

@@ -225,7 +225,7 @@ QUESTIONS = [
     Question(
         "participation_occurred_at_idx",
         f"WITH {COUNTED} SELECT * FROM counted",
-        ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], [NOW - timedelta(days=8)]),
+        ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], NOW - timedelta(days=8)),
         "Index Scan",
     ),
     Question(
