@@ -14,7 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
@@ -78,12 +78,18 @@ async def _database_status() -> str:
     return "ok"
 
 
+async def to_insights(_: Request) -> RedirectResponse:
+    """Lead to the pages, whose address ends with a slash."""
+    return RedirectResponse(f".{PATH}/")
+
+
 class App(Starlette):
     """The panel and the health checks."""
 
     def __init__(self, settings: Settings) -> None:
         # Not for the health checks: who asks for them calls us by another name.
-        pages = Router([Mount(PATH, create_insights(settings)), Mount("/", create_panel(settings))])
+        insights = Mount(PATH, create_insights(settings))
+        pages = Router([Route(PATH, to_insights), insights, Mount("/", create_panel(settings))])
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]
         self._production = settings.production

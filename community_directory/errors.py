@@ -237,6 +237,8 @@ RULES = {
     "participation_room_id_check": Rule("A room's id is not empty.", "room_id"),
     "participation_source_id_check": Rule("An event's id on its platform is not empty.", "source_id"),
     "participation_source_key": Rule("This event is there already.", "source_id"),
+    "piccolo_user_email_key": Rule("This e-mail address belongs to another user.", "email"),
+    "piccolo_user_username_key": Rule("This username is taken.", "username"),
     "relationship_content_check": Rule(_OBJECT, "content"),
     "relationship_entities_check": Rule("Nobody has a relationship with themselves.", "entity_id_b"),
     "relationship_entity_a_check": Rule("An entity's id is not empty and has no spaces.", "entity_id_a"),

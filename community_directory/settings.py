@@ -131,13 +131,15 @@ class Settings(BaseSettings):
     def _split_hosts(cls, values: dict[str, object]) -> dict[str, object]:
         hosts = values.get("allowed_hosts")
         if isinstance(hosts, str):
-            values["allowed_hosts"] = [host.strip() for host in hosts.split(",") if host.strip()]
+            values["allowed_hosts"] = [host.strip().lower() for host in hosts.split(",") if host.strip()]
         return values
 
     @model_validator(mode="after")
     def _production_names_its_hosts(self) -> "Settings":
         if self.production != bool(self.allowed_hosts):
             raise ValueError(f"{PREFIX}PRODUCTION and {PREFIX}ALLOWED_HOSTS must be set together")
+        if not all(re.fullmatch(r"[a-z0-9.-]+", host) for host in self.allowed_hosts):
+            raise ValueError(f"{PREFIX}ALLOWED_HOSTS must be names such as directory.example.org, without a port or *")
         return self
 
 

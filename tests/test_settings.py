@@ -240,3 +240,17 @@ def test_any_text_in_any_variable_gives_settings_or_one_line(name: str, text: st
             line = str(error)
     assert name in line
     assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["*", "*.example.org", "directory.example.org:8443", "https://directory.example.org"])
+def test_what_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DIRECTORY_PRODUCTION", "true")
+    monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", host)
+    with pytest.raises(ConfigurationError, match="DIRECTORY_ALLOWED_HOSTS must be names"):
+        load_settings()
+
+
+def test_host_names_have_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_PRODUCTION", "true")
+    monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", "Directory.Example.org")
+    assert load_settings().allowed_hosts == ["directory.example.org"]

@@ -8,7 +8,7 @@ turned back. Every foreign key of the panel leads to a member.
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from community_directory.admin.values import TEXTS, is_unchanged, json_object, value_of
+from community_directory.admin.values import JSONS, TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
 from community_directory.database import act_as, engine, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput, database_errors, shown
 from community_directory.queries.members import PATTERN, SEARCH_TEXT
@@ -393,6 +393,13 @@ class DirectoryCRUD(PiccoloCRUD):
                     raise InvalidInput("This is not changed by hand.", field=name)
                 if before.get(name) != row.get(name):
                     raise InvalidInput("Somebody changed this meanwhile: open the row again.", field=name)
+            if self.rules.present_column and row[self.rules.present_column] is not None:
+                raise InvalidInput("This was removed: restore it first, with the form.")
+            for name, value in changed.items():
+                if isinstance(self._columns[name], JSONS) and row[name] is not None and value:
+                    with suppress(ValueError, RecursionError):  # of what is no JSON `_values` tells
+                        sent = json.loads(value) if isinstance(value, str) else value
+                        changed[name] = json.dumps(with_exact_numbers(json.loads(row[name]), sent))
             if changed:
                 values: dict[Any, Any] = await self._values(changed)
                 with database_errors():
@@ -491,7 +498,7 @@ class _Asked:
             for name, values in self._values.items()
             if not name.startswith("__")
             and not name.endswith("__match")
-            and (not name.endswith("__operator") or values[0].endswith("_null"))
+            and (values[0].endswith("_null") if name.endswith("__operator") else any(values))
         }
         return sorted(names)
 

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from community_directory.admin.security import EXTENDED
 from community_directory.database import engine
 from community_directory.errors import DatabaseUnavailable, MemberNotFound, SchemaMissing, database_errors
 from community_directory.queries.days import zone_of
@@ -122,7 +123,7 @@ FROM drawn
 """
 NAME = "SELECT name FROM community_members WHERE member_id = $1"
 
-SESSIONS = SessionsAuthBackend(admin_only=False, increase_expiry=timedelta(minutes=20))
+SESSIONS = SessionsAuthBackend(admin_only=False, increase_expiry=EXTENDED)
 """As in the panel, but for who lacks the right, whom we tell so."""
 
 

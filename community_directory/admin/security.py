@@ -3,19 +3,23 @@
 That a session ends with its password or right, and that a superuser is left, are triggers: see the migrations here.
 """
 
+import asyncio
 import hashlib
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from nacl.exceptions import CryptoError
 from piccolo.apps.user.tables import BaseUser
 from piccolo_admin.endpoints import AdminRouter
 from piccolo_api.change_password.endpoints import change_password
 from piccolo_api.crud.endpoints import PiccoloCRUD
 from piccolo_api.encryption.providers import XChaCha20Provider
 from piccolo_api.mfa.authenticator.provider import AuthenticatorProvider
+from piccolo_api.mfa.authenticator.tables import AuthenticatorSecret
 from piccolo_api.mfa.endpoints import mfa_setup
 from piccolo_api.mfa.provider import MFAProvider
 from piccolo_api.session_auth.endpoints import session_login
@@ -32,11 +36,13 @@ from community_directory.errors import DirectoryError, InvalidInput
 from community_directory.passwords import LONGEST, password_problem
 from community_directory.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 HEADERS = {
     # Styles may stand in a page: the panel's own do. Scripts may not.
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
-        "frame-ancestors 'none'"
+        "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -118,7 +124,7 @@ def _sign_in(settings: Settings, providers: Sequence[MFAProvider]) -> Any:
         max_session_expiry=LONGEST_SESSION,
         redirect_to=None,
         production=settings.production,
-        hooks=LoginHooks(login_success=[_refuse_who_may_not_enter], login_failure=[_refuse]),
+        hooks=LoginHooks(login_success=[_entry(settings)], login_failure=[_refuse]),
         mfa_providers=providers,
     )
 
@@ -132,6 +138,9 @@ def _sign_in(settings: Settings, providers: Sequence[MFAProvider]) -> Any:
             if not {"username", "password"} <= given.keys():
                 raise HTTPException(422, "Type your username and your password.")
             attempt = await Attempt.begin(request, given["username"])
+            if not given.get("mfa_code", "").isascii():
+                # pyotp reads other digits too, but Piccolo would not see that such a code was used before.
+                raise HTTPException(401, WRONG_CODE)
             try:
                 response: Response = await super().post(request)
             except HTTPException as refusal:
@@ -144,6 +153,11 @@ def _sign_in(settings: Settings, providers: Sequence[MFAProvider]) -> Any:
                 # Piccolo hashes an old password anew when it is right, and then finds that it isn't good enough.
                 await attempt.forgive()
                 raise HTTPException(403, f"{weak} A superuser can give you a new one.") from None
+            except CryptoError:
+                logger.error(  # noqa: TRY400  the error would tell of the secret
+                    "A second factor can't be read: DIRECTORY_MFA_KEY is not the one that it was set up with."
+                )
+                raise HTTPException(503, NO_SECOND_FACTOR) from None
             if response.status_code != 401:
                 await attempt.forgive()
             if response.status_code == 200:
@@ -160,9 +174,18 @@ def _refuse(username: str) -> str:  # noqa: ARG001  piccolo_api's names
     return WRONG
 
 
-async def _refuse_who_may_not_enter(username: str, user_id: int) -> str | None:  # noqa: ARG001  piccolo_api's names
-    may = await BaseUser.exists().where(BaseUser.id == user_id, BaseUser.active.eq(True), BaseUser.admin.eq(True))
-    return None if may else NO_ENTRY
+def _entry(settings: Settings) -> Callable[[str, int], Awaitable[str | None]]:
+    async def refuse_who_may_not_enter(username: str, user_id: int) -> str | None:  # noqa: ARG001  piccolo_api's names
+        may = await BaseUser.exists().where(BaseUser.id == user_id, BaseUser.active.eq(True), BaseUser.admin.eq(True))
+        if not may:
+            return NO_ENTRY
+        if settings.mfa_key is None and await AuthenticatorSecret.exists().where(
+            AuthenticatorSecret.user_id == user_id, AuthenticatorSecret.revoked_at.is_null()
+        ):
+            return NO_SECOND_FACTOR  # a setting that got lost lets nobody in without it
+        return None
+
+    return refuse_who_may_not_enter
 
 
 def _change_password(settings: Settings) -> Any:
@@ -173,9 +196,12 @@ def _change_password(settings: Settings) -> Any:
             user = request.user.user
             given = await _texts(request, "current_password", "new_password", "confirm_new_password")
             new = given.get("new_password", "")
-            if problem := password_problem(new, user.username, user.email, settings.site_name):
-                raise HTTPException(422, f"The password {problem}.")
             attempt = await Attempt.begin(request, user.username)
+            # In a thread, because a strange password keeps it busy for seconds.
+            problem = await asyncio.to_thread(password_problem, new, user.username, user.email, settings.site_name)
+            if problem:
+                await attempt.forgive()
+                raise HTTPException(422, f"The password {problem}.")
             try:
                 response: Response = await super().post(request)
             except HTTPException as refusal:
@@ -262,6 +288,8 @@ def only_ended(piccolo_crud: PiccoloCRUD, request: Request) -> None:
 
 def with_password_hash(values: Row) -> Row:
     """What is stored of a user's values that were typed. Raises `InvalidInput` for a bad password."""
+    if "email" in values and not values["email"]:
+        raise InvalidInput("This can't be empty.", field="email")
     if "password" not in values:
         return values
     password = str(values["password"] or "")

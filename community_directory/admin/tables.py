@@ -19,7 +19,8 @@ from starlette.requests import Request
 
 from community_directory.admin.crud import Row, Rules
 from community_directory.admin.security import only_ended, with_password_hash
-from community_directory.errors import InvalidInput, MemberBanned, MemberError, MemberExists
+from community_directory.database import engine
+from community_directory.errors import InvalidInput, MemberBanned, MemberError, MemberExists, database_errors
 from community_directory.queries import invitations, members
 from community_directory.settings import Settings
 from community_directory.tables import (
@@ -101,6 +102,10 @@ LABELS = {
 }
 
 
+ACTORS = {"sweep", "roll-up", "import", "demo", "bot", "erased"}
+"""The names under which programs act."""
+
+
 def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
     """Every table of the panel, with its rules."""
     expiring_today = f"{OPEN} AND this.expires_at < {END_OF_TODAY.format(zone=settings.time_zone)}"
@@ -135,6 +140,8 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
                         "invitation_code",
                         "created_by",
                         "status",
+                        "invited_telegram_username",
+                        "expires_at",
                         "accepted_by",
                         "accepted_at",
                         "created_at",
@@ -192,7 +199,11 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
             group=PANEL,
             validators=Validators(every=[_superusers_only]),
             rules=Rules(
-                locked=frozenset({"last_login"}), locked_when_new=frozenset({"last_login"}), prepare=with_password_hash
+                # The audit log knows users by their names.
+                locked=frozenset({"last_login", "username"}),
+                locked_when_new=frozenset({"last_login"}),
+                add=_add_user,
+                prepare=with_password_hash,
             ),
         ),
         _table(
@@ -247,6 +258,20 @@ async def _add_member(values: Row, actor: str) -> object:
     if any(fee.values()):
         await CommunityMember.update(fee).where(CommunityMember.id == member.id)
     return member.id
+
+
+async def _add_user(values: Row, _: str) -> object:
+    for name in ("username", "password", "email"):
+        if not values.get(name):
+            raise InvalidInput("This can't be empty.", field=name)
+    username = values["username"]
+    alike = "SELECT 1 FROM piccolo_user WHERE lower(username) = lower($1)"
+    if username in ACTORS or ":" in username or await engine.fetch(alike, username):
+        raise InvalidInput("This name is taken: the audit log would mix the two up.", field="username")
+    user = BaseUser(**values)  # type: ignore[no-untyped-call]
+    with database_errors():
+        await user.save()
+    return user.id
 
 
 async def _remove_member(row: Row, actor: str) -> object:

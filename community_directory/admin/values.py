@@ -123,7 +123,18 @@ def _rounded(value: Any) -> Any:
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_rounded(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return str(value)  # which is not 1 or 0
+    return float(value) if isinstance(value, int) else value
+
+
+def with_exact_numbers(stored: Any, sent: Any) -> Any:
+    """What a form sent of a JSON value, with the numbers that it only rounded as they are stored."""
+    if isinstance(stored, dict) and isinstance(sent, dict):
+        return {key: with_exact_numbers(stored.get(key), value) for key, value in sent.items()}
+    if isinstance(stored, list) and isinstance(sent, list) and len(stored) == len(sent):
+        return [with_exact_numbers(*pair) for pair in zip(stored, sent, strict=True)]
+    return stored if stored is not None and _rounded(stored) == _rounded(sent) else sent
 
 
 def _on_one_line(value: object) -> str:

@@ -41,7 +41,7 @@ from tests.tables.rows import audit_entry, event, highlight, invitation, member
 NOW = datetime.now(UTC)
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 HOSTILE = [
     "<img src=x onerror=alert(1)>",

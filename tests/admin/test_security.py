@@ -32,7 +32,7 @@ PASSWORD = "long enough for this"
 ANOTHER = "quite some other words"
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 PRODUCTION = Settings(production=True, allowed_hosts=["directory.example"])
 WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
@@ -701,3 +701,44 @@ async def test_no_log_and_no_refusal_holds_a_secret(
 def test_a_piccolo_admin_with_other_ways_in_stops_the_app() -> None:
     with pytest.raises(DirectoryError, match="nothing at /login"):
         security._at([], "/login")
+
+
+async def test_a_code_is_used_once_in_whatever_digits(with_mfa: httpx.AsyncClient) -> None:
+    secret = await enrol(with_mfa)
+    client = await visitor(main.App(WITH_MFA))
+    code = pyotp.TOTP(secret).now()
+    assert (await sign_in(client, mfa_code=code)).status_code == 200
+    wide = "".join(chr(ord(digit) - ord("0") + ord("０")) for digit in code)
+    for again in (code, wide, code):
+        assert (await sign_in(client, mfa_code=again)).status_code == 401
+
+
+async def test_without_its_key_a_second_factor_keeps_its_user_out(with_mfa: httpx.AsyncClient) -> None:
+    secret = await enrol(with_mfa)
+    response = await sign_in(await visitor(main.App(Settings())))
+    assert (response.status_code, response.json()["detail"]) == (403, security.NO_SECOND_FACTOR)
+    other = WITH_MFA.model_copy(update={"mfa_key": SecretStr("z" * 40)})
+    response = await sign_in(await visitor(main.App(other)), mfa_code=pyotp.TOTP(secret).now())
+    assert response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("username", ""), ("password", None), ("email", ""), ("username", "Manager"), ("username", "sweep"),
+     ("username", "db:postgres"), ("email", "owner@directory.example")],
+)  # fmt: skip
+async def test_a_user_without_a_name_of_their_own_is_refused(
+    client: httpx.AsyncClient, field: str, value: str | None
+) -> None:
+    sent: dict[str, Any] = {"username": "eva", "email": "eva@directory.example", "password": ANOTHER, field: value}
+    response = await client.post(
+        "/api/tables/piccolo_user/", json={name: value for name, value in sent.items() if value is not None}
+    )
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", field]
+    assert not await BaseUser.exists().where(BaseUser.username.is_in(["eva", "Manager", "sweep", "db:postgres", ""]))
+
+
+async def test_insights_are_found_without_the_slash(client: httpx.AsyncClient) -> None:
+    response = await client.get("/insights", follow_redirects=True)
+    assert (response.status_code, response.url.path) == (200, "/insights/")
