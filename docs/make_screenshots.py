@@ -1,4 +1,4 @@
-"""Take pictures of the panel, with the demo in a scratch database: `python -m docs.make_screenshots [directory]`."""
+"""Take pictures of the panel, with the demo in a scratch database: `python -m docs.make_screenshots DIRECTORY`."""
 
 import asyncio
 import shutil
@@ -10,7 +10,6 @@ from playwright.async_api import Browser, Page, async_playwright
 from benchmarks.scratch import scratch_database
 from tests.processes import ADMIN_PASSWORD, running_panel
 
-PICTURES = Path(__file__).parent / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"": (1280, 800), "-phone": (390, 844)}
 """What is added to a picture's name, and how wide and high the window is."""
@@ -92,4 +91,6 @@ async def _approve_a_newcomer(page: Page, url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES))
+    if len(sys.argv) != 2:
+        sys.exit("Say where the pictures go: python -m docs.make_screenshots DIRECTORY")
+    asyncio.run(main(Path(sys.argv[1])))
