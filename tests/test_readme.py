@@ -57,6 +57,13 @@ def test_every_table_and_column_is_in_the_diagram() -> None:
         assert columns == [column._meta.name for column in table._meta.columns]
 
 
+def test_every_picture_is_there_and_small_and_none_is_left_over() -> None:
+    named = set(re.findall(r"docs/screenshots/[\w-]+\.png", README))
+    assert named == {str(file.relative_to(PROJECT)) for file in (PROJECT / "docs/screenshots").iterdir()}
+    for name in named:
+        assert (PROJECT / name).stat().st_size < 200_000, name
+
+
 def test_every_test_that_the_readme_names_exists() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", README)
     assert len(named) > 10

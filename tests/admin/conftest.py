@@ -1,5 +1,7 @@
-"""A signed-in client of the panel, on a database of the test's own."""
+"""A signed-in client of the panel, on a database of the test's own, and the browser of those that look at its pages."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -7,11 +9,28 @@ import httpx
 import pytest
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
+from playwright.async_api import Browser, async_playwright
 
 from community_directory.tables import CommunityMember
 from main import app
 
 ADDRESS = "http://directory.example"
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# As root Chromium needs --no-sandbox; it asks nobody outside this machine for anything.
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must install Chromium")
+        pytest.skip("no Chromium on this machine")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        await browser.close()
 
 
 @pytest.fixture

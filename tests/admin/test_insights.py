@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
@@ -35,7 +35,6 @@ from community_directory.admin.insights import (
 from community_directory.admin.panel import create_panel
 from community_directory.queries import members
 from community_directory.settings import Settings, load_settings
-from tests.admin.test_browser import CHROMIUM, OPTIONS
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
 
 NOW = datetime.now(UTC)
@@ -466,16 +465,6 @@ async def address(directory: asyncpg.Pool) -> AsyncIterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     await serving
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield browser
-        await browser.close()
 
 
 async def look(browser: Browser, address: str, paths: list[str]) -> None:
