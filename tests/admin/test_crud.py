@@ -345,7 +345,15 @@ async def test_a_new_member_is_not_given_what_the_database_makes(
 
 @pytest.mark.parametrize(
     "name",
-    ["invitation_code", "created_by", "status", "accepted_by", "accepted_at", "invited_telegram_username", "expires_at"],
+    [
+        "invitation_code",
+        "created_by",
+        "status",
+        "accepted_by",
+        "accepted_at",
+        "invited_telegram_username",
+        "expires_at",
+    ],
 )
 async def test_a_locked_field_of_an_invitation_is_not_changed_by_hand(
     client: httpx.AsyncClient, ana: CommunityMember, bea: CommunityMember, name: str
