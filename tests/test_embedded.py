@@ -298,8 +298,8 @@ def test_a_program_whose_server_was_killed_starts_it_again(data: Path) -> None:
     with running(data) as program:
         program.sql("UPDATE notes SET note = 'changed'")
         kill_servers_of(data)
-        assert program.sql("SELECT note FROM notes") == "'changed'"
-        assert program.end() == (0, "")
+        answer = program.sql("SELECT note FROM notes")
+        assert (answer, *program.end()) == ("'changed'", 0, "")
     assert servers_of(data) == []
 
 
