@@ -60,8 +60,8 @@ class Attempt:
     def __init__(self, request: Request, username: str) -> None:
         address = _address(request)
         self._known = _digest("known", username, address)
-        self._limits = {_digest("address", address): PER_ADDRESS, _digest("account", username): PER_ACCOUNT}
         self._account = _digest("account", username)
+        self._limits = {_digest("address", address): PER_ADDRESS, self._account: PER_ACCOUNT}
 
     @classmethod
     async def begin(cls, request: Request, username: str) -> Self:

@@ -202,13 +202,17 @@ class DirectoryCRUD(PiccoloCRUD):
 
     @_validated
     async def get_new(self, request: Request) -> Response:  # noqa: ARG002
-        """What the form for a new row starts with; what it locks starts empty, but for a choice."""
+        """What the form for a new row starts with."""
+        return _answer(self._new_row())
+
+    def _new_row(self) -> Row:
+        """A row as its form starts; what the form locks starts empty, but for a choice."""
         new = self.table(_ignore_missing=True)
         row = {name: getattr(new, name) for name in self._readable if name != self._key}
         for name in self._locked_when_new:
             if not self._columns[name]._meta.choices:
                 row[name] = None
-        return _answer(row)
+        return row
 
     @_validated
     async def get_schema(self, request: Request) -> JSONResponse:  # noqa: ARG002
@@ -362,7 +366,7 @@ class DirectoryCRUD(PiccoloCRUD):
     async def post_single(self, request: Request, data: Row) -> Response:
         """Add a row."""
         self._refuse_when_read_only()
-        new = json.loads(bytes((await self.get_new(request)).body))
+        new = json.loads(_json(self._new_row()))
         self._refuse_unknown(data)
         sent = {name: value for name, value in data.items() if name != self._key}
         locked = self._locked_when_new

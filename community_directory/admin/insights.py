@@ -24,6 +24,7 @@ from community_directory.admin.security import EXTENDED
 from community_directory.database import engine
 from community_directory.errors import DatabaseUnavailable, MemberNotFound, SchemaMissing, database_errors
 from community_directory.queries.days import zone_of
+from community_directory.queries.invitations import status_now
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
 
@@ -84,11 +85,10 @@ WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'stat
     AND changed_at >= ($1::timestamptz[])[1]
 GROUP BY 1, 2, 3, 4
 """
-INVITATIONS = """
-SELECT CASE WHEN status = 'pending' AND expires_at <= now() THEN 'expired' ELSE status END,
-    width_bucket(accepted_at - created_at, $3::interval[]), count(*)
-FROM community_invitations WHERE status = ANY($2::text[]) AND created_at >= $1 GROUP BY 1, 2
-"""
+INVITATIONS = f"""
+SELECT {status_now("invitation")}, width_bucket(accepted_at - created_at, $3::interval[]), count(*)
+FROM community_invitations AS invitation WHERE status = ANY($2::text[]) AND created_at >= $1 GROUP BY 1, 2
+"""  # noqa: S608  made of our own pieces
 HOURS = """
 SELECT date_bin('15 minutes', occurred_at, timestamptz '2000-01-01 00:00Z'), count(*) FROM (
     SELECT occurred_at FROM member_participation WHERE occurred_at >= $1 AND occurred_at <= $2

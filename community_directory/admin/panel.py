@@ -26,7 +26,7 @@ from community_directory.settings import Settings
 
 OURS = (
     '<link rel="stylesheet" href="./ours/panel.css"><script src="./ours/panel.js"></script>'
-    '<script src="./ours/sign_in.js"></script></head>'
+    '<script src="./ours/sign_in.js"></script><script src="./ours/return.js"></script></head>'
 )
 HOOKS = ("save_button", "create_button", "drop_down_button", "delete_row_button", "title_bar", "custom_form_error")
 """What our script and stylesheet look for in Piccolo Admin's front end."""
@@ -54,8 +54,6 @@ def create_panel(settings: Settings) -> AdminRouter:
         )
     secure(panel, settings, providers)
     _add_ours(panel)
-    # Whoever is sent from Insights to the sign-in is taken back there.
-    panel.template = panel.template.replace("</body>", '<script src="./insights/static/return.js"></script></body>')
     _hide_users(panel, private[0])
     return panel
 

@@ -45,8 +45,6 @@ SIDEBAR_LINKS = {
     "Removed": "#/community_members?deleted_at__operator=not_null",
 }
 
-# Past its time an invitation is expired, whether or not the sweeper ran.
-STATUS_NOW = "CASE WHEN this.status = 'pending' AND this.expires_at <= now() THEN 'expired' ELSE this.status END"
 OPEN = "this.status = 'pending' AND this.expires_at > now()"
 END_OF_TODAY = "(date_trunc('day', now() AT TIME ZONE '{zone}') + interval '1 day') AT TIME ZONE '{zone}'"
 
@@ -65,6 +63,7 @@ MADE_BY_THE_DATABASE = frozenset(
         "deleted_at",
     ]
 )
+MADE_BY_INVITING = frozenset(["invitation_code", "status", "accepted_by", "accepted_at", "created_at", "updated_at"])
 LABELS = {
     "member_id": "Member",
     "telegram_id": "Telegram id",
@@ -135,25 +134,11 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
             order="-created_at",
             group=COMMUNITY,
             rules=Rules(
-                locked=frozenset(
-                    [
-                        "invitation_code",
-                        "created_by",
-                        "status",
-                        "invited_telegram_username",
-                        "expires_at",
-                        "accepted_by",
-                        "accepted_at",
-                        "created_at",
-                        "updated_at",
-                    ]
-                ),
-                locked_when_new=frozenset(
-                    ["invitation_code", "status", "accepted_by", "accepted_at", "created_at", "updated_at"]
-                ),
+                locked=MADE_BY_INVITING | {"created_by", "invited_telegram_username", "expires_at"},
+                locked_when_new=MADE_BY_INVITING,
                 add=_add_invitation,
                 undeletable="An invitation is not deleted: cancel it with the form.",
-                computed={"status": STATUS_NOW},
+                computed={"status": invitations.status_now("this")},
                 views={"open": OPEN, "expiring_today": expiring_today},
                 labels=LABELS,
             ),

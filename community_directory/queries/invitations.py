@@ -84,12 +84,16 @@ _INVITATION = [field.name for field in fields(Invitation)]
 _STATUS = _INVITATION.index("status")
 
 
+def status_now(table: str) -> str:
+    """The status that the clock gives an invitation, in SQL, whether or not the sweeper ran."""
+    overdue = f"{table}.status = 'pending' AND {table}.expires_at <= now()"
+    return f"CASE WHEN {overdue} THEN 'expired' ELSE {table}.status END"
+
+
 def _columns(table: str) -> str:
     """The columns of an invitation, with the status that the clock gives it."""
-    expired = f"CASE WHEN {table}.status = 'pending' AND {table}.expires_at <= now() THEN 'expired' "
     return ", ".join(
-        f"{expired} ELSE {table}.status END AS status" if name == "status" else f"{table}.{name}"
-        for name in _INVITATION
+        f"{status_now(table)} AS status" if name == "status" else f"{table}.{name}" for name in _INVITATION
     )
 
 
@@ -228,7 +232,7 @@ RETURNING invitation_id
 LIST = f"""
 SELECT {COLUMNS} FROM community_invitations AS invitation
 WHERE ($2::text IS NULL OR created_by = $2)
-    AND ($3::text IS NULL OR CASE WHEN status = 'pending' AND expires_at <= now() THEN 'expired' ELSE status END = $3)
+    AND ($3::text IS NULL OR {status_now("invitation")} = $3)
     AND ($4::timestamptz IS NULL OR (created_at, invitation_id) < ($4, $5))
 ORDER BY created_at DESC, invitation_id DESC LIMIT $1
 """

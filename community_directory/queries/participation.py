@@ -56,14 +56,12 @@ WITH known AS MATERIALIZED (
 SELECT inserted.* FROM known LEFT JOIN inserted ON true
 """
 
-EVENTS = """event AS MATERIALIZED (
+RECORD_MANY = f"""
+WITH event AS MATERIALIZED (
     SELECT * FROM unnest(
         $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[]
     ) WITH ORDINALITY AS event(id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata, n)
-)"""
-
-RECORD_MANY = f"""
-WITH {EVENTS}, known AS MATERIALIZED (
+), known AS MATERIALIZED (
     SELECT member_id, last_active_at FROM community_members WHERE member_id = ANY($2)
 ), inserted AS (
     INSERT INTO member_participation ({COLUMNS})

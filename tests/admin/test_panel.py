@@ -104,7 +104,7 @@ async def test_a_superuser_adds_a_user_and_changes_a_password_and_no_list_shows_
 
 async def test_our_script_and_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
     found = re.findall(r"\./(ours/[a-z_.]+)", (await client.get("/")).text)
-    assert found == ["ours/panel.css", "ours/panel.js", "ours/sign_in.js"]
+    assert found == ["ours/panel.css", "ours/panel.js", "ours/sign_in.js", "ours/return.js"]
     for path in found:
         assert (await client.get(f"/{path}")).status_code == 200
 

@@ -1,6 +1,5 @@
 """What is made of an export of DiscordChatExporter, before any of it is stored."""
 
-import copy
 import io
 import json
 from collections import Counter
@@ -26,7 +25,7 @@ from community_directory.imports.export import (
 )
 from community_directory.tables import EventType
 from tests.imports.exports import NOON, discord_channel, discord_message, discord_reaction, user, without, written
-from tests.imports.test_telegram import DELETE, JSON, places
+from tests.imports.test_telegram import DELETE, JSON, places, spoilt
 
 BO = user("802", "bo")
 
@@ -191,14 +190,7 @@ FULL = discord_message(
 def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
     place: tuple[Any, ...], value: object, kind: str
 ) -> None:
-    changed = copy.deepcopy(FULL | {"type": kind})
-    inside = changed
-    for key in place[:-1]:
-        inside = inside[key]
-    if value is DELETE:
-        del inside[place[-1]]
-    else:
-        inside[place[-1]] = value
+    changed = spoilt(FULL | {"type": kind}, place, value)
     found = everything(json.dumps(discord_channel(discord_message(1), changed, discord_message(3))).encode())
     assert [found[0], found[-1]] == happened(discord_channel(discord_message(1), discord_message(3)))
     assert all(item.count > 0 for item in found if isinstance(item, Skipped))

@@ -522,19 +522,25 @@ def places(record: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return []
 
 
-@settings(deadline=None, max_examples=300)
-@given(place=st.sampled_from(places(FULL)), value=st.just(DELETE) | JSON, kind=st.sampled_from(["message", "service"]))
-def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
-    place: tuple[Any, ...], value: object, kind: str
-) -> None:
-    changed = copy.deepcopy(FULL | {"type": kind})
-    inside = changed
+def spoilt(record: dict[str, Any], place: tuple[Any, ...], value: object) -> dict[str, Any]:
+    """The message with another value at a place, or without the one there."""
+    changed = copy.deepcopy(record)
+    inside: Any = changed
     for key in place[:-1]:
         inside = inside[key]
     if value is DELETE:
         del inside[place[-1]]
     else:
         inside[place[-1]] = value
+    return changed
+
+
+@settings(deadline=None, max_examples=300)
+@given(place=st.sampled_from(places(FULL)), value=st.just(DELETE) | JSON, kind=st.sampled_from(["message", "service"]))
+def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
+    place: tuple[Any, ...], value: object, kind: str
+) -> None:
+    changed = spoilt(FULL | {"type": kind}, place, value)
     found = everything(json.dumps(chat(message(1), changed, message(3))).encode())
     assert [found[0], found[-1]] == happened(chat(message(1), message(3)))
     assert all(item.count > 0 for item in found if isinstance(item, Skipped))
