@@ -35,6 +35,7 @@ TIER_ENDS = {
     ReputationTier.EXPERIENCED: 2500,
 }
 """The highest score of each tier but the last; the trigger on members draws the same lines."""
+HIGHEST_SCORE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +102,10 @@ def github_points(profile_data: Mapping[str, Any] | None) -> dict[str, int]:
 def tier_of(score: int) -> ReputationTier:
     """The tier of a score."""
     return next((tier for tier, end in TIER_ENDS.items() if score <= end), ReputationTier.EXPERT)
+
+
+def scores_of(tier: ReputationTier) -> range:
+    """The scores of a tier."""
+    tiers = list(ReputationTier)
+    below = tiers.index(tier) - 1
+    return range(TIER_ENDS[tiers[below]] + 1 if below >= 0 else 0, TIER_ENDS.get(tier, HIGHEST_SCORE) + 1)

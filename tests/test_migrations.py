@@ -211,6 +211,10 @@ DESIGNED = {
         "updated_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "last_active_at": "timestamp with time zone",
         "deleted_at": "timestamp with time zone",
+        "search_text": "text GENERATED ALWAYS AS (directory_search_text("
+        "(((((((name)::text || ' '::text) || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"
+        " || (COALESCE(organization, ''::character varying))::text) || ' '::text)"
+        " || (COALESCE(github_username, ''::character varying))::text))) STORED",
     },
     "directory_audit_log": {
         "id": "bigint NOT NULL DEFAULT nextval('directory_audit_log_id_seq'::regclass)",
@@ -260,8 +264,10 @@ async def test_every_column_is_as_designed(database: str) -> None:
             """
             SELECT attrelid::regclass::text AS table_name, attname,
                 format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
-                    || coalesce(' DEFAULT ' || nullif(pg_get_expr(adbin, adrelid), 'NULL::character varying'), '')
-                    AS definition
+                    || CASE WHEN attgenerated = 's' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(adbin, adrelid)
+                        || ') STORED'
+                    ELSE coalesce(' DEFAULT ' || nullif(pg_get_expr(adbin, adrelid), 'NULL::character varying'), '')
+                    END AS definition
             FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
             WHERE attrelid::regclass::text = ANY($1::text[]) AND attnum > 0 AND NOT attisdropped
             """,
@@ -320,7 +326,7 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
             assert (await run_forwards(APP, "1")).success
             assert await dump(empty_database) == dumps[-1]
 
-        assert len(dumps) == 7
+        assert len(dumps) == 8
         for expected in reversed(dumps[:-1]):
             assert (await run_backwards(APP, "1", auto_agree=True)).success
             assert await dump(empty_database) == expected
@@ -367,7 +373,7 @@ async def test_an_extension_that_is_there_already_is_used_where_it_is(empty_data
     async with connect(empty_database, min_size=0):
         await migrate()
     async with session(empty_database) as connection:
-        definition = await connection.fetchval("SELECT pg_get_indexdef('member_search_idx'::regclass)")
+        definition = await connection.fetchval("SELECT pg_get_indexdef('member_search_0_idx'::regclass)")
         assert '"Extensions".gin_trgm_ops' in definition
         await rows.member(connection)
 

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from community_directory.admin.values import JSONS, TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
 from community_directory.database import act_as, engine, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput, database_errors, shown
-from community_directory.queries.members import PATTERN, SEARCH_TEXT
+from community_directory.queries.search import ANY_RANGE, PATTERN
 
 Row = dict[str, Any]
 
@@ -40,7 +40,7 @@ CANDIDATES = 1000
 SAMPLE = 3000
 """Of about so many rows a frequent word is counted."""
 FOUND = f"""
-SELECT id FROM community_members WHERE deleted_at IS NULL AND {SEARCH_TEXT} LIKE {PATTERN.format("$1")}
+SELECT id FROM community_members WHERE deleted_at IS NULL AND {ANY_RANGE} AND search_text LIKE {PATTERN.format("$1")}
 LIMIT {CANDIDATES + 1}
 """
 SEEN = "__seen"
@@ -181,9 +181,9 @@ class DirectoryCRUD(PiccoloCRUD):
         pattern = PATTERN.format("$1")
         if not re.search(r"[^\W_]{3}", text):
             pattern = pattern.removeprefix("'%' || ")
-            condition = f"({SEARCH_TEXT} LIKE {pattern} OR {SEARCH_TEXT} LIKE '% ' || {pattern})"
+            condition = f"{ANY_RANGE} AND (search_text LIKE {pattern} OR search_text LIKE '% ' || {pattern})"
         else:
-            condition = f"{SEARCH_TEXT} LIKE {pattern}"
+            condition = f"{ANY_RANGE} AND search_text LIKE {pattern}"
         return await engine.fetch(
             f"""
             SELECT * FROM (

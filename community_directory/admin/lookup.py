@@ -8,7 +8,8 @@ from community_directory.database import engine
 from community_directory.errors import InvalidInput, InvitationError, InvitationNotFound, MemberNotFound, shown
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation
-from community_directory.queries.members import PATTERN, SEARCH_TEXT, username_from
+from community_directory.queries.members import username_from
+from community_directory.queries.search import ANY_RANGE, PATTERN
 
 LISTED, COUNTED = 10, 100
 """How many people an answer lists, and how many it counts, at the most: a letter can mean everybody."""
@@ -17,7 +18,7 @@ JOINERS = "\u200c\u200d"
 """Some scripts, and families among the emoji, are written with these."""
 
 # Found by the search's index, then told apart from those whose organization or GitHub account matches.
-NAMED = f"""directory_search_text($1) <> '' AND {SEARCH_TEXT} LIKE {PATTERN.format("$1")}
+NAMED = f"""directory_search_text($1) <> '' AND {ANY_RANGE} AND search_text LIKE {PATTERN.format("$1")}
     AND (directory_search_text(name) LIKE {PATTERN.format("$1")} OR lower(telegram_username) = lower($1))
     OR telegram_id = $1"""
 

@@ -1,12 +1,11 @@
 """Members: who they are, what they may become, and how they are found."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -23,21 +22,18 @@ from community_directory.errors import (
 from community_directory.queries.pages import (
     Page,
     checked_limit,
-    moment,
     page_of,
-    plain_text,
     position_of,
     row_id,
-    whole_number,
 )
 from community_directory.queries.privacy import banned_name, key_needed, unknowable
 from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
 from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
+from community_directory.queries.search import ORDERS, Search, Sort, scores_between
 from community_directory.reputation import github_score
 from community_directory.tables import MemberStatus
 
 Profile = Mapping[str, Any]
-Sort = Literal["reputation", "newest", "active", "name"]
 
 LONGEST_SEARCH = 200
 LONGEST_JSON = 1_000_000
@@ -184,31 +180,6 @@ UPDATE community_members SET deleted_at = NULL FROM actor WHERE member_id = $3 A
     AND telegram_id !~ '^(erased|banned):'
 RETURNING {COLUMNS}
 """
-
-SEARCH_TEXT = """directory_search_text(name || ' ' || coalesce(telegram_username, '') || ' '
-    || coalesce(organization, '') || ' ' || coalesce(github_username, ''))"""
-
-# Escaped after it was simplified, because that makes a plain % of a full-width one.
-PATTERN = r"'%' || regexp_replace(directory_search_text({}), '([\\%_])', '\\\1', 'g') || '%'"
-
-
-class _Order(NamedTuple):
-    """The order of a list, and how what comes after a row is found."""
-
-    expression: str
-    direction: str
-    follows: str
-    place: str
-    kind: Callable[[Any], object]
-
-
-ORDERS: dict[Sort, _Order] = {
-    "reputation": _Order("reputation_score", "DESC", "<", "{}", whole_number),
-    "newest": _Order("created_at", "DESC", "<", "{}", moment),
-    "active": _Order("coalesce(last_active_at, 'epoch')", "DESC", "<", "{}", moment),
-    # as in a telephone book, whatever the database's locale: Álvaro beside alba, not behind Zoe
-    "name": _Order("directory_search_text(name)", "ASC", ">", "directory_search_text({})", plain_text),
-}
 
 
 async def add(
@@ -422,41 +393,20 @@ async def search(
         raise InvalidInput(f"There is no order {shown(sort)}.", field="sort")
     if text is not None and len(text) > LONGEST_SEARCH:
         raise InvalidInput(f"A search has {LONGEST_SEARCH} characters at the most.", field="text")
-    order = ORDERS[sort]
-    conditions, arguments = ["deleted_at IS NULL"], [checked_limit(limit) + 1]
-
-    def where(condition: str, *values: object) -> None:
-        first = len(arguments) + 1
-        arguments.extend(values)  # type: ignore[arg-type]  # values of any type
-        conditions.append(condition.format(*(f"${number}" for number in range(first, first + len(values)))))
-
-    for column, value in (("primary_role", role), ("country", country), ("status", status), ("reputation_tier", tier)):
-        if value is not None:
-            where(f"{column} = {{}}", value)
-    if min_reputation is not None:
-        where("reputation_score >= {}", min_reputation)
-    if max_reputation is not None:
-        where("reputation_score <= {}", max_reputation)
-    if text is not None and text.strip():
-        where(f"{SEARCH_TEXT} LIKE {PATTERN}", text.strip())
-    table = "community_members"
-    if re.search(r"[^\W_]{3}", text or ""):
-        # OFFSET 0 keeps PostgreSQL from reading everybody in the wanted order instead: it doesn't know what the text
-        # of each of them costs. Of three letters or more the trigram index finds the few that match.
-        table = f"(SELECT * FROM {table} WHERE {' AND '.join(conditions)} OFFSET 0) AS {table}"
-        conditions = ["true"]
-    if after is not None:
-        place = position_of(after, sort, order.kind, row_id)
-        where(f"({order.expression}, id) {order.follows} ({order.place}, {{}})", *place)
-
-    records = await engine.fetch(
-        f"""
-        SELECT {COLUMNS} FROM {table} WHERE {" AND ".join(conditions)}
-        ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT $1
-        """,
-        *arguments,
+    wanted = Search(
+        text=text,
+        equal={"primary_role": role, "country": country, "status": status},
+        scores=scores_between(min_reputation, max_reputation, tier),
+        sort=sort,
+        place=None if after is None else position_of(after, sort, ORDERS[sort].kind, row_id),
+        wanted=checked_limit(limit) + 1,
     )
-    found = [member_from(record) for record in records]
+    records: list[Any] = []
+    for statement, arguments in wanted.statements(COLUMNS):
+        records += await engine.fetch(statement, *arguments)
+        if len(records) > limit:
+            break
+    found = [member_from(record) for record in records[: limit + 1]]
     return page_of(found, limit, sort, lambda member: _position(member, sort))
 
 

@@ -127,7 +127,7 @@ USERNAMES = """ARRAY(
 
 EXPORT = f"""
 SELECT jsonb_build_object(
-    'member', to_jsonb(member),
+    'member', to_jsonb(member) - 'search_text',
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
         WHERE created_by = $1 OR {OF_PERSON.replace("$2", USERNAMES)}

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from community_directory.queries.highlights import BETWEEN, COUNTED
-from community_directory.queries.members import SEARCH_TEXT
+from community_directory.queries.search import ANY_RANGE, RANGES
 from tests.conftest import Server, new_database
 
 pytestmark = pytest.mark.schema
@@ -40,10 +40,12 @@ NAMED = {
 LOAD = """
 SET session_replication_role = replica;
 INSERT INTO community_members
-    (member_id, telegram_id, name, primary_role, github_username, github_verified, github_verified_at,
+    (member_id, telegram_id, name, primary_role, country, github_username, github_verified, github_verified_at,
         status, reputation_score, invited_by, profile_data, created_at)
-SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'github' || n, true, now(),
-    CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END, n * 7919 % 3000, CASE WHEN n >= 10 THEN '#' || n / 10 END,
+SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'github' || n, true, now(),
+    CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END,
+    CASE n % 4 WHEN 0 THEN 0 WHEN 1 THEN n * 7919 % 100 + 1 ELSE n * 7919 % 3000 END,
+    CASE WHEN n >= 10 THEN '#' || n / 10 END,
     CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
@@ -115,10 +117,30 @@ QUESTIONS = [
         "Index Scan",
     ),
     Question(
-        "member_search_idx",
-        f"SELECT * FROM community_members WHERE {SEARCH_TEXT} LIKE '%' || directory_search_text($1) || '%'"
-        " AND deleted_at IS NULL",
-        ("ember 1247",),
+        "member_reputation_score_idx",
+        "SELECT id FROM (SELECT id, search_text, status, primary_role, country, deleted_at FROM community_members"
+        " ORDER BY reputation_score DESC, id DESC LIMIT 1000) AS best"
+        " WHERE search_text LIKE '%ember 1%' AND status = 'active' AND country = 'Country 7'"
+        " AND primary_role = 'developer' AND deleted_at IS NULL",
+        (),
+        "Index Only Scan",
+    ),
+    Question(
+        "member_directory_idx",
+        "SELECT * FROM community_members WHERE primary_role = $1 AND country = $2 AND status = 'active'"
+        " AND deleted_at IS NULL AND reputation_score >= 10 AND (reputation_score, id) < ($3, $4)"
+        " ORDER BY reputation_score DESC, id DESC LIMIT 20",
+        ("developer", "Country 7", 1500, "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad"),
+        "Index Scan",
+    ),
+    *(
+        Question(
+            f"member_search_{scores.start}_idx",
+            f"SELECT * FROM community_members WHERE {condition}"
+            " AND search_text LIKE '%' || directory_search_text($1) || '%'",
+            ("ember 1247",),
+        )
+        for scores, condition in RANGES.items()
     ),
     Question(
         "member_banned_and_erased_idx",
@@ -323,6 +345,13 @@ async def test_an_index_answers_the_question_it_is_for(community: asyncpg.Connec
     if question.node is not None:
         assert found[question.index] == question.node
     assert await community.fetch(question.query, *question.arguments)
+
+
+async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(community: asyncpg.Connection) -> None:
+    query = f"SELECT * FROM community_members WHERE {ANY_RANGE} AND search_text LIKE $1"
+    assert await scans(community, Question("", query, ("%ember 1247%",))) == {
+        f"member_search_{scores.start}_idx": "Bitmap Index Scan" for scores in RANGES
+    }
 
 
 async def test_a_question_without_an_index_reads_and_sorts_the_whole_table(community: asyncpg.Connection) -> None:

@@ -1,0 +1,166 @@
+"""How members are searched: by a part of a text, conditions and an order, in milliseconds among a million of them.
+
+Callers use it as `members.search`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from community_directory.errors import InvalidInput, shown
+from community_directory.queries.pages import moment, plain_text, whole_number
+from community_directory.reputation import HIGHEST_SCORE, scores_of
+from community_directory.tables import MemberStatus, ReputationTier
+
+Sort = Literal["reputation", "newest", "active", "name"]
+
+# Escaped after it was simplified, because that makes a plain % of a full-width one.
+PATTERN = r"'%' || regexp_replace(directory_search_text({}), '([\\%_])', '\\\1', 'g') || '%'"
+
+
+class _Order(NamedTuple):
+    """The order of a list, and how what comes after a row is found."""
+
+    expression: str
+    direction: str
+    follows: str
+    place: str
+    kind: Callable[[Any], object]
+
+
+ORDERS: dict[Sort, _Order] = {
+    "reputation": _Order("reputation_score", "DESC", "<", "{}", whole_number),
+    "newest": _Order("created_at", "DESC", "<", "{}", moment),
+    "active": _Order("coalesce(last_active_at, 'epoch')", "DESC", "<", "{}", moment),
+    # as in a telephone book, whatever the database's locale: Álvaro beside alba, not behind Zoe
+    "name": _Order("directory_search_text(name)", "ASC", ">", "directory_search_text({})", plain_text),
+}
+
+# The scores that have a text index of their own, best first, and what the index says of them: among all members a word
+# that only those of a low score share would have to be looked up for each of them, to find the best.
+RANGES = {
+    range(1001, HIGHEST_SCORE + 1): "reputation_score > 1000",
+    range(101, 1001): "reputation_score BETWEEN 101 AND 1000",
+    range(1, 101): "reputation_score BETWEEN 1 AND 100",
+    range(1): "reputation_score <= 0",  # with = it would be walked by another index, the primary key's
+}
+ANY_RANGE = f"({' OR '.join(RANGES.values())})"
+"""Everybody, said so that the text indexes are used."""
+WINDOW = 1000
+"""How many of a range are read one after the other before its index is asked, which finds all who match a text."""
+
+# Of a common text the page is found among the first members of a range, of a rare one by the index: each way is slow
+# where the other is fast. How common a text is shows in the window only, so both ways are in one statement.
+RANGE = """
+WITH best AS MATERIALIZED (
+    SELECT id, status, primary_role, country, deleted_at, search_text FROM community_members
+    WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW}
+), near AS MATERIALIZED (
+    SELECT id FROM best WHERE {CONDITIONS} LIMIT {WANTED}
+), seen AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM near) = {WANTED} OR (SELECT count(*) FROM best) < {WINDOW} AS enough
+)
+SELECT * FROM (
+    SELECT {COLUMNS} FROM community_members WHERE id = ANY(ARRAY(SELECT id FROM near)) AND (SELECT enough FROM seen)
+    UNION ALL
+    SELECT * FROM (
+        -- OFFSET 0 keeps PostgreSQL from walking the range again
+        SELECT {COLUMNS} FROM community_members WHERE {BOUNDS} AND {CONDITIONS} OFFSET 0
+    ) AS matching WHERE NOT (SELECT enough FROM seen)
+) AS found ORDER BY reputation_score DESC, id DESC LIMIT {WANTED}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is searched for, and after which place in the order: what `members.search` was asked."""
+
+    text: str | None
+    equal: Mapping[str, str | None]
+    """Columns, and the values that they have; None stands for any."""
+    scores: range
+    sort: Sort
+    place: list[Any] | None
+    wanted: int
+
+    def statements(self, columns: str) -> Iterator[tuple[str, list[object]]]:
+        """SQL and arguments, to be sent one after the other until there are as many records as wanted.
+
+        What is no value is written into the SQL: only so PostgreSQL knows that an index serves, and plans once.
+        """
+        arguments = _Arguments()
+        bounds = list(self._bounds(arguments))
+        conditions = list(self._conditions(arguments))
+        order = ORDERS[self.sort]
+        # Of three letters or more a text index finds the few that match.
+        is_indexed = re.search(r"[^\W_]{3}", self.text or "") is not None
+        if is_indexed and self.sort == "reputation":
+            for condition in self._ranges():
+                yield (
+                    RANGE.format(
+                        COLUMNS=columns,
+                        BOUNDS=" AND ".join([condition, *bounds]),
+                        CONDITIONS=" AND ".join(conditions),
+                        WINDOW=WINDOW,
+                        WANTED=self.wanted,
+                    ),
+                    arguments,
+                )
+            return
+        found = f"SELECT {columns} FROM community_members WHERE {' AND '.join(conditions + bounds)}"
+        if is_indexed:
+            # OFFSET 0 keeps PostgreSQL from reading everybody in order instead: it doesn't know what that costs.
+            found = f"SELECT * FROM ({found} AND {ANY_RANGE} OFFSET 0) AS found"
+        ordered = f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {self.wanted}"
+        yield f"{found} {ordered}", arguments
+
+    def _bounds(self, arguments: "_Arguments") -> Iterator[str]:
+        order = ORDERS[self.sort]
+        if self.scores.start > 0:
+            yield arguments.placed("reputation_score >= {}", self.scores.start)
+        if self.scores.stop <= HIGHEST_SCORE:
+            yield arguments.placed("reputation_score < {}", self.scores.stop)
+        if self.place is not None:
+            yield arguments.placed(f"({order.expression}, id) {order.follows} ({order.place}, {{}})", *self.place)
+
+    def _conditions(self, arguments: "_Arguments") -> Iterator[str]:
+        yield "deleted_at IS NULL"
+        for column, value in self.equal.items():
+            if column == "status" and value == MemberStatus.ACTIVE:
+                yield f"status = '{MemberStatus.ACTIVE}'"  # as the directory's index says it
+            elif value is not None:
+                yield arguments.placed(f"{column} = {{}}", value)
+        if self.text is not None and self.text.strip():
+            yield arguments.placed(f"search_text LIKE {PATTERN}", self.text.strip())
+
+    def _ranges(self) -> Iterator[str]:
+        """The ranges in which those who are searched for can be."""
+        stop = self.scores.stop if self.place is None else min(self.scores.stop, self.place[0] + 1)
+        for scores, condition in RANGES.items():
+            if scores.start < stop and self.scores.start < scores.stop:
+                yield condition
+
+
+class _Arguments(list[object]):
+    """The arguments of a statement."""
+
+    def placed(self, condition: str, *values: object) -> str:
+        """The condition with a number for each of its values."""
+        first = len(self) + 1
+        self.extend(values)
+        return condition.format(*(f"${number}" for number in range(first, first + len(values))))
+
+
+def scores_between(least: int | None, most: int | None, tier: str | None) -> range:
+    """The scores from `least` to `most` that are of the tier; None stands for no limit. Raises `InvalidInput`."""
+    for field, score in (("min_reputation", least), ("max_reputation", most)):
+        if score is not None and not -HIGHEST_SCORE <= score <= HIGHEST_SCORE:
+            raise InvalidInput("There is no such score.", field=field)
+    if tier is not None and tier not in list(ReputationTier):
+        raise InvalidInput(f"There is no tier {shown(tier)}.", field="tier")
+    scores = range(HIGHEST_SCORE + 1) if tier is None else scores_of(ReputationTier(tier))
+    return range(
+        scores.start if least is None else max(scores.start, least),
+        scores.stop if most is None else min(scores.stop, most + 1),
+    )
