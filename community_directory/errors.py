@@ -236,7 +236,7 @@ RULES = {
     "participation_platform_check": Rule("A platform is a lower-case name such as telegram.", "platform"),
     "participation_room_id_check": Rule("A room's id is not empty.", "room_id"),
     "participation_source_id_check": Rule("An event's id on its platform is not empty.", "source_id"),
-    "participation_source_key": Rule("This event is there already.", "source_id"),
+    "participation_source_id_key": Rule("This event is there already.", "source_id"),
     "piccolo_user_email_key": Rule("This e-mail address belongs to another user.", "email"),
     "piccolo_user_username_key": Rule("This username is taken.", "username"),
     "relationship_content_check": Rule(_OBJECT, "content"),

@@ -8,7 +8,7 @@ from community_directory.sql_migration import sql_migration
 
 ID = "2026-11-22T23:50:00:000000"
 VERSION = "1.38.0"
-DESCRIPTION = "The searched text is stored, and indexed by ranges of the score; the directory by role and country"
+DESCRIPTION = "The searched text is stored and indexed; the directory by role and country"
 
 # What is made of other columns is no edit of its own, and not known yet before a row is written.
 NOT_YET_KNOWN = """\

@@ -4,31 +4,69 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, date, datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from community_directory.database import engine, transaction
-from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.errors import DirectoryError, InvalidInput, MemberNotFound
+from community_directory.pool import DirectoryPool
 from community_directory.queries.days import days_between
 from community_directory.queries.members import as_json
 from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
+from community_directory.queries.together import Together
 from community_directory.tables import MemberStatus
 
 BATCH = 1000
 """The events of one statement at the most."""
+WAYS = 2
+"""How many statements are under way for single events; what comes meanwhile shares the next one."""
 LONGEST_METADATA = 10_000
 """The characters of an event's details, as JSON, at the most."""
 
+SAME = "platform, room_id, source_id, event_type, member_id"
+"""What makes two events the same one."""
 COLUMNS = "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 
-# What follows an insertion in the same statement. A busy member's row is written once a minute, not with each event;
-# a clock that runs ahead makes nobody active tomorrow. Locked in one order, so that no two batches wait for each other;
-# found by arrays, because for a thousand rows of a join PostgreSQL would rather read all members.
-FOLLOWED = """
-active AS MATERIALIZED (
+# A busy member's row is written once a minute, not with each event; a clock that is ahead makes nobody active tomorrow.
+RECORD = f"""
+WITH inserted AS (
+    INSERT INTO member_participation AS event ({COLUMNS})
+    SELECT $1::uuid, member_id, $3::text, $4::text, $5::text, $6::text, coalesce($7::timestamptz, now()), $8::jsonb
+    FROM community_members WHERE member_id = $2
+    ON CONFLICT ({SAME}) DO NOTHING
+    RETURNING {COLUMNS}
+), followed AS (
+    UPDATE community_members AS member SET last_active_at = least(occurred_at, now()) FROM inserted
+    WHERE member.member_id = $2
+        AND (last_active_at IS NULL OR last_active_at < least(occurred_at, now()) - interval '1 minute')
+)
+SELECT inserted.* FROM community_members AS known LEFT JOIN inserted ON true WHERE known.member_id = $2
+"""
+
+# The same for many. Locked in one order, so that no two batches wait for each other; members are found by arrays,
+# because for a thousand rows of a join PostgreSQL would rather read all members, and by arrays that it works out
+# itself, because of a given one it looks up each value in its statistics.
+RECORD_MANY = f"""
+WITH event AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[]
+    ) WITH ORDINALITY AS event(id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata, n)
+), known AS MATERIALIZED (
+    SELECT member_id, last_active_at FROM community_members WHERE member_id = ANY(ARRAY(SELECT member_id FROM event))
+), inserted AS (
+    INSERT INTO member_participation ({COLUMNS})
+    SELECT id, member_id, event_type, platform, room_id, source_id, coalesce(occurred_at, now()), event_metadata
+    FROM event JOIN known USING (member_id)
+    -- in one order, or two batches with the same events could wait for each other; of duplicates the first
+    ORDER BY {SAME}, n
+    ON CONFLICT ({SAME}) DO NOTHING
+    RETURNING {COLUMNS}
+), active AS MATERIALIZED (
     SELECT member_id, least(max(occurred_at), now()) AS at FROM inserted JOIN known USING (member_id)
     GROUP BY member_id, last_active_at
     HAVING last_active_at IS NULL OR last_active_at < least(max(occurred_at), now()) - interval '1 minute'
@@ -42,38 +80,8 @@ active AS MATERIALIZED (
         AND (member.last_active_at IS NULL OR member.last_active_at < active.at - interval '1 minute')
 )
 """
-
-RECORD = f"""
-WITH known AS MATERIALIZED (
-    SELECT member_id, last_active_at FROM community_members WHERE member_id = $2
-), inserted AS (
-    INSERT INTO member_participation AS event ({COLUMNS})
-    SELECT $1::uuid, member_id, $3::text, $4::text, $5::text, $6::text, coalesce($7::timestamptz, now()), $8::jsonb
-    FROM known
-    ON CONFLICT DO NOTHING
-    RETURNING {COLUMNS}
-), {FOLLOWED}
-SELECT inserted.* FROM known LEFT JOIN inserted ON true
-"""
-
-RECORD_MANY = f"""
-WITH event AS MATERIALIZED (
-    SELECT * FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[]
-    ) WITH ORDINALITY AS event(id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata, n)
-), known AS MATERIALIZED (
-    SELECT member_id, last_active_at FROM community_members WHERE member_id = ANY($2)
-), inserted AS (
-    INSERT INTO member_participation ({COLUMNS})
-    SELECT id, member_id, event_type, platform, room_id, source_id, coalesce(occurred_at, now()), event_metadata
-    FROM event JOIN known USING (member_id)
-    -- in one order, or two batches with the same events could wait for each other; of duplicates the first
-    ORDER BY platform, room_id, event_type, member_id, source_id, n
-    ON CONFLICT DO NOTHING
-    RETURNING id, member_id, occurred_at
-), {FOLLOWED}
-SELECT ARRAY(SELECT id FROM inserted), ARRAY(SELECT member_id FROM known)
-"""
+IDS = "SELECT ARRAY(SELECT id FROM inserted), ARRAY(SELECT member_id FROM known)"
+ROWS = f"SELECT {COLUMNS} FROM inserted UNION ALL SELECT NULL, member_id{', NULL' * 6} FROM known"
 
 HISTORY = f"""
 SELECT {COLUMNS} FROM member_participation WHERE member_id = $2 {{AFTER}}
@@ -178,8 +186,8 @@ async def record(
     The same `source_id` (the platform's own id: of a message, or of the message that a reaction or a voice chat
     belongs to) of the same member, type and room is the same event; without one each call is another event.
     `occurred_at` is now when it is left out. Of a VOICE event highlights count `metadata["duration_seconds"]`. The
-    member's `last_active_at` follows, once a minute. Removed members' events are kept, too. Raises `MemberNotFound`,
-    `InvalidInput`.
+    member's `last_active_at` follows, once a minute. Removed members' events are kept, too. Calls that wait at the same
+    moment share a statement; each is answered after its commit. Raises `MemberNotFound`, `InvalidInput`.
     """
     event = NewEvent(
         member_id=member_id,
@@ -190,10 +198,14 @@ async def record(
         occurred_at=occurred_at,
         metadata=metadata,
     )
-    records = await engine.fetch(RECORD, *_row(event))
-    if not records:
-        raise MemberNotFound(member_id)
-    return None if records[0]["id"] is None else _event(records[0])
+    row = _row(event)
+    if engine.pool is None or engine.transaction_exists():
+        return await _record(row)
+    try:
+        sender = _senders[engine.pool]
+    except KeyError:
+        sender = _senders[engine.pool] = Together(_record, _record_together, ways=WAYS, most=BATCH)
+    return await sender.send(row)
 
 
 async def record_many(events: Iterable[NewEvent]) -> Recorded:
@@ -241,6 +253,35 @@ async def most_active(*, since: date, until: date, zone: str | None = None, limi
 _Row = tuple[UUID, str, str, str, str | int, str | int | None, datetime | None, str | None]
 
 
+_senders: WeakKeyDictionary[DirectoryPool, Together[_Row, Event | None]] = WeakKeyDictionary()
+"""What waits for a way to the database, which is another one with each pool."""
+
+
+async def _record(row: _Row) -> Event | None:
+    records = await engine.fetch(RECORD, *row)
+    if not records:
+        raise MemberNotFound(row[1])
+    return None if records[0]["id"] is None else _event(records[0])
+
+
+async def _record_together(rows: list[_Row]) -> list[Event | Exception | None]:
+    """What came of each event, as if it had been recorded alone."""
+    try:
+        records = await engine.fetch(RECORD_MANY + ROWS, *zip(*rows, strict=True))
+    except InvalidInput:
+        return [await _settled(row) for row in rows]
+    events = {record["id"]: _event(record) for record in records if record["id"] is not None}
+    known = {record["member_id"] for record in records if record["id"] is None}
+    return [events.get(row[0]) if row[1] in known else MemberNotFound(row[1]) for row in rows]
+
+
+async def _settled(row: _Row) -> Event | Exception | None:
+    try:
+        return await _record(row)
+    except DirectoryError as error:
+        return error
+
+
 def _row(event: NewEvent) -> _Row:
     """The columns of an event. Raises `InvalidInput`."""
     at: object = event.occurred_at  # what an untyped caller sends
@@ -276,7 +317,8 @@ async def _store(rows: list[tuple[NewEvent, _Row]], recorded: Recorded) -> None:
     if not rows:
         return
     try:
-        async with transaction():
+        # One statement needs no transaction, but must not spoil the caller's.
+        async with transaction() if engine.transaction_exists() else nullcontext():
             inserted, known = map(set, await _insert(rows))
     except InvalidInput as error:
         refused = await _refused(rows, error)
@@ -296,7 +338,7 @@ async def _store(rows: list[tuple[NewEvent, _Row]], recorded: Recorded) -> None:
 
 
 async def _insert(rows: list[tuple[NewEvent, _Row]]) -> Any:
-    return (await engine.fetch(RECORD_MANY, *zip(*(row for _, row in rows), strict=True)))[0]
+    return (await engine.fetch(RECORD_MANY + IDS, *zip(*(row for _, row in rows), strict=True)))[0]
 
 
 async def _refused(rows: list[tuple[NewEvent, _Row]], error: InvalidInput) -> list[Refused]:

@@ -59,7 +59,8 @@ class MemberParticipation(
         help_text="The platform's own id of the event: delivered twice, it is stored once.",
     )
 
-    participation_source_key = Unique([platform, room_id, event_type, member_id, source_id])
+    # A room's ids grow with time, so new events land side by side in it, not all over it.
+    participation_source_id_key = Unique([platform, room_id, source_id, event_type, member_id])
 
     participation_event_type_check = Check(checks.upper_case_name("event_type"))
     participation_platform_check = Check(checks.lower_case_name("platform"))

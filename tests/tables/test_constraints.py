@@ -154,7 +154,7 @@ DUPLICATES = [
     case(rows.relationship, "relationship_entity_a_idx", entity_id_a="a", entity_id_b="b", relationship_type="INVITED"),
     case(
         rows.event,
-        "participation_source_key",
+        "participation_source_id_key",
         platform="telegram",
         room_id="-100",
         event_type="MESSAGE",

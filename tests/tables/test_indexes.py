@@ -251,7 +251,7 @@ QUESTIONS = [
         "Index Scan",
     ),
     Question(
-        "participation_source_key",
+        "participation_source_id_key",
         "SELECT * FROM member_participation"
         " WHERE platform = $1 AND room_id = $2 AND event_type = $3 AND member_id = $4 AND source_id = $5",
         ("telegram", "-0", "MESSAGE", "#248", "30247"),

@@ -63,7 +63,7 @@ async def test_an_event_that_is_delivered_twice_is_stored_once(directory: asyncp
             room_id="-100",
             source_id="42",
         )
-        await MemberParticipation.insert(event).on_conflict(target="participation_source_key", action="DO NOTHING")
+        await MemberParticipation.insert(event).on_conflict(target="participation_source_id_key", action="DO NOTHING")
     assert await MemberParticipation.count() == 1
 
 
