@@ -271,8 +271,9 @@ class Client(ORM):
 
     async def tree(self, member_id: str) -> list[Member]:
         """The member and everybody they brought, directly or not."""
+        tree = Member.objects.raw(TREE.format(member_id="%s"), [member_id])
         async with self.thread():
-            return await sync_to_async(list)(Member.objects.raw(TREE.format(member_id="%s"), [member_id]))
+            return await sync_to_async(lambda: list(tree))()
 
     async def sweep(self) -> int:
         """The invitations that are overdue, set to expired."""
