@@ -126,6 +126,7 @@ class Client(ORM):
     """
 
     versions: ClassVar = {name: version(name) for name in ("django", "psycopg")}
+    event: ClassVar = Event
     threads: asyncio.LifoQueue[Executor]
 
     async def open(self, url: str) -> None:
@@ -162,11 +163,6 @@ class Client(ORM):
                 yield
         finally:
             self.threads.put_nowait(thread)
-
-    def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """`abulk_create` takes objects."""
-        native = super().native(operation, arguments)
-        return ([Event(**event) for event in native[0]],) if operation == "record_many" else native
 
     async def member(self, telegram_id: str) -> Member | None:
         """A member."""

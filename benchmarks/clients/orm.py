@@ -1,8 +1,8 @@
 """What the clients with models have in common: where the database is, and what their objects say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from benchmarks.clients.base import Client, parsed
@@ -52,9 +52,13 @@ def span(since: date, until: date) -> tuple[datetime, datetime]:
 class ORM(Client):
     """A client whose answers are objects with the columns as attributes."""
 
+    event: ClassVar[Callable[..., Any]] = dict
+    """What `record_many` takes: dictionaries, or objects of a model."""
+
     def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """With dates, times and UUIDs."""
-        return parsed(operation, arguments)
+        """With dates, times and UUIDs, and the many events as the client takes them."""
+        native = parsed(operation, arguments)
+        return ([self.event(**event) for event in native[0]],) if operation == "record_many" else native
 
     def answer(self, operation: str, result: Any) -> Any:  # noqa: PLR0911  one for each operation
         """What the objects and the rows say."""

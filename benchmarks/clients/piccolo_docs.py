@@ -101,6 +101,7 @@ class Client(ORM):
     """Piccolo with its own pool."""
 
     versions: ClassVar = {name: version(name) for name in ("piccolo", "asyncpg")}
+    event: ClassVar = Event
     engine: PostgresEngine
 
     async def open(self, url: str) -> None:
@@ -113,11 +114,6 @@ class Client(ORM):
     async def close(self) -> None:
         """Close them."""
         await self.engine.close_connection_pool()
-
-    def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """`insert` takes objects."""
-        native = super().native(operation, arguments)
-        return ([Event(**event) for event in native[0]],) if operation == "record_many" else native
 
     async def member(self, telegram_id: str) -> Member | None:
         """A member."""
@@ -150,8 +146,8 @@ class Client(ORM):
                 status="pending",
                 invited_by=invitation.created_by,
             )
-            await member.save()
-            await member.refresh([Member.member_id])
+            made = await Member.insert(member).returning(Member.id, Member.member_id)
+            member.member_id = made[0]["member_id"]
             await invitation.update_self(
                 {
                     Invitation.status: "accepted",

@@ -111,6 +111,7 @@ class Client(ORM):
     """Tortoise with its own pool."""
 
     versions: ClassVar = {name: version(name) for name in ("tortoise-orm", "asyncpg")}
+    event: ClassVar = Event
 
     async def open(self, url: str) -> None:
         """Open ten connections."""
@@ -128,11 +129,6 @@ class Client(ORM):
     async def close(self) -> None:
         """Close them."""
         await Tortoise.close_connections()
-
-    def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """`bulk_create` takes objects."""
-        native = super().native(operation, arguments)
-        return ([Event(**event) for event in native[0]],) if operation == "record_many" else native
 
     async def member(self, telegram_id: str) -> Member | None:
         """A member."""
