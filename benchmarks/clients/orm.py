@@ -1,0 +1,85 @@
+"""What the clients with models have in common: where the database is, and what their objects say."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, ClassVar, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from benchmarks.clients.base import Client, parsed
+
+PAGE = 20
+
+TREE = """
+WITH RECURSIVE tree AS (
+    SELECT id, member_id, name, invited_by, 0 AS depth FROM community_members WHERE member_id = {member_id}
+    UNION ALL
+    SELECT member.id, member.member_id, member.name, member.invited_by, depth + 1
+    FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
+)
+SELECT id, member_id, name, invited_by, depth FROM tree
+"""
+"""For those who have no recursion but raw SQL, each with its own placeholder."""
+
+
+class Place(NamedTuple):
+    """Where a database is, in the pieces that the libraries ask for."""
+
+    host: str
+    port: int
+    user: str
+    password: str | None
+    database: str
+
+
+def place(url: str) -> Place:
+    """The pieces of a URL; the directory of a socket stands in its query, as libpq has it."""
+    split = urlsplit(url)
+    query = {name: values[-1] for name, values in parse_qs(split.query).items()}
+    return Place(
+        host=query.get("host") or split.hostname or "localhost",
+        port=int(query.get("port") or split.port or 5432),
+        user=unquote(split.username or "postgres"),
+        password=split.password and unquote(split.password),
+        database=unquote(split.path[1:]),
+    )
+
+
+def span(since: date, until: date) -> tuple[datetime, datetime]:
+    """The moment the first day begins and the one when the last is over, in UTC."""
+    return datetime.combine(since, time(), UTC), datetime.combine(until + timedelta(days=1), time(), UTC)
+
+
+class ORM(Client):
+    """A client whose answers are objects with the columns as attributes."""
+
+    event: ClassVar[Callable[..., Any]] = dict
+    """What `record_many` takes: dictionaries, or objects of a model."""
+
+    def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
+        """With dates, times and UUIDs, and the many events as the client takes them."""
+        native = parsed(operation, arguments)
+        return ([self.event(**event) for event in native[0]],) if operation == "record_many" else native
+
+    def answer(self, operation: str, result: Any) -> Any:  # noqa: PLR0911  one for each operation
+        """What the objects and the rows say."""
+        match operation:
+            case "member":
+                return result and [result.member_id, result.name, result.status, result.reputation_score]
+            case "redeem":
+                return result and [result.telegram_id, result.status, result.invited_by]
+            case "directory":
+                return [[member.member_id, member.reputation_score] for member in result[:PAGE]]
+            case "search":
+                return [member.member_id for member in result]
+            case "last_30_days":
+                return [[str(row.highlight_date), row.message_count, row.reaction_count] for row in result]
+            case "last_30_days_raw":
+                return [[str(day), *others] for day, *others in map(_values, result)]
+            case "tree":
+                return sorted(row["member_id"] if isinstance(row, Mapping) else row.member_id for row in result)
+            case _:
+                return result
+
+
+def _values(row: Any) -> Any:
+    return row.values() if isinstance(row, Mapping) else row

@@ -1,0 +1,245 @@
+"""Tortoise ORM over asyncpg. Foreign keys are plain columns: nothing here follows them."""
+
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from typing import Any, ClassVar
+from uuid import UUID
+
+from asyncpg import UniqueViolationError
+from tortoise import Tortoise, connections, fields
+from tortoise.exceptions import IntegrityError
+from tortoise.expressions import Q, RawSQL
+from tortoise.functions import Count
+from tortoise.models import Model
+from tortoise.transactions import in_transaction
+
+from benchmarks.clients.base import POOL
+from benchmarks.clients.orm import ORM, PAGE, TREE, place, span
+
+
+class Member(Model):
+    """A person."""
+
+    id = fields.UUIDField(primary_key=True)
+    member_id = fields.CharField(max_length=20, unique=True, db_default="")  # a trigger assigns it
+    telegram_id = fields.CharField(max_length=255, unique=True)
+    telegram_username = fields.CharField(max_length=255, null=True)
+    name = fields.CharField(max_length=255)
+    primary_role = fields.CharField(max_length=50)
+    organization = fields.CharField(max_length=255, null=True)
+    country = fields.CharField(max_length=100, null=True)
+    github_username = fields.CharField(max_length=255, null=True)
+    github_verified = fields.BooleanField(default=False)
+    github_verified_at = fields.DatetimeField(null=True)
+    github_profile_data: Any = fields.JSONField(null=True)
+    status = fields.CharField(max_length=20, default="not_member")
+    reputation_score = fields.IntField(default=0)
+    reputation_tier = fields.CharField(max_length=50, null=True, default="Novice")
+    invited_by = fields.CharField(max_length=20, null=True)
+    registration_fee_paid = fields.BooleanField(null=True, default=False)
+    registration_fee_tx_hash = fields.CharField(max_length=255, null=True)
+    profile_data: Any = fields.JSONField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+    updated_at = fields.DatetimeField(auto_now=True)
+    last_active_at = fields.DatetimeField(null=True)
+    deleted_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        """Where it is."""
+
+        table = "community_members"
+
+
+class Invitation(Model):
+    """A code that lets one person in."""
+
+    invitation_id = fields.UUIDField(primary_key=True)
+    invitation_code = fields.CharField(max_length=16, unique=True)
+    created_by = fields.CharField(max_length=20)
+    invited_telegram_username = fields.CharField(max_length=255, null=True)
+    status = fields.CharField(max_length=20, default="pending")
+    expires_at = fields.DatetimeField()
+    accepted_by = fields.CharField(max_length=20, null=True)
+    accepted_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+    updated_at = fields.DatetimeField(auto_now=True)
+
+    class Meta:
+        """Where it is."""
+
+        table = "community_invitations"
+
+
+class Event(Model):
+    """Something that a member did."""
+
+    id = fields.UUIDField(primary_key=True)
+    member_id = fields.CharField(max_length=20)
+    event_type = fields.CharField(max_length=50)
+    platform = fields.CharField(max_length=50)
+    room_id = fields.CharField(max_length=255)
+    event_metadata: Any = fields.JSONField(null=True)
+    occurred_at = fields.DatetimeField()
+    source_id = fields.CharField(max_length=255, null=True)
+
+    class Meta:
+        """Where it is."""
+
+        table = "member_participation"
+
+
+class Highlight(Model):
+    """What a member did on one day."""
+
+    id = fields.UUIDField(primary_key=True)
+    member_id = fields.CharField(max_length=20)
+    highlight_date = fields.DateField()
+    message_count = fields.IntField(null=True, default=0)
+    reaction_count = fields.IntField(null=True, default=0)
+    voice_minutes = fields.IntField(null=True, default=0)
+    reputation_earned = fields.IntField(null=True, default=0)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        """Where it is."""
+
+        table = "member_daily_highlights"
+        unique_together = (("member_id", "highlight_date"),)
+
+
+class Client(ORM):
+    """Tortoise with its own pool."""
+
+    versions: ClassVar = {name: version(name) for name in ("tortoise-orm", "asyncpg")}
+    event: ClassVar = Event
+
+    async def open(self, url: str) -> None:
+        """Open ten connections."""
+        credentials = {**place(url)._asdict(), "minsize": POOL, "maxsize": POOL}
+        await Tortoise.init(
+            db_url=None,
+            config={
+                "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
+                "apps": {"models": {"models": [__name__]}},
+                "use_tz": True,
+            },
+        )
+        await connections.get("default").execute_query("SELECT 1")  # the first query opens the pool
+
+    async def close(self) -> None:
+        """Close them."""
+        await Tortoise.close_connections()
+
+    async def member(self, telegram_id: str) -> Member | None:
+        """A member."""
+        return await Member.get_or_none(telegram_id=telegram_id, deleted_at__isnull=True)
+
+    async def record(self, event: dict[str, Any]) -> bool:
+        """An event, once."""
+        try:
+            await Event.create(**event)
+        except IntegrityError as error:
+            if isinstance(error.__cause__, UniqueViolationError):
+                return False
+            raise
+        return True
+
+    async def record_many(self, events: list[Event]) -> int:
+        """Many of them; which are new isn't told, and has to be asked."""
+        async with in_transaction():
+            await Event.bulk_create(events, ignore_conflicts=True)
+            return await Event.filter(id__in=[event.id for event in events]).count()
+
+    async def redeem(self, code: str, telegram_id: str, name: str) -> Member | None:
+        """A new member, let in with the invitation's row locked."""
+        now = datetime.now(UTC)
+        async with in_transaction():
+            invitation = (
+                await Invitation.filter(invitation_code=code, status="pending", expires_at__gt=now)
+                .select_for_update()
+                .first()
+            )
+            if invitation is None:
+                return None
+            member = await Member.create(
+                telegram_id=telegram_id,
+                name=name,
+                primary_role="developer",
+                status="pending",
+                invited_by=invitation.created_by,
+            )
+            invitation.status, invitation.accepted_by, invitation.accepted_at = "accepted", member.member_id, now
+            await invitation.save(update_fields=["status", "accepted_by", "accepted_at"])
+            return member
+
+    async def directory(self, role: str, country: str, floor: int, after: tuple[int, UUID] | None) -> list[Member]:
+        """A page of members, the best first, and one more."""
+        page = Member.filter(
+            primary_role=role, country=country, status="active", deleted_at__isnull=True, reputation_score__gte=floor
+        )
+        if after:
+            score, last = after
+            # the first condition says nothing more, but an index can use it
+            page = page.filter(
+                Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last), reputation_score__lte=score
+            )
+        return await page.order_by("-reputation_score", "-id").limit(PAGE + 1)
+
+    async def search(self, text: str) -> list[Member]:
+        """The best members with the text in one of four columns."""
+        found = (
+            Q(name__icontains=text)
+            | Q(telegram_username__icontains=text)
+            | Q(organization__icontains=text)
+            | Q(github_username__icontains=text)
+        )
+        members = Member.filter(found, status="active", deleted_at__isnull=True)
+        return await members.order_by("-reputation_score", "-id").limit(PAGE)
+
+    async def last_30_days(self, member_id: str, since: date, until: date) -> list[Highlight]:
+        """A member's highlights, newest first."""
+        days = Highlight.filter(member_id=member_id, highlight_date__gte=since, highlight_date__lte=until)
+        return await days.order_by("-highlight_date")
+
+    async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
+        """A member's events, counted by day and type."""
+        start, end = span(since, until)
+        return await (
+            Event.filter(member_id=member_id, occurred_at__gte=start, occurred_at__lt=end)
+            .annotate(day=RawSQL("(occurred_at AT TIME ZONE 'UTC')::date"), count=Count("id"))
+            .group_by("day", "event_type")
+            .order_by("day", "event_type")
+            .values_list("day", "event_type", "count")
+        )
+
+    async def roll_up(self, day: date) -> int:
+        """Every member's highlight of a day, counted by the database."""
+        start, end = span(day, day)
+        seconds = "sum((event_metadata->>'duration_seconds')::numeric) FILTER (WHERE event_type = 'VOICE')"
+        counted = (
+            await Event.filter(
+                occurred_at__gte=start, occurred_at__lt=end, event_type__in=["MESSAGE", "REACTION", "VOICE"]
+            )
+            .annotate(
+                message_count=Count("id", _filter=Q(event_type="MESSAGE")),
+                reaction_count=Count("id", _filter=Q(event_type="REACTION")),
+                voice_minutes=RawSQL(f"coalesce(div({seconds}, 60), 0)::integer"),
+            )
+            .group_by("member_id")
+            .values("member_id", "message_count", "reaction_count", "voice_minutes")
+        )
+        await Highlight.bulk_create(
+            [Highlight(highlight_date=day, **row) for row in counted],
+            on_conflict=["member_id", "highlight_date"],
+            update_fields=["message_count", "reaction_count", "voice_minutes"],
+        )
+        return len(counted)
+
+    async def tree(self, member_id: str) -> Any:
+        """The member and everybody they brought, directly or not; a query with values is asked of the connection."""
+        return await connections.get("default").execute_query_dict(TREE.format(member_id="$1"), [member_id])
+
+    async def sweep(self) -> int:
+        """The invitations that are overdue, set to expired."""
+        overdue = Invitation.filter(status="pending", expires_at__lte=datetime.now(UTC))
+        return await overdue.update(status="expired")
