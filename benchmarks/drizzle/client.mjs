@@ -15,7 +15,7 @@ function connectionFrom(text) {
   const url = new URL(text.replace(/^(\w+:\/\/(?:[^/@]*@)?)(?=\/)/, "$1localhost"));
   const given = (part) => (part ? decodeURIComponent(part) : undefined);
   return {
-    host: url.searchParams.get("host") ?? given(url.hostname),
+    host: url.searchParams.get("host") ?? given(url.hostname.replace(/[[\]]/g, "")),
     port: Number(url.searchParams.get("port") ?? (url.port || 5432)),
     user: url.searchParams.get("user") ?? given(url.username),
     password: url.searchParams.get("password") ?? given(url.password),
@@ -26,6 +26,8 @@ function connectionFrom(text) {
 // All connections are made at once, and kept: the pool would close those that wait while another client is measured.
 async function openPool(url) {
   const pool = new pg.Pool({ ...connectionFrom(url), max: CONNECTIONS, idleTimeoutMillis: 0 });
+  // What happens to a connection at rest is no call's failure, and nothing to die of.
+  pool.on("error", (error) => process.stderr.write(`Drizzle lost a connection: ${error.message}\n`));
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
   await Promise.all(clients.map((client) => client.query("SELECT 1")));
   clients.forEach((client) => client.release());

@@ -8,7 +8,7 @@ import { highlights, invitations, members, participation } from "./schema.mjs";
 const PAGE = 20;
 // Two limits of one statement: the protocol's 65,535 parameters, and the stack, on which Drizzle puts them all.
 const ROWS_OF_A_STATEMENT = 5_000;
-const LATER = 24 * 60 * 60 * 1000;
+const DAY = 24 * 60 * 60 * 1000; // in milliseconds
 
 const placeholder = sql.placeholder;
 
@@ -124,6 +124,7 @@ function directory(db) {
       .limit(PAGE + 1)
       .prepare(name);
   const first = page("directory_first");
+  // A comparison of rows is one condition of the index; the guide's or(lt(…), and(eq(…), lt(…))) filters what it read.
   const position = sql`(${placeholder("score")}, ${placeholder("id")})`;
   const next = page("directory_next", sql`(${members.reputation_score}, ${members.id}) < ${position}`);
   return {
@@ -238,21 +239,23 @@ function rollUp(db) {
 }
 
 function tree(db) {
-  // Drizzle has no WITH RECURSIVE of its own.
-  const run = (member_id) =>
-    db.execute(sql`
-      with recursive tree as (
-        select ${members.member_id}, ${members.name}, ${members.invited_by}, 0 as depth
-        from ${members} where ${members.member_id} = ${member_id}
-        union all
-        select ${members.member_id}, ${members.name}, ${members.invited_by}, depth + 1
-        from tree join ${members} on ${members.invited_by} = tree.member_id
-      )
-      select member_id, name, invited_by, depth from tree
-    `);
+  // Drizzle has no WITH RECURSIVE of its own; a part in raw SQL can still be prepared, which db.execute can't.
+  const { member_id, name, invited_by } = members;
+  const columns = { member_id, name, invited_by, depth: sql`depth`.mapWith(Number).as("depth") };
+  const branches = db.$with("branches", columns).as(sql`
+    with recursive tree as (
+      select ${member_id}, ${name}, ${invited_by}, 0 as depth
+      from ${members} where ${member_id} = ${placeholder("member_id")}
+      union all
+      select ${member_id}, ${name}, ${invited_by}, depth + 1
+      from tree join ${members} on ${invited_by} = tree.member_id
+    )
+    select * from tree
+  `);
+  const statement = db.with(branches).select().from(branches).prepare("tree");
   return {
-    run,
-    answer: (result) => result.rows.map((row) => row.member_id).sort(),
+    run: (member_id) => statement.execute({ member_id }),
+    answer: (found) => found.map((row) => row.member_id).sort(),
   };
 }
 
@@ -273,5 +276,5 @@ function midnight(day) {
 }
 
 function midnightAfter(day) {
-  return new Date(midnight(day).getTime() + LATER);
+  return new Date(midnight(day).getTime() + DAY);
 }
