@@ -124,7 +124,8 @@ RETURNING {COLUMNS}
 """
 
 # A code as it was typed, or else in this project's own spelling: the caller gives both, the first one is preferred.
-CHOICE = "invitation_code = ANY($1) ORDER BY invitation_code = ($1)[1] DESC LIMIT 1"
+# Named one by one, because of an array of unknown length PostgreSQL plans anew each time.
+CHOICE = "invitation_code IN (($1::text[])[1], ($1)[2]) ORDER BY invitation_code = ($1)[1] DESC LIMIT 1"
 
 GET = f"SELECT {COLUMNS} FROM community_invitations AS invitation WHERE {CHOICE}"
 
