@@ -22,7 +22,7 @@ OPERATIONS: Final = (
     "tree",
     "sweep",
 )
-"""The methods that are asked for; `insert` and `copy` are bare asyncpg's, to measure what the tables themselves cost."""
+"""The methods that are asked for; `insert` and `copy` are bare asyncpg's: what the tables themselves cost."""
 
 
 class Client:
@@ -43,12 +43,16 @@ class Client:
         """A call's arguments as the method takes them, made of JSON before the clock starts."""
         return tuple(arguments)
 
+    def operations(self) -> list[str]:
+        """What this client can be asked for."""
+        return [name for name in OPERATIONS if hasattr(self, name)]
+
     async def prepare(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
         """`native`, for a client that has to ask somebody for it."""
         return self.native(operation, arguments)
 
     def answer(self, operation: str, result: Any) -> Any:  # noqa: ARG002  for who needs it
-        """What a call returned, reduced to the JSON that all clients' answers are compared by, after the clock stopped."""
+        """What a call returned, after the clock stopped: the JSON that all clients' answers are compared by."""
         return result
 
 
