@@ -31,9 +31,7 @@ async def main(name: str, lines: TextIO) -> None:
         return
     await client.open(os.environ["BENCHMARK_URL"])
     try:
-        _write(
-            lines, {"versions": client.versions, "operations": [name for name in OPERATIONS if hasattr(client, name)]}
-        )
+        _write(lines, {"versions": client.versions, "operations": client.operations()})
         while line := await asyncio.to_thread(sys.stdin.readline):
             try:
                 _write(lines, await _run(client, **json.loads(line)))
