@@ -16,7 +16,7 @@ from unittest.mock import patch
 import asyncpg
 from tqdm import tqdm
 
-from benchmarks import report
+from benchmarks import chart, report
 from benchmarks.community import Community, Size, fill
 from benchmarks.measure import NAMES, Contender, LeftOutError, Pace, Process, measure
 from benchmarks.operations import GROWTH, LINES, SIZES, Supply
@@ -24,8 +24,8 @@ from benchmarks.results import Results
 from benchmarks.say import say
 from benchmarks.scratch import scratch_database
 
-QUICK = Pace(rounds=5, slice_seconds=0.04, warm_seconds=0.1)
-THOROUGH = Pace(rounds=20, slice_seconds=0.15, warm_seconds=1)
+QUICK = Pace(rounds=7, seconds=8, slice_seconds=0.04, warm_seconds=0.1)
+THOROUGH = Pace(rounds=25, seconds=90, slice_seconds=0.15, warm_seconds=1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ async def main() -> None:
     if options.clients == list(NAMES) and options.operations == list(LINES):
         command = " ".join(["python -m benchmarks", *sys.argv[1:]])
         report.save(results, command=command, size=str(place.community.size), server=server)
+        chart.draw(results)
 
 
 def _options() -> argparse.Namespace:
@@ -65,7 +66,9 @@ def _options() -> argparse.Namespace:
     length.add_argument("--quick", action="store_true", help="two minutes, with 10,000 members instead of 100,000")
     length.add_argument("--full", action="store_true", help="with 10,000 and 1,000,000 members, too")
     parser.add_argument("--clients", type=_names(NAMES), default=list(NAMES), help=f"only some of {', '.join(NAMES)}")
-    parser.add_argument("--operations", type=_names(LINES), default=list(LINES), help=f"only some of {', '.join(LINES)}")
+    parser.add_argument(
+        "--operations", type=_names(LINES), default=list(LINES), help=f"only some of {', '.join(LINES)}"
+    )
     return parser.parse_args()
 
 

@@ -110,6 +110,9 @@ class Pace:
     """How long to measure."""
 
     rounds: int
+    """At the most."""
+    seconds: float
+    """For all rounds of an operation, about; three of them there are in any case."""
     slice_seconds: float
     """What the slowest client's slice takes, about; a line's own limits come first."""
     warm_seconds: float
@@ -117,49 +120,69 @@ class Pace:
 
 async def measure(lines: tuple[Line, ...], contenders: list[Contender], pace: Pace, results: Results) -> None:
     """Measure these lines by turns; a client that fails is left out of the line, with a remark."""
-    entrants = {line.name: [each for each in contenders if line.method in each.process.operations] for line in lines}
-    calls: dict[str, int] = {}
+    rounds = _Rounds(lines, contenders, results)
+    for line in lines:
+        await rounds.warm_up(line, pace)
+    for number in range(max(3, min(pace.rounds, int(pace.seconds / rounds.seconds)))):
+        for line in lines:
+            await rounds.take(line, number)
 
-    async def run(line: Line, contender: Contender, made: list[list[Any]]) -> dict[str, Any] | None:
+
+class _Rounds:
+    def __init__(self, lines: tuple[Line, ...], contenders: list[Contender], results: Results) -> None:
+        self.seconds = 0.0
+        """What a round takes, about."""
+        self._results = results
+        self._entrants = {
+            line.name: [each for each in contenders if line.method in each.process.operations] for line in lines
+        }
+        self._calls: dict[str, int] = {}
+
+    async def warm_up(self, line: Line, pace: Pace) -> None:
+        """Let everybody make some calls, and see how many of them a slice should have."""
+        costs = []
+        for contender in self._entrants[line.name].copy():
+            made, spent, calls = 0, 0.0, min(line.most, max(line.least, 6))
+            while made < WARM_CALLS and spent < pace.warm_seconds:
+                answer = await self._run(line, contender, line.calls(contender.supply, calls))
+                if answer is None:
+                    break
+                made, spent = made + calls, spent + answer["elapsed"]
+                cost = answer["elapsed"] / calls
+            else:
+                costs.append(cost)
+        if costs:
+            self._calls[line.name] = min(line.most, max(line.least, int(pace.slice_seconds / max(costs))))
+            self.seconds += self._calls[line.name] * sum(costs)
+
+    async def take(self, line: Line, number: int) -> None:
+        """Give everybody a slice; where calls can be repeated the same calls, whose answers must be the same."""
+        entered = self._entrants[line.name].copy()
+        turn = number % max(len(entered), 1)
+        shared: dict[Supply, tuple[str, list[list[Any]], list[Any]]] = {}
+        for contender in entered[turn:] + entered[:turn]:
+            known = shared.get(contender.supply) if line.right is None else None
+            calls = known[1] if known else line.calls(contender.supply, self._calls[line.name])
+            answer = await self._run(line, contender, calls)
+            if answer is None:
+                continue
+            if known:
+                _compare(line, known, contender.name, answer["answers"])
+            shared[contender.supply] = (contender.name, calls, answer["answers"])
+            _note(self._results.measured.setdefault((line.name, contender.name), Measured(line.rows)), line, answer)
+
+    async def _run(self, line: Line, contender: Contender, calls: list[list[Any]]) -> dict[str, Any] | None:
         if line.before:
             await contender.connection.execute(line.before, contender.supply.community.day, timeout=600)
         try:
-            answer = contender.process.run(line, made)
+            answer = contender.process.run(line, calls)
         except CallFailedError as error:
-            results.remarks[contender.name].append(f"{line.name}: {error}")
-            entrants[line.name].remove(contender)
-            results.measured.pop((line.name, contender.name), None)
+            self._results.remarks[contender.name].append(f"left out of “{line.name}”: {error}")
+            self._entrants[line.name].remove(contender)
+            self._results.measured.pop((line.name, contender.name), None)
             return None
-        _check(line, contender.name, made, answer["answers"])
+        _check(line, contender.name, calls, answer["answers"])
         return answer
-
-    for line in lines:
-        slowest = 0.0
-        for contender in entrants[line.name].copy():
-            spent, made, count = 0.0, 0, min(line.most, max(line.least, 6))
-            while made < WARM_CALLS and spent < pace.warm_seconds:
-                answer = await run(line, contender, line.calls(contender.supply, count))
-                if answer is None:
-                    break
-                made, spent = made + count, spent + answer["elapsed"]
-                slowest = max(slowest, answer["elapsed"] / count)
-        calls[line.name] = min(line.most, max(line.least, int(pace.slice_seconds / (slowest or 1))))
-
-    for number in range(pace.rounds):
-        for line in lines:
-            entered = entrants[line.name].copy()
-            turn = number % max(len(entered), 1)
-            shared: dict[Supply, tuple[str, list[list[Any]], list[Any]]] = {}
-            for contender in entered[turn:] + entered[:turn]:
-                known = shared.get(contender.supply) if line.right is None else None
-                made = known[1] if known else line.calls(contender.supply, calls[line.name])
-                answer = await run(line, contender, made)
-                if answer is None:
-                    continue
-                if known:
-                    _compare(line, known, contender.name, answer["answers"])
-                shared.setdefault(contender.supply, (contender.name, made, answer["answers"]))
-                _note(results.measured.setdefault((line.name, contender.name), Measured(line.rows)), line, answer)
 
 
 def _note(measured: Measured, line: Line, answer: dict[str, Any]) -> None:

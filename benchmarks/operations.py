@@ -104,9 +104,7 @@ class Line:
 
 
 def _throughput(line: Line, tasks: int) -> Line:
-    return Line(
-        f"{line.name}, {tasks} callers", line.method, line.calls, tasks * 8, tasks * 8, tasks, right=line.right
-    )
+    return Line(f"{line.name}, {tasks} callers", line.method, line.calls, tasks * 8, tasks * 2, tasks, right=line.right)
 
 
 def _is_true(_: list[Any], answer: Any) -> bool:
