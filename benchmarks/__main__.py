@@ -24,8 +24,8 @@ from benchmarks.results import Results
 from benchmarks.say import say
 from benchmarks.scratch import scratch_database
 
-QUICK = Pace(rounds=7, seconds=8, slice_seconds=0.04, warm_seconds=0.1)
-THOROUGH = Pace(rounds=25, seconds=90, slice_seconds=0.15, warm_seconds=1)
+QUICK = Pace(rounds=15, seconds=8, slice_seconds=0.02, warm_seconds=0.1)
+THOROUGH = Pace(rounds=60, seconds=60, slice_seconds=0.06, warm_seconds=1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ async def _compare(place: Place, names: list[str], operations: list[str], pace: 
                 process = stack.enter_context(closing(Process(name, place.url)))
             except LeftOutError as error:
                 say(f"{name} is left out: {error}")
-                results.remarks[name].append(f"left out: {error}")
+                results.remarks[name].append(f"is left out: {error}")
                 continue
             results.versions |= process.versions
             contenders.append(Contender(name, process, supply, place.connection))

@@ -113,7 +113,7 @@ SELECT md5('member ' || n)::uuid, '#' || n, (10000000 + n)::text,
     CASE WHEN score <= 100 THEN 'Novice' WHEN score <= 500 THEN 'Contributor' WHEN score <= 1000 THEN 'Active Developer'
         WHEN score <= 2500 THEN 'Experienced' ELSE 'Expert' END,
     CASE WHEN n > 1 THEN '#' || 1 + floor((n - 1) * pg_temp.chance(n, 10) ^ 1.5) END,
-    CASE WHEN pg_temp.chance(n, 11) < 0.25 THEN jsonb_build_object('bio', 'Member ' || n, 'spoken', '["es"]'::jsonb) END,
+    CASE WHEN pg_temp.chance(n, 11) < 0.25 THEN jsonb_build_object('bio', 'I am ' || n, 'spoken', '["es"]'::jsonb) END,
     created, created,
     CASE WHEN pg_temp.chance(n, 12) < 0.8 THEN now() - 100 * pg_temp.chance(n, 13) * interval '1 day' END,
     CASE WHEN NOT chosen AND pg_temp.chance(n, 14) < 0.01 THEN now() - interval '10 days' END

@@ -177,7 +177,7 @@ class _Rounds:
         try:
             answer = contender.process.run(line, calls)
         except CallFailedError as error:
-            self._results.remarks[contender.name].append(f"left out of “{line.name}”: {error}")
+            self._results.remarks[contender.name].append(f"is left out of “{line.name}”: {error}")
             self._entrants[line.name].remove(contender)
             self._results.measured.pop((line.name, contender.name), None)
             return None

@@ -169,86 +169,91 @@ class Goal:
     """Raises `KeyError` when it was not measured."""
     most: float | None = None
     least: float | None = None
-    unit: str = "×"
 
     def is_met(self, figure: float) -> bool:
         """Tell whether this figure will do."""
         return (self.most is None or figure <= self.most) and (self.least is None or figure >= self.least)
 
 
-def _ratio(over: str, under: str, line: str, other_line: str | None = None) -> Callable[[Results], float]:
-    """The time of one client over another one's, of the same line or the other's line."""
-    return lambda results: results.ratio((line, over), (other_line or line, under))
+Figure = Callable[[Results], float]
+SIDE_BY_SIDE: Final = ("piccolo", "sqlalchemy", "tortoise", "django", "drizzle")
 
 
-def _peers(operation: str, line: str, least: dict[str, float]) -> Iterator[Goal]:
+def _time(line: str, over: str = "helpers", under: str = "asyncpg", *, under_line: str | None = None) -> Figure:
+    """The time of one client over another one's, of the same line or of two that were measured by turns."""
+    return lambda results: results.ratio((line, over), (under_line or line, under))
+
+
+def _speed(line: str, *, under_line: str | None = None) -> Figure:
+    """What the helpers do in a second over what asyncpg does."""
+    return _time(under_line or line, "asyncpg", "helpers", under_line=line)
+
+
+def _ours(line: str) -> Figure:
+    """The time on the ticket's tables over that on ours, both of asyncpg."""
+    return _time(line, "asyncpg-ticket", "asyncpg")
+
+
+def _growth(line: str, small: str = "10k") -> Figure:
+    return _time(line, "1M", small)
+
+
+def _milliseconds(line: str) -> Figure:
+    return lambda results: results.cost(line, "helpers") * 1000
+
+
+def _peers(operation: str, least: dict[str, float]) -> Iterator[Goal]:
     for peer, times in least.items():
-        yield Goal(operation, f"time of {peer} ÷ helpers", _ratio(peer, "helpers", line), least=times)
+        yield Goal(operation, f"time of {peer} ÷ helpers", _time(operation, peer, "helpers"), least=times)
 
 
+GROWN, TICKET = "time at 1,000,000 members ÷ 10,000", "time with the ticket's indexes ÷ ours"
+BUSY, FROM_EVENTS = "record of one busy member, 32 callers", "last 30 days, from the events"
+COPY, INSERT = "bare COPY of 1,000", "bare INSERT of 1,000"
 GOALS: Final = (
-    Goal("member", "time ÷ asyncpg", _ratio("helpers", "asyncpg", "member"), most=0.7),
-    Goal("member", "time ÷ asyncpg without reset", _ratio("helpers", "asyncpg-no-reset", "member"), most=1),
-    *_peers("member", "member", {"sqlalchemy": 4, "django": 5, "tortoise": 2.5, "drizzle": 2, "piccolo": 3}),
-    Goal("member", "calls a second, 32 callers, ÷ asyncpg", _ratio("asyncpg", "helpers", "member, 32 callers"), least=1.5),
-    Goal("record", "time ÷ asyncpg", _ratio("helpers", "asyncpg", "record"), most=0.8),
-    Goal("record", "calls a second, 32 callers, ÷ asyncpg", _ratio("asyncpg", "helpers", "record, 32 callers"), least=2),
-    Goal(
-        "record",
-        "calls a second, 32 callers for one member, ÷ asyncpg",
-        _ratio("asyncpg", "helpers", "record of one busy member, 32 callers"),
-        least=2,
+    Goal("member", "time ÷ asyncpg", _time("member"), most=0.7),
+    Goal("member", "time ÷ asyncpg without reset", _time("member", under="asyncpg-no-reset"), most=1),
+    *_peers("member", {"piccolo": 3, "sqlalchemy": 4, "tortoise": 2.5, "django": 5, "drizzle": 2}),
+    Goal("member", "calls a second, 32 callers, ÷ asyncpg", _speed("member, 32 callers"), least=1.5),
+    Goal("directory", "time ÷ asyncpg", _time("directory page"), most=0.85),
+    Goal("directory", TICKET, _ours("directory page"), least=20),
+    Goal("directory", GROWN, _growth("directory page"), most=1.3),
+    *(Goal("search", f"{kind}, ms", _milliseconds(f"search: {kind}"), most=10) for kind in WORDS),
+    *(
+        Goal("search", f"{kind}, time at 1,000,000 members ÷ 100,000", _growth(f"search: {kind}", "100k"), most=5)
+        for kind in WORDS
     ),
     Goal(
-        "record_many",
-        "rows a second ÷ bare COPY",
-        _ratio("asyncpg", "helpers", "bare COPY of 1,000", "record 1,000"),
-        least=0.85,
+        "last_30_days",
+        "time from the events ÷ from highlights",
+        _time(FROM_EVENTS, under="helpers", under_line="last 30 days"),
+        least=30,
     ),
-    Goal(
-        "record_many",
-        "rows a second ÷ the ticket's table, INSERT",
-        _ratio("asyncpg-ticket", "asyncpg", "bare INSERT of 1,000"),
-        least=1.15,
-    ),
-    Goal(
-        "record_many",
-        "rows a second ÷ the ticket's table, COPY",
-        _ratio("asyncpg-ticket", "asyncpg", "bare COPY of 1,000"),
-        least=1.15,
-    ),
-    Goal("redeem", "time ÷ asyncpg's transaction", _ratio("helpers", "asyncpg", "redeem"), most=0.8),
+    Goal("last_30_days", GROWN, _growth("last 30 days"), most=1.2),
+    Goal("tree", TICKET, _ours("tree"), least=100),
+    Goal("tree", GROWN, _growth("tree"), most=1.5),
+    Goal("sweep", TICKET, _ours("sweep"), least=20),
+    Goal("sweep", GROWN, _growth("sweep"), most=1.5),
+    Goal("record", "time ÷ asyncpg", _time("record"), most=0.8),
+    Goal("record", "calls a second, 32 callers, ÷ asyncpg", _speed("record, 32 callers"), least=2),
+    Goal("record", "calls a second, 32 callers for one member, ÷ asyncpg", _speed(BUSY), least=2),
+    Goal("record_many", "rows a second ÷ bare COPY", _speed("record 1,000", under_line=COPY), least=0.85),
+    Goal("record_many", "rows a second ÷ the ticket's table, by INSERT", _ours(INSERT), least=1.15),
+    Goal("record_many", "rows a second ÷ the ticket's table, by COPY", _ours(COPY), least=1.15),
+    Goal("redeem", "time ÷ asyncpg's transaction", _time("redeem"), most=0.8),
     Goal(
         "redeem",
         f"winners of {RACERS} callers with one code, in each race",
         lambda results: results.winners("race for one code", "helpers"),
         most=1,
         least=1,
-        unit="",
     ),
-    *_peers("redeem", "redeem", dict.fromkeys(("piccolo", "sqlalchemy", "tortoise", "django", "drizzle"), 3)),
-    Goal("directory", "time ÷ asyncpg", _ratio("helpers", "asyncpg", "directory page"), most=0.85),
-    Goal("directory", "time with the ticket's indexes ÷ ours", _ratio("asyncpg-ticket", "asyncpg", "directory page"), least=20),
-    Goal("directory", "time at 1,000,000 members ÷ 10,000", _ratio("1M", "10k", "directory page"), most=1.3),
-    *(
-        Goal("search", f"{kind}, ms", lambda results, kind=kind: results.cost(f"search: {kind}", "helpers") * 1000, most=10, unit="")  # type: ignore[misc]
-        for kind in WORDS
-    ),
-    *(
-        Goal("search", f"{kind}, time at 1,000,000 members ÷ 100,000", _ratio("1M", "100k", f"search: {kind}"), most=5)
-        for kind in WORDS
-    ),
+    *_peers("redeem", dict.fromkeys(SIDE_BY_SIDE, 3)),
     Goal(
-        "last_30_days",
-        "time from the events ÷ from highlights",
-        _ratio("helpers", "helpers", "last 30 days, from the events", "last 30 days"),
-        least=30,
+        "roll_up",
+        "time again, with nothing new, ÷ first",
+        _time("roll-up again", under="helpers", under_line="roll-up"),
+        most=0.5,
     ),
-    Goal("last_30_days", "time at 1,000,000 members ÷ 10,000", _ratio("1M", "10k", "last 30 days"), most=1.2),
-    Goal("roll_up", "time again, with nothing new, ÷ first", _ratio("helpers", "helpers", "roll-up again", "roll-up"), most=0.5),
-    Goal("roll_up", "time of an event among 10,000,000 ÷ 300,000", _ratio("1M", "10k", "roll-up"), most=1.2),
-    Goal("tree", "time with the ticket's indexes ÷ ours", _ratio("asyncpg-ticket", "asyncpg", "tree"), least=100),
-    Goal("tree", "time at 1,000,000 members ÷ 10,000", _ratio("1M", "10k", "tree"), most=1.5),
-    Goal("sweep", "time with the ticket's indexes ÷ ours", _ratio("asyncpg-ticket", "asyncpg", "sweep"), least=20),
-    Goal("sweep", "time at 1,000,000 members ÷ 10,000", _ratio("1M", "10k", "sweep"), most=1.5),
-)  # fmt: skip
+    Goal("roll_up", "time of an event among 10,000,000 ÷ 300,000", _growth("roll-up"), most=1.2),
+)

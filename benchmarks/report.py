@@ -19,6 +19,8 @@ MARK: Final = (
     "<!-- What stands above this line was written by `python -m benchmarks`; what stands below, by hand. -->\n"
 )
 
+_LINES: Final = [line.name for lines in LINES.values() for line in lines]
+
 # Not where its files lie, what it writes about itself, and how it spells.
 SETTINGS = """
 SELECT name, current_setting(name) FROM pg_settings
@@ -58,8 +60,8 @@ def tables(results: Results) -> str:
     if any(client in SIZES for _, client in results.measured):
         parts += ["## Growth: the helpers' time ÷ that among 10,000 members\n", _growth(results)]
     parts += ["## All figures\n", _figures(results)]
-    parts += [f"- {client}: {remark}\n" for client, remarks in results.remarks.items() for remark in remarks]
-    return "\n".join(parts)
+    remarks = "".join(f"- {client} {remark}\n" for client, remarks in results.remarks.items() for remark in remarks)
+    return "\n".join([*parts, remarks])
 
 
 def _goals(results: Results) -> str:
@@ -76,10 +78,11 @@ def _goals(results: Results) -> str:
 
 def _ratios(results: Results) -> str:
     clients = [name for name in NAMES if any(name == client for _, client in results.measured)]
-    rows = []
-    for line in (line.name for lines in LINES.values() for line in lines):
-        if (line, YARDSTICK) in results.measured:
-            rows.append([line, *(_ratio(results, (line, name), (line, YARDSTICK)) for name in clients)])
+    rows = [
+        [line, *(_ratio(results, (line, name), (line, YARDSTICK)) for name in clients)]
+        for line in _LINES
+        if (line, YARDSTICK) in results.measured
+    ]
     return _table(["", *clients], rows)
 
 
@@ -106,18 +109,14 @@ def _figures(results: Results) -> str:
 
 
 def _times(cost: float, measured: Measured) -> list[str]:
-    winners = (
-        "–".join(str(each) for each in sorted({min(measured.winners), max(measured.winners)}))
-        if measured.winners
-        else ""
-    )
-    return [f"{cost * 1e6:,.0f}", f"{measured.slow * 1e6:,.0f}", f"{measured.rows / cost:,.0f}", winners]
+    winners = sorted({min(measured.winners), max(measured.winners)}) if measured.winners else []
+    times = [f"{cost * 1e6:,.0f}", f"{measured.slow * 1e6:,.0f}", f"{measured.rows / cost:,.0f}"]
+    return [*times, "–".join(str(number) for number in winners)]
 
 
 def _place(line: str, client: str) -> tuple[int, int]:
     """Where a figure stands: as the lines, and the clients, are listed."""
-    lines = [line.name for lines in LINES.values() for line in lines]
-    return [*lines].index(line), [*NAMES, *SIZES].index(client)
+    return _LINES.index(line), [*NAMES, *SIZES].index(client)
 
 
 def _number(value: float) -> str:
@@ -128,7 +127,6 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     """A table that can be read as it is written, too."""
     cells = [head, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:], ""])
+    lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
+    rule = "|".join("-" * (width + 2) for width in widths)
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:], ""])
