@@ -64,8 +64,10 @@ class Community:
     busiest: str
     trees: list[str]
     """Members below whom there are a few."""
-    pages: list[list[Any]]
-    """Role, country, floor and place of pages of the directory: first and later ones, of a popular and a rare pair."""
+    popular_pages: list[list[Any]]
+    """Role, country, floor and place of a first and of a later page of the directory."""
+    small_pages: list[list[Any]]
+    """The same of a country of few members."""
     codes: list[str]
     """Open invitations of members who may invite."""
     day: date
@@ -269,11 +271,8 @@ async def survey(connection: asyncpg.Connection, size: Size) -> Community:
         member_ids=await column(f"SELECT member_id {someone}"),
         busiest="#1",
         trees=await column(TREES, [f"#{size.members // 10 + number}" for number in range(500)]),
-        pages=[
-            [role, country, floor, after]
-            for role, country, floor in (("developer", "Mexico", 10), ("lawyer", "Iceland", 0))
-            for after in (None, await _later_page(connection, role, country))
-        ],
+        popular_pages=await _pages(connection, "developer", "Mexico", 10),
+        small_pages=await _pages(connection, "developer", "Iceland", 0),
         codes=await column(CODES),
         day=datetime.now(UTC).date() - timedelta(days=1),
     )
@@ -294,15 +293,15 @@ ORDER BY invitation_code LIMIT 20000
 """
 PLACE = """
 SELECT reputation_score, id::text FROM community_members
-WHERE primary_role = $1 AND country = $2 AND status = 'active' AND deleted_at IS NULL
-ORDER BY reputation_score DESC, id DESC OFFSET $3 LIMIT 1
+WHERE primary_role = $1 AND country = $2 AND status = 'active' AND deleted_at IS NULL AND reputation_score >= $3
+ORDER BY reputation_score DESC, id DESC OFFSET 39 LIMIT 1
 """
 
 
-async def _later_page(connection: asyncpg.Connection, role: str, country: str) -> list[Any] | None:
-    """The place of the row before the third page, or in the middle of what there is."""
-    found = await connection.fetchrow(PLACE, role, country, 39) or await connection.fetchrow(PLACE, role, country, 4)
-    return list(found) if found else None
+async def _pages(connection: asyncpg.Connection, role: str, country: str, floor: int) -> list[list[Any]]:
+    """The first page, and the third if there is one."""
+    place = await connection.fetchrow(PLACE, role, country, floor)
+    return [[role, country, floor, None], [role, country, floor, place and [*place]]]
 
 
 async def main() -> None:

@@ -45,7 +45,8 @@ def save(results: Results, *, command: str, size: str, server: str) -> None:
 
 Only ratios mean something: all clients are measured by turns in one run, each in a process of its own with ten
 connections; times of different runs, or machines, don't compare. A ratio is the median of the rounds' ratios. Nobody
-uses uvloop, and Python's garbage collector is on.
+uses uvloop, and Python's garbage collector is on. The ORMs' `record` and `roll_up` do less: the helpers' (and
+asyncpg's, with the same statements) also move a member's last activity, and points.
 
 {datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {os.cpu_count()} cores, {platform.machine()} ·
 Python {platform.python_version()}, {versions} ·
