@@ -68,6 +68,8 @@ class Community:
     """Role, country, floor and place of a first and of a later page of the directory."""
     small_pages: list[list[Any]]
     """The same of a country of few members."""
+    rare_pages: list[list[Any]]
+    """The same of a role and a country that go together seldom."""
     codes: list[str]
     """Open invitations of members who may invite."""
     day: date
@@ -133,7 +135,7 @@ INVITATIONS = """
 INSERT INTO community_invitations (invitation_id, invitation_code, created_by, invited_telegram_username, status,
     expires_at, accepted_by, accepted_at, created_at, updated_at)
 SELECT md5('invitation ' || n)::uuid, upper(substr(md5('code ' || n), 1, 8) || lpad(to_hex(n), 6, '0')),
-    '#' || maker, CASE WHEN n % 3 = 0 THEN 'guest' || n END, status,
+    '#' || maker, CASE WHEN n % 7 = 0 THEN 'guest' || n END, status,
     CASE WHEN status = 'pending' THEN now() + interval '30 days' ELSE created + interval '3 days' END,
     CASE WHEN status = 'accepted' THEN '#' || 1 + (maker + n % ($1::bigint - 1)) % $1::bigint END,
     CASE WHEN status = 'accepted' THEN created + interval '1 day' END, created, created
@@ -273,6 +275,7 @@ async def survey(connection: asyncpg.Connection, size: Size) -> Community:
         trees=await column(TREES, [f"#{size.members // 10 + number}" for number in range(500)]),
         popular_pages=await _pages(connection, "developer", "Mexico", 10),
         small_pages=await _pages(connection, "developer", "Iceland", 0),
+        rare_pages=await _pages(connection, "lawyer", "Iceland", 0),
         codes=await column(CODES),
         day=datetime.now(UTC).date() - timedelta(days=1),
     )

@@ -123,7 +123,7 @@ async def measure(lines: tuple[Line, ...], contenders: list[Contender], pace: Pa
     rounds = _Rounds(lines, contenders, results)
     for line in lines:
         await rounds.warm_up(line, pace)
-    for number in range(max(3, min(pace.rounds, int(pace.seconds / rounds.seconds)))):
+    for number in range(max(3, min(pace.rounds, int(pace.seconds / (rounds.seconds or 1))))):
         for line in lines:
             await rounds.take(line, number)
 

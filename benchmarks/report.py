@@ -19,7 +19,7 @@ MARK: Final = (
     "<!-- What stands above this line was written by `python -m benchmarks`; what stands below, by hand. -->\n"
 )
 
-_LINES: Final = [line.name for lines in LINES.values() for line in lines]
+_LINES: Final = list(dict.fromkeys(line.name for lines in (*LINES.values(), GROWTH) for line in lines))
 
 # Not where its files lie, what it writes about itself, and how it spells.
 SETTINGS = """
@@ -57,7 +57,7 @@ Python {platform.python_version()}, {versions} ·
 
 def tables(results: Results) -> str:
     """The goals, the ratios, growth, and all figures."""
-    parts = ["## Goals\n", _goals(results), "## Time ÷ bare asyncpg\n", _ratios(results)]
+    parts = ["## Goals, set for 100,000 members\n", _goals(results), "## Time ÷ bare asyncpg\n", _ratios(results)]
     if any(client in SIZES for _, client in results.measured):
         parts += ["## Growth: the helpers' time ÷ that among 10,000 members\n", _growth(results)]
     parts += ["## All figures\n", _figures(results)]

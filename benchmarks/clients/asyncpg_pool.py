@@ -138,22 +138,6 @@ class Client(Base):
             await connection.execute(ACCEPT, invitation["invitation_id"], member["member_id"])
             return member
 
-    async def directory(self, statements: list[Statement]) -> Any:
-        """A page of members."""
-        return await self._fetch(statements)
-
-    async def search(self, statements: list[Statement]) -> Any:
-        """Members by a word."""
-        return await self._fetch(statements)
-
-    async def last_30_days(self, statements: list[Statement]) -> Any:
-        """A member's days."""
-        return await self._fetch(statements)
-
-    async def last_30_days_raw(self, statements: list[Statement]) -> Any:
-        """A member's days, counted from the events."""
-        return await self._fetch(statements)
-
     async def roll_up(self, statements: list[Statement]) -> Any:
         """Count a day, all statements in one transaction."""
         async with self._pool.acquire() as connection, connection.transaction():
@@ -168,11 +152,13 @@ class Client(Base):
         """Close what is overdue."""
         return await self._pool.fetch(invitations.EXPIRE_OVERDUE, "sweep", None)
 
-    async def _fetch(self, statements: list[Statement]) -> Any:
+    async def replay(self, statements: list[Statement]) -> Any:
         """The records of the last one; the helper asked the next one because the one before did not do."""
         for sql, arguments in statements:
             records = await self._pool.fetch(sql, *arguments)
         return records
+
+    directory = search = last_30_days = last_30_days_raw = replay
 
 
 async def _sent(url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any) -> list[Statement]:
