@@ -1,7 +1,8 @@
 """What the helpers cost beside other ways to the same database: `python -m benchmarks`.
 
 Loads a made-up community into a scratch database (on the server of POSTGRES_URL, or an embedded one), measures every
-operation with every client by turns, and prints what came out; a whole run is saved in `RESULTS.md`, with a chart.
+operation with every client by turns, and prints what came out. A run with all clients and operations that isn't quick
+is saved in `RESULTS.md`, with a chart.
 """
 
 import argparse
@@ -54,7 +55,7 @@ async def main() -> None:
         if options.full:
             await _grow({name: places[name] for name in SIZES}, pace, results)
     say(report.tables(results))
-    if options.clients == list(NAMES) and options.operations == list(LINES):
+    if not options.quick and options.clients == list(NAMES) and options.operations == list(LINES):
         command = " ".join(["python -m benchmarks", *sys.argv[1:]])
         report.save(results, command=command, size=str(place.community.size), server=server)
         chart.draw(results)
