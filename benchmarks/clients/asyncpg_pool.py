@@ -1,0 +1,210 @@
+"""asyncpg alone: the yardstick. It runs the helpers' own statements, on asyncpg's pool as it comes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import asyncpg
+
+from benchmarks.clients.base import POOL
+from benchmarks.clients.base import Client as Base
+from benchmarks.clients.directory_helpers import Client as Helpers
+from community_directory.database import DirectoryEngine, connect, transaction
+from community_directory.queries import invitations, members, participation
+
+COLUMNS = participation.COLUMNS.split(", ")
+BATCH = "unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[])"
+INSERT = f"INSERT INTO member_participation ({participation.COLUMNS}) SELECT * FROM {BATCH} ON CONFLICT DO NOTHING"
+
+# A redemption as a careful author writes it.
+CLAIM = """
+SELECT invitation_id, created_by FROM community_invitations
+WHERE invitation_code = $1 AND status = 'pending' AND expires_at > now() FOR UPDATE
+"""
+LET_IN = f"""
+INSERT INTO community_members (telegram_id, name, primary_role, status, invited_by)
+VALUES ($1, $2, 'developer', 'pending', $3) RETURNING {members.COLUMNS}
+"""
+ACCEPT = """
+UPDATE community_invitations SET status = 'accepted', accepted_by = $2, accepted_at = now() WHERE invitation_id = $1
+"""
+
+Statement = tuple[str, tuple[object, ...]]
+
+
+class Client(Base):
+    """A pool of asyncpg's, with its defaults."""
+
+    versions: ClassVar = {"asyncpg": asyncpg.__version__}
+    options: ClassVar[dict[str, Any]] = {}
+    """Of the pool."""
+    columns: ClassVar = COLUMNS
+    """Of an event."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+        self._url = ""
+        self._overheard: dict[tuple[str, str], list[Statement]] = {}
+
+    async def open(self, url: str) -> None:
+        """Open ten connections."""
+        self._url = url
+        self._pool = await asyncpg.create_pool(url, min_size=POOL, max_size=POOL, **self.options)
+
+    async def close(self) -> None:
+        """Close them."""
+        await self._pool.close()
+
+    async def prepare(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
+        """An event's row as the helpers make it, or the statements that a helper sends for these arguments."""
+        match operation:
+            case "record":
+                return self._row(arguments[0])
+            case "record_many" | "insert" | "copy":
+                return ([self._row(event) for event in arguments[0]],)
+            case "directory" | "search" | "last_30_days" | "last_30_days_raw" | "roll_up":
+                return (await self._statements(operation, arguments),)
+            case _:
+                return tuple(arguments)
+
+    async def _statements(self, operation: str, arguments: list[Any]) -> list[Statement]:
+        key = (operation, repr(arguments))
+        if key not in self._overheard:
+            helpers = Helpers()
+            method: Callable[..., Awaitable[Any]] = getattr(helpers, operation)
+            self._overheard[key] = await _sent(self._url, method, *helpers.native(operation, arguments))
+        return self._overheard[key]
+
+    def _row(self, event: dict[str, Any]) -> tuple[Any, ...]:
+        [native] = Helpers().native("record_many", [[event]])
+        row = dict(zip(COLUMNS, participation._row(native[0]), strict=True))
+        return tuple(row[column] for column in self.columns)
+
+    def answer(self, operation: str, result: Any) -> Any:
+        """What the records say."""
+        match operation:
+            case "member":
+                return result and [result["member_id"], result["name"], result["status"], result["reputation_score"]]
+            case "record":
+                return result["id"] is not None
+            case "record_many":
+                return len(result[0])
+            case "insert" | "copy":
+                return int(result.split()[-1])
+            case "redeem":
+                return result and [result["telegram_id"], result["status"], result["invited_by"]]
+            case "directory":
+                return [[record["member_id"], record["reputation_score"]] for record in result[:20]]
+            case "search":
+                return [record["member_id"] for record in result[:20]]
+            case "last_30_days":
+                return [[str(row["highlight_date"]), row["message_count"], row["reaction_count"]] for row in result]
+            case "last_30_days_raw":
+                return [[str(day), event_type, count] for day, event_type, count in result]
+            case "tree":
+                return sorted(record["member_id"] for record in result)
+            case "sweep":
+                return len(result)
+            case _:
+                return result
+
+    async def member(self, telegram_id: str) -> Any:
+        """A member's row."""
+        return await self._pool.fetchrow(members.GET_BY_TELEGRAM_ID, telegram_id)
+
+    async def record(self, *row: Any) -> Any:
+        """Store one event."""
+        return await self._pool.fetchrow(participation.RECORD, *row)
+
+    async def record_many(self, rows: list[tuple[Any, ...]]) -> Any:
+        """Store a batch, and move the members' last activity."""
+        return await self._pool.fetchrow(participation.RECORD_MANY, *zip(*rows, strict=True))
+
+    async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
+        """Store a batch, and nothing else."""
+        return await self._pool.execute(INSERT, *zip(*rows, strict=True))
+
+    async def copy(self, rows: list[tuple[Any, ...]]) -> Any:
+        """Store a batch as fast as PostgreSQL can."""
+        return await self._pool.copy_records_to_table("member_participation", records=rows, columns=self.columns)
+
+    async def redeem(self, code: str, telegram_id: str, name: str) -> Any:
+        """Let a new person in, with the invitation's row locked."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            invitation = await connection.fetchrow(CLAIM, code)
+            if invitation is None:
+                return None
+            member = await connection.fetchrow(LET_IN, telegram_id, name, invitation["created_by"])
+            await connection.execute(ACCEPT, invitation["invitation_id"], member["member_id"])
+            return member
+
+    async def roll_up(self, statements: list[Statement]) -> Any:
+        """Count a day, all statements in one transaction."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            for sql, arguments in statements:
+                await connection.fetch(sql, *arguments)
+
+    async def tree(self, member_id: str) -> Any:
+        """Whom a member invited."""
+        return await self._pool.fetch(invitations.TREE, member_id)
+
+    async def sweep(self) -> Any:
+        """Close what is overdue."""
+        return await self._pool.fetch(invitations.EXPIRE_OVERDUE, "sweep", None)
+
+    async def replay(self, statements: list[Statement]) -> Any:
+        """The records of the last one; the helper asked the next one because the one before did not do."""
+        for sql, arguments in statements:
+            records = await self._pool.fetch(sql, *arguments)
+        return records
+
+    directory = search = last_30_days = last_30_days_raw = replay
+
+
+async def _sent(url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any) -> list[Statement]:
+    """What a helper sends to the database: overheard while it runs, and undone."""
+    statements: list[Statement] = []
+    fetch = DirectoryEngine.fetch
+
+    async def listen(engine: DirectoryEngine, sql: str, *values: Any, **options: Any) -> Any:
+        statements.append((sql, values))
+        return await fetch(engine, sql, *values, **options)
+
+    async with connect(url, min_size=1, max_size=1), transaction() as rehearsal:
+        with patch.object(DirectoryEngine, "fetch", listen):
+            await helper(*arguments)
+        await rehearsal.rollback()
+    if not statements:
+        raise RuntimeError("The helper asked its engine for nothing.")
+    return statements
+
+
+async def _leave_alone(_: Any) -> None:
+    pass
+
+
+class WithoutReset(Client):
+    """Its connections are not reset when they come back to the pool, which saves a round trip."""
+
+    options: ClassVar = {"reset": _leave_alone}
+
+
+class OnTicketTables(Client):
+    """On the same rows in the ticket's own tables, with the ticket's indexes: its events have no `source_id`."""
+
+    options: ClassVar = {"server_settings": {"search_path": "ticket,public"}}
+    columns: ClassVar = ["member_id", "event_type", "platform", "room_id", "occurred_at", "event_metadata"]
+
+    def operations(self) -> list[str]:
+        """What the indexes decide, and what a row costs."""
+        return ["insert", "copy", "directory", "tree", "sweep"]
+
+    async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
+        """Store a batch."""
+        return await self._pool.execute(TICKET_INSERT, *zip(*rows, strict=True))
+
+
+TICKET_INSERT = f"""
+INSERT INTO member_participation ({", ".join(OnTicketTables.columns)})
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[])
+"""

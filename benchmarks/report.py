@@ -1,0 +1,133 @@
+"""What a run found, in Markdown: printed, and the whole of it saved in `RESULTS.md`."""
+
+import os
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from benchmarks.measure import NAMES
+from benchmarks.operations import GOALS, GROWTH, LINES, SIZES
+from benchmarks.results import Measured, Results
+
+YARDSTICK: Final = "asyncpg"
+PATH: Final = Path(__file__).with_name("RESULTS.md")
+MARK: Final = (
+    "<!-- What stands above this line was written by `python -m benchmarks`; what stands below, by hand. -->\n"
+)
+
+_LINES: Final = list(dict.fromkeys(line.name for lines in (*LINES.values(), GROWTH) for line in lines))
+
+# Not where its files lie, what it writes about itself, and how it spells.
+SETTINGS = """
+SELECT name, current_setting(name) FROM pg_settings
+WHERE setting IS DISTINCT FROM boot_val AND source NOT IN ('default', 'override', 'client', 'session')
+    AND category !~ '^(File Locations|Reporting|Client Connection Defaults|Connections and Authentication)'
+ORDER BY name
+"""
+
+
+async def server(connection: asyncpg.Connection) -> str:
+    """The server's version, and what is set otherwise than by default."""
+    version = await connection.fetchval("SELECT split_part(version(), ' ', 2)")
+    settings = ", ".join(f"{name} = {value}" for name, value in await connection.fetch(SETTINGS))
+    return f"PostgreSQL {version} ({settings or 'all settings are the defaults'})"
+
+
+def save(results: Results, *, command: str, size: str, server: str) -> None:
+    """Write the report into `RESULTS.md`, above what was written there by hand."""
+    by_hand = PATH.read_text(encoding="utf-8").partition(MARK)[2]
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
+    head = f"""# Results
+
+Only ratios mean something: all clients are measured by turns in one run, each in a process of its own with ten
+connections; times of different runs, or machines, don't compare. A ratio is the median of the rounds' ratios. Nobody
+uses uvloop, and Python's garbage collector is on. The ORMs' `record` and `roll_up` do less: the helpers' (and
+asyncpg's, with the same statements) also move a member's last activity, and points.
+
+{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {os.cpu_count()} cores, {platform.machine()} ·
+Python {platform.python_version()}, {versions} ·
+{server}
+"""
+    PATH.write_text(f"{head}\n{tables(results)}\n{MARK}{by_hand}", encoding="utf-8")
+
+
+def tables(results: Results) -> str:
+    """The goals, the ratios, growth, and all figures."""
+    parts = ["## Goals, set for 100,000 members\n", _goals(results), "## Time ÷ bare asyncpg\n", _ratios(results)]
+    if any(client in SIZES for _, client in results.measured):
+        parts += ["## Growth: the helpers' time ÷ that among 10,000 members\n", _growth(results)]
+    parts += ["## All figures\n", _figures(results)]
+    remarks = "".join(f"- {client} {remark}\n" for client, remarks in results.remarks.items() for remark in remarks)
+    return "\n".join([*parts, remarks])
+
+
+def _goals(results: Results) -> str:
+    rows = []
+    for goal in GOALS:
+        try:
+            figure = goal.figure(results)
+        except KeyError:
+            continue  # not measured this time
+        limit = f"≤ {goal.most}" if goal.least is None else f"≥ {goal.least}" if goal.most is None else f"{goal.least}"
+        rows.append([goal.operation, goal.what, limit, _number(figure), "yes" if goal.is_met(figure) else "**no**"])
+    return _table(["operation", "figure", "goal", "found", "met"], rows)
+
+
+def _ratios(results: Results) -> str:
+    clients = [name for name in NAMES if any(name == client for _, client in results.measured)]
+    rows = [
+        [line, *(_ratio(results, (line, name), (line, YARDSTICK)) for name in clients)]
+        for line in _LINES
+        if (line, YARDSTICK) in results.measured
+    ]
+    return _table(["", *clients], rows)
+
+
+def _growth(results: Results) -> str:
+    first = next(iter(SIZES))
+    rows = [[line.name, *(_ratio(results, (line.name, size), (line.name, first)) for size in SIZES)] for line in GROWTH]
+    return _table(["", *(f"{members:,} members" for members in SIZES.values())], rows)
+
+
+def _ratio(results: Results, over: tuple[str, str], under: tuple[str, str]) -> str:
+    try:
+        return _number(results.ratio(over, under))
+    except KeyError:
+        return ""
+
+
+def _figures(results: Results) -> str:
+    """A line's rows are calls, or what they wrote; a client of a size is the helpers there."""
+    rows = [
+        [line, client, *_times(results.cost(line, client), measured)]
+        for (line, client), measured in sorted(results.measured.items(), key=lambda item: _place(*item[0]))
+    ]
+    return _table(["", "client", "µs a call", "95 % of the calls within µs", "calls or rows a second", "winners"], rows)
+
+
+def _times(cost: float, measured: Measured) -> list[str]:
+    winners = sorted({min(measured.winners), max(measured.winners)}) if measured.winners else []
+    times = [f"{cost * 1e6:,.0f}", f"{measured.slow * 1e6:,.0f}", f"{measured.rows / cost:,.0f}"]
+    return [*times, "–".join(str(number) for number in winners)]
+
+
+def _place(line: str, client: str) -> tuple[int, int]:
+    """Where a figure stands: as the lines, and the clients, are listed."""
+    return _LINES.index(line), [*NAMES, *SIZES].index(client)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A table that can be read as it is written, too."""
+    cells = [head, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
+    rule = "|".join("-" * (width + 2) for width in widths)
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:], ""])
