@@ -60,7 +60,7 @@ class ORM(Client):
         native = parsed(operation, arguments)
         return ([self.event(**event) for event in native[0]],) if operation == "record_many" else native
 
-    def answer(self, operation: str, result: Any) -> Any:  # noqa: PLR0911  one for each operation
+    def answer(self, operation: str, result: Any) -> Any:
         """What the objects and the rows say."""
         match operation:
             case "member":
