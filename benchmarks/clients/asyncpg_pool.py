@@ -118,7 +118,7 @@ class Client(Base):
 
     async def record_many(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and move the members' last activity."""
-        return await self._pool.fetchrow(participation.RECORD_MANY, *zip(*rows, strict=True))
+        return await self._pool.fetchrow(participation.RECORD_MANY + participation.IDS, *zip(*rows, strict=True))
 
     async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and nothing else."""
@@ -153,10 +153,8 @@ class Client(Base):
         return await self._pool.fetch(invitations.EXPIRE_OVERDUE, "sweep", None)
 
     async def replay(self, statements: list[Statement]) -> Any:
-        """The records of the last one; the helper asked the next one because the one before did not do."""
-        for sql, arguments in statements:
-            records = await self._pool.fetch(sql, *arguments)
-        return records
+        """All records; the helper asked the next one because the one before did not do."""
+        return [record for sql, arguments in statements for record in await self._pool.fetch(sql, *arguments)]
 
     directory = search = last_30_days = last_30_days_raw = replay
 

@@ -156,8 +156,10 @@ class DirectoryCRUD(PiccoloCRUD):
         """About how many rows meet a condition that is dear to ask: found in the same few pages of the table."""
         size = await engine.fetch("SELECT reltuples FROM pg_class WHERE oid = $1::text::regclass", self._table)
         share = min(100, 100 * SAMPLE / max(size[0][0], 1))
-        rows = f"{self._table} AS this TABLESAMPLE SYSTEM ({share}) REPEATABLE (0) WHERE {where}"
-        return float((await engine.fetch(f"SELECT count(*) FROM {rows}", *arguments))[0][0] * 100 / share)
+        sample = f"{self._table} AS this TABLESAMPLE SYSTEM ({share}) REPEATABLE (0)"
+        counted = await engine.fetch(f"SELECT count(*) FILTER (WHERE {where}), count(*) FROM {sample}", *arguments)
+        matching, looked_at = counted[0]
+        return float(size[0][0] * matching / max(looked_at, 1))
 
     @_validated
     async def get_ids(self, request: Request) -> Response:
