@@ -25,7 +25,7 @@ from benchmarks.results import Results
 from benchmarks.say import say
 from benchmarks.scratch import scratch_database
 
-QUICK = Pace(rounds=15, seconds=8, slice_seconds=0.02, warm_seconds=0.1)
+QUICK = Pace(rounds=15, seconds=6, slice_seconds=0.02, warm_seconds=0.1)
 THOROUGH = Pace(rounds=60, seconds=60, slice_seconds=0.06, warm_seconds=1)
 
 
