@@ -146,12 +146,13 @@ FROM generate_series(1, $2::bigint) AS n, LATERAL (SELECT
     now() - interval '4 days' - ($2::bigint - n) * (interval '1090 days' / $2::bigint) AS created
 ) AS made
 """
-# Ids in the order of time, as the helpers make them. The last day's events are as many in any size.
+# The n-th member does 1/n of what the first one does, as in any group. Ids in the order of time, as the helpers make
+# them. The last day's events are as many in any size.
 EVENTS = f"""
 INSERT INTO member_participation (id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata)
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8'
         || substr(hash, 4, 15))::uuid,
-    '#' || 1 + floor(least($1::bigint, crowd) * pg_temp.chance(n, 30) ^ 3)::bigint,
+    '#' || floor(least($1::bigint, crowd) ^ pg_temp.chance(n, 30))::bigint,
     type, 'telegram', '-1001', n::text, at,
     CASE WHEN type = 'VOICE' THEN jsonb_build_object('duration_seconds', 60 + n % 3000) END
 FROM generate_series(1, $2::bigint) AS n, LATERAL (SELECT

@@ -7,6 +7,7 @@ without LOCAL, no session-level advisory lock, no temporary table, no LISTEN.
 
 import asyncio
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import asyncpg
@@ -38,7 +39,7 @@ class DirectoryPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg ships no typ
         self._in_use: set[Any] = set()
 
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109  asyncpg's signature
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) if timeout is not None else nullcontext():
             await self._permits.acquire()
             try:
                 connection = await self._kept_one() or await super()._acquire(None)

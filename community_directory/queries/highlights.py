@@ -81,9 +81,12 @@ WITH {COUNTED}, {STORED}, written AS (
 SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM emptied)
 """
 
-BETWEEN = f"""
-SELECT member_id, highlight_date, {COUNTS}, reputation_earned FROM member_daily_highlights
-WHERE highlight_date BETWEEN $2 AND $3 {{CONDITIONS}}
+BETWEEN = """
+SELECT member_id, highlight_date, coalesce(message_count, 0) AS message_count,
+    coalesce(reaction_count, 0) AS reaction_count, coalesce(voice_minutes, 0) AS voice_minutes,
+    coalesce(reputation_earned, 0) AS reputation_earned
+FROM member_daily_highlights
+WHERE highlight_date BETWEEN $2 AND $3 {CONDITIONS}
 ORDER BY highlight_date DESC, member_id DESC LIMIT $1
 """
 
@@ -153,7 +156,7 @@ async def between(
         arguments += position_of(after, "highlights", calendar_day, plain_text)
         conditions += f" AND (highlight_date, member_id) < (${len(arguments) - 1}, ${len(arguments)})"
     records = await engine.fetch(BETWEEN.format(CONDITIONS=conditions), *arguments)
-    found = [_highlight(tuple(record)) for record in records]
+    found = [Highlight(*record) for record in records]
     return page_of(found, limit, "highlights", lambda last: (last.highlight_date.isoformat(), last.member_id))
 
 

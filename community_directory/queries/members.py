@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, make_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import asyncpg
@@ -480,8 +480,17 @@ def _the_member(records: list[Any], member_id: str) -> Member:
 def member_from(record: Any) -> Member:
     """A member from the values of `member_columns`; what follows them is left alone."""
     values = list(record[: len(_MEMBER)])
-    for position in (_GITHUB_PROFILE_DATA, _PROFILE_DATA):
-        if values[position] is not None:
-            values[position] = json.loads(values[position])
-    values[_STATUS] = MemberStatus(values[_STATUS])
-    return Member(*values)
+    if values[_GITHUB_PROFILE_DATA] is not None:
+        values[_GITHUB_PROFILE_DATA] = json.loads(values[_GITHUB_PROFILE_DATA])
+    if values[_PROFILE_DATA] is not None:
+        values[_PROFILE_DATA] = json.loads(values[_PROFILE_DATA])
+    values[_STATUS] = _STATUSES[values[_STATUS]]
+    member: Any = _Draft(*values)
+    member.__class__ = Member
+    return cast("Member", member)
+
+
+# A member before it is frozen: a frozen dataclass sets its fields by a detour and takes six times as long, which is an
+# eighth of the time of a page of twenty.
+_Draft = make_dataclass("_Draft", _MEMBER, slots=True)
+_STATUSES = {str(status): status for status in MemberStatus}
