@@ -18,6 +18,7 @@ from piccolo_api.session_auth.tables import SessionsBase
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.admin.insights import PATH, create_insights
 from community_directory.database import connect
@@ -113,14 +114,10 @@ async def measure() -> None:
                 measured.append((time.perf_counter() - began) * 1000)
     for path, name in pages.items():
         *_, slow = quantiles(times[path], n=20)
-        _say(
+        say(
             f"{name}: {min(times[path]):.0f} ms at best, {median(times[path]):.0f} ms in the middle, 95 % in {slow:.0f}"
         )
-    _say(f"the machine's load is {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)  # noqa: T201  a program talks to its user
+    say(f"the machine's load is {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from piccolo_admin.endpoints import create_admin
 from piccolo_api.session_auth.tables import SessionsBase
 from starlette.types import ASGIApp
 
+from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.admin.panel import create_panel
 from community_directory.admin.tables import tables
@@ -99,7 +100,7 @@ async def main() -> None:
                 await connection.execute(statement, timeout=600)
         await connection.close()
         async with connect(url):
-            _say(f"{members:,} members, {events:,} events; each the median of {ROUNDS}")
+            say(f"{members:,} members, {events:,} events; each the median of {ROUNDS}")
             await _measure()
 
 
@@ -119,8 +120,8 @@ async def _measure() -> None:
                 response.raise_for_status()
         mine, *other = map(median, times)
         slowest = max(slowest, mine)
-        _say(f"  {name}: {mine:.0f} ms" + "".join(f", Piccolo Admin {it:.0f} ms: {it / mine:.1f} ×" for it in other))
-    _say(f"the slowest of the panel's answers: {slowest:.0f} ms")
+        say(f"  {name}: {mine:.0f} ms" + "".join(f", Piccolo Admin {it:.0f} ms: {it / mine:.1f} ×" for it in other))
+    say(f"the slowest of the panel's answers: {slowest:.0f} ms")
 
 
 async def _session() -> str:
@@ -134,10 +135,6 @@ def _client(app: ASGIApp, token: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://directory.example", cookies={"id": token}
     )
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)  # noqa: T201  a program talks to its user
 
 
 if __name__ == "__main__":

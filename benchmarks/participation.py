@@ -1,4 +1,4 @@
-"""What recording, reading and importing events costs: `python -m benchmarks.participation` (`--quick` for a look).
+"""What reading and importing a long history costs: `python -m benchmarks.participation` (`--quick` for a look).
 
 Every comparison is made in one run, its sides by turns; what counts is the ratio. The figures of a machine are in
 `RESULTS.md`.
@@ -12,22 +12,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import asyncpg
 
+from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.database import connect
-from community_directory.queries import highlights, participation
+from community_directory.queries import participation
 from community_directory.queries.days import today
 
 MEMBERS = 10_000
 ROUNDS = 40
-COLUMNS = ["id", "member_id", "event_type", "platform", "room_id", "source_id", "occurred_at", "event_metadata"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,14 +39,12 @@ async def main() -> None:
             sizes = (30_000, 300_000) if options.quick else (300_000, 3_000_000)
             before: dict[str, float] = {}
             for events in sizes:
-                _say(f"\n{events:,} events of {MEMBERS:,} members")
+                say(f"\n{events:,} events of {MEMBERS:,} members")
                 await load(connection, members=MEMBERS, events=events)
                 for name, seconds in (await _reads()).items():
                     growth = f", {seconds / before[name]:.2f} × that of a tenth of the events" if name in before else ""
-                    _say(f"  {name}: {seconds * 1000:.2f} ms{growth}")
+                    say(f"  {name}: {seconds * 1000:.2f} ms{growth}")
                     before[name] = seconds
-            await _batches(connection)
-            await _roll_up()
         await connection.close()
         _import(url, messages=50_000 if options.quick else 1_000_000)
 
@@ -75,38 +72,6 @@ async def _reads() -> dict[str, float]:
     return {name: median(measured) for name, measured in times.items()}
 
 
-async def _batches(connection: asyncpg.Connection) -> None:
-    """A thousand events through `record_many`, and the same rows by a bare COPY, by turns."""
-    numbers, helper, copy = count(1), [], []
-    for _ in range(ROUNDS):
-        events = [_event(next(numbers)) for _ in range(1000)]
-        helper.append(await _seconds(participation.record_many(events)))
-        rows = [participation._row(_event(next(numbers))) for _ in range(1000)]
-        copy.append(
-            await _seconds(connection.copy_records_to_table("member_participation", records=rows, columns=COLUMNS))
-        )
-    _say(f"\n1,000 events: record_many reaches {median(copy) / median(helper):.2f} × the rows a second of COPY")
-
-
-def _event(number: int) -> participation.NewEvent:
-    return participation.NewEvent(
-        member_id=f"#{1 + number * 7919 % 1000}",
-        event_type="MESSAGE",
-        platform="telegram",
-        room_id="-1002",
-        source_id=str(number),
-        occurred_at=datetime.now(UTC),
-        metadata={"length": number % 100},
-    )
-
-
-async def _roll_up() -> None:
-    day = today("UTC") - timedelta(days=1)
-    first = await _seconds(highlights.roll_up(day, zone="UTC"))
-    again = median([await _seconds(highlights.roll_up(day, zone="UTC")) for _ in range(10)])
-    _say(f"one day's roll-up again, with nothing new: {again / first:.2f} × the first time")
-
-
 def _import(url: str, *, messages: int) -> None:
     """Import a made-up export with the command, and tell what it took."""
     with tempfile.TemporaryDirectory() as directory:
@@ -125,7 +90,7 @@ def _import(url: str, *, messages: int) -> None:
             if child.returncode:
                 raise SystemExit("The import failed.")
             seconds, python = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
-            _say(
+            say(
                 f"{messages:,} messages ({export.stat().st_size / 1e6:,.0f} MB) {what}: {usage.ru_maxrss / 1024:.0f} MB"
                 f" of memory, {python / seconds:.0%} of the time in Python, the rest waiting for PostgreSQL"
             )
@@ -135,10 +100,6 @@ async def _seconds(work: Awaitable[object]) -> float:
     began = time.perf_counter()
     await work
     return time.perf_counter() - began
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)  # noqa: T201  a program talks to its user
 
 
 if __name__ == "__main__":
