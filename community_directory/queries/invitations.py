@@ -22,6 +22,7 @@ from community_directory.errors import (
     RoleRequired,
     shown,
 )
+from community_directory.queries.ids import new_id
 from community_directory.queries.members import (
     ACTOR,
     Member,
@@ -148,9 +149,10 @@ WITH {ACTOR}, claimed AS MATERIALIZED (
         AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $12) AND NOT {unknowable("$12")}
     FOR UPDATE OF invitation
 ), newcomer AS (
-    INSERT INTO community_members AS member (telegram_id, name, primary_role, status, telegram_username, organization,
-        country, github_username, profile_data, invited_by)
-    SELECT $4::text, $5, $6, 'pending', $7::text, $8, $9, $10, $11::jsonb, claimed.created_by FROM claimed, actor
+    INSERT INTO community_members AS member (id, telegram_id, name, primary_role, status, telegram_username,
+        organization, country, github_username, profile_data, invited_by)
+    SELECT $13::uuid, $4::text, $5, $6, 'pending', $7::text, $8, $9, $10, $11::jsonb, claimed.created_by
+    FROM claimed, actor
     -- asked first, because a conflict costs a number
     WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $4::text)
     ON CONFLICT (telegram_id) DO NOTHING
@@ -326,7 +328,7 @@ async def redeem(
     spellings, username = _spellings(code), username_from(telegram_username)
     person = (telegram_id, name, primary_role, username, organization, country)
     banned_as = banned_name(telegram_id)
-    more = (username_from(github_username), as_json(profile_data), banned_as)
+    more = (username_from(github_username), as_json(profile_data), banned_as, new_id())
     actor = f"telegram:{telegram_id}"[:LONGEST_ACTOR]
     for _ in range(ATTEMPTS):
         records = await engine.fetch(REDEEM, actor, None, spellings, *person, *more)

@@ -19,6 +19,7 @@ from community_directory.errors import (
     StatusChangeRefused,
     shown,
 )
+from community_directory.queries.ids import new_id
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -117,9 +118,9 @@ GET_BY_TELEGRAM_ID = f"SELECT {COLUMNS} FROM community_members WHERE telegram_id
 
 ADD = f"""
 WITH {ACTOR}
-INSERT INTO community_members (telegram_id, name, primary_role, status, telegram_username, organization, country,
+INSERT INTO community_members (id, telegram_id, name, primary_role, status, telegram_username, organization, country,
     github_username, invited_by, profile_data)
-SELECT $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
+SELECT $14::uuid, $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
 -- asked first, because a conflict costs a number
 WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13)) AND NOT {unknowable("$13")}
 ON CONFLICT (telegram_id) DO NOTHING
@@ -218,6 +219,7 @@ async def add(
         invited_by,
         as_json(profile_data),
         banned_as,
+        new_id(),
     )
     while True:
         records = await engine.fetch(ADD, *arguments)
