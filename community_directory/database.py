@@ -19,7 +19,7 @@ from community_directory.errors import (
     MigrationFailed,
     database_errors,
 )
-from community_directory.pool import DirectoryPool
+from community_directory.pool import create_pool
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class DirectoryEngine(PostgresEngine):
         if self.pool is not None:
             raise DirectoryError(CONNECTED_ALREADY)
         await self._find_database()
-        pool = DirectoryPool(**{**self.config, "init": _check_version, **kwargs})
+        pool = create_pool(**{**self.config, "init": _check_version, **kwargs})
         with _connecting():
             await pool
         self.pool = pool

@@ -47,7 +47,7 @@ class TransactionFailed(DirectoryError):
 
 
 class SchemaMissing(DirectoryError):
-    """The tables are not there: the migrations have not run on this database."""
+    """The tables are not there, or not as this version knows them: migrations have not run on this database."""
 
 
 class InvalidInput(DirectoryError):
@@ -297,7 +297,11 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         "An earlier step of this transaction was refused: begin anew, or give such a step a transaction of its own.",
     ),
     ((asyncpg.InsufficientPrivilegeError,), NotAllowed, "This program's database login may not do that."),
-    ((asyncpg.UndefinedTableError,), SchemaMissing, "The database has no tables yet: run the migrations first."),
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError),
+        SchemaMissing,
+        "The database's tables are missing, or of another version: run the migrations first.",
+    ),
     ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),
     (
         (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError),

@@ -284,7 +284,7 @@ async def test_a_database_without_tables_is_one_line(
     command = next(command for command in COMMANDS if command.__name__ == name)
     options = {"path": str(tmp_path / "members.csv")} if name == "import_members" else COMPLETE[name]
     said = await exit_of(command, **options)
-    assert said == "The database has no tables yet: run the migrations first."
+    assert said == "The database's tables are missing, or of another version: run the migrations first."
 
 
 async def test_options_may_be_written_with_dashes(here: str) -> None:

@@ -211,10 +211,10 @@ DESIGNED = {
         "updated_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "last_active_at": "timestamp with time zone",
         "deleted_at": "timestamp with time zone",
-        "search_text": "text GENERATED ALWAYS AS (directory_search_text("
+        "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
         "(((((((name)::text || ' '::text) || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"
         " || (COALESCE(organization, ''::character varying))::text) || ' '::text)"
-        " || (COALESCE(github_username, ''::character varying))::text))) STORED",
+        " || (COALESCE(github_username, ''::character varying))::text)), 350)) STORED",
     },
     "directory_audit_log": {
         "id": "bigint NOT NULL DEFAULT nextval('directory_audit_log_id_seq'::regclass)",

@@ -35,13 +35,20 @@ RANGES = {
     "member_search_0_idx": "reputation_score <= 0",
 }
 
+# Both tables at once, the one of the next migration first, as those lock them who record an event.
+LOCK = """
+LOCK TABLE public.member_participation, public.community_members IN ACCESS EXCLUSIVE MODE;
+"""
+
 FORWARDS = (
-    BEFORE_WRITE.format(nor_points=NOT_YET_KNOWN + NOR_POINTS)
+    LOCK
+    + BEFORE_WRITE.format(nor_points=NOT_YET_KNOWN + NOR_POINTS)
     + AUDIT.format(but_points=BUT_SEARCH_TEXT + BUT_POINTS)
     + f"""
 DROP INDEX public.member_search_idx, public.member_reputation_score_idx;
 ALTER TABLE public.community_members ADD COLUMN search_text text GENERATED ALWAYS AS (
-    public.directory_search_text({TEXT.replace("''", "'")})
+    -- The longest that surely fits into an index beside the other columns, four bytes to a letter.
+    left(public.directory_search_text({TEXT.replace("''", "'")}), 350)
 ) STORED;
 -- the leaderboard; id breaks ties, for keyset pages; the first who match a text are found without a visit to the table
 CREATE INDEX member_reputation_score_idx ON public.community_members (reputation_score DESC, id DESC)
@@ -58,7 +65,8 @@ CREATE INDEX member_directory_idx ON public.community_members (primary_role, cou
 )
 
 BACKWARDS = (
-    BEFORE_WRITE.format(nor_points=NOR_POINTS)
+    LOCK
+    + BEFORE_WRITE.format(nor_points=NOR_POINTS)
     + AUDIT.format(but_points=BUT_POINTS)
     + f"""
 DROP INDEX public.member_directory_idx, public.member_reputation_score_idx,

@@ -388,7 +388,8 @@ async def search(
     r"""Find members that meet all conditions; removed ones are never among them.
 
     `text` is a part of a name, a Telegram or GitHub username or an organization, whatever its case and accents; `%`,
-    `_` and `\` are ordinary letters in it. `status=None` finds every status. Orders: best reputation, newest, last
+    `_` and `\` are ordinary letters in it; of somebody's names that are longer than 350 letters together, the first 350
+    are looked at. `status=None` finds every status. Orders: best reputation, newest, last
     active, or by name. Raises `InvalidCursor`, `InvalidInput`.
     """
     if sort not in ORDERS:
@@ -405,7 +406,9 @@ async def search(
     )
     records: list[Any] = []
     for statement, arguments in wanted.statements(COLUMNS):
-        records += await engine.fetch(statement, *arguments)
+        # Between two statements somebody's score may have moved them to the other one.
+        found_before = {record["id"] for record in records}
+        records += [r for r in await engine.fetch(statement, *arguments) if r["id"] not in found_before]
         if len(records) > limit:
             break
     found = [member_from(record) for record in records[: limit + 1]]

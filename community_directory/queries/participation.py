@@ -5,13 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, date, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+import asyncpg
 
 from community_directory.database import engine, transaction
-from community_directory.errors import DirectoryError, InvalidInput, MemberNotFound
+from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput, MemberNotFound
 from community_directory.pool import DirectoryPool
 from community_directory.queries.days import days_between
 from community_directory.queries.ids import new_id
@@ -32,6 +35,7 @@ SAME = "platform, room_id, source_id, event_type, member_id"
 COLUMNS = "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 
 # A busy member's row is written once a minute, not with each event; a clock that is ahead makes nobody active tomorrow.
+# Nobody waits for that: while somebody else changes the member, it is left to the next event.
 RECORD = f"""
 WITH inserted AS (
     INSERT INTO member_participation AS event ({COLUMNS})
@@ -39,17 +43,19 @@ WITH inserted AS (
     FROM community_members WHERE member_id = $2
     ON CONFLICT ({SAME}) DO NOTHING
     RETURNING {COLUMNS}
-), followed AS (
-    UPDATE community_members AS member SET last_active_at = least(occurred_at, now()) FROM inserted
+), active AS MATERIALIZED (
+    SELECT member.id, least(occurred_at, now()) AS at FROM inserted, community_members AS member
     WHERE member.member_id = $2
         AND (last_active_at IS NULL OR last_active_at < least(occurred_at, now()) - interval '1 minute')
+    FOR NO KEY UPDATE OF member SKIP LOCKED
+), followed AS (
+    UPDATE community_members AS member SET last_active_at = active.at FROM active WHERE member.id = active.id
 )
 SELECT inserted.* FROM community_members AS known LEFT JOIN inserted ON true WHERE known.member_id = $2
 """
 
-# The same for many. Locked in one order, so that no two batches wait for each other; members are found by arrays,
-# because for a thousand rows of a join PostgreSQL would rather read all members, and by arrays that it works out
-# itself, because of a given one it looks up each value in its statistics.
+# The same for many. Members are found by arrays, because for a thousand rows of a join PostgreSQL would rather read all
+# members, and by arrays that it works out itself, because of a given one it looks up each value in its statistics.
 RECORD_MANY = f"""
 WITH event AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -71,7 +77,7 @@ WITH event AS MATERIALIZED (
     HAVING last_active_at IS NULL OR last_active_at < least(max(occurred_at), now()) - interval '1 minute'
 ), locked AS MATERIALIZED (
     SELECT member_id FROM community_members WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
-    ORDER BY member_id FOR NO KEY UPDATE
+    FOR NO KEY UPDATE SKIP LOCKED
 ), followed AS (
     UPDATE community_members AS member SET last_active_at = active.at FROM active
     WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM locked)) AND member.member_id = active.member_id
@@ -197,14 +203,13 @@ async def record(
         occurred_at=occurred_at,
         metadata=metadata,
     )
-    row = _row(event)
-    if engine.pool is None or engine.transaction_exists():
-        return await _record(row)
-    try:
-        sender = _senders[engine.pool]
-    except KeyError:
-        sender = _senders[engine.pool] = Together(_record, _record_together, ways=WAYS, most=BATCH)
-    return await sender.send(row)
+    row, pool = _row(event), engine.pool
+    if pool is None or engine.transaction_exists():
+        return await _record(None, row)
+    if pool not in _senders:
+        mine = ref(pool)
+        _senders[pool] = Together(partial(_record, mine), partial(_record_together, mine), ways=WAYS, most=BATCH)
+    return await _senders[pool].send(row)
 
 
 async def record_many(events: Iterable[NewEvent]) -> Recorded:
@@ -252,33 +257,45 @@ async def most_active(*, since: date, until: date, zone: str | None = None, limi
 _Row = tuple[UUID, str, str, str, str | int, str | int | None, datetime | None, str | None]
 
 
+_Pool = ReferenceType[DirectoryPool]
 _senders: WeakKeyDictionary[DirectoryPool, Together[_Row, Event | None]] = WeakKeyDictionary()
-"""What waits for a way to the database, which is another one with each pool."""
+"""What waits for a way to the database, of each pool."""
+NOTHING_STORED = (
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+)
 
 
-async def _record(row: _Row) -> Event | None:
+def _check(pool: _Pool | None) -> None:
+    """Refuse to send what has waited to another database than it was meant for. Raises `DatabaseUnavailable`."""
+    if pool is not None and engine.pool is not pool():
+        raise DatabaseUnavailable("The connection to the directory was closed.")
+
+
+async def _record(pool: _Pool | None, row: _Row) -> Event | None:
+    _check(pool)
     records = await engine.fetch(RECORD, *row)
     if not records:
         raise MemberNotFound(row[1])
     return None if records[0]["id"] is None else _event(records[0])
 
 
-async def _record_together(rows: list[_Row]) -> list[Event | Exception | None]:
+async def _record_together(pool: _Pool, rows: list[_Row]) -> list[Event | Exception | None]:
     """What came of each event, as if it had been recorded alone."""
     try:
+        _check(pool)
         records = await engine.fetch(RECORD_MANY + ROWS, *zip(*rows, strict=True))
-    except InvalidInput:
-        return [await _settled(row) for row in rows]
+    except DirectoryError as error:
+        # What is wrong with an event, or in its way, is none of the others' affair: it is found by halving.
+        is_of_one = isinstance(error, InvalidInput) or isinstance(error.__cause__, NOTHING_STORED)
+        if len(rows) == 1 or not is_of_one:
+            return [error] * len(rows)
+        half = len(rows) // 2
+        return [*await _record_together(pool, rows[:half]), *await _record_together(pool, rows[half:])]
     events = {record["id"]: _event(record) for record in records if record["id"] is not None}
     known = {record["member_id"] for record in records if record["id"] is None}
     return [events.get(row[0]) if row[1] in known else MemberNotFound(row[1]) for row in rows]
-
-
-async def _settled(row: _Row) -> Event | Exception | None:
-    try:
-        return await _record(row)
-    except DirectoryError as error:
-        return error
 
 
 def _row(event: NewEvent) -> _Row:

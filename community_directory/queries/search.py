@@ -1,6 +1,7 @@
-"""How members are searched: by a part of a text, conditions and an order, in milliseconds among a million of them.
+"""How members are searched: by a part of a text, conditions and an order. Callers use it as `members.search`.
 
-Callers use it as `members.search`.
+By the best reputation a page is there in milliseconds, among a million members too. In the other orders all who match a
+text are looked at, so a common word takes longer the more have it.
 """
 
 import re
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from community_directory.errors import InvalidInput, shown
-from community_directory.queries.pages import moment, plain_text, whole_number
+from community_directory.queries.pages import LONGEST_PAGE, moment, plain_text, whole_number
 from community_directory.reputation import HIGHEST_SCORE, scores_of
 from community_directory.tables import MemberStatus, ReputationTier
 
@@ -17,6 +18,9 @@ Sort = Literal["reputation", "newest", "active", "name"]
 
 # Escaped after it was simplified, because that makes a plain % of a full-width one.
 PATTERN = r"'%' || regexp_replace(directory_search_text({}), '([\\%_])', '\\\1', 'g') || '%'"
+
+
+SIZES = (11, 21, 51, LONGEST_PAGE + 1)
 
 
 class _Order(NamedTuple):
@@ -89,6 +93,8 @@ class Search:
 
         What is no value is written into the SQL: only so PostgreSQL knows that an index serves, and plans once.
         """
+        # Of a few sizes, because each is a statement of its own to PostgreSQL.
+        wanted = next(size for size in SIZES if size >= self.wanted)
         arguments = _Arguments()
         bounds = list(self._bounds(arguments))
         conditions = list(self._conditions(arguments))
@@ -103,13 +109,13 @@ class Search:
                         BOUNDS=" AND ".join([condition, *bounds]),
                         CONDITIONS=" AND ".join(conditions),
                         WINDOW=WINDOW,
-                        WANTED=self.wanted,
+                        WANTED=wanted,
                     ),
                     arguments,
                 )
             return
         where = " AND ".join(conditions + bounds)
-        ordered = f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {self.wanted}"
+        ordered = f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {wanted}"
         table = "community_members"
         if is_indexed:
             # OFFSET 0 keeps PostgreSQL from reading everybody in order instead: it doesn't know what that costs.
@@ -165,7 +171,7 @@ class _Arguments(list[object]):
 def scores_between(least: int | None, most: int | None, tier: str | None) -> range:
     """The scores from `least` to `most` that are of the tier; None stands for no limit. Raises `InvalidInput`."""
     for field, score in (("min_reputation", least), ("max_reputation", most)):
-        if score is not None and not -HIGHEST_SCORE <= score <= HIGHEST_SCORE:
+        if score is not None and (type(score) is not int or abs(score) > HIGHEST_SCORE):
             raise InvalidInput("There is no such score.", field=field)
     if tier is not None and tier not in list(ReputationTier):
         raise InvalidInput(f"There is no tier {shown(tier)}.", field="tier")

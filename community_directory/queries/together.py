@@ -1,8 +1,9 @@
 """Calls that wait at the same moment share one statement, and each is answered after its commit."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
+from itertools import islice
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -26,11 +27,11 @@ class Together(Generic[Item, Answer]):
         """`together` answers for each item, in their order; `ways` statements are under way at a time."""
         self._alone, self._together = alone, together
         self._free, self._most = ways, most
-        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._waiting: dict[asyncio.Future[Answer], Item] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def send(self, item: Item) -> Answer:
-        """What came of the item; what its statement was refused for is raised."""
+        """What came of the item; what it was refused for is raised."""
         if self._free:
             self._free -= 1
             try:
@@ -38,38 +39,39 @@ class Together(Generic[Item, Answer]):
             finally:
                 self._go_on()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
-        return await answer
+        self._waiting[answer] = item
+        try:
+            return await answer
+        finally:
+            self._waiting.pop(answer, None)  # its caller may have given up
 
     def _go_on(self) -> None:
         """Let those who wait have the way that has become free."""
-        waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
-        while self._waiting and len(waiting) < self._most:
-            item, answer = self._waiting.popleft()
-            if not answer.done():  # its caller has given up
-                waiting.append((item, answer))
-        if not waiting:
+        answers = list(islice(self._waiting, self._most))
+        if not answers:
             self._free += 1
             return
-        task = asyncio.create_task(self._send(waiting))
+        waiting = {answer: self._waiting.pop(answer) for answer in answers}
+        # In a context of its own: the one who goes may be in a transaction by now.
+        task = asyncio.get_running_loop().create_task(self._send(waiting), context=Context())
         self._tasks.add(task)  # or nobody would hold it
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, waiting: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
-        answers: list[Answer | Exception] = []
+    async def _send(self, waiting: dict[asyncio.Future[Answer], Item]) -> None:
         try:
-            answers = await self._together([item for item, _ in waiting])
+            found = await self._together(list(waiting.values()))
         except Exception as error:  # each caller gets it
-            answers = [error] * len(waiting)
+            found = [error] * len(waiting)
+        except asyncio.CancelledError:
+            for answer in waiting:
+                answer.cancel()  # the program ends
+            raise
         finally:
             self._go_on()
-            if not answers:  # the program ends
-                for _, future in waiting:
-                    future.cancel()
-        for (_, future), answer in zip(waiting, answers, strict=True):
-            if future.done():
+        for answer, its in zip(waiting, found, strict=True):
+            if answer.done():
                 continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
+            if isinstance(its, Exception):
+                answer.set_exception(its)
             else:
-                future.set_result(answer)
+                answer.set_result(its)

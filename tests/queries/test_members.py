@@ -461,7 +461,7 @@ async def test_actor_and_reason_end_with_the_transaction_even_on_the_same_connec
     async with transaction() as current:
         await add("1", actor="Luis", reason="met in Lima")
         await current.commit()  # type: ignore[no-untyped-call]  # Piccolo's
-        # before the pool has reset it
+        # before the next transaction
         await rows.member(current.connection)
     assert await said(directory) == [("Luis", "met in Lima"), (f"db:{login}", None)]
 
