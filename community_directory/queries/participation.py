@@ -191,8 +191,9 @@ async def record(
     The same `source_id` (the platform's own id: of a message, or of the message that a reaction or a voice chat
     belongs to) of the same member, type and room is the same event; without one each call is another event.
     `occurred_at` is now when it is left out. Of a VOICE event highlights count `metadata["duration_seconds"]`. The
-    member's `last_active_at` follows, once a minute. Removed members' events are kept, too. Calls that wait at the same
-    moment share a statement; each is answered after its commit. Raises `MemberNotFound`, `InvalidInput`.
+    member's `last_active_at` follows, once a minute, but waits for nobody who changes the member just now. Removed
+    members' events are kept, too. Calls that wait at the same moment share a statement; each is answered after its
+    commit. Raises `MemberNotFound`, `InvalidInput`.
     """
     event = NewEvent(
         member_id=member_id,
@@ -307,17 +308,14 @@ def _row(event: NewEvent) -> _Row:
     metadata = as_json(event.metadata)
     if metadata is not None and len(metadata) > LONGEST_METADATA:
         raise InvalidInput("The details of an event are too long.", field="metadata")
-    return (
-        new_id(),
-        event.member_id,
-        event.event_type,
-        event.platform,
-        # The platforms' libraries have numbers for ids.
-        str(event.room_id) if type(event.room_id) is int else event.room_id,
-        str(event.source_id) if type(event.source_id) is int else event.source_id,
-        event.occurred_at,
-        metadata,
-    )
+    # The platforms' libraries have numbers for ids.
+    room_id = str(event.room_id) if type(event.room_id) is int else event.room_id
+    source_id = str(event.source_id) if type(event.source_id) is int else event.source_id
+    for text in (event.member_id, event.event_type, event.platform, room_id, source_id):
+        # Of None the database says what it thinks. A list among a batch's values it would take for what is in it.
+        if not isinstance(text, str) and text is not None:
+            raise InvalidInput("Whose event it is, and of what kind and where, are texts.")
+    return new_id(), event.member_id, event.event_type, event.platform, room_id, source_id, event.occurred_at, metadata
 
 
 def _rows(events: list[NewEvent], recorded: Recorded) -> Iterator[tuple[NewEvent, _Row]]:

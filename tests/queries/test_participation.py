@@ -484,32 +484,6 @@ async def test_batches_with_the_same_events_in_opposite_order_wait_in_one_order(
     assert sorted((len(one.inserted), len(one.duplicates)) for one in recorded) == [(0, 3), (3, 0)]
 
 
-@pytest.mark.parametrize("size", [9, 900], ids=["few", "many"])
-@pytest.mark.parametrize("order", [1, -1], ids=["forth", "back"])
-async def test_a_batch_locks_members_in_one_order(
-    database: str, directory: asyncpg.Pool, size: int, order: int
-) -> None:
-    """Whatever the order of its events, or of the members on the disk: two batches can't wait for each other."""
-    numbers = range(1, 10)
-    for _ in numbers:
-        await rows.member(directory)
-    for number in reversed(numbers):
-        await directory.execute("UPDATE community_members SET country = 'Chile' WHERE member_id = $1", f"#{number}")
-    await directory.execute("VACUUM FULL ANALYZE community_members")
-    for held in numbers:
-        events = [message(member_id=f"#{number}") for number in numbers[::order] for _ in range(size // 9)]
-        async with blocked(
-            database, "SELECT FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE", f"#{held}"
-        ) as other:
-            recording = asyncio.create_task(participation.record_many(events))
-            await until_waiting(other)
-            free = await other.fetch("SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED")
-            assert {row["member_id"] for row in free} - {f"#{held}"} == {f"#{n}" for n in numbers if n > held}
-            await other.execute("ROLLBACK")
-            await recording
-        await directory.execute("UPDATE community_members SET last_active_at = NULL")
-
-
 async def test_batches_with_a_bad_event_wait_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     # Refused before anything is waited for.
@@ -527,19 +501,6 @@ async def test_batches_with_a_bad_event_wait_in_one_order_too(database: str, dir
         await other.execute("ROLLBACK")
         recorded = await asyncio.gather(forth, back, return_exceptions=True)
     assert [answer for answer in recorded if isinstance(answer, BaseException)] == []
-
-
-async def test_a_batch_with_a_bad_event_locks_members_in_one_order_too(database: str, directory: asyncpg.Pool) -> None:
-    for _ in range(3):
-        await rows.member(directory)
-    events = [message(member_id="#3"), message(platform=""), message(member_id="#2"), message(member_id="#1")]
-    async with blocked(database, "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE") as other:
-        recording = asyncio.create_task(participation.record_many(events))
-        await until_waiting(other)
-        free = await other.fetch("SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED")
-        await other.execute("ROLLBACK")
-        await recording
-    assert "#3" in {row["member_id"] for row in free}
 
 
 # When a member was last active
@@ -623,19 +584,19 @@ async def test_many_events_write_a_member_once_and_nothing_else_of_them(director
 
 
 @pytest.mark.parametrize("batch", [False, True], ids=["one", "batch"])
-@pytest.mark.parametrize(("theirs", "ours"), [(5, 10), (10, 5), (10, 10)])
-async def test_of_two_events_at_once_the_later_one_says_when_a_member_was_last_active(
-    database: str, directory: asyncpg.Pool, theirs: int, ours: int, batch: bool
+async def test_nobody_waits_for_whoever_changes_the_member_and_the_next_event_says_when_they_were_active(
+    database: str, directory: asyncpg.Pool, batch: bool
 ) -> None:
     await rows.member(directory)
-    event = message(occurred_at=NOON + ours * MINUTE)
-    async with blocked(database, "UPDATE community_members SET last_active_at = $1", NOON + theirs * MINUTE) as other:
-        recording = asyncio.create_task(participation.record_many([event]) if batch else record(event))
-        await until_waiting(other)
+    async with blocked(database, "UPDATE community_members SET last_active_at = $1", NOON) as other:
+        event = message("1", occurred_at=NOON + 10 * MINUTE)
+        await (participation.record_many([event]) if batch else record(event))
+        assert await directory.fetchval(COUNT) == 1
         await other.execute("COMMIT")
-        await recording
-    assert await last_active_at() == NOON + max(theirs, ours) * MINUTE
-    assert await directory.fetchval(COUNT) == 1
+    assert await last_active_at() == NOON
+    event = message("2", occurred_at=NOON + 11 * MINUTE)
+    await (participation.record_many([event]) if batch else record(event))
+    assert await last_active_at() == NOON + 11 * MINUTE
 
 
 # History

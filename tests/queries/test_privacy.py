@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -112,7 +113,7 @@ async def test_after_erasing_a_dump_holds_none_of_the_persons_values(
     await members.erase(person.member_id, actor="eva", entity_ids=[ENTITY])
     after = (await data(database)).lower()
     assert [value for value in values if value.lower() in after] == []
-    assert "zq" not in after
+    assert "zq" not in re.sub(r"\b[0-9a-z]{16}\b", "", after)  # but in a code, by chance
     assert "other-bees" in after
 
 
