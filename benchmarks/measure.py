@@ -186,7 +186,7 @@ class _Rounds:
 
 
 def _note(measured: Measured, line: Line, answer: dict[str, Any]) -> None:
-    seconds, elapsed = answer["seconds"], answer["elapsed"]
+    seconds, elapsed = answer["seconds"][line.uncounted :], answer["elapsed"]
     if line.race:
         measured.costs.append(elapsed)
         measured.seconds.append(elapsed)

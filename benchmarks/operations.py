@@ -107,6 +107,8 @@ class Line:
     """Whether an answer is right, of calls that are made once, each client its own; others are the same for all."""
     race: bool = False
     """Only the whole slice counts, and how many of its calls had an answer."""
+    uncounted: int = 0
+    """So many calls go before those that count."""
     before: str | None = None
     """A statement before each slice, off the clock; `$1` is the last day."""
 
@@ -143,6 +145,9 @@ RECORD_OF_ONE = Line("record of one busy member", "record", Supply.events_of_one
 FORGET = "DELETE FROM member_daily_highlights WHERE highlight_date = $1"
 ROLL_UP = Line("roll-up", "roll_up", Supply.day, 1, 1, rows=DAY_EVENTS, before=FORGET, right=lambda *_: True)
 
+# After one of its own: others leave rows that are not as this one would have written them.
+ROLL_UP_AGAIN = Line("roll-up again", "roll_up", Supply.day, 2, 2, uncounted=1, rows=DAY_EVENTS, right=lambda *_: True)
+
 LINES: Final[dict[str, tuple[Line, ...]]] = {
     "member": (MEMBER, _throughput(MEMBER, 8), _throughput(MEMBER, 32)),
     "directory": (DIRECTORY, RARE_PAIR, _throughput(DIRECTORY, 8), _throughput(DIRECTORY, 32)),
@@ -160,7 +165,7 @@ LINES: Final[dict[str, tuple[Line, ...]]] = {
         Line("redeem", "redeem", Supply.redemptions, most=5, right=_is_newcomer),
         Line("race for one code", "redeem", Supply.race, RACERS, RACERS, RACERS, race=True, right=lambda *_: True),
     ),
-    "roll_up": (ROLL_UP, Line("roll-up again", "roll_up", Supply.day, 1, 1, rows=DAY_EVENTS, right=lambda *_: True)),
+    "roll_up": (ROLL_UP, ROLL_UP_AGAIN),
 }
 """By operation, as the command line names them: the lines that are measured by turns, reading ones first."""
 
@@ -267,5 +272,5 @@ GOALS: Final = (
         _time("roll-up again", under="helpers", under_line="roll-up"),
         most=0.5,
     ),
-    Goal("roll_up", "time of an event among 10,000,000 ÷ 300,000", _growth("roll-up"), most=1.2),
+    Goal("roll_up", "time of an event among 3,000,000 ÷ 300,000", _time("roll-up", "100k", "10k"), most=1.2),
 )
