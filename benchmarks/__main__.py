@@ -44,12 +44,12 @@ async def main() -> None:
     results, pace = Results(), QUICK if options.quick else THOROUGH
     size = SIZES["10k"] if options.quick else SIZES["100k"]
     async with AsyncExitStack() as stack:
-        place = await stack.enter_async_context(_place(Size(size), ticket=True))
+        place = await stack.enter_async_context(_place(Size(size), original=True))
         # The other sizes lie on the same server, and everything is loaded before anything is measured.
         stack.enter_context(patch.dict(os.environ, POSTGRES_URL=place.url))
         places = {"100k": place}
         for name in ("10k", "1M") if options.full else ():
-            places[name] = await stack.enter_async_context(_place(Size(SIZES[name]), ticket=False))
+            places[name] = await stack.enter_async_context(_place(Size(SIZES[name]), original=False))
         server = await report.server(place.connection)
         await _compare(place, options.clients, options.operations, pace, results)
         if options.full:
@@ -84,10 +84,10 @@ def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 @asynccontextmanager
-async def _place(size: Size, *, ticket: bool) -> AsyncIterator[Place]:
+async def _place(size: Size, *, original: bool) -> AsyncIterator[Place]:
     async with scratch_database() as url:
         connection = await asyncpg.connect(url)
-        yield Place(url, connection, await fill(connection, size, ticket=ticket))
+        yield Place(url, connection, await fill(connection, size, original=original))
         await connection.close()
 
 

@@ -176,37 +176,38 @@ SELECT member_id, (occurred_at AT TIME ZONE 'UTC')::date, count(*) FILTER (WHERE
 FROM member_participation GROUP BY 1, 2
 """
 
-# The same rows with the indexes that the ticket asks for, and no others: also the second ones on unique columns.
-TICKET = """
-CREATE SCHEMA ticket;
-CREATE TABLE ticket.community_members (LIKE public.community_members INCLUDING DEFAULTS);
-CREATE TABLE ticket.community_invitations (LIKE public.community_invitations INCLUDING DEFAULTS);
-CREATE TABLE ticket.member_daily_highlights (LIKE public.member_daily_highlights INCLUDING DEFAULTS);
-CREATE TABLE ticket.member_participation (
+# The same rows with the indexes that the original design asks for, and no others: also the second ones on unique
+# columns.
+ORIGINAL = """
+CREATE SCHEMA original;
+CREATE TABLE original.community_members (LIKE public.community_members INCLUDING DEFAULTS);
+CREATE TABLE original.community_invitations (LIKE public.community_invitations INCLUDING DEFAULTS);
+CREATE TABLE original.member_daily_highlights (LIKE public.member_daily_highlights INCLUDING DEFAULTS);
+CREATE TABLE original.member_participation (
     id uuid NOT NULL DEFAULT gen_random_uuid(), member_id varchar(20) NOT NULL, event_type varchar(50) NOT NULL,
     platform varchar(50) NOT NULL, room_id varchar(255) NOT NULL, event_metadata jsonb,
     occurred_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO ticket.community_members SELECT * FROM public.community_members;
-INSERT INTO ticket.community_invitations SELECT * FROM public.community_invitations;
-INSERT INTO ticket.member_daily_highlights SELECT * FROM public.member_daily_highlights;
-INSERT INTO ticket.member_participation (member_id, event_type, platform, room_id, event_metadata, occurred_at)
+INSERT INTO original.community_members SELECT * FROM public.community_members;
+INSERT INTO original.community_invitations SELECT * FROM public.community_invitations;
+INSERT INTO original.member_daily_highlights SELECT * FROM public.member_daily_highlights;
+INSERT INTO original.member_participation (member_id, event_type, platform, room_id, event_metadata, occurred_at)
     SELECT member_id, event_type, platform, room_id, event_metadata, occurred_at FROM public.member_participation;
-ALTER TABLE ticket.community_members ADD PRIMARY KEY (id), ADD UNIQUE (member_id), ADD UNIQUE (telegram_id);
-CREATE INDEX member_telegram_id_idx ON ticket.community_members (telegram_id);
-CREATE INDEX member_github_username_idx ON ticket.community_members (github_username);
-CREATE INDEX member_status_idx ON ticket.community_members (status);
-CREATE INDEX member_reputation_score_idx ON ticket.community_members (reputation_score);
-ALTER TABLE ticket.community_invitations ADD PRIMARY KEY (invitation_id), ADD UNIQUE (invitation_code);
-CREATE INDEX invitation_code_idx ON ticket.community_invitations (invitation_code);
-CREATE INDEX invitation_status_idx ON ticket.community_invitations (status);
-CREATE INDEX invitation_created_by_idx ON ticket.community_invitations (created_by);
-ALTER TABLE ticket.member_participation ADD PRIMARY KEY (id);
-CREATE INDEX participation_member_id_idx ON ticket.member_participation (member_id);
-CREATE INDEX participation_event_type_idx ON ticket.member_participation (event_type);
-CREATE INDEX participation_occurred_at_idx ON ticket.member_participation (occurred_at);
-ALTER TABLE ticket.member_daily_highlights ADD PRIMARY KEY (id);
-CREATE INDEX highlight_member_date_idx ON ticket.member_daily_highlights (member_id, highlight_date);
+ALTER TABLE original.community_members ADD PRIMARY KEY (id), ADD UNIQUE (member_id), ADD UNIQUE (telegram_id);
+CREATE INDEX member_telegram_id_idx ON original.community_members (telegram_id);
+CREATE INDEX member_github_username_idx ON original.community_members (github_username);
+CREATE INDEX member_status_idx ON original.community_members (status);
+CREATE INDEX member_reputation_score_idx ON original.community_members (reputation_score);
+ALTER TABLE original.community_invitations ADD PRIMARY KEY (invitation_id), ADD UNIQUE (invitation_code);
+CREATE INDEX invitation_code_idx ON original.community_invitations (invitation_code);
+CREATE INDEX invitation_status_idx ON original.community_invitations (status);
+CREATE INDEX invitation_created_by_idx ON original.community_invitations (created_by);
+ALTER TABLE original.member_participation ADD PRIMARY KEY (id);
+CREATE INDEX participation_member_id_idx ON original.member_participation (member_id);
+CREATE INDEX participation_event_type_idx ON original.member_participation (event_type);
+CREATE INDEX participation_occurred_at_idx ON original.member_participation (occurred_at);
+ALTER TABLE original.member_daily_highlights ADD PRIMARY KEY (id);
+CREATE INDEX highlight_member_date_idx ON original.member_daily_highlights (member_id, highlight_date);
 """
 
 TABLES = "{community_members,community_invitations,member_participation,member_daily_highlights}"
@@ -224,10 +225,10 @@ WHERE o.conrelid = ANY('{TABLES}'::regclass[]) AND o.contype IN ('p', 'u')
 """
 
 
-async def fill(connection: asyncpg.Connection, size: Size, *, ticket: bool = True) -> Community:
-    """Fill the empty, migrated tables, with `ticket` a second time as the ticket would have them."""
+async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = True) -> Community:
+    """Fill the empty, migrated tables, with `original` a second time as the original design would have them."""
     midnight = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC)
-    with tqdm(total=6 if ticket else 5, desc=str(size), unit="step", disable=None) as bar:
+    with tqdm(total=6 if original else 5, desc=str(size), unit="step", disable=None) as bar:
         # Neither triggers nor foreign keys, and memory to make indexes; durable as ever.
         await connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '512MB'")
         await connection.execute(CHANCES)
@@ -242,8 +243,8 @@ async def fill(connection: asyncpg.Connection, size: Size, *, ticket: bool = Tru
                 bar.update()
         await connection.execute("SELECT setval('community_member_number', $1)", size.members)
         bar.update()
-        if ticket:
-            await connection.execute(TICKET, timeout=3600)
+        if original:
+            await connection.execute(ORIGINAL, timeout=3600)
             bar.update()
         await connection.execute("RESET session_replication_role; RESET maintenance_work_mem")
         await connection.execute("VACUUM ANALYZE", timeout=3600)

@@ -6,7 +6,7 @@ CLIENTS: Final = {
     "helpers": ("directory_helpers", "Client"),
     "asyncpg": ("asyncpg_pool", "Client"),
     "asyncpg-no-reset": ("asyncpg_pool", "WithoutReset"),
-    "asyncpg-ticket": ("asyncpg_pool", "OnTicketTables"),
+    "asyncpg-original": ("asyncpg_pool", "OnOriginalTables"),
     "piccolo": ("piccolo_docs", "Client"),
     "sqlalchemy": ("sqlalchemy_orm", "Client"),
     "tortoise": ("tortoise_orm", "Client"),

@@ -187,10 +187,10 @@ class WithoutReset(Client):
     options: ClassVar = {"reset": _leave_alone}
 
 
-class OnTicketTables(Client):
-    """On the same rows in the ticket's own tables, with the ticket's indexes: its events have no `source_id`."""
+class OnOriginalTables(Client):
+    """On the same rows in the original design's own tables, with its indexes: its events have no `source_id`."""
 
-    options: ClassVar = {"server_settings": {"search_path": "ticket,public"}}
+    options: ClassVar = {"server_settings": {"search_path": "original,public"}}
     columns: ClassVar = ["member_id", "event_type", "platform", "room_id", "occurred_at", "event_metadata"]
 
     def operations(self) -> list[str]:
@@ -199,10 +199,10 @@ class OnTicketTables(Client):
 
     async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch."""
-        return await self._pool.execute(TICKET_INSERT, *zip(*rows, strict=True))
+        return await self._pool.execute(ORIGINAL_INSERT, *zip(*rows, strict=True))
 
 
-TICKET_INSERT = f"""
-INSERT INTO member_participation ({", ".join(OnTicketTables.columns)})
+ORIGINAL_INSERT = f"""
+INSERT INTO member_participation ({", ".join(OnOriginalTables.columns)})
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::jsonb[])
 """
