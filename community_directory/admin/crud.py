@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from community_directory.admin.values import JSONS, TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
 from community_directory.database import act_as, engine, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput, database_errors, shown
-from community_directory.queries.search import ANY_RANGE, PATTERN
+from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
 
 Row = dict[str, Any]
 
@@ -181,7 +181,7 @@ class DirectoryCRUD(PiccoloCRUD):
             return await engine.fetch(f"{select} ORDER BY created_at DESC, id DESC LIMIT {limit} OFFSET {offset}")
         # Of a word shorter than three letters only the beginning of one is in the index.
         pattern = PATTERN.format("$1")
-        if not re.search(r"[^\W_]{3}", text):
+        if not is_indexed(text):
             pattern = pattern.removeprefix("'%' || ")
             condition = f"{ANY_RANGE} AND (search_text LIKE {pattern} OR search_text LIKE '% ' || {pattern})"
         else:
@@ -326,7 +326,7 @@ class DirectoryCRUD(PiccoloCRUD):
                 conditions.append(f"{expression} {OPERATORS[operator]} {place}")
                 continue
             before, after = MATCHES[match]
-            if name in self.rules.searched and re.search(r"[^\W_]{3}", sent):
+            if name in self.rules.searched and is_indexed(sent):
                 text = ESCAPED.format(f"directory_search_text({place}::text)")
                 condition = f"directory_search_text({expression}) LIKE {before}{text}{after}"
                 if self.rules.present_column not in asked.filtered:

@@ -99,9 +99,8 @@ class Search:
         bounds = list(self._bounds(arguments))
         conditions = list(self._conditions(arguments))
         order = ORDERS[self.sort]
-        # Of three letters or more a text index finds the few that match.
-        is_indexed = re.search(r"[^\W_]{3}", self.text or "") is not None
-        if is_indexed and self.sort == "reputation":
+        indexed = is_indexed(self.text or "")
+        if indexed and self.sort == "reputation":
             for condition in self._ranges():
                 yield (
                     RANGE.format(
@@ -117,7 +116,7 @@ class Search:
         where = " AND ".join(conditions + bounds)
         ordered = f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {wanted}"
         table = "community_members"
-        if is_indexed:
+        if indexed:
             # OFFSET 0 keeps PostgreSQL from reading everybody in order instead: it doesn't know what that costs.
             table, where = f"(SELECT * FROM {table} WHERE {where} AND {ANY_RANGE} OFFSET 0) AS found", "true"
         elif self.text and self.sort == "reputation":
@@ -166,6 +165,11 @@ class _Arguments(list[object]):
         first = len(self) + 1
         self.extend(values)
         return condition.format(*(f"${number}" for number in range(first, first + len(values))))
+
+
+def is_indexed(text: str) -> bool:
+    """Whether a text index finds the few that match: of three letters or more in a row it does."""
+    return re.search(r"[^\W_]{3}", text) is not None
 
 
 def scores_between(least: int | None, most: int | None, tier: str | None) -> range:
