@@ -245,6 +245,7 @@ RULES = {
     "relationship_entity_a_idx": Rule("This relationship is there already.", "relationship_type"),
     "relationship_entity_b_check": Rule("An entity's id is not empty and has no spaces.", "entity_id_b"),
     "relationship_type_check": Rule("A type is an upper-case name such as MENTORED.", "relationship_type"),
+    "member_reputation_shortfall_check": Rule(_NEGATIVE, "reputation_shortfall"),
 }
 """Every constraint, and every rule that a trigger enforces, by its name in the database."""
 

@@ -17,7 +17,6 @@ from piccolo.apps.migrations.tables import Migration
 from community_directory import database as database_module
 from community_directory.database import MIGRATION_LOCK, connect, migrate
 from community_directory.errors import MigrationFailed
-from community_directory.tables import CommunityMember
 from tests.conftest import run_sql
 from tests.processes import PROJECT
 from tests.tables import rows
@@ -224,6 +223,7 @@ DESIGNED = {
         "updated_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
         "last_active_at": "timestamp with time zone",
         "deleted_at": "timestamp with time zone",
+        "reputation_shortfall": "integer NOT NULL DEFAULT 0",
         "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
         "(((((((name)::text || ' '::text) || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"
         " || (COALESCE(organization, ''::character varying))::text) || ' '::text)"
@@ -331,7 +331,7 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
         while (await run_forwards(APP, "1")).message == "Migration succeeded":
             dumps.append(await dump(empty_database))
             assert dumps[-1] != dumps[-2]
-            if filled and not await CommunityMember.exists():
+            if filled and len(dumps) == 2:
                 await fill(empty_database)
 
             assert (await run_backwards(APP, "1", auto_agree=True)).success
@@ -339,7 +339,7 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
             assert (await run_forwards(APP, "1")).success
             assert await dump(empty_database) == dumps[-1]
 
-        assert len(dumps) == 9
+        assert len(dumps) == 11
         for expected in reversed(dumps[:-1]):
             assert (await run_backwards(APP, "1", auto_agree=True)).success
             assert await dump(empty_database) == expected

@@ -84,6 +84,7 @@ CHECKS = [
     *cases_of(rows.member, "member_github_profile_data_check", "github_profile_data", *NO_OBJECT),
     *cases_of(rows.member, "member_status_check", "status", "", "Active", "removed"),
     *cases_of(rows.member, "member_reputation_score_check", "reputation_score", -1),
+    *cases_of(rows.member, "member_reputation_shortfall_check", "reputation_shortfall", -1),
     case(rows.member, "member_invited_by_check", member_id="#7", invited_by="#7"),
     *cases_of(rows.member, "member_profile_data_check", "profile_data", *NO_OBJECT),
     *cases_of(
@@ -269,7 +270,7 @@ TOO_LONG = [
 NOT_NULL = [
     *((rows.member, column) for column in ("telegram_id", "name", "primary_role")),
     *((rows.member, column) for column in ("id", "github_verified", "status", "reputation_score")),
-    *((rows.member, column) for column in ("created_at", "updated_at")),
+    *((rows.member, column) for column in ("created_at", "updated_at", "reputation_shortfall")),
     *((rows.invitation, column) for column in ("invitation_code", "created_by")),
     *((rows.invitation, column) for column in ("invitation_id", "status", "expires_at", "created_at", "updated_at")),
     *((rows.relationship, column) for column in ("entity_id_a", "entity_id_b", "relationship_type")),
