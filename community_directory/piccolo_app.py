@@ -12,6 +12,7 @@ from community_directory.tables import (
     MemberDailyHighlight,
     MemberParticipation,
     MemberRelationship,
+    RolledUpDay,
 )
 
 APP_CONFIG = AppConfig(
@@ -24,6 +25,7 @@ APP_CONFIG = AppConfig(
         MemberParticipation,
         MemberDailyHighlight,
         DirectoryAuditLog,
+        RolledUpDay,
     ],
     commands=list(COMMANDS),
 )

@@ -15,7 +15,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from community_directory import jobs
 from community_directory.database import CLOSE_SECONDS, connect
-from community_directory.jobs import roll_up_recent, scheduled, sweep
+from community_directory.jobs import roll_up_changed_days, scheduled, sweep
 from community_directory.queries.days import LONGEST_SPAN
 from community_directory.queries.highlights import ROLL_UP_LOCK
 from community_directory.settings import load_settings
@@ -93,9 +93,9 @@ async def test_a_roll_up_counts_the_last_month_and_with_it_the_events_that_came_
     days = [TODAY - timedelta(days=days) for days in (32, 31, 3, 1, 0, -1)]
     for day in days:
         await message_at(directory, noon(day))
-    assert await roll_up_recent() == 5  # the row of nobody's message goes
+    assert await roll_up_changed_days() == 5  # the row of nobody's message goes
     assert await rolled_up(directory) == days[1:5]
-    assert await roll_up_recent() == 0
+    assert await roll_up_changed_days() == 0
 
 
 async def test_a_roll_up_catches_up_from_the_last_day_that_was_rolled_up(
@@ -106,7 +106,7 @@ async def test_a_roll_up_catches_up_from_the_last_day_that_was_rolled_up(
         await message_at(directory, noon(day))
     # The morning of that day was counted, and what came before is done.
     await rows.highlight(directory, highlight_date=days[1], message_count=0)
-    assert await roll_up_recent() == 4  # the row of nobody's message goes
+    assert await roll_up_changed_days() == 4  # the row of nobody's message goes
     assert await rolled_up(directory) == days[1:]
 
 
@@ -114,7 +114,7 @@ async def test_the_first_roll_up_begins_with_the_first_event(directory: asyncpg.
     days = [TODAY - timedelta(days=days) for days in (400, 80, 0)]
     for day in days:
         await message_at(directory, noon(day))
-    assert await roll_up_recent() == 3
+    assert await roll_up_changed_days() == 3
     assert await rolled_up(directory) == days
 
 
@@ -124,7 +124,7 @@ async def test_a_roll_up_of_this_morning_does_not_hide_yesterday(directory: asyn
     await message_at(directory, noon(yesterday), member_id=member_id)
     for day in (TODAY, TODAY + timedelta(days=3)):
         await rows.highlight(directory, member_id=member_id, highlight_date=day, message_count=1)
-    await roll_up_recent()
+    await roll_up_changed_days()
     assert await rolled_up(directory) == [yesterday, TODAY, TODAY + timedelta(days=3)]
 
 
@@ -135,7 +135,7 @@ async def test_a_roll_up_after_many_years_takes_as_many_days_as_one_call_may(
     await rows.highlight(directory, highlight_date=date(1999, 12, 31), message_count=1)
     await message_at(directory, noon(first))
     await message_at(directory, noon(first - timedelta(days=1)))
-    assert await roll_up_recent() == 1
+    assert await roll_up_changed_days() == 1
     assert await rolled_up(directory) == [date(1999, 12, 31), first]
 
 
@@ -146,13 +146,13 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     # Half past eleven in the evening there.
     await message_at(directory, datetime(2026, 2, 1, 5, 30, tzinfo=UTC))
     await message_at(directory, datetime(2026, 2, 1, 6, 30, tzinfo=UTC))
-    assert await roll_up_recent() == 1
+    assert await roll_up_changed_days() == 1
     assert await rolled_up(directory) == [TODAY]
 
 
 async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:
     member_id = await message_at(directory, noon(TODAY))
-    await roll_up_recent()
+    await roll_up_changed_days()
     scored = "SELECT reputation_score FROM community_members WHERE member_id = $1"
     assert await directory.fetchval(scored, member_id) == 1
 
@@ -170,19 +170,19 @@ async def test_a_roll_up_leaves_it_to_another_worker(
 ) -> None:
     await message_at(directory, noon(TODAY))
     async with held(database, ROLL_UP_LOCK):
-        assert await asyncio.wait_for(roll_up_recent(), SECONDS) is None
+        assert await asyncio.wait_for(roll_up_changed_days(), SECONDS) is None
     assert await rolled_up(directory) == []
-    assert await roll_up_recent() == 1
+    assert await roll_up_changed_days() == 1
 
 
 async def test_the_two_jobs_do_not_keep_each_other_out(directory: asyncpg.Pool, database: str) -> None:
     async with held(database, ROLL_UP_LOCK):
         assert await sweep() == 0
     async with held(database, jobs.SWEEP_LOCK):
-        assert await roll_up_recent() == 0
+        assert await roll_up_changed_days() == 0
 
 
-@pytest.mark.parametrize(("job", "table"), [(sweep, "community_invitations"), (roll_up_recent, "member_participation")])
+@pytest.mark.parametrize(("job", "table"), [(sweep, "community_invitations"), (roll_up_changed_days, "member_participation")])
 async def test_of_two_workers_at_once_one_does_it(
     directory: asyncpg.Pool, database: str, job: Callable[..., asyncio.Future[int | None]], table: str
 ) -> None:
@@ -215,7 +215,7 @@ async def triggers(directory: asyncpg.Pool, live_in: Callable[[str], None]) -> C
     def of(zone: str) -> dict[str, CronTrigger]:
         live_in(zone)
         with scheduled() as scheduler:
-            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_recent")}
+            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_changed_days")}
 
     return of
 
@@ -240,7 +240,7 @@ async def test_the_days_are_rolled_up_once_each_night_of_the_community(
 ) -> None:
     first, expected = NIGHTS[zone]
     start = datetime.fromisoformat(first).replace(tzinfo=ZoneInfo(zone.strip()))
-    found = list(times(triggers(zone.strip())["roll_up_recent"], start, len(expected)))
+    found = list(times(triggers(zone.strip())["roll_up_changed_days"], start, len(expected)))
     assert found == hours(*expected)
 
 
@@ -289,11 +289,11 @@ async def test_both_are_done_right_after_the_start(
     with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
         async with watched(scheduler, 2):
             pass
-        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_recent"}
+        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_changed_days"}
     assert await status_of(directory, code) == "expired"
     assert await rolled_up(directory) == [TODAY - timedelta(days=1)]
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
+    assert said == {"sweep: 1 rows", "roll_up_changed_days: 1 rows"}
 
 
 async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture) -> None:
@@ -301,7 +301,7 @@ async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: py
         async with watched(scheduler, 2):
             pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
+    assert said == {"sweep: 0 rows", "roll_up_changed_days: 0 rows"}
 
 
 async def test_what_another_worker_does_is_said_at_the_start(
@@ -312,10 +312,10 @@ async def test_what_another_worker_does_is_said_at_the_start(
             async with watched(scheduler, 2):
                 pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: another worker does it", "roll_up_recent: another worker does it"}
+    assert said == {"sweep: another worker does it", "roll_up_changed_days: another worker does it"}
 
 
-@pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
+@pytest.mark.parametrize("job", ["sweep", "roll_up_changed_days"])
 async def test_what_a_sleeping_machine_missed_is_done_once(directory: asyncpg.Pool, job: str) -> None:
     with scheduled() as scheduler:
         async with watched(scheduler, 2):
@@ -337,7 +337,7 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     why = "The database's tables are missing, or of another version: run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
-        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_recent")
+        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_changed_days")
     }
     assert len(warned) == 2
     assert not any(record.exc_info for record in warned)
