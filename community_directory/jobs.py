@@ -32,9 +32,6 @@ HOUR = "0 * * * *"
 
 JOB_TIMEOUT = timedelta(minutes=50)
 """The longest that a job may take: it ends before its next time. What a roll-up has done by then stays."""
-RECENT = timedelta(days=31)
-"""The days that are rolled up each night, whatever changed: it costs little, and puts right what was
-changed by hand."""
 MONTH = timedelta(days=31)
 """The days of one transaction, so that nobody waits long for a member that it locks."""
 
@@ -57,13 +54,15 @@ async def roll_up_changed_days() -> int | None:
     were moved, however old it is and whoever wrote them. An older day whose events only changed
     their type or metadata is not noticed: roll it up by `highlights.roll_up`. After a change of
     DIRECTORY_TIME_ZONE the days begin at other moments, so the next night rolls all of them up again;
-    an empty `directory_rolled_up_days` has the same effect. Days before the first stored event
-    keep their highlights, so that old events can be deleted, whole days at a time.
+    an empty `directory_rolled_up_days` has the same effect. Days before the first stored event keep
+    their highlights, so that old events can be deleted, whole days at a time. After a change of the
+    zone the last of these days may hold what has become the next day's: roll it up by
+    `highlights.roll_up`, too.
 
     Return how many rows were written; None if another worker is at it.
     """
     until = today()
-    oldest = recent = until - RECENT
+    oldest = recent = until - MONTH + timedelta(days=1)
     [(first,)] = await engine.fetch(FIRST_EVENT)
     if first is not None:
         oldest = min(oldest, first.astimezone(zone_of(None)).date())

@@ -10,11 +10,6 @@ from community_directory.queries.pages import Page, calendar_day, checked_limit,
 from community_directory.queries.values import ACTOR
 from community_directory.reputation import DAILY_CAP, DAILY_POINTS, add_points
 
-ROLL_UP_LOCK = 0x726F6C6C7570
-"""The advisory lock's key: "rollup" in ASCII. One at a time, or a slow one could undo what a later one counted."""
-
-LOCK = "SELECT pg_advisory_xact_lock($1)"
-
 # The events of each day, by what tells whether others came, went or were moved. Each row is read
 # from participation_occurred_at_idx alone. A later PostgreSQL may hash in another way: then each
 # day is rolled up once more.
@@ -30,9 +25,13 @@ LATERAL (
 ) AS events
 """
 
+# A roll-up holds the rows of its days until it commits: another one of the same days waits, or a slow
+# one could undo what a later one counted.
 REMEMBER_EVENTS = f"""
 INSERT INTO directory_rolled_up_days AS remembered (day, starts_at, ends_at, event_count, checksum)
 {EVENTS_OF_DAYS}
+-- in one order, or two roll-ups could wait for each other
+ORDER BY day
 ON CONFLICT (day) DO UPDATE SET starts_at = EXCLUDED.starts_at, ends_at = EXCLUDED.ends_at,
     event_count = EXCLUDED.event_count, checksum = EXCLUDED.checksum
 WHERE remembered IS DISTINCT FROM EXCLUDED
@@ -118,6 +117,7 @@ WITH {ACTOR}, rolling_up AS MATERIALIZED (
 UPDATE community_members AS member SET {add_points("points")}
 FROM locked, actor, rolling_up WHERE member.id = locked.id
 """
+NO_REASON = ""
 # What the caller changes of a score in the same transaction is logged.
 END_OF_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
@@ -173,12 +173,11 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
     """
     days = days_between(day, until or day, zone)
     async with transaction():
-        await engine.fetch(LOCK, ROLL_UP_LOCK)
         # First, so that an event that comes between the two is counted again, and never missed.
         await engine.fetch(REMEMBER_EVENTS, *days)
         [(written, member_ids, points)] = await engine.fetch(ROLL_UP, *days)
         if member_ids:
-            await engine.fetch(ADD_POINTS, actor, None, member_ids, points)
+            await engine.fetch(ADD_POINTS, actor, NO_REASON, member_ids, points)
             await engine.fetch(END_OF_ROLL_UP)
     return int(written)
 
@@ -214,7 +213,7 @@ async def verify(
     days = days_between(day, until or day, zone)
     async with transaction():
         if mend:
-            await engine.fetch(LOCK, ROLL_UP_LOCK)
+            await engine.fetch(REMEMBER_EVENTS, *days)  # waits for a roll-up of these days
         records = await engine.fetch(DIFFERENCES, *days)
         if records and mend:
             await roll_up(day, until=until, zone=zone)
