@@ -12,7 +12,6 @@ from community_directory.tables import (
     MemberDailyHighlight,
     MemberParticipation,
     MemberRelationship,
-    RolledUpDay,
 )
 
 APP_CONFIG = AppConfig(
@@ -25,7 +24,6 @@ APP_CONFIG = AppConfig(
         MemberParticipation,
         MemberDailyHighlight,
         DirectoryAuditLog,
-        RolledUpDay,
     ],
     commands=list(COMMANDS),
 )

@@ -4,7 +4,7 @@
 """
 
 from community_directory.tables.audit import AuditAction, DirectoryAuditLog
-from community_directory.tables.highlights import MemberDailyHighlight, RolledUpDay
+from community_directory.tables.highlights import MemberDailyHighlight
 from community_directory.tables.invitations import CommunityInvitation, InvitationStatus
 from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
 from community_directory.tables.participation import EventType, MemberParticipation, Platform
@@ -23,5 +23,4 @@ __all__ = [
     "MemberStatus",
     "Platform",
     "ReputationTier",
-    "RolledUpDay",
 ]

@@ -1,16 +1,6 @@
-"""Daily highlights: what a member did on one day, and which events each day was counted from."""
+"""Daily highlights: what a member did on one day, counted from the participation events."""
 
-from piccolo.columns import (
-    UUID,
-    BigInt,
-    Date,
-    ForeignKey,
-    Integer,
-    Numeric,
-    OnDelete,
-    OnUpdate,
-    Timestamptz,
-)
+from piccolo.columns import UUID, Date, ForeignKey, Integer, OnDelete, OnUpdate, Timestamptz
 from piccolo.columns.readable import Readable
 from piccolo.constraints import Check, Unique
 from piccolo.table import Table
@@ -55,16 +45,3 @@ class MemberDailyHighlight(
     def get_readable(cls) -> Readable:
         """A highlight shows as whose day it was."""
         return Readable(template="%s %s", columns=[cls.member_id, cls.highlight_date])
-
-
-class RolledUpDay(
-    Table,
-    tablename="directory_rolled_up_days",
-    db=engine,
-    help_text="Which events each day was rolled up from: where they changed, it is rolled up again.",
-):
-    day = Date(primary_key=True, default=None, required=True)
-    starts_at = Timestamptz(default=None, required=True)
-    ends_at = Timestamptz(default=None, required=True)
-    event_count = BigInt(default=None, required=True)
-    checksum = Numeric(default=None, required=True, help_text="The sum of a hash of each event's member and time.")
