@@ -339,7 +339,7 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
             assert (await run_forwards(APP, "1")).success
             assert await dump(empty_database) == dumps[-1]
 
-        assert len(dumps) == 11
+        assert len(dumps) == 12
         for expected in reversed(dumps[:-1]):
             assert (await run_backwards(APP, "1", auto_agree=True)).success
             assert await dump(empty_database) == expected

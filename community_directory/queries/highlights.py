@@ -166,10 +166,8 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
     Return the number of rows that were written. Any repetition, in any order, ends in the same
     rows, whatever came late or was deleted; a day without events has no row. Each member's score
     and tier follow the points (`reputation.DAILY_POINTS`) in the same transaction. Days are those
-    of the community, or of another time zone.
-
-    Raises:
-        InvalidInput: There is no such day or time zone, or there are too many days.
+    of the community, or of another time zone. Raises `InvalidInput` if there is no such day or time
+    zone, or if there are too many days.
     """
     days = days_between(day, until or day, zone)
     async with transaction():

@@ -328,10 +328,8 @@ async def verify_github(
     The score changes by the difference between `reputation.github_score` of the new data and of the
     stored data, and the tier follows: all other points stay. One account proves one person.
 
-    Raises:
-        MemberExists: The account is another member's.
-        MemberNotFound: There is no member with this number, or they were removed.
-        InvalidInput: A value can't be stored.
+    Raises `MemberExists` if the account is another member's, `MemberNotFound` if there is no such
+    member, `InvalidInput` if a value can't be stored.
     """
     username = username_from(github_username)
     data = as_json(github_profile_data, field="github_profile_data")
