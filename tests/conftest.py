@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 from community_directory import embedded
-from community_directory.database import connect, migrate
+from community_directory.database import connect
+from community_directory.migrate import migrate
 from community_directory.settings import Settings, load_settings
 
 # A shell's background job ignores Ctrl+C, and so would the programs that the tests start and interrupt.

@@ -14,9 +14,10 @@ from piccolo.apps.migrations.commands.backwards import run_backwards
 from piccolo.apps.migrations.commands.forwards import run_forwards
 from piccolo.apps.migrations.tables import Migration
 
-from community_directory import database as database_module
-from community_directory.database import MIGRATION_LOCK, connect, migrate
+from community_directory import migrate as migrate_module
+from community_directory.database import connect
 from community_directory.errors import MigrationFailed
+from community_directory.migrate import LOCK_KEY, migrate
 from tests.conftest import run_sql
 from tests.processes import PROJECT
 from tests.tables import rows
@@ -89,7 +90,8 @@ async def start(*command: str, url: str | None = None) -> asyncio.subprocess.Pro
 
 MIGRATE = """
 import asyncio
-from community_directory.database import connect, migrate
+from community_directory.database import connect
+from community_directory.migrate import migrate
 
 async def main():
     async with connect(min_size=0):
@@ -421,9 +423,9 @@ async def test_an_up_to_date_database_is_left_as_it_is(directory: asyncpg.Pool, 
 async def test_four_processes_may_migrate_at_once(empty_database: str, clean_dump: str) -> None:
     async with session(empty_database) as gate, migrating(empty_database, processes=4) as processes:
         # Nobody starts before all four are there.
-        await gate.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        await gate.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
         await until(gate, "count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event = 'advisory') = 4")
-        await gate.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
+        await gate.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
         for process in processes:
             output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
             assert (process.returncode, output) == (0, b"")
@@ -470,21 +472,21 @@ async def test_a_migration_that_is_killed_can_be_run_again(empty_database: str, 
 async def test_waiting_too_long_for_another_migration_is_a_clear_error(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "MIGRATION_WAIT", "100ms")
+    monkeypatch.setattr(migrate_module, "MAX_WAIT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
-        await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
         with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*another process"):
             await asyncio.wait_for(migrate(), SECONDS)
         assert await relations(empty_database) == set()
 
-        await other.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
+        await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
         await migrate()
 
 
 async def test_a_migration_waits_for_a_busy_table_a_short_time_only(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "MIGRATION_LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
         await other.execute("BEGIN; CREATE TABLE audit_member_id_idx ()")
         with pytest.raises(MigrationFailed, match=r"^The schema could not be brought up to date: .*another process"):
