@@ -1556,7 +1556,7 @@ async def forwards():
         constraint_name="audit_changes_numbers_check",
         constraint_class=Check,
         params={
-            "condition": "octet_length(changes::text) < 309 OR NOT jsonb_path_exists(changes, 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')"
+            "condition": "octet_length(changes::text) < 309 OR NOT jsonb_path_exists(changes, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
         },
         schema=None,
     )
@@ -1740,7 +1740,7 @@ async def forwards():
         constraint_name="member_github_profile_data_numbers_check",
         constraint_class=Check,
         params={
-            "condition": "octet_length(github_profile_data::text) < 309 OR NOT jsonb_path_exists(github_profile_data, 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')"
+            "condition": "octet_length(github_profile_data::text) < 309 OR NOT jsonb_path_exists(github_profile_data, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
         },
         schema=None,
     )
@@ -1762,7 +1762,7 @@ async def forwards():
         constraint_name="member_profile_data_numbers_check",
         constraint_class=Check,
         params={
-            "condition": "octet_length(profile_data::text) < 309 OR NOT jsonb_path_exists(profile_data, 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')"
+            "condition": "octet_length(profile_data::text) < 309 OR NOT jsonb_path_exists(profile_data, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
         },
         schema=None,
     )
@@ -1976,7 +1976,7 @@ async def forwards():
         constraint_name="participation_event_metadata_numbers_check",
         constraint_class=Check,
         params={
-            "condition": "octet_length(event_metadata::text) < 309 OR NOT jsonb_path_exists(event_metadata, 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')"
+            "condition": "octet_length(event_metadata::text) < 309 OR NOT jsonb_path_exists(event_metadata, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
         },
         schema=None,
     )
@@ -2070,7 +2070,7 @@ async def forwards():
         constraint_name="relationship_content_numbers_check",
         constraint_class=Check,
         params={
-            "condition": "octet_length(content::text) < 309 OR NOT jsonb_path_exists(content, 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')"
+            "condition": "octet_length(content::text) < 309 OR NOT jsonb_path_exists(content, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
         },
         schema=None,
     )

@@ -49,7 +49,7 @@ def numbers_in_range(column: str) -> str:
     """
     return (
         f"octet_length({column}::text) < 309 OR NOT jsonb_path_exists({column}, "
-        "'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')"
+        "'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
     )
 
 

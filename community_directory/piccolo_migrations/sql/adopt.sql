@@ -48,7 +48,7 @@ END $$;
 -- The log keeps which field was changed, but not a value that no reader can parse.
 CREATE FUNCTION pg_temp.is_unreadable(value jsonb) RETURNS boolean LANGUAGE sql AS $$
     SELECT jsonb_path_exists(value,
-            'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')
+            'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')
         OR jsonb_path_exists(value,
             'strict $.**{101} ? (@.type() == "object" || @.type() == "array")')
 $$;
@@ -93,7 +93,7 @@ BEGIN
         JOIN (VALUES
             ('range', $c$VALUE >= '2000-01-01 00:00Z' AND VALUE < '2200-01-01 00:00Z'$c$),
             ('numbers', $c$octet_length(VALUE::text) < 309 OR NOT jsonb_path_exists(VALUE,
-                'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')$c$),
+                'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')$c$),
             ('depth', $c$NOT jsonb_path_exists(VALUE,
                 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")')$c$)
         ) AS kinds(kind, condition) USING (kind)
