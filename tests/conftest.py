@@ -86,10 +86,9 @@ async def database(server: Server, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def directory(database: str) -> AsyncIterator[asyncpg.Pool]:
-    """The tables and helpers are connected to a migrated database of this test's own; gives their pool."""
-    async with connect(database, min_size=0) as engine:
-        assert engine.pool is not None
-        yield engine.pool
+    """The tables and helpers are connected to a migrated database of this test's own; gives the test's pool."""
+    async with connect(database, min_size=0), asyncpg.create_pool(database, min_size=0) as pool:
+        yield pool
 
 
 @asynccontextmanager
