@@ -12,7 +12,7 @@ from piccolo.table import Table
 from tqdm import tqdm
 
 from community_directory.database import act_as, transaction
-from community_directory.errors import DirectoryError
+from community_directory.errors import OperatorError
 from community_directory.queries import highlights
 from community_directory.reputation import github_score
 from community_directory.tables import (
@@ -121,7 +121,7 @@ async def load_demo() -> bool:
     """Fill an empty directory with some 300 members and their history: all of it, or nothing.
 
     Returns False, and changes nothing, when the demo is there already; processes that load at once load it once.
-    Raises `DirectoryError` when the directory has members of its own. The connection pool must be open.
+    Raises `OperatorError` when the directory has members of its own. The connection pool must be open.
     """
     async with transaction() as current:
         await act_as("demo")
@@ -129,7 +129,7 @@ async def load_demo() -> bool:
         if await CommunityMember.exists().where(CommunityMember.telegram_id == str(FIRST_TELEGRAM_ID)):
             return False
         if await CommunityMember.exists():
-            raise DirectoryError("The directory already has members: the demo data is only for an empty one.")
+            raise OperatorError("The directory already has members: the demo data is only for an empty one.")
         # The database's clock decides which invitations are open.
         await _load(await current.connection.fetchval("SELECT now()"))
     return True

@@ -1,7 +1,7 @@
-"""What can go wrong: few meanings, each with its data and with a sentence that a person can be shown.
+"""What can go wrong: few meanings, each with its data, a sentence and a stable code.
 
-The database refuses by constraint; `database_errors` turns what asyncpg raises into these errors, by the
-constraint's name.
+A `UserError` may be shown to anybody; an `OperatorError` is for whoever runs the program. The database refuses by
+constraint; `database_errors` turns what asyncpg raises into these errors, by the constraint's name.
 """
 
 import re
@@ -23,50 +23,126 @@ def shown(value: object) -> str:
 
 
 class DirectoryError(Exception):
-    """The base of every error that this package raises on purpose; its text is one sentence for a person."""
+    """The base of every error that this package raises on purpose.
+
+    `code` is a stable name, such as "invitation_expired", that a program can compare or translate.
+    """
+
+    code: str = "directory_error"
 
 
-class ConfigurationError(DirectoryError):
+class UserError(DirectoryError):
+    """An error whose sentence may be shown to anybody, in a chat too."""
+
+    code = "user_error"
+
+
+class OperatorError(DirectoryError):
+    """An error for whoever runs the program: settings, schema, privileges, availability.
+
+    Its sentence belongs in a log. A chat gets `public_message`.
+    """
+
+    code = "operator_error"
+    public_message = "The directory is not available at the moment. Please try again later."
+
+
+class ConfigurationError(OperatorError):
     """A setting is wrong or missing."""
 
-
-class DatabaseUnavailable(DirectoryError):
-    """PostgreSQL could not be reached, or refused the connection."""
+    code = "configuration_error"
 
 
-class MigrationFailed(DirectoryError):
+class NotConnected(OperatorError):
+    """No connection pool is open, or the one that this task began with is closed."""
+
+    code = "not_connected"
+
+    def __init__(
+        self,
+        sentence: str = "Not connected to the directory: call the helpers inside `async with connect():`,"
+        " or open it with `await connect()` when the program starts.",
+    ) -> None:
+        super().__init__(sentence)
+
+
+class AlreadyConnected(OperatorError):
+    """This process has an open connection pool: there is one at a time."""
+
+    code = "already_connected"
+
+    def __init__(self) -> None:
+        super().__init__("This process is connected to the directory already.")
+
+
+class DatabaseUnavailable(OperatorError):
+    """PostgreSQL can't be reached, refuses the connection, is busy, or can't write."""
+
+    code = "database_unavailable"
+
+
+class MigrationFailed(OperatorError):
     """The schema could not be brought up to date; it is as it was before."""
 
-
-class NotAllowed(DirectoryError):
-    """Who asks, or the login that the program uses at the database, lacks the right to do this."""
+    code = "migration_failed"
 
 
-class TransactionFailed(DirectoryError):
-    """The caller's transaction is spoilt by what the database refused in it before."""
+class NotAllowed(OperatorError):
+    """The program's login at the database lacks the right to do this."""
+
+    code = "not_allowed"
 
 
-class SchemaMissing(DirectoryError):
-    """The tables are not there, or not as this version knows them: migrations have not run on this database."""
+class TransactionFailed(OperatorError):
+    """The caller's transaction can't go on: it was refused, rolled back, or used by two tasks at once."""
+
+    code = "transaction_failed"
 
 
-class InvalidInput(DirectoryError):
-    """A value can't be stored or understood. `field` names it where that is known."""
+class SchemaMissing(OperatorError):
+    """The tables are missing, or of another version: migrations have not run on this database."""
 
-    def __init__(self, sentence: str, *, field: str | None = None) -> None:
+    code = "schema_missing"
+
+
+class InvalidInput(UserError):
+    """A value can't be stored or understood.
+
+    `field` names it where that is known, and `limit` is the greatest length or number that it may have. `code` is
+    "invalid_input", "text_too_long", "value_missing", or the name of the constraint that refused the value.
+    """
+
+    code = "invalid_input"
+
+    def __init__(
+        self, sentence: str, *, field: str | None = None, limit: int | None = None, code: str | None = None
+    ) -> None:
         super().__init__(sentence)
-        self.field = field
+        self.field, self.limit = field, limit
+        if code is not None:
+            self.code = code
+
+
+def text_too_long(field: str, length: int, limit: int) -> InvalidInput:
+    """Return the error for a text that is longer than its field holds."""
+    name = field.replace("_", " ")
+    sentence = f"The {name} has {length:,} characters; at most {limit:,} are allowed."
+    return InvalidInput(sentence, field=field, limit=limit, code="text_too_long")
 
 
 class InvalidCursor(InvalidInput):
     """The cursor of a page was not made by this query, or was changed on the way."""
 
+    code = "invalid_cursor"
+
     def __init__(self) -> None:
         super().__init__("This page can't be continued: ask for the first one again.", field="after")
 
 
-class MemberError(DirectoryError):
+class MemberError(UserError):
     """Something about one member; `member_id` (or another id that was asked for) names them."""
+
+    code = "member_error"
 
     def __init__(self, sentence: str, member_id: str) -> None:
         super().__init__(sentence)
@@ -76,6 +152,8 @@ class MemberError(DirectoryError):
 class MemberNotFound(MemberError):
     """Nobody has that number or id, or they were removed."""
 
+    code = "member_not_found"
+
     def __init__(self, member_id: str) -> None:
         super().__init__(f"There is no member {shown(member_id)}.", member_id)
 
@@ -83,16 +161,22 @@ class MemberNotFound(MemberError):
 class MemberExists(MemberError):
     """Somebody with that number, Telegram id or verified GitHub account is there already."""
 
+    code = "member_exists"
+
 
 class AlreadyMember(MemberError):
     """The person is a member already (pending, active or suspended)."""
+
+    code = "already_member"
 
     def __init__(self, member_id: str) -> None:
         super().__init__("You are a member already.", member_id)
 
 
-class MemberBanned(DirectoryError):
+class MemberBanned(UserError):
     """The person is banned, and stays outside."""
+
+    code = "member_banned"
 
     def __init__(self) -> None:
         super().__init__("This person is banned.")
@@ -100,6 +184,8 @@ class MemberBanned(DirectoryError):
 
 class MemberNotActive(MemberError):
     """Only an active member can do this."""
+
+    code = "member_not_active"
 
     def __init__(self, member_id: str, status: str) -> None:
         super().__init__(f"Member {shown(member_id)} is not active, but {shown(status).replace('_', ' ')}.", member_id)
@@ -109,6 +195,8 @@ class MemberNotActive(MemberError):
 class RoleRequired(MemberError):
     """Only an active member of that `role` can do this."""
 
+    code = "role_required"
+
     def __init__(self, member_id: str, role: str) -> None:
         super().__init__(f"Member {shown(member_id)} does not have the role {shown(role)}.", member_id)
         self.role = role
@@ -117,54 +205,68 @@ class RoleRequired(MemberError):
 class StatusChangeRefused(MemberError):
     """The rules know no way from this status to that one. `before` and `after` name them."""
 
+    code = "status_change_refused"
+
     def __init__(self, member_id: str, before: str, after: str) -> None:
         sentence = f"is {before.replace('_', ' ')} already" if before == after else f"can't go from {before} to {after}"
         super().__init__(f"Member {shown(member_id)} {sentence.replace('_', ' ')}.", member_id)
         self.before, self.after = before, after
 
 
-class InvitationError(DirectoryError):
-    """Something about one invitation; `code` is the one that was given."""
+class InvitationError(UserError):
+    """Something about one invitation; `invitation_code` is the code that was given."""
 
-    def __init__(self, sentence: str, code: str) -> None:
+    code = "invitation_error"
+
+    def __init__(self, sentence: str, invitation_code: str) -> None:
         super().__init__(sentence)
-        self.code = code
+        self.invitation_code = invitation_code
 
 
 class InvitationNotFound(InvitationError):
     """No invitation has that code."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__("There is no such invitation: check the code.", code)
+    code = "invitation_not_found"
+
+    def __init__(self, invitation_code: str) -> None:
+        super().__init__("There is no such invitation: check the code.", invitation_code)
 
 
 class InvitationExpired(InvitationError):
     """The invitation was open until `expired_at`."""
 
-    def __init__(self, code: str, expired_at: datetime) -> None:
-        super().__init__("This invitation has expired: ask for a new one.", code)
+    code = "invitation_expired"
+
+    def __init__(self, invitation_code: str, expired_at: datetime) -> None:
+        super().__init__("This invitation has expired: ask for a new one.", invitation_code)
         self.expired_at = expired_at
 
 
 class InvitationCancelled(InvitationError):
     """The invitation was withdrawn, or whoever made it may no longer invite."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__("This invitation was withdrawn.", code)
+    code = "invitation_cancelled"
+
+    def __init__(self, invitation_code: str) -> None:
+        super().__init__("This invitation was withdrawn.", invitation_code)
 
 
 class InvitationUsed(InvitationError):
     """Somebody joined with this code already."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__("This invitation has been used already.", code)
+    code = "invitation_used"
+
+    def __init__(self, invitation_code: str) -> None:
+        super().__init__("This invitation has been used already.", invitation_code)
 
 
 class InvitationForSomeoneElse(InvitationError):
     """The invitation names another Telegram username."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__("This invitation is meant for someone else.", code)
+    code = "invitation_for_someone_else"
+
+    def __init__(self, invitation_code: str) -> None:
+        super().__init__("This invitation is meant for someone else.", invitation_code)
 
 
 class Rule(NamedTuple):
@@ -270,12 +372,13 @@ def database_errors() -> Iterator[None]:
 
 
 def _meaning_of(error: asyncpg.PostgresError) -> DirectoryError | None:
-    rule = RULES.get(getattr(error, "constraint_name", None) or "")
+    constraint = getattr(error, "constraint_name", None) or ""
+    rule = RULES.get(constraint)
     if rule is not None:
-        return InvalidInput(rule.sentence, field=rule.field)
+        return InvalidInput(rule.sentence, field=rule.field, code=constraint)
     if isinstance(error, asyncpg.NotNullViolationError):
         column = str(error.column_name)
-        return InvalidInput(f"The {column.replace('_', ' ')} can't be empty.", field=column)
+        return InvalidInput(f"The {column.replace('_', ' ')} can't be empty.", field=column, code="value_missing")
     return next((meaning(sentence) for kinds, meaning, sentence in _KINDS if isinstance(error, kinds)), None)
 
 
@@ -294,7 +397,7 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
     (
         (asyncpg.InFailedSQLTransactionError,),
         TransactionFailed,
-        "An earlier step of this transaction was refused: begin anew, or give such a step a transaction of its own.",
+        "An earlier step of this transaction was refused: begin again, or give such a step a transaction of its own.",
     ),
     ((asyncpg.InsufficientPrivilegeError,), NotAllowed, "This program's database login may not do that."),
     (
@@ -303,6 +406,11 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         "The database's tables are missing, or of another version: run the migrations first.",
     ),
     ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),
+    (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        DatabaseUnavailable,
+        "This database server only reads at the moment: nothing was written.",
+    ),
     (
         (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError),
         DatabaseUnavailable,

@@ -12,16 +12,17 @@ from typing import IO, Any
 
 from community_directory.database import engine, transaction
 from community_directory.errors import (
-    DirectoryError,
     InvalidInput,
     MemberBanned,
     MemberError,
     MemberNotFound,
+    UserError,
     database_errors,
     shown,
 )
-from community_directory.queries.members import add, as_json, update_profile, username_from
+from community_directory.queries.members import add, update_profile
 from community_directory.queries.privacy import banned_name
+from community_directory.queries.values import as_json, username_from
 
 EDITABLE = ("name", "telegram_username", "primary_role", "organization", "country", "profile_data")
 """An import changes these; an empty cell empties them."""
@@ -58,7 +59,7 @@ VALUES ('#9999999999999999999', $1, $2, $3, $4, $5, $6::jsonb, $7, $8, coalesce(
 DANGEROUS = re.compile(r"\s*['=+\-@＝＋－＠]|[\t\r\n]")
 
 
-class BadLines(DirectoryError):
+class BadLines(UserError):
     """Lines of a file can't be imported, and so none was; `problems` has each one's number and what is wrong."""
 
     def __init__(self, problems: list[tuple[int, str]]) -> None:

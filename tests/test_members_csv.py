@@ -34,7 +34,7 @@ from community_directory.errors import (
 )
 from community_directory.members_csv import COLUMNS, BadLines, Imported, cell, value_of
 from community_directory.queries import audit, highlights, members
-from community_directory.queries.members import DEEPEST_JSON
+from community_directory.queries.values import MAX_JSON_DEPTH
 from community_directory.settings import load_settings
 from tests.conftest import Server, database_name, new_database, run_sql
 from tests.processes import PROJECT, environment
@@ -540,7 +540,7 @@ async def test_any_ending_of_lines_and_empty_lines_and_spaces_in_the_header_are_
     assert await problems(file, text) == [(6, "The name can't be empty.")]
 
 
-DEEP = '{"a":' * (DEEPEST_JSON + 2) + "1" + "}" * (DEEPEST_JSON + 2)
+DEEP = '{"a":' * (MAX_JSON_DEPTH + 2) + "1" + "}" * (MAX_JSON_DEPTH + 2)
 NOT_CHANGED = "An import can't change the {} of member #1."
 TOO_LONG = "A text is too long, or holds a character that can't be stored."
 NO_JSON = "The profile_data is no JSON."
@@ -582,7 +582,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "JSON that is a list": ({"member_id": "#1", "profile_data": "[]"}, NO_OBJECT),
     "JSON that is null": ({"member_id": "#1", "profile_data": "null"}, NO_OBJECT),
     "JSON that is a text": (somebody(profile_data='"text"'), NO_OBJECT),
-    "JSON too deep": ({"member_id": "#1", "profile_data": DEEP}, f"This is nested more than {DEEPEST_JSON} times."),
+    "JSON too deep": ({"member_id": "#1", "profile_data": DEEP}, f"This is nested more than {MAX_JSON_DEPTH} times."),
     "JSON with NaN": (somebody(profile_data='{"a": NaN}'), "This can't be stored as JSON."),
     "JSON with an infinity": (somebody(profile_data='{"a": 1e999}'), "This can't be stored as JSON."),
     "JSON with NUL": (

@@ -8,8 +8,8 @@ from community_directory.database import engine
 from community_directory.errors import InvalidInput, InvitationError, InvitationNotFound, MemberNotFound, shown
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation
-from community_directory.queries.members import username_from
 from community_directory.queries.search import ANY_RANGE, PATTERN
+from community_directory.queries.values import username_from
 
 LISTED, COUNTED = 10, 100
 """How many people an answer lists, and how many it counts, at the most: a letter can mean everybody."""

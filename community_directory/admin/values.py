@@ -26,7 +26,7 @@ from piccolo.columns import (
 )
 
 from community_directory.errors import InvalidInput
-from community_directory.queries.members import as_json
+from community_directory.queries.values import as_json
 
 LONG = (BigInt, BigSerial)
 WHOLE = (Integer, Serial, *LONG)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import ijson
 from ijson.common import ObjectBuilder
 
-from community_directory.errors import DirectoryError, InvalidInput
+from community_directory.errors import InvalidInput, UserError
 from community_directory.tables import EventType
 
 SERVICE = "service messages"
@@ -27,7 +27,7 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, 
 """What reading a message raises that is not as the platform writes them."""
 
 
-class BrokenExport(DirectoryError):
+class BrokenExport(UserError):
     """The file ends too early, or is no JSON from some place on; what came before is good. `position` is in bytes."""
 
     def __init__(self, position: int) -> None:

@@ -23,17 +23,10 @@ from community_directory.errors import (
     shown,
 )
 from community_directory.queries.ids import new_id
-from community_directory.queries.members import (
-    ACTOR,
-    Member,
-    Profile,
-    as_json,
-    member_columns,
-    member_from,
-    username_from,
-)
+from community_directory.queries.members import Member, member_columns, member_from
 from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
 from community_directory.queries.privacy import banned_name, key_needed, unknowable
+from community_directory.queries.values import ACTOR, Profile, as_json, username_from
 from community_directory.tables import InvitationStatus, MemberStatus
 from community_directory.tables.invitations import VALID_FOR, new_code
 
@@ -328,7 +321,7 @@ async def redeem(
     spellings, username = _spellings(code), username_from(telegram_username)
     person = (telegram_id, name, primary_role, username, organization, country)
     banned_as = banned_name(telegram_id)
-    more = (username_from(github_username), as_json(profile_data), banned_as, new_id())
+    more = (username_from(github_username), as_json(profile_data, field="profile_data"), banned_as, new_id())
     actor = f"telegram:{telegram_id}"[:LONGEST_ACTOR]
     for _ in range(ATTEMPTS):
         records = await engine.fetch(REDEEM, actor, None, spellings, *person, *more)

@@ -31,16 +31,11 @@ from community_directory.queries.privacy import banned_name, key_needed, unknowa
 from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
 from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
 from community_directory.queries.search import ORDERS, Search, Sort, scores_between
+from community_directory.queries.values import ACTOR, Profile, as_json, username_from
 from community_directory.reputation import github_score
 from community_directory.tables import MemberStatus
 
-Profile = Mapping[str, Any]
-
 LONGEST_SEARCH = 200
-LONGEST_JSON = 1_000_000
-"""The characters of a profile, or of other JSON, at the most."""
-DEEPEST_JSON = 100
-"""How deep it may be nested: what is stored must be readable, too, by a reader that is itself called from deep down."""
 WAYS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
     MemberStatus.NOT_MEMBER: (MemberStatus.PENDING,),
     MemberStatus.PENDING: (MemberStatus.NOT_MEMBER,),
@@ -105,13 +100,6 @@ def member_columns(table: str) -> str:
 
 
 COLUMNS = ", ".join(_MEMBER)
-
-# The writer's name and reason hold for one statement, or for the rest of the caller's transaction: each helper that
-# writes names its own. The audit trigger reads them.
-ACTOR = """actor AS MATERIALIZED (
-    SELECT set_config('community_directory.actor', coalesce($1::text, ''), true),
-        set_config('community_directory.reason', coalesce($2::text, ''), true)
-)"""
 
 GET = f"SELECT {COLUMNS} FROM community_members WHERE member_id = $1 AND deleted_at IS NULL"
 GET_BY_TELEGRAM_ID = f"SELECT {COLUMNS} FROM community_members WHERE telegram_id = $1 AND deleted_at IS NULL"
@@ -217,7 +205,7 @@ async def add(
         country,
         username_from(github_username),
         invited_by,
-        as_json(profile_data),
+        as_json(profile_data, field="profile_data"),
         banned_as,
         new_id(),
     )
@@ -285,7 +273,7 @@ async def update_profile(
         "primary_role": primary_role,
         "organization": organization,
         "country": country,
-        "profile_data": UNSET if profile_data is UNSET else as_json(profile_data),
+        "profile_data": UNSET if profile_data is UNSET else as_json(profile_data, field="profile_data"),
     }
     changes = {field: value for field, value in given.items() if value is not UNSET}
     if not changes:
@@ -339,7 +327,7 @@ async def verify_github(
     The score is `reputation.github_score` of the data plus all that highlights earned; the tier follows. One account
     proves one person: raises `MemberExists` when it is another member's, `MemberNotFound`, `InvalidInput`.
     """
-    username, data = username_from(github_username), as_json(github_profile_data)
+    username, data = username_from(github_username), as_json(github_profile_data, field="github_profile_data")
     score = github_score(github_profile_data)
     try:
         async with transaction():
@@ -436,40 +424,6 @@ def _position(member: Member, sort: Sort) -> tuple[str | int, ...]:
 
 
 EPOCH = "1970-01-01T00:00:00+00:00"
-
-
-def as_json(data: Profile | None) -> str | None:
-    """The JSON text that is stored. Raises `InvalidInput` for what JSON, or PostgreSQL's, can't hold."""
-    if data is None:
-        return None
-    if not isinstance(data, Mapping):
-        raise InvalidInput("This must be a JSON object.")
-    if _is_deeper(data, DEEPEST_JSON):
-        raise InvalidInput(f"This is nested more than {DEEPEST_JSON} times.")
-    try:
-        stored = _encode_json(dict(data))
-    except (TypeError, ValueError):
-        raise InvalidInput("This can't be stored as JSON.") from None
-    if len(stored) > LONGEST_JSON:
-        raise InvalidInput("This is too long to be stored.")
-    return stored
-
-
-# Made once: json.dumps would make one for each event of a batch.
-_encode_json = json.JSONEncoder(allow_nan=False).encode
-
-
-def _is_deeper(data: object, levels: int) -> bool:
-    if isinstance(data, Mapping):
-        return levels == 0 or any(_is_deeper(value, levels - 1) for value in data.values())
-    if isinstance(data, list | tuple):
-        return levels == 0 or any(_is_deeper(value, levels - 1) for value in data)
-    return False
-
-
-def username_from(username: str | None) -> str | None:
-    """As the database stores it: without the @ that people write; an empty one is none."""
-    return (username or "").strip().removeprefix("@") or None
 
 
 def _first(records: list[Any]) -> Member | None:

@@ -18,9 +18,9 @@ from community_directory.errors import DatabaseUnavailable, DirectoryError, Inva
 from community_directory.pool import DirectoryPool
 from community_directory.queries.days import days_between
 from community_directory.queries.ids import new_id
-from community_directory.queries.members import as_json
 from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
 from community_directory.queries.together import Together
+from community_directory.queries.values import as_json
 from community_directory.tables import MemberStatus
 
 BATCH = 1000

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from community_directory.database import engine
-from community_directory.queries.members import Profile, as_json
+from community_directory.queries.values import Profile, as_json
 
 COLUMNS = "id, entity_id_a, entity_id_b, relationship_type, content, created_at"
 

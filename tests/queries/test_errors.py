@@ -274,7 +274,7 @@ def test_an_error_carries_what_it_is_about() -> None:
     assert errors.MemberNotFound("#7").member_id == "#7"
     assert errors.AlreadyMember("#7").member_id == "#7"
     assert errors.InvitationExpired("ABC", now).expired_at == now
-    assert errors.InvitationUsed("ABC").code == "ABC"
+    assert errors.InvitationUsed("ABC").invitation_code == "ABC"
     assert errors.InvalidCursor().field == "after"
     refused = errors.StatusChangeRefused("#7", "not_member", "active")
     assert (refused.member_id, refused.before, refused.after) == ("#7", "not_member", "active")

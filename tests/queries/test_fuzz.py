@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from community_directory.database import connect, engine
 from community_directory.errors import DirectoryError, InvalidInput
-from community_directory.queries import members, participation, relationships
+from community_directory.queries import members, participation, relationships, values
 from community_directory.queries.participation import Event, NewEvent, Recorded
 from tests.conftest import Server, new_database
 from tests.queries.cases import CASES, EVENT, HELPERS, all_idle, arguments, community, undone
@@ -129,7 +129,7 @@ def kinds(helper: str) -> dict[str, str]:
             found[name] = "day"
         elif get_origin(hints[name]) is Iterable:
             found[name] = "events"
-        elif members.Profile in options:
+        elif values.Profile in options:
             found[name] = "json"
         else:
             found[name] = f"unknown: {hints[name]}"

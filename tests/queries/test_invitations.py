@@ -232,7 +232,7 @@ async def test_what_is_no_code_is_found_nowhere(directory: asyncpg.Pool, code: s
     for ask in (invitations.get, invitations.extend, invitations.cancel):
         with pytest.raises(InvitationNotFound) as error:
             await ask(code)
-        assert error.value.code == code
+        assert error.value.invitation_code == code
 
 
 async def test_a_code_is_found_however_it_was_typed(ana: str) -> None:

@@ -467,7 +467,7 @@ async def refused(error: type[DirectoryError], code: str, person: int | str = 1,
         await redeem(code, person, **more)
     assert type(caught.value) is error
     if isinstance(caught.value, InvitationError):
-        assert caught.value.code == code
+        assert caught.value.invitation_code == code
     assert await pool().fetch(everything.format("community_invitations")) == before
     return caught.value
 
@@ -479,7 +479,7 @@ UNKNOWN = ["ABCDEFGH23456789", "", " ", "-", "SHORT", "ABCDEFGH234567890", "A" *
 async def test_a_code_that_nobody_made_is_not_found(directory: asyncpg.Pool, unknown: str) -> None:
     with pytest.raises(InvitationNotFound) as error:
         await redeem(unknown)
-    assert error.value.code == unknown
+    assert error.value.invitation_code == unknown
 
 
 async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(ana: Member, code: str) -> None:

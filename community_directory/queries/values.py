@@ -1,0 +1,95 @@
+"""What several queries share: JSON, texts, usernames, ids, and who makes a change."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from piccolo.table import Table
+
+from community_directory.errors import InvalidInput, text_too_long
+
+Profile = Mapping[str, Any]
+
+MAX_JSON_LENGTH = 1_000_000
+"""The characters of a profile, or of other JSON, at the most."""
+MAX_JSON_DEPTH = 100
+"""A reader that is itself called from deep down must still be able to parse what is stored."""
+
+# Name the writer and the reason; the audit trigger reads them. Without an actor or a reason those
+# hold that the transaction has.
+ACTOR = """actor AS MATERIALIZED (
+    SELECT
+        set_config('community_directory.actor',
+            coalesce($1::text, current_setting('community_directory.actor', true), ''), true),
+        set_config('community_directory.reason',
+            coalesce($2::text, current_setting('community_directory.reason', true), ''), true)
+)"""
+
+
+def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
+    """Return the JSON text that is stored.
+
+    Raises `InvalidInput` for what JSON, or PostgreSQL's, can't hold.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        raise InvalidInput("This must be a JSON object.", field=field)
+    if _is_deeper(data, MAX_JSON_DEPTH):
+        raise InvalidInput(f"This is nested more than {MAX_JSON_DEPTH} times.", field=field, limit=MAX_JSON_DEPTH)
+    try:
+        stored = _encode_json(dict(data))
+    except (TypeError, ValueError):
+        raise InvalidInput("This can't be stored as JSON.", field=field) from None
+    if len(stored) > MAX_JSON_LENGTH:
+        raise text_too_long(field or "JSON", len(stored), MAX_JSON_LENGTH)
+    return stored
+
+
+# Made once: json.dumps would make one for each event of a batch.
+_encode_json = json.JSONEncoder(allow_nan=False).encode
+
+
+def _is_deeper(data: object, levels: int) -> bool:
+    if isinstance(data, Mapping):
+        return levels == 0 or any(_is_deeper(value, levels - 1) for value in data.values())
+    if isinstance(data, list | tuple):
+        return levels == 0 or any(_is_deeper(value, levels - 1) for value in data)
+    return False
+
+
+def username_from(username: str | None) -> str | None:
+    """Return a username without the @ that people write; an empty one is None."""
+    return (username or "").strip().removeprefix("@") or None
+
+
+def id_text(value: str | int, field: str) -> str:
+    """Return a platform's id as the text that is stored.
+
+    The platforms' libraries have integers. Raises `InvalidInput` for any other type.
+    """
+    if isinstance(value, str):
+        return value
+    if type(value) is int:
+        return str(value)
+    raise InvalidInput(f"The {field.replace('_', ' ')} must be a text or an integer.", field=field)
+
+
+def member_number(value: str | int) -> str:
+    """Return a member's number as it is stored: 247 is "#247". Raises `InvalidInput`."""
+    return f"#{value}" if type(value) is int else id_text(value, "member_id")
+
+
+def check_texts(table: type[Table], **texts: str | None) -> None:
+    """Check that texts fit into the columns of these names.
+
+    Raises `InvalidInput` with the field, and for a text that is too long with the limit.
+    """
+    for field, text in texts.items():
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise InvalidInput(f"The {field.replace('_', ' ')} must be a text.", field=field)
+        limit: int = getattr(table, field).length
+        if len(text) > limit:
+            raise text_too_long(field, len(text), limit)
