@@ -122,7 +122,8 @@ def directory_url(request: pytest.FixtureRequest) -> str:
 async def directory(directory_url: str) -> AsyncIterator[asyncpg.Pool]:
     """Connect the tables and helpers to the test's database; yield the test's own pool for raw SQL."""
     async with connect(directory_url, min_size=0), raw_pool(directory_url) as pool:
-        yield pool
+        async with no_tasks_left():
+            yield pool
 
 
 @asynccontextmanager
@@ -132,6 +133,19 @@ async def raw_pool(url: str) -> AsyncIterator[asyncpg.Pool]:
     yield pool
     async with asyncio.timeout(10):
         await pool.close()
+
+
+@asynccontextmanager
+async def no_tasks_left() -> AsyncIterator[None]:
+    """Cancel what the test has left running, and fail it: the task would go on in the next one's database."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=10)
+        pytest.fail(f"The test left tasks running: {left}")
 
 
 @asynccontextmanager
