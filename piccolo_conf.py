@@ -9,6 +9,7 @@ from community_directory.migrate import in_one_transaction
 from community_directory.settings import load_settings_or_exit
 
 load_settings_or_exit()
+DB.connect_on_demand()  # Piccolo's own commands know no pool
 
 # `piccolo migrations` calls these two, and has no other place to say how they run.
 forwards.run_forwards = in_one_transaction(forwards.run_forwards)
