@@ -105,7 +105,7 @@ async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
 
 
 async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(directory: asyncpg.Pool, end_of_january: None) -> None:
-    days = days_ago(70, 50, 40, 1)
+    days = days_ago(62, 50, 40, 1)
     for day in days:
         await message_at(directory, noon(day))
     await roll_up(days[1])
@@ -209,7 +209,7 @@ async def test_a_forgotten_day_is_rolled_up_again(directory: asyncpg.Pool, end_o
 
 
 async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
-    directory: asyncpg.Pool, end_of_january: None
+    database: str, directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     days = days_ago(90, 50, 0)
     for day in days:

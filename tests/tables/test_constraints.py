@@ -475,7 +475,9 @@ async def test_every_constraint_has_a_case_here(connection: asyncpg.Connection) 
         """,
         list(TABLES.values()),
     )
-    assert {(row["conname"], row["contype"]) for row in found} == {
+    # test_readable_rows.py has the others.
+    here = [row for row in found if not re.search("_(range|numbers|depth)_check$", row["conname"])]
+    assert {(row["conname"], row["contype"]) for row in here} == {
         *((refused.rule, b"c") for refused in CHECKS + BEHIND_A_TRIGGER),
         *((duplicate.rule, b"u") for duplicate in DUPLICATES),
         *((reference.rule, b"f") for reference in REFERENCES),

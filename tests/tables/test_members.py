@@ -11,7 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from community_directory.database import connect, migrate
+from community_directory.database import connect
+from community_directory.migrate import migrate
 from community_directory.queries import members
 from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
 from tests.conftest import Server, run_sql
