@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from piccolo.columns import Column, ForeignKey
+from piccolo.columns import JSON, Column, ForeignKey
 from piccolo.table import Table
 from piccolo_api.crud.endpoints import PiccoloCRUD
 from piccolo_api.crud.validators import apply_validators
@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from community_directory.admin.values import JSONS, TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
+from community_directory.admin.values import TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
 from community_directory.database import act_as, engine, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput, database_errors, shown
 from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
@@ -402,7 +402,7 @@ class DirectoryCRUD(PiccoloCRUD):
             if self.rules.present_column and row[self.rules.present_column] is not None:
                 raise InvalidInput("This was removed: restore it first, with the form.")
             for name, value in changed.items():
-                if isinstance(self._columns[name], JSONS) and row[name] is not None and value:
+                if isinstance(self._columns[name], JSON) and row[name] is not None and value:
                     with suppress(ValueError, RecursionError):  # of what is no JSON `_values` tells
                         sent = json.loads(value) if isinstance(value, str) else value
                         changed[name] = json.dumps(with_exact_numbers(json.loads(row[name]), sent))
