@@ -39,8 +39,6 @@ ACTIVE_DAYS = 7
 """The days, today among them, of the most active members."""
 EVENTS = 40_000
 """The newest events that weekdays and hours are counted from at the most: all of a busy month would take too long."""
-QUARTER = timedelta(minutes=15)
-"""Every zone of today is ahead of UTC by so much, some times over."""
 
 LEVELS, CHILDREN, NODES = 4, 12, 150
 """The levels of the drawn tree below its root, the people below each, and the people in all; counts tell the rest."""
@@ -89,6 +87,7 @@ INVITATIONS = f"""
 SELECT {status_now("invitation")}, width_bucket(accepted_at - created_at, $3::interval[]), count(*)
 FROM community_invitations AS invitation WHERE status = ANY($2::text[]) AND created_at >= $1 GROUP BY 1, 2
 """  # noqa: S608  made of our own pieces
+# By the quarter of an hour: the offset of every time zone is a multiple of it.
 HOURS = """
 SELECT date_bin('15 minutes', occurred_at, timestamptz '2000-01-01 00:00Z'), count(*) FROM (
     SELECT occurred_at FROM member_participation WHERE occurred_at >= $1 AND occurred_at <= $2
