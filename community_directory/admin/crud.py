@@ -23,9 +23,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from community_directory.admin.outage import report
 from community_directory.admin.values import TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
 from community_directory.database import act_as, engine, transaction
-from community_directory.errors import DatabaseUnavailable, InvalidInput, database_errors, shown
+from community_directory.errors import InvalidInput, OperatorError, database_errors, shown
 from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
 
 Row = dict[str, Any]
@@ -525,9 +526,9 @@ class ListQuery:
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """What the panel answers to a `DirectoryError`: a sentence, beside the field of a form where that is known."""
-    if isinstance(error, DatabaseUnavailable):
-        return JSONResponse({"detail": str(error)}, 503)
+    """Answer a `DirectoryError` by a sentence, beside the field of a form where that is known."""
+    if isinstance(error, OperatorError):
+        return JSONResponse({"detail": report(error)}, 503)
     if request.method == "GET":
         return JSONResponse({"detail": str(error)}, 400)
     name = error.field if isinstance(error, InvalidInput) else None

@@ -20,9 +20,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from community_directory.admin.outage import report
 from community_directory.admin.security import EXTENDED
 from community_directory.database import engine
-from community_directory.errors import DatabaseUnavailable, MemberNotFound, SchemaMissing, database_errors
+from community_directory.errors import MemberNotFound, OperatorError, database_errors
 from community_directory.queries.days import zone_of
 from community_directory.queries.invitations import status_now
 from community_directory.settings import Settings
@@ -157,8 +158,8 @@ def create_insights(settings: Settings) -> Starlette:
                 return RedirectResponse(f"{_panel(root)}#/login?nextURL={wanted}", status_code=303)
             except MemberNotFound as error:
                 status, context = 404, {**_sentence("Nobody has that number", str(error)), "pick": True}
-            except (DatabaseUnavailable, SchemaMissing) as error:
-                status, context = 503, _sentence("The numbers are not there right now", f"{error} {TRY_AGAIN}")
+            except OperatorError as error:
+                status, context = 503, _sentence("The numbers are not there right now", report(error))
             html = templates.get_template(template).render(root=root, panel=_panel(root), **context)
             return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
 
@@ -183,7 +184,6 @@ def create_insights(settings: Settings) -> Starlette:
 
 
 NO_RIGHT = "Your account lacks the right “admin”. Whoever runs the panel can give it to you."
-TRY_AGAIN = "Nothing is lost: load the page again in a moment."
 
 
 def _sentence(heading: str, sentence: str) -> dict[str, Any]:
