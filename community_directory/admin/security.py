@@ -259,7 +259,7 @@ async def _no_second_factor(_: Request) -> Response:
 
 
 def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvider]) -> None:
-    """Replace the panel's auth endpoints by ours. Raises `PanelMisfit` when this version of Piccolo Admin has others."""
+    """Replace the panel's auth endpoints by ours. Raises `PanelMisfit` for another version of Piccolo Admin."""
     private = _at(panel.routes, "/api").app.app  # inside of the authentication
     public = _at(panel.routes, "/public").app
     _at(public.routes, "/login").app = _sign_in(settings, providers)
