@@ -27,7 +27,10 @@ from community_directory.errors import OperatorError
 from community_directory.settings import Settings
 from tests.admin.conftest import ADDRESS
 
-pytestmark = pytest.mark.filterwarnings("ignore:If running sessions in production")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:If running sessions in production"),
+    pytest.mark.usefixtures("fast_hashes"),
+]
 
 PASSWORD = "long enough for this"
 ANOTHER = "quite some other words"
@@ -37,12 +40,6 @@ POLICY = (
 )
 PRODUCTION = Settings(production=True, allowed_hosts=["directory.example"])
 WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashing takes a third of a second on purpose."""
-    monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 1)
 
 
 async def visitor(
