@@ -151,7 +151,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else is done."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, UnicodeError) as error:
+    except (OSError, TypeError, UnicodeError) as error:  # the others are for a host that can't be encoded
         reason = str(getattr(error, "strerror", "this is no host")).partition(" (")[0]
         sys.exit(f"Can't listen on {host}, port {port}: {reason}. Choose another with --host or --port.")
 

@@ -63,7 +63,7 @@ INIT_SCRIPT = """
 """
 
 
-class Server(uvicorn.Server):
+class PanelServer(uvicorn.Server):
     """A server that leaves Ctrl+C to pytest."""
 
     @contextmanager
@@ -72,16 +72,25 @@ class Server(uvicorn.Server):
 
 
 @pytest.fixture(scope="session")
-async def panel() -> AsyncIterator[str]:
-    """Where the panel is: one for all tests, which answers from the database that a test is connected to."""
+async def panel_server() -> AsyncIterator[PanelServer]:
+    """The panel for all tests, which answers from the database that a test is connected to."""
     settings = Settings(mfa_key=SecretStr("a key that is long enough for this"))
-    server = Server(uvicorn.Config(App(settings), port=0, log_level="warning", lifespan="off"))
+    server = PanelServer(uvicorn.Config(App(settings), port=0, log_level="warning", lifespan="off"))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    yield server
     server.should_exit = True
     await serving
+
+
+@pytest.fixture
+async def panel(panel_server: PanelServer, directory: asyncpg.Pool) -> AsyncIterator[str]:
+    """Where the panel is; what it was asked is answered before the next test."""
+    yield f"http://127.0.0.1:{panel_server.servers[0].sockets[0].getsockname()[1]}/"
+    async with asyncio.timeout(30):
+        while panel_server.server_state.tasks:
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -90,11 +99,14 @@ def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 1)
 
 
-async def session_of(username: str) -> str:
-    """The token of a new superuser."""
-    user = await BaseUser.create_user(
+async def add_superuser(username: str) -> BaseUser:
+    return await BaseUser.create_user(
         username, PASSWORD, email=f"{username}@directory.example", active=True, admin=True, superuser=True
     )
+
+
+async def session_of(user: BaseUser) -> str:
+    """The token of a new session."""
     session = await SessionsBase.create_session(user_id=user.id)
     return str(session.token)
 
@@ -102,9 +114,9 @@ async def session_of(username: str) -> str:
 @pytest.fixture
 async def client(directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[httpx.AsyncClient]:
     """A superuser's session; its requests carry what the front end's do."""
-    token = await session_of("manager")
+    token = await session_of(await add_superuser("manager"))
     # The last superuser can't be touched, and is none of those that a test is about.
-    await session_of("owner")
+    await add_superuser("owner")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS) as client:
         client.cookies.set("id", token)
         await client.get("/")
@@ -113,8 +125,8 @@ async def client(directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[ht
 
 
 @pytest.fixture
-async def visitor(browser: Browser, panel: str, directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[Page]:
-    """A browser without a session, and a superuser named admin; what the browser complains of fails the test."""
+async def visitor(browser: Browser, panel: str, fast_hashes: None) -> AsyncIterator[Page]:
+    """A browser without a session; what it complains of fails the test."""
     context = await browser.new_context(base_url=panel, viewport={"width": 1280, "height": 800})
     await context.add_init_script(INIT_SCRIPT)
     faults: list[str] = []
@@ -131,7 +143,9 @@ async def visitor(browser: Browser, panel: str, directory: asyncpg.Pool, fast_ha
 @pytest.fixture
 async def page(visitor: Page, panel: str) -> Page:
     """The panel's first page, signed in as admin."""
-    await visitor.context.add_cookies([{"name": "id", "value": await session_of("admin"), "url": panel}])
+    await visitor.context.add_cookies(
+        [{"name": "id", "value": await session_of(await add_superuser("admin")), "url": panel}]
+    )
     await visitor.goto("/")
     await expect(visitor.get_by_text("Welcome to Community Directory")).to_be_visible()
     return visitor

@@ -4,7 +4,6 @@ import io
 import itertools
 import json
 import re
-import socket
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -29,6 +28,7 @@ from community_directory.queries.days import today
 from community_directory.settings import load_settings
 from community_directory.tables import CommunityMember
 from main import app
+from tests.conftest import Server, closed_to_all
 
 SLUGS = [form.slug for form in FORMS]
 FILLED: dict[str, Any] = {"member": "#1", "invitation": "NOSUCHCODE", "reason": "why", "number_again": "1"}
@@ -777,15 +777,8 @@ async def test_a_database_that_goes_away_leaves_nothing_half_done(
     assert await everything(directory) == before
 
 
-async def test_a_database_that_is_away_is_said_to_be(client: httpx.AsyncClient) -> None:
-    pool, engine.pool = engine.pool, None
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            port = unused.getsockname()[1]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "config", {"dsn": f"postgresql://127.0.0.1:{port}/nothing"})
-            response = await post(client, "ban-a-member", FILLED)
-    finally:
-        engine.pool = pool
+async def test_a_database_that_is_away_is_said_to_be(client: httpx.AsyncClient, database: str, server: Server) -> None:
+    async with closed_to_all(server, database):
+        response = await post(client, "ban-a-member", FILLED)
     assert response.status_code == 503
     assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"

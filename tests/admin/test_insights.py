@@ -27,6 +27,7 @@ from community_directory.admin.insights import (
 from community_directory.errors import OperatorError
 from community_directory.queries import members
 from community_directory.settings import load_settings
+from tests.conftest import Server, closed_to_all
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
 
 NOW = datetime.now(UTC)
@@ -104,15 +105,19 @@ async def test_the_pages_are_kept_by_no_cache_and_the_panel_links_to_them(client
 
 
 async def test_a_database_that_is_away_is_a_sentence(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+    database: str,
+    server: Server,
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     await directory.execute("ALTER TABLE community_members RENAME TO gone")
     response = await client.get("/insights/")
     assert response.status_code == 503
     assert OperatorError.public_message in response.text
     assert "Not answered (schema_missing): The database's tables are missing" in caplog.text
-    directory.terminate()
-    response = await client.get("/insights/")
+    async with closed_to_all(server, database):
+        response = await client.get("/insights/")
     assert response.status_code == 503
     assert OperatorError.public_message in response.text
     assert "Not answered (database_unavailable)" in caplog.text
