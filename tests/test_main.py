@@ -21,6 +21,9 @@ from community_directory.database import connect
 from tests.conftest import Server, closed_to_all, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 
+TIMEOUT = 120
+"""The seconds that an answer, or an end, may take on a busy machine."""
+
 
 @pytest.fixture
 def data_directory() -> Iterator[Path]:
@@ -35,13 +38,13 @@ def run_main(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         check=False,
     )
 
 
 def sign_in(url: str, password: str) -> httpx.Response:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
         client.get("/")
         return client.post(
             "/public/login/",
@@ -103,7 +106,7 @@ async def test_a_server_of_production_stops_the_embedded_server_too(
         assert await eventually(f"{url}/healthz") == 200
         assert servers_of(data_directory)
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=TIMEOUT)
     assert servers_of(data_directory) == []
 
 
@@ -117,7 +120,7 @@ def test_a_signal_stops_the_embedded_server_too(data_directory: Path, number: si
 
 async def test_it_migrates_an_empty_database_and_serves_it(empty_database: str) -> None:
     with running_panel(POSTGRES_URL=empty_database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD) as panel:
-        assert httpx.get(f"{panel.url}readyz").status_code == 200
+        assert httpx.get(f"{panel.url}readyz", timeout=TIMEOUT).status_code == 200
         assert sign_in(panel.url, ADMIN_PASSWORD).status_code == 200
         assert ADMIN_PASSWORD not in "\n".join(panel.printed)
         panel.stop()
@@ -133,7 +136,7 @@ async def test_the_demo_is_loaded_once(database: str) -> None:
 async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
     def start() -> str:
         with running_panel(POSTGRES_URL=empty_database) as panel:
-            answer = httpx.get(f"{panel.url}readyz")
+            answer = httpx.get(f"{panel.url}readyz", timeout=TIMEOUT)
             panel.stop()
             assert answer.status_code == 200
             return "\n".join(panel.printed)
@@ -255,17 +258,17 @@ async def test_a_server_of_production_starts_while_the_database_is_away(database
     with running_uvicorn("2", POSTGRES_URL=database) as (process, url):
         assert await eventually(f"{url}/readyz") == 503
         await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
+        assert httpx.get(f"{url}/readyz", timeout=TIMEOUT).status_code == 200
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=TIMEOUT)
 
 
 async def eventually(url: str) -> int:
     """The status of the first answer."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            return httpx.get(url, timeout=60).status_code
+            return httpx.get(url, timeout=TIMEOUT).status_code
         except httpx.TransportError:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.2)
