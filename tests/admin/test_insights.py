@@ -35,6 +35,7 @@ from community_directory.admin.insights import (
 from community_directory.admin.panel import create_panel
 from community_directory.queries import members
 from community_directory.settings import Settings, load_settings
+from tests.conftest import Server, closed_to_all
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
 
 NOW = datetime.now(UTC)
@@ -115,13 +116,15 @@ async def test_the_pages_are_kept_by_no_cache_and_the_panel_links_to_them(client
         assert (await client.get(f"/insights/static/{file}")).status_code == 200
 
 
-async def test_a_database_that_is_away_is_a_sentence(client: httpx.AsyncClient, directory: asyncpg.Pool) -> None:
+async def test_a_database_that_is_away_is_a_sentence(
+    database: str, server: Server, client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
     await directory.execute("ALTER TABLE community_members RENAME TO gone")
     response = await client.get("/insights/")
     assert response.status_code == 503
     assert "run the migrations" in response.text
-    directory.terminate()
-    response = await client.get("/insights/")
+    async with closed_to_all(server, database):
+        response = await client.get("/insights/")
     assert response.status_code == 503
     assert "The database does not answer." in response.text
     assert "Traceback" not in response.text
