@@ -28,7 +28,7 @@ def test_every_helper_of_the_design_is_on_the_page() -> None:
 def test_every_helper_says_what_it_raises_or_raises_nothing() -> None:
     page = (DOCS / "helpers.md").read_text()
     quiet = {"members.find", "members.find_by_telegram_id", "invitations.find", "invitations.expire_overdue"}
-    quiet |= {"relationships.unlink", "relationships.of", "participation.record_many"}
+    quiet |= {"participation.record_many"}
     for part in page.split("\n### ")[1:]:
         name, _, text = part.partition("\n")
         assert ("raises `" in text.lower()) is (name not in quiet), name

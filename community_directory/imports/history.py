@@ -11,7 +11,8 @@ from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports.export import DELETED, Author, BrokenExport, Happened, NoExport, Skipped
 from community_directory.queries import members
 from community_directory.queries.days import zone_of
-from community_directory.queries.participation import BATCH, NewEvent, record_many
+from community_directory.queries.events import BATCH_SIZE
+from community_directory.queries.participation import NewEvent, record_many
 from community_directory.tables import Platform
 
 ACTOR = "import"
@@ -71,7 +72,7 @@ async def import_history(items: Iterable[Happened | Skipped], platform: Platform
                 continue
             batch.append(item)
             writer.report.last = item
-            if len(batch) == BATCH:
+            if len(batch) == BATCH_SIZE:
                 await writer.write(batch)
                 batch = []
     except BrokenExport as error:
