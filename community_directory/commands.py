@@ -121,13 +121,16 @@ async def export_members(path: str) -> None:
 
 
 @command
-async def import_members(path: str) -> None:
+async def import_members(path: str, overwrite: bool = False) -> None:
     """Add people and change profiles as a CSV file says: all of it, or nothing.
 
     :param path:
-        The file, in UTF-8, with columns as export_members writes them.
+        The file, in UTF-8, with columns as export_members writes them. With its column updated_at, a line that would
+        take back what somebody else has edited since is refused; without it nobody can tell.
+    :param overwrite:
+        Import such lines, too.
     """
-    imported = await members_csv.import_members(Path(path))
+    imported = await members_csv.import_members(Path(path), overwrite=overwrite)
     _say(f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were.")
 
 

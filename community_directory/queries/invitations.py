@@ -448,14 +448,13 @@ async def lineage(member_id: str | int) -> list[Branch]:
     """
     number = member_number(member_id)
     found = {record["member_id"]: record for record in await engine.fetch(LINEAGE, number)}
-    if not found:
+    record = found.pop(number, None)
+    if record is None:
         raise MemberNotFound(number)
     branches: list[Branch] = []
-    above: str | None = number
-    while above in found:
-        record = found.pop(above)
-        branches.append(Branch(above, record["name"], record["invited_by"], depth=len(branches)))
-        above = record["invited_by"]
+    while record is not None:
+        branches.append(Branch(record["member_id"], record["name"], record["invited_by"], depth=len(branches)))
+        record = found.pop(record["invited_by"], None)
     return branches
 
 

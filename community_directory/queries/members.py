@@ -217,7 +217,6 @@ async def add(
         country=country,
         github_username=github_username,
     )
-    banned_as = banned_name(telegram_id)
     arguments = (
         checked_actor(actor),
         reason,
@@ -231,21 +230,28 @@ async def add(
         github_username,
         None if invited_by is None else member_number(invited_by, "invited_by"),
         as_json(profile_data, field="profile_data"),
-        banned_as,
+        banned_name(telegram_id),
         new_id(),
     )
-    while True:
-        records = await engine.fetch(ADD, *arguments)
-        if records:
-            return member_from(records[0])
-        known = await engine.fetch(KNOWN, telegram_id, banned_as)
-        if known:
-            break
-        # Whoever had the account was erased between the two statements: now there is room.
-    member_id, known_status = known[0]
+    while not (records := await engine.fetch(ADD, *arguments)):
+        # When it raises nothing, whoever had the account was erased between the two statements.
+        await check_addable(telegram_id)
+    return member_from(records[0])
+
+
+async def check_addable(telegram_id: str | int) -> None:
+    """Check that nobody has this Telegram account, so that `add` would take it.
+
+    Raises `MemberExists`, `MemberBanned` and `ConfigurationError` as `add` does.
+    """
+    telegram_id = id_text(telegram_id, "telegram_id")
+    known = await engine.fetch(KNOWN, telegram_id, banned_name(telegram_id))
+    if not known:
+        return
+    member_id, status = known[0]
     if member_id is None:
         raise key_needed()
-    if known_status == MemberStatus.BANNED:
+    if status == MemberStatus.BANNED:
         raise MemberBanned
     raise MemberExists(f"This Telegram account is known already, as member {member_id}.", member_id)
 
