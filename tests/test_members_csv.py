@@ -12,7 +12,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -674,10 +674,10 @@ async def test_a_person_who_is_in_the_file_twice_is_a_bad_line(
 async def test_a_line_that_is_no_csv_ends_the_reading_but_what_came_before_is_checked(
     refusing: asyncpg.Pool, file: Path
 ) -> None:
-    found = await problems(file, 'member_id,name\n#1,""\n#99,x\n#2,"Bo\n\n\n')
-    assert [number for number, _ in found] == [2, 3, 4]
-    assert found[2][1].startswith("This is no CSV: ")
-    assert found[2][1].endswith(".")
+    found = await problems(file, 'member_id,name\n#1,""\n#99,x\n#4,""\n#2,"Bo\n\n\n')
+    assert [number for number, _ in found] == [2, 3, 4, 5]
+    assert found[3][1].startswith("This is no CSV: ")
+    assert found[3][1].endswith(".")
     found = await problems(file, 'member_id,name\n#1,"a"b\n')
     assert [number for number, _ in found] == [2]
 
@@ -778,12 +778,19 @@ async def exported(file: Path, changes: Mapping[str, str]) -> str:
     return lines(*people)
 
 
-@pytest.mark.parametrize("changes", [{"name": "Anita"}, {}, {"status": "suspended"}], ids=str)
+@pytest.mark.parametrize("changes", [{"name": "Anita"}, {}, {"status": "banned"}], ids=str)
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda: members.update_profile("#1", country="Perú", actor="bot"),
+        lambda: members.set_status("#1", "suspended", actor="bot"),
+    ],
+)
 async def test_a_line_that_would_take_back_what_was_edited_since_is_refused(
-    community: asyncpg.Pool, file: Path, changes: dict[str, str]
+    community: asyncpg.Pool, file: Path, changes: dict[str, str], edit: Callable[[], Awaitable[object]]
 ) -> None:
     text = await exported(file, changes)
-    await members.update_profile("#1", country="Perú", actor="bot")
+    await edit()
     before = await state(community)
     assert await problems(file, text) == [(2, EDITED)]
     assert await state(community) == before

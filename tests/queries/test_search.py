@@ -367,7 +367,7 @@ FORGED = [
     "{}",
     "null",
     '"reputation"',
-    "[" * 100_000,
+    json.dumps(["name", "a" * 5000, KEY]),
     "[" * 1000 + "]" * 1000,
     *(json.dumps(["reputation", score, KEY]) for score in (2**31, -1, 2**40, -(2**40))),
     *(json.dumps([sort, *place]) for sort in SORTS for place in PLACES),
