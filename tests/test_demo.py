@@ -462,7 +462,7 @@ async def test_a_directory_with_members_of_its_own_is_left_alone(directory: asyn
     assert await contents(directory) == before
 
 
-async def test_a_failure_half_way_leaves_nothing(directory: asyncpg.Pool) -> None:
+async def test_a_failure_half_way_leaves_nothing(database: str, directory: asyncpg.Pool) -> None:
     before = await contents(directory)
     # The relationships are written last.
     await directory.execute(

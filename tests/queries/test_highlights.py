@@ -556,7 +556,9 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES.values(), ids=OBSTACLES.keys())
-async def test_rows_and_scores_are_written_together_or_not_at_all(directory: asyncpg.Pool, obstacle: str) -> None:
+async def test_rows_and_scores_are_written_together_or_not_at_all(
+    database: str, directory: asyncpg.Pool, obstacle: str
+) -> None:
     for number in (1, 2, 3):
         await rows.member(directory, reputation_score=100)
         await messages(directory, number, f"#{number}")
@@ -568,7 +570,9 @@ async def test_rows_and_scores_are_written_together_or_not_at_all(directory: asy
     assert await directory.fetchval("SELECT pg_try_advisory_lock($1)", highlights.ROLL_UP_LOCK)
 
 
-async def test_a_roll_up_that_fails_leaves_the_callers_transaction_usable(directory: asyncpg.Pool) -> None:
+async def test_a_roll_up_that_fails_leaves_the_callers_transaction_usable(
+    database: str, directory: asyncpg.Pool
+) -> None:
     await rows.member(directory, reputation_score=100)
     await messages(directory, 3)
     await directory.execute(OBSTACLES["the score"])

@@ -1,0 +1,149 @@
+"""The database that tests share is empty for each of them, whatever the one before has left behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+
+import asyncpg
+import pytest
+
+from tests.conftest import Server, database_url, new_name
+from tests.shared import SharedDatabase
+from tests.tables import rows
+
+connected: ContextVar[str] = ContextVar("connected")
+
+
+@pytest.fixture
+async def shared(server: Server, template: str) -> AsyncIterator[SharedDatabase]:
+    """Another one than the worker's, which these tests may spoil."""
+    database = SharedDatabase(server.url, template, database_url(server, new_name()))
+    await database.create()
+    yield database
+    await database.drop()
+
+
+async def fill(connection: asyncpg.Connection) -> None:
+    """Write to every table but Piccolo's own; those that refer to a member bring one."""
+    await rows.invitation(connection)
+    await rows.relationship(connection)
+    await rows.event(connection)
+    await rows.highlight(connection)
+    await connection.execute(
+        """
+        UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2';
+        INSERT INTO piccolo_user (username, password) VALUES ('ana', 'secret');
+        """
+    )
+
+
+async def test_every_row_is_gone_and_every_sequence_begins_again(shared: SharedDatabase) -> None:
+    connection = await asyncpg.connect(shared.url)
+    for _ in range(2):
+        await fill(connection)
+        assert await connection.fetchval("SELECT member_id FROM community_members ORDER BY created_at LIMIT 1") == "#1"
+        assert await connection.fetchval("SELECT min(id) FROM directory_audit_log") == 1
+        assert await connection.fetchval("SELECT id FROM piccolo_user") == 1
+        await shared.empty()
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        left = [row[0] for row in tables if await connection.fetchval(f"SELECT count(*) FROM {row[0]}")]
+        assert left == ["migration"]
+    await connection.close()
+
+
+async def test_a_transaction_that_was_left_open_is_in_nobodys_way(shared: SharedDatabase) -> None:
+    forgotten = await asyncpg.connect(shared.url)
+    await forgotten.execute("BEGIN")
+    await rows.member(forgotten)
+    await forgotten.execute("LOCK TABLE community_members")
+    await shared.empty()
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await forgotten.execute("COMMIT")
+    other = await asyncpg.connect(shared.url)
+    assert (await rows.member(other))["member_id"] == "#1"
+    await other.close()
+
+
+async def test_the_database_survives_the_end_of_every_connection(server: Server, shared: SharedDatabase) -> None:
+    await shared.empty()
+    connection = await asyncpg.connect(server.url)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", shared.name
+    )
+    await connection.close()
+    await shared.empty()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE community_members ADD CONSTRAINT no_ana CHECK (name <> 'Ana')",
+        "DROP TRIGGER community_members_before_write ON community_members",
+        "DROP TABLE member_relationships",
+        "ALTER TABLE community_members DISABLE TRIGGER ALL",
+        "SET session_replication_role = replica; CREATE INDEX one_too_many ON community_members (country)",
+        "CREATE FUNCTION one_too_many() RETURNS integer LANGUAGE sql RETURN 1",
+    ],
+)
+async def test_a_change_of_the_schema_fails_its_test_and_harms_no_other(shared: SharedDatabase, change: str) -> None:
+    connection = await asyncpg.connect(shared.url)
+    before = await schema(connection)
+    await connection.execute(change)
+    assert await schema(connection) != before
+    await connection.close()
+    with pytest.raises(AssertionError, match=r"must ask for `database`|could not be emptied"):
+        await shared.empty()
+    connection = await asyncpg.connect(shared.url)
+    assert await schema(connection) == before
+    await connection.close()
+    await shared.empty()
+
+
+async def test_a_setting_of_the_database_fails_its_test(shared: SharedDatabase) -> None:
+    connection = await asyncpg.connect(shared.url)
+    await connection.execute(f"ALTER DATABASE {shared.name} SET timezone = 'Asia/Tokyo'")
+    await connection.close()
+    with pytest.raises(AssertionError, match="TimeZone=Asia/Tokyo"):
+        await shared.empty()
+    await shared.empty()
+
+
+async def test_a_change_that_is_undone_and_a_temporary_table_change_nothing(shared: SharedDatabase) -> None:
+    connection = await asyncpg.connect(shared.url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("CREATE ROLE undone; GRANT ALL ON community_members TO undone; DROP TABLE sessions")
+    await transaction.rollback()
+    await connection.execute("CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY); DROP TABLE scratch")
+    await connection.close()
+    await shared.empty()
+
+
+async def schema(connection: asyncpg.Connection) -> list[tuple[str, str]]:
+    """What the changes above change, in the words of the catalog."""
+    found = await connection.fetch(
+        """
+        SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL SELECT tgname, tgenabled::text FROM pg_trigger
+        UNION ALL SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+        UNION ALL SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        ORDER BY 1, 2
+        """
+    )
+    return [tuple(row) for row in found]
+
+
+@pytest.fixture
+async def connection_of_the_context() -> AsyncIterator[None]:
+    token = connected.set("by the fixture")
+    yield
+    connected.reset(token)
+
+
+async def test_a_test_sees_the_context_of_its_fixtures(connection_of_the_context: None) -> None:
+    assert connected.get() == "by the fixture"
+    assert await asyncio.create_task(asyncio.sleep(0, connected.get())) == "by the fixture"
+
+
+async def test_a_test_does_not_see_the_context_of_another_tests_fixtures() -> None:
+    assert connected.get(None) is None
