@@ -36,7 +36,7 @@ from community_directory.members_csv import COLUMNS, BadLines, Imported, cell, v
 from community_directory.queries import audit, highlights, members, participation
 from community_directory.queries.values import MAX_JSON_DEPTH
 from community_directory.settings import load_settings
-from tests.conftest import Server, database_name, new_database, run_sql
+from tests.conftest import Server, closed_to_all, new_database, raw_pool, run_sql
 from tests.processes import PROJECT, environment
 from tests.queries.cases import all_idle, undone
 from tests.tables import rows
@@ -112,12 +112,11 @@ async def settled_database(server: Server, template: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def refusing(settled_database: str) -> AsyncIterator[asyncpg.Pool]:
     """The four of `settle`, in a database of many tests; in each of them nothing is changed."""
-    async with connect(settled_database, min_size=0) as engine:
-        assert engine.pool is not None
-        before = await state(engine.pool)
-        yield engine.pool
-        assert await state(engine.pool) == before
-        assert all_idle(engine.pool)
+    async with connect(settled_database, min_size=0), raw_pool(settled_database) as pool:
+        before = await state(pool)
+        yield pool
+        assert await state(pool) == before
+        assert all_idle()
 
 
 @pytest.fixture
@@ -1044,8 +1043,7 @@ async def test_without_tables_both_say_so(empty_database: str, file: Path) -> No
 async def test_a_database_that_lets_nobody_in_is_unavailable(
     server: Server, database: str, file: Path, what: str
 ) -> None:
-    async with connect(database, min_size=0):
-        await run_sql(server.url, f"ALTER DATABASE {database_name(database)} ALLOW_CONNECTIONS false")
+    async with connect(database, min_size=0), closed_to_all(server, database):
         with pytest.raises(DatabaseUnavailable):
             await (members_csv.export_members(file) if what == "export" else take(file, lines(somebody())))
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from community_directory.database import engine, transaction
+from community_directory.database import engine
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Branch
+from tests.queries.cases import undone
 from tests.tables import rows
 
 LOAD = """
@@ -66,9 +67,9 @@ async def test_a_removed_member_keeps_their_place(directory: asyncpg.Pool) -> No
 async def test_a_circle_that_a_restore_has_left_behind_ends(
     directory: asyncpg.Pool, inviters: dict[int, int | None], lineage: list[str], tree: list[str]
 ) -> None:
-    for number in inviters:
-        await rows.member(directory, member_id=f"#{number}")
-    async with transaction() as current:
+    async with undone() as current:
+        for number in inviters:
+            await rows.member(current.connection, member_id=f"#{number}")
         await current.connection.execute(
             "SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = '30s';"
             "ALTER TABLE community_members DROP CONSTRAINT member_invited_by_check"

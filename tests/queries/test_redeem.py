@@ -30,6 +30,7 @@ from community_directory.queries.members import Member
 from community_directory.queries.privacy import banned_name
 from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, MemberStatus
+from tests.conftest import raw_pool
 from tests.tables import rows
 
 SECONDS = 30
@@ -40,9 +41,20 @@ async def inviter(**columns: Any) -> Member:
     return await members.get((await rows.member(pool(), **{"status": "active", **columns}))["member_id"])
 
 
+class Raw:
+    """The test's own connections, beside those of the helpers."""
+
+    pool: asyncpg.Pool
+
+
+@pytest.fixture(autouse=True)
+async def raw(directory_url: str) -> AsyncIterator[None]:
+    async with raw_pool(directory_url) as Raw.pool:
+        yield
+
+
 def pool() -> asyncpg.Pool:
-    assert engine.pool is not None
-    return engine.pool
+    return Raw.pool
 
 
 async def redeem(code: str, person: int | str = 1, **more: Any) -> Redemption:
@@ -124,9 +136,14 @@ async def test_the_log_says_who_redeemed(code: str) -> None:
 
 
 async def two_hundred_callers(code: str) -> list[Redemption | BaseException]:
-    async with contextlib.AsyncExitStack() as stack:  # all ten connections are there before the first caller
-        for _ in range(10):
-            await stack.enter_async_context(pool().acquire())
+    barrier = asyncio.Barrier(10)
+
+    async def connected() -> None:
+        async with transaction():
+            await barrier.wait()
+
+    # All ten connections are there before the first caller.
+    await asyncio.wait_for(asyncio.gather(*(connected() for _ in range(10))), SECONDS)
     callers = [redeem(code, person) for person in range(200)]
     return await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), SECONDS)
 
