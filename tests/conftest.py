@@ -121,9 +121,8 @@ def directory_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def directory(directory_url: str) -> AsyncIterator[asyncpg.Pool]:
     """Connect the tables and helpers to the test's database; yield the test's own pool for raw SQL."""
-    async with connect(directory_url, min_size=0), raw_pool(directory_url) as pool:
-        async with no_tasks_left():
-            yield pool
+    async with connect(directory_url, min_size=0), raw_pool(directory_url) as pool, no_tasks_left():
+        yield pool
 
 
 @asynccontextmanager
