@@ -7,6 +7,7 @@ from community_directory.database import engine as DB  # noqa: N812  the name th
 from community_directory.settings import load_settings_or_exit
 
 load_settings_or_exit()
+DB.connect_on_demand()  # Piccolo's own commands know no pool
 
 APP_REGISTRY = AppRegistry(
     apps=[

@@ -5,21 +5,26 @@ import contextlib
 import io
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal, Self
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.querystring import QueryString
 
 from community_directory import embedded
 from community_directory.errors import (
+    AlreadyConnected,
     ConfigurationError,
     DatabaseUnavailable,
     DirectoryError,
     MigrationFailed,
+    NotConnected,
+    TransactionFailed,
     database_errors,
 )
-from community_directory.pool import create_pool
+from community_directory.pool import LeasedPool
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
 logger = logging.getLogger(__name__)
@@ -39,72 +44,141 @@ MIGRATION_STATEMENT_TIMEOUT = "15min"
 
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when a server is away, says no, or cuts a connection; the last when it is cut just now."""
-OPTIONS = {"timeout": CONNECT_SECONDS, "server_settings": {"application_name": "community_directory"}}
-CONNECTED_ALREADY = "This process is connected to the directory already."
+CLOSED = "The connection pool that this task began with is closed."
+TWO_TASKS = "Two calls at once in one transaction: await one after the other, or give each a transaction of its own."
 
 
 class DirectoryTransaction(PostgresTransaction):
-    """A transaction that gives its connection back whatever fails; inside another one it is a real savepoint.
+    """A transaction that gives its connection back whatever fails.
 
-    Piccolo's own keeps the connection for good when COMMIT fails or the connection dies, and inside another one it
-    does nothing, so that inner writes would survive an inner failure.
+    Inside another transaction it is a savepoint. One task uses it at a time, and nothing uses it
+    once it has ended. (Piccolo's own keeps the connection for good when COMMIT fails or the
+    connection dies, and does nothing inside another one, so that inner writes survive an inner
+    failure.)
     """
 
-    __slots__ = ("_pool",)
+    __slots__ = ("_busy", "_finished", "_innermost", "_outer", "_pool", "_root", "ended")
+
+    engine: "DirectoryEngine"
+
+    def __init__(self, engine: "DirectoryEngine", allow_nested: bool = True) -> None:
+        # A task keeps the context of a transaction that has ended; it counts no longer.
+        self._outer = engine.open_transaction()
+        engine.current_transaction.set(self._outer)
+        super().__init__(engine, allow_nested)
+        self._root: DirectoryTransaction = self if self._outer is None else self._outer._root
+        self._pool: LeasedPool | None = None
+        self._innermost = self
+        self._busy = self._finished = self.ended = False
+
+    @property
+    def outer(self) -> "DirectoryTransaction | None":
+        """The transaction around this savepoint."""
+        return self._outer
 
     async def __aenter__(self) -> Self:
-        if self._parent is not None:
-            self.connection = self._parent.connection
+        if self._outer is not None:
+            self._outer._check_usable()
+            self.connection = self._outer.connection
         else:
-            # Remembered, because the engine's own may be closed before this transaction ends.
-            self._pool = self.engine.pool
             with database_errors():
-                self.connection = await (self._pool.acquire() if self._pool else self.engine.get_new_connection())
+                self._pool, self.connection = await self.engine.acquire()
         try:
             self.transaction = self.connection.transaction()
-            with database_errors():
+            with self._one_call(), database_errors():
                 await self.transaction.start()
         except BaseException:
-            await self._release()
+            await self._release(clean=False)
             raise
+        self._root._innermost = self
         self.engine.current_transaction.set(self)
         return self
 
     async def __aexit__(self, exception_type: object, exception: object, traceback: object) -> Literal[False]:
+        clean = False
         try:
-            if self._committed or self._rolled_back:
-                pass  # by hand
-            elif exception is None:
-                with database_errors():
-                    await self.transaction.commit()
-            else:
+            if exception is None:
+                if not self._finished:
+                    await self.commit()
+            elif not self._finished:
                 # A dead connection can't roll back: the original exception matters, not this one.
-                with contextlib.suppress(*LOST):
-                    await self.transaction.rollback()
+                with contextlib.suppress(*LOST, DirectoryError):
+                    await self.rollback()
+            clean = self._finished
         finally:
-            self.engine.current_transaction.set(self._parent)
-            await self._release()
+            self.ended = True
+            if self._outer is not None:
+                self._root._innermost = self._outer
+            self.engine.current_transaction.set(self._outer)
+            await self._release(clean=clean)
         return False
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run one statement in this transaction.
+
+        Raises:
+            TransactionFailed: It was rolled back, or another task uses it at this moment.
+        """
+        self._check_usable()
+        with self._one_call():
+            records: list[asyncpg.Record] = await self.connection.fetch(sql, *arguments)
+        return records
+
+    async def commit(self) -> None:
+        """Commit at once; nothing more can be done in this transaction."""
+        await self._finish(self.transaction.commit)
 
     async def rollback(self) -> None:
         """Undo what was done so far, at once; nothing more can be done in this transaction."""
-        with database_errors():
-            await self.transaction.rollback()
-        self._rolled_back = True
+        await self._finish(self.transaction.rollback)
 
-    async def _release(self) -> None:
-        if self._parent is not None:
+    async def _finish(self, command: Callable[[], Awaitable[None]]) -> None:
+        self._check_usable()
+        with self._one_call(), database_errors():
+            await command()
+        self._finished = True
+
+    def _check_usable(self) -> None:
+        if self._finished:
+            raise TransactionFailed("This transaction was committed or rolled back: nothing more can be done in it.")
+        if self._root._innermost is not self:
+            raise TransactionFailed(TWO_TASKS)
+
+    @contextlib.contextmanager
+    def _one_call(self) -> Iterator[None]:
+        """Refuse a second call on the connection while one is under way."""
+        if self._root._busy:
+            raise TransactionFailed(TWO_TASKS)
+        self._root._busy = True
+        try:
+            yield
+        except LOST as error:
+            if self.ended:
+                raise TransactionFailed("The transaction ended during this call.") from error
+            raise
+        finally:
+            self._root._busy = False
+
+    async def _release(self, *, clean: bool) -> None:
+        if self._outer is not None:
             return
-        # By now the transaction has succeeded or failed, and a connection that dies on its way home changes nothing.
+        # The transaction has succeeded or failed by now: a connection that dies on its way home
+        # changes nothing.
         with contextlib.suppress(*LOST):
-            await (self._pool.release(self.connection) if self._pool else self.connection.close())
+            if self._pool is None:
+                await self.connection.close()
+            else:
+                await self._pool.release(self.connection, clean=clean)
 
 
 class DirectoryEngine(PostgresEngine):
-    """Piccolo's PostgreSQL engine that asks the settings where its database is when it first connects."""
+    """Piccolo's PostgreSQL engine, which asks the settings for its database when it connects."""
 
     def __init__(self) -> None:
         super().__init__(config={})
+        self.pool: LeasedPool | None = None
+        self._pool_of_task: ContextVar[LeasedPool | None] = ContextVar("pool", default=None)
+        self._connects_on_demand: bool | None = None
 
     async def check_version(self) -> None:
         """Do nothing: an import must not connect. The version is checked with each new connection."""
@@ -116,8 +190,31 @@ class DirectoryEngine(PostgresEngine):
         """Begin a transaction, or a savepoint inside the current one."""
         return DirectoryTransaction(engine=self, allow_nested=allow_nested)
 
-    async def get_new_connection(self) -> Any:
-        """Connect outside the pool. Raises `DatabaseUnavailable`."""
+    def open_transaction(self) -> DirectoryTransaction | None:
+        """Return the transaction that the current task is in; one that has ended counts no longer."""
+        current: Any = self.current_transaction.get()
+        while current is not None and current.ended:
+            current = current.outer
+        assert current is None or isinstance(current, DirectoryTransaction)
+        return current
+
+    def transaction_exists(self) -> bool:
+        """Tell whether the current task is in a transaction."""
+        return self.open_transaction() is not None
+
+    def connect_on_demand(self) -> None:
+        """Let each query open a connection of its own until the first pool is opened.
+
+        For Piccolo's command line, whose own commands know no pool. A process that had a pool
+        stays without it: a late task must not reach another database.
+        """
+        if self._connects_on_demand is None:
+            self._connects_on_demand = True
+
+    async def get_new_connection(self) -> asyncpg.Connection:
+        """Connect outside the pool. Raises `DatabaseUnavailable`, `NotConnected`."""
+        if self.pool is None and not self._connects_on_demand:
+            raise NotConnected
         await self._find_database()
         with _connecting():
             connection = await asyncpg.connect(**self.config)
@@ -131,34 +228,84 @@ class DirectoryEngine(PostgresEngine):
     async def start_connection_pool(self, **kwargs: Any) -> None:
         """Open the pool, with asyncpg's arguments for one. Raises `DatabaseUnavailable`."""
         if self.pool is not None:
-            raise DirectoryError(CONNECTED_ALREADY)
+            raise AlreadyConnected
         await self._find_database()
-        pool = create_pool(**{**self.config, "init": _check_version, **kwargs})
+        options = {"init": _check_version, "max_size": 10, **self.config, **kwargs}
+        pool = LeasedPool(acquire_timeout=load_settings().acquire_timeout, **options)
         with _connecting():
-            await pool
+            await pool.open()
         self.pool = pool
+        self._connects_on_demand = False
+        self._pool_of_task.set(pool)
 
     async def close_connection_pool(self) -> None:
         """Close the pool; whoever still holds a connection after some seconds loses it."""
         pool, self.pool = self.pool, None
         if pool is not None:
+            # This task goes on, and may open another pool; those that it started may not follow.
+            self._pool_of_task.set(None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
-    async def fetch(self, sql: str, *arguments: object) -> list[Any]:
-        """Run one statement in the current transaction, else on a connection of the pool; asyncpg's records.
+    async def acquire(self) -> tuple[LeasedPool | None, asyncpg.Connection]:
+        """Take a connection from the pool; on demand, without a pool, open one.
+
+        Raises:
+            DatabaseUnavailable: None became free in time.
+            NotConnected: No pool is open, or another one than when this task began.
+        """
+        pool = self.pool
+        if pool is None:
+            return None, await self.get_new_connection()
+        if self._pool_of_task.get() not in (None, pool):
+            raise NotConnected(CLOSED)
+        try:
+            return pool, await pool.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                "No connection to the database became free in time: it is busy, or does not answer."
+            ) from None
+        except asyncpg.InterfaceError:
+            if self.pool is not pool:
+                raise NotConnected(CLOSED) from None
+            raise
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run one statement in the current transaction, else on a connection of the pool.
 
         What the database refuses is raised as this package's errors.
         """
-        current = self.current_transaction.get()
         with database_errors():
-            if current is not None:
-                records = await current.connection.fetch(sql, *arguments)
-            elif self.pool is not None:
-                records = await self.pool.fetch(sql, *arguments)
+            return await self._run(sql, arguments)
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        """Run a query of Piccolo's."""
+        sql, arguments = querystring.compile_string(engine_type=self.engine_type)
+        return await self._run(sql, arguments, in_pool=in_pool)
+
+    async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
+        """Run a statement of Piccolo's that changes the schema."""
+        return await self._run(ddl, [], in_pool=in_pool)
+
+    async def _run(self, sql: str, arguments: Sequence[object], *, in_pool: bool = True) -> list[asyncpg.Record]:
+        current = self.open_transaction()
+        if current is not None:
+            return await current.fetch(sql, *arguments)
+        # Not in the pool: Piccolo's run_sync() has an event loop of its own.
+        pool, connection = await self.acquire() if in_pool else (None, await self.get_new_connection())
+        clean = False
+        try:
+            records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            clean = True
+        except asyncpg.PostgresError:
+            clean = True  # the statement was refused, and left nothing behind
+            raise
+        finally:
+            if pool is None:
+                await connection.close()
             else:
-                records = await self._run_in_new_connection(sql, arguments)
-        return list(records)
+                await pool.release(connection, clean=clean)
+        return records
 
     async def _find_database(self) -> None:
         if self.config:
@@ -167,7 +314,7 @@ class DirectoryEngine(PostgresEngine):
         if settings.postgres_url is not None:
             self.config = _arguments(settings.postgres_url.get_secret_value())
         else:
-            self.config = {**await embedded.start(settings.data_directory), **OPTIONS}
+            self.config = {**await embedded.start(settings.data_directory), **_options()}
 
 
 engine = DirectoryEngine()
@@ -177,7 +324,20 @@ engine = DirectoryEngine()
 def _arguments(url: str) -> dict[str, Any]:
     if not is_postgres_url(url):
         raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.")
-    return {"dsn": url, **OPTIONS}
+    return {"dsn": url, **_options()}
+
+
+def _options() -> dict[str, Any]:
+    settings = load_settings()
+    limits = {"statement_timeout": settings.statement_timeout, "lock_timeout": settings.lock_timeout}
+    return {
+        "timeout": CONNECT_SECONDS,
+        "statement_cache_size": settings.statement_cache_size,
+        "server_settings": {
+            "application_name": "community_directory",
+            **{name: f"{seconds * 1000:.0f}ms" for name, seconds in limits.items() if seconds},
+        },
+    }
 
 
 async def _check_version(connection: Any) -> None:
@@ -202,36 +362,73 @@ def _connecting() -> Iterator[None]:
         raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.") from None
 
 
-_one_at_a_time = threading.Lock()
+_connect_lock = threading.Lock()
 
 
-@contextlib.asynccontextmanager
-async def connect(
-    url: str | None = None, *, min_size: int = 1, max_size: int | None = None
-) -> AsyncIterator[DirectoryEngine]:
-    """Open the connection pool that the tables and the query helpers use, and close it at the end.
+class DirectoryConnection:
+    """The connection to the directory that `connect` describes."""
 
-    Without `url` the database is the settings' one; without `max_size` the pool has theirs, ten connections unless
-    DIRECTORY_POOL_MAX_SIZE says otherwise. One pool at a time: a process that is already connected gets a
-    `DirectoryError`. Raises `DatabaseUnavailable` when no connection can be made, `ConfigurationError` when the URL
-    or a setting is wrong.
-    """
-    if not _one_at_a_time.acquire(blocking=False):
-        raise DirectoryError(CONNECTED_ALREADY)
-    before = engine.config
-    try:
-        if url is not None:
-            engine.config = _arguments(url)
-        if max_size is None:
-            max_size = load_settings().pool_max_size
-        await engine.start_connection_pool(min_size=min_size, max_size=max_size)
+    def __init__(self, url: str | None, *, min_size: int, max_size: int | None) -> None:
+        self._url, self._min_size, self._max_size = url, min_size, max_size
+        self._is_open = False
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> DirectoryEngine:
+        await self._open()
+        return engine
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection pool; a second time does nothing."""
+        if not self._is_open:
+            return
+        self._is_open = False
         try:
-            yield engine
-        finally:
             await engine.close_connection_pool()
-    finally:
-        engine.config = before
-        _one_at_a_time.release()
+        finally:
+            self._leave()
+
+    async def _open(self) -> Self:
+        if not _connect_lock.acquire(blocking=False):
+            raise AlreadyConnected
+        self._config = engine.config
+        try:
+            if self._url is not None:
+                engine.config = _arguments(self._url)
+            max_size = self._max_size or load_settings().pool_max_size
+            await engine.start_connection_pool(min_size=self._min_size, max_size=max_size)
+        except BaseException:
+            self._leave()
+            raise
+        self._is_open = True
+        return self
+
+    def _leave(self) -> None:
+        engine.config = self._config
+        _connect_lock.release()
+
+
+def connect(url: str | None = None, *, min_size: int = 1, max_size: int | None = None) -> DirectoryConnection:
+    """Open the connection pool that the tables and the query helpers use.
+
+    `async with connect():` closes it at the end of the block. A framework with hooks for start-up
+    and shutdown (discord.py's `setup_hook`, FastAPI's lifespan) or a notebook opens it with
+    `directory = await connect()` and closes it with `await directory.close()`.
+
+    Without `url` the database is the one of the settings; without `max_size` the pool has theirs,
+    ten connections unless DIRECTORY_POOL_MAX_SIZE says otherwise. A task that outlives the pool
+    gets `NotConnected`, even when another pool is open by then.
+
+    Raises:
+        AlreadyConnected: This process has an open pool: there is one at a time.
+        ConfigurationError: The URL or a setting is wrong.
+        DatabaseUnavailable: No connection can be made.
+    """
+    return DirectoryConnection(url, min_size=min_size, max_size=max_size)
 
 
 def transaction() -> DirectoryTransaction:

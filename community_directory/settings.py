@@ -96,6 +96,21 @@ class Settings(BaseSettings):
         description="Recognises a banned person who was erased: 32 characters or more, the same for good.",
     )
     pool_max_size: int = Field(default=10, ge=1, le=1000, description="Connections of one process at the most.")
+    acquire_timeout: float = Field(
+        default=30, gt=0, le=3600, description="Seconds that a call waits for a free connection."
+    )
+    statement_timeout: float = Field(
+        default=0, ge=0, le=86400, description="Seconds that one statement may take; 0 sets no limit."
+    )
+    lock_timeout: float = Field(
+        default=0, ge=0, le=86400, description="Seconds that a statement waits for a lock; 0 sets no limit."
+    )
+    statement_cache_size: int = Field(
+        default=100,
+        ge=0,
+        le=10_000,
+        description="Prepared statements of a connection; 0 for a PgBouncer that can't keep them.",
+    )
     host: str = Field(default="127.0.0.1", min_length=1, description="The address that the panel listens on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="The port that the panel listens on; 0 takes a free one."

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import AsyncIterator
+from contextvars import Context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,14 +25,17 @@ from piccolo.table import Table
 
 from community_directory import database as database_module
 from community_directory import embedded
-from community_directory.database import DirectoryEngine, connect, engine, transaction
+from community_directory.database import DirectoryConnection, DirectoryEngine, connect, engine, transaction
 from community_directory.errors import (
+    AlreadyConnected,
     ConfigurationError,
     DatabaseUnavailable,
     DirectoryError,
     InvalidInput,
+    NotConnected,
     TransactionFailed,
 )
+from community_directory.queries import members
 from community_directory.tables import CommunityMember
 from tests.conftest import Server, database_name, run_sql
 from tests.processes import PROJECT, environment
@@ -113,11 +117,9 @@ def cut_unnoticed(url: str) -> None:
 async def assert_free() -> None:
     """Nothing is left of the last transaction, and the pool's connection works."""
     assert engine.current_transaction.get() is None
-    assert engine.pool is not None
     async with asyncio.timeout(SECONDS):
-        assert await engine.pool.fetchval("SELECT 1") == 1
+        assert [tuple(record) for record in await engine.fetch("SELECT 1")] == [(1,)]
         await Scratch.select()
-    assert engine.pool.get_size() == engine.pool.get_idle_size()
 
 
 # Transactions
@@ -246,7 +248,7 @@ async def test_a_connection_that_dies_before_begin_is_given_back(one: DirectoryE
 async def test_a_connection_that_dies_after_commit_changes_nothing(one: DirectoryEngine, url: str) -> None:
     async with transaction() as current:
         await insert(1)
-        await current.commit()  # type: ignore[no-untyped-call]
+        await current.commit()
         cut_unnoticed(url)
     assert await stored(url) == [1]
     await assert_free()
@@ -256,17 +258,17 @@ async def test_what_was_committed_by_hand_stays(one: DirectoryEngine, url: str) 
     with pytest.raises(ZeroDivisionError):
         async with transaction() as current:
             await insert(1)
-            await current.commit()  # type: ignore[no-untyped-call]
+            await current.commit()
             _ = 1 / 0
     assert await stored(url) == [1]
     await assert_free()
 
 
 async def test_a_commit_by_hand_that_fails_gives_the_connection_back(one: DirectoryEngine, url: str) -> None:
-    with pytest.raises(asyncpg.ForeignKeyViolationError):
+    with pytest.raises(InvalidInput):
         async with transaction() as current:
             await insert(1, parent=2)
-            await current.commit()  # type: ignore[no-untyped-call]
+            await current.commit()
     assert await stored(url) == []
     await assert_free()
 
@@ -359,6 +361,74 @@ async def test_queries_of_piccolo_and_of_asyncpg_are_in_the_same_transaction(one
     await assert_free()
 
 
+async def test_nothing_more_is_written_after_a_rollback_by_hand(one: DirectoryEngine, url: str) -> None:
+    async with transaction() as current:
+        await insert(1)
+        await current.rollback()
+        for write in (insert(2), engine.fetch("INSERT INTO scratch VALUES (3)")):
+            with pytest.raises(TransactionFailed, match="rolled back"):
+                await write
+        with pytest.raises(TransactionFailed, match="rolled back"):
+            async with transaction():
+                pytest.fail("there is no savepoint")
+    assert await stored(url) == []
+    await assert_free()
+
+
+async def test_a_task_that_outlives_its_transaction_uses_the_pool(url: str) -> None:
+    go_on = asyncio.Event()
+
+    async def late(number: int) -> None:
+        await go_on.wait()
+        assert engine.transaction_exists() is False
+        await insert(number)
+        async with transaction():
+            await insert(number + 1)
+        await engine.fetch("SELECT 1")
+
+    async with connect(url):
+        with pytest.raises(ZeroDivisionError):
+            async with transaction():
+                async with transaction():
+                    task = asyncio.create_task(late(1))
+                _ = 1 / 0
+        go_on.set()
+        await task
+    assert await stored(url) == [1, 2]
+
+
+async def test_two_calls_at_once_in_one_transaction_are_refused(one: DirectoryEngine, url: str) -> None:
+    async def in_a_savepoint(number: int) -> None:
+        async with transaction():
+            await insert(number)
+
+    with pytest.raises(TransactionFailed, match="Two calls at once"):
+        async with transaction():
+            await asyncio.gather(insert(1), insert(2))
+    await assert_free()
+    with pytest.raises(TransactionFailed, match="Two calls at once"):
+        async with transaction():
+            await asyncio.gather(in_a_savepoint(3), in_a_savepoint(4))
+    assert await stored(url) == []
+    await assert_free()
+
+
+async def test_a_call_of_another_task_that_is_under_way_at_the_end_is_refused(url: str) -> None:
+    async def late() -> None:
+        await engine.fetch("SELECT pg_sleep(60)")
+
+    async with connect(url, max_size=1):
+        with pytest.raises(TransactionFailed, match="Two calls at once"):
+            async with transaction():
+                await insert(1)
+                task = asyncio.create_task(late())
+                await asyncio.sleep(0.05)
+        with pytest.raises(TransactionFailed, match="ended during this call"):
+            await task
+        await assert_free()
+    assert await stored(url) == []
+
+
 async def test_many_transactions_share_few_connections(url: str) -> None:
     async def work(number: int) -> None:
         async with transaction() as current:
@@ -400,7 +470,7 @@ async def test_the_pool_is_closed_after_an_exception_too(url: str) -> None:
 
 async def test_a_second_connect_is_refused_and_disturbs_nobody(url: str) -> None:
     async with connect(url):
-        with pytest.raises(DirectoryError, match="connected to the directory already"):
+        with pytest.raises(AlreadyConnected):
             async with connect(url):
                 pytest.fail("this is the second one")
         await assert_free()
@@ -412,12 +482,11 @@ async def test_of_two_connects_at_the_same_moment_one_is_refused(url: str) -> No
             async with connect(url):
                 await asyncio.sleep(0.1)
                 await assert_free()
-        except DirectoryError as error:
-            return str(error)
+        except AlreadyConnected:
+            return "refused"
         return "served"
 
-    told = await asyncio.gather(work(), work(), work())
-    assert sorted(told) == sorted(["served", *[database_module.CONNECTED_ALREADY] * 2])
+    assert sorted(await asyncio.gather(work(), work(), work())) == ["refused", "refused", "served"]
     assert await connections(url) == 0
 
 
@@ -425,9 +494,9 @@ async def test_a_pool_opened_by_hand_is_not_opened_twice(url: str, monkeypatch: 
     monkeypatch.setattr(engine, "config", {"dsn": url})
     await engine.start_connection_pool()
     try:
-        with pytest.raises(DirectoryError, match="connected to the directory already"):
+        with pytest.raises(AlreadyConnected):
             await engine.start_connection_pool()
-        with pytest.raises(DirectoryError, match="connected to the directory already"):
+        with pytest.raises(AlreadyConnected):
             async with connect(url):
                 pytest.fail("this is the second one")
         await assert_free()
@@ -438,9 +507,8 @@ async def test_a_pool_opened_by_hand_is_not_opened_twice(url: str, monkeypatch: 
 
 async def test_the_pool_has_the_size_that_was_asked_for(url: str) -> None:
     async with connect(url, min_size=2, max_size=4) as connected:
-        assert connected.pool is not None
         assert await connections(url) == 2
-        await asyncio.gather(*(connected.pool.fetchval("SELECT pg_sleep(0.05)") for _ in range(20)))
+        await asyncio.gather(*(connected.fetch("SELECT pg_sleep(0.05)") for _ in range(20)))
         assert await connections(url) == 4
     async with connect(url, min_size=0):
         assert await connections(url) == 0
@@ -456,13 +524,10 @@ async def test_an_impossible_size_is_the_callers_mistake_and_not_the_databases(u
 
 async def test_connections_that_the_server_ended_are_replaced(url: str) -> None:
     async with connect(url, min_size=0, max_size=3) as connected:
-        assert connected.pool is not None
-        await asyncio.gather(*(connected.pool.fetchval("SELECT pg_sleep(0.02)") for _ in range(3)))
-        assert connected.pool.get_size() == 3
+        await asyncio.gather(*(connected.fetch("SELECT pg_sleep(0.02)") for _ in range(3)))
+        assert await connections(url) == 3
         await cut(url)
         async with asyncio.timeout(SECONDS):
-            while connected.pool.get_size():
-                await asyncio.sleep(0.01)
             await asyncio.gather(*(Scratch.count() for _ in range(10)))
         await assert_free()
 
@@ -517,21 +582,97 @@ async def test_without_a_url_the_settings_say_where(url: str, monkeypatch: pytes
     assert engine.config is before
 
 
-async def test_without_a_pool_each_query_has_a_connection_of_its_own(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_outside_of_connect_whatever_asks_is_told_what_to_write(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("POSTGRES_URL", url)
-    monkeypatch.setattr(engine, "config", {})
-    await insert(1)
-    async with transaction():
-        await insert(2)
+    for ask in (insert(1), engine.fetch("SELECT 1"), members.find("#1"), transaction().__aenter__()):
+        with pytest.raises(NotConnected, match="async with connect"):
+            await ask
+    assert await stored(url) == []
+
+
+async def test_on_demand_each_query_has_a_connection_of_its_own_until_the_first_pool(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", url)
+    on_demand = DirectoryEngine()
+    on_demand.connect_on_demand()
+    await on_demand.fetch("INSERT INTO scratch VALUES (1)")
+    async with on_demand.transaction():
+        await on_demand.fetch("INSERT INTO scratch VALUES (2)")
     with pytest.raises(ZeroDivisionError):
-        async with transaction():
-            await insert(3)
+        async with on_demand.transaction():
+            await on_demand.fetch("INSERT INTO scratch VALUES (3)")
             _ = 1 / 0
+    assert (await stored(url), await connections(url)) == ([1, 2], 0)
+    await on_demand.start_connection_pool()
+    await on_demand.close_connection_pool()
+    with pytest.raises(NotConnected):
+        await on_demand.fetch("INSERT INTO scratch VALUES (4)")
     assert await stored(url) == [1, 2]
-    assert await connections(url) == 0
 
 
-# What can be wrong with a database
+async def test_a_task_that_outlives_the_connection_reaches_no_database(
+    url: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", database)
+    closed, reopened = asyncio.Event(), asyncio.Event()
+
+    async def late(moment: asyncio.Event) -> None:
+        await moment.wait()
+        await members.add(telegram_id="1", name="Late", primary_role="developer")
+
+    async with connect(url):
+        first, second = asyncio.create_task(late(closed)), asyncio.create_task(late(reopened))
+        await asyncio.sleep(0)
+    closed.set()
+    with pytest.raises(NotConnected):
+        await first
+    async with connect(database):
+        reopened.set()
+        with pytest.raises(NotConnected, match="closed"):
+            await second
+        assert await CommunityMember.count() == 0
+
+
+async def test_a_framework_opens_in_one_hook_and_closes_in_another(url: str) -> None:
+    directory = await asyncio.create_task(_open(url))  # whose context ends with it
+    await asyncio.gather(*(insert(number) for number in range(3)))
+    with pytest.raises(AlreadyConnected):
+        await connect(url)
+    await asyncio.create_task(directory.close())
+    await directory.close()
+    assert (await stored(url), await connections(url)) == ([0, 1, 2], 0)
+    with pytest.raises(NotConnected):
+        await insert(3)
+    await (await connect(url)).close()
+
+
+async def _open(url: str) -> DirectoryConnection:
+    return await connect(url)
+
+
+async def test_the_settings_bound_a_statement_and_a_wait_for_a_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_STATEMENT_TIMEOUT", "0.2")
+    monkeypatch.setenv("DIRECTORY_LOCK_TIMEOUT", "0.1")
+    monkeypatch.setenv("DIRECTORY_STATEMENT_CACHE_SIZE", "0")
+    async with connect(url):
+        with pytest.raises(DatabaseUnavailable, match="busy"):
+            await engine.fetch("SELECT pg_sleep(60)")
+        [(lock_timeout,)] = await engine.fetch("SHOW lock_timeout")
+        assert lock_timeout == "100ms"
+        assert [*await engine.fetch("SELECT name FROM pg_prepared_statements")] == []
+
+
+async def test_who_finds_no_connection_in_time_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_ACQUIRE_TIMEOUT", "0.1")
+    async with connect(url, max_size=1):
+        async with transaction():
+            task = asyncio.create_task(engine.fetch("SELECT 1"), context=Context())
+            with pytest.raises(DatabaseUnavailable, match="became free in time"):
+                await task
+        await assert_free()
 
 
 def with_login(url: str, login: str) -> str:
@@ -585,7 +726,7 @@ async def test_an_unknown_database_is_told(server: Server) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(database_module.OPTIONS, "timeout", 0.2)
+    monkeypatch.setattr(database_module, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = await refusal(f"postgresql://bot:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/directory")
     assert isinstance(error, DatabaseUnavailable)
@@ -625,8 +766,7 @@ async def locked_server() -> AsyncIterator[str]:
 
 async def test_a_wrong_password_is_told(locked_server: str) -> None:
     async with connect(locked_server.format(SECRET)) as connected:
-        assert connected.pool is not None
-        assert await connected.pool.fetchval("SELECT 1") == 1
+        await connected.fetch("SELECT 1")
     error = await refusal(locked_server.format(f"{SECRET}!"))
     assert isinstance(error, DatabaseUnavailable)
     assert "password authentication failed" in str(error)
@@ -676,9 +816,11 @@ async def test_after_a_refusal_another_attempt_is_welcome(url: str, closed_port:
 async def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "OLDEST_POSTGRES", 99)
     assert "PostgreSQL 99 or later is needed" in str(await refusal(url))
-    monkeypatch.setattr(engine, "config", {"dsn": url, **database_module.OPTIONS})
+    on_demand = DirectoryEngine()
+    on_demand.config = {"dsn": url, "server_settings": {"application_name": "community_directory"}}
+    on_demand.connect_on_demand()
     with pytest.raises(DatabaseUnavailable, match="PostgreSQL 99 or later is needed; this server is"):
-        await Scratch.count()
+        await on_demand.fetch("SELECT 1")
     assert await connections(url) == 0
 
 

@@ -15,7 +15,7 @@ import asyncpg
 
 from community_directory.database import engine, transaction
 from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput, MemberNotFound
-from community_directory.pool import DirectoryPool
+from community_directory.pool import LeasedPool
 from community_directory.queries.days import days_between
 from community_directory.queries.ids import new_id
 from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
@@ -258,8 +258,8 @@ async def most_active(*, since: date, until: date, zone: str | None = None, limi
 _Row = tuple[UUID, str, str, str, str | int, str | int | None, datetime | None, str | None]
 
 
-_Pool = ReferenceType[DirectoryPool]
-_senders: WeakKeyDictionary[DirectoryPool, Together[_Row, Event | None]] = WeakKeyDictionary()
+_Pool = ReferenceType[LeasedPool]
+_senders: WeakKeyDictionary[LeasedPool, Together[_Row, Event | None]] = WeakKeyDictionary()
 """What waits for a way to the database, of each pool."""
 NOTHING_STORED = (
     asyncpg.TransactionRollbackError,
