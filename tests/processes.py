@@ -26,7 +26,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Panel:
-    """A running `python main.py`, or a running uvicorn that serves `main:app`."""
+    """A running `python main.py`."""
 
     process: subprocess.Popen[str]
     printed: list[str]
@@ -41,23 +41,9 @@ class Panel:
 
 @contextmanager
 def running_panel(*arguments: str, **variables: str) -> Iterator[Panel]:
-    """`python main.py` on a free port, as soon as it prints its address."""
-    with _running(str(PROJECT / "main.py"), *arguments, **variables) as panel:
-        yield panel
-
-
-@contextmanager
-def running_uvicorn(*arguments: str, **variables: str) -> Iterator[Panel]:
-    """`uvicorn main:app` on a free port, as soon as it prints its address; workers may still be starting."""
-    with _running("-m", "uvicorn", "main:app", *arguments, **variables) as panel:
-        yield panel
-
-
-@contextmanager
-def _running(*arguments: str, **variables: str) -> Iterator[Panel]:
+    """`python main.py` on a free port, as soon as it says where it is."""
     with subprocess.Popen(
-        [sys.executable, *arguments, "--port", "0"],
-        cwd=PROJECT,
+        [sys.executable, PROJECT / "main.py", "--port", "0", *arguments],
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -68,9 +54,9 @@ def _running(*arguments: str, **variables: str) -> Iterator[Panel]:
             assert process.stdout
             for line in process.stdout:
                 printed.append(line.rstrip())
-                if found := re.search(r"http://[\w.]+:\d+", line):
-                    yield Panel(process, printed, f"{found.group()}/")
+                if found := re.search(r"http://\S+/", line):
+                    yield Panel(process, printed, found.group())
                     return
-            raise AssertionError(f"The program did not start: {printed}")
+            raise AssertionError(f"main.py did not start: {printed}")
         finally:
             process.kill()

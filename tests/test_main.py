@@ -3,8 +3,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 
 import main
 from community_directory.database import connect, engine
-from tests.conftest import Server, closed_to_all
-from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel, running_uvicorn
+from tests.conftest import Server, closed_to_all, database_name, run_sql
+from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 
 
 @pytest.fixture
@@ -48,23 +48,6 @@ def sign_in(url: str, password: str) -> httpx.Response:
         )
 
 
-async def first_status(url: str) -> int:
-    """Wait for a server that has taken its port, and whose workers are still starting."""
-    async with asyncio.timeout(60), httpx.AsyncClient() as client:
-        while True:
-            try:
-                return (await client.get(url)).status_code
-            except httpx.ConnectError:
-                await asyncio.sleep(0.05)
-
-
-async def until_stopped(data_directory: Path) -> None:
-    """Wait until the embedded server has ended, which the program does not always wait for."""
-    async with asyncio.timeout(30):
-        while servers_of(data_directory):
-            await asyncio.sleep(0.05)
-
-
 def servers_of(data_directory: Path) -> list[int]:
     return [
         process.pid
@@ -93,21 +76,31 @@ def test_a_first_start_prints_where_it_is_and_a_password_that_works_and_a_second
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_server_of_production_stops_the_embedded_server_too(
-    data_directory: Path, workers: str, number: signal.Signals
+    data_directory: Path, unused_port: int, workers: str, number: signal.Signals
 ) -> None:
-    with running_uvicorn("--workers", workers, DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
-        assert await first_status(f"{panel.url}healthz") == 200
-        assert servers_of(data_directory)
-        panel.stop(number)
-    await until_stopped(data_directory)
+    with subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "main:app", "--port", str(unused_port), "--workers", workers],
+        cwd=PROJECT,
+        env=environment(DIRECTORY_DATA_DIRECTORY=str(data_directory)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            assert await eventually(f"http://127.0.0.1:{unused_port}/healthz") == 200
+            assert servers_of(data_directory)
+            process.send_signal(number)
+            process.wait(timeout=30)
+        finally:
+            process.kill()
+    assert servers_of(data_directory) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-async def test_a_signal_stops_the_embedded_server_too(data_directory: Path, number: signal.Signals, code: int) -> None:
+def test_a_signal_stops_the_embedded_server_too(data_directory: Path, number: signal.Signals, code: int) -> None:
     with running_panel(DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
         assert servers_of(data_directory)
         assert panel.stop(number) == code
-    await until_stopped(data_directory)
+    assert servers_of(data_directory) == []
 
 
 async def test_it_migrates_an_empty_database_and_serves_it(empty_database: str) -> None:
@@ -227,12 +220,40 @@ async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -
         assert await status(client, "/readyz") == (503, "the migrations have not run")
 
 
-async def test_a_server_of_production_starts_while_the_database_is_away(database: str, server: Server) -> None:
-    with ExitStack() as running:
-        async with closed_to_all(server, database):
-            uvicorn = running_uvicorn("--workers", "2", POSTGRES_URL=database)
-            panel = running.enter_context(uvicorn)
-            ready = f"{panel.url}readyz"
-            assert await first_status(ready) == 503
-        assert httpx.get(ready).status_code == 200
-        panel.stop()
+async def test_a_server_of_production_starts_while_the_database_is_away(
+    database: str, server: Server, unused_port: int
+) -> None:
+    name = database_name(database)
+    await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    with subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "main:app", "--port", str(unused_port), "--workers", "2"],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=database),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            ready = f"http://127.0.0.1:{unused_port}/readyz"
+            assert await eventually(ready) == 503
+            await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            assert httpx.get(ready).status_code == 200
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with main._listen("127.0.0.1", 0) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def eventually(url: str) -> int:
+    """The status of the first answer."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return httpx.get(url).status_code
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
