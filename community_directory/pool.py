@@ -30,6 +30,7 @@ class LeasedPool:
         self._turns = asyncio.Semaphore(max_size)
         self._idle: list[asyncpg.Connection] = []
         self._closing = False
+        self.in_use = 0
 
     async def open(self) -> None:
         """Open the least number of connections."""
@@ -41,14 +42,12 @@ class LeasedPool:
         async with asyncio.timeout(self.acquire_timeout):
             await self._turns.acquire()
             try:
-                while self._idle:
-                    if _is_usable(connection := self._idle.pop()):
-                        return connection
-                    await self._pool.release(connection)
-                return await self._pool.acquire()
+                connection = await self._next()
             except BaseException:
                 self._turns.release()
                 raise
+        self.in_use += 1
+        return connection
 
     async def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
         """Keep a clean connection for the next caller; any other goes back to asyncpg's pool."""
@@ -58,6 +57,7 @@ class LeasedPool:
             else:
                 await self._pool.release(connection)
         finally:
+            self.in_use -= 1
             self._turns.release()
 
     async def expire_connections(self) -> None:
@@ -75,6 +75,13 @@ class LeasedPool:
         except BaseException:
             self._pool.terminate()
             raise
+
+    async def _next(self) -> asyncpg.Connection:
+        while self._idle:
+            if _is_usable(connection := self._idle.pop()):
+                return connection
+            await self._pool.release(connection)
+        return await self._pool.acquire()
 
     async def _renew(self) -> None:
         while True:

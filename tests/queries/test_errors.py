@@ -1,6 +1,5 @@
 """What the database and its driver refuse, said in this package's words."""
 
-import asyncio
 import contextlib
 import json
 import re
@@ -152,15 +151,6 @@ async def test_a_mistake_in_the_program_passes_as_it_is(directory: asyncpg.Pool)
         with pytest.raises(errors.TransactionFailed, match="a transaction of its own"):
             await engine.fetch("SELECT 1")
         assert current.connection.is_in_transaction()
-
-
-async def test_two_calls_at_once_in_one_transaction_are_a_mistake_in_the_program(directory: asyncpg.Pool) -> None:
-    async with transaction():
-        first = asyncio.create_task(engine.fetch("SELECT pg_sleep(0.1)"))
-        await asyncio.sleep(0)
-        with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
-            await engine.fetch("SELECT 1")
-        await first
 
 
 async def test_a_connection_that_is_cut_is_an_unavailable_database(directory: asyncpg.Pool, database: str) -> None:
