@@ -36,7 +36,7 @@ from community_directory.members_csv import COLUMNS, BadLines, Imported, cell, v
 from community_directory.queries import audit, highlights, members
 from community_directory.queries.values import MAX_JSON_DEPTH
 from community_directory.settings import load_settings
-from tests.conftest import Server, database_name, new_database, run_sql
+from tests.conftest import Server, database_name, new_database, raw_pool, run_sql
 from tests.processes import PROJECT, environment
 from tests.queries.cases import all_idle, undone
 from tests.tables import rows
@@ -112,12 +112,11 @@ async def settled_database(server: Server, template: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def refusing(settled_database: str) -> AsyncIterator[asyncpg.Pool]:
     """The four of `settle`, in a database of many tests; in each of them nothing is changed, and no number used."""
-    async with connect(settled_database, min_size=0) as engine:
-        assert engine.pool is not None
-        before = await state(engine.pool), await last_number(engine.pool)
-        yield engine.pool
-        assert (await state(engine.pool), await last_number(engine.pool)) == before
-        assert all_idle(engine.pool)
+    async with connect(settled_database, min_size=0), raw_pool(settled_database) as pool:
+        before = await state(pool), await last_number(pool)
+        yield pool
+        assert (await state(pool), await last_number(pool)) == before
+        assert all_idle()
 
 
 @pytest.fixture

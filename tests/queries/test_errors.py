@@ -103,7 +103,7 @@ async def test_what_the_database_refuses_is_invalid_input(directory: asyncpg.Poo
     assert is_sentence(str(refused.value))
     assert refused.value.field == field
     assert isinstance(refused.value.__cause__, asyncpg.PostgresError)
-    assert all_idle(engine.pool)
+    assert all_idle()
 
 
 async def test_what_a_trigger_refuses_is_invalid_input(directory: asyncpg.Pool) -> None:

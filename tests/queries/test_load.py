@@ -246,19 +246,16 @@ async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_le
     database: str,
 ) -> None:
     watcher = await asyncpg.connect(database)
-    async with connect(database, min_size=10, max_size=10) as engine:
-        pool = engine.pool
-        assert pool is not None
+    async with connect(database, min_size=10, max_size=10):
         for number in range(1, COMMUNITY + 1):
-            await rows.member(pool, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active")
+            await rows.member(watcher, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active")
         codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
         made: Counter[str] = Counter()
 
         callers = [Caller(number, codes, made) for number in range(CALLERS)]
         await asyncio.gather(*(caller.run() for caller in callers))
 
-        assert all_idle(pool)
-        assert pool.get_size() == 10
+        assert all_idle()
         assert await backends(watcher) == 0
         actions = {name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)}
         assert made.keys() == actions - {"run"}

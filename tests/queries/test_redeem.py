@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -28,6 +29,7 @@ from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation, Redemption
 from community_directory.queries.members import Member
 from community_directory.tables import InvitationStatus, MemberStatus
+from tests.conftest import raw_pool
 from tests.tables import rows
 
 SECONDS = 30
@@ -38,9 +40,19 @@ async def inviter(**columns: Any) -> Member:
     return await members.get((await rows.member(pool(), **{"status": "active", **columns}))["member_id"])
 
 
+_pool: ContextVar[asyncpg.Pool] = ContextVar("pool")
+
+
+@pytest.fixture(autouse=True)
+async def pool_of_the_test(directory_url: str) -> AsyncIterator[None]:
+    async with raw_pool(directory_url) as pool:
+        _pool.set(pool)
+        yield
+
+
 def pool() -> asyncpg.Pool:
-    assert engine.pool is not None
-    return engine.pool
+    """Return the test's own pool for raw SQL."""
+    return _pool.get()
 
 
 async def redeem(code: str, person: int | str = 1, **more: Any) -> Redemption:

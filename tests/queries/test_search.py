@@ -15,7 +15,7 @@ from community_directory.database import connect, engine
 from community_directory.errors import InvalidCursor, InvalidInput
 from community_directory.queries import audit, members, pages
 from community_directory.queries.search import RANGES, Sort
-from tests.conftest import Server, new_database
+from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
 from tests.tables import rows
 
@@ -26,8 +26,8 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 @pytest.fixture(scope="module")
 async def shared(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
     """One database for all tests and examples here; each is undone."""
-    async with new_database(server, template) as url, connect(url, min_size=0) as connected:
-        yield connected.pool
+    async with new_database(server, template) as url, connect(url, min_size=0), raw_pool(url) as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from community_directory.queries import audit, members, search
 from community_directory.queries.search import RANGES, Search, scores_between
 from community_directory.reputation import HIGHEST_SCORE, scores_of, tier_of
 from community_directory.tables import ReputationTier
-from tests.conftest import Server, new_database
+from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
 from tests.tables import rows
 
@@ -75,8 +75,8 @@ async def url(server: Server, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def directory(url: str) -> AsyncIterator[asyncpg.Pool]:
-    async with connect(url, min_size=0) as connected:
-        yield connected.pool
+    async with connect(url, min_size=0), raw_pool(url) as pool:
+        yield pool
 
 
 @pytest.fixture
