@@ -87,6 +87,8 @@ class LeasedPool:
             raise
 
     async def _next(self) -> asyncpg.Connection:
+        if self._closing:
+            raise asyncpg.InterfaceError("the pool is closing")
         while self._idle:
             if _is_usable(connection := self._idle.pop()):
                 return connection
