@@ -19,7 +19,7 @@ from community_directory.errors import InvalidInput, database_errors
 from community_directory.members_csv import BadLines
 from community_directory.queries import invitations, members, participation, relationships
 from community_directory.tables import checks
-from tests.admin.conftest import client  # noqa: F401  a fixture
+from tests.admin.conftest import client, fast_hashes  # noqa: F401  fixtures
 from tests.conftest import Server, new_database
 from tests.rules import (
     BLANK,
