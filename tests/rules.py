@@ -1,11 +1,11 @@
-"""Every rule of the database: what it is called, what a person reads, and what it refuses and accepts.
+"""Every rule of the database: its name, what a person reads, what it refuses and what it accepts.
 
 `test_rules.py` breaks each rule as every writer could: with SQL, a query helper, the panel and a CSV
 file. A new constraint needs a line here; a test fails until it has one.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -20,59 +20,53 @@ Factory: TypeAlias = Callable[..., Awaitable[asyncpg.Record]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One constraint, or one rule of a trigger.
-
-    There are two members, #1 and #2, when it is tried. `before` is a row that must be there first.
-    """
+    """What a new row must keep to, where the members #1 and #2 are there."""
 
     name: str
+    field: str
     message: str
-    field: str | None
-    make: Factory
-    refused: tuple[Columns, ...]
-    """Columns of rows that are valid but for the rule."""
-    accepted: tuple[Columns, ...] = ()
+    refused: Sequence[Columns]
+    """Columns of rows that are valid but for this rule."""
+    accepted: Sequence[Columns]
     before: Columns | None = None
+    """A row that must be there first."""
+    make: Factory = rows.member
 
 
 @dataclass(frozen=True)
-class StatementRule:
-    """A rule about changes: `statements` are run in order, and the last one is refused."""
+class ChangeRule:
+    """What a change must keep to; of the statements, the last one breaks it."""
 
     name: str
-    message: str
     field: str | None
-    statements: tuple[str, ...]
+    message: str
+    statements: Sequence[str]
 
 
-NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-ID = UUID("019c13f6-0000-7000-8000-000000000000")
-VERIFIED = {"github_verified": True, "github_username": "Ana", "github_verified_at": NOON}
-ACCEPTED = {"status": "accepted", "created_by": "#1", "accepted_by": "#2", "accepted_at": NOON}
-LINK = {"entity_id_a": "a", "entity_id_b": "b", "relationship_type": "INVITED"}
-EVENT = {
-    "platform": "telegram",
-    "room_id": "-100",
-    "event_type": "MESSAGE",
-    "member_id": "#1",
-    "source_id": "42",
-}
-DAY = {"member_id": "#1", "highlight_date": date(2026, 1, 31)}
+def check(name: str, field: str, message: str, refused: Sequence[object], accepted: Sequence[object]) -> Rule:
+    """Return a rule about the values of one column."""
+    return Rule(name, field, message, [{field: bad} for bad in refused], [{field: good} for good in accepted])
 
-BLANK = ("", " ", "\t\r\n", "\u0085", "\u00a0", "\u2003", "\u200b", "\u202f", "\u3000", "\ufeff", " \u2003\t\u3000")
-LETTERS = ("a", " Ana ", "李", "🙂", "x" * 50)
-CLEANED = ("", " ", "@ana", " ana", "ana\n")
-"""What every writer but SQL makes a username of, or none."""
-NO_USERNAME = (*CLEANED, "ana maria", "ana\u2028maria", "\u200bana", "@@ana")
-USERNAMES = (None, "a", "ana_garcia", "ana@home", "Ána")
-NO_ID = (*BLANK, "12 34", "12\n", " 12")
-NO_OBJECT = ("[]", "null", '"text"', "1", "true")
-OBJECTS = ("{}", '{"a": [null]}')
-NO_UPPER_CASE_NAME = ("", "message", "Message", "1ST", "_A", "CODE-REVIEW", "CODE REVIEW", "MESSAGE\n")
-UPPER_CASE_NAMES = ("A", "VOICE", "CODE_REVIEW", "LEVEL_2")
-NO_LOWER_CASE_NAME = ("", "TELEGRAM", "Telegram", "1chan", "_chat", "rocket.chat", "rocket chat", "discord\n")
-LOWER_CASE_NAMES = ("a", "telegram", "rocket_chat", "web3")
-COUNTS = (None, 0, 2**31 - 1)
+
+def unique(name: str, field: str, message: str, row: Columns, **other: object) -> Rule:
+    """Return a rule that no two rows are like this one; with one of the other values a row is not."""
+    accepted = [{**row, column: value} for column, value in other.items()]
+    return Rule(name, field, message, [row], accepted, before=row)
+
+
+def reference(name: str, field: str, row: Columns) -> Rule:
+    """Return a rule that the member must be there; in this row one is."""
+    return Rule(name, field, NO_MEMBER, [{**row, field: "#999"}], [row])
+
+
+def change(name: str, field: str | None, message: str, *statements: str) -> ChangeRule:
+    return ChangeRule(name, field, message, statements)
+
+
+def of(make: Factory, *rules: Rule) -> list[Rule]:
+    """Return the rules for the rows that this factory writes."""
+    return [replace(rule, make=make) for rule in rules]
+
 
 USERNAME = "A username has no @ in front and no spaces."
 OBJECT = "This must be a JSON object."
@@ -82,489 +76,325 @@ NO_STATUS = "There is no such status."
 ENTITY = "An entity's id is not empty and has no spaces."
 SAME_LINK = "This relationship is there already."
 
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ID = {"id": UUID("019c13f6-0000-7000-8000-000000000000")}
+VERIFIED = {"github_verified": True, "github_username": "Ana", "github_verified_at": NOON}
+ACCEPTED = {"status": "accepted", "created_by": "#1", "accepted_by": "#2", "accepted_at": NOON}
+ANA = {"invited_telegram_username": "Ana"}
+LINK = {"entity_id_a": "a", "entity_id_b": "b", "relationship_type": "INVITED"}
+PLACE = {"platform": "telegram", "room_id": "-100"}
+EVENT = {**PLACE, "event_type": "MESSAGE", "member_id": "#1", "source_id": "42"}
+DAY = {"member_id": "#1", "highlight_date": date(2026, 1, 31)}
 
-def column(
-    name: str, make: Factory, field: str, message: str, *, refused: tuple[Any, ...], accepted: tuple[Any, ...]
-) -> Rule:
-    """Make a rule about the values of one column."""
-    return Rule(
-        name,
-        message,
-        field,
-        make,
-        refused=tuple({field: value} for value in refused),
-        accepted=tuple({field: value} for value in accepted),
-    )
+SPACES = ("\u0085", "\u00a0", "\u2003", "\u200b", "\u202f", "\u3000", "\ufeff", " \u2003\t\u3000")
+BLANK = ("", " ", "\t\r\n", *SPACES)
+VISIBLE = ("a", " Ana ", "李", "🙂", "x" * 50)
+CLEANED = ("", " ", "@ana", " ana", "ana\n")
+"""What every writer but SQL makes a username of, or none."""
+NO_USERNAME = (*CLEANED, "ana maria", "ana\u2028maria", "\u200bana", "@@ana")
+USERNAMES = (None, "a", "ana_garcia", "ana@home", "Ána")
+NO_ID = (*BLANK, "12 34", "12\n", " 12")
+IDS = ("0", "-100", "ana@example.org", "x" * 255)
+NO_NUMBER = ("247", "#", "#0", "#01", "#-1", "#1a", "# 1", "#1\n")
+NUMBERS = ("#7", "#10", "#247", "#9223372036854775807")
+STATUSES = ("not_member", "pending", "active", "suspended", "banned")
+NO_CODE = ("", "        ", "SEVENCH", "ABCD EFGH", "ABCD-EFGH", "ABCDEFGH\n", "ÁBCDEFGH")
+CODES = ("ABCDEFGH", "abcdefgh", "12345678", "0123456789abcdef", "ABCDEFGHJKMNPQRS")
+NO_OBJECT = ("[]", "null", '"text"', "1", "true")
+OBJECTS = ("{}", '{"a": [null]}')
+NO_TYPE = ("", "message", "Message", "1ST", "_A", "CODE-REVIEW", "CODE REVIEW", "MESSAGE\n")
+TYPES = ("A", "VOICE", "CODE_REVIEW", "LEVEL_2")
+NO_PLATFORM = ("", "TELEGRAM", "Telegram", "1chan", "_chat", "rocket.chat", "rocket chat", "chat\n")
+PLATFORMS = ("a", "telegram", "rocket_chat", "web3")
+COUNTS = (None, 0, 2**31 - 1)
 
-
-def key(name: str, make: Factory, field: str, message: str, row: Columns, *, other: Columns) -> Rule:
-    """Make a rule that no two rows have the same key; with any column as in `other` it is another one."""
-    return Rule(
-        name,
-        message,
-        field,
-        make,
-        before=row,
-        refused=(row,),
-        accepted=tuple({**row, changed: value} for changed, value in other.items()),
-    )
-
-
-def primary_key(name: str, make: Factory, what: str, field: str = "id") -> Rule:
-    return key(name, make, field, f"This {what} is there already.", {field: ID}, other={})
-
-
-def reference(name: str, make: Factory, field: str, row: Columns) -> Rule:
-    """Make a rule that a member must be there; in `row` one is."""
-    return Rule(name, NO_MEMBER, field, make, refused=({**row, field: "#999"},), accepted=(row,))
-
-
-MEMBERS = [
-    column(
-        "member_number_check",
+RULES = [
+    *of(
         rows.member,
-        "member_id",
-        "A member's number looks like #247.",
-        refused=("247", "#", "#0", "#01", "#-1", "#1a", "# 1", "#1\n"),
-        accepted=("#7", "#10", "#247", "#9223372036854775807"),
-    ),
-    column(
-        "member_telegram_id_check",
-        rows.member,
-        "telegram_id",
-        "A Telegram id is not empty and has no spaces.",
-        refused=NO_ID,
-        accepted=("0", "-100", "ana@example.org", "x" * 255),
-    ),
-    column(
-        "member_telegram_username_check",
-        rows.member,
-        "telegram_username",
-        USERNAME,
-        refused=NO_USERNAME,
-        accepted=USERNAMES,
-    ),
-    column(
-        "member_name_check",
-        rows.member,
-        "name",
-        "A name has at least one letter.",
-        refused=BLANK,
-        accepted=LETTERS,
-    ),
-    column(
-        "member_primary_role_check",
-        rows.member,
-        "primary_role",
-        "A role has at least one letter.",
-        refused=BLANK,
-        accepted=LETTERS,
-    ),
-    column(
-        "member_github_username_check",
-        rows.member,
-        "github_username",
-        USERNAME,
-        refused=NO_USERNAME,
-        accepted=USERNAMES,
-    ),
-    Rule(
-        "member_github_verified_check",
-        "A verified GitHub account has a username and a time of proof.",
-        "github_verified",
-        rows.member,
-        refused=(
-            {"github_verified": True},
-            {"github_verified": True, "github_username": "ana"},
-            {"github_verified": True, "github_verified_at": NOON},
+        check("member_number_check", "member_id", "A member's number looks like #247.", NO_NUMBER, NUMBERS),
+        check(
+            "member_telegram_id_check",
+            "telegram_id",
+            "A Telegram id is not empty and has no spaces.",
+            NO_ID,
+            IDS,
         ),
-        accepted=(VERIFIED, {"github_username": "ana"}, {"github_username": "ana", "github_verified_at": NOON}),
-    ),
-    column(
-        "member_github_profile_data_check",
-        rows.member,
-        "github_profile_data",
-        OBJECT,
-        refused=NO_OBJECT,
-        accepted=(None, *OBJECTS),
-    ),
-    column(
-        "member_status_check",
-        rows.member,
-        "status",
-        NO_STATUS,
-        refused=("", "Active", " active", "removed"),
-        accepted=("not_member", "pending", "active", "suspended", "banned"),
-    ),
-    column(
-        "member_reputation_score_check",
-        rows.member,
-        "reputation_score",
-        NEGATIVE,
-        refused=(-1,),
-        accepted=(0, 2**31 - 1),
-    ),
-    Rule(
-        "member_invited_by_check",
-        "Nobody invites themselves.",
-        "invited_by",
-        rows.member,
-        refused=({"member_id": "#7", "invited_by": "#7"},),
-        accepted=({"invited_by": None}, {"invited_by": "#1"}),
-    ),
-    column(
-        "member_profile_data_check",
-        rows.member,
-        "profile_data",
-        OBJECT,
-        refused=NO_OBJECT,
-        accepted=(None, *OBJECTS),
-    ),
-    primary_key("community_members_pkey", rows.member, "member"),
-    key(
-        "community_members_member_id_key",
-        rows.member,
-        "member_id",
-        "This number belongs to another member.",
-        {"member_id": "#7"},
-        other={},
-    ),
-    key(
-        "member_telegram_id_idx",
-        rows.member,
-        "telegram_id",
-        "This Telegram account is known already.",
-        {"telegram_id": "12345"},
-        other={},
-    ),
-    Rule(
-        "member_github_verified_idx",
-        "This GitHub account belongs to another member.",
-        "github_username",
-        rows.member,
-        before=VERIFIED,
-        refused=(VERIFIED, {**VERIFIED, "github_username": "aNA"}),
-        accepted=({**VERIFIED, "github_verified": False}, {"github_username": "Ana"}),
-    ),
-    reference("community_members_invited_by_fkey", rows.member, "invited_by", {"invited_by": "#1"}),
-]
-
-INVITATIONS = [
-    column(
-        "invitation_code_check",
-        rows.invitation,
-        "invitation_code",
-        "A code has 8 to 16 letters and digits.",
-        refused=("", "        ", "SEVENCH", "ABCD EFGH", "ABCD-EFGH", "ABCDEFGH\n", "ÁBCDEFGH"),
-        accepted=("ABCDEFGH", "abcdefgh", "12345678", "0123456789abcdef", "ABCDEFGHJKMNPQRS"),
-    ),
-    column(
-        "invitation_username_check",
-        rows.invitation,
-        "invited_telegram_username",
-        USERNAME,
-        refused=NO_USERNAME,
-        accepted=USERNAMES,
-    ),
-    column(
-        "invitation_status_check",
-        rows.invitation,
-        "status",
-        NO_STATUS,
-        refused=("", "Pending", "open"),
-        accepted=("pending", "expired", "cancelled"),
-    ),
-    Rule(
-        "invitation_accepted_by_check",
-        "An invitation is accepted exactly when it says by whom.",
-        "accepted_by",
-        rows.invitation,
-        refused=(
-            {"status": "accepted"},
-            {**ACCEPTED, "status": "pending"},
-            {**ACCEPTED, "status": "cancelled"},
+        check("member_telegram_username_check", "telegram_username", USERNAME, NO_USERNAME, USERNAMES),
+        check("member_name_check", "name", "A name has at least one letter.", BLANK, VISIBLE),
+        check("member_primary_role_check", "primary_role", "A role has at least one letter.", BLANK, VISIBLE),
+        check("member_github_username_check", "github_username", USERNAME, NO_USERNAME, USERNAMES),
+        Rule(
+            "member_github_verified_check",
+            "github_verified",
+            "A verified GitHub account has a username and a time of proof.",
+            [{**VERIFIED, "github_username": None}, {**VERIFIED, "github_verified_at": None}],
+            [VERIFIED, {**VERIFIED, "github_verified": False}, {"github_username": "ana"}],
         ),
-        accepted=(ACCEPTED,),
+        check("member_github_profile_data_check", "github_profile_data", OBJECT, NO_OBJECT, (None, *OBJECTS)),
+        check("member_status_check", "status", NO_STATUS, ("", "Active", " active", "removed"), STATUSES),
+        check("member_reputation_score_check", "reputation_score", NEGATIVE, [-1], [0, 2**31 - 1]),
+        Rule(
+            "member_invited_by_check",
+            "invited_by",
+            "Nobody invites themselves.",
+            [{"member_id": "#7", "invited_by": "#7"}],
+            [{"invited_by": None}, {"invited_by": "#1"}],
+        ),
+        check("member_profile_data_check", "profile_data", OBJECT, NO_OBJECT, (None, *OBJECTS)),
+        unique("community_members_pkey", "id", "This member is there already.", ID),
+        unique(
+            "community_members_member_id_key",
+            "member_id",
+            "This number belongs to another member.",
+            {"member_id": "#7"},
+        ),
+        unique(
+            "member_telegram_id_idx",
+            "telegram_id",
+            "This Telegram account is known already.",
+            {"telegram_id": "12345"},
+        ),
+        Rule(
+            "member_github_verified_idx",
+            "github_username",
+            "This GitHub account belongs to another member.",
+            [VERIFIED, {**VERIFIED, "github_username": "aNA"}],
+            [{**VERIFIED, "github_verified": False}, {"github_username": "Ana"}],
+            before=VERIFIED,
+        ),
+        reference("community_members_invited_by_fkey", "invited_by", {"invited_by": "#1"}),
     ),
-    Rule(
-        "invitation_accepted_at_check",
-        "An accepted invitation says by whom and when.",
-        "accepted_at",
+    *of(
         rows.invitation,
-        refused=({**ACCEPTED, "accepted_at": None}, {"accepted_at": NOON}),
-        accepted=(ACCEPTED,),
+        check(
+            "invitation_code_check",
+            "invitation_code",
+            "A code has 8 to 16 letters and digits.",
+            NO_CODE,
+            CODES,
+        ),
+        check("invitation_username_check", "invited_telegram_username", USERNAME, NO_USERNAME, USERNAMES),
+        check(
+            "invitation_status_check",
+            "status",
+            NO_STATUS,
+            ("", "Pending", "open"),
+            ("pending", "expired", "cancelled"),
+        ),
+        Rule(
+            "invitation_accepted_by_check",
+            "accepted_by",
+            "An invitation is accepted exactly when it says by whom.",
+            [{"status": "accepted"}, {**ACCEPTED, "status": "pending"}, {**ACCEPTED, "status": "cancelled"}],
+            [ACCEPTED],
+        ),
+        Rule(
+            "invitation_accepted_at_check",
+            "accepted_at",
+            "An accepted invitation says by whom and when.",
+            [{**ACCEPTED, "accepted_at": None}, {"accepted_at": NOON}],
+            [ACCEPTED],
+        ),
+        Rule(
+            "invitation_self_check",
+            "accepted_by",
+            "Nobody accepts their own invitation.",
+            [{**ACCEPTED, "accepted_by": "#1"}],
+            [ACCEPTED],
+        ),
+        unique(
+            "community_invitations_pkey",
+            "invitation_id",
+            "This invitation is there already.",
+            {"invitation_id": ID["id"]},
+        ),
+        unique("invitation_code_idx", "invitation_code", "This code is taken.", {"invitation_code": "ABCDEFGH"}),
+        Rule(
+            "invitation_open_username_idx",
+            "invited_telegram_username",
+            "This person has an open invitation.",
+            [ANA, {"invited_telegram_username": "aNA"}],
+            [{**ANA, "status": "expired"}, {**ANA, "status": "cancelled"}, {**ANA, **ACCEPTED}],
+            before=ANA,
+        ),
+        reference("community_invitations_created_by_fkey", "created_by", {"created_by": "#1"}),
+        reference("community_invitations_accepted_by_fkey", "accepted_by", ACCEPTED),
     ),
-    Rule(
-        "invitation_self_check",
-        "Nobody accepts their own invitation.",
-        "accepted_by",
-        rows.invitation,
-        refused=({**ACCEPTED, "accepted_by": "#1"},),
-        accepted=(ACCEPTED,),
-    ),
-    primary_key("community_invitations_pkey", rows.invitation, "invitation", "invitation_id"),
-    key(
-        "invitation_code_idx",
-        rows.invitation,
-        "invitation_code",
-        "This code is taken.",
-        {"invitation_code": "ABCDEFGH"},
-        other={},
-    ),
-    Rule(
-        "invitation_open_username_idx",
-        "This person has an open invitation.",
-        "invited_telegram_username",
-        rows.invitation,
-        before={"invited_telegram_username": "Ana"},
-        refused=({"invited_telegram_username": "Ana"}, {"invited_telegram_username": "aNA"}),
-        accepted=({"invited_telegram_username": "Ana", "status": "expired"},),
-    ),
-    reference("community_invitations_created_by_fkey", rows.invitation, "created_by", {"created_by": "#1"}),
-    reference("community_invitations_accepted_by_fkey", rows.invitation, "accepted_by", ACCEPTED),
-]
-
-RELATIONSHIPS = [
-    column(
-        "relationship_entity_a_check",
+    *of(
         rows.relationship,
-        "entity_id_a",
-        ENTITY,
-        refused=NO_ID,
-        accepted=("a", "019c13f6", "x" * 255),
+        check("relationship_entity_a_check", "entity_id_a", ENTITY, NO_ID, IDS),
+        check("relationship_entity_b_check", "entity_id_b", ENTITY, NO_ID, IDS),
+        Rule(
+            "relationship_entities_check",
+            "entity_id_b",
+            "Nobody has a relationship with themselves.",
+            [{"entity_id_a": "ana", "entity_id_b": "ana"}],
+            [{"entity_id_a": "ana", "entity_id_b": "Ana"}],
+        ),
+        check(
+            "relationship_type_check",
+            "relationship_type",
+            "A type is an upper-case name such as MENTORED.",
+            NO_TYPE,
+            TYPES,
+        ),
+        check("relationship_content_check", "content", OBJECT, NO_OBJECT, OBJECTS),
+        unique("member_relationships_pkey", "id", SAME_LINK, ID),
+        unique(
+            "relationship_entity_a_idx",
+            "relationship_type",
+            SAME_LINK,
+            LINK,
+            entity_id_a="c",
+            entity_id_b="c",
+            relationship_type="MENTORED",
+        ),
     ),
-    column(
-        "relationship_entity_b_check",
-        rows.relationship,
-        "entity_id_b",
-        ENTITY,
-        refused=NO_ID,
-        accepted=("a", "019c13f6", "x" * 255),
-    ),
-    Rule(
-        "relationship_entities_check",
-        "Nobody has a relationship with themselves.",
-        "entity_id_b",
-        rows.relationship,
-        refused=({"entity_id_a": "ana", "entity_id_b": "ana"},),
-        accepted=({"entity_id_a": "ana", "entity_id_b": "Ana"},),
-    ),
-    column(
-        "relationship_type_check",
-        rows.relationship,
-        "relationship_type",
-        "A type is an upper-case name such as MENTORED.",
-        refused=NO_UPPER_CASE_NAME,
-        accepted=UPPER_CASE_NAMES,
-    ),
-    column(
-        "relationship_content_check",
-        rows.relationship,
-        "content",
-        OBJECT,
-        refused=NO_OBJECT,
-        accepted=OBJECTS,
-    ),
-    primary_key("member_relationships_pkey", rows.relationship, "relationship"),
-    key(
-        "relationship_entity_a_idx",
-        rows.relationship,
-        "relationship_type",
-        SAME_LINK,
-        LINK,
-        other={"entity_id_a": "c", "entity_id_b": "c", "relationship_type": "MENTORED"},
-    ),
-]
-
-EVENTS = [
-    column(
-        "participation_event_type_check",
+    *of(
         rows.event,
-        "event_type",
-        "An event type is an upper-case name such as MESSAGE.",
-        refused=NO_UPPER_CASE_NAME,
-        accepted=UPPER_CASE_NAMES,
+        check(
+            "participation_event_type_check",
+            "event_type",
+            "An event type is an upper-case name such as MESSAGE.",
+            NO_TYPE,
+            TYPES,
+        ),
+        check(
+            "participation_platform_check",
+            "platform",
+            "A platform is a lower-case name such as telegram.",
+            NO_PLATFORM,
+            PLATFORMS,
+        ),
+        check("participation_room_id_check", "room_id", "A room's id is not empty.", BLANK, ("#general", "the lobby")),
+        check(
+            "participation_source_id_check",
+            "source_id",
+            "An event's id on its platform is not empty.",
+            BLANK,
+            (None, "42", "a b"),
+        ),
+        check("participation_event_metadata_check", "event_metadata", OBJECT, NO_OBJECT, (None, *OBJECTS)),
+        unique("member_participation_pkey", "id", "This event is there already.", ID),
+        unique(
+            "participation_source_id_key",
+            "source_id",
+            "This event is there already.",
+            EVENT,
+            platform="discord",
+            room_id="-200",
+            event_type="REACTION",
+            member_id="#2",
+            source_id="43",
+        ),
+        reference("member_participation_member_id_fkey", "member_id", {"member_id": "#1"}),
     ),
-    column(
-        "participation_platform_check",
-        rows.event,
-        "platform",
-        "A platform is a lower-case name such as telegram.",
-        refused=NO_LOWER_CASE_NAME,
-        accepted=LOWER_CASE_NAMES,
-    ),
-    column(
-        "participation_room_id_check",
-        rows.event,
-        "room_id",
-        "A room's id is not empty.",
-        refused=BLANK,
-        accepted=("#general", "the lobby"),
-    ),
-    column(
-        "participation_source_id_check",
-        rows.event,
-        "source_id",
-        "An event's id on its platform is not empty.",
-        refused=BLANK,
-        accepted=(None, "42", "a b"),
-    ),
-    column(
-        "participation_event_metadata_check",
-        rows.event,
-        "event_metadata",
-        OBJECT,
-        refused=NO_OBJECT,
-        accepted=(None, *OBJECTS),
-    ),
-    primary_key("member_participation_pkey", rows.event, "event"),
-    key(
-        "participation_source_id_key",
-        rows.event,
-        "source_id",
-        "This event is there already.",
-        EVENT,
-        other={
-            "platform": "discord",
-            "room_id": "-200",
-            "event_type": "REACTION",
-            "member_id": "#2",
-            "source_id": "43",
-        },
-    ),
-    reference("member_participation_member_id_fkey", rows.event, "member_id", {"member_id": "#1"}),
-]
-
-HIGHLIGHTS = [
-    *(
-        column(f"highlight_{count}_check", rows.highlight, count, NEGATIVE, refused=(-1,), accepted=COUNTS)
-        for count in ("message_count", "reaction_count", "voice_minutes", "reputation_earned")
-    ),
-    primary_key("member_daily_highlights_pkey", rows.highlight, "highlight"),
-    key(
-        "highlight_member_date_idx",
+    *of(
         rows.highlight,
-        "highlight_date",
-        "This member has a highlight of that day already.",
-        DAY,
-        other={"member_id": "#2", "highlight_date": date(2026, 2, 1)},
+        check("highlight_message_count_check", "message_count", NEGATIVE, [-1], COUNTS),
+        check("highlight_reaction_count_check", "reaction_count", NEGATIVE, [-1], COUNTS),
+        check("highlight_voice_minutes_check", "voice_minutes", NEGATIVE, [-1], COUNTS),
+        check("highlight_reputation_earned_check", "reputation_earned", NEGATIVE, [-1], COUNTS),
+        unique("member_daily_highlights_pkey", "id", "This highlight is there already.", ID),
+        unique(
+            "highlight_member_date_idx",
+            "highlight_date",
+            "This member has a highlight of that day already.",
+            DAY,
+            member_id="#2",
+            highlight_date=date(2026, 2, 1),
+        ),
+        reference("member_daily_highlights_member_id_fkey", "member_id", DAY),
     ),
-    reference("member_daily_highlights_member_id_fkey", rows.highlight, "member_id", DAY),
-]
-
-AUDIT_LOG = [
-    column(
-        "audit_action_check",
+    *of(
         rows.audit_entry,
-        "action",
-        "An action is INSERT, UPDATE or DELETE.",
-        refused=("", "update", "TRUNCATE"),
-        accepted=("INSERT", "UPDATE", "DELETE"),
-    ),
-    column(
-        "audit_changes_check",
-        rows.audit_entry,
-        "changes",
-        OBJECT,
-        refused=NO_OBJECT,
-        accepted=("{}",),
-    ),
-    key(
-        "directory_audit_log_pkey",
-        rows.audit_entry,
-        "id",
-        "This entry is there already.",
-        {"id": 1000},
-        other={},
+        check(
+            "audit_action_check",
+            "action",
+            "An action is INSERT, UPDATE or DELETE.",
+            ("", "update", "TRUNCATE"),
+            ("INSERT", "UPDATE", "DELETE"),
+        ),
+        check("audit_changes_check", "changes", OBJECT, NO_OBJECT, ["{}"]),
+        unique("directory_audit_log_pkey", "id", "This entry is there already.", {"id": 1000}),
     ),
 ]
 
-RULES: list[Rule] = [*MEMBERS, *INVITATIONS, *RELATIONSHIPS, *EVENTS, *HIGHLIGHTS, *AUDIT_LOG]
-"""What a new row must keep to."""
+ADD_USER = "INSERT INTO piccolo_user (username, email, password, active, admin, superuser)"
+USER_ANA = f"{ADD_USER} VALUES ('ana', 'ana@example.org', 'x', true, true, true)"
 
-ADD_USER = "INSERT INTO piccolo_user (username, password, email, active, admin, superuser) VALUES "
-ANA = "('ana', 'x', 'ana@example.org', true, true, true)"
-
-STATEMENT_RULES = [
-    StatementRule(
+CHANGE_RULES = [
+    change(
         # A trigger sets the tier: only where triggers are off could anybody write another one.
         "member_reputation_tier_check",
-        "There is no such tier.",
         "reputation_tier",
-        (
-            "SET LOCAL session_replication_role = replica",
-            "UPDATE community_members SET reputation_tier = 'Legend'",
-        ),
+        "There is no such tier.",
+        "SET LOCAL session_replication_role = replica",
+        "UPDATE community_members SET reputation_tier = 'Legend'",
     ),
-    StatementRule(
+    change(
         "member_number_never_changes",
-        "The number of a member never changes.",
         "member_id",
-        ("UPDATE community_members SET member_id = '#7' WHERE member_id = '#2'",),
+        "The number of a member never changes.",
+        "UPDATE community_members SET member_id = '#7' WHERE member_id = '#2'",
     ),
-    StatementRule(
+    change(
         "member_status_transition",
+        "status",
         "The rules know no way from the one status to the other.",
-        "status",
-        ("UPDATE community_members SET status = 'active' WHERE member_id = '#2'",),
+        "UPDATE community_members SET status = 'active' WHERE member_id = '#2'",
     ),
-    StatementRule(
+    change(
         "member_invited_by_acyclic",
-        "This member was invited, in the end, by the other one.",
         "invited_by",
-        (
-            "UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'",
-            "UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'",
-        ),
+        "This member was invited, in the end, by the other one.",
+        "UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'",
+        "UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'",
     ),
-    StatementRule(
+    change(
         "invitation_status_transition",
-        "An accepted or cancelled invitation stays as it is.",
         "status",
-        (
-            "INSERT INTO community_invitations (invitation_code, created_by, status)"
-            " VALUES ('ABCDEFGH', '#1', 'cancelled')",
-            "UPDATE community_invitations SET status = 'pending'",
-        ),
+        "An accepted or cancelled invitation stays as it is.",
+        "INSERT INTO community_invitations (invitation_code, created_by, status)"
+        " VALUES ('CODE2345', '#1', 'cancelled')",
+        "UPDATE community_invitations SET status = 'pending'",
     ),
-    StatementRule(
+    change(
         "audit_log_append_only",
-        "The audit log is append-only.",
         None,
-        (
-            "CREATE ROLE role_of_the_rules",
-            "GRANT ALL ON directory_audit_log TO role_of_the_rules",
-            "SET LOCAL ROLE role_of_the_rules",
-            "DELETE FROM directory_audit_log",
-        ),
+        "The audit log is append-only.",
+        "CREATE ROLE role_of_the_rules",
+        "GRANT ALL ON directory_audit_log TO role_of_the_rules",
+        "SET LOCAL ROLE role_of_the_rules",
+        "DELETE FROM directory_audit_log",
     ),
-    StatementRule(
+    change(
         "piccolo_user_username_key",
-        "This username is taken.",
         "username",
-        (ADD_USER + ANA, ADD_USER + "('ana', 'x', 'other@example.org', true, true, true)"),
+        "This username is taken.",
+        USER_ANA,
+        f"{ADD_USER} VALUES ('ana', 'eva@example.org', 'x', true, true, true)",
     ),
-    StatementRule(
+    change(
         "piccolo_user_email_key",
-        "This e-mail address belongs to another user.",
         "email",
-        (ADD_USER + ANA, ADD_USER + "('eva', 'x', 'ana@example.org', true, true, true)"),
+        "This e-mail address belongs to another user.",
+        USER_ANA,
+        f"{ADD_USER} VALUES ('eva', 'ana@example.org', 'x', true, true, true)",
     ),
-    StatementRule(
+    change(
         "panel_user_last_superuser",
-        "The last superuser stays.",
         "superuser",
-        (ADD_USER + ANA, "UPDATE piccolo_user SET superuser = false"),
+        "The last superuser stays.",
+        USER_ANA,
+        "UPDATE piccolo_user SET superuser = false",
     ),
-    StatementRule(
+    change(
         "panel_user_own_access",
-        "Nobody locks themselves out.",
         "active",
-        (
-            ADD_USER + ANA,
-            "SELECT set_config('community_directory.actor', 'ana', true)",
-            "UPDATE piccolo_user SET active = false",
-        ),
+        "Nobody locks themselves out.",
+        USER_ANA,
+        "SELECT set_config('community_directory.actor', 'ana', true)",
+        "UPDATE piccolo_user SET active = false",
     ),
 ]
-"""What a change must keep to."""

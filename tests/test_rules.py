@@ -23,23 +23,22 @@ from tests.admin.conftest import client, fast_hashes  # noqa: F401  fixtures
 from tests.conftest import Server, new_database
 from tests.rules import (
     BLANK,
+    CHANGE_RULES,
     CLEANED,
-    MEMBERS,
     NO_MEMBER,
     OBJECT,
     RULES,
-    STATEMENT_RULES,
     USERNAME,
+    ChangeRule,
     Columns,
     Factory,
     Rule,
-    StatementRule,
 )
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-ALL_RULES: list[Rule | StatementRule] = [*RULES, *STATEMENT_RULES]
+ALL_RULES: list[Rule | ChangeRule] = [*RULES, *CHANGE_RULES]
 
 
 def is_sentence(text: str) -> bool:
@@ -107,8 +106,8 @@ async def test_a_row_that_keeps_to_a_rule_is_stored(connection: asyncpg.Connecti
             assert {name: stored[name] for name in columns} == columns
 
 
-@pytest.mark.parametrize("rule", STATEMENT_RULES, ids=lambda rule: rule.name)
-async def test_a_change_that_breaks_a_rule_is_refused(connection: asyncpg.Connection, rule: StatementRule) -> None:
+@pytest.mark.parametrize("rule", CHANGE_RULES, ids=lambda rule: rule.name)
+async def test_a_change_that_breaks_a_rule_is_refused(connection: asyncpg.Connection, rule: ChangeRule) -> None:
     *allowed, refused = rule.statements
     async with rolled_back(connection):
         for statement in allowed:
@@ -175,8 +174,8 @@ class Writer:
     columns: frozenset[str]
     understood: Mapping[str, Collection[str]]
     """By message: values that this writer makes good ones of, or takes for none."""
-    messages: Mapping[str, str] = field(default_factory=dict)
-    """Messages of its own, by column."""
+    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By column: a field and a message of its own."""
 
     def tries(self, rule: Rule) -> list[Columns]:
         """Return the rows that break the rule and that this writer can express.
@@ -188,7 +187,7 @@ class Writer:
         return [
             columns
             for columns in rule.refused
-            if columns.keys() <= self.columns and columns[str(rule.field)] not in self.understood.get(rule.message, ())
+            if columns.keys() <= self.columns and columns[rule.field] not in self.understood.get(rule.message, ())
         ]
 
 
@@ -279,8 +278,8 @@ WRITERS = [
         rows.member,
         import_file,
         frozenset(f"{MEMBER} status".split()),
-        {**{rule.message: [""] for rule in MEMBERS}, USERNAME: CLEANED},
-        {"profile_data": "The profile_data must be a JSON object."},
+        {**{rule.message: [""] for rule in RULES}, USERNAME: CLEANED},
+        {"profile_data": ("profile_data", "The profile_data must be a JSON object.")},
     ),
 ]
 TRIED = [(writer, rule) for writer in WRITERS for rule in RULES if writer.tries(rule)]
@@ -295,8 +294,8 @@ async def test_every_writer_refuses_what_breaks_a_rule_with_its_message(
     for columns in writer.tries(rule):
         with pytest.raises(InvalidInput) as refused:
             await writer.write(columns, client)
-        found = (refused.value.field, str(refused.value))
-        assert found == (rule.field, writer.messages.get(str(rule.field), rule.message)), columns
+        answer = writer.answers.get(rule.field, (rule.field, rule.message))
+        assert (refused.value.field, str(refused.value)) == answer, columns
     assert await everything(directory) == before
 
 
