@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from community_directory.database import connect
 from community_directory.errors import (
     InvalidCursor,
     InvalidInput,
@@ -24,7 +23,6 @@ from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation
 from community_directory.tables import InvitationStatus
 from community_directory.tables.invitations import CODE_ALPHABET, new_code
-from tests.conftest import raw_pool
 from tests.tables import rows
 
 SECONDS = 30
@@ -392,15 +390,14 @@ async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(directory: asy
     assert ("sweep",) in actors
 
 
-async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(database: str) -> None:
-    async with connect(database, min_size=0), raw_pool(database) as pool:
-        maker = await rows.member(pool, status="active")
-        for _ in range(50):
-            await rows.invitation(
-                pool, created_by=maker["member_id"], expires_at=datetime.now(UTC) - DAY, status="pending"
-            )
-        async with pool.acquire() as other, other.transaction():
-            await other.execute("SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE")
-            counts = await asyncio.wait_for(asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS)
-            assert sum(counts) == 40
-        assert await invitations.expire_overdue() == 10
+async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(directory: asyncpg.Pool) -> None:
+    maker = await rows.member(directory, status="active")
+    for _ in range(50):
+        await rows.invitation(
+            directory, created_by=maker["member_id"], expires_at=datetime.now(UTC) - DAY, status="pending"
+        )
+    async with directory.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE")
+        counts = await asyncio.wait_for(asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS)
+        assert sum(counts) == 40
+    assert await invitations.expire_overdue() == 10

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -41,20 +42,19 @@ async def inviter(**columns: Any) -> Member:
     return await members.get((await rows.member(pool(), **{"status": "active", **columns}))["member_id"])
 
 
-class Raw:
-    """The test's own connections, beside those of the helpers."""
-
-    pool: asyncpg.Pool
+_pool: ContextVar[asyncpg.Pool] = ContextVar("pool")
 
 
 @pytest.fixture(autouse=True)
-async def raw(directory_url: str) -> AsyncIterator[None]:
-    async with raw_pool(directory_url) as Raw.pool:
+async def pool_of_the_test(directory_url: str) -> AsyncIterator[None]:
+    async with raw_pool(directory_url) as pool:
+        _pool.set(pool)
         yield
 
 
 def pool() -> asyncpg.Pool:
-    return Raw.pool
+    """Return the test's own pool for raw SQL."""
+    return _pool.get()
 
 
 async def redeem(code: str, person: int | str = 1, **more: Any) -> Redemption:
