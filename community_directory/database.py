@@ -218,7 +218,7 @@ class DirectoryEngine(PostgresEngine):
         if self.pool is not None:
             raise AlreadyConnected
         await self._find_database()
-        options = {"init": _check_version, "max_size": 10, **self.config, **kwargs}
+        options = {"init": _check_version, "min_size": 1, "max_size": 10, **self.config, **kwargs}
         pool = LeasedPool(acquire_timeout=load_settings().acquire_timeout, **options)
         with _connecting():
             await pool.open()
