@@ -233,6 +233,7 @@ CHANGED_DATABASES = {
     "ALTER TABLE member_relationships ADD COLUMN note text": ["column member_relationships.note"],
     "ALTER TABLE community_members DROP COLUMN github_verified_at CASCADE": [
         "column community_members.github_verified_at",
+        "constraint community_members.member_github_verified_at_range_check",
         "constraint community_members.member_github_verified_check",
     ],
     "ALTER TABLE community_members ALTER telegram_id TYPE varchar(300)": ["column community_members.telegram_id"],
