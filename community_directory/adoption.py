@@ -53,7 +53,9 @@ async def adopt() -> None:
         )
     await execute_script(read_sql(SQL, "adopt", "backwards"))
     await execute_script(SHORTFALL)
-    await execute_script(read_sql(SQL, "members", "invitations", "audit", "search_text", "search", "indexes"))
+    await execute_script(
+        read_sql(SQL, "members", "invitations", "audit", "search_text", "search", "indexes", "rolled_up_days")
+    )
     first, *others, last = REPLACED
     await Migration.delete().where(Migration.app_name == APP, Migration.name.is_in(others))
     for old, new in ((first, TABLES), (last, FUNCTIONS)):

@@ -65,6 +65,13 @@ RAW = {
     ("function", "directory_search_text"),
     ("function", "panel_user_changed"),
     ("column", "community_members.search_text"),
+    ("table", "directory_rolled_up_days"),
+    ("index", "directory_rolled_up_days_pkey"),
+    ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
+    *(
+        ("column", f"directory_rolled_up_days.{name}")
+        for name in ("day", "starts_at", "ends_at", "event_count", "checksum")
+    ),
     ("table", "panel_attempts"),
     ("index", "panel_attempts_pkey"),
     ("constraint", "panel_attempts.panel_attempts_pkey"),

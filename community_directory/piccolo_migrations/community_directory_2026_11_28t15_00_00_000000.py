@@ -7,7 +7,7 @@ VERSION = "1.38.0"
 DESCRIPTION = "Numbers, functions, triggers and indexes"
 
 SQL = Path(__file__).parent / "sql"
-# The sequence is in no file: it keeps its place when a database is adopted.
+# Not in backwards.sql: an adopted database keeps its sequence, and has no table of days yet.
 SEQUENCE = "SEQUENCE public.community_member_number"
 
 
@@ -16,6 +16,7 @@ async def forwards():
         ID,
         DESCRIPTION,
         forwards=f"CREATE {SEQUENCE} AS bigint;\n"
-        + read_sql(SQL, "members", "invitations", "audit", "search_text", "search", "indexes"),
-        backwards=read_sql(SQL, "backwards") + f"DROP {SEQUENCE};",
+        + read_sql(SQL, "members", "invitations", "audit", "search_text", "search", "indexes", "rolled_up_days"),
+        backwards=read_sql(SQL, "backwards")
+        + f"DROP TABLE public.directory_rolled_up_days;\nDROP {SEQUENCE};",
     )
