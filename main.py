@@ -8,6 +8,7 @@ import socket
 import sys
 import warnings
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import asyncpg
 import uvicorn
@@ -23,18 +24,21 @@ from community_directory.admin.insights import PATH, create_insights
 from community_directory.admin.panel import create_panel
 from community_directory.admin.security import SecurityHeaders
 from community_directory.admin.users import create_first_superuser
-from community_directory.database import LOST, connect
+from community_directory.database import connect, engine
 from community_directory.demo import load_demo
-from community_directory.errors import DirectoryError
+from community_directory.errors import DirectoryError, SchemaMissing
 from community_directory.jobs import scheduled
 from community_directory.migrate import migrate
 from community_directory.settings import Settings, load_settings_or_exit
-from community_directory.tables import CommunityMember
 
 READY_SECONDS = 2
 """How long the database may take to answer before the app counts as not ready."""
 
 AWAY = "the database does not answer"
+READ_ONLY = "the database only reads"
+
+IS_READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on', EXISTS (SELECT FROM community_members)"
+"""A standby says so, too."""
 
 logger = logging.getLogger(__name__)
 settings = load_settings_or_exit()
@@ -58,7 +62,7 @@ async def healthz(_: Request) -> JSONResponse:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """The database answers and has the tables: send traffic here."""
+    """The database answers, has the tables and can write: send traffic here."""
     # One check at a time, never cancelled: to cancel a statement, asyncpg waits for the server that doesn't answer.
     state = request.app.state
     if not hasattr(state, "check") or state.check.done():
@@ -70,13 +74,13 @@ async def readyz(request: Request) -> JSONResponse:
 
 async def _database_status() -> str:
     try:
-        await CommunityMember.exists()
-    except asyncpg.UndefinedTableError:
+        (found,) = await engine.fetch(IS_READ_ONLY)
+    except SchemaMissing:
         return "the migrations have not run"
-    except (DirectoryError, *LOST) as error:
+    except (DirectoryError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         logger.warning("Not ready: %s", error)
         return AWAY
-    return "ok"
+    return READ_ONLY if found[0] else "ok"
 
 
 async def to_insights(_: Request) -> RedirectResponse:
@@ -122,8 +126,16 @@ def main() -> None:
         server.run(sockets=[listener])
 
 
+class OptionParser(argparse.ArgumentParser):
+    """Prints one line about a wrong option, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and exit."""
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python main.py",
         description="Migrate the database, create the first superuser when there is none, and serve the panel.",
     )
@@ -140,8 +152,8 @@ def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else is done."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]
+    except (OSError, TypeError, UnicodeError) as error:  # the others are for a host that can't be encoded
+        reason = str(getattr(error, "strerror", "this is no host")).partition(" (")[0]
         sys.exit(f"Can't listen on {host}, port {port}: {reason}. Choose another with --host or --port.")
 
 

@@ -23,9 +23,12 @@ async def _keep_session(_: asyncpg.Connection) -> None:
 class LeasedPool:
     """Lease connections from an asyncpg pool, and hand them out in the order of the callers."""
 
-    def __init__(self, *, max_size: int, acquire_timeout: float, **options: Any) -> None:
+    def __init__(self, *, min_size: int, max_size: int, acquire_timeout: float, **options: Any) -> None:
         """Take the options of `asyncpg.create_pool`; a caller waits `acquire_timeout` seconds."""
-        self._pool = asyncpg.create_pool(max_size=max_size, reset=_keep_session, **options)
+        if not 0 <= min_size <= max_size:
+            raise ValueError("min_size lies between 0 and max_size")
+        self._pool = asyncpg.create_pool(min_size=0, max_size=max_size, reset=_keep_session, **options)
+        self._min_size = min_size
         self.acquire_timeout = acquire_timeout
         self._turns = asyncio.Semaphore(max_size)
         self._idle: list[asyncpg.Connection] = []
@@ -33,9 +36,16 @@ class LeasedPool:
         self.in_use = 0
 
     async def open(self) -> None:
-        """Open the least number of connections."""
+        """Open `min_size` connections, or none when one can't be made."""
         await self._pool
         self._renewal = asyncio.create_task(self._renew())
+        try:
+            for connection in [await self.acquire() for _ in range(self._min_size)]:
+                await self.release(connection, clean=True)
+        except BaseException:
+            self._renewal.cancel()
+            self._pool.terminate()
+            raise
 
     async def acquire(self) -> asyncpg.Connection:
         """Return a connection. Raises `TimeoutError` when none becomes free in time."""
@@ -77,6 +87,8 @@ class LeasedPool:
             raise
 
     async def _next(self) -> asyncpg.Connection:
+        if self._closing:
+            raise asyncpg.InterfaceError("the pool is closing")
         while self._idle:
             if _is_usable(connection := self._idle.pop()):
                 return connection

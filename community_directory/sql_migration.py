@@ -1,7 +1,6 @@
 """Migrations that are a script of SQL, for what Piccolo's table classes can't express."""
 
 from pathlib import Path
-from typing import Any
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
@@ -36,7 +35,7 @@ def sql_migration(
 
 
 async def execute_script(script: str) -> None:
-    """Run a script of many statements in the current transaction."""
+    """Run a script of many statements, as a whole or not at all."""
     # Piccolo's Table.raw() would take a single statement, and remove braces.
-    current: Any = engine.current_transaction.get()
-    await current.connection.execute(script)
+    async with engine.transaction() as current:
+        await current.connection.execute(script)

@@ -35,7 +35,7 @@ class Panel:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal and return the exit code."""
         self.process.send_signal(number)
-        self.printed.extend(self.process.communicate(timeout=30)[0].splitlines())
+        self.printed.extend(self.process.communicate(timeout=120)[0].splitlines())
         return self.process.returncode
 
 

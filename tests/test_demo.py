@@ -20,7 +20,7 @@ from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
 from community_directory.queries import highlights
 from community_directory.tables import EventType, InvitationStatus, MemberStatus, Platform, ReputationTier
-from tests.conftest import Server, database_name, new_database
+from tests.conftest import Server, database_name, new_database, raw_pool
 from tests.processes import PROJECT
 
 LOAD = """
@@ -60,9 +60,9 @@ async def community(loaded: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def loaded_directory(server: Server, loaded: str) -> AsyncIterator[asyncpg.Pool]:
     """The tables are connected to a copy of the demo of this test's own; gives their pool."""
-    async with new_database(server, database_name(loaded)) as url, connect(url, min_size=0) as engine:
-        assert engine.pool is not None
-        yield engine.pool
+    name = database_name(loaded)
+    async with new_database(server, name) as url, connect(url, min_size=0), raw_pool(url) as pool:
+        yield pool
 
 
 async def contents(database: asyncpg.Pool | asyncpg.Connection) -> asyncpg.Record:

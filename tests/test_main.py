@@ -1,10 +1,12 @@
 import asyncio
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ import pytest
 from starlette.applications import Starlette
 
 import main
-from community_directory.database import connect, engine
+from community_directory.database import connect
 from tests.conftest import Server, closed_to_all, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
+
+TIMEOUT = 120
+"""The seconds that an answer, or an end, may take on a busy machine."""
 
 
 @pytest.fixture
@@ -33,19 +38,26 @@ def run_main(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
         check=False,
     )
 
 
 def sign_in(url: str, password: str) -> httpx.Response:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
         client.get("/")
         return client.post(
             "/public/login/",
             json={"username": "admin", "password": password},
             headers={"X-CSRFToken": client.cookies["csrftoken"]},
         )
+
+
+async def until_stopped(data_directory: Path) -> None:
+    """Wait for the embedded server, which may outlive the program that stops it by a moment."""
+    async with asyncio.timeout(30):
+        while servers_of(data_directory):
+            await asyncio.sleep(0.05)
 
 
 def servers_of(data_directory: Path) -> list[int]:
@@ -73,39 +85,49 @@ def test_a_first_start_prints_where_it_is_and_a_password_that_works_and_a_second
         panel.stop()
 
 
+@contextmanager
+def running_uvicorn(workers: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Uvicorn with the app on a port that it chose, and where it is; nobody may answer there yet."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "main:app", "--port", "0", "--workers", workers],
+        cwd=PROJECT,
+        env=environment(**variables),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr
+            found = next(found for line in process.stderr if (found := re.search(r"http://127\S+", line)))
+            yield process, found.group()
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_server_of_production_stops_the_embedded_server_too(
-    data_directory: Path, unused_port: int, workers: str, number: signal.Signals
+    data_directory: Path, workers: str, number: signal.Signals
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "main:app", "--port", str(unused_port), "--workers", workers],
-        cwd=PROJECT,
-        env=environment(DIRECTORY_DATA_DIRECTORY=str(data_directory)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            assert await eventually(f"http://127.0.0.1:{unused_port}/healthz") == 200
-            assert servers_of(data_directory)
-            process.send_signal(number)
-            process.wait(timeout=30)
-        finally:
-            process.kill()
-    assert servers_of(data_directory) == []
+    with running_uvicorn(workers, DIRECTORY_DATA_DIRECTORY=str(data_directory)) as (process, url):
+        assert await eventually(f"{url}/healthz") == 200
+        assert servers_of(data_directory)
+        process.send_signal(number)
+        process.communicate(timeout=TIMEOUT)
+    await until_stopped(data_directory)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_stops_the_embedded_server_too(data_directory: Path, number: signal.Signals, code: int) -> None:
+async def test_a_signal_stops_the_embedded_server_too(data_directory: Path, number: signal.Signals, code: int) -> None:
     with running_panel(DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
         assert servers_of(data_directory)
         assert panel.stop(number) == code
-    assert servers_of(data_directory) == []
+    await until_stopped(data_directory)
 
 
 async def test_it_migrates_an_empty_database_and_serves_it(empty_database: str) -> None:
     with running_panel(POSTGRES_URL=empty_database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD) as panel:
-        assert httpx.get(f"{panel.url}readyz").status_code == 200
+        assert httpx.get(f"{panel.url}readyz", timeout=TIMEOUT).status_code == 200
         assert sign_in(panel.url, ADMIN_PASSWORD).status_code == 200
         assert ADMIN_PASSWORD not in "\n".join(panel.printed)
         panel.stop()
@@ -121,7 +143,7 @@ async def test_the_demo_is_loaded_once(database: str) -> None:
 async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
     def start() -> str:
         with running_panel(POSTGRES_URL=empty_database) as panel:
-            answer = httpx.get(f"{panel.url}readyz")
+            answer = httpx.get(f"{panel.url}readyz", timeout=TIMEOUT)
             panel.stop()
             assert answer.status_code == 200
             return "\n".join(panel.printed)
@@ -138,6 +160,7 @@ async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
         (["--port", "0"], {"POSTGRES_URL": "postgresql://me:secretword@127.0.0.1:1/x"}, "not available"),
         (["--port", "0", "--host", "no.such.host.invalid"], {}, "no.such.host.invalid"),
         (["--port", "0", "--host", "192.0.2.1"], {}, "192.0.2.1"),
+        (["--port", "0", "--host", "ü" * 64], {}, "this is no host"),
     ],
 )
 def test_what_can_not_work_is_one_line_and_exit_code_1(
@@ -166,8 +189,15 @@ async def test_a_port_that_is_taken_is_said_in_one_line(database: str) -> None:
 def test_a_port_out_of_range_is_refused(port: str) -> None:
     ended = run_main("--port", port)
     assert ended.returncode == 2
-    assert "port" in ended.stderr.lower()
-    assert "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("python main.py: ")
+    assert "port" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_unknown_option_is_one_line() -> None:
+    ended = run_main("--prot", "80")
+    assert ended.returncode == 2
+    assert ended.stderr == "python main.py: unrecognized arguments: --prot 80 (see --help)\n"
 
 
 def test_help_names_every_option_and_needs_no_database() -> None:
@@ -208,11 +238,20 @@ async def test_a_database_that_hangs_is_not_ready_and_holds_up_nobody(
             for _ in range(20):
                 assert await status(client, "/readyz") == (503, "the database does not answer")
             # One check waits, not twenty.
-            assert engine.pool is not None
-            assert engine.pool.get_size() - engine.pool.get_idle_size() == 1
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            assert await blocker.fetchval(waiting) == 1
         await blocker.close()
         await main.app.state.check
         assert await status(client, "/readyz") == (200, "ok")
+
+
+async def test_a_database_that_only_reads_is_not_ready(database: str) -> None:
+    name = database_name(database)
+    await run_sql(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    async with connect(database, min_size=0), client_of(main.app) as client:
+        assert await status(client, "/readyz") == (503, "the database only reads")
 
 
 async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -> None:
@@ -220,40 +259,23 @@ async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -
         assert await status(client, "/readyz") == (503, "the migrations have not run")
 
 
-async def test_a_server_of_production_starts_while_the_database_is_away(
-    database: str, server: Server, unused_port: int
-) -> None:
+async def test_a_server_of_production_starts_while_the_database_is_away(database: str, server: Server) -> None:
     name = database_name(database)
     await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    with subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "main:app", "--port", str(unused_port), "--workers", "2"],
-        cwd=PROJECT,
-        env=environment(POSTGRES_URL=database),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            ready = f"http://127.0.0.1:{unused_port}/readyz"
-            assert await eventually(ready) == 503
-            await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            assert httpx.get(ready).status_code == 200
-        finally:
-            process.terminate()
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with main._listen("127.0.0.1", 0) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    with running_uvicorn("2", POSTGRES_URL=database) as (process, url):
+        assert await eventually(f"{url}/readyz") == 503
+        await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert httpx.get(f"{url}/readyz", timeout=TIMEOUT).status_code == 200
+        process.terminate()
+        process.communicate(timeout=TIMEOUT)
 
 
 async def eventually(url: str) -> int:
     """The status of the first answer."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            return httpx.get(url).status_code
+            return httpx.get(url, timeout=TIMEOUT).status_code
         except httpx.TransportError:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.2)

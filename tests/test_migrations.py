@@ -364,7 +364,9 @@ async def test_the_panels_own_schema_goes_back_and_forwards(empty_database: str)
         assert await dump(empty_database) == before
 
 
-async def test_going_back_to_the_bare_tables_and_forwards_again_loses_no_row(directory: asyncpg.Pool) -> None:
+async def test_going_back_to_the_bare_tables_and_forwards_again_loses_no_row(
+    database: str, directory: asyncpg.Pool
+) -> None:
     await rows.member(directory)
     assert (await run_backwards(APP, SECOND, auto_agree=True)).success
     assert (await run_forwards(APP)).success

@@ -9,7 +9,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from community_directory.database import engine, transaction
-from community_directory.errors import DatabaseUnavailable
 
 
 class Limit(NamedTuple):
@@ -67,16 +66,13 @@ class Attempt:
     async def begin(cls, request: Request, username: str) -> Self:
         """Count it. Raises the answer 429 after too many failures of the account or from the address."""
         attempt = cls(request, username)
-        try:
-            if await engine.fetch(_IS_KNOWN, attempt._known):
-                del attempt._limits[attempt._account]
-            async with transaction():
-                for key, limit in sorted(attempt._limits.items()):  # in one order, or two would wait for each other
-                    if not await engine.fetch(_COUNT, key, *limit):
-                        seconds = (await engine.fetch(_SECONDS_LEFT, key))[0][0]
-                        raise _too_many(max(1, seconds))
-        except DatabaseUnavailable as error:
-            raise HTTPException(503, str(error)) from error
+        if await engine.fetch(_IS_KNOWN, attempt._known):
+            del attempt._limits[attempt._account]
+        async with transaction():
+            for key, limit in sorted(attempt._limits.items()):  # in one order, or two would wait for each other
+                if not await engine.fetch(_COUNT, key, *limit):
+                    seconds = (await engine.fetch(_SECONDS_LEFT, key))[0][0]
+                    raise _too_many(max(1, seconds))
         return attempt
 
     async def forgive(self) -> None:

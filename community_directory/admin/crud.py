@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from piccolo.columns import Column, ForeignKey
+from piccolo.columns import JSON, Column, ForeignKey
 from piccolo.table import Table
 from piccolo_api.crud.endpoints import PiccoloCRUD
 from piccolo_api.crud.validators import apply_validators
@@ -23,9 +23,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from community_directory.admin.values import JSONS, TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
+from community_directory.admin.outage import report
+from community_directory.admin.values import TEXTS, is_unchanged, json_object, value_of, with_exact_numbers
 from community_directory.database import act_as, engine, transaction
-from community_directory.errors import DatabaseUnavailable, InvalidInput, database_errors, shown
+from community_directory.errors import InvalidInput, OperatorError, database_errors, shown
 from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
 
 Row = dict[str, Any]
@@ -45,16 +46,8 @@ LIMIT {CANDIDATES + 1}
 """
 SEEN = "__seen"
 """Where the front end's script puts the row as the form was filled with it."""
-OPERATORS = {
-    "e": "=",
-    "ne": "IS DISTINCT FROM",
-    "lt": "<",
-    "lte": "<=",
-    "gt": ">",
-    "gte": ">=",
-    "is_null": "IS NULL",
-    "not_null": "IS NOT NULL",
-}
+RANGE_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+OPERATORS = {"e": "=", "ne": "IS DISTINCT FROM", "is_null": "IS NULL", "not_null": "IS NOT NULL", **RANGE_OPERATORS}
 MATCHES = {"contains": ("'%' || ", " || '%'"), "starts": ("", " || '%'"), "ends": ("'%' || ", ""), "exact": ("", "")}
 ESCAPED = r"regexp_replace({}, '([\\%_])', '\\\1', 'g')"
 
@@ -115,16 +108,18 @@ class DirectoryCRUD(PiccoloCRUD):
     @_validated
     async def get_all(self, request: Request, params: Row | None = None) -> Response:  # noqa: ARG002
         """A page of rows: of a few columns, newest first unless the request says otherwise."""
-        asked = _Asked(request)
-        size = asked.number("__page_size", self.page_size, LONGEST_PAGE)
-        # A download of all columns names none.
-        names = asked.one("__visible_fields").split(",") if asked.one("__visible_fields") else self._listed
-        names = [*self._readable] if size == LONGEST_PAGE and not asked.one("__visible_fields") else names
+        query = ListQuery(request)
+        size = query.number("__page_size", self.page_size, LONGEST_PAGE)
+        if query.one("__visible_fields"):
+            names = query.one("__visible_fields").split(",")
+        else:
+            # A download of all columns names none.
+            names = [*self._readable] if size == LONGEST_PAGE else self._listed
         if unknown := [name for name in names if name not in self._readable]:
             raise InvalidInput(f"There is no column {shown(unknown[0])}.")
-        offset = (asked.number("__page", 1, LAST_PAGE) - 1) * size
-        where, arguments = await self._where(asked)
-        order = self._order(asked.one("__order"))
+        offset = (query.number("__page", 1, LAST_PAGE) - 1) * size
+        where, arguments = await self._where(query)
+        order = self._order(query.one("__order"))
         # The page's keys first, so that the rows before it are passed over in an index.
         records = await engine.fetch(
             f"""
@@ -140,9 +135,9 @@ class DirectoryCRUD(PiccoloCRUD):
     @_validated
     async def get_count(self, request: Request) -> Response:
         """How many rows a list has; of many, about how many."""
-        asked = _Asked(request)
-        where, arguments = await self._where(asked)
-        if asked.has_frequent_word:
+        query = ListQuery(request)
+        where, arguments = await self._where(query)
+        if query.has_frequent_word:
             count = await self._sampled_count(where, arguments)
         else:
             rows = f"FROM {self._table} AS this WHERE {where}"
@@ -153,7 +148,7 @@ class DirectoryCRUD(PiccoloCRUD):
         return JSONResponse({"count": int(count), "page_size": self.page_size})
 
     async def _sampled_count(self, where: str, arguments: list[Any]) -> float:
-        """About how many rows meet a condition that is dear to ask: found in the same few pages of the table."""
+        """Estimate how many rows meet a condition that is expensive to evaluate, from a few pages of the table."""
         size = await engine.fetch("SELECT reltuples FROM pg_class WHERE oid = $1::text::regclass", self._table)
         share = min(100, 100 * SAMPLE / max(size[0][0], 1))
         sample = f"{self._table} AS this TABLESAMPLE SYSTEM ({share}) REPEATABLE (0)"
@@ -164,10 +159,10 @@ class DirectoryCRUD(PiccoloCRUD):
     @_validated
     async def get_ids(self, request: Request) -> Response:
         """Rows to choose from, by key, as a person reads them; members are found by number, name and username."""
-        asked = _Asked(request)
-        limit = asked.number("limit", 50, LONGEST_PAGE)
-        offset = asked.number("offset", 0, LONGEST_PAGE)
-        found = await self._choices(asked.one("search").strip(), limit, offset)
+        query = ListQuery(request)
+        limit = query.number("limit", 50, LONGEST_PAGE)
+        offset = query.number("offset", 0, LONGEST_PAGE)
+        found = await self._choices(query.one("search").strip(), limit, offset)
         return JSONResponse({str(record[0]): record[1] for record in found})
 
     async def _choices(self, text: str, limit: int, offset: int) -> list[Any]:
@@ -211,7 +206,7 @@ class DirectoryCRUD(PiccoloCRUD):
         """A row as its form starts; what the form locks starts empty, but for a choice."""
         new = self.table(_ignore_missing=True)
         row = {name: getattr(new, name) for name in self._readable if name != self._key}
-        for name in self._locked_when_new:
+        for name in self.rules.locked_when_new:
             if not self._columns[name]._meta.choices:
                 row[name] = None
         return row
@@ -231,7 +226,7 @@ class DirectoryCRUD(PiccoloCRUD):
             described["title"] = self.rules.labels.get(name) or name.replace("_", " ").capitalize()
         rules = self.rules
         schema["extra"]["locked"] = sorted(self._locked)
-        schema["extra"]["locked_when_new"] = sorted(self._locked_when_new)
+        schema["extra"]["locked_when_new"] = sorted(self.rules.locked_when_new)
         schema["extra"]["refused"] = (
             ["add", "edit", "delete"] if rules.read_only else ["delete"] if rules.undeletable else []
         )
@@ -240,10 +235,6 @@ class DirectoryCRUD(PiccoloCRUD):
     @property
     def _locked(self) -> frozenset[str]:
         return frozenset(self._columns) if self.rules.read_only else self.rules.locked
-
-    @property
-    def _locked_when_new(self) -> frozenset[str]:
-        return self.rules.locked_when_new & self._columns.keys()
 
     @property
     def _listed(self) -> list[str]:
@@ -282,33 +273,37 @@ class DirectoryCRUD(PiccoloCRUD):
             parts.append(f'this."{self._key}" {wanted[0][1]}')
         return ", ".join(parts)
 
-    async def _where(self, asked: "_Asked") -> tuple[str, list[Any]]:
+    async def _where(self, query: "ListQuery") -> tuple[str, list[Any]]:
         """The condition that a list's filters mean, and its arguments. Raises `InvalidInput`."""
         parts: list[str] = []
         arguments: list[Any] = []
-        for name in asked.filtered:
+        for name in query.filtered:
             if name not in self._readable:
                 raise InvalidInput(f"There is no column {shown(name)} to filter by.")
-            operator = asked.one(f"{name}__operator") or "e"
-            match = asked.one(f"{name}__match") or "contains"
+            operator = query.one(f"{name}__operator") or "e"
+            match = query.one(f"{name}__match") or "contains"
             if operator not in OPERATORS or match not in MATCHES:
                 raise InvalidInput(f"There is no filter {shown(operator)}, {shown(match)}.", field=name)
             if operator.endswith("_null"):
                 parts.append(f'this."{name}" {OPERATORS[operator]}')
-            elif any(asked.all(name)):
-                parts.append(await self._condition(asked, name, operator, match, arguments))
-        if view := asked.one("__view"):
+            else:
+                parts.append(await self._condition(query, name, operator, match, arguments))
+        if view := query.one("__view"):
             if view not in self.rules.views:
                 raise InvalidInput(f"There is no view {shown(view)}.")
             parts.append(self.rules.views[view])
-        if self.rules.present_column not in asked.filtered:
+        if self.rules.present_column not in query.filtered:
             parts.append(self.rules.present)
         return " AND ".join(parts) or "true", arguments
 
-    async def _condition(self, asked: "_Asked", name: str, operator: str, match: str, arguments: list[Any]) -> str:
+    async def _condition(self, query: "ListQuery", name: str, operator: str, match: str, arguments: list[Any]) -> str:
         """The condition of one filter; of several values of a column each one will do."""
-        values = [value for value in asked.all(name) if value]
+        values = [value for value in query.all(name) if value]
         column, expression = self._columns[name], self._sql(name)
+        if operator in RANGE_OPERATORS and isinstance(column, (ForeignKey, *TEXTS)):
+            raise InvalidInput(
+                "Only a number or a time can be less or greater: choose Equals or Not Equal.", field=name
+            )
         if isinstance(column, ForeignKey):
             wanted = [await self._member_id(value_of(column, value)) for value in values]
             arguments.append(wanted)
@@ -329,9 +324,9 @@ class DirectoryCRUD(PiccoloCRUD):
             if name in self.rules.searched and is_indexed(sent):
                 text = ESCAPED.format(f"directory_search_text({place}::text)")
                 condition = f"directory_search_text({expression}) LIKE {before}{text}{after}"
-                if self.rules.present_column not in asked.filtered:
+                if self.rules.present_column not in query.filtered:
                     found = await engine.fetch(FOUND, sent)
-                    asked.has_frequent_word |= len(found) > CANDIDATES
+                    query.has_frequent_word |= len(found) > CANDIDATES
                     if len(found) <= CANDIDATES:
                         arguments.append([record[0] for record in found])
                         condition = f"(this.id = ANY(${len(arguments)}::uuid[]) AND {condition})"
@@ -353,14 +348,20 @@ class DirectoryCRUD(PiccoloCRUD):
         return found[0][0] if found else None
 
     async def _read(self, row_id: object, lock: str = "") -> Row:
-        """A row, as JSON has it. Raises HTTPException with 404."""
+        """Return a row, as JSON has it. Raises HTTPException with 404."""
         statement = f"""SELECT {self._select(dict.fromkeys(self._readable))} FROM {self._table} AS this
             WHERE this."{self._key}" = $1 {lock}"""
         records = await engine.fetch(statement, row_id)
         if not records:
             raise HTTPException(404, "There is no such row.")
-        row: Row = json.loads(_json(dict(records[0])))
-        return row
+        return _row(records[0])
+
+    async def _update(self, row_id: object, values: Row) -> Row:
+        """Write a row's values, and return it as it is then."""
+        assignments = ", ".join(f'"{name}" = ${number}' for number, name in enumerate(values, 2))
+        statement = f"""UPDATE {self._table} AS this SET {assignments} WHERE this."{self._key}" = $1
+            RETURNING {self._select(dict.fromkeys(self._readable))}"""
+        return _row((await engine.fetch(statement, row_id, *values.values()))[0])
 
     # Writing
 
@@ -371,7 +372,7 @@ class DirectoryCRUD(PiccoloCRUD):
         new = json.loads(_json(self._new_row()))
         self._refuse_unknown(data)
         sent = {name: value for name, value in data.items() if name != self._key}
-        locked = self._locked_when_new
+        locked = self.rules.locked_when_new
         for name in locked & sent.keys():
             if not is_unchanged(self._columns[name], new[name], sent.pop(name)):
                 raise InvalidInput("This is not filled in by hand.", field=name)
@@ -402,15 +403,12 @@ class DirectoryCRUD(PiccoloCRUD):
             if self.rules.present_column and row[self.rules.present_column] is not None:
                 raise InvalidInput("This was removed: restore it first, with the form.")
             for name, value in changed.items():
-                if isinstance(self._columns[name], JSONS) and row[name] is not None and value:
+                if isinstance(self._columns[name], JSON) and row[name] is not None and value:
                     with suppress(ValueError, RecursionError):  # of what is no JSON `_values` tells
                         sent = json.loads(value) if isinstance(value, str) else value
                         changed[name] = json.dumps(with_exact_numbers(json.loads(row[name]), sent))
             if changed:
-                values: dict[Any, Any] = await self._values(changed)
-                with database_errors():
-                    await self.table.update(values).where(self.table._meta.primary_key == row_id)
-                row = await self._read(row_id)
+                row = await self._update(row_id, await self._values(changed))
         return _answer(row)
 
     @_validated
@@ -481,8 +479,8 @@ class DirectoryCRUD(PiccoloCRUD):
         return getattr(row, self._key)
 
 
-class _Asked:
-    """The parameters of a request for a list. Raises `InvalidInput`."""
+class ListQuery:
+    """The parameters of a request for a list. Its methods raise `InvalidInput`."""
 
     has_frequent_word = False
     """A filter asks for a text that so many members have that they are not counted, but estimated."""
@@ -498,9 +496,9 @@ class _Asked:
 
     @property
     def filtered(self) -> list[str]:
-        """The names of the columns that a filter is about."""
+        """Return the names of the columns that a filter is about."""
         names = {
-            name if not name.endswith("__operator") else name.removesuffix("__operator")
+            name.removesuffix("__operator")
             for name, values in self._values.items()
             if not name.startswith("__")
             and not name.endswith("__match")
@@ -509,16 +507,18 @@ class _Asked:
         return sorted(names)
 
     def all(self, name: str) -> list[str]:
+        """Return the values of a parameter, which may be given more than once."""
         return self._values.get(name, [])
 
     def one(self, name: str) -> str:
-        """The value of a parameter, empty when it is not there."""
+        """Return the value of a parameter, empty when it is missing."""
         values = self.all(name)
         if len(values) > 1:
             raise InvalidInput(f"{shown(name)} is given more than once.")
         return values[0] if values else ""
 
     def number(self, name: str, default: int, most: int) -> int:
+        """Return the number that a parameter gives."""
         text = self.one(name) or str(default)
         if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not min(default, 1) <= int(text) <= most:
             raise InvalidInput(f"{name} is a number from {min(default, 1)} to {most:,}.")
@@ -526,9 +526,9 @@ class _Asked:
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """What the panel answers to a `DirectoryError`: a sentence, beside the field of a form where that is known."""
-    if isinstance(error, DatabaseUnavailable):
-        return JSONResponse({"detail": str(error)}, 503)
+    """Answer a `DirectoryError` by a sentence, beside the field of a form where that is known."""
+    if isinstance(error, OperatorError):
+        return JSONResponse({"detail": report(error)}, 503)
     if request.method == "GET":
         return JSONResponse({"detail": str(error)}, 400)
     name = error.field if isinstance(error, InvalidInput) else None
@@ -556,6 +556,12 @@ async def _body(request: Request) -> Row:
 def _number(value: str) -> str:
     """A member's number, typed with its # or without."""
     return f"#{value}" if re.fullmatch("[0-9]{1,19}", value, re.ASCII) else value
+
+
+def _row(record: Any) -> Row:
+    """Return a record as JSON has it."""
+    row: Row = json.loads(_json(dict(record)))
+    return row
 
 
 def _answer(body: object, *, status: int = 200, when: Callable[[Any], str] | None = None) -> Response:

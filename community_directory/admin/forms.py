@@ -14,7 +14,7 @@ from community_directory import members_csv, reputation
 from community_directory.admin.lookup import Person, label, label_of, one_invitation, one_member, plain
 from community_directory.admin.router import DirectoryForm, Fields, Handler
 from community_directory.database import engine
-from community_directory.errors import InvalidInput
+from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.queries import highlights, invitations, members
 from community_directory.queries.days import today
 from community_directory.queries.invitations import LONGEST_VALID, Invitation
@@ -290,7 +290,11 @@ async def erase(data: Erase, actor: str) -> str:
     person = await one_member(data.member, removed=None)
     if data.number_again.removeprefix("#") != person.member_id[1:]:
         raise InvalidInput(f"Nothing was erased: to erase {label(person)}, type {person.member_id} again.")
-    await members.erase(person.member_id, actor=actor)
+    try:
+        await members.erase(person.member_id, actor=actor)
+    except ConfigurationError as error:
+        # A superuser reads which setting is missing: the neutral sentence would let them try again for ever.
+        raise InvalidInput(str(error)) from error
     return f"{person.member_id} was erased."
 
 

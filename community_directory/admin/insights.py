@@ -20,9 +20,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from community_directory.admin.outage import report
 from community_directory.admin.security import EXTENDED
 from community_directory.database import engine
-from community_directory.errors import DatabaseUnavailable, MemberNotFound, SchemaMissing, database_errors
+from community_directory.errors import MemberNotFound, OperatorError, database_errors
 from community_directory.queries.days import zone_of
 from community_directory.queries.invitations import status_now
 from community_directory.settings import Settings
@@ -39,8 +40,6 @@ ACTIVE_DAYS = 7
 """The days, today among them, of the most active members."""
 EVENTS = 40_000
 """The newest events that weekdays and hours are counted from at the most: all of a busy month would take too long."""
-QUARTER = timedelta(minutes=15)
-"""Every zone of today is ahead of UTC by so much, some times over."""
 
 LEVELS, CHILDREN, NODES = 4, 12, 150
 """The levels of the drawn tree below its root, the people below each, and the people in all; counts tell the rest."""
@@ -89,6 +88,7 @@ INVITATIONS = f"""
 SELECT {status_now("invitation")}, width_bucket(accepted_at - created_at, $3::interval[]), count(*)
 FROM community_invitations AS invitation WHERE status = ANY($2::text[]) AND created_at >= $1 GROUP BY 1, 2
 """  # noqa: S608  made of our own pieces
+# By the quarter of an hour: the offset of every time zone is a multiple of it.
 HOURS = """
 SELECT date_bin('15 minutes', occurred_at, timestamptz '2000-01-01 00:00Z'), count(*) FROM (
     SELECT occurred_at FROM member_participation WHERE occurred_at >= $1 AND occurred_at <= $2
@@ -158,8 +158,8 @@ def create_insights(settings: Settings) -> Starlette:
                 return RedirectResponse(f"{_panel(root)}#/login?nextURL={wanted}", status_code=303)
             except MemberNotFound as error:
                 status, context = 404, {**_sentence("Nobody has that number", str(error)), "pick": True}
-            except (DatabaseUnavailable, SchemaMissing) as error:
-                status, context = 503, _sentence("The numbers are not there right now", f"{error} {TRY_AGAIN}")
+            except OperatorError as error:
+                status, context = 503, _sentence("The numbers are not there right now", report(error))
             html = templates.get_template(template).render(root=root, panel=_panel(root), **context)
             return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
 
@@ -184,7 +184,6 @@ def create_insights(settings: Settings) -> Starlette:
 
 
 NO_RIGHT = "Your account lacks the right “admin”. Whoever runs the panel can give it to you."
-TRY_AGAIN = "Nothing is lost: load the page again in a moment."
 
 
 def _sentence(heading: str, sentence: str) -> dict[str, Any]:

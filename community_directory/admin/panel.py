@@ -16,12 +16,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from community_directory.admin.crud import DirectoryCRUD, Rules, answer_error
+from community_directory.admin.crud import DirectoryCRUD, Rules
 from community_directory.admin.forms import FORMS
 from community_directory.admin.router import DirectoryRouter
-from community_directory.admin.security import EXTENDED, mfa_providers, secure
+from community_directory.admin.security import EXTENDED, PanelMisfit, mfa_providers, secure
 from community_directory.admin.tables import SIDEBAR_LINKS, tables
-from community_directory.errors import DirectoryError
 from community_directory.settings import Settings
 
 OURS = (
@@ -30,10 +29,6 @@ OURS = (
 )
 HOOKS = ("save_button", "create_button", "drop_down_button", "delete_row_button", "title_bar", "custom_form_error")
 """What our script and stylesheet look for in Piccolo Admin's front end."""
-
-
-class PanelMisfit(DirectoryError):
-    """This version of Piccolo Admin is not the one that the panel was made for."""
 
 
 def create_panel(settings: Settings) -> AdminRouter:
@@ -83,7 +78,6 @@ def _directory_crud(configured: Sequence[tuple[TableConfig, Rules]]) -> Iterator
         raise PanelMisfit(f"This version of Piccolo Admin has changed: {error}.") from error
     if len(private) != len(configured):
         raise PanelMisfit("This version of Piccolo Admin doesn't build its tables with PiccoloCRUD any more.")
-    private[0].add_exception_handler(DirectoryError, answer_error)
 
 
 def _add_ours(panel: AdminRouter) -> None:

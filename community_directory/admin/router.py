@@ -9,14 +9,19 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from community_directory.admin.outage import LOOK_FIRST, report
 from community_directory.database import LOST, transaction
-from community_directory.errors import DatabaseUnavailable, DirectoryError, NotAllowed, database_errors
-
-AWAY = "The database does not answer: try again in a moment, and look first whether it was done."
+from community_directory.errors import OperatorError, UserError, database_errors
 
 Fields = TypeVar("Fields", bound=BaseModel)
 Handler = Callable[[Fields, str], Awaitable[FormResponse]]
 """What a form does with what was filled in, in the name of a manager; its docstring is the form's help."""
+
+
+class SuperuserRequired(UserError):
+    """Only a superuser may send this form."""
+
+    code = "superuser_required"
 
 
 class DirectoryForm(FormConfig):
@@ -25,7 +30,7 @@ class DirectoryForm(FormConfig):
     def __init__(self, name: str, group: str, handler: Handler[Any], *, superusers_only: bool) -> None:
         async def endpoint(request: Request, data: BaseModel) -> FormResponse:
             if superusers_only and not request.user.user.superuser:
-                raise NotAllowed("Only a superuser may do this.")
+                raise SuperuserRequired("Only a superuser may do this.")
             async with transaction():
                 return await handler(data, request.user.user.username)
 
@@ -41,7 +46,7 @@ class DirectoryRouter(AdminRouter):
 
     def __init__(self, *tables: Any, **options: Any) -> None:
         super().__init__(*tables, **options)
-        for kind in (*LOST, DatabaseUnavailable):  # raised when a session is looked up
+        for kind in (*LOST, OperatorError):  # raised when a session is looked up
             self.add_exception_handler(kind, _away)
 
     def get_grouped_forms(self) -> GroupedFormsResponseModel:
@@ -58,11 +63,11 @@ class DirectoryRouter(AdminRouter):
         try:
             with database_errors():
                 return await super().post_single_form(request, form_slug)
-        except DatabaseUnavailable:
-            return JSONResponse(AWAY, status_code=503)
-        except NotAllowed as error:
+        except OperatorError as error:
+            return _unavailable(error)
+        except SuperuserRequired as error:
             return JSONResponse(str(error), status_code=403)
-        except DirectoryError as error:
+        except UserError as error:
             return _refusal(str(error))
 
 
@@ -84,5 +89,9 @@ def _away(_: Request, error: Exception) -> Response:
     try:
         with database_errors():
             raise error
-    except DatabaseUnavailable:
-        return JSONResponse(AWAY, status_code=503)
+    except OperatorError as meaning:
+        return _unavailable(meaning)
+
+
+def _unavailable(error: OperatorError) -> JSONResponse:
+    return JSONResponse(f"{report(error)} {LOOK_FIRST}", status_code=503)

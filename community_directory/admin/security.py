@@ -31,8 +31,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from community_directory.admin.attempts import Attempt
-from community_directory.admin.crud import Row
-from community_directory.errors import DirectoryError, InvalidInput
+from community_directory.admin.crud import Row, answer_error
+from community_directory.errors import DirectoryError, InvalidInput, OperatorError
 from community_directory.passwords import LONGEST, password_problem
 from community_directory.settings import Settings
 
@@ -62,6 +62,12 @@ WRONG = "The username or the password is wrong."
 WRONG_CODE = "This code is wrong, or was used already: wait for the next one."
 NO_ENTRY = "You may not enter the panel: your account is switched off, or lacks the right. A superuser can change that."
 NO_SECOND_FACTOR = "The second factor is switched off here: whoever runs this panel can set DIRECTORY_MFA_KEY."
+
+
+class PanelMisfit(OperatorError):
+    """This version of Piccolo Admin is not the one that the panel was made for."""
+
+    code = "panel_misfit"
 
 
 class SecurityHeaders:
@@ -253,7 +259,7 @@ async def _no_second_factor(_: Request) -> Response:
 
 
 def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvider]) -> None:
-    """Replace the panel's ways in by ours. Raises `DirectoryError` when this version of Piccolo Admin has others."""
+    """Replace the panel's auth endpoints by ours. Raises `PanelMisfit` for another version of Piccolo Admin."""
     private = _at(panel.routes, "/api").app.app  # inside of the authentication
     public = _at(panel.routes, "/public").app
     _at(public.routes, "/login").app = _sign_in(settings, providers)
@@ -264,13 +270,14 @@ def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvid
         private.add_route("/mfa-setup/", _no_second_factor)
     for app in (private, public):
         app.add_exception_handler(RequestValidationError, _invalid)
+        app.add_exception_handler(DirectoryError, answer_error)
 
 
 def _at(routes: Sequence[Any], path: str) -> Any:
     for route in routes:
         if getattr(route, "path", None) == path:
             return route
-    raise DirectoryError(f"This version of Piccolo Admin has nothing at {path} any more.")
+    raise PanelMisfit(f"This version of Piccolo Admin has nothing at {path} any more.")
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -2,58 +2,38 @@
 
 import json
 import re
-import uuid
-from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
-from piccolo.columns import (
-    JSON,
-    JSONB,
-    UUID,
-    BigInt,
-    BigSerial,
-    Boolean,
-    Column,
-    Date,
-    ForeignKey,
-    Integer,
-    Serial,
-    Text,
-    Timestamp,
-    Timestamptz,
-    Varchar,
-)
+from piccolo.columns import JSON, BigInt, BigSerial, Column, Text, Timestamp, Varchar
+from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter
 
-from community_directory.errors import InvalidInput
+from community_directory.errors import InvalidInput, text_too_long
 from community_directory.queries.values import as_json
 
-LONG = (BigInt, BigSerial)
-WHOLE = (Integer, Serial, *LONG)
-JSONS = (JSON, JSONB)
 TEXTS = (Varchar, Text)
 
 
 def value_of(column: Column, sent: object) -> Any:
-    """The value for a column, from what a form or a filter sent. Raises `InvalidInput` that names the column."""
+    """Return the value for a column, from what a form or a filter sent. Raises `InvalidInput` that names the column."""
     name = column._meta.name
     if sent is None or (sent == "" and (column._meta.null or not isinstance(column, TEXTS))):
         return None
-    for kinds, read, sentence in _READERS:
-        if isinstance(column, kinds):
-            try:
-                value = read(sent)
-            except InvalidInput as error:
-                raise InvalidInput(str(error), field=name) from None
-            except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
-                raise InvalidInput(sentence, field=name) from None
-            longest = getattr(column, "length", None)
-            if longest is not None and len(value) > longest:
-                raise InvalidInput(f"This has {len(value)} characters, of {longest} at the most.", field=name)
-            if isinstance(column, WHOLE) and abs(value) >= (2**63 if isinstance(column, LONG) else 2**31):
-                raise InvalidInput("This number is too large.", field=name)
-            return value
-    raise InvalidInput("This can't be read or changed here.", field=name)
+    parser, sentence = _PARSERS[JSON if isinstance(column, JSON) else column.value_type]
+    try:
+        value = parser.validate_python(sent)
+    except InvalidInput as error:
+        error.field = name
+        raise
+    except (ValueError, OverflowError, RecursionError):
+        raise InvalidInput(sentence, field=name) from None
+    longest = getattr(column, "length", None)
+    if longest is not None and len(value) > longest:
+        raise text_too_long(name, len(value), longest)
+    if column.value_type is int and abs(value) >= (2**63 if isinstance(column, (BigInt, BigSerial)) else 2**31):
+        raise InvalidInput("This number is too large.", field=name)
+    return value.replace(tzinfo=None) if isinstance(column, Timestamp) else value
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
@@ -72,45 +52,35 @@ def is_unchanged(column: Column, seen: Any, sent: Any) -> bool:
     if column._meta.secret or seen in (None, "") or sent in (None, ""):
         return sent in (None, "") and (column._meta.secret or seen in (None, ""))
     try:
-        if isinstance(column, (Timestamp, Timestamptz)):
-            before, after = _moment(seen), _moment(sent)
+        if column.value_type is datetime:
+            before, after = _TIMES.validate_python(seen), _TIMES.validate_python(sent)
             cut = (before.microsecond, before.microsecond // 1000 * 1000, 0)
             return after in [before.replace(microsecond=part) for part in cut]
-        if isinstance(column, JSONS):
+        if isinstance(column, JSON):
             return bool(_rounded(json.loads(seen)) == _rounded(json.loads(sent) if isinstance(sent, str) else sent))
     except (ValueError, TypeError, ArithmeticError, RecursionError):
         return False
-    if isinstance(column, (Boolean, *WHOLE)):
+    if column.value_type in (bool, int):
         return str(seen).lower() == str(sent).lower()
     return _on_one_line(seen) == _on_one_line(sent)
 
 
-def _text(sent: object) -> str:
-    if not isinstance(sent, str) or "\0" in sent:
-        raise ValueError
-    sent.encode()  # no lone surrogates
+def _json(sent: object) -> str:
+    text = _TEXTS.validate_python(sent if isinstance(sent, str) else json.dumps(sent, allow_nan=False))
+    as_json(json_object(text))
+    return text
+
+
+def _iso(sent: object) -> object:
+    """Refuse a number, which pydantic would take for the seconds since 1970."""
+    if not re.match(r"[0-9]{4}-", str(sent)):
+        raise ValueError("not an ISO 8601 text")
     return sent
 
 
-def _whole(sent: object) -> int:
-    if isinstance(sent, bool) or not re.fullmatch(r"[+-]?[0-9]{1,30}", str(sent).strip(), re.ASCII):
-        raise ValueError
-    return int(str(sent))
-
-
-def _boolean(sent: object) -> bool:
-    return {"true": True, "false": False}[str(sent).lower()]
-
-
-def _moment(sent: object) -> datetime:
-    found = datetime.fromisoformat(_text(sent).strip())
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _json(sent: object) -> str:
-    text = sent if isinstance(sent, str) else json.dumps(sent, allow_nan=False)
-    as_json(json_object(_text(text)))
-    return text
+def _in_utc(time: datetime) -> datetime:
+    """Return a time in UTC; one without a zone is taken for that."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _refuse(_: str) -> None:
@@ -141,13 +111,17 @@ def _on_one_line(value: object) -> str:
     return re.sub(r"[\r\n]", "", str(value))
 
 
-_READERS: list[tuple[tuple[type[Column], ...], Callable[[Any], Any], str]] = [
-    ((ForeignKey, *TEXTS), _text, "This must be a text without characters that can't be stored."),
-    (WHOLE, _whole, "This must be a whole number."),
-    ((Boolean,), _boolean, "This must be true or false."),
-    ((Timestamptz,), _moment, "This must be a time like 2026-01-31T12:00:00Z."),
-    ((Timestamp,), lambda sent: _moment(sent).replace(tzinfo=None), "This must be a time like 2026-01-31T12:00:00."),
-    ((Date,), lambda sent: date.fromisoformat(_text(sent)), "This must be a day like 2026-01-31."),
-    ((UUID,), lambda sent: uuid.UUID(_text(sent)), "This must be an id."),
-    (JSONS, _json, "This must be a JSON object."),
-]
+_TEXTS = TypeAdapter(Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")])
+_TIMES = TypeAdapter(Annotated[datetime, BeforeValidator(_iso), AfterValidator(_in_utc)])
+_DAYS = TypeAdapter(Annotated[date, BeforeValidator(_iso)])
+_OBJECTS = TypeAdapter(Annotated[str, BeforeValidator(_json)])
+_PARSERS: dict[object, tuple[TypeAdapter[Any], str]] = {
+    str: (_TEXTS, "This must be a text without characters that can't be stored."),
+    int: (TypeAdapter(int), "This must be a whole number."),
+    bool: (TypeAdapter(bool), "This must be true or false."),
+    datetime: (_TIMES, "This must be a time like 2026-01-31T12:00:00Z."),
+    date: (_DAYS, "This must be a day like 2026-01-31."),
+    UUID: (TypeAdapter(UUID), "This must be an id."),
+    JSON: (_OBJECTS, "This must be a JSON object."),
+}
+"""How each type of value is parsed, and what a person reads about a value that can't be."""

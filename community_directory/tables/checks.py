@@ -42,21 +42,18 @@ def in_range(column: str) -> str:
     return f"{column} >= '2000-01-01 00:00Z' AND {column} < '2200-01-01 00:00Z'"
 
 
-def numbers_in_range(column: str) -> str:
-    """No number of the JSON is beyond the largest 64-bit float, and so beyond what readers parse.
+def readable_json(column: str) -> str:
+    """Every reader can parse the JSON: no number is beyond a 64-bit float, and nesting has an end.
 
-    Such a number has 309 digits: a shorter JSON text needs no search for it.
+    Such a number has 309 digits, and such nesting has 200 brackets: a shorter JSON text, which is
+    the ordinary one, is not searched for them.
     """
+    number = "@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308"
+    container = '@.type() == "object" || @.type() == "array"'
     return (
-        f"octet_length({column}::text) < 309 OR NOT jsonb_path_exists({column}, "
-        "'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)')"
-    )
-
-
-def nested_at_most(column: str, levels: int) -> str:
-    """The JSON has no object or array inside so many others, so that every reader can parse it."""
-    return (
-        f'NOT jsonb_path_exists({column}, \'strict $.**{{{levels}}} ? (@.type() == "object" || @.type() == "array")\')'
+        f"octet_length({column}::text) < 200 OR NOT ("
+        f"jsonb_path_exists({column}, 'strict $.**{{{MAX_JSON_DEPTH}}} ? ({container})') OR "
+        f"jsonb_path_exists({column}, 'strict $.** ? ({number})'))"
     )
 
 

@@ -126,10 +126,8 @@ class CommunityMember(
     member_invited_by_check = Check("invited_by <> member_id")
     member_profile_data_check = Check(checks.json_object("profile_data"))
 
-    member_github_profile_data_numbers_check = Check(checks.numbers_in_range("github_profile_data"))
-    member_github_profile_data_depth_check = Check(checks.nested_at_most("github_profile_data", checks.MAX_JSON_DEPTH))
-    member_profile_data_numbers_check = Check(checks.numbers_in_range("profile_data"))
-    member_profile_data_depth_check = Check(checks.nested_at_most("profile_data", checks.MAX_JSON_DEPTH))
+    member_github_profile_data_readable_check = Check(checks.readable_json("github_profile_data"))
+    member_profile_data_readable_check = Check(checks.readable_json("profile_data"))
     member_github_verified_at_range_check = Check(checks.in_range("github_verified_at"))
     member_created_at_range_check = Check(checks.in_range("created_at"))
     member_updated_at_range_check = Check(checks.in_range("updated_at"))

@@ -68,8 +68,7 @@ class MemberParticipation(
     participation_source_id_check = Check(checks.not_blank("source_id"))
     participation_event_metadata_check = Check(checks.json_object("event_metadata"))
 
-    participation_event_metadata_numbers_check = Check(checks.numbers_in_range("event_metadata"))
-    participation_event_metadata_depth_check = Check(checks.nested_at_most("event_metadata", checks.MAX_JSON_DEPTH))
+    participation_event_metadata_readable_check = Check(checks.readable_json("event_metadata"))
     participation_occurred_at_range_check = Check(checks.in_range("occurred_at"))
 
     @classmethod

@@ -37,8 +37,7 @@ class MemberRelationship(
     relationship_type_check = Check(checks.upper_case_name("relationship_type"))
     relationship_content_check = Check(checks.json_object("content"))
 
-    relationship_content_numbers_check = Check(checks.numbers_in_range("content"))
-    relationship_content_depth_check = Check(checks.nested_at_most("content", checks.MAX_JSON_DEPTH))
+    relationship_content_readable_check = Check(checks.readable_json("content"))
     relationship_created_at_range_check = Check(checks.in_range("created_at"))
 
     @classmethod

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import uuid
 from typing import Any
@@ -142,6 +143,18 @@ async def test_a_filter_by_nobody_finds_nothing(client: httpx.AsyncClient, ana: 
     assert await rows(client, "community_invitations", created_by=value) == []
 
 
+@pytest.mark.parametrize("operator", ["lt", "lte", "gt", "gte"])
+@pytest.mark.parametrize("name", ["invited_by", "member_id", "name", "status"])
+async def test_a_member_or_a_text_is_neither_less_nor_greater(
+    client: httpx.AsyncClient, ana: CommunityMember, name: str, operator: str
+) -> None:
+    query = {name: "#1", f"{name}__operator": operator}
+    for path in ("", "count/"):
+        response = await client.get(f"/api/tables/community_members/{path}", params=query)
+        sentence = "Only a number or a time can be less or greater: choose Equals or Not Equal."
+        assert (response.status_code, response.json()) == (400, {"detail": sentence})
+
+
 async def test_rows_without_the_key_are_found(
     client: httpx.AsyncClient, ana: CommunityMember, bea: CommunityMember
 ) -> None:
@@ -283,6 +296,25 @@ async def test_who_edits_what_somebody_changed_meanwhile_is_told(
         "country",
         "Somebody changed this meanwhile: open the row again.",
     )
+
+
+async def test_of_two_who_save_the_same_field_at_once_one_is_told(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    seen = await get(client, ana)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with directory.acquire() as connection, connection.transaction():
+        # Both find the row as it was, and neither can go on.
+        await connection.execute("SELECT 1 FROM community_members FOR UPDATE")
+        saves = [asyncio.create_task(patch(client, ana, country=country, __seen=seen)) for country in ("Perú", "Chile")]
+        async with asyncio.timeout(30):
+            while await directory.fetchval(waiting) < len(saves):
+                await asyncio.sleep(0.01)
+    responses = {response.status_code: response for response in await asyncio.gather(*saves)}
+    assert responses.keys() == {200, 422}
+    assert problem(responses[422]) == ("country", "Somebody changed this meanwhile: open the row again.")
+    assert await get(client, ana) == responses[200].json()
+    assert responses[200].json()["country"] in ("Perú", "Chile")
 
 
 async def test_a_field_is_emptied(client: httpx.AsyncClient, ana: CommunityMember) -> None:
@@ -490,7 +522,7 @@ async def test_a_change_is_logged_in_the_name_of_who_is_signed_in(
         ({"name": 5}, "This must be a text without characters that can't be stored."),
         ({"name": " "}, "A name has at least one letter."),
         ({"name": None}, "This can't be empty."),
-        ({"name": "x" * 300}, "This has 300 characters, of 255 at the most."),
+        ({"name": "x" * 300}, "The name has 300 characters; at most 255 are allowed."),
         ({"telegram_username": "@ana"}, "A username has no @ in front and no spaces."),
         ({"registration_fee_paid": "perhaps"}, "This must be true or false."),
         ({"profile_data": "[]"}, "This must be a JSON object."),
@@ -541,6 +573,9 @@ async def test_a_row_is_not_replaced_by_put(client: httpx.AsyncClient, ana: Comm
         "name=%00",
         "name=a&name__operator=like",
         "created_at=yesterday",
+        "created_at=2026",
+        "last_active_at=1767225600",
+        "reputation_score=2147483648",
         "deleted_at=0001-01-01T00:00:00%2B14:00",
         "github_verified=perhaps",
         "id=1",

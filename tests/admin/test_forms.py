@@ -4,7 +4,6 @@ import io
 import itertools
 import json
 import re
-import socket
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -20,14 +19,16 @@ from starlette.routing import Mount, Router
 
 from community_directory.admin.forms import FORMS
 from community_directory.admin.lookup import one_member
+from community_directory.admin.outage import LOOK_FIRST
 from community_directory.admin.router import DirectoryForm, DirectoryRouter
 from community_directory.database import engine
-from community_directory.errors import InvalidInput
+from community_directory.errors import InvalidInput, OperatorError
 from community_directory.queries import highlights, invitations, members, participation
 from community_directory.queries.days import today
 from community_directory.settings import load_settings
 from community_directory.tables import CommunityMember
 from main import app
+from tests.conftest import Server, closed_to_all
 
 SLUGS = [form.slug for form in FORMS]
 FILLED: dict[str, Any] = {"member": "#1", "invitation": "NOSUCHCODE", "reason": "why", "number_again": "1"}
@@ -755,9 +756,11 @@ async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_n
         patch.setitem(panel.form_config_map, "hang-up", form)
         response = await post(client, "hang-up", {})
     assert response.status_code == 503
-    assert shown_to_the_manager(response).startswith("The database does not answer: ")
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
     assert not await members.find("#1")
-    assert not caplog.records
+    (record,) = caplog.records
+    assert record.getMessage() == "Not answered (database_unavailable): The database does not answer."
+    assert record.exc_info is None
 
 
 async def test_a_database_that_goes_away_leaves_nothing_half_done(
@@ -770,19 +773,12 @@ async def test_a_database_that_goes_away_leaves_nothing_half_done(
         await other.execute("SELECT pg_terminate_backend($1)", await until_somebody_waits(directory))
         response = await ban
     assert response.status_code == 503
-    assert shown_to_the_manager(response).startswith("The database does not answer: ")
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
     assert await everything(directory) == before
 
 
-async def test_a_database_that_is_away_is_said_to_be(client: httpx.AsyncClient) -> None:
-    pool, engine.pool = engine.pool, None
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            port = unused.getsockname()[1]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "config", {"dsn": f"postgresql://127.0.0.1:{port}/nothing"})
-            response = await post(client, "ban-a-member", FILLED)
-    finally:
-        engine.pool = pool
+async def test_a_database_that_is_away_is_said_to_be(client: httpx.AsyncClient, database: str, server: Server) -> None:
+    async with closed_to_all(server, database):
+        response = await post(client, "ban-a-member", FILLED)
     assert response.status_code == 503
-    assert shown_to_the_manager(response).startswith("The database does not answer: ")
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"

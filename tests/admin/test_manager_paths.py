@@ -1,17 +1,12 @@
 """A community manager's whole paths through the panel, in a real Chromium, with people whose names are hard to show."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import asyncpg
 import pytest
-from playwright.async_api import Browser, BrowserContext, Dialog, Page, expect
+from playwright.async_api import Dialog, Page, expect
 
-from tests.admin.test_browser import open_form, open_table, settle, submit
-from tests.conftest import Server, new_database
-from tests.processes import ADMIN_PASSWORD, Panel, running_panel
+from tests.admin.test_browser import open_form, open_table, press, settle, submit
 from tests.tables.rows import member
 
 pytestmark = pytest.mark.browser
@@ -26,54 +21,10 @@ READABLE = """[document.title, document.body.innerText,
 ].join("\\n")"""
 
 
-@dataclass
-class Desk:
-    """The panel that the tests of this file share, its database, and a signed-in browser."""
-
-    panel: Panel
-    connection: asyncpg.Connection
-    context: BrowserContext
-
-
-@pytest.fixture(scope="module")
-async def desk(browser: Browser, server: Server, template: str) -> AsyncIterator[Desk]:
-    async with new_database(server, template) as database:
-        running = running_panel(POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD)
-        panel = await asyncio.to_thread(running.__enter__)
-        context = await browser.new_context(viewport={"width": 1280, "height": 800})
-        page = await context.new_page()
-        await page.goto(panel.url)
-        await page.fill("input[name=username]", "admin")
-        await page.fill("input[name=password]", ADMIN_PASSWORD)
-        await page.get_by_role("button", name="Login").click()
-        await expect(page.get_by_text("Welcome to Community Directory")).to_be_visible()
-        await page.close()
-        connection = await asyncpg.connect(database)
-        yield Desk(panel, connection, context)
-        await connection.close()
-        await context.close()
-        await asyncio.to_thread(running.__exit__, None, None, None)
-
-
-@pytest.fixture
-async def page(desk: Desk) -> AsyncIterator[Page]:
-    """The panel's first page; what a browser complains of, or an unasked dialog, fails the test."""
-    faults: list[str] = []
-    page = await desk.context.new_page()
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("response", lambda response: faults.append(response.url) if response.status >= 500 else None)
-    await page.goto(desk.panel.url)
-    yield page
-    await page.close()
-    assert [fault for fault in faults if "status of 422" not in fault] == []  # an answer in a sentence
-
-
 @pytest.fixture(params=NAMES)
-async def name(desk: Desk, request: pytest.FixtureRequest) -> str:
-    """The name of the one that a path is about; nobody else has it meanwhile."""
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of the one that a path is about."""
     name: str = request.param
-    await desk.connection.execute("UPDATE community_members SET name = 'Somebody earlier'")
     return name
 
 
@@ -102,8 +53,8 @@ async def answer(page: Page, form: str, sentence: str, **values: str) -> str:
     return (await said.inner_text()).partition(sentence)[2]
 
 
-async def test_a_newcomer_is_reviewed_and_approved(page: Page, desk: Desk, name: str) -> None:
-    number = (await member(desk.connection, name=name, status="pending"))["member_id"]
+async def test_a_newcomer_is_reviewed_and_approved(page: Page, directory: asyncpg.Pool, name: str) -> None:
+    number = (await member(directory, name=name, status="pending"))["member_id"]
     await expect(page.get_by_role("link", name="To review")).to_be_in_viewport()
     await row_of(page, "To review", name)
     await answer(page, "Approve a newcomer", f"{number} {name} is active now", member=name, reason=f"Met {name}")
@@ -122,8 +73,8 @@ async def test_a_newcomer_is_reviewed_and_approved(page: Page, desk: Desk, name:
     await look(page)
 
 
-async def test_an_invitation_is_made_extended_and_cancelled(page: Page, desk: Desk, name: str) -> None:
-    number = (await member(desk.connection, name=name, status="active"))["member_id"]
+async def test_an_invitation_is_made_extended_and_cancelled(page: Page, directory: asyncpg.Pool, name: str) -> None:
+    number = (await member(directory, name=name, status="active"))["member_id"]
     said = await answer(page, "Invite", f"of {number} {name} for anybody, open until ", member=name, days="2")
     found = re.search(r"Send the code (\w+)", said)
     assert found
@@ -145,12 +96,11 @@ async def test_an_invitation_is_made_extended_and_cancelled(page: Page, desk: De
     await look(page)
 
 
-async def test_who_invited_whom_is_told_and_drawn(page: Page, desk: Desk) -> None:
-    await desk.connection.execute("UPDATE community_members SET name = 'Somebody earlier'")
+async def test_who_invited_whom_is_told_and_drawn(page: Page, directory: asyncpg.Pool) -> None:
     inviter: str | None = None
     chain = []
     for name in NAMES:
-        inviter = (await member(desk.connection, name=name, status="active", invited_by=inviter))["member_id"]
+        inviter = (await member(directory, name=name, status="active", invited_by=inviter))["member_id"]
         chain.append(f"{inviter} {name}")
     await answer(page, "Show who invited a member", " → ".join(chain), member=NAMES[-1])
     await page.get_by_role("link", name="Community Directory").click()
@@ -166,37 +116,34 @@ async def test_who_invited_whom_is_told_and_drawn(page: Page, desk: Desk) -> Non
     await expect(page.get_by_text("Welcome to Community Directory")).to_be_visible()
 
 
-async def test_two_managers_edit_a_profile_and_nothing_is_lost(page: Page, desk: Desk, name: str) -> None:
-    row = await member(desk.connection, name="Ana García", organization="Nopal", country="Mexico")
-    address = f"{desk.panel.url}#/community_members/{row['id']}/"
-    other = await desk.context.new_page()
+async def test_two_managers_edit_a_profile_and_nothing_is_lost(page: Page, directory: asyncpg.Pool, name: str) -> None:
+    row = await member(directory, name="Ana García", organization="Nopal", country="Mexico")
+    other = await page.context.new_page()
     for each in (page, other):
-        await each.goto(address)
+        await each.goto(f"/#/community_members/{row['id']}/")
         await expect(each.locator("form [name=name]")).to_have_value("Ana García")
         await settle(each)
     await look(page)
 
     async def save(manager: Page, field: str, value: str) -> int:
         await manager.fill(f"form [name={field}]", value)
-        async with manager.expect_response(lambda response: response.request.method == "PATCH") as saved:
-            await manager.get_by_role("button", name="Save").click()
-        return (await saved.value).status
+        return await press(manager, "Save")
 
     stored = "SELECT name, organization, country FROM community_members WHERE id = $1"
     assert await save(other, "organization", "Frutero") == 200
     assert await save(page, "name", name) == 200
-    assert tuple(await desk.connection.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
+    assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
     # The other one still sees the old name, and writes over it.
     assert await save(other, "name", "Ana Null") == 422
     await expect(other.get_by_text("name field - Somebody changed this meanwhile")).to_be_visible()
-    assert tuple(await desk.connection.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
+    assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
     await look(other)
     await other.close()
     await row_of(page, "community members", name)
 
 
-async def test_a_member_is_removed_and_brought_back(page: Page, desk: Desk, name: str) -> None:
-    number = (await member(desk.connection, name=name, status="active"))["member_id"]
+async def test_a_member_is_removed_and_brought_back(page: Page, directory: asyncpg.Pool, name: str) -> None:
+    number = (await member(directory, name=name, status="active"))["member_id"]
     asked: list[str] = []
 
     async def accept(dialog: Dialog) -> None:
@@ -213,7 +160,7 @@ async def test_a_member_is_removed_and_brought_back(page: Page, desk: Desk, name
     await row_of(page, "Removed", name)
     await answer(page, "Restore a member", f"{number} {name} is back, and is active.", member=name, reason=name)
     await row_of(page, "community members", name)
-    entries = await desk.connection.fetch(
+    entries = await directory.fetch(
         "SELECT actor, reason FROM directory_audit_log WHERE member_id = $1 AND changes ? 'deleted_at' ORDER BY id",
         number,
     )

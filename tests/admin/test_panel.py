@@ -8,6 +8,7 @@ from piccolo.apps.user.tables import BaseUser
 from piccolo.conf.apps import Finder
 
 from community_directory.admin import panel
+from community_directory.admin.security import PanelMisfit
 from community_directory.settings import Settings
 
 
@@ -133,8 +134,6 @@ def test_a_piccolo_admin_that_the_panel_does_not_fit_stops_the_app(
     monkeypatch: pytest.MonkeyPatch, what: str, tmp_path: Path
 ) -> None:
     another_version(monkeypatch, what, tmp_path)
-    with pytest.raises(
-        panel.PanelMisfit, match=r"^.*this version of Piccolo Admin.*\.$|^This version of .*\.$"
-    ) as caught:
+    with pytest.raises(PanelMisfit, match=r"^.*this version of Piccolo Admin.*\.$|^This version of .*\.$") as caught:
         panel.create_panel(Settings())
     assert "\n" not in str(caught.value)

@@ -14,19 +14,23 @@ import pytest
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
 from pydantic import SecretStr
+from starlette.requests import Request
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import main
 from community_directory.admin import security
-from community_directory.admin.attempts import PER_ACCOUNT, PER_ADDRESS
+from community_directory.admin.attempts import PER_ACCOUNT, PER_ADDRESS, Attempt
 from community_directory.admin.security import WRONG
-from community_directory.database import engine
-from community_directory.errors import DirectoryError
+from community_directory.errors import OperatorError
 from community_directory.settings import Settings
 from tests.admin.conftest import ADDRESS
+from tests.conftest import Server, closed_to_all
 
-pytestmark = pytest.mark.filterwarnings("ignore:If running sessions in production")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:If running sessions in production"),
+    pytest.mark.usefixtures("fast_hashes"),
+]
 
 PASSWORD = "long enough for this"
 ANOTHER = "quite some other words"
@@ -36,12 +40,6 @@ POLICY = (
 )
 PRODUCTION = Settings(production=True, allowed_hosts=["directory.example"])
 WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashing takes a third of a second on purpose."""
-    monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 1)
 
 
 async def visitor(
@@ -344,6 +342,20 @@ async def test_successes_and_refusals_without_a_guess_are_not_counted(directory:
     assert (await sign_in(client, password="a wrong password")).status_code == 401
 
 
+async def test_a_right_guess_that_outlives_its_period_earns_no_further_guesses(directory: asyncpg.Pool) -> None:
+    request = Request({"type": "http", "client": ("198.51.100.1", 50000), "headers": []})
+    slow = [await Attempt.begin(request, "ana") for _ in range(3)]
+    await directory.execute("UPDATE panel_attempts SET ends = now()")
+    quick = await Attempt.begin(request, "ana")  # the first one of a new period
+    for attempt in (quick, *slow):
+        await attempt.forgive()
+    client = await visitor()
+    answers = [
+        (await sign_in(client, password="a wrong password")).status_code for _ in range(PER_ACCOUNT.failures + 1)
+    ]
+    assert answers == [401] * PER_ACCOUNT.failures + [429]
+
+
 async def test_many_guesses_at_once_are_as_many_as_one_after_another(directory: asyncpg.Pool) -> None:
     await add_user()
     client = await visitor()
@@ -383,12 +395,13 @@ async def test_no_name_and_no_address_is_stored_and_old_counts_go(directory: asy
     assert await directory.fetchval("SELECT count(*) FROM panel_attempts WHERE ends < now()") == 0
 
 
-async def test_signing_in_while_the_database_is_away_says_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POSTGRES_URL", "postgresql://127.0.0.1:1/none")
-    monkeypatch.setattr(engine, "config", {})  # what it finds out is of this test only
-    response = await sign_in(await visitor())
-    assert response.status_code == 503
-    assert "not available" in response.json()["detail"]
+async def test_signing_in_while_the_database_is_away_says_so(
+    directory: asyncpg.Pool, database: str, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with closed_to_all(server, database):
+        response = await sign_in(await visitor())
+    assert (response.status_code, response.json()) == (503, {"detail": OperatorError.public_message})
+    assert "Not answered (database_unavailable): The database " in caplog.text
 
 
 # When sessions end
@@ -699,7 +712,7 @@ async def test_no_log_and_no_refusal_holds_a_secret(
 
 
 def test_a_piccolo_admin_with_other_ways_in_stops_the_app() -> None:
-    with pytest.raises(DirectoryError, match="nothing at /login"):
+    with pytest.raises(security.PanelMisfit, match="nothing at /login"):
         security._at([], "/login")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from community_directory.database import connect
 from community_directory.errors import (
     InvalidCursor,
     InvalidInput,
@@ -391,16 +390,14 @@ async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(directory: asy
     assert ("sweep",) in actors
 
 
-async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(database: str) -> None:
-    async with connect(database, min_size=0) as engine:
-        assert engine.pool is not None
-        maker = await rows.member(engine.pool, status="active")
-        for _ in range(50):
-            await rows.invitation(
-                engine.pool, created_by=maker["member_id"], expires_at=datetime.now(UTC) - DAY, status="pending"
-            )
-        async with engine.pool.acquire() as other, other.transaction():
-            await other.execute("SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE")
-            counts = await asyncio.wait_for(asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS)
-            assert sum(counts) == 40
-        assert await invitations.expire_overdue() == 10
+async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(directory: asyncpg.Pool) -> None:
+    maker = await rows.member(directory, status="active")
+    for _ in range(50):
+        await rows.invitation(
+            directory, created_by=maker["member_id"], expires_at=datetime.now(UTC) - DAY, status="pending"
+        )
+    async with directory.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE")
+        counts = await asyncio.wait_for(asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS)
+        assert sum(counts) == 40
+    assert await invitations.expire_overdue() == 10

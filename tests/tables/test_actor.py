@@ -97,6 +97,9 @@ MALFORMED = {
     "no actor": f"'[' || {NOW} || ', null, null]'",
     "this time, then no JSON": f"'[' || {NOW} || ', ghost'",
     "a character that PostgreSQL can't store": f"""'[' || {NOW} || ', "\\u0000", null]'""",
+    "a bare line feed": f"""'[' || {NOW} || ', "' || chr(10) || '", null]'""",
+    "an unknown escape": f"""'[' || {NOW} || ', "\\x", null]'""",
+    "an open text": f"""'[' || {NOW} || ', null, "]'""",
     "nested too deeply": f"'[' || {NOW} || ', ' || repeat('[', 100000)",
 }
 

@@ -1,0 +1,305 @@
+"""Each rule of `tests/rules.py` holds for every writer, and is explained in the same words to each."""
+
+import csv
+import json
+import re
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from community_directory import errors, members_csv
+from community_directory.errors import InvalidInput, database_errors
+from community_directory.members_csv import BadLines
+from community_directory.queries import invitations, members, participation, relationships
+from community_directory.tables import checks
+from tests.admin.conftest import client, fast_hashes  # noqa: F401  fixtures
+from tests.conftest import Server, new_database
+from tests.rules import (
+    BLANK,
+    CHANGE_RULES,
+    CLEANED,
+    NO_MEMBER,
+    OBJECT,
+    RULES,
+    USERNAME,
+    ChangeRule,
+    Columns,
+    Factory,
+    Rule,
+)
+from tests.tables import rows
+
+pytestmark = pytest.mark.schema
+
+ALL_RULES: list[Rule | ChangeRule] = [*RULES, *CHANGE_RULES]
+
+
+def is_sentence(text: str) -> bool:
+    """Tell whether it is one line that begins like a sentence and ends in its only full stop."""
+    return bool(re.fullmatch(r"[A-Z][^.]*[^\s.]\.", text)) and text.isprintable()
+
+
+# The table
+
+
+async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
+    directory: asyncpg.Pool,
+) -> None:
+    constraints = await directory.fetch(
+        """
+        SELECT conname FROM pg_constraint
+        WHERE conrelid::regclass::text ~ '^(community|member|directory)_' AND contype <> 'n'
+        UNION
+        SELECT indexrelid::regclass::text FROM pg_index
+        WHERE indrelid::regclass::text ~ '^(community|member|directory)_' AND indisunique
+        """
+    )
+    functions = await directory.fetch("SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+    raised = {name for row in functions for name in re.findall(r"CONSTRAINT = '(\w+)'", row["prosrc"])}
+    # Piccolo's own, which a superuser may break who adds a user of the panel.
+    users = {"piccolo_user_email_key", "piccolo_user_username_key"}
+    in_table = [rule.name for rule in ALL_RULES]
+    assert set(in_table) == {row[0] for row in constraints} | raised | users
+    assert len(set(in_table)) == len(in_table)
+    assert errors.RULES.keys() == set(in_table)
+
+
+def test_every_message_is_one_sentence() -> None:
+    assert [rule.message for rule in ALL_RULES if not is_sentence(rule.message)] == []
+
+
+# SQL
+
+
+@pytest.fixture
+async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the directory of #1 and #2."""
+    async with directory.acquire() as connection:
+        await rows.member(connection)
+        await rows.member(connection)
+        yield connection
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+async def test_a_row_that_breaks_a_rule_is_refused(connection: asyncpg.Connection, rule: Rule) -> None:
+    for columns in rule.refused:
+        async with rolled_back(connection):
+            if rule.before is not None:
+                await rule.make(connection, **rule.before)
+            assert await refusal(rule.make(connection, **columns)) == (rule.name, rule.field, rule.message), columns
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.accepted], ids=lambda rule: rule.name)
+async def test_a_row_that_keeps_to_a_rule_is_stored(connection: asyncpg.Connection, rule: Rule) -> None:
+    for columns in rule.accepted:
+        async with rolled_back(connection):
+            if rule.before is not None:
+                await rule.make(connection, **rule.before)
+            stored = await rule.make(connection, **columns)
+            assert {name: stored[name] for name in columns} == columns
+
+
+@pytest.mark.parametrize("rule", CHANGE_RULES, ids=lambda rule: rule.name)
+async def test_a_change_that_breaks_a_rule_is_refused(connection: asyncpg.Connection, rule: ChangeRule) -> None:
+    *allowed, refused = rule.statements
+    async with rolled_back(connection):
+        for statement in allowed:
+            await connection.execute(statement)
+        assert await refusal(connection.execute(refused)) == (rule.name, rule.field, rule.message)
+
+
+async def test_every_reference_is_checked_at_once_and_restricts(connection: asyncpg.Connection) -> None:
+    found = await connection.fetch(
+        """
+        SELECT conname, confrelid::regclass::text, confdeltype, confupdtype, condeferrable, convalidated
+        FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+        """
+    )
+    references = {rule.name for rule in RULES if rule.name.endswith("_fkey")}
+    assert {row["conname"]: tuple(row)[1:] for row in found} == dict.fromkeys(
+        references, ("community_members", b"r", b"r", False, True)
+    )
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+async def test_no_locale_takes_what_looks_like_nothing_for_a_name(server: Server, locale: str) -> None:
+    async with new_database(server, f"template0 LOCALE '{locale}'") as url:
+        connection = await asyncpg.connect(url)
+        condition = checks.not_blank("given")
+        named = await connection.fetch(
+            f"SELECT given FROM unnest($1::text[]) AS given WHERE {condition}", [*BLANK, "É"]
+        )
+        await connection.close()
+    assert [row["given"] for row in named] == ["É"]
+
+
+async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, str]:
+    """The broken rule, and the field and the message of the error that it becomes."""
+    with pytest.raises(InvalidInput) as refused, database_errors():
+        await writing
+    cause = refused.value.__cause__
+    assert isinstance(cause, asyncpg.PostgresError)
+    assert refused.value.code == cause.constraint_name
+    assert cause.column_name in (None, refused.value.field)
+    return cause.constraint_name, refused.value.field, str(refused.value)
+
+
+@asynccontextmanager
+async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    transaction = connection.transaction()
+    await transaction.start()
+    yield
+    await transaction.rollback()
+
+
+# The other writers
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Another way of writing rows, with values for all columns that must have one."""
+
+    name: str
+    make: Factory
+    """How SQL writes rows of this table."""
+    write: Callable[[Columns, httpx.AsyncClient], Awaitable[object]]
+    """Raises `InvalidInput`."""
+    columns: frozenset[str]
+    understood: Mapping[str, Collection[str]]
+    """By message: values that this writer makes good ones of, or takes for none."""
+    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By column: a field and a message of its own."""
+
+    def tries(self, rule: Rule) -> list[Columns]:
+        """Return the rows that break the rule and that this writer can express.
+
+        Known keys and missing members have errors of their own, which the helpers' tests are about.
+        """
+        if rule.make is not self.make or rule.before is not None or rule.message == NO_MEMBER:
+            return []
+        return [
+            columns
+            for columns in rule.refused
+            if columns.keys() <= self.columns and columns[rule.field] not in self.understood.get(rule.message, ())
+        ]
+
+
+NEW_MEMBER = {"telegram_id": "900", "name": "Eva", "primary_role": "designer"}
+LINK = {"entity_id_a": "q", "entity_id_b": "z", "relationship_type": "INVITED", "content": "{}"}
+JSON_COLUMNS = {"profile_data", "event_metadata", "content"}
+PARAMETERS = {"event_metadata": "metadata", "invited_telegram_username": "telegram_username"}
+TABLES: dict[Factory, tuple[str, dict[str, str]]] = {
+    rows.member: ("community_members", NEW_MEMBER),
+    rows.invitation: ("community_invitations", {"created_by": "#1"}),
+    rows.relationship: ("member_relationships", LINK),
+}
+
+
+def helper(function: Callable[..., Awaitable[object]], make: Factory, columns: str, **valid: object) -> Writer:
+    """Make a writer of a query helper; its parameters are named like the columns, but for some."""
+
+    async def write(row: Columns, _: httpx.AsyncClient) -> None:
+        values = {name: json.loads(value) if name in JSON_COLUMNS else value for name, value in row.items()}
+        await function(**{**valid, **{PARAMETERS.get(name, name): value for name, value in values.items()}})
+
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    return Writer(name, make, write, frozenset(columns.split()), {USERNAME: CLEANED, OBJECT: ["null"]})
+
+
+def panel(make: Factory, columns: str) -> Writer:
+    """Make a writer of the panel's form for a new row."""
+    table, valid = TABLES[make]
+
+    async def write(row: Columns, client: httpx.AsyncClient) -> None:
+        form = (await client.get(f"/api/tables/{table}/new/")).json()
+        raise_problem(await client.post(f"/api/tables/{table}/", json={**form, **valid, **row}))
+
+    return Writer(f"panel {table}", make, write, frozenset(columns.split()), {USERNAME: CLEANED})
+
+
+async def change_in_panel(row: Columns, client: httpx.AsyncClient) -> None:
+    """Change #1 in the panel's form."""
+    member = await members.get("#1")
+    raise_problem(await client.patch(f"/api/tables/community_members/{member.id}/", json=row))
+
+
+def raise_problem(response: httpx.Response) -> None:
+    """Raise what the form shows at a field."""
+    if response.status_code == 422:
+        (problem,) = response.json()["detail"]
+        raise InvalidInput(problem["msg"], field=problem["loc"][-1])
+
+
+async def import_file(row: Columns, _: httpx.AsyncClient) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "members.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [*{**NEW_MEMBER, **row}])
+            writer.writeheader()
+            writer.writerow({**NEW_MEMBER, **row})
+        try:
+            await members_csv.import_members(path)
+        except BadLines as error:
+            ((_line, message),) = error.problems
+            # A line of a file has no field.
+            raise InvalidInput(message, field=next(iter(row))) from error
+
+
+PROFILE = "name telegram_username primary_role organization country profile_data"
+MEMBER = f"{PROFILE} telegram_id github_username"
+EVENT = "member_id event_type platform room_id source_id event_metadata occurred_at"
+WRITERS = [
+    helper(members.add, rows.member, f"{MEMBER} status", **NEW_MEMBER),
+    helper(members.update_profile, rows.member, PROFILE, member_id="#1"),
+    helper(invitations.create, rows.invitation, "invited_telegram_username", created_by="#1"),
+    helper(
+        participation.record,
+        rows.event,
+        EVENT,
+        member_id="#1",
+        event_type="MESSAGE",
+        platform="telegram",
+        room_id="1",
+    ),
+    helper(relationships.link, rows.relationship, " ".join(LINK), **{**LINK, "content": {}}),
+    panel(rows.member, MEMBER),
+    panel(rows.invitation, "invited_telegram_username"),
+    panel(rows.relationship, " ".join(LINK)),
+    Writer("panel, a change", rows.member, change_in_panel, frozenset(PROFILE.split()), {USERNAME: [""]}),
+    Writer(
+        "file",
+        rows.member,
+        import_file,
+        frozenset(f"{MEMBER} status".split()),
+        {**{rule.message: [""] for rule in RULES}, USERNAME: CLEANED},
+        {"profile_data": ("profile_data", "The profile_data must be a JSON object.")},
+    ),
+]
+TRIED = [(writer, rule) for writer in WRITERS for rule in RULES if writer.tries(rule)]
+
+
+@pytest.mark.parametrize(("writer", "rule"), TRIED, ids=lambda value: value.name)
+async def test_every_writer_refuses_what_breaks_a_rule_with_its_message(
+    directory: asyncpg.Pool, client: httpx.AsyncClient, writer: Writer, rule: Rule
+) -> None:
+    await rows.member(directory, status="active")
+    before = await everything(directory)
+    for columns in writer.tries(rule):
+        with pytest.raises(InvalidInput) as refused:
+            await writer.write(columns, client)
+        answer = writer.answers.get(rule.field, (rule.field, rule.message))
+        assert (refused.value.field, str(refused.value)) == answer, columns
+    assert await everything(directory) == before
+
+
+async def everything(directory: asyncpg.Pool) -> list[Any]:
+    """Return what the tables hold that the writers write to."""
+    tables = ("community_members", "community_invitations", "member_participation", "member_relationships")
+    return [await directory.fetch(f"SELECT * FROM {table}") for table in tables]
