@@ -281,11 +281,12 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     directory: asyncpg.Pool, live_in: Callable[[str], None], end_of_january: None
 ) -> None:
     live_in("America/Mexico_City")
-    # Half past eleven in the evening there.
-    await message_at(directory, datetime(2026, 2, 1, 5, 30, tzinfo=UTC))
-    await message_at(directory, datetime(2026, 2, 1, 6, 30, tzinfo=UTC))
-    assert await roll_up_changed_days() == 1
-    assert await rolled_up(directory) == [TODAY]
+    # Half past eleven in the evening there, of the first day and of the last.
+    late = [datetime(2025, 10, 2, 5, 30, tzinfo=UTC), datetime(2026, 2, 1, 5, 30, tzinfo=UTC)]
+    for moment in (*late, datetime(2026, 2, 1, 6, 30, tzinfo=UTC)):
+        await message_at(directory, moment)
+    assert await roll_up_changed_days() == 2
+    assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
 async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:
