@@ -53,7 +53,7 @@ def date_check(name: str, field: str, **row: object) -> Rule:
     return Rule(
         name,
         field,
-        "A date must lie in the years 2000 to 2199.",
+        RANGE,
         [{**row, field: value} for value in (FIRST - MICROSECOND, LAST + MICROSECOND)],
         [{**row, field: value} for value in (FIRST, LAST)],
     )
@@ -92,6 +92,7 @@ def of(make: Factory, *rules: Rule) -> list[Rule]:
 
 USERNAME = "A username has no @ in front and no spaces."
 OBJECT = "This must be a JSON object."
+RANGE = "A date must lie in the years 2000 to 2199."
 NEGATIVE = "This can't be negative."
 NO_MEMBER = "There is no such member."
 NO_STATUS = "There is no such status."
@@ -339,7 +340,7 @@ RULES = [
         check(
             "highlight_date_range_check",
             "highlight_date",
-            "A date must lie in the years 2000 to 2199.",
+            RANGE,
             [date(1999, 12, 31), date(2200, 1, 1)],
             [FIRST.date(), LAST.date()],
         ),
