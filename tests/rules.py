@@ -6,7 +6,7 @@ file. A new constraint needs a line here; a test fails until it has one.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -48,6 +48,28 @@ def check(name: str, field: str, message: str, refused: Sequence[object], accept
     return Rule(name, field, message, [{field: bad} for bad in refused], [{field: good} for good in accepted])
 
 
+def date_check(name: str, field: str, **row: object) -> Rule:
+    """Return a rule that the time lies in the years 2000 to 2199."""
+    return Rule(
+        name,
+        field,
+        "A date must lie in the years 2000 to 2199.",
+        [{**row, field: value} for value in (FIRST - MICROSECOND, LAST + MICROSECOND)],
+        [{**row, field: value} for value in (FIRST, LAST)],
+    )
+
+
+def json_check(name: str, field: str) -> Rule:
+    """Return a rule that every reader can parse the JSON; helpers judge nesting themselves."""
+    return check(
+        name,
+        field,
+        "This holds a number that is too large, or is nested too deeply.",
+        [f'{{"a": [{number}]}}' for number in (10**309, -(10**309))],
+        [f'{{"a": [{number}]}}' for number in (10**308, -(10**308))],
+    )
+
+
 def unique(name: str, field: str, message: str, row: Columns, **other: object) -> Rule:
     """Return a rule that no two rows are like this one; with one of the other values a row is not."""
     accepted = [{**row, column: value} for column, value in other.items()]
@@ -77,6 +99,9 @@ ENTITY = "An entity's id is not empty and has no spaces."
 SAME_LINK = "This relationship is there already."
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+LAST = datetime(2199, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 ID = {"id": UUID("019c13f6-0000-7000-8000-000000000000")}
 VERIFIED = {"github_verified": True, "github_username": "Ana", "github_verified_at": NOON}
 ACCEPTED = {"status": "accepted", "created_by": "#1", "accepted_by": "#2", "accepted_at": NOON}
@@ -133,6 +158,7 @@ RULES = [
         check("member_github_profile_data_check", "github_profile_data", OBJECT, NO_OBJECT, (None, *OBJECTS)),
         check("member_status_check", "status", NO_STATUS, ("", "Active", " active", "removed"), STATUSES),
         check("member_reputation_score_check", "reputation_score", NEGATIVE, [-1], [0, 2**31 - 1]),
+        check("member_reputation_shortfall_check", "reputation_shortfall", NEGATIVE, [-1], [0, 2**31 - 1]),
         Rule(
             "member_invited_by_check",
             "invited_by",
@@ -141,6 +167,13 @@ RULES = [
             [{"invited_by": None}, {"invited_by": "#1"}],
         ),
         check("member_profile_data_check", "profile_data", OBJECT, NO_OBJECT, (None, *OBJECTS)),
+        json_check("member_github_profile_data_readable_check", "github_profile_data"),
+        json_check("member_profile_data_readable_check", "profile_data"),
+        date_check("member_github_verified_at_range_check", "github_verified_at"),
+        date_check("member_created_at_range_check", "created_at"),
+        date_check("member_updated_at_range_check", "updated_at"),
+        date_check("member_last_active_at_range_check", "last_active_at"),
+        date_check("member_deleted_at_range_check", "deleted_at"),
         unique("community_members_pkey", "id", "This member is there already.", ID),
         unique(
             "community_members_member_id_key",
@@ -202,6 +235,10 @@ RULES = [
             [{**ACCEPTED, "accepted_by": "#1"}],
             [ACCEPTED],
         ),
+        date_check("invitation_expires_at_range_check", "expires_at"),
+        date_check("invitation_accepted_at_range_check", "accepted_at", **ACCEPTED),
+        date_check("invitation_created_at_range_check", "created_at"),
+        date_check("invitation_updated_at_range_check", "updated_at"),
         unique(
             "community_invitations_pkey",
             "invitation_id",
@@ -239,6 +276,8 @@ RULES = [
             TYPES,
         ),
         check("relationship_content_check", "content", OBJECT, NO_OBJECT, OBJECTS),
+        json_check("relationship_content_readable_check", "content"),
+        date_check("relationship_created_at_range_check", "created_at"),
         unique("member_relationships_pkey", "id", SAME_LINK, ID),
         unique(
             "relationship_entity_a_idx",
@@ -275,6 +314,8 @@ RULES = [
             (None, "42", "a b"),
         ),
         check("participation_event_metadata_check", "event_metadata", OBJECT, NO_OBJECT, (None, *OBJECTS)),
+        json_check("participation_event_metadata_readable_check", "event_metadata"),
+        date_check("participation_occurred_at_range_check", "occurred_at"),
         unique("member_participation_pkey", "id", "This event is there already.", ID),
         unique(
             "participation_source_id_key",
@@ -295,6 +336,14 @@ RULES = [
         check("highlight_reaction_count_check", "reaction_count", NEGATIVE, [-1], COUNTS),
         check("highlight_voice_minutes_check", "voice_minutes", NEGATIVE, [-1], COUNTS),
         check("highlight_reputation_earned_check", "reputation_earned", NEGATIVE, [-1], COUNTS),
+        check(
+            "highlight_date_range_check",
+            "highlight_date",
+            "A date must lie in the years 2000 to 2199.",
+            [date(1999, 12, 31), date(2200, 1, 1)],
+            [FIRST.date(), LAST.date()],
+        ),
+        date_check("highlight_created_at_range_check", "created_at"),
         unique("member_daily_highlights_pkey", "id", "This highlight is there already.", ID),
         unique(
             "highlight_member_date_idx",
@@ -316,6 +365,7 @@ RULES = [
             ("INSERT", "UPDATE", "DELETE"),
         ),
         check("audit_changes_check", "changes", OBJECT, NO_OBJECT, ["{}"]),
+        date_check("audit_changed_at_range_check", "changed_at"),
         unique("directory_audit_log_pkey", "id", "This entry is there already.", {"id": 1000}),
     ),
 ]
