@@ -52,12 +52,13 @@ async def roll_up_changed_days() -> int | None:
 
     That is a day which was never rolled up, and one with events that came late, were deleted or
     were moved, however old it is and whoever wrote them. An older day whose events only changed
-    their type or metadata is not noticed: roll it up by `highlights.roll_up`. After a change of
-    DIRECTORY_TIME_ZONE the days begin at other moments, so the next night rolls all of them up again;
-    an empty `directory_rolled_up_days` has the same effect. Days before the first stored event keep
-    their highlights, so that old events can be deleted, whole days at a time. After a change of the
-    zone the last of these days may hold what has become the next day's: roll it up by
-    `highlights.roll_up`, too.
+    their type or metadata is not noticed: roll it up by `highlights.roll_up`, or empty
+    `directory_rolled_up_days` to have every day rolled up again. Days before the first stored event
+    keep their highlights, so that old events can be deleted, whole days at a time.
+
+    After a change of DIRECTORY_TIME_ZONE the days have other events, so the next night rolls them up
+    again. The day before the first stored event may keep what now belongs to the next day: roll it
+    up by `highlights.roll_up`.
 
     Return how many rows were written; None if another worker is at it.
     """

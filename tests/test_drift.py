@@ -68,10 +68,7 @@ RAW = {
     ("table", "directory_rolled_up_days"),
     ("index", "directory_rolled_up_days_pkey"),
     ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
-    *(
-        ("column", f"directory_rolled_up_days.{name}")
-        for name in ("day", "starts_at", "ends_at", "event_count", "checksum")
-    ),
+    *(("column", f"directory_rolled_up_days.{name}") for name in ("day", "checksum")),
     ("table", "panel_attempts"),
     ("index", "panel_attempts_pkey"),
     ("constraint", "panel_attempts.panel_attempts_pkey"),

@@ -92,6 +92,14 @@ def days_ago(*days: int) -> list[date]:
     return [TODAY - timedelta(days=number) for number in days]
 
 
+async def nothing_old_is_rolled_up(database: rows.Database) -> None:
+    """No day before the last month is counted again, or else what is changed here would be put right."""
+    await database.execute(
+        "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1", TODAY - timedelta(days=31)
+    )
+    assert await roll_up_changed_days() == 0
+
+
 async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
@@ -125,6 +133,8 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     assert await roll_up_changed_days() == 10
     late, deleted, moved, given, replaced = map(noon, days_ago(300, 200, 100, 90, 400))
     await message_at(directory, late, member_id="#3")
+    for moment in (timedelta(hours=12), timedelta(hours=12, microseconds=-1)):
+        await message_at(directory, noon(TODAY) - timedelta(days=150) + moment, member_id="#3")
     await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", deleted)
     await directory.execute(
         "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days' WHERE occurred_at = $1", moved
@@ -135,10 +145,10 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     # As many events as before, of the same members.
     await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", replaced)
     await message_at(directory, replaced + timedelta(hours=1), member_id="#1", event_type="REACTION")
-    assert await roll_up_changed_days() == 1 + 1 + 4 + 2 + 1
+    assert await roll_up_changed_days() == 1 + 2 + 1 + 4 + 2 + 1
     first, last = days_ago(400, 0)
     assert await verify(first, until=last) == []
-    assert await roll_up_changed_days() == 0
+    await nothing_old_is_rolled_up(directory)
 
 
 async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_next_time(
@@ -196,6 +206,7 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
     live_in("Asia/Kolkata")
     assert await roll_up_changed_days() == 3
     assert await verify(day - timedelta(days=6), until=TODAY) == []
+    await nothing_old_is_rolled_up(directory)
 
 
 async def test_a_forgotten_day_is_rolled_up_again(directory: asyncpg.Pool, end_of_january: None) -> None:
@@ -270,11 +281,12 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     directory: asyncpg.Pool, live_in: Callable[[str], None], end_of_january: None
 ) -> None:
     live_in("America/Mexico_City")
-    # Half past eleven in the evening there.
-    await message_at(directory, datetime(2026, 2, 1, 5, 30, tzinfo=UTC))
-    await message_at(directory, datetime(2026, 2, 1, 6, 30, tzinfo=UTC))
-    assert await roll_up_changed_days() == 1
-    assert await rolled_up(directory) == [TODAY]
+    # Half past eleven in the evening there, of the first day and of the last.
+    late = [datetime(2025, 10, 2, 5, 30, tzinfo=UTC), datetime(2026, 2, 1, 5, 30, tzinfo=UTC)]
+    for moment in (*late, datetime(2026, 2, 1, 6, 30, tzinfo=UTC)):
+        await message_at(directory, moment)
+    assert await roll_up_changed_days() == 2
+    assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
 async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:

@@ -10,38 +10,34 @@ from community_directory.queries.pages import Page, calendar_day, checked_limit,
 from community_directory.queries.values import ACTOR
 from community_directory.reputation import DAILY_CAP, DAILY_POINTS, add_points
 
-# The events of each day, by what tells whether others came, went or were moved. Each row is read
+# Which events each day has: a sum that differs when others came, went or were moved. It is read
 # from participation_occurred_at_idx alone. A later PostgreSQL may hash in another way: then each
 # day is rolled up once more.
-EVENTS_OF_DAYS = """
-SELECT day, starts_at, ends_at, event_count, checksum
+CHECKSUMS = """
+SELECT day, checksum
 FROM unnest($1::date[], $2::timestamptz[], ($2::timestamptz[])[2:] || $3::timestamptz)
     AS days(day, starts_at, ends_at),
 LATERAL (
-    SELECT count(*) AS event_count, coalesce(sum(hashtextextended(
+    SELECT coalesce(sum(hashtextextended(
         member_id, (date_part('epoch', occurred_at) * 1000000)::bigint
     )), 0) AS checksum
     FROM member_participation WHERE occurred_at >= starts_at AND occurred_at < ends_at
 ) AS events
 """
 
-# A roll-up holds the rows of its days until it commits: another one of the same days waits, or a slow
-# one could undo what a later one counted.
+# A roll-up holds the rows of its days until it commits: another one of the same days waits, or a
+# slow one could undo what a later one counted. All take them in the order of the days.
 REMEMBER_EVENTS = f"""
-INSERT INTO directory_rolled_up_days AS remembered (day, starts_at, ends_at, event_count, checksum)
-{EVENTS_OF_DAYS}
--- in one order, or two roll-ups could wait for each other
-ORDER BY day
-ON CONFLICT (day) DO UPDATE SET starts_at = EXCLUDED.starts_at, ends_at = EXCLUDED.ends_at,
-    event_count = EXCLUDED.event_count, checksum = EXCLUDED.checksum
-WHERE remembered IS DISTINCT FROM EXCLUDED
+INSERT INTO directory_rolled_up_days AS remembered (day, checksum)
+{CHECKSUMS} ORDER BY day
+ON CONFLICT (day) DO UPDATE SET checksum = EXCLUDED.checksum
+WHERE remembered.checksum <> EXCLUDED.checksum
 """
 
 # The days since $4, and those with other events than they were rolled up from, or never rolled up.
 CHANGED_DAYS = f"""
-SELECT day FROM ({EVENTS_OF_DAYS}) AS found LEFT JOIN directory_rolled_up_days AS remembered USING (day)
-WHERE day >= $4 OR (found.starts_at, found.ends_at, found.event_count, found.checksum) IS DISTINCT FROM
-    (remembered.starts_at, remembered.ends_at, remembered.event_count, remembered.checksum)
+SELECT day FROM ({CHECKSUMS}) AS found LEFT JOIN directory_rolled_up_days AS remembered USING (day)
+WHERE day >= $4 OR found.checksum IS DISTINCT FROM remembered.checksum
 ORDER BY day
 """
 
@@ -50,14 +46,14 @@ POINTS = (
     f"least({DAILY_CAP}, {' + '.join(f'least({p.most}, {name} / {p.for_each})' for name, p in DAILY_POINTS.items())})"
 )
 
-# A duration that is no number, or negative, counts nothing, and no number of events or seconds is too much for a row.
+# A duration that is no number, or negative, counts nothing. No number is too large for a row.
 COUNTED = f"""
 summed AS (
     SELECT member_id, ($1::date[])[width_bucket(occurred_at, $2::timestamptz[])] AS highlight_date,
         count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
         count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
         coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
-            THEN least(greatest((event_metadata ->> 'duration_seconds')::numeric, 0), 2147483647 * 60::bigint)
+            THEN greatest((event_metadata ->> 'duration_seconds')::numeric, 0)
         END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
     FROM member_participation
     WHERE occurred_at >= ($2::timestamptz[])[1] AND occurred_at < $3 AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
