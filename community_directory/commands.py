@@ -4,7 +4,7 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from io import BufferedReader
 from os import SEEK_END
@@ -23,6 +23,7 @@ from community_directory.queries import highlights, invitations
 from community_directory.queries.days import days_between, today, zone_of
 from community_directory.tables import Platform
 
+OPTIONS_FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alone."
 DAYS_AT_ONCE = 31
 """The days of one transaction."""
 
@@ -38,9 +39,9 @@ def command(function: Command) -> Command:
         # `--dry-run` is how people write it.
         bound = signature.bind(**{name.replace("-", "_"): value for name, value in options.items()})
         for name, value in bound.arguments.items():
-            # Piccolo takes `--until 2026-01-31` for a switch and a first argument.
+            # Piccolo makes True of the text "t", too.
             if isinstance(value, bool) != (signature.parameters[name].annotation is bool):
-                sys.exit("Write options as --since=2026-01-31, and switches such as --dry-run alone.")
+                sys.exit(OPTIONS_FORM)
         try:
             async with connect():
                 await function(**bound.arguments)
@@ -121,13 +122,15 @@ async def export_members(path: str) -> None:
 
 
 @command
-async def import_members(path: str) -> None:
+async def import_members(path: str, overwrite: bool = False) -> None:
     """Add people and change profiles as a CSV file says: all of it, or nothing.
 
     :param path:
         The file, in UTF-8, with columns as export_members writes them.
+    :param overwrite:
+        Take back edits made since the export; a file without updated_at always does.
     """
-    imported = await members_csv.import_members(Path(path))
+    imported = await members_csv.import_members(Path(path), overwrite=overwrite)
     _say(f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were.")
 
 
@@ -139,6 +142,45 @@ COMMANDS: Sequence[Command] = (
     export_members,
     import_members,
 )
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """End the program with one line and exit code 2 if a command does not take its arguments.
+
+    `arguments` are those of `piccolo`, which by itself would print 24 lines of help, or take
+    `--until 2026-01-31` for a switch and the first day.
+    """
+    if list(arguments[:1]) != ["community_directory"] or len(arguments) == 1 or "--help" in arguments:
+        return
+    _, name, *given = arguments
+    command = next((command for command in COMMANDS if command.__name__ == name), None)
+    if command is None:
+        problem: str | None = f"There is no command {shown(name)}: piccolo --help lists them."
+    else:
+        problem = _problem(given, inspect.signature(command).parameters)
+    if problem is not None:
+        print(problem, file=sys.stderr)  # noqa: T201  a command talks to its user
+        sys.exit(2)
+
+
+def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) -> str | None:
+    """What is wrong with a command's arguments."""
+    missing = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    for argument in given:
+        option, equals, _ = argument.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        if not argument.startswith("--"):
+            if not missing:
+                return f"There is no place for {shown(argument)}. {OPTIONS_FORM}"
+            missing.pop(0)
+        elif name in parameters:
+            if (parameters[name].annotation is bool) == bool(equals):
+                return OPTIONS_FORM
+            missing = [other for other in missing if other != name]
+        elif name != "trace":  # Piccolo's own
+            return f"There is no option {shown(option)}."
+    return f"The {missing[0]} is missing." if missing else None
+
 
 Reader = Callable[[BinaryIO], Iterator[Happened | Skipped]]
 

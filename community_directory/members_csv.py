@@ -7,22 +7,17 @@ import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from community_directory.database import engine, transaction
-from community_directory.errors import (
-    InvalidInput,
-    MemberBanned,
-    MemberError,
-    MemberNotFound,
-    UserError,
-    database_errors,
-    shown,
-)
+from community_directory.errors import InvalidInput, MemberNotFound, UserError, database_errors, shown
 from community_directory.queries.members import add, update_profile
-from community_directory.queries.privacy import banned_name
-from community_directory.queries.values import as_json, username_from
+from community_directory.queries.values import username_from
+from community_directory.tables import MemberStatus
 
 EDITABLE = ("name", "telegram_username", "primary_role", "organization", "country", "profile_data")
 """An import changes these; an empty cell empties them."""
@@ -30,9 +25,13 @@ FIXED = ("member_id", "telegram_id", "github_username", "status", "invited_by")
 """These are read for somebody new (but the number, which the directory gives); of others they must be as they are."""
 TOLD = ("github_verified", "reputation_score", "reputation_tier", "created_at", "last_active_at")
 """These an import passes over."""
-COLUMNS = ("member_id", "telegram_id", *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data", *TOLD)
+UPDATED_AT = "updated_at"
+"""When the member was last edited, which tells a line that is older than another edit."""
+COLUMNS = (
+    *("member_id", "telegram_id", *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data"),
+    *(*TOLD, UPDATED_AT),
+)
 ACTOR = "import"
-REMOVED = {"deleted_at": "at some time"}
 LONGEST_CELL = 10_000_000
 """More than a profile can have; Python's own limit is less."""
 ENCODING = "utf-8-sig"
@@ -41,19 +40,13 @@ ENCODING = "utf-8-sig"
 EXPORT = f"""
 SELECT {", ".join(COLUMNS)} FROM community_members WHERE deleted_at IS NULL ORDER BY length(member_id), member_id
 """
+# Locked, so that nobody edits a member between the check and the writing, and in the order in which
+# every writer of many members locks them.
 KNOWN = f"""
 SELECT {", ".join(COLUMNS)}, deleted_at FROM community_members WHERE telegram_id = ANY($1) OR member_id = ANY($2)
+ORDER BY member_id FOR NO KEY UPDATE
 """
-# The rules of members without their triggers, which would give away numbers.
-RULES = """
-CREATE TEMPORARY TABLE IF NOT EXISTS imported_members (LIKE community_members INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
-ON COMMIT DROP
-"""
-TRIED = (*EDITABLE, *FIXED[1:])
-TRY = f"""
-INSERT INTO imported_members (member_id, {", ".join(TRIED)})
-VALUES ('#9999999999999999999', $1, $2, $3, $4, $5, $6::jsonb, $7, $8, coalesce($9, 'not_member'), $10)
-"""
+PROFILE = TypeAdapter(dict[str, Any])
 
 # What a spreadsheet takes for a formula gets an apostrophe in front, and so does what has one, to be told apart.
 DANGEROUS = re.compile(r"\s*['=+\-@＝＋－＠]|[\t\r\n]")
@@ -105,9 +98,7 @@ async def export_members(path: Path) -> int:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[str]]:
-    """A file that gets its name when all of it is written."""
-    if path.exists():
-        raise InvalidInput(f"{path} is there already: choose another name.")
+    """A file that gets its name when all of it is written, unless the name was taken by then."""
     with tempfile.NamedTemporaryFile(
         "w", encoding=ENCODING, newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
@@ -115,10 +106,23 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
         try:
             yield file
             file.flush()
-            written.replace(path)
-        except BaseException:
-            written.unlink()
-            raise
+            _give_name(written, path)
+        except FileExistsError:
+            raise InvalidInput(f"{path} is there already: choose another name.") from None
+        finally:
+            written.unlink(missing_ok=True)
+
+
+def _give_name(written: Path, path: Path) -> None:
+    """Name a file as no other one is named. Raises `FileExistsError`."""
+    try:
+        path.hardlink_to(written)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: an empty file takes the name first.
+        path.touch(exist_ok=False)
+        written.replace(path)
 
 
 async def write_members(file: IO[str]) -> int:
@@ -139,29 +143,31 @@ async def _read_from(cursor: AsyncIterable[Any]) -> AsyncIterator[Any]:
             yield record
 
 
-async def import_members(path: Path) -> Imported:
+async def import_members(path: Path, *, overwrite: bool = False) -> Imported:
     """Add the people of a file and change the profiles of those who are here: all of it, or nothing.
 
-    A person is known by `member_id` or by `telegram_id`; columns may be left out. The whole file is checked first.
-    Raises `BadLines` with every line that is wrong, `InvalidInput` when the file can't be read at all.
+    A person is known by `member_id` or by `telegram_id`; columns may be left out. A line that differs from a member
+    who was edited after its `updated_at` is refused, unless it shall `overwrite` that edit; without the column nobody
+    can tell. A refused import may use up numbers. Raises `BadLines` with every line that is wrong, `InvalidInput` when
+    the file can't be read at all.
     """
     try:
-        with path.open(encoding=ENCODING, newline="") as file:
+        with path.open(encoding=ENCODING, newline="") as file, _long_cells():
             lines, problems = _read(file)
     except OSError as error:
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is not UTF-8 text: save it as CSV UTF-8.") from error
     async with transaction():
-        plans = await _planned(lines, problems)
+        importer = _Importer(await _known(lines), overwrite=overwrite)
+        for line in lines:
+            try:
+                await importer.take(line)
+            except UserError as error:
+                problems.append((line.number, str(error)))
         if problems:
             raise BadLines(sorted(problems))
-        # Changes in the order of numbers, like every writer of many members.
-        for plan in sorted(plans, key=lambda plan: plan.member_id or ""):
-            await _carry_out(plan)
-    added = sum(plan.member_id is None for plan in plans)
-    changed = sum(plan.member_id is not None and bool(plan.fields) for plan in plans)
-    return Imported(added, changed, len(plans) - added - changed)
+    return Imported(importer.added, importer.changed, len(lines) - importer.added - importer.changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +177,14 @@ class _Line:
     """By column; a column that the file doesn't have is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a line asks for: the fields of somebody new, or the changes of a member."""
-
-    line: int
-    member_id: str | None
-    fields: Mapping[str, Any]
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let the csv module take cells of this length; its limit is one for the whole process."""
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _read(file: IO[str]) -> tuple[list[_Line], list[tuple[int, str]]]:
@@ -186,7 +193,6 @@ def _read(file: IO[str]) -> tuple[list[_Line], list[tuple[int, str]]]:
     first = file.readline()
     file.seek(0)
     reader = csv.reader(file, strict=True, delimiter=";" if first.count(";") > first.count(",") else ",")
-    csv.field_size_limit(LONGEST_CELL)
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
@@ -215,81 +221,96 @@ def _read(file: IO[str]) -> tuple[list[_Line], list[tuple[int, str]]]:
         number = reader.line_num + 1
 
 
-async def _planned(lines: list[_Line], problems: list[tuple[int, str]]) -> list[_Plan]:
-    """What each line asks for; those that can't be done are added to the problems."""
-    accounts = [account for line in lines if (account := line.values.get("telegram_id"))]
-    hashes = [hashed for account in accounts if (hashed := banned_name(account))]
+async def _known(lines: list[_Line]) -> list[Any]:
+    """The members whom the file is about, and those who invited somebody new."""
+    accounts = [line.values.get("telegram_id") for line in lines]
     numbers = [line.values.get(column) for line in lines for column in ("member_id", "invited_by")]
-    people = _People(await engine.fetch(KNOWN, accounts + hashes, numbers))
-    await engine.fetch(RULES)
-    plans = []
-    for line in lines:
-        try:
-            plans.append(await _plan(line, people))
-        except (InvalidInput, MemberError, MemberBanned) as error:
-            problems.append((line.number, str(error)))
-    return plans
+    return await engine.fetch(KNOWN, accounts, numbers)
 
 
-class _People:
-    """Whom the file is about, as they are before it."""
+class _Importer:
+    """Takes one line after the other; each that is refused leaves nothing behind."""
 
-    def __init__(self, known: list[Any]) -> None:
-        self.by_account = {record["telegram_id"]: record for record in known}
-        self.by_number = {record["member_id"]: record for record in known}
-        self.lines: dict[str, int] = {}
+    def __init__(self, known: list[Any], *, overwrite: bool) -> None:
+        self.added = self.changed = 0
+        self._by_account = {record["telegram_id"]: record for record in known}
+        self._by_number = {record["member_id"]: record for record in known}
+        self._overwrite = overwrite
+        self._lines: dict[str, int] = {}
         """In which line each account was."""
 
+    async def take(self, line: _Line) -> None:
+        """Add or change the person of a line. Raises what is wrong with it."""
+        person = self._person(line.values)
+        account = line.values.get("telegram_id") if person is None else person["telegram_id"]
+        if account is None:
+            raise InvalidInput("Somebody new needs a telegram_id.")
+        if account in self._lines:
+            raise InvalidInput(f"This person is in line {self._lines[account]} already.")
+        self._lines[account] = line.number
+        if person is None:
+            await self._add(account, line.values)
+        else:
+            await self._change(person, line.values)
 
-async def _plan(line: _Line, people: _People) -> _Plan:
-    """What a line asks for, checked against the rules of the database. Raises what is wrong with it."""
-    values = line.values
-    person = _person(values, people)
-    account = values.get("telegram_id") if person is None else person["telegram_id"]
-    if account is None:
-        raise InvalidInput("Somebody new needs a telegram_id.")
-    if account in people.lines:
-        raise InvalidInput(f"This person is in line {people.lines[account]} already.")
-    people.lines[account] = line.number
-
-    fields = {column: _typed(column, values[column]) for column in EDITABLE if column in values}
-    if person is None:
-        if banned_name(account) in people.by_account:
-            raise MemberBanned
-        inviter = values.get("invited_by")
-        if inviter is not None and people.by_number.get(inviter, REMOVED)["deleted_at"] is not None:
-            raise MemberNotFound(inviter)
-        given = {column: _typed(column, values.get(column)) for column in FIXED}
-        fields |= {column: value for column, value in given.items() if value is not None}
-        row = fields
-    else:
-        before = {column: _typed(column, person[column] or None) for column in (*EDITABLE, *FIXED)}
-        # Compared as JSON, where true is not 1.
-        fields = {column: value for column, value in fields.items() if _json(value) != _json(before[column])}
-        row = before | fields
-    async with transaction():
-        columns = (as_json(row.get(column)) if column == "profile_data" else row.get(column) for column in TRIED)
-        await engine.fetch(TRY, *columns)
-    if person is None and not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
-        raise InvalidInput("A Telegram id is a number: see that the spreadsheet didn't shorten it.")
-    return _Plan(line.number, None if person is None else person["member_id"], fields)
-
-
-def _person(values: Mapping[str, str | None], people: _People) -> Any:
-    """The member that a line is about; None for somebody new. Raises what is wrong."""
-    number = values.get("member_id")
-    person = people.by_account.get(values.get("telegram_id")) if number is None else people.by_number.get(number)
-    if person is None:
-        if number is not None:
+    def _person(self, values: Mapping[str, str | None]) -> Any:
+        """The member that a line is about; None for somebody new."""
+        number = values.get("member_id")
+        if number is None:
+            person = self._by_account.get(values.get("telegram_id"))
+        elif (person := self._by_number.get(number)) is None:
             raise MemberNotFound(number)
-        return None
-    if person["deleted_at"] is not None:
-        raise InvalidInput(f"Member {person['member_id']} was removed: restore them first.")
-    for column in FIXED:
-        value = _typed(column, values.get(column))
-        if value not in {None, person[column]}:
-            raise InvalidInput(f"An import can't change the {column} of member {person['member_id']}.", field=column)
-    return person
+        if person is not None and person["deleted_at"] is not None:
+            raise InvalidInput(f"Member {person['member_id']} was removed: restore them first.")
+        return person
+
+    async def _add(self, account: str, values: Mapping[str, str | None]) -> None:
+        if not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
+            raise InvalidInput("A Telegram id is a number: see that the spreadsheet didn't shorten it.")
+        inviter = values.get("invited_by")
+        if inviter is not None and (inviter not in self._by_number or self._by_number[inviter]["deleted_at"]):
+            raise MemberNotFound(inviter)
+        fields = {column: _typed(column, values.get(column)) for column in (*EDITABLE, *FIXED[1:])}
+        fields["status"] = fields["status"] or MemberStatus.NOT_MEMBER
+        async with transaction():
+            await add(**fields, actor=ACTOR)
+        self.added += 1
+
+    async def _change(self, person: Any, values: Mapping[str, str | None]) -> None:
+        number = person["member_id"]
+        fields = {column: _typed(column, values[column]) for column in EDITABLE if column in values}
+        # Compared as JSON, where true is not 1.
+        changes = {
+            column: value
+            for column, value in fields.items()
+            if _json(value) != _json(_typed(column, person[column] or None))
+        }
+        fixed = {column: _typed(column, values.get(column)) for column in FIXED}
+        refused = [column for column, value in fixed.items() if value not in {None, person[column]}]
+        if (changes or refused) and self._is_outdated(person, values.get(UPDATED_AT)):
+            raise InvalidInput(
+                f"Member {number} was edited after this file was exported: export again, or import with --overwrite."
+            )
+        if refused:
+            raise InvalidInput(f"An import can't change the {refused[0]} of member {number}.", field=refused[0])
+        if changes:
+            async with transaction():
+                await update_profile(number, **changes, actor=ACTOR)
+            self.changed += 1
+
+    def _is_outdated(self, person: Any, updated_at: str | None) -> bool:
+        """Whether a member was edited after a line of that `updated_at` was written."""
+        if updated_at is None or self._overwrite:
+            return False
+        try:
+            return bool(datetime.fromisoformat(updated_at) < person[UPDATED_AT])
+        except (ValueError, TypeError):
+            # TypeError: a time without a zone
+            raise InvalidInput(
+                "The updated_at is not as it was exported: undo what the spreadsheet made of it, or import with"
+                " --overwrite.",
+                field=UPDATED_AT,
+            ) from None
 
 
 def _typed(column: str, text: str | None) -> Any:
@@ -301,24 +322,10 @@ def _typed(column: str, text: str | None) -> Any:
     if column != "profile_data":
         return text
     try:
-        profile = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidInput("The profile_data is no JSON.", field=column) from None
-    if not isinstance(profile, dict):
-        raise InvalidInput("The profile_data must be a JSON object.", field=column)
-    return profile
+        return PROFILE.validate_json(text)
+    except ValidationError:
+        raise InvalidInput("The profile_data must be a JSON object.", field=column) from None
 
 
 def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-async def _carry_out(plan: _Plan) -> None:
-    try:
-        if plan.member_id is None:
-            await add(**plan.fields, actor=ACTOR)
-        elif plan.fields:
-            await update_profile(plan.member_id, **plan.fields, actor=ACTOR)
-    except (InvalidInput, MemberError, MemberBanned) as error:
-        # Somebody else was here between the check and this.
-        raise BadLines([(plan.line, str(error))]) from error

@@ -1,10 +1,11 @@
 """The Piccolo app: its tables, its migrations and its commands."""
 
+import sys
 from pathlib import Path
 
-from piccolo.conf.apps import AppConfig
+from piccolo.conf.apps import AppConfig, Command
 
-from community_directory.commands import COMMANDS
+from community_directory.commands import COMMANDS, check_arguments
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -14,7 +15,17 @@ from community_directory.tables import (
     MemberRelationship,
 )
 
-APP_CONFIG = AppConfig(
+
+class DirectoryApp(AppConfig):
+    """Checks how a command is called before Piccolo binds its arguments."""
+
+    def get_commands(self) -> list[Command]:
+        """Return the commands, which Piccolo asks for when it is about to run one."""
+        check_arguments(sys.argv[1:])
+        return super().get_commands()
+
+
+APP_CONFIG = DirectoryApp(
     app_name="community_directory",
     migrations_folder_path=str(Path(__file__).parent / "piccolo_migrations"),
     table_classes=[

@@ -10,11 +10,11 @@ from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, connect, transaction
-from community_directory.queries import invitations, members, participation
+from community_directory.queries import events, invitations, members, participation
 
-COLUMNS = participation.COLUMNS.split(", ")
+COLUMNS = events.COLUMNS.split(", ")
 BATCH = "unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[])"
-INSERT = f"INSERT INTO member_participation ({participation.COLUMNS}) SELECT * FROM {BATCH} ON CONFLICT DO NOTHING"
+INSERT = f"INSERT INTO member_participation ({events.COLUMNS}) SELECT * FROM {BATCH} ON CONFLICT DO NOTHING"
 
 # A redemption as a careful author writes it.
 CLAIM = """
@@ -77,7 +77,7 @@ class Client(Base):
 
     def _row(self, event: dict[str, Any]) -> tuple[Any, ...]:
         [native] = Helpers().native("record_many", [[event]])
-        row = dict(zip(COLUMNS, participation._row(native[0]), strict=True))
+        row = dict(zip(COLUMNS, events.prepare(native[0]).row, strict=True))
         return tuple(row[column] for column in self.columns)
 
     def answer(self, operation: str, result: Any) -> Any:
@@ -118,7 +118,7 @@ class Client(Base):
 
     async def record_many(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and move the members' last activity."""
-        return await self._pool.fetchrow(participation.RECORD_MANY + participation.IDS, *zip(*rows, strict=True))
+        return await self._pool.fetchrow(events.RECORD_MANY, *zip(*rows, strict=True))
 
     async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and nothing else."""

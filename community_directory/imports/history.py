@@ -11,7 +11,8 @@ from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports.export import DELETED, Author, BrokenExport, Happened, NoExport, Skipped
 from community_directory.queries import members
 from community_directory.queries.days import zone_of
-from community_directory.queries.participation import BATCH, NewEvent, record_many
+from community_directory.queries.events import BATCH_SIZE
+from community_directory.queries.participation import NewEvent, record_many
 from community_directory.tables import Platform
 
 ACTOR = "import"
@@ -59,8 +60,9 @@ async def import_history(items: Iterable[Happened | Skipped], platform: Platform
     """Store what an export holds, once however often it is imported, and say what became of it.
 
     Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken file everything
-    before the break is stored. With `dry_run` everything is done but adding contacts, and undone again, batch by batch.
-    Raises `NoExport` when there is nothing to import at all.
+    before the break is stored. With `dry_run` everything is done but adding contacts, and undone again, batch by batch;
+    an event that the export holds twice, or that can't be stored, may count as new then. Raises `NoExport` when there
+    is nothing to import at all.
     """
     writer = _Writer(platform, dry_run=dry_run)
     batch: list[Happened] = []
@@ -71,7 +73,7 @@ async def import_history(items: Iterable[Happened | Skipped], platform: Platform
                 continue
             batch.append(item)
             writer.report.last = item
-            if len(batch) == BATCH:
+            if len(batch) == BATCH_SIZE:
                 await writer.write(batch)
                 batch = []
     except BrokenExport as error:
@@ -116,21 +118,25 @@ class _Writer:
     async def _add(self, author: Author) -> str | Skipped:
         if author.name is None:
             return Skipped(DELETED)
-        if self._dry_run:
-            self.report.new_contacts += 1
-            return NEW
         try:
-            try:
-                member_id = await self._add_as(author, _storable(author.name))
-            except InvalidInput:
-                # A name that nobody can see.
-                member_id = await self._add_as(author, author.telegram_id)
+            if self._dry_run:
+                await members.check_addable(author.telegram_id)
+                member_id = NEW
+            else:
+                member_id = await self._add_contact(author, author.name)
         except MemberBanned:
             return Skipped(BANNED)
         except MemberExists as error:
             return error.member_id
         self.report.new_contacts += 1
         return member_id
+
+    async def _add_contact(self, author: Author, name: str) -> str:
+        try:
+            return await self._add_as(author, _storable(name))
+        except InvalidInput:
+            # A name that nobody can see.
+            return await self._add_as(author, author.telegram_id)
 
     async def _add_as(self, author: Author, name: str) -> str:
         profile = None if author.discord_id is None else {"discord_id": author.discord_id}

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from community_directory.database import engine
 from community_directory.queries.pages import Page, checked_limit, page_of, position_of, whole_number
+from community_directory.queries.values import member_number
 from community_directory.tables import AuditAction
 
 HISTORY = """
@@ -32,13 +33,13 @@ class Entry:
     changes: Mapping[str, list[Any]]
 
 
-async def history(member_id: str, *, after: str | None = None, limit: int = 20) -> Page[Entry]:
+async def history(member_id: str | int, *, after: str | None = None, limit: int = 20) -> Page[Entry]:
     """All changes of a member and of the invitations they made, newest first, whoever wrote them.
 
     Raises `InvalidCursor`, `InvalidInput`.
     """
     place = None if after is None else position_of(after, "history", whole_number)[0]
-    records = await engine.fetch(HISTORY, checked_limit(limit) + 1, member_id, place)
+    records = await engine.fetch(HISTORY, checked_limit(limit) + 1, member_number(member_id), place)
     found = [_entry(record) for record in records]
     return page_of(found, limit, "history", lambda entry: (entry.id,))
 

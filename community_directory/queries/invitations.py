@@ -26,12 +26,22 @@ from community_directory.queries.ids import new_id
 from community_directory.queries.members import Member, member_columns, member_from
 from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
 from community_directory.queries.privacy import banned_name, key_needed, unknowable
-from community_directory.queries.values import ACTOR, Profile, as_json, username_from
-from community_directory.tables import InvitationStatus, MemberStatus
+from community_directory.queries.values import (
+    ACTOR,
+    MAX_ACTOR_LENGTH,
+    Profile,
+    as_json,
+    check_text,
+    check_texts,
+    checked_actor,
+    id_text,
+    member_number,
+    username_from,
+)
+from community_directory.tables import CommunityMember, InvitationStatus, MemberStatus
 from community_directory.tables.invitations import VALID_FOR, new_code
 
 LONGEST_VALID = timedelta(days=365)
-LONGEST_ACTOR = 255
 SPACES_AND_DASHES = re.compile(r"[\s\u2010-\u2015\u2212-]+")
 """What people put into a code, and what their phones make of it."""
 CODE = re.compile("[A-Za-z0-9]{8,16}")
@@ -171,7 +181,7 @@ WITH {ACTOR}, claimed AS MATERIALIZED (
     UPDATE community_members AS member SET deleted_at = NULL
     FROM claimed, actor
     WHERE member.telegram_id = $4::text AND member.deleted_at IS NOT NULL
-        AND member.status NOT IN ('not_member', 'banned') AND member.member_id <> claimed.created_by
+        AND member.status NOT IN ('not_member', 'banned')
     RETURNING member.*
 ), joined AS (
     SELECT * FROM newcomer UNION ALL SELECT * FROM contact UNION ALL SELECT * FROM returned
@@ -239,24 +249,27 @@ WITH RECURSIVE tree AS (
     UNION ALL
     SELECT member.member_id, member.name, member.invited_by, depth + 1
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
+    -- Everybody has one inviter, so a circle, which a restore can leave behind, leads back to the first.
+    WHERE member.member_id <> $1
 )
 SELECT member_id, name, invited_by, depth FROM tree ORDER BY depth, length(member_id), member_id
 """
 
+# UNION, not UNION ALL, ends in a circle; so a depth, which would tell its rounds apart, is not in it.
 LINEAGE = """
 WITH RECURSIVE lineage AS (
-    SELECT member_id, name, invited_by, 0 AS depth FROM community_members WHERE member_id = $1
-    UNION ALL
-    SELECT member.member_id, member.name, member.invited_by, depth + 1
+    SELECT member_id, name, invited_by FROM community_members WHERE member_id = $1
+    UNION
+    SELECT member.member_id, member.name, member.invited_by
     FROM lineage JOIN community_members AS member ON member.member_id = lineage.invited_by
 )
-SELECT member_id, name, invited_by, depth FROM lineage ORDER BY depth
+SELECT member_id, name, invited_by FROM lineage
 """
 
 
 async def create(
     *,
-    created_by: str,
+    created_by: str | int,
     telegram_username: str | None = None,
     valid_for: timedelta = VALID_FOR,
     required_role: str | None = None,
@@ -269,8 +282,11 @@ async def create(
     active member, `RoleRequired` when they lack the required role, `MemberNotFound`, `InvalidInput` for a time of not
     1 second to 365 days.
     """
-    arguments = (created_by, new_code(), username_from(telegram_username), _checked(valid_for), required_role)
-    records = await engine.fetch(CREATE, actor or created_by, reason, *arguments)
+    created_by, username = member_number(created_by, "created_by"), username_from(telegram_username)
+    check_texts(CommunityMember, telegram_username=username)
+    check_text("required_role", required_role, CommunityMember.primary_role.length)
+    arguments = (created_by, new_code(), username, _checked(valid_for), required_role)
+    records = await engine.fetch(CREATE, checked_actor(actor) or created_by, reason, *arguments)
     if records:
         return _invitation(records[0])
     inviter = await engine.fetch("SELECT status, deleted_at FROM community_members WHERE member_id = $1", created_by)
@@ -301,7 +317,7 @@ async def find(code: str) -> Invitation | None:
 async def redeem(
     code: str,
     *,
-    telegram_id: str,
+    telegram_id: str | int,
     name: str,
     primary_role: str,
     telegram_username: str | None = None,
@@ -318,11 +334,22 @@ async def redeem(
     `InvalidInput`, `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here;
     nothing has changed then.
     """
-    spellings, username = _spellings(code), username_from(telegram_username)
+    spellings, telegram_id = _spellings(code), id_text(telegram_id, "telegram_id")
+    username, github_username = username_from(telegram_username), username_from(github_username)
+    check_texts(
+        CommunityMember,
+        telegram_id=telegram_id,
+        name=name,
+        primary_role=primary_role,
+        telegram_username=username,
+        organization=organization,
+        country=country,
+        github_username=github_username,
+    )
     person = (telegram_id, name, primary_role, username, organization, country)
     banned_as = banned_name(telegram_id)
-    more = (username_from(github_username), as_json(profile_data, field="profile_data"), banned_as, new_id())
-    actor = f"telegram:{telegram_id}"[:LONGEST_ACTOR]
+    more = (github_username, as_json(profile_data, field="profile_data"), banned_as, new_id())
+    actor = f"telegram:{telegram_id}"[:MAX_ACTOR_LENGTH]
     for _ in range(ATTEMPTS):
         records = await engine.fetch(REDEEM, actor, None, spellings, *person, *more)
         if records:
@@ -377,21 +404,27 @@ async def extend(
     Raises `InvitationNotFound`, `InvitationUsed`, `InvitationCancelled`, `InvalidInput` for a time of not 1 second to
     365 days and for an expired one whose person has a newer one that is open.
     """
-    return _changed(code, await engine.fetch(EXTEND, actor, reason, _spellings(code), _checked(valid_for)))
+    return _changed(
+        code, await engine.fetch(EXTEND, checked_actor(actor), reason, _spellings(code), _checked(valid_for))
+    )
 
 
 async def cancel(code: str, *, actor: str | None = None, reason: str | None = None) -> Invitation:
     """Withdraw an invitation, for good. Raises `InvitationNotFound`, `InvitationUsed`, `InvitationCancelled`."""
-    return _changed(code, await engine.fetch(CANCEL, actor, reason, _spellings(code)))
+    return _changed(code, await engine.fetch(CANCEL, checked_actor(actor), reason, _spellings(code)))
 
 
 async def expire_overdue(*, actor: str = "sweep") -> int:
     """Mark what is past its time as expired, and say how many; to every helper they were so already."""
-    return len(await engine.fetch(EXPIRE_OVERDUE, actor, None))
+    return len(await engine.fetch(EXPIRE_OVERDUE, checked_actor(actor), None))
 
 
 async def list_page(
-    *, created_by: str | None = None, status: str | None = None, after: str | None = None, limit: int = 20
+    *,
+    created_by: str | int | None = None,
+    status: InvitationStatus | str | None = None,
+    after: str | None = None,
+    limit: int = 20,
 ) -> Page[Invitation]:
     """Invitations, newest first; of one maker, or of one status by the clock.
 
@@ -399,31 +432,41 @@ async def list_page(
     """
     if status is not None and status not in list(InvitationStatus):
         raise InvalidInput(f"There is no status {shown(status)}.", field="status")
+    if created_by is not None:
+        created_by = member_number(created_by, "created_by")
+        check_text("created_by", created_by, CommunityMember.member_id.length)
     place = [None, None] if after is None else position_of(after, "invitations", moment, row_id)
     records = await engine.fetch(LIST, checked_limit(limit) + 1, created_by, status, *place)
     found = [_invitation(record) for record in records]
     return page_of(found, limit, "invitations", lambda last: (last.created_at.isoformat(), str(last.invitation_id)))
 
 
-async def lineage(member_id: str) -> list[Branch]:
+async def lineage(member_id: str | int) -> list[Branch]:
     """Who invited the member, who invited that one, and so on to the first: the member comes first, with depth 0.
 
     Removed members are in it. Raises `MemberNotFound`.
     """
-    return _branches(member_id, await engine.fetch(LINEAGE, member_id))
+    number = member_number(member_id)
+    found = {record["member_id"]: record for record in await engine.fetch(LINEAGE, number)}
+    record = found.pop(number, None)
+    if record is None:
+        raise MemberNotFound(number)
+    branches: list[Branch] = []
+    while record is not None:
+        branches.append(Branch(record["member_id"], record["name"], record["invited_by"], depth=len(branches)))
+        record = found.pop(record["invited_by"], None)
+    return branches
 
 
-async def tree(member_id: str) -> list[Branch]:
+async def tree(member_id: str | int) -> list[Branch]:
     """Everybody whom the member invited, and whom those invited, and so on: the member first, then by depth.
 
     Removed members are in it. Raises `MemberNotFound`.
     """
-    return _branches(member_id, await engine.fetch(TREE, member_id))
-
-
-def _branches(member_id: str, records: list[Any]) -> list[Branch]:
+    number = member_number(member_id)
+    records = await engine.fetch(TREE, number)
     if not records:
-        raise MemberNotFound(member_id)
+        raise MemberNotFound(number)
     return [Branch(*record) for record in records]
 
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -31,9 +31,19 @@ from community_directory.queries.privacy import banned_name, key_needed, unknowa
 from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
 from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
 from community_directory.queries.search import ORDERS, Search, Sort, scores_between
-from community_directory.queries.values import ACTOR, Profile, as_json, username_from
+from community_directory.queries.values import (
+    ACTOR,
+    Profile,
+    as_json,
+    check_text,
+    check_texts,
+    checked_actor,
+    id_text,
+    member_number,
+    username_from,
+)
 from community_directory.reputation import github_score
-from community_directory.tables import MemberStatus
+from community_directory.tables import CommunityMember, MemberStatus
 
 LONGEST_SEARCH = 200
 WAYS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
@@ -61,9 +71,12 @@ UNSET: Final = _Unset.UNSET
 """A field of a profile that shall stay as it is, where None would empty it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Member:
-    """A member or a contact, as stored; times are aware, in UTC."""
+    """A member or a contact, as stored; times are aware, in UTC.
+
+    It is a value, not to be changed: not frozen, because a page of members would take longer.
+    """
 
     id: UUID
     member_id: str
@@ -173,15 +186,15 @@ RETURNING {COLUMNS}
 
 async def add(
     *,
-    telegram_id: str,
+    telegram_id: str | int,
     name: str,
     primary_role: str,
-    status: str = MemberStatus.NOT_MEMBER,
+    status: MemberStatus | str = MemberStatus.NOT_MEMBER,
     telegram_username: str | None = None,
     organization: str | None = None,
     country: str | None = None,
     github_username: str | None = None,
-    invited_by: str | None = None,
+    invited_by: str | int | None = None,
     profile_data: Profile | None = None,
     actor: str | None = None,
     reason: str | None = None,
@@ -192,67 +205,87 @@ async def add(
     the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored,
     `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here.
     """
-    banned_as = banned_name(telegram_id)
+    telegram_id = id_text(telegram_id, "telegram_id")
+    telegram_username, github_username = username_from(telegram_username), username_from(github_username)
+    check_texts(
+        CommunityMember,
+        telegram_id=telegram_id,
+        name=name,
+        primary_role=primary_role,
+        telegram_username=telegram_username,
+        organization=organization,
+        country=country,
+        github_username=github_username,
+    )
     arguments = (
-        actor,
+        checked_actor(actor),
         reason,
         telegram_id,
         name,
         primary_role,
-        status,
-        username_from(telegram_username),
+        _checked_status(status),
+        telegram_username,
         organization,
         country,
-        username_from(github_username),
-        invited_by,
+        github_username,
+        None if invited_by is None else member_number(invited_by, "invited_by"),
         as_json(profile_data, field="profile_data"),
-        banned_as,
+        banned_name(telegram_id),
         new_id(),
     )
-    while True:
-        records = await engine.fetch(ADD, *arguments)
-        if records:
-            return member_from(records[0])
-        known = await engine.fetch(KNOWN, telegram_id, banned_as)
-        if known:
-            break
-        # Whoever had the account was erased between the two statements: now there is room.
-    member_id, known_status = known[0]
+    while not (records := await engine.fetch(ADD, *arguments)):
+        # When it raises nothing, whoever had the account was erased between the two statements.
+        await check_addable(telegram_id)
+    return member_from(records[0])
+
+
+async def check_addable(telegram_id: str | int) -> None:
+    """Check that nobody has this Telegram account, so that `add` would take it.
+
+    Raises `MemberExists`, `MemberBanned` and `ConfigurationError` as `add` does.
+    """
+    telegram_id = id_text(telegram_id, "telegram_id")
+    known = await engine.fetch(KNOWN, telegram_id, banned_name(telegram_id))
+    if not known:
+        return
+    member_id, status = known[0]
     if member_id is None:
         raise key_needed()
-    if known_status == MemberStatus.BANNED:
+    if status == MemberStatus.BANNED:
         raise MemberBanned
     raise MemberExists(f"This Telegram account is known already, as member {member_id}.", member_id)
 
 
-async def get(member_id: str) -> Member:
-    """The member with this number. Raises `MemberNotFound`, also for one who was removed."""
-    member = await find(member_id)
-    if member is None:
-        raise MemberNotFound(member_id)
-    return member
+async def get(member_id: str | int) -> Member:
+    """Return the member with this number: "#247" or 247.
+
+    Raises `MemberNotFound`, also for one who was removed.
+    """
+    number = member_number(member_id)
+    return _the_member(await engine.fetch(GET, number), number)
 
 
-async def find(member_id: str) -> Member | None:
-    """The member with this number; None when there is none, or they were removed."""
-    return _first(await engine.fetch(GET, member_id))
+async def find(member_id: str | int) -> Member | None:
+    """Return the member with this number; None when there is none, or they were removed."""
+    return _first(await engine.fetch(GET, member_number(member_id)))
 
 
-async def get_by_telegram_id(telegram_id: str) -> Member:
-    """The member with this Telegram account. Raises `MemberNotFound`, also for one who was removed."""
-    member = await find_by_telegram_id(telegram_id)
-    if member is None:
-        raise MemberNotFound(telegram_id)
-    return member
+async def get_by_telegram_id(telegram_id: str | int) -> Member:
+    """Return the member with this Telegram account.
+
+    Raises `MemberNotFound`, also for one who was removed.
+    """
+    account = id_text(telegram_id, "telegram_id")
+    return _the_member(await engine.fetch(GET_BY_TELEGRAM_ID, account), account)
 
 
-async def find_by_telegram_id(telegram_id: str) -> Member | None:
-    """The member with this Telegram account; None when there is none, or they were removed."""
-    return _first(await engine.fetch(GET_BY_TELEGRAM_ID, telegram_id))
+async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
+    """Return the member with this Telegram account; None when there is none, or they were removed."""
+    return _first(await engine.fetch(GET_BY_TELEGRAM_ID, id_text(telegram_id, "telegram_id")))
 
 
 async def update_profile(
-    member_id: str,
+    member_id: str | int,
     *,
     name: str | _Unset = UNSET,
     telegram_username: str | _Unset | None = UNSET,
@@ -267,17 +300,21 @@ async def update_profile(
 
     What somebody else changes at the same time in another field is kept. Raises `MemberNotFound`, `InvalidInput`.
     """
-    given: dict[str, object] = {
+    given = {
         "name": name,
         "telegram_username": UNSET if telegram_username is UNSET else username_from(telegram_username),
         "primary_role": primary_role,
         "organization": organization,
         "country": country,
-        "profile_data": UNSET if profile_data is UNSET else as_json(profile_data, field="profile_data"),
     }
-    changes = {field: value for field, value in given.items() if value is not UNSET}
+    texts = {field: text for field, text in given.items() if text is not UNSET}
+    check_texts(CommunityMember, **texts)
+    changes = dict(texts)
+    if profile_data is not UNSET:
+        changes["profile_data"] = as_json(profile_data, field="profile_data")
     if not changes:
         return await get(member_id)
+    number = member_number(member_id)
     # The fields' names are those above.
     assignments = ", ".join(f"{field} = ${number}" for number, field in enumerate(changes, start=4))
     records = await engine.fetch(
@@ -286,36 +323,35 @@ async def update_profile(
         UPDATE community_members SET {assignments} FROM actor WHERE member_id = $3 AND deleted_at IS NULL
         RETURNING {COLUMNS}
         """,
-        actor,
+        checked_actor(actor),
         reason,
-        member_id,
+        number,
         *changes.values(),
     )
-    return _the_member(records, member_id)
+    return _the_member(records, number)
 
 
-async def set_status(member_id: str, status: str, *, actor: str, reason: str | None = None) -> Member:
+async def set_status(
+    member_id: str | int, status: MemberStatus | str, *, actor: str, reason: str | None = None
+) -> Member:
     """Take a member from their status to another one, and log who did it and why.
 
     Of two changes at the same time the second one is judged by what the first one left. A removed member can be
     banned, and nothing else. Raises `StatusChangeRefused`
     when the rules know no way there (or they are there already), `MemberNotFound`, `InvalidInput`.
     """
-    try:
-        after = MemberStatus(status)
-    except ValueError:
-        raise InvalidInput(f"There is no status {shown(status)}.", field="status") from None
-    records = await engine.fetch(SET_STATUS, actor, reason, member_id, after, WAYS[after])
+    number, after = member_number(member_id), _checked_status(status)
+    records = await engine.fetch(SET_STATUS, checked_actor(actor), reason, number, after, WAYS[after])
     if not records:
-        raise MemberNotFound(member_id)
+        raise MemberNotFound(number)
     before, *member = records[0]
     if member[0] is None:
-        raise StatusChangeRefused(member_id, before, after)
+        raise StatusChangeRefused(number, before, after)
     return member_from(member)
 
 
 async def verify_github(
-    member_id: str,
+    member_id: str | int,
     *,
     github_username: str,
     github_profile_data: Profile,
@@ -327,7 +363,9 @@ async def verify_github(
     The score is `reputation.github_score` of the data plus all that highlights earned; the tier follows. One account
     proves one person: raises `MemberExists` when it is another member's, `MemberNotFound`, `InvalidInput`.
     """
-    username, data = username_from(github_username), as_json(github_profile_data, field="github_profile_data")
+    member_id, actor, username = member_number(member_id), checked_actor(actor), username_from(github_username)
+    check_texts(CommunityMember, github_username=username)
+    data = as_json(github_profile_data, field="github_profile_data")
     score = github_score(github_profile_data)
     try:
         async with transaction():
@@ -347,17 +385,22 @@ async def verify_github(
     return member_from(member)
 
 
-async def remove(member_id: str, *, actor: str, reason: str | None = None) -> Member:
-    """Take a member out of every list; nothing is deleted, and `restore` brings them back. Raises `MemberNotFound`."""
-    return _the_member(await engine.fetch(REMOVE, actor, reason, member_id), member_id)
+async def remove(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
+    """Take a member out of every list; nothing is deleted, and `restore` brings them back.
+
+    Raises `MemberNotFound`, `InvalidInput`.
+    """
+    number = member_number(member_id)
+    return _the_member(await engine.fetch(REMOVE, checked_actor(actor), reason, number), number)
 
 
-async def restore(member_id: str, *, actor: str, reason: str | None = None) -> Member:
+async def restore(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
     """Bring a removed member back as they were, but nobody who was erased.
 
-    Raises `MemberNotFound` when nobody of that number was removed.
+    Raises `MemberNotFound` when nobody of that number was removed, `InvalidInput`.
     """
-    return _the_member(await engine.fetch(RESTORE, actor, reason, member_id), member_id)
+    number = member_number(member_id)
+    return _the_member(await engine.fetch(RESTORE, checked_actor(actor), reason, number), number)
 
 
 async def search(
@@ -365,7 +408,7 @@ async def search(
     *,
     role: str | None = None,
     country: str | None = None,
-    status: str | None = MemberStatus.ACTIVE,
+    status: MemberStatus | str | None = MemberStatus.ACTIVE,
     min_reputation: int | None = None,
     max_reputation: int | None = None,
     tier: str | None = None,
@@ -377,16 +420,17 @@ async def search(
 
     `text` is a part of a name, a Telegram or GitHub username or an organization, whatever its case and accents; `%`,
     `_` and `\` are ordinary letters in it; of somebody's names that are longer than 350 letters together, the first 350
-    are looked at. `status=None` finds every status. Orders: best reputation, newest, last
-    active, or by name. Raises `InvalidCursor`, `InvalidInput`.
+    are looked at. A text of nothing but accents finds nobody. `status=None` finds every status. Orders: best
+    reputation, newest, last active, or by name. Raises `InvalidCursor`, `InvalidInput`.
     """
     if sort not in ORDERS:
         raise InvalidInput(f"There is no order {shown(sort)}.", field="sort")
-    if text is not None and len(text) > LONGEST_SEARCH:
-        raise InvalidInput(f"A search has {LONGEST_SEARCH} characters at the most.", field="text")
+    check_text("text", text, LONGEST_SEARCH)
+    check_text("role", role, CommunityMember.primary_role.length)
+    check_texts(CommunityMember, country=country)
     wanted = Search(
         text=text,
-        equal={"primary_role": role, "country": country, "status": status},
+        equal={"primary_role": role, "country": country, "status": None if status is None else _checked_status(status)},
         scores=scores_between(min_reputation, max_reputation, tier),
         sort=sort,
         place=None if after is None else position_of(after, sort, ORDERS[sort].kind, row_id),
@@ -404,7 +448,7 @@ async def search(
 
 
 async def leaderboard(
-    *, status: str | None = MemberStatus.ACTIVE, after: str | None = None, limit: int = 20
+    *, status: MemberStatus | str | None = MemberStatus.ACTIVE, after: str | None = None, limit: int = 20
 ) -> Page[Member]:
     """The members of the best reputation: the active ones, those of another status, or with None contacts and all.
 
@@ -426,6 +470,13 @@ def _position(member: Member, sort: Sort) -> tuple[str | int, ...]:
 EPOCH = "1970-01-01T00:00:00+00:00"
 
 
+def _checked_status(status: MemberStatus | str) -> MemberStatus:
+    try:
+        return MemberStatus(status)
+    except ValueError:
+        raise InvalidInput(f"There is no status {shown(status)}.", field="status") from None
+
+
 def _first(records: list[Any]) -> Member | None:
     return member_from(records[0]) if records else None
 
@@ -444,12 +495,7 @@ def member_from(record: Any) -> Member:
     if values[_PROFILE_DATA] is not None:
         values[_PROFILE_DATA] = json.loads(values[_PROFILE_DATA])
     values[_STATUS] = _STATUSES[values[_STATUS]]
-    member: Any = _Draft(*values)
-    member.__class__ = Member
-    return cast("Member", member)
+    return Member(*values)
 
 
-# A member before it is frozen: a frozen dataclass sets its fields by a detour and takes six times as long, which is an
-# eighth of the time of a page of twenty.
-_Draft = make_dataclass("_Draft", _MEMBER, slots=True)
 _STATUSES = {str(status): status for status in MemberStatus}

@@ -7,10 +7,12 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from community_directory.database import act_as, engine, transaction
+from community_directory.database import engine, transaction
 from community_directory.errors import ConfigurationError, MemberNotFound
+from community_directory.queries.relationships import entity_text
+from community_directory.queries.values import ACTOR, check_texts, member_number
 from community_directory.settings import load_settings
-from community_directory.tables import MemberStatus
+from community_directory.tables import DirectoryAuditLog, MemberStatus
 
 KEPT = None
 """The class of a column that says nothing of a person by itself; the others name what an erased one holds."""
@@ -19,7 +21,7 @@ COLUMNS: dict[str, dict[str, str | None]] = {
     "community_members": {
         "id": KEPT,
         "member_id": KEPT,
-        "telegram_id": "$2",
+        "telegram_id": "$4",
         "telegram_username": "NULL",
         "name": "'Erased member'",
         "primary_role": "'erased'",
@@ -111,12 +113,19 @@ PERSONAL = [
 
 
 def _assignments(table: str) -> str:
-    return ", ".join(f"{column} = {erased}" for column, erased in COLUMNS[table].items() if erased is not KEPT)
+    return ", ".join(f"{column} = {erased}" for column, erased in _erased(table).items())
 
 
-# Rows that concern a person without belonging to them: the invitations that name them, by the username of today or of
-# before, or that let them in.
-OF_PERSON = "accepted_by = $1 OR lower(invited_telegram_username) = ANY($2)"
+def _differs(table: str) -> str:
+    """Return the condition, in SQL, that a row holds anything that the assignments change."""
+    columns, erased = ", ".join(_erased(table)), ", ".join(_erased(table).values())
+    return f"({columns}) IS DISTINCT FROM ({erased})"
+
+
+def _erased(table: str) -> dict[str, str]:
+    return {column: erased for column, erased in COLUMNS[table].items() if erased is not None}
+
+
 USERNAMES = """ARRAY(
     SELECT lower(telegram_username) FROM community_members WHERE member_id = $1 AND telegram_username IS NOT NULL
     UNION
@@ -125,12 +134,21 @@ USERNAMES = """ARRAY(
     WHERE member_id = $1 AND table_name = 'community_members' AND username IS NOT NULL
 )"""
 
+
+def _concerns(member_id: str, usernames: str) -> str:
+    """Return the condition, in SQL, of the invitations that concern a person without belonging to them.
+
+    They name the person, by the username of today or of before, or have let them in.
+    """
+    return f"(accepted_by = {member_id} OR lower(invited_telegram_username) = ANY({usernames}))"
+
+
 EXPORT = f"""
 SELECT jsonb_build_object(
     'member', to_jsonb(member) - 'search_text',
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
-        WHERE created_by = $1 OR {OF_PERSON.replace("$2", USERNAMES)}
+        WHERE created_by = $1 OR {_concerns("$1", USERNAMES)}
     ),
     'participation', (
         SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event WHERE member_id = $1
@@ -152,12 +170,24 @@ FROM community_members AS member WHERE member_id = $1
 
 PERSON = f"SELECT telegram_id, status, {USERNAMES} AS usernames FROM community_members WHERE member_id = $1"
 # Invitations before members, as a redemption does: the other way round, the two would wait for each other.
-LOCK = f"SELECT 1 FROM community_invitations WHERE {OF_PERSON} ORDER BY invitation_id FOR UPDATE"
-ERASE_INVITATIONS = f"""
-UPDATE community_invitations SET {_assignments("community_invitations")} WHERE {OF_PERSON} RETURNING invitation_id
+LOCK_INVITATIONS = f"""
+SELECT FROM community_invitations WHERE {_concerns("$1", "$2")} ORDER BY invitation_id FOR UPDATE
 """
-ERASE_MEMBER = f"UPDATE community_members SET {_assignments('community_members')} WHERE member_id = $1"
-ERASE_EVENTS = f"UPDATE member_participation SET {_assignments('member_participation')} WHERE member_id = $1"
+# NO KEY, so that nobody who records an event of the member waits while their events are rewritten.
+LOCK_MEMBER = f"{PERSON} FOR NO KEY UPDATE"
+ERASE_EVENTS = f"""
+UPDATE member_participation SET {_assignments("member_participation")}
+WHERE member_id = $1 AND {_differs("member_participation")}
+"""
+ERASE_INVITATIONS = f"""
+WITH {ACTOR}
+UPDATE community_invitations SET {_assignments("community_invitations")} FROM actor
+WHERE {_concerns("$3", "$4")} RETURNING invitation_id
+"""
+ERASE_MEMBER = f"""
+WITH {ACTOR}
+UPDATE community_members SET {_assignments("community_members")} FROM actor WHERE member_id = $3
+"""
 ERASE_RELATIONSHIPS = "DELETE FROM member_relationships WHERE entity_id_a = ANY($1) OR entity_id_b = ANY($1)"
 ERASE_LOG = f"""
 UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
@@ -165,40 +195,51 @@ WHERE member_id = $1 OR row_id = ANY($3) OR lower(actor) = ANY($2)
 """
 
 
-async def export(member_id: str, *, entity_ids: Sequence[str] = ()) -> dict[str, Any]:
-    """All that is stored of a person, as JSON: profile, invitations, events, highlights, relationships, changes.
+async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) -> dict[str, Any]:
+    """Return all that is stored of a person, as JSON: profile, invitations, events, highlights, relationships, changes.
 
-    Of a removed one, too. ElizaOS knows which `entity_ids` are theirs. Raises `MemberNotFound`.
+    Removed people are found, too. ElizaOS knows which `entity_ids` are theirs. Raises `MemberNotFound`,
+    `InvalidInput`.
     """
-    records = await engine.fetch(EXPORT, member_id, list(entity_ids))
+    number = member_number(member_id)
+    records = await engine.fetch(EXPORT, number, _entities(entity_ids))
     if not records:
-        raise MemberNotFound(member_id)
+        raise MemberNotFound(number)
     exported: dict[str, Any] = json.loads(records[0][0])
     return {part: content or [] for part, content in exported.items()}
 
 
-async def erase(member_id: str, *, actor: str, entity_ids: Sequence[str] = ()) -> None:
+async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | int] = ()) -> None:
     """Take a person out of the directory for good: their data goes, also out of the audit log; the counts stay.
 
-    Who was banned is still refused at the door, by a keyed hash of their Telegram id: that needs the setting
+    A banned person is still refused at redemption, by a keyed hash of their Telegram id: that needs the setting
     DIRECTORY_SECRET_KEY, or `ConfigurationError` is raised. All or nothing. Only the owner of the tables may change
     the log, so a role without that right can't erase. An import of an old export brings them back as a contact.
-    Raises `MemberNotFound`.
+    Raises `MemberNotFound`, `InvalidInput`.
     """
+    number, entities = member_number(member_id), _entities(entity_ids)
+    check_texts(DirectoryAuditLog, actor=actor)
     async with transaction():
-        person = await engine.fetch(PERSON, member_id)
+        person = await engine.fetch(PERSON, number)
         if not person:
-            raise MemberNotFound(member_id)
-        await engine.fetch(LOCK, member_id, person[0]["usernames"])
-        [(telegram_id, status, usernames)] = await engine.fetch(f"{PERSON} FOR UPDATE", member_id)
-        await act_as(actor)
-        invitations = await engine.fetch(ERASE_INVITATIONS, member_id, usernames)
-        await engine.fetch(ERASE_MEMBER, member_id, _erased_name(telegram_id, status))
-        await engine.fetch(ERASE_EVENTS, member_id, telegram_id)
-        await engine.fetch(ERASE_RELATIONSHIPS, list(entity_ids))
+            raise MemberNotFound(number)
+        await engine.fetch(LOCK_INVITATIONS, number, person[0]["usernames"])
+        [(telegram_id, status, usernames)] = await engine.fetch(LOCK_MEMBER, number)
+        erased_name = _erased_name(telegram_id, status)
+        await engine.fetch(ERASE_EVENTS, number, telegram_id)
+        invitations = await engine.fetch(ERASE_INVITATIONS, actor, None, number, usernames)
+        # From here on new events of the member wait, because the Telegram id is a key.
+        await engine.fetch(ERASE_MEMBER, actor, None, number, erased_name)
+        # Once more, for the events that came while the others were rewritten.
+        await engine.fetch(ERASE_EVENTS, number, telegram_id)
+        await engine.fetch(ERASE_RELATIONSHIPS, entities)
         rows = [record["invitation_id"] for record in invitations]
         names = [telegram_id, f"telegram:{telegram_id}", *usernames, *(f"@{username}" for username in usernames)]
-        await engine.fetch(ERASE_LOG, member_id, names, rows, PERSONAL)
+        await engine.fetch(ERASE_LOG, number, names, rows, PERSONAL)
+
+
+def _entities(entity_ids: Sequence[str | int]) -> list[str]:
+    return [entity_text(entity_id, "entity_ids") for entity_id in entity_ids]
 
 
 def _erased_name(telegram_id: str, status: str) -> str:

@@ -16,9 +16,9 @@ from community_directory.tables import MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
 
-# Escaped after it was simplified, because that makes a plain % of a full-width one.
-PATTERN = r"'%' || regexp_replace(directory_search_text({}), '([\\%_])', '\\\1', 'g') || '%'"
-
+# Escaped after it was simplified, because that makes a plain % of a full-width one. A text of which
+# nothing is left, such as a lone accent, is NULL: like nobody's.
+PATTERN = r"'%' || regexp_replace(nullif(btrim(directory_search_text({})), ''), '([\\%_])', '\\\1', 'g') || '%'"
 
 SIZES = (11, 21, 51, LONGEST_PAGE + 1)
 
@@ -33,8 +33,16 @@ class _Order(NamedTuple):
     kind: Callable[[Any], object]
 
 
+def _score(value: object) -> int:
+    """A kind of value in a cursor: a reputation score."""
+    score = whole_number(value)
+    if not 0 <= score <= HIGHEST_SCORE:
+        raise ValueError
+    return score
+
+
 ORDERS: dict[Sort, _Order] = {
-    "reputation": _Order("reputation_score", "DESC", "<", "(SELECT {}::integer)", whole_number),
+    "reputation": _Order("reputation_score", "DESC", "<", "(SELECT {}::integer)", _score),
     "newest": _Order("created_at", "DESC", "<", "(SELECT {}::timestamptz)", moment),
     "active": _Order("coalesce(last_active_at, 'epoch')", "DESC", "<", "(SELECT {}::timestamptz)", moment),
     # as in a telephone book, whatever the database's locale: Álvaro beside alba, not behind Zoe

@@ -15,6 +15,9 @@ MAX_JSON_LENGTH = 1_000_000
 MAX_JSON_DEPTH = 100
 """A reader that is itself called from deep down must still be able to parse what is stored."""
 
+MAX_ACTOR_LENGTH = 255
+"""The characters of an actor in the audit log, at the most."""
+
 # Name the writer and the reason; the audit trigger reads them. Without an actor or a reason those
 # hold that the transaction has.
 ACTOR = """actor AS MATERIALIZED (
@@ -75,9 +78,9 @@ def id_text(value: str | int, field: str) -> str:
     raise InvalidInput(f"The {field.replace('_', ' ')} must be a text or an integer.", field=field)
 
 
-def member_number(value: str | int) -> str:
+def member_number(value: str | int, field: str = "member_id") -> str:
     """Return a member's number as it is stored: 247 is "#247". Raises `InvalidInput`."""
-    return f"#{value}" if type(value) is int else id_text(value, "member_id")
+    return f"#{value}" if type(value) is int else id_text(value, field)
 
 
 def check_texts(table: type[Table], **texts: str | None) -> None:
@@ -86,10 +89,28 @@ def check_texts(table: type[Table], **texts: str | None) -> None:
     Raises `InvalidInput` with the field, and for a text that is too long with the limit.
     """
     for field, text in texts.items():
-        if text is None:
-            continue
-        if not isinstance(text, str):
-            raise InvalidInput(f"The {field.replace('_', ' ')} must be a text.", field=field)
-        limit: int = getattr(table, field).length
-        if len(text) > limit:
-            raise text_too_long(field, len(text), limit)
+        check_text(field, text, getattr(table, field).length)
+
+
+def check_text(field: str, text: str | None, limit: int | None) -> None:
+    """Check that a text, if there is one, has at most `limit` characters. Raises `InvalidInput`.
+
+    Like a column's length, a limit of None is none.
+    """
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise InvalidInput(f"The {field.replace('_', ' ')} must be a text.", field=field)
+    if limit is not None and len(text) > limit:
+        raise text_too_long(field, len(text), limit)
+
+
+def checked_actor(actor: str | None) -> str | None:
+    """Return who makes a change; None leaves it to the transaction, or to the database login.
+
+    Raises `InvalidInput` for a blank actor, and for one of more than 255 characters.
+    """
+    check_text("actor", actor, MAX_ACTOR_LENGTH)
+    if actor is not None and not actor.strip():
+        raise InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
+    return actor

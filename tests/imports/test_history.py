@@ -214,9 +214,10 @@ async def test_who_was_banned_and_erased_is_left_out(directory: asyncpg.Pool, mo
     load_settings.cache_clear()
     await rows.member(directory, telegram_id="101", status="banned")
     await members.erase("#1", actor="panel")
-    for _ in range(2):
-        report = await from_telegram(TWO)
-        assert report.skipped == {NAMELESS: 2, BANNED: 2}
+    planned = await from_telegram(TWO, dry_run=True)
+    assert await from_telegram(TWO) == planned
+    assert (planned.new_contacts, planned.skipped) == (1, {NAMELESS: 2, BANNED: 2})
+    assert (await from_telegram(TWO)).skipped == {NAMELESS: 2, BANNED: 2}
     assert {event[0] for event in await events(directory)} == {"Bo"}
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 2
 
@@ -231,8 +232,9 @@ async def test_without_the_key_nobody_can_tell_who_was_banned_and_erased(
     monkeypatch.delenv("DIRECTORY_SECRET_KEY")
     load_settings.cache_clear()
     before = await directory.fetch(EVERYTHING)
-    with pytest.raises(ConfigurationError, match="Set DIRECTORY_SECRET_KEY"):
-        await from_telegram(TWO)
+    for dry_run in (True, False):
+        with pytest.raises(ConfigurationError, match="Set DIRECTORY_SECRET_KEY"):
+            await from_telegram(TWO, dry_run=dry_run)
     assert await directory.fetch(EVERYTHING) == before
 
 

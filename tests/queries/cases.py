@@ -114,6 +114,7 @@ CASES = {
     "members.add": Case(
         {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY}, {"telegram_id": "101"}, statements_when_refused=2
     ),
+    "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),

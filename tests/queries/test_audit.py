@@ -1,10 +1,13 @@
 """What happened to a member and to the invitations they made, whoever wrote it."""
 
+from contextlib import nullcontext
+
 import asyncpg
 import pytest
 
 from community_directory.errors import InvalidCursor, InvalidInput
 from community_directory.queries import audit, members
+from community_directory.queries.pages import cursor_of
 from community_directory.tables import AuditAction, CommunityMember
 from tests.tables import rows
 
@@ -89,3 +92,10 @@ async def test_a_page_of_history_has_1_to_100_entries(directory: asyncpg.Pool, l
 async def test_what_is_no_cursor_is_refused(directory: asyncpg.Pool, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         await audit.history("#1", after=cursor)
+
+
+async def test_a_cursor_may_name_the_last_id_that_can_be_and_none_beyond(directory: asyncpg.Pool) -> None:
+    for place, error in ((2**63 - 1, None), (2**63, InvalidCursor), (-(2**63), InvalidCursor)):
+        cursor = cursor_of("history", place)
+        with pytest.raises(error) if error else nullcontext():
+            await audit.history(1, after=cursor)

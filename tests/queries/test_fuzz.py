@@ -42,8 +42,10 @@ MOMENTS = {
     "now in the east": (datetime(2026, 1, 31, 12, tzinfo=EAST), True),
     "the first one": (datetime.min.replace(tzinfo=UTC), False),
     "the last one": (datetime.max.replace(tzinfo=UTC), False),
-    "of the second year": (datetime(2, 1, 1, tzinfo=UTC), True),
-    "of the last year but one": (datetime(9998, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), True),
+    "the first of 2000": (datetime(2000, 1, 1, tzinfo=UTC), True),
+    "the last before 2000": (datetime(1999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), False),
+    "the first of 2000, in the east": (datetime(2000, 1, 1, tzinfo=EAST), False),
+    "the last before 2200": (datetime(2199, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), False),
     "after the last one": (datetime.max.replace(tzinfo=WEST), False),
     "before the first one": (datetime.min.replace(tzinfo=EAST), False),
     "naive": (datetime(2026, 1, 31, 12), False),  # noqa: DTZ001  on purpose
@@ -112,10 +114,10 @@ def kinds(helper: str) -> dict[str, str]:
     found = {}
     for name in inspect.signature(HELPERS[helper]).parameters:
         options = {hints[name], *get_args(hints[name])}
-        if get_origin(hints[name]) is Literal or str in options:
+        if get_origin(hints[name]) is Sequence:
+            found[name] = "texts"
+        elif get_origin(hints[name]) is Literal or str in options:
             found[name] = "text"
-            if get_origin(hints[name]) is Sequence:
-                found[name] = "texts"
         elif bool in options:
             found[name] = "flag"
         elif int in options:

@@ -62,7 +62,7 @@ def counted(events: Iterable[NewEvent], zone: str) -> Rows:
     found = set()
     for event in events:
         assert event.occurred_at is not None
-        place = event.member_id, event.occurred_at.astimezone(ZoneInfo(zone)).date()
+        place = str(event.member_id), event.occurred_at.astimezone(ZoneInfo(zone)).date()
         if event.event_type in ("MESSAGE", "REACTION", "VOICE"):
             found.add(place)
         messages[place] += event.event_type == "MESSAGE"

@@ -11,6 +11,7 @@ from community_directory.database import engine
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Branch
+from tests.queries.cases import undone
 from tests.tables import rows
 
 LOAD = """
@@ -52,6 +53,36 @@ async def test_a_removed_member_keeps_their_place(directory: asyncpg.Pool) -> No
     assert [branch.member_id for branch in await invitations.tree("#1")] == ["#1", "#2", "#3"]
     assert [branch.member_id for branch in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
     assert [branch.member_id for branch in await invitations.tree("#2")] == ["#2", "#3"]
+
+
+@pytest.mark.parametrize(
+    ("inviters", "lineage", "tree"),
+    [
+        # #1 and #2 invited each other, #3 was invited by them.
+        ({1: 2, 2: 1, 3: 2}, ["#3", "#2", "#1"], ["#3"]),
+        ({1: 3, 2: 1, 3: 2}, ["#3", "#2", "#1"], ["#3", "#1", "#2"]),
+        ({1: None, 2: 1, 3: 3}, ["#3"], ["#3"]),
+    ],
+)
+async def test_a_circle_that_a_restore_has_left_behind_ends(
+    directory: asyncpg.Pool, inviters: dict[int, int | None], lineage: list[str], tree: list[str]
+) -> None:
+    async with undone() as current:
+        for number in inviters:
+            await rows.member(current.connection, member_id=f"#{number}")
+        await current.connection.execute(
+            "SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = '30s';"
+            "ALTER TABLE community_members DROP CONSTRAINT member_invited_by_check"
+        )
+        for number, inviter in inviters.items():
+            await current.connection.execute(
+                "UPDATE community_members SET invited_by = $2 WHERE member_id = $1",
+                f"#{number}",
+                inviter and f"#{inviter}",
+            )
+        for ask, expected in ((invitations.lineage, lineage), (invitations.tree, tree)):
+            found = [(branch.member_id, branch.depth) for branch in await ask(3)]
+            assert found == [(number, depth) for depth, number in enumerate(expected)]
 
 
 @pytest.mark.parametrize("number", ["#999", "", "1", "x" * 10_000, "#1\0"])

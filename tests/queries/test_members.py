@@ -1,6 +1,7 @@
 """What a bot does with members: add, find, edit, take from status to status, remove."""
 
 import asyncio
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,13 +19,16 @@ from community_directory.errors import (
     MemberNotFound,
     StatusChangeRefused,
 )
-from community_directory.queries import members
+from community_directory.queries import audit, invitations, members
 from community_directory.tables import MemberStatus
 from tests.queries.cases import undone
 from tests.tables import rows
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STATUSES = list(MemberStatus)
+HELPERS_CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'community_directory'
+"""
 ALLOWED = {
     ("not_member", "pending"),
     ("pending", "active"),
@@ -105,6 +109,106 @@ async def test_a_value_that_no_rule_allows_is_refused_by_its_field(
         await add(**{field: value})
     assert refused.value.field == field
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 0
+
+
+LIMITS = {
+    "telegram_id": 255,
+    "name": 255,
+    "primary_role": 50,
+    "telegram_username": 255,
+    "organization": 255,
+    "country": 100,
+    "github_username": 255,
+    "actor": 255,
+}
+
+
+@pytest.mark.parametrize(("field", "limit"), LIMITS.items())
+async def test_a_text_that_is_too_long_names_its_field_and_the_limit(
+    directory: asyncpg.Pool, field: str, limit: int
+) -> None:
+    await add("1", status="active")
+    code = (await invitations.create(created_by=1)).invitation_code
+    calls: list[tuple[Callable[..., Awaitable[Any]], dict[str, Any]]] = [
+        (add, {}),
+        (invitations.redeem, {"code": code, "telegram_id": 2, "name": "Bo", "primary_role": "x"}),
+        (members.update_profile, {"member_id": 1, "name": "Ana"}),
+        (members.verify_github, {"member_id": 1, "github_username": "ana", "github_profile_data": {}}),
+        (members.set_status, {"member_id": 1, "status": "suspended", "actor": "bot"}),
+        (members.remove, {"member_id": 1, "actor": "bot"}),
+        (members.restore, {"member_id": 1, "actor": "bot"}),
+        (invitations.create, {"created_by": 1}),
+        (invitations.extend, {"code": code}),
+        (invitations.cancel, {"code": code}),
+        (invitations.expire_overdue, {}),
+    ]
+    tried = 0
+    for call, arguments in calls:
+        if call is add or field in inspect.signature(call).parameters:
+            tried += 1
+            with pytest.raises(InvalidInput) as refused:
+                await call(**{**arguments, field: "x" * (limit + 1)})
+            assert (refused.value.field, refused.value.limit, refused.value.code) == (field, limit, "text_too_long")
+    assert tried >= 2
+    assert len(await said(directory)) == 2
+
+
+async def test_what_is_no_text_is_refused_by_its_field(directory: asyncpg.Pool) -> None:
+    for field in ("name", "telegram_id"):
+        with pytest.raises(InvalidInput, match=r"must be a text") as refused:
+            await add(**{field: 1.5})  # type: ignore[arg-type]  # a mistake of the caller
+        assert refused.value.field == field
+
+
+async def test_an_integer_is_an_id_wherever_one_is(directory: asyncpg.Pool) -> None:
+    ana = await add(1001, status="active")  # type: ignore[arg-type]  # as Telegram's libraries have it
+    bo = await members.add(telegram_id=1002, name="Bo", primary_role="x", invited_by=1)
+    assert (ana.telegram_id, bo.invited_by) == ("1001", "#1")
+    assert await members.get(1) == await members.find(1) == ana
+    assert await members.get_by_telegram_id(1001) == await members.find_by_telegram_id(1001) == ana
+    invitation = await invitations.create(created_by=1)
+    assert (await invitations.list_page(created_by=1)).items == [invitation]
+    eva = (await invitations.redeem(invitation.invitation_code, telegram_id=1003, name="Eva", primary_role="x")).member
+    assert (eva.telegram_id, eva.invited_by) == ("1003", "#1")
+    assert [branch.member_id for branch in await invitations.lineage(2)] == ["#2", "#1"]
+    assert len(await invitations.tree(1)) == 3
+    assert (await members.update_profile(2, name="Bob")).name == "Bob"
+    assert (await members.verify_github(2, github_username="bo", github_profile_data={})).github_verified
+    assert (await members.set_status(2, "pending", actor="bot")).status == "pending"
+    assert (await members.remove(2, actor="bot")).deleted_at
+    assert (await members.restore(2, actor="bot")).deleted_at is None
+    assert {entry.member_id for entry in (await audit.history(2)).items} == {"#2"}
+    for missing in (members.get, members.get_by_telegram_id):
+        with pytest.raises(MemberNotFound):
+            await missing(9)
+    with pytest.raises(InvalidInput) as refused:
+        await members.get(True)
+    assert refused.value.field == "member_id"
+
+
+@pytest.mark.parametrize("actor", ["", " ", "\n"])
+async def test_a_change_without_an_actor_is_refused(directory: asyncpg.Pool, actor: str) -> None:
+    await add(status="active")
+    for call in (
+        members.remove(1, actor=actor),
+        members.restore(1, actor=actor),
+        members.set_status(1, "suspended", actor=actor),
+        members.update_profile(1, name="x", actor=actor),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            await call
+        assert refused.value.field == "actor"
+    assert len(await said(directory)) == 1
+
+
+async def test_json_may_be_a_hundred_deep_and_no_deeper(directory: asyncpg.Pool) -> None:
+    profile: dict[str, Any] = {}
+    for _ in range(99):
+        profile = {"a": profile}
+    assert (await add(profile_data=profile)).profile_data == profile
+    with pytest.raises(InvalidInput) as refused:
+        await members.update_profile(1, profile_data={"a": profile})
+    assert (refused.value.field, refused.value.limit) == ("profile_data", 100)
 
 
 async def test_a_known_account_is_not_added_again_and_costs_no_number(directory: asyncpg.Pool) -> None:
@@ -394,10 +498,6 @@ async def test_nobody_is_removed_or_restored_twice(directory: asyncpg.Pool) -> N
     assert refused.value.member_id == "#1"
 
 
-CONNECTIONS = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = 'community_directory'
-"""
 WRITERS: dict[str, Callable[..., Awaitable[members.Member]]] = {
     "update_profile": lambda number, **by: members.update_profile(number, name="Eva", **by),
     "set_status": lambda number, **by: members.set_status(number, "suspended", **by),
@@ -426,7 +526,7 @@ async def test_a_change_is_logged_with_its_actor_and_its_reason_alone(directory:
     await WRITERS[writer]("#2", actor="Eva") if writer != "verify_github" else await members.verify_github(
         "#2", github_username="eva", github_profile_data={}, actor="Eva"
     )
-    assert await directory.fetchval(CONNECTIONS) == 1
+    assert await directory.fetchval(HELPERS_CONNECTIONS) == 1
     assert (await said(directory))[2:] == [("Luis", "a promise"), ("Eva", None)]
 
 
@@ -436,7 +536,7 @@ async def test_add_and_restore_are_logged_with_their_actor_and_their_reason(dire
     await add("2")
     await members.remove("#1", actor="Eva", reason="left")
     await members.restore("#1", actor="Luis", reason="came back")
-    assert await directory.fetchval(CONNECTIONS) == 1
+    assert await directory.fetchval(HELPERS_CONNECTIONS) == 1
     assert await said(directory) == [
         ("Luis", "met in Lima"),
         (f"db:{login}", None),
@@ -464,7 +564,7 @@ async def test_actor_and_reason_end_with_the_transaction_even_on_the_same_connec
     login = await directory.fetchval("SELECT session_user")
     async with transaction() as current:
         await add("1", actor="Luis", reason="met in Lima")
-        await current.commit()  # type: ignore[no-untyped-call]  # Piccolo's
+        await current.commit()
         # before the next transaction
         await rows.member(current.connection)
     assert await said(directory) == [("Luis", "met in Lima"), (f"db:{login}", None)]

@@ -11,14 +11,16 @@ from piccolo.conf.apps import Finder
 from community_directory.database import transaction
 from community_directory.errors import (
     ConfigurationError,
+    InvalidInput,
     InvitationCancelled,
     MemberBanned,
     MemberExists,
     MemberNotFound,
 )
-from community_directory.queries import audit, highlights, invitations, members, privacy, relationships
+from community_directory.queries import audit, highlights, invitations, members, participation, privacy, relationships
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
+from tests.queries.test_participation import blocked, message, until_waiting
 from tests.tables import rows
 from tests.test_migrations import dump
 
@@ -230,6 +232,74 @@ async def test_erasing_and_redeeming_at_once_never_wait_for_each_other(directory
         )
         assert erased is None
         assert isinstance(redeemed, invitations.Redemption | InvitationCancelled)
+
+
+async def test_nobody_who_records_an_event_waits_for_an_erasure_and_their_event_is_erased_too(
+    database: str, person: Member, directory: asyncpg.Pool
+) -> None:
+    """The erasure is held up in the midst of the events, by somebody who holds one of them."""
+    number = person.member_id
+    async with blocked(database, "SELECT FROM member_participation WHERE source_id = 'zq-77' FOR UPDATE") as other:
+        erasing = asyncio.create_task(members.erase(number, actor="eva"))
+        await until_waiting(other)
+        event = message("zq-78", member_id=number, metadata={"text": "late zq"})
+        async with asyncio.timeout(10):
+            await participation.record_many([event])
+        assert not erasing.done()
+    await erasing
+    assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
+
+
+async def test_an_event_that_is_under_way_when_a_person_is_erased_is_erased_too(
+    database: str, person: Member, directory: asyncpg.Pool
+) -> None:
+    insert = (
+        "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id)"
+        " VALUES ($1, 'MESSAGE', 'telegram', '-100', 'zq-79')"
+    )
+    async with blocked(database, insert, person.member_id) as other:
+        erasing = asyncio.create_task(members.erase(person.member_id, actor="eva"))
+        await until_waiting(other)
+        await other.execute("COMMIT")
+        await erasing
+    assert await directory.fetchval("SELECT count(*) FROM member_participation") == 3
+    assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "limit"),
+    [
+        ({"actor": "x" * 256}, "actor", 255),
+        ({"entity_ids": ["x" * 256]}, "entity_ids", 255),
+        ({"entity_ids": [None]}, "entity_ids", None),
+        ({"actor": 7}, "actor", None),
+        ({"member_id": None}, "member_id", None),
+    ],
+    ids=str,
+)
+async def test_what_can_not_be_an_id_or_an_actor_is_refused_by_its_field(
+    directory: asyncpg.Pool, arguments: dict[str, Any], field: str, limit: int | None
+) -> None:
+    await rows.member(directory)
+    with pytest.raises(InvalidInput) as refused:
+        await members.erase(**{"member_id": "#1", "actor": "eva", **arguments})
+    assert (refused.value.field, refused.value.limit) == (field, limit)
+    assert (await members.get("#1")).telegram_id
+    if field != "actor":
+        with pytest.raises(InvalidInput) as refused:
+            await members.export(**{"member_id": "#1", **arguments})
+        assert (refused.value.field, refused.value.limit) == (field, limit)
+
+
+async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await relationships.link("7", "8", "MENTORED", {})
+    exported = await members.export(1, entity_ids=[7])
+    assert exported["member"]["member_id"] == "#1"
+    assert len(exported["relationships"]) == 1
+    await members.erase(1, actor="eva", entity_ids=[7])
+    assert await members.find("#1") is None
+    assert await relationships.of(8) == []
 
 
 async def test_without_a_key_a_banned_person_is_not_erased(person: Member, database: str) -> None:

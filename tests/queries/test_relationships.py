@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -64,6 +65,39 @@ async def test_what_no_rule_allows_is_refused_by_its_field(
         await relationships.link(a, b, kind, {})
     assert refused.value.field == field
     assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 0
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "limit"),
+    [(0, "x" * 256, 255), (1, "x" * 256, 255), (2, "X" * 51, 50), (0, None, None), (1, 1.5, None), (2, 7, None)],
+)
+async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
+    directory: asyncpg.Pool, position: int, value: Any, limit: int | None
+) -> None:
+    named = ["ana", "bo", "MENTORED"]
+    named[position] = value
+    field = ("entity_id_a", "entity_id_b", "relationship_type")[position]
+    for call in (relationships.link(*named, {}), relationships.unlink(*named)):  # type: ignore[arg-type, call-arg]
+        with pytest.raises(InvalidInput) as refused:
+            await call
+        assert (refused.value.field, refused.value.limit) == (field, limit)
+    asked, field = ({"entity_id": value}, "entity_id") if position < 2 else ({"relationship_type": value}, field)
+    with pytest.raises(InvalidInput) as refused:
+        await relationships.of(**{"entity_id": "ana", **asked})
+    assert (refused.value.field, refused.value.limit) == (field, limit)
+
+
+async def test_content_that_is_no_json_object_is_refused_by_its_field(directory: asyncpg.Pool) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await relationships.link("ana", "bo", "MENTORED", [1])  # type: ignore[arg-type]  # refused for that
+    assert refused.value.field == "content"
+
+
+async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
+    made = await relationships.link(7, 8, "MENTORED", {})
+    assert (made.entity_id_a, made.entity_id_b) == ("7", "8")
+    assert await relationships.of(8) == [made]
+    assert await relationships.unlink(7, 8, "MENTORED")
 
 
 async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:

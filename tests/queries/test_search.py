@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from community_directory.database import connect, engine
+from community_directory.database import connect
 from community_directory.errors import InvalidCursor, InvalidInput
-from community_directory.queries import audit, members, pages
-from community_directory.queries.search import RANGES, Sort
+from community_directory.queries import audit, members
+from community_directory.queries.search import Sort
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
 from tests.tables import rows
@@ -123,17 +123,35 @@ async def test_no_character_is_a_wildcard(directory: asyncpg.Connection, text: s
     assert await found(text) == names
 
 
+@pytest.mark.parametrize("text", ["\u0301", "\u0301\u0308", " \u0301 ", "´", "¨", "\u0301 \u0308"])
+async def test_a_text_of_which_nothing_is_compared_finds_nobody(directory: asyncpg.Connection, text: str) -> None:
+    await somebody(directory, name="Eva María")
+    for sort in SORTS:
+        assert await found(text, sort=sort) == set()
+
+
 @pytest.mark.parametrize("text", [None, "", "  ", "\t\n"])
 async def test_without_a_text_everybody_is_found(directory: asyncpg.Connection, text: str | None) -> None:
     await somebody(directory, name="Eva")
     assert await found(text) == {"Eva"}
 
 
-async def test_a_text_that_is_too_long_is_refused(directory: asyncpg.Connection) -> None:
-    assert await found("x" * 200) == set()
+@pytest.mark.parametrize(("field", "limit"), {"text": 200, "role": 50, "country": 100}.items())
+async def test_a_text_that_is_too_long_is_refused(directory: asyncpg.Connection, field: str, limit: int) -> None:
+    assert await found(**{field: "x" * limit}) == set()
     with pytest.raises(InvalidInput) as refused:
-        await found("x" * 201)
-    assert refused.value.field == "text"
+        await found(**{field: "x" * (limit + 1)})
+    assert (refused.value.field, refused.value.limit, refused.value.code) == (field, limit, "text_too_long")
+
+
+@pytest.mark.parametrize("ask", [members.search, members.leaderboard])
+@pytest.mark.parametrize("status", ["activ", "Active", "", "removed"])
+async def test_a_status_that_does_not_exist_is_refused(
+    directory: asyncpg.Connection, ask: Callable[..., Any], status: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await ask(status=status)
+    assert refused.value.field == "status"
 
 
 async def test_all_conditions_hold_together(directory: asyncpg.Connection) -> None:
@@ -296,14 +314,13 @@ async def a_cursor(database: rows.Database, sort: Sort) -> str:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_changed_or_cut_cursor_is_refused(shared: asyncpg.Pool, sort: Sort) -> None:
+async def test_a_cut_or_longer_cursor_is_refused(shared: asyncpg.Pool, sort: Sort) -> None:
     async with undone() as current:
         cursor = await a_cursor(current.connection, sort)
         await members.search(sort=sort, after=cursor)
         changed = [
             *(cursor[:end] for end in range(0, len(cursor), 7)),
-            *(cursor[:at] + ("B" if cursor[at] == "A" else "A") + cursor[at + 1 :] for at in range(len(cursor))),
-            *(cursor + more for more in ("A", "=", "==", "\n", " ", "!", "é", "\0", "\ud800", "A" * 10_000_000)),
+            *(cursor + more for more in ("A", "\n", " ", "!", "é", "\0", "\ud800", "A" * 10_000_000)),
             f" {cursor}",
             f"{cursor[:5]}!{cursor[5:]}",
             f"{cursor[:5]}\n{cursor[5:]}",
@@ -327,44 +344,37 @@ async def test_a_cursor_of_another_order_or_another_list_is_refused(shared: asyn
             await audit.history("#1", after=cursor)
 
 
-def sealed(payload: str) -> str:
-    """What somebody who has read the code can make."""
-    return pages._sealed(payload.encode())
+def forged(payload: str) -> str:
+    """A cursor as anybody can make one."""
+    return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
 KEY = "6e3d7a1c-3c1d-4f0e-9a86-3e5c2f0b7d11"
+VALUES: list[object] = [None, [1], {}, 1.5, True, 10**30, "\0", "\ud800"]
+PLACES: list[list[object]] = [
+    [],
+    [1],
+    *([value, KEY] for value in VALUES),
+    *([value, "x"] for value in [0, "a", "2026-01-31T12:00:00+00:00"]),
+    [0, 5],
+    ["a", None],
+    [0, KEY, KEY],
+    ["2026-01-31T12:00:00+00:00", KEY, 1],
+]
 FORGED = [
     "5",
     "[]",
     "{}",
     "null",
     '"reputation"',
-    "[" * 100_000,
+    json.dumps(["name", "a" * 5000, KEY]),
     "[" * 1000 + "]" * 1000,
+    *(json.dumps(["reputation", score, KEY]) for score in (2**31, -1, 2**40, -(2**40))),
+    *(json.dumps([sort, *place]) for sort in SORTS for place in PLACES),
     *(
-        json.dumps([sort, *place])
-        for sort in SORTS
-        for place in (
-            [],
-            [1],
-            [None, KEY],
-            [[1], KEY],
-            [{}, KEY],
-            [1.5, KEY],
-            [True, KEY],
-            [10**30, KEY],
-            ["\0", KEY],
-            ["\ud800", KEY],
-            ["2026-01-31T12:00:00", KEY] if sort != "name" else ["\0", KEY],
-            ["2026-01-31", KEY] if sort != "name" else [1, KEY],
-            ["0001-01-01T00:00:00+23:59", KEY] if sort != "name" else [2, KEY],
-            [0, "x"],
-            [0, 5],
-            ["2026-01-31T12:00:00+00:00", "x"],
-            ["a", None],
-            [0, KEY, KEY],
-            ["2026-01-31T12:00:00+00:00", KEY, 1],
-        )
+        json.dumps([sort, time, KEY])
+        for sort in ("newest", "active")
+        for time in ("2026-01-31T12:00:00", "2026-01-31", "0001-01-01T00:00:00+23:59")
     ),
     '["reputation",NaN,"' + KEY + '"]',
     '["reputation",1e999,"' + KEY + '"]',
@@ -376,9 +386,9 @@ FORGED = [
 async def test_a_forged_cursor_is_refused(shared: asyncpg.Pool, payload: str) -> None:
     for sort in SORTS:
         with pytest.raises(InvalidCursor):
-            await members.search(sort=sort, after=sealed(payload))
+            await members.search(sort=sort, after=forged(payload))
     with pytest.raises(InvalidCursor):
-        await audit.history("#1", after=sealed(payload))
+        await audit.history("#1", after=forged(payload))
 
 
 @examples(150)
@@ -396,47 +406,14 @@ JSON = st.recursive(
 
 @examples(150)
 @given(sort=st.sampled_from(SORTS), place=st.lists(JSON, max_size=3))
-async def test_whatever_a_seal_is_put_on_is_a_place_or_refused(
+async def test_whatever_a_cursor_says_is_a_place_or_refused(
     shared: asyncpg.Pool, sort: Sort, place: list[object]
 ) -> None:
     try:
-        await members.search(sort=sort, after=sealed(json.dumps([sort, *place])))
+        await members.search(sort=sort, after=forged(json.dumps([sort, *place])))
     except InvalidCursor:
         return
     assert len(place) == 2
-
-
-async def test_a_text_of_three_letters_is_found_by_the_index(
-    directory: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await directory.execute(
-        """
-        INSERT INTO community_members (telegram_id, name, primary_role, telegram_username, organization, status)
-        SELECT 't' || number, md5(number::text) || ' García ' || number, 'developer', 'member_' || number,
-            'org ' || number % 100, 'active'
-        FROM generate_series(1, 20000) AS number
-        """
-    )
-    await directory.execute(  # as a vacuum would
-        "SELECT gin_clean_pending_list(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
-        " WHERE relname LIKE 'member_search_%'"
-    )
-    await directory.execute("ANALYZE community_members")
-    sent: list[tuple[object, ...]] = []
-    original = engine.fetch
-
-    async def recorded(*statement: Any) -> list[Any]:
-        sent.append(statement)
-        return await original(*statement)
-
-    monkeypatch.setattr(engine, "fetch", recorded)
-    for text in ("ana", "García 199", "MEMBER_1999", "Ørs", "6cd"):
-        await members.search(text)
-        plan = [line[0] for line in await directory.fetch("EXPLAIN " + str(sent[-1][0]), *sent[-1][1:])]
-        assert any("Bitmap Index Scan on member_search_0_idx" in line for line in plan)
-        assert any("using member_reputation_score_idx" in line for line in plan)
-        assert not any("Seq Scan" in line for line in plan)
-    assert len(sent) == 5 * len(RANGES)
 
 
 async def test_names_of_nothing_but_emoji_are_paged_to_the_end(directory: asyncpg.Pool) -> None:

@@ -184,23 +184,6 @@ async def test_every_page_is_what_going_through_all_would_give(
     assert pages > 200
 
 
-async def test_all_pages_together_are_everybody_who_matches_once_and_in_order(
-    directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "WINDOW", 5)
-    for text, limit in (("ana", 37), ("user_29", 7), ("frutero", 100), ("zoe 1", 1)):
-        turned: list[str] = []
-        after = None
-        while True:
-            page = await members.search(text, status=None, after=after, limit=limit)
-            turned += [member.member_id for member in page.items]
-            after = page.next_cursor
-            if after is None:
-                break
-        assert turned == naive(people, text, status=None)
-        assert len(turned) > 20
-
-
 async def test_a_cursor_goes_on_after_its_place_wherever_that_is(
     directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +238,27 @@ async def test_the_text_index_is_asked_for_what_is_rare_only(
             assert (scores, loops[f"member_search_{scores.start}_idx"]) == (scores, 0 if is_common else 1)
 
 
+async def test_who_moves_to_another_range_between_two_statements_is_found_once(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with undone() as current:
+        numbers = [
+            (await rows.member(current.connection, name="Xyzzy", status="active", reputation_score=score))["member_id"]
+            for score in (1500, 300)
+        ]
+        original = engine.fetch
+
+        async def fetch(*statement: Any) -> list[Any]:
+            records = await original(*statement)
+            await current.connection.execute(
+                "UPDATE community_members SET reputation_score = 200 WHERE member_id = $1", numbers[0]
+            )
+            return records
+
+        monkeypatch.setattr(engine, "fetch", fetch)
+        assert [member.member_id for member in (await members.search("xyzzy")).items] == numbers
+
+
 @pytest.mark.parametrize("sort", ["newest", "active", "name"])
 async def test_in_another_order_the_text_indexes_of_all_ranges_are_asked(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, sort: search.Sort
@@ -287,28 +291,17 @@ FIRST, SECOND, THIRD, LAST = RANGES.values()
     ("asked", "ranges"),
     [
         ({"limit": 5}, [FIRST]),
-        ({"min_reputation": 1001, "limit": 5}, [FIRST]),
         ({"min_reputation": 1001}, [FIRST]),
         ({"min_reputation": 1000}, [FIRST, SECOND]),
-        ({"min_reputation": 101}, [FIRST, SECOND]),
         ({"min_reputation": 100}, [FIRST, SECOND, THIRD]),
         ({"min_reputation": 1}, [FIRST, SECOND, THIRD]),
         ({"min_reputation": 0}, [FIRST, SECOND, THIRD, LAST]),
-        ({"min_reputation": -7}, [FIRST, SECOND, THIRD, LAST]),
-        ({"max_reputation": HIGHEST_SCORE}, [FIRST, SECOND, THIRD, LAST]),
         ({"max_reputation": 1001}, [FIRST, SECOND, THIRD, LAST]),
         ({"max_reputation": 1000}, [SECOND, THIRD, LAST]),
-        ({"max_reputation": 101}, [SECOND, THIRD, LAST]),
-        ({"max_reputation": 100}, [THIRD, LAST]),
         ({"max_reputation": 1}, [THIRD, LAST]),
         ({"max_reputation": 0}, [LAST]),
         ({"max_reputation": -1}, []),
-        ({"min_reputation": 100, "max_reputation": 101}, [SECOND, THIRD]),
-        ({"tier": "Novice"}, [THIRD, LAST]),
         ({"tier": "Contributor"}, [SECOND]),
-        ({"tier": "Active Developer"}, [SECOND]),
-        ({"tier": "Experienced"}, [FIRST]),
-        ({"tier": "Expert"}, [FIRST]),
         ({"tier": "Expert", "max_reputation": 7}, []),
     ],
     ids=str,

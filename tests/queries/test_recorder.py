@@ -1,0 +1,506 @@
+"""A stream of events: each is stored once or told, through whatever happens to the database or to the caller."""
+
+# ruff: noqa: PT012  what the end of a block raises can't be told apart from the block
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from community_directory.database import connect, engine
+from community_directory.errors import DatabaseUnavailable, InvalidInput, NotConnected
+from community_directory.queries import participation, recorder
+from community_directory.queries.participation import NewEvent, Recorder, RecorderFull, RecorderGaveUp
+from tests.conftest import Server, new_database
+from tests.queries.cases import undone
+from tests.queries.test_participation import COUNT, blocked, message, until_waiting
+from tests.tables import rows
+
+SECONDS = 20
+"""How long anything here may take before it counts as stuck."""
+FOR_EVER = 3600.0
+INSERT = (
+    "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id)"
+    " VALUES ('#1', 'MESSAGE', 'telegram', '-100', $1)"
+)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(recorder, "LONGEST_PAUSE", 0.05)
+
+
+class Proxy:
+    """Stands between the pool and the server, and fails as a network does."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._query = {name: values[0] for name, values in parse_qs(self._parts.query).items()}
+        self._pumps: set[asyncio.Task[None]] = set()
+        self.is_up = True
+        self.is_silent = False
+        """What the server answers is lost."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """The URL of the database behind the proxy."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        user, _, _ = self._parts.netloc.rpartition("@")
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{port}", query=""))
+        finally:
+            server.close()
+            await self.go_down()
+
+    async def go_down(self) -> None:
+        """Cut every connection, and accept no other one."""
+        self.is_up = False
+        for pump in self._pumps.copy():
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    def come_back(self) -> None:
+        self.is_up, self.is_silent = True, False
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.is_up:
+            writer.close()
+            return
+        host = self._query.get("host") or self._parts.hostname
+        port = int(self._query.get("port") or self._parts.port or 5432)
+        if host and host.startswith("/"):
+            answers, questions = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            answers, questions = await asyncio.open_connection(host, port)
+        for source, target, is_answer in ((reader, questions, False), (answers, writer, True)):
+            pump = asyncio.create_task(self._pump(source, target, is_answer=is_answer))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool) -> None:
+        try:
+            while data := await source.read(65536):
+                if not (is_answer and self.is_silent):
+                    target.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            target.close()
+
+
+@pytest.fixture
+async def proxy(database: str) -> AsyncIterator[Proxy]:
+    """The helpers are connected to the database, with #1, through this."""
+    proxy = Proxy(database)
+    async with proxy.running() as url, connect(url, min_size=0):
+        connection = await asyncpg.connect(database)
+        await rows.member(connection)
+        await connection.close()
+        yield proxy
+        proxy.come_back()
+
+
+@pytest.fixture
+async def onlooker(database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while True:
+            answer = condition()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def all_ready_tasks_run() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def until_stored(opened: Recorder, number: int) -> None:
+    await until(lambda: opened.stored == number)
+
+
+def messages(number: int, **fields: Any) -> list[NewEvent]:
+    return [message(str(n), **fields) for n in range(number)]
+
+
+def add_all(opened: Recorder, events: list[NewEvent]) -> None:
+    for event in events:
+        opened.add(event)
+
+
+@contextmanager
+def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder, "FLUSH_SECONDS", FOR_EVER)
+        yield
+
+
+# What becomes of an event
+
+
+async def test_an_event_is_stored_soon_though_nobody_asks(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with participation.recorder() as opened:
+        opened.add(message("1", metadata={"length": 5}))
+        await until_stored(opened, 1)
+        [event] = (await participation.history("#1")).items
+        assert (event.source_id, event.metadata) == ("1", {"length": 5})
+
+
+async def test_two_hundred_events_are_stored_at_once_and_fewer_are_not(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    with never_by_itself(monkeypatch):
+        async with participation.recorder() as opened:
+            for stored in (0, 200):
+                add_all(opened, [message()] * 199)
+                await all_ready_tasks_run()
+                assert engine.pool is not None
+                assert (engine.pool.in_use, opened.stored) == (0, stored)
+                opened.add(message())
+                await until_stored(opened, stored + 200)
+
+
+async def test_flushing_stores_what_was_added(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rows.member(directory)
+    with never_by_itself(monkeypatch):
+        async with participation.recorder() as opened:
+            await opened.flush()
+            add_all(opened, messages(3))
+            await asyncio.gather(opened.flush(), opened.flush())
+            assert await directory.fetchval(COUNT) == opened.stored == 3
+            add_all(opened, messages(2500))
+            await opened.flush()
+            assert (opened.stored, opened.duplicates) == (2500, 3)
+
+
+async def test_the_end_of_the_block_stores_what_was_added(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    with never_by_itself(monkeypatch):
+        async with participation.recorder() as opened:
+            opened.add(message())
+    assert await directory.fetchval(COUNT) == opened.stored == 1
+    assert opened.unsaved == []
+
+
+async def test_every_event_is_counted_once_and_a_bad_one_keeps_no_other_out(
+    directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rows.member(directory)
+    await participation.record_many(messages(2))
+    bad = message("bad", platform="Telegram")
+    async with participation.recorder() as opened:
+        add_all(opened, [*messages(100), bad, message("x", member_id="#99"), *messages(200)[100:]])
+    assert (opened.stored, opened.duplicates, opened.unknown, opened.refused) == (198, 2, 1, 1)
+    assert (opened.dropped, opened.retried, opened.unsaved) == (0, 0, [])
+    assert await directory.fetchval(COUNT) == 200
+    [line] = [each.message for each in caplog.records if each.name == recorder.__name__]
+    assert line == "An event of member #1 was refused: A platform is a lower-case name such as telegram."
+
+
+async def test_what_can_be_seen_to_be_wrong_is_refused_at_once(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with participation.recorder() as opened:
+        with pytest.raises(InvalidInput) as refused:
+            opened.add(message("x" * 256))
+        assert (refused.value.field, refused.value.limit) == ("source_id", 255)
+    assert await directory.fetchval(COUNT) == 0
+
+
+async def test_events_are_stored_whatever_becomes_of_the_callers_transaction(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with undone(), participation.recorder() as opened:
+        opened.add(message())
+        await opened.flush()
+        assert await directory.fetchval(COUNT) == 1
+        opened.add(message())
+    assert await directory.fetchval(COUNT) == 2
+
+
+# The database is away
+
+
+async def test_events_are_stored_when_the_server_is_back(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+    async with participation.recorder() as opened:
+        await proxy.go_down()
+        add_all(opened, [message("1"), message(), message()])
+        await until(lambda: opened.retried >= 9)
+        assert opened.stored == 0
+        proxy.come_back()
+        await opened.flush()
+        assert (opened.stored, opened.duplicates, opened.unsaved) == (3, 0, [])
+    assert await onlooker.fetchval(COUNT) == 3
+
+
+async def test_a_commit_whose_answer_is_lost_is_counted_once(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+    async with participation.recorder() as opened:
+        opened.add(message("first"))
+        await opened.flush()
+        await participation.record(**fields(message("there")))
+        proxy.is_silent = True
+        add_all(opened, [message("1"), message(), message(), message("there")])
+        await until(lambda: is_count(onlooker, 5))
+        await proxy.go_down()
+        proxy.come_back()
+        await opened.flush()
+        assert (opened.stored, opened.duplicates, opened.retried) == (4, 1, 4)
+    assert await onlooker.fetchval(COUNT) == 5
+
+
+async def test_a_try_that_is_still_under_way_at_the_server_is_counted_once(
+    proxy: Proxy, database: str, onlooker: asyncpg.Connection
+) -> None:
+    async with participation.recorder() as opened:
+        async with blocked(database, INSERT, "1") as other:
+            add_all(opened, [message("1"), message(), message()])
+            await until_waiting(other)
+            await proxy.go_down()
+            proxy.come_back()
+            await until_waiting(other, 2)
+        await opened.flush()
+        assert (opened.stored, opened.duplicates, opened.retried) == (3, 0, 3)
+    assert await onlooker.fetchval(COUNT) == 3
+
+
+async def test_a_try_that_waits_too_long_is_ended_and_made_again(
+    database: str, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    monkeypatch.setattr(recorder, "TRY_SECONDS", 0.1)
+    async with participation.recorder() as opened:
+        async with blocked(database, "SELECT FROM community_members FOR UPDATE"):
+            opened.add(message())
+            await until(lambda: opened.retried >= 2)
+            assert opened.stored == 0
+        monkeypatch.setattr(recorder, "TRY_SECONDS", SECONDS)
+    assert opened.stored == 1
+
+
+async def test_whatever_an_error_is_called_no_event_is_lost_for_it(
+    database: str, directory: asyncpg.Pool, onlooker: asyncpg.Connection
+) -> None:
+    await rows.member(directory)
+    async with participation.recorder() as opened:
+        await onlooker.execute("ALTER TABLE member_participation RENAME TO elsewhere")
+        opened.add(message())
+        await until(lambda: opened.retried >= 2)
+        await onlooker.execute("ALTER TABLE elsewhere RENAME TO member_participation")
+    assert (opened.stored, opened.unsaved) == (1, [])
+
+
+# What can't be stored is handed back
+
+
+async def test_what_could_not_be_stored_for_long_is_handed_back_in_order(
+    proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = messages(1500)
+    with pytest.raises(RecorderGaveUp) as gave_up:
+        async with participation.recorder(give_up_after=0) as opened:
+            await proxy.go_down()
+            add_all(opened, events)
+            await opened.flush()
+            assert opened.unsaved == events
+            assert opened.stored == 0
+            assert opened.retried == 1000  # the others could not be, and were not tried
+    assert gave_up.value.events == events
+    assert isinstance(gave_up.value.__cause__, DatabaseUnavailable)
+    told = [
+        (each.levelname, each.message.partition(":")[0]) for each in caplog.records if each.name == recorder.__name__
+    ]
+    assert told == [("WARNING", "1500 events wait"), ("ERROR", "1500 events were given up")]
+    proxy.come_back()
+    recorded = await participation.record_many(gave_up.value.events)
+    assert recorded.inserted == events
+
+
+async def test_only_what_waits_too_long_is_handed_back(proxy: Proxy) -> None:
+    async with participation.recorder(give_up_after=FOR_EVER) as opened:
+        await proxy.go_down()
+        add_all(opened, messages(3))
+        opened._pending[0].added_at -= FOR_EVER
+        opened._pending[1].added_at -= FOR_EVER
+        await until(lambda: len(opened.unsaved) == 2 and opened.retried >= 5)
+        assert opened.unsaved == messages(2)
+        opened.unsaved.clear()  # the caller keeps them elsewhere
+        proxy.come_back()
+    assert opened.stored == 1
+
+
+async def test_recording_goes_on_after_events_were_handed_back(proxy: Proxy) -> None:
+    with pytest.raises(RecorderGaveUp) as gave_up:
+        async with participation.recorder(give_up_after=0) as opened:
+            await proxy.go_down()
+            opened.add(message("1"))
+            await opened.flush()
+            proxy.come_back()
+            opened.add(message("2"))
+            await opened.flush()
+            assert opened.stored == 1
+    assert gave_up.value.events == [message("1")]
+
+
+async def test_a_full_recorder_drops_an_event_and_says_so(database: str, directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with participation.recorder(max_pending=3) as opened:
+        async with blocked(database, "SELECT FROM community_members FOR UPDATE"):
+            add_all(opened, messages(3))
+            for n in (1, 2):
+                with pytest.raises(RecorderFull) as full:
+                    opened.add(message("4"))
+                assert (full.value.limit, full.value.code, opened.dropped) == (3, "recorder_full", n)
+        await opened.flush()
+        opened.add(message("5"))
+    assert opened.stored == 4
+
+
+async def test_what_was_handed_back_fills_the_recorder_until_it_is_taken(proxy: Proxy) -> None:
+    async with participation.recorder(max_pending=2, give_up_after=0) as opened:
+        await proxy.go_down()
+        add_all(opened, messages(2))
+        await opened.flush()
+        with pytest.raises(RecorderFull):
+            opened.add(message("3"))
+        proxy.come_back()
+        opened.unsaved.clear()
+        opened.add(message("4"))
+    assert (opened.stored, opened.dropped) == (1, 1)
+
+
+# The end
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
+async def test_the_end_waits_no_longer_than_it_may_for_a_server_that(proxy: Proxy, *, is_silent: bool) -> None:
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(RecorderGaveUp) as gave_up:
+            async with participation.recorder(close_timeout=0.1) as opened:
+                if is_silent:
+                    proxy.is_silent = True
+                else:
+                    await proxy.go_down()
+                add_all(opened, messages(3))
+    assert gave_up.value.events == messages(3)
+    await proxy.go_down()
+
+
+async def test_a_cancelled_block_stores_what_was_added(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    opened = participation.recorder()
+    added = asyncio.Event()
+
+    async def work() -> None:
+        async with opened:
+            add_all(opened, messages(3))
+            added.set()
+            await asyncio.sleep(FOR_EVER)
+
+    with never_by_itself(monkeypatch):
+        working = asyncio.create_task(work())
+        await added.wait()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+    assert await directory.fetchval(COUNT) == opened.stored == 3
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, ZeroDivisionError])
+async def test_an_exception_is_not_replaced_when_events_are_handed_back(
+    proxy: Proxy, error: type[BaseException]
+) -> None:
+    opened = participation.recorder(close_timeout=0.1)
+    with pytest.raises(error):
+        async with opened:
+            await proxy.go_down()
+            opened.add(message("1"))
+            raise error
+    assert opened.unsaved == [message("1")]
+
+
+async def test_a_second_cancellation_ends_the_end(proxy: Proxy) -> None:
+    opened = participation.recorder(close_timeout=FOR_EVER)
+    await proxy.go_down()
+
+    async def work() -> None:
+        async with opened:
+            opened.add(message("1"))
+
+    working = asyncio.create_task(work())
+    await until(lambda: opened.retried >= 1)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert opened.unsaved == [message("1")]
+
+
+async def test_the_end_of_the_event_loop_keeps_nobody_waiting(directory: asyncpg.Pool) -> None:
+    before = asyncio.all_tasks()
+    with pytest.raises(RecorderGaveUp) as gave_up:
+        async with asyncio.timeout(SECONDS), participation.recorder(close_timeout=FOR_EVER) as opened:
+            opened.add(message("1"))
+            [worker] = asyncio.all_tasks() - before
+            worker.cancel()
+            await opened.flush()
+    assert gave_up.value.events == [message("1")]
+
+
+async def test_a_recorder_works_inside_its_block_only(directory: asyncpg.Pool) -> None:
+    opened = participation.recorder()
+    for _ in range(2):
+        with pytest.raises(NotConnected):
+            opened.add(message())
+        with pytest.raises(NotConnected):
+            await opened.flush()
+        async with opened:
+            pass
+
+
+async def test_a_recorder_needs_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotConnected):
+        async with participation.recorder():
+            pass
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["knows", "does not know"])
+async def test_a_recorder_writes_to_no_other_database_whether_or_not_its_context(
+    server: Server, template: str, *, knows: bool
+) -> None:
+    """Frameworks start handlers in contexts that were made before the connection was opened."""
+    async with new_database(server, template) as here, new_database(server, template) as there:
+        async with connect(here, min_size=0):
+            opened = participation.recorder()
+            await asyncio.create_task(opened.__aenter__(), context=None if knows else Context())
+        async with connect(there, min_size=0), asyncio.timeout(SECONDS):
+            opened.add(message("1"))
+            await opened.flush()
+            with pytest.raises(RecorderGaveUp) as gave_up:
+                await opened.__aexit__(None, None, None)
+            assert gave_up.value.events == [message("1")]
+            assert isinstance(gave_up.value.__cause__, NotConnected)
+            assert opened.unknown == 0
+
+
+def fields(event: NewEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__slots__}
+
+
+async def is_count(connection: asyncpg.Connection, number: int) -> bool:
+    return bool(await connection.fetchval(COUNT) == number)
