@@ -155,8 +155,10 @@ async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, s
 async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
     transaction = connection.transaction()
     await transaction.start()
-    yield
-    await transaction.rollback()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 # The other writers
