@@ -156,8 +156,10 @@ async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, s
 async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
     transaction = connection.transaction()
     await transaction.start()
-    yield
-    await transaction.rollback()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 # The other writers
@@ -211,7 +213,8 @@ def helper(function: Callable[..., Awaitable[object]], make: Factory, columns: s
         await function(**{**valid, **{PARAMETERS.get(name, name): value for name, value in values.items()}})
 
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    return Writer(name, make, write, frozenset(columns.split()), {USERNAME: CLEANED, OBJECT: ["null"]})
+    understood = {USERNAME: CLEANED, OBJECT: ["null"]}
+    return Writer(name, make, write, frozenset(columns.split()), understood)
 
 
 def panel(make: Factory, columns: str) -> Writer:
@@ -257,7 +260,7 @@ PROFILE = "name telegram_username primary_role organization country profile_data
 MEMBER = f"{PROFILE} telegram_id github_username"
 EVENT = "member_id event_type platform room_id source_id event_metadata occurred_at"
 WRITERS = [
-    helper(members.add, rows.member, f"{MEMBER} status", **NEW_MEMBER),
+    helper(members.add, rows.member, MEMBER, **NEW_MEMBER),
     helper(members.update_profile, rows.member, PROFILE, member_id="#1"),
     helper(invitations.create, rows.invitation, "invited_telegram_username", created_by="#1"),
     replace(
@@ -271,10 +274,11 @@ WRITERS = [
             room_id="1",
         ),
         answers={
+            OBJECT: ("metadata", OBJECT),
             RANGE: (
                 "occurred_at",
                 "The time of an event must lie between the year 2000 and one day from now.",
-            )
+            ),
         },
     ),
     helper(relationships.link, rows.relationship, " ".join(LINK), **{**LINK, "content": {}}),
@@ -286,8 +290,9 @@ WRITERS = [
         "file",
         rows.member,
         import_file,
-        frozenset(f"{MEMBER} status".split()),
-        {**{rule.message: [""] for rule in RULES}, USERNAME: CLEANED},
+        frozenset(f"{PROFILE} github_username".split()),
+        # An empty cell is no value; of a username each step takes an @ away.
+        {**{rule.message: [""] for rule in RULES}, USERNAME: [*CLEANED, "@@ana"]},
         {OBJECT: ("profile_data", "The profile_data must be a JSON object.")},
     ),
 ]
