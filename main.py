@@ -24,10 +24,11 @@ from community_directory.admin.insights import PATH, create_insights
 from community_directory.admin.panel import create_panel
 from community_directory.admin.security import SecurityHeaders
 from community_directory.admin.users import create_first_superuser
-from community_directory.database import connect, engine, migrate
+from community_directory.database import connect, engine
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError, SchemaMissing
 from community_directory.jobs import scheduled
+from community_directory.migrate import migrate
 from community_directory.settings import Settings, load_settings_or_exit
 
 READY_SECONDS = 2

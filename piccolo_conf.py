@@ -1,13 +1,19 @@
-"""Piccolo's configuration: the engine and the apps."""
+"""Piccolo's configuration: the engine, the apps, and migrations that are all or nothing."""
 
+from piccolo.apps.migrations.commands import backwards, forwards
 from piccolo.conf.apps import AppRegistry
 
 from community_directory.admin import users  # noqa: F401  `piccolo user` takes good passwords only
 from community_directory.database import engine as DB  # noqa: N812  the name that Piccolo asks for
+from community_directory.migrate import in_one_transaction
 from community_directory.settings import load_settings_or_exit
 
 load_settings_or_exit()
 DB.connect_on_demand()  # Piccolo's own commands know no pool
+
+# `piccolo migrations` calls these two, and has no other place to say how they run.
+forwards.run_forwards = in_one_transaction(forwards.run_forwards)
+backwards.run_backwards = in_one_transaction(backwards.run_backwards)
 
 APP_REGISTRY = AppRegistry(
     apps=[

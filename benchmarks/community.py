@@ -16,7 +16,8 @@ import asyncpg
 from tqdm import tqdm
 
 from benchmarks.say import say
-from community_directory.database import connect, migrate
+from community_directory.database import connect
+from community_directory.migrate import migrate
 
 DAYS: Final = 180
 DAY_EVENTS: Final = 10_000

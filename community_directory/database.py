@@ -1,9 +1,7 @@
-"""The engine that the tables use, connections for bots and scripts, transactions, and migrations."""
+"""The engine that the tables use, connections for bots and scripts, and transactions."""
 
 import asyncio
 import contextlib
-import io
-import logging
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
@@ -19,7 +17,6 @@ from community_directory.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     DirectoryError,
-    MigrationFailed,
     NotConnected,
     TransactionFailed,
     database_errors,
@@ -27,20 +24,11 @@ from community_directory.errors import (
 from community_directory.pool import LeasedPool
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
-logger = logging.getLogger(__name__)
-
 OLDEST_POSTGRES = 15
 CONNECT_SECONDS = 10
 """How long a server may take to accept a connection."""
 CLOSE_SECONDS = 5
 """How long closing the pool waits for running statements before it cuts them off."""
-MIGRATION_LOCK = 0x636F6D6D756E6974
-"""The advisory lock's key: "communit" in ASCII."""
-MIGRATION_WAIT = "5min"
-"""How long one process waits for another that is migrating."""
-MIGRATION_LOCK_TIMEOUT = "10s"
-"""How long a migration waits for a table that others use: a queue behind it would stop the community."""
-MIGRATION_STATEMENT_TIMEOUT = "15min"
 
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when a server is away, says no, or cuts a connection; the last when it is cut just now."""
@@ -445,36 +433,3 @@ async def act_as(actor: str) -> None:
         "SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)",
         actor,
     )
-
-
-async def migrate() -> None:
-    """Bring the schema up to date: all pending migrations, or none of them.
-
-    Safe to call from several processes at once (the others wait, then find nothing to do) and to kill at any moment:
-    the migrations and Piccolo's record of them are one transaction under an advisory lock. Raises `MigrationFailed`.
-    """
-    # It takes as long to import as everything else together, and bots don't need it.
-    from piccolo.apps.migrations.commands.forwards import run_forwards  # noqa: PLC0415
-
-    printed = io.StringIO()
-    try:
-        async with engine.transaction(allow_nested=False) as current:
-            await current.connection.execute(
-                f"SET LOCAL statement_timeout = '{MIGRATION_STATEMENT_TIMEOUT}';"
-                f"SET LOCAL lock_timeout = '{MIGRATION_WAIT}'; SELECT pg_advisory_xact_lock({MIGRATION_LOCK});"
-                f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}'"
-            )
-            with contextlib.redirect_stdout(printed):
-                result = await run_forwards(app_name="all")
-            if not result.success:
-                raise MigrationFailed(f"The schema could not be brought up to date: {result.message}")
-    except asyncpg.LockNotAvailableError as error:
-        raise MigrationFailed(
-            "The schema could not be brought up to date: another process is migrating, or holds a table."
-        ) from error
-    except LOST as error:
-        raise MigrationFailed(f"The schema could not be brought up to date: {error}") from error
-    except ModuleNotFoundError as error:
-        raise MigrationFailed(f"Migrations run where piccolo_conf.py lies, in a clone: {error}") from error
-    finally:
-        logger.debug("Piccolo's report of the migrations: %s", printed.getvalue())

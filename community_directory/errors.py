@@ -280,6 +280,8 @@ _NO_MEMBER = "There is no such member."
 _USERNAME = "A username has no @ in front and no spaces."
 _OBJECT = "This must be a JSON object."
 _NEGATIVE = "This can't be negative."
+_RANGE = "A date must lie in the years 2000 to 2199."
+_UNREADABLE = "This holds a number that is too large, or is nested too deeply."
 
 RULES = {
     "panel_user_last_superuser": Rule("The last superuser stays.", "superuser"),
@@ -347,6 +349,25 @@ RULES = {
     "relationship_entity_a_idx": Rule("This relationship is there already.", "relationship_type"),
     "relationship_entity_b_check": Rule("An entity's id is not empty and has no spaces.", "entity_id_b"),
     "relationship_type_check": Rule("A type is an upper-case name such as MENTORED.", "relationship_type"),
+    "member_reputation_shortfall_check": Rule(_NEGATIVE, "reputation_shortfall"),
+    "audit_changed_at_range_check": Rule(_RANGE, "changed_at"),
+    "highlight_created_at_range_check": Rule(_RANGE, "created_at"),
+    "highlight_date_range_check": Rule(_RANGE, "highlight_date"),
+    "invitation_accepted_at_range_check": Rule(_RANGE, "accepted_at"),
+    "invitation_created_at_range_check": Rule(_RANGE, "created_at"),
+    "invitation_expires_at_range_check": Rule(_RANGE, "expires_at"),
+    "invitation_updated_at_range_check": Rule(_RANGE, "updated_at"),
+    "member_created_at_range_check": Rule(_RANGE, "created_at"),
+    "member_deleted_at_range_check": Rule(_RANGE, "deleted_at"),
+    "member_github_profile_data_readable_check": Rule(_UNREADABLE, "github_profile_data"),
+    "member_github_verified_at_range_check": Rule(_RANGE, "github_verified_at"),
+    "member_last_active_at_range_check": Rule(_RANGE, "last_active_at"),
+    "member_profile_data_readable_check": Rule(_UNREADABLE, "profile_data"),
+    "member_updated_at_range_check": Rule(_RANGE, "updated_at"),
+    "participation_event_metadata_readable_check": Rule(_UNREADABLE, "event_metadata"),
+    "participation_occurred_at_range_check": Rule(_RANGE, "occurred_at"),
+    "relationship_content_readable_check": Rule(_UNREADABLE, "content"),
+    "relationship_created_at_range_check": Rule(_RANGE, "created_at"),
 }
 """Every constraint, and every rule that a trigger enforces, by its name in the database."""
 

@@ -38,25 +38,39 @@ TIER_ENDS = {
 HIGHEST_SCORE = 2**31 - 1
 
 
+def add_points(points: str) -> str:
+    """Return the SQL assignments that add points, an SQL expression, to the score of `member`.
+
+    A score never lies below zero: what is missing to zero is kept as the shortfall, so that points
+    which are taken and given again, in any order, end in the same score.
+    """
+    total = f"(member.reputation_score - member.reputation_shortfall + {points})"
+    return f"""reputation_score = least(greatest({total}, 0), {HIGHEST_SCORE}),
+        reputation_shortfall = least(greatest(-{total}, 0), {HIGHEST_SCORE})"""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A score, part by part, and the way to the next tier; at the top there is none."""
+    """A score, part by part, and the way to the next tier; at the top there is none.
+
+    The score is the sum of the three parts, but never less than zero.
+    """
 
     github: Mapping[str, int]
     """The points for each of what `github_profile_data` counts."""
     earned: int
     """The points from the daily highlights."""
     other: int
-    """What the stored score has beyond these: given by hand, or brought along from elsewhere."""
+    """The points that were given by hand, or brought along from elsewhere; negative if taken."""
     score: int
     tier: ReputationTier
     next_tier: ReputationTier | None
     missing: int
-    """The points from here to the next tier."""
+    """The points that are missing to the next tier; more than from the score if the sum is below zero."""
 
 
 PARTS = """
-SELECT github_profile_data, reputation_score, (
+SELECT github_profile_data, reputation_score, reputation_shortfall, (
     SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $1
 )
 FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
@@ -64,22 +78,29 @@ FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
 
 
 async def explain(member_id: str) -> Explanation:
-    """What a member's score is made of, and what is missing to the next tier. Raises `MemberNotFound`."""
+    """Say what a member's score is made of, and what is missing to the next tier.
+
+    The points of GitHub are those of the stored `github_profile_data`, verified or not.
+
+    Raises:
+        MemberNotFound: There is no member with this number, or they were removed.
+    """
     records = await engine.fetch(PARTS, member_id)
     if not records:
         raise MemberNotFound(member_id)
-    data, score, earned = records[0]
+    data, score, shortfall, earned = records[0]
+    total = score - shortfall
     github = github_points(None if data is None else json.loads(data))
     tier = tier_of(score)
     following = list(ReputationTier)[list(ReputationTier).index(tier) + 1 :]
     return Explanation(
         github=github,
         earned=earned,
-        other=score - earned - sum(github.values()),
+        other=total - earned - sum(github.values()),
         score=score,
         tier=tier,
         next_tier=following[0] if following else None,
-        missing=TIER_ENDS[tier] + 1 - score if following else 0,
+        missing=TIER_ENDS[tier] + 1 - total if following else 0,
     )
 
 

@@ -1,29 +1,41 @@
-"""Migrations that are a script of SQL, for what Piccolo's table classes can't say."""
+"""Migrations that are a script of SQL, for what Piccolo's table classes can't express."""
 
-from typing import Any
+from pathlib import Path
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
-from piccolo.engine import engine_finder
+
+from community_directory.database import engine
+
+
+def read_sql(folder: Path, *names: str) -> str:
+    """Return the scripts of these names, in this order, as one."""
+    return "\n".join((folder / f"{name}.sql").read_text(encoding="utf-8") for name in names)
 
 
 def sql_migration(
-    migration_id: str, description: str, *, app_name: str = "community_directory", forwards: str, backwards: str
+    migration_id: str,
+    description: str,
+    *,
+    app_name: str = "community_directory",
+    forwards: str,
+    backwards: str,
 ) -> MigrationManager:
-    """A migration that runs one script, and another one on the way back; each may have many statements."""
+    """Return a migration that runs one script, and another one on the way back."""
     manager = MigrationManager(migration_id=migration_id, app_name=app_name, description=description)
 
     async def run_forwards() -> None:
-        await _execute(forwards)
+        await execute_script(forwards)
 
     async def run_backwards() -> None:
-        await _execute(backwards)
+        await execute_script(backwards)
 
     manager.add_raw(run_forwards)
     manager.add_raw_backwards(run_backwards)
     return manager
 
 
-async def _execute(script: str) -> None:
-    # Piccolo runs a migration in a transaction. Its Table.raw() would take a single statement, and eat braces.
-    engine: Any = engine_finder()
-    await engine.current_transaction.get().connection.execute(script)
+async def execute_script(script: str) -> None:
+    """Run a script of many statements, as a whole or not at all."""
+    # Piccolo's Table.raw() would take a single statement, and remove braces.
+    async with engine.transaction() as current:
+        await current.connection.execute(script)

@@ -21,7 +21,8 @@ import asyncpg
 import pytest
 
 from community_directory import embedded
-from community_directory.database import connect, migrate
+from community_directory.database import connect
+from community_directory.migrate import migrate
 from community_directory.settings import Settings, load_settings
 from tests.shared import SharedDatabase
 

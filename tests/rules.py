@@ -6,7 +6,7 @@ file. A new constraint needs a line here; a test fails until it has one.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -48,6 +48,28 @@ def check(name: str, field: str, message: str, refused: Sequence[object], accept
     return Rule(name, field, message, [{field: bad} for bad in refused], [{field: good} for good in accepted])
 
 
+def date_check(name: str, field: str, **row: object) -> Rule:
+    """Return a rule that the time lies in the years 2000 to 2199."""
+    return Rule(
+        name,
+        field,
+        RANGE,
+        [{**row, field: value} for value in (FIRST - MICROSECOND, LAST + MICROSECOND)],
+        [{**row, field: value} for value in (FIRST, LAST)],
+    )
+
+
+def json_check(name: str, field: str) -> Rule:
+    """Return a rule that every reader can parse the JSON; helpers judge nesting themselves."""
+    return check(
+        name,
+        field,
+        "This holds a number that is too large, or is nested too deeply.",
+        [f'{{"a": [{number}]}}' for number in (10**309, -(10**309))],
+        [f'{{"a": [{number}]}}' for number in (10**308, -(10**308))],
+    )
+
+
 def unique(name: str, field: str, message: str, row: Columns, *others: Columns) -> Rule:
     """Return a rule that no two rows are like this one; with the other columns one is another row."""
     return Rule(name, field, message, [row], [{**row, **other} for other in others], before=row)
@@ -69,6 +91,7 @@ def of(make: Factory, *rules: Rule) -> list[Rule]:
 
 USERNAME = "A username has no @ in front and no spaces."
 OBJECT = "This must be a JSON object."
+RANGE = "A date must lie in the years 2000 to 2199."
 NEGATIVE = "This can't be negative."
 NO_MEMBER = "There is no such member."
 NO_STATUS = "There is no such status."
@@ -77,10 +100,13 @@ SAME_LINK = "This relationship is there already."
 SAME_EVENT = "This event is there already."
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+LAST = datetime(2199, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 ID = {"id": UUID("019c13f6-0000-7000-8000-000000000000")}
 VERIFIED = {"github_verified": True, "github_username": "Ana", "github_verified_at": NOON}
 ACCEPTED = {"status": "accepted", "created_by": "#1", "accepted_by": "#2", "accepted_at": NOON}
-INVITED = {"invited_telegram_username": "Ana"}
+ANA = {"invited_telegram_username": "Ana"}
 LINK = {"entity_id_a": "a", "entity_id_b": "b", "relationship_type": "INVITED"}
 PLACE = {"platform": "telegram", "room_id": "-100"}
 EVENT = {**PLACE, "event_type": "MESSAGE", "member_id": "#1", "source_id": "42"}
@@ -127,14 +153,23 @@ RULES = [
             [{**VERIFIED, "github_username": None}, {**VERIFIED, "github_verified_at": None}],
             [VERIFIED, {**VERIFIED, "github_verified": False}, {"github_username": "ana"}]),
         check("member_github_profile_data_check", "github_profile_data", OBJECT, NO_OBJECT,
-            [None, *OBJECTS]),
-        check("member_status_check", "status", NO_STATUS, ["", "Active", " active", "removed"],
+            (None, *OBJECTS)),
+        check("member_status_check", "status", NO_STATUS, ("", "Active", " active", "removed"),
             STATUSES),
         check("member_reputation_score_check", "reputation_score", NEGATIVE, [-1], [0, 2**31 - 1]),
+        check("member_reputation_shortfall_check", "reputation_shortfall", NEGATIVE, [-1],
+            [0, 2**31 - 1]),
         Rule("member_invited_by_check", "invited_by", "Nobody invites themselves.",
             [{"member_id": "#7", "invited_by": "#7"}],
             [{"invited_by": None}, {"invited_by": "#1"}]),
-        check("member_profile_data_check", "profile_data", OBJECT, NO_OBJECT, [None, *OBJECTS]),
+        check("member_profile_data_check", "profile_data", OBJECT, NO_OBJECT, (None, *OBJECTS)),
+        json_check("member_github_profile_data_readable_check", "github_profile_data"),
+        json_check("member_profile_data_readable_check", "profile_data"),
+        date_check("member_github_verified_at_range_check", "github_verified_at"),
+        date_check("member_created_at_range_check", "created_at"),
+        date_check("member_updated_at_range_check", "updated_at"),
+        date_check("member_last_active_at_range_check", "last_active_at"),
+        date_check("member_deleted_at_range_check", "deleted_at"),
         unique("community_members_pkey", "id", "This member is there already.", ID),
         unique("community_members_member_id_key", "member_id",
             "This number belongs to another member.", {"member_id": "#7"}),
@@ -151,24 +186,30 @@ RULES = [
             NO_CODE, CODES),
         check("invitation_username_check", "invited_telegram_username", USERNAME, NO_USERNAME,
             USERNAMES),
-        check("invitation_status_check", "status", NO_STATUS, ["", "Pending", "open"],
-            ["pending", "expired", "cancelled"]),
+        check("invitation_status_check", "status", NO_STATUS, ("", "Pending", "open"),
+            ("pending", "expired", "cancelled")),
         Rule("invitation_accepted_by_check", "accepted_by",
             "An invitation is accepted exactly when it says by whom.",
             [{"status": "accepted"}, {**ACCEPTED, "status": "pending"},
-                {**ACCEPTED, "status": "cancelled"}], [ACCEPTED]),
+                {**ACCEPTED, "status": "cancelled"}],
+            [ACCEPTED]),
         Rule("invitation_accepted_at_check", "accepted_at",
             "An accepted invitation says by whom and when.",
             [{**ACCEPTED, "accepted_at": None}, {"accepted_at": NOON}], [ACCEPTED]),
         Rule("invitation_self_check", "accepted_by", "Nobody accepts their own invitation.",
             [{**ACCEPTED, "accepted_by": "#1"}], [ACCEPTED]),
+        date_check("invitation_expires_at_range_check", "expires_at"),
+        date_check("invitation_accepted_at_range_check", "accepted_at", **ACCEPTED),
+        date_check("invitation_created_at_range_check", "created_at"),
+        date_check("invitation_updated_at_range_check", "updated_at"),
         unique("community_invitations_pkey", "invitation_id", "This invitation is there already.",
             {"invitation_id": ID["id"]}),
         unique("invitation_code_idx", "invitation_code", "This code is taken.",
             {"invitation_code": "ABCDEFGH"}),
         Rule("invitation_open_username_idx", "invited_telegram_username",
-            "This person has an open invitation.", [INVITED, {"invited_telegram_username": "aNA"}],
-            [{**INVITED, "status": "expired"}, {**INVITED, **ACCEPTED}], before=INVITED),
+            "This person has an open invitation.", [ANA, {"invited_telegram_username": "aNA"}],
+            [{**ANA, "status": "expired"}, {**ANA, "status": "cancelled"}, {**ANA, **ACCEPTED}],
+            before=ANA),
         reference("community_invitations_created_by_fkey", "created_by", {"created_by": "#1"}),
         reference("community_invitations_accepted_by_fkey", "accepted_by", ACCEPTED),
     ),
@@ -177,10 +218,13 @@ RULES = [
         check("relationship_entity_b_check", "entity_id_b", ENTITY, NO_ID, IDS),
         Rule("relationship_entities_check", "entity_id_b",
             "Nobody has a relationship with themselves.",
-            [{"entity_id_a": "a", "entity_id_b": "a"}], [{"entity_id_a": "a", "entity_id_b": "A"}]),
+            [{"entity_id_a": "ana", "entity_id_b": "ana"}],
+            [{"entity_id_a": "ana", "entity_id_b": "Ana"}]),
         check("relationship_type_check", "relationship_type",
             "A type is an upper-case name such as MENTORED.", NO_TYPE, TYPES),
         check("relationship_content_check", "content", OBJECT, NO_OBJECT, OBJECTS),
+        json_check("relationship_content_readable_check", "content"),
+        date_check("relationship_created_at_range_check", "created_at"),
         unique("member_relationships_pkey", "id", SAME_LINK, ID),
         unique("relationship_entity_a_idx", "relationship_type", SAME_LINK, LINK,
             {"entity_id_a": "c"}, {"entity_id_b": "c"}, {"relationship_type": "MENTORED"},
@@ -192,11 +236,13 @@ RULES = [
         check("participation_platform_check", "platform",
             "A platform is a lower-case name such as telegram.", NO_PLATFORM, PLATFORMS),
         check("participation_room_id_check", "room_id", "A room's id is not empty.", BLANK,
-            ["#general", "the lobby"]),
+            ("#general", "the lobby")),
         check("participation_source_id_check", "source_id",
-            "An event's id on its platform is not empty.", BLANK, [None, "42", "a b"]),
+            "An event's id on its platform is not empty.", BLANK, (None, "42", "a b")),
         check("participation_event_metadata_check", "event_metadata", OBJECT, NO_OBJECT,
-            [None, *OBJECTS]),
+            (None, *OBJECTS)),
+        json_check("participation_event_metadata_readable_check", "event_metadata"),
+        date_check("participation_occurred_at_range_check", "occurred_at"),
         unique("member_participation_pkey", "id", SAME_EVENT, ID),
         unique("participation_source_id_key", "source_id", SAME_EVENT, EVENT,
             {"platform": "discord"}, {"room_id": "-200"}, {"event_type": "REACTION"},
@@ -208,6 +254,9 @@ RULES = [
         check("highlight_reaction_count_check", "reaction_count", NEGATIVE, [-1], COUNTS),
         check("highlight_voice_minutes_check", "voice_minutes", NEGATIVE, [-1], COUNTS),
         check("highlight_reputation_earned_check", "reputation_earned", NEGATIVE, [-1], COUNTS),
+        check("highlight_date_range_check", "highlight_date", RANGE,
+            [date(1999, 12, 31), date(2200, 1, 1)], [FIRST.date(), LAST.date()]),
+        date_check("highlight_created_at_range_check", "created_at"),
         unique("member_daily_highlights_pkey", "id", "This highlight is there already.", ID),
         unique("highlight_member_date_idx", "highlight_date",
             "This member has a highlight of that day already.", DAY, {"member_id": "#2"},
@@ -216,14 +265,15 @@ RULES = [
     ),
     *of(rows.audit_entry,
         check("audit_action_check", "action", "An action is INSERT, UPDATE or DELETE.",
-            ["", "update", "TRUNCATE"], ["INSERT", "UPDATE", "DELETE"]),
+            ("", "update", "TRUNCATE"), ("INSERT", "UPDATE", "DELETE")),
         check("audit_changes_check", "changes", OBJECT, NO_OBJECT, ["{}"]),
+        date_check("audit_changed_at_range_check", "changed_at"),
         unique("directory_audit_log_pkey", "id", "This entry is there already.", {"id": 1000}),
     ),
 ]
 
 ADD_USER = "INSERT INTO piccolo_user (username, email, password, active, admin, superuser)"
-ADD_ANA = f"{ADD_USER} VALUES ('ana', 'ana@example.org', 'x', true, true, true)"
+USER_ANA = f"{ADD_USER} VALUES ('ana', 'ana@example.org', 'x', true, true, true)"
 
 CHANGE_RULES = [
     # A trigger sets the tier: only where triggers are off could anybody write another one.
@@ -247,13 +297,13 @@ CHANGE_RULES = [
     change("audit_log_append_only", None, "The audit log is append-only.",
         "CREATE ROLE role_of_the_rules", "GRANT ALL ON directory_audit_log TO role_of_the_rules",
         "SET LOCAL ROLE role_of_the_rules", "DELETE FROM directory_audit_log"),
-    change("piccolo_user_username_key", "username", "This username is taken.", ADD_ANA,
+    change("piccolo_user_username_key", "username", "This username is taken.", USER_ANA,
         f"{ADD_USER} VALUES ('ana', 'eva@example.org', 'x', true, true, true)"),
     change("piccolo_user_email_key", "email", "This e-mail address belongs to another user.",
-        ADD_ANA, f"{ADD_USER} VALUES ('eva', 'ana@example.org', 'x', true, true, true)"),
-    change("panel_user_last_superuser", "superuser", "The last superuser stays.", ADD_ANA,
+        USER_ANA, f"{ADD_USER} VALUES ('eva', 'ana@example.org', 'x', true, true, true)"),
+    change("panel_user_last_superuser", "superuser", "The last superuser stays.", USER_ANA,
         "UPDATE piccolo_user SET superuser = false"),
-    change("panel_user_own_access", "active", "Nobody locks themselves out.", ADD_ANA,
+    change("panel_user_own_access", "active", "Nobody locks themselves out.", USER_ANA,
         "SELECT set_config('community_directory.actor', 'ana', true)",
         "UPDATE piccolo_user SET active = false"),
 ]

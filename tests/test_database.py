@@ -888,7 +888,7 @@ async def test_a_bot_elsewhere_needs_nothing_but_a_url(database: str, tmp_path: 
 async def test_migrating_where_no_configuration_lies_is_a_clear_error(empty_database: str, tmp_path: Path) -> None:
     script = (
         "import asyncio\n"
-        "from community_directory.database import connect, migrate\n"
+        "from community_directory.database import connect\nfrom community_directory.migrate import migrate\n"
         "from community_directory.errors import MigrationFailed\n"
         "async def main():\n"
         "    async with connect():\n"

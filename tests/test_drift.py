@@ -65,6 +65,10 @@ RAW = {
     ("function", "directory_search_text"),
     ("function", "panel_user_changed"),
     ("column", "community_members.search_text"),
+    ("table", "directory_rolled_up_days"),
+    ("index", "directory_rolled_up_days_pkey"),
+    ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
+    *(("column", f"directory_rolled_up_days.{name}") for name in ("day", "checksum")),
     ("table", "panel_attempts"),
     ("index", "panel_attempts_pkey"),
     ("constraint", "panel_attempts.panel_attempts_pkey"),
@@ -233,6 +237,7 @@ CHANGED_DATABASES = {
     "ALTER TABLE member_relationships ADD COLUMN note text": ["column member_relationships.note"],
     "ALTER TABLE community_members DROP COLUMN github_verified_at CASCADE": [
         "column community_members.github_verified_at",
+        "constraint community_members.member_github_verified_at_range_check",
         "constraint community_members.member_github_verified_check",
     ],
     "ALTER TABLE community_members ALTER telegram_id TYPE varchar(300)": ["column community_members.telegram_id"],

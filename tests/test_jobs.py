@@ -12,12 +12,14 @@ import pytest
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from community_directory import jobs
 from community_directory.database import CLOSE_SECONDS, connect
-from community_directory.jobs import roll_up_recent, scheduled, sweep
-from community_directory.queries.days import LONGEST_SPAN
-from community_directory.queries.highlights import ROLL_UP_LOCK
+from community_directory.errors import DirectoryError
+from community_directory.jobs import roll_up_changed_days, scheduled, sweep
+from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
 from tests.processes import running_panel
 from tests.tables import rows
@@ -86,73 +88,210 @@ async def test_a_sweep_marks_what_is_overdue_and_says_how_much(directory: asyncp
     assert await sweep() == 0
 
 
-async def test_a_roll_up_counts_the_last_month_and_with_it_the_events_that_came_late(
+def days_ago(*days: int) -> list[date]:
+    return [TODAY - timedelta(days=number) for number in days]
+
+
+async def nothing_old_is_rolled_up(database: rows.Database) -> None:
+    """No day before the last month is counted again, or else what is changed here would be put right."""
+    await database.execute(
+        "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1", TODAY - timedelta(days=31)
+    )
+    assert await roll_up_changed_days() == 0
+
+
+async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
-    await rows.highlight(directory, highlight_date=TODAY, message_count=0)
-    days = [TODAY - timedelta(days=days) for days in (32, 31, 3, 1, 0, -1)]
+    """A single transaction takes ten years at the most: these are more."""
+    days = days_ago(4 * 366, 400, 32, 31, 3, 1, 0)
+    for day in [*days, date(2000, 1, 1), TODAY + timedelta(days=1)]:
+        await message_at(directory, noon(day))
+    assert await roll_up_changed_days() == 8
+    assert await rolled_up(directory) == [date(2000, 1, 1), *days]
+    assert await roll_up_changed_days() == 0
+
+
+async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(directory: asyncpg.Pool, end_of_january: None) -> None:
+    days = days_ago(62, 50, 40, 1)
     for day in days:
         await message_at(directory, noon(day))
-    assert await roll_up_recent() == 5  # the row of nobody's message goes
-    assert await rolled_up(directory) == days[1:5]
-    assert await roll_up_recent() == 0
-
-
-async def test_a_roll_up_catches_up_from_the_last_day_that_was_rolled_up(
-    directory: asyncpg.Pool, end_of_january: None
-) -> None:
-    days = [TODAY - timedelta(days=days) for days in (80, 70, 50, 0)]
-    for day in days:
-        await message_at(directory, noon(day))
-    # The morning of that day was counted, and what came before is done.
-    await rows.highlight(directory, highlight_date=days[1], message_count=0)
-    assert await roll_up_recent() == 4  # the row of nobody's message goes
-    assert await rolled_up(directory) == days[1:]
-
-
-async def test_the_first_roll_up_begins_with_the_first_event(directory: asyncpg.Pool, end_of_january: None) -> None:
-    days = [TODAY - timedelta(days=days) for days in (400, 80, 0)]
-    for day in days:
-        await message_at(directory, noon(day))
-    assert await roll_up_recent() == 3
+    await roll_up(days[1])
+    await roll_up(days[-1], until=TODAY)
+    assert await roll_up_changed_days() == 2
     assert await rolled_up(directory) == days
 
 
-async def test_a_roll_up_of_this_morning_does_not_hide_yesterday(directory: asyncpg.Pool, end_of_january: None) -> None:
-    member_id = await message_at(directory, noon(TODAY))
-    yesterday = TODAY - timedelta(days=1)
-    await message_at(directory, noon(yesterday), member_id=member_id)
-    for day in (TODAY, TODAY + timedelta(days=3)):
-        await rows.highlight(directory, member_id=member_id, highlight_date=day, message_count=1)
-    await roll_up_recent()
-    assert await rolled_up(directory) == [yesterday, TODAY, TODAY + timedelta(days=3)]
-
-
-async def test_a_roll_up_after_many_years_takes_as_many_days_as_one_call_may(
+async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
-    first = TODAY - timedelta(days=LONGEST_SPAN - 1)
-    await rows.highlight(directory, highlight_date=date(1999, 12, 31), message_count=1)
-    await message_at(directory, noon(first))
-    await message_at(directory, noon(first - timedelta(days=1)))
-    assert await roll_up_recent() == 1
-    assert await rolled_up(directory) == [date(1999, 12, 31), first]
+    for _ in range(3):
+        await rows.member(directory)
+    for day in days_ago(400, 300, 200, 100, 90):
+        await message_at(directory, noon(day), member_id="#1")
+        await message_at(directory, noon(day), member_id="#2")
+    assert await roll_up_changed_days() == 10
+    late, deleted, moved, given, replaced = map(noon, days_ago(300, 200, 100, 90, 400))
+    await message_at(directory, late, member_id="#3")
+    for moment in (timedelta(hours=12), timedelta(hours=12, microseconds=-1)):
+        await message_at(directory, noon(TODAY) - timedelta(days=150) + moment, member_id="#3")
+    await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", deleted)
+    await directory.execute(
+        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days' WHERE occurred_at = $1", moved
+    )
+    await directory.execute(
+        "UPDATE member_participation SET member_id = '#3' WHERE member_id = '#2' AND occurred_at = $1", given
+    )
+    # As many events as before, of the same members.
+    await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", replaced)
+    await message_at(directory, replaced + timedelta(hours=1), member_id="#1", event_type="REACTION")
+    assert await roll_up_changed_days() == 1 + 2 + 1 + 4 + 2 + 1
+    first, last = days_ago(400, 0)
+    assert await verify(first, until=last) == []
+    await nothing_old_is_rolled_up(directory)
+
+
+async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_next_time(
+    directory: asyncpg.Pool, database: str, end_of_january: None
+) -> None:
+    [day] = days_ago(90)
+    member_id = await message_at(directory, noon(day))
+    await roll_up(day)
+    await message_at(directory, noon(day), member_id=member_id)
+    async with session(database) as other, session(database) as observer:
+        await other.execute("BEGIN; SELECT FROM member_daily_highlights FOR UPDATE")
+        counting = asyncio.create_task(roll_up(day))
+        # It has counted, and waits to write.
+        await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 1")
+        await message_at(observer, noon(day), member_id=member_id)
+        await other.execute("ROLLBACK")
+        assert await counting == 1
+    assert len(await verify(day)) == 1
+    assert await roll_up_changed_days() == 1
+    assert await verify(day) == []
+
+
+async def test_a_roll_up_puts_right_what_was_changed_by_hand_in_the_last_month(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
+    last, before = days_ago(30, 31)
+    for day in (last, before):
+        await message_at(directory, noon(day))
+    await roll_up_changed_days()
+    await directory.execute("UPDATE member_daily_highlights SET message_count = 9")
+    assert await roll_up_changed_days() == 1
+    assert (await verify(last), len(await verify(before))) == ([], 1)
+
+
+async def test_days_before_the_first_event_keep_their_highlights(directory: asyncpg.Pool, end_of_january: None) -> None:
+    days = days_ago(90, 80, 70)
+    for day in days:
+        await message_at(directory, noon(day))
+    await roll_up_changed_days()
+    await directory.execute("DELETE FROM member_participation WHERE occurred_at < $1", noon(days[1]))
+    assert await roll_up_changed_days() == 0
+    assert await rolled_up(directory) == days
+
+
+async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
+    directory: asyncpg.Pool, live_in: Callable[[str], None], end_of_january: None
+) -> None:
+    [day] = days_ago(90)
+    member_id = await message_at(directory, noon(day - timedelta(days=5)))
+    # Each is one day later in Kolkata.
+    evening = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
+    await message_at(directory, evening, member_id=member_id)
+    await message_at(directory, evening - timedelta(days=1), member_id=member_id, event_type="REACTION")
+    await roll_up_changed_days()
+    live_in("Asia/Kolkata")
+    assert await roll_up_changed_days() == 3
+    assert await verify(day - timedelta(days=6), until=TODAY) == []
+    await nothing_old_is_rolled_up(directory)
+
+
+async def test_a_forgotten_day_is_rolled_up_again(directory: asyncpg.Pool, end_of_january: None) -> None:
+    [day] = days_ago(90)
+    await message_at(directory, noon(day))
+    await roll_up_changed_days()
+    await directory.execute("UPDATE member_daily_highlights SET message_count = 9")
+    await directory.execute("TRUNCATE directory_rolled_up_days")
+    assert await roll_up_changed_days() == 1
+    assert await verify(day) == []
+
+
+async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
+    database: str, directory: asyncpg.Pool, end_of_january: None
+) -> None:
+    days = days_ago(90, 50, 0)
+    for day in days:
+        await message_at(directory, noon(day))
+    await directory.execute("ALTER TABLE member_daily_highlights ADD CHECK (highlight_date >= '2025-11-15')")
+    with pytest.raises(DirectoryError):
+        await roll_up_changed_days()
+    assert await rolled_up(directory) == days[1:]
+
+
+SPANS = st.integers(0, 70)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["late", "late", "late", "deleted", "moved"]), SPANS)
+        | st.tuples(st.sampled_from(["UTC", "Asia/Kolkata"]), SPANS)
+        | st.tuples(st.just("night"), st.just(0)),
+        max_size=12,
+    )
+)
+async def test_after_a_night_no_day_differs_from_its_events(
+    directory: asyncpg.Pool, end_of_january: None, steps: list[tuple[str, int]]
+) -> None:
+    await directory.execute("TRUNCATE community_members, directory_rolled_up_days CASCADE")
+    await rows.member(directory, member_id="#1")
+    # The first event stays, as days before it are left alone.
+    await message_at(directory, noon(TODAY - timedelta(days=71)), member_id="#1")
+    for number, (step, days) in enumerate(steps):
+        day = TODAY - timedelta(days=days)
+        match step:
+            case "late":
+                moment = noon(day) + timedelta(hours=8, seconds=number)
+                await message_at(directory, moment, member_id="#1", event_type=("MESSAGE", "REACTION")[days % 2])
+            case "deleted":
+                await directory.execute(
+                    "DELETE FROM member_participation WHERE occurred_at = (SELECT max(occurred_at) FROM "
+                    "member_participation WHERE occurred_at < $1) AND occurred_at > $2",
+                    noon(day),
+                    noon(TODAY - timedelta(days=71)),
+                )
+            case "moved":
+                await directory.execute(
+                    "UPDATE member_participation SET occurred_at = occurred_at - interval '1 day' "
+                    "WHERE occurred_at > $1",
+                    noon(day) - timedelta(days=1),
+                )
+            case "night":
+                await roll_up_changed_days()
+            case zone:
+                await roll_up(day, until=min(day + timedelta(days=days), TODAY), zone=zone)
+    await roll_up_changed_days()
+    assert await verify(TODAY - timedelta(days=71), until=TODAY) == []
 
 
 async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     directory: asyncpg.Pool, live_in: Callable[[str], None], end_of_january: None
 ) -> None:
     live_in("America/Mexico_City")
-    # Half past eleven in the evening there.
-    await message_at(directory, datetime(2026, 2, 1, 5, 30, tzinfo=UTC))
-    await message_at(directory, datetime(2026, 2, 1, 6, 30, tzinfo=UTC))
-    assert await roll_up_recent() == 1
-    assert await rolled_up(directory) == [TODAY]
+    # Half past eleven in the evening there, of the first day and of the last.
+    late = [datetime(2025, 10, 2, 5, 30, tzinfo=UTC), datetime(2026, 2, 1, 5, 30, tzinfo=UTC)]
+    for moment in (*late, datetime(2026, 2, 1, 6, 30, tzinfo=UTC)):
+        await message_at(directory, moment)
+    assert await roll_up_changed_days() == 2
+    assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
 async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:
     member_id = await message_at(directory, noon(TODAY))
-    await roll_up_recent()
+    await roll_up_changed_days()
     scored = "SELECT reputation_score FROM community_members WHERE member_id = $1"
     assert await directory.fetchval(scored, member_id) == 1
 
@@ -169,20 +308,22 @@ async def test_a_roll_up_leaves_it_to_another_worker(
     directory: asyncpg.Pool, database: str, end_of_january: None
 ) -> None:
     await message_at(directory, noon(TODAY))
-    async with held(database, ROLL_UP_LOCK):
-        assert await asyncio.wait_for(roll_up_recent(), SECONDS) is None
+    async with held(database, jobs.NIGHT_LOCK):
+        assert await asyncio.wait_for(roll_up_changed_days(), SECONDS) is None
     assert await rolled_up(directory) == []
-    assert await roll_up_recent() == 1
+    assert await roll_up_changed_days() == 1
 
 
 async def test_the_two_jobs_do_not_keep_each_other_out(directory: asyncpg.Pool, database: str) -> None:
-    async with held(database, ROLL_UP_LOCK):
+    async with held(database, jobs.NIGHT_LOCK):
         assert await sweep() == 0
     async with held(database, jobs.SWEEP_LOCK):
-        assert await roll_up_recent() == 0
+        assert await roll_up_changed_days() == 0
 
 
-@pytest.mark.parametrize(("job", "table"), [(sweep, "community_invitations"), (roll_up_recent, "member_participation")])
+@pytest.mark.parametrize(
+    ("job", "table"), [(sweep, "community_invitations"), (roll_up_changed_days, "directory_rolled_up_days")]
+)
 async def test_of_two_workers_at_once_one_does_it(
     directory: asyncpg.Pool, database: str, job: Callable[..., asyncio.Future[int | None]], table: str
 ) -> None:
@@ -215,7 +356,7 @@ async def triggers(directory: asyncpg.Pool, live_in: Callable[[str], None]) -> C
     def of(zone: str) -> dict[str, CronTrigger]:
         live_in(zone)
         with scheduled() as scheduler:
-            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_recent")}
+            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_changed_days")}
 
     return of
 
@@ -240,7 +381,7 @@ async def test_the_days_are_rolled_up_once_each_night_of_the_community(
 ) -> None:
     first, expected = NIGHTS[zone]
     start = datetime.fromisoformat(first).replace(tzinfo=ZoneInfo(zone.strip()))
-    found = list(times(triggers(zone.strip())["roll_up_recent"], start, len(expected)))
+    found = list(times(triggers(zone.strip())["roll_up_changed_days"], start, len(expected)))
     assert found == hours(*expected)
 
 
@@ -289,11 +430,11 @@ async def test_both_are_done_right_after_the_start(
     with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
         async with watched(scheduler, 2):
             pass
-        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_recent"}
+        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_changed_days"}
     assert await status_of(directory, code) == "expired"
     assert await rolled_up(directory) == [TODAY - timedelta(days=1)]
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
+    assert said == {"sweep: 1 rows", "roll_up_changed_days: 1 rows"}
 
 
 async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture) -> None:
@@ -301,21 +442,21 @@ async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: py
         async with watched(scheduler, 2):
             pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
+    assert said == {"sweep: 0 rows", "roll_up_changed_days: 0 rows"}
 
 
 async def test_what_another_worker_does_is_said_at_the_start(
     directory: asyncpg.Pool, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with held(database, jobs.SWEEP_LOCK), held(database, ROLL_UP_LOCK):
+    async with held(database, jobs.SWEEP_LOCK), held(database, jobs.NIGHT_LOCK):
         with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
             async with watched(scheduler, 2):
                 pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: another worker does it", "roll_up_recent: another worker does it"}
+    assert said == {"sweep: another worker does it", "roll_up_changed_days: another worker does it"}
 
 
-@pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
+@pytest.mark.parametrize("job", ["sweep", "roll_up_changed_days"])
 async def test_what_a_sleeping_machine_missed_is_done_once(directory: asyncpg.Pool, job: str) -> None:
     with scheduled() as scheduler:
         async with watched(scheduler, 2):
@@ -337,10 +478,25 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     why = "The database's tables are missing, or of another version: run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
-        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_recent")
+        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_changed_days")
     }
     assert len(warned) == 2
     assert not any(record.exc_info for record in warned)
+
+
+async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
+    directory: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(jobs, "JOB_TIMEOUT", timedelta(seconds=0.5))
+    async with session(database) as other:
+        await other.execute("BEGIN; LOCK TABLE community_invitations, directory_rolled_up_days")
+        with scheduled() as scheduler:
+            async with watched(scheduler, 2):
+                pass
+    assert {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING} == {
+        f"{name} took longer than 0:00:00.500000, and goes on at its next time."
+        for name in ("sweep", "roll_up_changed_days")
+    }
 
 
 async def test_the_jobs_end_with_the_app(directory: asyncpg.Pool) -> None:

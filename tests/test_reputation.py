@@ -1,8 +1,11 @@
 """The formula and the tiers: Python and the database draw the same lines."""
 
+import asyncio
 import math
+from collections import Counter
 from collections.abc import Mapping
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -12,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from community_directory.errors import MemberNotFound
-from community_directory.queries import members
+from community_directory.queries import highlights, members
 from community_directory.reputation import (
     DAILY_CAP,
     DAILY_POINTS,
     GITHUB_POINTS,
+    HIGHEST_SCORE,
     TIER_ENDS,
     Explanation,
     explain,
@@ -26,6 +30,7 @@ from community_directory.reputation import (
 )
 from community_directory.tables import ReputationTier
 from tests.tables import rows
+from tests.test_migrations import session, until
 
 
 @pytest.mark.parametrize(
@@ -130,10 +135,52 @@ async def test_what_was_given_or_taken_by_hand_is_the_other_part(directory: asyn
 
 
 async def test_what_github_and_the_days_earn_leaves_nothing_else_to_explain(directory: asyncpg.Pool) -> None:
-    await rows.member(directory)
-    await rows.highlight(directory, member_id="#1", reputation_earned=10)
+    await rows.event(directory, occurred_at=noon(DAYS[0]))
+    await highlights.roll_up(DAYS[0])
     await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
-    assert ((await explain("#1")).score, (await explain("#1")).other) == (110, 0)
+    explained = await explain("#1")
+    assert (explained.earned, explained.score, explained.other) == (1, 101, 0)
+
+
+async def test_points_given_by_hand_survive_a_verification(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, reputation_score=500)
+    for data, score in (({"stars": 50}, 600), ({"stars": 20, "followers": 1}, 543), ({}, 500)):
+        member = await members.verify_github("#1", github_username="ana", github_profile_data=data)
+        assert (member.reputation_score, (await explain("#1")).other) == (score, 500)
+
+
+async def test_points_that_are_missing_to_zero_are_missing_to_the_next_tier_too(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    await directory.execute("UPDATE community_members SET reputation_score = 30")
+    await members.verify_github("#1", github_username="ana", github_profile_data={})
+    explained = await explain("#1")
+    assert (explained.score, explained.other, explained.missing) == (0, -70, 171)
+    member = await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    assert member.reputation_score == 30
+
+
+async def test_a_score_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, reputation_score=HIGHEST_SCORE - 5)
+    member = await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    assert member.reputation_score == HIGHEST_SCORE
+
+
+async def test_of_two_verifications_at_once_the_last_ones_points_count(directory: asyncpg.Pool, database: str) -> None:
+    await rows.member(directory, reputation_score=7)
+    async with session(database) as other, session(database) as observer:
+        await other.execute("BEGIN; SELECT FROM community_members FOR UPDATE")
+        both = [
+            asyncio.create_task(
+                members.verify_github("#1", github_username="ana", github_profile_data={"stars": stars})
+            )
+            for stars in (50, 80)
+        ]
+        await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
+        await other.execute("ROLLBACK")
+        await asyncio.gather(*both)
+    explained = await explain("#1")
+    assert (explained.score, explained.other) == (7 + sum(explained.github.values()), 7)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +217,7 @@ async def test_who_is_unknown_or_removed_has_no_score_to_explain(directory: asyn
         assert missing.value.member_id == number
 
 
-COUNTS = st.integers(-5, 2000) | st.booleans() | st.text(max_size=3) | st.floats(0, 9) | st.none()
+COUNTS = st.integers(-5, 2000) | st.booleans() | st.text("7ä ", max_size=3) | st.floats(0, 9) | st.none()
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -202,3 +249,93 @@ async def test_the_parts_always_add_up_to_the_score(
 def test_a_day_earns_ten_points_at_the_most() -> None:
     assert DAILY_POINTS == {"message_count": (1, 5), "reaction_count": (2, 3), "voice_minutes": (10, 6)}
     assert DAILY_CAP == 10
+
+
+@dataclass
+class Model:
+    """What the parts of a score should be."""
+
+    given: int = 0
+    github: int = 0
+    earned: dict[date, int] = field(default_factory=dict)
+    messages: Counter[date] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return self.given + self.github + sum(self.earned.values())
+
+    @property
+    def score(self) -> int:
+        return max(self.total, 0)
+
+    def set_by_hand(self, score: int) -> None:
+        # Zero, where the score is zero already, changes nothing.
+        if score != self.score:
+            self.given += score - self.total
+
+
+DAYS = [date(2026, 1, day) for day in (1, 2, 3)]
+STEPS = st.one_of(
+    st.tuples(st.just("hand"), st.sampled_from([0, 1, 3, 200])),
+    st.tuples(st.just("github"), st.sampled_from([0, 1, 40])),
+    st.tuples(st.just("message"), st.integers(0, 2)),
+    st.tuples(st.just("message"), st.integers(0, 2)),
+    st.tuples(st.just("gone"), st.integers(0, 2)),
+    st.tuples(st.just("moved"), st.integers(0, 2)),
+    st.tuples(st.just("roll-up"), st.integers(0, 2)),
+    st.tuples(st.just("roll-up"), st.integers(0, 2)),
+    st.tuples(st.just("roll-up of the rest"), st.integers(0, 2)),
+)
+
+
+def noon(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=25))
+async def test_a_score_is_the_sum_of_its_parts_whatever_happens_in_whatever_order(
+    directory: asyncpg.Pool, steps: list[tuple[str, int]]
+) -> None:
+    await directory.execute("TRUNCATE community_members, directory_rolled_up_days CASCADE")
+    await rows.member(directory, member_id="#1")
+    model = Model()
+
+    async def roll_up(since: int, until: int) -> None:
+        await highlights.roll_up(DAYS[since], until=DAYS[until])
+        model.earned |= {day: min(model.messages[day], 5) for day in DAYS[since : until + 1]}
+
+    for step, number in steps:
+        day = DAYS[number % 3]
+        match step:
+            case "hand":
+                await directory.execute("UPDATE community_members SET reputation_score = $1", number)
+                model.set_by_hand(number)
+            case "github":
+                await members.verify_github("#1", github_username="ana", github_profile_data={"followers": number})
+                model.github = 3 * number
+            case "message":
+                for _ in range(2):
+                    await rows.event(directory, member_id="#1", occurred_at=noon(day))
+                model.messages[day] += 2
+            case "gone":
+                await directory.execute("DELETE FROM member_participation WHERE occurred_at = $1", noon(day))
+                model.messages[day] = 0
+            case "moved":
+                other = DAYS[(number + 1) % 3]
+                await directory.execute(
+                    "UPDATE member_participation SET occurred_at = $2 WHERE occurred_at = $1", noon(day), noon(other)
+                )
+                model.messages[other] += model.messages.pop(day, 0)
+            case "roll-up":
+                await roll_up(number, number)
+            case _:
+                await roll_up(number, 2)
+        explained = await explain("#1")
+        assert explained.score == model.score
+        assert (explained.earned, sum(explained.github.values())) == (sum(model.earned.values()), model.github)
+        assert explained.other == model.given
+        assert explained.tier == tier_of(model.score)
+    await roll_up(0, 2)
+    assert await highlights.verify(DAYS[0], until=DAYS[-1]) == []
+    assert (await explain("#1")).score == model.score

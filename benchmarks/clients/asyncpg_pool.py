@@ -10,7 +10,7 @@ from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, connect, transaction
-from community_directory.queries import events, invitations, members, participation
+from community_directory.queries import events, highlights, invitations, members, participation
 
 COLUMNS = events.COLUMNS.split(", ")
 BATCH = "unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[])"
@@ -139,10 +139,14 @@ class Client(Base):
             return member
 
     async def roll_up(self, statements: list[Statement]) -> Any:
-        """Count a day, all statements in one transaction."""
+        """Count a day, all statements in one transaction; of members only if their points changed."""
+        days = statements[0][1]
         async with self._pool.acquire() as connection, connection.transaction():
-            for sql, arguments in statements:
-                await connection.fetch(sql, *arguments)
+            await connection.fetch(highlights.REMEMBER_EVENTS, *days)
+            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP, *days)
+            if member_ids:
+                await connection.fetch(highlights.ADD_POINTS, "roll-up", "", member_ids, points)
+                await connection.fetch(highlights.END_OF_ROLL_UP)
 
     async def tree(self, member_id: str) -> Any:
         """Whom a member invited."""

@@ -124,6 +124,7 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
                 present="this.deleted_at IS NULL",
                 present_column="deleted_at",
                 searched=frozenset({"name", "telegram_username", "organization", "github_username"}),
+                hidden=frozenset({"reputation_shortfall"}),
                 labels=LABELS | {"member_id": "Number"},
             ),
         ),

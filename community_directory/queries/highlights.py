@@ -4,32 +4,56 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from community_directory.database import act_as, engine, transaction
+from community_directory.database import engine, transaction
 from community_directory.queries.days import checked_span, days_between
 from community_directory.queries.pages import Page, calendar_day, checked_limit, page_of, plain_text, position_of
-from community_directory.reputation import DAILY_CAP, DAILY_POINTS
+from community_directory.queries.values import ACTOR
+from community_directory.reputation import DAILY_CAP, DAILY_POINTS, add_points
 
-ROLL_UP_LOCK = 0x726F6C6C7570
-"""The advisory lock's key: "rollup" in ASCII. One at a time, or a slow one could undo what a later one counted."""
+# Which events each day has: a sum that differs when others came, went or were moved. It is read
+# from participation_occurred_at_idx alone. A later PostgreSQL may hash in another way: then each
+# day is rolled up once more.
+CHECKSUMS = """
+SELECT day, checksum
+FROM unnest($1::date[], $2::timestamptz[], ($2::timestamptz[])[2:] || $3::timestamptz)
+    AS days(day, starts_at, ends_at),
+LATERAL (
+    SELECT coalesce(sum(hashtextextended(
+        member_id, (date_part('epoch', occurred_at) * 1000000)::bigint
+    )), 0) AS checksum
+    FROM member_participation WHERE occurred_at >= starts_at AND occurred_at < ends_at
+) AS events
+"""
 
-LOCK = "SELECT pg_advisory_xact_lock($1)"
-ROLLING_UP = "SELECT set_config('community_directory.rolling_up', $1, true)"
-"""The audit log leaves out the points of a roll-up: they stand in the highlights."""
-ACTOR = "roll-up"
+# A roll-up holds the rows of its days until it commits: another one of the same days waits, or a
+# slow one could undo what a later one counted. All take them in the order of the days.
+REMEMBER_EVENTS = f"""
+INSERT INTO directory_rolled_up_days AS remembered (day, checksum)
+{CHECKSUMS} ORDER BY day
+ON CONFLICT (day) DO UPDATE SET checksum = EXCLUDED.checksum
+WHERE remembered.checksum <> EXCLUDED.checksum
+"""
+
+# The days since $4, and those with other events than they were rolled up from, or never rolled up.
+CHANGED_DAYS = f"""
+SELECT day FROM ({CHECKSUMS}) AS found LEFT JOIN directory_rolled_up_days AS remembered USING (day)
+WHERE day >= $4 OR found.checksum IS DISTINCT FROM remembered.checksum
+ORDER BY day
+"""
 
 COUNTS = "message_count, reaction_count, voice_minutes"
 POINTS = (
     f"least({DAILY_CAP}, {' + '.join(f'least({p.most}, {name} / {p.for_each})' for name, p in DAILY_POINTS.items())})"
 )
 
-# A duration that is no number, or negative, counts nothing, and no number of events or seconds is too much for a row.
+# A duration that is no number, or negative, counts nothing. No number is too large for a row.
 COUNTED = f"""
 summed AS (
     SELECT member_id, ($1::date[])[width_bucket(occurred_at, $2::timestamptz[])] AS highlight_date,
         count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
         count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
         coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
-            THEN least(greatest((event_metadata ->> 'duration_seconds')::numeric, 0), 2147483647 * 60::bigint)
+            THEN greatest((event_metadata ->> 'duration_seconds')::numeric, 0)
         END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
     FROM member_participation
     WHERE occurred_at >= ($2::timestamptz[])[1] AND occurred_at < $3 AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
@@ -69,17 +93,29 @@ WITH {COUNTED}, {STORED}, written AS (
         FROM written LEFT JOIN stored USING (member_id, highlight_date)
         UNION ALL SELECT member_id, -reputation_earned FROM emptied
     ) AS changes GROUP BY member_id HAVING sum(points) <> 0
+)
+SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM emptied),
+    coalesce(array_agg(member_id), '{{}}'), coalesce(array_agg(points), '{{}}')
+FROM earned
+"""
+
+# The audit log leaves out the points of a roll-up: the highlights tell them.
+ADD_POINTS = f"""
+WITH {ACTOR}, rolling_up AS MATERIALIZED (
+    SELECT set_config('community_directory.rolling_up', 'on', true)
+), earned AS (
+    SELECT * FROM unnest($3::text[], $4::bigint[]) AS earned(member_id, points)
 ), locked AS MATERIALIZED (
     -- in one order, like every writer of many members
     SELECT member.id, points FROM community_members AS member JOIN earned USING (member_id)
     ORDER BY member_id FOR NO KEY UPDATE OF member
-), scored AS (
-    UPDATE community_members AS member
-    SET reputation_score = least(greatest(member.reputation_score + points, 0), 2147483647)
-    FROM locked WHERE member.id = locked.id
 )
-SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM emptied)
+UPDATE community_members AS member SET {add_points("points")}
+FROM locked, actor, rolling_up WHERE member.id = locked.id
 """
+NO_REASON = ""
+# What the caller changes of a score in the same transaction is logged.
+END_OF_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
 BETWEEN = """
 SELECT member_id, highlight_date, coalesce(message_count, 0) AS message_count,
@@ -120,22 +156,23 @@ class Difference:
     mended: bool
 
 
-async def roll_up(day: date, *, until: date | None = None, zone: str | None = None, actor: str = ACTOR) -> int:
-    """Count each member's day anew from the events, and say how many rows had to be written.
+async def roll_up(day: date, *, until: date | None = None, zone: str | None = None, actor: str = "roll-up") -> int:
+    """Count the highlights of a day, or of all days up to `until`, again from the events.
 
-    As often as you like, in any order: late and repeated events end in the same rows. Days are the community's, or
-    those of another time zone; `until` makes it all days up to that one. Points follow `reputation.DAILY_POINTS`, and
-    each member's score and tier follow the points in the same transaction. A day whose events were deleted counts
-    nothing. Raises `InvalidInput`.
+    Return the number of rows that were written. Any repetition, in any order, ends in the same
+    rows, whatever came late or was deleted; a day without events has no row. Each member's score
+    and tier follow the points (`reputation.DAILY_POINTS`) in the same transaction. Days are those
+    of the community, or of another time zone. Raises `InvalidInput` if there is no such day or time
+    zone, or if there are too many days.
     """
     days = days_between(day, until or day, zone)
     async with transaction():
-        await engine.fetch(LOCK, ROLL_UP_LOCK)
-        await act_as(actor)
-        await engine.fetch(ROLLING_UP, "on")
-        [(written,)] = await engine.fetch(ROLL_UP, *days)
-        # What the caller changes of a score in the same transaction is logged.
-        await engine.fetch(ROLLING_UP, "")
+        # First, so that an event that comes between the two is counted again, and never missed.
+        await engine.fetch(REMEMBER_EVENTS, *days)
+        [(written, member_ids, points)] = await engine.fetch(ROLL_UP, *days)
+        if member_ids:
+            await engine.fetch(ADD_POINTS, actor, NO_REASON, member_ids, points)
+            await engine.fetch(END_OF_ROLL_UP)
     return int(written)
 
 
@@ -170,7 +207,7 @@ async def verify(
     days = days_between(day, until or day, zone)
     async with transaction():
         if mend:
-            await engine.fetch(LOCK, ROLL_UP_LOCK)
+            await engine.fetch(REMEMBER_EVENTS, *days)  # waits for a roll-up of these days
         records = await engine.fetch(DIFFERENCES, *days)
         if records and mend:
             await roll_up(day, until=until, zone=zone)

@@ -42,7 +42,7 @@ from community_directory.queries.values import (
     member_number,
     username_from,
 )
-from community_directory.reputation import github_score
+from community_directory.reputation import HIGHEST_SCORE, add_points, github_score
 from community_directory.tables import CommunityMember, MemberStatus
 
 LONGEST_SEARCH = 200
@@ -150,7 +150,9 @@ SELECT before.status AS before, {member_columns("changed")}
 FROM before LEFT JOIN changed ON true
 """
 
-LOCK = "SELECT FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE"
+LOCK = """
+SELECT github_profile_data FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE
+"""
 
 VERIFY_GITHUB = f"""
 WITH {ACTOR}, before AS (
@@ -161,9 +163,8 @@ WITH {ACTOR}, before AS (
     FROM community_members WHERE member_id = $3 AND deleted_at IS NULL
 ), verified AS (
     UPDATE community_members AS member SET github_username = $4::text, github_verified = true,
-        github_verified_at = now(), github_profile_data = $5::jsonb, reputation_score = $6 + (
-            SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $3
-        )
+        github_verified_at = now(), github_profile_data = $5::jsonb,
+        {add_points("$6::numeric")}
     FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
     RETURNING member.*
 )
@@ -358,20 +359,31 @@ async def verify_github(
     actor: str | None = None,
     reason: str | None = None,
 ) -> Member:
-    """Record that a GitHub account is the member's, and work out their reputation anew.
+    """Record that a GitHub account is the member's, and add what its data earns to their score.
 
-    The score is `reputation.github_score` of the data plus all that highlights earned; the tier follows. One account
-    proves one person: raises `MemberExists` when it is another member's, `MemberNotFound`, `InvalidInput`.
+    The score changes by the difference between `reputation.github_score` of the new data and of the
+    stored data, and the tier follows: all other points stay. One account proves one person.
+
+    Raises `MemberExists` if the account is another member's, `MemberNotFound` if there is no such
+    member, `InvalidInput` if a value can't be stored.
     """
     member_id, actor, username = member_number(member_id), checked_actor(actor), username_from(github_username)
     check_texts(CommunityMember, github_username=username)
     data = as_json(github_profile_data, field="github_profile_data")
-    score = github_score(github_profile_data)
+    earned = github_score(github_profile_data)
+    if earned > HIGHEST_SCORE:
+        raise InvalidInput(
+            "These counts earn more points than a score can have.",
+            field="github_profile_data",
+            limit=HIGHEST_SCORE,
+        )
     try:
         async with transaction():
-            # A statement of its own: the next one then sees what a roll-up, which held the row, has earned meanwhile.
-            await engine.fetch(LOCK, member_id)
-            records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, score)
+            # Locked first: of two verifications each must add to what the other one stored.
+            locked = await engine.fetch(LOCK, member_id)
+            stored = locked[0]["github_profile_data"] if locked else None
+            points = earned - github_score(None if stored is None else json.loads(stored))
+            records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, points)
     except InvalidInput as error:
         if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
             raise

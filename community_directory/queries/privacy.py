@@ -42,6 +42,7 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "updated_at": KEPT,
         "last_active_at": KEPT,
         "deleted_at": "coalesce(deleted_at, now())",
+        "reputation_shortfall": KEPT,
     },
     "community_invitations": {
         "invitation_id": KEPT,

@@ -18,14 +18,15 @@ MAX_JSON_DEPTH = 100
 MAX_ACTOR_LENGTH = 255
 """The characters of an actor in the audit log, at the most."""
 
-# Name the writer and the reason; the audit trigger reads them. Without an actor or a reason those
-# hold that the transaction has.
+# Name the writer and the reason of this one statement; the audit trigger reads them. The time of the
+# statement tells it that they belong to this one. Without an actor or a reason those of the
+# transaction hold, which `act_as` or the caller's own set_config named.
 ACTOR = """actor AS MATERIALIZED (
-    SELECT
-        set_config('community_directory.actor',
-            coalesce($1::text, current_setting('community_directory.actor', true), ''), true),
-        set_config('community_directory.reason',
-            coalesce($2::text, current_setting('community_directory.reason', true), ''), true)
+    SELECT set_config(
+        'community_directory.call',
+        json_build_array(statement_timestamp(), $1::text, $2::text)::text,
+        true
+    )
 )"""
 
 

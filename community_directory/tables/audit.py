@@ -43,6 +43,8 @@ class DirectoryAuditLog(
     audit_action_check = Check(checks.one_of("action", AuditAction))
     audit_changes_check = Check(checks.json_object("changes"))
 
+    audit_changed_at_range_check = Check(checks.in_range("changed_at"))
+
     @classmethod
     def get_readable(cls) -> Readable:
         """An entry shows as what was done to which table."""

@@ -87,6 +87,11 @@ class CommunityInvitation(
     invitation_accepted_at_check = Check("(accepted_by IS NULL) = (accepted_at IS NULL)")
     invitation_self_check = Check("accepted_by <> created_by")
 
+    invitation_expires_at_range_check = Check(checks.in_range("expires_at"))
+    invitation_accepted_at_range_check = Check(checks.in_range("accepted_at"))
+    invitation_created_at_range_check = Check(checks.in_range("created_at"))
+    invitation_updated_at_range_check = Check(checks.in_range("updated_at"))
+
     @classmethod
     def get_readable(cls) -> Readable:
         """An invitation shows as its code."""

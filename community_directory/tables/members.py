@@ -102,6 +102,10 @@ class CommunityMember(
     updated_at = Timestamptz(help_text="The last edit, which activity and its points are not: the database keeps it.")
     last_active_at = Timestamptz(null=True, default=None, help_text="The last participation, to about a minute.")
     deleted_at = Timestamptz(null=True, default=None, help_text="Set when the member was removed; nothing is deleted.")
+    reputation_shortfall = Integer(
+        default=0,
+        help_text="By how much the sum of all points lies below zero, where the score itself never goes.",
+    )
 
     member_telegram_id_idx = Unique([telegram_id])
 
@@ -117,9 +121,18 @@ class CommunityMember(
     member_github_profile_data_check = Check(checks.json_object("github_profile_data"))
     member_status_check = Check(checks.one_of("status", MemberStatus))
     member_reputation_score_check = Check(checks.not_negative("reputation_score"))
+    member_reputation_shortfall_check = Check(checks.not_negative("reputation_shortfall"))
     member_reputation_tier_check = Check(checks.one_of("reputation_tier", ReputationTier))
     member_invited_by_check = Check("invited_by <> member_id")
     member_profile_data_check = Check(checks.json_object("profile_data"))
+
+    member_github_profile_data_readable_check = Check(checks.readable_json("github_profile_data"))
+    member_profile_data_readable_check = Check(checks.readable_json("profile_data"))
+    member_github_verified_at_range_check = Check(checks.in_range("github_verified_at"))
+    member_created_at_range_check = Check(checks.in_range("created_at"))
+    member_updated_at_range_check = Check(checks.in_range("updated_at"))
+    member_last_active_at_range_check = Check(checks.in_range("last_active_at"))
+    member_deleted_at_range_check = Check(checks.in_range("deleted_at"))
 
     @classmethod
     def get_readable(cls) -> Readable:

@@ -68,6 +68,9 @@ class MemberParticipation(
     participation_source_id_check = Check(checks.not_blank("source_id"))
     participation_event_metadata_check = Check(checks.json_object("event_metadata"))
 
+    participation_event_metadata_readable_check = Check(checks.readable_json("event_metadata"))
+    participation_occurred_at_range_check = Check(checks.in_range("occurred_at"))
+
     @classmethod
     def get_readable(cls) -> Readable:
         """An event shows as who did what."""

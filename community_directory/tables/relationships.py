@@ -37,6 +37,9 @@ class MemberRelationship(
     relationship_type_check = Check(checks.upper_case_name("relationship_type"))
     relationship_content_check = Check(checks.json_object("content"))
 
+    relationship_content_readable_check = Check(checks.readable_json("content"))
+    relationship_created_at_range_check = Check(checks.in_range("created_at"))
+
     @classmethod
     def get_readable(cls) -> Readable:
         """A relationship shows as its type and its two ends."""

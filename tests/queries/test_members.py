@@ -423,6 +423,7 @@ async def test_a_verified_account_brings_its_points_and_the_tier(directory: asyn
     await rows.highlight(directory, member_id="#1", reputation_earned=40)
     await rows.highlight(directory, member_id="#1", reputation_earned=2, highlight_date=NOON.date().replace(day=1))
     await rows.highlight(directory, reputation_earned=1000)
+    await directory.execute("UPDATE community_members SET reputation_score = 42 WHERE member_id = '#1'")
     data = {"public_repos": 10, "followers": 20, "stars": 30, "contributions": 40, "login": "ana"}
     ana = await members.verify_github("#1", github_username="@Ana-Dev", github_profile_data=data)
     assert ana.reputation_score == 50 + 60 + 60 + 40 + 42

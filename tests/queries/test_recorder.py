@@ -236,7 +236,9 @@ async def test_events_are_stored_whatever_becomes_of_the_callers_transaction(dir
 # The database is away
 
 
-async def test_events_are_stored_when_the_server_is_back(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+async def test_events_are_stored_when_the_server_is_back(
+    proxy: Proxy, onlooker: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     async with participation.recorder() as opened:
         await proxy.go_down()
         add_all(opened, [message("1"), message(), message()])
@@ -246,6 +248,8 @@ async def test_events_are_stored_when_the_server_is_back(proxy: Proxy, onlooker:
         await opened.flush()
         assert (opened.stored, opened.duplicates, opened.unsaved) == (3, 0, [])
     assert await onlooker.fetchval(COUNT) == 3
+    [line] = [each for each in caplog.records if each.name == recorder.__name__]
+    assert line.message.startswith("3 events wait: DatabaseUnavailable")
 
 
 async def test_a_commit_whose_answer_is_lost_is_counted_once(proxy: Proxy, onlooker: asyncpg.Connection) -> None:

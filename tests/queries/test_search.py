@@ -236,14 +236,14 @@ PEOPLE = st.lists(
         {
             "name": st.sampled_from(["Ana", "ana", "Ána", "Bo", "bo x", "Żaneta", "李", "a%", "_"]),
             "reputation_score": st.sampled_from([0, 1, 100, 2**31 - 1]),
-            "created_at": st.sampled_from([NOON, NOON + timedelta(microseconds=1), NOON.replace(year=1960)]),
+            "created_at": st.sampled_from([NOON, NOON + timedelta(microseconds=1), NOON.replace(year=2000)]),
             "last_active_at": st.sampled_from(
                 [
                     None,
                     NOON,
                     NOON + timedelta(microseconds=1),
-                    NOON.replace(year=1960),
-                    datetime(1970, 1, 1, tzinfo=UTC),
+                    NOON.replace(year=2000),
+                    datetime(2000, 1, 1, tzinfo=UTC),
                 ]
             ),
         }

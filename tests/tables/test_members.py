@@ -11,7 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from community_directory.database import connect, migrate
+from community_directory.database import connect
+from community_directory.migrate import migrate
 from community_directory.queries import members
 from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
 from tests.conftest import Server, run_sql
@@ -57,6 +58,7 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     assert read.to_dict() == columns | {
         "id": written.id,
         "member_id": "#2",
+        "reputation_shortfall": 0,
         "reputation_tier": ReputationTier.EXPERIENCED,
         "created_at": written.created_at,
         "updated_at": written.updated_at,
@@ -264,7 +266,12 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
         assert datetime.now(UTC) - edited["updated_at"] < timedelta(minutes=1)
 
     all_columns = {column._meta.name for column in CommunityMember._meta.columns}
-    assert all_columns - EDITS.keys() == {"member_id", "reputation_tier", "last_active_at"}
+    assert all_columns - EDITS.keys() == {
+        "member_id",
+        "reputation_tier",
+        "reputation_shortfall",
+        "last_active_at",
+    }
 
 
 async def test_an_edit_through_the_class_moves_updated_at(directory: asyncpg.Pool) -> None:

@@ -47,7 +47,7 @@ class CommunityMember(Table, tablename="community_members", schema=None):
     )
 
 
-ID = "2026-11-22T17:35:08:597298"
+ID = "2026-11-28T14:50:36:941254"
 VERSION = "1.38.0"
 DESCRIPTION = "The six tables"
 
@@ -55,6 +55,20 @@ DESCRIPTION = "The six tables"
 async def forwards():
     manager = MigrationManager(
         migration_id=ID, app_name="community_directory", description=DESCRIPTION
+    )
+
+    manager.add_table(
+        class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        schema=None,
+        columns=None,
+    )
+
+    manager.add_table(
+        class_name="MemberRelationship",
+        tablename="member_relationships",
+        schema=None,
+        columns=None,
     )
 
     manager.add_table(
@@ -85,18 +99,328 @@ async def forwards():
         columns=None,
     )
 
-    manager.add_table(
-        class_name="DirectoryAuditLog",
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
         tablename="directory_audit_log",
+        column_name="id",
+        db_column_name="id",
+        column_class_name="BigSerial",
+        column_class=BigSerial,
+        params={
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
         schema=None,
-        columns=None,
     )
 
-    manager.add_table(
-        class_name="MemberRelationship",
-        tablename="member_relationships",
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="changed_at",
+        db_column_name="changed_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": TimestamptzNow(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
         schema=None,
-        columns=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="actor",
+        db_column_name="actor",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 255,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="reason",
+        db_column_name="reason",
+        column_class_name="Text",
+        column_class=Text,
+        params={
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="action",
+        db_column_name="action",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 10,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": Enum(
+                "AuditAction",
+                {"INSERT": "INSERT", "UPDATE": "UPDATE", "DELETE": "DELETE"},
+            ),
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="table_name",
+        db_column_name="table_name",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 63,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="row_id",
+        db_column_name="row_id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="member_id",
+        db_column_name="member_id",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 20,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        column_name="changes",
+        db_column_name="changes",
+        column_class_name="JSONB",
+        column_class=JSONB,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        column_name="id",
+        db_column_name="id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": UUID4(),
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        column_name="entity_id_a",
+        db_column_name="entity_id_a",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 255,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        column_name="entity_id_b",
+        db_column_name="entity_id_b",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 255,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        column_name="relationship_type",
+        db_column_name="relationship_type",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 50,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        column_name="content",
+        db_column_name="content",
+        column_class_name="JSONB",
+        column_class=JSONB,
+        params={
+            "default": "{}",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        column_name="created_at",
+        db_column_name="created_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": TimestamptzNow(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
     )
 
     manager.add_column(
@@ -1188,34 +1512,14 @@ async def forwards():
     )
 
     manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="id",
-        db_column_name="id",
-        column_class_name="BigSerial",
-        column_class=BigSerial,
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        column_name="reputation_shortfall",
+        db_column_name="reputation_shortfall",
+        column_class_name="Integer",
+        column_class=Integer,
         params={
-            "null": False,
-            "primary_key": True,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="changed_at",
-        db_column_name="changed_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": TimestamptzNow(),
+            "default": 0,
             "null": False,
             "primary_key": False,
             "unique": False,
@@ -1228,285 +1532,114 @@ async def forwards():
         schema=None,
     )
 
-    manager.add_column(
+    manager.add_constraint(
         table_class_name="DirectoryAuditLog",
         tablename="directory_audit_log",
-        column_name="actor",
-        db_column_name="actor",
-        column_class_name="Varchar",
-        column_class=Varchar,
+        constraint_name="audit_action_check",
+        constraint_class=Check,
+        params={"condition": "action IN ('INSERT', 'UPDATE', 'DELETE')"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        constraint_name="audit_changes_check",
+        constraint_class=Check,
+        params={"condition": "jsonb_typeof(changes) = 'object'"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="DirectoryAuditLog",
+        tablename="directory_audit_log",
+        constraint_name="audit_changed_at_range_check",
+        constraint_class=Check,
         params={
-            "length": 255,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
+            "condition": "changed_at >= '2000-01-01 00:00Z' AND changed_at < '2200-01-01 00:00Z'"
         },
         schema=None,
     )
 
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="reason",
-        db_column_name="reason",
-        column_class_name="Text",
-        column_class=Text,
-        params={
-            "default": None,
-            "null": True,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="action",
-        db_column_name="action",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 10,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": Enum(
-                "AuditAction",
-                {"INSERT": "INSERT", "UPDATE": "UPDATE", "DELETE": "DELETE"},
-            ),
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="table_name",
-        db_column_name="table_name",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 63,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="row_id",
-        db_column_name="row_id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="member_id",
-        db_column_name="member_id",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 20,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        column_name="changes",
-        db_column_name="changes",
-        column_class_name="JSONB",
-        column_class=JSONB,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
+    manager.add_constraint(
         table_class_name="MemberRelationship",
         tablename="member_relationships",
-        column_name="id",
-        db_column_name="id",
-        column_class_name="UUID",
-        column_class=UUID,
+        constraint_name="relationship_entity_a_idx",
+        constraint_class=Unique,
         params={
-            "default": UUID4(),
-            "null": False,
-            "primary_key": True,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
+            "columns": ["entity_id_a", "entity_id_b", "relationship_type"],
+            "nulls_distinct": True,
         },
         schema=None,
     )
 
-    manager.add_column(
+    manager.add_constraint(
         table_class_name="MemberRelationship",
         tablename="member_relationships",
-        column_name="entity_id_a",
-        db_column_name="entity_id_a",
-        column_class_name="Varchar",
-        column_class=Varchar,
+        constraint_name="relationship_entity_a_check",
+        constraint_class=Check,
         params={
-            "length": 255,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
+            "condition": "entity_id_a ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"
         },
         schema=None,
     )
 
-    manager.add_column(
+    manager.add_constraint(
         table_class_name="MemberRelationship",
         tablename="member_relationships",
-        column_name="entity_id_b",
-        db_column_name="entity_id_b",
-        column_class_name="Varchar",
-        column_class=Varchar,
+        constraint_name="relationship_entity_b_check",
+        constraint_class=Check,
         params={
-            "length": 255,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
+            "condition": "entity_id_b ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"
         },
         schema=None,
     )
 
-    manager.add_column(
+    manager.add_constraint(
         table_class_name="MemberRelationship",
         tablename="member_relationships",
-        column_name="relationship_type",
-        db_column_name="relationship_type",
-        column_class_name="Varchar",
-        column_class=Varchar,
+        constraint_name="relationship_entities_check",
+        constraint_class=Check,
+        params={"condition": "entity_id_a <> entity_id_b"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        constraint_name="relationship_type_check",
+        constraint_class=Check,
+        params={"condition": "relationship_type ~ '^[A-Z][A-Z0-9_]*$'"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        constraint_name="relationship_content_check",
+        constraint_class=Check,
+        params={"condition": "jsonb_typeof(content) = 'object'"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="MemberRelationship",
+        tablename="member_relationships",
+        constraint_name="relationship_content_readable_check",
+        constraint_class=Check,
         params={
-            "length": 50,
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
+            "condition": "octet_length(content::text) < 200 OR NOT (jsonb_path_exists(content, 'strict $.**{100} ? (@.type() == \"object\" || @.type() == \"array\")') OR jsonb_path_exists(content, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)'))"
         },
         schema=None,
     )
 
-    manager.add_column(
+    manager.add_constraint(
         table_class_name="MemberRelationship",
         tablename="member_relationships",
-        column_name="content",
-        db_column_name="content",
-        column_class_name="JSONB",
-        column_class=JSONB,
+        constraint_name="relationship_created_at_range_check",
+        constraint_class=Check,
         params={
-            "default": "{}",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        column_name="created_at",
-        db_column_name="created_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": TimestamptzNow(),
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
+            "condition": "created_at >= '2000-01-01 00:00Z' AND created_at < '2200-01-01 00:00Z'"
         },
         schema=None,
     )
@@ -1581,6 +1714,50 @@ async def forwards():
     )
 
     manager.add_constraint(
+        table_class_name="CommunityInvitation",
+        tablename="community_invitations",
+        constraint_name="invitation_expires_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "expires_at >= '2000-01-01 00:00Z' AND expires_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="CommunityInvitation",
+        tablename="community_invitations",
+        constraint_name="invitation_accepted_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "accepted_at >= '2000-01-01 00:00Z' AND accepted_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="CommunityInvitation",
+        tablename="community_invitations",
+        constraint_name="invitation_created_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "created_at >= '2000-01-01 00:00Z' AND created_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="CommunityInvitation",
+        tablename="community_invitations",
+        constraint_name="invitation_updated_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "updated_at >= '2000-01-01 00:00Z' AND updated_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
         table_class_name="MemberDailyHighlight",
         tablename="member_daily_highlights",
         constraint_name="highlight_member_date_idx",
@@ -1629,17 +1806,39 @@ async def forwards():
     )
 
     manager.add_constraint(
+        table_class_name="MemberDailyHighlight",
+        tablename="member_daily_highlights",
+        constraint_name="highlight_date_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "highlight_date >= '2000-01-01 00:00Z' AND highlight_date < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="MemberDailyHighlight",
+        tablename="member_daily_highlights",
+        constraint_name="highlight_created_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "created_at >= '2000-01-01 00:00Z' AND created_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
         table_class_name="MemberParticipation",
         tablename="member_participation",
-        constraint_name="participation_source_key",
+        constraint_name="participation_source_id_key",
         constraint_class=Unique,
         params={
             "columns": [
                 "platform",
                 "room_id",
+                "source_id",
                 "event_type",
                 "member_id",
-                "source_id",
             ],
             "nulls_distinct": True,
         },
@@ -1669,7 +1868,9 @@ async def forwards():
         tablename="member_participation",
         constraint_name="participation_room_id_check",
         constraint_class=Check,
-        params={"condition": "room_id ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
+        params={
+            "condition": "room_id ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"
+        },
         schema=None,
     )
 
@@ -1678,7 +1879,9 @@ async def forwards():
         tablename="member_participation",
         constraint_name="participation_source_id_check",
         constraint_class=Check,
-        params={"condition": "source_id ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
+        params={
+            "condition": "source_id ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"
+        },
         schema=None,
     )
 
@@ -1688,6 +1891,28 @@ async def forwards():
         constraint_name="participation_event_metadata_check",
         constraint_class=Check,
         params={"condition": "jsonb_typeof(event_metadata) = 'object'"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="MemberParticipation",
+        tablename="member_participation",
+        constraint_name="participation_event_metadata_readable_check",
+        constraint_class=Check,
+        params={
+            "condition": "octet_length(event_metadata::text) < 200 OR NOT (jsonb_path_exists(event_metadata, 'strict $.**{100} ? (@.type() == \"object\" || @.type() == \"array\")') OR jsonb_path_exists(event_metadata, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)'))"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="MemberParticipation",
+        tablename="member_participation",
+        constraint_name="participation_occurred_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "occurred_at >= '2000-01-01 00:00Z' AND occurred_at < '2200-01-01 00:00Z'"
+        },
         schema=None,
     )
 
@@ -1714,7 +1939,9 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_telegram_id_check",
         constraint_class=Check,
-        params={"condition": "telegram_id ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"},
+        params={
+            "condition": "telegram_id ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"
+        },
         schema=None,
     )
 
@@ -1734,7 +1961,9 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_name_check",
         constraint_class=Check,
-        params={"condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
+        params={
+            "condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"
+        },
         schema=None,
     )
 
@@ -1743,7 +1972,9 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_primary_role_check",
         constraint_class=Check,
-        params={"condition": "primary_role ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"},
+        params={
+            "condition": "primary_role ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"
+        },
         schema=None,
     )
 
@@ -1752,7 +1983,9 @@ async def forwards():
         tablename="community_members",
         constraint_name="member_github_username_check",
         constraint_class=Check,
-        params={"condition": "github_username ~ '^[^@[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff][^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]*$'"},
+        params={
+            "condition": "github_username ~ '^[^@[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff][^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]*$'"
+        },
         schema=None,
     )
 
@@ -1799,6 +2032,15 @@ async def forwards():
     manager.add_constraint(
         table_class_name="CommunityMember",
         tablename="community_members",
+        constraint_name="member_reputation_shortfall_check",
+        constraint_class=Check,
+        params={"condition": "reputation_shortfall >= 0"},
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="CommunityMember",
+        tablename="community_members",
         constraint_name="member_reputation_tier_check",
         constraint_class=Check,
         params={
@@ -1826,77 +2068,79 @@ async def forwards():
     )
 
     manager.add_constraint(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        constraint_name="audit_action_check",
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_github_profile_data_readable_check",
         constraint_class=Check,
-        params={"condition": "action IN ('INSERT', 'UPDATE', 'DELETE')"},
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="DirectoryAuditLog",
-        tablename="directory_audit_log",
-        constraint_name="audit_changes_check",
-        constraint_class=Check,
-        params={"condition": "jsonb_typeof(changes) = 'object'"},
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        constraint_name="relationship_entity_a_idx",
-        constraint_class=Unique,
         params={
-            "columns": ["entity_id_a", "entity_id_b", "relationship_type"],
-            "nulls_distinct": True,
+            "condition": "octet_length(github_profile_data::text) < 200 OR NOT (jsonb_path_exists(github_profile_data, 'strict $.**{100} ? (@.type() == \"object\" || @.type() == \"array\")') OR jsonb_path_exists(github_profile_data, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)'))"
         },
         schema=None,
     )
 
     manager.add_constraint(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        constraint_name="relationship_entity_a_check",
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_profile_data_readable_check",
         constraint_class=Check,
-        params={"condition": "entity_id_a ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"},
+        params={
+            "condition": "octet_length(profile_data::text) < 200 OR NOT (jsonb_path_exists(profile_data, 'strict $.**{100} ? (@.type() == \"object\" || @.type() == \"array\")') OR jsonb_path_exists(profile_data, 'strict $.** ? (@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308)'))"
+        },
         schema=None,
     )
 
     manager.add_constraint(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        constraint_name="relationship_entity_b_check",
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_github_verified_at_range_check",
         constraint_class=Check,
-        params={"condition": "entity_id_b ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"},
+        params={
+            "condition": "github_verified_at >= '2000-01-01 00:00Z' AND github_verified_at < '2200-01-01 00:00Z'"
+        },
         schema=None,
     )
 
     manager.add_constraint(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        constraint_name="relationship_entities_check",
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_created_at_range_check",
         constraint_class=Check,
-        params={"condition": "entity_id_a <> entity_id_b"},
+        params={
+            "condition": "created_at >= '2000-01-01 00:00Z' AND created_at < '2200-01-01 00:00Z'"
+        },
         schema=None,
     )
 
     manager.add_constraint(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        constraint_name="relationship_type_check",
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_updated_at_range_check",
         constraint_class=Check,
-        params={"condition": "relationship_type ~ '^[A-Z][A-Z0-9_]*$'"},
+        params={
+            "condition": "updated_at >= '2000-01-01 00:00Z' AND updated_at < '2200-01-01 00:00Z'"
+        },
         schema=None,
     )
 
     manager.add_constraint(
-        table_class_name="MemberRelationship",
-        tablename="member_relationships",
-        constraint_name="relationship_content_check",
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_last_active_at_range_check",
         constraint_class=Check,
-        params={"condition": "jsonb_typeof(content) = 'object'"},
+        params={
+            "condition": "last_active_at >= '2000-01-01 00:00Z' AND last_active_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_deleted_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "deleted_at >= '2000-01-01 00:00Z' AND deleted_at < '2200-01-01 00:00Z'"
+        },
         schema=None,
     )
 

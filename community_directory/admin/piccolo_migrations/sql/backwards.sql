@@ -1,0 +1,4 @@
+-- Drop what panel.sql makes.
+DROP TABLE public.panel_attempts;
+DROP TRIGGER IF EXISTS panel_user_changed ON public.piccolo_user;
+DROP FUNCTION public.panel_user_changed();

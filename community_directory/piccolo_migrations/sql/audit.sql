@@ -1,0 +1,87 @@
+-- The audit log: triggers on members and invitations write it, and another one keeps it.
+
+-- Write an entry of a changed row. The trigger's arguments are the table, its primary key, and the
+-- column of the member that a row is about.
+--
+-- The log names as actor, and as reason, the first of these that is there:
+-- 1. what the statement says: community_directory.call is a JSON array of statement_timestamp(),
+--    the actor and the reason, which the query helpers set in the statement that writes. One of
+--    another time is from an earlier statement of the transaction;
+-- 2. what the transaction says: community_directory.actor and community_directory.reason;
+-- 3. the login, as db:….
+--
+-- SECURITY DEFINER: a login that may write members needs no right to the log.
+CREATE FUNCTION public.directory_audit_log_write() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before jsonb := CASE WHEN TG_OP = 'INSERT' THEN '{}' ELSE to_jsonb(OLD) END;
+    after jsonb := CASE WHEN TG_OP = 'DELETE' THEN '{}' ELSE to_jsonb(NEW) END;
+    either jsonb := before || after;
+    changed jsonb;
+    call_text text;
+    call jsonb;
+BEGIN
+    SELECT jsonb_object_agg(field, jsonb_build_array(before -> field, after -> field)) INTO changed
+    FROM jsonb_object_keys(either) AS field
+    WHERE coalesce(before -> field, 'null') <> coalesce(after -> field, 'null')
+        AND field NOT IN ('updated_at', 'last_active_at', 'search_text', 'reputation_shortfall')
+        -- The points of a roll-up stand in the highlights, day by day: an entry for each would bury
+        -- what people did. A change of the tier is still told.
+        AND (field <> 'reputation_score'
+            OR current_setting('community_directory.rolling_up', true) IS DISTINCT FROM 'on');
+    IF changed IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    call_text := current_setting('community_directory.call', true);
+    IF starts_with(call_text, '[' || to_json(statement_timestamp())::text) THEN
+        BEGIN
+            call := call_text::jsonb;
+        EXCEPTION WHEN OTHERS THEN
+            call := NULL;  -- No setting may keep a row from being written.
+        END;
+    END IF;
+
+    INSERT INTO public.directory_audit_log
+        (actor, reason, action, table_name, row_id, member_id, changes)
+    VALUES (
+        left(coalesce(
+            nullif(call ->> 1, ''),
+            nullif(current_setting('community_directory.actor', true), ''),
+            'db:' || session_user
+        ), 255),
+        coalesce(
+            nullif(call ->> 2, ''),
+            nullif(current_setting('community_directory.reason', true), '')
+        ),
+        TG_OP, TG_ARGV[0], (either ->> TG_ARGV[1])::uuid, either ->> TG_ARGV[2], changed
+    );
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER community_members_audit
+    AFTER INSERT OR UPDATE OR DELETE ON public.community_members
+    FOR EACH ROW EXECUTE FUNCTION
+    public.directory_audit_log_write('community_members', 'id', 'member_id');
+
+CREATE TRIGGER community_invitations_audit
+    AFTER INSERT OR UPDATE OR DELETE ON public.community_invitations
+    FOR EACH ROW EXECUTE FUNCTION
+    public.directory_audit_log_write('community_invitations', 'invitation_id', 'created_by');
+
+-- Refuse to change or delete an entry, but for the owner of the table.
+CREATE FUNCTION public.directory_audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_has_role(
+        current_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'USAGE'
+    ) THEN
+        RAISE EXCEPTION 'The audit log is append-only.'
+            USING ERRCODE = 'insufficient_privilege', SCHEMA = 'public',
+                TABLE = 'directory_audit_log', CONSTRAINT = 'audit_log_append_only';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER directory_audit_log_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON public.directory_audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION public.directory_audit_log_append_only();

@@ -1,0 +1,118 @@
+"""Who made a change: the statement says it, else the transaction, else the login."""
+
+import asyncpg
+import pytest
+
+from community_directory.database import act_as, transaction
+from tests.tables import rows
+
+pytestmark = pytest.mark.schema
+
+# As the query helpers write: they name the actor in the statement that writes.
+CALL = """
+WITH call AS MATERIALIZED (
+    SELECT set_config('community_directory.call',
+        json_build_array(statement_timestamp(), $1::text, $2::text)::text, true)
+)
+UPDATE community_members SET country = $3 FROM call
+"""
+TRANSACTION = """
+SELECT set_config('community_directory.actor', $1, true),
+    set_config('community_directory.reason', $2, true)
+"""
+
+
+async def entries(connection: asyncpg.Connection) -> list[tuple[str, str | None, str]]:
+    """Return actor and reason of each change of the country, with the new one, in order."""
+    found = await connection.fetch(
+        """
+        SELECT actor, reason, changes -> 'country' ->> 1 AS country FROM directory_audit_log
+        WHERE action = 'UPDATE' ORDER BY id
+        """
+    )
+    return [tuple(row) for row in found]
+
+
+async def test_a_statement_names_its_own_actor_and_reason(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await directory.execute(CALL, "bot", "moved", "Peru")
+    async with directory.acquire() as connection:
+        assert await entries(connection) == [("bot", "moved", "Peru")]
+
+
+async def test_a_statement_speaks_for_itself_only(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute(CALL, "bot", "moved", "Peru")
+        await connection.execute("UPDATE community_members SET country = 'Chile'")
+        await connection.execute(TRANSACTION, "manager:eva", "as told")
+        await connection.execute("UPDATE community_members SET country = 'Cuba'")
+        await connection.execute(CALL, None, None, "Peru")
+        await connection.execute(CALL, "bot", None, "Chile")
+        await connection.execute(CALL, None, "moved", "Cuba")
+        await connection.execute(CALL, "", "", "Peru")
+        await connection.execute("UPDATE community_members SET country = 'Chile'")
+        assert await entries(connection) == [
+            ("bot", "moved", "Peru"),
+            ("db:postgres", None, "Chile"),
+            ("manager:eva", "as told", "Cuba"),
+            ("manager:eva", "as told", "Peru"),
+            ("bot", "as told", "Chile"),
+            ("manager:eva", "moved", "Cuba"),
+            ("manager:eva", "as told", "Peru"),
+            ("manager:eva", "as told", "Chile"),
+        ]
+
+
+async def test_act_as_holds_for_the_whole_transaction(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    async with transaction() as current:
+        await act_as("manager:eva")
+        await current.connection.execute(CALL, "bot", None, "Peru")
+        await current.connection.execute("UPDATE community_members SET country = 'Chile'")
+        assert await entries(current.connection) == [
+            ("bot", None, "Peru"),
+            ("manager:eva", None, "Chile"),
+        ]
+
+
+async def test_an_actor_of_any_letters_is_logged_as_it_is(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    strange = "\"\\'[,]\n\t\x01é🙂" * 40
+    await directory.execute(CALL, strange, strange, "Peru")
+    async with directory.acquire() as connection:
+        assert await entries(connection) == [(strange[:255], strange, "Peru")]
+
+
+NOW = "to_json(statement_timestamp())::text"
+MALFORMED = {
+    "empty": "''",
+    "no JSON": "'nonsense'",
+    "no array": "'{}'",
+    "a number": "'1'",
+    "an open array": "'['",
+    "an empty array": "'[]'",
+    "another time": """'["2026-01-31T12:00:00+00:00", "ghost", "ghost"]'""",
+    "the time only": f"'[' || {NOW} || ']'",
+    "no actor": f"'[' || {NOW} || ', null, null]'",
+    "this time, then no JSON": f"'[' || {NOW} || ', ghost'",
+    "a character that PostgreSQL can't store": f"""'[' || {NOW} || ', "\\u0000", null]'""",
+    "a bare line feed": f"""'[' || {NOW} || ', "' || chr(10) || '", null]'""",
+    "an unknown escape": f"""'[' || {NOW} || ', "\\x", null]'""",
+    "an open text": f"""'[' || {NOW} || ', null, "]'""",
+    "nested too deeply": f"'[' || {NOW} || ', ' || repeat('[', 100000)",
+}
+
+
+@pytest.mark.parametrize("malformed", MALFORMED.values(), ids=MALFORMED.keys())
+async def test_no_setting_keeps_a_row_from_being_written(directory: asyncpg.Pool, malformed: str) -> None:
+    await rows.member(directory)
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute(TRANSACTION, "manager:eva", "as told")
+        await connection.execute(
+            f"""
+            WITH call AS MATERIALIZED (SELECT set_config('community_directory.call', {malformed}, true))
+            UPDATE community_members SET country = 'Peru' FROM call
+            """
+        )
+        assert await entries(connection) == [("manager:eva", "as told", "Peru")]

@@ -1,0 +1,154 @@
+"""No row holds what readers can't: dates beyond Python's, and JSON that Python can't parse."""
+
+import json
+import math
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from piccolo.columns import JSONB, Column, Date, Timestamptz
+
+from community_directory.errors import RULES
+from community_directory.piccolo_app import APP_CONFIG
+from community_directory.queries.values import MAX_JSON_DEPTH, as_json
+from tests.tables import rows
+
+pytestmark = pytest.mark.schema
+
+MAKERS: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
+    "community_members": rows.member,
+    "community_invitations": rows.invitation,
+    "member_relationships": rows.relationship,
+    "member_participation": rows.event,
+    "member_daily_highlights": rows.highlight,
+    "directory_audit_log": rows.audit_entry,
+}
+PREFIXES = {
+    "community_members": "member",
+    "community_invitations": "invitation",
+    "member_relationships": "relationship",
+    "member_participation": "participation",
+    "member_daily_highlights": "highlight",
+    "directory_audit_log": "audit",
+}
+
+
+def columns_of(*types: type[Column]) -> list[tuple[str, str]]:
+    """Return each such column with its table."""
+    return [
+        (table._meta.tablename, column._meta.name)
+        for table in APP_CONFIG.table_classes
+        for column in table._meta.columns
+        if isinstance(column, types)
+    ]
+
+
+def rule_of(table: str, column: str, kind: str) -> str:
+    return f"{PREFIXES[table]}_{column.removeprefix('highlight_')}_{kind}_check"
+
+
+TIMES = columns_of(Timestamptz, Date)
+# The log holds what the triggers read from the other tables.
+DOCUMENTS = [place for place in columns_of(JSONB) if place[0] != "directory_audit_log"]
+
+
+@pytest.fixture
+async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """A connection whose writes run no trigger, so that one can write what a trigger sets."""
+    async with directory.acquire() as connection:
+        for make in MAKERS.values():
+            await make(connection)
+        await connection.execute(
+            "UPDATE community_invitations SET status = 'accepted', accepted_at = now(), accepted_by ="
+            " (SELECT member_id FROM community_members WHERE member_id <> created_by LIMIT 1)"
+        )
+        await connection.execute("SET session_replication_role = replica")
+        yield connection
+
+
+async def refusal(connection: asyncpg.Connection, table: str, column: str, value: str) -> str | None:
+    """Return the rule that refuses the value, if one does."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"UPDATE {table} SET {column} = {value}")
+    except asyncpg.CheckViolationError as refused:
+        return str(refused.constraint_name)
+    return None
+
+
+@pytest.mark.parametrize(("table", "column"), TIMES)
+async def test_a_date_lies_in_the_years_2000_to_2199(connection: asyncpg.Connection, table: str, column: str) -> None:
+    rule = rule_of(table, column, "range")
+    for value in ("infinity", "-infinity", "1999-12-31 23:59:59Z", "2200-01-01 00:00Z", "20000-01-01", "0044-03-15 BC"):
+        assert await refusal(connection, table, column, f"'{value}'") == rule, value
+    for value in ("2000-01-01 00:00Z", "2199-12-31 23:59:59.999999Z"):
+        assert await refusal(connection, table, column, f"'{value}'") is None, value
+    assert RULES[rule].field == column
+
+
+LARGEST = int(sys.float_info.max)
+UNREADABLE = ["1e5000", "-1e5000", "1e309", f"{LARGEST + 10**300}", f"-{LARGEST + 10**300}", f"{'9' * 400}.5"]
+READABLE = [repr(sys.float_info.max), repr(-sys.float_info.max), f"{LARGEST}", "1e-400", "0", f'"{"9" * 5000}"']
+
+
+@pytest.mark.parametrize(("table", "column"), DOCUMENTS)
+async def test_a_number_of_json_is_one_that_every_reader_parses(
+    connection: asyncpg.Connection, table: str, column: str
+) -> None:
+    rule = rule_of(table, column, "readable")
+    for shape in ('{"a": %s}', '{"a": [{"b": [1, %s]}, "text"]}'):
+        for number in UNREADABLE:
+            assert await refusal(connection, table, column, f"'{shape % number}'") == rule, number
+        for number in READABLE:
+            assert await refusal(connection, table, column, f"'{shape % number}'") is None, number
+            stored = await connection.fetchval(f"SELECT {column} FROM {table} LIMIT 1")
+            assert json.loads(stored)
+    assert RULES[rule].field == column
+
+
+@pytest.mark.parametrize(("table", "column"), DOCUMENTS)
+async def test_json_is_nested_as_deeply_as_helpers_allow(
+    connection: asyncpg.Connection, table: str, column: str
+) -> None:
+    rule = rule_of(table, column, "readable")
+    for opening, closing in (('{"a": ', "}"), ('{"a": [', "]}")):
+        levels = opening.count("{") + opening.count("[")
+        for inside in ("1", "null"):
+            times = MAX_JSON_DEPTH // levels
+            deepest = opening * times + inside + closing * times
+            assert await refusal(connection, table, column, f"'{deepest}'") is None
+            for value in (f'{{"a": {deepest}}}', deepest.replace(inside, "{}"), deepest.replace(inside, "[]")):
+                assert await refusal(connection, table, column, f"'{value}'") == rule
+    # Too deep for PostgreSQL itself, and still a refusal.
+    with pytest.raises(asyncpg.ProgramLimitExceededError):
+        await refusal(connection, table, column, f"""'{'{"a":' * 100_000}1{"}" * 100_000}'""")
+    assert RULES[rule].field == column
+
+
+def test_the_helpers_allow_the_same_depth() -> None:
+    deepest: dict[str, Any] = {}
+    for _ in range(MAX_JSON_DEPTH - 1):
+        deepest = {"a": deepest}
+    assert as_json(deepest)
+
+
+@given(
+    number=st.decimals(allow_nan=False, allow_infinity=False)
+    | st.builds("{}e{}".format, st.integers(), st.integers(-400, 400)).map(Decimal)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_what_is_stored_can_be_parsed(connection: asyncpg.Connection, number: Decimal) -> None:
+    is_finite = math.isfinite(float(number))
+    try:
+        refused = await refusal(connection, "community_members", "profile_data", f"""'{{"a": {number:E}}}'""")
+    except asyncpg.DataError:
+        return  # beyond PostgreSQL's own numbers
+    assert (refused is None) == is_finite
+    if is_finite:
+        parsed = json.loads(await connection.fetchval("SELECT profile_data FROM community_members LIMIT 1"))
+        assert math.isfinite(float(parsed["a"]))
