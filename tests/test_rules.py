@@ -213,7 +213,8 @@ def helper(function: Callable[..., Awaitable[object]], make: Factory, columns: s
         await function(**{**valid, **{PARAMETERS.get(name, name): value for name, value in values.items()}})
 
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    return Writer(name, make, write, frozenset(columns.split()), {USERNAME: CLEANED, OBJECT: ["null"]})
+    understood = {USERNAME: CLEANED, OBJECT: ["null"]}
+    return Writer(name, make, write, frozenset(columns.split()), understood)
 
 
 def panel(make: Factory, columns: str) -> Writer:
@@ -273,11 +274,11 @@ WRITERS = [
             room_id="1",
         ),
         answers={
+            OBJECT: ("metadata", OBJECT),
             RANGE: (
                 "occurred_at",
                 "The time of an event must lie between the year 2000 and one day from now.",
             ),
-            OBJECT: ("metadata", OBJECT),
         },
     ),
     helper(relationships.link, rows.relationship, " ".join(LINK), **{**LINK, "content": {}}),

@@ -113,7 +113,6 @@ WITH {ACTOR}, rolling_up AS MATERIALIZED (
 UPDATE community_members AS member SET {add_points("points")}
 FROM locked, actor, rolling_up WHERE member.id = locked.id
 """
-NO_REASON = ""
 # What the caller changes of a score in the same transaction is logged.
 END_OF_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
@@ -171,7 +170,7 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
         await engine.fetch(REMEMBER_EVENTS, *days)
         [(written, member_ids, points)] = await engine.fetch(ROLL_UP, *days)
         if member_ids:
-            await engine.fetch(ADD_POINTS, actor, NO_REASON, member_ids, points)
+            await engine.fetch(ADD_POINTS, actor, None, member_ids, points)
             await engine.fetch(END_OF_ROLL_UP)
     return int(written)
 

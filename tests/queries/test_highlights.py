@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from community_directory.database import transaction
+from community_directory.database import act_as, transaction
 from community_directory.errors import DirectoryError, InvalidCursor, InvalidInput
 from community_directory.queries import members, participation
 from community_directory.queries.highlights import Difference, Highlight, between, roll_up, verify
@@ -396,14 +396,16 @@ async def test_a_score_that_is_changed_after_a_roll_up_in_the_same_transaction_i
     assert (by_github[0], by_github[1]["reputation_score"]) == ("Luis", [7, 13])
 
 
-async def test_who_acted_before_in_the_transaction_does_not_act_in_the_roll_up(directory: asyncpg.Pool) -> None:
+async def test_a_roll_up_names_its_own_actor_and_leaves_the_transaction_its_own(directory: asyncpg.Pool) -> None:
     await rows.member(directory, reputation_score=99)
     await messages(directory, 4)
     async with transaction():
-        await members.update_profile("#1", name="Eva", actor="Luis", reason="a typo")
+        await act_as("Eva")
+        await members.update_profile("#1", name="Ana", actor="Luis", reason="a typo")
         await roll_up(DAY)
+        await members.update_profile("#1", name="Ada")
     found = await directory.fetch("SELECT actor, reason FROM directory_audit_log WHERE action = 'UPDATE' ORDER BY id")
-    assert [tuple(row) for row in found] == [("Luis", "a typo"), ("roll-up", None)]
+    assert [tuple(row) for row in found] == [("Luis", "a typo"), ("roll-up", None), ("Eva", None)]
 
 
 # At the same time.
