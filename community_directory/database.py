@@ -433,3 +433,11 @@ async def act_as(actor: str) -> None:
         "SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)",
         actor,
     )
+
+
+async def migrate() -> None:
+    """Bring the schema up to date, as `community_directory.migrate.migrate` says."""
+    # Here, because that module needs this one, and bots need it seldom.
+    from community_directory.migrate import migrate as run_migrations  # noqa: PLC0415
+
+    await run_migrations()

@@ -146,10 +146,13 @@ async def _read_from(cursor: AsyncIterable[Any]) -> AsyncIterator[Any]:
 async def import_members(path: Path, *, overwrite: bool = False) -> Imported:
     """Add the people of a file and change the profiles of those who are here: all of it, or nothing.
 
-    A person is known by `member_id` or by `telegram_id`; columns may be left out. A line that differs from a member
-    who was edited after its `updated_at` is refused, unless it shall `overwrite` that edit; without the column nobody
-    can tell. A refused import may use up numbers. Raises `BadLines` with every line that is wrong, `InvalidInput` when
-    the file can't be read at all.
+    A person is known by `member_id` or by `telegram_id`; columns may be left out. A line that
+    differs from a member who was edited after its `updated_at` is refused, except with `overwrite`;
+    a line without `updated_at` is imported whatever was edited. A refused import may use up numbers.
+
+    Raises:
+        BadLines: Lines are wrong; it has all of them.
+        InvalidInput: The file can't be read at all.
     """
     try:
         with path.open(encoding=ENCODING, newline="") as file, _long_cells():

@@ -33,7 +33,7 @@ class LeasedPool:
         self._turns = asyncio.Semaphore(max_size)
         self._idle: list[asyncpg.Connection] = []
         self._closing = False
-        self.in_use = 0
+        self._in_use = 0
 
     async def open(self) -> None:
         """Open `min_size` connections, or none when one can't be made."""
@@ -47,6 +47,14 @@ class LeasedPool:
             self._pool.terminate()
             raise
 
+    def get_size(self) -> int:
+        """Return the number of open connections."""
+        return int(self._pool.get_size())
+
+    def get_idle_size(self) -> int:
+        """Return the number of open connections that no caller holds."""
+        return self.get_size() - self._in_use
+
     async def acquire(self) -> asyncpg.Connection:
         """Return a connection. Raises `TimeoutError` when none becomes free in time."""
         async with asyncio.timeout(self.acquire_timeout):
@@ -56,7 +64,7 @@ class LeasedPool:
             except BaseException:
                 self._turns.release()
                 raise
-        self.in_use += 1
+        self._in_use += 1
         return connection
 
     async def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
@@ -67,7 +75,7 @@ class LeasedPool:
             else:
                 await self._pool.release(connection)
         finally:
-            self.in_use -= 1
+            self._in_use -= 1
             self._turns.release()
 
     async def expire_connections(self) -> None:

@@ -30,13 +30,12 @@ from community_directory.errors import (
     DatabaseUnavailable,
     DirectoryError,
     InvalidInput,
-    SchemaMissing,
 )
 from community_directory.members_csv import COLUMNS, BadLines, Imported, cell, value_of
 from community_directory.queries import audit, highlights, members, participation
 from community_directory.queries.values import MAX_JSON_DEPTH
 from community_directory.settings import load_settings
-from tests.conftest import Server, closed_to_all, new_database, raw_pool, run_sql
+from tests.conftest import Server, new_database, raw_pool, run_sql
 from tests.processes import PROJECT, environment
 from tests.queries.cases import all_idle, undone
 from tests.tables import rows
@@ -181,19 +180,9 @@ def test_a_text_is_read_from_its_cell_as_it_was_and_is_no_formula(text: str) -> 
     assert not cell(text).startswith(("\t", "\r", "\n"))
 
 
-def test_nothing_is_an_empty_cell_and_the_other_way_round() -> None:
-    assert cell(None) == ""
-    assert value_of("") is None
-
-
 @pytest.mark.parametrize("text", ["'tis", "'90s", "O'Neill", "'"])
 def test_an_apostrophe_that_somebody_typed_into_a_cell_stays(text: str) -> None:
     assert value_of(text) == text
-
-
-@pytest.mark.parametrize("value", [-5, "-5"])
-def test_a_negative_number_is_no_formula_either(value: object) -> None:
-    assert cell(value) == "'-5"
 
 
 async def test_an_export_has_everybody_but_the_removed_in_the_order_of_their_numbers(
@@ -718,12 +707,6 @@ async def test_what_is_not_utf_8_is_said_in_a_sentence(refusing: asyncpg.Pool, f
         await take(file, content)
 
 
-async def test_what_is_not_utf_8_further_down_is_said_too(refusing: asyncpg.Pool, file: Path) -> None:
-    content = b"member_id,name\n" + b"#1,Ana\n" * 20_000 + "#2,José\n".encode("latin-1")
-    with pytest.raises(InvalidInput, match="not UTF-8"):
-        await take(file, content)
-
-
 async def test_a_file_that_can_not_be_read_is_said_in_a_sentence(refusing: asyncpg.Pool, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^Can't read .*missing\.csv: No such file or directory\.$"):
         await members_csv.import_members(tmp_path / "missing.csv")
@@ -1028,31 +1011,6 @@ async def test_a_large_profile_goes_out_and_in(community: asyncpg.Pool, file: Pa
     assert await members_csv.import_members(file) == Imported(0, 0, 3)
     # Other parts of the program have the limit that they had.
     assert csv.field_size_limit() == limit
-
-
-async def test_without_tables_both_say_so(empty_database: str, file: Path) -> None:
-    async with connect(empty_database, min_size=0):
-        with pytest.raises(SchemaMissing):
-            await members_csv.export_members(file)
-        assert left_in(file.parent) == []
-        with pytest.raises(SchemaMissing):
-            await take(file, lines(somebody()))
-
-
-@pytest.mark.parametrize("what", ["export", "import"])
-async def test_a_database_that_lets_nobody_in_is_unavailable(
-    server: Server, database: str, file: Path, what: str
-) -> None:
-    async with connect(database, min_size=0), closed_to_all(server, database):
-        with pytest.raises(DatabaseUnavailable):
-            await (members_csv.export_members(file) if what == "export" else take(file, lines(somebody())))
-
-
-async def test_two_files_go_in_within_one_transaction(community: asyncpg.Pool, file: Path) -> None:
-    async with transaction():
-        await take(file, lines({"member_id": "#1", "name": "A"}))
-        await take(file, lines({"member_id": "#1", "name": "B"}))
-    assert (await members.get("#1")).name == "B"
 
 
 async def test_a_first_line_that_is_two_counts_as_two(community: asyncpg.Pool, file: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tests.rules import (
     CLEANED,
     NO_MEMBER,
     OBJECT,
+    RANGE,
     RULES,
     USERNAME,
     ChangeRule,
@@ -55,10 +56,10 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     constraints = await directory.fetch(
         """
         SELECT conname FROM pg_constraint
-        WHERE conrelid::regclass::text ~ '^(community|member|directory)_' AND contype <> 'n'
+        WHERE conrelid::regclass::text ~ '^(community|member|directory_audit)_' AND contype <> 'n'
         UNION
         SELECT indexrelid::regclass::text FROM pg_index
-        WHERE indrelid::regclass::text ~ '^(community|member|directory)_' AND indisunique
+        WHERE indrelid::regclass::text ~ '^(community|member|directory_audit)_' AND indisunique
         """
     )
     functions = await directory.fetch("SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
@@ -155,8 +156,10 @@ async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, s
 async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
     transaction = connection.transaction()
     await transaction.start()
-    yield
-    await transaction.rollback()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 # The other writers
@@ -175,7 +178,7 @@ class Writer:
     understood: Mapping[str, Collection[str]]
     """By message: values that this writer makes good ones of, or takes for none."""
     answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """By column: a field and a message of its own."""
+    """By message: a field and a message of its own."""
 
     def tries(self, rule: Rule) -> list[Columns]:
         """Return the rows that break the rule and that this writer can express.
@@ -210,7 +213,8 @@ def helper(function: Callable[..., Awaitable[object]], make: Factory, columns: s
         await function(**{**valid, **{PARAMETERS.get(name, name): value for name, value in values.items()}})
 
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    return Writer(name, make, write, frozenset(columns.split()), {USERNAME: CLEANED, OBJECT: ["null"]})
+    understood = {USERNAME: CLEANED, OBJECT: ["null"]}
+    return Writer(name, make, write, frozenset(columns.split()), understood)
 
 
 def panel(make: Factory, columns: str) -> Writer:
@@ -256,17 +260,26 @@ PROFILE = "name telegram_username primary_role organization country profile_data
 MEMBER = f"{PROFILE} telegram_id github_username"
 EVENT = "member_id event_type platform room_id source_id event_metadata occurred_at"
 WRITERS = [
-    helper(members.add, rows.member, f"{MEMBER} status", **NEW_MEMBER),
+    helper(members.add, rows.member, MEMBER, **NEW_MEMBER),
     helper(members.update_profile, rows.member, PROFILE, member_id="#1"),
     helper(invitations.create, rows.invitation, "invited_telegram_username", created_by="#1"),
-    helper(
-        participation.record,
-        rows.event,
-        EVENT,
-        member_id="#1",
-        event_type="MESSAGE",
-        platform="telegram",
-        room_id="1",
+    replace(
+        helper(
+            participation.record,
+            rows.event,
+            EVENT,
+            member_id="#1",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id="1",
+        ),
+        answers={
+            OBJECT: ("metadata", OBJECT),
+            RANGE: (
+                "occurred_at",
+                "The time of an event must lie between the year 2000 and one day from now.",
+            ),
+        },
     ),
     helper(relationships.link, rows.relationship, " ".join(LINK), **{**LINK, "content": {}}),
     panel(rows.member, MEMBER),
@@ -277,9 +290,10 @@ WRITERS = [
         "file",
         rows.member,
         import_file,
-        frozenset(f"{MEMBER} status".split()),
-        {**{rule.message: [""] for rule in RULES}, USERNAME: CLEANED},
-        {"profile_data": ("profile_data", "The profile_data must be a JSON object.")},
+        frozenset(f"{PROFILE} github_username".split()),
+        # An empty cell is no value; of a username each step takes an @ away.
+        {**{rule.message: [""] for rule in RULES}, USERNAME: [*CLEANED, "@@ana"]},
+        {OBJECT: ("profile_data", "The profile_data must be a JSON object.")},
     ),
 ]
 TRIED = [(writer, rule) for writer in WRITERS for rule in RULES if writer.tries(rule)]
@@ -294,7 +308,7 @@ async def test_every_writer_refuses_what_breaks_a_rule_with_its_message(
     for columns in writer.tries(rule):
         with pytest.raises(InvalidInput) as refused:
             await writer.write(columns, client)
-        answer = writer.answers.get(rule.field, (rule.field, rule.message))
+        answer = writer.answers.get(rule.message, (rule.field, rule.message))
         assert (refused.value.field, str(refused.value)) == answer, columns
     assert await everything(directory) == before
 

@@ -59,10 +59,10 @@ class Report:
 async def import_history(items: Iterable[Happened | Skipped], platform: Platform, *, dry_run: bool = False) -> Report:
     """Store what an export holds, once however often it is imported, and say what became of it.
 
-    Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken file everything
-    before the break is stored. With `dry_run` everything is done but adding contacts, and undone again, batch by batch;
-    an event that the export holds twice, or that can't be stored, may count as new then. Raises `NoExport` when there
-    is nothing to import at all.
+    Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken
+    file everything before the break is stored. With `dry_run` everything is done but adding
+    contacts, and rolled back, batch by batch; an event that the export holds twice, or that can't be
+    stored, may then count as a new one. Raises `NoExport` when there is nothing to import at all.
     """
     writer = _Writer(platform, dry_run=dry_run)
     batch: list[Happened] = []

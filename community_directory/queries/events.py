@@ -21,8 +21,6 @@ BATCH_SIZE = 1000
 MAX_METADATA_LENGTH = 10_000
 """The characters of an event's metadata, as JSON, at the most."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
-"""The table takes no time from here on, and PostgreSQL would take Python's last moment for infinity."""
 LATEST = "now() + interval '1 day'"
 """The time of the last event that is accepted, in SQL: the clock that decides is the database's."""
 
@@ -147,7 +145,7 @@ def prepare(event: NewEvent) -> PreparedEvent:
 def _check_time(at: object) -> None:
     if not isinstance(at, datetime) or at.utcoffset() is None:
         raise InvalidInput("The time of an event must be a datetime with a time zone.", field="occurred_at")
-    if not EARLIEST <= at < END_OF_TIME:
+    if at < EARLIEST:
         raise time_refused()
 
 

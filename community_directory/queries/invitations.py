@@ -249,13 +249,13 @@ WITH RECURSIVE tree AS (
     UNION ALL
     SELECT member.member_id, member.name, member.invited_by, depth + 1
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
-    -- Everybody has one inviter, so a circle, which a restore can leave behind, leads back to the first.
+    -- Everybody has one inviter, so a circle (a restore can leave one) leads back to the first.
     WHERE member.member_id <> $1
 )
 SELECT member_id, name, invited_by, depth FROM tree ORDER BY depth, length(member_id), member_id
 """
 
-# UNION, not UNION ALL, ends in a circle; so a depth, which would tell its rounds apart, is not in it.
+# UNION, not UNION ALL, ends in a circle. It has no depth, which would tell the rounds apart.
 LINEAGE = """
 WITH RECURSIVE lineage AS (
     SELECT member_id, name, invited_by FROM community_members WHERE member_id = $1

@@ -281,7 +281,7 @@ async def get_by_telegram_id(telegram_id: str | int) -> Member:
 
 
 async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
-    """Return the member with this Telegram account; None when there is none, or they were removed."""
+    """Return the member with this Telegram account; None when there is none, or one was removed."""
     return _first(await engine.fetch(GET_BY_TELEGRAM_ID, id_text(telegram_id, "telegram_id")))
 
 

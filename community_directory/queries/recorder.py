@@ -138,10 +138,8 @@ class Recorder:
                     await self._flush(worker)
         finally:
             worker.cancel()
-            try:
-                await asyncio.wait({worker}, timeout=CANCEL_SECONDS)
-            finally:
-                self._give_up(len(self._pending))
+            self._give_up(len(self._pending))
+            await asyncio.wait({worker}, timeout=CANCEL_SECONDS)
         if self.unsaved and exception is None:
             raise RecorderGaveUp(self.unsaved) from self._last_error
 

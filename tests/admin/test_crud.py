@@ -520,12 +520,9 @@ async def test_a_change_is_logged_in_the_name_of_who_is_signed_in(
     [
         ({"name": "\x00"}, "This must be a text without characters that can't be stored."),
         ({"name": 5}, "This must be a text without characters that can't be stored."),
-        ({"name": " "}, "A name has at least one letter."),
         ({"name": None}, "This can't be empty."),
         ({"name": "x" * 300}, "The name has 300 characters; at most 255 are allowed."),
-        ({"telegram_username": "@ana"}, "A username has no @ in front and no spaces."),
         ({"registration_fee_paid": "perhaps"}, "This must be true or false."),
-        ({"profile_data": "[]"}, "This must be a JSON object."),
         ({"profile_data": '{"a": NaN}'}, "This must be a JSON object."),
         ({"profile_data": '{"a": '}, "This must be a JSON object."),
         ({"profile_data": {"a": "\x00"}}, None),

@@ -226,4 +226,4 @@ async def undone() -> AsyncIterator[DirectoryTransaction]:
 
 def all_idle(_: object = None) -> bool:
     """Tell whether no helper holds a connection."""
-    return engine.pool is not None and engine.pool.in_use == 0
+    return engine.pool is not None and engine.pool.get_idle_size() == engine.pool.get_size()

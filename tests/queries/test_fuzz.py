@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from community_directory.database import connect
-from community_directory.errors import DirectoryError, InvalidInput
+from community_directory.errors import InvalidInput, UserError
 from community_directory.queries import members, participation, relationships, values
 from community_directory.queries.participation import Event, NewEvent, Recorded
 from tests.conftest import Server, new_database, raw_pool
@@ -150,7 +150,7 @@ async def settle(helper: str, **changed: object) -> object:
     try:
         async with undone():
             answer = await HELPERS[helper](**arguments(helper, changed))
-    except DirectoryError as error:
+    except UserError as error:
         return error
     return answer
 
@@ -174,7 +174,7 @@ async def test_hostile_text_ends_in_an_answer_or_an_error_of_ours(
     for text in HOSTILE.values():
         value = [text, text] if KINDS[helper][name] == "texts" else text
         answer = await settle(helper, **{name: value})
-        if isinstance(answer, DirectoryError):
+        if isinstance(answer, UserError):
             assert is_sentence(answer)
         assert all_idle()
 
@@ -187,7 +187,7 @@ async def test_what_postgresql_can_not_hold_is_refused_outside_a_transaction_too
     answer: object
     try:
         answer = await HELPERS[helper](**arguments(helper, {name: text}))
-    except DirectoryError as error:
+    except UserError as error:
         answer = error
     assert answer is None or is_sentence(answer)
     assert all_idle()
@@ -200,7 +200,7 @@ async def test_any_text_ends_in_an_answer_or_an_error_of_ours(
 ) -> None:
     helper, name = where
     answer = await settle(helper, **{name: text})
-    if isinstance(answer, DirectoryError):
+    if isinstance(answer, UserError):
         assert is_sentence(answer)
 
 
@@ -229,7 +229,7 @@ async def test_any_day_ends_in_an_answer_or_an_error_of_ours(directory: asyncpg.
         for zone in ("UTC", "Pacific/Apia", "America/New_York"):
             changed = {"zone": zone} if "zone" in KINDS[helper] else {}
             answer = await settle(helper, **changed, **{name: day})
-            if isinstance(answer, DirectoryError):
+            if isinstance(answer, UserError):
                 assert isinstance(answer, InvalidInput)
                 assert is_sentence(answer)
         assert all_idle()
@@ -250,7 +250,7 @@ async def test_any_span_of_days_ends_in_an_answer_or_an_error_of_ours(directory:
         assert isinstance(refused, InvalidInput)
         assert is_sentence(refused)
     for since, until in ((today, today), (today, today + timedelta(days=3659))):
-        assert not isinstance(await settle(helper, **{first: since, last: until}), DirectoryError)
+        assert not isinstance(await settle(helper, **{first: since, last: until}), UserError)
     with_time = await settle(helper, **{first: datetime(2026, 1, 31, tzinfo=UTC)})
     assert isinstance(with_time, InvalidInput)
     assert all_idle()
@@ -283,7 +283,7 @@ async def test_any_moment_is_stored_as_it_is_or_refused(
 async def test_any_flag_ends_in_an_answer(directory: asyncpg.Pool) -> None:
     for helper, name in of_kind("flag"):
         for flag in (True, False):
-            assert not isinstance(await settle(helper, **{name: flag}), DirectoryError)
+            assert not isinstance(await settle(helper, **{name: flag}), UserError)
 
 
 def good_events() -> Iterator[NewEvent]:
@@ -360,7 +360,7 @@ async def test_any_details_of_an_event_are_read_back_as_they_were(
 async def test_what_is_no_json_object_is_refused(directory: asyncpg.Pool, helper: str, name: str, what: str) -> None:
     answer = await settle(helper, **{name: JSON[what]})
     if what == "nothing" and name != "content":
-        assert not isinstance(answer, DirectoryError)
+        assert not isinstance(answer, UserError)
     else:
         assert isinstance(answer, InvalidInput)
         assert is_sentence(answer)

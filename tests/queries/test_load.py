@@ -43,6 +43,7 @@ class Caller:
 
     async def add(self) -> None:
         account = self.random.choice([self.newcomer(), f"shared-{self.random.randint(1, 20)}"])
+        await members.check_addable(account)
         added = await members.add(telegram_id=account, name=account, primary_role="developer", actor="load")
         assert (added.telegram_id, added.name) == (account, account)
 

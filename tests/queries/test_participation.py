@@ -547,6 +547,16 @@ async def test_nobody_is_active_tomorrow(directory: asyncpg.Pool) -> None:
         assert before <= seen <= after
 
 
+async def test_an_event_lies_at_most_a_day_in_the_future(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    too_late = message(occurred_at=await directory.fetchval("SELECT now() + interval '1 day 1 minute'"))
+    with pytest.raises(InvalidInput, match="one day from now"):
+        await record(too_late)
+    recorded = await participation.record_many([too_late, message("1")])
+    assert ([refused.event for refused in recorded.refused], recorded.inserted) == ([too_late], [message("1")])
+    assert await directory.fetchval(COUNT) == 1
+
+
 async def test_what_is_there_already_makes_nobody_active(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await record(message("1", occurred_at=NOON))

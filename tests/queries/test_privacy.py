@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from piccolo.conf.apps import Finder
 
-from community_directory.database import transaction
+from community_directory.database import act_as, engine, transaction
 from community_directory.errors import (
     ConfigurationError,
     InvalidInput,
@@ -264,6 +264,15 @@ async def test_an_event_that_is_under_way_when_a_person_is_erased_is_erased_too(
         await erasing
     assert await directory.fetchval("SELECT count(*) FROM member_participation") == 3
     assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
+
+
+async def test_an_erasure_names_its_actor_and_leaves_the_callers_one(person: Member) -> None:
+    async with transaction():
+        await act_as("the caller")
+        await members.erase(person.member_id, actor="eva")
+        await engine.fetch("UPDATE community_members SET country = 'Peru' WHERE member_id = $1", person.member_id)
+    history = await audit.history(person.member_id, limit=100)
+    assert [entry.actor for entry in history.items[:2]] == ["the caller", "eva"]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from community_directory.database import connect, engine
+from community_directory.database import connect
 from community_directory.errors import DatabaseUnavailable, InvalidInput, NotConnected
 from community_directory.queries import participation, recorder
 from community_directory.queries.participation import NewEvent, Recorder, RecorderFull, RecorderGaveUp
 from tests.conftest import Server, new_database
-from tests.queries.cases import undone
+from tests.queries.cases import all_idle, undone
 from tests.queries.test_participation import COUNT, blocked, message, until_waiting
 from tests.tables import rows
 
@@ -169,8 +169,8 @@ async def test_two_hundred_events_are_stored_at_once_and_fewer_are_not(
             for stored in (0, 200):
                 add_all(opened, [message()] * 199)
                 await all_ready_tasks_run()
-                assert engine.pool is not None
-                assert (engine.pool.in_use, opened.stored) == (0, stored)
+                assert all_idle()
+                assert opened.stored == stored
                 opened.add(message())
                 await until_stored(opened, stored + 200)
 
@@ -236,7 +236,9 @@ async def test_events_are_stored_whatever_becomes_of_the_callers_transaction(dir
 # The database is away
 
 
-async def test_events_are_stored_when_the_server_is_back(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+async def test_events_are_stored_when_the_server_is_back(
+    proxy: Proxy, onlooker: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     async with participation.recorder() as opened:
         await proxy.go_down()
         add_all(opened, [message("1"), message(), message()])
@@ -246,6 +248,8 @@ async def test_events_are_stored_when_the_server_is_back(proxy: Proxy, onlooker:
         await opened.flush()
         assert (opened.stored, opened.duplicates, opened.unsaved) == (3, 0, [])
     assert await onlooker.fetchval(COUNT) == 3
+    [line] = [each for each in caplog.records if each.name == recorder.__name__]
+    assert line.message.startswith("3 events wait: DatabaseUnavailable")
 
 
 async def test_a_commit_whose_answer_is_lost_is_counted_once(proxy: Proxy, onlooker: asyncpg.Connection) -> None:

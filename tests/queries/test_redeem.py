@@ -23,10 +23,9 @@ from community_directory.errors import (
     InvitationNotFound,
     InvitationUsed,
     MemberBanned,
-    MemberError,
 )
 from community_directory.queries import invitations, members
-from community_directory.queries.invitations import Invitation, Redemption
+from community_directory.queries.invitations import Redemption
 from community_directory.queries.members import Member
 from community_directory.queries.privacy import banned_name
 from community_directory.settings import load_settings
@@ -333,22 +332,6 @@ async def test_redeeming_against_another_change_ends_as_one_after_the_other(  # 
     await check_invariants(directory)
 
 
-async def test_many_changes_at_once_never_leave_half_of_a_redemption(database: str) -> None:
-    async with connect(database, min_size=0):
-        for number in range(12):
-            ana = await inviter()
-            code = (await invitations.create(created_by=ana.member_id)).invitation_code
-            changes = [
-                ACTIONS[name][0](ana, code) for name in ("cancel", "extend", "expire_overdue", "ban the inviter")
-            ]
-            work = [outcome(redeem(code, f"{number}-{person}")) for person in range(5)]
-            await asyncio.wait_for(asyncio.gather(*work, *(outcome(change) for change in changes)), SECONDS)
-            joined = [person for person in await newcomers() if person.startswith(f"{number}-")]
-            accepted = (await invitations.get(code)).accepted_by
-            assert len(joined) == (accepted is not None)
-        await check_invariants(pool())
-
-
 # Interrupted.
 
 
@@ -469,16 +452,6 @@ async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(ana: Me
     assert (await refused(InvitationExpired, code)).expired_at == stored["expires_at"]
 
 
-async def test_a_withdrawn_invitation_is_refused(code: str) -> None:
-    await invitations.cancel(code)
-    await refused(InvitationCancelled, code)
-
-
-async def test_a_used_invitation_is_refused_to_anybody_else(code: str) -> None:
-    await redeem(code, "1")
-    await refused(InvitationUsed, code, "2")
-
-
 async def test_a_used_invitation_is_of_no_use_to_one_who_was_removed_since(code: str) -> None:
     member = (await redeem(code)).member
     await members.remove(member.member_id, actor="test")
@@ -506,12 +479,6 @@ async def test_a_username_that_only_one_of_two_languages_can_lower_ends_too(ana:
         asyncio.gather(redeem(invitation.invitation_code, telegram_username="ánaİ"), return_exceptions=True), SECONDS
     )
     assert isinstance(result[0], Redemption | InvitationForSomeoneElse)
-
-
-@pytest.mark.parametrize("change", ["suspend the inviter", "ban the inviter", "remove the inviter"])
-async def test_who_may_no_longer_invite_leaves_codes_that_nobody_can_use(ana: Member, code: str, change: str) -> None:
-    await ACTIONS[change][0](ana, code)
-    await refused(InvitationCancelled, code)
 
 
 @pytest.mark.parametrize("status", ["suspended", "banned"])
@@ -709,10 +676,3 @@ async def test_a_redemption_that_never_settles_gives_up(
     with pytest.raises(DatabaseUnavailable, match=r"^The directory is busy: try again\.$"):
         await asyncio.wait_for(redeem(code), SECONDS)
     assert statements == 2 * invitations.ATTEMPTS
-
-
-async def test_errors_name_what_they_are_about(ana: Member, code: str) -> None:
-    error = await refused(AlreadyMember, code, ana.telegram_id)
-    assert isinstance(error, MemberError)
-    assert str(error) == "You are a member already."
-    assert isinstance(await invitations.get(code), Invitation)

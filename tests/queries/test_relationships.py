@@ -49,25 +49,6 @@ async def test_a_link_the_other_way_or_of_another_type_is_another_one(directory:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "kind", "field"),
-    [
-        ("", "bo", "MENTORED", "entity_id_a"),
-        ("ana", "b o", "MENTORED", "entity_id_b"),
-        ("ana", "ana", "MENTORED", "entity_id_b"),
-        ("ana", "bo", "mentored", "relationship_type"),
-        ("ana", "bo", "", "relationship_type"),
-    ],
-)
-async def test_what_no_rule_allows_is_refused_by_its_field(
-    directory: asyncpg.Pool, a: str, b: str, kind: str, field: str
-) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        await relationships.link(a, b, kind, {})
-    assert refused.value.field == field
-    assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 0
-
-
-@pytest.mark.parametrize(
     ("position", "value", "limit"),
     [(0, "x" * 256, 255), (1, "x" * 256, 255), (2, "X" * 51, 50), (0, None, None), (1, 1.5, None), (2, 7, None)],
 )

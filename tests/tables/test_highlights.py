@@ -47,17 +47,3 @@ async def test_a_day_without_events_counts_zero(directory: asyncpg.Pool) -> None
 async def test_a_highlight_shows_as_whose_day_it_was(directory: asyncpg.Pool) -> None:
     await rows.highlight(directory, highlight_date=date(2026, 1, 31))
     assert await MemberDailyHighlight.select(MemberDailyHighlight.get_readable()) == [{"readable": "#1 2026-01-31"}]
-
-
-async def test_a_day_that_is_counted_again_stays_one_row(directory: asyncpg.Pool) -> None:
-    member = await rows.member(directory)
-    for messages in (1, 2):
-        day = MemberDailyHighlight(
-            member_id=member["member_id"], highlight_date=date(2026, 1, 31), message_count=messages
-        )
-        await MemberDailyHighlight.insert(day).on_conflict(
-            target=(MemberDailyHighlight.member_id, MemberDailyHighlight.highlight_date),
-            action="DO UPDATE",
-            values=[MemberDailyHighlight.message_count],
-        )
-    assert await MemberDailyHighlight.select(MemberDailyHighlight.message_count) == [{"message_count": 2}]

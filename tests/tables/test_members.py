@@ -328,12 +328,6 @@ async def test_an_edit_while_being_active_is_an_edit(directory: asyncpg.Pool) ->
     assert after["last_active_at"] is not None
 
 
-async def test_a_member_that_nothing_refers_to_can_be_deleted(directory: asyncpg.Pool) -> None:
-    await rows.member(directory)
-    await CommunityMember.delete(force=True)
-    assert await CommunityMember.count() == 0
-
-
 WAYS = {
     ("not_member", "pending"),
     ("pending", "not_member"),

@@ -53,20 +53,6 @@ async def test_an_event_shows_as_who_did_what(directory: asyncpg.Pool) -> None:
     assert await MemberParticipation.select(MemberParticipation.get_readable()) == [{"readable": "#1 MESSAGE"}]
 
 
-async def test_an_event_that_is_delivered_twice_is_stored_once(directory: asyncpg.Pool) -> None:
-    member = await rows.member(directory)
-    for _ in range(2):
-        event = MemberParticipation(
-            member_id=member["member_id"],
-            event_type=EventType.MESSAGE,
-            platform=Platform.TELEGRAM,
-            room_id="-100",
-            source_id="42",
-        )
-        await MemberParticipation.insert(event).on_conflict(target="participation_source_id_key", action="DO NOTHING")
-    assert await MemberParticipation.count() == 1
-
-
 async def test_events_without_an_id_of_the_platform_may_repeat(directory: asyncpg.Pool) -> None:
     member = await rows.member(directory)
     for _ in range(2):

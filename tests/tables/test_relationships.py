@@ -43,20 +43,3 @@ async def test_a_relationship_needs_no_content(directory: asyncpg.Pool) -> None:
 async def test_a_relationship_shows_as_its_type_and_its_two_ends(directory: asyncpg.Pool) -> None:
     await rows.relationship(directory, entity_id_a="ana", entity_id_b="luis", relationship_type="INVITED")
     assert await MemberRelationship.select(MemberRelationship.get_readable()) == [{"readable": "INVITED ana → luis"}]
-
-
-async def test_a_link_has_a_direction(directory: asyncpg.Pool) -> None:
-    await rows.relationship(directory, entity_id_a="ana", entity_id_b="luis")
-    await rows.relationship(directory, entity_id_a="luis", entity_id_b="ana")
-    assert await MemberRelationship.count() == 2
-
-
-async def test_linking_twice_is_one_link(directory: asyncpg.Pool) -> None:
-    for content in ({"level": 1}, {"level": 2}):
-        link = MemberRelationship(entity_id_a="ana", entity_id_b="luis", relationship_type="MENTORED", content=content)
-        await MemberRelationship.insert(link).on_conflict(
-            target="relationship_entity_a_idx", action="DO UPDATE", values=[MemberRelationship.content]
-        )
-    assert await MemberRelationship.select(MemberRelationship.content).output(load_json=True) == [
-        {"content": {"level": 2}}
-    ]
