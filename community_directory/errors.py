@@ -352,7 +352,7 @@ RULES = {
     "member_reputation_shortfall_check": Rule(_NEGATIVE, "reputation_shortfall"),
     "audit_changed_at_range_check": Rule(_RANGE, "changed_at"),
     "highlight_created_at_range_check": Rule(_RANGE, "created_at"),
-    "highlight_date_range_check": Rule(_RANGE, "highlight_date"),
+    "highlight_date_range_check": Rule("A day must lie between 1999-12-31 and 2200-01-01.", "highlight_date"),
     "invitation_accepted_at_range_check": Rule(_RANGE, "accepted_at"),
     "invitation_created_at_range_check": Rule(_RANGE, "created_at"),
     "invitation_expires_at_range_check": Rule(_RANGE, "expires_at"),

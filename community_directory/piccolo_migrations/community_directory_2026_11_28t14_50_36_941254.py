@@ -1811,7 +1811,7 @@ async def forwards():
         constraint_name="highlight_date_range_check",
         constraint_class=Check,
         params={
-            "condition": "highlight_date >= '2000-01-01 00:00Z' AND highlight_date < '2200-01-01 00:00Z'"
+            "condition": "highlight_date >= '1999-12-31' AND highlight_date <= '2200-01-01'"
         },
         schema=None,
     )

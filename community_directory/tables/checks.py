@@ -38,8 +38,13 @@ def json_object(column: str) -> str:
 
 
 def in_range(column: str) -> str:
-    """The time or the day lies in the years 2000 to 2199, so that every reader can hold it."""
+    """The time lies in the years 2000 to 2199, so that every reader can hold it."""
     return f"{column} >= '2000-01-01 00:00Z' AND {column} < '2200-01-01 00:00Z'"
+
+
+def day_in_range(column: str) -> str:
+    """The day is, in some time zone, one of a time that is `in_range`."""
+    return f"{column} >= '1999-12-31' AND {column} <= '2200-01-01'"
 
 
 def readable_json(column: str) -> str:

@@ -41,7 +41,7 @@ class MemberDailyHighlight(
     highlight_voice_minutes_check = Check(checks.not_negative("voice_minutes"))
     highlight_reputation_earned_check = Check(checks.not_negative("reputation_earned"))
 
-    highlight_date_range_check = Check(checks.in_range("highlight_date"))
+    highlight_date_range_check = Check(checks.day_in_range("highlight_date"))
     highlight_created_at_range_check = Check(checks.in_range("created_at"))
 
     @classmethod

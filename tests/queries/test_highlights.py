@@ -46,6 +46,22 @@ async def stored(database: rows.Database) -> Rows:
     return {(member, day): tuple(counts) for member, day, *counts in found}
 
 
+@pytest.mark.parametrize(
+    ("moment", "zone", "day"),
+    [
+        (datetime(2000, 1, 1, 0, 0, tzinfo=UTC), "America/Mexico_City", date(1999, 12, 31)),
+        (datetime(2199, 12, 31, 23, 59, tzinfo=UTC), "Pacific/Kiritimati", date(2200, 1, 1)),
+    ],
+)
+async def test_the_first_and_the_last_event_there_can_be_have_a_day_in_every_zone(
+    directory: asyncpg.Pool, moment: datetime, zone: str, day: date
+) -> None:
+    await rows.event(directory, occurred_at=moment)
+    assert await roll_up(day, zone=zone) == 1
+    assert await verify(day, zone=zone) == []
+    assert list(await stored(directory)) == [("#1", day)]
+
+
 async def scores(database: rows.Database) -> dict[str, int]:
     return dict(await database.fetch("SELECT member_id, reputation_score FROM community_members ORDER BY 1"))
 

@@ -52,7 +52,8 @@ def rule_of(table: str, column: str, kind: str) -> str:
     return f"{PREFIXES[table]}_{column.removeprefix('highlight_')}_{kind}_check"
 
 
-TIMES = columns_of(Timestamptz, Date)
+TIMES = columns_of(Timestamptz)
+DAYS = columns_of(Date)
 # The log holds what the triggers read from the other tables.
 DOCUMENTS = [place for place in columns_of(JSONB) if place[0] != "directory_audit_log"]
 
@@ -79,6 +80,18 @@ async def refusal(connection: asyncpg.Connection, table: str, column: str, value
     except asyncpg.CheckViolationError as refused:
         return str(refused.constraint_name)
     return None
+
+
+@pytest.mark.parametrize(("table", "column"), DAYS)
+async def test_a_day_is_one_of_the_years_2000_to_2199_in_some_time_zone(
+    connection: asyncpg.Connection, table: str, column: str
+) -> None:
+    rule = rule_of(table, column, "range")
+    for value in ("infinity", "-infinity", "1999-12-30", "2200-01-02", "20000-01-01", "0044-03-15 BC"):
+        assert await refusal(connection, table, column, f"'{value}'") == rule, value
+    for value in ("1999-12-31", "2200-01-01"):
+        assert await refusal(connection, table, column, f"'{value}'") is None, value
+    assert RULES[rule].field == column
 
 
 @pytest.mark.parametrize(("table", "column"), TIMES)

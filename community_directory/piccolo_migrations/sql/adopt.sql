@@ -70,7 +70,8 @@ DECLARE
     problems text := '';
 BEGIN
     FOR added IN
-        SELECT in_table, key, name, concat_ws('_', prefix, name, kind, 'check') AS rule,
+        SELECT in_table, key, name,
+            concat_ws('_', prefix, name, replace(kind, 'day range', 'range'), 'check') AS rule,
             replace(condition, 'VALUE', name) AS condition
         FROM (VALUES
             ('community_members', 'id', 'member', 'range',
@@ -82,12 +83,13 @@ BEGIN
             ('member_relationships', 'id', 'relationship', 'range', '{created_at}'),
             ('member_participation', 'id', 'participation', 'readable', '{event_metadata}'),
             ('member_participation', 'id', 'participation', 'range', '{occurred_at}'),
-            ('member_daily_highlights', 'id', NULL, 'range', '{highlight_date}'),
+            ('member_daily_highlights', 'id', NULL, 'day range', '{highlight_date}'),
             ('member_daily_highlights', 'id', 'highlight', 'range', '{created_at}'),
             ('directory_audit_log', 'id', 'audit', 'range', '{changed_at}')
         ) AS rules(in_table, key, prefix, kind, names)
         CROSS JOIN unnest(names) AS name
         JOIN (VALUES
+            ('day range', $c$VALUE >= '1999-12-31' AND VALUE <= '2200-01-01'$c$),
             ('range', $c$VALUE >= '2000-01-01 00:00Z' AND VALUE < '2200-01-01 00:00Z'$c$),
             ('readable', $c$octet_length(VALUE::text) < 200 OR NOT (
                 jsonb_path_exists(VALUE,
