@@ -5,7 +5,7 @@ Callers use the types as `participation.NewEvent` and so on.
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,6 +20,8 @@ BATCH_SIZE = 1000
 """The events of one statement at the most."""
 MAX_METADATA_LENGTH = 10_000
 """The characters of an event's metadata, as JSON, at the most."""
+LONGEST_NUMBER = 1000
+"""The bits of a number that stands for an id, at the most: its digits are more than an id may have."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = "now() + interval '1 day'"
 """The time of the last event that is accepted, in SQL: the clock that decides is the database's."""
@@ -113,10 +115,18 @@ class PreparedEvent(NamedTuple):
     row: Row
 
 
-def prepare(event: NewEvent) -> PreparedEvent:
-    """Check an event as far as Python can, and make its row. Raises `InvalidInput`."""
+def prepare(event: NewEvent, *, default_time: datetime | None = None) -> PreparedEvent:
+    """Check an event as far as Python can, and make its row. Raises `InvalidInput`.
+
+    An event without a time gets the default one, or if that is None the time at which it is stored.
+    """
+    if not isinstance(event, NewEvent):
+        raise InvalidInput("An event must be a NewEvent.")
+    _check_numbers(event)
     if event.occurred_at is not None:
         _check_time(event.occurred_at)
+    elif default_time is not None:
+        event = replace(event, occurred_at=default_time)
     metadata = as_json(event.metadata, field="metadata")
     if metadata is not None and len(metadata) > MAX_METADATA_LENGTH:
         raise text_too_long("metadata", len(metadata), MAX_METADATA_LENGTH)
@@ -140,6 +150,14 @@ def prepare(event: NewEvent) -> PreparedEvent:
         metadata,
     )
     return PreparedEvent(event, row)
+
+
+def _check_numbers(event: NewEvent) -> None:
+    """Refuse a number that is much longer than any id: Python doesn't even write it as a text."""
+    for field_name in ("member_id", "room_id", "source_id"):
+        value = getattr(event, field_name)
+        if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:
+            raise InvalidInput(f"The {field_name.replace('_', ' ')} is too long.", field=field_name)
 
 
 def _check_time(at: object) -> None:

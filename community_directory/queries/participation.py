@@ -169,9 +169,9 @@ async def record(
 async def record_many(events: Iterable[NewEvent]) -> Recorded:
     """Store each event once, and say what became of every one of them.
 
-    An event that can't be stored is refused alone; the others go in. A thousand of them are one statement, stored as a
-    whole or not at all: after a `DatabaseUnavailable` send them again, and those with a `source_id` are counted once.
-    Raises nothing about a single event.
+    An event that can't be stored, even what is no `NewEvent`, is refused alone; the others go in. A thousand
+    of them are one statement, stored as a whole or not at all: after a `DatabaseUnavailable` send them again, and those
+    with a `source_id` are counted once. Raises nothing about a single event.
     """
     recorded = Recorded()
     iterator = iter(events)

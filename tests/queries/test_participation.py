@@ -337,7 +337,7 @@ async def test_what_is_in_a_batch_twice_is_stored_once(directory: asyncpg.Pool) 
     assert await directory.fetchval(COUNT) == 2
 
 
-BAD = {
+BAD: dict[str, Any] = {
     "a type": message("bad", event_type="message"),
     "a platform": message("bad", platform="Telegram"),
     "a room": message("bad", room_id=""),
@@ -347,6 +347,11 @@ BAD = {
     "nul": message("a\0b"),
     "nul in the member": message("bad", member_id="#\0"),
     "half a surrogate pair": message("\ud800"),
+    "a huge number of a member": message("bad", member_id=10**5000),
+    "a huge number of a room": message("bad", room_id=-(10**5000)),
+    "a huge number as an id": message(10**5000),
+    "no event": {"member_id": "#1"},
+    "nothing": None,
     "no JSON object": message("bad", metadata=[1]),
     "JSON with nul": message("bad", metadata={"a": "\0"}),
     "what is no JSON": message("bad", metadata={"a": object()}),
