@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice, takewhile
 from types import TracebackType
 from typing import Self
@@ -54,7 +55,7 @@ class RecorderGaveUp(OperatorError):
     code = "recorder_gave_up"
 
     def __init__(self, events: list[NewEvent]) -> None:
-        super().__init__(f"{len(events):,} events could not be stored.")
+        super().__init__(f"{_counted(len(events))} could not be stored.")
         self.events = events
 
 
@@ -138,13 +139,15 @@ class Recorder:
                     await self._flush(worker)
         finally:
             worker.cancel()
+            if self._pending and not self._pending[0].tried:
+                self._last_error = TimeoutError("The recorder ended before its first try did.")
             self._give_up(len(self._pending))
             await asyncio.wait({worker}, timeout=CANCEL_SECONDS)
         if self.unsaved and exception is None:
             raise RecorderGaveUp(self.unsaved) from self._last_error
 
     def add(self, event: NewEvent) -> None:
-        """Take an event, and return at once.
+        """Take an event, and return at once. Without a time it happens now, whenever it is stored.
 
         Raises `InvalidInput` for an event that can be seen to be wrong, `RecorderFull`, and
         `NotConnected` outside the block.
@@ -153,7 +156,8 @@ class Recorder:
         if len(self._pending) + len(self.unsaved) >= self._max_pending:
             self.dropped += 1
             raise RecorderFull(self._max_pending)
-        self._pending.append(_Pending(prepare(event), asyncio.get_running_loop().time()))
+        prepared = prepare(event, default_time=datetime.now(UTC))
+        self._pending.append(_Pending(prepared, asyncio.get_running_loop().time()))
         self._any.set()
         if len(self._pending) >= FLUSH_EVENTS:
             self._due.set()
@@ -200,6 +204,7 @@ class Recorder:
         """Send the oldest events. They stay in the queue until they are known to be stored."""
         waiting = list(islice(self._pending, BATCH_SIZE))
         batch = Batch([each.prepared for each in waiting])
+        failure: Exception | None = None
         try:
             self._check_connection()
             async with asyncio.timeout(TRY_SECONDS):
@@ -207,7 +212,13 @@ class Recorder:
                 if waiting[0].tried:
                     await batch.recognize_stored()
         except Exception as error:  # whatever it is, no event is lost for it
-            self._note_failure(waiting, error)
+            failure = error
+        worker = asyncio.current_task()
+        if worker is not None and worker.cancelling():
+            # Hidden by another error, such as of a connection that could not be given back.
+            raise asyncio.CancelledError from failure
+        if failure is not None:
+            self._note_failure(waiting, failure)
             return False
         self._count(batch)
         self._forget(len(waiting))
@@ -219,7 +230,7 @@ class Recorder:
 
     def _note_failure(self, waiting: list[_Pending], error: Exception) -> None:
         if not waiting[0].tried:
-            logger.warning("%d events wait: %r", len(self._pending), error)
+            logger.warning("%s not stored yet: %r", _were(len(self._pending)), error)
         self._last_error = error
         self.retried += len(waiting)
         for each in waiting:
@@ -242,7 +253,7 @@ class Recorder:
     def _give_up(self, number: int) -> None:
         """Hand the oldest events back."""
         if number:
-            logger.error("%d events were given up: %r", number, self._last_error)
+            logger.error("%s given up: %r", _were(number), self._last_error)
             self.unsaved += [each.prepared.event for each in islice(self._pending, number)]
             self._forget(number)
 
@@ -256,6 +267,14 @@ class Recorder:
             self._any.clear()
         if len(self._pending) < FLUSH_EVENTS:
             self._due.clear()
+
+
+def _counted(number: int) -> str:
+    return "1 event" if number == 1 else f"{number:,} events"
+
+
+def _were(number: int) -> str:
+    return f"{_counted(number)} {'was' if number == 1 else 'were'}"
 
 
 def _context_without_transaction() -> Context:

@@ -6,19 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
-from community_directory.database import connect
+from community_directory.database import connect, engine
 from community_directory.errors import DatabaseUnavailable, InvalidInput, NotConnected
 from community_directory.queries import participation, recorder
 from community_directory.queries.participation import NewEvent, Recorder, RecorderFull, RecorderGaveUp
 from tests.conftest import Server, new_database
 from tests.queries.cases import all_idle, undone
-from tests.queries.test_participation import COUNT, blocked, message, until_waiting
+from tests.queries.test_participation import COUNT, NOON, blocked, message, until_waiting
 from tests.tables import rows
 
 SECONDS = 20
@@ -136,6 +137,10 @@ def messages(number: int, **fields: Any) -> list[NewEvent]:
     return [message(str(n), **fields) for n in range(number)]
 
 
+def ids_of(events: list[NewEvent]) -> list[str | int | None]:
+    return [event.source_id for event in events]
+
+
 def add_all(opened: Recorder, events: list[NewEvent]) -> None:
     for event in events:
         opened.add(event)
@@ -249,7 +254,7 @@ async def test_events_are_stored_when_the_server_is_back(
         assert (opened.stored, opened.duplicates, opened.unsaved) == (3, 0, [])
     assert await onlooker.fetchval(COUNT) == 3
     [line] = [each for each in caplog.records if each.name == recorder.__name__]
-    assert line.message.startswith("3 events wait: DatabaseUnavailable")
+    assert line.message.startswith("3 events were not stored yet: DatabaseUnavailable")
 
 
 async def test_a_commit_whose_answer_is_lost_is_counted_once(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
@@ -320,18 +325,18 @@ async def test_what_could_not_be_stored_for_long_is_handed_back_in_order(
             await proxy.go_down()
             add_all(opened, events)
             await opened.flush()
-            assert opened.unsaved == events
+            assert ids_of(opened.unsaved) == ids_of(events)
             assert opened.stored == 0
             assert opened.retried == 1000  # the others could not be, and were not tried
-    assert gave_up.value.events == events
+    assert ids_of(gave_up.value.events) == ids_of(events)
     assert isinstance(gave_up.value.__cause__, DatabaseUnavailable)
     told = [
         (each.levelname, each.message.partition(":")[0]) for each in caplog.records if each.name == recorder.__name__
     ]
-    assert told == [("WARNING", "1500 events wait"), ("ERROR", "1500 events were given up")]
+    assert told == [("WARNING", "1,500 events were not stored yet"), ("ERROR", "1,500 events were given up")]
     proxy.come_back()
     recorded = await participation.record_many(gave_up.value.events)
-    assert recorded.inserted == events
+    assert ids_of(recorded.inserted) == ids_of(events)
 
 
 async def test_only_what_waits_too_long_is_handed_back(proxy: Proxy) -> None:
@@ -341,7 +346,7 @@ async def test_only_what_waits_too_long_is_handed_back(proxy: Proxy) -> None:
         opened._pending[0].added_at -= FOR_EVER
         opened._pending[1].added_at -= FOR_EVER
         await until(lambda: len(opened.unsaved) == 2 and opened.retried >= 5)
-        assert opened.unsaved == messages(2)
+        assert ids_of(opened.unsaved) == ids_of(messages(2))
         opened.unsaved.clear()  # the caller keeps them elsewhere
         proxy.come_back()
     assert opened.stored == 1
@@ -357,7 +362,7 @@ async def test_recording_goes_on_after_events_were_handed_back(proxy: Proxy) -> 
             opened.add(message("2"))
             await opened.flush()
             assert opened.stored == 1
-    assert gave_up.value.events == [message("1")]
+    assert ids_of(gave_up.value.events) == ids_of([message("1")])
 
 
 async def test_a_full_recorder_drops_an_event_and_says_so(database: str, directory: asyncpg.Pool) -> None:
@@ -387,6 +392,51 @@ async def test_what_was_handed_back_fills_the_recorder_until_it_is_taken(proxy: 
     assert (opened.stored, opened.dropped) == (1, 1)
 
 
+async def test_an_event_without_a_time_happened_when_it_was_added(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+    async with participation.recorder() as opened:
+        await proxy.go_down()
+        before = datetime.now(UTC)
+        opened.add(message("1"))
+        opened.add(message("2", occurred_at=NOON))
+        after = datetime.now(UTC)
+        await until(lambda: opened.retried >= 2)
+        proxy.come_back()
+    first, second = await onlooker.fetch("SELECT occurred_at FROM member_participation ORDER BY source_id")
+    assert before <= first["occurred_at"] <= after
+    assert second["occurred_at"] == NOON
+
+
+async def test_what_is_handed_back_keeps_the_time_at_which_it_was_added(proxy: Proxy) -> None:
+    async with participation.recorder(give_up_after=0) as opened:
+        await proxy.go_down()
+        before = datetime.now(UTC)
+        opened.add(message("1"))
+        after = datetime.now(UTC)
+        await opened.flush()
+        [event] = opened.unsaved
+        opened.unsaved.clear()
+    assert event.occurred_at is not None
+    assert event.occurred_at.utcoffset() == timedelta(0)
+    assert before <= event.occurred_at <= after
+
+
+async def test_a_silent_network_holds_no_event_longer_than_it_may(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "TRY_SECONDS", 1)
+    async with participation.recorder(give_up_after=2) as opened:
+        opened.add(message("1"))
+        await opened.flush()
+        assert opened.stored == 1  # the pool holds a connection that worked
+        proxy.is_silent = True
+        opened.add(message("2"))
+        async with asyncio.timeout(SECONDS):
+            await opened.flush()
+        assert ids_of(opened.unsaved) == ["2"]
+        opened.unsaved.clear()
+        await proxy.go_down()
+
+
 # The end
 
 
@@ -400,8 +450,47 @@ async def test_the_end_waits_no_longer_than_it_may_for_a_server_that(proxy: Prox
                 else:
                     await proxy.go_down()
                 add_all(opened, messages(3))
-    assert gave_up.value.events == messages(3)
+    assert ids_of(gave_up.value.events) == ids_of(messages(3))
     await proxy.go_down()
+
+
+async def test_an_end_that_comes_before_the_first_try_says_why_nothing_was_stored(
+    database: str, directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rows.member(directory)
+    async with blocked(database, "SELECT FROM community_members FOR UPDATE"):
+        with pytest.raises(RecorderGaveUp, match=r"^1 event could not be stored\.$") as gave_up:
+            async with participation.recorder(close_timeout=0.1) as opened:
+                opened.add(message("1"))
+    assert isinstance(gave_up.value.__cause__, TimeoutError)
+    [line] = [each.message for each in caplog.records if each.name == recorder.__name__]
+    assert line.startswith("1 event was given up: TimeoutError(")
+
+
+async def test_a_cancelled_worker_ends_though_its_connection_can_not_be_given_back(
+    database: str, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    pool = engine.pool
+    assert pool is not None
+    release = pool.release
+
+    async def fail_to_release(connection: asyncpg.Connection, *, clean: bool) -> None:
+        await release(connection, clean=clean)
+        if not clean:
+            raise OSError("The network is gone.")
+
+    monkeypatch.setattr(pool, "release", fail_to_release)
+    async with blocked(database, "SELECT FROM community_members FOR UPDATE") as other:
+        before = asyncio.all_tasks()
+        with pytest.raises(RecorderGaveUp) as gave_up:
+            async with participation.recorder(close_timeout=0.1) as opened:
+                [worker] = asyncio.all_tasks() - before
+                opened.add(message("1"))
+                await until_waiting(other)
+        assert worker.done()
+    assert ids_of(gave_up.value.events) == ["1"]
+    assert opened.retried == 0
 
 
 async def test_a_cancelled_block_stores_what_was_added(
@@ -436,7 +525,7 @@ async def test_an_exception_is_not_replaced_when_events_are_handed_back(
             await proxy.go_down()
             opened.add(message("1"))
             raise error
-    assert opened.unsaved == [message("1")]
+    assert ids_of(opened.unsaved) == ids_of([message("1")])
 
 
 async def test_a_second_cancellation_ends_the_end(proxy: Proxy) -> None:
@@ -452,7 +541,7 @@ async def test_a_second_cancellation_ends_the_end(proxy: Proxy) -> None:
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
-    assert opened.unsaved == [message("1")]
+    assert ids_of(opened.unsaved) == ids_of([message("1")])
 
 
 async def test_the_end_of_the_event_loop_keeps_nobody_waiting(directory: asyncpg.Pool) -> None:
@@ -463,7 +552,7 @@ async def test_the_end_of_the_event_loop_keeps_nobody_waiting(directory: asyncpg
             [worker] = asyncio.all_tasks() - before
             worker.cancel()
             await opened.flush()
-    assert gave_up.value.events == [message("1")]
+    assert ids_of(gave_up.value.events) == ids_of([message("1")])
 
 
 async def test_a_recorder_works_inside_its_block_only(directory: asyncpg.Pool) -> None:
@@ -497,7 +586,7 @@ async def test_a_recorder_writes_to_no_other_database_whether_or_not_its_context
             await opened.flush()
             with pytest.raises(RecorderGaveUp) as gave_up:
                 await opened.__aexit__(None, None, None)
-            assert gave_up.value.events == [message("1")]
+            assert ids_of(gave_up.value.events) == ids_of([message("1")])
             assert isinstance(gave_up.value.__cause__, NotConnected)
             assert opened.unknown == 0
 
