@@ -12,6 +12,8 @@ from typing import Any
 
 import asyncpg
 
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises when a server is away, says no, or cuts a connection."""
 RELEASE_SECONDS = 2
 """How long a cancelled statement may take to end; after that its connection is cut."""
 RENEWAL_SECONDS = 60
@@ -118,7 +120,7 @@ class LeasedPool:
     async def _release_idle(self) -> None:
         for _ in range(len(self._idle)):
             if self._idle:
-                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with contextlib.suppress(*LOST):
                     await self._give_back(self._idle.pop(0))
 
 
