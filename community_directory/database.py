@@ -21,6 +21,7 @@ from community_directory.errors import (
     TransactionFailed,
     database_errors,
 )
+from community_directory.pool import LOST as LOST  # noqa: PLC0414  callers find it here
 from community_directory.pool import LeasedPool
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
@@ -30,9 +31,10 @@ CONNECT_SECONDS = 10
 CLOSE_SECONDS = 5
 """How long closing the pool waits for running statements before it cuts them off."""
 
-LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What asyncpg raises when a server is away, says no, or cuts a connection; the last when it is cut just now."""
-CLOSED = "The connection pool that this task began with is closed."
+ROLLBACK_SECONDS = 5
+"""How long a failed transaction waits for its rollback before it cuts the connection."""
+
+CLOSED = "The connection pool that this task used before is closed."
 TWO_TASKS = "Two calls at once in one transaction: await one after the other, or give each a transaction of its own."
 
 
@@ -91,7 +93,8 @@ class DirectoryTransaction(PostgresTransaction):
             elif not self._finished:
                 # A dead connection can't roll back: the original exception matters, not this one.
                 with contextlib.suppress(*LOST, DirectoryError):
-                    await self.rollback()
+                    async with asyncio.timeout(ROLLBACK_SECONDS):
+                        await self.rollback()
             clean = self._finished
         finally:
             self.ended = True
@@ -113,7 +116,15 @@ class DirectoryTransaction(PostgresTransaction):
         return records
 
     async def commit(self) -> None:
-        """Commit at once; nothing more can be done in this transaction."""
+        """Commit at once; nothing more can be done in this transaction.
+
+        Raises:
+            TransactionFailed: A step was refused before, so that nothing can be stored.
+        """
+        if self._outer is None:
+            # PostgreSQL answers COMMIT of a failed transaction with a silent ROLLBACK.
+            with database_errors():
+                await self.fetch("SELECT")
         await self._finish(self.transaction.commit)
 
     async def rollback(self) -> None:
@@ -127,6 +138,8 @@ class DirectoryTransaction(PostgresTransaction):
         self._finished = True
 
     def _check_usable(self) -> None:
+        if self._root.ended:
+            raise TransactionFailed("The transaction around this savepoint has ended.")
         if self._finished:
             raise TransactionFailed("This transaction was committed or rolled back: nothing more can be done in it.")
         if self._root._innermost is not self:
@@ -141,7 +154,7 @@ class DirectoryTransaction(PostgresTransaction):
         try:
             yield
         except LOST as error:
-            if self.ended:
+            if self._root.ended:
                 raise TransactionFailed("The transaction ended during this call.") from error
             raise
         finally:
@@ -165,7 +178,7 @@ class DirectoryEngine(PostgresEngine):
     def __init__(self) -> None:
         super().__init__(config={})
         self.pool: LeasedPool | None = None
-        self._pool_of_task: ContextVar[LeasedPool | None] = ContextVar("pool", default=None)
+        self._config_of_task: ContextVar[dict[str, Any] | None] = ContextVar("config", default=None)
         self._connects_on_demand: bool | None = None
 
     async def check_version(self) -> None:
@@ -224,14 +237,14 @@ class DirectoryEngine(PostgresEngine):
             await pool.open()
         self.pool = pool
         self._connects_on_demand = False
-        self._pool_of_task.set(pool)
+        self._config_of_task.set(self.config)
 
     async def close_connection_pool(self) -> None:
         """Close the pool; whoever still holds a connection after some seconds loses it."""
         pool, self.pool = self.pool, None
         if pool is not None:
-            # This task goes on, and may open another pool; those that it started may not follow.
-            self._pool_of_task.set(None)
+            # This task goes on, and may connect to another database; those that it started may not.
+            self._config_of_task.set(None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
@@ -240,12 +253,15 @@ class DirectoryEngine(PostgresEngine):
 
         Raises:
             DatabaseUnavailable: None became free in time.
-            NotConnected: No pool is open, or another one than when this task began.
+            NotConnected: No pool is open, or one of another database than this task used before.
         """
         pool = self.pool
         if pool is None:
             return None, await self.get_new_connection()
-        if self._pool_of_task.get() not in (None, pool):
+        config = self._config_of_task.get()
+        if config is None:
+            self._config_of_task.set(self.config)
+        elif config != self.config:
             raise NotConnected(CLOSED)
         try:
             return pool, await pool.acquire()
@@ -289,10 +305,12 @@ class DirectoryEngine(PostgresEngine):
             clean = True  # the statement was refused, and left nothing behind
             raise
         finally:
-            if pool is None:
-                await connection.close()
-            else:
-                await pool.release(connection, clean=clean)
+            # Whatever happens to the connection now, the answer or the error of the call counts.
+            with contextlib.suppress(*LOST):
+                if pool is None:
+                    await connection.close()
+                else:
+                    await pool.release(connection, clean=clean)
         return records
 
     async def _find_database(self) -> None:
@@ -387,7 +405,9 @@ class DirectoryConnection:
         try:
             if self._url is not None:
                 engine.config = _arguments(self._url)
-            max_size = self._max_size or load_settings().pool_max_size
+            max_size = self._max_size
+            if max_size is None:
+                max_size = load_settings().pool_max_size
             await engine.start_connection_pool(min_size=self._min_size, max_size=max_size)
         except BaseException:
             self._leave()
@@ -409,7 +429,7 @@ def connect(url: str | None = None, *, min_size: int = 1, max_size: int | None =
 
     Without `url` the database is the one of the settings; without `max_size` the pool has theirs,
     ten connections unless DIRECTORY_POOL_MAX_SIZE says otherwise. A task that outlives the pool
-    gets `NotConnected`, even when another pool is open by then.
+    gets `NotConnected`, also when a pool of another database is open by then.
 
     Raises:
         AlreadyConnected: This process has an open pool: there is one at a time.

@@ -433,7 +433,13 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         "This database server only reads at the moment: nothing was written.",
     ),
     (
-        (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError),
+        (
+            asyncpg.TransactionRollbackError,
+            asyncpg.LockNotAvailableError,
+            asyncpg.QueryCanceledError,
+            # inside a transaction, after somebody changed a table's columns
+            asyncpg.InvalidCachedStatementError,
+        ),
         DatabaseUnavailable,
         "The database is busy: try again.",
     ),

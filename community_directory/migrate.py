@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -11,7 +12,7 @@ import asyncpg
 
 from community_directory.adoption import adopt
 from community_directory.database import LOST, DirectoryTransaction, connect, engine
-from community_directory.errors import MigrationFailed
+from community_directory.errors import DirectoryError, MigrationFailed
 
 if TYPE_CHECKING:
     from piccolo.apps.migrations.commands.base import MigrationResult
@@ -65,13 +66,16 @@ def in_one_transaction(
     async def run_in_one_transaction(*args: P.args, **kwargs: P.kwargs) -> "MigrationResult":
         if engine.transaction_exists():
             return await run(*args, **kwargs)
-        async with contextlib.AsyncExitStack() as stack:
-            if engine.pool is None:
-                await stack.enter_async_context(connect(min_size=0))
-            current = await stack.enter_async_context(_migrating())
-            result = await run(*args, **kwargs)
-            if kwargs.get("preview") or not result.success:
-                await current.rollback()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                if engine.pool is None:
+                    await stack.enter_async_context(connect(min_size=0))
+                current = await stack.enter_async_context(_migrating())
+                result = await run(*args, **kwargs)
+                if kwargs.get("preview") or not result.success:
+                    await current.rollback()
+        except DirectoryError as error:
+            sys.exit(str(error))  # Piccolo would bury the sentence under its help
         return result
 
     return run_in_one_transaction

@@ -375,6 +375,61 @@ async def test_nothing_more_is_written_after_a_rollback_by_hand(one: DirectoryEn
     await assert_free()
 
 
+async def test_a_transaction_whose_step_was_refused_does_not_end_as_if_it_had_been_stored(
+    one: DirectoryEngine, url: str
+) -> None:
+    with pytest.raises(TransactionFailed, match="earlier step"):
+        async with transaction():
+            await insert(1)
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await insert(1)
+    await assert_free()
+    with pytest.raises(TransactionFailed, match="earlier step"):
+        async with transaction() as current:
+            with pytest.raises(InvalidInput):
+                await engine.fetch("INSERT INTO scratch VALUES (1), (1)")
+            await current.commit()
+    assert await stored(url) == []
+    await assert_free()
+
+
+async def test_a_savepoint_that_outlives_its_transaction_is_told(url: str) -> None:
+    inside, ended = asyncio.Event(), asyncio.Event()
+
+    async def late() -> None:
+        async with transaction():
+            inside.set()
+            await ended.wait()
+            await insert(1)
+
+    async with connect(url, max_size=1):
+        with pytest.raises(TransactionFailed, match="Two calls at once"):
+            async with transaction():
+                task = asyncio.create_task(late())
+                await inside.wait()
+        ended.set()
+        with pytest.raises(TransactionFailed, match="around this savepoint has ended"):
+            await task
+        await assert_free()
+    assert await stored(url) == []
+
+
+async def test_a_cancelled_call_stays_cancelled_whatever_becomes_of_its_connection(
+    one: DirectoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(connection: asyncpg.Connection, *, clean: bool) -> None:
+        await release(connection, clean=clean)
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    assert one.pool is not None
+    release = one.pool.release
+    monkeypatch.setattr(one.pool, "release", lost)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await engine.fetch("SELECT pg_sleep(60)")
+    assert [tuple(record) for record in await engine.fetch("SELECT 1")] == [(1,)]
+
+
 async def test_a_task_that_outlives_its_transaction_uses_the_pool(url: str) -> None:
     go_on = asyncio.Event()
 
@@ -634,6 +689,27 @@ async def test_a_task_that_outlives_the_connection_reaches_no_database(
         with pytest.raises(NotConnected, match="closed"):
             await second
         assert await CommunityMember.count() == 0
+
+
+async def test_a_task_from_before_the_connection_keeps_to_its_first_database(url: str, database: str) -> None:
+    """It may go on when the same database is connected again, but never in another one."""
+    turns: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work() -> None:
+        while number := await turns.get():
+            await insert(number)
+            turns.task_done()
+
+    worker = asyncio.create_task(work())
+    for number in (1, 2):
+        async with connect(url):
+            turns.put_nowait(number)
+            await turns.join()
+    async with connect(database):
+        turns.put_nowait(3)
+        with pytest.raises(NotConnected, match="closed"):
+            await worker
+    assert await stored(url) == [1, 2]
 
 
 async def test_a_framework_opens_in_one_hook_and_closes_in_another(url: str) -> None:

@@ -404,7 +404,7 @@ class DirectoryCRUD(PiccoloCRUD):
                 raise InvalidInput("This was removed: restore it first, with the form.")
             for name, value in changed.items():
                 if isinstance(self._columns[name], JSON) and row[name] is not None and value:
-                    with suppress(ValueError, RecursionError):  # of what is no JSON `_values` tells
+                    with suppress(ValueError, ArithmeticError, RecursionError):  # of what is no JSON `_values` tells
                         sent = json.loads(value) if isinstance(value, str) else value
                         changed[name] = json.dumps(with_exact_numbers(json.loads(row[name]), sent))
             if changed:

@@ -317,6 +317,14 @@ async def test_of_two_who_save_the_same_field_at_once_one_is_told(
     assert responses[200].json()["country"] in ("Perú", "Chile")
 
 
+async def test_a_number_that_no_reader_can_hold_is_refused_at_its_field(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    await patch(client, ana, profile_data='{"x": 1}')
+    response = await patch(client, ana, profile_data=f'{{"x": 1{"0" * 400}}}')
+    assert problem(response) == ("profile_data", "This holds a number that is too large, or is nested too deeply.")
+
+
 async def test_a_field_is_emptied(client: httpx.AsyncClient, ana: CommunityMember) -> None:
     await patch(client, ana, country="Perú", profile_data='{"a": 1}')
     assert (await patch(client, ana, country="", profile_data=None)).status_code == 200

@@ -227,3 +227,13 @@ async def test_a_login_without_the_right_is_told(directory: asyncpg.Pool) -> Non
         )
         with pytest.raises(errors.NotAllowed, match="database login may not"):
             await members.get("#1")
+        await current.rollback()
+
+
+async def test_a_table_that_changes_under_a_transaction_is_told(database: str, directory: asyncpg.Pool) -> None:
+    await members.find("#1")
+    await directory.execute("ALTER TABLE community_members ALTER registration_fee_tx_hash TYPE text")
+    with pytest.raises(errors.DatabaseUnavailable, match="try again"):
+        async with transaction():
+            await members.find("#1")
+    assert await members.find("#1") is None
