@@ -61,8 +61,8 @@ async def import_history(items: Iterable[Happened | Skipped], platform: Platform
 
     Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken
     file everything before the break is stored. With `dry_run` everything is done but adding
-    contacts, and rolled back, batch by batch; an event that the export holds twice, or that can't be
-    stored, may then count as a new one. Raises `NoExport` when there is nothing to import at all.
+    contacts, and rolled back, batch by batch; an event that the export holds twice, far apart, or that
+    can't be stored, may then count as a new one. Raises `NoExport` when there is nothing to import at all.
     """
     writer = _Writer(platform, dry_run=dry_run)
     batch: list[Happened] = []
@@ -147,16 +147,21 @@ class _Writer:
         return added.member_id
 
     async def _record(self, items: list[Happened]) -> None:
-        report, events = self.report, []
+        report = self.report
+        items_of: dict[int, Happened] = {}
+        events: list[NewEvent] = []
+        planned: set[tuple[str, ...]] = set()
         for item in items:
             person = self._people[item.author.telegram_id]
             if isinstance(person, Skipped):
                 report.skipped[person.reason] += 1
                 continue
-            report.rooms[item.room] += 1
-            report.days.add(item.occurred_at.astimezone(self._zone).date())
             if person == NEW:
-                report.inserted[item.event_type] += 1
+                key = (item.author.telegram_id, item.event_type, item.room_id, item.source_id)
+                counter = report.duplicates if key in planned else report.inserted
+                counter[item.event_type] += 1
+                planned.add(key)
+                self._place(item)
                 continue
             event = NewEvent(
                 member_id=person,
@@ -168,12 +173,20 @@ class _Writer:
                 metadata=item.metadata,
             )
             events.append(event)
+            items_of[id(event)] = item
         recorded = await record_many(events)
         report.inserted.update(event.event_type for event in recorded.inserted)
         report.duplicates.update(event.event_type for event in recorded.duplicates)
+        for event in (*recorded.inserted, *recorded.duplicates):
+            self._place(items_of[id(event)])
         refused = len(recorded.refused) + len(recorded.unknown)
         if refused:
             report.skipped[REFUSED] += refused
+
+    def _place(self, item: Happened) -> None:
+        """Count an event that is there where and when it happened."""
+        self.report.rooms[item.room] += 1
+        self.report.days.add(item.occurred_at.astimezone(self._zone).date())
 
 
 def _storable(name: str) -> str:

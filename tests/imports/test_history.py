@@ -300,6 +300,7 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
     found = [Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", one, NOON) for one in ids]
     report = await import_history(found, Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {REFUSED: 1})
+    assert report.rooms == {"room": 2}
     assert [row[0] for row in await directory.fetch("SELECT source_id FROM member_participation ORDER BY 1")] == [
         "1",
         "3",
@@ -312,6 +313,24 @@ async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(directory:
     plain = Happened(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
     report = await import_history([strange, plain], Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+
+
+async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Pool) -> None:
+    times = [NOON, NOON.replace(year=1999)]
+    found = [Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", f"{at.year}", at) for at in times]
+    report = await import_history(found, Platform.TELEGRAM)
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+    assert (report.days, report.rooms) == ({NOON.date()}, {"room": 1})
+
+
+async def test_an_event_that_the_export_holds_twice_is_planned_once(directory: asyncpg.Pool) -> None:
+    found = [
+        Happened(Author(account, "Ana"), EventType.MESSAGE, room, "room", source, NOON)
+        for account, room, source in [("101", "-1", "1"), ("101", "-1", "1"), ("101", "-2", "1"), ("102", "-1", "1")]
+    ]
+    planned = await import_history(found, Platform.TELEGRAM, dry_run=True)
+    assert (planned.inserted, planned.duplicates) == ({"MESSAGE": 3}, {"MESSAGE": 1})
+    assert await import_history(found, Platform.TELEGRAM) == planned
 
 
 # Files that end too early, or hold nothing
