@@ -57,7 +57,7 @@ class Explanation:
     """
 
     github: Mapping[str, int]
-    """The points for each of what `github_profile_data` counts."""
+    """The points for each of what `github_profile_data` counts; none before a verification gave them."""
     earned: int
     """The points from the daily highlights."""
     other: int
@@ -70,7 +70,7 @@ class Explanation:
 
 
 PARTS = """
-SELECT github_profile_data, reputation_score, reputation_shortfall, (
+SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END, reputation_score, reputation_shortfall, (
     SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $1
 )
 FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
@@ -80,7 +80,8 @@ FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
 async def explain(member_id: str) -> Explanation:
     """Say what a member's score is made of, and what is missing to the next tier.
 
-    The points of GitHub are those of the stored `github_profile_data`, verified or not.
+    The points of GitHub are those of the stored `github_profile_data`, if it was ever verified: until
+    then it gave none. What another program added for it is a part of `other`.
 
     Raises:
         MemberNotFound: There is no member with this number, or they were removed.

@@ -32,6 +32,12 @@ from community_directory.tables import ReputationTier
 from tests.tables import rows
 from tests.test_migrations import session, until
 
+VERIFIED = {
+    "github_verified": True,
+    "github_username": "ana",
+    "github_verified_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
+}
+
 
 @pytest.mark.parametrize(
     ("tier", "lowest", "highest"),
@@ -95,7 +101,7 @@ def test_no_data_earns_less_than_nothing(data: dict[str, Any]) -> None:
 
 async def test_a_score_is_explained_part_by_part(directory: asyncpg.Pool) -> None:
     data = {"public_repos": 10, "followers": 5, "stars": 0, "contributions": "many", "login": "ana"}
-    await rows.member(directory, github_profile_data=data, reputation_score=90)
+    await rows.member(directory, **VERIFIED, github_profile_data=data, reputation_score=90)
     for day, earned in ((1, 8), (2, 10), (3, 2)):
         await rows.highlight(
             directory, member_id="#1", highlight_date=date(2026, 1, day), reputation_earned=earned, message_count=99
@@ -126,7 +132,7 @@ async def test_a_score_of_nothing_is_explained(directory: asyncpg.Pool) -> None:
 
 
 async def test_what_was_given_or_taken_by_hand_is_the_other_part(directory: asyncpg.Pool) -> None:
-    await rows.member(directory, github_profile_data={"stars": 50}, reputation_score=150)
+    await rows.member(directory, **VERIFIED, github_profile_data={"stars": 50}, reputation_score=150)
     await rows.highlight(directory, member_id="#1", reputation_earned=10)
     assert (await explain("#1")).other == 40
     await directory.execute("UPDATE community_members SET reputation_score = 3")
@@ -149,6 +155,26 @@ async def test_points_given_by_hand_survive_a_verification(directory: asyncpg.Po
         assert (member.reputation_score, (await explain("#1")).other) == (score, 500)
 
 
+async def test_data_that_was_stored_without_points_earns_them_when_it_is_verified(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, reputation_score=7)
+    await directory.execute("UPDATE community_members SET github_profile_data = $1", '{"stars": 50}')
+    explained = await explain("#1")
+    assert (sum(explained.github.values()), explained.other, explained.score) == (0, 7, 7)
+    member = await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    explained = await explain("#1")
+    assert (sum(explained.github.values()), explained.other, explained.score) == (100, 7, 107)
+    assert member.reputation_score == 107
+
+
+async def test_an_account_that_is_verified_again_earns_its_points_once(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    for _ in range(2):
+        await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+        await directory.execute("UPDATE community_members SET github_verified = false")
+        explained = await explain("#1")
+        assert (sum(explained.github.values()), explained.other, explained.score) == (100, 0, 100)
+
+
 async def test_points_that_are_missing_to_zero_are_missing_to_the_next_tier_too(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
@@ -167,7 +193,7 @@ async def test_a_score_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> No
 
 
 async def test_a_shortfall_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> None:
-    await rows.member(directory, github_profile_data={"stars": 10**12})
+    await rows.member(directory, **VERIFIED, github_profile_data={"stars": 10**12})
     member = await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
     assert (member.reputation_score, (await explain("#1")).missing) == (0, 101 + HIGHEST_SCORE)
 
@@ -231,19 +257,22 @@ COUNTS = st.integers(-5, 2000) | st.booleans() | st.text("7ä ", max_size=3) | s
     data=st.none() | st.dictionaries(st.sampled_from([*GITHUB_POINTS, "login"]), COUNTS),
     days=st.lists(st.none() | st.integers(0, 2**31 - 1), max_size=4),
     score=st.integers(0, 5000) | st.integers(0, 2**31 - 1),
+    verified=st.booleans(),
 )
 async def test_the_parts_always_add_up_to_the_score(
-    directory: asyncpg.Pool, data: dict[str, Any] | None, days: list[int | None], score: int
+    directory: asyncpg.Pool, *, data: dict[str, Any] | None, days: list[int | None], score: int, verified: bool
 ) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
-    await rows.member(directory, member_id="#1", github_profile_data=data, reputation_score=score)
+    proof = VERIFIED if verified else {}
+    await rows.member(directory, member_id="#1", **proof, github_profile_data=data, reputation_score=score)
     for day, earned in enumerate(days, start=1):
         await rows.highlight(directory, member_id="#1", highlight_date=date(2026, 1, day), reputation_earned=earned)
     explained = await explain("#1")
     assert explained.score == score
     assert sum(explained.github.values()) + explained.earned + explained.other == score
-    assert explained.github == github_points(data)
-    assert sum(explained.github.values()) == github_score(data)
+    rewarded = data if verified else None
+    assert explained.github == github_points(rewarded)
+    assert sum(explained.github.values()) == github_score(rewarded)
     assert explained.earned == sum(earned or 0 for earned in days)
     assert explained.tier == tier_of(score)
     if explained.next_tier is not None:

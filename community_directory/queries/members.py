@@ -151,7 +151,8 @@ FROM before LEFT JOIN changed ON true
 """
 
 LOCK = """
-SELECT github_profile_data FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE
+SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END AS rewarded
+FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE
 """
 
 VERIFY_GITHUB = f"""
@@ -362,7 +363,8 @@ async def verify_github(
     """Record that a GitHub account is the member's, and add what its data earns to their score.
 
     The score changes by the difference between `reputation.github_score` of the new data and of the
-    stored data, and the tier follows: all other points stay. One account proves one person.
+    stored data, and the tier follows: all other points stay. Stored data that was never verified, so
+    that it has no `github_verified_at`, gave no points, and counts as none. One account proves one person.
 
     Raises `MemberExists` if the account is another member's, `MemberNotFound` if there is no such
     member, `InvalidInput` if a value can't be stored.
@@ -381,8 +383,8 @@ async def verify_github(
         async with transaction():
             # Locked first: of two verifications each must add to what the other one stored.
             locked = await engine.fetch(LOCK, member_id)
-            stored = locked[0]["github_profile_data"] if locked else None
-            points = earned - github_score(None if stored is None else json.loads(stored))
+            rewarded = locked[0]["rewarded"] if locked else None
+            points = earned - github_score(None if rewarded is None else json.loads(rewarded))
             records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, points)
     except InvalidInput as error:
         if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
