@@ -478,7 +478,7 @@ async def test_a_cancelled_worker_ends_though_its_connection_can_not_be_given_ba
     async def fail_to_release(connection: asyncpg.Connection, *, clean: bool) -> None:
         await release(connection, clean=clean)
         if not clean:
-            raise OSError("The network is gone.")
+            raise RuntimeError("It can not be given back.")
 
     monkeypatch.setattr(pool, "release", fail_to_release)
     async with blocked(database, "SELECT FROM community_members FOR UPDATE") as other:
