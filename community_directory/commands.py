@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, Never
 
 from tqdm import tqdm
 
-from community_directory import members_csv
+from community_directory import jobs, members_csv
 from community_directory.database import connect
-from community_directory.errors import DirectoryError, InvalidInput, shown
+from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput, shown
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import Happened, Skipped
 from community_directory.imports.history import Report, import_history
@@ -66,16 +66,25 @@ async def expire_invitations() -> None:
 
 @command
 async def roll_up_highlights(since: str = "", until: str = "") -> None:
-    """Count the highlights anew, from one day to another, in the community's zone.
+    """Count the highlights again from the events, in the community's zone.
+
+    Without days it does what the panel does each night: the last month, and each older day whose
+    events are not those that it was rolled up from.
 
     :param since:
-        The first day, as 2026-01-31; yesterday, when it is left out.
+        The first day, as 2026-01-31; the day before the last one, when it is left out.
     :param until:
         The last day; today, when it is left out.
     """
-    last = _day(until) if until else today()
-    first = _day(since) if since else max(last, date(1, 1, 2)) - timedelta(days=1)
-    written = await _roll_up(days_between(first, last, None).days)
+    if since or until:
+        last = _day(until) if until else today()
+        first = _day(since) if since else max(last, date(1, 1, 2)) - timedelta(days=1)
+        written = await _roll_up(days_between(first, last, None).days)
+    else:
+        found = await jobs.roll_up_recent()
+        if found is None:
+            raise DatabaseUnavailable("Another process is rolling up at the moment.")
+        written = found
     _say(f"{written:,} highlights were written.")
 
 

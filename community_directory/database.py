@@ -30,6 +30,9 @@ CONNECT_SECONDS = 10
 CLOSE_SECONDS = 5
 """How long closing the pool waits for running statements before it cuts them off."""
 
+ROLLBACK_SECONDS = 5
+"""How long a failed transaction waits for its rollback before it cuts the connection."""
+
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises when a server is away, says no, or cuts a connection; the last when it is cut just now."""
 CLOSED = "The connection pool that this task began with is closed."
@@ -91,7 +94,8 @@ class DirectoryTransaction(PostgresTransaction):
             elif not self._finished:
                 # A dead connection can't roll back: the original exception matters, not this one.
                 with contextlib.suppress(*LOST, DirectoryError):
-                    await self.rollback()
+                    async with asyncio.timeout(ROLLBACK_SECONDS):
+                        await self.rollback()
             clean = self._finished
         finally:
             self.ended = True

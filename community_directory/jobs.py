@@ -47,7 +47,7 @@ async def sweep() -> int | None:
         return await invitations.expire_overdue() if await _try_lock(SWEEP_LOCK) else None
 
 
-async def roll_up_changed_days() -> int | None:
+async def roll_up_recent() -> int | None:
     """Roll up the last month, and each older day whose events are not those it was rolled up from.
 
     That is a day which was never rolled up, and one with events that came late, were deleted or
@@ -99,7 +99,7 @@ async def _try_lock(lock: int) -> bool:
 def scheduled() -> Iterator[AsyncIOScheduler]:
     """Run both jobs now, and then by the clock as long as the context is open; each worker may have one."""
     scheduler = AsyncIOScheduler(timezone=zone_of(None))
-    for job, when in ((sweep, HOUR), (roll_up_changed_days, NIGHT)):
+    for job, when in ((sweep, HOUR), (roll_up_recent, NIGHT)):
         trigger = CronTrigger.from_crontab(when, timezone=zone_of(None))
         # What a sleeping machine missed is done once, when it wakes.
         scheduler.add_job(_run, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None)

@@ -12,6 +12,8 @@ from typing import Any
 
 import asyncpg
 
+RELEASE_SECONDS = 2
+"""How long a cancelled statement may take to end; after that its connection is cut."""
 RENEWAL_SECONDS = 60
 """How often idle connections go back to asyncpg's pool, which closes those that are worn out."""
 
@@ -73,7 +75,7 @@ class LeasedPool:
             if clean and not self._closing and _is_usable(connection):
                 self._idle.append(connection)
             else:
-                await self._pool.release(connection)
+                await self._give_back(connection)
         finally:
             self._in_use -= 1
             self._turns.release()
@@ -100,8 +102,13 @@ class LeasedPool:
         while self._idle:
             if _is_usable(connection := self._idle.pop()):
                 return connection
-            await self._pool.release(connection)
+            await self._give_back(connection)
         return await self._pool.acquire()
+
+    async def _give_back(self, connection: asyncpg.Connection) -> None:
+        """Return a connection to asyncpg's pool, which ends the statement that it may still run."""
+        with contextlib.suppress(TimeoutError):
+            await self._pool.release(connection, timeout=RELEASE_SECONDS)
 
     async def _renew(self) -> None:
         while True:
@@ -112,7 +119,7 @@ class LeasedPool:
         for _ in range(len(self._idle)):
             if self._idle:
                 with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                    await self._pool.release(self._idle.pop(0))
+                    await self._give_back(self._idle.pop(0))
 
 
 def _is_usable(connection: asyncpg.Connection) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from community_directory import commands
+from community_directory import commands, jobs
 from community_directory.commands import COMMANDS
 from community_directory.database import engine
 from community_directory.errors import InvalidInput
@@ -95,7 +95,7 @@ async def test_highlights_are_rolled_up_from_one_day_to_another(events: str) -> 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, [30, 31]),
+        ({}, [1, 15, 30, 31]),
         ({"until": "2026-01-16"}, [15]),
         ({"since": "2026-01-15"}, [15, 30, 31]),
         ({"since": "2026-01-31"}, [31]),
@@ -103,14 +103,15 @@ async def test_highlights_are_rolled_up_from_one_day_to_another(events: str) -> 
         ({"since": "2019-12-31", "until": "2026-01-31"}, [1, 15, 30, 31]),
     ],
 )
-async def test_without_days_it_is_yesterday_and_today(
+async def test_without_days_each_day_that_was_never_rolled_up_is_found(
     events: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     options: dict[str, str],
     expected: list[int],
 ) -> None:
-    monkeypatch.setattr(commands, "today", lambda: date(2026, 1, 31))
+    for module in (commands, jobs):
+        monkeypatch.setattr(module, "today", lambda: date(2026, 1, 31))
     await commands.roll_up_highlights(**options)
     assert await rolled_up(events) == expected
     said = capsys.readouterr()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from community_directory import jobs
 from community_directory.database import CLOSE_SECONDS, connect
 from community_directory.errors import DirectoryError
-from community_directory.jobs import roll_up_changed_days, scheduled, sweep
+from community_directory.jobs import roll_up_recent, scheduled, sweep
 from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
 from tests.processes import running_panel
@@ -97,7 +97,7 @@ async def nothing_old_is_rolled_up(database: rows.Database) -> None:
     await database.execute(
         "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1", TODAY - timedelta(days=31)
     )
-    assert await roll_up_changed_days() == 0
+    assert await roll_up_recent() == 0
 
 
 async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
@@ -107,9 +107,9 @@ async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
     days = days_ago(4 * 366, 400, 32, 31, 3, 1, 0)
     for day in [*days, date(2000, 1, 1), TODAY + timedelta(days=1)]:
         await message_at(directory, noon(day))
-    assert await roll_up_changed_days() == 8
+    assert await roll_up_recent() == 8
     assert await rolled_up(directory) == [date(2000, 1, 1), *days]
-    assert await roll_up_changed_days() == 0
+    assert await roll_up_recent() == 0
 
 
 async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(directory: asyncpg.Pool, end_of_january: None) -> None:
@@ -118,7 +118,7 @@ async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(directory: asyncpg
         await message_at(directory, noon(day))
     await roll_up(days[1])
     await roll_up(days[-1], until=TODAY)
-    assert await roll_up_changed_days() == 2
+    assert await roll_up_recent() == 2
     assert await rolled_up(directory) == days
 
 
@@ -130,7 +130,7 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     for day in days_ago(400, 300, 200, 100, 90):
         await message_at(directory, noon(day), member_id="#1")
         await message_at(directory, noon(day), member_id="#2")
-    assert await roll_up_changed_days() == 10
+    assert await roll_up_recent() == 10
     late, deleted, moved, given, replaced = map(noon, days_ago(300, 200, 100, 90, 400))
     await message_at(directory, late, member_id="#3")
     for moment in (timedelta(hours=12), timedelta(hours=12, microseconds=-1)):
@@ -145,7 +145,7 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     # As many events as before, of the same members.
     await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", replaced)
     await message_at(directory, replaced + timedelta(hours=1), member_id="#1", event_type="REACTION")
-    assert await roll_up_changed_days() == 1 + 2 + 1 + 4 + 2 + 1
+    assert await roll_up_recent() == 1 + 2 + 1 + 4 + 2 + 1
     first, last = days_ago(400, 0)
     assert await verify(first, until=last) == []
     await nothing_old_is_rolled_up(directory)
@@ -167,7 +167,7 @@ async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_ne
         await other.execute("ROLLBACK")
         assert await counting == 1
     assert len(await verify(day)) == 1
-    assert await roll_up_changed_days() == 1
+    assert await roll_up_recent() == 1
     assert await verify(day) == []
 
 
@@ -177,9 +177,9 @@ async def test_a_roll_up_puts_right_what_was_changed_by_hand_in_the_last_month(
     last, before = days_ago(30, 31)
     for day in (last, before):
         await message_at(directory, noon(day))
-    await roll_up_changed_days()
+    await roll_up_recent()
     await directory.execute("UPDATE member_daily_highlights SET message_count = 9")
-    assert await roll_up_changed_days() == 1
+    assert await roll_up_recent() == 1
     assert (await verify(last), len(await verify(before))) == ([], 1)
 
 
@@ -187,9 +187,9 @@ async def test_days_before_the_first_event_keep_their_highlights(directory: asyn
     days = days_ago(90, 80, 70)
     for day in days:
         await message_at(directory, noon(day))
-    await roll_up_changed_days()
+    await roll_up_recent()
     await directory.execute("DELETE FROM member_participation WHERE occurred_at < $1", noon(days[1]))
-    assert await roll_up_changed_days() == 0
+    assert await roll_up_recent() == 0
     assert await rolled_up(directory) == days
 
 
@@ -202,9 +202,9 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
     evening = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
     await message_at(directory, evening, member_id=member_id)
     await message_at(directory, evening - timedelta(days=1), member_id=member_id, event_type="REACTION")
-    await roll_up_changed_days()
+    await roll_up_recent()
     live_in("Asia/Kolkata")
-    assert await roll_up_changed_days() == 3
+    assert await roll_up_recent() == 3
     assert await verify(day - timedelta(days=6), until=TODAY) == []
     await nothing_old_is_rolled_up(directory)
 
@@ -212,10 +212,10 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
 async def test_a_forgotten_day_is_rolled_up_again(directory: asyncpg.Pool, end_of_january: None) -> None:
     [day] = days_ago(90)
     await message_at(directory, noon(day))
-    await roll_up_changed_days()
+    await roll_up_recent()
     await directory.execute("UPDATE member_daily_highlights SET message_count = 9")
     await directory.execute("TRUNCATE directory_rolled_up_days")
-    assert await roll_up_changed_days() == 1
+    assert await roll_up_recent() == 1
     assert await verify(day) == []
 
 
@@ -227,7 +227,7 @@ async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
         await message_at(directory, noon(day))
     await directory.execute("ALTER TABLE member_daily_highlights ADD CHECK (highlight_date >= '2025-11-15')")
     with pytest.raises(DirectoryError):
-        await roll_up_changed_days()
+        await roll_up_recent()
     assert await rolled_up(directory) == days[1:]
 
 
@@ -270,10 +270,10 @@ async def test_after_a_night_no_day_differs_from_its_events(
                     noon(day) - timedelta(days=1),
                 )
             case "night":
-                await roll_up_changed_days()
+                await roll_up_recent()
             case zone:
                 await roll_up(day, until=min(day + timedelta(days=days), TODAY), zone=zone)
-    await roll_up_changed_days()
+    await roll_up_recent()
     assert await verify(TODAY - timedelta(days=71), until=TODAY) == []
 
 
@@ -285,13 +285,13 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     late = [datetime(2025, 10, 2, 5, 30, tzinfo=UTC), datetime(2026, 2, 1, 5, 30, tzinfo=UTC)]
     for moment in (*late, datetime(2026, 2, 1, 6, 30, tzinfo=UTC)):
         await message_at(directory, moment)
-    assert await roll_up_changed_days() == 2
+    assert await roll_up_recent() == 2
     assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
 async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:
     member_id = await message_at(directory, noon(TODAY))
-    await roll_up_changed_days()
+    await roll_up_recent()
     scored = "SELECT reputation_score FROM community_members WHERE member_id = $1"
     assert await directory.fetchval(scored, member_id) == 1
 
@@ -309,20 +309,20 @@ async def test_a_roll_up_leaves_it_to_another_worker(
 ) -> None:
     await message_at(directory, noon(TODAY))
     async with held(database, jobs.NIGHT_LOCK):
-        assert await asyncio.wait_for(roll_up_changed_days(), SECONDS) is None
+        assert await asyncio.wait_for(roll_up_recent(), SECONDS) is None
     assert await rolled_up(directory) == []
-    assert await roll_up_changed_days() == 1
+    assert await roll_up_recent() == 1
 
 
 async def test_the_two_jobs_do_not_keep_each_other_out(directory: asyncpg.Pool, database: str) -> None:
     async with held(database, jobs.NIGHT_LOCK):
         assert await sweep() == 0
     async with held(database, jobs.SWEEP_LOCK):
-        assert await roll_up_changed_days() == 0
+        assert await roll_up_recent() == 0
 
 
 @pytest.mark.parametrize(
-    ("job", "table"), [(sweep, "community_invitations"), (roll_up_changed_days, "directory_rolled_up_days")]
+    ("job", "table"), [(sweep, "community_invitations"), (roll_up_recent, "directory_rolled_up_days")]
 )
 async def test_of_two_workers_at_once_one_does_it(
     directory: asyncpg.Pool, database: str, job: Callable[..., asyncio.Future[int | None]], table: str
@@ -356,7 +356,7 @@ async def triggers(directory: asyncpg.Pool, live_in: Callable[[str], None]) -> C
     def of(zone: str) -> dict[str, CronTrigger]:
         live_in(zone)
         with scheduled() as scheduler:
-            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_changed_days")}
+            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_recent")}
 
     return of
 
@@ -381,7 +381,7 @@ async def test_the_days_are_rolled_up_once_each_night_of_the_community(
 ) -> None:
     first, expected = NIGHTS[zone]
     start = datetime.fromisoformat(first).replace(tzinfo=ZoneInfo(zone.strip()))
-    found = list(times(triggers(zone.strip())["roll_up_changed_days"], start, len(expected)))
+    found = list(times(triggers(zone.strip())["roll_up_recent"], start, len(expected)))
     assert found == hours(*expected)
 
 
@@ -430,11 +430,11 @@ async def test_both_are_done_right_after_the_start(
     with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
         async with watched(scheduler, 2):
             pass
-        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_changed_days"}
+        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_recent"}
     assert await status_of(directory, code) == "expired"
     assert await rolled_up(directory) == [TODAY - timedelta(days=1)]
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 1 rows", "roll_up_changed_days: 1 rows"}
+    assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
 
 
 async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture) -> None:
@@ -442,7 +442,7 @@ async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: py
         async with watched(scheduler, 2):
             pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 0 rows", "roll_up_changed_days: 0 rows"}
+    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
 
 
 async def test_what_another_worker_does_is_said_at_the_start(
@@ -453,10 +453,10 @@ async def test_what_another_worker_does_is_said_at_the_start(
             async with watched(scheduler, 2):
                 pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: another worker does it", "roll_up_changed_days: another worker does it"}
+    assert said == {"sweep: another worker does it", "roll_up_recent: another worker does it"}
 
 
-@pytest.mark.parametrize("job", ["sweep", "roll_up_changed_days"])
+@pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
 async def test_what_a_sleeping_machine_missed_is_done_once(directory: asyncpg.Pool, job: str) -> None:
     with scheduled() as scheduler:
         async with watched(scheduler, 2):
@@ -478,7 +478,7 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     why = "The database's tables are missing, or of another version: run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
-        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_changed_days")
+        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_recent")
     }
     assert len(warned) == 2
     assert not any(record.exc_info for record in warned)
@@ -494,8 +494,7 @@ async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
             async with watched(scheduler, 2):
                 pass
     assert {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING} == {
-        f"{name} took longer than 0:00:00.500000, and goes on at its next time."
-        for name in ("sweep", "roll_up_changed_days")
+        f"{name} took longer than 0:00:00.500000, and goes on at its next time." for name in ("sweep", "roll_up_recent")
     }
 
 

@@ -12,12 +12,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from community_directory import database as database_module
 from community_directory import pool as pool_module
 from community_directory.database import connect, engine, transaction
 from community_directory.errors import DatabaseUnavailable, DirectoryError, NotConnected
 from community_directory.pool import LeasedPool
 from tests.conftest import Server, new_database
 from tests.queries.cases import CASES, HELPERS, arguments, community
+from tests.queries.test_recorder import Proxy
 from tests.test_database import SECONDS, cut, cut_unnoticed
 
 KEY = 41
@@ -281,6 +283,29 @@ async def test_an_abandoned_statement_ends_on_the_server_before_the_connection_s
         assert count == 0
         assert connected.pool is not None
         await assert_whole(connected.pool)
+
+
+async def test_a_call_on_a_silent_network_ends_and_its_connection_is_replaced(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "RELEASE_SECONDS", 0.2)
+    monkeypatch.setattr(database_module, "ROLLBACK_SECONDS", 0.2)
+    proxy = Proxy(url)
+
+    async def in_a_transaction() -> None:
+        async with transaction():
+            await engine.fetch("SELECT 1")
+
+    async with proxy.running() as address, connect(address, min_size=1, max_size=1):
+        for call in (lambda: engine.fetch("SELECT 1"), in_a_transaction):
+            await engine.fetch("SELECT 1")
+            proxy.is_silent = True
+            async with asyncio.timeout(SECONDS):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await call()
+                proxy.come_back()
+                await engine.fetch("SELECT 1")
 
 
 @pytest.mark.parametrize("statement", ["SELECT 1", "SELECT 1 / 0"], ids=["open", "failed"])

@@ -166,6 +166,12 @@ async def test_a_score_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> No
     assert member.reputation_score == HIGHEST_SCORE
 
 
+async def test_a_shortfall_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, github_profile_data={"stars": 10**12})
+    member = await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    assert (member.reputation_score, (await explain("#1")).missing) == (0, 101 + HIGHEST_SCORE)
+
+
 async def test_of_two_verifications_at_once_the_last_ones_points_count(directory: asyncpg.Pool, database: str) -> None:
     await rows.member(directory, reputation_score=7)
     async with session(database) as other, session(database) as observer:
