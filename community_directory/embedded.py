@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -79,6 +80,11 @@ def _usable_path(data_directory: Path) -> Path:
 def _start_server(data: Path) -> Any:
     server_class = _server_class()
     _stop_server_on_signals()
+    with _signals_postponed():
+        return _start_or_join(server_class, data)
+
+
+def _start_or_join(server_class: Any, data: Path) -> Any:
     report = _ErrorReport()
     # initdb fails on a LANG that is not installed.
     locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
@@ -173,8 +179,28 @@ def _stop_server_on_signals() -> None:
             signal.signal(number, _stop_server_and_end)
 
 
+_postponed: list[int] | None = None
+"""The ending signals that came while a server starts; None while none starts."""
+
+
+@contextlib.contextmanager
+def _signals_postponed() -> Iterator[None]:
+    """Let ending signals wait until the package knows the server that it must stop."""
+    global _postponed  # noqa: PLW0603  a signal belongs to the process
+    _postponed = []
+    try:
+        yield
+    finally:
+        received, _postponed = _postponed, None
+        if received:
+            _stop_server_and_end(received[0], None)
+
+
 def _stop_server_and_end(received: int, _: FrameType | None) -> None:
     """End at once, and raise nothing: in the middle of a callback, SystemExit leaves asyncpg hanging or crashes it."""
+    if _postponed is not None:
+        _postponed.append(received)
+        return
     try:
         leave()
     finally:

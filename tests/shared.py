@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-EMPTY_SECONDS = 30
+EMPTY_SECONDS = 60
 """How long emptying may take, with the end of the sessions that are in its way."""
 
 # `empty` deletes the rows of every table but Piccolo's record of the migrations, and returns what
@@ -20,9 +20,9 @@ CREATE SCHEMA testing;
 CREATE TABLE testing.schema_changes (command text NOT NULL);
 
 CREATE FUNCTION testing.empty() RETURNS text[] LANGUAGE plpgsql
-SET session_replication_role = replica SET lock_timeout = '5s' AS $$
+SET session_replication_role = replica SET lock_timeout = '20s' AS $$
 BEGIN
-    PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    PERFORM pg_terminate_backend(pid, 30000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
         AND backend_type = 'client backend';
     {deletes}

@@ -260,6 +260,30 @@ def test_a_signal_that_is_handled_or_ignored_already_stays_so(data: Path) -> Non
         assert program.end() == (0, "")
 
 
+def test_a_signal_while_the_server_is_being_joined_ends_the_server_too(data: Path) -> None:
+    own = PROGRAM.replace(
+        "async def busy",
+        """
+check, joined = embedded._forget_the_dead, []
+
+def interrupted(data):
+    check(data)
+    if joined:
+        signal.raise_signal(signal.SIGHUP)
+    joined.append(data)
+
+embedded._forget_the_dead = interrupted
+
+async def busy""",
+    ).replace("import asyncio, sys", "import asyncio, signal, sys")
+    with launched(data, program=own) as program:
+        program.wait_until_ready()
+        assert program.process.stdin is not None
+        program.process.stdin.write("SELECT 1\n")
+        assert program.end() == (128 + signal.SIGHUP, "")
+    assert servers_of(data) == []
+
+
 def test_another_thread_can_start_it(data: Path) -> None:
     own = PROGRAM.replace(
         "    asyncio.run(main(Path(sys.argv[1])))",
