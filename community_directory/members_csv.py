@@ -321,7 +321,7 @@ def _typed(column: str, text: str | None) -> Any:
     if text is None:
         return None
     if column.endswith("_username"):
-        return username_from(text)
+        return username_from(text, column)
     if column != "profile_data":
         return text
     try:
