@@ -794,7 +794,7 @@ async def test_an_edit_that_began_before_the_last_one_is_not_taken_back(
     community: asyncpg.Pool, database: str, file: Path
 ) -> None:
     async with locked(database, "SELECT now()") as early:
-        await members.update_profile("#1", organization="Frutero", actor="bot")
+        await members.update_profile("#1", organization="Another", actor="bot")
         text = await exported(file, {"name": "Anita"})
         await early.execute("UPDATE community_members SET country = 'Perú' WHERE member_id = '#1'")
         await early.execute("COMMIT")
