@@ -47,9 +47,8 @@ def with_ids(helper: str, kind: type[str] | type[int]) -> dict[str, Any]:
 NEW = "|".join(
     [
         r"UUID\('.*?'\)",
-        r"datetime\.datetime\(.*?\)",
+        r"datetime\.datetime\(.*?utc\)",
         r"NewEvent\(.*?\)",
-        r"(accepted|created|updated)_at=[^,)]*",
         r"invitation_code='\w+'",
         r"#([4-9]|\d\d)",
     ]
