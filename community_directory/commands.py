@@ -137,7 +137,7 @@ async def import_members(path: str, overwrite: bool = False) -> None:
     :param path:
         The file, in UTF-8, with columns as export_members writes them.
     :param overwrite:
-        Take back edits made since the export; a file without updated_at always does.
+        Take back edits of profiles made since the export; a file without updated_at always does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)
     _say(f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were.")
@@ -153,13 +153,22 @@ COMMANDS: Sequence[Command] = (
 )
 
 
+def with_help(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `piccolo` with `--help` for the `-h` of one of these commands."""
+    ours = "community_directory" in arguments[:2]
+    return ["--help" if ours and argument == "-h" else argument for argument in arguments]
+
+
 def check_arguments(arguments: Sequence[str]) -> None:
     """End the program with one line and exit code 2 if a command does not take its arguments.
 
     `arguments` are those of `piccolo`, which by itself would print 24 lines of help, or take
     `--until 2026-01-31` for a switch and the first day.
     """
-    if list(arguments[:1]) != ["community_directory"] or len(arguments) == 1 or "--help" in arguments:
+    arguments = list(arguments)
+    if "--trace" in arguments:
+        arguments.remove("--trace")  # Piccolo's own, wherever it stands
+    if arguments[:1] != ["community_directory"] or len(arguments) == 1 or "--help" in arguments:
         return
     _, name, *given = arguments
     command = next((command for command in COMMANDS if command.__name__ == name), None)
@@ -175,19 +184,26 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) -> str | None:
     """What is wrong with a command's arguments."""
     missing = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    named: list[str] = []
     for argument in given:
         option, equals, _ = argument.partition("=")
         name = option.removeprefix("--").replace("-", "_")
         if not argument.startswith("--"):
             if not missing:
                 return f"There is no place for {shown(argument)}. {OPTIONS_FORM}"
-            missing.pop(0)
+            named.append(missing.pop(0))
         elif name in parameters:
             if (parameters[name].annotation is bool) == bool(equals):
                 return OPTIONS_FORM
             missing = [other for other in missing if other != name]
-        elif name != "trace":  # Piccolo's own
+            named.append(name)
+        elif name == "trace":
+            return OPTIONS_FORM
+        else:
             return f"There is no option {shown(option)}."
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        return f"The {twice} is given twice."
     return f"The {missing[0]} is missing." if missing else None
 
 

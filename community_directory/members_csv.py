@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,14 +21,16 @@ from community_directory.tables import MemberStatus
 
 EDITABLE = ("name", "telegram_username", "primary_role", "organization", "country", "profile_data")
 """An import changes these; an empty cell empties them."""
-FIXED = ("member_id", "telegram_id", "github_username", "status", "invited_by")
-"""These are read for somebody new (but the number, which the directory gives); of others they must be as they are."""
+WHO = ("member_id", "telegram_id")
+"""These say whom a line is about; the number is given by the directory."""
+FIXED = ("github_username", "status", "invited_by")
+"""These are read for somebody new; of others they must be as they are."""
 TOLD = ("github_verified", "reputation_score", "reputation_tier", "created_at", "last_active_at")
 """These an import passes over."""
 UPDATED_AT = "updated_at"
 """When the member was last edited, which tells a line that is older than another edit."""
 COLUMNS = (
-    *("member_id", "telegram_id", *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data"),
+    *(*WHO, *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data"),
     *(*TOLD, UPDATED_AT),
 )
 ACTOR = "import"
@@ -148,7 +150,8 @@ async def import_members(path: Path, *, overwrite: bool = False) -> Imported:
 
     A person is known by `member_id` or by `telegram_id`; columns may be left out. A line that
     differs from a member who was edited after its `updated_at` is refused, except with `overwrite`;
-    a line without `updated_at` is imported whatever was edited. A refused import may use up numbers.
+    a line without `updated_at` is imported whatever was edited. What an import can't change is passed
+    over in a line that overwrites another edit. A refused import may use up numbers.
 
     Raises:
         BadLines: Lines are wrong; it has all of them.
@@ -273,7 +276,7 @@ class _Importer:
         inviter = values.get("invited_by")
         if inviter is not None and (inviter not in self._by_number or self._by_number[inviter]["deleted_at"]):
             raise MemberNotFound(inviter)
-        fields = {column: _typed(column, values.get(column)) for column in (*EDITABLE, *FIXED[1:])}
+        fields = {column: _typed(column, values.get(column)) for column in (*EDITABLE, "telegram_id", *FIXED)}
         fields["status"] = fields["status"] or MemberStatus.NOT_MEMBER
         async with transaction():
             await add(**fields, actor=ACTOR)
@@ -281,6 +284,7 @@ class _Importer:
 
     async def _change(self, person: Any, values: Mapping[str, str | None]) -> None:
         number = person["member_id"]
+        _refuse(person, values, WHO)
         fields = {column: _typed(column, values[column]) for column in EDITABLE if column in values}
         # Compared as JSON, where true is not 1.
         changes = {
@@ -288,14 +292,14 @@ class _Importer:
             for column, value in fields.items()
             if _json(value) != _json(_typed(column, person[column] or None))
         }
-        fixed = {column: _typed(column, values.get(column)) for column in FIXED}
-        refused = [column for column, value in fixed.items() if value not in {None, person[column]}]
-        if (changes or refused) and self._is_outdated(person, values.get(UPDATED_AT)):
+        if not changes and not _differing(person, values, FIXED):
+            return
+        if not self._is_outdated(person, values.get(UPDATED_AT)):
+            _refuse(person, values, FIXED)
+        elif not self._overwrite:
             raise InvalidInput(
                 f"Member {number} was edited after this file was exported: export again, or import with --overwrite."
             )
-        if refused:
-            raise InvalidInput(f"An import can't change the {refused[0]} of member {number}.", field=refused[0])
         if changes:
             async with transaction():
                 await update_profile(number, **changes, actor=ACTOR)
@@ -303,17 +307,33 @@ class _Importer:
 
     def _is_outdated(self, person: Any, updated_at: str | None) -> bool:
         """Whether a member was edited after a line of that `updated_at` was written."""
-        if updated_at is None or self._overwrite:
+        if updated_at is None:
             return False
         try:
-            return bool(datetime.fromisoformat(updated_at) < person[UPDATED_AT])
-        except (ValueError, TypeError):
-            # TypeError: a time without a zone
-            raise InvalidInput(
-                "The updated_at is not as it was exported: undo what the spreadsheet made of it, or import with"
-                " --overwrite.",
-                field=UPDATED_AT,
-            ) from None
+            edited = datetime.fromisoformat(updated_at)
+        except ValueError:
+            edited = None
+        if edited is not None and edited.utcoffset() is not None:
+            # Another time, not a later one: an edit bears the time at which its transaction began.
+            return bool(edited != person[UPDATED_AT])
+        if self._overwrite:
+            return True
+        raise InvalidInput(
+            "The updated_at is not as it was exported: undo what the spreadsheet made of it, or import with"
+            " --overwrite.",
+            field=UPDATED_AT,
+        )
+
+
+def _differing(person: Any, values: Mapping[str, str | None], columns: Sequence[str]) -> list[str]:
+    """The columns in which a line, where it says anything, differs from the member."""
+    return [column for column in columns if _typed(column, values.get(column)) not in {None, person[column]}]
+
+
+def _refuse(person: Any, values: Mapping[str, str | None], columns: Sequence[str]) -> None:
+    """Raise `InvalidInput` if a line would change one of the columns."""
+    for column in _differing(person, values, columns):
+        raise InvalidInput(f"An import can't change the {column} of member {person['member_id']}.", field=column)
 
 
 def _typed(column: str, text: str | None) -> Any:
@@ -321,7 +341,7 @@ def _typed(column: str, text: str | None) -> Any:
     if text is None:
         return None
     if column.endswith("_username"):
-        return username_from(text)
+        return username_from(text, column)
     if column != "profile_data":
         return text
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig, Command
 
-from community_directory.commands import COMMANDS, check_arguments
+from community_directory.commands import COMMANDS, check_arguments, with_help
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -21,6 +21,7 @@ class DirectoryApp(AppConfig):
 
     def get_commands(self) -> list[Command]:
         """Return the commands, which Piccolo asks for when it is about to run one."""
+        sys.argv[1:] = with_help(sys.argv[1:])
         check_arguments(sys.argv[1:])
         return super().get_commands()
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from community_directory.database import engine
 from community_directory.errors import MemberNotFound
+from community_directory.queries.values import member_number
 from community_directory.tables import ReputationTier
 
 GITHUB_POINTS = {"public_repos": 5, "followers": 3, "stars": 2, "contributions": 1}
@@ -77,7 +78,7 @@ FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
 """
 
 
-async def explain(member_id: str) -> Explanation:
+async def explain(member_id: str | int) -> Explanation:
     """Say what a member's score is made of, and what is missing to the next tier.
 
     The points of GitHub are those of the stored `github_profile_data`, if it was ever verified: until
@@ -85,10 +86,12 @@ async def explain(member_id: str) -> Explanation:
 
     Raises:
         MemberNotFound: There is no member with this number, or they were removed.
+        InvalidInput: This can't be a number.
     """
-    records = await engine.fetch(PARTS, member_id)
+    number = member_number(member_id)
+    records = await engine.fetch(PARTS, number)
     if not records:
-        raise MemberNotFound(member_id)
+        raise MemberNotFound(number)
     data, score, shortfall, earned = records[0]
     total = score - shortfall
     github = github_points(None if data is None else json.loads(data))

@@ -244,7 +244,13 @@ FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alon
         ("export_members",): "The path is missing.",
         ("import_members", "a.csv", "b.csv"): f"There is no place for b.csv. {FORM}",
         ("import_members", "a.csv", "--path=b.csv", "c.csv"): f"There is no place for c.csv. {FORM}",
+        ("import_members", "a.csv", "--path=b.csv"): "The path is given twice.",
+        ("import_members", "--path=a.csv", "--path=b.csv"): "The path is given twice.",
+        ("roll_up_highlights", "--since=2026-01-31", "--since=2026-02-01"): "The since is given twice.",
         ("import_telegram", "--dry-run"): "The path is missing.",
+        ("expire_invitations", "--trace=1"): FORM,
+        ("expire_invitations", "--trace", "--trace"): FORM,
+        ("expire_invitations", "x", "--trace"): f"There is no place for x. {FORM}",
         ("import_telegram", "result.json", "--dry-run=yes"): FORM,
         ("expire_invitations", "--force"): "There is no option --force.",
         ("expire_invitation",): "There is no command expire_invitation: piccolo --help lists them.",
@@ -259,10 +265,26 @@ def test_wrong_arguments_are_one_line_and_code_2(
     assert (ended.value.code, said.out, said.err) == (2, "", f"{line}\n")
 
 
+def test_wrong_arguments_behind_trace_are_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        commands.check_arguments(["--trace", "community_directory", "nope"])
+    said = capsys.readouterr()
+    line = "There is no command nope: piccolo --help lists them.\n"
+    assert (ended.value.code, said.out, said.err) == (2, "", line)
+
+
+def test_a_short_option_asks_for_help_too() -> None:
+    short, long = piccolo("import_members", "-h"), piccolo("import_members", "--help")
+    assert (short.returncode, short.stdout, short.stderr) == (0, long.stdout, "")
+    assert commands.with_help(["migrations", "forwards", "-h"]) == ["migrations", "forwards", "-h"]
+    assert commands.with_help(["--trace", "community_directory", "x", "-h"])[-1] == "--help"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("community_directory",),
+        ("--trace", "community_directory", "expire_invitations"),
         ("community_directory", "--help"),
         ("community_directory", "export_members", "--help"),
         ("community_directory", "export_members", "--path=a.csv", "--trace"),

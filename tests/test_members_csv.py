@@ -790,6 +790,50 @@ async def test_what_was_edited_since_is_overwritten_when_that_is_wanted(communit
         assert await take(file, lines({"member_id": "#1", **person})) == Imported(0, 1, 0)
 
 
+async def test_an_edit_that_began_before_the_last_one_is_not_taken_back(
+    community: asyncpg.Pool, database: str, file: Path
+) -> None:
+    async with locked(database, "SELECT now()") as early:
+        await members.update_profile("#1", organization="Another", actor="bot")
+        text = await exported(file, {"name": "Anita"})
+        await early.execute("UPDATE community_members SET country = 'Perú' WHERE member_id = '#1'")
+        await early.execute("COMMIT")
+    assert await problems(file, text) == [(2, EDITED)]
+    assert (await members.get("#1")).country == "Perú"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": "Anita"}, {}, {"name": "Anita", "updated_at": "31/01/2026 12:00"}], ids=str
+)
+async def test_an_import_that_overwrites_passes_over_what_it_can_not_change(
+    community: asyncpg.Pool, file: Path, changes: dict[str, str]
+) -> None:
+    text = await exported(file, changes)
+    await members.set_status("#1", "suspended", actor="bot")
+    changed = int("name" in changes)
+    assert await take(file, text, overwrite=True) == Imported(0, changed, 3 - changed)
+    ana = await members.get("#1")
+    assert (ana.name, ana.status) == (changes.get("name", "Ana García"), "suspended")
+
+
+async def test_an_import_that_overwrites_still_changes_no_status(community: asyncpg.Pool, file: Path) -> None:
+    text = await exported(file, {"status": "suspended"})
+    with pytest.raises(BadLines) as refused:
+        await take(file, text, overwrite=True)
+    assert refused.value.problems == [(2, NOT_CHANGED.format("status"))]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_a_line_of_somebody_else_is_refused_whatever_was_edited(
+    community: asyncpg.Pool, file: Path, overwrite: bool
+) -> None:
+    text = await exported(file, {"telegram_id": "900"})
+    await members.update_profile("#1", country="Perú", actor="bot")
+    with pytest.raises(BadLines) as refused:
+        await take(file, text, overwrite=overwrite)
+    assert refused.value.problems == [(2, NOT_CHANGED.format("telegram_id"))]
+
+
 async def test_the_same_edit_in_the_file_and_in_the_directory_is_none(community: asyncpg.Pool, file: Path) -> None:
     text = await exported(file, {"country": "Perú"})
     await members.update_profile("#1", country="Perú", actor="bot")

@@ -126,7 +126,7 @@ async def one_invitation(typed: str) -> Invitation:
     """
     if invitation := await invitations.find(typed):
         return invitation
-    records = await engine.fetch(OPEN_FOR, username_from(typed))
+    records = await engine.fetch(OPEN_FOR, username_from(typed, "invited_telegram_username"))
     if records:
         return await invitations.get(records[0][0])
     if typed.startswith("@"):

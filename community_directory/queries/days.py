@@ -37,12 +37,16 @@ def days_between(since: date, until: date, zone: str | None) -> Days:
 def checked_span(since: date, until: date) -> int:
     """The number of days from `since` to `until`, both included. Raises `InvalidInput`."""
     for field, day in (("since", since), ("until", until)):
-        if isinstance(day, datetime):
+        if not _is_day(day):
             raise InvalidInput("A day is a date without a time.", field=field)
     count = (until - since).days + 1
     if not 1 <= count <= LONGEST_SPAN:
         raise InvalidInput(f"Ask for 1 to {LONGEST_SPAN} days, the first one first.", field="until")
     return count
+
+
+def _is_day(value: object) -> bool:
+    return isinstance(value, date) and not isinstance(value, datetime)
 
 
 def today(zone: str | None = None) -> date:

@@ -7,7 +7,7 @@ from typing import Any
 from community_directory.database import engine, transaction
 from community_directory.queries.days import checked_span, days_between
 from community_directory.queries.pages import Page, calendar_day, checked_limit, page_of, plain_text, position_of
-from community_directory.queries.values import ACTOR
+from community_directory.queries.values import ACTOR, member_number, required_actor
 from community_directory.reputation import DAILY_CAP, DAILY_POINTS, add_points
 
 # Which events each day has: a sum that differs when others came, went or were moved. It is read
@@ -164,7 +164,7 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
     of the community, or of another time zone. Raises `InvalidInput` if there is no such day or time
     zone, or if there are too many days.
     """
-    days = days_between(day, until or day, zone)
+    days, actor = days_between(day, until or day, zone), required_actor(actor)
     async with transaction():
         # First, so that an event that comes between the two is counted again, and never missed.
         await engine.fetch(REMEMBER_EVENTS, *days)
@@ -176,7 +176,7 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
 
 
 async def between(
-    since: date, until: date, *, member_id: str | None = None, after: str | None = None, limit: int = 100
+    since: date, until: date, *, member_id: str | int | None = None, after: str | None = None, limit: int = 100
 ) -> Page[Highlight]:
     """The highlights from `since` to `until`, both included, of one member or of everybody; the newest first.
 
@@ -186,7 +186,7 @@ async def between(
     arguments: list[object] = [checked_limit(limit) + 1, since, until]
     conditions = ""
     if member_id is not None:
-        arguments.append(member_id)
+        arguments.append(member_number(member_id))
         conditions = f"AND member_id = ${len(arguments)}"
     if after is not None:
         arguments += position_of(after, "highlights", calendar_day, plain_text)

@@ -36,6 +36,7 @@ from community_directory.queries.values import (
     checked_actor,
     id_text,
     member_number,
+    required_actor,
     username_from,
 )
 from community_directory.tables import CommunityMember, InvitationStatus, MemberStatus
@@ -282,7 +283,8 @@ async def create(
     active member, `RoleRequired` when they lack the required role, `MemberNotFound`, `InvalidInput` for a time of not
     1 second to 365 days.
     """
-    created_by, username = member_number(created_by, "created_by"), username_from(telegram_username)
+    created_by = member_number(created_by, "created_by")
+    username = username_from(telegram_username, "telegram_username")
     check_texts(CommunityMember, telegram_username=username)
     check_text("required_role", required_role, CommunityMember.primary_role.length)
     arguments = (created_by, new_code(), username, _checked(valid_for), required_role)
@@ -335,7 +337,8 @@ async def redeem(
     nothing has changed then.
     """
     spellings, telegram_id = _spellings(code), id_text(telegram_id, "telegram_id")
-    username, github_username = username_from(telegram_username), username_from(github_username)
+    username = username_from(telegram_username, "telegram_username")
+    github_username = username_from(github_username, "github_username")
     check_texts(
         CommunityMember,
         telegram_id=telegram_id,
@@ -416,7 +419,7 @@ async def cancel(code: str, *, actor: str | None = None, reason: str | None = No
 
 async def expire_overdue(*, actor: str = "sweep") -> int:
     """Mark what is past its time as expired, and say how many; to every helper they were so already."""
-    return len(await engine.fetch(EXPIRE_OVERDUE, checked_actor(actor), None))
+    return len(await engine.fetch(EXPIRE_OVERDUE, required_actor(actor), None))
 
 
 async def list_page(
@@ -479,8 +482,8 @@ def _changed(code: str, records: list[Any]) -> Invitation:
     return _invitation(values)
 
 
-def _checked(valid_for: timedelta) -> timedelta:
-    if not timedelta(seconds=1) <= valid_for <= LONGEST_VALID:
+def _checked(valid_for: object) -> timedelta:
+    if not isinstance(valid_for, timedelta) or not timedelta(seconds=1) <= valid_for <= LONGEST_VALID:
         raise InvalidInput(f"An invitation is open for 1 second to {LONGEST_VALID.days} days.", field="valid_for")
     return valid_for
 
@@ -488,8 +491,10 @@ def _checked(valid_for: timedelta) -> timedelta:
 def _spellings(code: str) -> list[str]:
     """The code as it is, and as this project spells its own: capital letters, no spaces, no dashes.
 
-    Raises `InvitationNotFound` for what no code can be.
+    Raises `InvitationNotFound` for what no code can be, `InvalidInput` for what is no text.
     """
+    if not isinstance(code, str):
+        raise InvalidInput("The code must be a text.", field="code")
     typed = SPACES_AND_DASHES.sub("", code)
     if not CODE.fullmatch(typed):
         raise InvitationNotFound(code)

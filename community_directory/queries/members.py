@@ -40,6 +40,7 @@ from community_directory.queries.values import (
     checked_actor,
     id_text,
     member_number,
+    required_actor,
     username_from,
 )
 from community_directory.reputation import HIGHEST_SCORE, add_points, github_score
@@ -208,7 +209,11 @@ async def add(
     `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here.
     """
     telegram_id = id_text(telegram_id, "telegram_id")
-    telegram_username, github_username = username_from(telegram_username), username_from(github_username)
+    telegram_username = username_from(telegram_username, "telegram_username")
+    github_username = username_from(github_username, "github_username")
+    if invited_by is not None:
+        invited_by = member_number(invited_by, "invited_by")
+        check_text("invited_by", invited_by, CommunityMember.member_id.length)
     check_texts(
         CommunityMember,
         telegram_id=telegram_id,
@@ -230,7 +235,7 @@ async def add(
         organization,
         country,
         github_username,
-        None if invited_by is None else member_number(invited_by, "invited_by"),
+        invited_by,
         as_json(profile_data, field="profile_data"),
         banned_name(telegram_id),
         new_id(),
@@ -244,9 +249,10 @@ async def add(
 async def check_addable(telegram_id: str | int) -> None:
     """Check that nobody has this Telegram account, so that `add` would take it.
 
-    Raises `MemberExists`, `MemberBanned` and `ConfigurationError` as `add` does.
+    Raises `MemberExists`, `MemberBanned`, `InvalidInput` and `ConfigurationError` as `add` does.
     """
     telegram_id = id_text(telegram_id, "telegram_id")
+    check_texts(CommunityMember, telegram_id=telegram_id)
     known = await engine.fetch(KNOWN, telegram_id, banned_name(telegram_id))
     if not known:
         return
@@ -302,9 +308,12 @@ async def update_profile(
 
     What somebody else changes at the same time in another field is kept. Raises `MemberNotFound`, `InvalidInput`.
     """
+    number, actor = member_number(member_id), checked_actor(actor)
     given = {
         "name": name,
-        "telegram_username": UNSET if telegram_username is UNSET else username_from(telegram_username),
+        "telegram_username": (
+            UNSET if telegram_username is UNSET else username_from(telegram_username, "telegram_username")
+        ),
         "primary_role": primary_role,
         "organization": organization,
         "country": country,
@@ -315,8 +324,7 @@ async def update_profile(
     if profile_data is not UNSET:
         changes["profile_data"] = as_json(profile_data, field="profile_data")
     if not changes:
-        return await get(member_id)
-    number = member_number(member_id)
+        return await get(number)
     # The fields' names are those above.
     assignments = ", ".join(f"{field} = ${number}" for number, field in enumerate(changes, start=4))
     records = await engine.fetch(
@@ -325,7 +333,7 @@ async def update_profile(
         UPDATE community_members SET {assignments} FROM actor WHERE member_id = $3 AND deleted_at IS NULL
         RETURNING {COLUMNS}
         """,
-        checked_actor(actor),
+        actor,
         reason,
         number,
         *changes.values(),
@@ -343,7 +351,7 @@ async def set_status(
     when the rules know no way there (or they are there already), `MemberNotFound`, `InvalidInput`.
     """
     number, after = member_number(member_id), _checked_status(status)
-    records = await engine.fetch(SET_STATUS, checked_actor(actor), reason, number, after, WAYS[after])
+    records = await engine.fetch(SET_STATUS, required_actor(actor), reason, number, after, WAYS[after])
     if not records:
         raise MemberNotFound(number)
     before, *member = records[0]
@@ -369,7 +377,8 @@ async def verify_github(
     Raises `MemberExists` if the account is another member's, `MemberNotFound` if there is no such
     member, `InvalidInput` if a value can't be stored.
     """
-    member_id, actor, username = member_number(member_id), checked_actor(actor), username_from(github_username)
+    member_id, actor = member_number(member_id), checked_actor(actor)
+    username = username_from(github_username, "github_username")
     check_texts(CommunityMember, github_username=username)
     data = as_json(github_profile_data, field="github_profile_data")
     earned = github_score(github_profile_data)
@@ -405,7 +414,7 @@ async def remove(member_id: str | int, *, actor: str, reason: str | None = None)
     Raises `MemberNotFound`, `InvalidInput`.
     """
     number = member_number(member_id)
-    return _the_member(await engine.fetch(REMOVE, checked_actor(actor), reason, number), number)
+    return _the_member(await engine.fetch(REMOVE, required_actor(actor), reason, number), number)
 
 
 async def restore(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
@@ -414,7 +423,7 @@ async def restore(member_id: str | int, *, actor: str, reason: str | None = None
     Raises `MemberNotFound` when nobody of that number was removed, `InvalidInput`.
     """
     number = member_number(member_id)
-    return _the_member(await engine.fetch(RESTORE, checked_actor(actor), reason, number), number)
+    return _the_member(await engine.fetch(RESTORE, required_actor(actor), reason, number), number)
 
 
 async def search(
@@ -437,7 +446,7 @@ async def search(
     are looked at. A text of nothing but accents finds nobody. `status=None` finds every status. Orders: best
     reputation, newest, last active, or by name. Raises `InvalidCursor`, `InvalidInput`.
     """
-    if sort not in ORDERS:
+    if sort not in list(ORDERS):  # a list, because of what has no hash
         raise InvalidInput(f"There is no order {shown(sort)}.", field="sort")
     check_text("text", text, LONGEST_SEARCH)
     check_text("role", role, CommunityMember.primary_role.length)

@@ -88,6 +88,6 @@ def row_id(value: object) -> UUID:
 
 def checked_limit(limit: int) -> int:
     """The number of rows of a page. Raises `InvalidInput` outside of 1 to 100."""
-    if not 1 <= limit <= LONGEST_PAGE:
+    if type(limit) is not int or not 1 <= limit <= LONGEST_PAGE:
         raise InvalidInput(f"A page has 1 to {LONGEST_PAGE} rows.", field="limit")
     return limit

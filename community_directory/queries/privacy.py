@@ -10,9 +10,9 @@ from uuid import uuid4
 from community_directory.database import engine, transaction
 from community_directory.errors import ConfigurationError, MemberNotFound
 from community_directory.queries.relationships import entity_text
-from community_directory.queries.values import ACTOR, check_texts, member_number
+from community_directory.queries.values import ACTOR, member_number, required_actor
 from community_directory.settings import load_settings
-from community_directory.tables import DirectoryAuditLog, MemberStatus
+from community_directory.tables import MemberStatus
 
 KEPT = None
 """The class of a column that says nothing of a person by itself; the others name what an erased one holds."""
@@ -218,8 +218,7 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
     the log, so a role without that right can't erase. An import of an old export brings them back as a contact.
     Raises `MemberNotFound`, `InvalidInput`.
     """
-    number, entities = member_number(member_id), _entities(entity_ids)
-    check_texts(DirectoryAuditLog, actor=actor)
+    number, entities, actor = member_number(member_id), _entities(entity_ids), required_actor(actor)
     async with transaction():
         person = await engine.fetch(PERSON, number)
         if not person:

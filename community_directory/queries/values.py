@@ -43,6 +43,7 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
         raise InvalidInput(f"This is nested more than {MAX_JSON_DEPTH} times.", field=field, limit=MAX_JSON_DEPTH)
     try:
         stored = _encode_json(dict(data))
+        stored.encode()  # half a surrogate pair is no text
     except (TypeError, ValueError):
         raise InvalidInput("This can't be stored as JSON.", field=field) from None
     if len(stored) > MAX_JSON_LENGTH:
@@ -51,7 +52,7 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
 
 
 # Made once: json.dumps would make one for each event of a batch.
-_encode_json = json.JSONEncoder(allow_nan=False).encode
+_encode_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def _is_deeper(data: object, levels: int) -> bool:
@@ -62,8 +63,9 @@ def _is_deeper(data: object, levels: int) -> bool:
     return False
 
 
-def username_from(username: str | None) -> str | None:
-    """Return a username without the @ that people write; an empty one is None."""
+def username_from(username: str | None, field: str) -> str | None:
+    """Return a username without the @ that people write; an empty one is None. Raises `InvalidInput`."""
+    check_text(field, username, None)
     return (username or "").strip().removeprefix("@") or None
 
 
@@ -75,13 +77,17 @@ def id_text(value: str | int, field: str) -> str:
     if isinstance(value, str):
         return value
     if type(value) is int:
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no integer of thousands of digits
+            raise InvalidInput(f"The {field.replace('_', ' ')} is too large a number.", field=field) from None
     raise InvalidInput(f"The {field.replace('_', ' ')} must be a text or an integer.", field=field)
 
 
 def member_number(value: str | int, field: str = "member_id") -> str:
     """Return a member's number as it is stored: 247 is "#247". Raises `InvalidInput`."""
-    return f"#{value}" if type(value) is int else id_text(value, field)
+    text = id_text(value, field)
+    return f"#{text}" if type(value) is int else text
 
 
 def check_texts(table: type[Table], **texts: str | None) -> None:
@@ -113,5 +119,20 @@ def checked_actor(actor: str | None) -> str | None:
     """
     check_text("actor", actor, MAX_ACTOR_LENGTH)
     if actor is not None and not actor.strip():
-        raise InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
+        raise _actor_missing()
     return actor
+
+
+def required_actor(actor: str) -> str:
+    """Return who makes a change that somebody has to answer for.
+
+    Raises `InvalidInput` as `checked_actor` does, and for None.
+    """
+    checked = checked_actor(actor)
+    if checked is None:
+        raise _actor_missing()
+    return checked
+
+
+def _actor_missing() -> InvalidInput:
+    return InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
