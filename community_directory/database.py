@@ -17,6 +17,7 @@ from community_directory.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     DirectoryError,
+    InvalidInput,
     NotConnected,
     TransactionFailed,
     database_errors,
@@ -448,7 +449,16 @@ def transaction() -> DirectoryTransaction:
 
 
 async def act_as(actor: str) -> None:
-    """Name who makes the changes of the current transaction: the audit log has it with each of them."""
+    """Name who makes the changes of the current transaction.
+
+    The audit log has the name with each of them, but for those of a helper that is given an actor.
+    It keeps 255 characters of it.
+
+    Raises:
+        InvalidInput: The name is blank.
+    """
+    if not actor or not actor.strip():
+        raise InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
     await engine.fetch(
         "SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)",
         actor,

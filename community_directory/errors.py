@@ -18,7 +18,11 @@ SHOWN = 40
 
 def shown(value: object) -> str:
     """What a sentence may repeat of somebody's input: short, printable, on one line."""
-    text = re.sub(r"[^\w #@.,:'+-]", "�", str(value)[: SHOWN + 1])
+    try:
+        text = str(value)
+    except ValueError:
+        text = "…"  # an integer of thousands of digits
+    text = re.sub(r"[^\w #@.,:'+-]", "�", text[: SHOWN + 1])
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

@@ -25,7 +25,7 @@ from piccolo.table import Table
 
 from community_directory import database as database_module
 from community_directory import embedded
-from community_directory.database import DirectoryConnection, DirectoryEngine, connect, engine, transaction
+from community_directory.database import DirectoryConnection, DirectoryEngine, act_as, connect, engine, transaction
 from community_directory.errors import (
     AlreadyConnected,
     ConfigurationError,
@@ -984,3 +984,11 @@ async def test_migrating_where_no_configuration_lies_is_a_clear_error(empty_data
     )
     assert ended.stdout.startswith("Migrations run where piccolo_conf.py lies")
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("actor", ["", "  ", None])
+async def test_nobody_acts_without_a_name(directory: asyncpg.Pool, actor: Any) -> None:
+    async with transaction():
+        with pytest.raises(InvalidInput) as refused:
+            await act_as(actor)
+    assert refused.value.field == "actor"

@@ -237,3 +237,7 @@ async def test_a_table_that_changes_under_a_transaction_is_told(database: str, d
         async with transaction():
             await members.find("#1")
     assert await members.find("#1") is None
+
+
+def test_a_sentence_repeats_no_number_of_thousands_of_digits() -> None:
+    assert "�" in errors.shown(10**5000)
