@@ -20,8 +20,6 @@ BATCH_SIZE = 1000
 """The events of one statement at the most."""
 MAX_METADATA_LENGTH = 10_000
 """The characters of an event's metadata, as JSON, at the most."""
-LONGEST_NUMBER = 1000
-"""The bits of a number that stands for an id, at the most: its digits are more than an id may have."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = "now() + interval '1 day'"
 """The time of the last event that is accepted, in SQL: the clock that decides is the database's."""
@@ -122,7 +120,6 @@ def prepare(event: NewEvent, *, default_time: datetime | None = None) -> Prepare
     """
     if not isinstance(event, NewEvent):
         raise InvalidInput("An event must be a NewEvent.")
-    _check_numbers(event)
     if event.occurred_at is not None:
         _check_time(event.occurred_at)
     elif default_time is not None:
@@ -150,14 +147,6 @@ def prepare(event: NewEvent, *, default_time: datetime | None = None) -> Prepare
         metadata,
     )
     return PreparedEvent(event, row)
-
-
-def _check_numbers(event: NewEvent) -> None:
-    """Refuse a number that is much longer than any id: Python doesn't even write it as a text."""
-    for field_name in ("member_id", "room_id", "source_id"):
-        value = getattr(event, field_name)
-        if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:
-            raise InvalidInput(f"The {field_name.replace('_', ' ')} is too long.", field=field_name)
 
 
 def _check_time(at: object) -> None:
