@@ -86,23 +86,15 @@ class DirectoryTransaction(PostgresTransaction):
         return self
 
     async def __aexit__(self, exception_type: object, exception: object, traceback: object) -> Literal[False]:
-        clean = False
         try:
-            if exception is None:
-                if not self._finished:
-                    await self.commit()
-            elif not self._finished:
-                # A dead connection can't roll back: the original exception matters, not this one.
-                with contextlib.suppress(*LOST, DirectoryError):
-                    async with asyncio.timeout(ROLLBACK_SECONDS):
-                        await self.rollback()
-            clean = self._finished
+            if not self._finished:
+                await self._commit_or_undo(commit=exception is None)
         finally:
             self.ended = True
             if self._outer is not None:
                 self._root._innermost = self._outer
             self.engine.current_transaction.set(self._outer)
-            await self._release(clean=clean)
+            await self._release(clean=self._finished)
         return False
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -122,15 +114,25 @@ class DirectoryTransaction(PostgresTransaction):
         Raises:
             TransactionFailed: A step was refused before, so that nothing can be stored.
         """
-        if self._outer is None:
-            # PostgreSQL answers COMMIT of a failed transaction with a silent ROLLBACK.
-            with database_errors():
-                await self.fetch("SELECT")
+        # PostgreSQL answers COMMIT of a failed transaction with a silent ROLLBACK.
+        with database_errors():
+            await self.fetch("SELECT")
         await self._finish(self.transaction.commit)
 
     async def rollback(self) -> None:
         """Undo what was done so far, at once; nothing more can be done in this transaction."""
         await self._finish(self.transaction.rollback)
+
+    async def _commit_or_undo(self, *, commit: bool) -> None:
+        try:
+            if commit:
+                await self.commit()
+        finally:
+            if not self._finished:
+                # A dead connection can't roll back: the original exception matters, not this one.
+                with contextlib.suppress(*LOST, DirectoryError):
+                    async with asyncio.timeout(ROLLBACK_SECONDS):
+                        await self.rollback()
 
     async def _finish(self, command: Callable[[], Awaitable[None]]) -> None:
         self._check_usable()
@@ -179,8 +181,13 @@ class DirectoryEngine(PostgresEngine):
     def __init__(self) -> None:
         super().__init__(config={})
         self.pool: LeasedPool | None = None
-        self._config_of_task: ContextVar[dict[str, Any] | None] = ContextVar("config", default=None)
+        self._address_of_task: ContextVar[tuple[object, ...] | None] = ContextVar("address", default=None)
         self._connects_on_demand: bool | None = None
+
+    @property
+    def _address(self) -> tuple[object, ...]:
+        """What tells one database from another."""
+        return tuple(self.config.get(name) for name in ("dsn", "host", "port", "database"))
 
     async def check_version(self) -> None:
         """Do nothing: an import must not connect. The version is checked with each new connection."""
@@ -238,14 +245,14 @@ class DirectoryEngine(PostgresEngine):
             await pool.open()
         self.pool = pool
         self._connects_on_demand = False
-        self._config_of_task.set(self.config)
+        self._address_of_task.set(self._address)
 
     async def close_connection_pool(self) -> None:
         """Close the pool; whoever still holds a connection after some seconds loses it."""
         pool, self.pool = self.pool, None
         if pool is not None:
             # This task goes on, and may connect to another database; those that it started may not.
-            self._config_of_task.set(None)
+            self._address_of_task.set(None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
 
@@ -259,10 +266,10 @@ class DirectoryEngine(PostgresEngine):
         pool = self.pool
         if pool is None:
             return None, await self.get_new_connection()
-        config = self._config_of_task.get()
-        if config is None:
-            self._config_of_task.set(self.config)
-        elif config != self.config:
+        address = self._address_of_task.get()
+        if address is None:
+            self._address_of_task.set(self._address)
+        elif address != self._address:
             raise NotConnected(CLOSED)
         try:
             return pool, await pool.acquire()
@@ -457,7 +464,9 @@ async def act_as(actor: str) -> None:
     Raises:
         InvalidInput: The name is blank.
     """
-    if not actor or not actor.strip():
+    if not isinstance(actor, str):
+        raise InvalidInput("The actor must be a text.", field="actor")
+    if not actor.strip():
         raise InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
     await engine.fetch(
         "SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)",

@@ -80,24 +80,20 @@ def _usable_path(data_directory: Path) -> Path:
 def _start_server(data: Path) -> Any:
     server_class = _server_class()
     _stop_server_on_signals()
-    with _signals_postponed():
-        return _start_or_join(server_class, data)
-
-
-def _start_or_join(server_class: Any, data: Path) -> Any:
     report = _ErrorReport()
     # initdb fails on a LANG that is not installed.
     locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
     deadline = time.monotonic() + RECOVERY_SECONDS
     while True:
-        # The package's object of an earlier call may stand for a server that has died since.
-        server_class._instances.pop(data, None)
         try:
-            with server_class._lock:
-                data.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _forget_the_dead(data)
-            with patch.dict(os.environ, locale), report:
-                info = server_class(data).get_postmaster_info()
+            with _signals_postponed():
+                # The package's object of an earlier call may stand for a server that has died since.
+                server_class._instances.pop(data, None)
+                with server_class._lock:
+                    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    _forget_the_dead(data)
+                with patch.dict(os.environ, locale), report:
+                    info = server_class(data).get_postmaster_info()
             break
         except (AssertionError, subprocess.TimeoutExpired):
             # Still recovering after a crash: the package waits ten seconds, then can't join a server that is starting.
@@ -180,7 +176,7 @@ def _stop_server_on_signals() -> None:
 
 
 _postponed: list[int] | None = None
-"""The ending signals that came while a server starts; None while none starts."""
+"""The ending signals that came during an attempt to start the server; None outside of one."""
 
 
 @contextlib.contextmanager

@@ -376,7 +376,7 @@ async def test_nothing_more_is_written_after_a_rollback_by_hand(one: DirectoryEn
 
 
 async def test_a_transaction_whose_step_was_refused_does_not_end_as_if_it_had_been_stored(
-    one: DirectoryEngine, url: str
+    one: DirectoryEngine, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(TransactionFailed, match="earlier step"):
         async with transaction():
@@ -389,7 +389,22 @@ async def test_a_transaction_whose_step_was_refused_does_not_end_as_if_it_had_be
             with pytest.raises(InvalidInput):
                 await engine.fetch("INSERT INTO scratch VALUES (1), (1)")
             await current.commit()
-    assert await stored(url) == []
+    assert (await stored(url), caplog.messages) == ([], [])
+    await assert_free()
+
+
+async def test_a_savepoint_whose_step_was_refused_leaves_the_outer_transaction_as_it_was(
+    one: DirectoryEngine, url: str
+) -> None:
+    async with transaction():
+        await insert(1)
+        with pytest.raises(TransactionFailed, match="earlier step"):
+            async with transaction():
+                await insert(2)
+                with pytest.raises(asyncpg.UniqueViolationError):
+                    await insert(1)
+        await insert(3)
+    assert await stored(url) == [1, 3]
     await assert_free()
 
 
@@ -986,7 +1001,7 @@ async def test_migrating_where_no_configuration_lies_is_a_clear_error(empty_data
     assert ended.stderr == ""
 
 
-@pytest.mark.parametrize("actor", ["", "  ", None])
+@pytest.mark.parametrize("actor", ["", "  ", None, 5])
 async def test_nobody_acts_without_a_name(directory: asyncpg.Pool, actor: Any) -> None:
     async with transaction():
         with pytest.raises(InvalidInput) as refused:

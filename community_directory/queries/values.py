@@ -1,6 +1,7 @@
 """What several queries share: JSON, texts, usernames, ids, and who makes a change."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,9 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
         raise InvalidInput(f"This is nested more than {MAX_JSON_DEPTH} times.", field=field, limit=MAX_JSON_DEPTH)
     try:
         stored = _encode_json(dict(data))
-        stored.encode()  # half a surrogate pair is no text
+        if _SURROGATE.search(stored):
+            # Both halves of a pair are one character; one half alone is none.
+            stored = stored.encode("utf-16", "surrogatepass").decode("utf-16")
     except (TypeError, ValueError):
         raise InvalidInput("This can't be stored as JSON.", field=field) from None
     if len(stored) > MAX_JSON_LENGTH:
@@ -53,6 +56,9 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
 
 # Made once: json.dumps would make one for each event of a batch.
 _encode_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _is_deeper(data: object, levels: int) -> bool:

@@ -223,3 +223,10 @@ async def test_half_a_surrogate_pair_in_json_is_named_by_its_field(
     recorded = await participation.record_many([bad, good])
     assert [(each.event, each.error.field) for each in recorded.refused] == [(bad, "metadata")]
     assert recorded.inserted == [good]
+
+
+def test_both_halves_of_a_surrogate_pair_are_one_character_and_one_half_is_none() -> None:
+    assert as_json({"a": "\ud83d\ude00"}) == '{"a": "😀"}'
+    for half in ("\ud83d", "\ude00", "\ude00\ud83d"):
+        with pytest.raises(InvalidInput):
+            as_json({"a": half})
