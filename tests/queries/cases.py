@@ -80,13 +80,13 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=6,
+        statements=7,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "mend": False},
         {"zone": "Mars/Olympus"},
-        statements=3,
+        statements=4,
         statements_when_refused=0,
     ),
     "invitations.cancel": Case({"code": "OPENCODE", **BY}, {"code": "NOSUCHCODE"}),
@@ -154,14 +154,14 @@ CASES = {
     "members.verify_github": Case(
         {"member_id": "#1", "github_username": "ana-dev", "github_profile_data": {"followers": 3}, **BY},
         {"github_username": "bo-dev"},
-        statements=4,
-        statements_when_refused=4,
+        statements=5,
+        statements_when_refused=5,
     ),
     "participation.activity": Case({"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0),
     "participation.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "participation.most_active": Case({**DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0),
     "participation.record": Case(EVENT, NOBODY),
-    "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=3),
+    "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
     "privacy.erase": Case(
         {"member_id": "#1", "actor": "bot", "entity_ids": ["entity-a"]},
         NOBODY,
