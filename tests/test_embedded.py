@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,10 +123,10 @@ def servers_of(data: Path) -> list[psutil.Process]:
 def kill_servers_of(data: Path) -> None:
     """As a power cut would: none of them sees another one die."""
     servers = servers_of(data)
-    for process in servers:
-        process.suspend()
-    for process in servers:
-        process.kill()
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for process in servers:
+            with suppress(psutil.NoSuchProcess):  # a worker that has just ended by itself
+                act(process)
     deadline = time.monotonic() + SECONDS
     while servers_of(data):
         assert time.monotonic() < deadline
