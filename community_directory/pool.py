@@ -2,8 +2,9 @@
 
 A call on asyncpg's own pool costs a reset of the session (a round trip), a task and a timer. Here a
 connection goes straight to the next caller. So nothing that runs on it may stay in the session: no
-SET without LOCAL, no session-level advisory lock, no temporary table, no LISTEN. Measured with 32
-callers: 0.42 of the CPU of asyncpg's pool (`python -m benchmarks`).
+SET without LOCAL, no session-level advisory lock, no temporary table, no LISTEN. Measured beside
+asyncpg's pool (`python -m benchmarks`): a member by Telegram id takes 0.52 of the time, 0.70 with
+32 callers.
 """
 
 import asyncio

@@ -8,13 +8,12 @@ from typing import Any
 from piccolo.table import Table
 
 from community_directory.errors import InvalidInput, text_too_long
+from community_directory.tables.checks import MAX_JSON_DEPTH as MAX_JSON_DEPTH  # noqa: PLC0414  callers find it here
 
 Profile = Mapping[str, Any]
 
 MAX_JSON_LENGTH = 1_000_000
 """The characters of a profile, or of other JSON, at the most."""
-MAX_JSON_DEPTH = 100
-"""A reader that is itself called from deep down must still be able to parse what is stored."""
 
 MAX_ACTOR_LENGTH = 255
 """The characters of an actor in the audit log, at the most."""

@@ -224,6 +224,6 @@ async def undone() -> AsyncIterator[DirectoryTransaction]:
         pass
 
 
-def all_idle(_: object = None) -> bool:
+def all_idle() -> bool:
     """Tell whether no helper holds a connection."""
     return engine.pool is not None and engine.pool.get_idle_size() == engine.pool.get_size()
