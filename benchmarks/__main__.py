@@ -49,7 +49,9 @@ async def main() -> None:
         stack.enter_context(patch.dict(os.environ, POSTGRES_URL=place.url))
         places = {"100k": place}
         for name in ("10k", "1M") if options.full else ():
-            places[name] = await stack.enter_async_context(_place(Size(SIZES[name]), original=False))
+            places[name] = await stack.enter_async_context(
+                _place(Size(SIZES[name]), original=False)
+            )
         server = await report.server(place.connection)
         await _compare(place, options.clients, options.operations, pace, results)
         if options.full:
@@ -64,11 +66,23 @@ async def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="two minutes, with 10,000 members instead of 100,000")
-    length.add_argument("--full", action="store_true", help="with 10,000 and 1,000,000 members, too")
-    parser.add_argument("--clients", type=_names(NAMES), default=list(NAMES), help=f"only some of {', '.join(NAMES)}")
+    length.add_argument(
+        "--quick", action="store_true", help="two minutes, with 10,000 members instead of 100,000"
+    )
+    length.add_argument(
+        "--full", action="store_true", help="with 10,000 and 1,000,000 members, too"
+    )
     parser.add_argument(
-        "--operations", type=_names(LINES), default=list(LINES), help=f"only some of {', '.join(LINES)}"
+        "--clients",
+        type=_names(NAMES),
+        default=list(NAMES),
+        help=f"only some of {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--operations",
+        type=_names(LINES),
+        default=list(LINES),
+        help=f"only some of {', '.join(LINES)}",
     )
     return parser.parse_args()
 
@@ -91,7 +105,9 @@ async def _place(size: Size, *, original: bool) -> AsyncIterator[Place]:
         await connection.close()
 
 
-async def _compare(place: Place, names: list[str], operations: list[str], pace: Pace, results: Results) -> None:
+async def _compare(
+    place: Place, names: list[str], operations: list[str], pace: Pace, results: Results
+) -> None:
     """Every client on one database."""
     supply = Supply(place.community)
     with ExitStack() as stack:

@@ -36,9 +36,13 @@ WIDTH, HEIGHT = 9.0, 2.9
 
 def draw(results: Results, path: Path = PATH) -> None:
     """Draw the chart; the same figures make the same file."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.family": [WORKED_OUT_WITH]}):
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.family": [WORKED_OUT_WITH]}
+    ):
         _figure(results).savefig(path, transparent=True, metadata={"Date": None, "Creator": None})
-    path.write_text(path.read_text(encoding="utf-8").replace(f"'{WORKED_OUT_WITH}'", FONTS), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(f"'{WORKED_OUT_WITH}'", FONTS), encoding="utf-8"
+    )
 
 
 def _figure(results: Results) -> Figure:
@@ -47,7 +51,14 @@ def _figure(results: Results) -> Figure:
     longest = max(ratio for found in ratios.values() for ratio in found.values())
     figure = Figure(figsize=(WIDTH, HEIGHT))
     figure.subplots_adjust(left=0.13, right=0.985, top=0.80, bottom=0.03, wspace=0.10)
-    figure.text(0.005, 0.93, "Time of a call ÷ bare asyncpg on the same tables", color=INK, size=10, weight="bold")
+    figure.text(
+        0.005,
+        0.93,
+        "Time of a call ÷ bare asyncpg on the same tables",
+        color=INK,
+        size=10,
+        weight="bold",
+    )
     figure.text(0.985, 0.93, "shorter is faster", color=INK, size=9, ha="right")
     panels = figure.subplots(1, len(LINES))
     for panel, (line, title) in zip(panels, LINES.items(), strict=True):
@@ -59,7 +70,10 @@ def _figure(results: Results) -> Figure:
             if ratio := ratios[line].get(client):
                 panel.barh(place, ratio, height=0.62, color=ACCENT if client == OURS else BAR)
                 panel.text(
-                    ratio + longest * 0.02, place, f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}", **_style(client)
+                    ratio + longest * 0.02,
+                    place,
+                    f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}",
+                    **_style(client),
                 )
     for place, client in enumerate(clients):
         panels[0].text(-longest * 0.06, place, CLIENTS[client], ha="right", **_style(client))
@@ -68,7 +82,12 @@ def _figure(results: Results) -> Figure:
 
 def _style(client: str) -> dict[str, Any]:
     ours = client == OURS
-    return {"color": ACCENT if ours else INK, "weight": "bold" if ours else "normal", "size": 9, "va": "center"}
+    return {
+        "color": ACCENT if ours else INK,
+        "weight": "bold" if ours else "normal",
+        "size": 9,
+        "va": "center",
+    }
 
 
 def _ratios(results: Results, line: str) -> dict[str, float]:

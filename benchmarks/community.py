@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.say import say
 from community_directory.database import connect
-from community_directory.migrate import migrate
+from community_directory.database.migrations import migrate
 
 DAYS: Final = 180
 DAY_EVENTS: Final = 10_000
@@ -231,7 +231,9 @@ async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = T
     midnight = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC)
     with tqdm(total=6 if original else 5, desc=str(size), unit="step", disable=None) as bar:
         # Neither triggers nor foreign keys, and memory to make indexes; durable as ever.
-        await connection.execute("SET session_replication_role = replica; SET maintenance_work_mem = '512MB'")
+        await connection.execute(
+            "SET session_replication_role = replica; SET maintenance_work_mem = '512MB'"
+        )
         await connection.execute(CHANCES)
         async with _without_secondary_indexes(connection):
             for statement, *arguments in (
@@ -304,7 +306,9 @@ ORDER BY reputation_score DESC, id DESC OFFSET 39 LIMIT 1
 """
 
 
-async def _pages(connection: asyncpg.Connection, role: str, country: str, floor: int) -> list[list[Any]]:
+async def _pages(
+    connection: asyncpg.Connection, role: str, country: str, floor: int
+) -> list[list[Any]]:
     """The first page, and the third if there is one."""
     place = await connection.fetchrow(PLACE, role, country, floor)
     return [[role, country, floor, None], [role, country, floor, place and [*place]]]
@@ -322,7 +326,9 @@ async def main() -> None:
     began = time.perf_counter()
     community = await fill(connection, Size(options.members))
     await connection.close()
-    say(f"{community.size} in {time.perf_counter() - began:.0f} s; for example the invitation {community.codes[0]}")
+    say(
+        f"{community.size} in {time.perf_counter() - began:.0f} s; for example the invitation {community.codes[0]}"
+    )
 
 
 if __name__ == "__main__":

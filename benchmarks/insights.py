@@ -20,9 +20,9 @@ from starlette.routing import Mount
 
 from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
-from community_directory.admin.insights import PATH, create_insights
 from community_directory.database import connect
 from community_directory.settings import Settings
+from community_directory.web.insights import PATH, create_insights
 
 MEMBERS, INVITATIONS, EVENTS = 100_000, 300_000, 1_000_000
 ROUNDS = 40
@@ -68,7 +68,9 @@ FROM member_participation GROUP BY 1, 2
 """
 
 
-async def fill(connection: asyncpg.Connection, *, members: int, invitations: int, events: int) -> None:
+async def fill(
+    connection: asyncpg.Connection, *, members: int, invitations: int, events: int
+) -> None:
     """Three years of a community and half a year of its events, written without triggers."""
     await connection.execute("SET session_replication_role = replica")
     await connection.execute(
@@ -92,7 +94,12 @@ async def main() -> None:
     part = 10 if parser.parse_args().quick else 1
     async with scratch_database() as url:
         connection = await asyncpg.connect(url)
-        await fill(connection, members=MEMBERS // part, invitations=INVITATIONS // part, events=EVENTS // part)
+        await fill(
+            connection,
+            members=MEMBERS // part,
+            invitations=INVITATIONS // part,
+            events=EVENTS // part,
+        )
         await connection.close()
         async with connect(url):
             await measure()
@@ -100,12 +107,16 @@ async def main() -> None:
 
 async def measure() -> None:
     """Ask for each page by turns, and print how long the answers took."""
-    user = await BaseUser.create_user(username="manager", password=secrets.token_urlsafe(), active=True, admin=True)
+    user = await BaseUser.create_user(
+        username="manager", password=secrets.token_urlsafe(), active=True, admin=True
+    )
     session = await SessionsBase.create_session(user_id=user.id)
     app = Starlette(routes=[Mount(PATH, create_insights(Settings()))])
     pages = {"/": "the page", "/tree/1/": "a tree 5,000 wide", "/tree/6000/": "a tree 1,000 deep"}
     times: dict[str, list[float]] = {path: [] for path in pages}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://directory.example") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://directory.example"
+    ) as client:
         client.cookies.set("id", session.token)
         for _ in range(ROUNDS):
             for path, measured in times.items():

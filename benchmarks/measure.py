@@ -89,7 +89,10 @@ def _command(name: str) -> list[str]:
         raise LeftOutError("there is no client.mjs")
     if not (client.parent / "node_modules").exists():
         npm = shutil.which("npm")
-        if npm is None or subprocess.run([npm, "ci", "--silent"], cwd=client.parent, check=False).returncode:
+        if (
+            npm is None
+            or subprocess.run([npm, "ci", "--silent"], cwd=client.parent, check=False).returncode
+        ):
             raise LeftOutError("npm could not install it")
     return [node, str(client)]
 
@@ -118,7 +121,9 @@ class Pace:
     warm_seconds: float
 
 
-async def measure(lines: tuple[Line, ...], contenders: list[Contender], pace: Pace, results: Results) -> None:
+async def measure(
+    lines: tuple[Line, ...], contenders: list[Contender], pace: Pace, results: Results
+) -> None:
     """Measure these lines by turns; a client that fails is left out of the line, with a remark."""
     rounds = _Rounds(lines, contenders, results)
     for line in lines:
@@ -129,12 +134,15 @@ async def measure(lines: tuple[Line, ...], contenders: list[Contender], pace: Pa
 
 
 class _Rounds:
-    def __init__(self, lines: tuple[Line, ...], contenders: list[Contender], results: Results) -> None:
+    def __init__(
+        self, lines: tuple[Line, ...], contenders: list[Contender], results: Results
+    ) -> None:
         self.seconds = 0.0
         """What a round takes, about."""
         self._results = results
         self._entrants = {
-            line.name: [each for each in contenders if line.method in each.process.operations] for line in lines
+            line.name: [each for each in contenders if line.method in each.process.operations]
+            for line in lines
         }
         self._calls: dict[str, int] = {}
 
@@ -152,7 +160,9 @@ class _Rounds:
             else:
                 costs.append(cost)
         if costs:
-            self._calls[line.name] = min(line.most, max(line.least, int(pace.slice_seconds / max(costs))))
+            self._calls[line.name] = min(
+                line.most, max(line.least, int(pace.slice_seconds / max(costs)))
+            )
             self.seconds += self._calls[line.name] * sum(costs)
 
     async def take(self, line: Line, number: int) -> None:
@@ -169,11 +179,19 @@ class _Rounds:
             if known:
                 _compare(line, known, contender.name, answer["answers"])
             shared[contender.supply] = (contender.name, calls, answer["answers"])
-            _note(self._results.measured.setdefault((line.name, contender.name), Measured(line.rows)), line, answer)
+            _note(
+                self._results.measured.setdefault((line.name, contender.name), Measured(line.rows)),
+                line,
+                answer,
+            )
 
-    async def _run(self, line: Line, contender: Contender, calls: list[list[Any]]) -> dict[str, Any] | None:
+    async def _run(
+        self, line: Line, contender: Contender, calls: list[list[Any]]
+    ) -> dict[str, Any] | None:
         if line.before:
-            await contender.connection.execute(line.before, contender.supply.community.day, timeout=600)
+            await contender.connection.execute(
+                line.before, contender.supply.community.day, timeout=600
+            )
         try:
             answer = contender.process.run(line, calls)
         except CallFailedError as error:
@@ -205,7 +223,9 @@ def _check(line: Line, client: str, calls: list[list[Any]], answers: list[Any]) 
             raise SystemExit(f"{line.name}: {client} answered {_short(answer)} to {_short(call)}.")
 
 
-def _compare(line: Line, known: tuple[str, list[list[Any]], list[Any]], client: str, answers: list[Any]) -> None:
+def _compare(
+    line: Line, known: tuple[str, list[list[Any]], list[Any]], client: str, answers: list[Any]
+) -> None:
     other_client, calls, other_answers = known
     for call, answer, other in zip(calls, answers, other_answers, strict=True):
         if answer != other:

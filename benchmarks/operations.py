@@ -27,7 +27,10 @@ class Supply:
 
     def members(self, calls: int) -> list[list[Any]]:
         """Anybody."""
-        return [[telegram_id] for telegram_id in self._random.choices(self.community.telegram_ids, k=calls)]
+        return [
+            [telegram_id]
+            for telegram_id in self._random.choices(self.community.telegram_ids, k=calls)
+        ]
 
     def popular_pages(self, calls: int) -> list[list[Any]]:
         """A first and a later page of the directory, by turns."""
@@ -85,7 +88,12 @@ class Supply:
 
     def _event(self, member_id: str) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat()
-        common = {"event_type": "MESSAGE", "platform": "telegram", "room_id": "-1001", "occurred_at": now}
+        common = {
+            "event_type": "MESSAGE",
+            "platform": "telegram",
+            "room_id": "-1001",
+            "occurred_at": now,
+        }
         return {"member_id": member_id, "source_id": f"new-{next(self._new)}", **common}
 
 
@@ -114,7 +122,15 @@ class Line:
 
 
 def _throughput(line: Line, tasks: int) -> Line:
-    return Line(f"{line.name}, {tasks} callers", line.method, line.calls, tasks * 8, tasks * 2, tasks, right=line.right)
+    return Line(
+        f"{line.name}, {tasks} callers",
+        line.method,
+        line.calls,
+        tasks * 8,
+        tasks * 2,
+        tasks,
+        right=line.right,
+    )
 
 
 def _is_true(_: list[Any], answer: Any) -> bool:
@@ -143,19 +159,38 @@ SWEEP = Line("sweep", "sweep", Supply.nothing, most=20)
 RECORD = Line("record", "record", Supply.events, right=_is_true)
 RECORD_OF_ONE = Line("record of one busy member", "record", Supply.events_of_one, right=_is_true)
 FORGET = "DELETE FROM member_daily_highlights WHERE highlight_date = $1"
-ROLL_UP = Line("roll-up", "roll_up", Supply.day, 1, 1, rows=DAY_EVENTS, before=FORGET, right=lambda *_: True)
+ROLL_UP = Line(
+    "roll-up", "roll_up", Supply.day, 1, 1, rows=DAY_EVENTS, before=FORGET, right=lambda *_: True
+)
 
 # After one of its own: others leave rows that are not as this one would have written them.
-ROLL_UP_AGAIN = Line("roll-up again", "roll_up", Supply.day, 2, 2, uncounted=1, rows=DAY_EVENTS, right=lambda *_: True)
+ROLL_UP_AGAIN = Line(
+    "roll-up again",
+    "roll_up",
+    Supply.day,
+    2,
+    2,
+    uncounted=1,
+    rows=DAY_EVENTS,
+    right=lambda *_: True,
+)
 
 LINES: Final[dict[str, tuple[Line, ...]]] = {
     "member": (MEMBER, _throughput(MEMBER, 8), _throughput(MEMBER, 32)),
     "directory": (DIRECTORY, RARE_PAIR, _throughput(DIRECTORY, 8), _throughput(DIRECTORY, 32)),
     "search": SEARCHES,
-    "last_30_days": (MONTH, Line("last 30 days, from the events", "last_30_days_raw", Supply.month, most=10)),
+    "last_30_days": (
+        MONTH,
+        Line("last 30 days, from the events", "last_30_days_raw", Supply.month, most=10),
+    ),
     "tree": (TREE,),
     "sweep": (SWEEP,),
-    "record": (RECORD, _throughput(RECORD, 8), _throughput(RECORD, 32), _throughput(RECORD_OF_ONE, 32)),
+    "record": (
+        RECORD,
+        _throughput(RECORD, 8),
+        _throughput(RECORD, 32),
+        _throughput(RECORD_OF_ONE, 32),
+    ),
     "record_many": (
         Line("record 1,000", "record_many", Supply.batches, 3, 2, rows=BATCH, right=_is_batch),
         Line("bare INSERT of 1,000", "insert", Supply.batches, 3, 2, rows=BATCH, right=_is_batch),
@@ -163,7 +198,16 @@ LINES: Final[dict[str, tuple[Line, ...]]] = {
     ),
     "redeem": (
         Line("redeem", "redeem", Supply.redemptions, most=5, right=_is_newcomer),
-        Line("race for one code", "redeem", Supply.race, RACERS, RACERS, RACERS, race=True, right=lambda *_: True),
+        Line(
+            "race for one code",
+            "redeem",
+            Supply.race,
+            RACERS,
+            RACERS,
+            RACERS,
+            race=True,
+            right=lambda *_: True,
+        ),
     ),
     "roll_up": (ROLL_UP, ROLL_UP_AGAIN),
 }
@@ -187,14 +231,18 @@ class Goal:
 
     def is_met(self, figure: float) -> bool:
         """Tell whether this figure will do."""
-        return (self.most is None or figure <= self.most) and (self.least is None or figure >= self.least)
+        return (self.most is None or figure <= self.most) and (
+            self.least is None or figure >= self.least
+        )
 
 
 Figure = Callable[[Results], float]
 SIDE_BY_SIDE: Final = ("piccolo", "sqlalchemy", "tortoise", "django", "drizzle")
 
 
-def _time(line: str, over: str = "helpers", under: str = "asyncpg", *, under_line: str | None = None) -> Figure:
+def _time(
+    line: str, over: str = "helpers", under: str = "asyncpg", *, under_line: str | None = None
+) -> Figure:
     """The time of one client over another one's, of the same line or of two that were measured by turns."""
     return lambda results: results.ratio((line, over), (under_line or line, under))
 
@@ -219,25 +267,41 @@ def _milliseconds(line: str) -> Figure:
 
 def _peers(operation: str, least: dict[str, float]) -> Iterator[Goal]:
     for peer, times in least.items():
-        yield Goal(operation, f"time of {peer} ÷ helpers", _time(operation, peer, "helpers"), least=times)
+        yield Goal(
+            operation, f"time of {peer} ÷ helpers", _time(operation, peer, "helpers"), least=times
+        )
 
 
-GROWN, ORIGINAL = "time at 1,000,000 members ÷ 10,000", "time with the original design's indexes ÷ ours"
+GROWN, ORIGINAL = (
+    "time at 1,000,000 members ÷ 10,000",
+    "time with the original design's indexes ÷ ours",
+)
 BUSY, FROM_EVENTS = "record of one busy member, 32 callers", "last 30 days, from the events"
 COPY, INSERT = "bare COPY of 1,000", "bare INSERT of 1,000"
 GOALS: Final = (
     Goal("member", "time ÷ asyncpg", _time("member"), most=0.7),
-    Goal("member", "time ÷ asyncpg without reset", _time("member", under="asyncpg-no-reset"), most=1),
+    Goal(
+        "member", "time ÷ asyncpg without reset", _time("member", under="asyncpg-no-reset"), most=1
+    ),
     *_peers("member", {"piccolo": 3, "sqlalchemy": 4, "tortoise": 2.5, "django": 5, "drizzle": 2}),
-    Goal("member", "calls a second, 32 callers, ÷ asyncpg", _speed("member, 32 callers"), least=1.5),
+    Goal(
+        "member", "calls a second, 32 callers, ÷ asyncpg", _speed("member, 32 callers"), least=1.5
+    ),
     Goal("directory", "time ÷ asyncpg", _time("directory page"), most=0.85),
     Goal("directory", ORIGINAL, _ours("directory page"), least=20),
     Goal("directory", f"rare pair, {ORIGINAL}", _ours("directory page, rare pair"), least=20),
     Goal("directory", GROWN, _growth("directory page"), most=1.3),
-    Goal("directory", f"small country, {GROWN}", _growth("directory page, small country"), most=1.3),
+    Goal(
+        "directory", f"small country, {GROWN}", _growth("directory page, small country"), most=1.3
+    ),
     *(Goal("search", f"{kind}, ms", _milliseconds(f"search: {kind}"), most=10) for kind in WORDS),
     *(
-        Goal("search", f"{kind}, time at 1,000,000 members ÷ 100,000", _growth(f"search: {kind}", "100k"), most=5)
+        Goal(
+            "search",
+            f"{kind}, time at 1,000,000 members ÷ 100,000",
+            _growth(f"search: {kind}", "100k"),
+            most=5,
+        )
         for kind in WORDS
     ),
     Goal(
@@ -254,9 +318,24 @@ GOALS: Final = (
     Goal("record", "time ÷ asyncpg", _time("record"), most=0.8),
     Goal("record", "calls a second, 32 callers, ÷ asyncpg", _speed("record, 32 callers"), least=1),
     Goal("record", "calls a second, 32 callers for one member, ÷ asyncpg", _speed(BUSY), least=1),
-    Goal("record_many", "rows a second ÷ bare COPY", _speed("record 1,000", under_line=COPY), least=0.85),
-    Goal("record_many", "rows a second ÷ the original design's table, by INSERT", _ours(INSERT), least=1.15),
-    Goal("record_many", "rows a second ÷ the original design's table, by COPY", _ours(COPY), least=1.15),
+    Goal(
+        "record_many",
+        "rows a second ÷ bare COPY",
+        _speed("record 1,000", under_line=COPY),
+        least=0.85,
+    ),
+    Goal(
+        "record_many",
+        "rows a second ÷ the original design's table, by INSERT",
+        _ours(INSERT),
+        least=1.15,
+    ),
+    Goal(
+        "record_many",
+        "rows a second ÷ the original design's table, by COPY",
+        _ours(COPY),
+        least=1.15,
+    ),
     Goal("redeem", "time ÷ asyncpg's transaction", _time("redeem"), most=0.8),
     Goal(
         "redeem",
@@ -272,5 +351,10 @@ GOALS: Final = (
         _time("roll-up again", under="helpers", under_line="roll-up"),
         most=0.5,
     ),
-    Goal("roll_up", "time of an event among 3,000,000 ÷ 300,000", _time("roll-up", "100k", "10k"), most=1.2),
+    Goal(
+        "roll_up",
+        "time of an event among 3,000,000 ÷ 300,000",
+        _time("roll-up", "100k", "10k"),
+        most=1.2,
+    ),
 )

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp
 
 from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
-from community_directory.admin.panel import create_panel
-from community_directory.admin.tables import tables
 from community_directory.database import connect
 from community_directory.settings import Settings
+from community_directory.web.admin.panel import create_panel
+from community_directory.web.admin.tables import tables
 
 ROUNDS = 7
 # Members and invitations that came one after the other, a few of each to review, and a month of everybody's days.
@@ -90,7 +90,9 @@ OURS = {
 async def main() -> None:
     """Measure on a scratch database, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the members and of the events")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the members and of the events"
+    )
     members, events = (10_000, 100_000) if parser.parse_args().quick else (100_000, 1_000_000)
     async with scratch_database() as url:
         connection = await asyncpg.connect(url)
@@ -120,7 +122,10 @@ async def _measure() -> None:
                 response.raise_for_status()
         mine, *other = map(median, times)
         slowest = max(slowest, mine)
-        say(f"  {name}: {mine:.0f} ms" + "".join(f", Piccolo Admin {it:.0f} ms: {it / mine:.1f} ×" for it in other))
+        say(
+            f"  {name}: {mine:.0f} ms"
+            + "".join(f", Piccolo Admin {it:.0f} ms: {it / mine:.1f} ×" for it in other)
+        )
     say(f"the slowest of the panel's answers: {slowest:.0f} ms")
 
 
@@ -133,7 +138,9 @@ async def _session() -> str:
 
 def _client(app: ASGIApp, token: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://directory.example", cookies={"id": token}
+        transport=httpx.ASGITransport(app),
+        base_url="http://directory.example",
+        cookies={"id": token},
     )
 
 

@@ -21,9 +21,9 @@ import asyncpg
 
 from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
+from community_directory.calendar import today
 from community_directory.database import connect
 from community_directory.queries import participation
-from community_directory.queries.days import today
 
 MEMBERS = 10_000
 ROUNDS = 40
@@ -42,7 +42,11 @@ async def main() -> None:
                 say(f"\n{events:,} events of {MEMBERS:,} members")
                 await load(connection, members=MEMBERS, events=events)
                 for name, seconds in (await _reads()).items():
-                    growth = f", {seconds / before[name]:.2f} × that of a tenth of the events" if name in before else ""
+                    growth = (
+                        f", {seconds / before[name]:.2f} × that of a tenth of the events"
+                        if name in before
+                        else ""
+                    )
                     say(f"  {name}: {seconds * 1000:.2f} ms{growth}")
                     before[name] = seconds
         await connection.close()
@@ -51,7 +55,9 @@ async def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the events and a twentieth of the messages")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the events and a twentieth of the messages"
+    )
     return parser.parse_args()
 
 
@@ -62,7 +68,9 @@ async def _reads() -> dict[str, float]:
     busiest = (await participation.most_active(since=since, until=until, limit=1))[0].member_id
     questions: dict[str, Callable[[], Awaitable[Any]]] = {
         "history of the busiest member, 20 events": lambda: participation.history(busiest),
-        "activity of member #5000, 30 days": lambda: participation.activity("#5000", since=since, until=until),
+        "activity of member #5000, 30 days": lambda: participation.activity(
+            "#5000", since=since, until=until
+        ),
         "most active on one day": lambda: participation.most_active(since=until, until=until),
     }
     times: dict[str, list[float]] = {name: [] for name in questions}
@@ -76,14 +84,24 @@ def _import(url: str, *, messages: int) -> None:
     """Import a made-up export with the command, and tell what it took."""
     with tempfile.TemporaryDirectory() as directory:
         export = Path(directory) / "result.json"
-        maker = [sys.executable, "-m", "benchmarks.telegram_export", str(export), "--messages", str(messages)]
+        maker = [
+            sys.executable,
+            "-m",
+            "benchmarks.telegram_export",
+            str(export),
+            "--messages",
+            str(messages),
+        ]
         subprocess.run(maker, cwd=ROOT, check=True)
         piccolo = str(Path(sys.executable).parent / "piccolo")
         command = [piccolo, "community_directory", "import_telegram", str(export)]
         for what in ("imported", "imported again"):
             began = time.perf_counter()
             child = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, "POSTGRES_URL": url}, stdout=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                env={**os.environ, "POSTGRES_URL": url},
+                stdout=subprocess.DEVNULL,
             )
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)

@@ -36,7 +36,9 @@ async def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="ten seconds, on a tenth of the events")
+    parser.add_argument(
+        "--quick", action="store_true", help="ten seconds, on a tenth of the events"
+    )
     parser.add_argument("--rate", type=int, default=1000, help="events a second (1000)")
     parser.add_argument("--seconds", type=int, default=60, help="how long (60)")
     return parser.parse_args()

@@ -15,11 +15,11 @@ from benchmarks.results import Measured, Results
 
 YARDSTICK: Final = "asyncpg"
 PATH: Final = Path(__file__).with_name("RESULTS.md")
-MARK: Final = (
-    "<!-- What stands above this line was written by `python -m benchmarks`; what stands below, by hand. -->\n"
-)
+MARK: Final = "<!-- What stands above this line was written by `python -m benchmarks`; what stands below, by hand. -->\n"
 
-_LINES: Final = list(dict.fromkeys(line.name for lines in (*LINES.values(), GROWTH) for line in lines))
+_LINES: Final = list(
+    dict.fromkeys(line.name for lines in (*LINES.values(), GROWTH) for line in lines)
+)
 
 # Not where its files lie, what it writes about itself, and how it spells.
 SETTINGS = """
@@ -57,11 +57,20 @@ Python {platform.python_version()}, {versions} ·
 
 def tables(results: Results) -> str:
     """The goals, the ratios, growth, and all figures."""
-    parts = ["## Goals, set for 100,000 members\n", _goals(results), "## Time ÷ bare asyncpg\n", _ratios(results)]
+    parts = [
+        "## Goals, set for 100,000 members\n",
+        _goals(results),
+        "## Time ÷ bare asyncpg\n",
+        _ratios(results),
+    ]
     if any(client in SIZES for _, client in results.measured):
         parts += ["## Growth: the helpers' time ÷ that among 10,000 members\n", _growth(results)]
     parts += ["## All figures\n", _figures(results)]
-    remarks = "".join(f"- {client} {remark}\n" for client, remarks in results.remarks.items() for remark in remarks)
+    remarks = "".join(
+        f"- {client} {remark}\n"
+        for client, remarks in results.remarks.items()
+        for remark in remarks
+    )
     return "\n".join([*parts, remarks])
 
 
@@ -72,8 +81,22 @@ def _goals(results: Results) -> str:
             figure = goal.figure(results)
         except KeyError:
             continue  # not measured this time
-        limit = f"≤ {goal.most}" if goal.least is None else f"≥ {goal.least}" if goal.most is None else f"{goal.least}"
-        rows.append([goal.operation, goal.what, limit, _number(figure), "yes" if goal.is_met(figure) else "**no**"])
+        limit = (
+            f"≤ {goal.most}"
+            if goal.least is None
+            else f"≥ {goal.least}"
+            if goal.most is None
+            else f"{goal.least}"
+        )
+        rows.append(
+            [
+                goal.operation,
+                goal.what,
+                limit,
+                _number(figure),
+                "yes" if goal.is_met(figure) else "**no**",
+            ]
+        )
     return _table(["operation", "figure", "goal", "found", "met"], rows)
 
 
@@ -89,7 +112,10 @@ def _ratios(results: Results) -> str:
 
 def _growth(results: Results) -> str:
     first = next(iter(SIZES))
-    rows = [[line.name, *(_ratio(results, (line.name, size), (line.name, first)) for size in SIZES)] for line in GROWTH]
+    rows = [
+        [line.name, *(_ratio(results, (line.name, size), (line.name, first)) for size in SIZES)]
+        for line in GROWTH
+    ]
     return _table(["", *(f"{members:,} members" for members in SIZES.values())], rows)
 
 
@@ -104,9 +130,21 @@ def _figures(results: Results) -> str:
     """A line's rows are calls, or what they wrote; a client of a size is the helpers there."""
     rows = [
         [line, client, *_times(results.cost(line, client), measured)]
-        for (line, client), measured in sorted(results.measured.items(), key=lambda item: _place(*item[0]))
+        for (line, client), measured in sorted(
+            results.measured.items(), key=lambda item: _place(*item[0])
+        )
     ]
-    return _table(["", "client", "µs a call", "95 % of the calls within µs", "calls or rows a second", "winners"], rows)
+    return _table(
+        [
+            "",
+            "client",
+            "µs a call",
+            "95 % of the calls within µs",
+            "calls or rows a second",
+            "winners",
+        ],
+        rows,
+    )
 
 
 def _times(cost: float, measured: Measured) -> list[str]:

@@ -24,7 +24,11 @@ class Measured:
     @property
     def slow(self) -> float:
         """Ninety-five of a hundred calls take no longer."""
-        return quantiles(self.seconds, n=20, method="inclusive")[-1] if len(self.seconds) > 1 else self.seconds[0]
+        return (
+            quantiles(self.seconds, n=20, method="inclusive")[-1]
+            if len(self.seconds) > 1
+            else self.seconds[0]
+        )
 
 
 class Results:

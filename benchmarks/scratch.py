@@ -11,9 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from community_directory import embedded
-from community_directory.database import connect
-from community_directory.migrate import migrate
+from community_directory.database import connect, embedded
+from community_directory.database.migrations import migrate
 
 
 @asynccontextmanager

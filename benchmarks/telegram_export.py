@@ -30,8 +30,34 @@ CLOCK = timezone(timedelta(hours=-6))
 """The clock of the machine that exported: Telegram Desktop writes dates as it shows them."""
 NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
 
-GIVEN = ["Ana", "Bo", "Chidi", "Dmitri", "Eva", "Farid", "Guadalupe", "Hiro", "João", "Kwame", "Léa", "Óscar", "Priya"]
-FAMILY = ["García", "Núñez", "Okafor", "Иванов", "O'Neill", "Haddad", "Tanaka", "Sørensen", "Silva", "Şahin", "王"]
+GIVEN = [
+    "Ana",
+    "Bo",
+    "Chidi",
+    "Dmitri",
+    "Eva",
+    "Farid",
+    "Guadalupe",
+    "Hiro",
+    "João",
+    "Kwame",
+    "Léa",
+    "Óscar",
+    "Priya",
+]
+FAMILY = [
+    "García",
+    "Núñez",
+    "Okafor",
+    "Иванов",
+    "O'Neill",
+    "Haddad",
+    "Tanaka",
+    "Sørensen",
+    "Silva",
+    "Şahin",
+    "王",
+]
 STRANGE = [
     "<img src=x onerror=alert(1)>",
     "Null",
@@ -67,7 +93,16 @@ def main() -> None:
     arguments = parser.parse_args()
     history = messages(arguments.messages, arguments.people, arguments.seed)
     with arguments.path.open("w", encoding="utf-8") as file:
-        write(file, tqdm(history, desc=arguments.path.name, total=arguments.messages, unit=" messages", disable=None))
+        write(
+            file,
+            tqdm(
+                history,
+                desc=arguments.path.name,
+                total=arguments.messages,
+                unit=" messages",
+                disable=None,
+            ),
+        )
 
 
 def write(file: TextIO, history: Iterable[Message]) -> None:
@@ -92,7 +127,9 @@ def messages(count: int, people: int, seed: int = 1) -> Iterator[Message]:
         at = BEGIN + slot * (number + random.random())
         [author] = random.choices(crowd, weights)
         if number == 0:
-            message = _service(1, at, author, "create_group", title=CHAT["name"], members=[author[1]])
+            message = _service(
+                1, at, author, "create_group", title=CHAT["name"], members=[author[1]]
+            )
         elif random.random() < 0.04:
             message = _happening(number + 1, at, crowd, latest, random)
         else:
@@ -105,7 +142,9 @@ def messages(count: int, people: int, seed: int = 1) -> Iterator[Message]:
 
 
 def _people(count: int, random: Random) -> list[Person]:
-    names = [*STRANGE, *(f"{random.choice(GIVEN)} {random.choice(FAMILY)}" for _ in range(count))][:count]
+    names = [*STRANGE, *(f"{random.choice(GIVEN)} {random.choice(FAMILY)}" for _ in range(count))][
+        :count
+    ]
     random.shuffle(names)
     # Accounts since 2021 have ids that 32 bits can't hold.
     first_ids = (random.choice([100_000_000, 5_000_000_000]) for _ in names)
@@ -116,7 +155,12 @@ def _people(count: int, random: Random) -> list[Person]:
 
 
 def _dated(number: int, kind: str, at: datetime) -> Message:
-    return {"id": number, "type": kind, "date": _shown(at), "date_unixtime": str(int(at.timestamp()))}
+    return {
+        "id": number,
+        "type": kind,
+        "date": _shown(at),
+        "date_unixtime": str(int(at.timestamp())),
+    }
 
 
 def _shown(at: datetime) -> str:
@@ -129,7 +173,9 @@ def _service(number: int, at: datetime, actor: Person, action: str, **details: A
     return message | details | {"text": "", "text_entities": []}
 
 
-def _happening(number: int, at: datetime, crowd: list[Person], latest: deque[int], random: Random) -> Message:
+def _happening(
+    number: int, at: datetime, crowd: list[Person], latest: deque[int], random: Random
+) -> Message:
     """Somebody joins, is invited, pins a message, or holds a voice chat."""
     kinds = ["join_group_by_link", "invite_members", "pin_message", "group_call"]
     details: dict[str, Any] = {}
@@ -168,7 +214,10 @@ def _content(random: Random) -> Message:
     match random.choices(["plain", "parts", "photo", "sticker"], [75, 15, 6, 4])[0]:
         case "parts":
             link = {"type": "link", "text": "https://frutero.club"}
-            return {"text": [f"{text} ", link], "text_entities": [{"type": "plain", "text": f"{text} "}, link]}
+            return {
+                "text": [f"{text} ", link],
+                "text_entities": [{"type": "plain", "text": f"{text} "}, link],
+            }
         case "photo":
             photo = {"photo": NOT_INCLUDED, "photo_file_size": 84213, "width": 1280, "height": 720}
             return photo | {"text": "", "text_entities": []}
@@ -184,15 +233,25 @@ def _content(random: Random) -> Message:
             return {"text": text, "text_entities": [{"type": "plain", "text": text}]}
 
 
-def _reactions(at: datetime, crowd: list[Person], weights: list[float], random: Random) -> Iterator[dict[str, Any]]:
+def _reactions(
+    at: datetime, crowd: list[Person], weights: list[float], random: Random
+) -> Iterator[dict[str, Any]]:
     """The export names who reacted of a few reactions only, and gives their time by its own clock."""
     for emoji in random.sample(EMOJI, random.choice([1, 1, 1, 2])):
         named = dict(random.choices(crowd, weights, k=random.randint(0, 3)))
-        kind = {"type": "emoji", "count": len(named) + random.choice([0, 0, 0, 1, 7]), "emoji": emoji}
+        kind = {
+            "type": "emoji",
+            "count": len(named) + random.choice([0, 0, 0, 1, 7]),
+            "emoji": emoji,
+        }
         if random.random() < 0.1:
             kind = {"type": "custom_emoji", "count": kind["count"], "document_id": NOT_INCLUDED}
         recent = [
-            {"from": name, "from_id": account, "date": _shown(at + timedelta(minutes=random.randint(1, 90)))}
+            {
+                "from": name,
+                "from_id": account,
+                "date": _shown(at + timedelta(minutes=random.randint(1, 90))),
+            }
             for account, name in named.items()
         ]
         yield kind | ({"recent": recent} if recent else {})

@@ -25,7 +25,9 @@ async def main(name: str, lines: TextIO) -> None:
     """Serve until the input ends."""
     module, client_class = CLIENTS[name]
     try:
-        client: Client = getattr(importlib.import_module(f"benchmarks.clients.{module}"), client_class)()
+        client: Client = getattr(
+            importlib.import_module(f"benchmarks.clients.{module}"), client_class
+        )()
     except ImportError as error:
         _write(lines, {"error": str(error)})
         return
@@ -41,7 +43,9 @@ async def main(name: str, lines: TextIO) -> None:
         await client.close()
 
 
-async def _run(client: Client, *, operation: str, calls: list[list[Any]], tasks: int = 1) -> dict[str, Any]:
+async def _run(
+    client: Client, *, operation: str, calls: list[list[Any]], tasks: int = 1
+) -> dict[str, Any]:
     """Make the calls, so many at a time; each one's time is its own, as somebody who waits for it sees it."""
     method = getattr(client, operation)
     prepared = [await client.prepare(operation, arguments) for arguments in calls]

@@ -13,14 +13,19 @@ from typing import Any, BinaryIO, Never
 
 from tqdm import tqdm
 
-from community_directory import jobs, members_csv
+from community_directory import jobs
+from community_directory.calendar import days_between, today, zone_of
 from community_directory.database import connect
-from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput, shown
-from community_directory.imports import discord, telegram
-from community_directory.imports.export import Happened, Skipped
+from community_directory.errors import (
+    DatabaseUnavailable,
+    DirectoryError,
+    InvalidInput,
+    sanitize_for_message,
+)
+from community_directory.imports import discord, members_csv, telegram
+from community_directory.imports.export import ExportedEvent, Skipped
 from community_directory.imports.history import Report, import_history
 from community_directory.queries import highlights, invitations
-from community_directory.queries.days import days_between, today, zone_of
 from community_directory.tables import Platform
 
 OPTIONS_FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alone."
@@ -102,7 +107,10 @@ async def import_telegram(path: str, dry_run: bool = False, chats: str = "") -> 
     chosen = [name.strip() for name in chats.split(",") if name.strip()]
     zone = zone_of(None)
     report = await _import(
-        Path(path), Platform.TELEGRAM, lambda file: telegram.read(file, zone=zone, chats=chosen), dry_run
+        Path(path),
+        Platform.TELEGRAM,
+        lambda file: telegram.read(file, zone=zone, chats=chosen),
+        dry_run,
     )
     if chosen and not report.rooms:
         raise InvalidInput("None of these groups has anything to import in this file.")
@@ -140,7 +148,9 @@ async def import_members(path: str, overwrite: bool = False) -> None:
         Take back edits of profiles made since the export; a file without updated_at always does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)
-    _say(f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were.")
+    _say(
+        f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were."
+    )
 
 
 COMMANDS: Sequence[Command] = (
@@ -173,7 +183,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
     _, name, *given = arguments
     command = next((command for command in COMMANDS if command.__name__ == name), None)
     if command is None:
-        problem: str | None = f"There is no command {shown(name)}: piccolo --help lists them."
+        problem: str | None = (
+            f"There is no command {sanitize_for_message(name)}: piccolo --help lists them."
+        )
     else:
         problem = _problem(given, inspect.signature(command).parameters)
     if problem is not None:
@@ -183,14 +195,16 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) -> str | None:
     """What is wrong with a command's arguments."""
-    missing = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    missing = [
+        name for name, parameter in parameters.items() if parameter.default is parameter.empty
+    ]
     named: list[str] = []
     for argument in given:
         option, equals, _ = argument.partition("=")
         name = option.removeprefix("--").replace("-", "_")
         if not argument.startswith("--"):
             if not missing:
-                return f"There is no place for {shown(argument)}. {OPTIONS_FORM}"
+                return f"There is no place for {sanitize_for_message(argument)}. {OPTIONS_FORM}"
             named.append(missing.pop(0))
         elif name in parameters:
             if (parameters[name].annotation is bool) == bool(equals):
@@ -200,14 +214,14 @@ def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) 
         elif name == "trace":
             return OPTIONS_FORM
         else:
-            return f"There is no option {shown(option)}."
+            return f"There is no option {sanitize_for_message(option)}."
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
         return f"The {twice} is given twice."
     return f"The {missing[0]} is missing." if missing else None
 
 
-Reader = Callable[[BinaryIO], Iterator[Happened | Skipped]]
+Reader = Callable[[BinaryIO], Iterator[ExportedEvent | Skipped]]
 
 
 async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:
@@ -215,8 +229,12 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         with path.open("rb") as file:
             size = file.seek(0, SEEK_END)
             file.seek(0)
-            with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, disable=None) as progress:
-                report = await import_history(read(_Watched(file, progress)), platform, dry_run=dry_run)
+            with tqdm(
+                desc=path.name, total=size, unit="B", unit_scale=True, disable=None
+            ) as progress:
+                report = await import_history(
+                    read(ProgressReader(file, progress)), platform, dry_run=dry_run
+                )
     except OSError as error:
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     if not dry_run:
@@ -224,7 +242,11 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
     if report.rooms or report.skipped:
         _tell(report, dry_run=dry_run)
     if report.broken:
-        place = f", after message {shown(report.last.source_id)} of {shown(report.last.room)}" if report.last else ""
+        place = (
+            f", after message {sanitize_for_message(report.last.source_id)} of {sanitize_for_message(report.last.room)}"
+            if report.last
+            else ""
+        )
         sys.exit(f"{report.broken} All that comes before was read{place}.")
     return report
 
@@ -235,14 +257,16 @@ async def _roll_up(days: Sequence[date]) -> int:
     with tqdm(desc="Rolling up", total=len(days), unit=" days", disable=None) as progress:
         while done < len(days):
             first = days[done]
-            some = [day for day in days[done : done + DAYS_AT_ONCE] if (day - first).days < DAYS_AT_ONCE]
+            some = [
+                day for day in days[done : done + DAYS_AT_ONCE] if (day - first).days < DAYS_AT_ONCE
+            ]
             written += await highlights.roll_up(first, until=some[-1])
             done += len(some)
             progress.update(len(some))
     return written
 
 
-class _Watched(BufferedReader):
+class ProgressReader(BufferedReader):
     """A file that shows how much of it was read; from the start again, when it is read twice."""
 
     def __init__(self, file: BufferedReader, progress: "tqdm[Never]") -> None:
@@ -266,7 +290,9 @@ def _tell(report: Report, *, dry_run: bool) -> None:
     for event_type in sorted(report.inserted | report.duplicates):
         new, old = report.inserted[event_type], report.duplicates[event_type]
         _say(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")
-    _say(f"  {report.new_contacts:>11,} new contacts, and {report.known_people:,} people who were known")
+    _say(
+        f"  {report.new_contacts:>11,} new contacts, and {report.known_people:,} people who were known"
+    )
     for reason, count in report.skipped.most_common():
         _say(f"  {count:>11,} {reason} were left out")
 
@@ -275,7 +301,9 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(f"{shown(text)} is no day: write it as 2026-01-31.") from None
+        raise InvalidInput(
+            f"{sanitize_for_message(text)} is no day: write it as 2026-01-31."
+        ) from None
 
 
 def _say(sentence: str) -> None:

@@ -16,7 +16,7 @@ SHOWN = 40
 """How many characters of somebody's input a sentence repeats."""
 
 
-def shown(value: object) -> str:
+def sanitize_for_message(value: object) -> str:
     """What a sentence may repeat of somebody's input: short, printable, on one line."""
     try:
         text = str(value)
@@ -119,7 +119,12 @@ class InvalidInput(UserError):
     code = "invalid_input"
 
     def __init__(
-        self, sentence: str, *, field: str | None = None, limit: int | None = None, code: str | None = None
+        self,
+        sentence: str,
+        *,
+        field: str | None = None,
+        limit: int | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(sentence)
         self.field, self.limit = field, limit
@@ -140,7 +145,9 @@ class InvalidCursor(InvalidInput):
     code = "invalid_cursor"
 
     def __init__(self) -> None:
-        super().__init__("This page can't be continued: ask for the first one again.", field="after")
+        super().__init__(
+            "This page can't be continued: ask for the first one again.", field="after"
+        )
 
 
 class MemberError(UserError):
@@ -159,7 +166,7 @@ class MemberNotFound(MemberError):
     code = "member_not_found"
 
     def __init__(self, member_id: str) -> None:
-        super().__init__(f"There is no member {shown(member_id)}.", member_id)
+        super().__init__(f"There is no member {sanitize_for_message(member_id)}.", member_id)
 
 
 class MemberExists(MemberError):
@@ -192,7 +199,10 @@ class MemberNotActive(MemberError):
     code = "member_not_active"
 
     def __init__(self, member_id: str, status: str) -> None:
-        super().__init__(f"Member {shown(member_id)} is not active, but {shown(status).replace('_', ' ')}.", member_id)
+        super().__init__(
+            f"Member {sanitize_for_message(member_id)} is not active, but {sanitize_for_message(status).replace('_', ' ')}.",
+            member_id,
+        )
         self.status = status
 
 
@@ -202,7 +212,10 @@ class RoleRequired(MemberError):
     code = "role_required"
 
     def __init__(self, member_id: str, role: str) -> None:
-        super().__init__(f"Member {shown(member_id)} does not have the role {shown(role)}.", member_id)
+        super().__init__(
+            f"Member {sanitize_for_message(member_id)} does not have the role {sanitize_for_message(role)}.",
+            member_id,
+        )
         self.role = role
 
 
@@ -212,8 +225,14 @@ class StatusChangeRefused(MemberError):
     code = "status_change_refused"
 
     def __init__(self, member_id: str, before: str, after: str) -> None:
-        sentence = f"is {before.replace('_', ' ')} already" if before == after else f"can't go from {before} to {after}"
-        super().__init__(f"Member {shown(member_id)} {sentence.replace('_', ' ')}.", member_id)
+        sentence = (
+            f"is {before.replace('_', ' ')} already"
+            if before == after
+            else f"can't go from {before} to {after}"
+        )
+        super().__init__(
+            f"Member {sanitize_for_message(member_id)} {sentence.replace('_', ' ')}.", member_id
+        )
         self.before, self.after = before, after
 
 
@@ -287,7 +306,7 @@ _NEGATIVE = "This can't be negative."
 _RANGE = "A date must lie in the years 2000 to 2199."
 _UNREADABLE = "This holds a number that is too large, or is nested too deeply."
 
-RULES = {
+CONSTRAINT_MESSAGES = {
     "panel_user_last_superuser": Rule("The last superuser stays.", "superuser"),
     "panel_user_own_access": Rule("Nobody locks themselves out.", "active"),
     "audit_action_check": Rule("An action is INSERT, UPDATE or DELETE.", "action"),
@@ -300,19 +319,29 @@ RULES = {
     "community_members_member_id_key": Rule("This number belongs to another member.", "member_id"),
     "community_members_pkey": Rule("This member is there already.", "id"),
     "directory_audit_log_pkey": Rule("This entry is there already.", "id"),
-    "highlight_member_date_idx": Rule("This member has a highlight of that day already.", "highlight_date"),
+    "highlight_member_date_idx": Rule(
+        "This member has a highlight of that day already.", "highlight_date"
+    ),
     "highlight_message_count_check": Rule(_NEGATIVE, "message_count"),
     "highlight_reaction_count_check": Rule(_NEGATIVE, "reaction_count"),
     "highlight_reputation_earned_check": Rule(_NEGATIVE, "reputation_earned"),
     "highlight_voice_minutes_check": Rule(_NEGATIVE, "voice_minutes"),
-    "invitation_accepted_at_check": Rule("An accepted invitation says by whom and when.", "accepted_at"),
-    "invitation_accepted_by_check": Rule("An invitation is accepted exactly when it says by whom.", "accepted_by"),
+    "invitation_accepted_at_check": Rule(
+        "An accepted invitation says by whom and when.", "accepted_at"
+    ),
+    "invitation_accepted_by_check": Rule(
+        "An invitation is accepted exactly when it says by whom.", "accepted_by"
+    ),
     "invitation_code_check": Rule("A code has 8 to 16 letters and digits.", "invitation_code"),
     "invitation_code_idx": Rule("This code is taken.", "invitation_code"),
-    "invitation_open_username_idx": Rule("This person has an open invitation.", "invited_telegram_username"),
+    "invitation_open_username_idx": Rule(
+        "This person has an open invitation.", "invited_telegram_username"
+    ),
     "invitation_self_check": Rule("Nobody accepts their own invitation.", "accepted_by"),
     "invitation_status_check": Rule("There is no such status.", "status"),
-    "invitation_status_transition": Rule("An accepted or cancelled invitation stays as it is.", "status"),
+    "invitation_status_transition": Rule(
+        "An accepted or cancelled invitation stays as it is.", "status"
+    ),
     "invitation_username_check": Rule(_USERNAME, "invited_telegram_username"),
     "member_daily_highlights_member_id_fkey": Rule(_NO_MEMBER, "member_id"),
     "member_daily_highlights_pkey": Rule("This highlight is there already.", "id"),
@@ -321,8 +350,12 @@ RULES = {
     "member_github_verified_check": Rule(
         "A verified GitHub account has a username and a time of proof.", "github_verified"
     ),
-    "member_github_verified_idx": Rule("This GitHub account belongs to another member.", "github_username"),
-    "member_invited_by_acyclic": Rule("This member was invited, in the end, by the other one.", "invited_by"),
+    "member_github_verified_idx": Rule(
+        "This GitHub account belongs to another member.", "github_username"
+    ),
+    "member_invited_by_acyclic": Rule(
+        "This member was invited, in the end, by the other one.", "invited_by"
+    ),
     "member_invited_by_check": Rule("Nobody invites themselves.", "invited_by"),
     "member_name_check": Rule("A name has at least one letter.", "name"),
     "member_number_check": Rule("A member's number looks like #247.", "member_id"),
@@ -335,28 +368,48 @@ RULES = {
     "member_reputation_score_check": Rule(_NEGATIVE, "reputation_score"),
     "member_reputation_tier_check": Rule("There is no such tier.", "reputation_tier"),
     "member_status_check": Rule("There is no such status.", "status"),
-    "member_status_transition": Rule("The rules know no way from the one status to the other.", "status"),
-    "member_telegram_id_check": Rule("A Telegram id is not empty and has no spaces.", "telegram_id"),
+    "member_status_transition": Rule(
+        "The rules know no way from the one status to the other.", "status"
+    ),
+    "member_telegram_id_check": Rule(
+        "A Telegram id is not empty and has no spaces.", "telegram_id"
+    ),
     "member_telegram_id_idx": Rule("This Telegram account is known already.", "telegram_id"),
     "member_telegram_username_check": Rule(_USERNAME, "telegram_username"),
     "participation_event_metadata_check": Rule(_OBJECT, "event_metadata"),
-    "participation_event_type_check": Rule("An event type is an upper-case name such as MESSAGE.", "event_type"),
-    "participation_platform_check": Rule("A platform is a lower-case name such as telegram.", "platform"),
+    "participation_event_type_check": Rule(
+        "An event type is an upper-case name such as MESSAGE.", "event_type"
+    ),
+    "participation_platform_check": Rule(
+        "A platform is a lower-case name such as telegram.", "platform"
+    ),
     "participation_room_id_check": Rule("A room's id is not empty.", "room_id"),
-    "participation_source_id_check": Rule("An event's id on its platform is not empty.", "source_id"),
+    "participation_source_id_check": Rule(
+        "An event's id on its platform is not empty.", "source_id"
+    ),
     "participation_source_id_key": Rule("This event is there already.", "source_id"),
     "piccolo_user_email_key": Rule("This e-mail address belongs to another user.", "email"),
     "piccolo_user_username_key": Rule("This username is taken.", "username"),
     "relationship_content_check": Rule(_OBJECT, "content"),
-    "relationship_entities_check": Rule("Nobody has a relationship with themselves.", "entity_id_b"),
-    "relationship_entity_a_check": Rule("An entity's id is not empty and has no spaces.", "entity_id_a"),
+    "relationship_entities_check": Rule(
+        "Nobody has a relationship with themselves.", "entity_id_b"
+    ),
+    "relationship_entity_a_check": Rule(
+        "An entity's id is not empty and has no spaces.", "entity_id_a"
+    ),
     "relationship_entity_a_idx": Rule("This relationship is there already.", "relationship_type"),
-    "relationship_entity_b_check": Rule("An entity's id is not empty and has no spaces.", "entity_id_b"),
-    "relationship_type_check": Rule("A type is an upper-case name such as MENTORED.", "relationship_type"),
+    "relationship_entity_b_check": Rule(
+        "An entity's id is not empty and has no spaces.", "entity_id_b"
+    ),
+    "relationship_type_check": Rule(
+        "A type is an upper-case name such as MENTORED.", "relationship_type"
+    ),
     "member_reputation_shortfall_check": Rule(_NEGATIVE, "reputation_shortfall"),
     "audit_changed_at_range_check": Rule(_RANGE, "changed_at"),
     "highlight_created_at_range_check": Rule(_RANGE, "created_at"),
-    "highlight_date_range_check": Rule("A day must lie between 1999-12-31 and 2200-01-01.", "highlight_date"),
+    "highlight_date_range_check": Rule(
+        "A day must lie between 1999-12-31 and 2200-01-01.", "highlight_date"
+    ),
     "invitation_accepted_at_range_check": Rule(_RANGE, "accepted_at"),
     "invitation_created_at_range_check": Rule(_RANGE, "created_at"),
     "invitation_expires_at_range_check": Rule(_RANGE, "expires_at"),
@@ -398,13 +451,17 @@ def database_errors() -> Iterator[None]:
 
 def _meaning_of(error: asyncpg.PostgresError) -> DirectoryError | None:
     constraint = getattr(error, "constraint_name", None) or ""
-    rule = RULES.get(constraint)
+    rule = CONSTRAINT_MESSAGES.get(constraint)
     if rule is not None:
         return InvalidInput(rule.sentence, field=rule.field, code=constraint)
     if isinstance(error, asyncpg.NotNullViolationError):
         column = str(error.column_name)
-        return InvalidInput(f"The {column.replace('_', ' ')} can't be empty.", field=column, code="value_missing")
-    return next((meaning(sentence) for kinds, meaning, sentence in _KINDS if isinstance(error, kinds)), None)
+        return InvalidInput(
+            f"The {column.replace('_', ' ')} can't be empty.", field=column, code="value_missing"
+        )
+    return next(
+        (meaning(sentence) for kinds, meaning, sentence in _KINDS if isinstance(error, kinds)), None
+    )
 
 
 _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError], str]] = [
@@ -424,13 +481,21 @@ _KINDS: list[tuple[tuple[type[asyncpg.PostgresError], ...], type[DirectoryError]
         TransactionFailed,
         "An earlier step of this transaction was refused: begin again, or give such a step a transaction of its own.",
     ),
-    ((asyncpg.InsufficientPrivilegeError,), NotAllowed, "This program's database login may not do that."),
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        NotAllowed,
+        "This program's database login may not do that.",
+    ),
     (
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError),
         SchemaMissing,
         "The database's tables are missing, or of another version: run the migrations first.",
     ),
-    ((asyncpg.ProgramLimitExceededError,), InvalidInput, "A value is too long, or nested too deeply."),
+    (
+        (asyncpg.ProgramLimitExceededError,),
+        InvalidInput,
+        "A value is too long, or nested too deeply.",
+    ),
     (
         (asyncpg.ReadOnlySQLTransactionError,),
         DatabaseUnavailable,

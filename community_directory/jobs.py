@@ -9,10 +9,10 @@ from datetime import date, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from community_directory.calendar import days_between, today, zone_of
 from community_directory.database import engine, transaction
 from community_directory.errors import DirectoryError
 from community_directory.queries import highlights, invitations
-from community_directory.queries.days import days_between, today, zone_of
 from community_directory.queries.highlights import CHANGED_DAYS
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,9 @@ def scheduled() -> Iterator[AsyncIOScheduler]:
     for job, when in ((sweep, HOUR), (roll_up_recent, NIGHT)):
         trigger = CronTrigger.from_crontab(when, timezone=zone_of(None))
         # What a sleeping machine missed is done once, when it wakes.
-        scheduler.add_job(_run, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None)
+        scheduler.add_job(
+            _run, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
+        )
         scheduler.add_job(_run, args=(job,))
     scheduler.start()
     try:
@@ -116,8 +118,14 @@ async def _run(job: Callable[[], Awaitable[int | None]]) -> None:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()
     except TimeoutError:
-        logger.warning("%s took longer than %s, and goes on at its next time.", job.__name__, JOB_TIMEOUT)
+        logger.warning(
+            "%s took longer than %s, and goes on at its next time.", job.__name__, JOB_TIMEOUT
+        )
     except DirectoryError as error:
-        logger.warning("%s was not done, and is tried again at its next time: %s", job.__name__, error)
+        logger.warning(
+            "%s was not done, and is tried again at its next time: %s", job.__name__, error
+        )
     else:
-        logger.info("%s: %s", job.__name__, "another worker does it" if done is None else f"{done} rows")
+        logger.info(
+            "%s: %s", job.__name__, "another worker does it" if done is None else f"{done} rows"
+        )

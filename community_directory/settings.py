@@ -8,8 +8,21 @@ from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from community_directory.errors import ConfigurationError
 from community_directory.passwords import password_problem
@@ -34,7 +47,12 @@ def is_postgres_url(url: str) -> bool:
     except ValueError:
         return False
     named = all(hosts) or hosts == [""]
-    return parts.scheme in ("postgresql", "postgres") and parts.netloc.count("@") <= 1 and named and ports_are_numbers
+    return (
+        parts.scheme in ("postgresql", "postgres")
+        and parts.netloc.count("@") <= 1
+        and named
+        and ports_are_numbers
+    )
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -44,7 +62,11 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 
 
 def _good_password(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    personal = [str(info.data[field]) for field in ("site_name", "admin_username", "admin_email") if field in info.data]
+    personal = [
+        str(info.data[field])
+        for field in ("site_name", "admin_username", "admin_email")
+        if field in info.data
+    ]
     if problem := password_problem(value.get_secret_value(), *personal):
         raise ValueError(problem)
     return value
@@ -95,15 +117,23 @@ class Settings(BaseSettings):
         default=None,
         description="Recognises a banned person who was erased: 32 characters or more, the same for good.",
     )
-    pool_max_size: int = Field(default=10, ge=1, le=1000, description="Connections of one process at the most.")
+    pool_max_size: int = Field(
+        default=10, ge=1, le=1000, description="Connections of one process at the most."
+    )
     acquire_timeout: float = Field(
         default=30, gt=0, le=3600, description="Seconds that a call waits for a free connection."
     )
     statement_timeout: float = Field(
-        default=0, ge=0, le=86400, description="Seconds that one statement may take; 0 sets no limit."
+        default=0,
+        ge=0,
+        le=86400,
+        description="Seconds that one statement may take; 0 sets no limit.",
     )
     lock_timeout: float = Field(
-        default=0, ge=0, le=86400, description="Seconds that a statement waits for a lock; 0 sets no limit."
+        default=0,
+        ge=0,
+        le=86400,
+        description="Seconds that a statement waits for a lock; 0 sets no limit.",
     )
     statement_cache_size: int = Field(
         default=100,
@@ -111,30 +141,46 @@ class Settings(BaseSettings):
         le=10_000,
         description="Prepared statements of a connection; 0 for a PgBouncer that can't keep them.",
     )
-    host: str = Field(default="127.0.0.1", min_length=1, description="The address that the panel listens on.")
-    port: int = Field(
-        default=8000, ge=0, le=65535, description="The port that the panel listens on; 0 takes a free one."
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="The address that the panel listens on."
     )
-    site_name: str = Field(default="Community Directory", min_length=1, description="The panel's title.")
+    port: int = Field(
+        default=8000,
+        ge=0,
+        le=65535,
+        description="The port that the panel listens on; 0 takes a free one.",
+    )
+    site_name: str = Field(
+        default="Community Directory", min_length=1, description="The panel's title."
+    )
     bot_username: Annotated[str, AfterValidator(_bot_username)] | None = Field(
-        default=None, description="The Telegram bot that invitations link to. Without it the panel shows codes alone."
+        default=None,
+        description="The Telegram bot that invitations link to. Without it the panel shows codes alone.",
     )
     admin_username: str = Field(
-        default="admin", min_length=1, max_length=100, description="The name of the first superuser."
+        default="admin",
+        min_length=1,
+        max_length=100,
+        description="The name of the first superuser.",
     )
-    admin_email: str = Field(default="admin@localhost", max_length=255, description="Their e-mail address.")
+    admin_email: str = Field(
+        default="admin@localhost", max_length=255, description="Their e-mail address."
+    )
     admin_password: Annotated[SecretStr, AfterValidator(_good_password)] | None = Field(
-        default=None, description="Their password, 12 characters or more. Without it a random one is printed once."
+        default=None,
+        description="Their password, 12 characters or more. Without it a random one is printed once.",
     )
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
-        default="UTC", description="Where the community's days begin and end, for example America/Mexico_City."
+        default="UTC",
+        description="Where the community's days begin and end, for example America/Mexico_City.",
     )
     production: bool = Field(
         default=False,
         description="Served over HTTPS: the session's cookie is sent nowhere else. Needs the allowed hosts.",
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
-        default=[], description="The host names of the panel, separated by commas. Needs production."
+        default=[],
+        description="The host names of the panel, separated by commas. Needs production.",
     )
     mfa_key: Annotated[SecretStr, AfterValidator(_long_key)] | None = Field(
         default=None,
@@ -146,7 +192,9 @@ class Settings(BaseSettings):
     def _split_hosts(cls, values: dict[str, object]) -> dict[str, object]:
         hosts = values.get("allowed_hosts")
         if isinstance(hosts, str):
-            values["allowed_hosts"] = [host.strip().lower() for host in hosts.split(",") if host.strip()]
+            values["allowed_hosts"] = [
+                host.strip().lower() for host in hosts.split(",") if host.strip()
+            ]
         return values
 
     @model_validator(mode="after")
@@ -154,7 +202,9 @@ class Settings(BaseSettings):
         if self.production != bool(self.allowed_hosts):
             raise ValueError(f"{PREFIX}PRODUCTION and {PREFIX}ALLOWED_HOSTS must be set together")
         if not all(re.fullmatch(r"[a-z0-9.-]+", host) for host in self.allowed_hosts):
-            raise ValueError(f"{PREFIX}ALLOWED_HOSTS must be names such as directory.example.org, without a port or *")
+            raise ValueError(
+                f"{PREFIX}ALLOWED_HOSTS must be names such as directory.example.org, without a port or *"
+            )
         return self
 
 
@@ -194,7 +244,11 @@ def load_settings_or_exit() -> Settings:
 def _unknown_variables() -> list[str]:
     """What begins like our variables and is none of them: a typing mistake, here or in `.env`."""
     known = {variable(field) for field in Settings.model_fields}
-    found = {name.upper() for source in (EnvSettingsSource, DotEnvSettingsSource) for name in source(Settings).env_vars}
+    found = {
+        name.upper()
+        for source in (EnvSettingsSource, DotEnvSettingsSource)
+        for name in source(Settings).env_vars
+    }
     return sorted(name for name in found - known if name.startswith(PREFIX))
 
 

@@ -25,7 +25,9 @@ community's time zone (`DIRECTORY_TIME_ZONE`), from midnight to midnight; a mome
 
 def helpers(module: ModuleType) -> dict[str, FunctionType]:
     """The public async functions of a module: its own, then those that it passes on from another module of queries."""
-    found = {name: value for name, value in vars(module).items() if inspect.iscoroutinefunction(value)}
+    found = {
+        name: value for name, value in vars(module).items() if inspect.iscoroutinefunction(value)
+    }
     public = {
         name: value
         for name, value in found.items()

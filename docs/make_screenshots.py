@@ -10,7 +10,9 @@ from playwright.async_api import Browser, Page, async_playwright
 from benchmarks.scratch import scratch_database
 from tests.processes import ADMIN_PASSWORD, running_panel
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 SIZES = {"": (1280, 800), "-phone": (390, 844)}
 """What is added to a picture's name, and how wide and high the window is."""
 PAGES = {
@@ -29,7 +31,9 @@ DARK = ("insights", "tree")
 async def main(directory: Path) -> None:
     """Take every picture, at each size."""
     async with scratch_database() as database, async_playwright() as playwright:
-        panel = running_panel("--demo", POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD)
+        panel = running_panel(
+            "--demo", POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD
+        )
         url = (await asyncio.to_thread(panel.__enter__)).url
         # As root Chromium needs --no-sandbox.
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

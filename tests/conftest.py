@@ -20,9 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from community_directory import embedded
-from community_directory.database import connect
-from community_directory.migrate import migrate
+from community_directory.database import connect, embedded
+from community_directory.database.migrations import migrate
 from community_directory.settings import Settings, load_settings
 from tests.shared import SharedDatabase
 
@@ -151,7 +150,9 @@ async def no_tasks_left() -> AsyncIterator[None]:
 @asynccontextmanager
 async def new_database(server: Server, template: str | None = None) -> AsyncIterator[str]:
     name = new_name()
-    await run_sql(server.url, f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}")
+    await run_sql(
+        server.url, f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}"
+    )
     try:
         yield database_url(server, name)
     finally:

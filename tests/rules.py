@@ -43,9 +43,17 @@ class ChangeRule:
     statements: Sequence[str]
 
 
-def check(name: str, field: str, message: str, refused: Sequence[object], accepted: Sequence[object]) -> Rule:
+def check(
+    name: str, field: str, message: str, refused: Sequence[object], accepted: Sequence[object]
+) -> Rule:
     """Return a rule about the values of one column."""
-    return Rule(name, field, message, [{field: bad} for bad in refused], [{field: good} for good in accepted])
+    return Rule(
+        name,
+        field,
+        message,
+        [{field: bad} for bad in refused],
+        [{field: good} for good in accepted],
+    )
 
 
 def date_check(name: str, field: str, **row: object) -> Rule:

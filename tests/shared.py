@@ -103,7 +103,9 @@ class SharedDatabase:
                 changes = await self._empty()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self._replace()
-            raise AssertionError(f"The shared database could not be emptied after this test: {error!r}") from error
+            raise AssertionError(
+                f"The shared database could not be emptied after this test: {error!r}"
+            ) from error
         if changes:
             await self._replace()
             raise AssertionError(

@@ -136,7 +136,9 @@ async def test_every_day_of_a_long_span_is_rolled_up_once(
     assert len(await rolled_up(events)) == days + 1
 
 
-@pytest.mark.parametrize("day", ["yesterday", "31.01.2026", "2026-02-30", "2026-1-1", "2026-01-01T00:00:00", " "])
+@pytest.mark.parametrize(
+    "day", ["yesterday", "31.01.2026", "2026-02-30", "2026-1-1", "2026-01-01T00:00:00", " "]
+)
 @pytest.mark.parametrize("option", ["since", "until"])
 async def test_what_is_no_day_is_a_sentence(events: str, option: str, day: str) -> None:
     said = await exit_of(commands.roll_up_highlights, **{option: day})
@@ -145,9 +147,12 @@ async def test_what_is_no_day_is_a_sentence(events: str, option: str, day: str) 
 
 
 @pytest.mark.parametrize(
-    ("since", "until"), [("2026-01-31", "2026-01-30"), ("1000-01-01", "2026-01-30"), ("9999-12-31", "9999-12-31")]
+    ("since", "until"),
+    [("2026-01-31", "2026-01-30"), ("1000-01-01", "2026-01-30"), ("9999-12-31", "9999-12-31")],
 )
-async def test_days_that_can_not_be_rolled_up_are_a_sentence(events: str, since: str, until: str) -> None:
+async def test_days_that_can_not_be_rolled_up_are_a_sentence(
+    events: str, since: str, until: str
+) -> None:
     said = await exit_of(commands.roll_up_highlights, since=since, until=until)
     assert said in {"Ask for 1 to 3660 days, the first one first.", "This day is too far away."}
 
@@ -163,7 +168,11 @@ async def test_invitations_expire(database: str) -> None:
     await rows.invitation(connection, expires_at=NOON)
     await rows.invitation(connection)
     ended = piccolo("expire_invitations", url=database)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 invitations have expired.\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        0,
+        "1 invitations have expired.\n",
+        "",
+    )
     found = await connection.fetch("SELECT status FROM community_invitations ORDER BY expires_at")
     await connection.close()
     assert [record["status"] for record in found] == ["expired", "pending"]
@@ -180,10 +189,16 @@ async def test_members_are_exported_and_imported(events: str, tmp_path: Path) ->
     text = file.read_text(encoding="utf-8-sig").replace('"Bo"', '"Bob"')
     file.write_text(f"{text},900,Eva,,developer{',' * 12}\n")
     ended = piccolo("import_members", str(file), url=events)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1 added, 1 changed, 1 as they were.\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        0,
+        "1 added, 1 changed, 1 as they were.\n",
+        "",
+    )
 
 
-async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_changed(events: str, tmp_path: Path) -> None:
+async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_changed(
+    events: str, tmp_path: Path
+) -> None:
     file = tmp_path / "members.csv"
     file.write_text("member_id,name\n#1,Anita\n#99,x\n#2,\n")
     ended = piccolo("import_members", str(file), url=events)
@@ -194,7 +209,10 @@ async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_change
 
 async def test_a_file_that_is_not_there_is_one_line(here: str, tmp_path: Path) -> None:
     file = tmp_path / "members.csv"
-    assert await exit_of(commands.import_members, path=str(file)) == f"Can't read {file}: No such file or directory."
+    assert (
+        await exit_of(commands.import_members, path=str(file))
+        == f"Can't read {file}: No such file or directory."
+    )
     nowhere = tmp_path / "missing" / "members.csv"
     said = await exit_of(commands.export_members, path=str(nowhere))
     assert said == f"Can't write {nowhere}: No such file or directory."
@@ -211,7 +229,10 @@ async def test_counts_of_thousands_have_their_commas(
     file = tmp_path / "members.csv"
     await commands.export_members(path=str(file))
     await commands.import_members(path=str(file))
-    assert capsys.readouterr().out == f"1,234 people are in {file}.\n0 added, 0 changed, 1,234 as they were.\n"
+    assert (
+        capsys.readouterr().out
+        == f"1,234 people are in {file}.\n0 added, 0 changed, 1,234 as they were.\n"
+    )
 
 
 @pytest.mark.parametrize("name", [command.__name__ for command in COMMANDS])
@@ -243,10 +264,19 @@ FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alon
         ("roll_up_highlights", "2026-01-31"): f"There is no place for 2026-01-31. {FORM}",
         ("export_members",): "The path is missing.",
         ("import_members", "a.csv", "b.csv"): f"There is no place for b.csv. {FORM}",
-        ("import_members", "a.csv", "--path=b.csv", "c.csv"): f"There is no place for c.csv. {FORM}",
+        (
+            "import_members",
+            "a.csv",
+            "--path=b.csv",
+            "c.csv",
+        ): f"There is no place for c.csv. {FORM}",
         ("import_members", "a.csv", "--path=b.csv"): "The path is given twice.",
         ("import_members", "--path=a.csv", "--path=b.csv"): "The path is given twice.",
-        ("roll_up_highlights", "--since=2026-01-31", "--since=2026-02-01"): "The since is given twice.",
+        (
+            "roll_up_highlights",
+            "--since=2026-01-31",
+            "--since=2026-02-01",
+        ): "The since is given twice.",
         ("import_telegram", "--dry-run"): "The path is missing.",
         ("expire_invitations", "--trace=1"): FORM,
         ("expire_invitations", "--trace", "--trace"): FORM,
@@ -299,7 +329,11 @@ def test_right_arguments_and_those_of_others_pass(arguments: tuple[str, ...]) ->
 
 def test_piccolo_checks_arguments_before_it_runs_a_command() -> None:
     ended = piccolo("import_members", "a.csv", "b.csv", "c.csv", "d.csv")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"There is no place for b.csv. {FORM}\n")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        2,
+        "",
+        f"There is no place for b.csv. {FORM}\n",
+    )
 
 
 COMPLETE: dict[str, dict[str, str]] = {
@@ -334,9 +368,14 @@ async def test_a_database_without_tables_is_one_line(
     load_settings.cache_clear()
     (tmp_path / "members.csv").write_text("member_id\n#1\n")
     command = next(command for command in COMMANDS if command.__name__ == name)
-    options = {"path": str(tmp_path / "members.csv")} if name == "import_members" else COMPLETE[name]
+    options = (
+        {"path": str(tmp_path / "members.csv")} if name == "import_members" else COMPLETE[name]
+    )
     said = await exit_of(command, **options)
-    assert said == "The database's tables are missing, or of another version: run the migrations first."
+    assert (
+        said
+        == "The database's tables are missing, or of another version: run the migrations first."
+    )
 
 
 async def test_options_may_be_written_with_dashes(here: str) -> None:
@@ -393,7 +432,9 @@ def on_a_terminal(*arguments: str, url: str) -> str:
 
 
 async def test_progress_is_shown_on_a_terminal(events: str) -> None:
-    shown = on_a_terminal("roll_up_highlights", "--since=2026-01-01", "--until=2026-02-28", url=events)
+    shown = on_a_terminal(
+        "roll_up_highlights", "--since=2026-01-01", "--until=2026-02-28", url=events
+    )
     assert "Rolling up" in shown
     assert "100%" in shown
     assert "59/59" in shown

@@ -19,7 +19,13 @@ from community_directory.database import connect
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
 from community_directory.queries import highlights
-from community_directory.tables import EventType, InvitationStatus, MemberStatus, Platform, ReputationTier
+from community_directory.tables import (
+    EventType,
+    InvitationStatus,
+    MemberStatus,
+    Platform,
+    ReputationTier,
+)
 from tests.conftest import Server, database_name, new_database, raw_pool
 from tests.processes import PROJECT
 
@@ -101,22 +107,35 @@ async def test_members_come_from_many_countries_and_roles(community: asyncpg.Con
     }
     assert len({member["organization"] for member in members}) >= 6
     assert {bool(member["profile_data"]) for member in members} == {True, False}
-    assert all(bool(member["registration_fee_tx_hash"]) is member["registration_fee_paid"] for member in members)
+    assert all(
+        bool(member["registration_fee_tx_hash"]) is member["registration_fee_paid"]
+        for member in members
+    )
 
 
-async def test_names_are_those_of_the_whole_world_and_none_comes_twice(community: asyncpg.Connection) -> None:
-    names = [record["name"] for record in await community.fetch("SELECT name FROM community_members")]
+async def test_names_are_those_of_the_whole_world_and_none_comes_twice(
+    community: asyncpg.Connection,
+) -> None:
+    names = [
+        record["name"] for record in await community.fetch("SELECT name FROM community_members")
+    ]
     assert len(set(names)) == len(names)
     characters = set("".join(names))
-    scripts = {unicodedata.name(character).split()[0] for character in characters if character.isalpha()}
+    scripts = {
+        unicodedata.name(character).split()[0] for character in characters if character.isalpha()
+    }
     assert {"LATIN", "CYRILLIC", "CJK", "ARABIC", "HANGUL", "HIRAGANA"} <= scripts
     assert {"é", "ñ", "'"} <= characters
-    assert [name for name in names if any(unicodedata.category(character) == "So" for character in name)] == ["Luna 🌙"]
+    assert [
+        name for name in names if any(unicodedata.category(character) == "So" for character in name)
+    ] == ["Luna 🌙"]
 
 
 async def test_usernames_and_telegram_ids_are_the_demos_own(community: asyncpg.Connection) -> None:
     members = await community.fetch("SELECT * FROM community_members ORDER BY created_at")
-    assert [member["telegram_id"] for member in members] == [str(9_999_000_001 + n) for n in range(len(members))]
+    assert [member["telegram_id"] for member in members] == [
+        str(9_999_000_001 + n) for n in range(len(members))
+    ]
     usernames = [member["telegram_username"] for member in members if member["telegram_username"]]
     assert len(members) * 0.8 < len(set(usernames)) == len(usernames) < len(members)
     assert all(re.fullmatch(r"[a-z]+(_[a-z0-9]+)*_demo", username) for username in usernames)
@@ -127,9 +146,13 @@ async def test_usernames_and_telegram_ids_are_the_demos_own(community: asyncpg.C
     assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)*-demo", account) for account in accounts)
 
 
-async def test_the_database_numbered_the_members_in_the_order_they_came(community: asyncpg.Connection) -> None:
+async def test_the_database_numbered_the_members_in_the_order_they_came(
+    community: asyncpg.Connection,
+) -> None:
     records = await community.fetch("SELECT member_id FROM community_members ORDER BY created_at")
-    assert [record["member_id"] for record in records] == [f"#{number}" for number in range(1, len(records) + 1)]
+    assert [record["member_id"] for record in records] == [
+        f"#{number}" for number in range(1, len(records) + 1)
+    ]
 
 
 async def test_they_came_over_the_past_one_or_two_years(community: asyncpg.Connection) -> None:
@@ -150,7 +173,9 @@ async def test_they_came_over_the_past_one_or_two_years(community: asyncpg.Conne
     )
 
 
-async def test_every_status_is_there_and_most_members_are_active(community: asyncpg.Connection) -> None:
+async def test_every_status_is_there_and_most_members_are_active(
+    community: asyncpg.Connection,
+) -> None:
     counts = Counter(
         "removed" if record["deleted_at"] else record["status"]
         for record in await community.fetch("SELECT status, deleted_at FROM community_members")
@@ -176,7 +201,9 @@ async def test_every_reputation_tier_is_there(community: asyncpg.Connection) -> 
     assert {record["reputation_tier"] for record in tiers} == set(ReputationTier)
 
 
-async def test_the_score_is_what_github_and_the_highlights_say(community: asyncpg.Connection) -> None:
+async def test_the_score_is_what_github_and_the_highlights_say(
+    community: asyncpg.Connection,
+) -> None:
     await find_nothing(
         community,
         """
@@ -189,24 +216,38 @@ async def test_the_score_is_what_github_and_the_highlights_say(community: asyncp
     )
 
 
-async def test_some_github_accounts_are_verified_since_their_owner_joined(community: asyncpg.Connection) -> None:
-    accounts = await community.fetch("SELECT * FROM community_members WHERE github_username IS NOT NULL")
+async def test_some_github_accounts_are_verified_since_their_owner_joined(
+    community: asyncpg.Connection,
+) -> None:
+    accounts = await community.fetch(
+        "SELECT * FROM community_members WHERE github_username IS NOT NULL"
+    )
     verified = [account for account in accounts if account["github_verified"]]
     assert 50 < len(verified) < len(accounts)
-    assert Counter(account["primary_role"] for account in accounts).most_common(1)[0][0] == "developer"
+    assert (
+        Counter(account["primary_role"] for account in accounts).most_common(1)[0][0] == "developer"
+    )
     assert len({account["github_verified_at"].date() for account in verified}) > 30
-    assert all(account["created_at"] <= account["github_verified_at"] <= account["updated_at"] for account in verified)
+    assert all(
+        account["created_at"] <= account["github_verified_at"] <= account["updated_at"]
+        for account in verified
+    )
     await find_nothing(
-        community, "SELECT * FROM community_members WHERE github_verified <> (github_profile_data IS NOT NULL)"
+        community,
+        "SELECT * FROM community_members WHERE github_verified <> (github_profile_data IS NOT NULL)",
     )
 
 
 # Who invited whom
 
 
-async def test_a_handful_of_founders_is_at_the_root_of_a_deep_tree(community: asyncpg.Connection) -> None:
+async def test_a_handful_of_founders_is_at_the_root_of_a_deep_tree(
+    community: asyncpg.Connection,
+) -> None:
     roots = await community.fetch("SELECT status FROM community_members WHERE invited_by IS NULL")
-    assert Counter(record["status"] for record in roots if record["status"] != "not_member") == {"active": 5}
+    assert Counter(record["status"] for record in roots if record["status"] != "not_member") == {
+        "active": 5
+    }
     depth = await community.fetchval(
         """
         WITH RECURSIVE tree AS (
@@ -232,7 +273,9 @@ async def test_each_founder_writes_and_invites(community: asyncpg.Connection) ->
     assert min(founder["events"] for founder in founders) >= 100
 
 
-async def test_each_accepted_invitation_agrees_with_the_member_it_brought(community: asyncpg.Connection) -> None:
+async def test_each_accepted_invitation_agrees_with_the_member_it_brought(
+    community: asyncpg.Connection,
+) -> None:
     await find_nothing(
         community,
         """
@@ -247,11 +290,15 @@ async def test_each_accepted_invitation_agrees_with_the_member_it_brought(commun
         WHERE member.member_id IS NULL OR invitation_code IS NULL
         """,
     )
-    records = await community.fetch("SELECT accepted_by FROM community_invitations WHERE status = 'accepted'")
+    records = await community.fetch(
+        "SELECT accepted_by FROM community_invitations WHERE status = 'accepted'"
+    )
     assert len({record["accepted_by"] for record in records}) == len(records)
 
 
-async def test_only_who_was_an_active_member_at_the_time_invited_anybody(community: asyncpg.Connection) -> None:
+async def test_only_who_was_an_active_member_at_the_time_invited_anybody(
+    community: asyncpg.Connection,
+) -> None:
     await find_nothing(
         community,
         """
@@ -292,9 +339,13 @@ async def test_open_invitations_are_meant_for_contacts_and_none_for_the_same_twi
         "SELECT invited_telegram_username AS name FROM community_invitations"
         " WHERE status = 'pending' AND invited_telegram_username IS NOT NULL"
     )
-    contacts = await community.fetch("SELECT telegram_username FROM community_members WHERE status = 'not_member'")
+    contacts = await community.fetch(
+        "SELECT telegram_username FROM community_members WHERE status = 'not_member'"
+    )
     assert 3 < len({record["name"] for record in names}) == len(names)
-    assert {record["name"] for record in names} <= {record["telegram_username"] for record in contacts}
+    assert {record["name"] for record in names} <= {
+        record["telegram_username"] for record in contacts
+    }
 
 
 # What they did
@@ -312,7 +363,9 @@ async def test_there_are_events_of_each_type_on_each_platform_and_no_two_share_a
     types = Counter(event["event_type"] for event in events)
     assert types["MESSAGE"] > 1.5 * types["REACTION"] > 5 * types["VOICE"] > 1000
     assert len({event["source_id"] for event in events}) == len(events)
-    assert all(one["occurred_at"] <= other["occurred_at"] for one, other in itertools.pairwise(events))
+    assert all(
+        one["occurred_at"] <= other["occurred_at"] for one, other in itertools.pairwise(events)
+    )
     await find_nothing(
         community,
         """
@@ -322,7 +375,9 @@ async def test_there_are_events_of_each_type_on_each_platform_and_no_two_share_a
     )
 
 
-async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(community: asyncpg.Connection) -> None:
+async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
+    community: asyncpg.Connection,
+) -> None:
     await find_nothing(
         community,
         """
@@ -340,7 +395,10 @@ async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
 
 
 async def test_the_week_and_the_day_have_a_rhythm(community: asyncpg.Connection) -> None:
-    moments = [event["occurred_at"] for event in await community.fetch("SELECT occurred_at FROM member_participation")]
+    moments = [
+        event["occurred_at"]
+        for event in await community.fetch("SELECT occurred_at FROM member_participation")
+    ]
     weekdays = Counter(moment.weekday() for moment in moments)
     hours = Counter(moment.hour for moment in moments)
     assert max(weekdays[5], weekdays[6]) < 0.8 * min(weekdays[day] for day in range(4))
@@ -348,15 +406,21 @@ async def test_the_week_and_the_day_have_a_rhythm(community: asyncpg.Connection)
 
 
 async def test_a_few_write_most_and_some_only_read(community: asyncpg.Connection) -> None:
-    records = await community.fetch("SELECT count(*) FROM member_participation GROUP BY member_id ORDER BY 1 DESC")
+    records = await community.fetch(
+        "SELECT count(*) FROM member_participation GROUP BY member_id ORDER BY 1 DESC"
+    )
     counts = [record["count"] for record in records]
     assert sum(counts[: len(counts) // 10]) > 0.4 * sum(counts)
     assert counts[0] < 0.1 * sum(counts)
-    silent = "SELECT count(*) FROM community_members WHERE status = 'active' AND last_active_at IS NULL"
+    silent = (
+        "SELECT count(*) FROM community_members WHERE status = 'active' AND last_active_at IS NULL"
+    )
     assert await community.fetchval(silent) > 10
 
 
-async def test_members_were_last_active_at_their_newest_event(community: asyncpg.Connection) -> None:
+async def test_members_were_last_active_at_their_newest_event(
+    community: asyncpg.Connection,
+) -> None:
     await find_nothing(
         community,
         """
@@ -366,7 +430,9 @@ async def test_members_were_last_active_at_their_newest_event(community: asyncpg
     )
 
 
-async def test_highlights_are_what_a_recount_of_the_events_gives(community: asyncpg.Connection) -> None:
+async def test_highlights_are_what_a_recount_of_the_events_gives(
+    community: asyncpg.Connection,
+) -> None:
     await find_nothing(
         community,
         """
@@ -385,8 +451,12 @@ async def test_highlights_are_what_a_recount_of_the_events_gives(community: asyn
     assert await community.fetchval("SELECT count(*) FROM member_daily_highlights") > 1000
 
 
-async def test_a_day_earns_little_reputation_and_never_more_than_ten(community: asyncpg.Connection) -> None:
-    records = await community.fetch("SELECT DISTINCT reputation_earned FROM member_daily_highlights")
+async def test_a_day_earns_little_reputation_and_never_more_than_ten(
+    community: asyncpg.Connection,
+) -> None:
+    records = await community.fetch(
+        "SELECT DISTINCT reputation_earned FROM member_daily_highlights"
+    )
     earned = {record["reputation_earned"] for record in records}
     assert (min(earned), max(earned)) == (0, 10)
 
@@ -398,7 +468,9 @@ async def test_the_highlights_are_what_the_events_say(loaded_directory: asyncpg.
     assert await highlights.verify(first - timedelta(days=1), until=last + timedelta(days=1)) == []
 
 
-async def test_relationships_join_members_who_were_both_there(community: asyncpg.Connection) -> None:
+async def test_relationships_join_members_who_were_both_there(
+    community: asyncpg.Connection,
+) -> None:
     members = {
         str(uuid.uuid5(uuid.NAMESPACE_URL, f"tg://user?id={member['telegram_id']}")): member
         for member in await community.fetch("SELECT * FROM community_members")
@@ -410,16 +482,26 @@ async def test_relationships_join_members_who_were_both_there(community: asyncpg
     assert counts["INVITED"] < sum(member["invited_by"] is not None for member in members.values())
     for link in links:
         one, other = members[link["entity_id_a"]], members[link["entity_id_b"]]
-        keys = {"INVITED": {"platform"}, "MENTORED": {"topic"}, "COLLABORATED": {"project"}}[link["relationship_type"]]
+        keys = {"INVITED": {"platform"}, "MENTORED": {"topic"}, "COLLABORATED": {"project"}}[
+            link["relationship_type"]
+        ]
         assert json.loads(link["content"]).keys() == keys
         if link["relationship_type"] == "INVITED":
-            assert (other["invited_by"], other["created_at"]) == (one["member_id"], link["created_at"])
+            assert (other["invited_by"], other["created_at"]) == (
+                one["member_id"],
+                link["created_at"],
+            )
         else:
             assert one["status"] == other["status"] == "active"
             assert one["deleted_at"] is other["deleted_at"] is None
             assert one["created_at"] < other["created_at"] < link["created_at"]
-    assert len({link["created_at"].date() for link in links if link["relationship_type"] != "INVITED"}) > 30
-    assert await community.fetchval("SELECT bool_and(created_at <= now()) FROM member_relationships")
+    assert (
+        len({link["created_at"].date() for link in links if link["relationship_type"] != "INVITED"})
+        > 30
+    )
+    assert await community.fetchval(
+        "SELECT bool_and(created_at <= now()) FROM member_relationships"
+    )
 
 
 # How it is loaded
@@ -447,7 +529,9 @@ async def test_loading_twice_changes_nothing(loaded_directory: asyncpg.Pool) -> 
     assert await contents(loaded_directory) == before
 
 
-async def test_it_stays_loaded_when_real_members_have_joined(loaded_directory: asyncpg.Pool) -> None:
+async def test_it_stays_loaded_when_real_members_have_joined(
+    loaded_directory: asyncpg.Pool,
+) -> None:
     await loaded_directory.execute(JOIN)
     before = await contents(loaded_directory)
     assert await load_demo() is False
@@ -457,7 +541,9 @@ async def test_it_stays_loaded_when_real_members_have_joined(loaded_directory: a
 async def test_a_directory_with_members_of_its_own_is_left_alone(directory: asyncpg.Pool) -> None:
     await directory.execute(JOIN)
     before = await contents(directory)
-    with pytest.raises(DirectoryError, match="already has members: the demo data is only for an empty one"):
+    with pytest.raises(
+        DirectoryError, match="already has members: the demo data is only for an empty one"
+    ):
         await load_demo()
     assert await contents(directory) == before
 
@@ -478,7 +564,8 @@ async def test_processes_that_load_at_once_load_it_once(database: str, loaded: s
     command = [sys.executable, "-c", LOAD, database]
     pipe = asyncio.subprocess.PIPE
     processes = [
-        await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=PROJECT) for _ in range(3)
+        await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=PROJECT)
+        for _ in range(3)
     ]
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     # No terminal, no progress bar.
@@ -489,7 +576,9 @@ async def test_processes_that_load_at_once_load_it_once(database: str, loaded: s
     assert not codes & other_codes
 
 
-async def test_a_terminal_shows_the_progress(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_shows_the_progress(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     termios = pytest.importorskip("termios", reason="only Unix has pseudo-terminals")
     received: list[bytes] = []
     reader, writer = os.openpty()

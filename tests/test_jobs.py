@@ -16,14 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from community_directory import jobs
-from community_directory.database import CLOSE_SECONDS, connect
+from community_directory.database import connect
+from community_directory.database.connections import CLOSE_TIMEOUT_SECONDS
 from community_directory.errors import DirectoryError
 from community_directory.jobs import roll_up_recent, scheduled, sweep
 from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
+from tests.database.test_migrations import SECONDS, session, until
 from tests.processes import running_panel
 from tests.tables import rows
-from tests.test_migrations import SECONDS, session, until
 
 TODAY = date(2026, 1, 31)
 
@@ -52,7 +53,11 @@ async def overdue(database: rows.Database, **columns: object) -> str:
 
 
 async def status_of(database: rows.Database, code: str) -> str:
-    return str(await database.fetchval("SELECT status FROM community_invitations WHERE invitation_code = $1", code))
+    return str(
+        await database.fetchval(
+            "SELECT status FROM community_invitations WHERE invitation_code = $1", code
+        )
+    )
 
 
 async def message_at(database: rows.Database, moment: datetime, **columns: object) -> str:
@@ -95,7 +100,8 @@ def days_ago(*days: int) -> list[date]:
 async def nothing_old_is_rolled_up(database: rows.Database) -> None:
     """No day before the last month is counted again, or else what is changed here would be put right."""
     await database.execute(
-        "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1", TODAY - timedelta(days=31)
+        "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1",
+        TODAY - timedelta(days=31),
     )
     assert await roll_up_recent() == 0
 
@@ -112,7 +118,9 @@ async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
     assert await roll_up_recent() == 0
 
 
-async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(directory: asyncpg.Pool, end_of_january: None) -> None:
+async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
     days = days_ago(62, 50, 40, 1)
     for day in days:
         await message_at(directory, noon(day))
@@ -135,16 +143,24 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     await message_at(directory, late, member_id="#3")
     for moment in (timedelta(hours=12), timedelta(hours=12, microseconds=-1)):
         await message_at(directory, noon(TODAY) - timedelta(days=150) + moment, member_id="#3")
-    await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", deleted)
     await directory.execute(
-        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days' WHERE occurred_at = $1", moved
+        "DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", deleted
     )
     await directory.execute(
-        "UPDATE member_participation SET member_id = '#3' WHERE member_id = '#2' AND occurred_at = $1", given
+        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days' WHERE occurred_at = $1",
+        moved,
+    )
+    await directory.execute(
+        "UPDATE member_participation SET member_id = '#3' WHERE member_id = '#2' AND occurred_at = $1",
+        given,
     )
     # As many events as before, of the same members.
-    await directory.execute("DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", replaced)
-    await message_at(directory, replaced + timedelta(hours=1), member_id="#1", event_type="REACTION")
+    await directory.execute(
+        "DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", replaced
+    )
+    await message_at(
+        directory, replaced + timedelta(hours=1), member_id="#1", event_type="REACTION"
+    )
     assert await roll_up_recent() == 1 + 2 + 1 + 4 + 2 + 1
     first, last = days_ago(400, 0)
     assert await verify(first, until=last) == []
@@ -183,12 +199,16 @@ async def test_a_roll_up_puts_right_what_was_changed_by_hand_in_the_last_month(
     assert (await verify(last), len(await verify(before))) == ([], 1)
 
 
-async def test_days_before_the_first_event_keep_their_highlights(directory: asyncpg.Pool, end_of_january: None) -> None:
+async def test_days_before_the_first_event_keep_their_highlights(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
     days = days_ago(90, 80, 70)
     for day in days:
         await message_at(directory, noon(day))
     await roll_up_recent()
-    await directory.execute("DELETE FROM member_participation WHERE occurred_at < $1", noon(days[1]))
+    await directory.execute(
+        "DELETE FROM member_participation WHERE occurred_at < $1", noon(days[1])
+    )
     assert await roll_up_recent() == 0
     assert await rolled_up(directory) == days
 
@@ -201,7 +221,9 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
     # Each is one day later in Kolkata.
     evening = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
     await message_at(directory, evening, member_id=member_id)
-    await message_at(directory, evening - timedelta(days=1), member_id=member_id, event_type="REACTION")
+    await message_at(
+        directory, evening - timedelta(days=1), member_id=member_id, event_type="REACTION"
+    )
     await roll_up_recent()
     live_in("Asia/Kolkata")
     assert await roll_up_recent() == 3
@@ -209,7 +231,9 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
     await nothing_old_is_rolled_up(directory)
 
 
-async def test_a_forgotten_day_is_rolled_up_again(directory: asyncpg.Pool, end_of_january: None) -> None:
+async def test_a_forgotten_day_is_rolled_up_again(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
     [day] = days_ago(90)
     await message_at(directory, noon(day))
     await roll_up_recent()
@@ -225,7 +249,9 @@ async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
     days = days_ago(90, 50, 0)
     for day in days:
         await message_at(directory, noon(day))
-    await directory.execute("ALTER TABLE member_daily_highlights ADD CHECK (highlight_date >= '2025-11-15')")
+    await directory.execute(
+        "ALTER TABLE member_daily_highlights ADD CHECK (highlight_date >= '2025-11-15')"
+    )
     with pytest.raises(DirectoryError):
         await roll_up_recent()
     assert await rolled_up(directory) == days[1:]
@@ -234,7 +260,9 @@ async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
 SPANS = st.integers(0, 70)
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["late", "late", "late", "deleted", "moved"]), SPANS)
@@ -255,7 +283,9 @@ async def test_after_a_night_no_day_differs_from_its_events(
         match step:
             case "late":
                 moment = noon(day) + timedelta(hours=8, seconds=number)
-                await message_at(directory, moment, member_id="#1", event_type=("MESSAGE", "REACTION")[days % 2])
+                await message_at(
+                    directory, moment, member_id="#1", event_type=("MESSAGE", "REACTION")[days % 2]
+                )
             case "deleted":
                 await directory.execute(
                     "DELETE FROM member_participation WHERE occurred_at = (SELECT max(occurred_at) FROM "
@@ -289,7 +319,9 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
-async def test_points_of_a_roll_up_by_the_clock_reach_the_score(directory: asyncpg.Pool, end_of_january: None) -> None:
+async def test_points_of_a_roll_up_by_the_clock_reach_the_score(
+    directory: asyncpg.Pool, end_of_january: None
+) -> None:
     member_id = await message_at(directory, noon(TODAY))
     await roll_up_recent()
     scored = "SELECT reputation_score FROM community_members WHERE member_id = $1"
@@ -314,7 +346,9 @@ async def test_a_roll_up_leaves_it_to_another_worker(
     assert await roll_up_recent() == 1
 
 
-async def test_the_two_jobs_do_not_keep_each_other_out(directory: asyncpg.Pool, database: str) -> None:
+async def test_the_two_jobs_do_not_keep_each_other_out(
+    directory: asyncpg.Pool, database: str
+) -> None:
     async with held(database, jobs.NIGHT_LOCK):
         assert await sweep() == 0
     async with held(database, jobs.SWEEP_LOCK):
@@ -322,16 +356,22 @@ async def test_the_two_jobs_do_not_keep_each_other_out(directory: asyncpg.Pool, 
 
 
 @pytest.mark.parametrize(
-    ("job", "table"), [(sweep, "community_invitations"), (roll_up_recent, "directory_rolled_up_days")]
+    ("job", "table"),
+    [(sweep, "community_invitations"), (roll_up_recent, "directory_rolled_up_days")],
 )
 async def test_of_two_workers_at_once_one_does_it(
-    directory: asyncpg.Pool, database: str, job: Callable[..., asyncio.Future[int | None]], table: str
+    directory: asyncpg.Pool,
+    database: str,
+    job: Callable[..., asyncio.Future[int | None]],
+    table: str,
 ) -> None:
     async with session(database) as other:
         await other.execute(f"BEGIN; LOCK TABLE {table}")
         both = [asyncio.ensure_future(job()), asyncio.ensure_future(job())]
         # One is at it, and waits for the table; the other one doesn't wait for the first.
-        done, waiting = await asyncio.wait(both, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        done, waiting = await asyncio.wait(
+            both, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
         assert [task.result() for task in done] == [None]
         await other.execute("ROLLBACK")
         assert await asyncio.wait_for(waiting.pop(), SECONDS) == 0
@@ -350,7 +390,9 @@ def hours(*clock: str) -> list[datetime]:
 
 
 @pytest.fixture
-async def triggers(directory: asyncpg.Pool, live_in: Callable[[str], None]) -> Callable[[str], dict[str, CronTrigger]]:
+async def triggers(
+    directory: asyncpg.Pool, live_in: Callable[[str], None]
+) -> Callable[[str], dict[str, CronTrigger]]:
     """The triggers of the two jobs, by zone."""
 
     def of(zone: str) -> dict[str, CronTrigger]:
@@ -363,13 +405,22 @@ async def triggers(directory: asyncpg.Pool, live_in: Callable[[str], None]) -> C
 
 NIGHTS = {
     "UTC": ("2026-01-31", ["2026-01-31 04:30", "2026-02-01 04:30", "2026-02-02 04:30"]),
-    "America/Mexico_City": ("2026-01-31", ["2026-01-31 10:30", "2026-02-01 10:30", "2026-02-02 10:30"]),
+    "America/Mexico_City": (
+        "2026-01-31",
+        ["2026-01-31 10:30", "2026-02-01 10:30", "2026-02-02 10:30"],
+    ),
     "Asia/Kolkata": ("2026-01-31", ["2026-01-30 23:00", "2026-01-31 23:00"]),
     # Each of these when clocks go forward, then when they go back.
     "Africa/Cairo": ("2026-04-23", ["2026-04-23 02:30", "2026-04-24 01:30", "2026-04-25 01:30"]),
     "Africa/Cairo ": ("2026-10-29", ["2026-10-29 01:30", "2026-10-30 02:30", "2026-10-31 02:30"]),
-    "America/New_York": ("2026-03-07", ["2026-03-07 09:30", "2026-03-08 08:30", "2026-03-09 08:30"]),
-    "America/New_York ": ("2026-10-31", ["2026-10-31 08:30", "2026-11-01 09:30", "2026-11-02 09:30"]),
+    "America/New_York": (
+        "2026-03-07",
+        ["2026-03-07 09:30", "2026-03-08 08:30", "2026-03-09 08:30"],
+    ),
+    "America/New_York ": (
+        "2026-10-31",
+        ["2026-10-31 08:30", "2026-11-01 09:30", "2026-11-02 09:30"],
+    ),
     "Europe/Berlin": ("2026-03-28", ["2026-03-28 03:30", "2026-03-29 02:30", "2026-03-30 02:30"]),
     "Europe/Berlin ": ("2026-10-24", ["2026-10-24 02:30", "2026-10-25 03:30", "2026-10-26 03:30"]),
 }
@@ -437,7 +488,9 @@ async def test_both_are_done_right_after_the_start(
     assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
 
 
-async def test_nothing_to_do_is_said_as_such(directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_to_do_is_said_as_such(
+    directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
         async with watched(scheduler, 2):
             pass
@@ -457,7 +510,9 @@ async def test_what_another_worker_does_is_said_at_the_start(
 
 
 @pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
-async def test_what_a_sleeping_machine_missed_is_done_once(directory: asyncpg.Pool, job: str) -> None:
+async def test_what_a_sleeping_machine_missed_is_done_once(
+    directory: asyncpg.Pool, job: str
+) -> None:
     with scheduled() as scheduler:
         async with watched(scheduler, 2):
             pass
@@ -478,14 +533,18 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     why = "The database's tables are missing, or of another version: run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
-        f"{name} was not done, and is tried again at its next time: {why}" for name in ("sweep", "roll_up_recent")
+        f"{name} was not done, and is tried again at its next time: {why}"
+        for name in ("sweep", "roll_up_recent")
     }
     assert len(warned) == 2
     assert not any(record.exc_info for record in warned)
 
 
 async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
-    directory: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    directory: asyncpg.Pool,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(jobs, "JOB_TIMEOUT", timedelta(seconds=0.5))
     async with session(database) as other:
@@ -493,8 +552,11 @@ async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
         with scheduled() as scheduler:
             async with watched(scheduler, 2):
                 pass
-    assert {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING} == {
-        f"{name} took longer than 0:00:00.500000, and goes on at its next time." for name in ("sweep", "roll_up_recent")
+    assert {
+        record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
+    } == {
+        f"{name} took longer than 0:00:00.500000, and goes on at its next time."
+        for name in ("sweep", "roll_up_recent")
     }
 
 
@@ -512,7 +574,7 @@ async def test_the_jobs_end_with_the_app(directory: asyncpg.Pool) -> None:
 async def test_a_job_that_hangs_does_not_hold_up_the_end(database: str) -> None:
     async with session(database) as other, session(database) as observer:
         await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
-        async with asyncio.timeout(CLOSE_SECONDS - 1), connect(database, min_size=0):
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS - 1), connect(database, min_size=0):
             with scheduled():
                 await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
 
@@ -524,9 +586,13 @@ async def test_a_running_panel_sweeps_and_rolls_up(database: str) -> None:
         await message_at(connection, await connection.fetchval("SELECT now()"))
         with running_panel(POSTGRES_URL=database) as panel:
             async with asyncio.timeout(SECONDS):
-                while await status_of(connection, code) == "pending" or not await rolled_up(connection):
+                while await status_of(connection, code) == "pending" or not await rolled_up(
+                    connection
+                ):
                     await asyncio.sleep(0.1)
             panel.stop()
             assert len(panel.printed) == 2, panel.printed
-        changed = await connection.fetchval("SELECT count(*) FROM directory_audit_log WHERE actor = 'sweep'")
+        changed = await connection.fetchval(
+            "SELECT count(*) FROM directory_audit_log WHERE actor = 'sweep'"
+        )
     assert changed == 1

@@ -16,7 +16,9 @@ README = (PROJECT / "README.md").read_text()
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
-        row = next((line for line in README.splitlines() if line.startswith(f"| `{variable(name)}`")), None)
+        row = next(
+            (line for line in README.splitlines() if line.startswith(f"| `{variable(name)}`")), None
+        )
         assert row, f"{variable(name)} is missing from the README"
         if isinstance(field.default, str | int) and not isinstance(field.default, bool):
             assert f"`{field.default}`" in row
@@ -36,7 +38,9 @@ def test_every_command_is_in_the_table_of_commands(command: Command) -> None:
 def test_every_table_and_column_is_in_the_diagram() -> None:
     diagram = README.partition("erDiagram")[2].partition("```")[0]
     for table in Finder().get_app_config("community_directory").table_classes:
-        drawn = re.search(rf"^    {table._meta.tablename} {{\n(.*?)\n    }}", diagram, re.MULTILINE | re.DOTALL)
+        drawn = re.search(
+            rf"^    {table._meta.tablename} {{\n(.*?)\n    }}", diagram, re.MULTILINE | re.DOTALL
+        )
         assert drawn, table
         columns = [line.split()[1] for line in drawn[1].splitlines()]
         assert columns == [column._meta.name for column in table._meta.columns]
@@ -44,12 +48,16 @@ def test_every_table_and_column_is_in_the_diagram() -> None:
 
 def test_every_picture_is_there_and_small_and_none_is_left_over() -> None:
     named = set(re.findall(r"docs/screenshots/[\w-]+\.png", README))
-    assert named == {str(file.relative_to(PROJECT)) for file in (PROJECT / "docs/screenshots").iterdir()}
+    assert named == {
+        str(file.relative_to(PROJECT)) for file in (PROJECT / "docs/screenshots").iterdir()
+    }
     for name in named:
         assert (PROJECT / name).stat().st_size < 200_000, name
 
 
-@pytest.mark.parametrize("page", [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")])
+@pytest.mark.parametrize(
+    "page", [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")]
+)
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
@@ -85,7 +93,15 @@ def test_the_example_of_a_bot_is_typed(tmp_path: Path) -> None:
     example = tmp_path / "bot.py"
     example.write_text(README.partition("```python\n")[2].partition("```")[0])
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file", PROJECT / "pyproject.toml", example],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file",
+            PROJECT / "pyproject.toml",
+            example,
+        ],
         cwd=tmp_path,
         env=environment(MYPYPATH=str(PROJECT)),
         capture_output=True,

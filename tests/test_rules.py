@@ -14,12 +14,12 @@ import asyncpg
 import httpx
 import pytest
 
-from community_directory import errors, members_csv
+from community_directory import errors
 from community_directory.errors import InvalidInput, database_errors
-from community_directory.members_csv import BadLines
+from community_directory.imports import members_csv
+from community_directory.imports.members_csv import BadLines
 from community_directory.queries import invitations, members, participation, relationships
 from community_directory.tables import checks
-from tests.admin.conftest import client, fast_hashes  # noqa: F401  fixtures
 from tests.conftest import Server, new_database
 from tests.rules import (
     BLANK,
@@ -36,6 +36,7 @@ from tests.rules import (
     Rule,
 )
 from tests.tables import rows
+from tests.web.conftest import client, fast_hashes  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.schema
 
@@ -62,14 +63,18 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
         WHERE indrelid::regclass::text ~ '^(community|member|directory_audit)_' AND indisunique
         """
     )
-    functions = await directory.fetch("SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
-    raised = {name for row in functions for name in re.findall(r"CONSTRAINT = '(\w+)'", row["prosrc"])}
+    functions = await directory.fetch(
+        "SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    )
+    raised = {
+        name for row in functions for name in re.findall(r"CONSTRAINT = '(\w+)'", row["prosrc"])
+    }
     # Piccolo's own, which a superuser may break who adds a user of the panel.
     users = {"piccolo_user_email_key", "piccolo_user_username_key"}
     in_table = [rule.name for rule in ALL_RULES]
     assert set(in_table) == {row[0] for row in constraints} | raised | users
     assert len(set(in_table)) == len(in_table)
-    assert errors.RULES.keys() == set(in_table)
+    assert errors.CONSTRAINT_MESSAGES.keys() == set(in_table)
 
 
 def test_every_message_is_one_sentence() -> None:
@@ -89,16 +94,26 @@ async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connectio
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-async def test_a_row_that_breaks_a_rule_is_refused(connection: asyncpg.Connection, rule: Rule) -> None:
+async def test_a_row_that_breaks_a_rule_is_refused(
+    connection: asyncpg.Connection, rule: Rule
+) -> None:
     for columns in rule.refused:
         async with rolled_back(connection):
             if rule.before is not None:
                 await rule.make(connection, **rule.before)
-            assert await refusal(rule.make(connection, **columns)) == (rule.name, rule.field, rule.message), columns
+            assert await refusal(rule.make(connection, **columns)) == (
+                rule.name,
+                rule.field,
+                rule.message,
+            ), columns
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.accepted], ids=lambda rule: rule.name)
-async def test_a_row_that_keeps_to_a_rule_is_stored(connection: asyncpg.Connection, rule: Rule) -> None:
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule.accepted], ids=lambda rule: rule.name
+)
+async def test_a_row_that_keeps_to_a_rule_is_stored(
+    connection: asyncpg.Connection, rule: Rule
+) -> None:
     for columns in rule.accepted:
         async with rolled_back(connection):
             if rule.before is not None:
@@ -108,7 +123,9 @@ async def test_a_row_that_keeps_to_a_rule_is_stored(connection: asyncpg.Connecti
 
 
 @pytest.mark.parametrize("rule", CHANGE_RULES, ids=lambda rule: rule.name)
-async def test_a_change_that_breaks_a_rule_is_refused(connection: asyncpg.Connection, rule: ChangeRule) -> None:
+async def test_a_change_that_breaks_a_rule_is_refused(
+    connection: asyncpg.Connection, rule: ChangeRule
+) -> None:
     *allowed, refused = rule.statements
     async with rolled_back(connection):
         for statement in allowed:
@@ -116,7 +133,9 @@ async def test_a_change_that_breaks_a_rule_is_refused(connection: asyncpg.Connec
         assert await refusal(connection.execute(refused)) == (rule.name, rule.field, rule.message)
 
 
-async def test_every_reference_is_checked_at_once_and_restricts(connection: asyncpg.Connection) -> None:
+async def test_every_reference_is_checked_at_once_and_restricts(
+    connection: asyncpg.Connection,
+) -> None:
     found = await connection.fetch(
         """
         SELECT conname, confrelid::regclass::text, confdeltype, confupdtype, condeferrable, convalidated
@@ -130,7 +149,9 @@ async def test_every_reference_is_checked_at_once_and_restricts(connection: asyn
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-async def test_no_locale_takes_what_looks_like_nothing_for_a_name(server: Server, locale: str) -> None:
+async def test_no_locale_takes_what_looks_like_nothing_for_a_name(
+    server: Server, locale: str
+) -> None:
     async with new_database(server, f"template0 LOCALE '{locale}'") as url:
         connection = await asyncpg.connect(url)
         condition = checks.not_blank("given")
@@ -190,7 +211,8 @@ class Writer:
         return [
             columns
             for columns in rule.refused
-            if columns.keys() <= self.columns and columns[rule.field] not in self.understood.get(rule.message, ())
+            if columns.keys() <= self.columns
+            and columns[rule.field] not in self.understood.get(rule.message, ())
         ]
 
 
@@ -205,12 +227,19 @@ TABLES: dict[Factory, tuple[str, dict[str, str]]] = {
 }
 
 
-def helper(function: Callable[..., Awaitable[object]], make: Factory, columns: str, **valid: object) -> Writer:
+def helper(
+    function: Callable[..., Awaitable[object]], make: Factory, columns: str, **valid: object
+) -> Writer:
     """Make a writer of a query helper; its parameters are named like the columns, but for some."""
 
     async def write(row: Columns, _: httpx.AsyncClient) -> None:
-        values = {name: json.loads(value) if name in JSON_COLUMNS else value for name, value in row.items()}
-        await function(**{**valid, **{PARAMETERS.get(name, name): value for name, value in values.items()}})
+        values = {
+            name: json.loads(value) if name in JSON_COLUMNS else value
+            for name, value in row.items()
+        }
+        await function(
+            **{**valid, **{PARAMETERS.get(name, name): value for name, value in values.items()}}
+        )
 
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
     understood = {USERNAME: CLEANED, OBJECT: ["null"]}
@@ -285,7 +314,13 @@ WRITERS = [
     panel(rows.member, MEMBER),
     panel(rows.invitation, "invited_telegram_username"),
     panel(rows.relationship, " ".join(LINK)),
-    Writer("panel, a change", rows.member, change_in_panel, frozenset(PROFILE.split()), {USERNAME: [""]}),
+    Writer(
+        "panel, a change",
+        rows.member,
+        change_in_panel,
+        frozenset(PROFILE.split()),
+        {USERNAME: [""]},
+    ),
     Writer(
         "file",
         rows.member,
@@ -315,5 +350,10 @@ async def test_every_writer_refuses_what_breaks_a_rule_with_its_message(
 
 async def everything(directory: asyncpg.Pool) -> list[Any]:
     """Return what the tables hold that the writers write to."""
-    tables = ("community_members", "community_invitations", "member_participation", "member_relationships")
+    tables = (
+        "community_members",
+        "community_invitations",
+        "member_participation",
+        "member_relationships",
+    )
     return [await directory.fetch(f"SELECT * FROM {table}") for table in tables]

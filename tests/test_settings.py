@@ -87,7 +87,11 @@ def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DIRECTORY_PRODUCTION", "perhaps", "valid boolean"),
         ("DIRECTORY_PRODUCTION", "true", "DIRECTORY_ALLOWED_HOSTS must be set together"),
         ("DIRECTORY_ALLOWED_HOSTS", "example.org", "DIRECTORY_PRODUCTION"),
-        ("DIRECTORY_TIME_ZONE", "Mexico/Huntville", "must be the name of a time zone, like America/Mexico_City"),
+        (
+            "DIRECTORY_TIME_ZONE",
+            "Mexico/Huntville",
+            "must be the name of a time zone, like America/Mexico_City",
+        ),
         ("DIRECTORY_TIME_ZONE", "Europe", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "../../../etc/passwd", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "x" * 5000, "must be the name of a time zone"),
@@ -139,7 +143,12 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.admin_password is not None
     assert settings.admin_password.get_secret_value() == SECRET
-    for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump())):
+    for shown in (
+        repr(settings),
+        str(settings),
+        settings.model_dump_json(),
+        repr(settings.model_dump()),
+    ):
         assert SECRET not in shown
 
 
@@ -178,7 +187,9 @@ def test_settings_do_not_change() -> None:
 
 
 def test_a_file_in_the_working_directory_is_read_and_the_environment_wins(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("DIRECTORY_PORT=9001\nDIRECTORY_SITE_NAME=Our place\nSOMETHING_ELSE=1\n")
+    (tmp_path / ".env").write_text(
+        "DIRECTORY_PORT=9001\nDIRECTORY_SITE_NAME=Our place\nSOMETHING_ELSE=1\n"
+    )
     result = run("-c", LOAD, directory=tmp_path, DIRECTORY_PORT="9002")
     assert result.returncode == 0, result.stderr
     assert "port=9002" in result.stdout
@@ -191,7 +202,10 @@ def test_a_file_in_the_working_directory_is_read_and_the_environment_wins(tmp_pa
         (b"DIRECTORY_PORT=eighty\n", "DIRECTORY_PORT: input should be a valid integer"),
         (b"DIRECTORY_TYPO=1\n", "DIRECTORY_TYPO: no such setting."),
         (b"POSTGRES_URL=hunter2\n", "POSTGRES_URL: must look like"),
-        (b"DIRECTORY_SITE_NAME=hunter2\xff\n", "The file .env can't be read, or is not UTF-8 text."),
+        (
+            b"DIRECTORY_SITE_NAME=hunter2\xff\n",
+            "The file .env can't be read, or is not UTF-8 text.",
+        ),
     ],
 )
 def test_a_wrong_file_ends_a_program_with_one_line_and_exit_code_1(
@@ -224,7 +238,10 @@ def test_a_wrong_variable_ends_the_piccolo_command_with_one_line_and_exit_code_1
 
 
 @hypothesis_settings(deadline=None, derandomize=True)
-@given(st.sampled_from(VARIABLES), st.text() | st.binary().map(os.fsdecode) | st.from_regex(r"postgres(ql)?://.*"))
+@given(
+    st.sampled_from(VARIABLES),
+    st.text() | st.binary().map(os.fsdecode) | st.from_regex(r"postgres(ql)?://.*"),
+)
 def test_any_text_in_any_variable_gives_settings_or_one_line(name: str, text: str) -> None:
     try:
         value = os.fsdecode(os.fsencode(text)).replace("\0", "")
@@ -242,7 +259,9 @@ def test_any_text_in_any_variable_gives_settings_or_one_line(name: str, text: st
     assert len(line.splitlines()) == 1
 
 
-@pytest.mark.parametrize("host", ["*", "*.example.org", "directory.example.org:8443", "https://directory.example.org"])
+@pytest.mark.parametrize(
+    "host", ["*", "*.example.org", "directory.example.org:8443", "https://directory.example.org"]
+)
 def test_what_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DIRECTORY_PRODUCTION", "true")
     monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", host)

@@ -41,12 +41,21 @@ async def test_every_row_is_gone_and_every_sequence_begins_again(shared: SharedD
     connection = await asyncpg.connect(shared.url)
     for _ in range(2):
         await fill(connection)
-        assert await connection.fetchval("SELECT member_id FROM community_members ORDER BY created_at LIMIT 1") == "#1"
+        assert (
+            await connection.fetchval(
+                "SELECT member_id FROM community_members ORDER BY created_at LIMIT 1"
+            )
+            == "#1"
+        )
         assert await connection.fetchval("SELECT min(id) FROM directory_audit_log") == 1
         assert await connection.fetchval("SELECT id FROM piccolo_user") == 1
         await shared.empty()
-        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        left = [row[0] for row in tables if await connection.fetchval(f"SELECT count(*) FROM {row[0]}")]
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        left = [
+            row[0] for row in tables if await connection.fetchval(f"SELECT count(*) FROM {row[0]}")
+        ]
         assert left == ["migration"]
     await connection.close()
 
@@ -64,11 +73,14 @@ async def test_a_transaction_that_was_left_open_is_in_nobodys_way(shared: Shared
     await other.close()
 
 
-async def test_the_database_survives_the_end_of_every_connection(server: Server, shared: SharedDatabase) -> None:
+async def test_the_database_survives_the_end_of_every_connection(
+    server: Server, shared: SharedDatabase
+) -> None:
     await shared.empty()
     connection = await asyncpg.connect(server.url)
     await connection.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", shared.name
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1",
+        shared.name,
     )
     await connection.close()
     await shared.empty()
@@ -85,7 +97,9 @@ async def test_the_database_survives_the_end_of_every_connection(server: Server,
         "CREATE FUNCTION one_too_many() RETURNS integer LANGUAGE sql RETURN 1",
     ],
 )
-async def test_a_change_of_the_schema_fails_its_test_and_harms_no_other(shared: SharedDatabase, change: str) -> None:
+async def test_a_change_of_the_schema_fails_its_test_and_harms_no_other(
+    shared: SharedDatabase, change: str
+) -> None:
     connection = await asyncpg.connect(shared.url)
     before = await schema(connection)
     await connection.execute(change)
@@ -108,13 +122,19 @@ async def test_a_setting_of_the_database_fails_its_test(shared: SharedDatabase) 
     await shared.empty()
 
 
-async def test_a_change_that_is_undone_and_a_temporary_table_change_nothing(shared: SharedDatabase) -> None:
+async def test_a_change_that_is_undone_and_a_temporary_table_change_nothing(
+    shared: SharedDatabase,
+) -> None:
     connection = await asyncpg.connect(shared.url)
     transaction = connection.transaction()
     await transaction.start()
-    await connection.execute("CREATE ROLE undone; GRANT ALL ON community_members TO undone; DROP TABLE sessions")
+    await connection.execute(
+        "CREATE ROLE undone; GRANT ALL ON community_members TO undone; DROP TABLE sessions"
+    )
     await transaction.rollback()
-    await connection.execute("CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY); DROP TABLE scratch")
+    await connection.execute(
+        "CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY); DROP TABLE scratch"
+    )
     await connection.close()
     await shared.empty()
 

@@ -72,7 +72,9 @@ class Client(Base):
         if key not in self._overheard:
             helpers = Helpers()
             method: Callable[..., Awaitable[Any]] = getattr(helpers, operation)
-            self._overheard[key] = await _sent(self._url, method, *helpers.native(operation, arguments))
+            self._overheard[key] = await _sent(
+                self._url, method, *helpers.native(operation, arguments)
+            )
         return self._overheard[key]
 
     def _row(self, event: dict[str, Any]) -> tuple[Any, ...]:
@@ -84,7 +86,12 @@ class Client(Base):
         """What the records say."""
         match operation:
             case "member":
-                return result and [result["member_id"], result["name"], result["status"], result["reputation_score"]]
+                return result and [
+                    result["member_id"],
+                    result["name"],
+                    result["status"],
+                    result["reputation_score"],
+                ]
             case "record":
                 return result["id"] is not None
             case "record_many":
@@ -98,7 +105,10 @@ class Client(Base):
             case "search":
                 return [record["member_id"] for record in result[:20]]
             case "last_30_days":
-                return [[str(row["highlight_date"]), row["message_count"], row["reaction_count"]] for row in result]
+                return [
+                    [str(row["highlight_date"]), row["message_count"], row["reaction_count"]]
+                    for row in result
+                ]
             case "last_30_days_raw":
                 return [[str(day), event_type, count] for day, event_type, count in result]
             case "tree":
@@ -126,7 +136,9 @@ class Client(Base):
 
     async def copy(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch as fast as PostgreSQL can."""
-        return await self._pool.copy_records_to_table("member_participation", records=rows, columns=self.columns)
+        return await self._pool.copy_records_to_table(
+            "member_participation", records=rows, columns=self.columns
+        )
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Any:
         """Let a new person in, with the invitation's row locked."""
@@ -158,12 +170,18 @@ class Client(Base):
 
     async def replay(self, statements: list[Statement]) -> Any:
         """All records; the helper asked the next one because the one before did not do."""
-        return [record for sql, arguments in statements for record in await self._pool.fetch(sql, *arguments)]
+        return [
+            record
+            for sql, arguments in statements
+            for record in await self._pool.fetch(sql, *arguments)
+        ]
 
     directory = search = last_30_days = last_30_days_raw = replay
 
 
-async def _sent(url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any) -> list[Statement]:
+async def _sent(
+    url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any
+) -> list[Statement]:
     """What a helper sends to the database: overheard while it runs, and undone."""
     statements: list[Statement] = []
     fetch = DirectoryEngine.fetch
@@ -195,7 +213,14 @@ class OnOriginalTables(Client):
     """On the same rows in the original design's own tables, with its indexes: its events have no `source_id`."""
 
     options: ClassVar = {"server_settings": {"search_path": "original,public"}}
-    columns: ClassVar = ["member_id", "event_type", "platform", "room_id", "occurred_at", "event_metadata"]
+    columns: ClassVar = [
+        "member_id",
+        "event_type",
+        "platform",
+        "room_id",
+        "occurred_at",
+        "event_metadata",
+    ]
 
     def operations(self) -> list[str]:
         """What the indexes decide, and what a row costs."""

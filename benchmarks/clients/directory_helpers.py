@@ -9,7 +9,7 @@ from benchmarks.clients.base import Client as Base
 from community_directory.database import connect
 from community_directory.errors import InvitationExpired, InvitationNotFound, InvitationUsed
 from community_directory.queries import highlights, invitations, members, participation
-from community_directory.queries.pages import page_of
+from community_directory.queries.pages import make_page
 
 REFUSED = (InvitationExpired, InvitationNotFound, InvitationUsed)
 
@@ -32,10 +32,12 @@ class Client(Base):
         """The helpers' own events, and cursors as a page before would have given them."""
         match operation:
             case "record_many":
-                return ([participation.NewEvent(**event) for event in parsed(operation, arguments)[0]],)
+                return (
+                    [participation.NewEvent(**event) for event in parsed(operation, arguments)[0]],
+                )
             case "directory":
                 *conditions, after = arguments
-                cursor = after and page_of([after, after], 1, "reputation", tuple).next_cursor
+                cursor = after and make_page([after, after], 1, "reputation", tuple).next_cursor
                 return (*conditions, cursor)
             case _:
                 return parsed(operation, arguments)
@@ -44,19 +46,31 @@ class Client(Base):
         """What the helpers' objects say."""
         match operation:
             case "member":
-                return result and [result.member_id, result.name, result.status, result.reputation_score]
+                return result and [
+                    result.member_id,
+                    result.name,
+                    result.status,
+                    result.reputation_score,
+                ]
             case "record":
                 return result is not None
             case "record_many":
                 return len(result.inserted)
             case "redeem":
-                return result and [result.member.telegram_id, result.member.status, result.member.invited_by]
+                return result and [
+                    result.member.telegram_id,
+                    result.member.status,
+                    result.member.invited_by,
+                ]
             case "directory":
                 return [[member.member_id, member.reputation_score] for member in result.items]
             case "search":
                 return [member.member_id for member in result.items]
             case "last_30_days":
-                return [[str(day.highlight_date), day.message_count, day.reaction_count] for day in result.items]
+                return [
+                    [str(day.highlight_date), day.message_count, day.reaction_count]
+                    for day in result.items
+                ]
             case "last_30_days_raw":
                 return [[str(each.day), each.event_type, each.events] for each in result]
             case "tree":
@@ -79,7 +93,9 @@ class Client(Base):
     async def redeem(self, code: str, telegram_id: str, name: str) -> Any:
         """Let a person in."""
         try:
-            return await invitations.redeem(code, telegram_id=telegram_id, name=name, primary_role="developer")
+            return await invitations.redeem(
+                code, telegram_id=telegram_id, name=name, primary_role="developer"
+            )
         except REFUSED:
             return None
 

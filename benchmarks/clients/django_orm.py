@@ -134,7 +134,10 @@ class Client(ORM):
         settings.DATABASES = {
             "default": {
                 "ENGINE": "django.db.backends.postgresql",
-                **{"NAME" if key == "database" else key.upper(): value for key, value in place(url)._asdict().items()},
+                **{
+                    "NAME" if key == "database" else key.upper(): value
+                    for key, value in place(url)._asdict().items()
+                },
                 "OPTIONS": {"pool": {"min_size": POOL, "max_size": POOL}},
             }
         }
@@ -194,19 +197,28 @@ class Client(ORM):
         async with self.thread():
             return await sync_to_async(_redeem)(code, telegram_id, name)
 
-    async def directory(self, role: str, country: str, floor: int, after: tuple[int, UUID] | None) -> list[Member]:
+    async def directory(
+        self, role: str, country: str, floor: int, after: tuple[int, UUID] | None
+    ) -> list[Member]:
         """A page of members, the best first, and one more."""
         page = Member.objects.filter(
-            primary_role=role, country=country, status="active", deleted_at=None, reputation_score__gte=floor
+            primary_role=role,
+            country=country,
+            status="active",
+            deleted_at=None,
+            reputation_score__gte=floor,
         )
         if after:
             score, last = after
             # the second condition says nothing more, but an index can use it
             page = page.filter(
-                Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last), reputation_score__lte=score
+                Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last),
+                reputation_score__lte=score,
             )
         async with self.thread():
-            return [member async for member in page.order_by("-reputation_score", "-id")[: PAGE + 1]]
+            return [
+                member async for member in page.order_by("-reputation_score", "-id")[: PAGE + 1]
+            ]
 
     async def search(self, text: str) -> list[Member]:
         """The best members with the text in one of four columns."""
@@ -242,11 +254,16 @@ class Client(ORM):
     async def roll_up(self, day: date) -> int:
         """Every member's highlight of a day, counted by the database."""
         start, end = span(day, day)
-        duration = Cast(KT("event_metadata__duration_seconds"), models.DecimalField(max_digits=20, decimal_places=6))
+        duration = Cast(
+            KT("event_metadata__duration_seconds"),
+            models.DecimalField(max_digits=20, decimal_places=6),
+        )
         seconds = Sum(duration, filter=Q(event_type="VOICE"), default=0)
         counted = (
             Event.objects.filter(
-                occurred_at__gte=start, occurred_at__lt=end, event_type__in=["MESSAGE", "REACTION", "VOICE"]
+                occurred_at__gte=start,
+                occurred_at__lt=end,
+                event_type__in=["MESSAGE", "REACTION", "VOICE"],
             )
             .values("member_id")
             .annotate(
@@ -289,7 +306,9 @@ def _disconnect() -> None:
 @transaction.atomic
 def _redeem(code: str, telegram_id: str, name: str) -> Member | None:
     now = timezone.now()
-    claim = Invitation.objects.select_for_update().filter(invitation_code=code, status="pending", expires_at__gt=now)
+    claim = Invitation.objects.select_for_update().filter(
+        invitation_code=code, status="pending", expires_at__gt=now
+    )
     invitation = claim.first()
     if invitation is None:
         return None
@@ -301,6 +320,10 @@ def _redeem(code: str, telegram_id: str, name: str) -> Member | None:
         invited_by=invitation.created_by,
     )
     member.refresh_from_db(fields=["member_id"])
-    invitation.status, invitation.accepted_by, invitation.accepted_at = "accepted", member.member_id, now
+    invitation.status, invitation.accepted_by, invitation.accepted_at = (
+        "accepted",
+        member.member_id,
+        now,
+    )
     invitation.save(update_fields=["status", "accepted_by", "accepted_at"])
     return member

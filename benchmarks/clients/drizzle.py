@@ -41,6 +41,10 @@ def _installed() -> bool:
 
 def _version(library: str) -> str | None:
     try:
-        return str(json.loads((DIRECTORY / "node_modules" / library / "package.json").read_text())["version"])
+        return str(
+            json.loads((DIRECTORY / "node_modules" / library / "package.json").read_text())[
+                "version"
+            ]
+        )
     except (OSError, ValueError, KeyError):
         return None

@@ -46,7 +46,9 @@ def place(url: str) -> Place:
 
 def span(since: date, until: date) -> tuple[datetime, datetime]:
     """The moment the first day begins and the one when the last is over, in UTC."""
-    return datetime.combine(since, time(), UTC), datetime.combine(until + timedelta(days=1), time(), UTC)
+    return datetime.combine(since, time(), UTC), datetime.combine(
+        until + timedelta(days=1), time(), UTC
+    )
 
 
 class ORM(Client):
@@ -58,13 +60,22 @@ class ORM(Client):
     def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
         """With dates, times and UUIDs, and the many events as the client takes them."""
         native = parsed(operation, arguments)
-        return ([self.event(**event) for event in native[0]],) if operation == "record_many" else native
+        return (
+            ([self.event(**event) for event in native[0]],)
+            if operation == "record_many"
+            else native
+        )
 
     def answer(self, operation: str, result: Any) -> Any:
         """What the objects and the rows say."""
         match operation:
             case "member":
-                return result and [result.member_id, result.name, result.status, result.reputation_score]
+                return result and [
+                    result.member_id,
+                    result.name,
+                    result.status,
+                    result.reputation_score,
+                ]
             case "redeem":
                 return result and [result.telegram_id, result.status, result.invited_by]
             case "directory":
@@ -72,11 +83,17 @@ class ORM(Client):
             case "search":
                 return [member.member_id for member in result]
             case "last_30_days":
-                return [[str(row.highlight_date), row.message_count, row.reaction_count] for row in result]
+                return [
+                    [str(row.highlight_date), row.message_count, row.reaction_count]
+                    for row in result
+                ]
             case "last_30_days_raw":
                 return [[str(day), *others] for day, *others in map(_values, result)]
             case "tree":
-                return sorted(row["member_id"] if isinstance(row, Mapping) else row.member_id for row in result)
+                return sorted(
+                    row["member_id"] if isinstance(row, Mapping) else row.member_id
+                    for row in result
+                )
             case _:
                 return result
 

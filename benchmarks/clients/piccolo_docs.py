@@ -117,7 +117,11 @@ class Client(ORM):
 
     async def member(self, telegram_id: str) -> Member | None:
         """A member."""
-        return await Member.objects().where(Member.telegram_id == telegram_id, Member.deleted_at.is_null()).first()
+        return (
+            await Member.objects()
+            .where(Member.telegram_id == telegram_id, Member.deleted_at.is_null())
+            .first()
+        )
 
     async def record(self, event: dict[str, Any]) -> bool:
         """An event, once."""
@@ -133,7 +137,11 @@ class Client(ORM):
         async with self.engine.transaction():
             invitation = (
                 await Invitation.objects()
-                .where(Invitation.invitation_code == code, Invitation.status == "pending", Invitation.expires_at > now)
+                .where(
+                    Invitation.invitation_code == code,
+                    Invitation.status == "pending",
+                    Invitation.expires_at > now,
+                )
                 .lock_rows("UPDATE")
                 .first()
             )
@@ -157,7 +165,9 @@ class Client(ORM):
             )
             return member
 
-    async def directory(self, role: str, country: str, floor: int, after: tuple[int, uuid.UUID] | None) -> Any:
+    async def directory(
+        self, role: str, country: str, floor: int, after: tuple[int, uuid.UUID] | None
+    ) -> Any:
         """A page of members, the best first, and one more."""
         page = Member.objects().where(
             Member.primary_role == role,
@@ -169,8 +179,10 @@ class Client(ORM):
         if after:
             score, last = after
             page = page.where(
-                Member.reputation_score <= score,  # says nothing more than the next, but an index can use it
-                (Member.reputation_score < score) | ((Member.reputation_score == score) & (Member.id < last)),
+                Member.reputation_score
+                <= score,  # says nothing more than the next, but an index can use it
+                (Member.reputation_score < score)
+                | ((Member.reputation_score == score) & (Member.id < last)),
             )
         return await _best(page).limit(PAGE + 1)
 
@@ -202,7 +214,9 @@ class Client(ORM):
         day = QueryString("({} AT TIME ZONE 'UTC')::date", Event.occurred_at, alias="day")
         return (
             await Event.select(day, Event.event_type, Count())
-            .where(Event.member_id == member_id, Event.occurred_at >= start, Event.occurred_at < end)
+            .where(
+                Event.member_id == member_id, Event.occurred_at >= start, Event.occurred_at < end
+            )
             .group_by(day, Event.event_type)
             .order_by(day, Event.event_type)
         )
@@ -211,7 +225,9 @@ class Client(ORM):
         """Every member's highlight of a day, counted by the database in SQL: Piccolo's count knows no condition."""
         counted = await Event.raw(COUNTED, *span(day, day))
         for start in range(0, len(counted), BATCH):
-            highlights = (Highlight(highlight_date=day, **row) for row in counted[start : start + BATCH])
+            highlights = (
+                Highlight(highlight_date=day, **row) for row in counted[start : start + BATCH]
+            )
             await Highlight.insert(*highlights).on_conflict(
                 target=(Highlight.member_id, Highlight.highlight_date),
                 action="DO UPDATE",

@@ -6,9 +6,26 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Date, DateTime, ForeignKey, Numeric, cast, func, make_url, or_, select, tuple_, update
+from sqlalchemy import (
+    Date,
+    DateTime,
+    ForeignKey,
+    Numeric,
+    cast,
+    func,
+    make_url,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 from sqlalchemy.schema import FetchedValue
 
@@ -28,7 +45,9 @@ class Member(Base):
     __tablename__ = "community_members"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    member_id: Mapped[str] = mapped_column(unique=True, server_default=FetchedValue())  # a trigger assigns it
+    member_id: Mapped[str] = mapped_column(
+        unique=True, server_default=FetchedValue()
+    )  # a trigger assigns it
     telegram_id: Mapped[str] = mapped_column(unique=True)
     telegram_username: Mapped[str | None]
     name: Mapped[str]
@@ -57,7 +76,9 @@ class Invitation(Base):
 
     __tablename__ = "community_invitations"
 
-    invitation_id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    invitation_id: Mapped[UUID] = mapped_column(
+        primary_key=True, server_default=func.gen_random_uuid()
+    )
     invitation_code: Mapped[str] = mapped_column(unique=True)
     created_by: Mapped[str] = mapped_column(ForeignKey("community_members.member_id"))
     invited_telegram_username: Mapped[str | None]
@@ -125,26 +146,34 @@ class Client(ORM):
 
     async def member(self, telegram_id: str) -> Member | None:
         """A member."""
-        statement = select(Member).where(Member.telegram_id == telegram_id, Member.deleted_at.is_(None))
+        statement = select(Member).where(
+            Member.telegram_id == telegram_id, Member.deleted_at.is_(None)
+        )
         async with self.reading() as session:
             return await session.scalar(statement)
 
     async def record(self, event: dict[str, Any]) -> bool:
         """An event, once."""
         async with self.writing.begin() as session:
-            new = await session.scalar(insert(Event).on_conflict_do_nothing().returning(Event.id), event)
+            new = await session.scalar(
+                insert(Event).on_conflict_do_nothing().returning(Event.id), event
+            )
             return new is not None
 
     async def record_many(self, events: list[dict[str, Any]]) -> int:
         """Many of them in one statement."""
         async with self.writing.begin() as session:
-            new = await session.scalars(insert(Event).on_conflict_do_nothing().returning(Event.id), events)
+            new = await session.scalars(
+                insert(Event).on_conflict_do_nothing().returning(Event.id), events
+            )
             return len(new.all())
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Member | None:
         """A new member, let in with the invitation's row locked."""
         claim = select(Invitation).where(
-            Invitation.invitation_code == code, Invitation.status == "pending", Invitation.expires_at > func.now()
+            Invitation.invitation_code == code,
+            Invitation.status == "pending",
+            Invitation.expires_at > func.now(),
         )
         async with self.writing.begin() as session:
             invitation = await session.scalar(claim.with_for_update())
@@ -164,7 +193,9 @@ class Client(ORM):
             invitation.accepted_at = func.now()
             return member
 
-    async def directory(self, role: str, country: str, floor: int, after: tuple[int, UUID] | None) -> Any:
+    async def directory(
+        self, role: str, country: str, floor: int, after: tuple[int, UUID] | None
+    ) -> Any:
         """A page of members, the best first, and one more."""
         statement = select(Member).where(
             Member.primary_role == role,
@@ -180,9 +211,16 @@ class Client(ORM):
 
     async def search(self, text: str) -> Any:
         """The best members with the text in one of four columns."""
-        columns = (Member.name, Member.telegram_username, Member.organization, Member.github_username)
+        columns = (
+            Member.name,
+            Member.telegram_username,
+            Member.organization,
+            Member.github_username,
+        )
         found = or_(*(column.icontains(text, autoescape=True) for column in columns))
-        statement = select(Member).where(Member.status == "active", Member.deleted_at.is_(None), found)
+        statement = select(Member).where(
+            Member.status == "active", Member.deleted_at.is_(None), found
+        )
         async with self.reading() as session:
             return (await session.scalars(_best(statement).limit(PAGE))).all()
 
@@ -202,7 +240,9 @@ class Client(ORM):
         day = cast(func.timezone("UTC", Event.occurred_at), Date).label("day")
         statement = (
             select(day, Event.event_type, func.count())
-            .where(Event.member_id == member_id, Event.occurred_at >= start, Event.occurred_at < end)
+            .where(
+                Event.member_id == member_id, Event.occurred_at >= start, Event.occurred_at < end
+            )
             .group_by(day, Event.event_type)
             .order_by(day, Event.event_type)
         )
@@ -218,17 +258,27 @@ class Client(ORM):
                 Event.member_id,
                 func.count().filter(Event.event_type == "MESSAGE").label("message_count"),
                 func.count().filter(Event.event_type == "REACTION").label("reaction_count"),
-                func.coalesce(func.div(seconds.filter(Event.event_type == "VOICE"), 60), 0).label("voice_minutes"),
+                func.coalesce(func.div(seconds.filter(Event.event_type == "VOICE"), 60), 0).label(
+                    "voice_minutes"
+                ),
             )
             .where(Event.occurred_at >= start, Event.occurred_at < end)
             .where(Event.event_type.in_(["MESSAGE", "REACTION", "VOICE"]))
             .group_by(Event.member_id)
         )
         upsert = insert(Highlight)
-        counts = {name: upsert.excluded[name] for name in ("message_count", "reaction_count", "voice_minutes")}
-        upsert = upsert.on_conflict_do_update(index_elements=["member_id", "highlight_date"], set_=counts)
+        counts = {
+            name: upsert.excluded[name]
+            for name in ("message_count", "reaction_count", "voice_minutes")
+        }
+        upsert = upsert.on_conflict_do_update(
+            index_elements=["member_id", "highlight_date"], set_=counts
+        )
         async with self.writing.begin() as session:
-            rows = [{**row, "highlight_date": day} for row in (await session.execute(counted)).mappings()]
+            rows = [
+                {**row, "highlight_date": day}
+                for row in (await session.execute(counted)).mappings()
+            ]
             if rows:
                 await session.execute(upsert, rows)
             return len(rows)
@@ -249,7 +299,9 @@ class Client(ORM):
         overdue = Invitation.status == "pending", Invitation.expires_at <= func.now()
         statement = update(Invitation).where(*overdue).values(status="expired")
         async with self.writing.begin() as session:
-            result: Any = await session.execute(statement.execution_options(synchronize_session=False))
+            result: Any = await session.execute(
+                statement.execution_options(synchronize_session=False)
+            )
             return int(result.rowcount)
 
 

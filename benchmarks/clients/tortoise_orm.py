@@ -119,7 +119,9 @@ class Client(ORM):
         await Tortoise.init(
             db_url=None,
             config={
-                "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
+                "connections": {
+                    "default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
+                },
                 "apps": {"models": {"models": [__name__]}},
                 "use_tz": True,
             },
@@ -168,20 +170,31 @@ class Client(ORM):
                 status="pending",
                 invited_by=invitation.created_by,
             )
-            invitation.status, invitation.accepted_by, invitation.accepted_at = "accepted", member.member_id, now
+            invitation.status, invitation.accepted_by, invitation.accepted_at = (
+                "accepted",
+                member.member_id,
+                now,
+            )
             await invitation.save(update_fields=["status", "accepted_by", "accepted_at"])
             return member
 
-    async def directory(self, role: str, country: str, floor: int, after: tuple[int, UUID] | None) -> list[Member]:
+    async def directory(
+        self, role: str, country: str, floor: int, after: tuple[int, UUID] | None
+    ) -> list[Member]:
         """A page of members, the best first, and one more."""
         page = Member.filter(
-            primary_role=role, country=country, status="active", deleted_at__isnull=True, reputation_score__gte=floor
+            primary_role=role,
+            country=country,
+            status="active",
+            deleted_at__isnull=True,
+            reputation_score__gte=floor,
         )
         if after:
             score, last = after
             # the first condition says nothing more, but an index can use it
             page = page.filter(
-                Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last), reputation_score__lte=score
+                Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last),
+                reputation_score__lte=score,
             )
         return await page.order_by("-reputation_score", "-id").limit(PAGE + 1)
 
@@ -198,7 +211,9 @@ class Client(ORM):
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> list[Highlight]:
         """A member's highlights, newest first."""
-        days = Highlight.filter(member_id=member_id, highlight_date__gte=since, highlight_date__lte=until)
+        days = Highlight.filter(
+            member_id=member_id, highlight_date__gte=since, highlight_date__lte=until
+        )
         return await days.order_by("-highlight_date")
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
@@ -218,7 +233,9 @@ class Client(ORM):
         seconds = "sum((event_metadata->>'duration_seconds')::numeric) FILTER (WHERE event_type = 'VOICE')"
         counted = (
             await Event.filter(
-                occurred_at__gte=start, occurred_at__lt=end, event_type__in=["MESSAGE", "REACTION", "VOICE"]
+                occurred_at__gte=start,
+                occurred_at__lt=end,
+                event_type__in=["MESSAGE", "REACTION", "VOICE"],
             )
             .annotate(
                 message_count=Count("id", _filter=Q(event_type="MESSAGE")),
@@ -237,7 +254,9 @@ class Client(ORM):
 
     async def tree(self, member_id: str) -> Any:
         """The member and everybody they brought, directly or not; a query with values is asked of the connection."""
-        return await connections.get("default").execute_query_dict(TREE.format(member_id="$1"), [member_id])
+        return await connections.get("default").execute_query_dict(
+            TREE.format(member_id="$1"), [member_id]
+        )
 
     async def sweep(self) -> int:
         """The invitations that are overdue, set to expired."""

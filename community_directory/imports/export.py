@@ -17,7 +17,7 @@ SERVICE = "service messages"
 DELETED = "events of deleted accounts that nobody here knows"
 BOT = "events of bots"
 CHANNEL = "messages in the name of a channel or group"
-NAMELESS = "reactions whose author the export doesn't name"
+ANONYMOUS = "reactions whose author the export doesn't name"
 STRANGE = "messages that don't look like any"
 
 
@@ -27,7 +27,7 @@ MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, 
 """What reading a message raises that is not as the platform writes them."""
 
 
-class BrokenExport(UserError):
+class TruncatedExport(UserError):
     """The file ends too early, or is no JSON from some place on; what came before is good. `position` is in bytes."""
 
     def __init__(self, position: int) -> None:
@@ -35,7 +35,7 @@ class BrokenExport(UserError):
         self.position = position
 
 
-class NoExport(InvalidInput):
+class NotAnExport(InvalidInput):
     """The file is JSON, perhaps, but no export of this kind."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class ExportedEvent:
     """An event of an export; `room` is the chat's name, for the report."""
 
     author: Author
@@ -86,7 +86,11 @@ class _Readable:
         # No escape is cut in two.
         while b"\\" in chunk[-3:] and (more := self._file.read(4)):
             chunk += more
-        return re.sub(rb"\\(x(?=[0-9A-Fa-f]{2})|.)", _escape, chunk, flags=re.DOTALL) if b"\\x" in chunk else chunk
+        return (
+            re.sub(rb"\\(x(?=[0-9A-Fa-f]{2})|.)", _escape, chunk, flags=re.DOTALL)
+            if b"\\x" in chunk
+            else chunk
+        )
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -96,7 +100,7 @@ def _escape(match: re.Match[bytes]) -> bytes:
 def stream(file: BinaryIO, whole: Collection[str]) -> Iterator[tuple[str, str, Any]]:
     """The file's JSON as ijson's (prefix, event, value), but with each object under a prefix of `whole` in one piece.
 
-    Such a piece comes as the event `whole`; ends are left out. Memory holds one piece at a time. Raises `BrokenExport`.
+    Such a piece comes as the event `whole`; ends are left out. Memory holds one piece at a time. Raises `TruncatedExport`.
     """
     builder, depth, path = None, 0, list[str]()
     try:
@@ -121,9 +125,9 @@ def stream(file: BinaryIO, whole: Collection[str]) -> Iterator[tuple[str, str, A
             if event in {"start_map", "start_array"}:
                 path.append("item" if event == "start_array" else "")
                 if len(path) > DEEPEST:
-                    raise BrokenExport(file.tell())
+                    raise TruncatedExport(file.tell())
     except (ijson.JSONError, UnicodeDecodeError):
-        raise BrokenExport(file.tell()) from None
+        raise TruncatedExport(file.tell()) from None
 
 
 def plausible(at: datetime) -> datetime:

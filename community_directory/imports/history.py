@@ -6,11 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
+from community_directory.calendar import zone_of
 from community_directory.database import engine, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
-from community_directory.imports.export import DELETED, Author, BrokenExport, Happened, NoExport, Skipped
+from community_directory.imports.export import (
+    DELETED,
+    Author,
+    ExportedEvent,
+    NotAnExport,
+    Skipped,
+    TruncatedExport,
+)
 from community_directory.queries import members
-from community_directory.queries.days import zone_of
 from community_directory.queries.events import BATCH_SIZE
 from community_directory.queries.participation import NewEvent, record_many
 from community_directory.tables import Platform
@@ -50,22 +57,24 @@ class Report:
     known_people: int = 0
     days: set[date] = field(default_factory=set)
     """The days, in the community's zone, that have events of this export."""
-    last: Happened | None = None
+    last: ExportedEvent | None = None
     """The last event that could be read."""
-    broken: BrokenExport | None = None
+    broken: TruncatedExport | None = None
     """Where the file breaks, if it does."""
 
 
-async def import_history(items: Iterable[Happened | Skipped], platform: Platform, *, dry_run: bool = False) -> Report:
+async def import_history(
+    items: Iterable[ExportedEvent | Skipped], platform: Platform, *, dry_run: bool = False
+) -> Report:
     """Store what an export holds, once however often it is imported, and say what became of it.
 
     Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken
     file everything before the break is stored. With `dry_run` everything is done but adding
     contacts, and rolled back, batch by batch; an event that the export holds twice, far apart, or that
-    can't be stored, may then count as a new one. Raises `NoExport` when there is nothing to import at all.
+    can't be stored, may then count as a new one. Raises `NotAnExport` when there is nothing to import at all.
     """
     writer = _Writer(platform, dry_run=dry_run)
-    batch: list[Happened] = []
+    batch: list[ExportedEvent] = []
     try:
         for item in items:
             if isinstance(item, Skipped):
@@ -76,12 +85,12 @@ async def import_history(items: Iterable[Happened | Skipped], platform: Platform
             if len(batch) == BATCH_SIZE:
                 await writer.write(batch)
                 batch = []
-    except BrokenExport as error:
+    except TruncatedExport as error:
         writer.report.broken = error
     await writer.write(batch)
     report = writer.report
     if not (report.rooms or report.skipped or report.broken):
-        raise NoExport
+        raise NotAnExport
     return report
 
 
@@ -94,19 +103,21 @@ class _Writer:
         self._people: dict[str, str | Skipped] = {}
         """The number of everybody who was met, or why they have none; of a dry run's new contacts `NEW`."""
 
-    async def write(self, items: list[Happened]) -> None:
+    async def write(self, items: list[ExportedEvent]) -> None:
         """Store some of the events."""
         if not items:
             return
         async with transaction() as current:
-            await self._meet({item.author.telegram_id: item.author for item in items})
+            await self._resolve_authors({item.author.telegram_id: item.author for item in items})
             await self._record(items)
             if self._dry_run:
                 await current.rollback()
 
-    async def _meet(self, authors: dict[str, Author]) -> None:
+    async def _resolve_authors(self, authors: dict[str, Author]) -> None:
         unmet = authors.keys() - self._people.keys()
-        discord_ids = [authors[account].discord_id for account in unmet if authors[account].discord_id]
+        discord_ids = [
+            authors[account].discord_id for account in unmet if authors[account].discord_id
+        ]
         for account, member_id, _ in await engine.fetch(KNOWN, list(unmet), discord_ids):
             if account not in self._people:
                 self._people[account] = member_id
@@ -142,13 +153,17 @@ class _Writer:
         profile = None if author.discord_id is None else {"discord_id": author.discord_id}
         async with transaction():
             added = await members.add(
-                telegram_id=author.telegram_id, name=name, primary_role=ROLE, profile_data=profile, actor=ACTOR
+                telegram_id=author.telegram_id,
+                name=name,
+                primary_role=ROLE,
+                profile_data=profile,
+                actor=ACTOR,
             )
         return added.member_id
 
-    async def _record(self, items: list[Happened]) -> None:
+    async def _record(self, items: list[ExportedEvent]) -> None:
         report = self.report
-        items_of: dict[int, Happened] = {}
+        items_of: dict[int, ExportedEvent] = {}
         events: list[NewEvent] = []
         planned: set[tuple[str, ...]] = set()
         for item in items:
@@ -183,7 +198,7 @@ class _Writer:
         if refused:
             report.skipped[REFUSED] += refused
 
-    def _place(self, item: Happened) -> None:
+    def _place(self, item: ExportedEvent) -> None:
         """Count an event that is there where and when it happened."""
         self.report.rooms[item.room] += 1
         self.report.days.add(item.occurred_at.astimezone(self._zone).date())

@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, BinaryIO
 
 from community_directory.imports.export import (
+    ANONYMOUS,
     BOT,
     CHANNEL,
     MALFORMED,
-    NAMELESS,
     SERVICE,
     STRANGE,
     Author,
-    BrokenExport,
-    Happened,
-    NoExport,
+    ExportedEvent,
+    NotAnExport,
     Skipped,
+    TruncatedExport,
     number,
     plausible,
     stream,
@@ -44,10 +44,12 @@ TELEGRAMS_OWN = {"777000", "1087968824", "136817688"}
 BOT_NAME = re.compile(r"(^|[\s_-])(?i:bot)$|[a-z0-9]Bot$")
 
 
-def read(file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()) -> Iterator[Happened | Skipped]:
+def read(
+    file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()
+) -> Iterator[ExportedEvent | Skipped]:
     """What happened in the groups of an export, in the file's order; with `chats` only in those, by name or id.
 
-    Old exports tell times without a zone: they are read in `zone`. Raises `BrokenExport`, `NoExport`.
+    Old exports tell times without a zone: they are read in `zone`. Raises `TruncatedExport`, `NotAnExport`.
     """
     bots = TELEGRAMS_OWN | _bots(file)
     file.seek(0)
@@ -55,7 +57,7 @@ def read(file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()) -> Iterat
     for prefix, event, value in stream(file, MESSAGES):
         if prefix in MESSAGES:
             if prefix == "messages.item" and "type" not in chat:
-                raise NoExport
+                raise NotAnExport
             left_out = _left_out(chat, chats)
             if left_out:
                 yield Skipped(left_out)
@@ -75,7 +77,7 @@ def _bots(file: BinaryIO) -> set[str]:
     """The bots that the account has chatted with."""
     bots: set[str] = set()
     kind = None
-    with suppress(BrokenExport):  # the reading proper comes to the same place, and says so
+    with suppress(TruncatedExport):  # the reading proper comes to the same place, and says so
         for prefix, event, value in stream(file, ()):
             if prefix == "chats.list.item.type":
                 kind = value
@@ -90,29 +92,43 @@ def _left_out(chat: Mapping[str, Any], chats: Collection[str]) -> str | None:
     """Why a chat is not imported."""
     if chat.get("type") not in GROUPS or type(chat.get("id")) is not int or chat["id"] <= 0:
         return NO_GROUP
-    return NOT_CHOSEN if chats and str(chat["id"]) not in chats and chat.get("name") not in chats else None
+    return (
+        NOT_CHOSEN
+        if chats and str(chat["id"]) not in chats and chat.get("name") not in chats
+        else None
+    )
 
 
 def _events(
     message: Mapping[str, Any], chat: Mapping[str, Any], bots: Collection[str], zone: tzinfo
-) -> Iterator[Happened | Skipped]:
+) -> Iterator[ExportedEvent | Skipped]:
     """A message and the reactions to it, or a voice chat."""
-    room_id = str(-chat["id"] if chat["type"] == "private_group" else -FIRST_SUPERGROUP - chat["id"])
+    room_id = str(
+        -chat["id"] if chat["type"] == "private_group" else -FIRST_SUPERGROUP - chat["id"]
+    )
     room = str(chat.get("name") or room_id)
 
     def happened(
-        event_type: EventType, account: object, name: object, at: datetime, metadata: Mapping[str, Any] | None = None
-    ) -> Happened | Skipped:
+        event_type: EventType,
+        account: object,
+        name: object,
+        at: datetime,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ExportedEvent | Skipped:
         author = _author(account, name, bots)
         if isinstance(author, Skipped):
             return author
-        return Happened(author, event_type, room_id, room, source_id, plausible(at), metadata)
+        return ExportedEvent(author, event_type, room_id, room, source_id, plausible(at), metadata)
 
     try:
         source_id, at = number(message["id"]), _time(message, zone)
         if message["type"] == "message":
             yield happened(EventType.MESSAGE, message["from_id"], message.get("from"), at)
-        elif message["type"] == "service" and message.get("action") == "group_call" and message.get("duration"):
+        elif (
+            message["type"] == "service"
+            and message.get("action") == "group_call"
+            and message.get("duration")
+        ):
             # One that only begins is announced, too, without a duration.
             seconds = {"duration_seconds": int(number(message["duration"]))}
             yield happened(EventType.VOICE, message["actor_id"], message.get("actor"), at, seconds)
@@ -123,14 +139,18 @@ def _events(
             for reaction in message["reactions"]:
                 recent = reaction.get("recent", [])
                 if reaction["count"] > len(recent):
-                    yield Skipped(NAMELESS, int(number(reaction["count"])) - len(recent))
+                    yield Skipped(ANONYMOUS, int(number(reaction["count"])) - len(recent))
                 for one in recent:
                     # Several reactions of a person to a message are one event, as its id says.
                     if one["from_id"] not in reacted:
                         reacted.add(one["from_id"])
                         then = _time(one, clock) if "date" in one else at
-                        metadata = {"emoji": str(reaction["emoji"])} if "emoji" in reaction else None
-                        yield happened(EventType.REACTION, one["from_id"], one.get("from"), then, metadata)
+                        metadata = (
+                            {"emoji": str(reaction["emoji"])} if "emoji" in reaction else None
+                        )
+                        yield happened(
+                            EventType.REACTION, one["from_id"], one.get("from"), then, metadata
+                        )
     except MALFORMED:
         yield Skipped(STRANGE)
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from community_directory.sql_migration import read_sql, sql_migration
+from community_directory.database.sql_migration import read_sql, sql_migration
 
 ID = "2026-11-28T15:00:00:000000"
 VERSION = "1.38.0"

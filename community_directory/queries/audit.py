@@ -8,7 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from community_directory.database import engine
-from community_directory.queries.pages import Page, checked_limit, page_of, position_of, whole_number
+from community_directory.queries.pages import (
+    Page,
+    checked_limit,
+    decode_cursor,
+    make_page,
+    parse_int,
+)
 from community_directory.queries.values import member_number
 from community_directory.tables import AuditAction
 
@@ -33,17 +39,23 @@ class Entry:
     changes: Mapping[str, list[Any]]
 
 
-async def history(member_id: str | int, *, after: str | None = None, limit: int = 20) -> Page[Entry]:
+async def history(
+    member_id: str | int, *, after: str | None = None, limit: int = 20
+) -> Page[Entry]:
     """All changes of a member and of the invitations they made, newest first, whoever wrote them.
 
     Raises `InvalidCursor`, `InvalidInput`.
     """
-    place = None if after is None else position_of(after, "history", whole_number)[0]
+    place = None if after is None else decode_cursor(after, "history", parse_int)[0]
     records = await engine.fetch(HISTORY, checked_limit(limit) + 1, member_number(member_id), place)
     found = [_entry(record) for record in records]
-    return page_of(found, limit, "history", lambda entry: (entry.id,))
+    return make_page(found, limit, "history", lambda entry: (entry.id,))
 
 
 def _entry(record: Any) -> Entry:
-    values = {**record, "action": AuditAction(record["action"]), "changes": json.loads(record["changes"])}
+    values = {
+        **record,
+        "action": AuditAction(record["action"]),
+        "changes": json.loads(record["changes"]),
+    }
     return Entry(**values)

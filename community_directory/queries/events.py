@@ -151,7 +151,9 @@ def prepare(event: NewEvent, *, default_time: datetime | None = None) -> Prepare
 
 def _check_time(at: object) -> None:
     if not isinstance(at, datetime) or at.utcoffset() is None:
-        raise InvalidInput("The time of an event must be a datetime with a time zone.", field="occurred_at")
+        raise InvalidInput(
+            "The time of an event must be a datetime with a time zone.", field="occurred_at"
+        )
     if at < EARLIEST:
         raise time_refused()
 
@@ -159,7 +161,8 @@ def _check_time(at: object) -> None:
 def time_refused() -> InvalidInput:
     """Return the error for an event of a time that is too far away."""
     return InvalidInput(
-        "The time of an event must lie between the year 2000 and one day from now.", field="occurred_at"
+        "The time of an event must lie between the year 2000 and one day from now.",
+        field="occurred_at",
     )
 
 
@@ -219,7 +222,9 @@ async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str],
     return inserted, known, too_late
 
 
-async def _find_refused(prepared: list[PreparedEvent], error: InvalidInput) -> dict[UUID, InvalidInput]:
+async def _find_refused(
+    prepared: list[PreparedEvent], error: InvalidInput
+) -> dict[UUID, InvalidInput]:
     """Find the bad events of a refused batch by halving it, and store nothing."""
     if len(prepared) == 1:
         return {prepared[0].row[0]: error}

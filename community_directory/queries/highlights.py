@@ -4,11 +4,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from community_directory.calendar import checked_span, days_between
 from community_directory.database import engine, transaction
-from community_directory.queries.days import checked_span, days_between
-from community_directory.queries.pages import Page, calendar_day, checked_limit, page_of, plain_text, position_of
+from community_directory.queries.pages import (
+    Page,
+    checked_limit,
+    decode_cursor,
+    make_page,
+    parse_date,
+    parse_text,
+)
+from community_directory.queries.reputation import DAILY_CAP, DAILY_POINTS, add_points
 from community_directory.queries.values import ACTOR, member_number, required_actor
-from community_directory.reputation import DAILY_CAP, DAILY_POINTS, add_points
 
 # Which events each day has: a sum that differs when others came, went or were moved. It is read
 # from participation_occurred_at_idx alone. A later PostgreSQL may hash in another way: then each
@@ -42,9 +49,7 @@ ORDER BY day
 """
 
 COUNTS = "message_count, reaction_count, voice_minutes"
-POINTS = (
-    f"least({DAILY_CAP}, {' + '.join(f'least({p.most}, {name} / {p.for_each})' for name, p in DAILY_POINTS.items())})"
-)
+POINTS = f"least({DAILY_CAP}, {' + '.join(f'least({p.most}, {name} / {p.for_each})' for name, p in DAILY_POINTS.items())})"
 
 # A duration that is no number, or negative, counts nothing. No number is too large for a row.
 COUNTED = f"""
@@ -155,7 +160,9 @@ class Difference:
     mended: bool
 
 
-async def roll_up(day: date, *, until: date | None = None, zone: str | None = None, actor: str = "roll-up") -> int:
+async def roll_up(
+    day: date, *, until: date | None = None, zone: str | None = None, actor: str = "roll-up"
+) -> int:
     """Count the highlights of a day, or of all days up to `until`, again from the events.
 
     Return the number of rows that were written. Any repetition, in any order, ends in the same
@@ -176,7 +183,12 @@ async def roll_up(day: date, *, until: date | None = None, zone: str | None = No
 
 
 async def between(
-    since: date, until: date, *, member_id: str | int | None = None, after: str | None = None, limit: int = 100
+    since: date,
+    until: date,
+    *,
+    member_id: str | int | None = None,
+    after: str | None = None,
+    limit: int = 100,
 ) -> Page[Highlight]:
     """The highlights from `since` to `until`, both included, of one member or of everybody; the newest first.
 
@@ -189,11 +201,15 @@ async def between(
         arguments.append(member_number(member_id))
         conditions = f"AND member_id = ${len(arguments)}"
     if after is not None:
-        arguments += position_of(after, "highlights", calendar_day, plain_text)
-        conditions += f" AND (highlight_date, member_id) < (${len(arguments) - 1}, ${len(arguments)})"
+        arguments += decode_cursor(after, "highlights", parse_date, parse_text)
+        conditions += (
+            f" AND (highlight_date, member_id) < (${len(arguments) - 1}, ${len(arguments)})"
+        )
     records = await engine.fetch(BETWEEN.format(CONDITIONS=conditions), *arguments)
     found = [Highlight(*record) for record in records]
-    return page_of(found, limit, "highlights", lambda last: (last.highlight_date.isoformat(), last.member_id))
+    return make_page(
+        found, limit, "highlights", lambda last: (last.highlight_date.isoformat(), last.member_id)
+    )
 
 
 async def verify(

@@ -20,12 +20,23 @@ from community_directory.errors import (
     MemberNotActive,
     MemberNotFound,
     RoleRequired,
-    shown,
+    sanitize_for_message,
 )
 from community_directory.queries.ids import new_id
 from community_directory.queries.members import Member, member_columns, member_from
-from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
-from community_directory.queries.privacy import banned_name, key_needed, unknowable
+from community_directory.queries.pages import (
+    Page,
+    checked_limit,
+    decode_cursor,
+    make_page,
+    parse_timestamp,
+    parse_uuid,
+)
+from community_directory.queries.privacy import (
+    ban_check_impossible,
+    ban_fingerprint,
+    secret_key_required,
+)
 from community_directory.queries.values import (
     ACTOR,
     MAX_ACTOR_LENGTH,
@@ -40,14 +51,14 @@ from community_directory.queries.values import (
     username_from,
 )
 from community_directory.tables import CommunityMember, InvitationStatus, MemberStatus
-from community_directory.tables.invitations import VALID_FOR, new_code
+from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
 
-LONGEST_VALID = timedelta(days=365)
+MAX_VALIDITY = timedelta(days=365)
 SPACES_AND_DASHES = re.compile(r"[\s\u2010-\u2015\u2212-]+")
 """What people put into a code, and what their phones make of it."""
 CODE = re.compile("[A-Za-z0-9]{8,16}")
 ATTEMPTS = 10
-"""How often a redemption looks again when what stood in its way was gone a moment later."""
+"""How often a redemption looks again when what stood in its way was gone a parse_timestamp later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Redemption:
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class TreeNode:
     """A member's place in the tree of invitations; `depth` counts the steps from the member that was asked about."""
 
     member_id: str
@@ -98,7 +109,8 @@ def status_now(table: str) -> str:
 def _columns(table: str) -> str:
     """The columns of an invitation, with the status that the clock gives it."""
     return ", ".join(
-        f"{status_now(table)} AS status" if name == "status" else f"{table}.{name}" for name in _INVITATION
+        f"{status_now(table)} AS status" if name == "status" else f"{table}.{name}"
+        for name in _INVITATION
     )
 
 
@@ -130,7 +142,9 @@ RETURNING {COLUMNS}
 
 # A code as it was typed, or else in this project's own spelling: the caller gives both, the first one is preferred.
 # Named one by one, because of an array of unknown length PostgreSQL plans anew each time.
-CHOICE = "invitation_code IN (($1::text[])[1], ($1)[2]) ORDER BY invitation_code = ($1)[1] DESC LIMIT 1"
+CHOICE = (
+    "invitation_code IN (($1::text[])[1], ($1)[2]) ORDER BY invitation_code = ($1)[1] DESC LIMIT 1"
+)
 
 GET = f"SELECT {COLUMNS} FROM community_invitations AS invitation WHERE {CHOICE}"
 
@@ -150,7 +164,7 @@ WITH {ACTOR}, claimed AS MATERIALIZED (
         AND inviter.status = 'active' AND inviter.deleted_at IS NULL
         AND {INTENDED.format(username="$7")}
         -- banned, then erased: the door knows them by a hash
-        AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $12) AND NOT {unknowable("$12")}
+        AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = $12) AND NOT {ban_check_impossible("$12")}
     FOR UPDATE OF invitation
 ), newcomer AS (
     INSERT INTO community_members AS member (id, telegram_id, name, primary_role, status, telegram_username,
@@ -200,7 +214,7 @@ SELECT {_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
 WHY_NOT = f"""
 SELECT {COLUMNS}, {member_columns("person")},
     person.known, {INTENDED.format(username="$3")} AS intended,
-    inviter.status = 'active' AND inviter.deleted_at IS NULL AS open, {unknowable("$4")} AS unknowable
+    inviter.status = 'active' AND inviter.deleted_at IS NULL AS open, {ban_check_impossible("$4")} AS ban_check_impossible
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
 LEFT JOIN (
@@ -222,7 +236,8 @@ WITH {{ACTOR}}, before AS (
 SELECT before.status AS before, changed.* FROM before LEFT JOIN changed ON true
 """
 EXTEND = CHANGE.format(
-    ACTOR=ACTOR, CHANGES="status = 'pending', expires_at = greatest(expires_at, now()) + $4::interval"
+    ACTOR=ACTOR,
+    CHANGES="status = 'pending', expires_at = greatest(expires_at, now()) + $4::interval",
 )
 CANCEL = CHANGE.format(ACTOR=ACTOR, CHANGES="status = 'cancelled'")
 
@@ -272,7 +287,7 @@ async def create(
     *,
     created_by: str | int,
     telegram_username: str | None = None,
-    valid_for: timedelta = VALID_FOR,
+    valid_for: timedelta = DEFAULT_VALIDITY,
     required_role: str | None = None,
     actor: str | None = None,
     reason: str | None = None,
@@ -291,7 +306,9 @@ async def create(
     records = await engine.fetch(CREATE, checked_actor(actor) or created_by, reason, *arguments)
     if records:
         return _invitation(records[0])
-    inviter = await engine.fetch("SELECT status, deleted_at FROM community_members WHERE member_id = $1", created_by)
+    inviter = await engine.fetch(
+        "SELECT status, deleted_at FROM community_members WHERE member_id = $1", created_by
+    )
     if not inviter or inviter[0]["deleted_at"] is not None:
         raise MemberNotFound(created_by)
     status = inviter[0]["status"]
@@ -302,7 +319,7 @@ async def create(
 
 async def get(code: str) -> Invitation:
     """The invitation with this code, however it was typed. Raises `InvitationNotFound`."""
-    records = await engine.fetch(GET, _spellings(code))
+    records = await engine.fetch(GET, normalize_code(code))
     if not records:
         raise InvitationNotFound(code)
     return _invitation(records[0])
@@ -336,7 +353,7 @@ async def redeem(
     `InvalidInput`, `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here;
     nothing has changed then.
     """
-    spellings, telegram_id = _spellings(code), id_text(telegram_id, "telegram_id")
+    spellings, telegram_id = normalize_code(code), id_text(telegram_id, "telegram_id")
     username = username_from(telegram_username, "telegram_username")
     github_username = username_from(github_username, "github_username")
     check_texts(
@@ -350,21 +367,23 @@ async def redeem(
         github_username=github_username,
     )
     person = (telegram_id, name, primary_role, username, organization, country)
-    banned_as = banned_name(telegram_id)
+    banned_as = ban_fingerprint(telegram_id)
     more = (github_username, as_json(profile_data, field="profile_data"), banned_as, new_id())
     actor = f"telegram:{telegram_id}"[:MAX_ACTOR_LENGTH]
     for _ in range(ATTEMPTS):
         records = await engine.fetch(REDEEM, actor, None, spellings, *person, *more)
         if records:
             return Redemption(_member(records[0]), _invitation(records[0]), repeated=False)
-        repeated = _judge(code, await engine.fetch(WHY_NOT, spellings, telegram_id, username, banned_as))
+        repeated = _explain_refusal(
+            code, await engine.fetch(WHY_NOT, spellings, telegram_id, username, banned_as)
+        )
         if repeated is not None:
             return repeated
         # Somebody extended the invitation, or removed the person, between the two statements: now it may work.
     raise DatabaseUnavailable("The directory is busy: try again.")
 
 
-def _judge(code: str, refused: list[Any]) -> Redemption | None:
+def _explain_refusal(code: str, refused: list[Any]) -> Redemption | None:
     """Raise why the code was not redeemed, or answer with the redemption that this one repeats."""
     if not refused:
         raise InvitationNotFound(code)
@@ -381,8 +400,8 @@ def _judge(code: str, refused: list[Any]) -> Redemption | None:
         raise InvitationCancelled(code)
     if person is not None and (person.member_id == invitation.created_by or _is_inside(person)):
         raise AlreadyMember(person.member_id)
-    if record["unknowable"]:
-        raise key_needed()
+    if record["ban_check_impossible"]:
+        raise secret_key_required()
     return None
 
 
@@ -400,7 +419,11 @@ def _is_inside(person: Member) -> bool:
 
 
 async def extend(
-    code: str, *, valid_for: timedelta = VALID_FOR, actor: str | None = None, reason: str | None = None
+    code: str,
+    *,
+    valid_for: timedelta = DEFAULT_VALIDITY,
+    actor: str | None = None,
+    reason: str | None = None,
 ) -> Invitation:
     """Keep an invitation open for longer: from its end, or from now when that is past.
 
@@ -408,13 +431,18 @@ async def extend(
     365 days and for an expired one whose person has a newer one that is open.
     """
     return _changed(
-        code, await engine.fetch(EXTEND, checked_actor(actor), reason, _spellings(code), _checked(valid_for))
+        code,
+        await engine.fetch(
+            EXTEND, checked_actor(actor), reason, normalize_code(code), _checked(valid_for)
+        ),
     )
 
 
 async def cancel(code: str, *, actor: str | None = None, reason: str | None = None) -> Invitation:
     """Withdraw an invitation, for good. Raises `InvitationNotFound`, `InvitationUsed`, `InvitationCancelled`."""
-    return _changed(code, await engine.fetch(CANCEL, checked_actor(actor), reason, _spellings(code)))
+    return _changed(
+        code, await engine.fetch(CANCEL, checked_actor(actor), reason, normalize_code(code))
+    )
 
 
 async def expire_overdue(*, actor: str = "sweep") -> int:
@@ -434,17 +462,26 @@ async def list_page(
     Raises `InvalidCursor`, `InvalidInput`.
     """
     if status is not None and status not in list(InvitationStatus):
-        raise InvalidInput(f"There is no status {shown(status)}.", field="status")
+        raise InvalidInput(f"There is no status {sanitize_for_message(status)}.", field="status")
     if created_by is not None:
         created_by = member_number(created_by, "created_by")
         check_text("created_by", created_by, CommunityMember.member_id.length)
-    place = [None, None] if after is None else position_of(after, "invitations", moment, row_id)
+    place = (
+        [None, None]
+        if after is None
+        else decode_cursor(after, "invitations", parse_timestamp, parse_uuid)
+    )
     records = await engine.fetch(LIST, checked_limit(limit) + 1, created_by, status, *place)
     found = [_invitation(record) for record in records]
-    return page_of(found, limit, "invitations", lambda last: (last.created_at.isoformat(), str(last.invitation_id)))
+    return make_page(
+        found,
+        limit,
+        "invitations",
+        lambda last: (last.created_at.isoformat(), str(last.invitation_id)),
+    )
 
 
-async def lineage(member_id: str | int) -> list[Branch]:
+async def lineage(member_id: str | int) -> list[TreeNode]:
     """Who invited the member, who invited that one, and so on to the first: the member comes first, with depth 0.
 
     Removed members are in it. Raises `MemberNotFound`.
@@ -454,14 +491,16 @@ async def lineage(member_id: str | int) -> list[Branch]:
     record = found.pop(number, None)
     if record is None:
         raise MemberNotFound(number)
-    branches: list[Branch] = []
+    branches: list[TreeNode] = []
     while record is not None:
-        branches.append(Branch(record["member_id"], record["name"], record["invited_by"], depth=len(branches)))
+        branches.append(
+            TreeNode(record["member_id"], record["name"], record["invited_by"], depth=len(branches))
+        )
         record = found.pop(record["invited_by"], None)
     return branches
 
 
-async def tree(member_id: str | int) -> list[Branch]:
+async def tree(member_id: str | int) -> list[TreeNode]:
     """Everybody whom the member invited, and whom those invited, and so on: the member first, then by depth.
 
     Removed members are in it. Raises `MemberNotFound`.
@@ -470,7 +509,7 @@ async def tree(member_id: str | int) -> list[Branch]:
     records = await engine.fetch(TREE, number)
     if not records:
         raise MemberNotFound(number)
-    return [Branch(*record) for record in records]
+    return [TreeNode(*record) for record in records]
 
 
 def _changed(code: str, records: list[Any]) -> Invitation:
@@ -478,17 +517,26 @@ def _changed(code: str, records: list[Any]) -> Invitation:
         raise InvitationNotFound(code)
     before, *values = records[0]
     if values[0] is None:
-        raise InvitationUsed(code) if before == InvitationStatus.ACCEPTED else InvitationCancelled(code)
+        raise (
+            InvitationUsed(code)
+            if before == InvitationStatus.ACCEPTED
+            else InvitationCancelled(code)
+        )
     return _invitation(values)
 
 
 def _checked(valid_for: object) -> timedelta:
-    if not isinstance(valid_for, timedelta) or not timedelta(seconds=1) <= valid_for <= LONGEST_VALID:
-        raise InvalidInput(f"An invitation is open for 1 second to {LONGEST_VALID.days} days.", field="valid_for")
+    if (
+        not isinstance(valid_for, timedelta)
+        or not timedelta(seconds=1) <= valid_for <= MAX_VALIDITY
+    ):
+        raise InvalidInput(
+            f"An invitation is open for 1 second to {MAX_VALIDITY.days} days.", field="valid_for"
+        )
     return valid_for
 
 
-def _spellings(code: str) -> list[str]:
+def normalize_code(code: str) -> list[str]:
     """The code as it is, and as this project spells its own: capital letters, no spaces, no dashes.
 
     Raises `InvitationNotFound` for what no code can be, `InvalidInput` for what is no text.

@@ -17,19 +17,24 @@ from community_directory.errors import (
     MemberExists,
     MemberNotFound,
     StatusChangeRefused,
-    shown,
+    sanitize_for_message,
 )
 from community_directory.queries.ids import new_id
 from community_directory.queries.pages import (
     Page,
     checked_limit,
-    page_of,
-    position_of,
-    row_id,
+    decode_cursor,
+    make_page,
+    parse_uuid,
 )
-from community_directory.queries.privacy import banned_name, key_needed, unknowable
+from community_directory.queries.privacy import (
+    ban_check_impossible,
+    ban_fingerprint,
+    secret_key_required,
+)
 from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
 from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
+from community_directory.queries.reputation import MAX_SCORE, add_points, github_score
 from community_directory.queries.search import ORDERS, Search, Sort, scores_between
 from community_directory.queries.values import (
     ACTOR,
@@ -43,11 +48,10 @@ from community_directory.queries.values import (
     required_actor,
     username_from,
 )
-from community_directory.reputation import HIGHEST_SCORE, add_points, github_score
 from community_directory.tables import CommunityMember, MemberStatus
 
-LONGEST_SEARCH = 200
-WAYS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
+MAX_SEARCH_LENGTH = 200
+ALLOWED_TRANSITIONS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
     MemberStatus.NOT_MEMBER: (MemberStatus.PENDING,),
     MemberStatus.PENDING: (MemberStatus.NOT_MEMBER,),
     MemberStatus.ACTIVE: (MemberStatus.PENDING, MemberStatus.SUSPENDED, MemberStatus.BANNED),
@@ -105,7 +109,9 @@ class Member:
 
 
 _MEMBER = [field.name for field in fields(Member)]
-_GITHUB_PROFILE_DATA, _PROFILE_DATA, _STATUS = map(_MEMBER.index, ("github_profile_data", "profile_data", "status"))
+_GITHUB_PROFILE_DATA, _PROFILE_DATA, _STATUS = map(
+    _MEMBER.index, ("github_profile_data", "profile_data", "status")
+)
 
 
 def member_columns(table: str) -> str:
@@ -116,7 +122,9 @@ def member_columns(table: str) -> str:
 COLUMNS = ", ".join(_MEMBER)
 
 GET = f"SELECT {COLUMNS} FROM community_members WHERE member_id = $1 AND deleted_at IS NULL"
-GET_BY_TELEGRAM_ID = f"SELECT {COLUMNS} FROM community_members WHERE telegram_id = $1 AND deleted_at IS NULL"
+GET_BY_TELEGRAM_ID = (
+    f"SELECT {COLUMNS} FROM community_members WHERE telegram_id = $1 AND deleted_at IS NULL"
+)
 
 ADD = f"""
 WITH {ACTOR}
@@ -124,7 +132,7 @@ INSERT INTO community_members (id, telegram_id, name, primary_role, status, tele
     github_username, invited_by, profile_data)
 SELECT $14::uuid, $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
 -- asked first, because a conflict costs a number
-WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13)) AND NOT {unknowable("$13")}
+WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13)) AND NOT {ban_check_impossible("$13")}
 ON CONFLICT (telegram_id) DO NOTHING
 RETURNING {COLUMNS}
 """
@@ -132,7 +140,7 @@ RETURNING {COLUMNS}
 # The account, banned or erased as it may be; a row of NULLs when nobody can tell whether it is.
 KNOWN = f"""
 (SELECT member_id, status FROM community_members WHERE telegram_id IN ($1, $2) ORDER BY status = 'banned' DESC)
-UNION ALL SELECT NULL, NULL WHERE {unknowable("$2")}
+UNION ALL SELECT NULL, NULL WHERE {ban_check_impossible("$2")}
 """
 
 SET_STATUS = f"""
@@ -237,7 +245,7 @@ async def add(
         github_username,
         invited_by,
         as_json(profile_data, field="profile_data"),
-        banned_name(telegram_id),
+        ban_fingerprint(telegram_id),
         new_id(),
     )
     while not (records := await engine.fetch(ADD, *arguments)):
@@ -253,12 +261,12 @@ async def check_addable(telegram_id: str | int) -> None:
     """
     telegram_id = id_text(telegram_id, "telegram_id")
     check_texts(CommunityMember, telegram_id=telegram_id)
-    known = await engine.fetch(KNOWN, telegram_id, banned_name(telegram_id))
+    known = await engine.fetch(KNOWN, telegram_id, ban_fingerprint(telegram_id))
     if not known:
         return
     member_id, status = known[0]
     if member_id is None:
-        raise key_needed()
+        raise secret_key_required()
     if status == MemberStatus.BANNED:
         raise MemberBanned
     raise MemberExists(f"This Telegram account is known already, as member {member_id}.", member_id)
@@ -312,7 +320,9 @@ async def update_profile(
     given = {
         "name": name,
         "telegram_username": (
-            UNSET if telegram_username is UNSET else username_from(telegram_username, "telegram_username")
+            UNSET
+            if telegram_username is UNSET
+            else username_from(telegram_username, "telegram_username")
         ),
         "primary_role": primary_role,
         "organization": organization,
@@ -351,7 +361,9 @@ async def set_status(
     when the rules know no way there (or they are there already), `MemberNotFound`, `InvalidInput`.
     """
     number, after = member_number(member_id), _checked_status(status)
-    records = await engine.fetch(SET_STATUS, required_actor(actor), reason, number, after, WAYS[after])
+    records = await engine.fetch(
+        SET_STATUS, required_actor(actor), reason, number, after, ALLOWED_TRANSITIONS[after]
+    )
     if not records:
         raise MemberNotFound(number)
     before, *member = records[0]
@@ -382,11 +394,11 @@ async def verify_github(
     check_texts(CommunityMember, github_username=username)
     data = as_json(github_profile_data, field="github_profile_data")
     earned = github_score(github_profile_data)
-    if earned > HIGHEST_SCORE:
+    if earned > MAX_SCORE:
         raise InvalidInput(
             "These counts earn more points than a score can have.",
             field="github_profile_data",
-            limit=HIGHEST_SCORE,
+            limit=MAX_SCORE,
         )
     try:
         async with transaction():
@@ -394,7 +406,9 @@ async def verify_github(
             locked = await engine.fetch(LOCK, member_id)
             rewarded = locked[0]["rewarded"] if locked else None
             points = earned - github_score(None if rewarded is None else json.loads(rewarded))
-            records = await engine.fetch(VERIFY_GITHUB, actor, reason, member_id, username, data, points)
+            records = await engine.fetch(
+                VERIFY_GITHUB, actor, reason, member_id, username, data, points
+            )
     except InvalidInput as error:
         if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
             raise
@@ -447,31 +461,40 @@ async def search(
     reputation, newest, last active, or by name. Raises `InvalidCursor`, `InvalidInput`.
     """
     if sort not in list(ORDERS):  # a list, because of what has no hash
-        raise InvalidInput(f"There is no order {shown(sort)}.", field="sort")
-    check_text("text", text, LONGEST_SEARCH)
+        raise InvalidInput(f"There is no order {sanitize_for_message(sort)}.", field="sort")
+    check_text("text", text, MAX_SEARCH_LENGTH)
     check_text("role", role, CommunityMember.primary_role.length)
     check_texts(CommunityMember, country=country)
     wanted = Search(
         text=text,
-        equal={"primary_role": role, "country": country, "status": None if status is None else _checked_status(status)},
+        equal={
+            "primary_role": role,
+            "country": country,
+            "status": None if status is None else _checked_status(status),
+        },
         scores=scores_between(min_reputation, max_reputation, tier),
         sort=sort,
-        place=None if after is None else position_of(after, sort, ORDERS[sort].kind, row_id),
+        place=None if after is None else decode_cursor(after, sort, ORDERS[sort].kind, parse_uuid),
         wanted=checked_limit(limit) + 1,
     )
     records: list[Any] = []
     for statement, arguments in wanted.statements(COLUMNS):
         # Between two statements somebody's score may have moved them to the other one.
         found_before = {record["id"] for record in records}
-        records += [r for r in await engine.fetch(statement, *arguments) if r["id"] not in found_before]
+        records += [
+            r for r in await engine.fetch(statement, *arguments) if r["id"] not in found_before
+        ]
         if len(records) > limit:
             break
     found = [member_from(record) for record in records[: limit + 1]]
-    return page_of(found, limit, sort, lambda member: _position(member, sort))
+    return make_page(found, limit, sort, lambda member: _position(member, sort))
 
 
 async def leaderboard(
-    *, status: MemberStatus | str | None = MemberStatus.ACTIVE, after: str | None = None, limit: int = 20
+    *,
+    status: MemberStatus | str | None = MemberStatus.ACTIVE,
+    after: str | None = None,
+    limit: int = 20,
 ) -> Page[Member]:
     """The members of the best reputation: the active ones, those of another status, or with None contacts and all.
 
@@ -497,7 +520,9 @@ def _checked_status(status: MemberStatus | str) -> MemberStatus:
     try:
         return MemberStatus(status)
     except ValueError:
-        raise InvalidInput(f"There is no status {shown(status)}.", field="status") from None
+        raise InvalidInput(
+            f"There is no status {sanitize_for_message(status)}.", field="status"
+        ) from None
 
 
 def _first(records: list[Any]) -> Member | None:

@@ -24,19 +24,21 @@ class Page(Generic[Item]):
     next_cursor: str | None
 
 
-def page_of(rows: list[Item], limit: int, query: str, position: Callable[[Item], tuple[str | int, ...]]) -> Page[Item]:
+def make_page(
+    rows: list[Item], limit: int, query: str, position: Callable[[Item], tuple[str | int, ...]]
+) -> Page[Item]:
     """A page of `limit` rows when one row more was fetched; `position` tells a row's place in the order."""
     items = rows[:limit]
-    return Page(items, None if len(rows) <= limit else cursor_of(query, *position(items[-1])))
+    return Page(items, None if len(rows) <= limit else encode_cursor(query, *position(items[-1])))
 
 
-def cursor_of(query: str, *position: str | int) -> str:
+def encode_cursor(query: str, *position: str | int) -> str:
     """Return the cursor of a place in a query's order: JSON in URL-safe base64, not signed."""
     payload = json.dumps([query, *position], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
-def position_of(cursor: str, query: str, *kinds: Callable[[Any], object]) -> list[Any]:
+def decode_cursor(cursor: str, query: str, *kinds: Callable[[Any], object]) -> list[Any]:
     """The place that a cursor of this query names, each of its values read by its kind. Raises `InvalidCursor`.
 
     Anybody can write a cursor, so each kind accepts only what its column can hold.
@@ -53,14 +55,14 @@ def position_of(cursor: str, query: str, *kinds: Callable[[Any], object]) -> lis
         raise InvalidCursor from None
 
 
-def whole_number(value: object) -> int:
+def parse_int(value: object) -> int:
     """A kind of value in a cursor: a whole number that PostgreSQL can hold."""
     if type(value) is not int or abs(value) >= 2**63:
         raise ValueError
     return value
 
 
-def plain_text(value: object) -> str:
+def parse_text(value: object) -> str:
     """A kind of value in a cursor: a text that PostgreSQL can hold."""
     if not isinstance(value, str) or "\0" in value:
         raise ValueError
@@ -68,22 +70,22 @@ def plain_text(value: object) -> str:
     return value
 
 
-def moment(value: object) -> datetime:
+def parse_timestamp(value: object) -> datetime:
     """A kind of value in a cursor: a time with its zone."""
-    found = datetime.fromisoformat(plain_text(value))
+    found = datetime.fromisoformat(parse_text(value))
     if found.utcoffset() != timedelta(0):
         raise ValueError
     return found
 
 
-def calendar_day(value: object) -> date:
+def parse_date(value: object) -> date:
     """A kind of value in a cursor: a day."""
-    return date.fromisoformat(plain_text(value))
+    return date.fromisoformat(parse_text(value))
 
 
-def row_id(value: object) -> UUID:
+def parse_uuid(value: object) -> UUID:
     """A kind of value in a cursor: a row's id."""
-    return UUID(plain_text(value))
+    return UUID(parse_text(value))
 
 
 def checked_limit(limit: int) -> int:

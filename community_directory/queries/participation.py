@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from community_directory.calendar import days_between
 from community_directory.database import engine
 from community_directory.errors import InvalidInput, MemberNotFound
-from community_directory.queries.days import days_between
 from community_directory.queries.events import (
     BATCH_SIZE,
     COLUMNS,
@@ -26,7 +26,14 @@ from community_directory.queries.events import (
     prepare,
     time_refused,
 )
-from community_directory.queries.pages import Page, checked_limit, moment, page_of, position_of, row_id
+from community_directory.queries.pages import (
+    Page,
+    checked_limit,
+    decode_cursor,
+    make_page,
+    parse_timestamp,
+    parse_uuid,
+)
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.values import member_number
 from community_directory.tables import MemberStatus
@@ -188,41 +195,62 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
     return recorded
 
 
-def recorder(*, max_pending: int = 10_000, give_up_after: float = 60, close_timeout: float = 5) -> Recorder:
+def recorder(
+    *, max_pending: int = 10_000, give_up_after: float = 60, close_timeout: float = 5
+) -> Recorder:
     """Open a recorder, for a stream of events: `async with recorder() as recorder: recorder.add(event)`.
 
     See `Recorder` for what it promises. At most `max_pending` events wait in it. An event that could not be stored for
     `give_up_after` seconds is handed back. The end of the block waits `close_timeout` seconds at the most.
     """
-    return Recorder(max_pending=max_pending, give_up_after=give_up_after, close_timeout=close_timeout)
+    return Recorder(
+        max_pending=max_pending, give_up_after=give_up_after, close_timeout=close_timeout
+    )
 
 
-async def history(member_id: str | int, *, after: str | None = None, limit: int = 20) -> Page[Event]:
+async def history(
+    member_id: str | int, *, after: str | None = None, limit: int = 20
+) -> Page[Event]:
     """A member's events, newest first. Raises `InvalidCursor`, `InvalidInput`."""
-    place = [] if after is None else position_of(after, "participation", moment, row_id)
+    place = (
+        [] if after is None else decode_cursor(after, "participation", parse_timestamp, parse_uuid)
+    )
     statement = HISTORY.format(AFTER=AFTER if place else "")
-    records = await engine.fetch(statement, checked_limit(limit) + 1, member_number(member_id), *place)
+    records = await engine.fetch(
+        statement, checked_limit(limit) + 1, member_number(member_id), *place
+    )
     found = [_event(record) for record in records]
-    return page_of(found, limit, "participation", lambda event: (event.occurred_at.isoformat(), str(event.id)))
+    return make_page(
+        found, limit, "participation", lambda event: (event.occurred_at.isoformat(), str(event.id))
+    )
 
 
-async def activity(member_id: str | int, *, since: date, until: date, zone: str | None = None) -> list[Activity]:
+async def activity(
+    member_id: str | int, *, since: date, until: date, zone: str | None = None
+) -> list[Activity]:
     """How many events of each type a member had on each day from `since` to `until`, both included; oldest first.
 
     Days are the community's, or those of another time zone; a day without events is left out. Raises `InvalidInput`.
     """
-    records = await engine.fetch(ACTIVITY, member_number(member_id), *days_between(since, until, zone))
+    records = await engine.fetch(
+        ACTIVITY, member_number(member_id), *days_between(since, until, zone)
+    )
     return [Activity(*record) for record in records]
 
 
-async def most_active(*, since: date, until: date, zone: str | None = None, limit: int = 10) -> list[ActiveMember]:
+async def most_active(
+    *, since: date, until: date, zone: str | None = None, limit: int = 10
+) -> list[ActiveMember]:
     """Who had the most events from `since` to `until`, both days included; contacts are among them, removed ones not.
 
     Days are the community's, or those of another time zone. Raises `InvalidInput`.
     """
     _, starts, end = days_between(since, until, zone)
     records = await engine.fetch(MOST_ACTIVE, checked_limit(limit), starts[0], end)
-    return [ActiveMember(member_id, name, MemberStatus(status), events) for member_id, name, status, events in records]
+    return [
+        ActiveMember(member_id, name, MemberStatus(status), events)
+        for member_id, name, status, events in records
+    ]
 
 
 def _event(columns: Iterable[Any]) -> Event:

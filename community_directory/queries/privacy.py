@@ -14,13 +14,13 @@ from community_directory.queries.values import ACTOR, member_number, required_ac
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 
-KEPT = None
+NOT_PERSONAL = None
 """The class of a column that says nothing of a person by itself; the others name what an erased one holds."""
 
 COLUMNS: dict[str, dict[str, str | None]] = {
     "community_members": {
-        "id": KEPT,
-        "member_id": KEPT,
+        "id": NOT_PERSONAL,
+        "member_id": NOT_PERSONAL,
         "telegram_id": "$4",
         "telegram_username": "NULL",
         "name": "'Erased member'",
@@ -31,68 +31,68 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "github_verified": "false",
         "github_verified_at": "NULL",
         "github_profile_data": "NULL",
-        "status": KEPT,
-        "reputation_score": KEPT,
-        "reputation_tier": KEPT,
-        "invited_by": KEPT,
-        "registration_fee_paid": KEPT,
+        "status": NOT_PERSONAL,
+        "reputation_score": NOT_PERSONAL,
+        "reputation_tier": NOT_PERSONAL,
+        "invited_by": NOT_PERSONAL,
+        "registration_fee_paid": NOT_PERSONAL,
         "registration_fee_tx_hash": "NULL",
         "profile_data": "NULL",
-        "created_at": KEPT,
-        "updated_at": KEPT,
-        "last_active_at": KEPT,
+        "created_at": NOT_PERSONAL,
+        "updated_at": NOT_PERSONAL,
+        "last_active_at": NOT_PERSONAL,
         "deleted_at": "coalesce(deleted_at, now())",
-        "reputation_shortfall": KEPT,
+        "reputation_shortfall": NOT_PERSONAL,
     },
     "community_invitations": {
-        "invitation_id": KEPT,
-        "invitation_code": KEPT,
-        "created_by": KEPT,
+        "invitation_id": NOT_PERSONAL,
+        "invitation_code": NOT_PERSONAL,
+        "created_by": NOT_PERSONAL,
         "invited_telegram_username": "NULL",
         # Without its name an open invitation would be anybody's.
         "status": "CASE status WHEN 'pending' THEN 'cancelled' ELSE status END",
-        "expires_at": KEPT,
-        "accepted_by": KEPT,
-        "accepted_at": KEPT,
-        "created_at": KEPT,
-        "updated_at": KEPT,
+        "expires_at": NOT_PERSONAL,
+        "accepted_by": NOT_PERSONAL,
+        "accepted_at": NOT_PERSONAL,
+        "created_at": NOT_PERSONAL,
+        "updated_at": NOT_PERSONAL,
     },
     "member_participation": {
-        "id": KEPT,
-        "member_id": KEPT,
-        "event_type": KEPT,
-        "platform": KEPT,
+        "id": NOT_PERSONAL,
+        "member_id": NOT_PERSONAL,
+        "event_type": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
         # A private chat bears the person's own id.
         "room_id": "CASE room_id WHEN $2 THEN 'erased' ELSE room_id END",
         # What the highlights are counted from.
         "event_metadata": "CASE WHEN event_metadata ? 'duration_seconds'"
         " THEN jsonb_build_object('duration_seconds', event_metadata -> 'duration_seconds') END",
-        "occurred_at": KEPT,
+        "occurred_at": NOT_PERSONAL,
         "source_id": "NULL",
     },
     "member_daily_highlights": {
-        "id": KEPT,
-        "member_id": KEPT,
-        "highlight_date": KEPT,
-        "message_count": KEPT,
-        "reaction_count": KEPT,
-        "voice_minutes": KEPT,
-        "reputation_earned": KEPT,
-        "created_at": KEPT,
+        "id": NOT_PERSONAL,
+        "member_id": NOT_PERSONAL,
+        "highlight_date": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+        "reaction_count": NOT_PERSONAL,
+        "voice_minutes": NOT_PERSONAL,
+        "reputation_earned": NOT_PERSONAL,
+        "created_at": NOT_PERSONAL,
     },
     # These rows go as a whole.
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
     "directory_audit_log": {
-        "id": KEPT,
-        "changed_at": KEPT,
+        "id": NOT_PERSONAL,
+        "changed_at": NOT_PERSONAL,
         "actor": "CASE WHEN lower(actor) = ANY($2) THEN 'erased' ELSE actor END",
         "reason": "CASE WHEN member_id = $1 OR row_id = ANY($3) THEN NULL ELSE reason END",
-        "action": KEPT,
-        "table_name": KEPT,
-        "row_id": KEPT,
-        "member_id": KEPT,
+        "action": NOT_PERSONAL,
+        "table_name": NOT_PERSONAL,
+        "row_id": NOT_PERSONAL,
+        "member_id": NOT_PERSONAL,
         "changes": """(
             SELECT jsonb_object_agg(field, CASE
                 WHEN field = ANY($4) AND (member_id = $1 AND table_name = 'community_members' OR row_id = ANY($3))
@@ -108,7 +108,7 @@ PERSONAL = [
     column
     for table in ("community_members", "community_invitations")
     for column, erased in COLUMNS[table].items()
-    if erased is not KEPT and column not in ("status", "deleted_at")
+    if erased is not NOT_PERSONAL and column not in ("status", "deleted_at")
 ]
 """The fields that the audit log forgets."""
 
@@ -189,7 +189,9 @@ ERASE_MEMBER = f"""
 WITH {ACTOR}
 UPDATE community_members SET {_assignments("community_members")} FROM actor WHERE member_id = $3
 """
-ERASE_RELATIONSHIPS = "DELETE FROM member_relationships WHERE entity_id_a = ANY($1) OR entity_id_b = ANY($1)"
+ERASE_RELATIONSHIPS = (
+    "DELETE FROM member_relationships WHERE entity_id_a = ANY($1) OR entity_id_b = ANY($1)"
+)
 ERASE_LOG = f"""
 UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
 WHERE member_id = $1 OR row_id = ANY($3) OR lower(actor) = ANY($2)
@@ -234,7 +236,12 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
         await engine.fetch(ERASE_EVENTS, number, telegram_id)
         await engine.fetch(ERASE_RELATIONSHIPS, entities)
         rows = [record["invitation_id"] for record in invitations]
-        names = [telegram_id, f"telegram:{telegram_id}", *usernames, *(f"@{username}" for username in usernames)]
+        names = [
+            telegram_id,
+            f"telegram:{telegram_id}",
+            *usernames,
+            *(f"@{username}" for username in usernames),
+        ]
         await engine.fetch(ERASE_LOG, number, names, rows, PERSONAL)
 
 
@@ -243,31 +250,35 @@ def _entities(entity_ids: Sequence[str | int]) -> list[str]:
 
 
 def _erased_name(telegram_id: str, status: str) -> str:
-    """What stands in place of a Telegram id: for a banned person what `banned_name` finds again, else anything."""
+    """What stands in place of a Telegram id: for a banned person what `ban_fingerprint` finds again, else anything."""
     if telegram_id.startswith("banned:"):
         return telegram_id
     if status != MemberStatus.BANNED:
         return f"erased:{uuid4()}"
-    name = banned_name(telegram_id)
+    name = ban_fingerprint(telegram_id)
     if name is None:
-        raise key_needed()
+        raise secret_key_required()
     return name
 
 
-def key_needed() -> ConfigurationError:
+def secret_key_required() -> ConfigurationError:
     """The error for who has no key where one is needed."""
-    return ConfigurationError("Set DIRECTORY_SECRET_KEY: without it, a banned person who was erased could come back.")
+    return ConfigurationError(
+        "Set DIRECTORY_SECRET_KEY: without it, a banned person who was erased could come back."
+    )
 
 
-def unknowable(banned_as: str) -> str:
+def ban_check_impossible(banned_as: str) -> str:
     """A condition in SQL: banned people were erased, and without a key nobody can tell whether this is one of them."""
     return f"({banned_as}::text IS NULL AND EXISTS (SELECT 1 FROM community_members WHERE telegram_id LIKE 'banned:%'))"
 
 
-def banned_name(telegram_id: str) -> str | None:
-    """What a banned and erased person is stored under; None when no key is set, see `unknowable`."""
+def ban_fingerprint(telegram_id: str) -> str | None:
+    """What a banned and erased person is stored under; None when no key is set, see `ban_check_impossible`."""
     key = load_settings().secret_key
     if key is None:
         return None
-    digest = hmac.digest(key.get_secret_value().encode(), str(telegram_id).encode(errors="surrogatepass"), sha256)
+    digest = hmac.digest(
+        key.get_secret_value().encode(), str(telegram_id).encode(errors="surrogatepass"), sha256
+    )
     return f"banned:{digest.hex()}"

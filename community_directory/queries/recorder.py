@@ -15,8 +15,15 @@ from types import TracebackType
 from typing import Self
 
 from community_directory.database import engine
-from community_directory.errors import NotConnected, OperatorError, shown
-from community_directory.queries.events import BATCH_SIZE, Batch, NewEvent, PreparedEvent, Recorded, prepare
+from community_directory.errors import NotConnected, OperatorError, sanitize_for_message
+from community_directory.queries.events import (
+    BATCH_SIZE,
+    Batch,
+    NewEvent,
+    PreparedEvent,
+    Recorded,
+    prepare,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +48,9 @@ class RecorderFull(OperatorError):
     code = "recorder_full"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The recorder holds {limit:,} events that are not stored yet: this one was dropped.")
+        super().__init__(
+            f"The recorder holds {limit:,} events that are not stored yet: this one was dropped."
+        )
         self.limit = limit
 
 
@@ -238,7 +247,9 @@ class Recorder:
         # A connection that was closed doesn't come back.
         patience = 0 if isinstance(error, NotConnected) else self._give_up_after
         too_old = asyncio.get_running_loop().time() - patience
-        self._give_up(sum(1 for _ in takewhile(lambda each: each.added_at <= too_old, self._pending)))
+        self._give_up(
+            sum(1 for _ in takewhile(lambda each: each.added_at <= too_old, self._pending))
+        )
 
     def _count(self, batch: Batch) -> None:
         recorded = Recorded()
@@ -248,7 +259,11 @@ class Recorder:
         self.unknown += len(recorded.unknown)
         self.refused += len(recorded.refused)
         for refused in recorded.refused:
-            logger.warning("An event of member %s was refused: %s", shown(refused.event.member_id), refused.error)
+            logger.warning(
+                "An event of member %s was refused: %s",
+                sanitize_for_message(refused.event.member_id),
+                refused.error,
+            )
 
     def _give_up(self, number: int) -> None:
         """Hand the oldest events back."""

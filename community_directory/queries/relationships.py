@@ -71,7 +71,9 @@ async def of(entity_id: str | int, *, relationship_type: str | None = None) -> l
     """Return the newest 1,000 links that start from the entity or lead to it, newest first. Raises `InvalidInput`."""
     entity = entity_text(entity_id, "entity_id")
     check_texts(MemberRelationship, relationship_type=relationship_type)
-    return [_relationship(record) for record in await engine.fetch(OF, entity, relationship_type, MOST)]
+    return [
+        _relationship(record) for record in await engine.fetch(OF, entity, relationship_type, MOST)
+    ]
 
 
 def entity_text(entity_id: str | int, field: str) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from community_directory.errors import InvalidInput, shown
-from community_directory.queries.pages import LONGEST_PAGE, moment, plain_text, whole_number
-from community_directory.reputation import HIGHEST_SCORE, scores_of
+from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.pages import LONGEST_PAGE, parse_int, parse_text, parse_timestamp
+from community_directory.queries.reputation import MAX_SCORE, scores_of
 from community_directory.tables import MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
@@ -20,7 +20,7 @@ Sort = Literal["reputation", "newest", "active", "name"]
 # nothing is left, such as a lone accent, is NULL: like nobody's.
 PATTERN = r"'%' || regexp_replace(nullif(btrim(directory_search_text({})), ''), '([\\%_])', '\\\1', 'g') || '%'"
 
-SIZES = (11, 21, 51, LONGEST_PAGE + 1)
+LIMIT_BUCKETS = (11, 21, 51, LONGEST_PAGE + 1)
 
 
 class _Order(NamedTuple):
@@ -35,27 +35,41 @@ class _Order(NamedTuple):
 
 def _score(value: object) -> int:
     """A kind of value in a cursor: a reputation score."""
-    score = whole_number(value)
-    if not 0 <= score <= HIGHEST_SCORE:
+    score = parse_int(value)
+    if not 0 <= score <= MAX_SCORE:
         raise ValueError
     return score
 
 
 ORDERS: dict[Sort, _Order] = {
     "reputation": _Order("reputation_score", "DESC", "<", "(SELECT {}::integer)", _score),
-    "newest": _Order("created_at", "DESC", "<", "(SELECT {}::timestamptz)", moment),
-    "active": _Order("coalesce(last_active_at, 'epoch')", "DESC", "<", "(SELECT {}::timestamptz)", moment),
+    "newest": _Order("created_at", "DESC", "<", "(SELECT {}::timestamptz)", parse_timestamp),
+    "active": _Order(
+        "coalesce(last_active_at, 'epoch')",
+        "DESC",
+        "<",
+        "(SELECT {}::timestamptz)",
+        parse_timestamp,
+    ),
     # as in a telephone book, whatever the database's locale: Álvaro beside alba, not behind Zoe
-    "name": _Order("directory_search_text(name)", "ASC", ">", "directory_search_text((SELECT {}::text))", plain_text),
+    "name": _Order(
+        "directory_search_text(name)",
+        "ASC",
+        ">",
+        "directory_search_text((SELECT {}::text))",
+        parse_text,
+    ),
 }
 
 # The scores that have a text index of their own, best first, and what the index says of them: among all members a word
 # that only those of a low score share would have to be looked up for each of them, to find the best.
 RANGES = {
-    range(1001, HIGHEST_SCORE + 1): "reputation_score > 1000",
+    range(1001, MAX_SCORE + 1): "reputation_score > 1000",
     range(101, 1001): "reputation_score BETWEEN 101 AND 1000",
     range(1, 101): "reputation_score BETWEEN 1 AND 100",
-    range(1): "reputation_score <= 0",  # with = it would be walked by another index, the primary key's
+    range(
+        1
+    ): "reputation_score <= 0",  # with = it would be walked by another index, the primary key's
 }
 ANY_RANGE = f"({' OR '.join(RANGES.values())})"
 """Everybody, said so that the text indexes are used."""
@@ -102,7 +116,7 @@ class Search:
         What is no value is written into the SQL: only so PostgreSQL knows that an index serves, and plans once.
         """
         # Of a few sizes, because each is a statement of its own to PostgreSQL.
-        wanted = next(size for size in SIZES if size >= self.wanted)
+        wanted = next(size for size in LIMIT_BUCKETS if size >= self.wanted)
         arguments = _Arguments()
         bounds = list(self._bounds(arguments))
         conditions = list(self._conditions(arguments))
@@ -122,11 +136,16 @@ class Search:
                 )
             return
         where = " AND ".join(conditions + bounds)
-        ordered = f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {wanted}"
+        ordered = (
+            f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {wanted}"
+        )
         table = "community_members"
         if indexed:
             # OFFSET 0 keeps PostgreSQL from reading everybody in order instead: it doesn't know what that costs.
-            table, where = f"(SELECT * FROM {table} WHERE {where} AND {ANY_RANGE} OFFSET 0) AS found", "true"
+            table, where = (
+                f"(SELECT * FROM {table} WHERE {where} AND {ANY_RANGE} OFFSET 0) AS found",
+                "true",
+            )
         elif self.text and self.sort == "reputation":
             # Of two letters nobody's table row need be read to see that they don't match: the index has it all.
             where = f"id = ANY(ARRAY(SELECT id FROM {table} WHERE {where} {ordered}))"
@@ -136,11 +155,12 @@ class Search:
         order = ORDERS[self.sort]
         if self.scores.start > 0:
             yield arguments.placed("reputation_score >= (SELECT {}::integer)", self.scores.start)
-        if self.scores.stop <= HIGHEST_SCORE:
+        if self.scores.stop <= MAX_SCORE:
             yield arguments.placed("reputation_score < (SELECT {}::integer)", self.scores.stop)
         if self.place is not None:
             yield arguments.placed(
-                f"({order.expression}, id) {order.follows} ({order.place}, (SELECT {{}}::uuid))", *self.place
+                f"({order.expression}, id) {order.follows} ({order.place}, (SELECT {{}}::uuid))",
+                *self.place,
             )
 
     def _conditions(self, arguments: "_Arguments") -> Iterator[str]:
@@ -183,11 +203,11 @@ def is_indexed(text: str) -> bool:
 def scores_between(least: int | None, most: int | None, tier: str | None) -> range:
     """The scores from `least` to `most` that are of the tier; None stands for no limit. Raises `InvalidInput`."""
     for field, score in (("min_reputation", least), ("max_reputation", most)):
-        if score is not None and (type(score) is not int or abs(score) > HIGHEST_SCORE):
+        if score is not None and (type(score) is not int or abs(score) > MAX_SCORE):
             raise InvalidInput("There is no such score.", field=field)
     if tier is not None and tier not in list(ReputationTier):
-        raise InvalidInput(f"There is no tier {shown(tier)}.", field="tier")
-    scores = range(HIGHEST_SCORE + 1) if tier is None else scores_of(ReputationTier(tier))
+        raise InvalidInput(f"There is no tier {sanitize_for_message(tier)}.", field="tier")
+    scores = range(MAX_SCORE + 1) if tier is None else scores_of(ReputationTier(tier))
     return range(
         scores.start if least is None else max(scores.start, least),
         scores.stop if most is None else min(scores.stop, most + 1),

@@ -40,7 +40,9 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
     if not isinstance(data, Mapping):
         raise InvalidInput("This must be a JSON object.", field=field)
     if _is_deeper(data, MAX_JSON_DEPTH):
-        raise InvalidInput(f"This is nested more than {MAX_JSON_DEPTH} times.", field=field, limit=MAX_JSON_DEPTH)
+        raise InvalidInput(
+            f"This is nested more than {MAX_JSON_DEPTH} times.", field=field, limit=MAX_JSON_DEPTH
+        )
     try:
         stored = _encode_json(dict(data))
         if _SURROGATE.search(stored):
@@ -85,7 +87,9 @@ def id_text(value: str | int, field: str) -> str:
         try:
             return str(value)
         except ValueError:  # Python writes no integer of thousands of digits
-            raise InvalidInput(f"The {field.replace('_', ' ')} is too large a number.", field=field) from None
+            raise InvalidInput(
+                f"The {field.replace('_', ' ')} is too large a number.", field=field
+            ) from None
     raise InvalidInput(f"The {field.replace('_', ' ')} must be a text or an integer.", field=field)
 
 

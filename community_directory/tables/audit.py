@@ -30,15 +30,23 @@ class DirectoryAuditLog(
 ):
     id = BigSerial(primary_key=True)
     changed_at = Timestamptz()
-    actor = Varchar(length=255, default=None, help_text="The bot or the manager; db:… when only the login is known.")
+    actor = Varchar(
+        length=255,
+        default=None,
+        help_text="The bot or the manager; db:… when only the login is known.",
+    )
     reason = Text(null=True, default=None)
     action = Varchar(length=10, default=None, choices=AuditAction)
     table_name = Varchar(length=63, default=None)
     row_id = UUID(default=None, help_text="The primary key of the changed row.")
     member_id = Varchar(
-        length=20, default=None, help_text="The member the row is about; of an invitation, the one who invites."
+        length=20,
+        default=None,
+        help_text="The member the row is about; of an invitation, the one who invites.",
     )
-    changes = JSONB(default=None, help_text='The changed fields: {"status": ["pending", "active"]}.')
+    changes = JSONB(
+        default=None, help_text='The changed fields: {"status": ["pending", "active"]}.'
+    )
 
     audit_action_check = Check(checks.one_of("action", AuditAction))
     audit_changes_check = Check(checks.json_object("changes"))

@@ -26,7 +26,9 @@ class MemberDailyHighlight(
         on_delete=OnDelete.restrict,
         on_update=OnUpdate.restrict,
     )
-    highlight_date = Date(default=None, required=True, help_text="The day in the community's time zone.")
+    highlight_date = Date(
+        default=None, required=True, help_text="The day in the community's time zone."
+    )
     message_count = Integer(null=True, default=0)
     reaction_count = Integer(null=True, default=0)
     voice_minutes = Integer(null=True, default=0)

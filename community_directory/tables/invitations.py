@@ -14,7 +14,7 @@ from community_directory.database import engine
 from community_directory.tables import checks
 from community_directory.tables.members import CommunityMember
 
-VALID_FOR = timedelta(days=3)
+DEFAULT_VALIDITY = timedelta(days=3)
 """How long an invitation stays open unless its maker says otherwise."""
 
 CODE_LENGTH = 16
@@ -60,11 +60,16 @@ class CommunityInvitation(
         help_text="The member who invites.",
     )
     invited_telegram_username = Varchar(
-        length=255, null=True, default=None, help_text="Only this person may use the code. Without the leading @."
+        length=255,
+        null=True,
+        default=None,
+        help_text="Only this person may use the code. Without the leading @.",
     )
     status = Varchar(length=20, default=InvitationStatus.PENDING.value, choices=InvitationStatus)
     # Hours: a day has 23 or 25 of them where the session's zone changes its clocks.
-    expires_at = Timestamptz(default=TimestamptzOffset(hours=VALID_FOR // timedelta(hours=1)))
+    expires_at = Timestamptz(
+        default=TimestamptzOffset(hours=DEFAULT_VALIDITY // timedelta(hours=1))
+    )
     accepted_by = ForeignKey(
         CommunityMember,
         target_column=CommunityMember.member_id,
@@ -80,7 +85,9 @@ class CommunityInvitation(
 
     invitation_code_idx = Unique([invitation_code])
 
-    invitation_code_check = Check("length(invitation_code) >= 8 AND invitation_code ~ '^[A-Za-z0-9]+$'")
+    invitation_code_check = Check(
+        "length(invitation_code) >= 8 AND invitation_code ~ '^[A-Za-z0-9]+$'"
+    )
     invitation_username_check = Check(checks.username("invited_telegram_username"))
     invitation_status_check = Check(checks.one_of("status", InvitationStatus))
     invitation_accepted_by_check = Check("(status = 'accepted') = (accepted_by IS NOT NULL)")

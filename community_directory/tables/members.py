@@ -55,22 +55,35 @@ class CommunityMember(
         help_text="The member's number (#247). Leave it empty: the database assigns the next one. It never changes.",
     )
     telegram_id = Varchar(
-        length=255, default=None, required=True, help_text="The numeric id that Telegram gave the account."
+        length=255,
+        default=None,
+        required=True,
+        help_text="The numeric id that Telegram gave the account.",
     )
-    telegram_username = Varchar(length=255, null=True, default=None, help_text="Without the leading @.")
+    telegram_username = Varchar(
+        length=255, null=True, default=None, help_text="Without the leading @."
+    )
     name = Varchar(length=255, default=None, required=True, help_text="The name people see.")
     primary_role = Varchar(
-        length=50, default=None, required=True, help_text="What the person mainly does, for example developer."
+        length=50,
+        default=None,
+        required=True,
+        help_text="What the person mainly does, for example developer.",
     )
     organization = Varchar(length=255, null=True, default=None)
     country = Varchar(length=100, null=True, default=None)
 
-    github_username = Varchar(length=255, null=True, default=None, help_text="Without the leading @.")
+    github_username = Varchar(
+        length=255, null=True, default=None, help_text="Without the leading @."
+    )
     github_verified = Boolean(
-        default=False, help_text="The person has proved that the GitHub account is theirs; needs the time of proof."
+        default=False,
+        help_text="The person has proved that the GitHub account is theirs; needs the time of proof.",
     )
     github_verified_at = Timestamptz(null=True, default=None)
-    github_profile_data = JSONB(null=True, default=None, help_text="What GitHub said of the account, a JSON object.")
+    github_profile_data = JSONB(
+        null=True, default=None, help_text="What GitHub said of the account, a JSON object."
+    )
 
     status = Varchar(length=20, default=MemberStatus.NOT_MEMBER.value, choices=MemberStatus)
     reputation_score = Integer(default=0)
@@ -93,15 +106,26 @@ class CommunityMember(
     )
     registration_fee_paid = Boolean(null=True, default=False)
     registration_fee_tx_hash = Varchar(
-        length=255, null=True, default=None, help_text="The transaction that paid the registration fee."
+        length=255,
+        null=True,
+        default=None,
+        help_text="The transaction that paid the registration fee.",
     )
 
-    profile_data = JSONB(null=True, default=None, help_text="Anything else of the profile, a JSON object.")
+    profile_data = JSONB(
+        null=True, default=None, help_text="Anything else of the profile, a JSON object."
+    )
 
     created_at = Timestamptz()
-    updated_at = Timestamptz(help_text="The last edit, which activity and its points are not: the database keeps it.")
-    last_active_at = Timestamptz(null=True, default=None, help_text="The last participation, to about a minute.")
-    deleted_at = Timestamptz(null=True, default=None, help_text="Set when the member was removed; nothing is deleted.")
+    updated_at = Timestamptz(
+        help_text="The last edit, which activity and its points are not: the database keeps it."
+    )
+    last_active_at = Timestamptz(
+        null=True, default=None, help_text="The last participation, to about a minute."
+    )
+    deleted_at = Timestamptz(
+        null=True, default=None, help_text="Set when the member was removed; nothing is deleted."
+    )
     reputation_shortfall = Integer(
         default=0,
         help_text="By how much the sum of all points lies below zero, where the score itself never goes.",

@@ -44,13 +44,26 @@ class MemberParticipation(
         on_update=OnUpdate.restrict,
     )
     event_type = Varchar(
-        length=50, default=None, required=True, help_text="MESSAGE, REACTION, VOICE or another upper-case name."
+        length=50,
+        default=None,
+        required=True,
+        help_text="MESSAGE, REACTION, VOICE or another upper-case name.",
     )
     platform = Varchar(
-        length=50, default=None, required=True, help_text="telegram, discord or another lower-case name."
+        length=50,
+        default=None,
+        required=True,
+        help_text="telegram, discord or another lower-case name.",
     )
-    room_id = Varchar(length=255, default=None, required=True, help_text="The platform's id of the group or channel.")
-    event_metadata = JSONB(null=True, default=None, help_text="Details of the event, a JSON object.")
+    room_id = Varchar(
+        length=255,
+        default=None,
+        required=True,
+        help_text="The platform's id of the group or channel.",
+    )
+    event_metadata = JSONB(
+        null=True, default=None, help_text="Details of the event, a JSON object."
+    )
     occurred_at = Timestamptz(help_text="When it happened, as the platform says.")
     source_id = Varchar(
         length=255,

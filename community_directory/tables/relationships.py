@@ -17,10 +17,16 @@ class MemberRelationship(
 ):
     id = UUID(primary_key=True)
     entity_id_a = Varchar(
-        length=255, default=None, required=True, help_text="The ElizaOS id of the entity that the link starts from."
+        length=255,
+        default=None,
+        required=True,
+        help_text="The ElizaOS id of the entity that the link starts from.",
     )
     entity_id_b = Varchar(
-        length=255, default=None, required=True, help_text="The ElizaOS id of the entity that the link leads to."
+        length=255,
+        default=None,
+        required=True,
+        help_text="The ElizaOS id of the entity that the link leads to.",
     )
     relationship_type = Varchar(
         length=50, default=None, required=True, help_text="An upper-case name: INVITED, MENTORED, …"
@@ -43,4 +49,6 @@ class MemberRelationship(
     @classmethod
     def get_readable(cls) -> Readable:
         """A relationship shows as its type and its two ends."""
-        return Readable(template="%s %s → %s", columns=[cls.relationship_type, cls.entity_id_a, cls.entity_id_b])
+        return Readable(
+            template="%s %s → %s", columns=[cls.relationship_type, cls.entity_id_a, cls.entity_id_b]
+        )

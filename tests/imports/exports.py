@@ -18,10 +18,10 @@ GROUP = {"name": "Frutero Club", "type": "private_supergroup", "id": 1234567890}
 
 def dated(at: datetime, clock: str = "UTC") -> Json:
     """The two fields in which Telegram Desktop writes a time: by its machine's clock, and for programs."""
-    return {"date": shown(at, clock), "date_unixtime": str(int(at.timestamp()))}
+    return {"date": sanitize_for_message(at, clock), "date_unixtime": str(int(at.timestamp()))}
 
 
-def shown(at: datetime, clock: str = "UTC") -> str:
+def sanitize_for_message(at: datetime, clock: str = "UTC") -> str:
     return at.astimezone(ZoneInfo(clock)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -49,10 +49,14 @@ def service(number: int, action: str, **fields: Any) -> Json:
 
 
 def reaction(
-    *people: Json, emoji: str = "👍", count: int | None = None, at: datetime = NOON, clock: str = "UTC"
+    *people: Json,
+    emoji: str = "👍",
+    count: int | None = None,
+    at: datetime = NOON,
+    clock: str = "UTC",
 ) -> Json:
     """The people whom the export names; as many as `count` reacted."""
-    recent = [{**person, "date": shown(at, clock)} for person in people]
+    recent = [{**person, "date": sanitize_for_message(at, clock)} for person in people]
     counted = {"type": "emoji", "count": len(people) if count is None else count, "emoji": emoji}
     return counted | ({"recent": recent} if recent else {})
 
@@ -65,16 +69,31 @@ def chat(*messages: Any, **fields: Any) -> Json:
 def account(*chats: Json) -> Json:
     """The export of a whole account."""
     about = "Here is the data you requested. Remember: Telegram is ad free."
-    person = {"user_id": 101, "first_name": "Ana", "last_name": "García", "phone_number": "+00 000", "bio": ""}
+    person = {
+        "user_id": 101,
+        "first_name": "Ana",
+        "last_name": "García",
+        "phone_number": "+00 000",
+        "bio": "",
+    }
     listed = {"about": "This page lists all chats from this export.", "list": list(chats)}
-    contacts = {"about": about, "list": [{"user_id": 102, "first_name": "Bo", "last_name": "", "phone_number": "+0"}]}
+    contacts = {
+        "about": about,
+        "list": [{"user_id": 102, "first_name": "Bo", "last_name": "", "phone_number": "+0"}],
+    }
     return {"about": about, "personal_information": person, "contacts": contacts, "chats": listed}
 
 
 def user(discord_id: str = "801", name: str = "ana", **fields: Any) -> Json:
     """An account of Discord."""
     avatar = "https://cdn.discordapp.com/embed/avatars/0.png"
-    looks: Json = {"discriminator": "0000", "nickname": name.title(), "color": None, "isBot": False, "roles": []}
+    looks: Json = {
+        "discriminator": "0000",
+        "nickname": name.title(),
+        "color": None,
+        "isBot": False,
+        "roles": [],
+    }
     return {"id": discord_id, "name": name, **looks, "avatarUrl": avatar, **fields}
 
 
@@ -83,12 +102,28 @@ def discord_message(number: int = 1, **fields: Any) -> Json:
     at = (NOON + timedelta(minutes=number - 1)).isoformat(timespec="milliseconds")
     times = {"timestamp": at, "timestampEdited": None, "callEndedTimestamp": None}
     content = {"isPinned": False, "content": "gm", "author": user()}
-    lists: Json = {name: [] for name in ("attachments", "embeds", "stickers", "reactions", "mentions", "inlineEmojis")}
-    return {"id": str(1_300_000_000_000_000_000 + number), "type": "Default", **times, **content, **lists, **fields}
+    lists: Json = {
+        name: []
+        for name in ("attachments", "embeds", "stickers", "reactions", "mentions", "inlineEmojis")
+    }
+    return {
+        "id": str(1_300_000_000_000_000_000 + number),
+        "type": "Default",
+        **times,
+        **content,
+        **lists,
+        **fields,
+    }
 
 
 def discord_reaction(*users: Json, emoji: str = "👍", count: int | None = None) -> Json:
-    drawn = {"id": "", "name": emoji, "code": "thumbsup", "isAnimated": False, "imageUrl": "https://cdn.test/1.svg"}
+    drawn = {
+        "id": "",
+        "name": emoji,
+        "code": "thumbsup",
+        "isAnimated": False,
+        "imageUrl": "https://cdn.test/1.svg",
+    }
     listed = [without(one, "roles") for one in users]
     return {"emoji": drawn, "count": len(users) if count is None else count, "users": listed}
 
@@ -96,7 +131,13 @@ def discord_reaction(*users: Json, emoji: str = "👍", count: int | None = None
 def discord_channel(*messages: Any, **fields: Any) -> Json:
     """The export of a channel."""
     guild = {"id": "700", "name": "Frutero", "iconUrl": "https://cdn.test/2.png"}
-    channel = {"id": "701", "type": "GuildTextChat", "categoryId": "702", "category": "Talk", "name": "general"}
+    channel = {
+        "id": "701",
+        "type": "GuildTextChat",
+        "categoryId": "702",
+        "category": "Talk",
+        "name": "general",
+    }
     dates = {"dateRange": {"after": None, "before": None}, "exportedAt": NOON.isoformat()}
     exported = {"guild": guild, "channel": {**channel, "topic": None}, **dates, **fields}
     return {**exported, "messages": list(messages), "messageCount": len(messages)}

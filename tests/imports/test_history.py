@@ -16,7 +16,14 @@ from benchmarks import telegram_export
 from community_directory.database import transaction
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import discord, telegram
-from community_directory.imports.export import DELETED, NAMELESS, STRANGE, Author, Happened, Skipped
+from community_directory.imports.export import (
+    ANONYMOUS,
+    DELETED,
+    STRANGE,
+    Author,
+    ExportedEvent,
+    Skipped,
+)
 from community_directory.imports.history import BANNED, REFUSED, Report, import_history
 from community_directory.queries import highlights, members, participation
 from community_directory.queries.participation import NewEvent
@@ -74,14 +81,18 @@ async def events(database: rows.Database) -> list[tuple[Any, ...]]:
 
 
 async def names(database: rows.Database) -> list[tuple[str, str]]:
-    found = await database.fetch("SELECT telegram_id, name FROM community_members ORDER BY created_at, telegram_id")
+    found = await database.fetch(
+        "SELECT telegram_id, name FROM community_members ORDER BY created_at, telegram_id"
+    )
     return [tuple(row) for row in found]
 
 
 COUNT = "SELECT count(*) FROM member_participation"
 
 TWO = chat(
-    message(1, reactions=[reaction(BO, emoji="🔥", count=3)]), service(2, "group_call", duration=90), message(3, **BO)
+    message(1, reactions=[reaction(BO, emoji="🔥", count=3)]),
+    service(2, "group_call", duration=90),
+    message(3, **BO),
 )
 
 
@@ -95,9 +106,16 @@ async def test_authors_become_contacts_and_what_they_did_events(directory: async
         ("Bo", "MESSAGE", "telegram", room, "3", NOON + 2 * minute, None),
     ]
     ana, bo = [await members.get_by_telegram_id(account) for account in ("101", "102")]
-    assert (ana.name, ana.status, ana.primary_role, ana.profile_data) == ("Ana García", "not_member", "contact", None)
+    assert (ana.name, ana.status, ana.primary_role, ana.profile_data) == (
+        "Ana García",
+        "not_member",
+        "contact",
+        None,
+    )
     assert (bo.last_active_at, ana.last_active_at) == (NOON + 2 * minute, NOON + minute)
-    log = await directory.fetch("SELECT DISTINCT actor, action, member_id FROM directory_audit_log ORDER BY member_id")
+    log = await directory.fetch(
+        "SELECT DISTINCT actor, action, member_id FROM directory_audit_log ORDER BY member_id"
+    )
     assert log == [("import", "INSERT", "#1"), ("import", "INSERT", "#2")]
     last = report.last
     assert last is not None
@@ -105,7 +123,7 @@ async def test_authors_become_contacts_and_what_they_did_events(directory: async
     assert report == Report(
         inserted={"MESSAGE": 2, "REACTION": 1, "VOICE": 1},  # type: ignore[arg-type]  # equal to a Counter
         rooms={"Frutero Club": 4},  # type: ignore[arg-type]
-        skipped={NAMELESS: 2},  # type: ignore[arg-type]
+        skipped={ANONYMOUS: 2},  # type: ignore[arg-type]
         new_contacts=2,
         days={NOON.date()},
         last=last,
@@ -124,18 +142,30 @@ async def test_a_second_import_changes_nothing(directory: asyncpg.Pool) -> None:
     assert (report.new_contacts, report.known_people, report.days) == (0, 2, {NOON.date()})
 
 
-async def test_a_dry_run_changes_nothing_and_counts_what_would_happen(directory: asyncpg.Pool) -> None:
+async def test_a_dry_run_changes_nothing_and_counts_what_would_happen(
+    directory: asyncpg.Pool,
+) -> None:
     await from_telegram(chat(message(1)))
     before = await directory.fetch(EVERYTHING)
     planned = await from_telegram(TWO, dry_run=True)
     assert await directory.fetch(EVERYTHING) == before
-    assert (planned.inserted, planned.duplicates) == ({"MESSAGE": 1, "REACTION": 1, "VOICE": 1}, {"MESSAGE": 1})
+    assert (planned.inserted, planned.duplicates) == (
+        {"MESSAGE": 1, "REACTION": 1, "VOICE": 1},
+        {"MESSAGE": 1},
+    )
     assert (planned.new_contacts, planned.known_people) == (1, 1)
     assert await from_telegram(TWO) == planned
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 200), before=st.integers(0, 200), people=st.integers(2, 40))
+@settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 200),
+    before=st.integers(0, 200),
+    people=st.integers(2, 40),
+)
 async def test_a_dry_run_counts_what_the_real_one_does(
     directory: asyncpg.Pool, seed: int, count: int, before: int, people: int
 ) -> None:
@@ -147,33 +177,50 @@ async def test_a_dry_run_counts_what_the_real_one_does(
     planned = await from_telegram({**telegram_export.CHAT, "messages": export}, dry_run=True)
     assert await directory.fetch(EVERYTHING) == stored
     assert await from_telegram({**telegram_export.CHAT, "messages": export}) == planned
-    assert await directory.fetchval(COUNT) == sum(planned.inserted.values()) + sum(planned.duplicates.values())
+    assert await directory.fetchval(COUNT) == sum(planned.inserted.values()) + sum(
+        planned.duplicates.values()
+    )
 
 
-async def test_a_known_member_gets_the_events_and_stays_as_they_are(directory: asyncpg.Pool) -> None:
-    await rows.member(directory, telegram_id="101", name="Ana María", status="active", primary_role="designer")
+async def test_a_known_member_gets_the_events_and_stays_as_they_are(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(
+        directory, telegram_id="101", name="Ana María", status="active", primary_role="designer"
+    )
     report = await from_telegram(TWO)
     ana = await members.get_by_telegram_id("101")
-    assert (ana.member_id, ana.name, ana.status, ana.primary_role) == ("#1", "Ana María", "active", "designer")
+    assert (ana.member_id, ana.name, ana.status, ana.primary_role) == (
+        "#1",
+        "Ana María",
+        "active",
+        "designer",
+    )
     assert (report.new_contacts, report.known_people) == (1, 1)
     assert await directory.fetchval(f"{COUNT} WHERE member_id = '#1'") == 2
 
 
 async def test_somebody_who_writes_in_two_batches_is_counted_once(directory: asyncpg.Pool) -> None:
     await rows.member(directory, telegram_id="101")
-    report = await from_telegram(chat(*(message(number, **(ANA if number % 2 else BO)) for number in range(1, 2502))))
+    report = await from_telegram(
+        chat(*(message(number, **(ANA if number % 2 else BO)) for number in range(1, 2502)))
+    )
     assert (report.new_contacts, report.known_people) == (1, 1)
     assert report.inserted == {"MESSAGE": 2501}
 
 
 async def test_a_batch_is_a_transaction(directory: asyncpg.Pool) -> None:
-    def items() -> Iterable[Happened]:
+    def items() -> Iterable[ExportedEvent]:
         for number in range(2500):
             at = NOON + timedelta(seconds=number)
-            yield Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", str(number), at)
+            yield ExportedEvent(
+                Author("101", "Ana"), EventType.MESSAGE, "-1", "room", str(number), at
+            )
 
     await import_history(items(), Platform.TELEGRAM)
-    transactions = await directory.fetch("SELECT count(*) FROM member_participation GROUP BY xmin::text ORDER BY 1")
+    transactions = await directory.fetch(
+        "SELECT count(*) FROM member_participation GROUP BY xmin::text ORDER BY 1"
+    )
     assert [row[0] for row in transactions] == [500, 1000, 1000]
 
 
@@ -182,7 +229,9 @@ async def test_a_batch_is_a_transaction(directory: asyncpg.Pool) -> None:
 
 async def test_a_deleted_account_that_nobody_knows_is_left_out(directory: asyncpg.Pool) -> None:
     gone = {"from": None, "from_id": "user103"}
-    report = await from_telegram(chat(message(1, **gone), message(2), message(3, **gone, reactions=[reaction(gone)])))
+    report = await from_telegram(
+        chat(message(1, **gone), message(2), message(3, **gone, reactions=[reaction(gone)]))
+    )
     assert report.skipped == {DELETED: 3}
     assert await names(directory) == [("101", "Ana García")]
     assert report.rooms == {"Frutero Club": 1}
@@ -195,7 +244,9 @@ async def test_a_deleted_account_that_is_known_keeps_its_events(directory: async
     assert [(event[0], event[4]) for event in await events(directory)] == [("Eva", "1")]
 
 
-async def test_who_was_removed_keeps_their_events_and_is_not_revived(directory: asyncpg.Pool) -> None:
+async def test_who_was_removed_keeps_their_events_and_is_not_revived(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, telegram_id="101", status="active", deleted_at=NOON)
     report = await from_telegram(chat(message(1)))
     assert (report.inserted, report.known_people) == ({"MESSAGE": 1}, 1)
@@ -209,15 +260,17 @@ async def test_who_is_banned_keeps_their_events_and_stays_banned(directory: asyn
     assert (await members.get("#1")).status == "banned"
 
 
-async def test_who_was_banned_and_erased_is_left_out(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_was_banned_and_erased_is_left_out(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
     load_settings.cache_clear()
     await rows.member(directory, telegram_id="101", status="banned")
     await members.erase("#1", actor="panel")
     planned = await from_telegram(TWO, dry_run=True)
     assert await from_telegram(TWO) == planned
-    assert (planned.new_contacts, planned.skipped) == (1, {NAMELESS: 2, BANNED: 2})
-    assert (await from_telegram(TWO)).skipped == {NAMELESS: 2, BANNED: 2}
+    assert (planned.new_contacts, planned.skipped) == (1, {ANONYMOUS: 2, BANNED: 2})
+    assert (await from_telegram(TWO)).skipped == {ANONYMOUS: 2, BANNED: 2}
     assert {event[0] for event in await events(directory)} == {"Bo"}
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 2
 
@@ -238,7 +291,9 @@ async def test_without_the_key_nobody_can_tell_who_was_banned_and_erased(
     assert await directory.fetch(EVERYTHING) == before
 
 
-async def test_who_told_their_discord_account_is_one_person_on_both_platforms(directory: asyncpg.Pool) -> None:
+async def test_who_told_their_discord_account_is_one_person_on_both_platforms(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, telegram_id="101", name="Ana", profile_data={"discord_id": "801"})
     export = discord_channel(discord_message(1, reactions=[discord_reaction(user("802", "bo"))]))
     for _ in range(2):
@@ -253,14 +308,23 @@ async def test_who_told_their_discord_account_is_one_person_on_both_platforms(di
     assert (bo.status, bo.profile_data) == ("not_member", {"discord_id": "802"})
 
 
-async def test_who_tells_their_discord_account_later_keeps_one_history(directory: asyncpg.Pool) -> None:
+async def test_who_tells_their_discord_account_later_keeps_one_history(
+    directory: asyncpg.Pool,
+) -> None:
     await from_discord(discord_channel(discord_message(1)))
-    await rows.member(directory, telegram_id="101", name="Ana of Telegram", profile_data={"discord_id": "801"})
+    await rows.member(
+        directory, telegram_id="101", name="Ana of Telegram", profile_data={"discord_id": "801"}
+    )
     await from_discord(discord_channel(discord_message(1), discord_message(2)))
-    assert [(event[4][-1], event[0]) for event in await events(directory)] == [("1", "Ana"), ("2", "Ana")]
+    assert [(event[4][-1], event[0]) for event in await events(directory)] == [
+        ("1", "Ana"),
+        ("2", "Ana"),
+    ]
 
 
-async def test_the_same_number_is_another_person_on_the_other_platform(directory: asyncpg.Pool) -> None:
+async def test_the_same_number_is_another_person_on_the_other_platform(
+    directory: asyncpg.Pool,
+) -> None:
     await from_telegram(chat(message(1)))
     await from_discord(discord_channel(discord_message(1, author=user("101", "dana"))))
     assert await names(directory) == [("101", "Ana García"), ("discord:101", "Dana")]
@@ -283,10 +347,21 @@ async def test_the_same_number_is_another_person_on_the_other_platform(directory
         (" ", "101"),
         ("\0\x01", "101"),
     ],
-    ids=["nul", "surrogate", "control", "emoji", "Null", "long", "long emoji", "invisible", "space", "only control"],
+    ids=[
+        "nul",
+        "surrogate",
+        "control",
+        "emoji",
+        "Null",
+        "long",
+        "long emoji",
+        "invisible",
+        "space",
+        "only control",
+    ],
 )
 async def test_any_name_can_be_stored(directory: asyncpg.Pool, name: str, stored: str) -> None:
-    happened = Happened(Author("101", name), EventType.MESSAGE, "-1", "room", "1", NOON)
+    happened = ExportedEvent(Author("101", name), EventType.MESSAGE, "-1", "room", "1", NOON)
     report = await import_history([happened], Platform.TELEGRAM)
     assert await names(directory) == [("101", stored)]
     assert (report.new_contacts, report.inserted) == (1, {"MESSAGE": 1})
@@ -297,36 +372,58 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
     directory: asyncpg.Pool, source: str
 ) -> None:
     ids = ["1", source, "3"]
-    found = [Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", one, NOON) for one in ids]
+    found = [
+        ExportedEvent(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", one, NOON)
+        for one in ids
+    ]
     report = await import_history(found, Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {REFUSED: 1})
     assert report.rooms == {"room": 2}
-    assert [row[0] for row in await directory.fetch("SELECT source_id FROM member_participation ORDER BY 1")] == [
+    assert [
+        row[0]
+        for row in await directory.fetch("SELECT source_id FROM member_participation ORDER BY 1")
+    ] == [
         "1",
         "3",
     ]
 
 
-@pytest.mark.parametrize("emoji", ["\0", "\ud800", "x" * 2_000_000], ids=["nul", "surrogate", "too long"])
-async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(directory: asyncpg.Pool, emoji: str) -> None:
-    strange = Happened(Author("101", "Ana"), EventType.REACTION, "-1", "room", "1", NOON, {"emoji": emoji})
-    plain = Happened(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
+@pytest.mark.parametrize(
+    "emoji", ["\0", "\ud800", "x" * 2_000_000], ids=["nul", "surrogate", "too long"]
+)
+async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(
+    directory: asyncpg.Pool, emoji: str
+) -> None:
+    strange = ExportedEvent(
+        Author("101", "Ana"), EventType.REACTION, "-1", "room", "1", NOON, {"emoji": emoji}
+    )
+    plain = ExportedEvent(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
     report = await import_history([strange, plain], Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
 
 
 async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Pool) -> None:
     times = [NOON, NOON.replace(year=1999)]
-    found = [Happened(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", f"{at.year}", at) for at in times]
+    found = [
+        ExportedEvent(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", f"{at.year}", at)
+        for at in times
+    ]
     report = await import_history(found, Platform.TELEGRAM)
     assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
     assert (report.days, report.rooms) == ({NOON.date()}, {"room": 1})
 
 
-async def test_an_event_that_the_export_holds_twice_is_planned_once(directory: asyncpg.Pool) -> None:
+async def test_an_event_that_the_export_holds_twice_is_planned_once(
+    directory: asyncpg.Pool,
+) -> None:
     found = [
-        Happened(Author(account, "Ana"), EventType.MESSAGE, room, "room", source, NOON)
-        for account, room, source in [("101", "-1", "1"), ("101", "-1", "1"), ("101", "-2", "1"), ("102", "-1", "1")]
+        ExportedEvent(Author(account, "Ana"), EventType.MESSAGE, room, "room", source, NOON)
+        for account, room, source in [
+            ("101", "-1", "1"),
+            ("101", "-1", "1"),
+            ("101", "-2", "1"),
+            ("102", "-1", "1"),
+        ]
     ]
     planned = await import_history(found, Platform.TELEGRAM, dry_run=True)
     assert (planned.inserted, planned.duplicates) == ({"MESSAGE": 3}, {"MESSAGE": 1})
@@ -336,7 +433,9 @@ async def test_an_event_that_the_export_holds_twice_is_planned_once(directory: a
 # Files that end too early, or hold nothing
 
 
-async def test_of_a_broken_file_everything_before_the_break_is_stored(directory: asyncpg.Pool) -> None:
+async def test_of_a_broken_file_everything_before_the_break_is_stored(
+    directory: asyncpg.Pool,
+) -> None:
     whole = written(chat(*(message(number) for number in range(1, 1502))))
     report = await from_telegram(whole[: whole.index(b'"id": 1501')])
     assert report.broken is not None
@@ -348,9 +447,14 @@ async def test_of_a_broken_file_everything_before_the_break_is_stored(directory:
 
 
 @pytest.mark.parametrize("export", [{}, [], {"chats": {"list": []}}, chat()])
-async def test_a_file_without_messages_is_no_export(directory: asyncpg.Pool, export: object) -> None:
+async def test_a_file_without_messages_is_no_export(
+    directory: asyncpg.Pool, export: object
+) -> None:
     for dry_run in (False, True):
-        with pytest.raises(InvalidInput, match=r"^There are no messages in this file: it is no export of this kind\.$"):
+        with pytest.raises(
+            InvalidInput,
+            match=r"^There are no messages in this file: it is no export of this kind\.$",
+        ):
             await from_telegram(export, dry_run=dry_run)
 
 
@@ -369,7 +473,9 @@ async def test_what_is_left_out_is_no_reason_to_fail(directory: asyncpg.Pool) ->
 # Several at once
 
 
-async def test_two_imports_of_the_same_file_at_once_store_everything_once(directory: asyncpg.Pool) -> None:
+async def test_two_imports_of_the_same_file_at_once_store_everything_once(
+    directory: asyncpg.Pool,
+) -> None:
     export = {**telegram_export.CHAT, "messages": [*telegram_export.messages(3000, 60)]}
     imports = [from_telegram(export) for _ in range(3)]
     reports = await asyncio.wait_for(asyncio.gather(*imports), 60)
@@ -378,23 +484,36 @@ async def test_two_imports_of_the_same_file_at_once_store_everything_once(direct
     assert {sum((report.inserted + report.duplicates).values()) for report in reports} == {stored}
     people = await directory.fetchval("SELECT count(*) FROM community_members")
     assert sum(report.new_contacts for report in reports) == people
-    assert await directory.fetchval("SELECT count(DISTINCT telegram_id) FROM community_members") == people
+    assert (
+        await directory.fetchval("SELECT count(DISTINCT telegram_id) FROM community_members")
+        == people
+    )
 
 
 async def test_two_imports_that_meet_people_in_opposite_order_do_not_wait_for_each_other(
     directory: asyncpg.Pool,
 ) -> None:
-    people = [{"from": f"Person {number}", "from_id": f"user{number}"} for number in range(200, 500)]
+    people = [
+        {"from": f"Person {number}", "from_id": f"user{number}"} for number in range(200, 500)
+    ]
     one = chat(*(message(number, **person) for number, person in enumerate(people, 1)))
-    other = chat(*(message(number, **person) for number, person in enumerate(reversed(people), 1)), id=2)
-    reports = await asyncio.wait_for(asyncio.gather(*(from_telegram(export) for export in (one, other))), 60)
+    other = chat(
+        *(message(number, **person) for number, person in enumerate(reversed(people), 1)), id=2
+    )
+    reports = await asyncio.wait_for(
+        asyncio.gather(*(from_telegram(export) for export in (one, other))), 60
+    )
     assert [report.inserted for report in reports] == [{"MESSAGE": 300}, {"MESSAGE": 300}]
     assert sum(report.new_contacts for report in reports) == 300
 
 
-async def test_a_bot_may_record_events_of_the_same_people_meanwhile(directory: asyncpg.Pool) -> None:
+async def test_a_bot_may_record_events_of_the_same_people_meanwhile(
+    directory: asyncpg.Pool,
+) -> None:
     accounts = [str(number) for number in range(201, 241)]
-    numbers = [(await rows.member(directory, telegram_id=account))["member_id"] for account in accounts]
+    numbers = [
+        (await rows.member(directory, telegram_id=account))["member_id"] for account in accounts
+    ]
     export = chat(*(message(n, from_id=f"user{accounts[n % 40]}") for n in range(1, 3001)))
 
     async def live(batch: int) -> int:
@@ -426,9 +545,7 @@ async def test_somebody_who_is_added_at_the_same_moment_is_met(directory: asyncp
         await other.execute("BEGIN")
         await rows.member(other, telegram_id="101", name="Ana of the bot")
         importing = asyncio.create_task(from_telegram(chat(message(1))))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         async with asyncio.timeout(20):
             while not await directory.fetchval(waiting):
                 await asyncio.sleep(0.02)
@@ -441,7 +558,9 @@ async def test_somebody_who_is_added_at_the_same_moment_is_met(directory: asyncp
 # After it
 
 
-async def test_highlights_scores_and_the_last_activity_are_right_after_an_import(directory: asyncpg.Pool) -> None:
+async def test_highlights_scores_and_the_last_activity_are_right_after_an_import(
+    directory: asyncpg.Pool,
+) -> None:
     export = {**telegram_export.CHAT, "messages": [*telegram_export.messages(500, 20)]}
     report = await from_telegram(export)
     first, last = min(report.days), max(report.days)
@@ -466,7 +585,11 @@ async def test_highlights_scores_and_the_last_activity_are_right_after_an_import
 
 @pytest.mark.parametrize(
     ("zone", "day"),
-    [("UTC", NOON.date()), ("Pacific/Kiritimati", date(2026, 2, 1)), ("America/Mexico_City", NOON.date())],
+    [
+        ("UTC", NOON.date()),
+        ("Pacific/Kiritimati", date(2026, 2, 1)),
+        ("America/Mexico_City", NOON.date()),
+    ],
 )
 async def test_the_days_of_an_import_are_the_communitys(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str, day: date
@@ -477,10 +600,15 @@ async def test_the_days_of_an_import_are_the_communitys(
     assert report.days == {day}
     await highlights.roll_up(day)
     page = await highlights.between(day, day)
-    assert [(row.message_count, row.reaction_count, row.voice_minutes) for row in page.items] == [(1, 1, 0), (1, 0, 1)]
+    assert [(row.message_count, row.reaction_count, row.voice_minutes) for row in page.items] == [
+        (1, 1, 0),
+        (1, 0, 1),
+    ]
 
 
-async def test_an_import_can_be_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+async def test_an_import_can_be_undone_with_the_callers_transaction(
+    directory: asyncpg.Pool,
+) -> None:
     async def import_and_fail() -> None:
         async with transaction():
             await from_telegram(TWO)
@@ -491,25 +619,30 @@ async def test_an_import_can_be_undone_with_the_callers_transaction(directory: a
     assert await names(directory) == []
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     found=st.lists(
         st.builds(
-            Happened,
+            ExportedEvent,
             author=st.builds(Author, st.integers(1, 5).map(str), st.none() | st.text(max_size=300)),
             event_type=st.sampled_from(EventType),
             room_id=st.sampled_from(["-1", "-2"]),
             room=st.just("room"),
             source_id=st.integers(1, 3).map(str) | st.text(max_size=3),
             occurred_at=st.just(NOON),
-            metadata=st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+            metadata=st.none()
+            | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
         ),
         max_size=30,
     )
 )
-async def test_every_event_is_counted_once_in_the_report(directory: asyncpg.Pool, found: list[Happened]) -> None:
+async def test_every_event_is_counted_once_in_the_report(
+    directory: asyncpg.Pool, found: list[ExportedEvent]
+) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
-    items: list[Happened | Skipped] = [Skipped(STRANGE), *found]
+    items: list[ExportedEvent | Skipped] = [Skipped(STRANGE), *found]
     report = await import_history(items, Platform.TELEGRAM)
     counted = sum((report.inserted + report.duplicates + report.skipped).values())
     assert counted == len(items)
@@ -520,11 +653,15 @@ async def test_every_event_is_counted_once_in_the_report(directory: asyncpg.Pool
 
 
 async def test_an_impossible_author_costs_no_other_event(directory: asyncpg.Pool) -> None:
-    report = await from_telegram(chat(message(1), message(2, from_id="user" + "5" * 300), message(3)))
+    report = await from_telegram(
+        chat(message(1), message(2, from_id="user" + "5" * 300), message(3))
+    )
     assert report.inserted == {"MESSAGE": 2}
 
 
-async def test_linking_accounts_between_two_imports_stores_nothing_twice(directory: asyncpg.Pool) -> None:
+async def test_linking_accounts_between_two_imports_stores_nothing_twice(
+    directory: asyncpg.Pool,
+) -> None:
     export = discord_channel(discord_message(1))
     await from_discord(export)
     await rows.member(directory, telegram_id="101", profile_data={"discord_id": "801"})

@@ -114,7 +114,10 @@ async def test_a_history_is_planned_imported_and_imported_again(
     assert imported == ["Imported:", *planned[1:]]
     day = NOON.date()
     page = await highlights.between(day, day)
-    assert {(row.member_id, row.message_count, row.reaction_count, row.voice_minutes) for row in page.items} == {
+    assert {
+        (row.member_id, row.message_count, row.reaction_count, row.voice_minutes)
+        for row in page.items
+    } == {
         ("#1", 1, 0, 1),
         ("#2", 1, 1, 0),
     }
@@ -150,11 +153,16 @@ async def test_the_made_up_export_of_the_benchmark_is_imported(
     assert len(export["messages"]) == 500
     said = done("import_telegram", result, url=database)
     assert any(line.endswith("events of Frutero Club 🍓") for line in said)
-    first, last = telegram_export.BEGIN.date(), (telegram_export.BEGIN + telegram_export.SPAN).date()
+    first, last = (
+        telegram_export.BEGIN.date(),
+        (telegram_export.BEGIN + telegram_export.SPAN).date(),
+    )
     assert await highlights.verify(first, until=last + timedelta(days=1)) == []
     people = {row[0] for row in await directory.fetch("SELECT name FROM community_members")}
     assert people <= {
-        name for one in export["messages"] for name in (one.get("from"), one.get("actor"), *reactors(one))
+        name
+        for one in export["messages"]
+        for name in (one.get("from"), one.get("actor"), *reactors(one))
     }
     other = result.with_name("other.json")
     with other.open("w", encoding="utf-8") as file:
@@ -172,7 +180,8 @@ async def test_of_an_account_the_chosen_groups_are_imported(
     directory: asyncpg.Pool, database: str, result: Path
 ) -> None:
     groups = [
-        chat(message(number), name=name, id=number) for number, name in enumerate(["A", "B, with C", "D", "E"], 1)
+        chat(message(number), name=name, id=number)
+        for number, name in enumerate(["A", "B, with C", "D", "E"], 1)
     ]
     personal = chat(message(9), type="personal_chat", name="Bo", id=102)
     result.write_bytes(written(account(*groups, personal)))
@@ -184,7 +193,9 @@ async def test_of_an_account_the_chosen_groups_are_imported(
     assert await directory.fetchval(COUNT) == 4
 
 
-async def test_days_and_old_times_are_the_communitys(directory: asyncpg.Pool, database: str, result: Path) -> None:
+async def test_days_and_old_times_are_the_communitys(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
     old = message(1, from_id=101, date="2020-07-31T23:30:00")
     del old["date_unixtime"]
     result.write_bytes(written(chat(old)))
@@ -195,8 +206,16 @@ async def test_days_and_old_times_are_the_communitys(directory: asyncpg.Pool, da
     assert tuple(row) == ("2020-07-31 21:30:00+00", "2020-07-31")
 
 
-async def test_a_channel_of_discord_is_imported_once(directory: asyncpg.Pool, database: str, tmp_path: Path) -> None:
-    await rows.member(directory, telegram_id="101", name="Ana", status="active", profile_data={"discord_id": "801"})
+async def test_a_channel_of_discord_is_imported_once(
+    directory: asyncpg.Pool, database: str, tmp_path: Path
+) -> None:
+    await rows.member(
+        directory,
+        telegram_id="101",
+        name="Ana",
+        status="active",
+        profile_data={"discord_id": "801"},
+    )
     ended = (NOON + timedelta(minutes=5)).isoformat()
     call = discord_message(3, type="Call", callEndedTimestamp=ended)
     export = discord_channel(
@@ -246,9 +265,13 @@ async def test_what_is_no_export_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
-async def test_a_file_that_can_not_be_read_is_named(database: str, tmp_path: Path, command: str) -> None:
+async def test_a_file_that_can_not_be_read_is_named(
+    database: str, tmp_path: Path, command: str
+) -> None:
     missing = tmp_path / "missing.json"
-    assert failed(command, missing, url=database) == [f"Can't read {missing}: No such file or directory."]
+    assert failed(command, missing, url=database) == [
+        f"Can't read {missing}: No such file or directory."
+    ]
     assert failed(command, tmp_path, url=database) == [f"Can't read {tmp_path}: Is a directory."]
 
 
@@ -266,11 +289,16 @@ async def test_of_a_broken_file_everything_before_is_kept_and_the_place_is_told(
             "after message 1201 of Frutero Club.\n"
         )
         new = 0 if times else 1201
-        assert f"{new:,} new MESSAGE events, and {1201 - new:,} that were there already" in finished.stdout
+        assert (
+            f"{new:,} new MESSAGE events, and {1201 - new:,} that were there already"
+            in finished.stdout
+        )
         assert await directory.fetchval(COUNT) == 1201
         assert await highlights.verify(NOON.date(), until=NOON.date() + timedelta(days=1)) == []
     result.write_bytes(whole)
-    assert "1 new MESSAGE events, and 1,201 that were there already" in done("import_telegram", result, url=database)
+    assert "1 new MESSAGE events, and 1,201 that were there already" in done(
+        "import_telegram", result, url=database
+    )
 
 
 async def test_without_the_key_of_the_banned_nothing_is_imported(
@@ -287,7 +315,9 @@ async def test_without_the_key_of_the_banned_nothing_is_imported(
 # Large ones
 
 
-async def test_an_import_that_is_killed_can_be_run_again(directory: asyncpg.Pool, database: str, result: Path) -> None:
+async def test_an_import_that_is_killed_can_be_run_again(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
     write_history(result, 20_000, 100)
     killed = subprocess.Popen(
         [*IMPORT, "import_telegram", result],
@@ -314,7 +344,9 @@ async def test_an_import_that_is_killed_can_be_run_again(directory: asyncpg.Pool
     first = telegram_export.BEGIN.date()
     until = first + telegram_export.SPAN + timedelta(days=1)
     assert await highlights.verify(first, until=until) == []
-    counted = await directory.fetchval("SELECT sum(message_count + reaction_count) FROM member_daily_highlights")
+    counted = await directory.fetchval(
+        "SELECT sum(message_count + reaction_count) FROM member_daily_highlights"
+    )
     assert counted == await directory.fetchval(f"{COUNT} WHERE event_type <> 'VOICE'")
 
 
@@ -349,7 +381,9 @@ async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path)
     assert peaks[1] - peaks[0] < 8
 
 
-async def test_groups_that_are_not_there_are_no_success(directory: asyncpg.Pool, database: str, result: Path) -> None:
+async def test_groups_that_are_not_there_are_no_success(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
     result.write_bytes(written(chat(message(1))))
     finished = run("import_telegram", result, "--chats=Nobody", url=database)
     assert (finished.returncode, await directory.fetchval(COUNT)) == (1, 0)
@@ -376,5 +410,8 @@ async def test_an_import_that_is_stopped_says_how_to_go_on(
     _, said = stopped.communicate(timeout=30)
     assert stopped.returncode == 1
     # asyncpg may say before that it cut off a transaction.
-    assert said.splitlines()[-1] == "Stopped. What was done stays; the same command again does the rest."
+    assert (
+        said.splitlines()[-1]
+        == "Stopped. What was done stays; the same command again does the rest."
+    )
     assert "Traceback" not in said

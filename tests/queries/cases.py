@@ -75,7 +75,9 @@ EVENT: dict[str, Any] = {
 CASES = {
     "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "highlights.between": Case(
-        {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR}, BACKWARDS, statements_when_refused=0
+        {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR},
+        BACKWARDS,
+        statements_when_refused=0,
     ),
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
@@ -102,24 +104,32 @@ CASES = {
         statements_when_refused=2,
     ),
     "invitations.expire_overdue": Case({"actor": "bot"}),
-    "invitations.extend": Case({"code": "OPENCODE", "valid_for": timedelta(days=1), **BY}, {"code": "NOSUCHCODE"}),
+    "invitations.extend": Case(
+        {"code": "OPENCODE", "valid_for": timedelta(days=1), **BY}, {"code": "NOSUCHCODE"}
+    ),
     "invitations.find": Case({"code": "OPENCODE"}),
     "invitations.get": Case({"code": "OPENCODE"}, {"code": "NOSUCHCODE"}),
     "invitations.lineage": Case({"member_id": "#2"}, NOBODY),
     "invitations.list_page": Case(
         {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
-    "invitations.redeem": Case({"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2),
+    "invitations.redeem": Case(
+        {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
+    ),
     "invitations.tree": Case({"member_id": "#1"}, NOBODY),
     "members.add": Case(
-        {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY}, {"telegram_id": "101"}, statements_when_refused=2
+        {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY},
+        {"telegram_id": "101"},
+        statements_when_refused=2,
     ),
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),
     "members.get_by_telegram_id": Case({"telegram_id": "101"}, {"telegram_id": "999"}),
-    "members.leaderboard": Case({"status": "active", **CURSOR}, {"limit": 0}, statements_when_refused=0),
+    "members.leaderboard": Case(
+        {"status": "active", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
     "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
     "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
     "members.search": Case(
@@ -137,7 +147,9 @@ CASES = {
         {"limit": 0},
         statements_when_refused=0,
     ),
-    "members.set_status": Case({"member_id": "#1", "status": "suspended", **BY}, {"status": "pending"}),
+    "members.set_status": Case(
+        {"member_id": "#1", "status": "suspended", **BY}, {"status": "pending"}
+    ),
     "members.update_profile": Case(
         {
             "member_id": "#1",
@@ -152,13 +164,22 @@ CASES = {
         NOBODY,
     ),
     "members.verify_github": Case(
-        {"member_id": "#1", "github_username": "ana-dev", "github_profile_data": {"followers": 3}, **BY},
+        {
+            "member_id": "#1",
+            "github_username": "ana-dev",
+            "github_profile_data": {"followers": 3},
+            **BY,
+        },
         {"github_username": "bo-dev"},
         statements=5,
         statements_when_refused=5,
     ),
-    "participation.activity": Case({"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0),
-    "participation.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
+    "participation.activity": Case(
+        {"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0
+    ),
+    "participation.history": Case(
+        {"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
     "participation.most_active": Case({**DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0),
     "participation.record": Case(EVENT, NOBODY),
     "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
@@ -169,6 +190,7 @@ CASES = {
         statements_when_refused=3,
     ),
     "privacy.export": Case({"member_id": "#1", "entity_ids": ["entity-a"]}, NOBODY),
+    "reputation.explain": Case({"member_id": "#1"}, NOBODY),
     "relationships.link": Case(
         {
             "entity_id_a": "entity-a",
@@ -192,7 +214,9 @@ def arguments(helper: str, changed: Mapping[str, object] | None = None) -> dict[
 
 async def community(database: rows.Database) -> None:
     """The active #1 who wrote once, the pending #2 whom they invited, the removed #3, an open invitation and a link."""
-    await rows.member(database, telegram_id="101", telegram_username="ana", country="México", status="active")
+    await rows.member(
+        database, telegram_id="101", telegram_username="ana", country="México", status="active"
+    )
     await rows.member(
         database,
         telegram_id="102",
@@ -203,9 +227,16 @@ async def community(database: rows.Database) -> None:
         github_verified=True,
         github_verified_at=await database.fetchval("SELECT now()"),
     )
-    await rows.member(database, telegram_id="103", status="active", deleted_at=await database.fetchval("SELECT now()"))
+    await rows.member(
+        database,
+        telegram_id="103",
+        status="active",
+        deleted_at=await database.fetchval("SELECT now()"),
+    )
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
-    await rows.relationship(database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED")
+    await rows.relationship(
+        database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"
+    )
     await rows.event(database, member_id="#1", occurred_at=datetime(2026, 1, 31, 18, tzinfo=UTC))
 
 

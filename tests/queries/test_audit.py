@@ -7,14 +7,16 @@ import pytest
 
 from community_directory.errors import InvalidCursor, InvalidInput
 from community_directory.queries import audit, members
-from community_directory.queries.pages import cursor_of
+from community_directory.queries.pages import encode_cursor
 from community_directory.tables import AuditAction, CommunityMember
 from tests.tables import rows
 
 
 async def test_the_history_is_newest_first_whoever_wrote(directory: asyncpg.Pool) -> None:
     login = await directory.fetchval("SELECT session_user")
-    added = await members.add(telegram_id="1", name="Ana", primary_role="developer", actor="bot", reason="met in Lima")
+    added = await members.add(
+        telegram_id="1", name="Ana", primary_role="developer", actor="bot", reason="met in Lima"
+    )
     await directory.execute("UPDATE community_members SET country = 'Chile'")
     await CommunityMember.update({CommunityMember.name: "Ana María"}, force=True)
     await members.remove("#1", actor="Luis", reason="left")
@@ -38,7 +40,9 @@ async def test_the_history_is_newest_first_whoever_wrote(directory: asyncpg.Pool
     assert all(entry.changed_at.utcoffset() is not None for entry in page.items)
 
 
-async def test_the_invitations_that_a_member_made_are_in_their_history(directory: asyncpg.Pool) -> None:
+async def test_the_invitations_that_a_member_made_are_in_their_history(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, status="active")
     made = await rows.invitation(directory, created_by="#1")
     await directory.execute("UPDATE community_invitations SET status = 'cancelled'")
@@ -60,7 +64,9 @@ async def test_who_never_was_has_no_history(directory: asyncpg.Pool) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6])
-async def test_all_pages_together_are_the_whole_history(directory: asyncpg.Pool, limit: int) -> None:
+async def test_all_pages_together_are_the_whole_history(
+    directory: asyncpg.Pool, limit: int
+) -> None:
     await members.add(telegram_id="1", name="0", primary_role="developer")
     for number in range(1, 6):
         await members.update_profile("#1", name=str(number))
@@ -94,8 +100,10 @@ async def test_what_is_no_cursor_is_refused(directory: asyncpg.Pool, cursor: str
         await audit.history("#1", after=cursor)
 
 
-async def test_a_cursor_may_name_the_last_id_that_can_be_and_none_beyond(directory: asyncpg.Pool) -> None:
+async def test_a_cursor_may_name_the_last_id_that_can_be_and_none_beyond(
+    directory: asyncpg.Pool,
+) -> None:
     for place, error in ((2**63 - 1, None), (2**63, InvalidCursor), (-(2**63), InvalidCursor)):
-        cursor = cursor_of("history", place)
+        cursor = encode_cursor("history", place)
         with pytest.raises(error) if error else nullcontext():
             await audit.history(1, after=cursor)

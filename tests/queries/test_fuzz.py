@@ -36,7 +36,14 @@ HOSTILE = {
     "control characters": "\x01\x07\x1b[31m\r\n\x7f",
 }
 NUMBERS = (-(10**30), -(2**63) - 1, -(2**31) - 1, -1, 0, 1, 101, 2**31, 2**63, 10**30)
-DAYS = (date.min, date(1, 1, 2), date(1883, 11, 18), date(2016, 2, 29), date(9999, 12, 30), date.max)
+DAYS = (
+    date.min,
+    date(1, 1, 2),
+    date(1883, 11, 18),
+    date(2016, 2, 29),
+    date(9999, 12, 30),
+    date.max,
+)
 EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
 MOMENTS = {
     "now in the east": (datetime(2026, 1, 31, 12, tzinfo=EAST), True),
@@ -53,7 +60,18 @@ MOMENTS = {
     "the last one, naive": (datetime.max, False),  # noqa: DTZ901  on purpose
 }
 """Each with whether it can be stored."""
-NO_ZONES = ("", " ", ".", "/", "../x", "/etc/passwd", "Europe", "tzdata.zi", "Mars/Olympus", *HOSTILE.values())
+NO_ZONES = (
+    "",
+    " ",
+    ".",
+    "/",
+    "../x",
+    "/etc/passwd",
+    "Europe",
+    "tzdata.zi",
+    "Mars/Olympus",
+    *HOSTILE.values(),
+)
 TEXT_FIELDS = ("member_id", "event_type", "platform", "room_id", "source_id")
 
 
@@ -103,7 +121,11 @@ STORABLE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 async def directory(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
     """A community of this module; every call in it is undone."""
-    async with new_database(server, template) as url, connect(url, min_size=0), raw_pool(url) as pool:
+    async with (
+        new_database(server, template) as url,
+        connect(url, min_size=0),
+        raw_pool(url) as pool,
+    ):
         await community(pool)
         yield pool
 
@@ -141,7 +163,12 @@ KINDS = {helper: kinds(helper) for helper in HELPERS}
 
 
 def of_kind(kind: str) -> list[tuple[str, str]]:
-    return [(helper, name) for helper, found in KINDS.items() for name, its in found.items() if its == kind]
+    return [
+        (helper, name)
+        for helper, found in KINDS.items()
+        for name, its in found.items()
+        if its == kind
+    ]
 
 
 async def settle(helper: str, **changed: object) -> object:
@@ -164,7 +191,17 @@ async def test_the_cases_give_every_parameter_and_each_is_tried() -> None:
     assert HELPERS.keys() == CASES.keys()
     for helper, found in KINDS.items():
         assert found.keys() == CASES[helper].valid.keys()
-        assert set(found.values()) <= {"text", "texts", "number", "time", "json", "day", "moment", "events", "flag"}
+        assert set(found.values()) <= {
+            "text",
+            "texts",
+            "number",
+            "time",
+            "json",
+            "day",
+            "moment",
+            "events",
+            "flag",
+        }
 
 
 @pytest.mark.parametrize(("helper", "name"), [*of_kind("text"), *of_kind("texts")])
@@ -180,7 +217,9 @@ async def test_hostile_text_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize(("helper", "name"), of_kind("text"))
-@pytest.mark.parametrize("text", [HOSTILE["nul"], HOSTILE["lone surrogate"]], ids=["nul", "lone surrogate"])
+@pytest.mark.parametrize(
+    "text", [HOSTILE["nul"], HOSTILE["lone surrogate"]], ids=["nul", "lone surrogate"]
+)
 async def test_what_postgresql_can_not_hold_is_refused_outside_a_transaction_too(
     directory: asyncpg.Pool, helper: str, name: str, text: str
 ) -> None:
@@ -193,7 +232,9 @@ async def test_what_postgresql_can_not_hold_is_refused_outside_a_transaction_too
     assert all_idle()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(where=st.sampled_from(of_kind("text")), text=st.text(max_size=300))
 async def test_any_text_ends_in_an_answer_or_an_error_of_ours(
     directory: asyncpg.Pool, where: tuple[str, str], text: str
@@ -224,7 +265,9 @@ async def test_any_span_of_time_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize(("helper", "name"), of_kind("day"))
-async def test_any_day_ends_in_an_answer_or_an_error_of_ours(directory: asyncpg.Pool, helper: str, name: str) -> None:
+async def test_any_day_ends_in_an_answer_or_an_error_of_ours(
+    directory: asyncpg.Pool, helper: str, name: str
+) -> None:
     for day in DAYS:
         for zone in ("UTC", "Pacific/Apia", "America/New_York"):
             changed = {"zone": zone} if "zone" in KINDS[helper] else {}
@@ -236,7 +279,9 @@ async def test_any_day_ends_in_an_answer_or_an_error_of_ours(directory: asyncpg.
 
 
 @pytest.mark.parametrize("helper", sorted({helper for helper, _ in of_kind("day")}))
-async def test_any_span_of_days_ends_in_an_answer_or_an_error_of_ours(directory: asyncpg.Pool, helper: str) -> None:
+async def test_any_span_of_days_ends_in_an_answer_or_an_error_of_ours(
+    directory: asyncpg.Pool, helper: str
+) -> None:
     first, last = (name for name, kind in KINDS[helper].items() if kind == "day")
     today = date(2026, 1, 31)
     for since, until in (
@@ -298,7 +343,12 @@ async def recorded_with(*hostile: NewEvent) -> Recorded:
     answer = await settle("participation.record_many", events=[*good[:5], *hostile, *good[5:]])
     assert isinstance(answer, Recorded)
     assert [event for event in answer.inserted if event not in hostile] == good
-    told = [*answer.inserted, *answer.duplicates, *answer.unknown, *(refused.event for refused in answer.refused)]
+    told = [
+        *answer.inserted,
+        *answer.duplicates,
+        *answer.unknown,
+        *(refused.event for refused in answer.refused),
+    ]
     assert len(told) == len(good) + len(hostile)
     assert all(any(event is it for it in told) for event in hostile)
     assert all(is_sentence(refused.error) for refused in answer.refused)
@@ -306,7 +356,9 @@ async def recorded_with(*hostile: NewEvent) -> Recorded:
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
-async def test_no_text_of_an_event_keeps_the_others_out(directory: asyncpg.Pool, field: str) -> None:
+async def test_no_text_of_an_event_keeps_the_others_out(
+    directory: asyncpg.Pool, field: str
+) -> None:
     events = [NewEvent(**{**EVENT, field: text}) for text in HOSTILE.values()]
     for event in events:
         answer = await recorded_with(event)
@@ -321,7 +373,9 @@ async def test_no_text_of_an_event_keeps_the_others_out(directory: asyncpg.Pool,
 
 
 @pytest.mark.parametrize("what", JSON)
-async def test_no_details_of_an_event_keep_the_others_out(directory: asyncpg.Pool, what: str) -> None:
+async def test_no_details_of_an_event_keep_the_others_out(
+    directory: asyncpg.Pool, what: str
+) -> None:
     event = replace(NewEvent(**EVENT), metadata=JSON[what])
     answer = await recorded_with(event)
     assert [refused.event for refused in answer.refused] == ([] if what == "nothing" else [event])
@@ -338,9 +392,17 @@ async def test_no_moment_of_an_event_keeps_the_others_out(
     assert all_idle()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(events=st.lists(st.builds(NewEvent, **dict.fromkeys(TEXT_FIELDS, st.text(max_size=60))), max_size=20))
-async def test_no_batch_of_any_texts_is_lost(directory: asyncpg.Pool, events: list[NewEvent]) -> None:
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    events=st.lists(
+        st.builds(NewEvent, **dict.fromkeys(TEXT_FIELDS, st.text(max_size=60))), max_size=20
+    )
+)
+async def test_no_batch_of_any_texts_is_lost(
+    directory: asyncpg.Pool, events: list[NewEvent]
+) -> None:
     await recorded_with(*events)
 
 
@@ -357,7 +419,9 @@ async def test_any_details_of_an_event_are_read_back_as_they_were(
 
 @pytest.mark.parametrize("what", JSON)
 @pytest.mark.parametrize(("helper", "name"), of_kind("json"))
-async def test_what_is_no_json_object_is_refused(directory: asyncpg.Pool, helper: str, name: str, what: str) -> None:
+async def test_what_is_no_json_object_is_refused(
+    directory: asyncpg.Pool, helper: str, name: str, what: str
+) -> None:
     answer = await settle(helper, **{name: JSON[what]})
     if what == "nothing" and name != "content":
         assert not isinstance(answer, UserError)
@@ -368,7 +432,9 @@ async def test_what_is_no_json_object_is_refused(directory: asyncpg.Pool, helper
 
 
 @pytest.mark.parametrize("data", STORABLE.values(), ids=STORABLE)
-async def test_any_json_object_is_read_back_as_it_was(directory: asyncpg.Pool, data: dict[str, Any]) -> None:
+async def test_any_json_object_is_read_back_as_it_was(
+    directory: asyncpg.Pool, data: dict[str, Any]
+) -> None:
     async with undone():
         changed = await members.update_profile("#1", profile_data=data)
         assert changed.profile_data == data
@@ -378,4 +444,7 @@ async def test_any_json_object_is_read_back_as_it_was(directory: asyncpg.Pool, d
 
 async def test_after_all_that_the_community_is_as_it_was(directory: asyncpg.Pool) -> None:
     assert all_idle()
-    assert {member.member_id for member in (await members.search(status=None)).items} == {"#1", "#2"}
+    assert {member.member_id for member in (await members.search(status=None)).items} == {
+        "#1",
+        "#2",
+    }

@@ -63,10 +63,14 @@ async def test_the_first_and_the_last_event_there_can_be_have_a_day_in_every_zon
 
 
 async def scores(database: rows.Database) -> dict[str, int]:
-    return dict(await database.fetch("SELECT member_id, reputation_score FROM community_members ORDER BY 1"))
+    return dict(
+        await database.fetch("SELECT member_id, reputation_score FROM community_members ORDER BY 1")
+    )
 
 
-async def messages(database: rows.Database, count: int, member_id: str = "#1", day: date = DAY) -> None:
+async def messages(
+    database: rows.Database, count: int, member_id: str = "#1", day: date = DAY
+) -> None:
     """That many messages on one day, written past the helpers: nothing else of the member changes."""
     await database.execute(
         """
@@ -93,7 +97,9 @@ async def messages(database: rows.Database, count: int, member_id: str = "#1", d
         ("America/Havana", date(2026, 11, 1)),
     ],
 )
-async def test_a_day_is_from_its_first_moment_to_the_next_days(directory: asyncpg.Pool, zone: str, day: date) -> None:
+async def test_a_day_is_from_its_first_moment_to_the_next_days(
+    directory: asyncpg.Pool, zone: str, day: date
+) -> None:
     await rows.member(directory)
     days = [day + timedelta(days=number) for number in (-1, 0, 1)]
     for start in (datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC) for day in days):
@@ -170,7 +176,9 @@ async def test_no_duration_is_too_long_for_a_row(directory: asyncpg.Pool, number
     assert await stored(directory) == {("#1", DAY): (1, 0, 2**31 - 1, 7)}
 
 
-async def test_minutes_are_those_of_all_seconds_of_the_day_together(directory: asyncpg.Pool) -> None:
+async def test_minutes_are_those_of_all_seconds_of_the_day_together(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     for seconds in (30, 29.5, 0.25, 0.25, -1000, "60", True):
         await rows.event(
@@ -189,7 +197,10 @@ async def test_who_was_removed_is_counted_too(directory: asyncpg.Pool) -> None:
     await messages(directory, 3)
     await members.remove("#1", actor="Luis")
     await roll_up(DAY)
-    assert (await stored(directory), await scores(directory)) == ({("#1", DAY): (3, 0, 0, 3)}, {"#1": 3})
+    assert (await stored(directory), await scores(directory)) == (
+        {("#1", DAY): (3, 0, 0, 3)},
+        {"#1": 3},
+    )
 
 
 # Again, and later.
@@ -253,7 +264,9 @@ async def test_a_row_that_was_made_by_hand_is_put_right_or_goes(directory: async
     await rows.member(directory, reputation_score=60)
     await messages(directory, 2)
     for day in (BEFORE, DAY, NEXT):
-        await rows.highlight(directory, member_id="#1", highlight_date=day, message_count=9, reputation_earned=5)
+        await rows.highlight(
+            directory, member_id="#1", highlight_date=day, message_count=9, reputation_earned=5
+        )
     assert await roll_up(DAY) == 1
     assert await stored(directory) == {
         ("#1", BEFORE): (9, 0, 0, 5),
@@ -266,8 +279,12 @@ async def test_a_row_that_was_made_by_hand_is_put_right_or_goes(directory: async
     assert await scores(directory) == {"#1": 47}
 
 
-@pytest.mark.parametrize(("score", "after"), [(2**31 - 1, 2**31 - 1), (2**31 - 4, 2**31 - 1), (2**31 - 10, 2**31 - 5)])
-async def test_a_score_never_grows_beyond_what_is_stored(directory: asyncpg.Pool, score: int, after: int) -> None:
+@pytest.mark.parametrize(
+    ("score", "after"), [(2**31 - 1, 2**31 - 1), (2**31 - 4, 2**31 - 1), (2**31 - 10, 2**31 - 5)]
+)
+async def test_a_score_never_grows_beyond_what_is_stored(
+    directory: asyncpg.Pool, score: int, after: int
+) -> None:
     await rows.member(directory, reputation_score=score)
     await rows.member(directory)
     for member_id in ("#1", "#2"):
@@ -277,7 +294,9 @@ async def test_a_score_never_grows_beyond_what_is_stored(directory: asyncpg.Pool
 
 
 @pytest.mark.parametrize(("score", "after"), [(0, 0), (4, 0), (5, 0), (6, 1)])
-async def test_a_score_never_falls_below_zero(directory: asyncpg.Pool, score: int, after: int) -> None:
+async def test_a_score_never_falls_below_zero(
+    directory: asyncpg.Pool, score: int, after: int
+) -> None:
     await rows.member(directory)
     await messages(directory, 9)
     await roll_up(DAY)
@@ -317,7 +336,10 @@ async def test_without_a_zone_the_days_are_the_communitys(
 )
 @pytest.mark.parametrize("question", [roll_up, verify])
 async def test_what_is_no_day_is_refused(
-    directory: asyncpg.Pool, question: Callable[..., Awaitable[object]], days: dict[str, Any], field: str
+    directory: asyncpg.Pool,
+    question: Callable[..., Awaitable[object]],
+    days: dict[str, Any],
+    field: str,
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         await question(**days)
@@ -327,7 +349,9 @@ async def test_what_is_no_day_is_refused(
 # One transaction.
 
 
-async def test_what_a_roll_up_did_is_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+async def test_what_a_roll_up_did_is_undone_with_the_callers_transaction(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     await messages(directory, 3)
     async with undone() as current:
@@ -381,11 +405,15 @@ async def test_a_roll_up_that_fails_leaves_the_callers_transaction_usable(
 
 
 async def entries(database: rows.Database) -> list[tuple[str, dict[str, Any]]]:
-    found = await database.fetch("SELECT actor, changes FROM directory_audit_log WHERE action = 'UPDATE' ORDER BY id")
+    found = await database.fetch(
+        "SELECT actor, changes FROM directory_audit_log WHERE action = 'UPDATE' ORDER BY id"
+    )
     return [(actor, json.loads(changes)) for actor, changes in found]
 
 
-async def test_points_leave_no_entry_in_the_log_and_a_new_tier_does(directory: asyncpg.Pool) -> None:
+async def test_points_leave_no_entry_in_the_log_and_a_new_tier_does(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, reputation_score=95)
     await rows.member(directory, reputation_score=99)
     for member_id in ("#1", "#2"):
@@ -393,7 +421,12 @@ async def test_points_leave_no_entry_in_the_log_and_a_new_tier_does(directory: a
     await roll_up(DAY)
     assert await scores(directory) == {"#1": 99, "#2": 103}
     assert await entries(directory) == [("roll-up", {"reputation_tier": ["Novice", "Contributor"]})]
-    assert await directory.fetchval("SELECT member_id FROM directory_audit_log ORDER BY id DESC LIMIT 1") == "#2"
+    assert (
+        await directory.fetchval(
+            "SELECT member_id FROM directory_audit_log ORDER BY id DESC LIMIT 1"
+        )
+        == "#2"
+    )
     reasons = "SELECT count(*) FROM directory_audit_log WHERE reason IS NOT NULL"
     assert await directory.fetchval(reasons) == 0
 
@@ -406,13 +439,17 @@ async def test_a_score_that_is_changed_after_a_roll_up_in_the_same_transaction_i
     async with transaction() as current:
         await roll_up(DAY)
         await current.connection.execute("UPDATE community_members SET reputation_score = 7")
-        await members.verify_github("#1", github_username="ana", github_profile_data={"stars": 3}, actor="Luis")
+        await members.verify_github(
+            "#1", github_username="ana", github_profile_data={"stars": 3}, actor="Luis"
+        )
     by_hand, by_github = await entries(directory)
     assert by_hand[1] == {"reputation_score": [4, 7]}
     assert (by_github[0], by_github[1]["reputation_score"]) == ("Luis", [7, 13])
 
 
-async def test_a_roll_up_names_its_own_actor_and_leaves_the_transaction_its_own(directory: asyncpg.Pool) -> None:
+async def test_a_roll_up_names_its_own_actor_and_leaves_the_transaction_its_own(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, reputation_score=99)
     await messages(directory, 4)
     async with transaction():
@@ -420,7 +457,9 @@ async def test_a_roll_up_names_its_own_actor_and_leaves_the_transaction_its_own(
         await members.update_profile("#1", name="Ana", actor="Luis", reason="a typo")
         await roll_up(DAY)
         await members.update_profile("#1", name="Ada")
-    found = await directory.fetch("SELECT actor, reason FROM directory_audit_log WHERE action = 'UPDATE' ORDER BY id")
+    found = await directory.fetch(
+        "SELECT actor, reason FROM directory_audit_log WHERE action = 'UPDATE' ORDER BY id"
+    )
     assert [tuple(row) for row in found] == [("Luis", "a typo"), ("roll-up", None), ("Eva", None)]
 
 
@@ -463,7 +502,9 @@ async def test_an_open_roll_up_of_another_day_loses_no_points(directory: asyncpg
     assert await scores(directory) == {"#1": 6}
 
 
-async def test_a_slow_roll_up_does_not_undo_what_a_later_one_counted(directory: asyncpg.Pool) -> None:
+async def test_a_slow_roll_up_does_not_undo_what_a_later_one_counted(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     for day in (DAY, NEXT):
         await messages(directory, 1, day=day)
@@ -529,7 +570,9 @@ async def test_a_roll_up_while_an_account_is_verified_adds_to_what_that_made_of_
 ) -> None:
     await rows.member(directory)
     await messages(directory, 4)
-    verification = members.verify_github("#1", github_username="ana", github_profile_data={"stars": 50})
+    verification = members.verify_github(
+        "#1", github_username="ana", github_profile_data={"stars": 50}
+    )
     async with held(verification, commit=True):
         second = asyncio.create_task(roll_up(DAY))
         await waiting(directory, 1)
@@ -537,24 +580,33 @@ async def test_a_roll_up_while_an_account_is_verified_adds_to_what_that_made_of_
     assert await scores(directory) == {"#1": 104}
 
 
-async def test_a_score_that_is_changed_while_a_roll_up_waits_is_kept(directory: asyncpg.Pool) -> None:
+async def test_a_score_that_is_changed_while_a_roll_up_waits_is_kept(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, reputation_score=10)
     await messages(directory, 4)
     async with directory.acquire() as connection:
         async with connection.transaction():
-            await connection.execute("UPDATE community_members SET reputation_score = reputation_score + 1000")
+            await connection.execute(
+                "UPDATE community_members SET reputation_score = reputation_score + 1000"
+            )
             counting = asyncio.create_task(roll_up(DAY))
             await waiting(directory, 1)
         await together(counting)
     assert await scores(directory) == {"#1": 1014}
 
 
-async def test_a_roll_up_locks_the_members_in_the_order_of_their_numbers(directory: asyncpg.Pool) -> None:
+async def test_a_roll_up_locks_the_members_in_the_order_of_their_numbers(
+    directory: asyncpg.Pool,
+) -> None:
     for number in (3, 1, 2, 4):
         await rows.member(directory, member_id=f"#{number}")
         await messages(directory, 1, f"#{number}")
     for last in (2, 3, 4):
-        async with locked(directory, f"SELECT FROM community_members WHERE member_id = '#{last}' FOR NO KEY UPDATE"):
+        async with locked(
+            directory,
+            f"SELECT FROM community_members WHERE member_id = '#{last}' FOR NO KEY UPDATE",
+        ):
             counting = asyncio.create_task(roll_up(DAY))
             await waiting(directory, 1)
             free = await directory.fetch(
@@ -615,7 +667,9 @@ async def test_who_records_an_event_does_not_wait_for_a_roll_up(directory: async
 # Reading.
 
 
-async def test_highlights_come_newest_first_of_one_member_or_of_everybody(directory: asyncpg.Pool) -> None:
+async def test_highlights_come_newest_first_of_one_member_or_of_everybody(
+    directory: asyncpg.Pool,
+) -> None:
     for number in (1, 2):
         await rows.member(directory)
         for day in (BEFORE, DAY, NEXT):
@@ -636,7 +690,13 @@ async def test_highlights_come_newest_first_of_one_member_or_of_everybody(direct
 
 
 async def test_a_count_that_was_never_written_is_zero(directory: asyncpg.Pool) -> None:
-    await rows.highlight(directory, message_count=None, reaction_count=None, voice_minutes=None, reputation_earned=None)
+    await rows.highlight(
+        directory,
+        message_count=None,
+        reaction_count=None,
+        voice_minutes=None,
+        reputation_earned=None,
+    )
     assert (await between(DAY, DAY)).items == [Highlight("#1", DAY, 0, 0, 0, 0)]
 
 
@@ -661,7 +721,9 @@ async def test_the_pages_together_are_the_rows_in_their_order(
     assert found == [(day, number) for day in (NEXT, DAY, BEFORE) for number in numbers]
 
 
-async def test_rows_that_come_between_two_pages_neither_hide_nor_repeat_any(directory: asyncpg.Pool) -> None:
+async def test_rows_that_come_between_two_pages_neither_hide_nor_repeat_any(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     for day in (BEFORE, DAY, NEXT):
         await rows.highlight(directory, member_id="#1", highlight_date=day)
@@ -712,8 +774,12 @@ async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.P
     await roll_up(DAY, until=NEXT)
     assert await verify(DAY, until=NEXT) == []
 
-    await directory.execute("UPDATE member_daily_highlights SET voice_minutes = 9 WHERE member_id = '#2'")
-    await directory.execute("DELETE FROM member_daily_highlights WHERE member_id = '#3' AND highlight_date = $1", DAY)
+    await directory.execute(
+        "UPDATE member_daily_highlights SET voice_minutes = 9 WHERE member_id = '#2'"
+    )
+    await directory.execute(
+        "DELETE FROM member_daily_highlights WHERE member_id = '#3' AND highlight_date = $1", DAY
+    )
     await directory.execute("DELETE FROM member_participation WHERE member_id = '#1'")
     await messages(directory, 4, "#3", NEXT)
     before = await versions(directory)
@@ -727,7 +793,9 @@ async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.P
     assert await verify(DAY) == [Difference(*pair, mended=False) for pair in expected[:3]]
     assert await versions(directory) == before
 
-    assert await verify(DAY, until=NEXT, mend=True) == [Difference(*pair, mended=True) for pair in expected]
+    assert await verify(DAY, until=NEXT, mend=True) == [
+        Difference(*pair, mended=True) for pair in expected
+    ]
     assert await verify(DAY, until=NEXT) == await verify(DAY, until=NEXT, mend=True) == []
     assert await stored(directory) == {
         ("#2", DAY): (2, 0, 0, 2),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from community_directory.database import engine
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import invitations, members
-from community_directory.queries.invitations import Branch
+from community_directory.queries.invitations import TreeNode
 from tests.queries.cases import undone
 from tests.tables import rows
 
@@ -23,26 +23,32 @@ SELECT '#' || number, number::text, 'Member ' || number, 'developer', '#' || inv
 async def test_a_tree_has_everybody_below_by_depth_and_number(directory: asyncpg.Pool) -> None:
     pairs = {"#1": None, "#2": "#1", "#3": "#2", "#10": "#1", "#9": "#1", "#11": "#3", "#12": None}
     for number, invited_by in pairs.items():
-        await rows.member(directory, member_id=number, invited_by=invited_by, name=f"Member {number}")
+        await rows.member(
+            directory, member_id=number, invited_by=invited_by, name=f"Member {number}"
+        )
     assert await invitations.tree("#1") == [
-        Branch("#1", "Member #1", None, 0),
-        Branch("#2", "Member #2", "#1", 1),
-        Branch("#9", "Member #9", "#1", 1),
-        Branch("#10", "Member #10", "#1", 1),
-        Branch("#3", "Member #3", "#2", 2),
-        Branch("#11", "Member #11", "#3", 3),
+        TreeNode("#1", "Member #1", None, 0),
+        TreeNode("#2", "Member #2", "#1", 1),
+        TreeNode("#9", "Member #9", "#1", 1),
+        TreeNode("#10", "Member #10", "#1", 1),
+        TreeNode("#3", "Member #3", "#2", 2),
+        TreeNode("#11", "Member #11", "#3", 3),
     ]
     assert await invitations.tree("#2") == [
-        Branch("#2", "Member #2", "#1", 0),
-        Branch("#3", "Member #3", "#2", 1),
-        Branch("#11", "Member #11", "#3", 2),
+        TreeNode("#2", "Member #2", "#1", 0),
+        TreeNode("#3", "Member #3", "#2", 1),
+        TreeNode("#11", "Member #11", "#3", 2),
     ]
-    assert await invitations.tree("#12") == await invitations.lineage("#12") == [Branch("#12", "Member #12", None, 0)]
+    assert (
+        await invitations.tree("#12")
+        == await invitations.lineage("#12")
+        == [TreeNode("#12", "Member #12", None, 0)]
+    )
     assert await invitations.lineage("#11") == [
-        Branch("#11", "Member #11", "#3", 0),
-        Branch("#3", "Member #3", "#2", 1),
-        Branch("#2", "Member #2", "#1", 2),
-        Branch("#1", "Member #1", None, 3),
+        TreeNode("#11", "Member #11", "#3", 0),
+        TreeNode("#3", "Member #3", "#2", 1),
+        TreeNode("#2", "Member #2", "#1", 2),
+        TreeNode("#1", "Member #1", None, 3),
     ]
 
 
@@ -103,7 +109,9 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("shape", "depth"), SHAPES.values(), ids=SHAPES.keys())
-async def test_ten_thousand_descendants_come_in_one_statement(directory: asyncpg.Pool, shape: str, depth: int) -> None:
+async def test_ten_thousand_descendants_come_in_one_statement(
+    directory: asyncpg.Pool, shape: str, depth: int
+) -> None:
     await directory.execute(LOAD.format(f"{shape} FROM generate_series(1, 10001) AS number"))
     statements: list[str] = []
 
@@ -126,12 +134,19 @@ async def test_ten_thousand_descendants_come_in_one_statement(directory: asyncpg
 def forests(draw: st.DrawFn) -> dict[int, int | None]:
     """Each number with who invited it, an earlier one or nobody; then the numbers are shuffled."""
     size = draw(st.integers(1, 25))
-    inviters = [draw(st.none() | st.integers(0, number - 1)) if number else None for number in range(size)]
+    inviters = [
+        draw(st.none() | st.integers(0, number - 1)) if number else None for number in range(size)
+    ]
     names = draw(st.permutations(range(1, size + 1)))
-    return {names[number]: None if inviter is None else names[inviter] for number, inviter in enumerate(inviters)}
+    return {
+        names[number]: None if inviter is None else names[inviter]
+        for number, inviter in enumerate(inviters)
+    }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(forest=forests())
 async def test_a_random_forest_is_walked_as_plain_python_walks_it(
     directory: asyncpg.Pool, forest: dict[int, int | None]
@@ -153,4 +168,6 @@ async def test_a_random_forest_is_walked_as_plain_python_walks_it(
     while level:
         expected += [(f"#{number}", depth) for number in sorted(level)]
         level, depth = [number for number, inviter in forest.items() if inviter in level], depth + 1
-    assert [(branch.member_id, branch.depth) for branch in await invitations.tree(f"#{root}")] == expected
+    assert [
+        (branch.member_id, branch.depth) for branch in await invitations.tree(f"#{root}")
+    ] == expected

@@ -46,7 +46,9 @@ async def eva(directory: asyncpg.Pool) -> str:
 async def move(directory: asyncpg.Pool, code: str, by: timedelta) -> None:
     """Move the end of an invitation, as time does."""
     await directory.execute(
-        "UPDATE community_invitations SET expires_at = expires_at + $2::interval WHERE invitation_code = $1", code, by
+        "UPDATE community_invitations SET expires_at = expires_at + $2::interval WHERE invitation_code = $1",
+        code,
+        by,
     )
 
 
@@ -77,7 +79,11 @@ async def test_an_invitation_is_open_for_three_days(ana: str) -> None:
     made = await invitations.create(created_by=ana)
     assert made.expires_at - made.created_at == timedelta(days=3)
     assert abs(datetime.now(UTC) - made.created_at) < timedelta(minutes=1)
-    assert (made.created_by, made.status, made.invited_telegram_username) == (ana, InvitationStatus.PENDING, None)
+    assert (made.created_by, made.status, made.invited_telegram_username) == (
+        ana,
+        InvitationStatus.PENDING,
+        None,
+    )
     assert (made.accepted_by, made.accepted_at) == (None, None)
     assert set(made.invitation_code) <= set(CODE_ALPHABET)
     assert await invitations.get(made.invitation_code) == made
@@ -89,7 +95,13 @@ async def test_the_maker_may_say_how_long(ana: str, valid_for: timedelta) -> Non
     assert made.expires_at - made.created_at == valid_for
 
 
-WRONG = [timedelta(0), timedelta(microseconds=999_999), -DAY, timedelta(days=365, seconds=1), timedelta.max]
+WRONG = [
+    timedelta(0),
+    timedelta(microseconds=999_999),
+    -DAY,
+    timedelta(days=365, seconds=1),
+    timedelta.max,
+]
 
 
 @pytest.mark.parametrize("valid_for", WRONG)
@@ -109,7 +121,10 @@ async def test_only_an_active_member_invites(directory: asyncpg.Pool, status: st
     with pytest.raises(MemberNotActive) as error:
         await invitations.create(created_by=maker["member_id"], required_role="developer")
     assert (error.value.member_id, error.value.status) == (maker["member_id"], status)
-    assert str(error.value) == f"Member {maker['member_id']} is not active, but {status.replace('_', ' ')}."
+    assert (
+        str(error.value)
+        == f"Member {maker['member_id']} is not active, but {status.replace('_', ' ')}."
+    )
 
 
 async def test_a_role_may_be_asked_for(directory: asyncpg.Pool, ana: str) -> None:
@@ -119,7 +134,9 @@ async def test_a_role_may_be_asked_for(directory: asyncpg.Pool, ana: str) -> Non
     assert "does not have the role" in str(error.value)
 
     manager = await rows.member(directory, status="active", primary_role="community_manager")
-    made = await invitations.create(created_by=manager["member_id"], required_role="community_manager")
+    made = await invitations.create(
+        created_by=manager["member_id"], required_role="community_manager"
+    )
     assert made.created_by == manager["member_id"]
 
 
@@ -144,11 +161,16 @@ async def test_a_username_that_is_none_is_refused(ana: str, username: str) -> No
 
 
 async def test_without_a_username_each_invitation_is_another(ana: str) -> None:
-    made = [await invitations.create(created_by=ana, telegram_username=name) for name in (None, "", "@", " ")]
+    made = [
+        await invitations.create(created_by=ana, telegram_username=name)
+        for name in (None, "", "@", " ")
+    ]
     assert len({invitation.invitation_code for invitation in made}) == 4
 
 
-async def test_inviting_the_same_person_again_extends_the_same_code_and_never_shortens_it(ana: str, eva: str) -> None:
+async def test_inviting_the_same_person_again_extends_the_same_code_and_never_shortens_it(
+    ana: str, eva: str
+) -> None:
     first = await invitations.create(created_by=ana, telegram_username="@Bea", valid_for=3 * DAY)
     longer = await invitations.create(created_by=ana, telegram_username="bea", valid_for=5 * DAY)
     shorter = await invitations.create(created_by=eva, telegram_username="BEA", valid_for=DAY)
@@ -173,7 +195,9 @@ async def test_inviting_anew_after_the_end_makes_a_new_code_whether_or_not_the_s
 
 
 @pytest.mark.parametrize("end", ["suspended", "banned", "removed"])
-async def test_a_code_of_one_who_may_no_longer_invite_stands_in_nobodys_way(ana: str, eva: str, end: str) -> None:
+async def test_a_code_of_one_who_may_no_longer_invite_stands_in_nobodys_way(
+    ana: str, eva: str, end: str
+) -> None:
     old = await invitations.create(created_by=ana, telegram_username="bea")
     if end == "removed":
         await members.remove(ana, actor="test")
@@ -183,7 +207,11 @@ async def test_a_code_of_one_who_may_no_longer_invite_stands_in_nobodys_way(ana:
     assert (new.created_by, new.invitation_code != old.invitation_code) == (eva, True)
     assert (await invitations.get(old.invitation_code)).status is InvitationStatus.CANCELLED
     redeemed = await invitations.redeem(
-        new.invitation_code, telegram_id="1", name="Bea", primary_role="designer", telegram_username="bea"
+        new.invitation_code,
+        telegram_id="1",
+        name="Bea",
+        primary_role="designer",
+        telegram_username="bea",
     )
     assert redeemed.member.invited_by == eva
 
@@ -205,7 +233,9 @@ async def test_the_same_person_invited_twenty_times_at_once_gets_one_code(
         old = await invitations.create(created_by=ana, telegram_username="bea")
         await move(directory, old.invitation_code, -10 * DAY)
     work = [
-        invitations.create(created_by=(ana, eva)[number % 2], telegram_username=("bea", "BEA")[number % 3 % 2])
+        invitations.create(
+            created_by=(ana, eva)[number % 2], telegram_username=("bea", "BEA")[number % 3 % 2]
+        )
         for number in range(20)
     ]
     made = await asyncio.wait_for(asyncio.gather(*work), SECONDS)
@@ -225,7 +255,9 @@ async def test_the_log_says_who_invited(directory: asyncpg.Pool, ana: str) -> No
 # Found.
 
 
-@pytest.mark.parametrize("code", ["ABCDEFGH23456789", "", "A" * 17, "ABCD EFGÁ", "ABCDEFGH\0", "ABCDEFG\udfff"])
+@pytest.mark.parametrize(
+    "code", ["ABCDEFGH23456789", "", "A" * 17, "ABCD EFGÁ", "ABCDEFGH\0", "ABCDEFG\udfff"]
+)
 async def test_what_is_no_code_is_found_nowhere(directory: asyncpg.Pool, code: str) -> None:
     assert await invitations.find(code) is None
     for ask in (invitations.get, invitations.extend, invitations.cancel):
@@ -266,18 +298,32 @@ async def test_a_list_comes_newest_first_page_by_page_whatever_comes_in_between(
     assert [invitation.invitation_code for invitation in found] == [row[0] for row in expected]
 
 
-async def test_a_list_shows_the_status_that_the_clock_gives(directory: asyncpg.Pool, ana: str, eva: str) -> None:
-    settled: dict[str, Any] = {"created_by": ana, "accepted_by": eva, "accepted_at": datetime.now(UTC)}
+async def test_a_list_shows_the_status_that_the_clock_gives(
+    directory: asyncpg.Pool, ana: str, eva: str
+) -> None:
+    settled: dict[str, Any] = {
+        "created_by": ana,
+        "accepted_by": eva,
+        "accepted_at": datetime.now(UTC),
+    }
     codes = {
         "pending": [(await invitations.create(created_by=ana)).invitation_code],
         "expired": [
-            (await rows.invitation(directory, created_by=ana, status=status, expires_at=datetime.now(UTC) - DAY))[
-                "invitation_code"
-            ]
+            (
+                await rows.invitation(
+                    directory, created_by=ana, status=status, expires_at=datetime.now(UTC) - DAY
+                )
+            )["invitation_code"]
             for status in ("expired", "pending")
         ],
-        "cancelled": [(await rows.invitation(directory, created_by=ana, status="cancelled"))["invitation_code"]],
-        "accepted": [(await rows.invitation(directory, status="accepted", **settled))["invitation_code"]],
+        "cancelled": [
+            (await rows.invitation(directory, created_by=ana, status="cancelled"))[
+                "invitation_code"
+            ]
+        ],
+        "accepted": [
+            (await rows.invitation(directory, status="accepted", **settled))["invitation_code"]
+        ],
     }
     await invitations.create(created_by=eva)
     for status, expected in codes.items():
@@ -308,11 +354,16 @@ async def test_an_open_invitation_is_extended_from_its_end(ana: str) -> None:
     made = await invitations.create(created_by=ana)
     extended = await invitations.extend(made.invitation_code, valid_for=2 * DAY)
     assert extended.expires_at == made.expires_at + 2 * DAY
-    assert (extended.status, extended.invitation_code) == (InvitationStatus.PENDING, made.invitation_code)
+    assert (extended.status, extended.invitation_code) == (
+        InvitationStatus.PENDING,
+        made.invitation_code,
+    )
 
 
 @pytest.mark.parametrize("swept", [False, True])
-async def test_an_expired_invitation_is_extended_from_now(directory: asyncpg.Pool, ana: str, swept: bool) -> None:
+async def test_an_expired_invitation_is_extended_from_now(
+    directory: asyncpg.Pool, ana: str, swept: bool
+) -> None:
     made = await invitations.create(created_by=ana)
     await move(directory, made.invitation_code, -10 * DAY)
     if swept:
@@ -324,7 +375,9 @@ async def test_an_expired_invitation_is_extended_from_now(directory: asyncpg.Poo
 
 async def test_ten_extensions_at_once_add_up(ana: str) -> None:
     made = await invitations.create(created_by=ana)
-    await asyncio.gather(*(invitations.extend(made.invitation_code, valid_for=DAY) for _ in range(10)))
+    await asyncio.gather(
+        *(invitations.extend(made.invitation_code, valid_for=DAY) for _ in range(10))
+    )
     assert (await invitations.get(made.invitation_code)).expires_at == made.expires_at + 10 * DAY
 
 
@@ -360,7 +413,9 @@ async def test_an_expired_invitation_stays_so_when_the_person_has_a_newer_one(
     assert (await invitations.extend(old.invitation_code)).status is InvitationStatus.PENDING
 
 
-async def test_the_log_says_who_extended_or_cancelled_and_why(directory: asyncpg.Pool, ana: str) -> None:
+async def test_the_log_says_who_extended_or_cancelled_and_why(
+    directory: asyncpg.Pool, ana: str
+) -> None:
     made = await invitations.create(created_by=ana)
     await invitations.extend(made.invitation_code, actor="panel:eva", reason="on holiday")
     await invitations.cancel(made.invitation_code, actor="bot", reason="a mistake")
@@ -368,25 +423,40 @@ async def test_the_log_says_who_extended_or_cancelled_and_why(directory: asyncpg
         "SELECT actor, reason FROM directory_audit_log WHERE action = 'UPDATE' AND row_id = $1 ORDER BY id",
         made.invitation_id,
     )
-    assert [tuple(entry) for entry in entries] == [("panel:eva", "on holiday"), ("bot", "a mistake")]
+    assert [tuple(entry) for entry in entries] == [
+        ("panel:eva", "on holiday"),
+        ("bot", "a mistake"),
+    ]
 
 
 # Swept.
 
 
-async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(directory: asyncpg.Pool, ana: str) -> None:
+async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(
+    directory: asyncpg.Pool, ana: str
+) -> None:
     made = [await invitations.create(created_by=ana) for _ in range(6)]
     codes = [invitation.invitation_code for invitation in made]
     for code in codes[:4]:
         await move(directory, code, -10 * DAY)
     await invitations.cancel(codes[3])
-    before = await directory.fetch("SELECT * FROM community_invitations WHERE invitation_code = ANY($1)", codes[3:])
+    before = await directory.fetch(
+        "SELECT * FROM community_invitations WHERE invitation_code = ANY($1)", codes[3:]
+    )
     assert await invitations.expire_overdue() == 3
     assert await invitations.expire_overdue() == 0
-    assert [(await invitations.get(code)).status for code in codes] == [*["expired"] * 3, "cancelled", *["pending"] * 2]
-    after = await directory.fetch("SELECT * FROM community_invitations WHERE invitation_code = ANY($1)", codes[3:])
+    assert [(await invitations.get(code)).status for code in codes] == [
+        *["expired"] * 3,
+        "cancelled",
+        *["pending"] * 2,
+    ]
+    after = await directory.fetch(
+        "SELECT * FROM community_invitations WHERE invitation_code = ANY($1)", codes[3:]
+    )
     assert after == before
-    actors = await directory.fetch("SELECT DISTINCT actor FROM directory_audit_log WHERE action = 'UPDATE'")
+    actors = await directory.fetch(
+        "SELECT DISTINCT actor FROM directory_audit_log WHERE action = 'UPDATE'"
+    )
     assert ("sweep",) in actors
 
 
@@ -394,10 +464,17 @@ async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(directory: as
     maker = await rows.member(directory, status="active")
     for _ in range(50):
         await rows.invitation(
-            directory, created_by=maker["member_id"], expires_at=datetime.now(UTC) - DAY, status="pending"
+            directory,
+            created_by=maker["member_id"],
+            expires_at=datetime.now(UTC) - DAY,
+            status="pending",
         )
     async with directory.acquire() as other, other.transaction():
-        await other.execute("SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE")
-        counts = await asyncio.wait_for(asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS)
+        await other.execute(
+            "SELECT FROM community_invitations ORDER BY invitation_code LIMIT 10 FOR UPDATE"
+        )
+        counts = await asyncio.wait_for(
+            asyncio.gather(*(invitations.expire_overdue() for _ in range(5))), SECONDS
+        )
         assert sum(counts) == 40
     assert await invitations.expire_overdue() == 10

@@ -10,7 +10,15 @@ import asyncpg
 
 from community_directory.database import connect, transaction
 from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput
-from community_directory.queries import audit, highlights, invitations, members, participation, privacy, relationships
+from community_directory.queries import (
+    audit,
+    highlights,
+    invitations,
+    members,
+    participation,
+    privacy,
+    relationships,
+)
 from community_directory.queries.participation import NewEvent, Recorder
 from tests.queries.cases import CASES
 from tests.tables import rows
@@ -24,7 +32,9 @@ DAY = date(2026, 1, 31)
 class Caller:
     """Somebody who calls helpers by chance and checks that each answer is about what was asked."""
 
-    def __init__(self, number: int, codes: list[str], made: Counter[str], recorder: Recorder) -> None:
+    def __init__(
+        self, number: int, codes: list[str], made: Counter[str], recorder: Recorder
+    ) -> None:
         self.random = random.Random(number)
         self.number = number
         self.codes = codes
@@ -44,13 +54,18 @@ class Caller:
     async def add(self) -> None:
         account = self.random.choice([self.newcomer(), f"shared-{self.random.randint(1, 20)}"])
         await members.check_addable(account)
-        added = await members.add(telegram_id=account, name=account, primary_role="developer", actor="load")
+        added = await members.add(
+            telegram_id=account, name=account, primary_role="developer", actor="load"
+        )
         assert (added.telegram_id, added.name) == (account, account)
 
     async def look(self) -> None:
         number = self.anybody()
         found = await members.find(number)
-        assert found is None or (found.member_id, found.telegram_id) == (number, f"account-{number}")
+        assert found is None or (found.member_id, found.telegram_id) == (
+            number,
+            f"account-{number}",
+        )
         assert (await members.get(number)).member_id == number
 
     async def look_by_account(self) -> None:
@@ -72,9 +87,14 @@ class Caller:
     async def verify(self) -> None:
         number = self.anybody()
         verified = await members.verify_github(
-            number, github_username=f"dev{self.random.randint(1, 60)}", github_profile_data={"followers": self.number}
+            number,
+            github_username=f"dev{self.random.randint(1, 60)}",
+            github_profile_data={"followers": self.number},
         )
-        assert (verified.member_id, verified.github_profile_data) == (number, {"followers": self.number})
+        assert (verified.member_id, verified.github_profile_data) == (
+            number,
+            {"followers": self.number},
+        )
 
     async def remove_and_restore(self) -> None:
         number = self.anybody()
@@ -83,13 +103,17 @@ class Caller:
 
     async def search(self) -> None:
         number = self.anybody()
-        page = await members.search(number.replace("#", "name-") + ".", sort=self.random.choice(["name", "newest"]))
+        page = await members.search(
+            number.replace("#", "name-") + ".", sort=self.random.choice(["name", "newest"])
+        )
         assert {member.member_id for member in page.items} <= {number}
         await members.leaderboard(limit=5)
 
     async def invite(self) -> None:
         maker, guest = self.anybody(), f"guest{self.random.randint(1, 30)}"
-        made = await invitations.create(created_by=maker, telegram_username=self.random.choice([guest, None]))
+        made = await invitations.create(
+            created_by=maker, telegram_username=self.random.choice([guest, None])
+        )
         assert made.invitation_code not in self.codes or made.invited_telegram_username is not None
         self.codes.append(made.invitation_code)
 
@@ -136,7 +160,11 @@ class Caller:
     async def link(self) -> None:
         a, b = f"e{self.random.randint(1, 9)}", f"f{self.random.randint(1, 9)}"
         linked = await relationships.link(a, b, "MENTORED", {"by": self.number})
-        assert (linked.entity_id_a, linked.entity_id_b, linked.content) == (a, b, {"by": self.number})
+        assert (linked.entity_id_a, linked.entity_id_b, linked.content) == (
+            a,
+            b,
+            {"by": self.number},
+        )
         assert all(a in (link.entity_id_a, link.entity_id_b) for link in await relationships.of(a))
         await relationships.unlink(a, b, "MENTORED")
 
@@ -182,7 +210,9 @@ class Caller:
         events = [self.event() for _ in range(self.random.randint(1, 30))]
         recorded = await participation.record_many(events)
         assert len(recorded.inserted) + len(recorded.duplicates) == len(events)
-        assert {event.source_id for event in recorded.inserted} <= {event.source_id for event in events}
+        assert {event.source_id for event in recorded.inserted} <= {
+            event.source_id for event in events
+        }
         self.stored += [str(event.source_id) for event in recorded.inserted]
 
     async def look_at_participation(self) -> None:
@@ -192,7 +222,9 @@ class Caller:
         counted = await participation.activity(number, since=DAY, until=DAY)
         assert {(activity.day, activity.event_type) for activity in counted} <= {(DAY, "MESSAGE")}
         most = await participation.most_active(since=DAY, until=DAY, limit=3)
-        assert [member.events for member in most] == sorted((member.events for member in most), reverse=True)
+        assert [member.events for member in most] == sorted(
+            (member.events for member in most), reverse=True
+        )
 
     async def roll_up(self) -> None:
         await highlights.roll_up(DAY)
@@ -209,9 +241,31 @@ class Caller:
 
     async def run(self) -> None:
         actions: list[Callable[[], Awaitable[None]]] = [
-            *(self.add, self.look, self.look_by_account, self.edit, self.change_status, self.verify, self.search),
-            *(self.remove_and_restore, self.invite, self.redeem, self.look_at_invitations, self.extend, self.cancel),
-            *(self.sweep, self.look_at_the_tree, self.link, self.look_back, self.export, self.erase),
+            *(
+                self.add,
+                self.look,
+                self.look_by_account,
+                self.edit,
+                self.change_status,
+                self.verify,
+                self.search,
+            ),
+            *(
+                self.remove_and_restore,
+                self.invite,
+                self.redeem,
+                self.look_at_invitations,
+                self.extend,
+                self.cancel,
+            ),
+            *(
+                self.sweep,
+                self.look_at_the_tree,
+                self.link,
+                self.look_back,
+                self.export,
+                self.erase,
+            ),
             *(
                 self.record,
                 self.record_many,
@@ -252,7 +306,9 @@ async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_le
     watcher = await asyncpg.connect(database)
     async with connect(database, min_size=10, max_size=10):
         for number in range(1, COMMUNITY + 1):
-            await rows.member(watcher, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active")
+            await rows.member(
+                watcher, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active"
+            )
         codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
         made: Counter[str] = Counter()
 
@@ -261,23 +317,34 @@ async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_le
             await asyncio.gather(*(caller.run() for caller in callers))
 
         assert await backends(watcher) == {"idle": 10}
-        actions = {name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)}
+        actions = {
+            name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)
+        }
         assert made.keys() == actions - {"run"}
         # No person twice, no code twice redeemed, nothing of a transaction that failed.
-        assert not await watcher.fetch("SELECT FROM community_members GROUP BY telegram_id HAVING count(*) > 1")
-        assert not await watcher.fetch("SELECT FROM community_members WHERE telegram_id LIKE 'undone-%'")
+        assert not await watcher.fetch(
+            "SELECT FROM community_members GROUP BY telegram_id HAVING count(*) > 1"
+        )
+        assert not await watcher.fetch(
+            "SELECT FROM community_members WHERE telegram_id LIKE 'undone-%'"
+        )
         accepted = "SELECT FROM community_invitations WHERE accepted_by IS NOT NULL"
         assert not await watcher.fetch(f"{accepted} GROUP BY accepted_by HAVING count(*) > 1")
         assert len(await watcher.fetch(accepted)) == made["redeem"]
         # Each event once, and told to one caller as new.
-        sources = [row["source_id"] for row in await watcher.fetch("SELECT source_id FROM member_participation")]
+        sources = [
+            row["source_id"]
+            for row in await watcher.fetch("SELECT source_id FROM member_participation")
+        ]
         assert len(set(sources)) == len(sources) > 100
         answered = Counter(source for caller in callers for source in caller.stored)
         assert max(answered.values()) == 1
         assert len(sources) == answered.total() + recorder.stored
         await highlights.roll_up(DAY)
         assert await highlights.verify(DAY) == []
-        changes = await watcher.fetchval("SELECT count(*) FROM directory_audit_log WHERE changes ? 'country'")
+        changes = await watcher.fetchval(
+            "SELECT count(*) FROM directory_audit_log WHERE changes ? 'country'"
+        )
         assert changes == made["edit"]
     await watcher.close()
 
@@ -287,7 +354,15 @@ def test_the_callers_use_every_helper() -> None:
         f"{value.__name__.rpartition('.')[2]}.{name}"
         for function in vars(Caller).values()
         if asyncio.iscoroutinefunction(function)
-        for value in (audit, highlights, invitations, members, participation, privacy, relationships)
+        for value in (
+            audit,
+            highlights,
+            invitations,
+            members,
+            participation,
+            privacy,
+            relationships,
+        )
         for name in function.__code__.co_names
         if hasattr(value, name)
     }

@@ -41,12 +41,17 @@ ALLOWED = {
 
 
 async def add(telegram_id: str = "12345", **more: Any) -> members.Member:
-    return await members.add(**{"telegram_id": telegram_id, "name": "Ana", "primary_role": "developer", **more})
+    return await members.add(
+        **{"telegram_id": telegram_id, "name": "Ana", "primary_role": "developer", **more}
+    )
 
 
 async def said(database: rows.Database) -> list[tuple[str, str | None]]:
     """Who made each change of the log, and why."""
-    return [tuple(row) for row in await database.fetch("SELECT actor, reason FROM directory_audit_log ORDER BY id")]
+    return [
+        tuple(row)
+        for row in await database.fetch("SELECT actor, reason FROM directory_audit_log ORDER BY id")
+    ]
 
 
 async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -> None:
@@ -82,7 +87,11 @@ async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -
 
 async def test_who_is_added_without_a_status_is_a_contact(directory: asyncpg.Pool) -> None:
     added = await add()
-    assert (added.status, added.reputation_tier, added.profile_data) == (MemberStatus.NOT_MEMBER, "Novice", None)
+    assert (added.status, added.reputation_tier, added.profile_data) == (
+        MemberStatus.NOT_MEMBER,
+        "Novice",
+        None,
+    )
 
 
 async def test_a_username_of_nothing_but_an_at_is_none(directory: asyncpg.Pool) -> None:
@@ -133,7 +142,10 @@ async def test_a_text_that_is_too_long_names_its_field_and_the_limit(
         (add, {}),
         (invitations.redeem, {"code": code, "telegram_id": 2, "name": "Bo", "primary_role": "x"}),
         (members.update_profile, {"member_id": 1, "name": "Ana"}),
-        (members.verify_github, {"member_id": 1, "github_username": "ana", "github_profile_data": {}}),
+        (
+            members.verify_github,
+            {"member_id": 1, "github_username": "ana", "github_profile_data": {}},
+        ),
         (members.set_status, {"member_id": 1, "status": "suspended", "actor": "bot"}),
         (members.remove, {"member_id": 1, "actor": "bot"}),
         (members.restore, {"member_id": 1, "actor": "bot"}),
@@ -148,7 +160,11 @@ async def test_a_text_that_is_too_long_names_its_field_and_the_limit(
             tried += 1
             with pytest.raises(InvalidInput) as refused:
                 await call(**{**arguments, field: "x" * (limit + 1)})
-            assert (refused.value.field, refused.value.limit, refused.value.code) == (field, limit, "text_too_long")
+            assert (refused.value.field, refused.value.limit, refused.value.code) == (
+                field,
+                limit,
+                "text_too_long",
+            )
     assert tried >= 2
     assert len(await said(directory)) == 2
 
@@ -168,12 +184,18 @@ async def test_an_integer_is_an_id_wherever_one_is(directory: asyncpg.Pool) -> N
     assert await members.get_by_telegram_id(1001) == await members.find_by_telegram_id(1001) == ana
     invitation = await invitations.create(created_by=1)
     assert (await invitations.list_page(created_by=1)).items == [invitation]
-    eva = (await invitations.redeem(invitation.invitation_code, telegram_id=1003, name="Eva", primary_role="x")).member
+    eva = (
+        await invitations.redeem(
+            invitation.invitation_code, telegram_id=1003, name="Eva", primary_role="x"
+        )
+    ).member
     assert (eva.telegram_id, eva.invited_by) == ("1003", "#1")
     assert [branch.member_id for branch in await invitations.lineage(2)] == ["#2", "#1"]
     assert len(await invitations.tree(1)) == 3
     assert (await members.update_profile(2, name="Bob")).name == "Bob"
-    assert (await members.verify_github(2, github_username="bo", github_profile_data={})).github_verified
+    assert (
+        await members.verify_github(2, github_username="bo", github_profile_data={})
+    ).github_verified
     assert (await members.set_status(2, "pending", actor="bot")).status == "pending"
     assert (await members.remove(2, actor="bot")).deleted_at
     assert (await members.restore(2, actor="bot")).deleted_at is None
@@ -211,7 +233,9 @@ async def test_json_may_be_a_hundred_deep_and_no_deeper(directory: asyncpg.Pool)
     assert (refused.value.field, refused.value.limit) == ("profile_data", 100)
 
 
-async def test_a_known_account_is_not_added_again_and_costs_no_number(directory: asyncpg.Pool) -> None:
+async def test_a_known_account_is_not_added_again_and_costs_no_number(
+    directory: asyncpg.Pool,
+) -> None:
     await add()
     for _ in range(3):
         with pytest.raises(MemberExists) as refused:
@@ -247,7 +271,9 @@ async def test_twenty_bots_that_add_one_person_make_one_member(directory: asyncp
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 1
 
 
-async def test_whoever_adds_waits_for_an_open_transaction_that_adds_the_same_person(directory: asyncpg.Pool) -> None:
+async def test_whoever_adds_waits_for_an_open_transaction_that_adds_the_same_person(
+    directory: asyncpg.Pool,
+) -> None:
     async with transaction():
         first = await add()
         with pytest.raises(MemberExists):
@@ -294,9 +320,15 @@ async def test_who_is_not_there_or_removed_is_not_found(directory: asyncpg.Pool)
 
 async def test_only_the_named_fields_of_a_profile_change(directory: asyncpg.Pool) -> None:
     before = await add(organization="Frutero", country="México", profile_data={"a": 1})
-    after = await members.update_profile("#1", name="Ana María", organization=None, profile_data={"b": 2})
+    after = await members.update_profile(
+        "#1", name="Ana María", organization=None, profile_data={"b": 2}
+    )
     assert after == replace(
-        before, name="Ana María", organization=None, profile_data={"b": 2}, updated_at=after.updated_at
+        before,
+        name="Ana María",
+        organization=None,
+        profile_data={"b": 2},
+        updated_at=after.updated_at,
     )
     after = await members.update_profile(
         "#1", telegram_username="@ana", primary_role="designer", country=None, profile_data=None
@@ -313,7 +345,9 @@ async def test_a_profile_without_changes_is_answered_as_it_is(directory: asyncpg
 
 
 @pytest.mark.parametrize("field", ["name", "primary_role"])
-async def test_a_field_that_is_never_empty_can_not_be_emptied(directory: asyncpg.Pool, field: str) -> None:
+async def test_a_field_that_is_never_empty_can_not_be_emptied(
+    directory: asyncpg.Pool, field: str
+) -> None:
     await add()
     for nothing in (None, " "):
         with pytest.raises(InvalidInput) as refused:
@@ -321,7 +355,9 @@ async def test_a_field_that_is_never_empty_can_not_be_emptied(directory: asyncpg
         assert refused.value.field == field
 
 
-async def test_two_edits_of_different_fields_at_the_same_time_are_both_kept(directory: asyncpg.Pool) -> None:
+async def test_two_edits_of_different_fields_at_the_same_time_are_both_kept(
+    directory: asyncpg.Pool,
+) -> None:
     await add()
     await asyncio.gather(
         *(members.update_profile("#1", country="Chile") for _ in range(5)),
@@ -329,7 +365,11 @@ async def test_two_edits_of_different_fields_at_the_same_time_are_both_kept(dire
         members.update_profile("#1", profile_data={"bio": "hola"}),
     )
     ana = await members.get("#1")
-    assert (ana.country, ana.organization, ana.profile_data) == ("Chile", "Frutero", {"bio": "hola"})
+    assert (ana.country, ana.organization, ana.profile_data) == (
+        "Chile",
+        "Frutero",
+        {"bio": "hola"},
+    )
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(STATUSES, STATUSES)))
@@ -352,7 +392,11 @@ async def test_python_and_the_database_know_the_same_ways_between_statuses(
     else:
         with pytest.raises(StatusChangeRefused) as refused:
             await members.set_status("#1", after, actor="Luis")
-        assert (refused.value.member_id, refused.value.before, refused.value.after) == ("#1", before, after)
+        assert (refused.value.member_id, refused.value.before, refused.value.after) == (
+            "#1",
+            before,
+            after,
+        )
     assert (await members.get("#1")).status is (after if (before, after) in ALLOWED else before)
 
 
@@ -363,10 +407,13 @@ async def test_a_status_that_does_not_exist_is_refused(directory: asyncpg.Pool) 
     assert refused.value.field == "status"
 
 
-async def test_of_many_equal_changes_of_status_at_the_same_time_one_is_made(directory: asyncpg.Pool) -> None:
+async def test_of_many_equal_changes_of_status_at_the_same_time_one_is_made(
+    directory: asyncpg.Pool,
+) -> None:
     await add(status="pending")
     answers = await asyncio.gather(
-        *(members.set_status("#1", "active", actor=f"bot {number}") for number in range(10)), return_exceptions=True
+        *(members.set_status("#1", "active", actor=f"bot {number}") for number in range(10)),
+        return_exceptions=True,
     )
     refused = [answer for answer in answers if isinstance(answer, StatusChangeRefused)]
     assert len(refused) == 9
@@ -374,7 +421,9 @@ async def test_of_many_equal_changes_of_status_at_the_same_time_one_is_made(dire
     assert len(await said(directory)) == 2
 
 
-async def test_the_second_of_two_changes_is_judged_by_what_the_first_one_left(directory: asyncpg.Pool) -> None:
+async def test_the_second_of_two_changes_is_judged_by_what_the_first_one_left(
+    directory: asyncpg.Pool,
+) -> None:
     await add(status="active")
     async with transaction():
         await members.set_status("#1", "suspended", actor="Luis")
@@ -392,14 +441,20 @@ async def test_who_is_removed_while_a_change_waits_is_not_found(directory: async
     async with transaction():
         await members.remove("#1", actor="Luis")
         changes = [
-            asyncio.create_task(_outside_of_transactions(lambda: members.set_status("#1", "suspended", actor="Eva"))),
+            asyncio.create_task(
+                _outside_of_transactions(lambda: members.set_status("#1", "suspended", actor="Eva"))
+            ),
             asyncio.create_task(
                 _outside_of_transactions(
-                    lambda: members.verify_github("#1", github_username="ana", github_profile_data={})
+                    lambda: members.verify_github(
+                        "#1", github_username="ana", github_profile_data={}
+                    )
                 )
             ),
         ]
-        while await directory.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < len(changes):
+        while await directory.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < len(
+            changes
+        ):
             await asyncio.sleep(0.01)
     for change in changes:
         with pytest.raises(MemberNotFound):
@@ -407,7 +462,9 @@ async def test_who_is_removed_while_a_change_waits_is_not_found(directory: async
     assert await directory.fetchval("SELECT status FROM community_members") == "active"
 
 
-async def test_who_records_an_event_does_not_wait_for_a_change_of_status(directory: asyncpg.Pool) -> None:
+async def test_who_records_an_event_does_not_wait_for_a_change_of_status(
+    directory: asyncpg.Pool,
+) -> None:
     await add(status="active")
     async with transaction():
         # to the same status: the lock alone, without an update
@@ -421,14 +478,22 @@ async def test_who_records_an_event_does_not_wait_for_a_change_of_status(directo
 async def test_a_verified_account_brings_its_points_and_the_tier(directory: asyncpg.Pool) -> None:
     await add()
     await rows.highlight(directory, member_id="#1", reputation_earned=40)
-    await rows.highlight(directory, member_id="#1", reputation_earned=2, highlight_date=NOON.date().replace(day=1))
+    await rows.highlight(
+        directory, member_id="#1", reputation_earned=2, highlight_date=NOON.date().replace(day=1)
+    )
     await rows.highlight(directory, reputation_earned=1000)
-    await directory.execute("UPDATE community_members SET reputation_score = 42 WHERE member_id = '#1'")
+    await directory.execute(
+        "UPDATE community_members SET reputation_score = 42 WHERE member_id = '#1'"
+    )
     data = {"public_repos": 10, "followers": 20, "stars": 30, "contributions": 40, "login": "ana"}
     ana = await members.verify_github("#1", github_username="@Ana-Dev", github_profile_data=data)
     assert ana.reputation_score == 50 + 60 + 60 + 40 + 42
     assert ana.reputation_tier == "Contributor"
-    assert (ana.github_username, ana.github_verified, ana.github_profile_data) == ("Ana-Dev", True, data)
+    assert (ana.github_username, ana.github_verified, ana.github_profile_data) == (
+        "Ana-Dev",
+        True,
+        data,
+    )
     assert ana.github_verified_at is not None
     assert await members.get("#1") == ana
     again = await members.verify_github("#1", github_username="ana-dev", github_profile_data={})
@@ -438,7 +503,9 @@ async def test_a_verified_account_brings_its_points_and_the_tier(directory: asyn
 async def test_an_account_proves_one_person(directory: asyncpg.Pool) -> None:
     await add("1")
     await add("2", github_username="ana-dev")  # said, not proved
-    await members.verify_github("#1", github_username="ana-dev", github_profile_data={"followers": 3})
+    await members.verify_github(
+        "#1", github_username="ana-dev", github_profile_data={"followers": 3}
+    )
     async with transaction():
         with pytest.raises(MemberExists) as refused:
             await members.verify_github("#2", github_username="ANA-dev", github_profile_data={})
@@ -448,14 +515,18 @@ async def test_an_account_proves_one_person(directory: asyncpg.Pool) -> None:
         await members.verify_github("#9", github_username="ana-dev", github_profile_data={})
 
 
-async def test_of_two_that_prove_one_account_at_the_same_time_one_is_refused(directory: asyncpg.Pool) -> None:
+async def test_of_two_that_prove_one_account_at_the_same_time_one_is_refused(
+    directory: asyncpg.Pool,
+) -> None:
     await add("1")
     await add("2")
     async with transaction():
         await members.verify_github("#1", github_username="ana-dev", github_profile_data={})
         second = asyncio.create_task(
             _outside_of_transactions(
-                lambda: members.verify_github("#2", github_username="Ana-dev", github_profile_data={})
+                lambda: members.verify_github(
+                    "#2", github_username="Ana-dev", github_profile_data={}
+                )
             )
         )
         await _waits_for_a_lock(directory)
@@ -475,7 +546,9 @@ async def test_a_score_beyond_what_is_stored_is_refused(directory: asyncpg.Pool)
     await add()
     for count in (2**31, 10**30):
         with pytest.raises(InvalidInput):
-            await members.verify_github("#1", github_username="ana", github_profile_data={"followers": count})
+            await members.verify_github(
+                "#1", github_username="ana", github_profile_data={"followers": count}
+            )
     assert (await members.get("#1")).github_verified is False
 
 
@@ -519,19 +592,25 @@ async def test_a_removed_member_can_not_be_changed(directory: asyncpg.Pool, writ
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-async def test_a_change_is_logged_with_its_actor_and_its_reason_alone(directory: asyncpg.Pool, writer: str) -> None:
+async def test_a_change_is_logged_with_its_actor_and_its_reason_alone(
+    directory: asyncpg.Pool, writer: str
+) -> None:
     """One connection, so that what one call said could show in the next one's entry."""
     await rows.member(directory, status="active")
     await rows.member(directory, status="active")
     await WRITERS[writer]("#1", actor="Luis", reason="a promise")
-    await WRITERS[writer]("#2", actor="Eva") if writer != "verify_github" else await members.verify_github(
+    await WRITERS[writer](
+        "#2", actor="Eva"
+    ) if writer != "verify_github" else await members.verify_github(
         "#2", github_username="eva", github_profile_data={}, actor="Eva"
     )
     assert await directory.fetchval(HELPERS_CONNECTIONS) == 1
     assert (await said(directory))[2:] == [("Luis", "a promise"), ("Eva", None)]
 
 
-async def test_add_and_restore_are_logged_with_their_actor_and_their_reason(directory: asyncpg.Pool) -> None:
+async def test_add_and_restore_are_logged_with_their_actor_and_their_reason(
+    directory: asyncpg.Pool,
+) -> None:
     await add("1", actor="Luis", reason="met in Lima")
     login = await directory.fetchval("SELECT session_user")
     await add("2")
@@ -561,7 +640,9 @@ async def test_each_writer_of_a_transaction_names_its_own_actor(directory: async
     ]
 
 
-async def test_actor_and_reason_end_with_the_transaction_even_on_the_same_connection(directory: asyncpg.Pool) -> None:
+async def test_actor_and_reason_end_with_the_transaction_even_on_the_same_connection(
+    directory: asyncpg.Pool,
+) -> None:
     login = await directory.fetchval("SELECT session_user")
     async with transaction() as current:
         await add("1", actor="Luis", reason="met in Lima")
@@ -580,24 +661,37 @@ async def test_a_refused_change_is_not_logged(directory: asyncpg.Pool) -> None:
     assert len(await said(directory)) == 1
 
 
-async def test_what_helpers_did_is_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+async def test_what_helpers_did_is_undone_with_the_callers_transaction(
+    directory: asyncpg.Pool,
+) -> None:
     before = await add(status="active")
     async with undone():
         await add("2")
         await members.update_profile("#1", name="Eva")
-        await members.verify_github("#1", github_username="ana", github_profile_data={"followers": 3})
+        await members.verify_github(
+            "#1", github_username="ana", github_profile_data={"followers": 3}
+        )
         await members.set_status("#1", "suspended", actor="Luis")
         await members.remove("#1", actor="Luis")
         await members.restore("#1", actor="Luis")
         inside = await members.get("#1")
-        assert (inside.name, inside.status, inside.reputation_score) == ("Eva", MemberStatus.SUSPENDED, 9)
-        assert await directory.fetchval("SELECT name FROM community_members WHERE member_id = '#1'") == "Ana"
+        assert (inside.name, inside.status, inside.reputation_score) == (
+            "Eva",
+            MemberStatus.SUSPENDED,
+            9,
+        )
+        assert (
+            await directory.fetchval("SELECT name FROM community_members WHERE member_id = '#1'")
+            == "Ana"
+        )
     assert await members.get("#1") == before
     assert await members.find_by_telegram_id("2") is None
     assert len(await said(directory)) == 1
 
 
-async def test_a_refusal_inside_a_savepoint_leaves_the_transaction_usable(directory: asyncpg.Pool) -> None:
+async def test_a_refusal_inside_a_savepoint_leaves_the_transaction_usable(
+    directory: asyncpg.Pool,
+) -> None:
     async with transaction():
         await add("1")
         with pytest.raises(InvalidInput):
@@ -609,7 +703,13 @@ async def test_a_refusal_inside_a_savepoint_leaves_the_transaction_usable(direct
 
 
 async def test_the_leaderboard_has_the_active_members_best_first(directory: asyncpg.Pool) -> None:
-    for score, status in ((5, "active"), (50, "active"), (500, "pending"), (20, "active"), (900, "banned")):
+    for score, status in (
+        (5, "active"),
+        (50, "active"),
+        (500, "pending"),
+        (20, "active"),
+        (900, "banned"),
+    ):
         await rows.member(directory, reputation_score=score, status=status)
     removed = await rows.member(directory, reputation_score=1000, status="active")
     await members.remove(removed["member_id"], actor="Luis")
@@ -620,7 +720,9 @@ async def test_the_leaderboard_has_the_active_members_best_first(directory: asyn
     assert page.next_cursor is None
 
 
-@pytest.mark.parametrize(("status", "scores"), [("pending", [500, 7]), ("banned", [900]), (None, [900, 500, 50, 7])])
+@pytest.mark.parametrize(
+    ("status", "scores"), [("pending", [500, 7]), ("banned", [900]), (None, [900, 500, 50, 7])]
+)
 async def test_a_leaderboard_can_be_of_another_status_or_of_all(
     directory: asyncpg.Pool, status: str | None, scores: list[int]
 ) -> None:

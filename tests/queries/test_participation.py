@@ -15,11 +15,23 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from community_directory.calendar import today
 from community_directory.database import connect, transaction
-from community_directory.errors import DatabaseUnavailable, InvalidCursor, InvalidInput, MemberNotFound
+from community_directory.errors import (
+    DatabaseUnavailable,
+    InvalidCursor,
+    InvalidInput,
+    MemberNotFound,
+)
 from community_directory.queries import highlights, members, participation
-from community_directory.queries.days import today
-from community_directory.queries.participation import ActiveMember, Activity, Event, NewEvent, Recorded, Refused
+from community_directory.queries.participation import (
+    ActiveMember,
+    Activity,
+    Event,
+    NewEvent,
+    Recorded,
+    Refused,
+)
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from tests.conftest import Server, new_database
@@ -33,7 +45,13 @@ COUNT = "SELECT count(*) FROM member_participation"
 
 def message(source_id: str | int | None = None, **fields: Any) -> NewEvent:
     """A message of #1."""
-    given = {"member_id": "#1", "event_type": "MESSAGE", "platform": "telegram", "room_id": "-100", **fields}
+    given = {
+        "member_id": "#1",
+        "event_type": "MESSAGE",
+        "platform": "telegram",
+        "room_id": "-100",
+        **fields,
+    }
     return NewEvent(source_id=source_id, **given)
 
 
@@ -108,7 +126,11 @@ async def test_an_event_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> 
     in_mexico = datetime(2024, 1, 31, 6, tzinfo=ZoneInfo("America/Mexico_City"))
     event = await record(
         message(
-            "987", event_type="VOICE", platform="discord", occurred_at=in_mexico, metadata={"duration_seconds": 600}
+            "987",
+            event_type="VOICE",
+            platform="discord",
+            occurred_at=in_mexico,
+            metadata={"duration_seconds": 600},
         )
     )
     stored = await directory.fetchrow("SELECT * FROM member_participation")
@@ -144,7 +166,9 @@ async def test_an_event_happened_now_when_nobody_says_when(directory: asyncpg.Po
         assert event.source_id is None
 
 
-async def test_an_event_that_is_delivered_by_many_at_once_is_stored_once(directory: asyncpg.Pool) -> None:
+async def test_an_event_that_is_delivered_by_many_at_once_is_stored_once(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     answers = await asyncio.gather(*(record(message("1")) for _ in range(20)))
     (event,) = [answer for answer in answers if answer is not None]
@@ -162,10 +186,18 @@ async def test_without_the_platforms_id_each_call_is_another_event(directory: as
 
 @pytest.mark.parametrize(
     "other",
-    [{"member_id": "#2"}, {"room_id": "-200"}, {"event_type": "REACTION"}, {"platform": "discord"}, {"source_id": "2"}],
+    [
+        {"member_id": "#2"},
+        {"room_id": "-200"},
+        {"event_type": "REACTION"},
+        {"platform": "discord"},
+        {"source_id": "2"},
+    ],
     ids=lambda other: next(iter(other)),
 )
-async def test_the_same_id_elsewhere_is_another_event(directory: asyncpg.Pool, other: dict[str, str]) -> None:
+async def test_the_same_id_elsewhere_is_another_event(
+    directory: asyncpg.Pool, other: dict[str, str]
+) -> None:
     await rows.member(directory)
     await rows.member(directory)
     assert await record(message("1"))
@@ -189,7 +221,10 @@ async def test_an_event_of_nobody_is_refused(directory: asyncpg.Pool) -> None:
         ("event_type", "message"),
         ("event_type", None),
         ("platform", "Telegram"),
-        ("platform", ["telegram"]),  # among a batch's values a list would be taken for what is in it
+        (
+            "platform",
+            ["telegram"],
+        ),  # among a batch's values a list would be taken for what is in it
         ("room_id", " "),
         ("room_id", None),
         ("source_id", ""),
@@ -221,7 +256,13 @@ async def test_what_no_rule_allows_is_refused_by_its_field(
 
 @pytest.mark.parametrize(
     ("field", "limit"),
-    [("event_type", 50), ("platform", 50), ("room_id", 255), ("source_id", 255), ("metadata", 10_000)],
+    [
+        ("event_type", 50),
+        ("platform", 50),
+        ("room_id", 255),
+        ("source_id", 255),
+        ("metadata", 10_000),
+    ],
 )
 async def test_a_text_that_is_too_long_is_refused_by_its_field_and_length(
     shared: asyncpg.Connection, field: str, limit: int
@@ -229,10 +270,14 @@ async def test_a_text_that_is_too_long_is_refused_by_its_field_and_length(
     letter = "A" if field == "event_type" else "a"
 
     def of_length(length: int) -> NewEvent:
-        text = {"a": letter * (length - len('{"a": ""}'))} if field == "metadata" else letter * length
+        text = (
+            {"a": letter * (length - len('{"a": ""}'))} if field == "metadata" else letter * length
+        )
         return replace(message("1"), **{field: text})  # type: ignore[arg-type]
 
-    with pytest.raises(InvalidInput, match=f"has {limit + 1:,} characters; at most {limit:,}") as refused:
+    with pytest.raises(
+        InvalidInput, match=f"has {limit + 1:,} characters; at most {limit:,}"
+    ) as refused:
         await record(of_length(limit + 1))
     recorded = await participation.record_many([of_length(limit + 1), of_length(limit)])
     assert recorded.inserted == [of_length(limit)]
@@ -245,17 +290,23 @@ async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
     event = await record(message(7, member_id=1, room_id=-1001))
     assert event is not None
     assert (event.member_id, event.room_id, event.source_id) == ("#1", "-1001", "7")
-    recorded = await participation.record_many([message(7, member_id=1, room_id=-1001), message(8, member_id=99)])
+    recorded = await participation.record_many(
+        [message(7, member_id=1, room_id=-1001), message(8, member_id=99)]
+    )
     assert (len(recorded.duplicates), len(recorded.unknown)) == (1, 1)
     assert (await participation.history(1)).items == [event]
     day = today()
     assert await participation.activity(1, since=day, until=day) == [Activity(day, "MESSAGE", 1)]
 
 
-async def test_an_event_that_waits_keeps_no_other_waiting(database: str, directory: asyncpg.Pool) -> None:
+async def test_an_event_that_waits_keeps_no_other_waiting(
+    database: str, directory: asyncpg.Pool
+) -> None:
     for _ in range(2):
         await rows.member(directory)
-    async with blocked(database, "SELECT FROM community_members WHERE member_id = '#1' FOR UPDATE") as other:
+    async with blocked(
+        database, "SELECT FROM community_members WHERE member_id = '#1' FOR UPDATE"
+    ) as other:
         waiting = [asyncio.create_task(record(message())) for _ in range(5)]
         await until_waiting(other, 5)
         async with asyncio.timeout(10):
@@ -319,18 +370,24 @@ async def test_no_events_are_nothing_to_do(directory: asyncpg.Pool) -> None:
 
 async def test_an_event_of_a_batch_is_stored_as_a_single_one_is(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
-    event = message("1", occurred_at=NOON, event_type="VOICE", platform="discord", metadata={"a": [1, None]})
+    event = message(
+        "1", occurred_at=NOON, event_type="VOICE", platform="discord", metadata={"a": [1, None]}
+    )
     single = await record(event)
     assert single is not None
     await participation.record_many([replace(event, source_id="2")])
-    [batched] = [found for found in (await participation.history("#1")).items if found.source_id == "2"]
+    [batched] = [
+        found for found in (await participation.history("#1")).items if found.source_id == "2"
+    ]
     assert replace(batched, id=single.id, source_id="1") == single
     assert (batched.id.version, batched.occurred_at.tzinfo) == (7, UTC)
 
 
 async def test_what_is_in_a_batch_twice_is_stored_once(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
-    recorded = await participation.record_many([message("1"), message("2"), message("1"), message("2"), message("1")])
+    recorded = await participation.record_many(
+        [message("1"), message("2"), message("1"), message("2"), message("1")]
+    )
     assert recorded == Recorded(
         inserted=[message("1"), message("2")], duplicates=[message("1"), message("2"), message("1")]
     )
@@ -358,13 +415,17 @@ BAD: dict[str, Any] = {
     "a time without a zone": message("bad", occurred_at=datetime(2024, 1, 31)),  # noqa: DTZ001  refused for that
     "a time before 2000": message("bad", occurred_at=datetime(1999, 12, 31, tzinfo=UTC)),
     "a time after tomorrow": message("bad", occurred_at=datetime.now(UTC) + timedelta(days=2)),
-    "a time too far away": message("bad", occurred_at=datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))),
+    "a time too far away": message(
+        "bad", occurred_at=datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))
+    ),
 }
 
 
 @pytest.mark.parametrize("position", [0, 3, 7], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-async def test_a_bad_event_keeps_no_other_out(shared: asyncpg.Connection, bad: NewEvent, position: int) -> None:
+async def test_a_bad_event_keeps_no_other_out(
+    shared: asyncpg.Connection, bad: NewEvent, position: int
+) -> None:
     good = [message(str(number)) for number in range(7)]
     recorded = await participation.record_many([*good[:position], bad, *good[position:]])
     assert recorded.inserted == good
@@ -378,17 +439,30 @@ async def test_a_bad_event_keeps_no_other_out(shared: asyncpg.Connection, bad: N
 
 async def test_many_bad_events_keep_no_other_out(shared: asyncpg.Connection) -> None:
     good = [message(str(number)) for number in range(len(BAD) * 2)]
-    given = [event for pair in zip(good, BAD.values(), good[len(BAD) :], strict=False) for event in pair]
+    given = [
+        event for pair in zip(good, BAD.values(), good[len(BAD) :], strict=False) for event in pair
+    ]
     recorded = await participation.record_many(given)
     assert recorded.inserted == [event for event in given if event not in BAD.values()]
-    assert {id(refused.event) for refused in recorded.refused} == {id(event) for event in BAD.values()}
+    assert {id(refused.event) for refused in recorded.refused} == {
+        id(event) for event in BAD.values()
+    }
     assert len(recorded.refused) == len(BAD)
     assert await shared.fetchval(COUNT) == len(good)
 
 
-async def test_a_bad_event_leaves_duplicates_and_strangers_what_they_are(shared: asyncpg.Connection) -> None:
+async def test_a_bad_event_leaves_duplicates_and_strangers_what_they_are(
+    shared: asyncpg.Connection,
+) -> None:
     await record(message("there"))
-    given = [message("there"), message("1"), BAD["a room"], message("1"), message("1", member_id="#99"), message("2")]
+    given = [
+        message("there"),
+        message("1"),
+        BAD["a room"],
+        message("1"),
+        message("1", member_id="#99"),
+        message("2"),
+    ]
     recorded = await participation.record_many(given)
     assert recorded.inserted == [message("1"), message("2")]
     assert recorded.duplicates == [message("there"), message("1")]
@@ -468,7 +542,9 @@ async def test_many_batches_with_the_same_events_store_each_once(directory: asyn
     assert await directory.fetchval(COUNT) == 200
 
 
-@pytest.mark.parametrize("bad", [[], [message("bad", platform="")]], ids=["good", "one of them bad"])
+@pytest.mark.parametrize(
+    "bad", [[], [message("bad", platform="")]], ids=["good", "one of them bad"]
+)
 @pytest.mark.parametrize("field", ["platform", "room_id", "event_type", "member_id", "source_id"])
 async def test_batches_with_the_same_events_in_opposite_order_wait_in_one_order(
     database: str, directory: asyncpg.Pool, field: str, bad: list[NewEvent]
@@ -476,7 +552,9 @@ async def test_batches_with_the_same_events_in_opposite_order_wait_in_one_order(
     """Without an order the first holds the first event, the second the last one, and each waits for the other."""
     for _ in range(3):
         await rows.member(directory)
-    texts = {"event_type": ("A", "M", "Z"), "member_id": ("#1", "#2", "#3")}.get(field, ("a", "m", "z"))
+    texts = {"event_type": ("A", "M", "Z"), "member_id": ("#1", "#2", "#3")}.get(
+        field, ("a", "m", "z")
+    )
     first, middle, last = [replace(message("1"), **{field: text}) for text in texts]  # type: ignore[arg-type]
     async with blocked(
         database,
@@ -554,11 +632,16 @@ async def test_nobody_is_active_tomorrow(directory: asyncpg.Pool) -> None:
 
 async def test_an_event_lies_at_most_a_day_in_the_future(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
-    too_late = message(occurred_at=await directory.fetchval("SELECT now() + interval '1 day 1 minute'"))
+    too_late = message(
+        occurred_at=await directory.fetchval("SELECT now() + interval '1 day 1 minute'")
+    )
     with pytest.raises(InvalidInput, match="one day from now"):
         await record(too_late)
     recorded = await participation.record_many([too_late, message("1")])
-    assert ([refused.event for refused in recorded.refused], recorded.inserted) == ([too_late], [message("1")])
+    assert ([refused.event for refused in recorded.refused], recorded.inserted) == (
+        [too_late],
+        [message("1")],
+    )
     assert await directory.fetchval(COUNT) == 1
 
 
@@ -570,16 +653,24 @@ async def test_what_is_there_already_makes_nobody_active(directory: asyncpg.Pool
     assert await last_active_at() == NOON
 
 
-async def test_many_events_write_a_member_once_and_nothing_else_of_them(directory: asyncpg.Pool) -> None:
+async def test_many_events_write_a_member_once_and_nothing_else_of_them(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     await rows.member(directory)
     before = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#1'")
     entries = await directory.fetchval("SELECT count(*) FROM directory_audit_log")
     async with transaction() as current:
-        updates = "SELECT n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'community_members'"
-        await participation.record_many(message(occurred_at=NOON + number * MINUTE) for number in range(900))
+        updates = (
+            "SELECT n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'community_members'"
+        )
+        await participation.record_many(
+            message(occurred_at=NOON + number * MINUTE) for number in range(900)
+        )
         assert await current.connection.fetchval(updates) == 1
-        await participation.record_many(message(occurred_at=NOON + number * MINUTE) for number in range(900))
+        await participation.record_many(
+            message(occurred_at=NOON + number * MINUTE) for number in range(900)
+        )
         await record(message(occurred_at=NOON))
         assert await current.connection.fetchval(updates) == 1
     after = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#1'")
@@ -646,10 +737,18 @@ async def turned(member_id: str, limit: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("limit", [1, 4, 13, 26, 100])
-async def test_all_pages_together_are_the_whole_history(shared: asyncpg.Connection, limit: int) -> None:
-    moments = [NOON] * 10 + [NOON - timedelta(microseconds=n) for n in range(10)] + [NOON - timedelta(days=9)] * 6
+async def test_all_pages_together_are_the_whole_history(
+    shared: asyncpg.Connection, limit: int
+) -> None:
+    moments = (
+        [NOON] * 10
+        + [NOON - timedelta(microseconds=n) for n in range(10)]
+        + [NOON - timedelta(days=9)] * 6
+    )
     await participation.record_many(message(occurred_at=moment) for moment in moments)
-    await participation.record_many(message(member_id="#2", occurred_at=moment) for moment in moments)
+    await participation.record_many(
+        message(member_id="#2", occurred_at=moment) for moment in moments
+    )
     whole = (await participation.history("#1", limit=100)).items
     assert [event.occurred_at for event in whole] == sorted(moments, reverse=True)
     assert [(event.occurred_at, event.id) for event in whole] == sorted(
@@ -713,43 +812,69 @@ async def test_a_day_is_from_its_first_moment_to_its_last(shared: asyncpg.Connec
 async def test_a_day_that_was_skipped_has_no_events(shared: asyncpg.Connection) -> None:
     # In Apia it was midnight of the 31st right after the last moment of the 29th.
     edge = datetime(2011, 12, 30, 10, tzinfo=UTC)
-    await participation.record_many([message(occurred_at=edge - timedelta(microseconds=1)), message(occurred_at=edge)])
+    await participation.record_many(
+        [message(occurred_at=edge - timedelta(microseconds=1)), message(occurred_at=edge)]
+    )
     since, skipped, until = date(2011, 12, 29), date(2011, 12, 30), date(2011, 12, 31)
     found = await participation.activity("#1", since=since, until=until, zone="Pacific/Apia")
     assert found == [Activity(since, "MESSAGE", 1), Activity(until, "MESSAGE", 1)]
-    assert await participation.activity("#1", since=skipped, until=skipped, zone="Pacific/Apia") == []
+    assert (
+        await participation.activity("#1", since=skipped, until=skipped, zone="Pacific/Apia") == []
+    )
     assert await participation.most_active(since=skipped, until=skipped, zone="Pacific/Apia") == []
 
 
-async def test_removed_members_are_not_among_the_most_active_but_contacts_are(shared: asyncpg.Connection) -> None:
+async def test_removed_members_are_not_among_the_most_active_but_contacts_are(
+    shared: asyncpg.Connection,
+) -> None:
     # #9 and #10 are equal, and not in the order of their letters.
     events = {"#3": 9, "#4": 5, "#10": 3, "#9": 3, "#1": 1}
     await participation.record_many(
-        message(member_id=member_id, occurred_at=NOON) for member_id, number in events.items() for _ in range(number)
+        message(member_id=member_id, occurred_at=NOON)
+        for member_id, number in events.items()
+        for _ in range(number)
     )
     found = await participation.most_active(since=NOON.date(), until=NOON.date())
-    assert [(active.member_id, active.events) for active in found] == [("#4", 5), ("#9", 3), ("#10", 3), ("#1", 1)]
+    assert [(active.member_id, active.events) for active in found] == [
+        ("#4", 5),
+        ("#9", 3),
+        ("#10", 3),
+        ("#1", 1),
+    ]
     assert found[0] == ActiveMember("#4", "Member 4", MemberStatus.NOT_MEMBER, 5)
     top = await participation.most_active(since=NOON.date(), until=NOON.date(), limit=2)
     assert [active.member_id for active in top] == ["#4", "#9"]
 
 
-async def test_ten_are_the_most_active_unless_more_are_asked_for(shared: asyncpg.Connection) -> None:
-    await participation.record_many(message(member_id=f"#{number}", occurred_at=NOON) for number in range(1, 13))
+async def test_ten_are_the_most_active_unless_more_are_asked_for(
+    shared: asyncpg.Connection,
+) -> None:
+    await participation.record_many(
+        message(member_id=f"#{number}", occurred_at=NOON) for number in range(1, 13)
+    )
     assert len(await participation.most_active(since=NOON.date(), until=NOON.date())) == 10
-    assert len(await participation.most_active(since=NOON.date(), until=NOON.date(), limit=100)) == 11
+    assert (
+        len(await participation.most_active(since=NOON.date(), until=NOON.date(), limit=100)) == 11
+    )
 
 
-async def test_activity_is_in_order_however_many_events_there_are(shared: asyncpg.Connection) -> None:
+async def test_activity_is_in_order_however_many_events_there_are(
+    shared: asyncpg.Connection,
+) -> None:
     kinds = [f"KIND_{letter}" for letter in "QWERTYUIOP"]
     await participation.record_many(
-        message(event_type=kinds[number % 10], occurred_at=NOON - timedelta(days=number % 3)) for number in range(3000)
+        message(event_type=kinds[number % 10], occurred_at=NOON - timedelta(days=number % 3))
+        for number in range(3000)
     )
     # Now PostgreSQL knows that there are few kinds, and counts them without sorting the events.
     await shared.execute("ANALYZE member_participation")
-    found = await participation.activity("#1", since=NOON.date() - timedelta(days=2), until=NOON.date())
+    found = await participation.activity(
+        "#1", since=NOON.date() - timedelta(days=2), until=NOON.date()
+    )
     assert found == [
-        Activity(NOON.date() - timedelta(days=days), kind, 100) for days in (2, 1, 0) for kind in sorted(kinds)
+        Activity(NOON.date() - timedelta(days=days), kind, 100)
+        for days in (2, 1, 0)
+        for kind in sorted(kinds)
     ]
 
 
@@ -762,7 +887,9 @@ async def test_days_are_the_communitys_unless_another_zone_is_named(
     await record(message(occurred_at=evening))
     first, second = date(2024, 1, 31), date(2024, 2, 1)
     for zone, day in ((None, second), ("UTC", first), ("Asia/Kolkata", second)):
-        assert await participation.activity("#1", since=first, until=second, zone=zone) == [Activity(day, "MESSAGE", 1)]
+        assert await participation.activity("#1", since=first, until=second, zone=zone) == [
+            Activity(day, "MESSAGE", 1)
+        ]
         (active,) = await participation.most_active(since=day, until=day, zone=zone)
         assert active.member_id == "#1"
     assert await participation.activity("#1", since=first, until=first) == []
@@ -809,14 +936,24 @@ def _days(number: int) -> tuple[list[date], list[datetime], datetime]:
 @pytest.mark.parametrize(
     ("query", "arguments", "index", "scan"),
     [
-        (participation.HISTORY.format(AFTER=""), (21, "#247"), "participation_member_id_idx", "Index Scan"),
+        (
+            participation.HISTORY.format(AFTER=""),
+            (21, "#247"),
+            "participation_member_id_idx",
+            "Index Scan",
+        ),
         (
             participation.HISTORY.format(AFTER=participation.AFTER),
             (21, "#247", NOON, uuid.UUID(int=2**127)),
             "participation_member_id_idx",
             "Index Scan",
         ),
-        (participation.ACTIVITY, ("#247", *_days(30)), "participation_member_id_idx", "Index Only Scan"),
+        (
+            participation.ACTIVITY,
+            ("#247", *_days(30)),
+            "participation_member_id_idx",
+            "Index Only Scan",
+        ),
         (
             participation.MOST_ACTIVE,
             (10, datetime(2024, 1, 20, tzinfo=UTC), datetime(2024, 1, 23, tzinfo=UTC)),
@@ -833,7 +970,8 @@ async def test_an_index_answers_each_question_about_events(
     read = {
         (node.get("Index Name"), node["Node Type"])
         for node in nodes(plan[0]["Plan"])
-        if node.get("Relation Name") == "member_participation" or "participation" in node.get("Index Name", "")
+        if node.get("Relation Name") == "member_participation"
+        or "participation" in node.get("Index Name", "")
     }
     assert read == {(index, scan)}
     assert await crowded.fetch(query, *arguments)

@@ -17,12 +17,20 @@ from community_directory.errors import (
     MemberExists,
     MemberNotFound,
 )
-from community_directory.queries import audit, highlights, invitations, members, participation, privacy, relationships
+from community_directory.queries import (
+    audit,
+    highlights,
+    invitations,
+    members,
+    participation,
+    privacy,
+    relationships,
+)
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
+from tests.database.test_migrations import dump
 from tests.queries.test_participation import blocked, message, until_waiting
 from tests.tables import rows
-from tests.test_migrations import dump
 
 KEY = "a key that nobody guesses, 32 characters or more"
 ENTITY = "entity-of-xaviera"
@@ -42,26 +50,39 @@ async def person(directory: asyncpg.Pool) -> Member:
     """A member with something in every table, whose every value was changed once."""
     inviter = await rows.member(directory, status="active")
     invitation = await invitations.create(
-        created_by=inviter["member_id"], telegram_username=PERSONAL["telegram_username"], reason="friend of Zq"
+        created_by=inviter["member_id"],
+        telegram_username=PERSONAL["telegram_username"],
+        reason="friend of Zq",
     )
     redemption = await invitations.redeem(
-        invitation.invitation_code, **{**PERSONAL, "name": "Xaviera before Zq"}, profile_data={"bio": "secret-zq"}
+        invitation.invitation_code,
+        **{**PERSONAL, "name": "Xaviera before Zq"},
+        profile_data={"bio": "secret-zq"},
     )
     number = redemption.member.member_id
-    await members.update_profile(number, name=PERSONAL["name"], reason="married in Zq", actor="telegram:7700112233")
+    await members.update_profile(
+        number, name=PERSONAL["name"], reason="married in Zq", actor="telegram:7700112233"
+    )
     await members.update_profile(number, telegram_username="former_zq", actor="@former_zq")
     await members.update_profile(number, telegram_username="xaviera_zq", actor="XAVIERA_ZQ")
     await members.set_status(number, "active", actor="eva", reason="knows zq")
-    await members.verify_github(number, github_username="xaviera-zq-hub", github_profile_data={"login": "zq-login"})
+    await members.verify_github(
+        number, github_username="xaviera-zq-hub", github_profile_data={"login": "zq-login"}
+    )
     await directory.execute(
-        "UPDATE community_members SET registration_fee_tx_hash = '0xzq' WHERE member_id = $1", number
+        "UPDATE community_members SET registration_fee_tx_hash = '0xzq' WHERE member_id = $1",
+        number,
     )
     await invitations.create(created_by=number, reason="Zq asked")
     await invitations.create(created_by=inviter["member_id"], telegram_username="Former_Zq")
     await invitations.create(created_by=inviter["member_id"], telegram_username="XAVIERA_ZQ")
-    await rows.event(directory, member_id=number, event_metadata={"text": "hello zq"}, source_id="zq-77")
+    await rows.event(
+        directory, member_id=number, event_metadata={"text": "hello zq"}, source_id="zq-77"
+    )
     await rows.event(directory, member_id=number, room_id=PERSONAL["telegram_id"])
-    await rows.highlight(directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3)
+    await rows.highlight(
+        directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3
+    )
     await relationships.link(ENTITY, "somebody", "MENTORED", {"topic": "zq-bees"})
     await relationships.link("others", "entirely", "MENTORED", {"topic": "other-bees"})
     return await members.get(number)
@@ -75,12 +96,17 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def data(database: str) -> str:
     """All rows, as pg_dump writes them; what is rolled back still moves a sequence."""
-    return "\n".join(line for line in (await dump(database, "--data-only")).splitlines() if "setval" not in line)
+    return "\n".join(
+        line for line in (await dump(database, "--data-only")).splitlines() if "setval" not in line
+    )
 
 
 def test_every_column_of_every_table_has_a_class() -> None:
     tables = Finder().get_app_config("community_directory").table_classes
-    stored = {table._meta.tablename: [column._meta.name for column in table._meta.columns] for table in tables}
+    stored = {
+        table._meta.tablename: [column._meta.name for column in table._meta.columns]
+        for table in tables
+    }
     assert {table: list(columns) for table, columns in privacy.COLUMNS.items()} == stored
 
 
@@ -94,20 +120,34 @@ async def test_a_person_gets_all_that_is_stored_of_them(person: Member) -> None:
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
     history = await audit.history(person.member_id, limit=100)
-    assert [entry["id"] for entry in exported["changes"]] == [entry.id for entry in reversed(history.items)]
+    assert [entry["id"] for entry in exported["changes"]] == [
+        entry.id for entry in reversed(history.items)
+    ]
     json.dumps(exported)
 
 
 async def test_a_person_with_nothing_but_a_row_gets_empty_lists(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     exported = await members.export("#1")
-    assert all(exported[part] == [] for part in ("invitations", "participation", "highlights", "relationships"))
+    assert all(
+        exported[part] == []
+        for part in ("invitations", "participation", "highlights", "relationships")
+    )
 
 
 async def test_after_erasing_a_dump_holds_none_of_the_persons_values(
     person: Member, directory: asyncpg.Pool, database: str
 ) -> None:
-    values = [*PERSONAL.values(), "Xaviera", "secret-zq", "zq-login", "xaviera-zq-hub", "0xzq", "hello zq", "zq-77"]
+    values = [
+        *PERSONAL.values(),
+        "Xaviera",
+        "secret-zq",
+        "zq-login",
+        "xaviera-zq-hub",
+        "0xzq",
+        "hello zq",
+        "zq-77",
+    ]
     values += ["zq-bees", "friend of Zq", "married in Zq", "knows zq", ENTITY]
     before = (await data(database)).lower()
     assert [value for value in values if value.lower() not in before] == []
@@ -119,15 +159,26 @@ async def test_after_erasing_a_dump_holds_none_of_the_persons_values(
     assert "other-bees" in after
 
 
-async def test_erasing_keeps_the_counts_and_the_tree(person: Member, directory: asyncpg.Pool) -> None:
+async def test_erasing_keeps_the_counts_and_the_tree(
+    person: Member, directory: asyncpg.Pool
+) -> None:
     await members.erase(person.member_id, actor="eva")
     assert await members.find(person.member_id) is None
-    row = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = $1", person.member_id)
+    row = await directory.fetchrow(
+        "SELECT * FROM community_members WHERE member_id = $1", person.member_id
+    )
     assert row is not None
-    assert (row["name"], row["status"], row["reputation_score"]) == ("Erased member", "active", person.reputation_score)
+    assert (row["name"], row["status"], row["reputation_score"]) == (
+        "Erased member",
+        "active",
+        person.reputation_score,
+    )
     assert await directory.fetchval("SELECT count(*) FROM member_participation") == 2
     assert await directory.fetchval("SELECT sum(message_count) FROM member_daily_highlights") == 3
-    assert [branch.member_id for branch in await invitations.lineage(person.member_id)] == [person.member_id, "#1"]
+    assert [branch.member_id for branch in await invitations.lineage(person.member_id)] == [
+        person.member_id,
+        "#1",
+    ]
     history = await audit.history(person.member_id, limit=100)
     assert history.items[0].actor == "eva"
     assert history.items[0].changes["name"] == [None, None]
@@ -142,12 +193,18 @@ async def test_erasing_cancels_the_open_invitation_that_names_the_person(
         "SELECT status, created_by FROM community_invitations WHERE accepted_by IS NULL ORDER BY created_at"
     )
     # Their own one stays, and is worth nothing: who made it is gone.
-    assert [tuple(row) for row in left] == [("pending", person.member_id), ("cancelled", "#1"), ("cancelled", "#1")]
+    assert [tuple(row) for row in left] == [
+        ("pending", person.member_id),
+        ("cancelled", "#1"),
+        ("cancelled", "#1"),
+    ]
 
 
 async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -> None:
     other = await rows.member(directory, name="Somebody Else", telegram_username="else")
-    await rows.event(directory, member_id=other["member_id"], event_metadata={"text": "mine"}, source_id="1")
+    await rows.event(
+        directory, member_id=other["member_id"], event_metadata={"text": "mine"}, source_id="1"
+    )
     tables = (
         "SELECT * FROM community_members WHERE member_id <> $1 ORDER BY id",
         "SELECT * FROM member_participation WHERE member_id <> $1 ORDER BY id",
@@ -159,7 +216,9 @@ async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -
 
 
 @pytest.mark.usefixtures("key")
-async def test_a_banned_person_who_was_erased_stays_outside(person: Member, directory: asyncpg.Pool) -> None:
+async def test_a_banned_person_who_was_erased_stays_outside(
+    person: Member, directory: asyncpg.Pool
+) -> None:
     open_to_all = await invitations.create(created_by="#1")
     await members.set_status(person.member_id, "banned", actor="eva")
     await members.erase(person.member_id, actor="eva")
@@ -193,7 +252,9 @@ async def test_a_process_without_the_key_lets_in_nobody_whom_it_cannot_tell_from
         await members.add(**PERSONAL)
     assert (await invitations.get(open_to_all.invitation_code)).status == "pending"
     with pytest.raises(MemberExists):
-        await members.add(telegram_id=(await members.get("#1")).telegram_id, name="Known", primary_role="x")
+        await members.add(
+            telegram_id=(await members.get("#1")).telegram_id, name="Known", primary_role="x"
+        )
 
 
 @pytest.mark.usefixtures("key")
@@ -214,11 +275,17 @@ async def test_nobody_who_was_erased_is_restored(person: Member) -> None:
         await members.restore(person.member_id, actor="eva")
 
 
-async def test_erasing_and_redeeming_at_once_never_wait_for_each_other(directory: asyncpg.Pool) -> None:
+async def test_erasing_and_redeeming_at_once_never_wait_for_each_other(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory, status="active")
     for number in range(25):
-        contact = await rows.member(directory, telegram_id=f"55{number}", telegram_username=f"contact{number}")
-        code = (await invitations.create(created_by="#1", telegram_username=f"contact{number}")).invitation_code
+        contact = await rows.member(
+            directory, telegram_id=f"55{number}", telegram_username=f"contact{number}"
+        )
+        code = (
+            await invitations.create(created_by="#1", telegram_username=f"contact{number}")
+        ).invitation_code
         redeemed, erased = await asyncio.gather(
             invitations.redeem(
                 code,
@@ -239,7 +306,9 @@ async def test_nobody_who_records_an_event_waits_for_an_erasure_and_their_event_
 ) -> None:
     """The erasure is held up in the midst of the events, by somebody who holds one of them."""
     number = person.member_id
-    async with blocked(database, "SELECT FROM member_participation WHERE source_id = 'zq-77' FOR UPDATE") as other:
+    async with blocked(
+        database, "SELECT FROM member_participation WHERE source_id = 'zq-77' FOR UPDATE"
+    ) as other:
         erasing = asyncio.create_task(members.erase(number, actor="eva"))
         await until_waiting(other)
         event = message("zq-78", member_id=number, metadata={"text": "late zq"})
@@ -270,7 +339,9 @@ async def test_an_erasure_names_its_actor_and_leaves_the_callers_one(person: Mem
     async with transaction():
         await act_as("the caller")
         await members.erase(person.member_id, actor="eva")
-        await engine.fetch("UPDATE community_members SET country = 'Peru' WHERE member_id = $1", person.member_id)
+        await engine.fetch(
+            "UPDATE community_members SET country = 'Peru' WHERE member_id = $1", person.member_id
+        )
     history = await audit.history(person.member_id, limit=100)
     assert [entry.actor for entry in history.items[:2]] == ["the caller", "eva"]
 
@@ -320,13 +391,17 @@ async def test_without_a_key_a_banned_person_is_not_erased(person: Member, datab
 
 
 @pytest.mark.usefixtures("key")
-async def test_an_erased_person_who_was_not_banned_may_come_back_as_somebody_new(person: Member) -> None:
+async def test_an_erased_person_who_was_not_banned_may_come_back_as_somebody_new(
+    person: Member,
+) -> None:
     await members.erase(person.member_id, actor="eva")
     back = await members.add(**PERSONAL)
     assert back.member_id != person.member_id
 
 
-async def test_erasing_is_undone_with_the_callers_transaction(person: Member, database: str) -> None:
+async def test_erasing_is_undone_with_the_callers_transaction(
+    person: Member, database: str
+) -> None:
     before = await data(database)
 
     async def erase_and_fail() -> None:
@@ -351,7 +426,11 @@ async def test_what_an_erased_person_earned_by_voice_stays(directory: asyncpg.Po
     day = datetime(2026, 1, 31, 12, tzinfo=UTC)
     metadata = {"duration_seconds": 3600, "title": "secret zq"}
     await rows.event(
-        directory, member_id=member["member_id"], event_type="VOICE", occurred_at=day, event_metadata=metadata
+        directory,
+        member_id=member["member_id"],
+        event_type="VOICE",
+        occurred_at=day,
+        event_metadata=metadata,
     )
     await highlights.roll_up(day.date())
     await members.erase(member["member_id"], actor="bot")

@@ -16,7 +16,12 @@ import pytest
 from community_directory.database import connect, engine
 from community_directory.errors import DatabaseUnavailable, InvalidInput, NotConnected
 from community_directory.queries import participation, recorder
-from community_directory.queries.participation import NewEvent, Recorder, RecorderFull, RecorderGaveUp
+from community_directory.queries.participation import (
+    NewEvent,
+    Recorder,
+    RecorderFull,
+    RecorderGaveUp,
+)
 from tests.conftest import Server, new_database
 from tests.queries.cases import all_idle, undone
 from tests.queries.test_participation import COUNT, NOON, blocked, message, until_waiting
@@ -85,7 +90,9 @@ class Proxy:
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool
+    ) -> None:
         try:
             while data := await source.read(65536):
                 if not (is_answer and self.is_silent):
@@ -180,7 +187,9 @@ async def test_two_hundred_events_are_stored_at_once_and_fewer_are_not(
                 await until_stored(opened, stored + 200)
 
 
-async def test_flushing_stores_what_was_added(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_flushing_stores_what_was_added(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await rows.member(directory)
     with never_by_itself(monkeypatch):
         async with participation.recorder() as opened:
@@ -216,7 +225,10 @@ async def test_every_event_is_counted_once_and_a_bad_one_keeps_no_other_out(
     assert (opened.dropped, opened.retried, opened.unsaved) == (0, 0, [])
     assert await directory.fetchval(COUNT) == 200
     [line] = [each.message for each in caplog.records if each.name == recorder.__name__]
-    assert line == "An event of member #1 was refused: A platform is a lower-case name such as telegram."
+    assert (
+        line
+        == "An event of member #1 was refused: A platform is a lower-case name such as telegram."
+    )
 
 
 async def test_what_can_be_seen_to_be_wrong_is_refused_at_once(directory: asyncpg.Pool) -> None:
@@ -228,7 +240,9 @@ async def test_what_can_be_seen_to_be_wrong_is_refused_at_once(directory: asyncp
     assert await directory.fetchval(COUNT) == 0
 
 
-async def test_events_are_stored_whatever_becomes_of_the_callers_transaction(directory: asyncpg.Pool) -> None:
+async def test_events_are_stored_whatever_becomes_of_the_callers_transaction(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     async with undone(), participation.recorder() as opened:
         opened.add(message())
@@ -257,7 +271,9 @@ async def test_events_are_stored_when_the_server_is_back(
     assert line.message.startswith("3 events were not stored yet: DatabaseUnavailable")
 
 
-async def test_a_commit_whose_answer_is_lost_is_counted_once(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+async def test_a_commit_whose_answer_is_lost_is_counted_once(
+    proxy: Proxy, onlooker: asyncpg.Connection
+) -> None:
     async with participation.recorder() as opened:
         opened.add(message("first"))
         await opened.flush()
@@ -331,9 +347,14 @@ async def test_what_could_not_be_stored_for_long_is_handed_back_in_order(
     assert ids_of(gave_up.value.events) == ids_of(events)
     assert isinstance(gave_up.value.__cause__, DatabaseUnavailable)
     told = [
-        (each.levelname, each.message.partition(":")[0]) for each in caplog.records if each.name == recorder.__name__
+        (each.levelname, each.message.partition(":")[0])
+        for each in caplog.records
+        if each.name == recorder.__name__
     ]
-    assert told == [("WARNING", "1,500 events were not stored yet"), ("ERROR", "1,500 events were given up")]
+    assert told == [
+        ("WARNING", "1,500 events were not stored yet"),
+        ("ERROR", "1,500 events were given up"),
+    ]
     proxy.come_back()
     recorded = await participation.record_many(gave_up.value.events)
     assert ids_of(recorded.inserted) == ids_of(events)
@@ -365,7 +386,9 @@ async def test_recording_goes_on_after_events_were_handed_back(proxy: Proxy) -> 
     assert ids_of(gave_up.value.events) == ids_of([message("1")])
 
 
-async def test_a_full_recorder_drops_an_event_and_says_so(database: str, directory: asyncpg.Pool) -> None:
+async def test_a_full_recorder_drops_an_event_and_says_so(
+    database: str, directory: asyncpg.Pool
+) -> None:
     await rows.member(directory)
     async with participation.recorder(max_pending=3) as opened:
         async with blocked(database, "SELECT FROM community_members FOR UPDATE"):
@@ -373,7 +396,11 @@ async def test_a_full_recorder_drops_an_event_and_says_so(database: str, directo
             for n in (1, 2):
                 with pytest.raises(RecorderFull) as full:
                     opened.add(message("4"))
-                assert (full.value.limit, full.value.code, opened.dropped) == (3, "recorder_full", n)
+                assert (full.value.limit, full.value.code, opened.dropped) == (
+                    3,
+                    "recorder_full",
+                    n,
+                )
         await opened.flush()
         opened.add(message("5"))
     assert opened.stored == 4
@@ -392,7 +419,9 @@ async def test_what_was_handed_back_fills_the_recorder_until_it_is_taken(proxy: 
     assert (opened.stored, opened.dropped) == (1, 1)
 
 
-async def test_an_event_without_a_time_happened_when_it_was_added(proxy: Proxy, onlooker: asyncpg.Connection) -> None:
+async def test_an_event_without_a_time_happened_when_it_was_added(
+    proxy: Proxy, onlooker: asyncpg.Connection
+) -> None:
     async with participation.recorder() as opened:
         await proxy.go_down()
         before = datetime.now(UTC)
@@ -401,7 +430,9 @@ async def test_an_event_without_a_time_happened_when_it_was_added(proxy: Proxy, 
         after = datetime.now(UTC)
         await until(lambda: opened.retried >= 2)
         proxy.come_back()
-    first, second = await onlooker.fetch("SELECT occurred_at FROM member_participation ORDER BY source_id")
+    first, second = await onlooker.fetch(
+        "SELECT occurred_at FROM member_participation ORDER BY source_id"
+    )
     assert before <= first["occurred_at"] <= after
     assert second["occurred_at"] == NOON
 
@@ -441,7 +472,9 @@ async def test_a_silent_network_holds_no_event_longer_than_it_may(
 
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
-async def test_the_end_waits_no_longer_than_it_may_for_a_server_that(proxy: Proxy, *, is_silent: bool) -> None:
+async def test_the_end_waits_no_longer_than_it_may_for_a_server_that(
+    proxy: Proxy, *, is_silent: bool
+) -> None:
     async with asyncio.timeout(SECONDS):
         with pytest.raises(RecorderGaveUp) as gave_up:
             async with participation.recorder(close_timeout=0.1) as opened:
@@ -547,7 +580,10 @@ async def test_a_second_cancellation_ends_the_end(proxy: Proxy) -> None:
 async def test_the_end_of_the_event_loop_keeps_nobody_waiting(directory: asyncpg.Pool) -> None:
     before = asyncio.all_tasks()
     with pytest.raises(RecorderGaveUp) as gave_up:
-        async with asyncio.timeout(SECONDS), participation.recorder(close_timeout=FOR_EVER) as opened:
+        async with (
+            asyncio.timeout(SECONDS),
+            participation.recorder(close_timeout=FOR_EVER) as opened,
+        ):
             opened.add(message("1"))
             [worker] = asyncio.all_tasks() - before
             worker.cancel()

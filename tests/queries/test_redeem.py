@@ -27,7 +27,7 @@ from community_directory.errors import (
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Redemption
 from community_directory.queries.members import Member
-from community_directory.queries.privacy import banned_name
+from community_directory.queries.privacy import ban_fingerprint
 from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, MemberStatus
 from tests.conftest import raw_pool
@@ -38,7 +38,9 @@ SECONDS = 30
 
 
 async def inviter(**columns: Any) -> Member:
-    return await members.get((await rows.member(pool(), **{"status": "active", **columns}))["member_id"])
+    return await members.get(
+        (await rows.member(pool(), **{"status": "active", **columns}))["member_id"]
+    )
 
 
 _pool: ContextVar[asyncpg.Pool] = ContextVar("pool")
@@ -93,14 +95,18 @@ async def check_invariants(connection: asyncpg.Pool | asyncpg.Connection) -> Non
 
 
 async def newcomers() -> list[str]:
-    found = await pool().fetch("SELECT telegram_id FROM community_members WHERE invited_by IS NOT NULL ORDER BY 1")
+    found = await pool().fetch(
+        "SELECT telegram_id FROM community_members WHERE invited_by IS NOT NULL ORDER BY 1"
+    )
     return [row[0] for row in found]
 
 
 # One winner.
 
 
-async def test_a_newcomer_becomes_a_pending_member_of_the_one_who_invited_them(ana: Member, code: str) -> None:
+async def test_a_newcomer_becomes_a_pending_member_of_the_one_who_invited_them(
+    ana: Member, code: str
+) -> None:
     redemption = await redeem(
         code,
         "42",
@@ -112,11 +118,27 @@ async def test_a_newcomer_becomes_a_pending_member_of_the_one_who_invited_them(a
     )
     member, invitation = redemption.member, redemption.invitation
     assert redemption.repeated is False
-    assert (member.telegram_id, member.name, member.primary_role, member.status) == ("42", "Bea", "designer", "pending")
-    assert (member.telegram_username, member.organization, member.country) == ("bea", "Frutero", "México")
-    assert (member.github_username, member.github_verified, member.profile_data) == ("beag", False, {"bio": "¡Hola!"})
+    assert (member.telegram_id, member.name, member.primary_role, member.status) == (
+        "42",
+        "Bea",
+        "designer",
+        "pending",
+    )
+    assert (member.telegram_username, member.organization, member.country) == (
+        "bea",
+        "Frutero",
+        "México",
+    )
+    assert (member.github_username, member.github_verified, member.profile_data) == (
+        "beag",
+        False,
+        {"bio": "¡Hola!"},
+    )
     assert member.invited_by == ana.member_id == invitation.created_by
-    assert (invitation.status, invitation.accepted_by) == (InvitationStatus.ACCEPTED, member.member_id)
+    assert (invitation.status, invitation.accepted_by) == (
+        InvitationStatus.ACCEPTED,
+        member.member_id,
+    )
     assert invitation.accepted_at == member.created_at
     assert await members.get(member.member_id) == member
     assert await invitations.get(code) == invitation
@@ -157,8 +179,12 @@ async def test_of_two_hundred_callers_exactly_one_comes_in(code: str) -> None:
     await check_invariants(pool())
 
 
-async def test_the_same_person_fifty_times_at_once_comes_in_once_and_is_told_so_fifty_times(code: str) -> None:
-    results = await asyncio.wait_for(asyncio.gather(*(redeem(code, "42") for _ in range(50))), SECONDS)
+async def test_the_same_person_fifty_times_at_once_comes_in_once_and_is_told_so_fifty_times(
+    code: str,
+) -> None:
+    results = await asyncio.wait_for(
+        asyncio.gather(*(redeem(code, "42") for _ in range(50))), SECONDS
+    )
     assert sorted(result.repeated for result in results) == [False] + [True] * 49
     member = await members.get_by_telegram_id("42")
     assert all(result.member == member for result in results)
@@ -169,8 +195,13 @@ async def test_the_same_person_fifty_times_at_once_comes_in_once_and_is_told_so_
 async def test_one_person_with_two_codes_at_once_uses_one(ana: Member) -> None:
     other = await inviter(name="Eva")
     for person in range(10):
-        codes = [(await invitations.create(created_by=maker.member_id)).invitation_code for maker in (ana, other)]
-        results = await asyncio.gather(*(redeem(code, person) for code in codes), return_exceptions=True)
+        codes = [
+            (await invitations.create(created_by=maker.member_id)).invitation_code
+            for maker in (ana, other)
+        ]
+        results = await asyncio.gather(
+            *(redeem(code, person) for code in codes), return_exceptions=True
+        )
         assert {type(result) for result in results} == {Redemption, AlreadyMember}
         statuses = [(await invitations.get(code)).status for code in codes]
         assert [status is InvitationStatus.ACCEPTED for status in statuses] == [
@@ -184,8 +215,12 @@ async def test_one_person_with_two_codes_at_once_uses_one(ana: Member) -> None:
 async def test_a_contact_with_two_codes_at_once_uses_one(ana: Member) -> None:
     for person in range(10):
         await rows.member(pool(), telegram_id=str(person))
-        codes = [(await invitations.create(created_by=ana.member_id)).invitation_code for _ in range(2)]
-        results = await asyncio.gather(*(redeem(code, person) for code in codes), return_exceptions=True)
+        codes = [
+            (await invitations.create(created_by=ana.member_id)).invitation_code for _ in range(2)
+        ]
+        results = await asyncio.gather(
+            *(redeem(code, person) for code in codes), return_exceptions=True
+        )
         assert {type(result) for result in results} == {Redemption, AlreadyMember}
         assert {(await invitations.get(code)).status for code in codes} == {"accepted", "pending"}
 
@@ -197,7 +232,8 @@ Action: TypeAlias = Callable[[Member, str], Awaitable[object]]
 
 async def pass_the_time(_ana: Member, code: str) -> None:
     await engine.fetch(
-        "UPDATE community_invitations SET expires_at = now() - interval '1 second' WHERE invitation_code = $1", code
+        "UPDATE community_invitations SET expires_at = now() - interval '1 second' WHERE invitation_code = $1",
+        code,
     )
 
 
@@ -215,7 +251,9 @@ def on_inviter(change: Callable[..., Awaitable[object]], *arguments: object) -> 
 
 
 def on_person(status: str) -> Action:
-    return lambda _ana, _code: members.add(telegram_id="1", name="Bea", primary_role="developer", status=status)
+    return lambda _ana, _code: members.add(
+        telegram_id="1", name="Bea", primary_role="developer", status=status
+    )
 
 
 # What another session does, and what a redemption after it ends with.
@@ -248,7 +286,9 @@ async def taken_back() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def held(action: Coroutine[Any, Any, object], *, commit: bool) -> AsyncIterator["asyncio.Future[object]"]:
+async def held(
+    action: Coroutine[Any, Any, object], *, commit: bool
+) -> AsyncIterator["asyncio.Future[object]"]:
     """The action is done, in a transaction that stays open inside, and ends afterwards as is said."""
     done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     end = asyncio.Event()
@@ -305,7 +345,9 @@ async def test_redeeming_against_another_change_ends_as_one_after_the_other(  # 
     async def acting() -> object:
         return await outcome(action(ana, code))
 
-    async def tried(*works: Callable[[], Awaitable[object]]) -> tuple[dict[str, object], tuple[object, ...]]:
+    async def tried(
+        *works: Callable[[], Awaitable[object]],
+    ) -> tuple[dict[str, object], tuple[object, ...]]:
         """How they end, one after the other, in a transaction that is taken back."""
         async with taken_back():
             outcomes = {work.__name__: await work() for work in works}
@@ -340,7 +382,9 @@ async def nothing_happened(code: str) -> None:
     assert await newcomers() == []
 
 
-async def test_a_caller_who_gives_up_while_waiting_for_the_lock_leaves_nothing_behind(database: str) -> None:
+async def test_a_caller_who_gives_up_while_waiting_for_the_lock_leaves_nothing_behind(
+    database: str,
+) -> None:
     other = await asyncpg.connect(database)
     async with connect(database, min_size=0, max_size=1):
         ana = await inviter()
@@ -357,7 +401,9 @@ async def test_a_caller_who_gives_up_while_waiting_for_the_lock_leaves_nothing_b
     await other.close()
 
 
-async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(database: str) -> None:
+async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(
+    database: str,
+) -> None:
     async with connect(database, min_size=1, max_size=1):
         ana = await inviter()
         finished = 0
@@ -367,7 +413,9 @@ async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(
             for _ in range(steps):
                 await asyncio.sleep(0)
             task.cancel()
-            (result,) = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), SECONDS)
+            (result,) = await asyncio.wait_for(
+                asyncio.gather(task, return_exceptions=True), SECONDS
+            )
             finished += isinstance(result, Redemption)
             accepted = (await invitations.get(code)).status is InvitationStatus.ACCEPTED
             assert accepted == (await members.find_by_telegram_id(f"p{steps}") is not None)
@@ -377,8 +425,12 @@ async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(
         await check_invariants(pool())
 
 
-@pytest.mark.parametrize("own_transaction", [False, True], ids=["alone", "in the caller's transaction"])
-async def test_a_connection_that_dies_in_the_middle_leaves_nothing_behind(database: str, own_transaction: bool) -> None:
+@pytest.mark.parametrize(
+    "own_transaction", [False, True], ids=["alone", "in the caller's transaction"]
+)
+async def test_a_connection_that_dies_in_the_middle_leaves_nothing_behind(
+    database: str, own_transaction: bool
+) -> None:
     other = await asyncpg.connect(database)
 
     async def caller(code: str) -> Redemption:
@@ -391,7 +443,9 @@ async def test_a_connection_that_dies_in_the_middle_leaves_nothing_behind(databa
         ana = await inviter()
         code = (await invitations.create(created_by=ana.member_id)).invitation_code
         async with other.transaction():
-            await other.execute("SELECT FROM community_members FOR UPDATE")  # where the newcomer's inviter is checked
+            await other.execute(
+                "SELECT FROM community_members FOR UPDATE"
+            )  # where the newcomer's inviter is checked
             task = asyncio.create_task(caller(code))
             await settled(other, task)
             killed = await other.fetch(
@@ -413,14 +467,21 @@ async def test_a_redemption_that_the_caller_rolls_back_leaves_nothing(code: str)
         assert (await redeem(code)).repeated is False
         assert (await redeem(code)).repeated is True
     await nothing_happened(code)
-    assert await pool().fetchval("SELECT count(*) FROM directory_audit_log WHERE actor LIKE 'telegram:%'") == 0
+    assert (
+        await pool().fetchval(
+            "SELECT count(*) FROM directory_audit_log WHERE actor LIKE 'telegram:%'"
+        )
+        == 0
+    )
     assert (await redeem(code)).repeated is False
 
 
 # Refusals.
 
 
-async def refused(error: type[DirectoryError], code: str, person: int | str = 1, **more: Any) -> Any:
+async def refused(
+    error: type[DirectoryError], code: str, person: int | str = 1, **more: Any
+) -> Any:
     """The error of a redemption that has changed nothing."""
     everything = "SELECT (SELECT array_agg(m::text) FROM community_members AS m), array_agg(i::text) FROM {} AS i"
     before = await pool().fetch(everything.format("community_invitations"))
@@ -433,17 +494,31 @@ async def refused(error: type[DirectoryError], code: str, person: int | str = 1,
     return caught.value
 
 
-UNKNOWN = ["ABCDEFGH23456789", "", " ", "-", "SHORT", "ABCDEFGH234567890", "A" * 10_000_000, "ÁBCDEFGH", "ABCD\0EFGH"]
+UNKNOWN = [
+    "ABCDEFGH23456789",
+    "",
+    " ",
+    "-",
+    "SHORT",
+    "ABCDEFGH234567890",
+    "A" * 10_000_000,
+    "ÁBCDEFGH",
+    "ABCD\0EFGH",
+]
 
 
-@pytest.mark.parametrize("unknown", [*UNKNOWN, "ABCDEFG\ud800", "'; DROP TABLE"], ids=range(len(UNKNOWN) + 2))
+@pytest.mark.parametrize(
+    "unknown", [*UNKNOWN, "ABCDEFG\ud800", "'; DROP TABLE"], ids=range(len(UNKNOWN) + 2)
+)
 async def test_a_code_that_nobody_made_is_not_found(directory: asyncpg.Pool, unknown: str) -> None:
     with pytest.raises(InvitationNotFound) as error:
         await redeem(unknown)
     assert error.value.invitation_code == unknown
 
 
-async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(ana: Member, code: str) -> None:
+async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(
+    ana: Member, code: str
+) -> None:
     await pass_the_time(ana, code)
     stored = await pool().fetchrow("SELECT status, expires_at FROM community_invitations")
     assert stored["status"] == "pending"
@@ -476,13 +551,18 @@ async def test_a_username_is_known_whatever_its_case_and_with_or_without_its_sig
 async def test_a_username_that_only_one_of_two_languages_can_lower_ends_too(ana: Member) -> None:
     invitation = await invitations.create(created_by=ana.member_id, telegram_username="ÁNAİ")
     result = await asyncio.wait_for(
-        asyncio.gather(redeem(invitation.invitation_code, telegram_username="ánaİ"), return_exceptions=True), SECONDS
+        asyncio.gather(
+            redeem(invitation.invitation_code, telegram_username="ánaİ"), return_exceptions=True
+        ),
+        SECONDS,
     )
     assert isinstance(result[0], Redemption | InvitationForSomeoneElse)
 
 
 @pytest.mark.parametrize("status", ["suspended", "banned"])
-async def test_who_may_invite_again_has_open_codes_again(ana: Member, code: str, status: str) -> None:
+async def test_who_may_invite_again_has_open_codes_again(
+    ana: Member, code: str, status: str
+) -> None:
     await members.set_status(ana.member_id, status, actor="test")
     await members.set_status(ana.member_id, "active", actor="test")
     assert (await redeem(code)).repeated is False
@@ -507,13 +587,15 @@ async def test_who_was_banned_and_erased_stays_outside_even_if_they_were_written
     monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
     load_settings.cache_clear()
     await rows.member(pool(), telegram_id="1", name="written in by hand")
-    await rows.member(pool(), telegram_id=banned_name("1"), status="banned")
+    await rows.member(pool(), telegram_id=ban_fingerprint("1"), status="banned")
     await refused(MemberBanned, code)
     with pytest.raises(MemberBanned):
         await members.add(telegram_id=1, name="Bea", primary_role="designer")
 
 
-async def test_a_person_who_was_banned_after_they_came_in_gets_no_repeated_welcome(code: str) -> None:
+async def test_a_person_who_was_banned_after_they_came_in_gets_no_repeated_welcome(
+    code: str,
+) -> None:
     member = (await redeem(code)).member
     await members.set_status(member.member_id, "banned", actor="test")
     await refused(MemberBanned, code)
@@ -537,7 +619,9 @@ BAD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-async def test_what_can_not_be_stored_is_a_clear_error_and_the_code_stays_open(code: str, bad: dict[str, Any]) -> None:
+async def test_what_can_not_be_stored_is_a_clear_error_and_the_code_stays_open(
+    code: str, bad: dict[str, Any]
+) -> None:
     await refused(InvalidInput, code, **bad)
     assert (await redeem(code)).repeated is False
 
@@ -546,11 +630,19 @@ async def test_what_can_not_be_stored_is_a_clear_error_and_the_code_stays_open(c
 
 
 async def test_a_contact_becomes_pending_and_keeps_their_number(ana: Member, code: str) -> None:
-    contact = await rows.member(pool(), telegram_id="1", name="B", organization="Frutero", country="México")
+    contact = await rows.member(
+        pool(), telegram_id="1", name="B", organization="Frutero", country="México"
+    )
     member = (await redeem(code, country="España", github_username="beag")).member
     assert member.member_id == contact["member_id"]
     assert (member.status, member.invited_by) == (MemberStatus.PENDING, ana.member_id)
-    assert (member.name, member.primary_role, member.organization, member.country, member.github_username) == (
+    assert (
+        member.name,
+        member.primary_role,
+        member.organization,
+        member.country,
+        member.github_username,
+    ) == (
         "Bea",
         "designer",
         "Frutero",
@@ -559,11 +651,19 @@ async def test_a_contact_becomes_pending_and_keeps_their_number(ana: Member, cod
     )
 
 
-async def test_a_contact_keeps_the_github_account_that_they_have_proved(ana: Member, code: str) -> None:
+async def test_a_contact_keeps_the_github_account_that_they_have_proved(
+    ana: Member, code: str
+) -> None:
     contact = await rows.member(pool(), telegram_id="1")
-    await members.verify_github(contact["member_id"], github_username="bea-dev", github_profile_data={})
+    await members.verify_github(
+        contact["member_id"], github_username="bea-dev", github_profile_data={}
+    )
     member = (await redeem(code, github_username="somebody-else")).member
-    assert (member.status, member.github_username, member.github_verified) == ("pending", "bea-dev", True)
+    assert (member.status, member.github_username, member.github_verified) == (
+        "pending",
+        "bea-dev",
+        True,
+    )
 
 
 async def test_who_was_declined_may_come_with_another_code(ana: Member, code: str) -> None:
@@ -594,18 +694,33 @@ async def test_a_removed_contact_becomes_pending(code: str) -> None:
     contact = await rows.member(pool(), telegram_id="1")
     await members.remove(contact["member_id"], actor="test")
     member = (await redeem(code)).member
-    assert (member.member_id, member.status, member.deleted_at) == (contact["member_id"], MemberStatus.PENDING, None)
+    assert (member.member_id, member.status, member.deleted_at) == (
+        contact["member_id"],
+        MemberStatus.PENDING,
+        None,
+    )
 
 
 @pytest.mark.parametrize("status", ["pending", "active", "suspended"])
 async def test_a_removed_member_comes_back_as_they_were(code: str, status: str) -> None:
-    known = await rows.member(pool(), telegram_id="1", status=status, primary_role="developer", reputation_score=700)
+    known = await rows.member(
+        pool(), telegram_id="1", status=status, primary_role="developer", reputation_score=700
+    )
     before = await members.get(known["member_id"])
     await members.remove(before.member_id, actor="test")
-    redemption = await redeem(code, name="Boss", primary_role="community_manager", organization="Other")
+    redemption = await redeem(
+        code, name="Boss", primary_role="community_manager", organization="Other"
+    )
     after = redemption.member
     assert after.deleted_at is None
-    assert (after.member_id, after.status, after.name, after.primary_role, after.organization, after.invited_by) == (
+    assert (
+        after.member_id,
+        after.status,
+        after.name,
+        after.primary_role,
+        after.organization,
+        after.invited_by,
+    ) == (
         before.member_id,
         before.status,
         before.name,
@@ -617,7 +732,9 @@ async def test_a_removed_member_comes_back_as_they_were(code: str, status: str) 
     assert redemption.invitation.accepted_by == before.member_id
 
 
-async def test_a_contact_who_stands_above_their_inviter_closes_no_circle(directory: asyncpg.Pool) -> None:
+async def test_a_contact_who_stands_above_their_inviter_closes_no_circle(
+    directory: asyncpg.Pool,
+) -> None:
     contact = await rows.member(directory, telegram_id="1")
     maker = await inviter(invited_by=contact["member_id"])
     invitation = await invitations.create(created_by=maker.member_id)
@@ -643,13 +760,17 @@ async def test_a_code_may_be_typed_as_people_type(code: str, spell: Callable[[st
     assert (await redeem(spell(code))).repeated is True
 
 
-@pytest.mark.parametrize("foreign", ["0123456789abcdef", "deadbeef", "DEADBEEF", "AbCd1234", "12345678"])
+@pytest.mark.parametrize(
+    "foreign", ["0123456789abcdef", "deadbeef", "DEADBEEF", "AbCd1234", "12345678"]
+)
 async def test_a_code_of_another_program_is_found_as_it_is(ana: Member, foreign: str) -> None:
     await rows.invitation(pool(), created_by=ana.member_id, invitation_code=foreign)
     assert (await redeem(foreign)).invitation.invitation_code == foreign
 
 
-async def test_of_two_codes_that_differ_in_case_the_one_as_it_was_typed_is_meant(ana: Member) -> None:
+async def test_of_two_codes_that_differ_in_case_the_one_as_it_was_typed_is_meant(
+    ana: Member,
+) -> None:
     for code in ("deadbeef", "DEADBEEF"):
         await rows.invitation(pool(), created_by=ana.member_id, invitation_code=code)
     assert (await redeem("deadbeef", 1)).invitation.invitation_code == "deadbeef"
@@ -668,7 +789,8 @@ async def test_a_redemption_that_never_settles_gives_up(
         nonlocal statements
         statements += 1
         await original(
-            "UPDATE community_invitations SET expires_at = now() + $1 * interval '1 day'", -1 if statements % 2 else 1
+            "UPDATE community_invitations SET expires_at = now() + $1 * interval '1 day'",
+            -1 if statements % 2 else 1,
         )
         return await original(*statement)
 

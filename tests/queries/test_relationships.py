@@ -29,17 +29,25 @@ async def test_a_link_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> No
 async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyncpg.Pool) -> None:
     first = await relationships.link("ana", "bo", "MENTORED", {"since": 2025})
     second = await relationships.link("ana", "bo", "MENTORED", {"until": 2026})
-    assert (second.id, second.created_at, second.content) == (first.id, first.created_at, {"until": 2026})
+    assert (second.id, second.created_at, second.content) == (
+        first.id,
+        first.created_at,
+        {"until": 2026},
+    )
     assert await relationships.of("ana") == [second]
 
 
 async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> None:
-    made = await asyncio.gather(*(relationships.link("ana", "bo", "MENTORED", {"from": n}) for n in range(20)))
+    made = await asyncio.gather(
+        *(relationships.link("ana", "bo", "MENTORED", {"from": n}) for n in range(20))
+    )
     assert len({link.id for link in made}) == 1
     assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 1
 
 
-async def test_a_link_the_other_way_or_of_another_type_is_another_one(directory: asyncpg.Pool) -> None:
+async def test_a_link_the_other_way_or_of_another_type_is_another_one(
+    directory: asyncpg.Pool,
+) -> None:
     made = [
         await relationships.link("ana", "bo", "MENTORED", {}),
         await relationships.link("bo", "ana", "MENTORED", {}),
@@ -50,7 +58,14 @@ async def test_a_link_the_other_way_or_of_another_type_is_another_one(directory:
 
 @pytest.mark.parametrize(
     ("position", "value", "limit"),
-    [(0, "x" * 256, 255), (1, "x" * 256, 255), (2, "X" * 51, 50), (0, None, None), (1, 1.5, None), (2, 7, None)],
+    [
+        (0, "x" * 256, 255),
+        (1, "x" * 256, 255),
+        (2, "X" * 51, 50),
+        (0, None, None),
+        (1, 1.5, None),
+        (2, 7, None),
+    ],
 )
 async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
     directory: asyncpg.Pool, position: int, value: Any, limit: int | None
@@ -62,13 +77,19 @@ async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
         with pytest.raises(InvalidInput) as refused:
             await call
         assert (refused.value.field, refused.value.limit) == (field, limit)
-    asked, field = ({"entity_id": value}, "entity_id") if position < 2 else ({"relationship_type": value}, field)
+    asked, field = (
+        ({"entity_id": value}, "entity_id")
+        if position < 2
+        else ({"relationship_type": value}, field)
+    )
     with pytest.raises(InvalidInput) as refused:
         await relationships.of(**{"entity_id": "ana", **asked})
     assert (refused.value.field, refused.value.limit) == (field, limit)
 
 
-async def test_content_that_is_no_json_object_is_refused_by_its_field(directory: asyncpg.Pool) -> None:
+async def test_content_that_is_no_json_object_is_refused_by_its_field(
+    directory: asyncpg.Pool,
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         await relationships.link("ana", "bo", "MENTORED", [1])  # type: ignore[arg-type]  # refused for that
     assert refused.value.field == "content"
@@ -95,9 +116,17 @@ async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:
 
 async def test_links_of_both_directions_are_listed_newest_first(directory: asyncpg.Pool) -> None:
     now = await directory.fetchval("SELECT now()")
-    for age, a, b, kind in ((2, "ana", "bo", "INVITED"), (1, "eva", "ana", "MENTORED"), (3, "ana", "luis", "MENTORED")):
+    for age, a, b, kind in (
+        (2, "ana", "bo", "INVITED"),
+        (1, "eva", "ana", "MENTORED"),
+        (3, "ana", "luis", "MENTORED"),
+    ):
         await rows.relationship(
-            directory, entity_id_a=a, entity_id_b=b, relationship_type=kind, created_at=now - timedelta(days=age)
+            directory,
+            entity_id_a=a,
+            entity_id_b=b,
+            relationship_type=kind,
+            created_at=now - timedelta(days=age),
         )
     await rows.relationship(directory)
 

@@ -26,7 +26,11 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 @pytest.fixture(scope="module")
 async def shared(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
     """One database for all tests and examples here; each is undone."""
-    async with new_database(server, template) as url, connect(url, min_size=0), raw_pool(url) as pool:
+    async with (
+        new_database(server, template) as url,
+        connect(url, min_size=0),
+        raw_pool(url) as pool,
+    ):
         yield pool
 
 
@@ -55,10 +59,20 @@ async def found(text: str | None = None, **conditions: Any) -> set[str]:
         ("github_username", "anagarcia-dev"),
     ],
 )
-async def test_a_part_of_each_text_is_found(directory: asyncpg.Connection, column: str, value: str) -> None:
+async def test_a_part_of_each_text_is_found(
+    directory: asyncpg.Connection, column: str, value: str
+) -> None:
     await somebody(directory, **{"name": "Eva", column: value})
     await somebody(directory, name="Luis")
-    for text in (value, value[1:-1], value.upper(), value.swapcase(), f"  {value} ", value[:2], value[-1:]):
+    for text in (
+        value,
+        value[1:-1],
+        value.upper(),
+        value.swapcase(),
+        f"  {value} ",
+        value[:2],
+        value[-1:],
+    ):
         if text.strip().lower() not in "luis":
             assert len(await found(text)) == 1
     assert await found(value + "x") == set()
@@ -87,7 +101,9 @@ async def test_a_part_of_each_text_is_found(directory: asyncpg.Connection, colum
 async def test_case_and_accents_make_no_difference(
     directory: asyncpg.Connection, stored: str, wanted: list[str]
 ) -> None:
-    locale = await directory.fetchval("SELECT datctype FROM pg_database WHERE datname = current_database()")
+    locale = await directory.fetchval(
+        "SELECT datctype FROM pg_database WHERE datname = current_database()"
+    )
     await somebody(directory, name=stored)
     await somebody(directory, name="Zyx")
     for text in wanted:
@@ -117,31 +133,43 @@ async def test_case_and_accents_make_no_difference(
         ("$1", set()),
     ],
 )
-async def test_no_character_is_a_wildcard(directory: asyncpg.Connection, text: str, names: set[str]) -> None:
+async def test_no_character_is_a_wildcard(
+    directory: asyncpg.Connection, text: str, names: set[str]
+) -> None:
     for name in ("100% Ana", "a_b", "acb", "a\\b"):
         await somebody(directory, name=name)
     assert await found(text) == names
 
 
 @pytest.mark.parametrize("text", ["\u0301", "\u0301\u0308", " \u0301 ", "´", "¨", "\u0301 \u0308"])
-async def test_a_text_of_which_nothing_is_compared_finds_nobody(directory: asyncpg.Connection, text: str) -> None:
+async def test_a_text_of_which_nothing_is_compared_finds_nobody(
+    directory: asyncpg.Connection, text: str
+) -> None:
     await somebody(directory, name="Eva María")
     for sort in SORTS:
         assert await found(text, sort=sort) == set()
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "\t\n"])
-async def test_without_a_text_everybody_is_found(directory: asyncpg.Connection, text: str | None) -> None:
+async def test_without_a_text_everybody_is_found(
+    directory: asyncpg.Connection, text: str | None
+) -> None:
     await somebody(directory, name="Eva")
     assert await found(text) == {"Eva"}
 
 
 @pytest.mark.parametrize(("field", "limit"), {"text": 200, "role": 50, "country": 100}.items())
-async def test_a_text_that_is_too_long_is_refused(directory: asyncpg.Connection, field: str, limit: int) -> None:
+async def test_a_text_that_is_too_long_is_refused(
+    directory: asyncpg.Connection, field: str, limit: int
+) -> None:
     assert await found(**{field: "x" * limit}) == set()
     with pytest.raises(InvalidInput) as refused:
         await found(**{field: "x" * (limit + 1)})
-    assert (refused.value.field, refused.value.limit, refused.value.code) == (field, limit, "text_too_long")
+    assert (refused.value.field, refused.value.limit, refused.value.code) == (
+        field,
+        limit,
+        "text_too_long",
+    )
 
 
 @pytest.mark.parametrize("ask", [members.search, members.leaderboard])
@@ -155,9 +183,15 @@ async def test_a_status_that_does_not_exist_is_refused(
 
 
 async def test_all_conditions_hold_together(directory: asyncpg.Connection) -> None:
-    await somebody(directory, name="Ana", primary_role="developer", country="Chile", reputation_score=100)
-    await somebody(directory, name="Bo", primary_role="developer", country="Perú", reputation_score=101)
-    await somebody(directory, name="Eva", primary_role="designer", country="Chile", reputation_score=600)
+    await somebody(
+        directory, name="Ana", primary_role="developer", country="Chile", reputation_score=100
+    )
+    await somebody(
+        directory, name="Bo", primary_role="developer", country="Perú", reputation_score=101
+    )
+    await somebody(
+        directory, name="Eva", primary_role="designer", country="Chile", reputation_score=600
+    )
     await somebody(directory, name="Luis", country="Chile", status="pending")
     assert await found() == {"Ana", "Bo", "Eva"}
     assert await found(status=None) == {"Ana", "Bo", "Eva", "Luis"}
@@ -185,8 +219,18 @@ async def test_a_removed_member_is_never_found(directory: asyncpg.Connection) ->
 async def test_each_order_is_the_one_it_says(directory: asyncpg.Connection) -> None:
     made = [
         {"name": "zoe", "reputation_score": 1, "created_at": NOON, "last_active_at": None},
-        {"name": "Álvaro", "reputation_score": 3, "created_at": NOON - timedelta(days=1), "last_active_at": NOON},
-        {"name": "Bea", "reputation_score": 2, "created_at": NOON + timedelta(days=1), "last_active_at": None},
+        {
+            "name": "Álvaro",
+            "reputation_score": 3,
+            "created_at": NOON - timedelta(days=1),
+            "last_active_at": NOON,
+        },
+        {
+            "name": "Bea",
+            "reputation_score": 2,
+            "created_at": NOON + timedelta(days=1),
+            "last_active_at": None,
+        },
         {
             "name": "alba",
             "reputation_score": 0,
@@ -236,7 +280,9 @@ PEOPLE = st.lists(
         {
             "name": st.sampled_from(["Ana", "ana", "Ána", "Bo", "bo x", "Żaneta", "李", "a%", "_"]),
             "reputation_score": st.sampled_from([0, 1, 100, 2**31 - 1]),
-            "created_at": st.sampled_from([NOON, NOON + timedelta(microseconds=1), NOON.replace(year=2000)]),
+            "created_at": st.sampled_from(
+                [NOON, NOON + timedelta(microseconds=1), NOON.replace(year=2000)]
+            ),
             "last_active_at": st.sampled_from(
                 [
                     None,
@@ -253,7 +299,11 @@ PEOPLE = st.lists(
 
 
 def examples(number: int) -> Callable[[Any], Any]:
-    return settings(max_examples=number, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    return settings(
+        max_examples=number,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
 
 
 @examples(60)
@@ -320,7 +370,10 @@ async def test_a_cut_or_longer_cursor_is_refused(shared: asyncpg.Pool, sort: Sor
         await members.search(sort=sort, after=cursor)
         changed = [
             *(cursor[:end] for end in range(0, len(cursor), 7)),
-            *(cursor + more for more in ("A", "\n", " ", "!", "é", "\0", "\ud800", "A" * 10_000_000)),
+            *(
+                cursor + more
+                for more in ("A", "\n", " ", "!", "é", "\0", "\ud800", "A" * 10_000_000)
+            ),
             f" {cursor}",
             f"{cursor[:5]}!{cursor[5:]}",
             f"{cursor[:5]}\n{cursor[5:]}",
@@ -332,7 +385,9 @@ async def test_a_cut_or_longer_cursor_is_refused(shared: asyncpg.Pool, sort: Sor
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_cursor_of_another_order_or_another_list_is_refused(shared: asyncpg.Pool, sort: Sort) -> None:
+async def test_a_cursor_of_another_order_or_another_list_is_refused(
+    shared: asyncpg.Pool, sort: Sort
+) -> None:
     async with undone() as current:
         cursor = await a_cursor(current.connection, sort)
         await members.update_profile((await members.search()).items[0].member_id, name="Eva")
@@ -392,14 +447,23 @@ async def test_a_forged_cursor_is_refused(shared: asyncpg.Pool, payload: str) ->
 
 
 @examples(150)
-@given(cursor=st.text(max_size=300) | st.binary(max_size=80).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+@given(
+    cursor=st.text(max_size=300)
+    | st.binary(max_size=80).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+)
 async def test_no_text_is_a_cursor_by_chance(shared: asyncpg.Pool, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         await members.search(after=cursor)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes().map(str) | st.uuids().map(str),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.datetimes().map(str)
+    | st.uuids().map(str),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
 )
 
@@ -417,7 +481,10 @@ async def test_whatever_a_cursor_says_is_a_place_or_refused(
 
 
 async def test_names_of_nothing_but_emoji_are_paged_to_the_end(directory: asyncpg.Pool) -> None:
-    moons = [(await rows.member(directory, status="active", name="🌙" * 255))["member_id"] for _ in range(3)]
+    moons = [
+        (await rows.member(directory, status="active", name="🌙" * 255))["member_id"]
+        for _ in range(3)
+    ]
     found, after = [], None
     while True:
         page = await members.search(sort="name", limit=1, after=after)

@@ -13,14 +13,34 @@ import pytest
 from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import audit, members, search
+from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
 from community_directory.queries.search import RANGES, Search, scores_between
-from community_directory.reputation import HIGHEST_SCORE, scores_of, tier_of
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
 from tests.tables import rows
 
-SCORES = [0, 0, 0, 1, 2, 50, 99, 100, 101, 102, 500, 501, 999, 1000, 1001, 1002, 2500, 2501, HIGHEST_SCORE]
+SCORES = [
+    0,
+    0,
+    0,
+    1,
+    2,
+    50,
+    99,
+    100,
+    101,
+    102,
+    500,
+    501,
+    999,
+    1000,
+    1001,
+    1002,
+    2500,
+    2501,
+    MAX_SCORE,
+]
 NAMES = ["Ana García", "Mariana Ruiz", "Zoe", "Luis Ányel", "Bo", "Diana"]
 ORGANIZATIONS = [None, "Frutero Club", "Banana Labs"]
 
@@ -91,7 +111,11 @@ async def people(directory: asyncpg.Pool) -> list[Person]:
         FROM community_members
         """
     )
-    return sorted((Person(*record) for record in found), key=lambda person: (person.score, person.id), reverse=True)
+    return sorted(
+        (Person(*record) for record in found),
+        key=lambda person: (person.score, person.id),
+        reverse=True,
+    )
 
 
 @contextmanager
@@ -174,7 +198,9 @@ async def test_every_page_is_what_going_through_all_would_give(
         for at in range(0, max(len(expected), 1), asked["limit"]):
             page = await members.search(text, after=after, **asked)
             pages += 1
-            assert [member.member_id for member in page.items] == expected[at : at + asked["limit"]], (text, asked, at)
+            assert [member.member_id for member in page.items] == expected[
+                at : at + asked["limit"]
+            ], (text, asked, at)
             assert (page.next_cursor is None) == (at + asked["limit"] >= len(expected))
             after = page.next_cursor
             if at >= 4 * asked["limit"]:
@@ -216,12 +242,19 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 async def scanned(directory: asyncpg.Pool, statement: tuple[Any, ...]) -> dict[str, int]:
     """How often each index was really read: zero when the statement could have, and did not."""
-    plan = json.loads(await directory.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement[0]}", *statement[1:]))
-    return {node["Index Name"]: node["Actual Loops"] for node in nodes(plan[0]["Plan"]) if "Index Name" in node}
+    plan = json.loads(
+        await directory.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement[0]}", *statement[1:])
+    )
+    return {
+        node["Index Name"]: node["Actual Loops"]
+        for node in nodes(plan[0]["Plan"])
+        if "Index Name" in node
+    }
 
 
 @pytest.mark.parametrize(
-    ("text", "is_common"), [("ana", True), ("user_", True), ("user_2999", False), ("nobody has it", False)]
+    ("text", "is_common"),
+    [("ana", True), ("user_", True), ("user_2999", False), ("nobody has it", False)],
 )
 async def test_the_text_index_is_asked_for_what_is_rare_only(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, text: str, *, is_common: bool
@@ -232,10 +265,15 @@ async def test_the_text_index_is_asked_for_what_is_rare_only(
     assert len(statements) == (1 if is_common else len(RANGES))
     async with undone() as current:
         # So few that PostgreSQL would rather read all of them.
-        await current.connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+        await current.connection.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
+        )
         for statement, scores in zip(statements, RANGES, strict=False):
             loops = await scanned(current.connection, statement)
-            assert (scores, loops[f"member_search_{scores.start}_idx"]) == (scores, 0 if is_common else 1)
+            assert (scores, loops[f"member_search_{scores.start}_idx"]) == (
+                scores,
+                0 if is_common else 1,
+            )
 
 
 async def test_who_moves_to_another_range_between_two_statements_is_found_once(
@@ -243,7 +281,11 @@ async def test_who_moves_to_another_range_between_two_statements_is_found_once(
 ) -> None:
     async with undone() as current:
         numbers = [
-            (await rows.member(current.connection, name="Xyzzy", status="active", reputation_score=score))["member_id"]
+            (
+                await rows.member(
+                    current.connection, name="Xyzzy", status="active", reputation_score=score
+                )
+            )["member_id"]
             for score in (1500, 300)
         ]
         original = engine.fetch
@@ -251,7 +293,8 @@ async def test_who_moves_to_another_range_between_two_statements_is_found_once(
         async def fetch(*statement: Any) -> list[Any]:
             records = await original(*statement)
             await current.connection.execute(
-                "UPDATE community_members SET reputation_score = 200 WHERE member_id = $1", numbers[0]
+                "UPDATE community_members SET reputation_score = 200 WHERE member_id = $1",
+                numbers[0],
             )
             return records
 
@@ -278,7 +321,9 @@ async def test_a_range_that_was_read_to_its_end_needs_no_text_index(
     with sent(monkeypatch) as statements:
         await members.search("nobody has it", status=None)
     async with undone() as current:
-        await current.connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+        await current.connection.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
+        )
         for statement, scores in zip(statements, RANGES, strict=True):
             loops = await scanned(current.connection, statement)
             assert loops[f"member_search_{scores.start}_idx"] == 0
@@ -307,12 +352,17 @@ FIRST, SECOND, THIRD, LAST = RANGES.values()
     ids=str,
 )
 async def test_only_ranges_in_which_somebody_can_be_are_asked(
-    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], ranges: list[str]
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, Any],
+    ranges: list[str],
 ) -> None:
     text = "ana" if "limit" in asked else "nobody has it"
     with sent(monkeypatch) as statements:
         page = await members.search(text, **asked)
-    assert [next(each for each in RANGES.values() if each in sql) for sql, *_ in statements] == ranges
+    assert [
+        next(each for each in RANGES.values() if each in sql) for sql, *_ in statements
+    ] == ranges
     assert len(page.items) == asked.get("limit", 0)
 
 
@@ -330,7 +380,12 @@ async def test_only_ranges_in_which_somebody_can_be_are_asked(
 )
 def test_ranges_above_a_cursor_are_not_asked(score: int, ranges: list[str]) -> None:
     wanted = Search(
-        text="ana", equal={}, scores=range(HIGHEST_SCORE + 1), sort="reputation", place=[score, None], wanted=2
+        text="ana",
+        equal={},
+        scores=range(MAX_SCORE + 1),
+        sort="reputation",
+        place=[score, None],
+        wanted=2,
     )
     assert list(wanted._ranges()) == ranges
 
@@ -382,8 +437,10 @@ async def test_other_questions_hold_to_the_same_limits(
             assert found <= set(expected)
 
 
-async def test_the_ranges_are_all_scores_once_and_sql_says_the_same(directory: asyncpg.Pool) -> None:
-    scores = [0, 1, 2, 99, 100, 101, 102, 999, 1000, 1001, 1002, HIGHEST_SCORE - 1, HIGHEST_SCORE]
+async def test_the_ranges_are_all_scores_once_and_sql_says_the_same(
+    directory: asyncpg.Pool,
+) -> None:
+    scores = [0, 1, 2, 99, 100, 101, 102, 999, 1000, 1001, 1002, MAX_SCORE - 1, MAX_SCORE]
     for score in scores:
         assert sum(score in each for each in RANGES) == 1
         for each, condition in RANGES.items():
@@ -394,29 +451,31 @@ async def test_the_ranges_are_all_scores_once_and_sql_says_the_same(directory: a
 @pytest.mark.parametrize(
     ("least", "most", "tier", "scores"),
     [
-        (None, None, None, range(HIGHEST_SCORE + 1)),
-        (5, None, None, range(5, HIGHEST_SCORE + 1)),
+        (None, None, None, range(MAX_SCORE + 1)),
+        (5, None, None, range(5, MAX_SCORE + 1)),
         (None, 5, None, range(6)),
         (5, 5, None, range(5, 6)),
-        (-5, None, None, range(HIGHEST_SCORE + 1)),
-        (None, HIGHEST_SCORE, None, range(HIGHEST_SCORE + 1)),
+        (-5, None, None, range(MAX_SCORE + 1)),
+        (None, MAX_SCORE, None, range(MAX_SCORE + 1)),
         (None, None, "Contributor", scores_of(ReputationTier.CONTRIBUTOR)),
         (200, 300, "Contributor", range(200, 301)),
         (50, 5000, "Contributor", range(101, 501)),
-        (HIGHEST_SCORE, HIGHEST_SCORE, "Expert", range(HIGHEST_SCORE, HIGHEST_SCORE + 1)),
+        (MAX_SCORE, MAX_SCORE, "Expert", range(MAX_SCORE, MAX_SCORE + 1)),
     ],
 )
-def test_limits_and_a_tier_hold_together(least: int | None, most: int | None, tier: str | None, scores: range) -> None:
+def test_limits_and_a_tier_hold_together(
+    least: int | None, most: int | None, tier: str | None, scores: range
+) -> None:
     assert scores_between(least, most, tier) == scores
 
 
 @pytest.mark.parametrize(
     ("least", "most", "tier", "field"),
     [
-        (HIGHEST_SCORE + 1, None, None, "min_reputation"),
-        (-HIGHEST_SCORE - 1, None, None, "min_reputation"),
-        (None, HIGHEST_SCORE + 1, None, "max_reputation"),
-        (None, -HIGHEST_SCORE - 1, None, "max_reputation"),
+        (MAX_SCORE + 1, None, None, "min_reputation"),
+        (-MAX_SCORE - 1, None, None, "min_reputation"),
+        (None, MAX_SCORE + 1, None, "max_reputation"),
+        (None, -MAX_SCORE - 1, None, "max_reputation"),
         (None, 10**30, None, "max_reputation"),
         (None, None, "novice", "tier"),
         (None, None, "", "tier"),
@@ -437,7 +496,9 @@ async def test_scores_and_tiers_that_are_none_are_refused(
 
 
 @pytest.mark.parametrize("column", ["name", "telegram_username", "organization", "github_username"])
-async def test_the_searched_text_follows_each_of_its_columns(directory: asyncpg.Pool, column: str) -> None:
+async def test_the_searched_text_follows_each_of_its_columns(
+    directory: asyncpg.Pool, column: str
+) -> None:
     async with undone() as current:
         member = await rows.member(current.connection, status="active", name="Zyx")
         number = member["member_id"]
@@ -451,31 +512,44 @@ async def test_the_searched_text_follows_each_of_its_columns(directory: asyncpg.
                 "SELECT search_text FROM community_members WHERE member_id = $1", number
             )
             assert plain in stored
-            assert [found.member_id for found in (await members.search(plain, status="active", limit=100)).items] == [
-                number
-            ]
-        changes = [change for entry in (await audit.history(number)).items for change in entry.changes]
+            assert [
+                found.member_id
+                for found in (await members.search(plain, status="active", limit=100)).items
+            ] == [number]
+        changes = [
+            change for entry in (await audit.history(number)).items for change in entry.changes
+        ]
         assert column in changes
         assert "search_text" not in changes
 
 
-async def test_the_searched_text_is_no_edit_is_in_no_log_and_in_no_export(directory: asyncpg.Pool) -> None:
+async def test_the_searched_text_is_no_edit_is_in_no_log_and_in_no_export(
+    directory: asyncpg.Pool,
+) -> None:
     async with undone() as current:
-        member = await rows.member(current.connection, name="Zyx", updated_at=await _long_ago(current.connection))
+        member = await rows.member(
+            current.connection, name="Zyx", updated_at=await _long_ago(current.connection)
+        )
         number = member["member_id"]
         before = (await audit.history(number)).items
         await current.connection.execute(
             "UPDATE community_members SET last_active_at = now() WHERE member_id = $1", number
         )
-        after = await current.connection.fetchrow("SELECT * FROM community_members WHERE member_id = $1", number)
+        after = await current.connection.fetchrow(
+            "SELECT * FROM community_members WHERE member_id = $1", number
+        )
         assert after["last_active_at"] is not None
         assert {**after, "last_active_at": None} == {**member, "last_active_at": None}
         assert (await audit.history(number)).items == before
         exported = await members.export(number)
         assert "Zyx" in json.dumps(exported, default=str)
         assert "search_text" not in json.dumps(exported, default=str)
-        await current.connection.execute("UPDATE community_members SET name = 'Xyz' WHERE member_id = $1", number)
-        edited = await current.connection.fetchrow("SELECT * FROM community_members WHERE member_id = $1", number)
+        await current.connection.execute(
+            "UPDATE community_members SET name = 'Xyz' WHERE member_id = $1", number
+        )
+        edited = await current.connection.fetchrow(
+            "SELECT * FROM community_members WHERE member_id = $1", number
+        )
         assert edited["updated_at"] > member["updated_at"]
         assert (await audit.history(number)).items[0].changes.keys() == {"name"}
 

@@ -32,7 +32,7 @@ from community_directory.errors import (
     StatusChangeRefused,
 )
 from community_directory.queries import invitations, members
-from tests.tables.test_members import WAYS
+from tests.tables.test_members import ALLOWED_TRANSITIONS
 
 Outcome = type[DirectoryError] | None
 
@@ -95,11 +95,16 @@ class Directory(RuleBasedStateMachine):
         self.run(engine.fetch("TRUNCATE community_members, community_invitations CASCADE"))
         for telegram_id in PEOPLE[:2]:
             self.add(telegram_id, "active")
-        for maker, username in zip([*self.people, *self.people], [None, None, None, "bea"], strict=True):
+        for maker, username in zip(
+            [*self.people, *self.people], [None, None, None, "bea"], strict=True
+        ):
             self.make(maker, username)
 
     def number_of(self, telegram_id: str) -> str | None:
-        return next((number for number, person in self.people.items() if person.telegram_id == telegram_id), None)
+        return next(
+            (number for number, person in self.people.items() if person.telegram_id == telegram_id),
+            None,
+        )
 
     def some(self, data: st.DataObject, what: dict[str, Any]) -> str:
         # By their place: the codes differ from run to run, and Hypothesis repeats what it drew.
@@ -112,7 +117,10 @@ class Directory(RuleBasedStateMachine):
         if known is not None:
             expected = MemberBanned if self.people[known].status == "banned" else MemberExists
         added = self.ends(
-            members.add(telegram_id=telegram_id, name="Ana", primary_role="developer", status=status), expected
+            members.add(
+                telegram_id=telegram_id, name="Ana", primary_role="developer", status=status
+            ),
+            expected,
         )
         if added is not None:
             self.people[added.member_id] = Person(telegram_id, status)
@@ -120,7 +128,9 @@ class Directory(RuleBasedStateMachine):
     @rule(data=st.data(), username=st.sampled_from(USERNAMES))
     def create(self, data: st.DataObject, username: str | None) -> None:
         able = {number: person for number, person in self.people.items() if person.may_invite}
-        self.make(self.some(data, self.people if data.draw(st.booleans()) or not able else able), username)
+        self.make(
+            self.some(data, self.people if data.draw(st.booleans()) or not able else able), username
+        )
 
     def make(self, maker: str, username: str | None) -> None:
         expected: Outcome = None
@@ -133,7 +143,11 @@ class Directory(RuleBasedStateMachine):
             return
         same = None
         for code, invite in self.invites.items():
-            if username is not None and plain(invite.username) == plain(username) and invite.stored == "pending":
+            if (
+                username is not None
+                and plain(invite.username) == plain(username)
+                and invite.stored == "pending"
+            ):
                 if invite.overdue:
                     invite.stored = "expired"
                 elif not self.people[invite.created_by].may_invite:
@@ -144,16 +158,27 @@ class Directory(RuleBasedStateMachine):
         if same is None:
             self.invites[made.invitation_code] = Invite(maker, username)
 
-    def refusal(self, invite: Invite, telegram_id: str, username: str | None) -> tuple[Outcome, bool]:
+    def refusal(
+        self, invite: Invite, telegram_id: str, username: str | None
+    ) -> tuple[Outcome, bool]:
         """Why somebody can't come in with this code, and whether they did so before."""
         number = self.number_of(telegram_id)
         person = self.people[number] if number is not None else None
         if person is not None and person.status == "banned":
             return MemberBanned, False
         declined = person is not None and person.status == "not_member"
-        if person is not None and not person.removed and not declined and invite.accepted_by == number:
+        if (
+            person is not None
+            and not person.removed
+            and not declined
+            and invite.accepted_by == number
+        ):
             return None, True
-        by_status = {"accepted": InvitationUsed, "cancelled": InvitationCancelled, "expired": InvitationExpired}
+        by_status = {
+            "accepted": InvitationUsed,
+            "cancelled": InvitationCancelled,
+            "expired": InvitationExpired,
+        }
         error: Outcome = by_status.get(invite.status)
         if error is not None:
             pass
@@ -163,7 +188,11 @@ class Directory(RuleBasedStateMachine):
             error = InvitationCancelled
         elif person is not None and not person.removed and person.status != "not_member":
             error = AlreadyMember
-        elif person is not None and person.status == "not_member" and number in self.above(invite.created_by):
+        elif (
+            person is not None
+            and person.status == "not_member"
+            and number in self.above(invite.created_by)
+        ):
             error = InvalidInput
         return error, False
 
@@ -181,7 +210,9 @@ class Directory(RuleBasedStateMachine):
 
     @rule(data=st.data(), telegram_id=st.sampled_from(PEOPLE))
     def redeem_one_that_is_pending(self, data: st.DataObject, telegram_id: str) -> None:
-        pending = {code: invite for code, invite in self.invites.items() if invite.stored == "pending"}
+        pending = {
+            code: invite for code, invite in self.invites.items() if invite.stored == "pending"
+        }
         if pending:
             code = self.some(data, pending)
             self.try_code(code, telegram_id, self.invites[code].username)
@@ -191,7 +222,11 @@ class Directory(RuleBasedStateMachine):
         expected, repeated = self.refusal(invite, telegram_id, username)
         redemption = self.ends(
             invitations.redeem(
-                code, telegram_id=telegram_id, name="Bea", primary_role="designer", telegram_username=username
+                code,
+                telegram_id=telegram_id,
+                name="Bea",
+                primary_role="designer",
+                telegram_username=username,
             ),
             expected,
         )
@@ -238,7 +273,11 @@ class Directory(RuleBasedStateMachine):
 
     @rule()
     def expire_overdue(self) -> None:
-        overdue = [invite for invite in self.invites.values() if invite.stored == "pending" and invite.overdue]
+        overdue = [
+            invite
+            for invite in self.invites.values()
+            if invite.stored == "pending" and invite.overdue
+        ]
         assert self.run(invitations.expire_overdue()) == len(overdue)
         for invite in overdue:
             invite.stored = "expired"
@@ -250,7 +289,7 @@ class Directory(RuleBasedStateMachine):
         expected: Outcome = None
         if person.removed and status != "banned":
             expected = MemberNotFound
-        elif (person.status, status) not in WAYS:
+        elif (person.status, status) not in ALLOWED_TRANSITIONS:
             expected = StatusChangeRefused
         if self.ends(members.set_status(number, status, actor="test"), expected) is not None:
             person.status = status
@@ -290,7 +329,11 @@ class Directory(RuleBasedStateMachine):
         for code, created_by, username, status, overdue, accepted_by, accepted in found:
             invite = self.invites[code]
             assert (created_by, username) == (invite.created_by, plain(invite.username))
-            assert (status, overdue, accepted_by) == (invite.stored, invite.overdue, invite.accepted_by)
+            assert (status, overdue, accepted_by) == (
+                invite.stored,
+                invite.overdue,
+                invite.accepted_by,
+            )
             assert (status == "accepted") == (accepted_by is not None) == accepted
         assert len(found) == len(self.invites)
 
@@ -305,7 +348,10 @@ async def test_whatever_happens_the_database_is_as_the_model_says(directory: asy
         run_state_machine_as_test(
             type("DirectoryHere", (Directory,), {"loop": loop}),
             settings=settings(
-                max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=60,
+                stateful_step_count=40,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
             ),
         )
 

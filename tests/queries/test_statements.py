@@ -49,7 +49,9 @@ async def statements(helper: str, *, refused: bool = False, **changed: object) -
 
 
 @pytest.mark.parametrize("helper", CASES)
-async def test_a_helper_is_one_statement_or_one_transaction(directory: asyncpg.Pool, helper: str) -> None:
+async def test_a_helper_is_one_statement_or_one_transaction(
+    directory: asyncpg.Pool, helper: str
+) -> None:
     await community(directory)
     sent = await statements(helper)
     if CASES[helper].statements != 1:
@@ -58,22 +60,37 @@ async def test_a_helper_is_one_statement_or_one_transaction(directory: asyncpg.P
     assert CASES[helper].statements in (None, len(sent))
 
 
-@pytest.mark.parametrize("helper", [name for name, case in CASES.items() if case.refused is not None])
-async def test_a_refusal_takes_as_many_statements_as_its_case_says(directory: asyncpg.Pool, helper: str) -> None:
+@pytest.mark.parametrize(
+    "helper", [name for name, case in CASES.items() if case.refused is not None]
+)
+async def test_a_refusal_takes_as_many_statements_as_its_case_says(
+    directory: asyncpg.Pool, helper: str
+) -> None:
     await community(directory)
     assert len(await statements(helper, refused=True)) == CASES[helper].statements_when_refused
 
 
 def test_few_helpers_take_more_than_one() -> None:
     assert {name for name, case in CASES.items() if case.statements != 1} == SEVERAL.keys()
-    assert max(case.statements_when_refused for name, case in CASES.items() if name not in SEVERAL) == 2
+    assert (
+        max(case.statements_when_refused for name, case in CASES.items() if name not in SEVERAL)
+        == 2
+    )
 
 
 @pytest.mark.parametrize(("number", "batches"), [(0, 0), (1, 1), (1000, 1), (1001, 2)])
-async def test_a_thousand_events_are_one_statement(directory: asyncpg.Pool, number: int, batches: int) -> None:
+async def test_a_thousand_events_are_one_statement(
+    directory: asyncpg.Pool, number: int, batches: int
+) -> None:
     await community(directory)
     events = [
-        NewEvent(member_id="#1", event_type="MESSAGE", platform="telegram", room_id="-100", source_id=str(n))
+        NewEvent(
+            member_id="#1",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id="-100",
+            source_id=str(n),
+        )
         for n in range(number)
     ]
     sent = await statements("participation.record_many", events=events)
@@ -88,7 +105,9 @@ async def test_a_thousand_events_are_one_statement(directory: asyncpg.Pool, numb
 async def test_an_event_that_can_not_be_stored_is_found_by_halves(directory: asyncpg.Pool) -> None:
     await community(directory)
     events = [
-        NewEvent(member_id="#1", event_type="MESSAGE", platform="telegram", room_id="-100" if n else "")
+        NewEvent(
+            member_id="#1", event_type="MESSAGE", platform="telegram", room_id="-100" if n else ""
+        )
         for n in range(1000)
     ]
     sent = await statements("participation.record_many", events=events)

@@ -8,19 +8,29 @@ from typing import Any
 import asyncpg
 import pytest
 
-from community_directory import reputation
 from community_directory.errors import InvalidInput
-from community_directory.queries import highlights, members, participation
+from community_directory.queries import highlights, members, participation, reputation
 from community_directory.queries.events import MAX_METADATA_LENGTH
 from community_directory.queries.participation import NewEvent
 from community_directory.queries.values import MAX_JSON_LENGTH, as_json
 from tests.queries.cases import CASES, DAY, EVENT, HELPERS, arguments, community, undone
 
-ALL: dict[str, Callable[..., Awaitable[Any]]] = {**HELPERS, "reputation.explain": reputation.explain}
+ALL: dict[str, Callable[..., Awaitable[Any]]] = {
+    **HELPERS,
+    "reputation.explain": reputation.explain,
+}
 VALID: dict[str, Mapping[str, Any]] = {name: case.valid for name, case in CASES.items()}
 VALID["reputation.explain"] = {"member_id": "#1"}
 IDS = {
-    *("member_id", "telegram_id", "created_by", "invited_by", "entity_id", "entity_id_a", "entity_id_b"),
+    *(
+        "member_id",
+        "telegram_id",
+        "created_by",
+        "invited_by",
+        "entity_id",
+        "entity_id_a",
+        "entity_id_b",
+    ),
     *("entity_ids", "room_id", "source_id"),
 }
 TEXTS = {"entity-a": "11", "entity-b": "12", "entity-c": "13", "general": "14"}
@@ -74,7 +84,9 @@ async def test_an_id_may_be_an_integer(directory: asyncpg.Pool, helper: str) -> 
 
 
 @pytest.mark.parametrize("helper", WITH_IDS)
-async def test_an_integer_that_python_does_not_write_is_invalid_input(directory: asyncpg.Pool, helper: str) -> None:
+async def test_an_integer_that_python_does_not_write_is_invalid_input(
+    directory: asyncpg.Pool, helper: str
+) -> None:
     await community(directory)
     for field in IDS & VALID[helper].keys():
         huge = [10**5000] if field == "entity_ids" else 10**5000
@@ -84,8 +96,12 @@ async def test_an_integer_that_python_does_not_write_is_invalid_input(directory:
 
 
 @pytest.mark.parametrize("helper", [helper for helper, valid in VALID.items() if "actor" in valid])
-@pytest.mark.parametrize("actor", ["", "  ", "x" * 256, 5], ids=["empty", "blank", "long", "number"])
-async def test_an_actor_is_a_text_that_says_something(directory: asyncpg.Pool, helper: str, actor: object) -> None:
+@pytest.mark.parametrize(
+    "actor", ["", "  ", "x" * 256, 5], ids=["empty", "blank", "long", "number"]
+)
+async def test_an_actor_is_a_text_that_says_something(
+    directory: asyncpg.Pool, helper: str, actor: object
+) -> None:
     await community(directory)
     with pytest.raises(InvalidInput) as refused:
         await ALL[helper](**{**VALID[helper], "actor": actor})
@@ -105,7 +121,9 @@ async def test_an_actor_is_checked_when_nothing_else_is_given(directory: asyncpg
         *("highlights.roll_up", "invitations.expire_overdue"),
     ],
 )
-async def test_a_change_that_somebody_answers_for_has_an_actor(directory: asyncpg.Pool, helper: str) -> None:
+async def test_a_change_that_somebody_answers_for_has_an_actor(
+    directory: asyncpg.Pool, helper: str
+) -> None:
     await community(directory)
     with pytest.raises(InvalidInput, match=r"^The actor can't be empty\.$") as refused:
         await ALL[helper](**arguments(helper, {"actor": None}))
@@ -122,16 +140,22 @@ USERNAMES = [
 
 @pytest.mark.parametrize(("helper", "field"), USERNAMES)
 @pytest.mark.parametrize("username", [5, ["ana"], b"ana", 0], ids=repr)
-async def test_a_username_is_a_text(directory: asyncpg.Pool, helper: str, field: str, username: object) -> None:
+async def test_a_username_is_a_text(
+    directory: asyncpg.Pool, helper: str, field: str, username: object
+) -> None:
     await community(directory)
-    with pytest.raises(InvalidInput, match=rf"^The {field.replace('_', ' ')} must be a text\.$") as refused:
+    with pytest.raises(
+        InvalidInput, match=rf"^The {field.replace('_', ' ')} must be a text\.$"
+    ) as refused:
         await ALL[helper](**{**VALID[helper], field: username})
     assert refused.value.field == field
 
 
 @pytest.mark.parametrize("helper", [helper for helper, valid in VALID.items() if "limit" in valid])
 @pytest.mark.parametrize("limit", [None, "5", 5.5, 5.0, True], ids=repr)
-async def test_a_limit_is_a_whole_number(directory: asyncpg.Pool, helper: str, limit: object) -> None:
+async def test_a_limit_is_a_whole_number(
+    directory: asyncpg.Pool, helper: str, limit: object
+) -> None:
     with pytest.raises(InvalidInput, match=r"^A page has 1 to 100 rows\.$") as refused:
         await ALL[helper](**{**VALID[helper], "limit": limit})
     assert refused.value.field == "limit"
@@ -147,7 +171,9 @@ async def test_a_code_is_a_text(directory: asyncpg.Pool, helper: str, code: obje
 
 @pytest.mark.parametrize("helper", ["invitations.create", "invitations.extend"])
 @pytest.mark.parametrize("valid_for", [5, None, "1 day"], ids=repr)
-async def test_a_duration_is_a_timedelta(directory: asyncpg.Pool, helper: str, valid_for: object) -> None:
+async def test_a_duration_is_a_timedelta(
+    directory: asyncpg.Pool, helper: str, valid_for: object
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         await ALL[helper](**{**VALID[helper], "valid_for": valid_for})
     assert refused.value.field == "valid_for"

@@ -35,7 +35,9 @@ async def invitation(database: Database, **columns: object) -> asyncpg.Record:
         "invitation_code": f"CODE{next(_numbers)}",
         **columns,
     }
-    return await _insert(database, "community_invitations", await _with_member(database, "created_by", columns))
+    return await _insert(
+        database, "community_invitations", await _with_member(database, "created_by", columns)
+    )
 
 
 async def relationship(database: Database, **columns: object) -> asyncpg.Record:
@@ -57,13 +59,17 @@ async def event(database: Database, **columns: object) -> asyncpg.Record:
         "room_id": "-1001234567890",
         **columns,
     }
-    return await _insert(database, "member_participation", await _with_member(database, "member_id", columns))
+    return await _insert(
+        database, "member_participation", await _with_member(database, "member_id", columns)
+    )
 
 
 async def highlight(database: Database, **columns: object) -> asyncpg.Record:
     """A day without any event; without `member_id` of a new member."""
     columns = {"highlight_date": date(2026, 1, 31), **columns}
-    return await _insert(database, "member_daily_highlights", await _with_member(database, "member_id", columns))
+    return await _insert(
+        database, "member_daily_highlights", await _with_member(database, "member_id", columns)
+    )
 
 
 async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:
@@ -80,7 +86,9 @@ async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "directory_audit_log", columns)
 
 
-async def _with_member(database: Database, column: str, columns: dict[str, object]) -> dict[str, object]:
+async def _with_member(
+    database: Database, column: str, columns: dict[str, object]
+) -> dict[str, object]:
     if column in columns:
         return columns
     return {column: (await member(database))["member_id"], **columns}
@@ -90,4 +98,6 @@ async def _insert(database: Database, table: str, columns: dict[str, object]) ->
     names = ", ".join(columns)
     places = ", ".join(f"${position}" for position in range(1, len(columns) + 1))
     values = [json.dumps(value) if isinstance(value, dict) else value for value in columns.values()]
-    return await database.fetchrow(f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING *", *values)
+    return await database.fetchrow(
+        f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING *", *values
+    )

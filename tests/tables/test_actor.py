@@ -105,7 +105,9 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("malformed", MALFORMED.values(), ids=MALFORMED.keys())
-async def test_no_setting_keeps_a_row_from_being_written(directory: asyncpg.Pool, malformed: str) -> None:
+async def test_no_setting_keeps_a_row_from_being_written(
+    directory: asyncpg.Pool, malformed: str
+) -> None:
     await rows.member(directory)
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute(TRANSACTION, "manager:eva", "as told")

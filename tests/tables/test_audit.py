@@ -28,11 +28,15 @@ async def last_changes(database: rows.Database) -> object:
     return (await log(database))[-1]["changes"]
 
 
-async def say(connection: asyncpg.Connection, *, actor: str | None = None, reason: str | None = None) -> None:
+async def say(
+    connection: asyncpg.Connection, *, actor: str | None = None, reason: str | None = None
+) -> None:
     """Tell the triggers who acts and why, until the transaction ends."""
     for name, value in (("actor", actor), ("reason", reason)):
         if value is not None:
-            await connection.execute(f"SELECT set_config('community_directory.{name}', $1, true)", value)
+            await connection.execute(
+                f"SELECT set_config('community_directory.{name}', $1, true)", value
+            )
 
 
 async def test_an_entry_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -> None:
@@ -48,7 +52,11 @@ async def test_an_entry_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     written = DirectoryAuditLog(**columns)
     await written.save()
 
-    read = await DirectoryAuditLog.objects().output(load_json=True).get(DirectoryAuditLog.id == written.id)
+    read = (
+        await DirectoryAuditLog.objects()
+        .output(load_json=True)
+        .get(DirectoryAuditLog.id == written.id)
+    )
     assert read is not None
     assert read.to_dict() == columns | {"id": 2, "changed_at": written.changed_at}
 
@@ -101,10 +109,16 @@ async def test_an_actor_with_a_long_name_is_cut_to_fit(directory: asyncpg.Pool) 
 
 
 async def test_an_insert_is_logged_with_what_it_set(directory: asyncpg.Pool) -> None:
-    member = await rows.member(directory, country="México", profile_data={"bio": None}, last_active_at=NOON)
+    member = await rows.member(
+        directory, country="México", profile_data={"bio": None}, last_active_at=NOON
+    )
 
     (entry,) = await log(directory)
-    assert (entry["action"], entry["row_id"], entry["member_id"]) == (AuditAction.INSERT, member["id"], "#1")
+    assert (entry["action"], entry["row_id"], entry["member_id"]) == (
+        AuditAction.INSERT,
+        member["id"],
+        "#1",
+    )
     created_at = entry["changes"].pop("created_at")
     assert [created_at[0], datetime.fromisoformat(created_at[1])] == [None, member["created_at"]]
     assert entry["changes"] == {
@@ -130,7 +144,10 @@ async def test_an_update_is_logged_with_the_fields_it_changed_only(directory: as
         "country = NULL": {"country": ["México", None]},
         "organization = 'Frutero'": {"organization": [None, "Frutero"]},
         """profile_data = '{"a": 2}'""": {"profile_data": [{"a": 1}, {"a": 2}]},
-        "reputation_score = 501": {"reputation_score": [0, 501], "reputation_tier": ["Novice", "Active Developer"]},
+        "reputation_score = 501": {
+            "reputation_score": [0, 501],
+            "reputation_tier": ["Novice", "Active Developer"],
+        },
         "last_active_at = now(), name = 'Ana'": {"name": ["Luis", "Ana"]},
     }.items():
         await directory.execute(f"UPDATE community_members SET {change}")
@@ -138,9 +155,16 @@ async def test_an_update_is_logged_with_the_fields_it_changed_only(directory: as
     assert len(await log(directory, action=AuditAction.UPDATE)) == 6
 
 
-async def test_being_active_and_an_update_that_changes_nothing_are_not_logged(directory: asyncpg.Pool) -> None:
+async def test_being_active_and_an_update_that_changes_nothing_are_not_logged(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
-    for change in ("last_active_at = now()", "name = name", "reputation_tier = 'Expert'", "updated_at = now()"):
+    for change in (
+        "last_active_at = now()",
+        "name = name",
+        "reputation_tier = 'Expert'",
+        "updated_at = now()",
+    ):
         await directory.execute(f"UPDATE community_members SET {change}")
     assert len(await log(directory)) == 1
 
@@ -153,7 +177,9 @@ async def test_a_change_of_the_score_is_logged_unless_a_roll_up_says_that_it_is_
     async with directory.acquire() as connection, connection.transaction():
         if setting is not None:
             for value in ("on", setting):
-                await connection.execute("SELECT set_config('community_directory.rolling_up', $1, true)", value)
+                await connection.execute(
+                    "SELECT set_config('community_directory.rolling_up', $1, true)", value
+                )
         await connection.execute("UPDATE community_members SET reputation_score = 7")
     assert await last_changes(directory) == {"reputation_score": [0, 7]}
 
@@ -164,7 +190,9 @@ async def test_of_a_roll_up_everything_but_the_score_is_logged(directory: asyncp
         await connection.execute("SELECT set_config('community_directory.rolling_up', 'on', true)")
         await connection.execute("UPDATE community_members SET reputation_score = 7")
         assert len(await log(connection)) == 1
-        await connection.execute("UPDATE community_members SET reputation_score = 501, name = 'Eva'")
+        await connection.execute(
+            "UPDATE community_members SET reputation_score = 501, name = 'Eva'"
+        )
         assert await last_changes(connection) == {
             "name": ["Ana García", "Eva"],
             "reputation_tier": ["Novice", "Active Developer"],
@@ -183,8 +211,14 @@ async def test_a_delete_is_logged_with_what_is_gone(directory: asyncpg.Pool) -> 
     await directory.execute("DELETE FROM community_members")
 
     (entry,) = await log(directory, action=AuditAction.DELETE)
-    assert (entry["table_name"], entry["row_id"], entry["member_id"]) == ("community_members", member["id"], "#1")
-    assert entry["changes"] == {field: [after, before] for field, (before, after) in inserted.items()}
+    assert (entry["table_name"], entry["row_id"], entry["member_id"]) == (
+        "community_members",
+        member["id"],
+        "#1",
+    )
+    assert entry["changes"] == {
+        field: [after, before] for field, (before, after) in inserted.items()
+    }
 
 
 async def test_every_row_of_a_statement_has_its_entry(directory: asyncpg.Pool) -> None:
@@ -209,7 +243,8 @@ async def test_an_invitation_is_logged_as_its_makers(directory: asyncpg.Pool) ->
     await rows.member(directory)
     invitation = await rows.invitation(directory, created_by="#1", expires_at=NOON)
     await directory.execute(
-        "UPDATE community_invitations SET status = 'accepted', accepted_by = '#2', accepted_at = $1", NOON
+        "UPDATE community_invitations SET status = 'accepted', accepted_by = '#2', accepted_at = $1",
+        NOON,
     )
     await directory.execute("UPDATE community_invitations SET status = status")
     await directory.execute("DELETE FROM community_invitations")
@@ -274,7 +309,9 @@ async def become(superuser: asyncpg.Connection, role: str) -> None:
     await superuser.execute(f"SET LOCAL SESSION AUTHORIZATION {role}")
 
 
-async def refusal(connection: asyncpg.Connection, statement: str) -> asyncpg.InsufficientPrivilegeError:
+async def refusal(
+    connection: asyncpg.Connection, statement: str
+) -> asyncpg.InsufficientPrivilegeError:
     with pytest.raises(asyncpg.InsufficientPrivilegeError) as error:
         async with connection.transaction():
             await connection.execute(statement)
@@ -308,7 +345,9 @@ async def test_a_role_without_any_right_to_the_log_is_logged(superuser: asyncpg.
     ]
 
 
-async def test_a_role_that_takes_another_is_logged_as_who_logged_in(superuser: asyncpg.Connection) -> None:
+async def test_a_role_that_takes_another_is_logged_as_who_logged_in(
+    superuser: asyncpg.Connection,
+) -> None:
     group = await new_role(superuser, "SELECT, INSERT ON community_members")
     role = await new_role(superuser, group)
     await become(superuser, role)
@@ -318,7 +357,9 @@ async def test_a_role_that_takes_another_is_logged_as_who_logged_in(superuser: a
     assert [entry["actor"] for entry in await log(superuser)] == [f"db:{role}"]
 
 
-async def test_a_writer_can_not_slip_its_own_functions_into_the_log(superuser: asyncpg.Connection) -> None:
+async def test_a_writer_can_not_slip_its_own_functions_into_the_log(
+    superuser: asyncpg.Connection,
+) -> None:
     await superuser.execute(
         """
         CREATE SCHEMA mine;
@@ -348,14 +389,21 @@ REWRITES = [
 ]
 
 
-async def test_a_role_with_every_right_to_the_log_can_add_to_it_only(superuser: asyncpg.Connection) -> None:
+async def test_a_role_with_every_right_to_the_log_can_add_to_it_only(
+    superuser: asyncpg.Connection,
+) -> None:
     await rows.member(superuser)
-    role = await new_role(superuser, "ALL ON directory_audit_log", "ALL ON SEQUENCE directory_audit_log_id_seq")
+    role = await new_role(
+        superuser, "ALL ON directory_audit_log", "ALL ON SEQUENCE directory_audit_log_id_seq"
+    )
     await become(superuser, role)
     for statement in REWRITES:
         error = await refusal(superuser, statement)
         assert (statement, error.constraint_name) == (statement, "audit_log_append_only")
-    for statement in ("DROP TABLE directory_audit_log", "ALTER TABLE directory_audit_log DISABLE TRIGGER ALL"):
+    for statement in (
+        "DROP TABLE directory_audit_log",
+        "ALTER TABLE directory_audit_log DISABLE TRIGGER ALL",
+    ):
         await refusal(superuser, statement)
 
     before = await log(superuser)
@@ -364,7 +412,9 @@ async def test_a_role_with_every_right_to_the_log_can_add_to_it_only(superuser: 
 
 
 @pytest.mark.parametrize("statement", REWRITES)
-async def test_the_owner_of_the_log_can_rewrite_it(superuser: asyncpg.Connection, statement: str) -> None:
+async def test_the_owner_of_the_log_can_rewrite_it(
+    superuser: asyncpg.Connection, statement: str
+) -> None:
     owner = await new_role(superuser, "CREATE ON SCHEMA public")
     await superuser.execute(f"ALTER TABLE directory_audit_log OWNER TO {owner}")
     await become(superuser, owner)

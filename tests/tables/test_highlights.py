@@ -46,4 +46,6 @@ async def test_a_day_without_events_counts_zero(directory: asyncpg.Pool) -> None
 
 async def test_a_highlight_shows_as_whose_day_it_was(directory: asyncpg.Pool) -> None:
     await rows.highlight(directory, highlight_date=date(2026, 1, 31))
-    assert await MemberDailyHighlight.select(MemberDailyHighlight.get_readable()) == [{"readable": "#1 2026-01-31"}]
+    assert await MemberDailyHighlight.select(MemberDailyHighlight.get_readable()) == [
+        {"readable": "#1 2026-01-31"}
+    ]

@@ -91,12 +91,22 @@ class Question:
 
 
 QUESTIONS = [
-    Question("community_members_member_id_key", "SELECT * FROM community_members WHERE member_id = $1", ("#247",)),
-    Question("member_telegram_id_idx", "SELECT * FROM community_members WHERE telegram_id = $1", ("247",)),
     Question(
-        "member_github_username_idx", "SELECT * FROM community_members WHERE github_username = $1", ("github247",)
+        "community_members_member_id_key",
+        "SELECT * FROM community_members WHERE member_id = $1",
+        ("#247",),
     ),
-    Question("member_status_idx", "SELECT * FROM community_members WHERE status = $1", ("pending",)),
+    Question(
+        "member_telegram_id_idx", "SELECT * FROM community_members WHERE telegram_id = $1", ("247",)
+    ),
+    Question(
+        "member_github_username_idx",
+        "SELECT * FROM community_members WHERE github_username = $1",
+        ("github247",),
+    ),
+    Question(
+        "member_status_idx", "SELECT * FROM community_members WHERE status = $1", ("pending",)
+    ),
     Question(
         "member_status_idx",
         "SELECT * FROM community_members WHERE status = $1 ORDER BY created_at DESC LIMIT 20",
@@ -160,7 +170,9 @@ QUESTIONS = [
         "Index Only Scan",
     ),
     Question(
-        "member_discord_id_idx", "SELECT * FROM community_members WHERE profile_data ->> 'discord_id' = $1", ("248",)
+        "member_discord_id_idx",
+        "SELECT * FROM community_members WHERE profile_data ->> 'discord_id' = $1",
+        ("248",),
     ),
     Question(
         "member_created_at_idx",
@@ -182,8 +194,16 @@ QUESTIONS = [
         (),
         "Index Only Scan",
     ),
-    Question("invitation_code_idx", "SELECT * FROM community_invitations WHERE invitation_code = $1", ("CODE1000247",)),
-    Question("invitation_status_idx", "SELECT * FROM community_invitations WHERE status = $1", ("cancelled",)),
+    Question(
+        "invitation_code_idx",
+        "SELECT * FROM community_invitations WHERE invitation_code = $1",
+        ("CODE1000247",),
+    ),
+    Question(
+        "invitation_status_idx",
+        "SELECT * FROM community_invitations WHERE status = $1",
+        ("cancelled",),
+    ),
     Question(
         "invitation_status_idx",
         "SELECT * FROM community_invitations WHERE status = $1 ORDER BY created_at DESC LIMIT 20",
@@ -196,7 +216,11 @@ QUESTIONS = [
         ("#247",),
         "Index Scan",
     ),
-    Question("invitation_accepted_by_idx", "SELECT * FROM community_invitations WHERE accepted_by = $1", ("#247",)),
+    Question(
+        "invitation_accepted_by_idx",
+        "SELECT * FROM community_invitations WHERE accepted_by = $1",
+        ("#247",),
+    ),
     Question(
         "invitation_open_username_idx",
         "SELECT * FROM community_invitations WHERE lower(invited_telegram_username) = lower($1) AND status = 'pending'",
@@ -207,11 +231,21 @@ QUESTIONS = [
         "SELECT * FROM community_invitations WHERE status = 'pending' AND expires_at <= $1",
         (NOW + timedelta(days=1),),
     ),
-    Question("relationship_entity_a_idx", "SELECT * FROM member_relationships WHERE entity_id_a = $1", ("entity-247",)),
     Question(
-        "relationship_entity_b_idx", "SELECT * FROM member_relationships WHERE entity_id_b = $1", ("other-247-1",)
+        "relationship_entity_a_idx",
+        "SELECT * FROM member_relationships WHERE entity_id_a = $1",
+        ("entity-247",),
     ),
-    Question("relationship_type_idx", "SELECT * FROM member_relationships WHERE relationship_type = $1", ("MENTORED",)),
+    Question(
+        "relationship_entity_b_idx",
+        "SELECT * FROM member_relationships WHERE entity_id_b = $1",
+        ("other-247-1",),
+    ),
+    Question(
+        "relationship_type_idx",
+        "SELECT * FROM member_relationships WHERE relationship_type = $1",
+        ("MENTORED",),
+    ),
     Question(
         "participation_member_id_idx",
         "SELECT event_type, count(*) FROM member_participation"
@@ -225,7 +259,11 @@ QUESTIONS = [
         ("#247",),
         "Index Scan",
     ),
-    Question("participation_event_type_idx", "SELECT * FROM member_participation WHERE event_type = $1", ("VOICE",)),
+    Question(
+        "participation_event_type_idx",
+        "SELECT * FROM member_participation WHERE event_type = $1",
+        ("VOICE",),
+    ),
     Question(
         "participation_occurred_at_idx",
         "SELECT * FROM member_participation WHERE occurred_at >= $1 AND occurred_at < $2",
@@ -275,7 +313,13 @@ QUESTIONS = [
     Question(
         "highlight_date_idx",
         BETWEEN.format(CONDITIONS="AND (highlight_date, member_id) < ($4, $5)"),
-        (21, (NOW - timedelta(days=30)).date(), NOW.date(), (NOW - timedelta(days=1)).date(), "#247"),
+        (
+            21,
+            (NOW - timedelta(days=30)).date(),
+            NOW.date(),
+            (NOW - timedelta(days=1)).date(),
+            "#247",
+        ),
         "Index Scan",
     ),
     Question(
@@ -324,7 +368,9 @@ async def scans(connection: asyncpg.Connection, question: Question) -> dict[str,
 
     So is a sort, which an index spares.
     """
-    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {question.query}", *question.arguments))
+    plan = json.loads(
+        await connection.fetchval(f"EXPLAIN (FORMAT JSON) {question.query}", *question.arguments)
+    )
     return {
         node.get("Index Name") or node.get("Relation Name") or "sorted": node["Node Type"]
         for node in _nodes(plan[0]["Plan"])
@@ -339,7 +385,9 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)
-async def test_an_index_answers_the_question_it_is_for(community: asyncpg.Connection, question: Question) -> None:
+async def test_an_index_answers_the_question_it_is_for(
+    community: asyncpg.Connection, question: Question
+) -> None:
     found = await scans(community, question)
     assert found.keys() == {question.index}
     if question.node is not None:
@@ -347,16 +395,22 @@ async def test_an_index_answers_the_question_it_is_for(community: asyncpg.Connec
     assert await community.fetch(question.query, *question.arguments)
 
 
-async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(community: asyncpg.Connection) -> None:
+async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(
+    community: asyncpg.Connection,
+) -> None:
     query = f"SELECT * FROM community_members WHERE {ANY_RANGE} AND search_text LIKE $1"
     assert await scans(community, Question("", query, ("%ember 1247%",))) == {
         f"member_search_{scores.start}_idx": "Bitmap Index Scan" for scores in RANGES
     }
 
 
-async def test_a_question_without_an_index_reads_and_sorts_the_whole_table(community: asyncpg.Connection) -> None:
+async def test_a_question_without_an_index_reads_and_sorts_the_whole_table(
+    community: asyncpg.Connection,
+) -> None:
     question = Question(
-        "none", "SELECT * FROM community_members WHERE organization = $1 ORDER BY country", ("Frutero",)
+        "none",
+        "SELECT * FROM community_members WHERE organization = $1 ORDER BY country",
+        ("Frutero",),
     )
     assert await scans(community, question) == {"sorted": "Sort", "community_members": "Seq Scan"}
 
@@ -383,7 +437,11 @@ async def test_every_index_of_the_original_design_exists_and_leads_with_its_colu
 ) -> None:
     found = await indexes(community)
     assert {
-        name: (found[name]["table_name"], found[name]["columns"][: len(columns)], found[name]["condition"])
+        name: (
+            found[name]["table_name"],
+            found[name]["columns"][: len(columns)],
+            found[name]["condition"],
+        )
         for name, (_, columns) in NAMED.items()
         if name in found
     } == {name: (table, columns, "") for name, (table, columns) in NAMED.items()}
@@ -421,7 +479,9 @@ async def test_no_index_is_one_too_many(community: asyncpg.Connection) -> None:
         "community_invitations (expires_at) WHERE status = 'pending'",
     ],
 )
-async def test_an_index_too_many_would_be_found(community: asyncpg.Connection, definition: str) -> None:
+async def test_an_index_too_many_would_be_found(
+    community: asyncpg.Connection, definition: str
+) -> None:
     transaction = community.transaction()
     await transaction.start()
     await community.execute(f"CREATE INDEX one_too_many ON {definition}")

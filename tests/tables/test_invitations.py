@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from community_directory.tables import CommunityInvitation, InvitationStatus
-from community_directory.tables.invitations import VALID_FOR
+from community_directory.tables.invitations import DEFAULT_VALIDITY
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
@@ -29,7 +29,9 @@ async def test_an_invitation_is_read_back_as_it_was_stored(directory: asyncpg.Po
     written = CommunityInvitation(**columns)
     await written.save()
 
-    read = await CommunityInvitation.objects().get(CommunityInvitation.invitation_id == written.invitation_id)
+    read = await CommunityInvitation.objects().get(
+        CommunityInvitation.invitation_id == written.invitation_id
+    )
     assert read is not None
     assert read.to_dict() == columns | {
         "invitation_id": written.invitation_id,
@@ -38,10 +40,12 @@ async def test_an_invitation_is_read_back_as_it_was_stored(directory: asyncpg.Po
     }
 
 
-async def test_an_invitation_is_open_for_three_days_unless_its_maker_says_otherwise(directory: asyncpg.Pool) -> None:
+async def test_an_invitation_is_open_for_three_days_unless_its_maker_says_otherwise(
+    directory: asyncpg.Pool,
+) -> None:
     by_sql = await rows.invitation(directory)
     assert by_sql["status"] == InvitationStatus.PENDING
-    assert by_sql["expires_at"] - by_sql["created_at"] == VALID_FOR == timedelta(days=3)
+    assert by_sql["expires_at"] - by_sql["created_at"] == DEFAULT_VALIDITY == timedelta(days=3)
     assert datetime.now(UTC) - by_sql["created_at"] < timedelta(minutes=1)
     assert by_sql["updated_at"] == by_sql["created_at"]
 
@@ -50,7 +54,7 @@ async def test_an_invitation_is_open_for_three_days_unless_its_maker_says_otherw
     await by_class.refresh()
     assert by_class.status == InvitationStatus.PENDING
     # Each is the Python clock's reading, some microseconds apart.
-    assert abs(by_class.expires_at - by_class.created_at - VALID_FOR) < timedelta(seconds=1)
+    assert abs(by_class.expires_at - by_class.created_at - DEFAULT_VALIDITY) < timedelta(seconds=1)
     for optional in ("invited_telegram_username", "accepted_by", "accepted_at"):
         assert by_sql[optional] is None
         assert getattr(by_class, optional) is None
@@ -59,7 +63,9 @@ async def test_an_invitation_is_open_for_three_days_unless_its_maker_says_otherw
 
 async def test_an_invitation_shows_as_its_code(directory: asyncpg.Pool) -> None:
     await rows.invitation(directory, invitation_code="ABCDEFGH")
-    assert await CommunityInvitation.select(CommunityInvitation.get_readable()) == [{"readable": "ABCDEFGH"}]
+    assert await CommunityInvitation.select(CommunityInvitation.get_readable()) == [
+        {"readable": "ABCDEFGH"}
+    ]
 
 
 async def test_every_edit_of_an_invitation_moves_updated_at(directory: asyncpg.Pool) -> None:
@@ -98,7 +104,9 @@ async def test_every_edit_of_an_invitation_moves_updated_at(directory: asyncpg.P
     assert all_columns == edits.keys() | {"accepted_by", "accepted_at"}
 
 
-async def test_an_edit_of_an_invitation_through_its_class_moves_updated_at(directory: asyncpg.Pool) -> None:
+async def test_an_edit_of_an_invitation_through_its_class_moves_updated_at(
+    directory: asyncpg.Pool,
+) -> None:
     before = await rows.invitation(directory)
     invitation = await CommunityInvitation.objects().first()
     assert invitation is not None
@@ -109,14 +117,20 @@ async def test_an_edit_of_an_invitation_through_its_class_moves_updated_at(direc
     assert invitation.updated_at > before["updated_at"]
 
 
-async def test_an_update_that_changes_nothing_of_an_invitation_is_no_edit(directory: asyncpg.Pool) -> None:
+async def test_an_update_that_changes_nothing_of_an_invitation_is_no_edit(
+    directory: asyncpg.Pool,
+) -> None:
     before = await rows.invitation(directory)
-    await directory.execute("UPDATE community_invitations SET status = status, expires_at = expires_at")
+    await directory.execute(
+        "UPDATE community_invitations SET status = status, expires_at = expires_at"
+    )
     assert await directory.fetchrow("SELECT * FROM community_invitations") == before
 
 
 @pytest.mark.parametrize("settled", ["accepted", "cancelled"])
-async def test_what_became_of_a_settled_invitation_never_changes(directory: asyncpg.Pool, settled: str) -> None:
+async def test_what_became_of_a_settled_invitation_never_changes(
+    directory: asyncpg.Pool, settled: str
+) -> None:
     await rows.member(directory, member_id="#1")
     await rows.member(directory, member_id="#2")
     accepted = {"accepted_by": "#1", "accepted_at": NOON} if settled == "accepted" else {}
@@ -131,13 +145,19 @@ async def test_what_became_of_a_settled_invitation_never_changes(directory: asyn
             await directory.execute(f"UPDATE community_invitations SET {change}")
         assert error.value.constraint_name == "invitation_status_transition"
     # Erasing a person takes their username out.
-    await directory.execute("UPDATE community_invitations SET status = status, invited_telegram_username = NULL")
+    await directory.execute(
+        "UPDATE community_invitations SET status = status, invited_telegram_username = NULL"
+    )
 
 
-async def test_an_invitation_that_is_not_settled_may_become_anything(directory: asyncpg.Pool) -> None:
+async def test_an_invitation_that_is_not_settled_may_become_anything(
+    directory: asyncpg.Pool,
+) -> None:
     for before in ("pending", "expired"):
         for after in ("pending", "expired", "cancelled"):
             made = await rows.invitation(directory, status=before)
             await directory.execute(
-                "UPDATE community_invitations SET status = $2 WHERE invitation_id = $1", made["invitation_id"], after
+                "UPDATE community_invitations SET status = $2 WHERE invitation_id = $1",
+                made["invitation_id"],
+                after,
             )

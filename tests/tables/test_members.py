@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from community_directory.database import connect
-from community_directory.migrate import migrate
+from community_directory.database.migrations import migrate
 from community_directory.queries import members
 from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
 from tests.conftest import Server, run_sql
@@ -25,7 +25,9 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def somebody(**columns: Any) -> CommunityMember:
-    return CommunityMember(**{"telegram_id": "1", "name": "Ana García", "primary_role": "developer", **columns})
+    return CommunityMember(
+        **{"telegram_id": "1", "name": "Ana García", "primary_role": "developer", **columns}
+    )
 
 
 async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -> None:
@@ -53,7 +55,9 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     written = CommunityMember(**columns)
     await written.save()
 
-    read = await CommunityMember.objects().output(load_json=True).get(CommunityMember.id == written.id)
+    read = (
+        await CommunityMember.objects().output(load_json=True).get(CommunityMember.id == written.id)
+    )
     assert read is not None
     assert read.to_dict() == columns | {
         "id": written.id,
@@ -68,7 +72,9 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
 async def test_what_nobody_says_of_a_member_has_a_default(directory: asyncpg.Pool) -> None:
     by_sql = await rows.member(directory)
     await somebody(telegram_id="by_class").save()
-    by_class = await directory.fetchrow("SELECT * FROM community_members WHERE telegram_id = 'by_class'")
+    by_class = await directory.fetchrow(
+        "SELECT * FROM community_members WHERE telegram_id = 'by_class'"
+    )
 
     for stored in (by_sql, by_class):
         assert stored["status"] == MemberStatus.NOT_MEMBER
@@ -95,7 +101,9 @@ async def test_what_nobody_says_of_a_member_has_a_default(directory: asyncpg.Poo
 
 async def test_a_member_shows_as_number_and_name(directory: asyncpg.Pool) -> None:
     await rows.member(directory, member_id="#247", name="Ana García")
-    assert await CommunityMember.select(CommunityMember.get_readable()) == [{"readable": "#247 Ana García"}]
+    assert await CommunityMember.select(CommunityMember.get_readable()) == [
+        {"readable": "#247 Ana García"}
+    ]
 
 
 async def test_members_are_numbered_in_the_order_they_come(directory: asyncpg.Pool) -> None:
@@ -111,10 +119,17 @@ async def test_members_are_numbered_in_the_order_they_come(directory: asyncpg.Po
 async def test_a_number_given_by_hand_is_kept_and_skipped_later(directory: asyncpg.Pool) -> None:
     for number in ("#2", "#3", "#5"):
         assert (await rows.member(directory, member_id=number))["member_id"] == number
-    assert [(await rows.member(directory))["member_id"] for _ in range(4)] == ["#1", "#4", "#6", "#7"]
+    assert [(await rows.member(directory))["member_id"] for _ in range(4)] == [
+        "#1",
+        "#4",
+        "#6",
+        "#7",
+    ]
 
 
-async def test_one_statement_may_mix_numbers_by_hand_with_numbers_by_the_database(directory: asyncpg.Pool) -> None:
+async def test_one_statement_may_mix_numbers_by_hand_with_numbers_by_the_database(
+    directory: asyncpg.Pool,
+) -> None:
     stored = await directory.fetch(
         """
         INSERT INTO community_members (member_id, telegram_id, name, primary_role)
@@ -126,7 +141,9 @@ async def test_one_statement_may_mix_numbers_by_hand_with_numbers_by_the_databas
     assert [row["member_id"] for row in stored] == ["#2", "#1", "#3", "#6", "#4", "#5", "#7"]
 
 
-async def test_a_number_is_given_once_even_when_its_member_was_not_kept(directory: asyncpg.Pool) -> None:
+async def test_a_number_is_given_once_even_when_its_member_was_not_kept(
+    directory: asyncpg.Pool,
+) -> None:
     first = await rows.member(directory)
     await directory.execute("DELETE FROM community_members")
     with pytest.raises(asyncpg.CheckViolationError):
@@ -151,7 +168,9 @@ async def test_nobody_waits_for_the_number_of_an_open_transaction(directory: asy
             assert (await rows.member(fast))["member_id"] == "#2"
 
 
-async def test_a_saved_object_learns_its_number_when_it_is_refreshed(directory: asyncpg.Pool) -> None:
+async def test_a_saved_object_learns_its_number_when_it_is_refreshed(
+    directory: asyncpg.Pool,
+) -> None:
     member = somebody()
     await member.save()
     assert member.member_id == ""
@@ -166,7 +185,9 @@ async def test_a_saved_object_learns_its_number_when_it_is_refreshed(directory: 
     ]
 
 
-async def test_an_object_may_be_saved_again_before_it_knows_its_number(directory: asyncpg.Pool) -> None:
+async def test_an_object_may_be_saved_again_before_it_knows_its_number(
+    directory: asyncpg.Pool,
+) -> None:
     member = somebody()
     await member.save()
     member.name = "Ana"
@@ -214,14 +235,19 @@ async def test_the_tier_follows_from_the_score_whatever_the_writer_claims(
     for score, tier in BOUNDARIES.items():
         inserted = await rows.member(directory, reputation_score=score, reputation_tier=claimed)
         assert (score, inserted["reputation_tier"]) == (score, tier)
-        assert (score, await directory.fetchval(update, member["id"], score, claimed)) == (score, tier)
+        assert (score, await directory.fetchval(update, member["id"], score, claimed)) == (
+            score,
+            tier,
+        )
 
 
 async def test_the_tier_follows_a_score_that_is_written_alone(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     for score, tier in BOUNDARIES.items():
         await CommunityMember.update({CommunityMember.reputation_score: score}, force=True)
-        assert await CommunityMember.select(CommunityMember.reputation_tier).first() == {"reputation_tier": tier}
+        assert await CommunityMember.select(CommunityMember.reputation_tier).first() == {
+            "reputation_tier": tier
+        }
 
 
 # One edit of each column that somebody may edit; the number can't be edited, the tier only with the score.
@@ -260,7 +286,9 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
             invited_by=inviter["member_id"],
         )
         edited = await directory.fetchrow(
-            f"UPDATE community_members SET {column} = $2 WHERE member_id = $1 RETURNING *", member["member_id"], value
+            f"UPDATE community_members SET {column} = $2 WHERE member_id = $1 RETURNING *",
+            member["member_id"],
+            value,
         )
         assert (column, edited["updated_at"] > member["updated_at"]) == (column, True)
         assert datetime.now(UTC) - edited["updated_at"] < timedelta(minutes=1)
@@ -281,7 +309,9 @@ async def test_an_edit_through_the_class_moves_updated_at(directory: asyncpg.Poo
         stored: datetime = await directory.fetchval("SELECT updated_at FROM community_members")
         return stored
 
-    await CommunityMember.update({CommunityMember.name: "Ana"}).where(CommunityMember.telegram_id == "1")
+    await CommunityMember.update({CommunityMember.name: "Ana"}).where(
+        CommunityMember.telegram_id == "1"
+    )
     times.append(await now_stored())
 
     member = await CommunityMember.objects().get(CommunityMember.telegram_id == "1")
@@ -301,7 +331,9 @@ async def test_an_edit_through_the_class_moves_updated_at(directory: asyncpg.Poo
     assert times == sorted(times)
 
 
-async def test_neither_being_active_nor_an_update_that_changes_nothing_is_an_edit(directory: asyncpg.Pool) -> None:
+async def test_neither_being_active_nor_an_update_that_changes_nothing_is_an_edit(
+    directory: asyncpg.Pool,
+) -> None:
     before = await rows.member(directory, profile_data={"a": 1, "b": 2})
     for change in (
         "last_active_at = now()",
@@ -316,19 +348,21 @@ async def test_neither_being_active_nor_an_update_that_changes_nothing_is_an_edi
         assert dict(after) | {"last_active_at": None} == dict(before)
 
     await CommunityMember.update({CommunityMember.last_active_at: NOON}, force=True)
-    assert await CommunityMember.select(CommunityMember.last_active_at, CommunityMember.updated_at) == [
-        {"last_active_at": NOON, "updated_at": before["updated_at"]}
-    ]
+    assert await CommunityMember.select(
+        CommunityMember.last_active_at, CommunityMember.updated_at
+    ) == [{"last_active_at": NOON, "updated_at": before["updated_at"]}]
 
 
 async def test_an_edit_while_being_active_is_an_edit(directory: asyncpg.Pool) -> None:
     before = await rows.member(directory)
-    after = await directory.fetchrow("UPDATE community_members SET last_active_at = now(), name = 'Ana' RETURNING *")
+    after = await directory.fetchrow(
+        "UPDATE community_members SET last_active_at = now(), name = 'Ana' RETURNING *"
+    )
     assert after["updated_at"] > before["updated_at"]
     assert after["last_active_at"] is not None
 
 
-WAYS = {
+ALLOWED_TRANSITIONS = {
     ("not_member", "pending"),
     ("pending", "not_member"),
     ("pending", "active"),
@@ -339,22 +373,38 @@ WAYS = {
 }
 
 
-async def test_the_database_knows_the_same_ways_of_a_status_as_the_helpers(directory: asyncpg.Pool) -> None:
+async def test_the_database_knows_the_same_ways_of_a_status_as_the_helpers(
+    directory: asyncpg.Pool,
+) -> None:
     found = set()
     for before in MemberStatus:
         for after in set(MemberStatus) - {before}:
             member = await rows.member(directory, status=before)
             with contextlib.suppress(asyncpg.CheckViolationError):
-                await directory.execute("UPDATE community_members SET status = $2 WHERE id = $1", member["id"], after)
+                await directory.execute(
+                    "UPDATE community_members SET status = $2 WHERE id = $1", member["id"], after
+                )
                 found.add((before.value, after.value))
-    assert found == WAYS == {(before, after) for after, befores in members.WAYS.items() for before in befores}
+    assert (
+        found
+        == ALLOWED_TRANSITIONS
+        == {
+            (before, after)
+            for after, befores in members.ALLOWED_TRANSITIONS.items()
+            for before in befores
+        }
+    )
 
 
-async def test_an_update_that_leaves_the_status_as_it_is_is_no_change_of_it(directory: asyncpg.Pool) -> None:
+async def test_an_update_that_leaves_the_status_as_it_is_is_no_change_of_it(
+    directory: asyncpg.Pool,
+) -> None:
     for status in MemberStatus:
         await rows.member(directory, status=status)
     await directory.execute("UPDATE community_members SET status = status, name = 'Ana'")
-    assert await directory.fetchval("SELECT count(*) FROM community_members WHERE name = 'Ana'") == len(MemberStatus)
+    assert await directory.fetchval(
+        "SELECT count(*) FROM community_members WHERE name = 'Ana'"
+    ) == len(MemberStatus)
 
 
 async def chain(directory: asyncpg.Pool, length: int) -> list[str]:
@@ -369,7 +419,9 @@ async def chain(directory: asyncpg.Pool, length: int) -> list[str]:
 INVITE = "UPDATE community_members SET invited_by = $2 WHERE member_id = $1"
 
 
-async def test_a_member_can_not_be_invited_by_their_own_descendants(directory: asyncpg.Pool) -> None:
+async def test_a_member_can_not_be_invited_by_their_own_descendants(
+    directory: asyncpg.Pool,
+) -> None:
     first, *descendants = await chain(directory, 5)
     for descendant in descendants:
         with pytest.raises(asyncpg.CheckViolationError) as error:
@@ -419,7 +471,9 @@ async def test_one_statement_may_insert_a_tree_in_any_order(directory: asyncpg.P
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 3
 
 
-async def test_a_circle_that_was_there_before_the_rule_holds_nobody_up(directory: asyncpg.Pool) -> None:
+async def test_a_circle_that_was_there_before_the_rule_holds_nobody_up(
+    directory: asyncpg.Pool,
+) -> None:
     first, second, outside = [(await rows.member(directory))["member_id"] for _ in range(3)]
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
@@ -436,7 +490,11 @@ async def test_of_two_changes_at_once_that_would_close_a_circle_one_is_refused(
     directory: asyncpg.Pool, first_ends: str
 ) -> None:
     one, two = [(await rows.member(directory))["member_id"] for _ in range(2)]
-    async with directory.acquire() as slow, directory.acquire() as fast, directory.acquire() as observer:
+    async with (
+        directory.acquire() as slow,
+        directory.acquire() as fast,
+        directory.acquire() as observer,
+    ):
         transaction = slow.transaction()
         await transaction.start()
         await slow.execute(INVITE, one, two)
@@ -454,7 +512,9 @@ async def test_of_two_changes_at_once_that_would_close_a_circle_one_is_refused(
 async def blocked(observer: asyncpg.Connection, session: asyncpg.Connection) -> None:
     """Wait until the session waits for a lock."""
     async with asyncio.timeout(30):
-        while not await observer.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", session.get_server_pid()):
+        while not await observer.fetchval(
+            "SELECT cardinality(pg_blocking_pids($1)) > 0", session.get_server_pid()
+        ):
             await asyncio.sleep(0.005)
 
 
@@ -477,20 +537,28 @@ SAME_IN_A_SEARCH = [
 
 
 @pytest.mark.parametrize("locale", ["the server's own", "C"])
-async def test_a_search_compares_without_case_and_accents_whatever_the_locale(server: Server, locale: str) -> None:
+async def test_a_search_compares_without_case_and_accents_whatever_the_locale(
+    server: Server, locale: str
+) -> None:
     name = f"test_{secrets.token_hex(8)}"
     url = urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
     options = "" if locale != "C" else "LOCALE 'C' LOCALE_PROVIDER libc"
-    await run_sql(server.url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' {options}")
+    await run_sql(
+        server.url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' {options}"
+    )
     try:
         async with connect(url, min_size=0) as engine:
             await migrate()
             for one, other in SAME_IN_A_SEARCH:
-                found = await engine.fetch("SELECT directory_search_text($1), directory_search_text($2)", one, other)
+                found = await engine.fetch(
+                    "SELECT directory_search_text($1), directory_search_text($2)", one, other
+                )
                 assert found[0][0] == found[0][1]
             for form in ("NFC", "NFD", "NFKC", "NFKD"):
                 texts = [unicodedata.normalize(form, one) for one, _ in SAME_IN_A_SEARCH]
-                found = await engine.fetch("SELECT directory_search_text(text) FROM unnest($1::text[]) AS text", texts)
+                found = await engine.fetch(
+                    "SELECT directory_search_text(text) FROM unnest($1::text[]) AS text", texts
+                )
                 plain = await engine.fetch(
                     "SELECT directory_search_text(text) FROM unnest($1::text[]) AS text",
                     [one for one, _ in SAME_IN_A_SEARCH],
@@ -500,7 +568,9 @@ async def test_a_search_compares_without_case_and_accents_whatever_the_locale(se
         await run_sql(server.url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def test_the_text_of_a_search_is_immutable_and_may_run_in_parallel(directory: asyncpg.Pool) -> None:
+async def test_the_text_of_a_search_is_immutable_and_may_run_in_parallel(
+    directory: asyncpg.Pool,
+) -> None:
     found = await directory.fetchrow(
         "SELECT provolatile, proparallel, proisstrict FROM pg_proc WHERE proname = 'directory_search_text'"
     )

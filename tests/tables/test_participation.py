@@ -27,15 +27,24 @@ async def test_an_event_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     written = MemberParticipation(**columns)
     await written.save()
 
-    read = await MemberParticipation.objects().output(load_json=True).get(MemberParticipation.id == written.id)
+    read = (
+        await MemberParticipation.objects()
+        .output(load_json=True)
+        .get(MemberParticipation.id == written.id)
+    )
     assert read is not None
     assert read.to_dict() == columns | {"id": written.id}
 
 
-async def test_an_event_happened_when_it_is_stored_unless_the_platform_says_otherwise(directory: asyncpg.Pool) -> None:
+async def test_an_event_happened_when_it_is_stored_unless_the_platform_says_otherwise(
+    directory: asyncpg.Pool,
+) -> None:
     by_sql = await rows.event(directory)
     by_class = MemberParticipation(
-        member_id=by_sql["member_id"], event_type=EventType.MESSAGE, platform=Platform.TELEGRAM, room_id="-100"
+        member_id=by_sql["member_id"],
+        event_type=EventType.MESSAGE,
+        platform=Platform.TELEGRAM,
+        room_id="-100",
     )
     await by_class.save()
     await by_class.refresh()
@@ -50,7 +59,9 @@ async def test_an_event_happened_when_it_is_stored_unless_the_platform_says_othe
 
 async def test_an_event_shows_as_who_did_what(directory: asyncpg.Pool) -> None:
     await rows.event(directory)
-    assert await MemberParticipation.select(MemberParticipation.get_readable()) == [{"readable": "#1 MESSAGE"}]
+    assert await MemberParticipation.select(MemberParticipation.get_readable()) == [
+        {"readable": "#1 MESSAGE"}
+    ]
 
 
 async def test_events_without_an_id_of_the_platform_may_repeat(directory: asyncpg.Pool) -> None:

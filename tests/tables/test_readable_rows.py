@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from piccolo.columns import JSONB, Column, Date, Timestamptz
 
-from community_directory.errors import RULES
+from community_directory.errors import CONSTRAINT_MESSAGES
 from community_directory.piccolo_app import APP_CONFIG
 from community_directory.queries.values import MAX_JSON_DEPTH, as_json
 from tests.tables import rows
@@ -72,7 +72,9 @@ async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connectio
         yield connection
 
 
-async def refusal(connection: asyncpg.Connection, table: str, column: str, value: str) -> str | None:
+async def refusal(
+    connection: asyncpg.Connection, table: str, column: str, value: str
+) -> str | None:
     """Return the rule that refuses the value, if one does."""
     try:
         async with connection.transaction():
@@ -87,26 +89,56 @@ async def test_a_day_is_one_of_the_years_2000_to_2199_in_some_time_zone(
     connection: asyncpg.Connection, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "range")
-    for value in ("infinity", "-infinity", "1999-12-30", "2200-01-02", "20000-01-01", "0044-03-15 BC"):
+    for value in (
+        "infinity",
+        "-infinity",
+        "1999-12-30",
+        "2200-01-02",
+        "20000-01-01",
+        "0044-03-15 BC",
+    ):
         assert await refusal(connection, table, column, f"'{value}'") == rule, value
     for value in ("1999-12-31", "2200-01-01"):
         assert await refusal(connection, table, column, f"'{value}'") is None, value
-    assert RULES[rule].field == column
+    assert CONSTRAINT_MESSAGES[rule].field == column
 
 
 @pytest.mark.parametrize(("table", "column"), TIMES)
-async def test_a_date_lies_in_the_years_2000_to_2199(connection: asyncpg.Connection, table: str, column: str) -> None:
+async def test_a_date_lies_in_the_years_2000_to_2199(
+    connection: asyncpg.Connection, table: str, column: str
+) -> None:
     rule = rule_of(table, column, "range")
-    for value in ("infinity", "-infinity", "1999-12-31 23:59:59Z", "2200-01-01 00:00Z", "20000-01-01", "0044-03-15 BC"):
+    for value in (
+        "infinity",
+        "-infinity",
+        "1999-12-31 23:59:59Z",
+        "2200-01-01 00:00Z",
+        "20000-01-01",
+        "0044-03-15 BC",
+    ):
         assert await refusal(connection, table, column, f"'{value}'") == rule, value
     for value in ("2000-01-01 00:00Z", "2199-12-31 23:59:59.999999Z"):
         assert await refusal(connection, table, column, f"'{value}'") is None, value
-    assert RULES[rule].field == column
+    assert CONSTRAINT_MESSAGES[rule].field == column
 
 
 LARGEST = int(sys.float_info.max)
-UNREADABLE = ["1e5000", "-1e5000", "1e309", f"{LARGEST + 10**300}", f"-{LARGEST + 10**300}", f"{'9' * 400}.5"]
-READABLE = [repr(sys.float_info.max), repr(-sys.float_info.max), f"{LARGEST}", "1e-400", "0", f'"{"9" * 5000}"']
+UNREADABLE = [
+    "1e5000",
+    "-1e5000",
+    "1e309",
+    f"{LARGEST + 10**300}",
+    f"-{LARGEST + 10**300}",
+    f"{'9' * 400}.5",
+]
+READABLE = [
+    repr(sys.float_info.max),
+    repr(-sys.float_info.max),
+    f"{LARGEST}",
+    "1e-400",
+    "0",
+    f'"{"9" * 5000}"',
+]
 
 
 @pytest.mark.parametrize(("table", "column"), DOCUMENTS)
@@ -121,7 +153,7 @@ async def test_a_number_of_json_is_one_that_every_reader_parses(
             assert await refusal(connection, table, column, f"'{shape % number}'") is None, number
             stored = await connection.fetchval(f"SELECT {column} FROM {table} LIMIT 1")
             assert json.loads(stored)
-    assert RULES[rule].field == column
+    assert CONSTRAINT_MESSAGES[rule].field == column
 
 
 @pytest.mark.parametrize(("table", "column"), DOCUMENTS)
@@ -135,12 +167,16 @@ async def test_json_is_nested_as_deeply_as_helpers_allow(
             times = MAX_JSON_DEPTH // levels
             deepest = opening * times + inside + closing * times
             assert await refusal(connection, table, column, f"'{deepest}'") is None
-            for value in (f'{{"a": {deepest}}}', deepest.replace(inside, "{}"), deepest.replace(inside, "[]")):
+            for value in (
+                f'{{"a": {deepest}}}',
+                deepest.replace(inside, "{}"),
+                deepest.replace(inside, "[]"),
+            ):
                 assert await refusal(connection, table, column, f"'{value}'") == rule
     # Too deep for PostgreSQL itself, and still a refusal.
     with pytest.raises(asyncpg.ProgramLimitExceededError):
         await refusal(connection, table, column, f"""'{'{"a":' * 100_000}1{"}" * 100_000}'""")
-    assert RULES[rule].field == column
+    assert CONSTRAINT_MESSAGES[rule].field == column
 
 
 def test_the_helpers_allow_the_same_depth() -> None:
@@ -155,13 +191,19 @@ def test_the_helpers_allow_the_same_depth() -> None:
     | st.builds("{}e{}".format, st.integers(), st.integers(-400, 400)).map(Decimal)
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-async def test_what_is_stored_can_be_parsed(connection: asyncpg.Connection, number: Decimal) -> None:
+async def test_what_is_stored_can_be_parsed(
+    connection: asyncpg.Connection, number: Decimal
+) -> None:
     is_finite = math.isfinite(float(number))
     try:
-        refused = await refusal(connection, "community_members", "profile_data", f"""'{{"a": {number:E}}}'""")
+        refused = await refusal(
+            connection, "community_members", "profile_data", f"""'{{"a": {number:E}}}'"""
+        )
     except asyncpg.DataError:
         return  # beyond PostgreSQL's own numbers
     assert (refused is None) == is_finite
     if is_finite:
-        parsed = json.loads(await connection.fetchval("SELECT profile_data FROM community_members LIMIT 1"))
+        parsed = json.loads(
+            await connection.fetchval("SELECT profile_data FROM community_members LIMIT 1")
+        )
         assert math.isfinite(float(parsed["a"]))

@@ -23,7 +23,11 @@ async def test_a_relationship_is_read_back_as_it_was_stored(directory: asyncpg.P
     written = MemberRelationship(**columns)
     await written.save()
 
-    read = await MemberRelationship.objects().output(load_json=True).get(MemberRelationship.id == written.id)
+    read = (
+        await MemberRelationship.objects()
+        .output(load_json=True)
+        .get(MemberRelationship.id == written.id)
+    )
     assert read is not None
     assert read.to_dict() == columns | {"id": written.id, "created_at": written.created_at}
 
@@ -41,5 +45,9 @@ async def test_a_relationship_needs_no_content(directory: asyncpg.Pool) -> None:
 
 
 async def test_a_relationship_shows_as_its_type_and_its_two_ends(directory: asyncpg.Pool) -> None:
-    await rows.relationship(directory, entity_id_a="ana", entity_id_b="luis", relationship_type="INVITED")
-    assert await MemberRelationship.select(MemberRelationship.get_readable()) == [{"readable": "INVITED ana → luis"}]
+    await rows.relationship(
+        directory, entity_id_a="ana", entity_id_b="luis", relationship_type="INVITED"
+    )
+    assert await MemberRelationship.select(MemberRelationship.get_readable()) == [
+        {"readable": "INVITED ana → luis"}
+    ]

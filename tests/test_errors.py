@@ -1,0 +1,269 @@
+"""What the database and its driver refuse, said in this package's words."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import asyncpg
+import pytest
+
+from community_directory import errors
+from community_directory.database import connect, engine, transaction
+from community_directory.errors import (
+    DatabaseUnavailable,
+    DirectoryError,
+    InvalidInput,
+    database_errors,
+    sanitize_for_message,
+)
+from community_directory.queries import members, relationships
+from tests.queries.cases import all_idle, undone
+from tests.tables import rows
+
+HOSTILE = [
+    "\0\n\r\t\x1b[31m\x07",
+    "\ud800" * 50,
+    "x" * 1_000_000,
+    "\u202eabc\u2066\u200b",
+    "<b>*_`[x](y)`",
+    "{} %s $1",
+]
+
+
+def is_sentence(text: str) -> bool:
+    """One line, beginning like a sentence and ending in the only full stop."""
+    return (
+        bool(re.fullmatch(r"[A-Z][^.]*[^\s.]\.", text)) and text.isprintable() and len(text) <= 200
+    )
+
+
+REFUSED: dict[str, tuple[str, tuple[object, ...], str | None]] = {
+    "nothing in a column": (
+        "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1', NULL, 'x')",
+        (),
+        "name",
+    ),
+    "a text that is too long": (
+        "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1', repeat('x', 256), 'x')",
+        (),
+        None,
+    ),
+    "nul": ("SELECT $1::text", ("a\0b",), None),
+    "a lone surrogate": ("SELECT $1::text", ("\ud800",), None),
+    "a number out of an integer's range": ("SELECT $1::int", (2**31,), None),
+    "a number out of every range": ("SELECT $1::bigint", (10**30,), None),
+    "a sum out of range": ("SELECT $1::int + 1", (2**31 - 1,), None),
+    "nul in JSON": ("SELECT $1::jsonb", (r'"\u0000"',), None),
+    "a lone surrogate in JSON": ("SELECT $1::jsonb", (r'"\ud800"',), None),
+    "JSON that is nested without end": ("SELECT $1::jsonb", ("[" * 200_000 + "]" * 200_000,), None),
+    "no JSON": ("SELECT $1::jsonb", ("{",), None),
+    "a number divided by zero": ("SELECT 1 / $1::int", (0,), None),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_the_database_refuses_is_invalid_input(
+    directory: asyncpg.Pool, what: str
+) -> None:
+    sql, arguments, field = REFUSED[what]
+    with pytest.raises(InvalidInput) as refused:
+        await engine.fetch(sql, *arguments)
+    assert is_sentence(str(refused.value))
+    assert refused.value.field == field
+    assert isinstance(refused.value.__cause__, asyncpg.PostgresError)
+    assert all_idle()
+
+
+async def test_a_database_without_the_tables_is_told(empty_database: str) -> None:
+    async with connect(empty_database, min_size=0):
+        with pytest.raises(errors.SchemaMissing, match="run the migrations first"):
+            await members.get("#1")
+
+
+async def test_a_mistake_in_the_program_passes_as_it_is(directory: asyncpg.Pool) -> None:
+    with pytest.raises(asyncpg.PostgresSyntaxError):
+        await engine.fetch("SELEKT 1")
+    with pytest.raises(asyncpg.UndefinedFunctionError):
+        await engine.fetch("SELECT nobody_made_it()")
+    with pytest.raises(asyncpg.InterfaceError, match="1 was passed"):
+        await engine.fetch("SELECT 1", 1)
+    with pytest.raises(ZeroDivisionError), database_errors():
+        raise ZeroDivisionError
+    with pytest.raises(DirectoryError) as same, database_errors():
+        raise errors.MemberNotFound("#1")
+    assert isinstance(same.value, errors.MemberNotFound)
+    async with undone() as current:
+        with pytest.raises(InvalidInput):
+            await engine.fetch("SELECT 1 / 0")
+        with pytest.raises(errors.TransactionFailed, match="a transaction of its own"):
+            await engine.fetch("SELECT 1")
+        assert current.connection.is_in_transaction()
+
+
+async def test_a_server_that_ends_a_running_statement_is_an_unavailable_database(
+    directory: asyncpg.Pool,
+) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await engine.fetch("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(5)")
+    assert await members.find("#1") is None
+
+
+async def test_a_server_that_only_reads_is_an_unavailable_database(directory: asyncpg.Pool) -> None:
+    async with undone() as current:
+        await current.connection.execute("SET TRANSACTION READ ONLY")
+        with pytest.raises(DatabaseUnavailable, match="only reads"):
+            await members.add(telegram_id="1", name="Ana", primary_role="developer")
+
+
+async def test_a_statement_that_takes_too_long_or_waits_too_long_is_a_busy_database(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory, status="active")
+    async with directory.acquire() as other, other.transaction():
+        await other.execute("SELECT 1 FROM community_members FOR UPDATE")
+        for setting in ("lock_timeout", "statement_timeout"):
+            async with undone() as current:
+                await current.connection.execute(f"SET LOCAL {setting} = 50")
+                with pytest.raises(
+                    DatabaseUnavailable, match=r"^The database is busy: try again\.$"
+                ):
+                    await members.set_status("#1", "suspended", actor="Luis")
+
+
+async def test_the_loser_of_a_serializable_race_is_told_to_try_again(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory, status="active")
+    async with undone() as current:
+        await current.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await members.get("#1")
+        await directory.execute("UPDATE community_members SET name = 'Eva'")
+        with pytest.raises(DatabaseUnavailable, match="busy"):
+            await members.update_profile("#1", name="Bo")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_sentence_repeats_nothing_dangerous_and_not_much(hostile: str) -> None:
+    text = sanitize_for_message(hostile)
+    assert text.isprintable()
+    assert len(text) <= errors.SHOWN
+    assert not set(text) & set('<>*`[]{}%$\\"')
+
+
+def test_a_sentence_repeats_what_is_harmless_as_it_is() -> None:
+    assert sanitize_for_message("#247 Ana García, 李, O'Neil") == "#247 Ana García, 李, O'Neil"
+    assert sanitize_for_message("x" * 40) == "x" * 40
+    assert sanitize_for_message("x" * 41) == "x" * 39 + "…"
+
+
+Kind = TypeVar("Kind", bound=DirectoryError)
+
+
+def kinds_of(error: type[Kind]) -> list[type[Kind]]:
+    """Return the errors below this one, and below those."""
+    return [kind for below in error.__subclasses__() for kind in (below, *kinds_of(below))]
+
+
+def test_every_error_is_for_anybody_or_for_the_operator_and_has_a_code_of_its_own() -> None:
+    kinds = kinds_of(DirectoryError)
+    users, operators = kinds_of(errors.UserError), kinds_of(errors.OperatorError)
+    assert {*kinds} == {errors.UserError, errors.OperatorError, *users, *operators}
+    assert not {*users} & {*operators}
+    all_kinds: list[type[DirectoryError]] = [DirectoryError, *kinds]
+    ours = [kind for kind in all_kinds if kind.__module__ == errors.__name__]
+    assert len({kind.code for kind in ours}) == len(ours)
+    assert all(re.fullmatch("[a-z_]+", kind.code) for kind in ours)
+
+
+def test_a_chat_shows_no_setting_address_or_role() -> None:
+    assert set(kinds_of(errors.OperatorError)) >= {
+        errors.AlreadyConnected,
+        errors.ConfigurationError,
+        errors.DatabaseUnavailable,
+        errors.MigrationFailed,
+        errors.NotAllowed,
+        errors.NotConnected,
+        errors.SchemaMissing,
+        errors.TransactionFailed,
+    }
+    assert {kind.public_message for kind in kinds_of(errors.OperatorError)} == {
+        errors.OperatorError.public_message
+    }
+
+
+MADE_OF_INPUT: list[Callable[[str], DirectoryError]] = [
+    errors.MemberNotFound,
+    errors.AlreadyMember,
+    errors.InvitationNotFound,
+    errors.InvitationCancelled,
+    errors.InvitationUsed,
+    errors.InvitationForSomeoneElse,
+    lambda text: errors.InvitationExpired(text, datetime(2026, 1, 31, tzinfo=UTC)),
+    lambda text: errors.MemberNotActive(text, f"without the role {text}"),
+    lambda text: errors.StatusChangeRefused(text, "pending", "active"),
+    lambda text: errors.StatusChangeRefused(text, "not_member", "not_member"),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("make", MADE_OF_INPUT)
+def test_every_error_is_a_short_printable_sentence_whatever_it_is_about(
+    make: Callable[[str], DirectoryError], hostile: str
+) -> None:
+    assert is_sentence(str(make(hostile)))
+
+
+def test_an_error_carries_what_it_is_about() -> None:
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    assert errors.MemberNotFound("#7").member_id == "#7"
+    assert errors.AlreadyMember("#7").member_id == "#7"
+    assert errors.InvitationExpired("ABC", now).expired_at == now
+    assert errors.InvitationUsed("ABC").invitation_code == "ABC"
+    assert errors.InvalidCursor().field == "after"
+    refused = errors.StatusChangeRefused("#7", "not_member", "active")
+    assert (refused.member_id, refused.before, refused.after) == ("#7", "not_member", "active")
+    assert str(refused) == "Member #7 can't go from not member to active."
+    assert errors.MemberNotActive("#7", "not_member").status == "not_member"
+    assert (
+        str(errors.MemberNotActive("#7", "not_member"))
+        == "Member #7 is not active, but not member."
+    )
+
+
+async def test_a_field_that_is_missing_is_named_in_the_sentence(directory: asyncpg.Pool) -> None:
+    with pytest.raises(InvalidInput, match=r"^The primary role can't be empty\.$") as refused:
+        await members.add(telegram_id="1", name="Ana", primary_role=None)  # type: ignore[arg-type]  # from outside
+    assert refused.value.field == "primary_role"
+    with pytest.raises(InvalidInput) as refused:
+        await relationships.link("a", "b", "MENTORED", json.loads("null"))
+    assert refused.value.field == "content"
+
+
+async def test_a_login_without_the_right_is_told(directory: asyncpg.Pool) -> None:
+    async with transaction() as current:
+        # Undone with the transaction, which the refusal spoils.
+        await current.connection.execute(
+            "CREATE ROLE stranger_of_the_directory; SET LOCAL ROLE stranger_of_the_directory"
+        )
+        with pytest.raises(errors.NotAllowed, match="database login may not"):
+            await members.get("#1")
+        await current.rollback()
+
+
+async def test_a_table_that_changes_under_a_transaction_is_told(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    await members.find("#1")
+    await directory.execute(
+        "ALTER TABLE community_members ALTER registration_fee_tx_hash TYPE text"
+    )
+    with pytest.raises(errors.DatabaseUnavailable, match="try again"):
+        async with transaction():
+            await members.find("#1")
+    assert await members.find("#1") is None
+
+
+def test_a_sentence_repeats_no_number_of_thousands_of_digits() -> None:
+    assert "�" in errors.sanitize_for_message(10**5000)

@@ -1,0 +1,931 @@
+import asyncio
+import csv
+import io
+import itertools
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from piccolo.apps.user.tables import BaseUser
+from pydantic import BaseModel
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Mount, Router
+
+from community_directory.app import app
+from community_directory.calendar import today
+from community_directory.database import engine
+from community_directory.errors import InvalidInput, OperatorError
+from community_directory.queries import highlights, invitations, members, participation
+from community_directory.settings import load_settings
+from community_directory.tables import CommunityMember
+from community_directory.web.admin.forms import FORMS
+from community_directory.web.admin.lookup import one_member
+from community_directory.web.admin.router import DirectoryForm, DirectoryRouter
+from community_directory.web.outage import LOOK_FIRST
+from tests.conftest import Server, closed_to_all
+
+SLUGS = [form.slug for form in FORMS]
+FILLED: dict[str, Any] = {
+    "member": "#1",
+    "invitation": "NOSUCHCODE",
+    "reason": "why",
+    "number_again": "1",
+}
+HARMLESS = {("days", "a number"), *itertools.product(("since", "until"), ("none", "empty"))}
+HOSTILE = {
+    "a script": "<img src=x onerror=alert(1)>",
+    "nul": "a\0b",
+    "lone surrogate": "a\ud800b",
+    "10,000 characters": "x" * 10_000,
+    "Null": "Null",
+    "none": None,
+    "emoji": "👩‍👩‍👧‍👦🇲🇽",
+    "a number": 7,
+    "a fraction": 1e300,
+    "a huge number": 10**400,
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "a list": ["#1"],
+    "an object": {"#1": "\ud800"},
+    "wildcards": "%_\\",
+    "quotes": "'; DROP TABLE community_members; --",
+    "right to left": "\u202e1#",
+    "lines": "#1\n#2",
+    "only an accent": "\u0301",
+    "empty": "",
+}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from([*FILLED, "days", "since"]) | st.text(), inner)
+    ),
+)
+
+
+async def post(client: httpx.AsyncClient, slug: str, body: object) -> httpx.Response:
+    """Send a form as it is, also with what httpx would refuse to write."""
+    content = json.dumps(body).encode()
+    return await client.post(
+        f"/api/forms/{slug}/", content=content, headers={"Content-Type": "application/json"}
+    )
+
+
+async def submit(client: httpx.AsyncClient, slug: str, **fields: object) -> str:
+    """Send a form that succeeds, and give what it says."""
+    response = await post(client, slug, fields)
+    assert response.status_code == 200, response.text
+    return str(response.json()["custom_form_success"])
+
+
+async def refused(client: httpx.AsyncClient, slug: str, **fields: object) -> str:
+    """Send a form that is refused, and give what the front end shows."""
+    response = await post(client, slug, fields)
+    assert response.status_code == 422, response.text
+    return shown_to_the_manager(response)
+
+
+def shown_to_the_manager(response: httpx.Response) -> str:
+    """What the front end makes of a refusal."""
+    body = response.json()
+    if isinstance(body, str):
+        return body
+    if "detail" in body:
+        return " ".join(f"{error['loc'][-1]} field - {error['msg']}" for error in body["detail"])
+    return str(body["custom_form_error"])
+
+
+async def add(
+    directory: asyncpg.Pool, name: str, status: str = "active", **more: Any
+) -> members.Member:
+    count = await directory.fetchval("SELECT count(*) FROM community_members")
+    return await members.add(
+        **{"telegram_id": f"90{count}", "name": name, "primary_role": "x", "status": status} | more
+    )
+
+
+async def status_of(directory: asyncpg.Pool, member_id: str) -> str:
+    return str(
+        await directory.fetchval(
+            "SELECT status FROM community_members WHERE member_id = $1", member_id
+        )
+    )
+
+
+async def last_entry(directory: asyncpg.Pool) -> tuple[str, str | None]:
+    return tuple(
+        await directory.fetchrow(
+            "SELECT actor, reason FROM directory_audit_log ORDER BY id DESC LIMIT 1"
+        )
+    )
+
+
+async def everything(directory: asyncpg.Pool) -> list[Any]:
+    tables = (
+        "community_members",
+        "community_invitations",
+        "member_daily_highlights",
+        "directory_audit_log",
+    )
+    return [await directory.fetch(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
+
+
+@pytest.fixture
+async def helper(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The client of an admin who is no superuser."""
+    await BaseUser.update({BaseUser.superuser: False}).where(BaseUser.username == "manager")
+    return client
+
+
+# Who may use them
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+async def test_nobody_uses_a_form_without_signing_in_or_without_the_token(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, slug: str
+) -> None:
+    before = await everything(directory)
+    token = client.headers.pop("X-CSRFToken")
+    assert (await post(client, slug, FILLED)).status_code == 403
+    client.headers["X-CSRFToken"] = token
+    client.cookies.delete("id")
+    for path in (f"{slug}/", f"{slug}/schema/", "", "grouped/"):
+        assert (await client.get(f"/api/forms/{path}")).status_code == 401
+    assert (await post(client, slug, FILLED)).status_code == 401
+    assert await everything(directory) == before
+
+
+@pytest.mark.parametrize("right", ["admin", "active"])
+async def test_who_is_no_active_admin_uses_no_form(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, right: str
+) -> None:
+    await directory.execute(f"UPDATE piccolo_user SET {right} = false WHERE username = 'manager'")
+    assert (await post(client, "suspend-a-member", FILLED)).status_code == 401
+    assert await status_of(directory, "#1") == "active"
+
+
+@pytest.mark.parametrize("slug", ["erase-a-person", "export-a-person"])
+async def test_a_persons_data_is_exported_and_erased_by_superusers_only(
+    helper: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, slug: str
+) -> None:
+    before = await everything(directory)
+    response = await post(helper, slug, FILLED)
+    assert response.status_code == 403
+    assert shown_to_the_manager(response) == "Only a superuser may do this."
+    assert await everything(directory) == before
+    assert (
+        await submit(helper, "suspend-a-member", member="#1", reason="spam")
+        == "#1 Ana García is suspended now."
+    )
+
+
+async def test_every_form_has_a_group_a_help_and_fields_with_different_titles(
+    client: httpx.AsyncClient,
+) -> None:
+    menu = (await client.get("/api/forms/grouped/")).json()
+    assert menu["ungrouped"] == []
+    assert list(menu["grouped"]) == ["Review", "Invitations", "People", "Data"]
+    for form in (form for group in menu["grouped"].values() for form in group):
+        assert form["description"].endswith("."), form
+        schema = (await client.get(f"/api/forms/{form['slug']}/schema/")).json()
+        titles = [field["title"] for field in schema["properties"].values()]
+        assert len(set(titles)) == len(titles)
+
+
+# Status
+
+
+async def test_a_newcomer_is_approved(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo", "pending", invited_by="#1")
+    said = await submit(client, "approve-a-newcomer", member="#2", reason="we met")
+    assert said == "#2 Bo is active now; invited by #1 Ana García."
+    assert await status_of(directory, "#2") == "active"
+    assert await last_entry(directory) == ("manager", "we met")
+
+
+async def test_an_inviter_who_was_removed_is_named_by_number(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo", "pending", invited_by="#1")
+    await members.remove("#1", actor="test")
+    assert (
+        await submit(client, "approve-a-newcomer", member="bo")
+        == "#2 Bo is active now; invited by #1."
+    )
+
+
+async def test_a_newcomer_whom_nobody_invited_is_approved_without_a_reason(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo", "pending")
+    assert await submit(client, "approve-a-newcomer", member="1") == "#1 Bo is active now."
+    assert await last_entry(directory) == ("manager", None)
+
+
+@pytest.mark.parametrize(
+    ("slug", "ways", "said"),
+    [
+        ("decline-a-newcomer", "pending not_member", "#1 Bo was declined, and is a contact again."),
+        ("suspend-a-member", "active suspended", "#1 Bo is suspended now."),
+        ("ban-a-member", "not_member banned", "#1 Bo is banned now."),
+        ("reinstate-a-member", "suspended active", "#1 Bo is active again."),
+        ("reinstate-a-member", "banned active", "#1 Bo is active again."),
+    ],
+)
+async def test_a_status_changes_with_the_managers_name_and_reason(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, slug: str, ways: str, said: str
+) -> None:
+    before, after = ways.split()
+    await add(directory, "Bo", before)
+    assert await submit(client, slug, member="#1", reason="  as agreed ") == said
+    assert await status_of(directory, "#1") == after
+    assert await last_entry(directory) == ("manager", "as agreed")
+
+
+@pytest.mark.parametrize(
+    ("slug", "status", "said"),
+    [
+        ("approve-a-newcomer", "banned", "#1 Bo is banned: this form is for who is pending."),
+        ("approve-a-newcomer", "suspended", "#1 Bo is suspended: this form is for who is pending."),
+        ("approve-a-newcomer", "active", "#1 Bo is active: this form is for who is pending."),
+        (
+            "reinstate-a-member",
+            "pending",
+            "#1 Bo is pending: this form is for who is suspended or banned.",
+        ),
+        ("decline-a-newcomer", "active", "Member #1 can't go from active to not member."),
+        ("suspend-a-member", "pending", "Member #1 can't go from pending to suspended."),
+        ("ban-a-member", "banned", "Member #1 is banned already."),
+    ],
+)
+async def test_a_form_changes_nobody_whom_it_is_not_for(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, slug: str, status: str, said: str
+) -> None:
+    await add(directory, "Bo", status)
+    before = await everything(directory)
+    assert await refused(client, slug, member="#1", reason="why") == said
+    assert await everything(directory) == before
+
+
+@pytest.mark.parametrize("slug", ["decline-a-newcomer", "suspend-a-member", "ban-a-member"])
+@pytest.mark.parametrize("reason", [{}, {"reason": ""}, {"reason": "  \n "}])
+async def test_what_hurts_needs_a_reason(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, slug: str, reason: dict[str, str]
+) -> None:
+    await add(directory, "Bo", "pending" if slug.startswith("decline") else "active")
+    before = await everything(directory)
+    assert (await refused(client, slug, member="#1", **reason)).startswith("reason field - ")
+    assert await everything(directory) == before
+
+
+async def test_the_word_null_is_a_reason_like_any_other(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo")
+    await submit(client, "ban-a-member", member="#1", reason=None)  # so the front end sends it
+    assert await last_entry(directory) == ("manager", "null")
+
+
+async def test_an_approval_waits_for_who_bans_at_the_same_time_and_then_is_refused(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo", "pending")
+    async with directory.acquire() as other, other.transaction():
+        await other.execute("UPDATE community_members SET status = 'banned'")
+        approval = asyncio.create_task(refused(client, "approve-a-newcomer", member="#1"))
+        await until_somebody_waits(directory)
+    assert await approval == "#1 Bo is banned: this form is for who is pending."
+    assert await status_of(directory, "#1") == "banned"
+
+
+async def until_somebody_waits(directory: asyncpg.Pool) -> int:
+    """Wait for a statement that waits for a lock, and give its server process."""
+    while True:
+        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        if pid := await directory.fetchval(waiting):
+            return int(pid)
+        await asyncio.sleep(0.01)
+
+
+# Who is meant
+
+
+@pytest.fixture
+async def people(directory: asyncpg.Pool) -> None:
+    await add(directory, "Ana García", telegram_username="ana")
+    await add(directory, "Anaïs Ñandú", "pending", telegram_id="discord:77")
+    await add(directory, "Łukasz", telegram_id="1", organization="Banana", telegram_username="wolf")
+    await add(directory, "Null", "suspended")
+    removed = await add(directory, "Zoë", telegram_username="zoe")
+    await members.remove(removed.member_id, actor="test")
+
+
+@pytest.mark.parametrize(
+    ("typed", "member_id"),
+    [
+        ("#1", "#1"),
+        ("2", "#2"),
+        ("@ANA", "#1"),
+        ("900", "#1"),
+        ("discord:77", "#2"),
+        ("ana garcia", "#1"),
+        ("nandu", "#2"),
+        ("LUKASZ", "#3"),
+        ("WOLF", "#3"),
+        ("null", "#4"),
+        ("ana g", "#1"),
+    ],
+)
+async def test_a_member_is_known_by_number_username_telegram_id_or_name(
+    people: None, typed: str, member_id: str
+) -> None:
+    assert (await one_member(typed)).member_id == member_id
+
+
+async def test_of_several_nobody_is_changed_and_all_are_listed(
+    client: httpx.AsyncClient, people: None, directory: asyncpg.Pool
+) -> None:
+    before = await everything(directory)
+    assert await refused(client, "ban-a-member", member="ana", reason="x") == (
+        "2 people match: #1 Ana García (@ana, active), #2 Anaïs Ñandú (pending): say which, by number."
+    )
+    assert await refused(client, "ban-a-member", member="1", reason="x") == (
+        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (@wolf, active): say which, by number."
+    )
+    assert await everything(directory) == before
+
+
+async def test_of_many_the_first_ten_are_listed(directory: asyncpg.Pool) -> None:
+    for number in range(12):
+        await add(directory, f"Bot {number}")
+    with pytest.raises(
+        InvalidInput,
+        match=r"^12 people match; the first 10 of them: #1 Bot 0 .*#10 Bot 9 \(active\): ",
+    ):
+        await one_member("bot")
+    await directory.execute(
+        "INSERT INTO community_members (name, telegram_id, primary_role)"
+        " SELECT 'Bot', n, 'x' FROM generate_series(1, 89) AS n"
+    )
+    with pytest.raises(
+        InvalidInput, match=r"^More than 100 people match: say more of the name, or the number\.$"
+    ):
+        await one_member("bot")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "#99",
+        "#",
+        "#x",
+        "99999",
+        "@an",
+        "@",
+        "banana",
+        "%",
+        "_",
+        "zzz",
+        "\u0301",
+        "zoe",
+        "@zoe",
+        "#5",
+    ],
+)
+async def test_nobody_is_meant_by_what_matches_nobody(
+    client: httpx.AsyncClient, people: None, directory: asyncpg.Pool, typed: str
+) -> None:
+    before = await everything(directory)
+    said = await refused(client, "suspend-a-member", member=typed, reason="x")
+    assert said.startswith("Nobody is meant by ")
+    assert said.endswith(
+        " (who was removed is found by Restore): try a number, an @username or a part of the name."
+    )
+    assert await everything(directory) == before
+
+
+async def test_who_was_removed_is_found_where_that_makes_sense(
+    client: httpx.AsyncClient, people: None, directory: asyncpg.Pool
+) -> None:
+    assert await refused(client, "restore-a-member", member="ana garcia") == (
+        "Nobody who was removed is meant by ana garcia: try a number, an @username or a part of the name."
+    )
+    assert (
+        await submit(client, "restore-a-member", member="zoe", reason="back")
+        == "#5 Zoë is back, and is active."
+    )
+    assert await last_entry(directory) == ("manager", "back")
+    assert (
+        await submit(client, "remove-a-member", member="zoe", reason="gone")
+        == "#5 Zoë was removed."
+    )
+    assert await last_entry(directory) == ("manager", "gone")
+    assert (
+        await submit(client, "show-who-invited-a-member", member="zoe")
+        == "#5 Zoë was invited by nobody."
+    )
+    assert (
+        await submit(client, "ban-a-member", member="zoe", reason="spam") == "#5 Zoë is banned now."
+    )
+
+
+async def test_a_strange_name_is_shown_unharmed_and_on_one_line(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "<img src=x onerror=alert(1)>")
+    await add(directory, "👩‍👩‍👧\u202e\n\x07" + "x" * 100)
+    assert await submit(client, "suspend-a-member", member="#1", reason="x") == (
+        "#1 <img src=x onerror=alert(1)> is suspended now."
+    )
+    assert await submit(client, "suspend-a-member", member="#2", reason="x") == (
+        f"#2 👩‍👩‍👧���{'x' * 51}… is suspended now."
+    )
+
+
+# Invitations
+
+
+async def test_an_invitation_comes_with_a_link_to_the_bot(
+    client: httpx.AsyncClient,
+    ana: CommunityMember,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DIRECTORY_BOT_USERNAME", "@frutero_bot")
+    load_settings.cache_clear()
+    said = await submit(client, "invite", member="ana", telegram_username="@eva", days="10")
+    (invitation,) = (await invitations.list_page()).items
+    until = f"{invitation.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    code = invitation.invitation_code
+    assert said == (
+        f"There is a new invitation {code} of #1 Ana García for @eva, open until {until}. "
+        f"Send this link: https://t.me/frutero_bot?start={code}"
+    )
+    assert invitation.expires_at - invitation.created_at == timedelta(days=10)
+    assert await last_entry(directory) == ("manager", None)
+
+
+async def test_without_a_bot_the_code_is_shown_alone(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    said = await submit(client, "invite", member="1")
+    (invitation,) = (await invitations.list_page()).items
+    assert " for anybody, open until " in said
+    assert said.endswith(
+        f"Send the code {invitation.invitation_code} "
+        "(with the setting DIRECTORY_BOT_USERNAME there would be a link here)."
+    )
+
+
+async def test_who_has_an_open_invitation_keeps_its_code_and_the_manager_is_told(
+    client: httpx.AsyncClient, ana: CommunityMember, bea: CommunityMember
+) -> None:
+    code = (await invitations.create(created_by="#1", telegram_username="eva")).invitation_code
+    said = await submit(client, "invite", member="bea", telegram_username="EVA", days=30)
+    assert said.startswith(
+        f"There was already an open invitation {code} of #1 Ana García for @eva, open until "
+    )
+
+
+@pytest.mark.parametrize("days", [0, 366, "", "x", None, 2.5])
+async def test_an_invitation_lives_for_1_to_365_days(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, days: object
+) -> None:
+    assert (await refused(client, "invite", member="1", days=days)).startswith("days field - ")
+    assert not (await invitations.list_page()).items
+
+
+async def test_only_an_active_member_invites_and_a_wrong_username_is_refused(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    assert await refused(client, "invite", member="1", telegram_username="a b") == (
+        "A username has no @ in front and no spaces."
+    )
+    await members.set_status("#1", "suspended", actor="test")
+    assert await refused(client, "invite", member="1") == "Member #1 is not active, but suspended."
+    assert not (await invitations.list_page()).items
+
+
+@pytest.mark.parametrize("typed", ["{code}", "{lower}", " {dashes} ", "@eva", "EVA", "eva"])
+async def test_an_invitation_is_known_by_its_code_or_the_invited_username(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, typed: str
+) -> None:
+    made = await invitations.create(created_by="#1", telegram_username="eva")
+    code = made.invitation_code
+    typed = typed.format(code=code, lower=code.lower(), dashes=f"{code[:4]}-{code[4:8]} {code[8:]}")
+    until = f"{made.expires_at.astimezone(UTC) + timedelta(days=7):%Y-%m-%d %H:%M} UTC"
+    assert await submit(client, "extend-an-invitation", invitation=typed, days="7") == (
+        f"The invitation {code} of #1 Ana García for @eva is open until {until}."
+    )
+    assert await last_entry(directory) == ("manager", None)
+    assert await submit(client, "cancel-an-invitation", invitation=typed, reason="mistake") == (
+        f"The invitation {code} of #1 Ana García for @eva is cancelled."
+    )
+    assert await last_entry(directory) == ("manager", "mistake")
+    assert (await invitations.get(code)).status == "cancelled"
+
+
+async def test_an_invitation_that_is_not_there_or_not_open_any_more_is_said_to_be_so(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    code = (await invitations.create(created_by="#1", telegram_username="eva")).invitation_code
+    await invitations.cancel(code)
+    overdue = (await invitations.create(created_by="#1", telegram_username="zoe")).invitation_code
+    await directory.execute(
+        "UPDATE community_invitations SET expires_at = now() WHERE invitation_code = $1", overdue
+    )
+    for typed, said in {
+        "@zoe": "There is no open invitation for @zoe: give its code.",
+        "@eva": "There is no open invitation for @eva: give its code.",
+        "eva": "There is no such invitation: check the code.",
+        "@": "There is no open invitation for @: give its code.",
+        "NOSUCHCODE": "There is no such invitation: check the code.",
+        code: "This invitation was withdrawn.",
+    }.items():
+        assert await refused(client, "cancel-an-invitation", invitation=typed) == said
+
+
+async def test_overdue_invitations_are_expired_in_the_managers_name(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    assert await submit(client, "expire-overdue-invitations") == "0 invitations marked as expired."
+    await invitations.create(created_by="#1")
+    await directory.execute("UPDATE community_invitations SET expires_at = now() - interval '1 s'")
+    assert await submit(client, "expire-overdue-invitations") == "1 invitation marked as expired."
+    assert await last_entry(directory) == ("manager", None)
+
+
+async def test_a_lineage_reads_from_the_first_member_on(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Bo", invited_by="#1")
+    await add(directory, "Cy", invited_by="#2")
+    assert (
+        await submit(client, "show-who-invited-a-member", member="cy")
+        == "#1 Ana García → #2 Bo → #3 Cy"
+    )
+
+
+# Data
+
+
+async def test_highlights_are_verified_and_rolled_up(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    days = {"since": "2026-01-30", "until": "2026-01-31"}
+    for source, moment in (
+        ("1", datetime(2026, 1, 29, 23, tzinfo=UTC)),
+        ("2", datetime(2026, 1, 31, 23, tzinfo=UTC)),
+    ):
+        await participation.record(
+            member_id="#1",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id="1",
+            source_id=source,
+            occurred_at=moment,
+        )
+    assert await submit(client, "verify-highlights", **days) == (
+        "1 highlight not what the events say: #1 on 2026-01-31. Roll them up anew."
+    )
+    said = await submit(client, "roll-up-highlights", **days)
+    assert said == "1 highlight written anew, for 2026-01-30 to 2026-01-31."
+    assert [
+        found.message_count
+        for found in (await highlights.between(date(2026, 1, 1), date(2026, 2, 1))).items
+    ] == [1]
+    assert await submit(client, "verify-highlights", since=None, until="2026-01-31") == (
+        "From 2026-01-30 to 2026-01-31, every highlight is what the events say."
+    )
+    assert await submit(client, "explain-a-reputation", member="ana") == (
+        "#1 Ana García has 1 point (daily highlights 1) and is Novice: 100 points to Contributor."
+    )
+
+
+async def test_who_comes_to_another_tier_by_a_roll_up_does_so_in_the_managers_name(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await directory.execute("UPDATE community_members SET reputation_score = 100")
+    moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    await participation.record(
+        member_id="#1", event_type="MESSAGE", platform="telegram", room_id="1", occurred_at=moment
+    )
+    await submit(client, "roll-up-highlights", since="2026-01-01", until="2026-01-01")
+    assert (
+        await directory.fetchval("SELECT reputation_tier FROM community_members") == "Contributor"
+    )
+    assert await last_entry(directory) == ("manager", None)
+
+
+async def test_of_many_differences_the_first_ten_are_listed(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    for day in range(1, 13):
+        moment = datetime(2026, 1, day, 12, tzinfo=UTC)
+        await participation.record(
+            member_id="#1",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id="1",
+            occurred_at=moment,
+        )
+    said = await submit(client, "verify-highlights", since="2026-01-01", until="2026-01-31")
+    assert said.startswith(
+        "12 highlights not what the events say: #1 on 2026-01-01, #1 on 2026-01-02, "
+    )
+    assert said.endswith(", #1 on 2026-01-10 and 2 more. Roll them up anew.")
+
+
+async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.AsyncClient) -> None:
+    said = await submit(client, "roll-up-highlights")
+    found = re.fullmatch(r"0 highlights written anew, for (\S+) to (\S+)\.", said)
+    assert found
+    since, until = (date.fromisoformat(day) for day in found.groups())
+    assert until - since == timedelta(days=1)
+    assert until in {today(), today() - timedelta(days=1)}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        ("2026-02-01", "2026-01-01", "Ask for 1 to 3660 days, the first one first."),
+        (
+            "2020-01-01",
+            "2026-01-01",
+            "Here 366 days at the most: the command roll_up_highlights takes more.",
+        ),
+        ("0001-01-01", None, "since field - Input should be greater than or equal to 2000-01-01"),
+        (None, "9999-12-31", "until field - Input should be less than or equal to 2999-12-31"),
+        (
+            "soon",
+            None,
+            "since field - Input should be a valid date or datetime, input is too short",
+        ),
+    ],
+)
+async def test_a_span_of_days_is_a_sensible_one(
+    client: httpx.AsyncClient, since: str | None, until: str | None, said: str
+) -> None:
+    for slug in ("roll-up-highlights", "verify-highlights"):
+        assert await refused(client, slug, since=since, until=until) == said
+
+
+async def test_a_reputation_is_explained_part_by_part(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    assert await submit(client, "explain-a-reputation", member="1") == (
+        "#1 Ana García has 0 points (nothing yet) and is Novice: 101 points to Contributor."
+    )
+    data = {"public_repos": 500, "followers": 20}
+    await members.verify_github("#1", github_username="ana", github_profile_data=data)
+    assert await submit(client, "explain-a-reputation", member="1") == (
+        "#1 Ana García has 2,560 points (GitHub public repos 2,500, GitHub followers 60) and is Expert: "
+        "the highest tier."
+    )
+
+
+async def test_the_members_are_downloaded_as_a_table_without_formulas(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "=HYPERLINK(1)")
+    response = await post(client, "download-members-as-csv", {})
+    assert (
+        response.headers["content-disposition"] == f'attachment; filename="members-{today()}.csv"'
+    )
+    assert response.content.startswith(b'\xef\xbb\xbf"member_id",')
+    rows = list(csv.DictReader(io.StringIO(response.content.decode("utf-8-sig"))))
+    assert [row["name"] for row in rows] == ["Ana García", "'=HYPERLINK(1)"]
+
+
+async def test_a_persons_data_is_downloaded_as_json(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    await members.remove("#1", actor="test")
+    response = await post(client, "export-a-person", {"member": "garcía"})
+    assert response.headers["content-disposition"] == 'attachment; filename="member-1.json"'
+    assert response.json() == await members.export("#1")
+
+
+async def test_a_person_even_a_removed_one_is_erased_when_the_number_is_typed_again(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await members.remove("#1", actor="test")
+    before = await everything(directory)
+    for number in ("2", "Ana", "##1", "11"):
+        assert await refused(client, "erase-a-person", member="ana", number_again=number) == (
+            "Nothing was erased: to erase #1 Ana García, type #1 again."
+        )
+    assert await everything(directory) == before
+    assert (
+        await submit(client, "erase-a-person", member="ana", number_again="#1") == "#1 was erased."
+    )
+    assert await directory.fetchval("SELECT name FROM community_members") == "Erased member"
+    assert await last_entry(directory) == ("manager", None)
+
+
+async def test_a_banned_person_is_not_erased_without_the_key(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await members.set_status("#1", "banned", actor="test")
+    before = await everything(directory)
+    said = await refused(client, "erase-a-person", member="1", number_again="1")
+    assert said.startswith("Set DIRECTORY_SECRET_KEY: ")
+    assert await everything(directory) == before
+
+
+# Whatever comes
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+async def test_hostile_input_is_refused_in_a_sentence_and_changes_nothing(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, slug: str
+) -> None:
+    fields = (await client.get(f"/api/forms/{slug}/schema/")).json()["properties"]
+    before = await everything(directory)
+    filled = {name: value for name, value in FILLED.items() if name in fields}
+    for field, (what, value) in itertools.product(
+        fields.keys() - {"reason", "telegram_username"}, HOSTILE.items()
+    ):
+        if (field, what) in HARMLESS:
+            continue
+        response = await post(client, slug, filled | {field: value})
+        assert response.status_code == 422, (field, what, response.text)
+        assert len(shown_to_the_manager(response)) < 300
+        assert await everything(directory) == before
+
+
+async def test_a_hostile_reason_is_refused_or_kept_as_it_is(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    kept = []
+    for number, (what, value) in enumerate(HOSTILE.items(), start=1):
+        await add(directory, "Bo")
+        before = await everything(directory)
+        response = await post(client, "ban-a-member", {"member": f"#{number}", "reason": value})
+        if response.status_code == 200:
+            kept.append(what)
+            assert await last_entry(directory) == ("manager", "null" if value is None else value)
+        else:
+            assert response.status_code == 422, response.text
+            assert await everything(directory) == before
+    assert kept == [
+        "a script",
+        "Null",
+        "none",
+        "emoji",
+        "wildcards",
+        "quotes",
+        "right to left",
+        "lines",
+        "only an accent",
+    ]
+
+
+async def test_a_hostile_username_is_refused_or_shown_unharmed(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    kept = []
+    for what, value in HOSTILE.items():
+        before = await everything(directory)
+        response = await post(client, "invite", {"member": "#1", "telegram_username": value})
+        if response.status_code == 200:
+            kept.append(what)
+            whom = {"none": "@Null", "empty": "anybody", "right to left": "@�1#"}.get(
+                what, f"@{value}"
+            )
+            assert f" for {whom}, open until " in response.json()["custom_form_success"]
+        else:
+            assert response.status_code == 422, response.text
+            assert await everything(directory) == before
+    assert kept == ["Null", "none", "wildcards", "right to left", "only an accent", "empty"]
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    slug=st.sampled_from(SLUGS), text=st.text(max_size=300), field=st.sampled_from(sorted(FILLED))
+)
+async def test_any_text_gets_an_answer(
+    client: httpx.AsyncClient, slug: str, text: str, field: str
+) -> None:
+    """Of a database without people: whoever is looked for is not there."""
+    response = await post(client, slug, FILLED | {field: text})
+    assert response.status_code in {200, 422}
+    if response.status_code == 422:
+        said = shown_to_the_manager(response)
+        assert said.isprintable()
+        assert len(said) < 300
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=JSON, slug=st.sampled_from(SLUGS))
+async def test_any_json_gets_an_answer(client: httpx.AsyncClient, slug: str, body: object) -> None:
+    assert (await post(client, slug, body)).status_code in {200, 422}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"[1]", b'"x"', b"null", b"\xff", b"[" * 100_000, b"1" * 5000]
+)
+async def test_a_body_that_no_form_sends_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    response = await client.post("/api/forms/expire-overdue-invitations/", content=body)
+    assert response.status_code == 422
+    assert shown_to_the_manager(response) == "This holds something that can't be stored."
+
+
+async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
+    assert (await post(client, "no-such-form", {})).status_code == 404
+
+
+@pytest.fixture
+def panel() -> DirectoryRouter:
+    hosted = app.routes[-1]
+    assert isinstance(hosted, Mount)
+    assert isinstance(hosted.app, TrustedHostMiddleware)
+    pages = hosted.app.app
+    assert isinstance(pages, Router)
+    found = pages.routes[-1]
+    assert isinstance(found, Mount)
+    assert isinstance(found.app, DirectoryRouter)
+    return found.app
+
+
+class Nothing(BaseModel):
+    """No fields."""
+
+
+async def test_a_form_does_all_or_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter
+) -> None:
+    async def add_and_fail(data: Nothing, actor: str) -> str:
+        await add(directory, "Bo", actor=actor)
+        raise InvalidInput("No.")
+
+    form = DirectoryForm("Fail", "Test", add_and_fail, superusers_only=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(panel.form_config_map, "fail", form)
+        assert await refused(client, "fail") == "No."
+    assert not await members.find("#1")
+
+
+async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_no_traceback(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    panel: DirectoryRouter,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def add_and_hang_up(data: Nothing, actor: str) -> str:
+        await add(directory, "Bo", actor=actor)
+        current = engine.current_transaction.get()
+        assert current
+        await current.connection.close()
+        return "Done."
+
+    form = DirectoryForm("Hang up", "Test", add_and_hang_up, superusers_only=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(panel.form_config_map, "hang-up", form)
+        response = await post(client, "hang-up", {})
+    assert response.status_code == 503
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert not await members.find("#1")
+    (record,) = caplog.records
+    assert (
+        record.getMessage() == "Not answered (database_unavailable): The database does not answer."
+    )
+    assert record.exc_info is None
+
+
+async def test_a_database_that_goes_away_leaves_nothing_half_done(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    before = await everything(directory)
+    async with directory.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM community_members FOR UPDATE")
+        ban = asyncio.create_task(post(client, "ban-a-member", FILLED))
+        await other.execute(
+            "SELECT pg_terminate_backend($1)", await until_somebody_waits(directory)
+        )
+        response = await ban
+    assert response.status_code == 503
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert await everything(directory) == before
+
+
+async def test_a_database_that_is_away_is_said_to_be(
+    client: httpx.AsyncClient, database: str, server: Server
+) -> None:
+    async with closed_to_all(server, database):
+        response = await post(client, "ban-a-member", FILLED)
+    assert response.status_code == 503
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"

@@ -1,0 +1,894 @@
+"""The ways into the panel: what each answer says, who may sign in, how often they may be wrong, and when it ends."""
+
+import asyncio
+import hashlib
+import logging
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pyotp
+import pytest
+from piccolo.apps.user.tables import BaseUser
+from piccolo_api.session_auth.tables import SessionsBase
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from community_directory import app as main
+from community_directory.errors import OperatorError
+from community_directory.settings import Settings
+from community_directory.web.admin import security
+from community_directory.web.admin.attempts import PER_ACCOUNT, PER_ADDRESS, Attempt
+from community_directory.web.admin.security import WRONG
+from tests.conftest import Server, closed_to_all
+from tests.web.conftest import ADDRESS
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:If running sessions in production"),
+    pytest.mark.usefixtures("fast_hashes"),
+]
+
+PASSWORD = "long enough for this"
+ANOTHER = "quite some other words"
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
+)
+PRODUCTION = Settings(production=True, allowed_hosts=["directory.example"])
+WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
+
+
+async def visitor(
+    app: ASGIApp = main.app, *, host: str = "198.51.100.1", url: str = ADDRESS, raises: bool = True
+) -> httpx.AsyncClient:
+    """A browser that has opened the panel."""
+    transport = httpx.ASGITransport(app, client=(host, 50000), raise_app_exceptions=raises)
+    client = httpx.AsyncClient(transport=transport, base_url=url, headers={"Origin": url})
+    await client.get("/")
+    client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
+    return client
+
+
+async def sign_in(
+    client: httpx.AsyncClient, username: str = "ana", password: str = PASSWORD, **more: str
+) -> Any:
+    return await client.post(
+        "/public/login/", json={"username": username, "password": password, **more}
+    )
+
+
+async def add_user(username: str = "ana", **rights: bool) -> BaseUser:
+    values: dict[str, Any] = {"active": True, "admin": True, "email": f"{username}@x.org", **rights}
+    return await BaseUser.create_user(username, PASSWORD, **values)
+
+
+async def signed_in(username: str = "ana", **rights: bool) -> httpx.AsyncClient:
+    await add_user(username, **rights)
+    client = await visitor()
+    assert (await sign_in(client, username)).status_code == 200
+    return client
+
+
+async def is_in(client: httpx.AsyncClient) -> bool:
+    response = await client.get("/api/user/")
+    assert response.status_code in (200, 401)
+    return response.status_code == 200
+
+
+# Headers, hosts, cookies
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *(
+            ("/", 200),
+            ("/ours/sign_in.js", 200),
+            ("/assets/nothing.js", 404),
+            ("/healthz", 200),
+            ("/readyz", 200),
+        ),
+        *(
+            ("/api/tables/", 401),
+            ("/public/meta/", 200),
+            ("/nowhere", 404),
+            ("/public/login/", 307),
+        ),
+    ],
+)
+async def test_every_answer_has_the_security_headers(
+    directory: asyncpg.Pool, path: str, status: int
+) -> None:
+    response = await (await visitor()).get(path)
+    assert response.status_code == status
+    headers = response.headers
+    assert headers["Content-Security-Policy"] == POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "camera=()" in headers["Permissions-Policy"]
+    assert "Strict-Transport-Security" not in headers
+    assert headers.get("Cache-Control") == (
+        "no-store" if path.startswith(("/api", "/public")) else None
+    )
+
+
+async def test_the_script_of_the_page_is_the_one_that_is_served(directory: asyncpg.Pool) -> None:
+    client = await visitor()
+    paths = re.findall(r'src="\.(/[^"]+)"', (await client.get("/")).text)
+    assert "/ours/sign_in.js" in paths
+    for path in paths:
+        assert (await client.get(path)).headers["Content-Type"].startswith("text/javascript")
+
+
+async def test_an_error_of_ours_has_the_headers_too(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    client = await visitor(raises=False)
+    monkeypatch.setattr(SessionsBase, "get_user_id", broken)
+    client.cookies.set("id", "x")
+    response = await client.get("/api/user/")
+    assert response.status_code == 500
+    assert response.headers["Content-Security-Policy"] == POLICY
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+async def test_production_says_https_and_sends_no_cookie_without_it(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_user()
+    client = await visitor(main.App(PRODUCTION), url="https://directory.example")
+    response = await sign_in(client)
+    assert response.status_code == 200, response.text
+    assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+    cookie = response.headers["Set-Cookie"]
+    assert cookie.startswith("id=")
+    for attribute in ("HttpOnly", "Secure", "SameSite=lax", "Max-Age=604800"):
+        assert cookie.count(attribute) == 1
+    client.cookies.clear()
+    assert (await client.get("/")).headers["Set-Cookie"].endswith("; Secure")
+
+
+async def test_a_session_is_idle_for_eight_hours_and_a_week_old_at_most(
+    directory: asyncpg.Pool,
+) -> None:
+    client = await signed_in()
+    (session,) = await SessionsBase.objects()
+    hour = timedelta(hours=1)
+
+    async def left() -> timedelta:
+        await session.refresh()
+        return session.expiry_date - datetime.now()  # noqa: DTZ005  as piccolo_api reckons
+
+    assert 7.9 * hour < await left() <= 8 * hour
+    assert session.max_expiry_date - session.expiry_date == timedelta(days=7) - 8 * hour
+    for hours, extended in ((5, 5), (3, 7), (-1, -1)):
+        session.expiry_date = datetime.now() + hours * hour  # noqa: DTZ005  as above
+        await session.save()
+        assert await is_in(client) == (hours > 0)
+        assert (extended - 0.1) * hour < await left() <= extended * hour
+    session.expiry_date, session.max_expiry_date = datetime.now() + hour, datetime.now() - hour  # noqa: DTZ005
+    await session.save()
+    assert not await is_in(client)
+
+
+@pytest.mark.parametrize("path", ["/", "/public/meta/", "/api/user/"])
+async def test_production_answers_under_its_own_names_only(
+    directory: asyncpg.Pool, path: str
+) -> None:
+    client = await visitor(main.App(PRODUCTION), url="https://directory.example")
+    assert (await client.get(path)).status_code in (200, 401)
+    response = await client.get(path, headers={"Host": "evil.example"})
+    assert (response.status_code, response.text) == (400, "Invalid host header")
+    assert response.headers["Content-Security-Policy"] == POLICY
+    assert (await client.get("/healthz", headers={"Host": "10.0.0.7"})).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT"])
+@pytest.mark.parametrize(
+    "path", ["/api/tables/piccolo_user/1/", "/public/login/", "/public/logout/"]
+)
+async def test_a_write_without_the_token_is_refused(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    for token in (None, "another"):
+        client.headers.pop("X-CSRFToken", None)
+        if token:
+            client.headers["X-CSRFToken"] = token
+        response = await client.request(
+            method, path, json={"username": "manager", "password": PASSWORD}
+        )
+        assert response.status_code == 403
+        assert "CSRF token" in response.text
+    assert await is_in(client)
+
+
+async def test_production_takes_writes_from_its_own_pages_only(directory: asyncpg.Pool) -> None:
+    client = await visitor(main.App(PRODUCTION), url="https://directory.example")
+    client.headers["Origin"] = "https://evil.example"
+    assert (await sign_in(client)).text == "Referer or origin is incorrect"
+
+
+# Signing in and out
+
+
+async def test_a_wrong_name_and_a_wrong_password_are_answered_alike_and_cost_the_same(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_user()
+    await add_user("off", active=False)
+    hashed: list[int | None] = []
+    original = BaseUser.hash_password
+
+    def count(password: str, salt: str = "", iterations: int | None = None) -> str:
+        hashed.append(iterations or BaseUser._pbkdf2_iteration_count)
+        return original(password, salt, iterations)
+
+    monkeypatch.setattr(BaseUser, "hash_password", count)
+    client = await visitor()
+    for username in ("ana", "nobody", "off"):
+        hashed.clear()
+        response = await sign_in(client, username, "a wrong password")
+        assert (response.status_code, response.json()) == (401, {"detail": WRONG})
+        assert hashed == [1], username
+
+
+@pytest.mark.parametrize(
+    "rights", [{"active": False}, {"admin": False}, {"admin": False, "superuser": True}]
+)
+async def test_who_may_not_enter_is_told_so_and_gets_no_session(
+    directory: asyncpg.Pool, rights: dict[str, bool]
+) -> None:
+    await add_user("ana", **rights)
+    client = await visitor()
+    response = await sign_in(client)
+    assert response.status_code == 403
+    assert response.json()["detail"].startswith("You may not enter the panel")
+    assert "id" not in client.cookies
+    assert not await SessionsBase.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"{",
+            b"[]",
+            b"null",
+            b"\xff",
+            b'{"username": "ana"}',
+            b'{"username": 1, "password": 2}',
+            b"[" * 100_000,
+        ),
+        *(
+            b'{"username": "a\\u0000", "password": "x"}',
+            b'{"username": "\\ud800", "password": "x"}',
+        ),
+        b'{"username": {"a": 1}, "password": ["x"]}',
+        b'{"username": "ana", "password": "%s"}' % (b"x" * 129),
+    ],
+)
+async def test_nonsense_at_the_door_is_refused_in_a_sentence(
+    directory: asyncpg.Pool, body: bytes
+) -> None:
+    response = await (await visitor()).post("/public/login/", content=body)
+    assert response.status_code == 422
+    assert isinstance(response.json()["detail"], str)
+
+
+@pytest.mark.parametrize("path", ["/public/login", "/public/login//", "/public/login/x"])
+async def test_no_other_path_leads_around_the_limits(directory: asyncpg.Pool, path: str) -> None:
+    await add_user()
+    client = await visitor()
+    for _ in range(PER_ACCOUNT.failures):
+        await sign_in(client, password="a wrong password")
+    response = await client.post(
+        path, json={"username": "ana", "password": PASSWORD}, follow_redirects=True
+    )
+    assert response.status_code in (429, 404)
+
+
+async def test_signing_out_deletes_the_session(directory: asyncpg.Pool) -> None:
+    client = await signed_in()
+    token = client.cookies["id"]
+    assert (await client.post("/public/logout/")).status_code == 200
+    assert not await SessionsBase.exists()
+    client.cookies.set("id", token)
+    assert not await is_in(client)
+
+
+async def test_a_weak_password_of_old_is_told_when_piccolo_hashes_it_anew(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await add_user()
+    user.password = "123456"
+    await user.save()
+    monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 2)
+    response = await sign_in(await visitor())
+    assert response.status_code == 401
+    response = await sign_in(await visitor(), password="123456")
+    assert response.status_code == 403
+    assert response.json()["detail"].startswith("The password must have 12 to 128 characters.")
+
+
+# Limits
+
+
+async def test_after_too_many_failures_a_right_password_does_not_help_for_a_while(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_user()
+    client = await visitor()
+    for _ in range(PER_ACCOUNT.failures):
+        assert (await sign_in(client, password="a wrong password")).status_code == 401
+    response = await sign_in(client)
+    assert response.status_code == 429
+    assert response.json()["detail"] == "Too many failed attempts: try again in 5 minutes."
+    assert 290 < int(response.headers["Retry-After"]) <= 300
+    assert (
+        await sign_in(await visitor(main.App(Settings())))
+    ).status_code == 429  # another worker, or a restart
+    await directory.execute("UPDATE panel_attempts SET ends = now()")
+    assert (await sign_in(client)).status_code == 200
+
+
+async def test_an_address_that_tries_many_names_is_refused(directory: asyncpg.Pool) -> None:
+    await add_user()
+    client = await visitor()
+    for number in range(PER_ADDRESS.failures):
+        assert (await sign_in(client, f"name{number}")).status_code == 401
+    response = await sign_in(client)
+    assert (response.status_code, response.json()["detail"]) == (
+        429,
+        "Too many failed attempts: try again in 15 minutes.",
+    )
+    assert (await sign_in(await visitor(host="198.51.100.2"))).status_code == 200
+
+
+async def test_who_only_knows_a_name_does_not_lock_its_owner_out(directory: asyncpg.Pool) -> None:
+    await add_user()
+    home = await visitor(host="192.0.2.1")
+    assert (await sign_in(home)).status_code == 200
+    attacker = await visitor(host="198.51.100.1")
+    for _ in range(PER_ACCOUNT.failures + 1):
+        response = await sign_in(attacker, password="a wrong password")
+    assert response.status_code == 429
+    assert (await sign_in(await visitor(host="192.0.2.1"))).status_code == 200
+    assert (await sign_in(await visitor(host="192.0.2.2"))).status_code == 429
+    await directory.execute(
+        "UPDATE panel_attempts SET ends = now() WHERE failures = 0"
+    )  # a month later
+    assert (await sign_in(await visitor(host="192.0.2.1"))).status_code == 429
+
+
+async def test_a_known_address_guesses_no_more_than_others(directory: asyncpg.Pool) -> None:
+    await add_user()
+    client = await visitor()
+    assert (await sign_in(client)).status_code == 200
+    answers = [(await sign_in(client, password="a wrong password")).status_code for _ in range(25)]
+    assert answers == [401] * PER_ADDRESS.failures + [429] * (25 - PER_ADDRESS.failures)
+
+
+async def test_successes_and_refusals_without_a_guess_are_not_counted(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_user()
+    await add_user("off", active=False)
+    client = await visitor()
+    for _ in range(PER_ADDRESS.failures + 1):
+        assert (await sign_in(client)).status_code == 200
+        assert (await sign_in(client, "off")).status_code == 403
+    assert (await sign_in(client, password="a wrong password")).status_code == 401
+
+
+async def test_a_right_guess_that_outlives_its_period_earns_no_further_guesses(
+    directory: asyncpg.Pool,
+) -> None:
+    request = Request({"type": "http", "client": ("198.51.100.1", 50000), "headers": []})
+    slow = [await Attempt.begin(request, "ana") for _ in range(3)]
+    await directory.execute("UPDATE panel_attempts SET ends = now()")
+    quick = await Attempt.begin(request, "ana")  # the first one of a new period
+    for attempt in (quick, *slow):
+        await attempt.forgive()
+    client = await visitor()
+    answers = [
+        (await sign_in(client, password="a wrong password")).status_code
+        for _ in range(PER_ACCOUNT.failures + 1)
+    ]
+    assert answers == [401] * PER_ACCOUNT.failures + [429]
+
+
+async def test_many_guesses_at_once_are_as_many_as_one_after_another(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_user()
+    client = await visitor()
+    answers = await asyncio.gather(
+        *(sign_in(client, password="a wrong password") for _ in range(30))
+    )
+    statuses = [answer.status_code for answer in answers]
+    assert (statuses.count(401), statuses.count(429)) == (
+        PER_ACCOUNT.failures,
+        30 - PER_ACCOUNT.failures,
+    )
+
+
+async def test_a_network_of_ipv6_is_one_address(directory: asyncpg.Pool) -> None:
+    for number in range(PER_ADDRESS.failures):
+        client = await visitor(host=f"2001:db8:1:2::{number:x}")
+        assert (await sign_in(client, f"name{number}")).status_code == 401
+    assert (await sign_in(await visitor(host="2001:db8:1:2:ffff::1"))).status_code == 429
+    assert (await sign_in(await visitor(host="2001:db8:1:3::1"))).status_code == 401
+
+
+async def test_behind_a_proxy_the_address_is_the_visitors(directory: asyncpg.Pool) -> None:
+    # uvicorn types ASGI more strictly
+    behind_proxy = ProxyHeadersMiddleware(main.app, trusted_hosts="10.0.0.1")  # type: ignore[arg-type]
+    client = await visitor(behind_proxy, host="10.0.0.1")  # type: ignore[arg-type]
+    client.headers["X-Forwarded-For"] = "198.51.100.7"
+    for number in range(PER_ADDRESS.failures):
+        assert (await sign_in(client, f"name{number}")).status_code == 401
+    assert (await sign_in(client)).status_code == 429
+    client.headers["X-Forwarded-For"] = "198.51.100.8"
+    assert (await sign_in(client)).status_code == 401
+    assert (await sign_in(await visitor(host="198.51.100.7"))).status_code == 429
+
+
+async def test_no_name_and_no_address_is_stored_and_old_counts_go(directory: asyncpg.Pool) -> None:
+    await add_user()
+    client = await visitor()
+    await sign_in(client, "typed into the wrong field", "x")
+    stored = await directory.fetch("SELECT key FROM panel_attempts")
+    assert len(stored) == 2
+    assert {len(row["key"]) for row in stored} == {hashlib.sha256().digest_size}
+    await directory.execute("UPDATE panel_attempts SET ends = now()")
+    await sign_in(client)
+    assert await directory.fetchval("SELECT count(*) FROM panel_attempts WHERE ends < now()") == 0
+
+
+async def test_signing_in_while_the_database_is_away_says_so(
+    directory: asyncpg.Pool, database: str, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with closed_to_all(server, database):
+        response = await sign_in(await visitor())
+    assert (response.status_code, response.json()) == (
+        503,
+        {"detail": OperatorError.public_message},
+    )
+    assert "Not answered (database_unavailable): The database " in caplog.text
+
+
+# When sessions end
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"active": False},
+        {"admin": False},
+        {"password": ANOTHER},
+    ],
+)
+async def test_what_a_superuser_changes_about_a_user_ends_their_sessions(
+    client: httpx.AsyncClient, change: dict[str, Any]
+) -> None:
+    ana = await signed_in()
+    user = await BaseUser.objects().get(BaseUser.username == "ana")
+    assert user
+    path = f"/api/tables/piccolo_user/{user.id}/"
+    assert (await client.patch(path, json={"first_name": "Ana"})).status_code == 200
+    assert await is_in(ana)
+    assert (await client.patch(path, json=change)).status_code == 200
+    assert not await is_in(ana)
+    undo = {name: True for name in change if name != "password"}
+    if undo:
+        assert (await client.patch(path, json=undo)).status_code == 200
+    assert not await is_in(ana)
+    assert await is_in(client)
+
+
+async def test_a_deleted_users_sessions_end(client: httpx.AsyncClient) -> None:
+    ana = await signed_in()
+    user = await BaseUser.objects().get(BaseUser.username == "ana")
+    assert user
+    assert (await client.delete(f"/api/tables/piccolo_user/{user.id}/")).status_code == 204
+    assert not await is_in(ana)
+
+
+async def test_a_user_who_changes_their_password_is_signed_out_everywhere(
+    directory: asyncpg.Pool,
+) -> None:
+    ana, elsewhere = await signed_in(), await visitor()
+    assert (await sign_in(elsewhere)).status_code == 200
+    form = {"current_password": PASSWORD, "new_password": ANOTHER, "confirm_new_password": ANOTHER}
+    assert (await ana.post("/api/change-password/", json=form)).status_code == 303
+    for client in (ana, elsewhere):
+        assert not await is_in(client)
+    assert (await sign_in(ana)).status_code == 401
+    assert (await sign_in(ana, password=ANOTHER)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ("short", "The password must have 12 to 128 characters."),
+        ("passwordpassword", "The password is too easy to guess"),
+        ("ana ana ana ana", "The password is too easy to guess"),
+        ("Community Directory", "The password is too easy to guess"),
+    ],
+)
+async def test_a_user_can_not_take_a_bad_password(
+    directory: asyncpg.Pool, new: str, said: str
+) -> None:
+    ana = await signed_in()
+    form = {"current_password": PASSWORD, "new_password": new, "confirm_new_password": new}
+    response = await ana.post("/api/change-password/", json=form)
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith(said)
+    assert await is_in(ana)
+
+
+async def test_a_stolen_session_can_not_guess_the_password_without_end(
+    directory: asyncpg.Pool,
+) -> None:
+    ana = await signed_in()
+    form = {
+        "current_password": "a wrong password",
+        "new_password": ANOTHER,
+        "confirm_new_password": ANOTHER,
+    }
+    answers = [(await ana.post("/api/change-password/", json=form)).status_code for _ in range(21)]
+    assert answers == [422] * 20 + [429]
+
+
+# Users and sessions
+
+
+@pytest.mark.parametrize("table", ["piccolo_user", "sessions"])
+async def test_a_manager_who_is_no_superuser_neither_sees_nor_changes_users_and_sessions(
+    directory: asyncpg.Pool, table: str
+) -> None:
+    ana = await signed_in()
+    path = f"/api/tables/{table}/"
+    user = await BaseUser.objects().first()
+    assert user
+    for part in ("", "count/", "ids/", "new/", "schema/", "references/", f"{user.id}/"):
+        response = await ana.get(path + part)
+        assert response.status_code == 403, part
+        assert response.json()["detail"] == "Only a superuser sees who may enter the panel."
+    new = {"username": "eve", "password": ANOTHER, "email": "eve@x.org", "superuser": True}
+    assert (
+        await ana.post(path, json=new if table == "piccolo_user" else {"token": "x", "user_id": 1})
+    ).status_code in (
+        403,
+        405,
+    )
+    for change in ({"superuser": True}, {"password": "short"}):
+        assert (await ana.patch(f"{path}{user.id}/", json=change)).status_code in (403, 405)
+    assert (await ana.put(f"{path}{user.id}/", json=new)).status_code in (403, 405, 422)
+    assert (await ana.delete(f"{path}{user.id}/")).status_code in (403, 405)
+    assert await BaseUser.count() == 1
+    assert not await BaseUser.exists().where(BaseUser.superuser.eq(True))
+    assert await SessionsBase.count() == 1
+
+
+async def test_a_session_can_be_ended_and_not_be_written(client: httpx.AsyncClient) -> None:
+    ana = await signed_in()
+    session = await SessionsBase.objects().get(SessionsBase.token == ana.cookies["id"])
+    assert session
+    path = f"/api/tables/sessions/{session.id}/"
+    assert (await client.patch(path, json={"user_id": 1})).status_code == 405
+    assert (
+        await client.post("/api/tables/sessions/", json={"token": "x", "user_id": 1})
+    ).status_code == 405
+    assert (await client.delete(path)).status_code == 204
+    assert not await is_in(ana)
+
+
+async def test_neither_hashes_nor_tokens_are_ever_answered(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add_user()
+    secrets = [
+        row[0]
+        for row in await directory.fetch(
+            "SELECT password FROM piccolo_user UNION SELECT token FROM sessions"
+        )
+    ]
+    assert len(secrets) == 4
+    for table, secret in (("piccolo_user", "password"), ("sessions", "token")):
+        path = f"/api/tables/{table}/"
+        key = (await client.get(path)).json()["rows"][0]["id"]
+        answers = [
+            await client.get(f"{path}{part}")
+            for part in (
+                "",
+                f"{key}/",
+                f"{key}/?__visible_fields=id,{secret}",
+                f"?__visible_fields=id,{secret}",
+                "ids/",
+                "new/",
+            )
+        ]
+        if table == "piccolo_user":
+            answers.append(await client.patch(f"{path}{key}/", json={"first_name": "A"}))
+            answers.append(await client.patch(f"{path}{key}/", json={"active": "what"}))
+        for answer in answers:
+            assert not any(secret in answer.text for secret in secrets), answer.url
+    log = await directory.fetchval(
+        "SELECT count(*) FROM directory_audit_log WHERE table_name = 'piccolo_user'"
+    )
+    assert log == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"superuser": False}, {"active": False}, {"admin": False}, None]
+)
+async def test_the_last_superuser_stays(
+    client: httpx.AsyncClient, change: dict[str, bool] | None
+) -> None:
+    await BaseUser.delete().where(BaseUser.username == "owner")
+    user = await BaseUser.objects().first()
+    assert user
+    path = f"/api/tables/piccolo_user/{user.id}/"
+    response = await (client.patch(path, json=change) if change else client.delete(path))
+    assert response.status_code == 422
+    assert re.search(r"The last superuser stays\.|Nobody locks themselves out\.", response.text)
+    assert await BaseUser.exists().where(BaseUser.superuser.eq(True), BaseUser.active.eq(True))
+    assert await is_in(client)
+
+
+@pytest.mark.parametrize("change", [{"active": False}, {"admin": False}, None])
+async def test_nobody_locks_themselves_out(
+    client: httpx.AsyncClient, change: dict[str, bool] | None
+) -> None:
+    await add_user("second", superuser=True)
+    user = await BaseUser.objects().get(BaseUser.username == "manager")
+    assert user
+    path = f"/api/tables/piccolo_user/{user.id}/"
+    response = await (client.patch(path, json=change) if change else client.delete(path))
+    assert response.status_code == 422
+    assert "Nobody locks themselves out." in response.text
+    assert await is_in(client)
+    assert (await client.patch(path, json={"superuser": False})).status_code == 200
+
+
+async def test_two_superusers_who_demote_each_other_at_once_leave_one(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    for name in ("one", "two"):
+        await add_user(name, superuser=True)
+    demote = "UPDATE piccolo_user SET superuser = false WHERE username = $1"
+    first = await asyncpg.connect(database)
+    async with first.transaction():
+        await first.execute(demote, "one")
+        other = asyncio.create_task(directory.execute(demote, "two"))
+        async with asyncio.timeout(10):
+            while not await directory.fetchval(
+                "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            ):
+                await asyncio.sleep(0.01)
+    await first.close()
+    with pytest.raises(asyncpg.CheckViolationError, match="The last superuser stays"):
+        await other
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("short", "The password must have 12 to 128 characters."),
+        ("iloveyou1234", "The password is too easy to guess"),
+        ("eve eve eve eve", "The password is too easy to guess"),
+    ],
+)
+async def test_a_superuser_can_not_give_a_bad_password(
+    client: httpx.AsyncClient, password: str, said: str
+) -> None:
+    form = {
+        "username": "eve",
+        "email": "eve@x.org",
+        "active": True,
+        "admin": True,
+        "superuser": False,
+    }
+    assert (
+        await client.post("/api/tables/piccolo_user/", json={**form, "password": ANOTHER})
+    ).status_code == 201
+    eve = await BaseUser.objects().get(BaseUser.username == "eve")
+    assert eve
+    for response in (
+        await client.post(
+            "/api/tables/piccolo_user/", json={**form, "username": "eve2", "password": password}
+        ),
+        await client.patch(f"/api/tables/piccolo_user/{eve.id}/", json={"password": password}),
+    ):
+        assert response.status_code == 422
+        (problem,) = response.json()["detail"]
+        assert problem["loc"] == ["body", "password"]
+        assert problem["msg"].startswith(said)
+    assert await BaseUser.login("eve", ANOTHER) == eve.id
+    response = await client.post("/api/tables/piccolo_user/", json={**form, "password": ANOTHER})
+    assert response.status_code == 422
+    assert "piccolo_user" not in response.text
+
+
+# The second factor
+
+
+async def enrol(client: httpx.AsyncClient) -> str:
+    """Set the second factor up; its secret."""
+    page = await client.post("/api/mfa-setup/", data={"action": "register", "password": PASSWORD})
+    assert page.status_code == 200
+    assert "Copy these recovery codes" in page.text
+    assert not re.search(r"onclick|fonts\.g", page.text)
+    (provider,) = security.mfa_providers(WITH_MFA)
+    stored = await BaseUser.raw("SELECT secret FROM authenticator_secret")
+    secret: str = provider.encryption_provider.decrypt(stored[0]["secret"])  # type: ignore[attr-defined]  # of its class
+    assert secret not in stored[0]["secret"]
+    return secret
+
+
+@pytest.fixture
+async def with_mfa(directory: asyncpg.Pool) -> httpx.AsyncClient:
+    """Ana in a panel whose second factor is on."""
+    await add_user()
+    client = await visitor(main.App(WITH_MFA))
+    assert (await sign_in(client)).status_code == 200
+    return client
+
+
+async def test_who_has_a_second_factor_signs_in_with_it_and_not_without(
+    with_mfa: httpx.AsyncClient,
+) -> None:
+    secret = await enrol(with_mfa)
+    client = await visitor(main.App(WITH_MFA))
+    response = await sign_in(client)
+    assert (response.status_code, response.json()) == (401, {"detail": "MFA code required"})
+    assert not await is_in(client)
+    response = await sign_in(client, mfa_code="000000")
+    assert (response.status_code, response.json()) == (401, {"detail": security.WRONG_CODE})
+    assert (
+        await sign_in(client, password="a wrong password", mfa_code=pyotp.TOTP(secret).now())
+    ).status_code == 401
+    code = pyotp.TOTP(secret).now()
+    assert (await sign_in(client, mfa_code=code)).status_code == 200
+    assert await is_in(client)
+    assert (await sign_in(client, mfa_code=code)).status_code == 401
+
+
+async def test_codes_are_guessed_no_more_often_than_passwords(with_mfa: httpx.AsyncClient) -> None:
+    await enrol(with_mfa)
+    client = await visitor(main.App(WITH_MFA), host="203.0.113.1")
+    for _ in range(PER_ACCOUNT.failures + 5):
+        assert (await sign_in(client)).json()["detail"] == "MFA code required"
+    answers = [
+        (await sign_in(client, mfa_code="000000")).status_code
+        for _ in range(PER_ACCOUNT.failures + 1)
+    ]
+    assert answers == [401] * PER_ACCOUNT.failures + [429]
+
+
+async def test_the_second_factors_password_is_guessed_no_more_often_either(
+    with_mfa: httpx.AsyncClient,
+) -> None:
+    for action in ("register", "revoke"):
+        form = {"action": action, "password": "a wrong password"}
+        for _ in range(PER_ADDRESS.failures // 2):
+            assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code in (200, 401)
+    assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code == 429
+    assert (
+        await with_mfa.post("/api/mfa-setup/", json={"action": "register", "password": 5})
+    ).status_code == 422
+
+
+async def test_without_a_key_there_is_no_second_factor(directory: asyncpg.Pool) -> None:
+    ana = await signed_in()
+    response = await ana.get("/api/mfa-setup/")
+    assert response.status_code == 404
+    assert "DIRECTORY_MFA_KEY" in response.text
+
+
+# What is logged
+
+
+async def test_no_log_and_no_refusal_holds_a_secret(
+    client: httpx.AsyncClient, with_mfa: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret, wrong = await enrol(with_mfa), "wrong-and-recognisable"
+    code = pyotp.TOTP(secret).now()
+    change = {"current_password": wrong, "new_password": ANOTHER, "confirm_new_password": ANOTHER}
+    user = {"username": "eve", "email": "eve@x.org", "password": ANOTHER}
+    answers = [
+        await sign_in(with_mfa, password=wrong),
+        await sign_in(with_mfa, password=wrong + "x" * 129),
+        await sign_in(with_mfa, mfa_code=code),
+        await sign_in(with_mfa, mfa_code=code),
+        await with_mfa.post("/api/change-password/", json=change),
+        await with_mfa.post("/api/mfa-setup/", data={"action": "revoke", "password": wrong}),
+        await client.post(
+            "/api/tables/piccolo_user/", json={"password": ANOTHER, "active": "what"}
+        ),
+        await client.post("/api/tables/piccolo_user/", json={"password": [ANOTHER]}),
+        await client.post("/api/tables/piccolo_user/", json={**user, "username": "manager"}),
+        await client.post("/api/tables/piccolo_user/", json=user),
+        await client.post(
+            "/api/tables/piccolo_user/", json={**user, "email": "eve\0@x.org", "username": "eve2"}
+        ),
+    ]
+    told = caplog.text + "".join(answer.text for answer in answers)
+    for hidden in (
+        PASSWORD,
+        ANOTHER,
+        wrong,
+        secret,
+        code,
+        client.cookies["id"],
+        with_mfa.cookies["id"],
+    ):
+        assert hidden not in told
+
+
+def test_a_piccolo_admin_with_other_ways_in_stops_the_app() -> None:
+    with pytest.raises(security.PanelMisfit, match="nothing at /login"):
+        security._at([], "/login")
+
+
+async def test_a_code_is_used_once_in_whatever_digits(with_mfa: httpx.AsyncClient) -> None:
+    secret = await enrol(with_mfa)
+    client = await visitor(main.App(WITH_MFA))
+    code = pyotp.TOTP(secret).now()
+    assert (await sign_in(client, mfa_code=code)).status_code == 200
+    wide = "".join(chr(ord(digit) - ord("0") + ord("０")) for digit in code)
+    for again in (code, wide, code):
+        assert (await sign_in(client, mfa_code=again)).status_code == 401
+
+
+async def test_without_its_key_a_second_factor_keeps_its_user_out(
+    with_mfa: httpx.AsyncClient,
+) -> None:
+    secret = await enrol(with_mfa)
+    response = await sign_in(await visitor(main.App(Settings())))
+    assert (response.status_code, response.json()["detail"]) == (403, security.NO_SECOND_FACTOR)
+    other = WITH_MFA.model_copy(update={"mfa_key": SecretStr("z" * 40)})
+    response = await sign_in(await visitor(main.App(other)), mfa_code=pyotp.TOTP(secret).now())
+    assert response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("username", ""), ("password", None), ("email", ""), ("username", "Manager"), ("username", "sweep"),
+     ("username", "db:postgres"), ("email", "owner@directory.example")],
+)  # fmt: skip
+async def test_a_user_without_a_name_of_their_own_is_refused(
+    client: httpx.AsyncClient, field: str, value: str | None
+) -> None:
+    sent: dict[str, Any] = {
+        "username": "eva",
+        "email": "eva@directory.example",
+        "password": ANOTHER,
+        field: value,
+    }
+    response = await client.post(
+        "/api/tables/piccolo_user/",
+        json={name: value for name, value in sent.items() if value is not None},
+    )
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", field]
+    assert not await BaseUser.exists().where(
+        BaseUser.username.is_in(["eva", "Manager", "sweep", "db:postgres", ""])
+    )
+
+
+async def test_insights_are_found_without_the_slash(client: httpx.AsyncClient) -> None:
+    response = await client.get("/insights", follow_redirects=True)
+    assert (response.status_code, response.url.path) == (200, "/insights/")

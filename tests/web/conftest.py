@@ -1,0 +1,191 @@
+"""A signed-in client of the panel, and the panel in a browser, each on a database of the test's own."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import httpx
+import pytest
+import uvicorn
+from piccolo.apps.user.tables import BaseUser
+from piccolo_api.session_auth.tables import SessionsBase
+from playwright.async_api import Browser, Page, async_playwright, expect
+from pydantic import SecretStr
+
+from community_directory.app import App, app
+from community_directory.settings import Settings
+from community_directory.tables import CommunityMember
+
+ADDRESS = "http://directory.example"
+
+PASSWORD = "long enough for this"
+
+expect.set_options(timeout=30_000)
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+# As root Chromium needs --no-sandbox; it asks nobody outside this machine for anything.
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must install Chromium")
+        pytest.skip("no Chromium on this machine")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        await browser.close()
+
+
+# A message of the front end goes after three seconds: here it stays until the next one, and lies over no button. The
+# page's root says how many requests are still to be answered.
+INIT_SCRIPT = """
+(() => {
+    const { setTimeout } = window;
+    window.setTimeout = (call, delay, ...rest) => delay === 3000 ? 0 : setTimeout(call, delay, ...rest);
+    addEventListener("DOMContentLoaded", () => {
+        document.head.insertAdjacentHTML("beforeend", "<style>#message_popup { pointer-events: none }</style>");
+    });
+    let unanswered = 0;
+    const count = (change) => { document.documentElement.dataset.unanswered = unanswered += change; };
+    const { send } = XMLHttpRequest.prototype;
+    XMLHttpRequest.prototype.send = function (body) {
+        count(1);
+        this.addEventListener("loadend", () => count(-1));
+        return send.call(this, body);
+    };
+})();
+"""
+
+
+class PanelServer(uvicorn.Server):
+    """A server that leaves Ctrl+C to pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@pytest.fixture(scope="session")
+async def panel_server() -> AsyncIterator[PanelServer]:
+    """The panel for all tests, which answers from the database that a test is connected to."""
+    settings = Settings(mfa_key=SecretStr("a key that is long enough for this"))
+    server = PanelServer(uvicorn.Config(App(settings), port=0, log_level="warning", lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield server
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def panel(panel_server: PanelServer, directory: asyncpg.Pool) -> AsyncIterator[str]:
+    """Where the panel is; what it was asked is answered before the next test."""
+    yield f"http://127.0.0.1:{panel_server.servers[0].sockets[0].getsockname()[1]}/"
+    async with asyncio.timeout(30):
+        while panel_server.server_state.tasks:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real hashing takes a third of a second on purpose."""
+    monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 1)
+
+
+async def add_superuser(username: str) -> BaseUser:
+    return await BaseUser.create_user(
+        username,
+        PASSWORD,
+        email=f"{username}@directory.example",
+        active=True,
+        admin=True,
+        superuser=True,
+    )
+
+
+async def session_of(user: BaseUser) -> str:
+    """The token of a new session."""
+    session = await SessionsBase.create_session(user_id=user.id)
+    return str(session.token)
+
+
+@pytest.fixture
+async def client(directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[httpx.AsyncClient]:
+    """A superuser's session; its requests carry what the front end's do."""
+    token = await session_of(await add_superuser("manager"))
+    # The last superuser can't be touched, and is none of those that a test is about.
+    await add_superuser("owner")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS) as client:
+        client.cookies.set("id", token)
+        await client.get("/")
+        client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
+        yield client
+
+
+@pytest.fixture
+async def visitor(browser: Browser, panel: str, fast_hashes: None) -> AsyncIterator[Page]:
+    """A browser without a session; what it complains of fails the test."""
+    context = await browser.new_context(base_url=panel, viewport={"width": 1280, "height": 800})
+    await context.add_init_script(INIT_SCRIPT)
+    faults: list[str] = []
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    context.on(
+        "console",
+        lambda said: faults.append(said.text) if said.type in ("error", "warning") else None,
+    )
+    context.on(
+        "response", lambda response: faults.append(response.url) if response.status >= 500 else None
+    )
+    page = await context.new_page()
+    yield page
+    await context.close()
+    # A refusal is an answer, and without a session the front end stumbles over each.
+    assert [
+        fault for fault in faults if "status of 4" not in fault and "status code 401" not in fault
+    ] == []
+
+
+@pytest.fixture
+async def page(visitor: Page, panel: str) -> Page:
+    """The panel's first page, signed in as admin."""
+    await visitor.context.add_cookies(
+        [{"name": "id", "value": await session_of(await add_superuser("admin")), "url": panel}]
+    )
+    await visitor.goto("/")
+    await expect(visitor.get_by_text("Welcome to Community Directory")).to_be_visible()
+    return visitor
+
+
+@pytest.fixture
+async def ana(directory: asyncpg.Pool) -> CommunityMember:
+    """Member #1."""
+    return await _member("Ana García", "1001")
+
+
+@pytest.fixture
+async def bea(ana: CommunityMember) -> CommunityMember:
+    """Member #2."""
+    return await _member("Bea O'Neill", "1002")
+
+
+async def _member(name: str, telegram_id: str) -> CommunityMember:
+    member = CommunityMember(
+        name=name, telegram_id=telegram_id, primary_role="developer", status="active"
+    )
+    await member.save()
+    await member.refresh()
+    return member
