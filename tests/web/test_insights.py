@@ -117,8 +117,8 @@ async def test_the_pages_are_kept_by_no_cache_and_the_panel_links_to_them(
     assert (await client.get("/insights/")).headers["cache-control"] == "no-store"
     assert (await client.get("/api/links/")).json()["Insights"] == "./insights/"
     assert 'href="/"' in (await client.get("/insights/")).text
-    for file in ("insights.css", "return.js"):
-        assert (await client.get(f"/insights/static/{file}")).status_code == 200
+    for file in ("insights/static/insights.css", "ours/return.js"):
+        assert (await client.get(f"/{file}")).status_code == 200
 
 
 async def test_a_database_that_is_away_is_a_sentence(
