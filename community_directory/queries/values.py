@@ -30,6 +30,16 @@ ACTOR = """actor AS MATERIALIZED (
 )"""
 
 
+ACTOR_CTE = """actor AS MATERIALIZED (
+    SELECT set_config(
+        'community_directory.call',
+        json_build_array(statement_timestamp(), :actor::text, :reason::text)::text,
+        true
+    )
+)"""
+"""The same with named parameters."""
+
+
 def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
     """Return the JSON text that is stored.
 
