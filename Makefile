@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# A file of its own: a virtual environment that the commands of the README created may lack the tools.
+# A file of its own: a .venv that the commands of the README created may lack the tools.
 .venv/.made: pyproject.toml
 	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && touch .venv/.made
 
@@ -20,7 +20,9 @@ test: .venv/.made  ## run the tests
 	$(PYTHON) -m pytest
 
 check: .venv/.made  ## check style, types and imports
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
 
 docs: .venv/.made  ## build the documentation into site/
 	.venv/bin/pip install --quiet -e '.[docs]' && .venv/bin/mkdocs build --strict

@@ -125,7 +125,7 @@ def test_the_image_is_built_from_the_package_and_its_metadata_alone() -> None:
 
 
 def test_no_secret_stands_in_compose_yaml() -> None:
-    from_the_environment = r"\$\{\w+:\?.+\}"
+    from_the_environment = r"\$\{\w+(:\?[^}]+)?\}"
     for service in SERVICES.values():
         for variable, value in service.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|KEY", variable):
