@@ -1,4 +1,7 @@
-"""Builds exports as Telegram Desktop and DiscordChatExporter write them; a test names the fields that it is about."""
+"""Builds exports as Telegram Desktop and DiscordChatExporter write them.
+
+A test passes only the fields that it is about.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -17,11 +20,11 @@ GROUP = {"name": "Frutero Club", "type": "private_supergroup", "id": 1234567890}
 
 
 def dated(at: datetime, clock: str = "UTC") -> Json:
-    """The two fields in which Telegram Desktop writes a time: by its machine's clock, and for programs."""
-    return {"date": sanitize_for_message(at, clock), "date_unixtime": str(int(at.timestamp()))}
+    """Return both fields of a time in Telegram Desktop: local to its machine, and for programs."""
+    return {"date": format_local_time(at, clock), "date_unixtime": str(int(at.timestamp()))}
 
 
-def sanitize_for_message(at: datetime, clock: str = "UTC") -> str:
+def format_local_time(at: datetime, clock: str = "UTC") -> str:
     return at.astimezone(ZoneInfo(clock)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -56,7 +59,7 @@ def reaction(
     clock: str = "UTC",
 ) -> Json:
     """The people whom the export names; as many as `count` reacted."""
-    recent = [{**person, "date": sanitize_for_message(at, clock)} for person in people]
+    recent = [{**person, "date": format_local_time(at, clock)} for person in people]
     counted = {"type": "emoji", "count": len(people) if count is None else count, "emoji": emoji}
     return counted | ({"recent": recent} if recent else {})
 

@@ -12,15 +12,11 @@ from hypothesis import strategies as st
 
 from community_directory.imports import discord
 from community_directory.imports.export import (
-    ANONYMOUS,
-    BOT,
-    DELETED,
-    SERVICE,
-    STRANGE,
     Author,
     ExportedEvent,
     NotAnExport,
-    Skipped,
+    SkippedItem,
+    SkipReason,
     TruncatedExport,
 )
 from community_directory.tables import EventType
@@ -38,7 +34,7 @@ from tests.imports.test_telegram import DELETE, JSON, places, spoilt
 BO = user("802", "bo")
 
 
-def everything(export: object) -> list[ExportedEvent | Skipped]:
+def everything(export: object) -> list[ExportedEvent | SkippedItem]:
     return list(discord.read(io.BytesIO(export if isinstance(export, bytes) else written(export))))
 
 
@@ -49,7 +45,7 @@ def happened(export: object) -> list[ExportedEvent]:
 def skipped(export: object) -> Counter[str]:
     counted: Counter[str] = Counter()
     for item in everything(export):
-        if isinstance(item, Skipped):
+        if isinstance(item, SkippedItem):
             counted[item.reason] += item.count
     return counted
 
@@ -78,7 +74,7 @@ def test_a_message_and_a_reply_are_messages(kind: str) -> None:
     "kind", ["GuildMemberJoin", "ChannelPinnedMessage", "ThreadCreated", "RecipientAdd", "20"]
 )
 def test_what_happened_to_the_channel_is_counted(kind: str) -> None:
-    assert skipped(discord_channel(discord_message(type=kind))) == {SERVICE: 1}
+    assert skipped(discord_channel(discord_message(type=kind))) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
 def test_a_call_that_ended_is_an_event_with_its_duration() -> None:
@@ -89,7 +85,7 @@ def test_a_call_that_ended_is_an_event_with_its_duration() -> None:
         NOON,
         {"duration_seconds": 125},
     )
-    assert skipped(discord_channel(discord_message(type="Call"))) == {SERVICE: 1}
+    assert skipped(discord_channel(discord_message(type="Call"))) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
 @pytest.mark.parametrize(
@@ -111,7 +107,7 @@ def test_an_accounts_id_is_a_number() -> None:
         *(discord_message(author=user(one)) for one in ("801", "ana", "", "0801"))
     )
     assert [event.author.telegram_id for event in happened(export)] == ["discord:801"]
-    assert skipped(export) == {STRANGE: 3}
+    assert skipped(export) == {SkipReason.MALFORMED: 3}
 
 
 def test_bots_and_deleted_accounts_are_counted() -> None:
@@ -120,7 +116,7 @@ def test_bots_and_deleted_accounts_are_counted() -> None:
     export = discord_channel(
         discord_message(1, author=bot), discord_message(2, author=gone, reactions=reactions)
     )
-    assert skipped(export) == {BOT: 2, DELETED: 2}
+    assert skipped(export) == {SkipReason.BOT: 2, SkipReason.DELETED_ACCOUNT: 2}
     assert [event.author.name for event in happened(export)] == ["Bo"]
 
 
@@ -155,7 +151,7 @@ def test_several_reactions_of_a_person_to_a_message_are_one_event() -> None:
 def test_reactions_that_the_export_does_not_name_are_counted() -> None:
     older = without(discord_reaction(count=3), "users")
     export = discord_channel(discord_message(reactions=[older, discord_reaction(BO, count=5)]))
-    assert skipped(export) == {ANONYMOUS: 7}
+    assert skipped(export) == {SkipReason.ANONYMOUS_REACTION: 7}
     assert len(happened(export)) == 2
 
 
@@ -172,7 +168,7 @@ def test_a_time_says_in_which_zone_it_is(when: str) -> None:
 )
 def test_a_time_without_a_zone_or_of_another_century_is_none(when: object) -> None:
     export = discord_channel(discord_message(1, timestamp=when), discord_message(2))
-    assert skipped(export) == {STRANGE: 1}
+    assert skipped(export) == {SkipReason.MALFORMED: 1}
     assert len(happened(export)) == 1
 
 
@@ -188,7 +184,7 @@ def test_a_channel_without_a_server_is_called_by_its_name(guild: object) -> None
 def test_a_message_that_is_none_is_counted_and_the_others_are_read(thing: object) -> None:
     export = discord_channel(discord_message(1), thing, discord_message(2))
     assert [event.source_id[-1] for event in happened(export)] == ["1", "2"]
-    assert skipped(export)[STRANGE] > 0
+    assert skipped(export)[SkipReason.MALFORMED] > 0
 
 
 def test_messages_without_a_channel_are_no_export() -> None:
@@ -210,7 +206,7 @@ SMALL_EVENTS = happened(SMALL)
 
 @given(cut=st.integers(0, len(SMALL_FILE) - 1))
 def test_a_file_cut_anywhere_gives_what_comes_before(cut: int) -> None:
-    found: list[ExportedEvent | Skipped] = []
+    found: list[ExportedEvent | SkippedItem] = []
     with pytest.raises(TruncatedExport):
         found.extend(discord.read(io.BytesIO(SMALL_FILE[:cut])))
     events = [item for item in found if isinstance(item, ExportedEvent)]
@@ -243,4 +239,4 @@ def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
     assert [found[0], found[-1]] == happened(
         discord_channel(discord_message(1), discord_message(3))
     )
-    assert all(item.count > 0 for item in found if isinstance(item, Skipped))
+    assert all(item.count > 0 for item in found if isinstance(item, SkippedItem))

@@ -17,14 +17,12 @@ from community_directory.database import transaction
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import (
-    ANONYMOUS,
-    DELETED,
-    STRANGE,
     Author,
     ExportedEvent,
-    Skipped,
+    SkippedItem,
+    SkipReason,
 )
-from community_directory.imports.history import BANNED, REFUSED, Report, import_history
+from community_directory.imports.history import Report, import_history
 from community_directory.queries import highlights, members, participation
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
@@ -123,7 +121,7 @@ async def test_authors_become_contacts_and_what_they_did_events(directory: async
     assert report == Report(
         inserted={"MESSAGE": 2, "REACTION": 1, "VOICE": 1},  # type: ignore[arg-type]  # equal to a Counter
         rooms={"Frutero Club": 4},  # type: ignore[arg-type]
-        skipped={ANONYMOUS: 2},  # type: ignore[arg-type]
+        skipped={SkipReason.ANONYMOUS_REACTION: 2},  # type: ignore[arg-type]
         new_contacts=2,
         days={NOON.date()},
         last=last,
@@ -232,7 +230,7 @@ async def test_a_deleted_account_that_nobody_knows_is_left_out(directory: asyncp
     report = await from_telegram(
         chat(message(1, **gone), message(2), message(3, **gone, reactions=[reaction(gone)]))
     )
-    assert report.skipped == {DELETED: 3}
+    assert report.skipped == {SkipReason.DELETED_ACCOUNT: 3}
     assert await names(directory) == [("101", "Ana García")]
     assert report.rooms == {"Frutero Club": 1}
 
@@ -269,8 +267,14 @@ async def test_who_was_banned_and_erased_is_left_out(
     await members.erase("#1", actor="panel")
     planned = await from_telegram(TWO, dry_run=True)
     assert await from_telegram(TWO) == planned
-    assert (planned.new_contacts, planned.skipped) == (1, {ANONYMOUS: 2, BANNED: 2})
-    assert (await from_telegram(TWO)).skipped == {ANONYMOUS: 2, BANNED: 2}
+    assert (planned.new_contacts, planned.skipped) == (
+        1,
+        {SkipReason.ANONYMOUS_REACTION: 2, SkipReason.BANNED_AUTHOR: 2},
+    )
+    assert (await from_telegram(TWO)).skipped == {
+        SkipReason.ANONYMOUS_REACTION: 2,
+        SkipReason.BANNED_AUTHOR: 2,
+    }
     assert {event[0] for event in await events(directory)} == {"Bo"}
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 2
 
@@ -377,7 +381,7 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
         for one in ids
     ]
     report = await import_history(found, Platform.TELEGRAM)
-    assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {REFUSED: 1})
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {SkipReason.NOT_STORABLE: 1})
     assert report.rooms == {"room": 2}
     assert [
         row[0]
@@ -399,7 +403,7 @@ async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(
     )
     plain = ExportedEvent(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
     report = await import_history([strange, plain], Platform.TELEGRAM)
-    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {SkipReason.NOT_STORABLE: 1})
 
 
 async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Pool) -> None:
@@ -409,7 +413,7 @@ async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Poo
         for at in times
     ]
     report = await import_history(found, Platform.TELEGRAM)
-    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {SkipReason.NOT_STORABLE: 1})
     assert (report.days, report.rooms) == ({NOON.date()}, {"room": 1})
 
 
@@ -453,7 +457,7 @@ async def test_a_file_without_messages_is_no_export(
     for dry_run in (False, True):
         with pytest.raises(
             InvalidInput,
-            match=r"^There are no messages in this file: it is no export of this kind\.$",
+            match=r"^There are no messages in this file\. Export the chat as JSON, or choose another file\.$",
         ):
             await from_telegram(export, dry_run=dry_run)
 
@@ -465,9 +469,9 @@ async def test_a_file_that_breaks_at_once_says_where(directory: asyncpg.Pool) ->
 
 
 async def test_what_is_left_out_is_no_reason_to_fail(directory: asyncpg.Pool) -> None:
-    items = [Skipped(STRANGE), Skipped(STRANGE, 3)]
+    items = [SkippedItem(SkipReason.MALFORMED), SkippedItem(SkipReason.MALFORMED, 3)]
     report = await import_history(items, Platform.TELEGRAM)
-    assert report == Report(skipped={STRANGE: 4})  # type: ignore[arg-type]
+    assert report == Report(skipped={SkipReason.MALFORMED: 4})  # type: ignore[arg-type]
 
 
 # Several at once
@@ -642,7 +646,7 @@ async def test_every_event_is_counted_once_in_the_report(
     directory: asyncpg.Pool, found: list[ExportedEvent]
 ) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
-    items: list[ExportedEvent | Skipped] = [Skipped(STRANGE), *found]
+    items: list[ExportedEvent | SkippedItem] = [SkippedItem(SkipReason.MALFORMED), *found]
     report = await import_history(items, Platform.TELEGRAM)
     counted = sum((report.inserted + report.duplicates + report.skipped).values())
     assert counted == len(items)

@@ -1,4 +1,4 @@
-"""`piccolo community_directory import_telegram` and `import_discord`, run as an operator runs them."""
+"""The commands `import_telegram` and `import_discord`, run as an operator runs them."""
 
 import json
 import re
@@ -90,12 +90,12 @@ SUMMARY = [
     "1 new REACTION events, and 0 that were there already",
     "1 new VOICE events, and 0 that were there already",
     "2 new contacts, and 0 people who were known",
-    "2 reactions whose author the export doesn't name were left out",
+    "2 reactions whose author is not in the export were left out",
     "1 service messages were left out",
     "1 events of bots were left out",
-    "1 messages in the name of a channel or group were left out",
-    "1 messages that don't look like any were left out",
-    "1 events of deleted accounts that nobody here knows were left out",
+    "1 messages sent as a channel or group were left out",
+    "1 malformed messages were left out",
+    "1 events of deleted accounts that are not in the directory were left out",
 ]
 
 
@@ -187,8 +187,8 @@ async def test_of_an_account_the_chosen_groups_are_imported(
     result.write_bytes(written(account(*groups, personal)))
     said = done("import_telegram", result, "--chats=A, 3,", url=database)
     assert said[1:3] == ["1 events of A", "1 events of D"]
-    assert "2 messages of chats that were not chosen were left out" in said
-    assert "1 messages of chats that are no groups were left out" in said
+    assert "2 messages in chats that were not chosen were left out" in said
+    assert "1 messages in chats that are not groups were left out" in said
     assert "1 events of B, with C" in done("import_telegram", result, url=database)
     assert await directory.fetchval(COUNT) == 4
 
@@ -235,7 +235,7 @@ async def test_a_channel_of_discord_is_imported_once(
         "1 new REACTION events, and 0 that were there already",
         "1 new VOICE events, and 0 that were there already",
         "1 new contacts, and 1 people who were known",
-        "1 reactions whose author the export doesn't name were left out",
+        "1 reactions whose author is not in the export were left out",
         "1 service messages were left out",
     ]
     stored = await directory.fetch(EVERYTHING)
@@ -260,7 +260,9 @@ async def test_what_is_no_export_is_refused_in_a_sentence(
     before = await directory.fetch(EVERYTHING)
     result.write_bytes(content)
     [said] = failed(command, result, url=database)
-    assert re.match(r"There are no messages in this file|The file is broken near byte \d", said)
+    assert re.match(
+        r"There are no messages in this file|The file is incomplete or damaged near byte \d", said
+    )
     assert await directory.fetch(EVERYTHING) == before
 
 
@@ -285,8 +287,9 @@ async def test_of_a_broken_file_everything_before_is_kept_and_the_place_is_told(
         finished = run("import_telegram", result, url=database)
         assert finished.returncode == 1
         assert finished.stderr == (
-            f"The file is broken near byte {cut:,}. All that comes before was read, "
-            "after message 1201 of Frutero Club.\n"
+            f"The file is incomplete or damaged near byte {cut:,}: export the chat again."
+            " All that comes before was read,"
+            " after message 1201 of Frutero Club.\n"
         )
         new = 0 if times else 1201
         assert (

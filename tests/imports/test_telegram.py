@@ -17,15 +17,11 @@ from hypothesis import strategies as st
 
 from community_directory.imports import telegram
 from community_directory.imports.export import (
-    ANONYMOUS,
-    BOT,
-    CHANNEL,
-    SERVICE,
-    STRANGE,
     Author,
     ExportedEvent,
     NotAnExport,
-    Skipped,
+    SkippedItem,
+    SkipReason,
     TruncatedExport,
 )
 from community_directory.tables import EventType
@@ -40,7 +36,7 @@ from tests.imports.exports import (
     discord_message,
     message,
     reaction,
-    sanitize_for_message,
+    format_local_time,
     sender,
     service,
     without,
@@ -50,14 +46,14 @@ from tests.imports.exports import (
 
 def everything(
     export: object, *, zone: str = "UTC", chats: Collection[str] = ()
-) -> list[ExportedEvent | Skipped]:
+) -> list[ExportedEvent | SkippedItem]:
     file = io.BytesIO(export if isinstance(export, bytes) else written(export))
     return list(telegram.read(file, zone=ZoneInfo(zone), chats=chats))
 
 
-def until_broken(file: bytes) -> tuple[list[ExportedEvent | Skipped], TruncatedExport]:
+def until_broken(file: bytes) -> tuple[list[ExportedEvent | SkippedItem], TruncatedExport]:
     """What a broken file gives before it breaks, and where it does."""
-    found: list[ExportedEvent | Skipped] = []
+    found: list[ExportedEvent | SkippedItem] = []
     with pytest.raises(TruncatedExport) as broken:
         found.extend(telegram.read(io.BytesIO(file), zone=ZoneInfo("UTC")))
     return found, broken.value
@@ -76,7 +72,7 @@ def happened(
 def skipped(export: object, *, chats: Collection[str] = ()) -> Counter[str]:
     counted: Counter[str] = Counter()
     for item in everything(export, chats=chats):
-        if isinstance(item, Skipped):
+        if isinstance(item, SkippedItem):
             counted[item.reason] += item.count
     return counted
 
@@ -142,9 +138,9 @@ def test_a_group_without_a_name_is_called_by_its_id(name: str | None) -> None:
 )
 def test_what_is_no_group_is_left_out_and_counted(kind: str) -> None:
     one = chat(message(1), message(2, reactions=[reaction(BO)]), type=kind, id=5)
-    assert skipped(one) == {telegram.NO_GROUP: 2}
+    assert skipped(one) == {SkipReason.NOT_A_GROUP: 2}
     found = everything(account(one, chat(message(), id=6)))
-    assert Counter(type(item) for item in found) == {Skipped: 2, ExportedEvent: 1}
+    assert Counter(type(item) for item in found) == {SkippedItem: 2, ExportedEvent: 1}
 
 
 def test_of_an_account_each_message_belongs_to_its_own_chat() -> None:
@@ -156,7 +152,7 @@ def test_of_an_account_each_message_belongs_to_its_own_chat() -> None:
     )
     found = [(event.room, event.room_id, event.source_id) for event in happened(export)]
     assert found == [("A", "-1000000000001", "1"), ("B", "-2", "3"), ("-3", "-3", "4")]
-    assert skipped(export) == {telegram.NO_GROUP: 1}
+    assert skipped(export) == {SkipReason.NOT_A_GROUP: 1}
 
 
 def test_a_group_that_lacks_its_id_is_not_taken_for_the_one_before() -> None:
@@ -164,7 +160,7 @@ def test_a_group_that_lacks_its_id_is_not_taken_for_the_one_before() -> None:
         chat(message(1), id=1), without(chat(message(2)), "id"), without(chat(message(3)), "type")
     )
     assert [event.source_id for event in happened(export)] == ["1"]
-    assert skipped(export) == {telegram.NO_GROUP: 2}
+    assert skipped(export) == {SkipReason.NOT_A_GROUP: 2}
     nameless = account(chat(message(1), name="A", id=1), without(chat(message(2), id=2), "name"))
     assert [event.room for event in happened(nameless)] == ["A", "-1000000000002"]
 
@@ -195,7 +191,7 @@ def test_a_chats_export_is_read_once() -> None:
 def test_chats_are_chosen_by_name_or_id(chosen: list[str]) -> None:
     export = account(chat(message(1), name="A", id=1), chat(message(2), name="B", id=2))
     assert [event.room for event in happened(export, chats=chosen)] == ["A"]
-    assert skipped(export, chats=chosen) == {telegram.NOT_CHOSEN: 1}
+    assert skipped(export, chats=chosen) == {SkipReason.CHAT_NOT_CHOSEN: 1}
     assert [event.room for event in happened(chat(message(1), name="A", id=1), chats=chosen)] == [
         "A"
     ]
@@ -203,7 +199,7 @@ def test_chats_are_chosen_by_name_or_id(chosen: list[str]) -> None:
 
 def test_what_is_no_group_can_not_be_chosen() -> None:
     export = account(chat(message(), type="personal_chat", name="Ana", id=101))
-    assert skipped(export, chats=["Ana", "101"]) == {telegram.NO_GROUP: 1}
+    assert skipped(export, chats=["Ana", "101"]) == {SkipReason.NOT_A_GROUP: 1}
 
 
 def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
@@ -215,7 +211,7 @@ def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
         ("3", "MESSAGE"),
         ("3", "REACTION"),
     ]
-    assert skipped(export) == {BOT: 2}
+    assert skipped(export) == {SkipReason.BOT: 2}
     # a person with whom the account chatted is no bot
     assert len(happened(account(group, chat(type="personal_chat", id=609517172, name="Rosa")))) == 5
 
@@ -235,7 +231,7 @@ def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
     ],
 )
 def test_a_bot_is_known_by_its_name(name: str) -> None:
-    assert skipped(chat(message(1, **sender(name)))) == {BOT: 1}
+    assert skipped(chat(message(1, **sender(name)))) == {SkipReason.BOT: 1}
 
 
 @pytest.mark.parametrize(
@@ -258,7 +254,7 @@ def test_a_person_is_not_taken_for_a_bot(name: str) -> None:
 
 @pytest.mark.parametrize("number", ["777000", "1087968824", "136817688"])
 def test_telegrams_own_accounts_are_not_people(number: str) -> None:
-    assert skipped(chat(message(from_id=f"user{number}"))) == {BOT: 1}
+    assert skipped(chat(message(from_id=f"user{number}"))) == {SkipReason.BOT: 1}
 
 
 @pytest.mark.parametrize("who", ["channel1234567890", "chat55"])
@@ -267,7 +263,7 @@ def test_who_writes_as_a_channel_or_group_is_nobody(who: str) -> None:
         message(1, from_id=who, **sender("News")),
         message(2, reactions=[reaction({"from_id": who})]),
     )
-    assert skipped(export) == {CHANNEL: 2}
+    assert skipped(export) == {SkipReason.SENT_AS_CHAT: 2}
     assert [event.source_id for event in happened(export)] == ["2"]
 
 
@@ -275,7 +271,9 @@ def test_who_writes_as_a_channel_or_group_is_nobody(who: str) -> None:
     "action", ["create_group", "join_group_by_link", "invite_members", "pin_message", "group_call"]
 )
 def test_service_messages_are_counted(action: str) -> None:
-    assert skipped(chat(service(1, action), service(2, action, message_id=1))) == {SERVICE: 2}
+    assert skipped(chat(service(1, action), service(2, action, message_id=1))) == {
+        SkipReason.SERVICE_MESSAGE: 2
+    }
 
 
 def test_a_voice_chat_that_ended_is_an_event_with_its_duration() -> None:
@@ -290,11 +288,13 @@ def test_a_voice_chat_that_ended_is_an_event_with_its_duration() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"duration": 0}, {"duration": None}])
 def test_a_voice_chat_that_only_began_is_a_service_message(fields: dict[str, Any]) -> None:
-    assert skipped(chat(service(1, "group_call", **fields))) == {SERVICE: 1}
+    assert skipped(chat(service(1, "group_call", **fields))) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
 def test_only_a_voice_chat_has_a_duration_that_counts() -> None:
-    assert skipped(chat(service(1, "set_messages_ttl", duration=60))) == {SERVICE: 1}
+    assert skipped(chat(service(1, "set_messages_ttl", duration=60))) == {
+        SkipReason.SERVICE_MESSAGE: 1
+    }
     assert [
         event.event_type for event in happened(chat(message(action="group_call", duration=60)))
     ] == ["MESSAGE"]
@@ -304,7 +304,7 @@ def test_what_this_telegram_desktop_can_not_export_is_no_event() -> None:
     unsupported = message(
         1, type="unsupported", action="group_call", duration=60, actor_id="user101"
     )
-    assert skipped(chat(unsupported)) == {SERVICE: 1}
+    assert skipped(chat(unsupported)) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
 @pytest.mark.parametrize("name", [None, ""])
@@ -344,7 +344,7 @@ def test_several_reactions_of_a_person_to_a_message_are_one_event() -> None:
 
 def test_reactions_that_the_export_does_not_name_are_counted() -> None:
     reactions = [reaction(BO, count=4), reaction(emoji="🎉", count=2), reaction(ANA, emoji="🔥")]
-    assert skipped(chat(message(reactions=reactions))) == {ANONYMOUS: 5}
+    assert skipped(chat(message(reactions=reactions))) == {SkipReason.ANONYMOUS_REACTION: 5}
     assert len(happened(chat(message(reactions=reactions)))) == 3
 
 
@@ -362,7 +362,7 @@ def test_a_voice_chat_can_be_reacted_to() -> None:
     assert [event.event_type for event in found] == ["VOICE", "REACTION"]
     only = chat(service(1, "pin_message", reactions=[reaction(BO)]))
     assert [event.event_type for event in happened(only)] == ["REACTION"]
-    assert skipped(only) == {SERVICE: 1}
+    assert skipped(only) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
 def test_no_reactions_are_none() -> None:
@@ -401,7 +401,7 @@ def test_a_reaction_without_a_time_happened_with_the_message() -> None:
 def test_a_clock_that_can_not_be_is_not_believed() -> None:
     """Dates and times of two days: the reaction's date is read in the community's zone."""
     at = NOON + timedelta(days=2)
-    wrong = dated(NOON) | {"date": sanitize_for_message(at)}
+    wrong = dated(NOON) | {"date": format_local_time(at)}
     found = happened(
         chat(message(1, **wrong, reactions=[reaction(BO, at=at, clock="Asia/Tokyo")])),
         zone="Asia/Tokyo",
@@ -441,7 +441,7 @@ def test_an_old_export_tells_times_in_the_communitys_zone(
 def test_an_old_export_tells_ids_as_numbers(number: int, person: str | None) -> None:
     export = chat(message(from_id=number))
     assert [event.author.telegram_id for event in happened(export)] == ([person] if person else [])
-    assert skipped(export) == ({} if person else {CHANNEL: 1})
+    assert skipped(export) == ({} if person else {SkipReason.SENT_AS_CHAT: 1})
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_an_old_export_tells_ids_as_numbers(number: int, person: str | None) -> 
     ],
 )
 def test_nobody_chatted_then(when: object) -> None:
-    assert skipped(chat(message(1, date_unixtime=when), message(2))) == {STRANGE: 1}
+    assert skipped(chat(message(1, date_unixtime=when), message(2))) == {SkipReason.MALFORMED: 1}
 
 
 @pytest.mark.parametrize("when", ["946684800", "4133980799"])
@@ -475,7 +475,7 @@ def test_people_may_have_chatted_then(when: str) -> None:
 def test_a_message_that_is_none_is_counted_and_the_others_are_read(thing: object) -> None:
     export = chat(message(1), thing, message(2))
     assert [event.source_id for event in happened(export)] == ["1", "2"]
-    assert skipped(export) == {STRANGE: 1}
+    assert skipped(export) == {SkipReason.MALFORMED: 1}
 
 
 @pytest.mark.parametrize(
@@ -486,12 +486,12 @@ def test_a_message_that_is_a_list_or_empty_is_counted_and_the_others_are_read(
 ) -> None:
     export = chat(message(1), thing, message(2))
     assert [event.source_id for event in happened(export)] == ["1", "2"]
-    assert skipped(export)[STRANGE] > 0
+    assert skipped(export)[SkipReason.MALFORMED] > 0
 
 
 @pytest.mark.parametrize("number", [1.0, "1234567890", None, True, {"id": 1}, [1]])
 def test_a_chat_without_a_number_is_no_group(number: object) -> None:
-    assert skipped(chat(message(), id=number)) == {telegram.NO_GROUP: 1}
+    assert skipped(chat(message(), id=number)) == {SkipReason.NOT_A_GROUP: 1}
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
@@ -528,7 +528,7 @@ def test_a_number_beyond_all_measure_ends_the_file_or_the_message(field: str, nu
     text = written(chat(message(1), message(2, **{field: "HERE"}), message(3))).replace(
         b'"HERE"', number.encode()
     )
-    found: list[ExportedEvent | Skipped] = []
+    found: list[ExportedEvent | SkippedItem] = []
     with suppress(TruncatedExport):
         found.extend(telegram.read(io.BytesIO(text), zone=UTC))
     assert isinstance(found[0], ExportedEvent)
@@ -570,7 +570,9 @@ def test_a_file_that_breaks_in_a_message_gives_what_comes_before(wrong: bytes) -
     file = written(chat(message(1), message(2, text="HERE"), message(3))).replace(b"HERE", wrong)
     found, broken = until_broken(file)
     assert [item.source_id for item in found if isinstance(item, ExportedEvent)] == ["1"]
-    assert str(broken) == f"The file is broken near byte {broken.position:,}."
+    assert str(broken) == (
+        f"The file is incomplete or damaged near byte {broken.position:,}: export the chat again."
+    )
 
 
 @pytest.mark.parametrize(
@@ -665,7 +667,7 @@ def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
     changed = spoilt(FULL | {"type": kind}, place, value)
     found = everything(json.dumps(chat(message(1), changed, message(3))).encode())
     assert [found[0], found[-1]] == happened(chat(message(1), message(3)))
-    assert all(item.count > 0 for item in found if isinstance(item, Skipped))
+    assert all(item.count > 0 for item in found if isinstance(item, SkippedItem))
     for item in found:
         if isinstance(item, ExportedEvent):
             assert item.author.telegram_id.isdecimal()
@@ -682,6 +684,6 @@ def test_whatever_the_file_holds_it_is_read_to_the_end(export: object, where: st
         "list": {"chats": {"list": export}},
     }
     assert all(
-        isinstance(item, ExportedEvent | Skipped)
+        isinstance(item, ExportedEvent | SkippedItem)
         for item in everything(json.dumps(whole[where]).encode())
     )
