@@ -1,4 +1,4 @@
-"""CSV files that spreadsheets open safely: cells, lines, and files that appear only when complete."""
+"""CSV files that spreadsheets open safely: cells, lines, and files that are always complete."""
 
 import csv
 import re
@@ -114,13 +114,7 @@ def read_lines(
     lines: list[CsvLine] = []
     problems: list[LineProblem] = []
     with _allow_long_cells():
-        try:
-            header = [name.strip() for name in next(reader, [])]
-        except csv.Error as error:
-            raise InvalidInput(
-                f"The first line is not valid CSV ({error}): save the file as CSV UTF-8."
-            ) from error
-        _check_header(header, columns, identity_columns)
+        header = _read_header(reader, columns, identity_columns)
         number = reader.line_num + 1
         try:
             for cells in reader:
@@ -142,7 +136,7 @@ def read_lines(
 
 @contextmanager
 def _allow_long_cells() -> Iterator[None]:
-    """Raise the length limit of the csv module, which holds for the whole process, for a while."""
+    """Lift the csv module's limit of lengths, which is one for the whole process."""
     before = csv.field_size_limit(MAX_CELL_LENGTH)
     try:
         yield
@@ -150,17 +144,24 @@ def _allow_long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _check_header(
-    header: Sequence[str], columns: Collection[str], identity_columns: Collection[str]
-) -> None:
-    """Check the names in the first line.
+def _read_header(
+    reader: Iterator[list[str]], columns: Collection[str], identity_columns: Collection[str]
+) -> list[str]:
+    """Return the names of columns in the first line.
 
     Raises:
-        InvalidInput: A name is unknown or repeated, or no column tells whom a line is about.
+        InvalidInput: The line is not valid CSV, a name is unknown or repeated, or no column tells
+            whom a line is about.
     """
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise InvalidInput(
+            f"The first line is not valid CSV ({error}): save the file as CSV UTF-8."
+        ) from error
     names = set(header)
     if names <= set(columns) and len(names) == len(header) and names & set(identity_columns):
-        return
+        return header
     found = sanitize_for_message(", ".join(header)) or "nothing"
     raise InvalidInput(
         f"The first line must name each column once, and {' or '.join(identity_columns)} among"

@@ -175,25 +175,31 @@ def stream_json(file: BinaryIO, object_prefixes: Collection[str]) -> Iterator[tu
         TruncatedExport: The file ends too early, is not JSON, or is nested deeper than
             `MAX_EXPORT_DEPTH`.
     """
-    builder, depth = None, 0
+    events = _parse_json(file)
     try:
-        for path, event, value in _parse_json(file):
-            if builder is not None:
-                builder.event(event, value)
-                if event == "end_map" and len(path) == depth:
-                    yield ".".join(path), JSON_OBJECT, builder.value
-                    builder = None
-            elif event == "start_map" and ".".join(path) in object_prefixes:
-                builder, depth = ObjectBuilder(), len(path)
-                builder.event(event, value)
+        for path, event, value in events:
+            prefix = ".".join(path)
+            if event == "start_map" and prefix in object_prefixes:
+                yield prefix, JSON_OBJECT, _build_object(events, len(path))
             elif event not in {"map_key", "end_map", "end_array"}:
-                yield ".".join(path), event, value
+                yield prefix, event, value
     except (ijson.JSONError, UnicodeDecodeError):
         raise TruncatedExport(file.tell()) from None
 
 
+def _build_object(events: Iterator[tuple[list[str], str, Any]], depth: int) -> Any:
+    """Return the object that began at this depth, and take its events from the iterator."""
+    builder = ObjectBuilder()
+    builder.event("start_map", None)
+    for path, event, value in events:
+        builder.event(event, value)
+        if event == "end_map" and len(path) == depth:
+            break
+    return builder.value
+
+
 def _parse_json(file: BinaryIO) -> Iterator[tuple[list[str], str, Any]]:
-    """Yield each event of ijson with its path, a list that the next step changes."""
+    """Yield each event of ijson with its path, which is one list that changes with each event."""
     path: list[str] = []
     # Floats, because ijson fails on integers of thousands of digits, and Decimal on huge exponents.
     for event, value in ijson.basic_parse(_RepairingReader(file), use_float=True):

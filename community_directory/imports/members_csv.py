@@ -104,7 +104,7 @@ class InvalidLines(UserError):
 
 @dataclass(frozen=True, slots=True)
 class ImportCounts:
-    """How many people an import added, changed, and left as they were."""
+    """The numbers of people whom an import added, changed, and left as they were."""
 
     added: int
     changed: int
