@@ -37,7 +37,7 @@ class SkipReason(StrEnum):
     SERVICE_MESSAGE = "service messages"
     DELETED_ACCOUNT = "events of deleted accounts that are not in the directory"
     BOT = "events of bots"
-    SENT_AS_CHAT = "messages sent as a channel or group"
+    SENT_AS_CHAT = "events of channels and groups"
     ANONYMOUS_REACTION = "reactions whose author is not in the export"
     MALFORMED = "malformed messages"
     NOT_A_GROUP = "messages in chats that are not groups"
