@@ -23,7 +23,7 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, Skipped
+from community_directory.imports.export import ExportedEvent, SkippedItem
 from community_directory.imports.history import Report, import_history
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
@@ -50,7 +50,7 @@ def command(function: Command) -> Command:
         try:
             async with connect():
                 await function(**bound.arguments)
-        except members_csv.BadLines as error:
+        except members_csv.InvalidLines as error:
             for number, problem in error.problems:
                 _say(f"line {number}: {problem}")
             sys.exit(str(error))
@@ -221,7 +221,7 @@ def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) 
     return f"The {missing[0]} is missing." if missing else None
 
 
-Reader = Callable[[BinaryIO], Iterator[ExportedEvent | Skipped]]
+Reader = Callable[[BinaryIO], Iterator[ExportedEvent | SkippedItem]]
 
 
 async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:

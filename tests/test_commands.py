@@ -184,7 +184,7 @@ async def test_members_are_exported_and_imported(events: str, tmp_path: Path) ->
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"2 people are in {file}.\n", "")
     again = piccolo("export_members", f"--path={file}", url=events)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"{file} is there already: choose another name.\n"
+    assert again.stderr == f"{file} already exists: choose another name.\n"
 
     text = file.read_text(encoding="utf-8-sig").replace('"Bo"', '"Bob"')
     file.write_text(f"{text},900,Eva,,developer{',' * 12}\n")
@@ -204,7 +204,9 @@ async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_change
     ended = piccolo("import_members", str(file), url=events)
     assert ended.returncode == 1
     assert ended.stdout == "line 3: There is no member #99.\nline 4: The name can't be empty.\n"
-    assert ended.stderr == "2 lines can't be imported, so nothing was changed.\n"
+    assert ended.stderr == (
+        "2 lines can't be imported, so nothing was changed. Correct them and import the file again.\n"
+    )
 
 
 async def test_a_file_that_is_not_there_is_one_line(here: str, tmp_path: Path) -> None:

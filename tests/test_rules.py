@@ -17,7 +17,7 @@ import pytest
 from community_directory import errors
 from community_directory.errors import InvalidInput, database_errors
 from community_directory.imports import members_csv
-from community_directory.imports.members_csv import BadLines
+from community_directory.imports.members_csv import InvalidLines
 from community_directory.queries import invitations, members, participation, relationships
 from community_directory.tables import checks
 from tests.conftest import Server, new_database
@@ -279,7 +279,7 @@ async def import_file(row: Columns, _: httpx.AsyncClient) -> None:
             writer.writerow({**NEW_MEMBER, **row})
         try:
             await members_csv.import_members(path)
-        except BadLines as error:
+        except InvalidLines as error:
             ((_line, message),) = error.problems
             # A line of a file has no field.
             raise InvalidInput(message, field=next(iter(row))) from error

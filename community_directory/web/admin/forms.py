@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from community_directory.calendar import today
 from community_directory.database import engine
 from community_directory.errors import ConfigurationError, InvalidInput
-from community_directory.imports import members_csv
+from community_directory.imports import csv_file, members_csv
 from community_directory.queries import highlights, invitations, members, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
 from community_directory.queries.members import LOCK, Member
@@ -293,7 +293,7 @@ async def verify(data: Span, actor: str) -> str:  # noqa: ARG001  nothing is cha
 async def download_members(data: Nothing, actor: str) -> FileResponse:  # noqa: ARG001  nothing is changed
     """Everybody but the removed ones, as a file that spreadsheets open safely."""
     file = io.BytesIO()
-    text = io.TextIOWrapper(file, encoding=members_csv.ENCODING, newline="")
+    text = io.TextIOWrapper(file, encoding=csv_file.CSV_ENCODING, newline="")
     await members_csv.write_members(text)
     text.detach()
     return FileResponse(file, f"members-{today()}.csv", "text/csv")
