@@ -113,7 +113,7 @@ CASES = {
     "invitations.list_page": Case(
         {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
-    "invitations.redeem": Case(
+    "redemption.redeem": Case(
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
     "invitations.tree": Case({"member_id": "#1"}, NOBODY),
@@ -127,12 +127,12 @@ CASES = {
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),
     "members.get_by_telegram_id": Case({"telegram_id": "101"}, {"telegram_id": "999"}),
-    "members.leaderboard": Case(
+    "search.leaderboard": Case(
         {"status": "active", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
     "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
     "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
-    "members.search": Case(
+    "search.search": Case(
         {
             "text": "ana",
             "role": "developer",
@@ -163,7 +163,7 @@ CASES = {
         },
         NOBODY,
     ),
-    "members.verify_github": Case(
+    "github.verify_github": Case(
         {
             "member_id": "#1",
             "github_username": "ana-dev",
@@ -200,7 +200,7 @@ CASES = {
         },
         {"entity_id_b": "entity-a"},
     ),
-    "relationships.of": Case({"entity_id": "entity-a", "relationship_type": "MENTORED"}),
+    "relationships.list_for": Case({"entity_id": "entity-a", "relationship_type": "MENTORED"}),
     "relationships.unlink": Case(
         {"entity_id_a": "entity-a", "entity_id_b": "entity-b", "relationship_type": "MENTORED"}
     ),

@@ -56,9 +56,9 @@ async def test_a_removed_member_keeps_their_place(directory: asyncpg.Pool) -> No
     for number, invited_by in {"#1": None, "#2": "#1", "#3": "#2"}.items():
         await rows.member(directory, member_id=number, invited_by=invited_by)
     await members.remove("#2", actor="test")
-    assert [branch.member_id for branch in await invitations.tree("#1")] == ["#1", "#2", "#3"]
-    assert [branch.member_id for branch in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
-    assert [branch.member_id for branch in await invitations.tree("#2")] == ["#2", "#3"]
+    assert [node.member_id for node in await invitations.tree("#1")] == ["#1", "#2", "#3"]
+    assert [node.member_id for node in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
+    assert [node.member_id for node in await invitations.tree("#2")] == ["#2", "#3"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_a_circle_that_a_restore_has_left_behind_ends(
                 inviter and f"#{inviter}",
             )
         for ask, expected in ((invitations.lineage, lineage), (invitations.tree, tree)):
-            found = [(branch.member_id, branch.depth) for branch in await ask(3)]
+            found = [(node.member_id, node.depth) for node in await ask(3)]
             assert found == [(number, depth) for depth, number in enumerate(expected)]
 
 
@@ -124,9 +124,12 @@ async def test_ten_thousand_descendants_come_in_one_statement(
         tree = await invitations.tree("#1")
         lineage = await invitations.lineage(tree[-1].member_id)
         current.connection.remove_query_logger(record)
-    assert statements == [invitations.TREE, invitations.LINEAGE]
-    assert len(tree) == len({branch.member_id for branch in tree}) == 10_001
-    assert max(branch.depth for branch in tree) == depth == len(lineage) - 1
+    assert statements == [
+        invitations.LIST_INVITATION_TREE.sql,
+        invitations.LIST_LINEAGE.sql,
+    ]
+    assert len(tree) == len({node.member_id for node in tree}) == 10_001
+    assert max(node.depth for node in tree) == depth == len(lineage) - 1
     assert lineage[-1].member_id == "#1"
 
 
@@ -160,7 +163,7 @@ async def test_a_random_forest_is_walked_as_plain_python_walks_it(
         while (inviter := forest[up[-1]]) is not None:
             up.append(inviter)
         lineage = await invitations.lineage(f"#{member}")
-        assert [(branch.member_id, branch.depth) for branch in lineage] == [
+        assert [(node.member_id, node.depth) for node in lineage] == [
             (f"#{ancestor}", depth) for depth, ancestor in enumerate(up)
         ]
     root = min(forest)
@@ -168,6 +171,4 @@ async def test_a_random_forest_is_walked_as_plain_python_walks_it(
     while level:
         expected += [(f"#{number}", depth) for number in sorted(level)]
         level, depth = [number for number, inviter in forest.items() if inviter in level], depth + 1
-    assert [
-        (branch.member_id, branch.depth) for branch in await invitations.tree(f"#{root}")
-    ] == expected
+    assert [(node.member_id, node.depth) for node in await invitations.tree(f"#{root}")] == expected

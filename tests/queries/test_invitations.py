@@ -457,7 +457,7 @@ async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(
     actors = await directory.fetch(
         "SELECT DISTINCT actor FROM directory_audit_log WHERE action = 'UPDATE'"
     )
-    assert ("sweep",) in actors
+    assert ("expiry",) in actors
 
 
 async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(directory: asyncpg.Pool) -> None:

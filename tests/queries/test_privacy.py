@@ -107,13 +107,13 @@ def test_every_column_of_every_table_has_a_class() -> None:
         table._meta.tablename: [column._meta.name for column in table._meta.columns]
         for table in tables
     }
-    assert {table: list(columns) for table, columns in privacy.COLUMNS.items()} == stored
+    assert {table: list(columns) for table, columns in privacy.COLUMN_CLASSES.items()} == stored
 
 
 async def test_a_person_gets_all_that_is_stored_of_them(person: Member) -> None:
     exported = await members.export(person.member_id, entity_ids=[ENTITY])
     assert exported["member"]["name"] == PERSONAL["name"]
-    assert set(exported["member"]) == set(privacy.COLUMNS["community_members"])
+    assert set(exported["member"]) == set(privacy.COLUMN_CLASSES["community_members"])
     # that let them in, that they made, and that name them by their usernames of today and of before
     assert len(exported["invitations"]) == 4
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
@@ -379,7 +379,7 @@ async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
     assert len(exported["relationships"]) == 1
     await members.erase(1, actor="eva", entity_ids=[7])
     assert await members.find("#1") is None
-    assert await relationships.of(8) == []
+    assert await relationships.list_for(8) == []
 
 
 async def test_without_a_key_a_banned_person_is_not_erased(person: Member, database: str) -> None:

@@ -25,9 +25,10 @@ from community_directory.errors import (
     MemberBanned,
 )
 from community_directory.queries import invitations, members
+from community_directory.queries.bans import ban_fingerprint
 from community_directory.queries.invitations import Redemption
 from community_directory.queries.members import Member
-from community_directory.queries.privacy import ban_fingerprint
+from community_directory.queries.redemption import MAX_REDEMPTION_ATTEMPTS
 from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, MemberStatus
 from tests.conftest import raw_pool
@@ -784,7 +785,7 @@ async def test_a_redemption_that_never_settles_gives_up(
 ) -> None:
     original, statements = engine.fetch, 0
 
-    async def fetch(*statement: Any) -> list[Any]:
+    async def fetch(*statement: Any, **values: Any) -> list[Any]:
         # As if it was over whenever it is claimed, and open again whenever that is looked into.
         nonlocal statements
         statements += 1
@@ -792,9 +793,9 @@ async def test_a_redemption_that_never_settles_gives_up(
             "UPDATE community_invitations SET expires_at = now() + $1 * interval '1 day'",
             -1 if statements % 2 else 1,
         )
-        return await original(*statement)
+        return await original(*statement, **values)
 
     monkeypatch.setattr(engine, "fetch", fetch)
     with pytest.raises(DatabaseUnavailable, match=r"^The directory is busy: try again\.$"):
         await asyncio.wait_for(redeem(code), SECONDS)
-    assert statements == 2 * invitations.ATTEMPTS
+    assert statements == 2 * MAX_REDEMPTION_ATTEMPTS

@@ -34,7 +34,7 @@ async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyn
         first.created_at,
         {"until": 2026},
     )
-    assert await relationships.of("ana") == [second]
+    assert await relationships.list_for("ana") == [second]
 
 
 async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> None:
@@ -83,7 +83,7 @@ async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
         else ({"relationship_type": value}, field)
     )
     with pytest.raises(InvalidInput) as refused:
-        await relationships.of(**{"entity_id": "ana", **asked})
+        await relationships.list_for(**{"entity_id": "ana", **asked})
     assert (refused.value.field, refused.value.limit) == (field, limit)
 
 
@@ -98,7 +98,7 @@ async def test_content_that_is_no_json_object_is_refused_by_its_field(
 async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
     made = await relationships.link(7, 8, "MENTORED", {})
     assert (made.entity_id_a, made.entity_id_b) == ("7", "8")
-    assert await relationships.of(8) == [made]
+    assert await relationships.list_for(8) == [made]
     assert await relationships.unlink(7, 8, "MENTORED")
 
 
@@ -111,7 +111,7 @@ async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:
     await relationships.link("ana", "bo", "MENTORED", {})
     assert await relationships.unlink("ana", "bo", "MENTORED") is True
     assert await relationships.unlink("ana", "bo", "MENTORED") is False
-    assert {link.id for link in await relationships.of("ana")} == {link.id for link in kept}
+    assert {link.id for link in await relationships.list_for("ana")} == {link.id for link in kept}
 
 
 async def test_links_of_both_directions_are_listed_newest_first(directory: asyncpg.Pool) -> None:
@@ -131,13 +131,13 @@ async def test_links_of_both_directions_are_listed_newest_first(directory: async
     await rows.relationship(directory)
 
     async def ends(relationship_type: str | None = None) -> list[tuple[str, str]]:
-        found = await relationships.of("ana", relationship_type=relationship_type)
+        found = await relationships.list_for("ana", relationship_type=relationship_type)
         return [(link.entity_id_a, link.entity_id_b) for link in found]
 
     assert await ends() == [("eva", "ana"), ("ana", "bo"), ("ana", "luis")]
     assert await ends("MENTORED") == [("eva", "ana"), ("ana", "luis")]
     assert await ends("UNHEARD_OF") == []
-    assert await relationships.of("nobody") == []
+    assert await relationships.list_for("nobody") == []
 
 
 async def test_of_very_many_links_the_newest_thousand_are_listed(directory: asyncpg.Pool) -> None:
@@ -147,7 +147,7 @@ async def test_of_very_many_links_the_newest_thousand_are_listed(directory: asyn
         SELECT 'ana', 'e' || number, 'INVITED', now() - number * interval '1 s' FROM generate_series(1, 1001) AS number
         """
     )
-    found = await relationships.of("ana")
+    found = await relationships.list_for("ana")
     assert len(found) == 1000
     assert found[0].entity_id_b == "e1"
     assert "e1001" not in {link.entity_id_b for link in found}
@@ -158,5 +158,5 @@ async def test_links_are_undone_with_the_callers_transaction(directory: asyncpg.
     async with undone():
         await relationships.link("ana", "eva", "MENTORED", {})
         await relationships.unlink("ana", "bo", "MENTORED")
-        assert [link.entity_id_b for link in await relationships.of("ana")] == ["eva"]
-    assert await relationships.of("ana") == [kept]
+        assert [link.entity_id_b for link in await relationships.list_for("ana")] == ["eva"]
+    assert await relationships.list_for("ana") == [kept]

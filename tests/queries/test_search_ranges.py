@@ -14,7 +14,7 @@ from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import audit, members, search
 from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
-from community_directory.queries.search import RANGES, Search, scores_between
+from community_directory.queries.search import SCORE_RANGES, Search, scores_between
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
@@ -189,7 +189,7 @@ def questions(seed: int, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
 async def test_every_page_is_what_going_through_all_would_give(
     directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", window)
+    monkeypatch.setattr(search, "WINDOW_SIZE", window)
     found_any = pages = 0
     for text, asked in questions(window, 120):
         expected = naive(people, text, **asked)
@@ -213,7 +213,7 @@ async def test_every_page_is_what_going_through_all_would_give(
 async def test_a_cursor_goes_on_after_its_place_wherever_that_is(
     directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 5)
+    monkeypatch.setattr(search, "WINDOW_SIZE", 5)
     found = naive(people, "ana")
     scores = {person.member_id: person.score for person in people}
     ends = [n for n in range(1, len(found)) if scores[found[n]] != scores[found[n - 1]]]
@@ -259,16 +259,16 @@ async def scanned(directory: asyncpg.Pool, statement: tuple[Any, ...]) -> dict[s
 async def test_the_text_index_is_asked_for_what_is_rare_only(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, text: str, *, is_common: bool
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 100)
+    monkeypatch.setattr(search, "WINDOW_SIZE", 100)
     with sent(monkeypatch) as statements:
         await members.search(text, status=None, limit=5)
-    assert len(statements) == (1 if is_common else len(RANGES))
+    assert len(statements) == (1 if is_common else len(SCORE_RANGES))
     async with undone() as current:
         # So few that PostgreSQL would rather read all of them.
         await current.connection.execute(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
         )
-        for statement, scores in zip(statements, RANGES, strict=False):
+        for statement, scores in zip(statements, SCORE_RANGES, strict=False):
             loops = await scanned(current.connection, statement)
             assert (scores, loops[f"member_search_{scores.start}_idx"]) == (
                 scores,
@@ -311,7 +311,7 @@ async def test_in_another_order_the_text_indexes_of_all_ranges_are_asked(
     async with undone() as current:
         await current.connection.execute("SET LOCAL enable_seqscan = off")
         assert await scanned(current.connection, statements[0]) == {
-            f"member_search_{scores.start}_idx": 1 for scores in RANGES
+            f"member_search_{scores.start}_idx": 1 for scores in SCORE_RANGES
         }
 
 
@@ -324,12 +324,12 @@ async def test_a_range_that_was_read_to_its_end_needs_no_text_index(
         await current.connection.execute(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
         )
-        for statement, scores in zip(statements, RANGES, strict=True):
+        for statement, scores in zip(statements, SCORE_RANGES, strict=True):
             loops = await scanned(current.connection, statement)
             assert loops[f"member_search_{scores.start}_idx"] == 0
 
 
-FIRST, SECOND, THIRD, LAST = RANGES.values()
+FIRST, SECOND, THIRD, LAST = SCORE_RANGES.values()
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ async def test_only_ranges_in_which_somebody_can_be_are_asked(
     with sent(monkeypatch) as statements:
         page = await members.search(text, **asked)
     assert [
-        next(each for each in RANGES.values() if each in sql) for sql, *_ in statements
+        next(each for each in SCORE_RANGES.values() if each in sql) for sql, *_ in statements
     ] == ranges
     assert len(page.items) == asked.get("limit", 0)
 
@@ -384,10 +384,10 @@ def test_ranges_above_a_cursor_are_not_asked(score: int, ranges: list[str]) -> N
         equal={},
         scores=range(MAX_SCORE + 1),
         sort="reputation",
-        place=[score, None],
-        wanted=2,
+        cursor=[score, None],
+        limit=2,
     )
-    assert list(wanted._ranges()) == ranges
+    assert list(wanted._score_ranges()) == ranges
 
 
 async def test_as_many_ranges_are_asked_as_the_page_needs(
@@ -442,8 +442,8 @@ async def test_the_ranges_are_all_scores_once_and_sql_says_the_same(
 ) -> None:
     scores = [0, 1, 2, 99, 100, 101, 102, 999, 1000, 1001, 1002, MAX_SCORE - 1, MAX_SCORE]
     for score in scores:
-        assert sum(score in each for each in RANGES) == 1
-        for each, condition in RANGES.items():
+        assert sum(score in each for each in SCORE_RANGES) == 1
+        for each, condition in SCORE_RANGES.items():
             sql = f"SELECT {condition} FROM (SELECT $1::int AS reputation_score) AS member"
             assert await directory.fetchval(sql, score) == (score in each)
 

@@ -18,7 +18,7 @@ def test_every_helper_has_a_case() -> None:
 SEVERAL = {
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
-    "members.verify_github": "locks the member, and adds up what was earned until then",
+    "github.verify_github": "locks the member, and adds up what was earned until then",
     "participation.record_many": "has a savepoint, so that one bad event does not spoil the caller's transaction",
     "privacy.erase": "takes a person out of many tables",
 }
