@@ -1,4 +1,4 @@
-"""Links between two entities: made, made again, taken back, and listed."""
+"""Links between two entities are made, replaced, removed and listed."""
 
 import asyncio
 from datetime import timedelta
@@ -13,7 +13,7 @@ from tests.queries.cases import undone
 from tests.tables import rows
 
 
-async def test_a_link_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> None:
+async def test_a_link_is_returned_as_it_is_stored(directory: asyncpg.Pool) -> None:
     made = await relationships.link("ana", "bo", "MENTORED", {"since": 2026})
     stored = await directory.fetchrow("SELECT * FROM member_relationships")
     assert made == relationships.Relationship(
@@ -26,7 +26,7 @@ async def test_a_link_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> No
     )
 
 
-async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyncpg.Pool) -> None:
+async def test_linking_twice_makes_one_link_with_the_last_content(directory: asyncpg.Pool) -> None:
     first = await relationships.link("ana", "bo", "MENTORED", {"since": 2025})
     second = await relationships.link("ana", "bo", "MENTORED", {"until": 2026})
     assert (second.id, second.created_at, second.content) == (
@@ -37,7 +37,7 @@ async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyn
     assert await relationships.list_for("ana") == [second]
 
 
-async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> None:
+async def test_concurrent_calls_make_one_link(directory: asyncpg.Pool) -> None:
     made = await asyncio.gather(
         *(relationships.link("ana", "bo", "MENTORED", {"from": n}) for n in range(20))
     )
@@ -45,7 +45,7 @@ async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> 
     assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 1
 
 
-async def test_a_link_the_other_way_or_of_another_type_is_another_one(
+async def test_a_link_in_the_other_direction_or_of_another_type_is_another_link(
     directory: asyncpg.Pool,
 ) -> None:
     made = [
@@ -67,7 +67,7 @@ async def test_a_link_the_other_way_or_of_another_type_is_another_one(
         (2, 7, None),
     ],
 )
-async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
+async def test_an_invalid_id_or_type_is_refused_with_its_field(
     directory: asyncpg.Pool, position: int, value: Any, limit: int | None
 ) -> None:
     named = ["ana", "bo", "MENTORED"]
@@ -87,7 +87,7 @@ async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
     assert (refused.value.field, refused.value.limit) == (field, limit)
 
 
-async def test_content_that_is_no_json_object_is_refused_by_its_field(
+async def test_content_that_is_not_a_json_object_is_refused_with_its_field(
     directory: asyncpg.Pool,
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -95,14 +95,14 @@ async def test_content_that_is_no_json_object_is_refused_by_its_field(
     assert refused.value.field == "content"
 
 
-async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
+async def test_ids_can_be_integers(directory: asyncpg.Pool) -> None:
     made = await relationships.link(7, 8, "MENTORED", {})
     assert (made.entity_id_a, made.entity_id_b) == ("7", "8")
     assert await relationships.list_for(8) == [made]
     assert await relationships.unlink(7, 8, "MENTORED")
 
 
-async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:
+async def test_a_link_can_be_removed_once(directory: asyncpg.Pool) -> None:
     kept = [
         await relationships.link("bo", "ana", "MENTORED", {}),
         await relationships.link("ana", "bo", "INVITED", {}),
@@ -140,11 +140,12 @@ async def test_links_of_both_directions_are_listed_newest_first(directory: async
     assert await relationships.list_for("nobody") == []
 
 
-async def test_of_very_many_links_the_newest_thousand_are_listed(directory: asyncpg.Pool) -> None:
+async def test_the_newest_thousand_of_many_links_are_listed(directory: asyncpg.Pool) -> None:
     await directory.execute(
         """
         INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type, created_at)
-        SELECT 'ana', 'e' || number, 'INVITED', now() - number * interval '1 s' FROM generate_series(1, 1001) AS number
+        SELECT 'ana', 'e' || number, 'INVITED', now() - number * interval '1 s'
+        FROM generate_series(1, 1001) AS number
         """
     )
     found = await relationships.list_for("ana")
@@ -153,7 +154,7 @@ async def test_of_very_many_links_the_newest_thousand_are_listed(directory: asyn
     assert "e1001" not in {link.entity_id_b for link in found}
 
 
-async def test_links_are_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+async def test_links_are_rolled_back_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
     kept = await relationships.link("ana", "bo", "MENTORED", {})
     async with undone():
         await relationships.link("ana", "eva", "MENTORED", {})
