@@ -258,8 +258,9 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
     Raises:
         MemberNotFound: No member has this number.
         ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
-        NotAllowed: The database role does not own the tables: nobody else may change the log.
-        InvalidInput: An id is neither a text nor an integer, or the actor is blank.
+        NotAllowed: The database role lacks a privilege on a table.
+        InvalidInput: An id is neither a text nor an integer, the actor is blank, or the database
+            role does not own the audit log, which only its owner can change.
     """
     number, entities = member_number(member_id), _entity_texts(entity_ids)
     actor = required_actor(actor)

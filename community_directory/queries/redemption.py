@@ -39,7 +39,7 @@ from community_directory.queries.values import ACTOR_CTE, MAX_ACTOR_LENGTH, Prof
 from community_directory.tables import InvitationStatus, MemberStatus
 
 MAX_REDEMPTION_ATTEMPTS = 10
-"""How many times a redemption is tried while other callers change its invitation or its person."""
+"""The most attempts of a redemption while other calls change its invitation or its person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ async def redeem(
 ) -> Redemption:
     """Redeem a code: the person becomes a pending member.
 
-    Of many callers with the same code, exactly one succeeds. The same person can repeat the call (a
+    Exactly one of many callers with the same code succeeds. The same person can repeat the call (a
     double tap, an update that Telegram delivers again) and gets the same member with `repeated`. A
     contact becomes pending with the new values. A removed member comes back with the status and the
     data that they had. If an error is raised, nothing has changed.
@@ -182,7 +182,8 @@ async def redeem(
         MemberBanned: The person is banned.
         InvalidInput: A value can't be stored.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
-        DatabaseUnavailable: Ten attempts in turn were overtaken by other changes.
+        DatabaseUnavailable: Other calls changed the invitation or the person during each of ten
+            attempts.
     """
     code_values = normalize_code(code)
     person = new_member_values(

@@ -90,13 +90,13 @@ SCORE_RANGES = {
     range(1001, MAX_SCORE + 1): "reputation_score > 1000",
     range(101, 1001): "reputation_score BETWEEN 101 AND 1000",
     range(1, 101): "reputation_score BETWEEN 1 AND 100",
-    # With = PostgreSQL would choose another index, the primary key's.
+    # PostgreSQL would choose another index, the primary key's, for a condition with =.
     range(1): "reputation_score <= 0",
 }
 """The scores that have a text index of their own, best first, and the predicate of each index.
 
-With one index for all members, a word that only members of a low score have would be looked up for
-each of them before the best are known.
+One index for all members would be slow for a word that only members of a low score have: PostgreSQL
+would look up each of them to find the best.
 """
 ANY_RANGE = f"({' OR '.join(SCORE_RANGES.values())})"
 """A condition that every member meets, written so that PostgreSQL uses the text indexes."""
@@ -189,14 +189,7 @@ async def search(
         ),
         limit=checked_limit(limit) + 1,
     )
-    records: list[asyncpg.Record] = []
-    for sql, parameters in wanted.statements(MEMBER_COLUMNS):
-        # A member whose score changes between two statements can be in the results of both.
-        found_before = {record["id"] for record in records}
-        records += [r for r in await engine.fetch(sql, *parameters) if r["id"] not in found_before]
-        if len(records) > limit:
-            break
-    found = [member_from(record) for record in records[: limit + 1]]
+    found = [member_from(record) for record in await _fetch_records(wanted)]
     return make_page(found, limit, sort, lambda member: _cursor_values(member, sort))
 
 
@@ -218,6 +211,21 @@ async def leaderboard(
         InvalidInput: There is no such status, or the limit is not 1 to 100.
     """
     return await search(status=status, after=after, limit=limit)
+
+
+async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
+    records: list[asyncpg.Record] = []
+    for sql, parameters in wanted.statements(MEMBER_COLUMNS):
+        # A member whose score changes between two statements can be in the results of both.
+        found_before = {record["id"] for record in records}
+        records += [
+            record
+            for record in await engine.fetch(sql, *parameters)
+            if record["id"] not in found_before
+        ]
+        if len(records) >= wanted.limit:
+            break
+    return records[: wanted.limit]
 
 
 def _cursor_values(member: Member, sort: Sort) -> tuple[str | int, ...]:
