@@ -593,6 +593,6 @@ async def test_a_running_panel_sweeps_and_rolls_up(database: str) -> None:
             panel.stop()
             assert len(panel.printed) == 2, panel.printed
         changed = await connection.fetchval(
-            "SELECT count(*) FROM directory_audit_log WHERE actor = 'sweep'"
+            "SELECT count(*) FROM directory_audit_log WHERE actor = 'expiry'"
         )
     assert changed == 1

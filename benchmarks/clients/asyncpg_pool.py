@@ -11,6 +11,7 @@ from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, connect, transaction
 from community_directory.queries import events, highlights, invitations, members, participation
+from community_directory.queries.member_rows import MEMBER_COLUMNS
 
 COLUMNS = events.COLUMNS.split(", ")
 BATCH = "unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[])"
@@ -23,7 +24,7 @@ WHERE invitation_code = $1 AND status = 'pending' AND expires_at > now() FOR UPD
 """
 LET_IN = f"""
 INSERT INTO community_members (telegram_id, name, primary_role, status, invited_by)
-VALUES ($1, $2, 'developer', 'pending', $3) RETURNING {members.COLUMNS}
+VALUES ($1, $2, 'developer', 'pending', $3) RETURNING {MEMBER_COLUMNS}
 """
 ACCEPT = """
 UPDATE community_invitations SET status = 'accepted', accepted_by = $2, accepted_at = now() WHERE invitation_id = $1
@@ -120,7 +121,7 @@ class Client(Base):
 
     async def member(self, telegram_id: str) -> Any:
         """A member's row."""
-        return await self._pool.fetchrow(members.GET_BY_TELEGRAM_ID, telegram_id)
+        return await self._pool.fetchrow(members.GET_MEMBER_BY_TELEGRAM_ID.sql, telegram_id)
 
     async def record(self, *row: Any) -> Any:
         """Store one event."""
@@ -162,11 +163,11 @@ class Client(Base):
 
     async def tree(self, member_id: str) -> Any:
         """Whom a member invited."""
-        return await self._pool.fetch(invitations.TREE, member_id)
+        return await self._pool.fetch(invitations.LIST_INVITATION_TREE.sql, member_id)
 
     async def sweep(self) -> Any:
         """Close what is overdue."""
-        return await self._pool.fetch(invitations.EXPIRE_OVERDUE, "sweep", None)
+        return await self._pool.fetch(invitations.EXPIRE_OVERDUE_INVITATIONS.sql, "expiry", None)
 
     async def replay(self, statements: list[Statement]) -> Any:
         """All records; the helper asked the next one because the one before did not do."""

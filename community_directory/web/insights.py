@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from community_directory.calendar import zone_of
 from community_directory.database import engine
 from community_directory.errors import MemberNotFound, OperatorError, database_errors
-from community_directory.queries.invitations import status_now
+from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
 from community_directory.web.admin.security import EXTENDED
@@ -93,7 +93,7 @@ WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'stat
 GROUP BY 1, 2, 3, 4
 """
 INVITATIONS = f"""
-SELECT {status_now("invitation")}, width_bucket(accepted_at - created_at, $3::interval[]), count(*)
+SELECT {effective_status_sql("invitation")}, width_bucket(accepted_at - created_at, $3::interval[]), count(*)
 FROM community_invitations AS invitation WHERE status = ANY($2::text[]) AND created_at >= $1 GROUP BY 1, 2
 """  # noqa: S608  made of our own pieces
 # By the quarter of an hour: the offset of every time zone is a multiple of it.

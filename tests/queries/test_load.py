@@ -165,7 +165,9 @@ class Caller:
             b,
             {"by": self.number},
         )
-        assert all(a in (link.entity_id_a, link.entity_id_b) for link in await relationships.of(a))
+        assert all(
+            a in (link.entity_id_a, link.entity_id_b) for link in await relationships.list_for(a)
+        )
         await relationships.unlink(a, b, "MENTORED")
 
     async def look_back(self) -> None:

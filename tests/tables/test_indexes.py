@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from community_directory.queries.highlights import BETWEEN, COUNTED
-from community_directory.queries.search import ANY_RANGE, RANGES
+from community_directory.queries.search import ANY_RANGE, SCORE_RANGES
 from tests.conftest import Server, new_database
 
 pytestmark = pytest.mark.schema
@@ -150,7 +150,7 @@ QUESTIONS = [
             " AND search_text LIKE '%' || directory_search_text($1) || '%'",
             ("ember 1247",),
         )
-        for scores, condition in RANGES.items()
+        for scores, condition in SCORE_RANGES.items()
     ),
     Question(
         "member_banned_and_erased_idx",
@@ -400,7 +400,7 @@ async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(
 ) -> None:
     query = f"SELECT * FROM community_members WHERE {ANY_RANGE} AND search_text LIKE $1"
     assert await scans(community, Question("", query, ("%ember 1247%",))) == {
-        f"member_search_{scores.start}_idx": "Bitmap Index Scan" for scores in RANGES
+        f"member_search_{scores.start}_idx": "Bitmap Index Scan" for scores in SCORE_RANGES
     }
 
 

@@ -16,7 +16,8 @@ from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import csv_file, members_csv
 from community_directory.queries import highlights, invitations, members, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
-from community_directory.queries.members import LOCK, Member
+from community_directory.queries.member_rows import LOCK_MEMBER
+from community_directory.queries.members import Member
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from community_directory.tables.invitations import DEFAULT_VALIDITY
@@ -339,7 +340,7 @@ async def _set_status(
     person = await one_member(data.member, removed=removed)
     if of is not None:
         # Held, so that nobody else changes it between this look and the change.
-        await engine.fetch(LOCK, person.member_id)
+        await engine.fetch(LOCK_MEMBER, member_id=person.member_id)
         before = (await members.get(person.member_id)).status
         if before not in of:
             raise _wrong_form(person, before, of)

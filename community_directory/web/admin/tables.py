@@ -26,6 +26,7 @@ from community_directory.errors import (
     database_errors,
 )
 from community_directory.queries import invitations, members
+from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.settings import Settings
 from community_directory.tables import (
     CommunityInvitation,
@@ -111,7 +112,7 @@ LABELS = {
 }
 
 
-ACTORS = {"sweep", "roll-up", "import", "demo", "bot", "erased"}
+ACTORS = {"expiry", "roll-up", "import", "demo", "bot", "erased"}
 """The names under which programs act."""
 
 
@@ -152,7 +153,7 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
                 locked_when_new=MADE_BY_INVITING,
                 add=_add_invitation,
                 undeletable="An invitation is not deleted: cancel it with the form.",
-                computed={"status": invitations.status_now("this")},
+                computed={"status": effective_status_sql("this")},
                 views={"open": OPEN, "expiring_today": expiring_today},
                 labels=LABELS,
             ),

@@ -866,7 +866,7 @@ async def test_without_its_key_a_second_factor_keeps_its_user_out(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("username", ""), ("password", None), ("email", ""), ("username", "Manager"), ("username", "sweep"),
+    [("username", ""), ("password", None), ("email", ""), ("username", "Manager"), ("username", "expiry"),
      ("username", "db:postgres"), ("email", "owner@directory.example")],
 )  # fmt: skip
 async def test_a_user_without_a_name_of_their_own_is_refused(
@@ -885,7 +885,7 @@ async def test_a_user_without_a_name_of_their_own_is_refused(
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", field]
     assert not await BaseUser.exists().where(
-        BaseUser.username.is_in(["eva", "Manager", "sweep", "db:postgres", ""])
+        BaseUser.username.is_in(["eva", "Manager", "expiry", "db:postgres", ""])
     )
 
 
