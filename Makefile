@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check migrations ci
+.PHONY: help run demo test check docs migrations ci
 
 PYTHON := .venv/bin/python
 
@@ -21,6 +21,9 @@ test: .venv/.made  ## run the tests
 
 check: .venv/.made  ## check style and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+
+docs: .venv/.made  ## build the documentation into site/
+	.venv/bin/pip install --quiet -e '.[docs]' && .venv/bin/mkdocs build --strict
 
 migrations: .venv/.made  ## write a migration for what changed in the tables
 	PYTHONHASHSEED=0 .venv/bin/piccolo migrations new community_directory --auto

@@ -94,7 +94,7 @@ def draw_imports() -> str:
     arrows = [
         _arrow(places[part], places[imported])
         for part in imports
-        for imported in sorted(_direct(part, imports))
+        for imported in sorted(direct_imports(part, imports))
     ]
     height = (max(levels) + 1) * (BOX_HEIGHT + LEVEL_GAP) - LEVEL_GAP + 4
     return _svg(width, height, "What imports what", [*arrows, *shapes])
@@ -146,7 +146,7 @@ def _levels(imports: dict[str, set[str]]) -> dict[str, int]:
     return levels
 
 
-def _direct(part: str, imports: dict[str, set[str]]) -> set[str]:
+def direct_imports(part: str, imports: dict[str, set[str]]) -> set[str]:
     """Return the imports of a part that no other import of it brings along."""
 
     def reached(start: str) -> set[str]:
