@@ -10,16 +10,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from piccolo.columns import Column, ForeignKey
+from piccolo.columns import ForeignKey
 
 from community_directory.piccolo_app import APP_CONFIG
 
 PACKAGE = Path(__file__).parent.parent / "community_directory"
 ROW_HEIGHT = 18
-TABLE_WIDTH = 260
-TABLE_GAP = 70
-BOX_WIDTH, BOX_HEIGHT = 130, 34
-BOX_GAP, LEVEL_GAP = 30, 46
+TABLE_WIDTH, TABLE_GAP = 190, 50
+PART_WIDTH, PART_HEIGHT, PART_GAP = 200, 48, 20
 
 TABLE_COLUMNS = (
     ("community_invitations", "member_relationships"),
@@ -53,7 +51,6 @@ def draw_tables() -> str:
                 middle = y + number * ROW_HEIGHT - 2
                 places[name, column._meta.name] = (x, middle - 5)
                 shapes.append(_text(x + 8, middle, column._meta.name))
-                shapes.append(_text(x + TABLE_WIDTH - 8, middle, _type(column), "muted", end=True))
             y += (len(columns) + 1) * ROW_HEIGHT + 30
         bottom = max(bottom, y)
     arrows = [
@@ -67,37 +64,30 @@ def draw_tables() -> str:
 
 
 def draw_imports() -> str:
-    """Return the parts of the package, each above those that it imports.
+    """Return the parts of the package in rows, each part above those that it imports.
 
-    An import that follows from others (of a part that an imported part imports) has no line.
+    An import that follows from another one (of a part that an imported part imports) is not named.
     """
     imports = read_imports()
-    levels: dict[int, list[str]] = {}
+    rows: dict[int, list[str]] = {}
     for part, level in sorted(_levels(imports).items()):
-        levels.setdefault(level, []).append(part)
-    widest = max(map(len, levels.values()))
-    width = widest * (BOX_WIDTH + BOX_GAP)
-    places = {
-        part: (
-            (width - len(parts) * (BOX_WIDTH + BOX_GAP)) // 2
-            + number * (BOX_WIDTH + BOX_GAP)
-            + BOX_GAP // 2,
-            (max(levels) - level) * (BOX_HEIGHT + LEVEL_GAP) + 2,
-        )
-        for level, parts in levels.items()
-        for number, part in enumerate(parts)
-    }
+        rows.setdefault(level, []).append(part)
+    width = max(map(len, rows.values())) * (PART_WIDTH + PART_GAP) - PART_GAP
     shapes = []
-    for part, (x, y) in places.items():
-        shapes.append(_box(x, y, BOX_WIDTH, BOX_HEIGHT))
-        shapes.append(_text(x + BOX_WIDTH // 2, y + 22, part, "title", middle=True))
-    arrows = [
-        _arrow(places[part], places[imported])
-        for part in imports
-        for imported in sorted(direct_imports(part, imports))
-    ]
-    height = (max(levels) + 1) * (BOX_HEIGHT + LEVEL_GAP) - LEVEL_GAP + 4
-    return _svg(width, height, "What imports what", [*arrows, *shapes])
+    for level, parts in rows.items():
+        y = (max(rows) - level) * (PART_HEIGHT + PART_GAP)
+        start = (width - len(parts) * (PART_WIDTH + PART_GAP) + PART_GAP) // 2
+        for number, part in enumerate(parts):
+            x = start + number * (PART_WIDTH + PART_GAP)
+            imported = ", ".join(sorted(direct_imports(part, imports)))
+            shapes.append(_box(x, y, PART_WIDTH, PART_HEIGHT))
+            shapes.append(_text(x + PART_WIDTH // 2, y + 20, part, "title", middle=True))
+            if imported:
+                shapes.append(
+                    _text(x + PART_WIDTH // 2, y + 39, f"→ {imported}", "muted", middle=True)
+                )
+    height = (max(rows) + 1) * (PART_HEIGHT + PART_GAP)
+    return _svg(width, height, "What imports what", shapes)
 
 
 def read_imports() -> dict[str, set[str]]:
@@ -160,10 +150,6 @@ def _target(column: ForeignKey[Any]) -> tuple[str, str]:
     return meta.resolved_references._meta.tablename, meta.resolved_target_column._meta.name
 
 
-def _type(column: Column) -> str:
-    return str(column.column_type).lower() + (" null" if column._meta.null else "")
-
-
 def _reference(start: tuple[int, int], end: tuple[int, int]) -> str:
     """Draw from the nearer edge of a column to that of the column it references."""
     (x1, y1), (x2, y2) = start, end
@@ -176,20 +162,12 @@ def _reference(start: tuple[int, int], end: tuple[int, int]) -> str:
     return f'<path d="M{x1} {y1} H{bend} V{y2} H{x2}" marker-end="url(#arrow)"/>'
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
-    (x1, y1), (x2, y2) = start, end
-    half = BOX_WIDTH // 2
-    return f'<path d="M{x1 + half} {y1 + BOX_HEIGHT} L{x2 + half} {y2}" marker-end="url(#arrow)"/>'
-
-
 def _box(x: int, y: int, width: int, height: int) -> str:
     return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="4"/>'
 
 
-def _text(
-    x: int, y: int, text: str, kind: str = "", *, end: bool = False, middle: bool = False
-) -> str:
-    anchor = "end" if end else "middle" if middle else "start"
+def _text(x: int, y: int, text: str, kind: str = "", *, middle: bool = False) -> str:
+    anchor = "middle" if middle else "start"
     return f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
 
 

@@ -13,7 +13,12 @@ from piccolo.columns import Column, ForeignKey
 
 import community_directory.imports.members_csv
 import community_directory.queries.participation  # noqa: F401  these two define errors of their own
-from community_directory.errors import DirectoryError, OperatorError, UserError
+from community_directory.errors import (
+    CONSTRAINT_MESSAGES,
+    DirectoryError,
+    OperatorError,
+    UserError,
+)
 from community_directory.piccolo_app import APP_CONFIG
 from community_directory.settings import Settings, variable
 
@@ -56,6 +61,15 @@ def error_classes(base: type[DirectoryError]) -> Iterator[type[DirectoryError]]:
         yield from error_classes(error)
 
 
+def constraints_table() -> str:
+    """Return the message of each constraint, and the field that it is about."""
+    rows = [
+        (f"`{name}`", f"`{field}`" if field else "", message)
+        for name, (message, field) in sorted(CONSTRAINT_MESSAGES.items())
+    ]
+    return _table(("Constraint", "Field", "Message"), rows)
+
+
 def tables() -> str:
     """Return a section for each table, with its columns."""
     return "\n\n".join(
@@ -71,6 +85,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "user errors": partial(errors_table, UserError),
     "operator errors": partial(errors_table, OperatorError),
+    "constraints": constraints_table,
     "tables": tables,
 }
 """What a page may ask for, by the name in its comment."""

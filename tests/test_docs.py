@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -15,7 +16,12 @@ from piccolo.conf.apps import Finder
 from community_directory import queries
 from community_directory.commands import COMMANDS, Command
 from community_directory.database import DirectoryConnection, connect
-from community_directory.errors import DirectoryError, OperatorError, UserError
+from community_directory.errors import (
+    CONSTRAINT_MESSAGES,
+    DirectoryError,
+    OperatorError,
+    UserError,
+)
 from community_directory.settings import Settings, load_settings, variable
 from docs import diagrams, hooks
 from tests.processes import PROJECT
@@ -104,6 +110,7 @@ def test_every_part_of_the_package_is_in_the_diagram_and_explained() -> None:
     assert {"database", "tables", "queries", "imports", "web"} <= imports.keys()
     for part in imports:
         assert f">{part}</text>" in drawing
+        assert re.search(rf"`{part}/?`", page), f"{part} is not explained"
 
 
 def test_the_diagram_names_each_import_or_those_that_it_follows_from() -> None:
@@ -120,27 +127,34 @@ def test_a_page_without_a_marker_stays_as_it_is() -> None:
 # What mkdocstrings takes from the docstrings
 
 
-def directives() -> Iterator[tuple[str, str | None]]:
-    """Yield each documented object, and the list of members that its page names, if it does."""
+@dataclass(frozen=True)
+class Directive:
+    """A line of a page that shows an object; `members` are those that it chooses, if it does."""
+
+    name: str
+    members: list[str]
+    passes_on: bool
+    """The names that a module's `__all__` passes on from other modules are shown too."""
+
+    def shows(self, module: str, name: str) -> bool:
+        """Tell whether the page has this name of this module."""
+        if self.members:
+            return self.name == module and name in self.members
+        if self.passes_on and name in importlib.import_module(self.name).__all__:
+            return True
+        return self.name in (module, f"{module}.{name}")
+
+
+def directives() -> Iterator[Directive]:
     for text in TEXT.values():
         for name, options in re.findall(r"^::: ([\w.]+)\n((?:    .*\n)*)", text, re.MULTILINE):
             members = re.search(r"members: \[(.*)\]", options)
-            yield name, members[1] if members else None
+            chosen = re.split(r",\s*", members[1]) if members else []
+            yield Directive(name, chosen, passes_on="filters: public" in options)
 
 
 def is_documented(module: str, name: str) -> bool:
-    """Tell whether a page has the name, by its module or by one that passes it on."""
-    for documented, chosen in directives():
-        if chosen is not None:
-            if documented == module and name in re.split(r",\s*", chosen):
-                return True
-        elif documented in (module, f"{module}.{name}"):
-            return True
-        elif documented.startswith("community_directory.queries.") and documented.islower():
-            passed_on = getattr(importlib.import_module(documented), "__all__", ())
-            if name in passed_on:
-                return True
-    return False
+    return any(directive.shows(module, name) for directive in directives())
 
 
 @pytest.mark.parametrize(
@@ -157,17 +171,10 @@ def test_every_public_helper_is_in_the_reference(module_name: str) -> None:
 def test_every_documented_name_exists() -> None:
     found = list(directives())
     assert len(found) > 15
-    for documented, chosen in found:
-        try:
-            value: object = importlib.import_module(documented)
-        except ModuleNotFoundError:
-            path = documented.split(".")
-            start = next(number for number in range(1, len(path)) if not path[number].islower())
-            value = importlib.import_module(".".join(path[:start]))
-            for attribute in path[start:]:
-                value = getattr(value, attribute)
-        for name in re.split(r",\s*", chosen or ""):
-            assert not name or hasattr(value, name), (documented, name)
+    for directive in found:
+        value = pkgutil.resolve_name(directive.name)
+        for name in directive.members:
+            assert hasattr(value, name), (directive.name, name)
 
 
 def test_every_error_is_in_the_reference_with_its_code() -> None:
@@ -184,6 +191,15 @@ def test_every_error_is_in_the_reference_with_its_code() -> None:
         "database_unavailable",
         "recorder_full",
     }
+
+
+def test_every_constraint_is_in_the_reference_with_its_message() -> None:
+    assert "<!-- constraints -->" in TEXT[DOCS / "reference/errors.md"]
+    table = hooks.constraints_table().splitlines()
+    for name, (message, field) in CONSTRAINT_MESSAGES.items():
+        [row] = [line for line in table if line.startswith(f"| `{name}` |")]
+        assert message in row
+        assert field is None or f"`{field}`" in row
 
 
 # Links

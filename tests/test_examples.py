@@ -18,7 +18,13 @@ from aiogram.methods import GetMe, SendMessage, TelegramMethod
 from aiogram.types import Chat, Message, Update, User
 
 from community_directory.database import connect, transaction
-from community_directory.errors import NotAllowed
+from community_directory.errors import (
+    InvitationNotFound,
+    InvitationUsed,
+    MemberNotActive,
+    NotAllowed,
+    OperatorError,
+)
 from community_directory.queries import (
     audit,
     highlights,
@@ -157,17 +163,15 @@ async def test_the_telegram_bot_answers_with_the_sentence_of_an_error(
     ana, bea = ana_and_bea
     assert await ana.send("/top") == "Nobody is active."
     await members.add(telegram_id=1001, name="Ana", primary_role="x", status="pending")
-    assert "is not active" in await ana.send("/invite")
-    assert "no such invitation" in await bea.send("/start NOSUCHCODE")
+    assert await ana.send("/invite") == str(MemberNotActive("#1", "pending"))
+    assert await bea.send("/start NOSUCHCODE") == str(InvitationNotFound("NOSUCHCODE"))
 
 
 async def test_the_telegram_bot_apologizes_when_the_database_is_away(
     ana_and_bea: tuple[TelegramUser, TelegramUser], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ana, _ = ana_and_bea
-    assert await ana.send("/top") == (
-        "The directory is not available at the moment. Please try again later."
-    )
+    assert await ana.send("/top") == OperatorError.public_message
     assert "Not connected" in capsys.readouterr().out
 
 
@@ -245,7 +249,7 @@ async def test_people_join_the_discord_bot_and_their_messages_are_counted(
     invitation = await invitations.create(created_by=1)
     code = invitation.invitation_code
     assert await join_by_discord(code, 77) == "Welcome! Your number is #2."
-    assert await join_by_discord(code, 78) == "This invitation has been used already."
+    assert await join_by_discord(code, 78) == str(InvitationUsed(code))
     member = await members.get(2)
     assert (member.telegram_id, member.profile_data) == ("discord:77", {"discord_id": "77"})
 
@@ -264,7 +268,7 @@ async def test_people_join_the_discord_bot_and_their_messages_are_counted(
 async def test_the_discord_bot_apologizes_when_the_database_is_away(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert "not available" in await join_by_discord("SOMECODE", 77)
+    assert await join_by_discord("SOMECODE", 77) == OperatorError.public_message
     assert "Not connected" in capsys.readouterr().out
 
 
