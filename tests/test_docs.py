@@ -140,7 +140,7 @@ class Directive:
         """Tell whether the page has this name of this module."""
         if self.members:
             return self.name == module and name in self.members
-        if self.passes_on and name in importlib.import_module(self.name).__all__:
+        if self.passes_on and name in getattr(importlib.import_module(self.name), "__all__", ()):
             return True
         return self.name in (module, f"{module}.{name}")
 
