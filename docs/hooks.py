@@ -88,7 +88,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "constraints": constraints_table,
     "tables": tables,
 }
-"""What a page may ask for, by the name in its comment."""
+"""The function that writes each part, by the name in the comment."""
 
 
 def _default(name: str) -> str:

@@ -23,7 +23,7 @@ app = FastAPI(title="Directory", lifespan=lifespan)
 
 
 class PublicMember(BaseModel):
-    """What anybody may know of a member."""
+    """The public fields of a member."""
 
     model_config = ConfigDict(from_attributes=True)
 
