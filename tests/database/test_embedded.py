@@ -168,6 +168,7 @@ def fresh() -> Iterator[Path]:
 def used() -> Iterator[Path]:
     """A data directory with a row in it, and nobody who uses it."""
     directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory.chmod(0o755)
     with running(directory / "used") as program:
         program.sql("CREATE TABLE notes AS SELECT 'kept' AS note")
         # The kills here are not power cuts: what was written is there without it.
@@ -342,7 +343,7 @@ def test_a_program_whose_server_was_killed_starts_it_again(data: Path) -> None:
 def test_a_first_start_that_was_killed_halfway_is_made_good(fresh: Path) -> None:
     with launched(fresh) as program:
         deadline = time.monotonic() + SECONDS
-        while not list(fresh.glob(f"{embedded.UNFINISHED}*/global")):
+        while not list(fresh.glob(f"{embedded.UNFINISHED_PREFIX}*/global")):
             assert time.monotonic() < deadline
             time.sleep(0.005)
         os.killpg(program.process.pid, signal.SIGKILL)
@@ -351,7 +352,7 @@ def test_a_first_start_that_was_killed_halfway_is_made_good(fresh: Path) -> None
     with running(fresh) as program:
         assert program.sql("SELECT current_database()") == f"'{embedded.DATABASE}'"
         assert program.end() == (0, "")
-    assert not list(fresh.glob(f"{embedded.UNFINISHED}*"))
+    assert not list(fresh.glob(f"{embedded.UNFINISHED_PREFIX}*"))
 
 
 def test_a_recycled_pid_is_not_taken_for_the_server(data: Path) -> None:
