@@ -115,7 +115,7 @@ def _own_configuration() -> Iterator[None]:
     token = _uses_own_configuration.set(True)
     # A table keeps the first engine that it was used with.
     engine_before, Migration._meta._db = Migration._meta._db, engine
-    Finder.get_piccolo_conf_module = find_own_module  # type: ignore[method-assign]
+    Finder.get_piccolo_conf_module = find_own_module  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
