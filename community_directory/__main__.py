@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from getpass import getpass
 from typing import Annotated
 
@@ -129,20 +130,29 @@ def _parser(name: str, **options: object) -> App:
 
 def main() -> None:
     """Run the command line `community-directory`."""
-    _run_parser(command_line())
+    _set_up_process()
+    run_parser(command_line())
 
 
 def run_serve() -> None:
     """Run `python main.py`, which only serves."""
-    _run_parser(_parser("python main.py", default_command=serve))
+    _set_up_process()
+    run_parser(_parser("python main.py", default_command=serve))
 
 
-def _run_parser(parser: App) -> None:
+def _set_up_process() -> None:
     # Piccolo finds this package's tables by it, even in a folder with another piccolo_conf.py.
     os.environ["PICCOLO_CONF"] = CONFIGURATION_MODULE
-    _print_steps()
+    # The database package logs the steps of a first start; stderr shows them.
+    logger = logging.getLogger("community_directory.database")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+
+
+def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:
+    """Run a command; an error of the user's or of the database ends the program with one line."""
     try:
-        parser()
+        parser(arguments)
     except CycloptsError as error:
         print_line(f"{parser.name[0]}: {_error_sentence(error)} (see --help)", error=True)
         sys.exit(2)
@@ -158,13 +168,6 @@ def _error_sentence(error: CycloptsError) -> str:
         unused = " ".join(error.unused_tokens or [])
         return f"Unexpected argument: {sanitize_for_message(unused)}."
     return " ".join(str(error).split())
-
-
-def _print_steps() -> None:
-    """Print to stderr what the database package logs: the steps of a first start."""
-    logger = logging.getLogger("community_directory.database")
-    logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -201,8 +201,7 @@ async def import_members(path: str, *, overwrite: bool = False) -> None:
 
     Args:
         path: The file, in UTF-8, with columns as export_members writes them.
-        overwrite: Undo edits of profiles made since the export; a file without updated_at always
-            does.
+        overwrite: Undo profile edits made since the export, as a file without updated_at does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)
     print_line(
