@@ -30,12 +30,12 @@ def serve_app(host: str | None, port: int | None, *, demo: bool) -> None:
     # It takes longer to import than all of the above, which has printed its steps by now.
     from community_directory.app import app  # noqa: PLC0415
 
-    address, port = listener.getsockname()[:2]
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-    print_line(f"{settings.site_name} is at {url} (Ctrl+C stops it)")
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    )
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        print_line(f"{settings.site_name} is at {_url_of(listener)} (Ctrl+C stops it)")
+        server.run(sockets=[listener])
 
 
 async def prepare_database(settings: Settings, *, demo: bool) -> None:
@@ -66,3 +66,8 @@ def _listen(host: str, port: int) -> socket.socket:
         sys.exit(
             f"Can't listen on {host}, port {port}: {reason}. Choose another with --host or --port."
         )
+
+
+def _url_of(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
