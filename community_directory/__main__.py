@@ -15,16 +15,16 @@ from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from community_directory import commands
-from community_directory.commands import STOPPED, STOPPED_CODE, print_line
+from community_directory.commands import STOPPED, STOPPED_CODE, Command, print_line
 from community_directory.database.migrations import CONFIGURATION_MODULE
 from community_directory.errors import DirectoryError, sanitize_for_message
 from community_directory.passwords import password_problem
 from community_directory.psql import run_psql
-from community_directory.settings import load_settings
+from community_directory.settings import Settings, load_settings
 
 NO_LINES = Box("    \n" * 8)
 """The help has no lines around its lists: they read badly in a log and in a screen reader."""
-COMMAND_NAMES = {
+SHARED_COMMANDS: dict[str, Command] = {
     "migrate": commands.migrate_schema,
     "demo": commands.load_demo_community,
     "import-telegram": commands.import_telegram,
@@ -73,19 +73,18 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
     settings = load_settings()
     username = username or settings.admin_username
     email = email or f"{username}@localhost"
-    if generate or not sys.stdin.isatty():
-        password = secrets.token_urlsafe(12)
-        asyncio.run(commands.create_superuser(username, email, password))
+    random = generate or not sys.stdin.isatty()
+    password = secrets.token_urlsafe(12) if random else _ask_password(settings, username, email)
+    asyncio.run(commands.create_superuser(username, email, password))
+    if random:
         print_line(f"The password is {password} (shown only this once)")
-    else:
-        password = _ask_password(settings.site_name, username, email)
-        asyncio.run(commands.create_superuser(username, email, password))
 
 
-def _ask_password(*personal: str) -> str:
+def _ask_password(settings: Settings, username: str, email: str) -> str:
+    """Ask for a password, twice, until it is a good one."""
     while True:
-        password = getpass("Password: ")
-        if problem := password_problem(password, *personal):
+        password = getpass(f"Password for {username}: ")
+        if problem := password_problem(password, settings.site_name, username, email):
             print_line(f"The password {problem}.", error=True)
         elif getpass("The same password again: ") == password:
             return password
@@ -106,7 +105,7 @@ def command_line() -> App:
     """Return the parser of `community-directory`."""
     app = _parser("community-directory", help="Run and look after a community directory.")
     app.command(serve)
-    for name, command in COMMAND_NAMES.items():
+    for name, command in SHARED_COMMANDS.items():
         app.command(command, name=name)
     app.command(create_admin)
     # psql has an option -h of its own.
@@ -158,7 +157,7 @@ def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except DirectoryError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):  # Ctrl+C, or Ctrl+D at the password
         print_line(STOPPED, error=True)
         sys.exit(STOPPED_CODE)
 

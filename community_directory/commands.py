@@ -103,7 +103,10 @@ async def load_demo_data() -> None:
 @command
 async def create_superuser(username: str, email: str, password: str) -> None:
     """Create a superuser of the panel with a password that was checked already."""
-    from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415  slow to import
+    # They are slow to import. The second one makes Piccolo check passwords as the panel does.
+    from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
+
+    from community_directory.web.admin import users  # noqa: F401, PLC0415
 
     with database_errors():
         async with transaction():

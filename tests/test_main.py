@@ -237,8 +237,9 @@ async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: 
     assert await can_sign_in(database, "eva", "correct horse battery")
 
 
-def test_ctrl_c_is_one_line_and_code_130() -> None:
-    code, shown = type_into("create-admin", url="postgresql://127.0.0.1:1/x", lines=[b"\x03"])
+@pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl+C", "Ctrl+D"])
+def test_a_command_that_is_stopped_ends_with_one_line_and_code_130(key: bytes) -> None:
+    code, shown = type_into("create-admin", url="postgresql://127.0.0.1:1/x", lines=[key])
     assert code == 130
     assert shown.endswith(f"{STOPPED}\n")
     assert "Traceback" not in shown
