@@ -3,8 +3,10 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -243,6 +245,30 @@ def test_a_command_that_is_stopped_ends_with_one_line_and_code_130(key: bytes) -
     assert code == 130
     assert shown.endswith(f"{STOPPED}\n")
     assert "Traceback" not in shown
+
+
+async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> None:
+    with tempfile.TemporaryDirectory(prefix="directory-") as folder:
+        Path(folder).chmod(0o755)
+        with subprocess.Popen(
+            [*PROGRAM, "migrate"],
+            cwd=PROJECT,
+            env=environment(DIRECTORY_DATA_DIRECTORY=f"{folder}/postgres"),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stderr
+            assert (
+                process.stderr.readline()
+                == f"Creating a PostgreSQL database in {folder}/postgres.\n"
+            )
+            while not list(Path(folder).glob("postgres/.unfinished-*/global")):
+                assert process.poll() is None
+                time.sleep(0.005)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.stderr.read() == f"{STOPPED}\n"
+        assert process.returncode == 130
 
 
 # psql

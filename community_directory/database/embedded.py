@@ -5,6 +5,7 @@ and stops it with the last of them. It is young: each step below that looks odd 
 was observed.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -68,7 +69,14 @@ async def start(data_directory: Path) -> dict[str, Any]:
     """
     # Not in a thread: it happens once, before anything else runs, and only the main thread may set
     # signal handlers.
-    info = _start_server(_usable_path(data_directory))
+    try:
+        info = _start_server(_usable_path(data_directory))
+    except DatabaseUnavailable:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Ctrl+C reached PostgreSQL's programs, too: that is why they failed.
+            raise asyncio.CancelledError from None
+        raise
     arguments = {
         "host": str(info.socket_dir or info.hostname),
         "port": info.port,
