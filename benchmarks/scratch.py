@@ -36,7 +36,7 @@ async def scratch_database() -> AsyncIterator[str]:
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
         if directory is not None:
-            embedded.leave()
+            embedded.release()
             shutil.rmtree(directory, ignore_errors=True)
 
 

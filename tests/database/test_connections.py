@@ -1049,33 +1049,6 @@ async def test_a_bot_elsewhere_needs_nothing_but_a_url(database: str, tmp_path: 
     assert database_name(database) not in result.stdout
 
 
-async def test_migrating_where_no_configuration_lies_is_a_clear_error(
-    empty_database: str, tmp_path: Path
-) -> None:
-    script = (
-        "import asyncio\n"
-        "from community_directory.database import connect\nfrom community_directory.database.migrations import migrate\n"
-        "from community_directory.errors import MigrationFailed\n"
-        "async def main():\n"
-        "    async with connect():\n"
-        "        try:\n"
-        "            await migrate()\n"
-        "        except MigrationFailed as error:\n"
-        "            print(error)\n"
-        "asyncio.run(main())\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=environment(POSTGRES_URL=empty_database),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ended.stdout.startswith("Migrations run where piccolo_conf.py lies")
-    assert ended.stderr == ""
-
-
 @pytest.mark.parametrize("actor", ["", "  ", None, 5])
 async def test_nobody_acts_without_a_name(directory: asyncpg.Pool, actor: Any) -> None:
     async with transaction():
