@@ -23,7 +23,7 @@ from community_directory.database import connect, embedded, engine
 from community_directory.database.migrations import migrate
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError, SchemaMissing
-from community_directory.jobs import scheduled
+from community_directory.jobs import run_scheduled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.admin.security import SecurityHeaders
@@ -51,7 +51,7 @@ warnings.filterwarnings("ignore", message="If running sessions in production")
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
     """Hold the connection pool, and do what is due by the clock, while the app runs; the database may be away."""
     async with connect(min_size=0):
-        with scheduled():
+        with run_scheduled_jobs():
             yield
     if settings.postgres_url is None:
         embedded.leave()  # uvicorn, when told to stop, ends the process without Python's exit handlers

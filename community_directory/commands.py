@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Never
 from tqdm import tqdm
 
 from community_directory import jobs
-from community_directory.calendar import days_between, today, zone_of
+from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import connect
 from community_directory.errors import (
     DatabaseUnavailable,
@@ -29,8 +29,6 @@ from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
 
 OPTIONS_FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alone."
-DAYS_AT_ONCE = 31
-"""The days of one transaction."""
 
 Command = Callable[..., Awaitable[None]]
 
@@ -105,7 +103,7 @@ async def import_telegram(path: str, dry_run: bool = False, chats: str = "") -> 
         Of an account's groups only these: names or ids, with commas between them.
     """
     chosen = [name.strip() for name in chats.split(",") if name.strip()]
-    zone = zone_of(None)
+    zone = load_zone(None)
     report = await _import(
         Path(path),
         Platform.TELEGRAM,
@@ -258,7 +256,9 @@ async def _roll_up(days: Sequence[date]) -> int:
         while done < len(days):
             first = days[done]
             some = [
-                day for day in days[done : done + DAYS_AT_ONCE] if (day - first).days < DAYS_AT_ONCE
+                day
+                for day in days[done : done + jobs.ROLL_UP_BATCH_DAYS]
+                if (day - first).days < jobs.ROLL_UP_BATCH_DAYS
             ]
             written += await highlights.roll_up(first, until=some[-1])
             done += len(some)

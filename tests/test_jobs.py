@@ -19,7 +19,11 @@ from community_directory import jobs
 from community_directory.database import connect
 from community_directory.database.connections import CLOSE_TIMEOUT_SECONDS
 from community_directory.errors import DirectoryError
-from community_directory.jobs import roll_up_recent, scheduled, sweep
+from community_directory.jobs import (
+    expire_overdue_invitations,
+    roll_up_recent,
+    run_scheduled_jobs,
+)
 from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
 from tests.database.test_migrations import SECONDS, session, until
@@ -82,15 +86,15 @@ async def held(database: str, lock: int) -> AsyncIterator[None]:
         yield
 
 
-async def test_a_sweep_marks_what_is_overdue_and_says_how_much(directory: asyncpg.Pool) -> None:
+async def test_overdue_invitations_expire_and_are_counted(directory: asyncpg.Pool) -> None:
     codes = [await overdue(directory), await overdue(directory)]
     still_open = (await rows.invitation(directory))["invitation_code"]
     cancelled = await overdue(directory, status="cancelled")
-    assert await sweep() == 2
+    assert await expire_overdue_invitations() == 2
     assert [await status_of(directory, code) for code in codes] == ["expired", "expired"]
     assert await status_of(directory, still_open) == "pending"
     assert await status_of(directory, cancelled) == "cancelled"
-    assert await sweep() == 0
+    assert await expire_overdue_invitations() == 0
 
 
 def days_ago(*days: int) -> list[date]:
@@ -328,19 +332,21 @@ async def test_points_of_a_roll_up_by_the_clock_reach_the_score(
     assert await directory.fetchval(scored, member_id) == 1
 
 
-async def test_a_sweep_leaves_it_to_another_worker(directory: asyncpg.Pool, database: str) -> None:
+async def test_expiry_is_left_to_another_worker_that_does_it(
+    directory: asyncpg.Pool, database: str
+) -> None:
     code = await overdue(directory)
-    async with held(database, jobs.SWEEP_LOCK):
-        assert await asyncio.wait_for(sweep(), SECONDS) is None
+    async with held(database, jobs.EXPIRY_LOCK_KEY):
+        assert await asyncio.wait_for(expire_overdue_invitations(), SECONDS) is None
     assert await status_of(directory, code) == "pending"
-    assert await sweep() == 1
+    assert await expire_overdue_invitations() == 1
 
 
-async def test_a_roll_up_leaves_it_to_another_worker(
+async def test_a_roll_up_is_left_to_another_worker_that_does_it(
     directory: asyncpg.Pool, database: str, end_of_january: None
 ) -> None:
     await message_at(directory, noon(TODAY))
-    async with held(database, jobs.NIGHT_LOCK):
+    async with held(database, jobs.ROLL_UP_LOCK_KEY):
         assert await asyncio.wait_for(roll_up_recent(), SECONDS) is None
     assert await rolled_up(directory) == []
     assert await roll_up_recent() == 1
@@ -349,15 +355,18 @@ async def test_a_roll_up_leaves_it_to_another_worker(
 async def test_the_two_jobs_do_not_keep_each_other_out(
     directory: asyncpg.Pool, database: str
 ) -> None:
-    async with held(database, jobs.NIGHT_LOCK):
-        assert await sweep() == 0
-    async with held(database, jobs.SWEEP_LOCK):
+    async with held(database, jobs.ROLL_UP_LOCK_KEY):
+        assert await expire_overdue_invitations() == 0
+    async with held(database, jobs.EXPIRY_LOCK_KEY):
         assert await roll_up_recent() == 0
 
 
 @pytest.mark.parametrize(
     ("job", "table"),
-    [(sweep, "community_invitations"), (roll_up_recent, "directory_rolled_up_days")],
+    [
+        (expire_overdue_invitations, "community_invitations"),
+        (roll_up_recent, "directory_rolled_up_days"),
+    ],
 )
 async def test_of_two_workers_at_once_one_does_it(
     directory: asyncpg.Pool,
@@ -397,8 +406,11 @@ async def triggers(
 
     def of(zone: str) -> dict[str, CronTrigger]:
         live_in(zone)
-        with scheduled() as scheduler:
-            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_recent")}
+        with run_scheduled_jobs() as scheduler:
+            return {
+                name: scheduler.get_job(name).trigger
+                for name in ("expire_overdue_invitations", "roll_up_recent")
+            }
 
     return of
 
@@ -449,11 +461,13 @@ async def test_the_days_are_rolled_up_once_each_night_of_the_community(
         ("Europe/Berlin", "2026-10-24 20:10"),
     ],
 )
-async def test_a_sweep_is_due_each_hour_whatever_the_clocks_do(
+async def test_invitations_expire_each_hour_even_when_the_clocks_change(
     triggers: Callable[[str], dict[str, CronTrigger]], zone: str, start: str
 ) -> None:
     [moment] = hours(start)
-    found = list(times(triggers(zone)["sweep"], moment.astimezone(ZoneInfo(zone)), 24))
+    found = list(
+        times(triggers(zone)["expire_overdue_invitations"], moment.astimezone(ZoneInfo(zone)), 24)
+    )
     assert found == [moment.replace(minute=0) + timedelta(hours=number) for number in range(1, 25)]
 
 
@@ -478,42 +492,48 @@ async def test_both_are_done_right_after_the_start(
 ) -> None:
     code = await overdue(directory)
     await message_at(directory, noon(TODAY - timedelta(days=1)))
-    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+    with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
         async with watched(scheduler, 2):
             pass
-        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_recent"}
+        assert {job.id for job in scheduler.get_jobs()} == {
+            "expire_overdue_invitations",
+            "roll_up_recent",
+        }
     assert await status_of(directory, code) == "expired"
     assert await rolled_up(directory) == [TODAY - timedelta(days=1)]
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
+    assert said == {"expire_overdue_invitations: 1 rows", "roll_up_recent: 1 rows"}
 
 
 async def test_nothing_to_do_is_said_as_such(
     directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+    with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
         async with watched(scheduler, 2):
             pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
+    assert said == {"expire_overdue_invitations: 0 rows", "roll_up_recent: 0 rows"}
 
 
 async def test_what_another_worker_does_is_said_at_the_start(
     directory: asyncpg.Pool, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with held(database, jobs.SWEEP_LOCK), held(database, jobs.NIGHT_LOCK):
-        with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+    async with held(database, jobs.EXPIRY_LOCK_KEY), held(database, jobs.ROLL_UP_LOCK_KEY):
+        with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: another worker does it", "roll_up_recent: another worker does it"}
+    assert said == {
+        "expire_overdue_invitations: another worker does it",
+        "roll_up_recent: another worker does it",
+    }
 
 
-@pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
+@pytest.mark.parametrize("job", ["expire_overdue_invitations", "roll_up_recent"])
 async def test_what_a_sleeping_machine_missed_is_done_once(
     directory: asyncpg.Pool, job: str
 ) -> None:
-    with scheduled() as scheduler:
+    with run_scheduled_jobs() as scheduler:
         async with watched(scheduler, 2):
             pass
         async with watched(scheduler, 1) as ended:
@@ -527,14 +547,14 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     empty_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connect(empty_database, min_size=0):
-        with scheduled() as scheduler:
+        with run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
     why = "The database's tables are missing, or of another version: run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
         f"{name} was not done, and is tried again at its next time: {why}"
-        for name in ("sweep", "roll_up_recent")
+        for name in ("expire_overdue_invitations", "roll_up_recent")
     }
     assert len(warned) == 2
     assert not any(record.exc_info for record in warned)
@@ -549,23 +569,23 @@ async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
     monkeypatch.setattr(jobs, "JOB_TIMEOUT", timedelta(seconds=0.5))
     async with session(database) as other:
         await other.execute("BEGIN; LOCK TABLE community_invitations, directory_rolled_up_days")
-        with scheduled() as scheduler:
+        with run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
     assert {
         record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
     } == {
         f"{name} took longer than 0:00:00.500000, and goes on at its next time."
-        for name in ("sweep", "roll_up_recent")
+        for name in ("expire_overdue_invitations", "roll_up_recent")
     }
 
 
 async def test_the_jobs_end_with_the_app(directory: asyncpg.Pool) -> None:
-    with scheduled() as scheduler:
+    with run_scheduled_jobs() as scheduler:
         assert scheduler.running
     await asyncio.sleep(0)
     assert not scheduler.running
-    with pytest.raises(ZeroDivisionError), scheduled() as scheduler:
+    with pytest.raises(ZeroDivisionError), run_scheduled_jobs() as scheduler:
         raise ZeroDivisionError
     await asyncio.sleep(0)
     assert not scheduler.running
@@ -575,11 +595,11 @@ async def test_a_job_that_hangs_does_not_hold_up_the_end(database: str) -> None:
     async with session(database) as other, session(database) as observer:
         await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS - 1), connect(database, min_size=0):
-            with scheduled():
+            with run_scheduled_jobs():
                 await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
 
 
-async def test_a_running_panel_sweeps_and_rolls_up(database: str) -> None:
+async def test_a_running_panel_expires_invitations_and_rolls_up(database: str) -> None:
     async with session(database) as connection:
         code = await overdue(connection)
         # Today, or yesterday when midnight comes in between.

@@ -9,12 +9,16 @@ import asyncpg
 from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
-from community_directory.database import DirectoryEngine, connect, transaction
-from community_directory.queries import events, highlights, invitations, members, participation
+from community_directory.database import DirectoryEngine, Statement, connect, transaction
+from community_directory.queries import events, highlights, invitations, members
 
-COLUMNS = events.COLUMNS.split(", ")
-BATCH = "unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[])"
-INSERT = f"INSERT INTO member_participation ({events.COLUMNS}) SELECT * FROM {BATCH} ON CONFLICT DO NOTHING"
+INSERT = f"""
+INSERT INTO member_participation ({events.EVENT_COLUMNS})
+SELECT * FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+    $8::jsonb[]
+) ON CONFLICT DO NOTHING
+"""
 
 # A redemption as a careful author writes it.
 CLAIM = """
@@ -29,7 +33,8 @@ ACCEPT = """
 UPDATE community_invitations SET status = 'accepted', accepted_by = $2, accepted_at = now() WHERE invitation_id = $1
 """
 
-Statement = tuple[str, tuple[object, ...]]
+SentStatement = tuple[str, tuple[object, ...]]
+"""SQL with its arguments, as a helper sends it."""
 
 
 class Client(Base):
@@ -38,13 +43,13 @@ class Client(Base):
     versions: ClassVar = {"asyncpg": asyncpg.__version__}
     options: ClassVar[dict[str, Any]] = {}
     """Of the pool."""
-    columns: ClassVar = COLUMNS
-    """Of an event."""
+    columns: ClassVar = events.EVENT_COLUMNS.split(", ")
+    """The columns of an event's row."""
 
     def __init__(self) -> None:
         self._pool: Any = None
         self._url = ""
-        self._overheard: dict[tuple[str, str], list[Statement]] = {}
+        self._overheard: dict[tuple[str, str], list[SentStatement]] = {}
 
     async def open(self, url: str) -> None:
         """Open ten connections."""
@@ -59,7 +64,9 @@ class Client(Base):
         """An event's row as the helpers make it, or the statements that a helper sends for these arguments."""
         match operation:
             case "record":
-                return self._row(arguments[0])
+                return tuple(
+                    events.RECORD_EVENT.arguments(self._prepared_row(arguments[0])._asdict())
+                )
             case "record_many" | "insert" | "copy":
                 return ([self._row(event) for event in arguments[0]],)
             case "directory" | "search" | "last_30_days" | "last_30_days_raw" | "roll_up":
@@ -67,7 +74,7 @@ class Client(Base):
             case _:
                 return tuple(arguments)
 
-    async def _statements(self, operation: str, arguments: list[Any]) -> list[Statement]:
+    async def _statements(self, operation: str, arguments: list[Any]) -> list[SentStatement]:
         key = (operation, repr(arguments))
         if key not in self._overheard:
             helpers = Helpers()
@@ -78,9 +85,12 @@ class Client(Base):
         return self._overheard[key]
 
     def _row(self, event: dict[str, Any]) -> tuple[Any, ...]:
-        [native] = Helpers().native("record_many", [[event]])
-        row = dict(zip(COLUMNS, events.prepare(native[0]).row, strict=True))
+        row = dict(zip(Client.columns, self._prepared_row(event), strict=True))
         return tuple(row[column] for column in self.columns)
+
+    def _prepared_row(self, event: dict[str, Any]) -> events.EventRow:
+        [native] = Helpers().native("record_many", [[event]])
+        return events.prepare_event(native[0]).row
 
     def answer(self, operation: str, result: Any) -> Any:
         """What the records say."""
@@ -124,11 +134,11 @@ class Client(Base):
 
     async def record(self, *row: Any) -> Any:
         """Store one event."""
-        return await self._pool.fetchrow(participation.RECORD, *row)
+        return await self._pool.fetchrow(events.RECORD_EVENT.sql, *row)
 
     async def record_many(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and move the members' last activity."""
-        return await self._pool.fetchrow(events.RECORD_MANY, *zip(*rows, strict=True))
+        return await self._pool.fetchrow(events.RECORD_EVENTS.sql, *zip(*rows, strict=True))
 
     async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and nothing else."""
@@ -150,15 +160,17 @@ class Client(Base):
             await connection.execute(ACCEPT, invitation["invitation_id"], member["member_id"])
             return member
 
-    async def roll_up(self, statements: list[Statement]) -> Any:
+    async def roll_up(self, statements: list[SentStatement]) -> Any:
         """Count a day, all statements in one transaction; of members only if their points changed."""
         days = statements[0][1]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.fetch(highlights.REMEMBER_EVENTS, *days)
-            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP, *days)
+            await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
+            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
             if member_ids:
-                await connection.fetch(highlights.ADD_POINTS, "roll-up", "", member_ids, points)
-                await connection.fetch(highlights.END_OF_ROLL_UP)
+                await connection.fetch(
+                    highlights.ADD_EARNED_POINTS.sql, "roll-up", "", member_ids, points
+                )
+                await connection.fetch(highlights.END_ROLL_UP)
 
     async def tree(self, member_id: str) -> Any:
         """Whom a member invited."""
@@ -168,7 +180,7 @@ class Client(Base):
         """Close what is overdue."""
         return await self._pool.fetch(invitations.EXPIRE_OVERDUE, "sweep", None)
 
-    async def replay(self, statements: list[Statement]) -> Any:
+    async def replay(self, statements: list[SentStatement]) -> Any:
         """All records; the helper asked the next one because the one before did not do."""
         return [
             record
@@ -181,14 +193,19 @@ class Client(Base):
 
 async def _sent(
     url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any
-) -> list[Statement]:
+) -> list[SentStatement]:
     """What a helper sends to the database: overheard while it runs, and undone."""
-    statements: list[Statement] = []
+    statements: list[SentStatement] = []
     fetch = DirectoryEngine.fetch
 
-    async def listen(engine: DirectoryEngine, sql: str, *values: Any, **options: Any) -> Any:
-        statements.append((sql, values))
-        return await fetch(engine, sql, *values, **options)
+    async def listen(
+        engine: DirectoryEngine, statement: Statement | str, *arguments: Any, **values: Any
+    ) -> Any:
+        if isinstance(statement, Statement):
+            statements.append((statement.sql, tuple(statement.arguments(values))))
+        else:
+            statements.append((statement, arguments))
+        return await fetch(engine, statement, *arguments, **values)
 
     async with connect(url, min_size=1, max_size=1), transaction() as rehearsal:
         with patch.object(DirectoryEngine, "fetch", listen):

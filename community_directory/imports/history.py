@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from community_directory.calendar import zone_of
+from community_directory.calendar import load_zone
 from community_directory.database import engine, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports.export import (
@@ -99,7 +99,7 @@ class _Writer:
         self.report = Report()
         self._platform = platform
         self._dry_run = dry_run
-        self._zone = zone_of(None)
+        self._zone = load_zone(None)
         self._people: dict[str, str | Skipped] = {}
         """The number of everybody who was met, or why they have none; of a dry run's new contacts `NEW`."""
 

@@ -34,7 +34,7 @@ from community_directory.queries.privacy import (
 )
 from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
 from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
-from community_directory.queries.reputation import MAX_SCORE, add_points, github_score
+from community_directory.queries.reputation import MAX_SCORE, add_points_sql, github_score
 from community_directory.queries.search import ORDERS, Search, Sort, scores_between
 from community_directory.queries.values import (
     ACTOR,
@@ -174,7 +174,7 @@ WITH {ACTOR}, before AS (
 ), verified AS (
     UPDATE community_members AS member SET github_username = $4::text, github_verified = true,
         github_verified_at = now(), github_profile_data = $5::jsonb,
-        {add_points("$6::numeric")}
+        {add_points_sql("$6::numeric")}
     FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
     RETURNING member.*
 )

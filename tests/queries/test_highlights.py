@@ -789,14 +789,14 @@ async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.P
         (None, Highlight("#3", DAY, 3, 0, 0, 3)),
         (Highlight("#3", NEXT, 1, 0, 0, 1), Highlight("#3", NEXT, 5, 0, 0, 5)),
     ]
-    assert await verify(DAY, until=NEXT) == [Difference(*pair, mended=False) for pair in expected]
-    assert await verify(DAY) == [Difference(*pair, mended=False) for pair in expected[:3]]
+    assert await verify(DAY, until=NEXT) == [Difference(*pair, repaired=False) for pair in expected]
+    assert await verify(DAY) == [Difference(*pair, repaired=False) for pair in expected[:3]]
     assert await versions(directory) == before
 
-    assert await verify(DAY, until=NEXT, mend=True) == [
-        Difference(*pair, mended=True) for pair in expected
+    assert await verify(DAY, until=NEXT, repair=True) == [
+        Difference(*pair, repaired=True) for pair in expected
     ]
-    assert await verify(DAY, until=NEXT) == await verify(DAY, until=NEXT, mend=True) == []
+    assert await verify(DAY, until=NEXT) == await verify(DAY, until=NEXT, repair=True) == []
     assert await stored(directory) == {
         ("#2", DAY): (2, 0, 0, 2),
         ("#3", DAY): (3, 0, 0, 3),
@@ -804,21 +804,21 @@ async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.P
     }
 
 
-async def test_mending_keeps_to_its_days_and_its_zone(directory: asyncpg.Pool) -> None:
+async def test_a_repair_changes_only_its_days_in_its_zone(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await rows.event(directory, member_id="#1", occurred_at=at(DAY, 20))
     await messages(directory, 1, day=BEFORE)
-    mended = await verify(NEXT, zone="Asia/Kolkata", mend=True)
-    assert [(difference.stored, difference.mended) for difference in mended] == [(None, True)]
+    repaired = await verify(NEXT, zone="Asia/Kolkata", repair=True)
+    assert [(difference.stored, difference.repaired) for difference in repaired] == [(None, True)]
     assert (await stored(directory)).keys() == {("#1", NEXT)}
 
 
-async def test_mending_waits_for_a_roll_up_that_is_under_way(directory: asyncpg.Pool) -> None:
+async def test_a_repair_waits_for_a_roll_up_that_is_under_way(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await messages(directory, 1)
     async with held(roll_up(DAY), commit=True):
         assert len(await verify(DAY)) == 1  # looking waits for nobody
-        mending = asyncio.create_task(verify(DAY, mend=True))
+        repairing = asyncio.create_task(verify(DAY, repair=True))
         await waiting(directory, 1)
-    assert await together(mending) == [[]]
+    assert await together(repairing) == [[]]
     assert await scores(directory) == {"#1": 1}

@@ -18,6 +18,7 @@ from community_directory.queries import (
     participation,
     privacy,
     relationships,
+    reputation,
 )
 from community_directory.queries.participation import NewEvent, Recorder
 from tests.queries.cases import CASES
@@ -149,7 +150,7 @@ class Caller:
         code = self.code()
         assert (await invitations.cancel(code, actor="load")).invitation_code == code
 
-    async def sweep(self) -> None:
+    async def expire_overdue(self) -> None:
         await invitations.expire_overdue()
 
     async def look_at_the_tree(self) -> None:
@@ -167,6 +168,11 @@ class Caller:
         )
         assert all(a in (link.entity_id_a, link.entity_id_b) for link in await relationships.of(a))
         await relationships.unlink(a, b, "MENTORED")
+
+    async def explain_score(self) -> None:
+        explained = await reputation.explain(self.anybody())
+        parts = (*explained.github.values(), explained.earned, explained.other)
+        assert explained.score == max(sum(parts), 0)
 
     async def look_back(self) -> None:
         number = self.anybody()
@@ -229,7 +235,7 @@ class Caller:
     async def roll_up(self) -> None:
         await highlights.roll_up(DAY)
         assert {row.highlight_date for row in (await highlights.between(DAY, DAY)).items} <= {DAY}
-        await highlights.verify(DAY, mend=True)
+        await highlights.verify(DAY, repair=True)
 
     async def all_or_nothing(self) -> None:
         number, account = self.anybody(), f"undone-{self.newcomer()}"
@@ -259,9 +265,10 @@ class Caller:
                 self.cancel,
             ),
             *(
-                self.sweep,
+                self.expire_overdue,
                 self.look_at_the_tree,
                 self.link,
+                self.explain_score,
                 self.look_back,
                 self.export,
                 self.erase,
@@ -362,6 +369,7 @@ def test_the_callers_use_every_helper() -> None:
             participation,
             privacy,
             relationships,
+            reputation,
         )
         for name in function.__code__.co_names
         if hasattr(value, name)

@@ -1,4 +1,4 @@
-"""What members did: each event once, a batch without losses, who was last seen when, and how often on which day."""
+"""Participation: each event is stored once, a batch loses none, and activity is counted by day."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from community_directory.calendar import today
-from community_directory.database import connect, transaction
+from community_directory.calendar import days_between, today
+from community_directory.database import Statement, connect, transaction
 from community_directory.errors import (
     DatabaseUnavailable,
     InvalidCursor,
@@ -928,35 +928,45 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def _days(number: int) -> tuple[list[date], list[datetime], datetime]:
-    starts = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(number)]
-    return [start.date() for start in starts], starts, starts[-1] + timedelta(days=1)
+def _days(number: int) -> dict[str, object]:
+    """Return the parameters that name so many days from the first of January 2024."""
+    first = date(2024, 1, 1)
+    return days_between(first, first + timedelta(days=number - 1), "UTC")._asdict()
 
 
 @pytest.mark.parametrize(
-    ("query", "arguments", "index", "scan"),
+    ("statement", "values", "index", "scan"),
     [
         (
-            participation.HISTORY.format(AFTER=""),
-            (21, "#247"),
+            participation.LIST_EVENTS,
+            {"limit": 21, "member_id": "#247"},
             "participation_member_id_idx",
             "Index Scan",
         ),
         (
-            participation.HISTORY.format(AFTER=participation.AFTER),
-            (21, "#247", NOON, uuid.UUID(int=2**127)),
+            participation.LIST_EVENTS_AFTER,
+            {
+                "limit": 21,
+                "member_id": "#247",
+                "occurred_at": NOON,
+                "event_id": uuid.UUID(int=2**127),
+            },
             "participation_member_id_idx",
             "Index Scan",
         ),
         (
-            participation.ACTIVITY,
-            ("#247", *_days(30)),
+            participation.COUNT_DAILY_EVENTS,
+            {"member_id": "#247", **_days(30)},
             "participation_member_id_idx",
             "Index Only Scan",
         ),
         (
-            participation.MOST_ACTIVE,
-            (10, datetime(2024, 1, 20, tzinfo=UTC), datetime(2024, 1, 23, tzinfo=UTC)),
+            participation.RANK_ACTIVE_MEMBERS,
+            {
+                "limit": 10,
+                "start": datetime(2024, 1, 20, tzinfo=UTC),
+                "end": datetime(2024, 1, 23, tzinfo=UTC),
+            },
             "participation_occurred_at_idx",
             "Index Only Scan",
         ),
@@ -964,9 +974,14 @@ def _days(number: int) -> tuple[list[date], list[datetime], datetime]:
     ids=["history", "the next page", "activity", "most_active"],
 )
 async def test_an_index_answers_each_question_about_events(
-    crowded: asyncpg.Connection, query: str, arguments: tuple[object, ...], index: str, scan: str
+    crowded: asyncpg.Connection,
+    statement: Statement,
+    values: dict[str, object],
+    index: str,
+    scan: str,
 ) -> None:
-    plan = json.loads(await crowded.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments))
+    arguments = statement.arguments(values)
+    plan = json.loads(await crowded.fetchval(f"EXPLAIN (FORMAT JSON) {statement.sql}", *arguments))
     read = {
         (node.get("Index Name"), node["Node Type"])
         for node in nodes(plan[0]["Plan"])
@@ -974,13 +989,19 @@ async def test_an_index_answers_each_question_about_events(
         or "participation" in node.get("Index Name", "")
     }
     assert read == {(index, scan)}
-    assert await crowded.fetch(query, *arguments)
+    assert await crowded.fetch(statement.sql, *arguments)
 
 
 async def test_ten_years_cost_no_more_than_their_events(directory: asyncpg.Pool) -> None:
     """No plan compares each event with each day, whatever the connection has planned before."""
+    statements = (
+        (participation.COUNT_DAILY_EVENTS, {"member_id": "#1", **_days(3650)}),
+        (highlights.ROLL_UP_DAYS, _days(3650)),
+    )
     async with transaction() as current:
         await current.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        for query, more in ((participation.ACTIVITY, ("#1",)), (highlights.ROLL_UP, ())):
-            plan = await current.connection.fetch(f"EXPLAIN {query}", *more, *_days(3650))
+        for statement, values in statements:
+            plan = await current.connection.fetch(
+                f"EXPLAIN {statement.sql}", *statement.arguments(values)
+            )
             assert not any("Function Scan" in row[0] for row in plan)

@@ -38,8 +38,8 @@ INSERT = (
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(recorder, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(recorder, "MIN_RETRY_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "MAX_RETRY_PAUSE_SECONDS", 0.05)
 
 
 class Proxy:
@@ -156,7 +156,7 @@ def add_all(opened: Recorder, events: list[NewEvent]) -> None:
 @contextmanager
 def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setattr(recorder, "FLUSH_SECONDS", FOR_EVER)
+        patched.setattr(recorder, "FLUSH_AFTER_SECONDS", FOR_EVER)
         yield
 
 
@@ -307,13 +307,13 @@ async def test_a_try_that_waits_too_long_is_ended_and_made_again(
     database: str, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
-    monkeypatch.setattr(recorder, "TRY_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "TRY_TIMEOUT_SECONDS", 0.1)
     async with participation.recorder() as opened:
         async with blocked(database, "SELECT FROM community_members FOR UPDATE"):
             opened.add(message())
             await until(lambda: opened.retried >= 2)
             assert opened.stored == 0
-        monkeypatch.setattr(recorder, "TRY_SECONDS", SECONDS)
+        monkeypatch.setattr(recorder, "TRY_TIMEOUT_SECONDS", SECONDS)
     assert opened.stored == 1
 
 
@@ -454,7 +454,7 @@ async def test_what_is_handed_back_keeps_the_time_at_which_it_was_added(proxy: P
 async def test_a_silent_network_holds_no_event_longer_than_it_may(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "TRY_SECONDS", 1)
+    monkeypatch.setattr(recorder, "TRY_TIMEOUT_SECONDS", 1)
     async with participation.recorder(give_up_after=2) as opened:
         opened.add(message("1"))
         await opened.flush()

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from community_directory.errors import MemberNotFound
 from community_directory.queries import highlights, members
 from community_directory.queries.reputation import (
-    DAILY_CAP,
+    MAX_DAILY_POINTS,
     DAILY_POINTS,
     GITHUB_POINTS,
     MAX_SCORE,
-    TIER_ENDS,
+    MAX_TIER_SCORES,
     Explanation,
     explain,
     github_points,
@@ -57,12 +57,12 @@ def test_a_tier_reaches_from_its_lowest_to_its_highest_score(
 
 
 def test_every_tier_but_the_last_has_an_end() -> None:
-    assert [*TIER_ENDS, ReputationTier.EXPERT] == list(ReputationTier)
+    assert [*MAX_TIER_SCORES, ReputationTier.EXPERT] == list(ReputationTier)
 
 
 async def test_the_database_draws_the_same_lines(directory: asyncpg.Pool) -> None:
     scores = sorted(
-        {0, 2**31 - 1, *(end + step for end in TIER_ENDS.values() for step in (-1, 0, 1))}
+        {0, 2**31 - 1, *(end + step for end in MAX_TIER_SCORES.values() for step in (-1, 0, 1))}
     )
     for score in scores:
         member = await rows.member(directory, reputation_score=score)
@@ -343,7 +343,7 @@ def test_a_day_earns_ten_points_at_the_most() -> None:
         "reaction_count": (2, 3),
         "voice_minutes": (10, 6),
     }
-    assert DAILY_CAP == 10
+    assert MAX_DAILY_POINTS == 10
 
 
 @dataclass
