@@ -1,4 +1,4 @@
-"""Days of a community: from midnight to midnight where it lives, whatever the clocks there do."""
+"""Days of a community: from midnight to midnight in its zone, even when the clocks change."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from community_directory.calendar import MAX_SPAN_DAYS, count_days, days_between, today, load_zone
+from community_directory.calendar import MAX_SPAN_DAYS, count_days, days_between, load_zone, today
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.settings import load_settings
 
-# What only this machine knows is left out.
+# Zones that only some machines have are left out.
 ZONES = sorted(name for name in available_timezones() if "/" in name or name == "UTC")
 HOUR = timedelta(hours=1)
 A_DAY = date(2026, 1, 31)
@@ -81,7 +81,7 @@ def test_days_follow_each_other_without_a_gap_and_without_an_overlap(
     ]
 
 
-# Before 2011 some clocks went back over midnight, so that a part of a day came after the next day had begun.
+# Before 2011 some clocks went back over midnight: a part of a day came after the next day's begin.
 MOMENTS = st.datetimes(datetime(2011, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  Hypothesis adds it
 
 
@@ -132,7 +132,7 @@ def test_without_a_zone_the_days_are_the_communitys(monkeypatch: pytest.MonkeyPa
     assert days_between(A_DAY, A_DAY, "UTC").starts == [datetime(2026, 1, 31, tzinfo=UTC)]
 
 
-def test_a_wrong_setting_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Nowhere")
     with pytest.raises(ConfigurationError, match="DIRECTORY_TIME_ZONE"):
         days_between(A_DAY, A_DAY, None)
@@ -156,7 +156,7 @@ def test_a_wrong_setting_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None
         [],
     ],
 )
-def test_what_is_no_time_zone_is_refused(zone: Any) -> None:
+def test_an_unknown_time_zone_is_refused(zone: Any) -> None:
     for call in (load_zone, today, lambda zone: days_between(A_DAY, A_DAY, zone)):
         with pytest.raises(InvalidInput, match=r"^There is no time zone ") as refused:
             call(zone)
@@ -166,7 +166,7 @@ def test_what_is_no_time_zone_is_refused(zone: Any) -> None:
 
 @settings(deadline=None)
 @given(st.text() | st.from_regex(r"[A-Z][a-z]+/[A-Z][a-z]+") | st.sampled_from(ZONES))
-def test_any_text_is_a_time_zone_or_refused(text: str) -> None:
+def test_any_text_is_a_time_zone_or_is_refused(text: str) -> None:
     try:
         assert load_zone(text).key == text
     except InvalidInput:
@@ -198,7 +198,7 @@ def test_a_span_that_is_reversed_or_too_long_is_refused(since: date, until: date
 
 
 @pytest.mark.parametrize("field", ["since", "until"])
-def test_a_moment_is_no_day(field: str) -> None:
+def test_a_datetime_is_not_a_day(field: str) -> None:
     span: dict[str, Any] = {
         "since": A_DAY,
         "until": A_DAY,

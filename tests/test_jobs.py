@@ -1,4 +1,4 @@
-"""What is done by the clock: the right thing, at the right times, by one worker, and without harm when it can't be."""
+"""Scheduled jobs: they do their work on time, in one worker, and fail without harm."""
 
 import asyncio
 import logging
@@ -35,13 +35,13 @@ TODAY = date(2026, 1, 31)
 
 @pytest.fixture
 def end_of_january(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the last of January."""
+    """Today is the last of January."""
     monkeypatch.setattr(jobs, "today", lambda: TODAY)
 
 
 @pytest.fixture
 def live_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets the community's time zone."""
+    """Return a function that sets the community's time zone."""
 
     def choose(zone: str) -> None:
         monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
@@ -51,7 +51,7 @@ def live_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 async def overdue(database: rows.Database, **columns: object) -> str:
-    """The code of an invitation that is past its time."""
+    """Insert an overdue invitation, and return its code."""
     made = await rows.invitation(database, expires_at=datetime(2026, 1, 1, tzinfo=UTC), **columns)
     return str(made["invitation_code"])
 
@@ -65,7 +65,7 @@ async def status_of(database: rows.Database, code: str) -> str:
 
 
 async def message_at(database: rows.Database, moment: datetime, **columns: object) -> str:
-    """The number of somebody who said something at this time."""
+    """Insert a message of this time, and return its member's number."""
     return str((await rows.event(database, occurred_at=moment, **columns))["member_id"])
 
 
@@ -80,7 +80,7 @@ async def rolled_up(database: rows.Database) -> list[date]:
 
 @asynccontextmanager
 async def held(database: str, lock: int) -> AsyncIterator[None]:
-    """Another worker has this lock."""
+    """Hold an advisory lock in another session."""
     async with session(database) as other:
         await other.execute(f"SELECT pg_advisory_lock({lock})")
         yield
@@ -101,8 +101,8 @@ def days_ago(*days: int) -> list[date]:
     return [TODAY - timedelta(days=number) for number in days]
 
 
-async def nothing_old_is_rolled_up(database: rows.Database) -> None:
-    """No day before the last month is counted again, or else what is changed here would be put right."""
+async def assert_no_old_day_is_rolled_up(database: rows.Database) -> None:
+    """Check that no day before the last month is counted: its changed rows stay as they are."""
     await database.execute(
         "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1",
         TODAY - timedelta(days=31),
@@ -113,7 +113,7 @@ async def nothing_old_is_rolled_up(database: rows.Database) -> None:
 async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
-    """A single transaction takes ten years at the most: these are more."""
+    """A single transaction takes at most ten years: these days span more."""
     days = days_ago(4 * 366, 400, 32, 31, 3, 1, 0)
     for day in [*days, date(2000, 1, 1), TODAY + timedelta(days=1)]:
         await message_at(directory, noon(day))
@@ -134,7 +134,7 @@ async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(
     assert await rolled_up(directory) == days
 
 
-async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
+async def test_a_roll_up_finds_every_change_of_the_events_of_old_days(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     for _ in range(3):
@@ -151,11 +151,13 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
         "DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", deleted
     )
     await directory.execute(
-        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days' WHERE occurred_at = $1",
+        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days'"
+        " WHERE occurred_at = $1",
         moved,
     )
     await directory.execute(
-        "UPDATE member_participation SET member_id = '#3' WHERE member_id = '#2' AND occurred_at = $1",
+        "UPDATE member_participation SET member_id = '#3'"
+        " WHERE member_id = '#2' AND occurred_at = $1",
         given,
     )
     # As many events as before, of the same members.
@@ -168,7 +170,7 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     assert await roll_up_recent() == 1 + 2 + 1 + 4 + 2 + 1
     first, last = days_ago(400, 0)
     assert await verify(first, until=last) == []
-    await nothing_old_is_rolled_up(directory)
+    await assert_no_old_day_is_rolled_up(directory)
 
 
 async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_next_time(
@@ -191,7 +193,7 @@ async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_ne
     assert await verify(day) == []
 
 
-async def test_a_roll_up_puts_right_what_was_changed_by_hand_in_the_last_month(
+async def test_a_roll_up_corrects_rows_of_the_last_month_that_were_changed_by_hand(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     last, before = days_ago(30, 31)
@@ -232,10 +234,10 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
     live_in("Asia/Kolkata")
     assert await roll_up_recent() == 3
     assert await verify(day - timedelta(days=6), until=TODAY) == []
-    await nothing_old_is_rolled_up(directory)
+    await assert_no_old_day_is_rolled_up(directory)
 
 
-async def test_a_forgotten_day_is_rolled_up_again(
+async def test_a_day_without_a_checksum_is_rolled_up_again(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     [day] = days_ago(90)
@@ -247,7 +249,7 @@ async def test_a_forgotten_day_is_rolled_up_again(
     assert await verify(day) == []
 
 
-async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
+async def test_a_failure_in_an_old_month_delays_no_recent_day(
     database: str, directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     days = days_ago(90, 50, 0)
@@ -275,7 +277,7 @@ SPANS = st.integers(0, 70)
         max_size=12,
     )
 )
-async def test_after_a_night_no_day_differs_from_its_events(
+async def test_no_day_differs_from_its_events_after_the_nightly_roll_up(
     directory: asyncpg.Pool, end_of_january: None, steps: list[tuple[str, int]]
 ) -> None:
     await directory.execute("TRUNCATE community_members, directory_rolled_up_days CASCADE")
@@ -292,8 +294,8 @@ async def test_after_a_night_no_day_differs_from_its_events(
                 )
             case "deleted":
                 await directory.execute(
-                    "DELETE FROM member_participation WHERE occurred_at = (SELECT max(occurred_at) FROM "
-                    "member_participation WHERE occurred_at < $1) AND occurred_at > $2",
+                    "DELETE FROM member_participation WHERE occurred_at > $2 AND occurred_at ="
+                    " (SELECT max(occurred_at) FROM member_participation WHERE occurred_at < $1)",
                     noon(day),
                     noon(TODAY - timedelta(days=71)),
                 )
@@ -323,7 +325,7 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
-async def test_points_of_a_roll_up_by_the_clock_reach_the_score(
+async def test_the_points_of_a_scheduled_roll_up_are_added_to_the_score(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     member_id = await message_at(directory, noon(TODAY))
@@ -352,9 +354,7 @@ async def test_a_roll_up_is_left_to_another_worker_that_does_it(
     assert await roll_up_recent() == 1
 
 
-async def test_the_two_jobs_do_not_keep_each_other_out(
-    directory: asyncpg.Pool, database: str
-) -> None:
+async def test_the_two_jobs_do_not_block_each_other(directory: asyncpg.Pool, database: str) -> None:
     async with held(database, jobs.ROLL_UP_LOCK_KEY):
         assert await expire_overdue_invitations() == 0
     async with held(database, jobs.EXPIRY_LOCK_KEY):
@@ -368,7 +368,7 @@ async def test_the_two_jobs_do_not_keep_each_other_out(
         (roll_up_recent, "directory_rolled_up_days"),
     ],
 )
-async def test_of_two_workers_at_once_one_does_it(
+async def test_one_of_two_workers_runs_a_job(
     directory: asyncpg.Pool,
     database: str,
     job: Callable[..., asyncio.Future[int | None]],
@@ -377,7 +377,7 @@ async def test_of_two_workers_at_once_one_does_it(
     async with session(database) as other:
         await other.execute(f"BEGIN; LOCK TABLE {table}")
         both = [asyncio.ensure_future(job()), asyncio.ensure_future(job())]
-        # One is at it, and waits for the table; the other one doesn't wait for the first.
+        # One worker waits for the table; the other one doesn't wait for the first.
         done, waiting = await asyncio.wait(
             both, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
@@ -387,7 +387,7 @@ async def test_of_two_workers_at_once_one_does_it(
 
 
 def times(trigger: CronTrigger, start: datetime, count: int) -> Iterator[datetime]:
-    """When it fires next, and next, in UTC."""
+    """Yield the next times at which the trigger fires, in UTC."""
     before, now = None, start
     for _ in range(count):
         before = now = trigger.get_next_fire_time(before, now)
@@ -473,7 +473,7 @@ async def test_invitations_expire_each_hour_even_when_the_clocks_change(
 
 @asynccontextmanager
 async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list[str]]:
-    """The jobs that end meanwhile: waits for so many."""
+    """Yield the list of jobs that end, and wait at the end until there are so many."""
     ended: list[str] = []
     enough = asyncio.Event()
 
@@ -487,7 +487,7 @@ async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list
     await asyncio.wait_for(enough.wait(), SECONDS)
 
 
-async def test_both_are_done_right_after_the_start(
+async def test_both_jobs_run_right_after_the_start(
     directory: asyncpg.Pool, end_of_january: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = await overdue(directory)
@@ -505,7 +505,7 @@ async def test_both_are_done_right_after_the_start(
     assert said == {"expire_overdue_invitations: 1 rows", "roll_up_recent: 1 rows"}
 
 
-async def test_nothing_to_do_is_said_as_such(
+async def test_the_log_shows_that_there_was_nothing_to_do(
     directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
@@ -515,7 +515,7 @@ async def test_nothing_to_do_is_said_as_such(
     assert said == {"expire_overdue_invitations: 0 rows", "roll_up_recent: 0 rows"}
 
 
-async def test_what_another_worker_does_is_said_at_the_start(
+async def test_the_log_shows_that_another_worker_runs_the_jobs(
     directory: asyncpg.Pool, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with held(database, jobs.EXPIRY_LOCK_KEY), held(database, jobs.ROLL_UP_LOCK_KEY):
@@ -530,7 +530,7 @@ async def test_what_another_worker_does_is_said_at_the_start(
 
 
 @pytest.mark.parametrize("job", ["expire_overdue_invitations", "roll_up_recent"])
-async def test_what_a_sleeping_machine_missed_is_done_once(
+async def test_a_job_that_a_sleeping_machine_missed_runs_once(
     directory: asyncpg.Pool, job: str
 ) -> None:
     with run_scheduled_jobs() as scheduler:
@@ -591,7 +591,7 @@ async def test_the_jobs_end_with_the_app(directory: asyncpg.Pool) -> None:
     assert not scheduler.running
 
 
-async def test_a_job_that_hangs_does_not_hold_up_the_end(database: str) -> None:
+async def test_a_job_that_hangs_does_not_delay_the_end(database: str) -> None:
     async with session(database) as other, session(database) as observer:
         await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS - 1), connect(database, min_size=0):

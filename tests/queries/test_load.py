@@ -31,7 +31,7 @@ DAY = date(2026, 1, 31)
 
 
 class Caller:
-    """Somebody who calls helpers by chance and checks that each answer is about what was asked."""
+    """A caller of random helpers, who checks that each answer belongs to the call."""
 
     def __init__(
         self, number: int, codes: list[str], made: Counter[str], recorder: Recorder
@@ -298,16 +298,17 @@ class Caller:
 
 
 async def backends(connection: asyncpg.Connection) -> dict[str, int]:
-    """The other connections to the database, by what they do."""
+    """Return the number of other connections to the database by their state."""
     query = """
         SELECT state, count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+            AND backend_type = 'client backend'
         GROUP BY state
     """
     return dict(await connection.fetch(query))
 
 
-async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_leave_no_connection_behind(
+async def test_a_hundred_callers_on_ten_connections_get_their_own_answers(
     database: str,
 ) -> None:
     watcher = await asyncpg.connect(database)
