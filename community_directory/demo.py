@@ -192,11 +192,11 @@ EVENT_WEIGHTS = {
     (Platform.DISCORD, "999000000000000001", EventType.REACTION): 8,
     (Platform.DISCORD, "999000000000000002", EventType.VOICE): 4,
 }
-"""How common each event type is in each room of each platform."""
+"""The weights of the event types in the rooms of each platform."""
 WEEKDAY_WEIGHTS = (10, 11, 11, 10, 9, 6, 5)
-"""How busy the days from Monday to Sunday are."""
+"""The activity on the days from Monday to Sunday."""
 HOUR_WEIGHTS = (9, 8, 6, 4, 3, 2, 2, 3, 3, 4, 4, 5, 6, 8, 10, 11, 11, 12, 12, 11, 10, 10, 11, 10)
-"""How busy the hours of a day are, in UTC: most members live in the Americas."""
+"""The activity in the hours of a day, in UTC: most members live in the Americas."""
 
 
 @dataclass(kw_only=True)
@@ -210,7 +210,7 @@ class DemoPerson:
     It is now for those who are active still, and `created_at` for those who never were.
     """
     liveliness: float
-    """How much they write and invite, compared with the others."""
+    """Their share of the events and invitations, as a weight."""
 
 
 async def load_demo() -> bool:

@@ -30,7 +30,7 @@ HOURLY_CRON = "0 * * * *"
 NIGHTLY_CRON = "30 4 * * *"
 """Half past four in the community's zone.
 
-By then the late events of the day before have arrived, and no change of the clocks skips that hour.
+The late events of the day before have arrived by then, and no change of the clocks skips that hour.
 """
 
 JOB_TIMEOUT = timedelta(minutes=50)
@@ -45,7 +45,7 @@ TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
 async def expire_overdue_invitations() -> int | None:
     """Mark overdue invitations as expired.
 
-    Return the number of invitations, or None if another worker does it at this moment.
+    Return the number of invitations, or None if another worker runs this job at the moment.
     """
     async with transaction():
         return await invitations.expire_overdue() if await _try_lock(EXPIRY_LOCK_KEY) else None
@@ -64,7 +64,8 @@ async def roll_up_recent() -> int | None:
     up again. The day before the first stored event may keep events that now belong to the next day:
     roll it up with `highlights.roll_up`.
 
-    Return the number of rows that were written, or None if another worker does it at this moment.
+    Return the number of rows that were written, or None if another worker runs this job at the
+    moment.
     """
     until = today()
     batch = timedelta(days=ROLL_UP_BATCH_DAYS - 1)
@@ -128,13 +129,11 @@ async def _run_job(job: Callable[[], Awaitable[int | None]]) -> None:
             done = await job()
     except TimeoutError:
         logger.warning(
-            "%s took longer than %s, and goes on at its next time.", job.__name__, JOB_TIMEOUT
+            "%s took longer than %s, and continues at its next run.", job.__name__, JOB_TIMEOUT
         )
     except DirectoryError as error:
-        logger.warning(
-            "%s was not done, and is tried again at its next time: %s", job.__name__, error
-        )
+        logger.warning("%s failed, and is tried again at its next run: %s", job.__name__, error)
     else:
         logger.info(
-            "%s: %s", job.__name__, "another worker does it" if done is None else f"{done} rows"
+            "%s: %s", job.__name__, "another worker runs it" if done is None else f"{done} rows"
         )

@@ -524,8 +524,8 @@ async def test_the_log_shows_that_another_worker_runs_the_jobs(
                 pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
     assert said == {
-        "expire_overdue_invitations: another worker does it",
-        "roll_up_recent: another worker does it",
+        "expire_overdue_invitations: another worker runs it",
+        "roll_up_recent: another worker runs it",
     }
 
 
@@ -553,7 +553,7 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     why = "The database's tables are missing, or of another version: run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
-        f"{name} was not done, and is tried again at its next time: {why}"
+        f"{name} failed, and is tried again at its next run: {why}"
         for name in ("expire_overdue_invitations", "roll_up_recent")
     }
     assert len(warned) == 2
@@ -575,7 +575,7 @@ async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
     assert {
         record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
     } == {
-        f"{name} took longer than 0:00:00.500000, and goes on at its next time."
+        f"{name} took longer than 0:00:00.500000, and continues at its next run."
         for name in ("expire_overdue_invitations", "roll_up_recent")
     }
 

@@ -1,4 +1,4 @@
-"""Highlights: each member's activity on each day, counted from the events and repeatable."""
+"""Highlights: each member's activity on each day, counted from the events."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -122,7 +122,7 @@ async def record(
         room_id: The platform's id of the chat or channel.
         source_id: The platform's id of the message, or of the message or voice chat that the event
             belongs to. Two calls with the same platform, room, source, type and member are the same
-            event. Without a source, each call is a new event.
+            event; each call without a source is a new event.
         occurred_at: An aware datetime, from the year 2000 to one day after the database's now;
             now if it is left out.
         metadata: A JSON object of at most 10,000 characters. Highlights count the
@@ -153,7 +153,8 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
     stored. Every 1,000 events are one statement, which is stored as a whole or not at all. After a
     `DatabaseUnavailable` send the same events again: those with a `source_id` are counted once.
 
-    A single event raises nothing.
+    Raises:
+        DatabaseUnavailable: The database is away. No single event raises an error.
     """
     recorded = Recorded()
     iterator = iter(events)

@@ -37,7 +37,7 @@ MIN_RETRY_PAUSE_SECONDS = 0.1
 MAX_RETRY_PAUSE_SECONDS = 2.0
 """The pause after a failed try doubles from the minimum to the maximum."""
 CANCEL_TIMEOUT_SECONDS = 1
-"""How long the end of the block waits for a cancelled try to give its connection back."""
+"""The time that the end of the block waits for a cancelled try to give its connection back."""
 
 
 class RecorderFull(OperatorError):
@@ -111,7 +111,7 @@ class Recorder:
         unknown: The number of events whose member is not in the directory.
         refused: The number of events that the database refused; the log has the reasons.
         dropped: The number of events that `add` dropped because the recorder was full.
-        retried: How often an event was part of a failed try.
+        retried: The sum of the events of all failed tries.
         unsaved: The events that could not be stored for `give_up_after` seconds, and after the end
             of the block all that were left. They count as waiting events until the caller takes
             them out of this list to keep them elsewhere.
