@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Never
 from tqdm import tqdm
 
 from community_directory import jobs
-from community_directory.calendar import days_between, today, zone_of
+from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import connect, transaction
 from community_directory.database.migrations import migrate
 from community_directory.demo import load_demo
@@ -38,7 +38,6 @@ OPTIONS_FORM = "Write options as --since=2026-01-31, and switches such as --dry-
 STOPPED = "Stopped. What was done stays; the same command again does the rest."
 STOPPED_CODE = 130
 """The exit code of a program that Ctrl+C ended."""
-MAX_DAYS_OF_TRANSACTION = 31
 
 Command = Callable[..., Coroutine[Any, Any, None]]
 
@@ -166,7 +165,7 @@ async def import_telegram(path: str, *, dry_run: bool = False, chats: str = "") 
         chats: The groups of an account to import, as names or ids with commas between them.
     """
     chosen = [name.strip() for name in chats.split(",") if name.strip()]
-    zone = zone_of(None)
+    zone = load_zone(None)
     report = await _import(
         Path(path),
         Platform.TELEGRAM,
@@ -320,8 +319,8 @@ async def _roll_up(days: Sequence[date]) -> int:
             first = days[done]
             month = [
                 day
-                for day in days[done : done + MAX_DAYS_OF_TRANSACTION]
-                if (day - first).days < MAX_DAYS_OF_TRANSACTION
+                for day in days[done : done + jobs.ROLL_UP_BATCH_DAYS]
+                if (day - first).days < jobs.ROLL_UP_BATCH_DAYS
             ]
             written += await highlights.roll_up(first, until=month[-1])
             done += len(month)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from community_directory.calendar import zone_of
+from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports import IMPORT_ACTOR
@@ -105,7 +105,7 @@ class _HistoryWriter:
         self.report = Report()
         self._platform = platform
         self._dry_run = dry_run
-        self._zone = zone_of(None)
+        self._zone = load_zone(None)
         self._member_ids: dict[str, str | SkippedItem] = {}
         """The number of each author, or why their events are skipped, by `Author.telegram_id`."""
 

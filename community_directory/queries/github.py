@@ -15,7 +15,7 @@ from community_directory.queries.member_rows import (
     member_columns,
     member_from,
 )
-from community_directory.queries.reputation import MAX_SCORE, add_points, github_score
+from community_directory.queries.reputation import MAX_SCORE, add_points_sql, github_score
 from community_directory.queries.values import (
     ACTOR_CTE,
     Profile,
@@ -41,7 +41,7 @@ WITH {ACTOR_CTE}, before AS (
     UPDATE community_members AS member SET github_username = :github_username::text,
         github_verified = true, github_verified_at = now(),
         github_profile_data = :github_profile_data::jsonb,
-        {add_points(":points::numeric")}
+        {add_points_sql(":points::numeric")}
     FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
     RETURNING member.*
 )

@@ -20,15 +20,6 @@ MAX_JSON_LENGTH = 1_000_000
 MAX_ACTOR_LENGTH = 255
 """The most characters of an actor in the audit log."""
 
-ACTOR = """actor AS MATERIALIZED (
-    SELECT set_config(
-        'community_directory.call',
-        json_build_array(statement_timestamp(), $1::text, $2::text)::text,
-        true
-    )
-)"""
-"""`ACTOR_CTE` with numbered parameters."""
-
 ACTOR_CTE = """actor AS MATERIALIZED (
     -- tells the audit trigger who makes this change, and why
     SELECT set_config(

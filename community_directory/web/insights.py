@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from community_directory.calendar import zone_of
+from community_directory.calendar import load_zone
 from community_directory.database import engine
 from community_directory.errors import MemberNotFound, OperatorError, database_errors
 from community_directory.queries.invitation_rows import effective_status_sql
@@ -233,7 +233,7 @@ def brief(number: int) -> str:
 
 
 async def _insights(_: Request) -> tuple[str, dict[str, Any]]:
-    zone = zone_of(None)
+    zone = load_zone(None)
     now = datetime.now(UTC)
     day = now.astimezone(zone).date()
     monday = day - timedelta(days=day.weekday())

@@ -88,7 +88,7 @@ CASES = {
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
-        {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "mend": False},
+        {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "repair": False},
         {"zone": "Mars/Olympus"},
         statements=4,
         statements_when_refused=0,

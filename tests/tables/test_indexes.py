@@ -9,7 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from community_directory.queries.highlights import BETWEEN, COUNTED
+from community_directory.database import Statement
+from community_directory.queries.highlights import COUNTED_CTES, LIST_HIGHLIGHTS
 from community_directory.queries.search import ANY_RANGE, SCORE_RANGES
 from tests.conftest import Server, new_database
 
@@ -284,7 +285,7 @@ QUESTIONS = [
     ),
     Question(
         "participation_occurred_at_idx",
-        f"WITH {COUNTED} SELECT * FROM counted",
+        Statement(f"WITH {COUNTED_CTES} SELECT * FROM counted").sql,
         ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], NOW - timedelta(days=8)),
         "Index Scan",
     ),
@@ -301,8 +302,8 @@ QUESTIONS = [
     ),
     Question(
         "highlight_member_date_idx",
-        BETWEEN.format(CONDITIONS="AND member_id = $4"),
-        (21, (NOW - timedelta(days=30)).date(), NOW.date(), "#247"),
+        LIST_HIGHLIGHTS[True, False].sql,
+        ((NOW - timedelta(days=30)).date(), NOW.date(), "#247", 21),
         "Index Scan",
     ),
     Question(
@@ -312,13 +313,13 @@ QUESTIONS = [
     ),
     Question(
         "highlight_date_idx",
-        BETWEEN.format(CONDITIONS="AND (highlight_date, member_id) < ($4, $5)"),
+        LIST_HIGHLIGHTS[False, True].sql,
         (
-            21,
             (NOW - timedelta(days=30)).date(),
             NOW.date(),
             (NOW - timedelta(days=1)).date(),
             "#247",
+            21,
         ),
         "Index Scan",
     ),
