@@ -1,4 +1,4 @@
-"""What the database and its driver refuse, said in this package's words."""
+"""The errors of this package, and how those of the database and its driver become them."""
 
 import json
 import re
@@ -32,10 +32,15 @@ HOSTILE = [
 ]
 
 
-def is_sentence(text: str) -> bool:
-    """One line, beginning like a sentence and ending in the only full stop."""
+SENTENCE = r"[A-Z][^.]*[^\s.]\."
+
+
+def is_message(text: str) -> bool:
+    """Tell whether the text is one printable line of one or two sentences."""
     return (
-        bool(re.fullmatch(r"[A-Z][^.]*[^\s.]\.", text)) and text.isprintable() and len(text) <= 200
+        bool(re.fullmatch(f"{SENTENCE}( {SENTENCE})?", text))
+        and text.isprintable()
+        and len(text) <= 200
     )
 
 
@@ -70,7 +75,7 @@ async def test_what_the_database_refuses_is_invalid_input(
     sql, arguments, field = REFUSED[what]
     with pytest.raises(InvalidInput) as refused:
         await engine.fetch(sql, *arguments)
-    assert is_sentence(str(refused.value))
+    assert is_message(str(refused.value))
     assert refused.value.field == field
     assert isinstance(refused.value.__cause__, asyncpg.PostgresError)
     assert all_idle()
@@ -78,7 +83,7 @@ async def test_what_the_database_refuses_is_invalid_input(
 
 async def test_a_database_without_the_tables_is_told(empty_database: str) -> None:
     async with connect(empty_database, min_size=0):
-        with pytest.raises(errors.SchemaMissing, match="run the migrations first"):
+        with pytest.raises(errors.SchemaMissing, match="Run the migrations first"):
             await members.get("#1")
 
 
@@ -113,7 +118,7 @@ async def test_a_server_that_ends_a_running_statement_is_an_unavailable_database
 async def test_a_server_that_only_reads_is_an_unavailable_database(directory: asyncpg.Pool) -> None:
     async with undone() as current:
         await current.connection.execute("SET TRANSACTION READ ONLY")
-        with pytest.raises(DatabaseUnavailable, match="only reads"):
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
             await members.add(telegram_id="1", name="Ana", primary_role="developer")
 
 
@@ -127,7 +132,7 @@ async def test_a_statement_that_takes_too_long_or_waits_too_long_is_a_busy_datab
             async with undone() as current:
                 await current.connection.execute(f"SET LOCAL {setting} = 50")
                 with pytest.raises(
-                    DatabaseUnavailable, match=r"^The database is busy: try again\.$"
+                    DatabaseUnavailable, match=r"^The database is busy\. Try again in a moment\.$"
                 ):
                     await members.set_status("#1", "suspended", actor="Luis")
 
@@ -148,7 +153,7 @@ async def test_the_loser_of_a_serializable_race_is_told_to_try_again(
 def test_a_sentence_repeats_nothing_dangerous_and_not_much(hostile: str) -> None:
     text = sanitize_for_message(hostile)
     assert text.isprintable()
-    assert len(text) <= errors.SHOWN
+    assert len(text) <= errors.MAX_QUOTED_LENGTH
     assert not set(text) & set('<>*`[]{}%$\\"')
 
 
@@ -212,7 +217,7 @@ MADE_OF_INPUT: list[Callable[[str], DirectoryError]] = [
 def test_every_error_is_a_short_printable_sentence_whatever_it_is_about(
     make: Callable[[str], DirectoryError], hostile: str
 ) -> None:
-    assert is_sentence(str(make(hostile)))
+    assert is_message(str(make(hostile)))
 
 
 def test_an_error_carries_what_it_is_about() -> None:
@@ -224,11 +229,11 @@ def test_an_error_carries_what_it_is_about() -> None:
     assert errors.InvalidCursor().field == "after"
     refused = errors.StatusChangeRefused("#7", "not_member", "active")
     assert (refused.member_id, refused.before, refused.after) == ("#7", "not_member", "active")
-    assert str(refused) == "Member #7 can't go from not member to active."
+    assert str(refused) == "The status of member #7 can't change from not member to active."
     assert errors.MemberNotActive("#7", "not_member").status == "not_member"
     assert (
         str(errors.MemberNotActive("#7", "not_member"))
-        == "Member #7 is not active, but not member."
+        == "Only an active member can do this. The status of member #7 is not member."
     )
 
 
@@ -247,7 +252,7 @@ async def test_a_login_without_the_right_is_told(directory: asyncpg.Pool) -> Non
         await current.connection.execute(
             "CREATE ROLE stranger_of_the_directory; SET LOCAL ROLE stranger_of_the_directory"
         )
-        with pytest.raises(errors.NotAllowed, match="database login may not"):
+        with pytest.raises(errors.NotAllowed, match="database login of this program may not"):
             await members.get("#1")
         await current.rollback()
 
@@ -259,7 +264,7 @@ async def test_a_table_that_changes_under_a_transaction_is_told(
     await directory.execute(
         "ALTER TABLE community_members ALTER registration_fee_tx_hash TYPE text"
     )
-    with pytest.raises(errors.DatabaseUnavailable, match="try again"):
+    with pytest.raises(errors.DatabaseUnavailable, match="Try again"):
         async with transaction():
             await members.find("#1")
     assert await members.find("#1") is None

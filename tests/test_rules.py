@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
-from community_directory import errors
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.errors import InvalidInput, database_errors
 from community_directory.imports import members_csv
 from community_directory.imports.members_csv import BadLines
@@ -74,7 +74,7 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     in_table = [rule.name for rule in ALL_RULES]
     assert set(in_table) == {row[0] for row in constraints} | raised | users
     assert len(set(in_table)) == len(in_table)
-    assert errors.CONSTRAINT_MESSAGES.keys() == set(in_table)
+    assert CONSTRAINT_MESSAGES.keys() == set(in_table)
 
 
 def test_every_message_is_one_sentence() -> None:

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import connect, transaction
 from community_directory.errors import (
-    CONSTRAINT_MESSAGES,
     ConfigurationError,
     DatabaseUnavailable,
     DirectoryError,
@@ -703,7 +703,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
         TOO_LONG,
     ),
     "a spoilt account": (somebody(telegram_id="5.55E+09"), SPOILT),
-    "a blank name": (somebody(name="\u200b"), CONSTRAINT_MESSAGES["member_name_check"].sentence),
+    "a blank name": (somebody(name="\u200b"), CONSTRAINT_MESSAGES["member_name_check"].message),
     "too long a country": (
         somebody(country="x" * 101),
         "The country has 101 characters; at most 100 are allowed.",
@@ -873,7 +873,9 @@ async def test_who_was_banned_and_erased_is_not_let_in(
 ) -> None:
     await members.erase("#4", actor="eva")
     text = lines(somebody(), somebody(telegram_id="104", name="Dan"))
-    assert await problems(file, text) == [(3, "This person is banned.")]
+    assert await problems(file, text) == [
+        (3, "This person is banned. If that is a mistake, ask a community manager.")
+    ]
 
     # Without the key nobody can tell who it is, so nobody new is let in.
     monkeypatch.delenv("DIRECTORY_SECRET_KEY")

@@ -121,9 +121,9 @@ async def test_only_an_active_member_invites(directory: asyncpg.Pool, status: st
     with pytest.raises(MemberNotActive) as error:
         await invitations.create(created_by=maker["member_id"], required_role="developer")
     assert (error.value.member_id, error.value.status) == (maker["member_id"], status)
-    assert (
-        str(error.value)
-        == f"Member {maker['member_id']} is not active, but {status.replace('_', ' ')}."
+    assert str(error.value) == (
+        "Only an active member can do this. "
+        f"The status of member {maker['member_id']} is {status.replace('_', ' ')}."
     )
 
 
@@ -131,7 +131,7 @@ async def test_a_role_may_be_asked_for(directory: asyncpg.Pool, ana: str) -> Non
     with pytest.raises(RoleRequired) as error:
         await invitations.create(created_by=ana, required_role="community_manager")
     assert (error.value.member_id, error.value.role) == (ana, "community_manager")
-    assert "does not have the role" in str(error.value)
+    assert f"which member {ana} does not have" in str(error.value)
 
     manager = await rows.member(directory, status="active", primary_role="community_manager")
     made = await invitations.create(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from piccolo.columns import JSONB, Column, Date, Timestamptz
 
-from community_directory.errors import CONSTRAINT_MESSAGES
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.piccolo_app import APP_CONFIG
 from community_directory.queries.values import MAX_JSON_DEPTH, as_json
 from tests.tables import rows
