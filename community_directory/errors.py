@@ -16,7 +16,7 @@ import asyncpg
 from community_directory.constraints import CONSTRAINT_MESSAGES
 
 MAX_QUOTED_LENGTH = 40
-"""The greatest number of characters that a message quotes from somebody's input."""
+"""The maximum number of characters that a message quotes from somebody's input."""
 
 
 def sanitize_for_message(value: object) -> str:
@@ -128,7 +128,7 @@ class InvalidInput(UserError):
 
     Attributes:
         field: The name of the value, where it is known.
-        limit: The greatest length or number that the value may have, where there is one.
+        limit: The maximum length or number that the value may have, where there is one.
         code: "invalid_input", "text_too_long", "value_missing", or the name of the constraint that
             refused the value.
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 from piccolo.table import Table
 
+from community_directory.database.actor import check_actor
 from community_directory.errors import InvalidInput, text_too_long
 from community_directory.tables.checks import MAX_JSON_DEPTH as MAX_JSON_DEPTH  # noqa: PLC0414  callers find it here
 
@@ -136,10 +137,7 @@ def checked_actor(actor: str | None) -> str | None:
 
     Raises `InvalidInput` for a blank actor, and for one of more than 255 characters.
     """
-    check_text("actor", actor, MAX_ACTOR_LENGTH)
-    if actor is not None and not actor.strip():
-        raise _actor_missing()
-    return actor
+    return None if actor is None else required_actor(actor)
 
 
 def required_actor(actor: str) -> str:
@@ -147,11 +145,5 @@ def required_actor(actor: str) -> str:
 
     Raises `InvalidInput` as `checked_actor` does, and for None.
     """
-    checked = checked_actor(actor)
-    if checked is None:
-        raise _actor_missing()
-    return checked
-
-
-def _actor_missing() -> InvalidInput:
-    return InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
+    check_text("actor", check_actor(actor), MAX_ACTOR_LENGTH)
+    return actor

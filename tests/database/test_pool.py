@@ -170,7 +170,7 @@ async def test_who_waits_too_long_is_told_and_takes_no_turn(url: str) -> None:
 async def test_idle_connections_go_back_and_worn_out_ones_are_replaced(
     url: str, outside: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "RENEWAL_SECONDS", 0.01)
+    monkeypatch.setattr(pool_module, "RENEWAL_INTERVAL_SECONDS", 0.01)
     async with opened(url, max_size=3, max_inactive_connection_lifetime=0.05) as pool:
         await asyncio.gather(*(fetchval(pool, "SELECT pg_sleep(0.01)") for _ in range(3)))
         await until(lambda: _none_left(outside))
@@ -295,7 +295,7 @@ async def test_an_abandoned_statement_ends_on_the_server_before_the_connection_s
 async def test_a_call_on_a_silent_network_ends_and_its_connection_is_replaced(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "RELEASE_SECONDS", 0.2)
+    monkeypatch.setattr(pool_module, "RELEASE_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(transactions, "ROLLBACK_TIMEOUT_SECONDS", 0.2)
     proxy = Proxy(url)
 
