@@ -90,13 +90,13 @@ def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "DIRECTORY_TIME_ZONE",
             "Mexico/Huntville",
-            "must be the name of a time zone, like America/Mexico_City",
+            "must be the name of a time zone, such as America/Mexico_City",
         ),
         ("DIRECTORY_TIME_ZONE", "Europe", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "../../../etc/passwd", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "x" * 5000, "must be the name of a time zone"),
-        ("DIRECTORY_TYPO", "hunter2", "no such setting"),
-        ("directory_typo", "hunter2", "no such setting"),
+        ("DIRECTORY_TYPO", "hunter2", "there is no such setting"),
+        ("directory_typo", "hunter2", "there is no such setting"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable_and_not_the_value(
@@ -200,7 +200,7 @@ def test_a_file_in_the_working_directory_is_read_and_the_environment_wins(tmp_pa
     ("content", "complaint"),
     [
         (b"DIRECTORY_PORT=eighty\n", "DIRECTORY_PORT: input should be a valid integer"),
-        (b"DIRECTORY_TYPO=1\n", "DIRECTORY_TYPO: no such setting."),
+        (b"DIRECTORY_TYPO=1\n", "DIRECTORY_TYPO: there is no such setting."),
         (b"POSTGRES_URL=hunter2\n", "POSTGRES_URL: must look like"),
         (
             b"DIRECTORY_SITE_NAME=hunter2\xff\n",
