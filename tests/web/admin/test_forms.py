@@ -262,8 +262,16 @@ async def test_a_status_changes_with_the_managers_name_and_reason(
             "pending",
             "#1 Bo is pending: this form is for who is suspended or banned.",
         ),
-        ("decline-a-newcomer", "active", "The status of member #1 can't change from active to not member."),
-        ("suspend-a-member", "pending", "The status of member #1 can't change from pending to suspended."),
+        (
+            "decline-a-newcomer",
+            "active",
+            "The status of member #1 can't change from active to not member.",
+        ),
+        (
+            "suspend-a-member",
+            "pending",
+            "The status of member #1 can't change from pending to suspended.",
+        ),
         ("ban-a-member", "banned", "The status of member #1 is already banned."),
     ],
 )
@@ -511,7 +519,10 @@ async def test_only_an_active_member_invites_and_a_wrong_username_is_refused(
         "A username must have no @ in front and no spaces."
     )
     await members.set_status("#1", "suspended", actor="test")
-    assert await refused(client, "invite", member="1") == "Only an active member can do this. The status of member #1 is suspended."
+    assert (
+        await refused(client, "invite", member="1")
+        == "Only an active member can do this. The status of member #1 is suspended."
+    )
     assert not (await invitations.list_page()).items
 
 

@@ -642,7 +642,9 @@ async def test_the_last_superuser_stays(
     path = f"/api/tables/piccolo_user/{user.id}/"
     response = await (client.patch(path, json=change) if change else client.delete(path))
     assert response.status_code == 422
-    assert re.search(r"This is the last superuser|You can't take away your own access", response.text)
+    assert re.search(
+        r"This is the last superuser|You can't take away your own access", response.text
+    )
     assert await BaseUser.exists().where(BaseUser.superuser.eq(True), BaseUser.active.eq(True))
     assert await is_in(client)
 
