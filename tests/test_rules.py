@@ -48,10 +48,10 @@ def is_sentence(text: str) -> bool:
     return bool(re.fullmatch(r"[A-Z][^.]*[^\s.]\.", text)) and text.isprintable()
 
 
-# The list of rules
+# The table of rules
 
 
-async def test_every_rule_of_the_database_is_in_the_list_and_has_its_message(
+async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     directory: asyncpg.Pool,
 ) -> None:
     constraints = await directory.fetch(
@@ -353,7 +353,7 @@ TRIED = [(writer, rule) for writer in WRITERS for rule in ROW_RULES if writer.tr
 
 
 @pytest.mark.parametrize(("writer", "rule"), TRIED, ids=lambda value: value.name)
-async def test_every_writer_refuses_a_row_that_breaks_a_rule_with_its_message(
+async def test_every_writer_refuses_what_breaks_a_rule_with_its_message(
     directory: asyncpg.Pool, client: httpx.AsyncClient, writer: Writer, rule: RowRule
 ) -> None:
     await rows.member(directory, status="active")
