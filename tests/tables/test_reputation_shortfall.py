@@ -1,4 +1,4 @@
-"""The shortfall: how far the sum of a member's points lies below zero."""
+"""The shortfall is the distance of a member's points below zero."""
 
 import asyncpg
 import pytest
