@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.errors import InvalidInput, database_errors
@@ -85,7 +86,7 @@ def test_every_message_is_one_sentence() -> None:
 
 
 @pytest.fixture
-async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+async def connection(directory: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
     """Yield a connection to a directory with the members #1 and #2."""
     async with directory.acquire() as connection:
         await rows.member(connection)
@@ -95,7 +96,7 @@ async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connectio
 
 @pytest.mark.parametrize("rule", ROW_RULES, ids=lambda rule: rule.name)
 async def test_a_row_that_breaks_a_rule_is_refused(
-    connection: asyncpg.Connection, rule: RowRule
+    connection: PoolConnectionProxy, rule: RowRule
 ) -> None:
     for columns in rule.refused:
         async with rolled_back(connection):
@@ -112,7 +113,7 @@ async def test_a_row_that_breaks_a_rule_is_refused(
     "rule", [rule for rule in ROW_RULES if rule.accepted], ids=lambda rule: rule.name
 )
 async def test_a_row_that_keeps_a_rule_is_stored(
-    connection: asyncpg.Connection, rule: RowRule
+    connection: PoolConnectionProxy, rule: RowRule
 ) -> None:
     for columns in rule.accepted:
         async with rolled_back(connection):
@@ -124,7 +125,7 @@ async def test_a_row_that_keeps_a_rule_is_stored(
 
 @pytest.mark.parametrize("rule", CHANGE_RULES, ids=lambda rule: rule.name)
 async def test_a_change_that_breaks_a_rule_is_refused(
-    connection: asyncpg.Connection, rule: ChangeRule
+    connection: PoolConnectionProxy, rule: ChangeRule
 ) -> None:
     *allowed, refused = rule.statements
     async with rolled_back(connection):
@@ -134,7 +135,7 @@ async def test_a_change_that_breaks_a_rule_is_refused(
 
 
 async def test_every_reference_is_checked_at_once_and_restricts(
-    connection: asyncpg.Connection,
+    connection: PoolConnectionProxy,
 ) -> None:
     found = await connection.fetch(
         """
@@ -175,7 +176,7 @@ async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, s
 
 
 @asynccontextmanager
-async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def rolled_back(connection: PoolConnectionProxy) -> AsyncIterator[None]:
     transaction = connection.transaction()
     await transaction.start()
     try:

@@ -20,6 +20,13 @@ Database: TypeAlias = asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
 _numbers = itertools.count(1_000_001)
 
 
+async def fetch_row(database: Database, sql: str, *arguments: object) -> asyncpg.Record:
+    """Return the first row of the result; there must be one."""
+    row: asyncpg.Record | None = await database.fetchrow(sql, *arguments)
+    assert row is not None
+    return row
+
+
 async def member(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a member, who gets the next number."""
     columns = {
@@ -100,8 +107,6 @@ async def _insert(database: Database, table: str, columns: dict[str, object]) ->
     names = ", ".join(columns)
     parameters = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
     values = [json.dumps(value) if isinstance(value, dict) else value for value in columns.values()]
-    [row] = await database.fetch(
-        f"INSERT INTO {table} ({names}) VALUES ({parameters}) RETURNING *", *values
+    return await fetch_row(
+        database, f"INSERT INTO {table} ({names}) VALUES ({parameters}) RETURNING *", *values
     )
-    inserted: asyncpg.Record = row
-    return inserted

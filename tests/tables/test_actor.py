@@ -25,7 +25,7 @@ SELECT set_config('community_directory.actor', $1, true),
 """
 
 
-async def entries(connection: asyncpg.Connection) -> list[tuple[str, str | None, str]]:
+async def entries(connection: rows.Database) -> list[tuple[str, str | None, str]]:
     """Return the actor, the reason and the new country of each change, in order."""
     found = await connection.fetch(
         """

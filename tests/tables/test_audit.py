@@ -29,7 +29,7 @@ async def last_changes(database: rows.Database) -> object:
 
 
 async def set_actor(
-    connection: asyncpg.Connection, *, actor: str | None = None, reason: str | None = None
+    connection: rows.Database, *, actor: str | None = None, reason: str | None = None
 ) -> None:
     """Set the actor and the reason of the transaction."""
     for name, value in (("actor", actor), ("reason", reason)):

@@ -36,8 +36,8 @@ REQUIRED_INDEXES = {
 }
 
 # 20,000 members with as many invitations, relationships, highlights and log entries, and 60,000
-# events of 60 days, written without triggers. One row in a hundred is rare: pending, cancelled, of a
-# rare type.
+# events of 60 days, written without triggers. One row in a hundred is rare: pending, cancelled, or
+# of a rare type.
 INSERT_ROWS = """
 SET session_replication_role = replica;
 INSERT INTO community_members

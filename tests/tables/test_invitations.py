@@ -82,7 +82,8 @@ async def test_every_edit_of_an_invitation_moves_updated_at(directory: asyncpg.P
     }
     for column, value in edits.items():
         before = await rows.invitation(directory)
-        after = await directory.fetchrow(
+        after = await rows.fetch_row(
+            directory,
             f"UPDATE community_invitations SET {column} = $2"
             " WHERE invitation_code = $1 RETURNING *",
             before["invitation_code"],
@@ -92,7 +93,8 @@ async def test_every_edit_of_an_invitation_moves_updated_at(directory: asyncpg.P
         assert datetime.now(UTC) - after["updated_at"] < timedelta(minutes=1)
 
     before = await rows.invitation(directory, created_by=inviter["member_id"])
-    after = await directory.fetchrow(
+    after = await rows.fetch_row(
+        directory,
         "UPDATE community_invitations"
         " SET status = 'accepted', accepted_by = $2, accepted_at = now(), updated_at = $3"
         " WHERE invitation_id = $1 RETURNING *",
@@ -126,7 +128,7 @@ async def test_an_update_of_an_invitation_without_a_change_is_no_edit(
     await directory.execute(
         "UPDATE community_invitations SET status = status, expires_at = expires_at"
     )
-    assert await directory.fetchrow("SELECT * FROM community_invitations") == before
+    assert await rows.fetch_row(directory, "SELECT * FROM community_invitations") == before
 
 
 @pytest.mark.parametrize("status", ["accepted", "cancelled"])

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.database import connect
 from community_directory.database.migrations import migrate
@@ -73,8 +74,8 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
 async def test_columns_that_are_not_given_have_defaults(directory: asyncpg.Pool) -> None:
     by_sql = await rows.member(directory)
     await new_member(telegram_id="by_class").save()
-    by_class = await directory.fetchrow(
-        "SELECT * FROM community_members WHERE telegram_id = 'by_class'"
+    by_class = await rows.fetch_row(
+        directory, "SELECT * FROM community_members WHERE telegram_id = 'by_class'"
     )
 
     for stored in (by_sql, by_class):
@@ -202,11 +203,12 @@ async def test_an_object_can_be_saved_again_before_it_has_its_number(
 async def test_the_triggers_work_with_any_search_path(directory: asyncpg.Pool) -> None:
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL search_path = ''")
-        stored = await connection.fetchrow(
+        stored = await rows.fetch_row(
+            connection,
             """
             INSERT INTO public.community_members (telegram_id, name, primary_role, reputation_score)
             VALUES ('1', 'Ana', 'developer', 101) RETURNING member_id, reputation_tier
-            """
+            """,
         )
         assert tuple(stored) == ("#1", ReputationTier.CONTRIBUTOR)
         await connection.execute("UPDATE public.community_members SET name = 'Ana García'")
@@ -288,7 +290,8 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
             github_verified_at=NOON,
             invited_by=inviter["member_id"],
         )
-        edited = await directory.fetchrow(
+        edited = await rows.fetch_row(
+            directory,
             f"UPDATE community_members SET {column} = $2 WHERE member_id = $1 RETURNING *",
             member["member_id"],
             value,
@@ -346,7 +349,9 @@ async def test_activity_and_an_update_without_a_change_are_no_edits(
         "reputation_tier = 'Expert'",
         "last_active_at = now(), reputation_tier = NULL",
     ):
-        after = await directory.fetchrow(f"UPDATE community_members SET {change} RETURNING *")
+        after = await rows.fetch_row(
+            directory, f"UPDATE community_members SET {change} RETURNING *"
+        )
         assert (change, after["updated_at"]) == (change, before["updated_at"])
         assert dict(after) | {"last_active_at": None} == dict(before)
 
@@ -358,8 +363,8 @@ async def test_activity_and_an_update_without_a_change_are_no_edits(
 
 async def test_an_edit_together_with_activity_is_an_edit(directory: asyncpg.Pool) -> None:
     before = await rows.member(directory)
-    after = await directory.fetchrow(
-        "UPDATE community_members SET last_active_at = now(), name = 'Ana' RETURNING *"
+    after = await rows.fetch_row(
+        directory, "UPDATE community_members SET last_active_at = now(), name = 'Ana' RETURNING *"
     )
     assert after["updated_at"] > before["updated_at"]
     assert after["last_active_at"] is not None
@@ -438,7 +443,7 @@ async def test_a_member_can_move_in_the_tree_if_no_circle_results(directory: asy
     await directory.execute(SET_INVITER, second, third)
     await directory.execute(SET_INVITER, second, None)
     stored = await directory.fetch("SELECT member_id, invited_by FROM community_members ORDER BY 1")
-    assert stored == [(first, None), (second, None), (third, first)]
+    assert [tuple(row) for row in stored] == [(first, None), (second, None), (third, first)]
 
 
 async def test_one_statement_cannot_close_a_circle(directory: asyncpg.Pool) -> None:
@@ -513,7 +518,7 @@ async def test_one_of_two_concurrent_changes_that_close_a_circle_is_refused(
             assert await waiting == "UPDATE 1"
 
 
-async def blocked(observer: asyncpg.Connection, session: asyncpg.Connection) -> None:
+async def blocked(observer: PoolConnectionProxy, session: PoolConnectionProxy) -> None:
     """Wait until the session waits for a lock."""
     async with asyncio.timeout(30):
         while not await observer.fetchval(
@@ -575,9 +580,10 @@ async def test_a_search_ignores_case_and_accents_in_every_locale(
 async def test_the_function_of_the_searched_text_is_immutable_and_parallel_safe(
     directory: asyncpg.Pool,
 ) -> None:
-    found = await directory.fetchrow(
+    found = await rows.fetch_row(
+        directory,
         "SELECT provolatile, proparallel, proisstrict FROM pg_proc"
-        " WHERE proname = 'directory_search_text'"
+        " WHERE proname = 'directory_search_text'",
     )
     assert tuple(found) == (b"i", b"s", True)
     assert await directory.fetchval("SELECT directory_search_text(NULL)") is None

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from piccolo.columns import JSONB, Column, Date, Timestamptz
@@ -60,7 +61,7 @@ DOCUMENTS = [found for found in columns_of(JSONB) if found[0] != "directory_audi
 
 
 @pytest.fixture
-async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+async def connection(directory: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
     """Yield a connection on which no trigger runs, so that every column can be written."""
     async with directory.acquire() as connection:
         for insert in FACTORIES.values():
@@ -75,7 +76,7 @@ async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connectio
 
 
 async def refusal(
-    connection: asyncpg.Connection, table: str, column: str, value: str
+    connection: PoolConnectionProxy, table: str, column: str, value: str
 ) -> str | None:
     """Return the constraint that refuses the value, or None."""
     try:
@@ -88,7 +89,7 @@ async def refusal(
 
 @pytest.mark.parametrize(("table", "column"), DAYS)
 async def test_a_day_lies_in_the_years_2000_to_2199_in_some_time_zone(
-    connection: asyncpg.Connection, table: str, column: str
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "range")
     for value in (
@@ -107,7 +108,7 @@ async def test_a_day_lies_in_the_years_2000_to_2199_in_some_time_zone(
 
 @pytest.mark.parametrize(("table", "column"), TIMES)
 async def test_a_date_lies_in_the_years_2000_to_2199(
-    connection: asyncpg.Connection, table: str, column: str
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "range")
     for value in (
@@ -145,7 +146,7 @@ READABLE = [
 
 @pytest.mark.parametrize(("table", "column"), DOCUMENTS)
 async def test_a_number_in_json_can_be_parsed_by_every_reader(
-    connection: asyncpg.Connection, table: str, column: str
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "readable")
     for shape in ('{"a": %s}', '{"a": [{"b": [1, %s]}, "text"]}'):
@@ -160,7 +161,7 @@ async def test_a_number_in_json_can_be_parsed_by_every_reader(
 
 @pytest.mark.parametrize(("table", "column"), DOCUMENTS)
 async def test_json_can_be_nested_as_deeply_as_helpers_allow(
-    connection: asyncpg.Connection, table: str, column: str
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "readable")
     for opening, closing in (('{"a": ', "}"), ('{"a": [', "]}")):
@@ -194,7 +195,7 @@ def test_the_helpers_allow_the_same_depth() -> None:
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 async def test_every_stored_number_can_be_parsed(
-    connection: asyncpg.Connection, number: Decimal
+    connection: PoolConnectionProxy, number: Decimal
 ) -> None:
     is_finite = math.isfinite(float(number))
     try:
