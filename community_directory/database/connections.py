@@ -5,7 +5,7 @@ import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine
@@ -67,17 +67,17 @@ class DirectoryEngine(PostgresEngine):
         """Return a new transaction, or a savepoint inside the current transaction."""
         return DirectoryTransaction(engine=self, allow_nested=allow_nested)
 
-    def open_transaction(self) -> DirectoryTransaction | None:
+    def find_open_transaction(self) -> DirectoryTransaction | None:
         """Return the transaction or savepoint of the current task that has not ended, if any."""
         # Piccolo types it by its own class, but this engine makes transactions of this class only.
-        current: DirectoryTransaction | None = self.current_transaction.get()  # type: ignore[assignment]
+        current = cast("DirectoryTransaction | None", self.current_transaction.get())
         while current is not None and current.ended:
             current = current.outer
         return current
 
     def transaction_exists(self) -> bool:
         """Return whether the current task is in a transaction."""
-        return self.open_transaction() is not None
+        return self.find_open_transaction() is not None
 
     def connect_on_demand(self) -> None:
         """Let each query open a connection of its own until the first pool is opened.
@@ -201,7 +201,7 @@ class DirectoryEngine(PostgresEngine):
     async def _run(
         self, sql: str, arguments: Sequence[object], *, in_pool: bool = True
     ) -> list[asyncpg.Record]:
-        current = self.open_transaction()
+        current = self.find_open_transaction()
         if current is not None:
             return await current.fetch(sql, *arguments)
         # Piccolo's run_sync() has an event loop of its own, which can't use the pool.

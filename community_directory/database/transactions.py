@@ -42,7 +42,7 @@ class DirectoryTransaction(PostgresTransaction):
 
     def __init__(self, engine: "DirectoryEngine", allow_nested: bool = True) -> None:
         # The context of a task may still hold a transaction that has ended.
-        self._outer = engine.open_transaction()
+        self._outer = engine.find_open_transaction()
         engine.current_transaction.set(self._outer)
         super().__init__(engine, allow_nested)
         self._root: DirectoryTransaction = self if self._outer is None else self._outer._root
