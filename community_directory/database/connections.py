@@ -187,7 +187,7 @@ class DirectoryEngine(PostgresEngine):
         if arguments:
             raise TypeError("A Statement takes named values, such as member_id=…")
         with database_errors():
-            return await self._run(statement.sql, statement.order_values(values))
+            return await self._run(statement.sql, statement.arguments(values))
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
         """Run a query that Piccolo has built."""

@@ -50,7 +50,7 @@ class Statement:
         self.sql = TOKEN.sub(replace_name, sql)
         self.parameters = tuple(numbers)
 
-    def order_values(self, values: Mapping[str, object]) -> list[object]:
+    def arguments(self, values: Mapping[str, object]) -> list[object]:
         """Return the values in the order of the parameters' numbers.
 
         Raises:

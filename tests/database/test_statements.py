@@ -27,7 +27,7 @@ def test_a_name_that_begins_with_another_name_is_a_parameter_of_its_own() -> Non
 def test_a_statement_without_parameters_stays_as_it_is() -> None:
     statement = Statement("SELECT 1")
     assert (statement.sql, statement.parameters) == ("SELECT 1", ())
-    assert statement.order_values({}) == []
+    assert statement.arguments({}) == []
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_numbered_parameter_is_refused() -> None:
 
 def test_values_are_ordered_like_their_parameters() -> None:
     statement = Statement("SELECT :second, :first, :second")
-    assert statement.order_values({"first": 1, "second": 2}) == [2, 1]
-    assert statement.order_values({"second": None, "first": None}) == [None, None]
+    assert statement.arguments({"first": 1, "second": 2}) == [2, 1]
+    assert statement.arguments({"second": None, "first": None}) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_values_are_ordered_like_their_parameters() -> None:
 def test_missing_and_unknown_values_are_named(values: dict[str, object], problem: str) -> None:
     statement = Statement("SELECT :one, :two")
     with pytest.raises(TypeError) as error:
-        statement.order_values(values)
+        statement.arguments(values)
     assert str(error.value) == f"The values do not fit the statement: {problem}."
 
 
