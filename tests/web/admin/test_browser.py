@@ -142,7 +142,7 @@ async def test_a_save_writes_what_was_typed_and_nothing_else(
     await page.fill("form [name=telegram_username]", "@ana")
     assert await press(page, "Save") == 422
     await expect(
-        page.get_by_text("telegram_username field - A username has no @ in front")
+        page.get_by_text("telegram_username field - A username must have no @ in front")
     ).to_be_visible()
 
 
