@@ -13,8 +13,8 @@ from piccolo.columns import Column, ForeignKey
 
 import community_directory.imports.members_csv
 import community_directory.queries.participation  # noqa: F401  these two define errors of their own
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.errors import (
-    CONSTRAINT_MESSAGES,
     DirectoryError,
     OperatorError,
     UserError,
@@ -54,8 +54,11 @@ def errors_table(family: type[DirectoryError]) -> str:
 
 
 def error_classes(base: type[DirectoryError]) -> Iterator[type[DirectoryError]]:
-    """Yield this error and those below it that have a code of their own."""
-    if "code" in vars(base):
+    """Yield this error and those below it that have a code of their own.
+
+    Errors of the web are left out: no caller of the helpers meets them.
+    """
+    if "code" in vars(base) and not base.__module__.startswith("community_directory.web."):
         yield base
     for error in base.__subclasses__():
         yield from error_classes(error)

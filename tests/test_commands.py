@@ -377,7 +377,7 @@ async def test_a_database_without_tables_is_one_line(
     said = await exit_of(command, **options)
     assert (
         said
-        == "The database's tables are missing, or of another version: run the migrations first."
+        == "The database's tables are missing, or of another version. Run the migrations first."
     )
 
 

@@ -15,9 +15,9 @@ from piccolo.conf.apps import Finder
 
 from community_directory import queries
 from community_directory.commands import COMMANDS, Command
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import DirectoryConnection, connect
 from community_directory.errors import (
-    CONSTRAINT_MESSAGES,
     DirectoryError,
     OperatorError,
     UserError,

@@ -550,7 +550,7 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
         with run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
-    why = "The database's tables are missing, or of another version: run the migrations first."
+    why = "The database's tables are missing, or of another version. Run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
         f"{name} failed, and is tried again at its next run: {why}"

@@ -30,7 +30,7 @@ async def test_the_example_of_a_bot_runs_as_it_stands(database: str, tmp_path: P
         ).stdout
         for _ in range(2)
     ]
-    assert said == ["Welcome, Bea O'Neill! You are member #2.\n", "You are a member already.\n"]
+    assert said == ["Welcome, Bea O'Neill! You are member #2.\n", "You are already a member.\n"]
 
 
 def test_the_example_of_a_bot_is_typed(tmp_path: Path) -> None:

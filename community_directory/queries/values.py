@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from piccolo.table import Table
 
+from community_directory.database.actor import check_actor
 from community_directory.errors import InvalidInput, sanitize_for_message, text_too_long
 from community_directory.tables.checks import MAX_JSON_DEPTH as MAX_JSON_DEPTH  # noqa: PLC0414  callers find it here
 
@@ -164,10 +165,7 @@ def checked_actor(actor: str | None) -> str | None:
     Raises:
         InvalidInput: The actor is blank, not a text, or longer than 255 characters.
     """
-    check_text("actor", actor, MAX_ACTOR_LENGTH)
-    if actor is not None and not actor.strip():
-        raise _actor_missing()
-    return actor
+    return None if actor is None else required_actor(actor)
 
 
 def required_actor(actor: str) -> str:
@@ -176,11 +174,5 @@ def required_actor(actor: str) -> str:
     Raises:
         InvalidInput: The actor is None, blank, not a text, or longer than 255 characters.
     """
-    checked = checked_actor(actor)
-    if checked is None:
-        raise _actor_missing()
-    return checked
-
-
-def _actor_missing() -> InvalidInput:
-    return InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
+    check_text("actor", check_actor(actor), MAX_ACTOR_LENGTH)
+    return actor

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import connect, transaction
 from community_directory.errors import (
-    CONSTRAINT_MESSAGES,
     ConfigurationError,
     DatabaseUnavailable,
     DirectoryError,
@@ -689,7 +689,7 @@ INVALID_PEOPLE: dict[str, tuple[dict[str, object], str]] = {
         HAS_NUL,
     ),
     "an account that a spreadsheet shortened": (new_person(telegram_id="5.55E+09"), NOT_A_NUMBER),
-    "a blank name": (new_person(name="\u200b"), CONSTRAINT_MESSAGES["member_name_check"].sentence),
+    "a blank name": (new_person(name="\u200b"), CONSTRAINT_MESSAGES["member_name_check"].message),
     "too long a country": (
         new_person(country="x" * 101),
         "The country has 101 characters; at most 100 are allowed.",
@@ -874,7 +874,9 @@ async def test_a_banned_and_erased_person_is_refused(
 ) -> None:
     await members.erase("#4", actor="eva")
     text = csv_text(new_person(), new_person(telegram_id="104", name="Dan"))
-    assert await find_problems(file, text) == [(3, "This person is banned.")]
+    assert await find_problems(file, text) == [
+        (3, "This person is banned. If that is a mistake, ask a community manager.")
+    ]
 
     # Without the key banned people can't be recognized, so nobody is added.
     monkeypatch.delenv("DIRECTORY_SECRET_KEY")

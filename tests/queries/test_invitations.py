@@ -122,9 +122,9 @@ async def test_only_an_active_member_can_invite(directory: asyncpg.Pool, status:
     with pytest.raises(MemberNotActive) as error:
         await invitations.create(created_by=inviter["member_id"], required_role="developer")
     assert (error.value.member_id, error.value.status) == (inviter["member_id"], status)
-    assert (
-        str(error.value)
-        == f"Member {inviter['member_id']} is not active, but {status.replace('_', ' ')}."
+    assert str(error.value) == (
+        "Only an active member can do this. "
+        f"The status of member {inviter['member_id']} is {status.replace('_', ' ')}."
     )
 
 
@@ -132,7 +132,7 @@ async def test_a_role_can_be_required(directory: asyncpg.Pool, ana: str) -> None
     with pytest.raises(RoleRequired) as error:
         await invitations.create(created_by=ana, required_role="community_manager")
     assert (error.value.member_id, error.value.role) == (ana, "community_manager")
-    assert "does not have the role" in str(error.value)
+    assert f"which member {ana} does not have" in str(error.value)
 
     manager = await rows.member(directory, status="active", primary_role="community_manager")
     made = await invitations.create(

@@ -37,7 +37,7 @@ from starlette.responses import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from community_directory.errors import DirectoryError, InvalidInput, OperatorError
-from community_directory.passwords import LONGEST, password_problem
+from community_directory.passwords import MAX_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings
 from community_directory.web.admin.attempts import Attempt
 from community_directory.web.admin.crud import Row, answer_error
@@ -134,13 +134,13 @@ async def _texts(request: Request, *names: str) -> dict[str, str]:
         isinstance(text, str) and _TEXT.fullmatch(text) for text in given.values()
     ):
         raise HTTPException(
-            422, f"Send the form's fields, each a text of at most {LONGEST} characters."
+            422, f"Send the form's fields, each a text of at most {MAX_PASSWORD_LENGTH} characters."
         )
     request.scope["form"] = given
     return given
 
 
-_TEXT = re.compile(rf"[^\0\ud800-\udfff]{{1,{LONGEST}}}")
+_TEXT = re.compile(rf"[^\0\ud800-\udfff]{{1,{MAX_PASSWORD_LENGTH}}}")
 
 
 def _sign_in(settings: Settings, providers: Sequence[MFAProvider]) -> Any:
