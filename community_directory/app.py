@@ -25,7 +25,7 @@ from community_directory.web.admin.security import SecurityHeaders
 from community_directory.web.insights import PATH, create_insights
 
 READY_SECONDS = 2
-"""How long the database may take to answer before the app counts as not ready."""
+"""The seconds that the database may take to answer before the app counts as not ready."""
 
 NO_ANSWER = "the database does not answer"
 READ_ONLY = "the database only reads"

@@ -136,8 +136,8 @@ async def expire_invitations() -> None:
 async def roll_up_highlights(*, since: str = "", until: str = "") -> None:
     """Count the highlights again from the events, in the community's time zone.
 
-    Without days it does what the panel does each night: it counts the last month, and each older
-    day whose events differ from those that it was counted from.
+    If no day is given, it does what the panel does each night: it counts the last month, and each
+    older day whose events differ from those that it was counted from.
 
     Args:
         since: The first day, as 2026-01-31; without it, the day before the last one.

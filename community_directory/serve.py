@@ -14,7 +14,7 @@ from community_directory.errors import DirectoryError
 from community_directory.settings import Settings, load_settings_or_exit
 
 SHUTDOWN_SECONDS = 5
-"""How long requests may go on when the process is told to stop."""
+"""The seconds for which requests may go on after the process is told to stop."""
 
 
 def serve_app(host: str | None, port: int | None, *, demo: bool) -> None:

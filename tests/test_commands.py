@@ -206,7 +206,8 @@ async def test_bad_lines_are_listed_and_the_last_line_says_that_nothing_was_chan
     assert ended.returncode == 1
     assert ended.stdout == "line 3: There is no member #99.\nline 4: The name can't be empty.\n"
     assert ended.stderr == (
-        "2 lines can't be imported, so nothing was changed. Correct them and import the file again.\n"
+        "2 lines can't be imported, so nothing was changed. "
+        "Correct them and import the file again.\n"
     )
 
 

@@ -42,9 +42,9 @@ MAX_SOCKET_PATH_BYTES = 107
 With a longer one the package would move the socket to a folder that other users share.
 """
 RECOVERY_SECONDS = 120
-"""How long a server may take to recover after a crash before the start counts as failed."""
+"""The seconds that a server may take to recover after a crash before the start counts as failed."""
 UNFINISHED_PREFIX = ".unfinished-"
-"""How the name of initdb's working directory begins.
+"""The beginning of the name of initdb's working directory.
 
 As long as it exists, the data directory holds nothing that anyone has used.
 """
@@ -253,7 +253,7 @@ def _bin_directory() -> Path:
 class _ErrorReport(logging.Handler):
     """Keeps what PostgreSQL's programs printed when they failed.
 
-    Without it the package would print all of that, and the server's log, to the terminal.
+    The package would print all of that, and the server's log, to the terminal.
     """
 
     def __init__(self) -> None:

@@ -38,9 +38,9 @@ CONFIGURATION_MODULE = "community_directory.piccolo_conf"
 MIGRATION_LOCK = 0x636F6D6D756E6974
 """The advisory lock's key: "communit" in ASCII."""
 MIGRATION_LOCK_TIMEOUT = "5min"
-"""How long one process waits for another that is migrating."""
+"""The longest wait of one process for another that is migrating."""
 TABLE_LOCK_TIMEOUT = "10s"
-"""How long a migration waits for a table in use: a queue behind it would stop the community."""
+"""The longest wait of a migration for a table in use: other programs would queue behind it."""
 STATEMENT_TIMEOUT = "15min"
 
 P = ParamSpec("P")

@@ -225,9 +225,8 @@ async def test_every_event_is_counted_once_and_a_bad_one_does_not_stop_the_other
     assert (opened.dropped, opened.retried, opened.unsaved) == (0, 0, [])
     assert await directory.fetchval(COUNT) == 200
     [line] = [each.message for each in caplog.records if each.name == recorder.__name__]
-    assert (
-        line
-        == "An event of member #1 was refused: A platform must be a lower-case name such as telegram."
+    assert line == (
+        "An event of member #1 was refused: A platform must be a lower-case name such as telegram."
     )
 
 
