@@ -26,9 +26,9 @@ from community_directory.errors import DirectoryError, SchemaMissing
 from community_directory.jobs import scheduled
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
-from community_directory.web.admin.security import SecurityHeaders
 from community_directory.web.admin.users import create_first_superuser
-from community_directory.web.insights import PATH, create_insights
+from community_directory.web.insights import INSIGHTS_PATH, create_insights
+from community_directory.web.security import SecurityHeaders
 
 READY_SECONDS = 2
 """How long the database may take to answer before the app counts as not ready."""
@@ -86,7 +86,7 @@ async def _database_status() -> str:
 
 async def to_insights(_: Request) -> RedirectResponse:
     """Lead to the pages, whose address ends with a slash."""
-    return RedirectResponse(f".{PATH}/")
+    return RedirectResponse(f".{INSIGHTS_PATH}/")
 
 
 class App(Starlette):
@@ -94,8 +94,10 @@ class App(Starlette):
 
     def __init__(self, settings: Settings) -> None:
         # Not for the health checks: who asks for them calls us by another name.
-        insights = Mount(PATH, create_insights(settings))
-        pages = Router([Route(PATH, to_insights), insights, Mount("/", create_panel(settings))])
+        insights = Mount(INSIGHTS_PATH, create_insights(settings))
+        pages = Router(
+            [Route(INSIGHTS_PATH, to_insights), insights, Mount("/", create_panel(settings))]
+        )
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]
         self._production = settings.production

@@ -19,14 +19,16 @@ from community_directory.errors import OperatorError
 from community_directory.queries import members
 from community_directory.settings import load_settings
 from community_directory.web import insights
-from community_directory.web.insights import (
-    Node,
-    area,
-    clean,
+from community_directory.web.charts import (
+    STATUS_BANDS,
+    ActivityHours,
+    DrawnNode,
     count_hours,
-    count_weeks,
-    draw_tree,
+    count_statuses,
+    layout_tree,
+    stack_areas,
 )
+from community_directory.web.pages import abbreviate, clean_name
 from tests.conftest import Server, closed_to_all
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
 
@@ -117,7 +119,7 @@ async def test_the_pages_are_kept_by_no_cache_and_the_panel_links_to_them(
     assert (await client.get("/insights/")).headers["cache-control"] == "no-store"
     assert (await client.get("/api/links/")).json()["Insights"] == "./insights/"
     assert 'href="/"' in (await client.get("/insights/")).text
-    for file in ("insights/static/insights.css", "ours/return.js"):
+    for file in ("insights/static/insights.css", "directory-assets/return.js"):
         assert (await client.get(f"/{file}")).status_code == 200
 
 
@@ -250,9 +252,9 @@ def test_undoing_the_changes_gives_what_a_plain_count_gives(
             removed = went is not None and end >= went
             if not removed or status != "not_member":
                 plain["removed" if removed else at, end] += 1
-    counted = count_weeks(found, changes, WEEKS)
+    counted = count_statuses(found, changes, WEEKS)
     assert counted == {
-        status: [plain[status, end] for end in range(WEEKS)] for status in insights.BANDS
+        status: [plain[status, end] for end in range(WEEKS)] for status in STATUS_BANDS
     }
 
 
@@ -285,7 +287,7 @@ async def test_the_funnel_and_the_waits_are_what_sql_counts(
         await invitation(
             directory, created_by=sender, status=status, expires_at=ends, created_at=sent
         )
-    funnel = await cells(client, "Invitations by what became of them")
+    funnel = await cells(client, "Invitations by outcome")
     assert [(name, count, share) for name, _, count, share in funnel] == [
         ("Sent", "9", "100 %"),
         ("Accepted", "5", "56 %"),
@@ -320,19 +322,20 @@ async def test_hours_are_those_of_the_communitys_zone(
     assert "Asia/Kolkata" in page
 
 
-def test_of_too_many_events_whole_weeks_count() -> None:
-    full = insights.EVENTS // 20
+def test_only_whole_weeks_are_counted_of_too_many_events() -> None:
+    limit = insights.MAX_ACTIVITY_EVENTS
+
+    def count(quarters: list[tuple[datetime, int]]) -> ActivityHours:
+        return count_hours(quarters, NOW, days=insights.ACTIVITY_DAYS, max_events=limit)
+
+    full = limit // 20
     busy = [(NOW - timedelta(days=days), full) for days in range(20)]
-    hours = count_hours(busy, NOW)
+    hours = count(busy)
     assert (hours.whole_weeks, hours.total) == (2, 15 * full)
     assert hours.since == NOW - timedelta(weeks=2)
-    flood = count_hours([(NOW - timedelta(hours=1), insights.EVENTS)], NOW)
-    assert (flood.whole_weeks, flood.total, flood.since) == (
-        0,
-        insights.EVENTS,
-        NOW - timedelta(hours=1),
-    )
-    quiet = count_hours(busy[:19], NOW)
+    flood = count([(NOW - timedelta(hours=1), limit)])
+    assert (flood.whole_weeks, flood.total, flood.since) == (0, limit, NOW - timedelta(hours=1))
+    quiet = count(busy[:19])
     assert (quiet.whole_weeks, quiet.total) == (4, 19 * full)
     assert max(map(max, quiet.shades)) == 5
 
@@ -340,12 +343,14 @@ def test_of_too_many_events_whole_weeks_count() -> None:
 async def test_the_newest_events_are_read(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insights, "EVENTS", 3)
+    monkeypatch.setattr(insights, "MAX_ACTIVITY_EVENTS", 3)
     author = (await member(directory))["member_id"]
     for days in (0, 1, 8, 9, 20):
         await event(directory, member_id=author, occurred_at=NOW - timedelta(days=days, hours=1))
     page = (await client.get("/insights/")).text
-    assert re.search(r"2 events \(messages, .*\)\s+of the last 7 days: there are too many", page)
+    assert re.search(
+        r"2 events \(messages, .*\)\s+of the last 7 days, because 28 days have too many", page
+    )
 
 
 async def test_the_most_active_are_those_of_the_highlights(
@@ -390,7 +395,7 @@ async def test_tiers_count_active_members(
 
 
 def test_bands_stand_on_each_other_up_to_a_round_number() -> None:
-    drawn = area([[1, 3], [2, 4]])
+    drawn = stack_areas([[1, 3], [2, 4]])
     assert drawn["totals"] == [3, 7]
     assert [tick for tick, _ in drawn["ticks"]] == [0, 2, 4, 6, 8]
     assert drawn["bands"] == [
@@ -401,7 +406,7 @@ def test_bands_stand_on_each_other_up_to_a_round_number() -> None:
 
 @given(st.integers(0, 10**9))
 def test_an_axis_has_few_round_numbers_and_room_for_the_highest(top: int) -> None:
-    ticks = [tick for tick, _ in area([[top, 0]])["ticks"]]
+    ticks = [tick for tick, _ in stack_areas([[top, 0]])["ticks"]]
     assert ticks[0] == 0
     assert ticks[-1] >= top
     assert 2 <= len(ticks) <= 5
@@ -419,15 +424,15 @@ def test_an_axis_has_few_round_numbers_and_room_for_the_highest(top: int) -> Non
     ],
 )
 def test_a_number_for_a_narrow_column_is_brief(number: int, shown: str) -> None:
-    assert insights.brief(number) == shown
+    assert abbreviate(number) == shown
 
 
 @given(st.text())
 def test_a_name_is_shown_without_what_turns_the_text_around_it(name: str) -> None:
-    shown = clean(name)
+    shown = clean_name(name)
     assert shown
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\n\0")
-    assert clean(shown) == shown
+    assert clean_name(shown) == shown
 
 
 # The tree
@@ -441,7 +446,7 @@ async def test_a_tree_shows_whom_a_member_invited_and_counts_the_others(
     await member(directory, member_id="#3", name="Grandchild", invited_by="#2", deleted_at=NOW)
     for number in range(4, 24):
         await member(directory, member_id=f"#{number}", invited_by="#1")
-    rows = await cells(client, "The drawn members", "/insights/tree/1/")
+    rows = await cells(client, "The members in the tree", "/insights/tree/1/")
     assert [row[0] for row in rows] == [
         "#1",
         "#2",
@@ -478,10 +483,10 @@ async def test_a_number_that_nobody_has_is_a_sentence_and_a_new_field(
 
 def test_a_child_is_one_column_on_and_nobody_lies_on_another() -> None:
     found = [
-        Node(f"#{n}", "Ana", "active", f"#{n // 3}" if n > 1 else None, 3)
+        DrawnNode(f"#{n}", "Ana", "active", f"#{n // 3}" if n > 1 else None, 3)
         for n in (1, 3, 4, 5, 9, 10, 14)
     ]
-    tree = draw_tree(found)
+    tree = layout_tree(found)
     assert {(node.member_id, node.column, node.row) for node in tree.nodes} == {
         ("#1", 0, 0), ("#3", 1, 0), ("#9", 2, 0), ("#10", 2, 1), ("#4", 1, 2), ("#14", 2, 2), ("#5", 1, 3),
     }  # fmt: skip
@@ -494,7 +499,7 @@ async def test_a_deep_and_a_wide_tree_are_cut_and_say_so(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(DEEP_AND_WIDE)
-    deep = await cells(client, "The drawn members", "/insights/tree/1/")
+    deep = await cells(client, "The members in the tree", "/insights/tree/1/")
     assert [row[0] for row in deep] == [f"#{number}" for number in range(1, 6)]
     wide = await client.get("/insights/tree/2000/")
     assert "invited 5,000 people" in wide.text

@@ -25,9 +25,9 @@ from community_directory.queries import highlights, invitations, members, partic
 from community_directory.settings import load_settings
 from community_directory.tables import CommunityMember
 from community_directory.web.admin.forms import FORMS
-from community_directory.web.admin.lookup import one_member
+from community_directory.web.admin.lookup import find_one_member
 from community_directory.web.admin.router import DirectoryForm, DirectoryRouter
-from community_directory.web.outage import LOOK_FIRST
+from community_directory.web.outage import RETRY_HINT
 from tests.conftest import Server, closed_to_all
 
 SLUGS = [form.slug for form in FORMS]
@@ -178,7 +178,7 @@ async def test_a_persons_data_is_exported_and_erased_by_superusers_only(
     before = await everything(directory)
     response = await post(helper, slug, FILLED)
     assert response.status_code == 403
-    assert shown_to_the_manager(response) == "Only a superuser may do this."
+    assert shown_to_the_manager(response) == "Only a superuser may do this. Ask one of them."
     assert await everything(directory) == before
     assert (
         await submit(helper, "suspend-a-member", member="#1", reason="spam")
@@ -234,7 +234,7 @@ async def test_a_newcomer_whom_nobody_invited_is_approved_without_a_reason(
 @pytest.mark.parametrize(
     ("slug", "ways", "said"),
     [
-        ("decline-a-newcomer", "pending not_member", "#1 Bo was declined, and is a contact again."),
+        ("decline-a-newcomer", "pending not_member", "#1 Bo was declined and is a contact again."),
         ("suspend-a-member", "active suspended", "#1 Bo is suspended now."),
         ("ban-a-member", "not_member banned", "#1 Bo is banned now."),
         ("reinstate-a-member", "suspended active", "#1 Bo is active again."),
@@ -254,13 +254,25 @@ async def test_a_status_changes_with_the_managers_name_and_reason(
 @pytest.mark.parametrize(
     ("slug", "status", "said"),
     [
-        ("approve-a-newcomer", "banned", "#1 Bo is banned: this form is for who is pending."),
-        ("approve-a-newcomer", "suspended", "#1 Bo is suspended: this form is for who is pending."),
-        ("approve-a-newcomer", "active", "#1 Bo is active: this form is for who is pending."),
+        (
+            "approve-a-newcomer",
+            "banned",
+            "#1 Bo is banned. This form is only for members who are pending.",
+        ),
+        (
+            "approve-a-newcomer",
+            "suspended",
+            "#1 Bo is suspended. This form is only for members who are pending.",
+        ),
+        (
+            "approve-a-newcomer",
+            "active",
+            "#1 Bo is active. This form is only for members who are pending.",
+        ),
         (
             "reinstate-a-member",
             "pending",
-            "#1 Bo is pending: this form is for who is suspended or banned.",
+            "#1 Bo is pending. This form is only for members who are suspended or banned.",
         ),
         ("decline-a-newcomer", "active", "Member #1 can't go from active to not member."),
         ("suspend-a-member", "pending", "Member #1 can't go from pending to suspended."),
@@ -303,7 +315,7 @@ async def test_an_approval_waits_for_who_bans_at_the_same_time_and_then_is_refus
         await other.execute("UPDATE community_members SET status = 'banned'")
         approval = asyncio.create_task(refused(client, "approve-a-newcomer", member="#1"))
         await until_somebody_waits(directory)
-    assert await approval == "#1 Bo is banned: this form is for who is pending."
+    assert await approval == "#1 Bo is banned. This form is only for members who are pending."
     assert await status_of(directory, "#1") == "banned"
 
 
@@ -348,7 +360,7 @@ async def people(directory: asyncpg.Pool) -> None:
 async def test_a_member_is_known_by_number_username_telegram_id_or_name(
     people: None, typed: str, member_id: str
 ) -> None:
-    assert (await one_member(typed)).member_id == member_id
+    assert (await find_one_member(typed)).member_id == member_id
 
 
 async def test_of_several_nobody_is_changed_and_all_are_listed(
@@ -356,10 +368,10 @@ async def test_of_several_nobody_is_changed_and_all_are_listed(
 ) -> None:
     before = await everything(directory)
     assert await refused(client, "ban-a-member", member="ana", reason="x") == (
-        "2 people match: #1 Ana García (@ana, active), #2 Anaïs Ñandú (pending): say which, by number."
+        "2 people match: #1 Ana García (@ana, active), #2 Anaïs Ñandú (pending). Type the number of the one you mean."
     )
     assert await refused(client, "ban-a-member", member="1", reason="x") == (
-        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (@wolf, active): say which, by number."
+        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (@wolf, active). Type the number of the one you mean."
     )
     assert await everything(directory) == before
 
@@ -369,17 +381,18 @@ async def test_of_many_the_first_ten_are_listed(directory: asyncpg.Pool) -> None
         await add(directory, f"Bot {number}")
     with pytest.raises(
         InvalidInput,
-        match=r"^12 people match; the first 10 of them: #1 Bot 0 .*#10 Bot 9 \(active\): ",
+        match=r"^12 people match: #1 Bot 0 .*#10 Bot 9 \(active\) and 2 more\. ",
     ):
-        await one_member("bot")
+        await find_one_member("bot")
     await directory.execute(
         "INSERT INTO community_members (name, telegram_id, primary_role)"
         " SELECT 'Bot', n, 'x' FROM generate_series(1, 89) AS n"
     )
     with pytest.raises(
-        InvalidInput, match=r"^More than 100 people match: say more of the name, or the number\.$"
+        InvalidInput,
+        match=r"^More than 100 people match\. Type more of the name, or the member's number\.$",
     ):
-        await one_member("bot")
+        await find_one_member("bot")
 
 
 @pytest.mark.parametrize(
@@ -406,9 +419,9 @@ async def test_nobody_is_meant_by_what_matches_nobody(
 ) -> None:
     before = await everything(directory)
     said = await refused(client, "suspend-a-member", member=typed, reason="x")
-    assert said.startswith("Nobody is meant by ")
+    assert said.startswith("No member matches ")
     assert said.endswith(
-        " (who was removed is found by Restore): try a number, an @username or a part of the name."
+        ". Try a number, an @username or a part of the name. To find a removed member, use Restore."
     )
     assert await everything(directory) == before
 
@@ -417,11 +430,11 @@ async def test_who_was_removed_is_found_where_that_makes_sense(
     client: httpx.AsyncClient, people: None, directory: asyncpg.Pool
 ) -> None:
     assert await refused(client, "restore-a-member", member="ana garcia") == (
-        "Nobody who was removed is meant by ana garcia: try a number, an @username or a part of the name."
+        "No removed member matches ana garcia. Try a number, an @username or a part of the name."
     )
     assert (
         await submit(client, "restore-a-member", member="zoe", reason="back")
-        == "#5 Zoë is back, and is active."
+        == "#5 Zoë is back and is active."
     )
     assert await last_entry(directory) == ("manager", "back")
     assert (
@@ -481,8 +494,8 @@ async def test_without_a_bot_the_code_is_shown_alone(
     (invitation,) = (await invitations.list_page()).items
     assert " for anybody, open until " in said
     assert said.endswith(
-        f"Send the code {invitation.invitation_code} "
-        "(with the setting DIRECTORY_BOT_USERNAME there would be a link here)."
+        f"Send this code: {invitation.invitation_code} "
+        "(set DIRECTORY_BOT_USERNAME to get a link here)."
     )
 
 
@@ -544,10 +557,10 @@ async def test_an_invitation_that_is_not_there_or_not_open_any_more_is_said_to_b
         "UPDATE community_invitations SET expires_at = now() WHERE invitation_code = $1", overdue
     )
     for typed, said in {
-        "@zoe": "There is no open invitation for @zoe: give its code.",
-        "@eva": "There is no open invitation for @eva: give its code.",
+        "@zoe": "There is no open invitation for @zoe. Type the invitation's code instead.",
+        "@eva": "There is no open invitation for @eva. Type the invitation's code instead.",
         "eva": "There is no such invitation: check the code.",
-        "@": "There is no open invitation for @: give its code.",
+        "@": "There is no open invitation for @. Type the invitation's code instead.",
         "NOSUCHCODE": "There is no such invitation: check the code.",
         code: "This invitation was withdrawn.",
     }.items():
@@ -595,16 +608,17 @@ async def test_highlights_are_verified_and_rolled_up(
             occurred_at=moment,
         )
     assert await submit(client, "verify-highlights", **days) == (
-        "1 highlight not what the events say: #1 on 2026-01-31. Roll them up anew."
+        "1 highlight not as the events say: #1 on 2026-01-31. "
+        "Use the form “Roll up highlights” to correct this."
     )
     said = await submit(client, "roll-up-highlights", **days)
-    assert said == "1 highlight written anew, for 2026-01-30 to 2026-01-31."
+    assert said == "1 highlight written for 2026-01-30 to 2026-01-31."
     assert [
         found.message_count
         for found in (await highlights.between(date(2026, 1, 1), date(2026, 2, 1))).items
     ] == [1]
     assert await submit(client, "verify-highlights", since=None, until="2026-01-31") == (
-        "From 2026-01-30 to 2026-01-31, every highlight is what the events say."
+        "Every highlight from 2026-01-30 to 2026-01-31 agrees with the events."
     )
     assert await submit(client, "explain-a-reputation", member="ana") == (
         "#1 Ana García has 1 point (daily highlights 1) and is Novice: 100 points to Contributor."
@@ -640,14 +654,16 @@ async def test_of_many_differences_the_first_ten_are_listed(
         )
     said = await submit(client, "verify-highlights", since="2026-01-01", until="2026-01-31")
     assert said.startswith(
-        "12 highlights not what the events say: #1 on 2026-01-01, #1 on 2026-01-02, "
+        "12 highlights not as the events say: #1 on 2026-01-01, #1 on 2026-01-02, "
     )
-    assert said.endswith(", #1 on 2026-01-10 and 2 more. Roll them up anew.")
+    assert said.endswith(
+        ", #1 on 2026-01-10 and 2 more. Use the form “Roll up highlights” to correct this."
+    )
 
 
 async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.AsyncClient) -> None:
     said = await submit(client, "roll-up-highlights")
-    found = re.fullmatch(r"0 highlights written anew, for (\S+) to (\S+)\.", said)
+    found = re.fullmatch(r"0 highlights written for (\S+) to (\S+)\.", said)
     assert found
     since, until = (date.fromisoformat(day) for day in found.groups())
     assert until - since == timedelta(days=1)
@@ -661,7 +677,7 @@ async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.As
         (
             "2020-01-01",
             "2026-01-01",
-            "Here 366 days at the most: the command roll_up_highlights takes more.",
+            "Choose at most 366 days. For more, ask the operator to run the command roll_up_highlights.",
         ),
         ("0001-01-01", None, "since field - Input should be greater than or equal to 2000-01-01"),
         (None, "9999-12-31", "until field - Input should be less than or equal to 2999-12-31"),
@@ -683,7 +699,7 @@ async def test_a_reputation_is_explained_part_by_part(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     assert await submit(client, "explain-a-reputation", member="1") == (
-        "#1 Ana García has 0 points (nothing yet) and is Novice: 101 points to Contributor."
+        "#1 Ana García has 0 points (none so far) and is Novice: 101 points to Contributor."
     )
     data = {"public_repos": 500, "followers": 20}
     await members.verify_github("#1", github_username="ana", github_profile_data=data)
@@ -722,7 +738,7 @@ async def test_a_person_even_a_removed_one_is_erased_when_the_number_is_typed_ag
     before = await everything(directory)
     for number in ("2", "Ana", "##1", "11"):
         assert await refused(client, "erase-a-person", member="ana", number_again=number) == (
-            "Nothing was erased: to erase #1 Ana García, type #1 again."
+            "Nothing was erased. To erase #1 Ana García, type #1 as confirmation."
         )
     assert await everything(directory) == before
     assert (
@@ -841,7 +857,10 @@ async def test_any_json_gets_an_answer(client: httpx.AsyncClient, slug: str, bod
 async def test_a_body_that_no_form_sends_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     response = await client.post("/api/forms/expire-overdue-invitations/", content=body)
     assert response.status_code == 422
-    assert shown_to_the_manager(response) == "This holds something that can't be stored."
+    assert (
+        shown_to_the_manager(response)
+        == "A field contains characters that can't be stored. Remove them."
+    )
 
 
 async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
@@ -897,7 +916,7 @@ async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_n
         patch.setitem(panel.form_config_map, "hang-up", form)
         response = await post(client, "hang-up", {})
     assert response.status_code == 503
-    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"
     assert not await members.find("#1")
     (record,) = caplog.records
     assert (
@@ -918,7 +937,7 @@ async def test_a_database_that_goes_away_leaves_nothing_half_done(
         )
         response = await ban
     assert response.status_code == 503
-    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"
     assert await everything(directory) == before
 
 
@@ -928,4 +947,4 @@ async def test_a_database_that_is_away_is_said_to_be(
     async with closed_to_all(server, database):
         response = await post(client, "ban-a-member", FILLED)
     assert response.status_code == 503
-    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"

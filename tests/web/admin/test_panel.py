@@ -9,7 +9,7 @@ from piccolo.conf.apps import Finder
 
 from community_directory.settings import Settings
 from community_directory.web.admin import panel
-from community_directory.web.admin.security import PanelMisfit
+from community_directory.web.admin.security import IncompatiblePiccoloAdmin
 
 
 async def test_nobody_enters_without_signing_in(client: httpx.AsyncClient) -> None:
@@ -101,7 +101,7 @@ async def test_only_a_superuser_sees_users_and_sessions(client: httpx.AsyncClien
         for path in ("", "count/", "ids/", "new/", "schema/", "references/", "1/"):
             response = await client.get(f"/api/tables/{table}/{path}")
             assert response.status_code == 403, path
-            assert response.json()["detail"] == "Only a superuser sees who may enter the panel."
+            assert response.json()["detail"] == "Only a superuser may see who can enter the panel."
         for method in ("POST", "PATCH", "DELETE"):
             path = "" if method == "POST" else "1/"
             response = await client.request(
@@ -140,15 +140,17 @@ async def test_a_superuser_adds_a_user_and_changes_a_password_and_no_list_shows_
 
 
 async def test_our_script_and_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
-    found = re.findall(r"\./(ours/[a-z_.]+)", (await client.get("/")).text)
-    assert found == ["ours/panel.css", "ours/panel.js", "ours/sign_in.js", "ours/return.js"]
+    found = re.findall(r"\./(directory-assets/[a-z_.]+)", (await client.get("/")).text)
+    assert found == [
+        f"directory-assets/{name}" for name in ("panel.css", "panel.js", "sign_in.js", "return.js")
+    ]
     for path in found:
         assert (await client.get(f"/{path}")).status_code == 200
 
 
 def test_what_the_script_and_the_stylesheet_look_for_is_checked_at_the_start() -> None:
     ours = "".join(path.read_text() for path in (Path(panel.__file__).parent / "static").iterdir())
-    assert set(re.findall(r'data-uitest="(\w+)"', ours)) <= set(panel.HOOKS)
+    assert set(re.findall(r'data-uitest="(\w+)"', ours)) <= set(panel.FRONT_END_HOOKS)
 
 
 def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path) -> None:
@@ -161,7 +163,7 @@ def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path)
         pages = {"page": "<html></html>", "front end": "<head></head>"}
         (directory / "assets").mkdir()
         (directory / "assets" / "index.js").write_text(
-            " ".join(panel.HOOKS) if what == "page" else "save_button"
+            " ".join(panel.FRONT_END_HOOKS) if what == "page" else "save_button"
         )
         (directory / "index.html").write_text(pages[what])
         monkeypatch.setattr(piccolo_admin.endpoints, "ASSET_PATH", str(directory))
@@ -173,7 +175,8 @@ def test_a_piccolo_admin_that_the_panel_does_not_fit_stops_the_app(
 ) -> None:
     another_version(monkeypatch, what, tmp_path)
     with pytest.raises(
-        PanelMisfit, match=r"^.*this version of Piccolo Admin.*\.$|^This version of .*\.$"
+        IncompatiblePiccoloAdmin,
+        match=r"^.*this version of Piccolo Admin.*\.$|^This version of .*\.$",
     ) as caught:
         panel.create_panel(Settings())
     assert "\n" not in str(caught.value)

@@ -22,8 +22,8 @@ from community_directory import app as main
 from community_directory.errors import OperatorError
 from community_directory.settings import Settings
 from community_directory.web.admin import security
-from community_directory.web.admin.attempts import PER_ACCOUNT, PER_ADDRESS, Attempt
-from community_directory.web.admin.security import WRONG
+from community_directory.web.admin.attempts import ACCOUNT_LIMIT, ADDRESS_LIMIT, Attempt
+from community_directory.web.admin.security import WRONG_CREDENTIALS
 from tests.conftest import Server, closed_to_all
 from tests.web.conftest import ADDRESS
 
@@ -87,7 +87,7 @@ async def is_in(client: httpx.AsyncClient) -> bool:
     [
         *(
             ("/", 200),
-            ("/ours/sign_in.js", 200),
+            ("/directory-assets/sign_in.js", 200),
             ("/assets/nothing.js", 404),
             ("/healthz", 200),
             ("/readyz", 200),
@@ -121,7 +121,7 @@ async def test_every_answer_has_the_security_headers(
 async def test_the_script_of_the_page_is_the_one_that_is_served(directory: asyncpg.Pool) -> None:
     client = await visitor()
     paths = re.findall(r'src="\.(/[^"]+)"', (await client.get("/")).text)
-    assert "/ours/sign_in.js" in paths
+    assert "/directory-assets/sign_in.js" in paths
     for path in paths:
         assert (await client.get(path)).headers["Content-Type"].startswith("text/javascript")
 
@@ -237,7 +237,7 @@ async def test_a_wrong_name_and_a_wrong_password_are_answered_alike_and_cost_the
     for username in ("ana", "nobody", "off"):
         hashed.clear()
         response = await sign_in(client, username, "a wrong password")
-        assert (response.status_code, response.json()) == (401, {"detail": WRONG})
+        assert (response.status_code, response.json()) == (401, {"detail": WRONG_CREDENTIALS})
         assert hashed == [1], username
 
 
@@ -289,7 +289,7 @@ async def test_nonsense_at_the_door_is_refused_in_a_sentence(
 async def test_no_other_path_leads_around_the_limits(directory: asyncpg.Pool, path: str) -> None:
     await add_user()
     client = await visitor()
-    for _ in range(PER_ACCOUNT.failures):
+    for _ in range(ACCOUNT_LIMIT.failures):
         await sign_in(client, password="a wrong password")
     response = await client.post(
         path, json={"username": "ana", "password": PASSWORD}, follow_redirects=True
@@ -328,7 +328,7 @@ async def test_after_too_many_failures_a_right_password_does_not_help_for_a_whil
 ) -> None:
     await add_user()
     client = await visitor()
-    for _ in range(PER_ACCOUNT.failures):
+    for _ in range(ACCOUNT_LIMIT.failures):
         assert (await sign_in(client, password="a wrong password")).status_code == 401
     response = await sign_in(client)
     assert response.status_code == 429
@@ -344,7 +344,7 @@ async def test_after_too_many_failures_a_right_password_does_not_help_for_a_whil
 async def test_an_address_that_tries_many_names_is_refused(directory: asyncpg.Pool) -> None:
     await add_user()
     client = await visitor()
-    for number in range(PER_ADDRESS.failures):
+    for number in range(ADDRESS_LIMIT.failures):
         assert (await sign_in(client, f"name{number}")).status_code == 401
     response = await sign_in(client)
     assert (response.status_code, response.json()["detail"]) == (
@@ -359,7 +359,7 @@ async def test_who_only_knows_a_name_does_not_lock_its_owner_out(directory: asyn
     home = await visitor(host="192.0.2.1")
     assert (await sign_in(home)).status_code == 200
     attacker = await visitor(host="198.51.100.1")
-    for _ in range(PER_ACCOUNT.failures + 1):
+    for _ in range(ACCOUNT_LIMIT.failures + 1):
         response = await sign_in(attacker, password="a wrong password")
     assert response.status_code == 429
     assert (await sign_in(await visitor(host="192.0.2.1"))).status_code == 200
@@ -375,7 +375,7 @@ async def test_a_known_address_guesses_no_more_than_others(directory: asyncpg.Po
     client = await visitor()
     assert (await sign_in(client)).status_code == 200
     answers = [(await sign_in(client, password="a wrong password")).status_code for _ in range(25)]
-    assert answers == [401] * PER_ADDRESS.failures + [429] * (25 - PER_ADDRESS.failures)
+    assert answers == [401] * ADDRESS_LIMIT.failures + [429] * (25 - ADDRESS_LIMIT.failures)
 
 
 async def test_successes_and_refusals_without_a_guess_are_not_counted(
@@ -384,7 +384,7 @@ async def test_successes_and_refusals_without_a_guess_are_not_counted(
     await add_user()
     await add_user("off", active=False)
     client = await visitor()
-    for _ in range(PER_ADDRESS.failures + 1):
+    for _ in range(ADDRESS_LIMIT.failures + 1):
         assert (await sign_in(client)).status_code == 200
         assert (await sign_in(client, "off")).status_code == 403
     assert (await sign_in(client, password="a wrong password")).status_code == 401
@@ -402,9 +402,9 @@ async def test_a_right_guess_that_outlives_its_period_earns_no_further_guesses(
     client = await visitor()
     answers = [
         (await sign_in(client, password="a wrong password")).status_code
-        for _ in range(PER_ACCOUNT.failures + 1)
+        for _ in range(ACCOUNT_LIMIT.failures + 1)
     ]
-    assert answers == [401] * PER_ACCOUNT.failures + [429]
+    assert answers == [401] * ACCOUNT_LIMIT.failures + [429]
 
 
 async def test_many_guesses_at_once_are_as_many_as_one_after_another(
@@ -417,13 +417,13 @@ async def test_many_guesses_at_once_are_as_many_as_one_after_another(
     )
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(401), statuses.count(429)) == (
-        PER_ACCOUNT.failures,
-        30 - PER_ACCOUNT.failures,
+        ACCOUNT_LIMIT.failures,
+        30 - ACCOUNT_LIMIT.failures,
     )
 
 
 async def test_a_network_of_ipv6_is_one_address(directory: asyncpg.Pool) -> None:
-    for number in range(PER_ADDRESS.failures):
+    for number in range(ADDRESS_LIMIT.failures):
         client = await visitor(host=f"2001:db8:1:2::{number:x}")
         assert (await sign_in(client, f"name{number}")).status_code == 401
     assert (await sign_in(await visitor(host="2001:db8:1:2:ffff::1"))).status_code == 429
@@ -435,7 +435,7 @@ async def test_behind_a_proxy_the_address_is_the_visitors(directory: asyncpg.Poo
     behind_proxy = ProxyHeadersMiddleware(main.app, trusted_hosts="10.0.0.1")  # type: ignore[arg-type]
     client = await visitor(behind_proxy, host="10.0.0.1")  # type: ignore[arg-type]
     client.headers["X-Forwarded-For"] = "198.51.100.7"
-    for number in range(PER_ADDRESS.failures):
+    for number in range(ADDRESS_LIMIT.failures):
         assert (await sign_in(client, f"name{number}")).status_code == 401
     assert (await sign_in(client)).status_code == 429
     client.headers["X-Forwarded-For"] = "198.51.100.8"
@@ -564,7 +564,7 @@ async def test_a_manager_who_is_no_superuser_neither_sees_nor_changes_users_and_
     for part in ("", "count/", "ids/", "new/", "schema/", "references/", f"{user.id}/"):
         response = await ana.get(path + part)
         assert response.status_code == 403, part
-        assert response.json()["detail"] == "Only a superuser sees who may enter the panel."
+        assert response.json()["detail"] == "Only a superuser may see who can enter the panel."
     new = {"username": "eve", "password": ANOTHER, "email": "eve@x.org", "superuser": True}
     assert (
         await ana.post(path, json=new if table == "piccolo_user" else {"token": "x", "user_id": 1})
@@ -768,13 +768,13 @@ async def test_who_has_a_second_factor_signs_in_with_it_and_not_without(
 async def test_codes_are_guessed_no_more_often_than_passwords(with_mfa: httpx.AsyncClient) -> None:
     await enrol(with_mfa)
     client = await visitor(main.App(WITH_MFA), host="203.0.113.1")
-    for _ in range(PER_ACCOUNT.failures + 5):
+    for _ in range(ACCOUNT_LIMIT.failures + 5):
         assert (await sign_in(client)).json()["detail"] == "MFA code required"
     answers = [
         (await sign_in(client, mfa_code="000000")).status_code
-        for _ in range(PER_ACCOUNT.failures + 1)
+        for _ in range(ACCOUNT_LIMIT.failures + 1)
     ]
-    assert answers == [401] * PER_ACCOUNT.failures + [429]
+    assert answers == [401] * ACCOUNT_LIMIT.failures + [429]
 
 
 async def test_the_second_factors_password_is_guessed_no_more_often_either(
@@ -782,7 +782,7 @@ async def test_the_second_factors_password_is_guessed_no_more_often_either(
 ) -> None:
     for action in ("register", "revoke"):
         form = {"action": action, "password": "a wrong password"}
-        for _ in range(PER_ADDRESS.failures // 2):
+        for _ in range(ADDRESS_LIMIT.failures // 2):
             assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code in (200, 401)
     assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code == 429
     assert (
@@ -839,8 +839,8 @@ async def test_no_log_and_no_refusal_holds_a_secret(
 
 
 def test_a_piccolo_admin_with_other_ways_in_stops_the_app() -> None:
-    with pytest.raises(security.PanelMisfit, match="nothing at /login"):
-        security._at([], "/login")
+    with pytest.raises(security.IncompatiblePiccoloAdmin, match="nothing at /login"):
+        security._find_route([], "/login")
 
 
 async def test_a_code_is_used_once_in_whatever_digits(with_mfa: httpx.AsyncClient) -> None:
@@ -858,7 +858,7 @@ async def test_without_its_key_a_second_factor_keeps_its_user_out(
 ) -> None:
     secret = await enrol(with_mfa)
     response = await sign_in(await visitor(main.App(Settings())))
-    assert (response.status_code, response.json()["detail"]) == (403, security.NO_SECOND_FACTOR)
+    assert (response.status_code, response.json()["detail"]) == (403, security.MFA_SWITCHED_OFF)
     other = WITH_MFA.model_copy(update={"mfa_key": SecretStr("z" * 40)})
     response = await sign_in(await visitor(main.App(other)), mfa_code=pyotp.TOTP(secret).now())
     assert response.status_code == 503
