@@ -183,11 +183,11 @@ class DrawnNode:
     status: str
     invited_by: str | None
     invited: int
-    """How many people this member invited."""
+    """The number of people whom this member invited."""
     column: int = 0
     row: float = 0
     hidden: int = 0
-    """How many of the invited people are not drawn."""
+    """The number of invited people who are not drawn."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ CHART_WEEKS = 26
 ACTIVITY_DAYS = 28
 """The days whose events are counted by weekday and hour."""
 MAX_ACTIVITY_EVENTS = 40_000
-"""How many of the newest events are counted, because all events of a busy month take too long."""
+"""The newest events that are counted; all events of a busy month would take too long."""
 MOST_ACTIVE_DAYS = 7
 """The days of the list of the most active members, including today."""
 

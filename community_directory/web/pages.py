@@ -34,7 +34,7 @@ CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 
 
 class PageContent(NamedTuple):
-    """What a page shows: a template with its variables, and the status of the response."""
+    """The content of a page: a template, its variables, and the status of the response."""
 
     template: str
     variables: Mapping[str, Any]

@@ -645,10 +645,10 @@ async def test_an_empty_directory_and_one_member_are_explained(
 ) -> None:
     page = (await client.get("/insights/")).text
     for sentence in (
-        "No members yet",
+        "No members so far",
         "Nobody was invited",
         "No invitation of",
-        "Nothing was recorded",
+        "No events were recorded",
         "No highlights",
     ):
         assert sentence in page
@@ -696,7 +696,7 @@ async def test_who_signs_in_comes_back_to_the_page_and_finds_everything_by_keybo
     await page.goto(panel)
     await page.get_by_role("link", name="Insights").click()
     await page.wait_for_url(f"{panel}insights/")
-    await page.get_by_label("Member’s number").fill("#247")
+    await page.get_by_label("Member number").fill("#247")
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"{panel}insights/tree/247/")
     await page.close()

@@ -13,7 +13,7 @@ from community_directory.database.statements import Statement
 
 
 class AttemptLimit(NamedTuple):
-    """How many failures are allowed within a period.
+    """The number of failures that is allowed within a period.
 
     The failure that reaches the limit starts the period again: nobody can try until it is over.
     """

@@ -212,7 +212,7 @@ async def cancel_invitation(data: CancelFields, actor: str) -> str:
 
 
 @form("Expire overdue invitations", INVITATIONS_GROUP)
-async def expire_invitations(data: NoFields, actor: str) -> str:  # noqa: ARG001  it has no fields
+async def expire_overdue_invitations(data: NoFields, actor: str) -> str:  # noqa: ARG001  it has no fields
     """Mark overdue invitations as expired now. This also happens automatically every hour."""
     count = await invitations.expire_overdue(actor=actor)
     return f"{_count(count, 'invitation')} marked as expired."
@@ -352,7 +352,8 @@ async def erase_person(data: EraseFields, actor: str) -> str:
     person = await find_one_member(data.member, removed=None)
     if data.number_again.removeprefix("#") != person.member_id[1:]:
         raise InvalidInput(
-            f"Nothing was erased. To erase {label(person)}, type {person.member_id} as confirmation."
+            f"Nothing was erased. To erase {label(person)}, "
+            f"type {person.member_id} as confirmation."
         )
     try:
         await members.erase(person.member_id, actor=actor)

@@ -29,9 +29,9 @@ MAX_LIST_PAGES = 1_000_000
 MAX_EXACT_COUNT = 50_000
 """Above this number of rows a count is the planner's estimate."""
 MAX_CANDIDATES = 1000
-"""How many members a search text may match; a text that matches more is a frequent one."""
+"""The members that a search text may match; a text that matches more is a frequent one."""
 COUNT_SAMPLE_ROWS = 3000
-"""About how many rows are read to estimate how many rows contain a frequent text."""
+"""The approximate number of rows that are read to estimate the count of a frequent text."""
 
 LIST_PARAMETERS = {
     "__visible_fields",
@@ -147,7 +147,11 @@ class ListEndpoints(TableRows):
     """The endpoints that list, count and search the rows of one table."""
 
     @validated
-    async def get_all(self, request: Request, params: RowData | None = None) -> Response:  # noqa: ARG002
+    async def get_all(
+        self,
+        request: Request,
+        params: RowData | None = None,  # noqa: ARG002  a parameter of PiccoloCRUD
+    ) -> Response:
         """Return a page of rows, in the table's own order unless the request names another."""
         query = ListQuery(request)
         size = query.number("__page_size", self.page_size, MAX_LIST_ROWS)

@@ -1,4 +1,4 @@
-"""What a manager may see and change in each table of the panel."""
+"""The policy of a table in the panel: what managers may see and change."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ RowData = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class TablePolicy:
-    """What a manager may do with the rows of a table, and how the panel shows them.
+    """The permissions of managers on the rows of a table, and how the panel shows them.
 
     All names are names of columns.
     """

@@ -347,6 +347,7 @@ async def _is_ambiguous(username: str) -> bool:
     return bool(await engine.fetch(FIND_SIMILAR_USERNAME, username=username))
 
 
-def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001  called by name
+# piccolo_api passes the arguments of a validator by name.
+def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001
     if not request.user.user.superuser:
         raise HTTPException(403, "Only a superuser may see who can enter the panel.")

@@ -22,9 +22,9 @@ def _validate_password(_: type[BaseUser], password: str) -> None:
 
 
 # This applies wherever a password is set, also to the command `piccolo user`. Piccolo itself asks
-# for six characters only.
+# for six characters only. The type checker reports that a method of a class is replaced.
 BaseUser._min_password_length, BaseUser._max_password_length = SHORTEST, LONGEST
-BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]  # a method of its class
+BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]
 
 
 async def create_first_superuser(settings: Settings) -> str | None:

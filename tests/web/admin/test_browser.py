@@ -238,7 +238,8 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     await open_form(page, "Approve a newcomer")
     await submit(page, member="ana")
     await expect(page.locator(".errors li")).to_have_text(
-        "2 people match: #1 Ana García (active), #2 Anaïs <img src=x onerror=throw(1)> (pending): say which, by number."
+        "2 people match: #1 Ana García (active), #2 Anaïs <img src=x onerror=throw(1)> (pending). "
+        "Type the number of the one you mean."
     )
     await submit(page, member="anais")
     await expect(page.locator("#success_message")).to_have_text(
@@ -251,7 +252,7 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     code = await directory.fetchval(
         "SELECT invitation_code FROM community_invitations WHERE created_by = '#2'"
     )
-    await expect(page.locator("#success_message")).to_contain_text(f"Send the code {code}")
+    await expect(page.locator("#success_message")).to_contain_text(f"Send this code: {code}")
 
     await open_form(page, "Ban a member")
     await submit(page, member="2")
@@ -269,7 +270,7 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     assert (await download.value).suggested_filename.endswith(".csv")
     await open_form(page, "Roll up highlights")
     await submit(page)
-    await expect(page.locator("#success_message")).to_contain_text("0 highlights written anew")
+    await expect(page.locator("#success_message")).to_contain_text("0 highlights written for")
 
 
 async def test_the_links_of_the_side_bar_open_the_lists_they_name(
@@ -303,10 +304,10 @@ async def test_who_can_not_sign_in_reads_why_in_the_form(
     await add_superuser("owner")  # a superuser must be left
     await directory.execute("UPDATE piccolo_user SET admin = false WHERE username = 'admin'")
     await sign_in(visitor)
-    await expect(said).to_contain_text("You may not enter the panel")
+    await expect(said).to_contain_text("You can't enter the panel")
     await directory.execute("UPDATE panel_attempts SET failures = 100")
     await sign_in(visitor)
-    await expect(said).to_contain_text("Too many failed attempts: try again in")
+    await expect(said).to_contain_text("Too many failed attempts. Try again in")
 
 
 async def test_a_bad_password_is_refused_in_a_sentence_on_each_form(page: Page) -> None:

@@ -19,7 +19,7 @@ from community_directory.tables import (
     MemberParticipation,
     MemberRelationship,
 )
-from community_directory.web.admin.tables import tables
+from community_directory.web.admin.tables import configure_tables
 
 CODE = "ABCDEFGH23456789"
 READ_ONLY = ["member_participation", "member_daily_highlights", "directory_audit_log"]
@@ -184,7 +184,7 @@ async def test_a_member_or_a_text_is_neither_less_nor_greater(
     query = {name: "#1", f"{name}__operator": operator}
     for path in ("", "count/"):
         response = await client.get(f"/api/tables/community_members/{path}", params=query)
-        sentence = "Only a number or a time can be less or greater: choose Equals or Not Equal."
+        sentence = "Only numbers and times can be less or greater. Choose Equals or Not Equal."
         assert (response.status_code, response.json()) == (400, {"detail": sentence})
 
 
@@ -339,14 +339,14 @@ async def test_two_people_who_edit_different_fields_keep_both_changes(
     assert (ana.country, ana.organization) == ("Perú", "Frutero")
 
 
-async def test_who_edits_what_somebody_changed_meanwhile_is_told(
+async def test_a_field_that_somebody_else_changed_is_not_overwritten(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     seen = await get(client, ana)
     assert (await patch(client, ana, country="Perú", __seen=seen)).status_code == 200
     assert problem(await patch(client, ana, country="Chile", __seen=seen)) == (
         "country",
-        "Somebody changed this meanwhile: open the row again.",
+        "Somebody else changed this field. Open the row again to see the change.",
     )
 
 
@@ -369,7 +369,7 @@ async def test_of_two_who_save_the_same_field_at_once_one_is_told(
     assert responses.keys() == {200, 422}
     assert problem(responses[422]) == (
         "country",
-        "Somebody changed this meanwhile: open the row again.",
+        "Somebody else changed this field. Open the row again to see the change.",
     )
     assert await get(client, ana) == responses[200].json()
     assert responses[200].json()["country"] in ("Perú", "Chile")
@@ -434,7 +434,7 @@ async def test_a_locked_field_of_a_member_is_not_changed_by_hand(
 ) -> None:
     before = await directory.fetch("SELECT * FROM community_members")
     response = await patch(client, ana, country="Perú", **{name: CHANGES[name]})
-    assert problem(response) == (name, "This is not changed by hand.")
+    assert problem(response) == (name, "This field can't be edited by hand.")
     assert await directory.fetch("SELECT * FROM community_members") == before
     schema = (await client.get("/api/tables/community_members/schema/")).json()
     assert name in schema["extra"]["locked"]
@@ -448,7 +448,7 @@ async def test_a_new_member_is_not_given_what_the_database_makes(
 ) -> None:
     response = await add(client, **{name: CHANGES[name]})
     if name != "id":  # which a form never sends, and is passed over
-        assert problem(response) == (name, "This is not filled in by hand.")
+        assert problem(response) == (name, "This field is filled in automatically.")
         assert await CommunityMember.count() == 1
 
 
@@ -725,7 +725,7 @@ async def test_a_row_that_does_not_exist_is_not_found(client: httpx.AsyncClient,
 
 COLUMNS = [
     (config.table_class._meta.tablename, config.table_class._meta.columns)
-    for config, _ in tables(Settings())
+    for config, _ in configure_tables(Settings())
 ]
 NASTY = st.one_of(
     st.text(max_size=30),

@@ -90,7 +90,7 @@ async def test_an_invitation_is_made_extended_and_cancelled(
     said = await answer(
         page, "Invite", f"of {number} {name} for anybody, open until ", member=name, days="2"
     )
-    found = re.search(r"Send the code (\w+)", said)
+    found = re.search(r"Send this code: (\w+)", said)
     assert found
     code = found[1]
     await row_of(page, "Open invitations", code)
@@ -123,7 +123,7 @@ async def test_who_invited_whom_is_told_and_drawn(page: Page, directory: asyncpg
     await page.get_by_role("link", name="Insights").click()
     await expect(page.get_by_role("heading", name="Insights")).to_be_visible()
     await look(page)
-    await page.get_by_label("Member’s number").fill(chain[0].split()[0])
+    await page.get_by_label("Member number").fill(chain[0].split()[0])
     await page.get_by_role("button", name="Show the tree").click()
     for shown in NAMES:
         await expect(page.locator("a.node").get_by_text(shown, exact=True)).to_be_visible()
@@ -153,7 +153,7 @@ async def test_two_managers_edit_a_profile_and_nothing_is_lost(
     assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
     # The other one still sees the old name, and writes over it.
     assert await save(other, "name", "Ana Null") == 422
-    await expect(other.get_by_text("name field - Somebody changed this meanwhile")).to_be_visible()
+    await expect(other.get_by_text("name field - Somebody else changed this field")).to_be_visible()
     assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
     await look(other)
     await other.close()
@@ -181,7 +181,7 @@ async def test_a_member_is_removed_and_brought_back(
     await answer(
         page,
         "Restore a member",
-        f"{number} {name} is back, and is active.",
+        f"{number} {name} is back and is active.",
         member=name,
         reason=name,
     )
