@@ -26,20 +26,20 @@ READ_ONLY = ["member_participation", "member_daily_highlights", "directory_audit
 
 
 async def invite(client: httpx.AsyncClient, **values: object) -> httpx.Response:
-    """Send the form for a new invitation, as it comes, with these values."""
+    """Send the form for a new invitation with its initial values and these."""
     form = (await client.get("/api/tables/community_invitations/new/")).json()
     return await client.post("/api/tables/community_invitations/", json={**form, **values})
 
 
 async def add(client: httpx.AsyncClient, **values: object) -> httpx.Response:
-    """Send the form for a new member, as it comes, with these values."""
+    """Send the form for a new member with its initial values and these."""
     form = (await client.get("/api/tables/community_members/new/")).json()
     new = {"name": "Eva", "telegram_id": "5", "primary_role": "designer"}
     return await client.post("/api/tables/community_members/", json={**form, **new, **values})
 
 
 async def rows(client: httpx.AsyncClient, table: str, **filters: Any) -> list[dict[str, Any]]:
-    """What a list shows; its count must say the same."""
+    """Return the rows of a list, and check that its count agrees."""
     response = await client.get(f"/api/tables/{table}/", params={"__readable": "true", **filters})
     assert response.status_code == 200, response.text
     found: list[dict[str, Any]] = response.json()["rows"]
@@ -59,7 +59,7 @@ async def numbers(client: httpx.AsyncClient, **filters: Any) -> list[str]:
 
 
 async def get(client: httpx.AsyncClient, member: CommunityMember) -> dict[str, Any]:
-    """A member as the form is filled with them."""
+    """Return a member as the form is filled with it."""
     row: dict[str, Any] = (await client.get(f"/api/tables/community_members/{member.id}/")).json()
     return row
 
@@ -71,7 +71,7 @@ async def patch(
 
 
 def problem(response: httpx.Response) -> tuple[str, str]:
-    """The field and the sentence that the form shows."""
+    """Return the field and the message that the form shows."""
     assert response.status_code == 422, response.text
     (found,) = response.json()["detail"]
     return found["loc"][-1], found["msg"]
@@ -169,7 +169,7 @@ async def test_a_filter_by_several_members_finds_the_rows_of_each(
 @pytest.mark.parametrize(
     "value", ["01a204fc-d2ae-7ffe-a0cc-4bc897e7b263", "#999", "nobody", "'; --", "{}"]
 )
-async def test_a_filter_by_nobody_finds_nothing(
+async def test_a_filter_by_an_unknown_member_finds_nothing(
     client: httpx.AsyncClient, ana: CommunityMember, value: str
 ) -> None:
     await CommunityInvitation(invitation_code=CODE, created_by="#1").save()
@@ -178,7 +178,7 @@ async def test_a_filter_by_nobody_finds_nothing(
 
 @pytest.mark.parametrize("operator", ["lt", "lte", "gt", "gte"])
 @pytest.mark.parametrize("name", ["invited_by", "member_id", "name", "status"])
-async def test_a_member_or_a_text_is_neither_less_nor_greater(
+async def test_members_and_texts_have_no_range_filters(
     client: httpx.AsyncClient, ana: CommunityMember, name: str, operator: str
 ) -> None:
     query = {name: "#1", f"{name}__operator": operator}
@@ -188,7 +188,7 @@ async def test_a_member_or_a_text_is_neither_less_nor_greater(
         assert (response.status_code, response.json()) == (400, {"detail": sentence})
 
 
-async def test_rows_without_the_key_are_found(
+async def test_rows_without_a_member_are_found(
     client: httpx.AsyncClient, ana: CommunityMember, bea: CommunityMember
 ) -> None:
     await CommunityMember.update({CommunityMember.invited_by: "#1"}).where(
@@ -199,7 +199,7 @@ async def test_rows_without_the_key_are_found(
 
 
 @pytest.mark.parametrize("creator", ["01a204fc-d2ae-7ffe-a0cc-4bc897e7b263", "#999"])
-async def test_a_member_that_is_gone_is_refused_on_the_field(
+async def test_an_unknown_member_is_refused_on_the_field(
     client: httpx.AsyncClient, ana: CommunityMember, creator: str
 ) -> None:
     field, sentence = problem(await invite(client, created_by=creator))
@@ -258,7 +258,7 @@ async def test_a_member_is_found_by_number_name_or_username_and_never_when_remov
     assert await search(client, search=term, limit=6) == expected
 
 
-async def test_the_number_itself_comes_first_among_names_with_the_digits(
+async def test_an_exact_number_comes_before_names_with_its_digits(
     client: httpx.AsyncClient, crowd: None
 ) -> None:
     await CommunityMember.update({CommunityMember.name: "Agent 10"}).where(
@@ -286,15 +286,17 @@ async def test_a_search_answers_with_keys_and_a_limit(
     assert [uuid.UUID(key) for key in keys]
 
 
-# Writing only what changed
+# Only changed fields are written
 
 
 async def test_a_save_without_a_change_writes_nothing(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
-    # What the front end's form makes of the row by itself: seconds, one line, rounded numbers, one empty value.
+    # A form of the front end cuts fractions of seconds and line breaks, rounds numbers, and has
+    # one empty value.
     await directory.execute(
-        """UPDATE community_members SET name = E'Ana\nGarcía', organization = '', github_verified_at = now(),
+        """UPDATE community_members
+        SET name = E'Ana\nGarcía', organization = '', github_verified_at = now(),
         profile_data = '{"big": 12345678901234567890, "exact": 0.1234567890123456789}'"""
     )
     before = await directory.fetch("SELECT *, xmin FROM community_members")
@@ -316,7 +318,7 @@ async def test_a_save_without_a_change_writes_nothing(
 
     assert (await patch(client, ana, **form | {"country": "Perú"})).status_code == 200
     (after,) = await directory.fetch("SELECT * FROM community_members")
-    changed = {name for name in after.keys() if after[name] != before[0][name]}  # noqa: SIM118  a record
+    changed = {name for name, value in after.items() if value != before[0][name]}
     assert changed == {"country", "updated_at"}
 
 
@@ -350,13 +352,14 @@ async def test_a_field_that_somebody_else_changed_is_not_overwritten(
     )
 
 
-async def test_of_two_who_save_the_same_field_at_once_one_is_told(
+async def test_only_one_of_two_simultaneous_saves_of_a_field_succeeds(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     seen = await get(client, ana)
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    waiting = """SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     async with directory.acquire() as connection, connection.transaction():
-        # Both find the row as it was, and neither can go on.
+        # Both have read the old row, and neither can continue.
         await connection.execute("SELECT 1 FROM community_members FOR UPDATE")
         saves = [
             asyncio.create_task(patch(client, ana, country=country, __seen=seen))
@@ -375,7 +378,7 @@ async def test_of_two_who_save_the_same_field_at_once_one_is_told(
     assert responses[200].json()["country"] in ("Perú", "Chile")
 
 
-async def test_a_number_that_no_reader_can_hold_is_refused_at_its_field(
+async def test_a_number_that_no_reader_can_hold_is_refused_on_its_field(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     await patch(client, ana, profile_data='{"x": 1}')
@@ -403,7 +406,7 @@ async def test_a_member_may_be_called_null(
     assert len(await rows(client, "community_members", name=name, name__match="exact")) == 2
 
 
-# What is locked
+# Locked fields
 
 CHANGES: dict[str, object] = {
     "id": "01a204fc-d2ae-7ffe-a0cc-4bc897e7b263",
@@ -443,11 +446,12 @@ async def test_a_locked_field_of_a_member_is_not_changed_by_hand(
 @pytest.mark.parametrize(
     "name", sorted(CHANGES.keys() - {"telegram_id", "github_username", "status", "invited_by"})
 )
-async def test_a_new_member_is_not_given_what_the_database_makes(
+async def test_a_generated_column_of_a_new_member_is_refused(
     client: httpx.AsyncClient, ana: CommunityMember, name: str
 ) -> None:
     response = await add(client, **{name: CHANGES[name]})
-    if name != "id":  # which a form never sends, and is passed over
+    # The form never sends the id, which is ignored.
+    if name != "id":
         assert problem(response) == (name, "This field is filled in automatically.")
         assert await CommunityMember.count() == 1
 
@@ -494,12 +498,14 @@ async def test_a_contact_or_a_newcomer_is_added(
 
 
 @pytest.mark.parametrize("status", ["active", "suspended", "banned", "gone"])
-async def test_nobody_is_added_as_more_than_that(client: httpx.AsyncClient, status: str) -> None:
+async def test_a_new_member_is_a_contact_or_a_newcomer(
+    client: httpx.AsyncClient, status: str
+) -> None:
     assert problem(await add(client, status=status))[0] == "status"
     assert not await CommunityMember.exists()
 
 
-async def test_a_telegram_account_that_is_known_is_refused_on_the_field(
+async def test_a_known_telegram_account_is_refused_on_the_field(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     field, sentence = problem(await add(client, telegram_id="1001"))
@@ -514,7 +520,7 @@ async def test_the_fee_of_a_new_member_is_kept(client: httpx.AsyncClient) -> Non
     assert (eva.registration_fee_paid, eva.registration_fee_tx_hash) == (True, "0xabc")
 
 
-async def test_only_an_active_member_invites_and_a_person_has_one_code(
+async def test_only_an_active_member_invites_and_a_username_has_one_code(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     first = await invite(client, created_by="#1", invited_telegram_username="@bea")
@@ -574,7 +580,7 @@ async def test_a_relationship_is_added_changed_and_deleted(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("table", READ_ONLY)
-async def test_what_bots_and_triggers_write_is_read_only_and_looks_it(
+async def test_tables_that_bots_and_triggers_write_are_read_only(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, table: str
 ) -> None:
     await MemberParticipation(
@@ -598,7 +604,7 @@ async def test_what_bots_and_triggers_write_is_read_only_and_looks_it(
 # Transactions, actors, refusals
 
 
-async def test_a_change_is_logged_in_the_name_of_who_is_signed_in(
+async def test_a_change_is_logged_under_the_managers_name(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await patch(client, ana, country="Perú")
@@ -627,7 +633,7 @@ async def test_a_change_is_logged_in_the_name_of_who_is_signed_in(
         ({"profile_data": {"a": "\x00"}}, None),
     ],
 )
-async def test_what_can_not_be_stored_is_answered_on_its_field_and_changes_nothing(
+async def test_an_invalid_value_is_refused_on_its_field_and_changes_nothing(
     client: httpx.AsyncClient,
     ana: CommunityMember,
     directory: asyncpg.Pool,
@@ -681,7 +687,7 @@ async def test_a_row_is_not_replaced_by_put(
         "id=1",
     ],
 )
-async def test_a_question_that_means_nothing_is_answered_with_a_sentence(
+async def test_an_invalid_query_is_refused_with_a_message(
     client: httpx.AsyncClient, query: str
 ) -> None:
     response = await client.get(f"/api/tables/community_members/?{query}")
@@ -704,7 +710,7 @@ async def test_a_question_that_means_nothing_is_answered_with_a_sentence(
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_a_body_that_means_nothing_is_answered_with_a_sentence(
+async def test_an_invalid_body_is_refused_with_a_message(
     client: httpx.AsyncClient, ana: CommunityMember, method: str, body: bytes
 ) -> None:
     path = f"{ana.id}/" if method == "PATCH" else ""
@@ -755,7 +761,7 @@ NASTY = st.one_of(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-async def test_no_question_ends_in_a_server_error(
+async def test_no_query_ends_in_a_server_error(
     client: httpx.AsyncClient, ana: CommunityMember, data: st.DataObject
 ) -> None:
     table, columns = data.draw(st.sampled_from(COLUMNS))
@@ -805,7 +811,7 @@ async def test_no_form_ends_in_a_server_error(
     names = [column._meta.name for column in columns] + ["x", "__seen"]
     body = data.draw(st.dictionaries(st.sampled_from(names), VALUES, max_size=5))
     listed = (await client.get(f"/api/tables/{table}/")).json()["rows"]
-    # Who fuzzes must stay signed in.
+    # The test must stay signed in.
     is_new = not listed or table in ("piccolo_user", "sessions") or data.draw(st.booleans())
     method, path = ("POST", "") if is_new else ("PATCH", f"{next(iter(listed[0].values()))}/")
     response = await client.request(
@@ -832,7 +838,7 @@ async def test_a_list_comes_newest_first_unless_asked_otherwise(
     ]
 
 
-async def test_pages_lose_and_repeat_nobody_however_many_share_a_moment(
+async def test_pages_neither_lose_nor_repeat_rows_with_equal_times(
     client: httpx.AsyncClient, crowd: None, directory: asyncpg.Pool
 ) -> None:
     await directory.execute("UPDATE community_members SET created_at = now()")
@@ -883,7 +889,7 @@ async def test_numbers_are_sorted_as_numbers(client: httpx.AsyncClient, crowd: N
         ({"country__operator": "is_null"}, ["#3"]),
     ],
 )
-async def test_a_filter_finds_what_it_says(
+async def test_a_filter_finds_the_matching_rows(
     client: httpx.AsyncClient,
     ana: CommunityMember,
     bea: CommunityMember,
@@ -898,16 +904,18 @@ async def test_a_filter_finds_what_it_says(
     assert await numbers(client, **filters) == expected
 
 
-async def test_an_invitation_past_its_time_shows_as_expired_before_any_sweeper(
+async def test_an_overdue_invitation_shows_as_expired_before_it_is_marked(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     for code in ("OPEN2345", "PAST2345", "NEXT2345"):
         await CommunityInvitation(invitation_code=code, created_by="#1").save()
     await directory.execute(
-        "UPDATE community_invitations SET expires_at = now() - interval '1 s' WHERE invitation_code = 'PAST2345'"
+        """UPDATE community_invitations SET expires_at = now() - interval '1 s'
+        WHERE invitation_code = 'PAST2345'"""
     )
     await directory.execute(
-        "UPDATE community_invitations SET expires_at = now() + interval '2 days' WHERE invitation_code = 'NEXT2345'"
+        """UPDATE community_invitations SET expires_at = now() + interval '2 days'
+        WHERE invitation_code = 'NEXT2345'"""
     )
 
     async def codes(**filters: str) -> set[str]:
@@ -925,10 +933,11 @@ async def test_an_invitation_past_its_time_shows_as_expired_before_any_sweeper(
     assert await codes(status="pending") == await codes(__view="open") == {"OPEN2345", "NEXT2345"}
     assert await codes(status="expired", status__operator="ne") == {"OPEN2345", "NEXT2345"}
     assert await codes(__view="expiring_today") == set()
-    # Before midnight, whenever the test runs.
+    # The time is before midnight whenever the test runs.
     await directory.execute(
         """UPDATE community_invitations SET expires_at = least(now() + interval '1 minute',
-        date_trunc('day', now(), 'UTC') + interval '1 day' - interval '1 ms') WHERE invitation_code = 'OPEN2345'"""
+        date_trunc('day', now(), 'UTC') + interval '1 day' - interval '1 ms')
+        WHERE invitation_code = 'OPEN2345'"""
     )
     assert await codes(__view="expiring_today") == {"OPEN2345"}
 
@@ -961,7 +970,7 @@ async def test_a_filter_by_a_frequent_word_finds_the_newest_and_estimates_the_re
     assert counted.json()["count"] == pytest.approx(9000, rel=0.1)
 
 
-async def test_a_time_in_a_list_is_written_for_people(
+async def test_a_time_in_a_list_is_formatted_for_people(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     await MemberParticipation(
@@ -975,12 +984,13 @@ async def test_a_time_in_a_list_is_written_for_people(
     assert row["occurred_at"] == ana.created_at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-async def test_the_count_of_a_large_table_is_the_planners(
+async def test_the_count_of_a_large_table_is_the_planners_estimate(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(
         """INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id)
-        SELECT '#1', CASE WHEN n % 1000 = 0 THEN 'VOICE' ELSE 'MESSAGE' END, 'telegram', '1', n::text
+        SELECT '#1', CASE WHEN n % 1000 = 0 THEN 'VOICE' ELSE 'MESSAGE' END, 'telegram', '1',
+            n::text
         FROM generate_series(1, 60000) AS n"""
     )
     await directory.execute("ANALYZE member_participation")
@@ -993,7 +1003,7 @@ async def test_the_count_of_a_large_table_is_the_planners(
     assert exact.json()["count"] == 60
 
 
-def test_every_key_of_the_panel_leads_to_a_member() -> None:
+def test_every_foreign_key_refers_to_a_member() -> None:
     for table in Finder().get_app_config("community_directory").table_classes:
         for column in table._meta.foreign_key_columns:
             assert column._foreign_key_meta.resolved_target_column is CommunityMember.member_id
@@ -1012,7 +1022,7 @@ async def test_large_numbers_in_json_survive_a_change_beside_them(
     await CommunityMember.update({CommunityMember.profile_data: stored}).where(
         CommunityMember.id == ana.id
     )
-    # A browser has doubles only.
+    # In a browser all numbers are doubles.
     sent = {"discord_id": 123456789012345680, "tea": "black", "deep": [{"n": 2**60}], "t": 1}
     assert (await client.patch(path, json={"profile_data": json.dumps(sent)})).status_code == 200
     after = json.loads((await client.get(path)).json()["profile_data"])
@@ -1025,7 +1035,7 @@ async def test_large_numbers_in_json_survive_a_change_beside_them(
     assert after["t"] is not True
 
 
-async def test_who_was_removed_is_not_edited(
+async def test_a_removed_member_is_not_edited(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     path = f"/api/tables/community_members/{ana.id}/"

@@ -35,7 +35,7 @@ async def test_the_menu_has_the_communitys_tables_first(client: httpx.AsyncClien
     assert list(menu["grouped"]) == ["Community", "Engagement", "Panel"]
 
 
-async def test_no_list_has_more_than_seven_columns_and_none_greets_with_a_uuid(
+async def test_no_list_has_more_than_seven_columns_or_shows_a_uuid(
     client: httpx.AsyncClient,
 ) -> None:
     for table in (await client.get("/api/tables/")).json():
@@ -63,7 +63,7 @@ async def test_labels_are_for_people(client: httpx.AsyncClient) -> None:
     ]
 
 
-async def test_no_text_is_shown_as_the_html_that_somebody_wrote(client: httpx.AsyncClient) -> None:
+async def test_html_in_a_text_is_shown_as_text(client: httpx.AsyncClient) -> None:
     for table in (await client.get("/api/tables/")).json():
         assert (await client.get(f"/api/tables/{table}/schema/")).json()["extra"][
             "rich_text_columns"
@@ -139,7 +139,7 @@ async def test_a_superuser_adds_a_user_and_changes_a_password_and_no_list_shows_
             assert (await client.get(f"/api/tables/{table}/?{query}")).status_code == 400
 
 
-async def test_our_script_and_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
+async def test_the_scripts_and_the_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
     found = re.findall(r"\./(directory-assets/[a-z_.]+)", (await client.get("/")).text)
     assert found == [
         f"directory-assets/{name}" for name in ("panel.css", "panel.js", "sign_in.js", "return.js")
@@ -148,13 +148,13 @@ async def test_our_script_and_stylesheet_are_in_the_page(client: httpx.AsyncClie
         assert (await client.get(f"/{path}")).status_code == 200
 
 
-def test_what_the_script_and_the_stylesheet_look_for_is_checked_at_the_start() -> None:
+def test_every_hook_of_the_scripts_and_the_stylesheet_is_checked() -> None:
     ours = "".join(path.read_text() for path in (Path(panel.__file__).parent / "static").iterdir())
     assert set(re.findall(r'data-uitest="(\w+)"', ours)) <= set(panel.FRONT_END_HOOKS)
 
 
 def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path) -> None:
-    """Change Piccolo Admin as a new version might."""
+    """Change Piccolo Admin as a new version could."""
     if what == "class":
         monkeypatch.setattr(panel, "create_admin", lambda *_, **__: None)
     elif what == "name":
@@ -170,7 +170,7 @@ def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path)
 
 
 @pytest.mark.parametrize("what", ["class", "name", "page", "front end"])
-def test_a_piccolo_admin_that_the_panel_does_not_fit_stops_the_app(
+def test_an_incompatible_piccolo_admin_stops_the_app(
     monkeypatch: pytest.MonkeyPatch, what: str, tmp_path: Path
 ) -> None:
     another_version(monkeypatch, what, tmp_path)
