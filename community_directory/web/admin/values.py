@@ -216,10 +216,14 @@ def _refuse_constant(_: str) -> None:
     raise ValueError("JSON has no NaN and no Infinity")
 
 
-_TEXTS = TypeAdapter(Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")])
-_TIMES = TypeAdapter(Annotated[datetime, BeforeValidator(_check_iso_text), AfterValidator(_in_utc)])
-_DAYS = TypeAdapter(Annotated[date, BeforeValidator(_check_iso_text)])
-_OBJECTS = TypeAdapter(Annotated[str, BeforeValidator(_check_json_text)])
+_TEXTS: TypeAdapter[str] = TypeAdapter(
+    Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")]
+)
+_TIMES: TypeAdapter[datetime] = TypeAdapter(
+    Annotated[datetime, BeforeValidator(_check_iso_text), AfterValidator(_in_utc)]
+)
+_DAYS: TypeAdapter[date] = TypeAdapter(Annotated[date, BeforeValidator(_check_iso_text)])
+_OBJECTS: TypeAdapter[str] = TypeAdapter(Annotated[str, BeforeValidator(_check_json_text)])
 _PARSERS: dict[object, tuple[TypeAdapter[Any], str]] = {
     str: (_TEXTS, "This must be a text without characters that can't be stored."),
     int: (TypeAdapter(int), "This must be a whole number."),
