@@ -1,1 +1,1 @@
-"""What the directory costs, measured: run by hand, never by the tests."""
+"""Benchmarks of the directory. People run them; the tests never do."""

@@ -1,8 +1,8 @@
-"""What the helpers cost beside other ways to the same database: `python -m benchmarks`.
+"""Compare the query helpers with other clients of the same database: `python -m benchmarks`.
 
-Loads a made-up community into a scratch database (on the server of POSTGRES_URL, or an embedded one), measures every
-operation with every client by turns, and prints what came out. A run with all clients and operations that isn't quick
-is saved in `RESULTS.md`, with a chart.
+The program loads a made-up community into a scratch database, on the server of POSTGRES_URL or on
+an embedded one. It measures every operation with every client in turn, and prints the figures. A
+run with all clients and operations that is not quick saves them in `RESULTS.md`, with a chart.
 """
 
 import argparse
@@ -31,7 +31,7 @@ THOROUGH = Pace(rounds=60, seconds=60, slice_seconds=0.06, warm_seconds=1)
 
 @dataclass(frozen=True)
 class Place:
-    """A filled database."""
+    """A database with a community."""
 
     url: str
     connection: asyncpg.Connection
@@ -45,7 +45,7 @@ async def main() -> None:
     size = SIZES["10k"] if options.quick else SIZES["100k"]
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_place(Size(size), original=True))
-        # The other sizes lie on the same server, and everything is loaded before anything is measured.
+        # The other sizes are on the same server, and all are loaded before the first measurement.
         stack.enter_context(patch.dict(os.environ, POSTGRES_URL=place.url))
         places = {"100k": place}
         for name in ("10k", "1M") if options.full else ():
@@ -67,22 +67,24 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
-        "--quick", action="store_true", help="two minutes, with 10,000 members instead of 100,000"
+        "--quick",
+        action="store_true",
+        help="take two minutes, with 10,000 members instead of 100,000",
     )
     length.add_argument(
-        "--full", action="store_true", help="with 10,000 and 1,000,000 members, too"
+        "--full", action="store_true", help="measure also with 10,000 and 1,000,000 members"
     )
     parser.add_argument(
         "--clients",
         type=_names(NAMES),
         default=list(NAMES),
-        help=f"only some of {', '.join(NAMES)}",
+        help=f"only these of {', '.join(NAMES)}, with commas between them",
     )
     parser.add_argument(
         "--operations",
         type=_names(LINES),
         default=list(LINES),
-        help=f"only some of {', '.join(LINES)}",
+        help=f"only these of {', '.join(LINES)}, with commas between them",
     )
     return parser.parse_args()
 
@@ -91,7 +93,9 @@ def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
     def names(value: str) -> list[str]:
         wanted = value.split(",")
         if unknown := set(wanted) - set(known):
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(sorted(unknown))} is unknown; choose from {', '.join(known)}"
+            )
         return [name for name in known if name in wanted]
 
     return names
@@ -108,7 +112,7 @@ async def _place(size: Size, *, original: bool) -> AsyncIterator[Place]:
 async def _compare(
     place: Place, names: list[str], operations: list[str], pace: Pace, results: Results
 ) -> None:
-    """Every client on one database."""
+    """Measure every client on one database."""
     supply = Supply(place.community)
     with ExitStack() as stack:
         contenders = []
@@ -127,7 +131,7 @@ async def _compare(
 
 
 async def _grow(places: dict[str, Place], pace: Pace, results: Results) -> None:
-    """The helpers on databases of three sizes."""
+    """Measure the helpers on databases of three sizes."""
     with ExitStack() as stack:
         contenders = []
         for name, place in places.items():

@@ -1,4 +1,4 @@
-"""The README's chart of a run: how long a call takes beside bare asyncpg, in a few operations."""
+"""The README's chart of a run: the time of a call divided by that of bare asyncpg."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -26,16 +26,16 @@ CLIENTS: Final = {
 }
 OURS, YARDSTICK = "helpers", "asyncpg"
 
-# Seen on a light page and on a dark one.
+# Colors that are readable on a light and on a dark page.
 ACCENT, INK, BAR = "#e5484d", "#6e7985", "#a3adb8"
 WORKED_OUT_WITH: Final = "DejaVu Sans"
 FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
-"""The reader's own, in place of the one that matplotlib brings."""
+"""The reader's own fonts, instead of the one that matplotlib has measured."""
 WIDTH, HEIGHT = 9.0, 2.9
 
 
 def draw(results: Results, path: Path = PATH) -> None:
-    """Draw the chart; the same figures make the same file."""
+    """Draw the chart. The same figures make the same file."""
     with mpl.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.family": [WORKED_OUT_WITH]}
     ):

@@ -1,6 +1,6 @@
-"""A made-up community in a database, the same one each time but for its dates, and what the operations ask of it.
+"""Fill a database with a made-up community: `python -m benchmarks.community URL --members 100000`.
 
-python -m benchmarks.community POSTGRES_URL --members 100000
+Except for its dates it is always the same. `Community` has the arguments for the measured calls.
 """
 
 import argparse
@@ -21,8 +21,9 @@ from community_directory.database.migrations import migrate
 
 DAYS: Final = 180
 DAY_EVENTS: Final = 10_000
-"""The events of the last day, in a community of any size: by the same few members, so that its roll-up is the same."""
+"""The events of the last day: the number and the authors are the same in any size."""
 DAY_MEMBERS: Final = 10_000
+"""The members who write them."""
 WORDS: Final = {
     "a rare word": "Quetzalcoatl",
     "a common word": "garcia",
@@ -30,23 +31,26 @@ WORDS: Final = {
     "a word that nobody has": "xylophone",
     "two letters": "ar",
 }
-"""What is searched for: five members, one in twenty, half of all but nobody among the best, nobody, every second."""
+"""The words of the searches.
+
+They find five members, one in 20, half of all but none with a high score, none, and one in two.
+"""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many of what."""
+    """The number of rows of a community."""
 
     members: int
 
     @property
     def invitations(self) -> int:
-        """Three to each member."""
+        """Return three for each member."""
         return 3 * self.members
 
     @property
     def events(self) -> int:
-        """Thirty to each member, but ten million at the most."""
+        """Return thirty for each member, and at most ten million."""
         return min(30 * self.members, 10_000_000)
 
     def __str__(self) -> str:
@@ -55,53 +59,60 @@ class Size:
 
 @dataclass(frozen=True)
 class Community:
-    """What the operations need to know of a filled database."""
+    """The rows of a filled database that the operations use."""
 
     size: Size
     telegram_ids: list[str]
-    """Of members that are there, in no order."""
+    """The Telegram ids of active members, in random order."""
     member_ids: list[str]
-    """Of active members, in no order."""
+    """The numbers of active members, in random order."""
     busiest: str
+    """The member with the most events."""
     trees: list[str]
-    """Members below whom there are a few."""
+    """Members who invited a few people, directly or not."""
     popular_pages: list[list[Any]]
-    """Role, country, floor and place of a first and of a later page of the directory."""
+    """Role, country, lowest score and cursor of a first and of a later page of the directory."""
     small_pages: list[list[Any]]
-    """The same of a country of few members."""
+    """The same for a country with few members."""
     rare_pages: list[list[Any]]
-    """The same of a role and a country that go together seldom."""
+    """The same for a role and a country that few members have."""
     codes: list[str]
-    """Open invitations of members who may invite."""
+    """The codes of open invitations, whose inviters are active members."""
     day: date
-    """The last one, which has `DAY_EVENTS` events."""
+    """The last day, which has `DAY_EVENTS` events."""
 
 
-# chance(n, of) is a number from 0 to 1 that looks random, and one_of() an element of a list, the first ones oftener
-# the higher the skew: the same for the same n and purpose, whatever the plan.
+# chance(n, purpose) is a pseudo-random number from 0 to 1 that depends on its arguments only.
+# one_of() is an element of a list: the higher the skew, the more often one of the first.
 CHANCES = """
-CREATE OR REPLACE FUNCTION pg_temp.chance(n bigint, purpose bigint) RETURNS float8 LANGUAGE sql IMMUTABLE
+CREATE OR REPLACE FUNCTION pg_temp.chance(n bigint, purpose bigint) RETURNS float8
+    LANGUAGE sql IMMUTABLE
     RETURN (hashint8extended(n, purpose) & 2147483647) / 2147483648.0::float8;
-CREATE OR REPLACE FUNCTION pg_temp.one_of(list text[], chance float8, skew float8) RETURNS text LANGUAGE sql IMMUTABLE
+CREATE OR REPLACE FUNCTION pg_temp.one_of(list text[], chance float8, skew float8)
+    RETURNS text LANGUAGE sql IMMUTABLE
     RETURN list[1 + floor(cardinality(list) * chance ^ skew)];
 """
 
-GIVEN = "Ana Bo Carlos Diego Elena Farid Gina Hiro Ines Joao Kwame Lucia Marta Nils Olga Pablo Quinn Rosa Sven Tara"
+GIVEN = (
+    "Ana Bo Carlos Diego Elena Farid Gina Hiro Ines Joao Kwame Lucia Marta Nils Olga Pablo Quinn"
+    " Rosa Sven Tara"
+)
 FAMILY = (
-    "Garcia Okafor Tanaka Nilsen Silva Haddad Novak Murphy Kowalski Dubois Rossi Weber Sato Mensah Ivanov Castro Lopez"
-    " Chen Kaya Adeyemi"
+    "Garcia Okafor Tanaka Nilsen Silva Haddad Novak Murphy Kowalski Dubois Rossi Weber Sato Mensah"
+    " Ivanov Castro Lopez Chen Kaya Adeyemi"
 )
 COUNTRIES = (
-    "Mexico Argentina Colombia Brazil Peru Chile Spain Ecuador Nigeria India Germany France Portugal Kenya Ghana Japan"
-    " Poland Italy Canada Bolivia Uruguay Paraguay Panama Guatemala Honduras Cuba Norway Sweden Austria Iceland"
+    "Mexico Argentina Colombia Brazil Peru Chile Spain Ecuador Nigeria India Germany France"
+    " Portugal Kenya Ghana Japan Poland Italy Canada Bolivia Uruguay Paraguay Panama Guatemala"
+    " Honduras Cuba Norway Sweden Austria Iceland"
 )
 ROLES = "developer designer founder writer researcher lawyer"
 
-# #1 is active and the busiest. The rare family name is that of five members in any size.
+# #1 is active and has the most events. Five members have the rare family name, in any size.
 MEMBERS = f"""
-INSERT INTO community_members (id, member_id, telegram_id, telegram_username, name, primary_role, organization, country,
-    github_username, status, reputation_score, reputation_tier, invited_by, profile_data, created_at, updated_at,
-    last_active_at, deleted_at)
+INSERT INTO community_members (id, member_id, telegram_id, telegram_username, name, primary_role,
+    organization, country, github_username, status, reputation_score, reputation_tier, invited_by,
+    profile_data, created_at, updated_at, last_active_at, deleted_at)
 SELECT md5('member ' || n)::uuid, '#' || n, (10000000 + n)::text,
     CASE WHEN pg_temp.chance(n, 1) < 0.9 THEN 'user' || to_hex(n * 7919) END,
     pg_temp.one_of('{{{GIVEN.replace(" ", ",")}}}', pg_temp.chance(n, 2), 1) || ' '
@@ -109,57 +120,64 @@ SELECT md5('member ' || n)::uuid, '#' || n, (10000000 + n)::text,
             ELSE pg_temp.one_of('{{{FAMILY.replace(" ", ",")}}}', pg_temp.chance(n, 3), 1) END,
     pg_temp.one_of('{{{ROLES.replace(" ", ",")}}}', pg_temp.chance(n, 4), 2),
     CASE WHEN score <= 100 AND pg_temp.chance(n, 5) < 0.6 THEN 'Newcomers'
-        WHEN pg_temp.chance(n, 6) < 0.7 THEN 'Studio ' || 1 + floor(200 * pg_temp.chance(n, 7) ^ 3) END,
+        WHEN pg_temp.chance(n, 6) < 0.7
+            THEN 'Studio ' || 1 + floor(200 * pg_temp.chance(n, 7) ^ 3) END,
     pg_temp.one_of('{{{COUNTRIES.replace(" ", ",")}}}', pg_temp.chance(n, 8), 2),
     CASE WHEN pg_temp.chance(n, 9) < 0.33 THEN 'dev-' || to_hex(n * 104729) END,
-    CASE WHEN chosen OR luck < 0.9 THEN 'active' WHEN luck < 0.92 THEN 'pending' WHEN luck < 0.95 THEN 'not_member'
-        WHEN luck < 0.98 THEN 'suspended' ELSE 'banned' END,
+    CASE WHEN chosen OR luck < 0.9 THEN 'active' WHEN luck < 0.92 THEN 'pending'
+        WHEN luck < 0.95 THEN 'not_member' WHEN luck < 0.98 THEN 'suspended' ELSE 'banned' END,
     score,
-    CASE WHEN score <= 100 THEN 'Novice' WHEN score <= 500 THEN 'Contributor' WHEN score <= 1000 THEN 'Active Developer'
-        WHEN score <= 2500 THEN 'Experienced' ELSE 'Expert' END,
+    CASE WHEN score <= 100 THEN 'Novice' WHEN score <= 500 THEN 'Contributor'
+        WHEN score <= 1000 THEN 'Active Developer' WHEN score <= 2500 THEN 'Experienced'
+        ELSE 'Expert' END,
     CASE WHEN n > 1 THEN '#' || 1 + floor((n - 1) * pg_temp.chance(n, 10) ^ 1.5) END,
-    CASE WHEN pg_temp.chance(n, 11) < 0.25 THEN jsonb_build_object('bio', 'I am ' || n, 'spoken', '["es"]'::jsonb) END,
+    CASE WHEN pg_temp.chance(n, 11) < 0.25
+        THEN jsonb_build_object('bio', 'I am ' || n, 'spoken', '["es"]'::jsonb) END,
     created, created,
-    CASE WHEN pg_temp.chance(n, 12) < 0.8 THEN now() - 100 * pg_temp.chance(n, 13) * interval '1 day' END,
+    CASE WHEN pg_temp.chance(n, 12) < 0.8
+        THEN now() - 100 * pg_temp.chance(n, 13) * interval '1 day' END,
     CASE WHEN NOT chosen AND pg_temp.chance(n, 14) < 0.01 THEN now() - interval '10 days' END
 FROM generate_series(1, $1::bigint) AS n, LATERAL (SELECT
     n = 1 OR n % ($1::bigint / 5) = 7 AS chosen, pg_temp.chance(n, 15) AS luck,
-    -- a third have nothing, most below a hundred, one in fifty more than 2,500
-    CASE WHEN rank < 0 THEN 0 WHEN rank < 0.8 THEN 1 + 99 * (rank / 0.8) ^ 2 ELSE 100 + 3900 * (5 * rank - 4) ^ 4
-        END::integer AS score,
+    -- A third have the score 0, most are below 100, and one in 50 is above 2,500.
+    CASE WHEN rank < 0 THEN 0 WHEN rank < 0.8 THEN 1 + 99 * (rank / 0.8) ^ 2
+        ELSE 100 + 3900 * (5 * rank - 4) ^ 4 END::integer AS score,
     now() - ($1::bigint - n) * (interval '1095 days' / $1::bigint) AS created
     FROM (SELECT 1.5 * pg_temp.chance(n, 16) - 0.5 AS rank) AS ranked
 ) AS made
 """
-# One in twenty is open, and none is overdue.
+# One in 20 is open, and none is overdue.
 INVITATIONS = """
-INSERT INTO community_invitations (invitation_id, invitation_code, created_by, invited_telegram_username, status,
-    expires_at, accepted_by, accepted_at, created_at, updated_at)
-SELECT md5('invitation ' || n)::uuid, upper(substr(md5('code ' || n), 1, 8) || lpad(to_hex(n), 6, '0')),
-    '#' || maker, CASE WHEN n % 7 = 0 THEN 'guest' || n END, status,
-    CASE WHEN status = 'pending' THEN now() + interval '30 days' ELSE created + interval '3 days' END,
-    CASE WHEN status = 'accepted' THEN '#' || 1 + (maker + n % ($1::bigint - 1)) % $1::bigint END,
+INSERT INTO community_invitations (invitation_id, invitation_code, created_by,
+    invited_telegram_username, status, expires_at, accepted_by, accepted_at, created_at, updated_at)
+SELECT md5('invitation ' || n)::uuid,
+    upper(substr(md5('code ' || n), 1, 8) || lpad(to_hex(n), 6, '0')),
+    '#' || inviter, CASE WHEN n % 7 = 0 THEN 'guest' || n END, status,
+    CASE WHEN status = 'pending' THEN now() + interval '30 days'
+        ELSE created + interval '3 days' END,
+    CASE WHEN status = 'accepted' THEN '#' || 1 + (inviter + n % ($1::bigint - 1)) % $1::bigint END,
     CASE WHEN status = 'accepted' THEN created + interval '1 day' END, created, created
 FROM generate_series(1, $2::bigint) AS n, LATERAL (SELECT
-    1 + floor($1::bigint * pg_temp.chance(n, 20) ^ 2)::bigint AS maker,
-    CASE WHEN n % 20 = 0 THEN 'pending' WHEN n % 20 <= 14 THEN 'accepted' WHEN n % 20 <= 17 THEN 'expired'
-        ELSE 'cancelled' END AS status,
+    1 + floor($1::bigint * pg_temp.chance(n, 20) ^ 2)::bigint AS inviter,
+    CASE WHEN n % 20 = 0 THEN 'pending' WHEN n % 20 <= 14 THEN 'accepted'
+        WHEN n % 20 <= 17 THEN 'expired' ELSE 'cancelled' END AS status,
     now() - interval '4 days' - ($2::bigint - n) * (interval '1090 days' / $2::bigint) AS created
 ) AS made
 """
-# The n-th member does 1/n of what the first one does, as in any group. Ids in the order of time, as the helpers make
-# them. The last day's events are as many in any size.
+# The n-th member has 1/n of the events of the first one. The ids are in the order of time, like
+# those of the helpers. The last day has the same number of events in any size.
 EVENTS = f"""
-INSERT INTO member_participation (id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata)
-SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8'
-        || substr(hash, 4, 15))::uuid,
+INSERT INTO member_participation
+    (id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata)
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3)
+        || '8' || substr(hash, 4, 15))::uuid,
     '#' || floor(least($1::bigint, crowd) ^ pg_temp.chance(n, 30))::bigint,
     type, 'telegram', '-1001', n::text, at,
     CASE WHEN type = 'VOICE' THEN jsonb_build_object('duration_seconds', 60 + n % 3000) END
 FROM generate_series(1, $2::bigint) AS n, LATERAL (SELECT
     CASE WHEN n > $2::bigint - {DAY_EVENTS}
         THEN $3::timestamptz - ($2::bigint - n + 1) * (interval '1 day' / {DAY_EVENTS})
-        -- an hour back and forth
+        -- at random, up to one hour earlier
         ELSE $3::timestamptz - interval '1 day' - pg_temp.chance(n, 31) * interval '1 hour'
             - ($2::bigint - {DAY_EVENTS} - n) * (interval '{DAYS - 1} days' / $2::bigint)
     END AS at,
@@ -171,35 +189,42 @@ FROM generate_series(1, $2::bigint) AS n, LATERAL (SELECT
 HIGHLIGHTS = """
 INSERT INTO member_daily_highlights
     (member_id, highlight_date, message_count, reaction_count, voice_minutes, reputation_earned)
-SELECT member_id, (occurred_at AT TIME ZONE 'UTC')::date, count(*) FILTER (WHERE event_type = 'MESSAGE'),
-    count(*) FILTER (WHERE event_type = 'REACTION'),
-    coalesce(sum((event_metadata ->> 'duration_seconds')::integer) FILTER (WHERE event_type = 'VOICE'), 0) / 60, 0
+SELECT member_id, (occurred_at AT TIME ZONE 'UTC')::date,
+    count(*) FILTER (WHERE event_type = 'MESSAGE'), count(*) FILTER (WHERE event_type = 'REACTION'),
+    coalesce(sum((event_metadata ->> 'duration_seconds')::integer)
+        FILTER (WHERE event_type = 'VOICE'), 0) / 60, 0
 FROM member_participation GROUP BY 1, 2
 """
 
-# The same rows with the indexes that the original design asks for, and no others: also the second ones on unique
-# columns.
+# The same rows with only the indexes of the original design, which has two on each unique column.
 ORIGINAL = """
 CREATE SCHEMA original;
 CREATE TABLE original.community_members (LIKE public.community_members INCLUDING DEFAULTS);
-CREATE TABLE original.community_invitations (LIKE public.community_invitations INCLUDING DEFAULTS);
-CREATE TABLE original.member_daily_highlights (LIKE public.member_daily_highlights INCLUDING DEFAULTS);
+CREATE TABLE original.community_invitations
+    (LIKE public.community_invitations INCLUDING DEFAULTS);
+CREATE TABLE original.member_daily_highlights
+    (LIKE public.member_daily_highlights INCLUDING DEFAULTS);
 CREATE TABLE original.member_participation (
-    id uuid NOT NULL DEFAULT gen_random_uuid(), member_id varchar(20) NOT NULL, event_type varchar(50) NOT NULL,
-    platform varchar(50) NOT NULL, room_id varchar(255) NOT NULL, event_metadata jsonb,
+    id uuid NOT NULL DEFAULT gen_random_uuid(), member_id varchar(20) NOT NULL,
+    event_type varchar(50) NOT NULL, platform varchar(50) NOT NULL,
+    room_id varchar(255) NOT NULL, event_metadata jsonb,
     occurred_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO original.community_members SELECT * FROM public.community_members;
 INSERT INTO original.community_invitations SELECT * FROM public.community_invitations;
 INSERT INTO original.member_daily_highlights SELECT * FROM public.member_daily_highlights;
-INSERT INTO original.member_participation (member_id, event_type, platform, room_id, event_metadata, occurred_at)
-    SELECT member_id, event_type, platform, room_id, event_metadata, occurred_at FROM public.member_participation;
-ALTER TABLE original.community_members ADD PRIMARY KEY (id), ADD UNIQUE (member_id), ADD UNIQUE (telegram_id);
+INSERT INTO original.member_participation
+        (member_id, event_type, platform, room_id, event_metadata, occurred_at)
+    SELECT member_id, event_type, platform, room_id, event_metadata, occurred_at
+    FROM public.member_participation;
+ALTER TABLE original.community_members
+    ADD PRIMARY KEY (id), ADD UNIQUE (member_id), ADD UNIQUE (telegram_id);
 CREATE INDEX member_telegram_id_idx ON original.community_members (telegram_id);
 CREATE INDEX member_github_username_idx ON original.community_members (github_username);
 CREATE INDEX member_status_idx ON original.community_members (status);
 CREATE INDEX member_reputation_score_idx ON original.community_members (reputation_score);
-ALTER TABLE original.community_invitations ADD PRIMARY KEY (invitation_id), ADD UNIQUE (invitation_code);
+ALTER TABLE original.community_invitations
+    ADD PRIMARY KEY (invitation_id), ADD UNIQUE (invitation_code);
 CREATE INDEX invitation_code_idx ON original.community_invitations (invitation_code);
 CREATE INDEX invitation_status_idx ON original.community_invitations (status);
 CREATE INDEX invitation_created_by_idx ON original.community_invitations (created_by);
@@ -208,29 +233,34 @@ CREATE INDEX participation_member_id_idx ON original.member_participation (membe
 CREATE INDEX participation_event_type_idx ON original.member_participation (event_type);
 CREATE INDEX participation_occurred_at_idx ON original.member_participation (occurred_at);
 ALTER TABLE original.member_daily_highlights ADD PRIMARY KEY (id);
-CREATE INDEX highlight_member_date_idx ON original.member_daily_highlights (member_id, highlight_date);
+CREATE INDEX highlight_member_date_idx
+    ON original.member_daily_highlights (member_id, highlight_date);
 """
 
 TABLES = "{community_members,community_invitations,member_participation,member_daily_highlights}"
-# Indexes and unique constraints that no foreign key leans on: how each is dropped, and how it is made again.
+# The statements that drop and create each index and unique constraint that no foreign key needs.
 SECONDARY = f"""
 SELECT 'DROP INDEX ' || i.indexrelid::regclass, pg_get_indexdef(i.indexrelid)
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-WHERE i.indrelid = ANY('{TABLES}'::regclass[]) AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid)
+WHERE i.indrelid = ANY('{TABLES}'::regclass[])
+    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid)
 UNION ALL
 SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', o.conrelid::regclass, o.conname),
-    format('ALTER TABLE %s ADD CONSTRAINT %I %s', o.conrelid::regclass, o.conname, pg_get_constraintdef(o.oid))
+    format('ALTER TABLE %s ADD CONSTRAINT %I %s',
+        o.conrelid::regclass, o.conname, pg_get_constraintdef(o.oid))
 FROM pg_constraint AS o
 WHERE o.conrelid = ANY('{TABLES}'::regclass[]) AND o.contype IN ('p', 'u')
-    AND NOT EXISTS (SELECT FROM pg_constraint AS f WHERE f.contype = 'f' AND f.conindid = o.conindid)
+    AND NOT EXISTS (
+        SELECT FROM pg_constraint AS f WHERE f.contype = 'f' AND f.conindid = o.conindid
+    )
 """
 
 
 async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = True) -> Community:
-    """Fill the empty, migrated tables, with `original` a second time as the original design would have them."""
+    """Fill the empty, migrated tables, and with `original` those of the original design."""
     midnight = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC)
     with tqdm(total=6 if original else 5, desc=str(size), unit="step", disable=None) as bar:
-        # Neither triggers nor foreign keys, and memory to make indexes; durable as ever.
+        # Without triggers and foreign keys, and with memory for the indexes; durability stays on.
         await connection.execute(
             "SET session_replication_role = replica; SET maintenance_work_mem = '512MB'"
         )
@@ -266,12 +296,15 @@ async def _without_secondary_indexes(connection: asyncpg.Connection) -> AsyncIte
 
 
 async def survey(connection: asyncpg.Connection, size: Size) -> Community:
-    """Look up what the operations need."""
+    """Look up the rows that the operations use."""
 
     async def column(sql: str, *arguments: object) -> list[str]:
         return [value for (value,) in await connection.fetch(sql, *arguments)]
 
-    someone = "FROM community_members WHERE deleted_at IS NULL AND status = 'active' ORDER BY md5(member_id) LIMIT 5000"
+    someone = """
+        FROM community_members WHERE deleted_at IS NULL AND status = 'active'
+        ORDER BY md5(member_id) LIMIT 5000
+    """
     return Community(
         size=size,
         telegram_ids=await column(f"SELECT telegram_id {someone}"),
@@ -289,7 +322,9 @@ async def survey(connection: asyncpg.Connection, size: Size) -> Community:
 TREES = """
 WITH RECURSIVE tree AS (
     SELECT member_id AS root, member_id FROM community_members WHERE member_id = ANY($1)
-    UNION ALL SELECT root, member.member_id FROM tree JOIN community_members AS member ON invited_by = tree.member_id
+    UNION ALL
+    SELECT root, member.member_id
+    FROM tree JOIN community_members AS member ON invited_by = tree.member_id
 )
 SELECT root FROM tree GROUP BY root HAVING count(*) BETWEEN 5 AND 15 ORDER BY root LIMIT 50
 """
@@ -301,7 +336,8 @@ ORDER BY invitation_code LIMIT 20000
 """
 PLACE = """
 SELECT reputation_score, id::text FROM community_members
-WHERE primary_role = $1 AND country = $2 AND status = 'active' AND deleted_at IS NULL AND reputation_score >= $3
+WHERE primary_role = $1 AND country = $2 AND status = 'active' AND deleted_at IS NULL
+    AND reputation_score >= $3
 ORDER BY reputation_score DESC, id DESC OFFSET 39 LIMIT 1
 """
 
@@ -309,15 +345,15 @@ ORDER BY reputation_score DESC, id DESC OFFSET 39 LIMIT 1
 async def _pages(
     connection: asyncpg.Connection, role: str, country: str, floor: int
 ) -> list[list[Any]]:
-    """The first page, and the third if there is one."""
+    """Return the first page, and the third if there is one."""
     place = await connection.fetchrow(PLACE, role, country, floor)
     return [[role, country, floor, None], [role, country, floor, place and [*place]]]
 
 
 async def main() -> None:
-    """Fill a database, for trying things."""
+    """Fill the database that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="of an empty database")
+    parser.add_argument("url", help="URL of an empty database")
     parser.add_argument("--members", type=int, default=100_000)
     options = parser.parse_args()
     async with connect(options.url):
@@ -327,7 +363,8 @@ async def main() -> None:
     community = await fill(connection, Size(options.members))
     await connection.close()
     say(
-        f"{community.size} in {time.perf_counter() - began:.0f} s; for example the invitation {community.codes[0]}"
+        f"Loaded {community.size} in {time.perf_counter() - began:.0f} s;"
+        f" for example the invitation {community.codes[0]}."
     )
 
 

@@ -1,7 +1,7 @@
-"""What the Insights page costs: `python -m benchmarks.insights` (`--quick` for a look at a tenth of the rows).
+"""Measure the Insights pages: `python -m benchmarks.insights [--quick]`.
 
-The page is asked for as a browser does, by HTTP and with a session, on 100,000 members, 300,000 invitations and
-1,000,000 events; the figures of a machine are in `RESULTS.md`.
+The requests are those of a browser, by HTTP and with a session, on 100,000 members, 300,000
+invitations and 1,000,000 events. `RESULTS.md` has the figures of one machine.
 """
 
 import argparse
@@ -27,16 +27,18 @@ from community_directory.web.insights import INSIGHTS_PATH, create_insights
 MEMBERS, INVITATIONS, EVENTS = 100_000, 300_000, 1_000_000
 ROUNDS = 40
 
-# Three years of a community: everybody came as pending and was accepted two days later; one in fifty was suspended
-# since, one in a hundred banned, one in a hundred removed. #1 invited 5,000 people, #6000 began a chain of 1,000.
+# Three years of a community. Everybody joined as pending and was accepted two days later; since
+# then one in 50 was suspended, one in 100 banned, and one in 100 removed. #1 invited 5,000 people,
+# and a chain of 1,000 invitations begins with #6000.
 COMMUNITY = """
 UPDATE community_members AS member SET
     created_at = now() - n * (interval '1095 days' / $1::integer),
-    status = CASE WHEN n % 50 = 7 THEN 'suspended' WHEN n % 100 = 9 THEN 'banned' WHEN n <= 2 * $1 / 1095 THEN 'pending'
-        ELSE 'active' END,
+    status = CASE WHEN n % 50 = 7 THEN 'suspended' WHEN n % 100 = 9 THEN 'banned'
+        WHEN n <= 2 * $1 / 1095 THEN 'pending' ELSE 'active' END,
     deleted_at = CASE WHEN n % 100 = 3 THEN now() - n * (interval '500 days' / $1::integer) END,
     reputation_score = n * 7919 % 3000,
-    reputation_tier = (ARRAY['Novice', 'Contributor', 'Active Developer', 'Experienced', 'Expert'])[1 + n % 5],
+    reputation_tier = (ARRAY['Novice', 'Contributor', 'Active Developer', 'Experienced', 'Expert'])
+        [1 + n % 5],
     invited_by = CASE WHEN n = 1 THEN NULL WHEN n <= $1 / 20 THEN '#1'
         WHEN n BETWEEN $1 / 20 + 1 AND $1 / 20 + 1000 THEN '#' || n - 1 ELSE '#' || n / 10 END
 FROM generate_series(1, $1::integer) AS n WHERE member_id = '#' || n
@@ -55,15 +57,17 @@ INVITED = """
 INSERT INTO community_invitations
     (invitation_code, created_by, status, accepted_by, accepted_at, expires_at, created_at)
 SELECT 'CODE' || 10000000 + n, '#' || 1 + n % $1::integer,
-    CASE n % 10 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'expired' WHEN 2 THEN 'pending' ELSE 'accepted' END,
+    CASE n % 10 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'expired' WHEN 2 THEN 'pending'
+        ELSE 'accepted' END,
     CASE WHEN n % 10 > 2 THEN '#' || 1 + (n + 1) % $1 END,
     CASE WHEN n % 10 > 2 THEN at + n % 71 * interval '1 hour' END, at + interval '3 days', at
-FROM generate_series(1, $2::integer) AS n, LATERAL (SELECT now() - n * (interval '1095 days' / $2) AS at) AS made
+FROM generate_series(1, $2::integer) AS n,
+LATERAL (SELECT now() - n * (interval '1095 days' / $2) AS at) AS made
 """
 ROLLED_UP = """
 INSERT INTO member_daily_highlights (member_id, highlight_date, message_count, reaction_count)
-SELECT member_id, (occurred_at AT TIME ZONE 'UTC')::date, count(*) FILTER (WHERE event_type = 'MESSAGE'),
-    count(*) FILTER (WHERE event_type = 'REACTION')
+SELECT member_id, (occurred_at AT TIME ZONE 'UTC')::date,
+    count(*) FILTER (WHERE event_type = 'MESSAGE'), count(*) FILTER (WHERE event_type = 'REACTION')
 FROM member_participation GROUP BY 1, 2
 """
 
@@ -71,11 +75,12 @@ FROM member_participation GROUP BY 1, 2
 async def fill(
     connection: asyncpg.Connection, *, members: int, invitations: int, events: int
 ) -> None:
-    """Three years of a community and half a year of its events, written without triggers."""
+    """Insert three years of a community and half a year of its events, without triggers."""
     await connection.execute("SET session_replication_role = replica")
     await connection.execute(
         "INSERT INTO community_members (member_id, telegram_id, name, primary_role, status)"
-        " SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'active' FROM generate_series(1, $1::integer) AS n",
+        " SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'active'"
+        " FROM generate_series(1, $1::integer) AS n",
         members,
     )
     await load(connection, members=members, events=events)
@@ -90,7 +95,7 @@ async def fill(
 async def main() -> None:
     """Measure on a scratch database, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
+    parser.add_argument("--quick", action="store_true", help="use a tenth of the rows")
     part = 10 if parser.parse_args().quick else 1
     async with scratch_database() as url:
         connection = await asyncpg.connect(url)
@@ -106,7 +111,7 @@ async def main() -> None:
 
 
 async def measure() -> None:
-    """Ask for each page by turns, and print how long the answers took."""
+    """Request the pages in turn, and print the times of the answers."""
     user = await BaseUser.create_user(
         username="manager", password=secrets.token_urlsafe(), active=True, admin=True
     )
@@ -126,7 +131,8 @@ async def measure() -> None:
     for path, name in pages.items():
         *_, slow = quantiles(times[path], n=20)
         say(
-            f"{name}: {min(times[path]):.0f} ms at best, {median(times[path]):.0f} ms in the middle, 95 % in {slow:.0f}"
+            f"{name}: {min(times[path]):.0f} ms at best, median {median(times[path]):.0f} ms,"
+            f" 95 % within {slow:.0f} ms"
         )
     say(f"the machine's load is {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 

@@ -1,8 +1,7 @@
-"""Clients side by side: in each round every one of them gets a slice of the calls, in an order that rotates."""
+"""Measure clients side by side: in each round every client runs a slice of calls, in turn."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from benchmarks.clients import CLIENTS
+from benchmarks.clients import CLIENTS, drizzle
 from benchmarks.operations import Line, Supply
 from benchmarks.results import Measured, Results
 
@@ -20,15 +19,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 DRIZZLE: Final = "drizzle"
 NAMES: Final = (*CLIENTS, DRIZZLE)
 WARM_CALLS: Final = 20
-"""Calls before the first round, so that statements are prepared and plans have settled."""
+"""The calls before the first round, which prepare the statements and their generic plans."""
 
 
 class LeftOutError(Exception):
-    """A client can't take part, and why."""
+    """A client can't take part; the message is the reason."""
 
 
 class CallFailedError(Exception):
-    """A call failed in the client, and how."""
+    """A call failed in the client; the message is the reason."""
 
 
 class Process:
@@ -52,7 +51,11 @@ class Process:
         self.operations: list[str] = hello["operations"]
 
     def run(self, line: Line, calls: list[list[Any]]) -> dict[str, Any]:
-        """Make the calls and return their seconds, the whole's, and the answers. Raises `CallFailedError`."""
+        """Make the calls and return the seconds of each, the seconds of all, and the answers.
+
+        Raises:
+            CallFailedError: A call failed.
+        """
         assert self._child.stdin
         request = {"operation": line.method, "calls": calls, "tasks": line.tasks}
         self._child.stdin.write(json.dumps(request) + "\n")
@@ -70,7 +73,7 @@ class Process:
         return message
 
     def close(self) -> None:
-        """Let it close its pool and end."""
+        """Let the process close its pool and end."""
         assert self._child.stdin
         self._child.stdin.close()
         try:
@@ -82,49 +85,40 @@ class Process:
 def _command(name: str) -> list[str]:
     if name != DRIZZLE:
         return [sys.executable, "-m", "benchmarks.worker", name]
-    node, client = shutil.which("node"), ROOT / "benchmarks" / "drizzle" / "client.mjs"
-    if node is None:
-        raise LeftOutError("there is no node")
-    if not client.exists():
-        raise LeftOutError("there is no client.mjs")
-    if not (client.parent / "node_modules").exists():
-        npm = shutil.which("npm")
-        if (
-            npm is None
-            or subprocess.run([npm, "ci", "--silent"], cwd=client.parent, check=False).returncode
-        ):
-            raise LeftOutError("npm could not install it")
-    return [node, str(client)]
+    try:
+        return drizzle.install_drizzle()
+    except drizzle.DrizzleMissingError as error:
+        raise LeftOutError(str(error)) from None
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A client, and the database that it is asked about."""
+    """A client with the database that it uses."""
 
     name: str
     process: Process
     supply: Supply
     connection: asyncpg.Connection
-    """For what is done to the database off the clock."""
+    """A connection for statements that are not measured."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to measure."""
+    """The limits of a measurement."""
 
     rounds: int
-    """At the most."""
+    """The most rounds."""
     seconds: float
-    """For all rounds of an operation, about; three of them there are in any case."""
+    """The approximate time of all rounds of an operation; there are at least three rounds."""
     slice_seconds: float
-    """What the slowest client's slice takes, about; a line's own limits come first."""
+    """The approximate time of the slowest client's slice, within the limits of the line."""
     warm_seconds: float
 
 
 async def measure(
     lines: tuple[Line, ...], contenders: list[Contender], pace: Pace, results: Results
 ) -> None:
-    """Measure these lines by turns; a client that fails is left out of the line, with a remark."""
+    """Measure these lines in turn; a client that fails is left out of the line, with a remark."""
     rounds = _Rounds(lines, contenders, results)
     for line in lines:
         await rounds.warm_up(line, pace)
@@ -138,7 +132,7 @@ class _Rounds:
         self, lines: tuple[Line, ...], contenders: list[Contender], results: Results
     ) -> None:
         self.seconds = 0.0
-        """What a round takes, about."""
+        """The approximate time of a round."""
         self._results = results
         self._entrants = {
             line.name: [each for each in contenders if line.method in each.process.operations]
@@ -147,7 +141,7 @@ class _Rounds:
         self._calls: dict[str, int] = {}
 
     async def warm_up(self, line: Line, pace: Pace) -> None:
-        """Let everybody make some calls, and see how many of them a slice should have."""
+        """Let every client make some calls, and choose the number of calls of a slice."""
         costs = []
         for contender in self._entrants[line.name].copy():
             made, spent, calls = 0, 0.0, min(line.most, max(line.least, 6))
@@ -166,7 +160,10 @@ class _Rounds:
             self.seconds += self._calls[line.name] * sum(costs)
 
     async def take(self, line: Line, number: int) -> None:
-        """Give everybody a slice; where calls can be repeated the same calls, whose answers must be the same."""
+        """Let every client run a slice.
+
+        If calls can be repeated, all clients make the same calls and must give the same answers.
+        """
         entered = self._entrants[line.name].copy()
         turn = number % max(len(entered), 1)
         shared: dict[Supply, tuple[str, list[list[Any]], list[Any]]] = {}
@@ -215,7 +212,7 @@ def _note(measured: Measured, line: Line, answer: dict[str, Any]) -> None:
 
 
 def _check(line: Line, client: str, calls: list[list[Any]], answers: list[Any]) -> None:
-    """Stop the run at a wrong answer: what is quick but wrong isn't worth a figure."""
+    """Stop the run at a wrong answer, because its time means nothing."""
     if line.right is None:
         return
     for call, answer in zip(calls, answers, strict=True):
@@ -230,7 +227,8 @@ def _compare(
     for call, answer, other in zip(calls, answers, other_answers, strict=True):
         if answer != other:
             raise SystemExit(
-                f"{line.name}: {client} answered {_short(answer)} to {_short(call)}, {other_client} {_short(other)}."
+                f"{line.name}: {client} answered {_short(answer)} to {_short(call)},"
+                f" {other_client} {_short(other)}."
             )
 
 

@@ -1,4 +1,4 @@
-"""What is measured: each line of the table, the calls it makes, how its answers are checked, and the goals."""
+"""The measured operations: the lines of the tables, their calls and checks, and the goals."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,70 +15,70 @@ RACERS: Final = 50
 
 
 class Supply:
-    """Arguments for calls: of members that are in the database, and of people, codes and events that are still new."""
+    """The arguments of calls: members of the database, and new people, codes and events."""
 
     def __init__(self, community: Community) -> None:
         self.community = community
         self._random = Random(1)
         self._new = count(1)
-        # Those who are about now: each one's last activity moves once a minute.
+        # The active members: the last activity of each moves once a minute.
         self._writers: Iterator[str] = cycle(community.member_ids[:500])
         self._codes = iter(community.codes)
 
     def members(self, calls: int) -> list[list[Any]]:
-        """Anybody."""
+        """Return the Telegram ids of random members."""
         return [
             [telegram_id]
             for telegram_id in self._random.choices(self.community.telegram_ids, k=calls)
         ]
 
     def popular_pages(self, calls: int) -> list[list[Any]]:
-        """A first and a later page of the directory, by turns."""
+        """Return a first and a later page of the directory in turn."""
         return list(islice(cycle(self.community.popular_pages), calls))
 
     def small_pages(self, calls: int) -> list[list[Any]]:
-        """The same of a country of few members: one in 160."""
+        """Return pages of a country with few members: one in 160."""
         return list(islice(cycle(self.community.small_pages), calls))
 
     def rare_pages(self, calls: int) -> list[list[Any]]:
-        """The same of a role and a country that go together seldom: one in 770."""
+        """Return pages of a role and a country that few members have: one in 770."""
         return list(islice(cycle(self.community.rare_pages), calls))
 
     def trees(self, calls: int) -> list[list[Any]]:
-        """Ordinary members."""
+        """Return members who invited a few people."""
         return [[member_id] for member_id in self._random.choices(self.community.trees, k=calls)]
 
     def month(self, calls: int) -> list[list[Any]]:
-        """The busiest member's last 30 days."""
+        """Return the last 30 days of the busiest member."""
         day = self.community.day
         return [[self.community.busiest, str(day - timedelta(days=29)), str(day)]] * calls
 
     def day(self, calls: int) -> list[list[Any]]:
-        """The last day."""
+        """Return the last day."""
         return [[str(self.community.day)]] * calls
 
     def nothing(self, calls: int) -> list[list[Any]]:
-        """No arguments."""
+        """Return no arguments."""
         return [[]] * calls
 
     def events(self, calls: int) -> list[list[Any]]:
-        """New events, of one member after the other."""
+        """Return new events of one member after the other."""
         return [[self._event(next(self._writers))] for _ in range(calls)]
 
     def events_of_one(self, calls: int) -> list[list[Any]]:
-        """New events of the busiest member."""
+        """Return new events of the busiest member."""
         return [[self._event(self.community.busiest)] for _ in range(calls)]
 
     def batches(self, calls: int) -> list[list[Any]]:
-        """A thousand new events a call."""
+        """Return a thousand new events for each call."""
         return [[[self._event(next(self._writers)) for _ in range(BATCH)]] for _ in range(calls)]
 
     def redemptions(self, calls: int) -> list[list[Any]]:
-        """New people, each with a code."""
+        """Return new people, each with a code."""
         return [[next(self._codes), *self._person()] for _ in range(calls)]
 
     def race(self, calls: int) -> list[list[Any]]:
-        """New people, all with the same code."""
+        """Return new people, all with the same code."""
         code = next(self._codes)
         return [[code, *self._person()] for _ in range(calls)]
 
@@ -99,26 +99,29 @@ class Supply:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: a kind of call, made by every client that knows the method."""
+    """One line of the tables: a kind of call, for every client that has the method."""
 
     name: str
     method: str
     calls: Callable[[Supply, int], list[list[Any]]]
     most: int = 40
-    """The calls of a slice, if they are quick."""
+    """The most calls of a slice."""
     least: int = 3
     tasks: int = 1
-    """So many callers at a time; of one the calls are timed, of more the whole."""
+    """The number of concurrent callers. With one, each call is timed; with more, the slice."""
     rows: int = 1
-    """What a call writes or counts."""
+    """The rows that a call writes or counts."""
     right: Callable[[list[Any], Any], bool] | None = None
-    """Whether an answer is right, of calls that are made once, each client its own; others are the same for all."""
+    """The check of an answer, for calls that each client makes with its own arguments.
+
+    Without it, all clients make the same calls and must give the same answers.
+    """
     race: bool = False
-    """Only the whole slice counts, and how many of its calls had an answer."""
+    """Whether only the time of the whole slice counts, and the number of its answers."""
     uncounted: int = 0
-    """So many calls go before those that count."""
+    """The number of calls before those that count."""
     before: str | None = None
-    """A statement before each slice, off the clock; `$1` is the last day."""
+    """A statement before each slice, which is not timed; `$1` is the last day."""
 
 
 def _throughput(line: Line, tasks: int) -> Line:
@@ -131,6 +134,10 @@ def _throughput(line: Line, tasks: int) -> Line:
         tasks,
         right=line.right,
     )
+
+
+def _search(kind: str, word: str) -> Line:
+    return Line(f"search: {kind}", "search", lambda _, calls: [[word]] * calls, most=10)
 
 
 def _is_true(_: list[Any], answer: Any) -> bool:
@@ -149,13 +156,10 @@ MEMBER = Line("member", "member", Supply.members)
 DIRECTORY = Line("directory page", "directory", Supply.popular_pages)
 SMALL_COUNTRY = Line("directory page, small country", "directory", Supply.small_pages)
 RARE_PAIR = Line("directory page, rare pair", "directory", Supply.rare_pages)
-SEARCHES = tuple(
-    Line(f"search: {kind}", "search", lambda _, calls, word=word: [[word]] * calls, most=10)  # type: ignore[misc]
-    for kind, word in WORDS.items()
-)
+SEARCHES = tuple(_search(kind, word) for kind, word in WORDS.items())
 MONTH = Line("last 30 days", "last_30_days", Supply.month)
 TREE = Line("tree", "tree", Supply.trees, most=20)
-SWEEP = Line("sweep", "sweep", Supply.nothing, most=20)
+EXPIRE_OVERDUE = Line("expire overdue", "expire_overdue", Supply.nothing, most=20)
 RECORD = Line("record", "record", Supply.events, right=_is_true)
 RECORD_OF_ONE = Line("record of one busy member", "record", Supply.events_of_one, right=_is_true)
 FORGET = "DELETE FROM member_daily_highlights WHERE highlight_date = $1"
@@ -163,7 +167,7 @@ ROLL_UP = Line(
     "roll-up", "roll_up", Supply.day, 1, 1, rows=DAY_EVENTS, before=FORGET, right=lambda *_: True
 )
 
-# After one of its own: others leave rows that are not as this one would have written them.
+# One uncounted call is first, because other clients leave other rows.
 ROLL_UP_AGAIN = Line(
     "roll-up again",
     "roll_up",
@@ -184,7 +188,7 @@ LINES: Final[dict[str, tuple[Line, ...]]] = {
         Line("last 30 days, from the events", "last_30_days_raw", Supply.month, most=10),
     ),
     "tree": (TREE,),
-    "sweep": (SWEEP,),
+    "expire_overdue": (EXPIRE_OVERDUE,),
     "record": (
         RECORD,
         _throughput(RECORD, 8),
@@ -211,26 +215,26 @@ LINES: Final[dict[str, tuple[Line, ...]]] = {
     ),
     "roll_up": (ROLL_UP, ROLL_UP_AGAIN),
 }
-"""By operation, as the command line names them: the lines that are measured by turns, reading ones first."""
+"""The lines of each operation, which are measured in turn; those that only read are first."""
 
-GROWTH: Final = (MEMBER, DIRECTORY, SMALL_COUNTRY, *SEARCHES, MONTH, TREE, SWEEP, ROLL_UP)
-"""What the helpers are asked in communities of three sizes."""
+GROWTH: Final = (MEMBER, DIRECTORY, SMALL_COUNTRY, *SEARCHES, MONTH, TREE, EXPIRE_OVERDUE, ROLL_UP)
+"""The lines that the helpers run in communities of three sizes."""
 SIZES: Final = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure should be."""
+    """The limit of a figure."""
 
     operation: str
     what: str
     figure: Callable[[Results], float]
-    """Raises `KeyError` when it was not measured."""
+    """Computes the figure; it raises `KeyError` if it was not measured."""
     most: float | None = None
     least: float | None = None
 
     def is_met(self, figure: float) -> bool:
-        """Tell whether this figure will do."""
+        """Return whether the figure is within the limits."""
         return (self.most is None or figure <= self.most) and (
             self.least is None or figure >= self.least
         )
@@ -243,17 +247,17 @@ SIDE_BY_SIDE: Final = ("piccolo", "sqlalchemy", "tortoise", "django", "drizzle")
 def _time(
     line: str, over: str = "helpers", under: str = "asyncpg", *, under_line: str | None = None
 ) -> Figure:
-    """The time of one client over another one's, of the same line or of two that were measured by turns."""
+    """Divide the times of two clients, of one line or of two that were measured in turn."""
     return lambda results: results.ratio((line, over), (under_line or line, under))
 
 
 def _speed(line: str, *, under_line: str | None = None) -> Figure:
-    """What the helpers do in a second over what asyncpg does."""
+    """Divide the helpers' calls in a second by asyncpg's."""
     return _time(under_line or line, "asyncpg", "helpers", under_line=line)
 
 
 def _ours(line: str) -> Figure:
-    """The time on the original design's tables over that on ours, both of asyncpg."""
+    """Divide asyncpg's time on the original design's tables by its time on ours."""
     return _time(line, "asyncpg-original", "asyncpg")
 
 
@@ -313,8 +317,8 @@ GOALS: Final = (
     Goal("last_30_days", GROWN, _growth("last 30 days"), most=1.2),
     Goal("tree", ORIGINAL, _ours("tree"), least=100),
     Goal("tree", GROWN, _growth("tree"), most=1.5),
-    Goal("sweep", ORIGINAL, _ours("sweep"), least=20),
-    Goal("sweep", GROWN, _growth("sweep"), most=1.5),
+    Goal("expire_overdue", ORIGINAL, _ours("expire overdue"), least=20),
+    Goal("expire_overdue", GROWN, _growth("expire overdue"), most=1.5),
     Goal("record", "time ÷ asyncpg", _time("record"), most=0.8),
     Goal("record", "calls a second, 32 callers, ÷ asyncpg", _speed("record, 32 callers"), least=1),
     Goal("record", "calls a second, 32 callers for one member, ÷ asyncpg", _speed(BUSY), least=1),

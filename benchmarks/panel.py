@@ -1,7 +1,7 @@
-"""What the panel's answers cost: `python -m benchmarks.panel` (`--quick` for a look).
+"""Measure the panel beside an unchanged Piccolo Admin: `python -m benchmarks.panel [--quick]`.
 
-Each question is put to the panel and to Piccolo Admin as it comes, by turns and on the same database; what counts is
-the ratio. Without the network and the browser, which cost both the same.
+Both answer each request in turn, on the same database; only the ratio means something. The network
+and the browser, which cost both the same, are left out.
 """
 
 import argparse
@@ -24,21 +24,25 @@ from community_directory.web.admin.panel import create_panel
 from community_directory.web.admin.tables import configure_tables
 
 ROUNDS = 7
-# Members and invitations that came one after the other, a few of each to review, and a month of everybody's days.
+# Members and invitations in the order of time, some of them to review, and a month of highlights.
 LOAD = """
 SET session_replication_role = replica;
-UPDATE community_members SET created_at = now() - (200000 - substr(member_id, 2)::integer) * interval '3 minutes',
-    name = (ARRAY['Ana García', 'Bea O''Neill', 'Chidi Okafor', 'Đorđe Ilić'])[1 + substr(member_id, 2)::integer % 4]
+UPDATE community_members SET
+    created_at = now() - (200000 - substr(member_id, 2)::integer) * interval '3 minutes',
+    name = (ARRAY['Ana García', 'Bea O''Neill', 'Chidi Okafor', 'Đorđe Ilić'])
+        [1 + substr(member_id, 2)::integer % 4]
         || ' ' || to_hex(substr(member_id, 2)::integer * 7919),
     status = CASE substr(member_id, 2)::integer % 100 WHEN 0 THEN 'pending' ELSE 'active' END,
     reputation_score = substr(member_id, 2)::integer * 7919 % 3000,
     country = (ARRAY['México', 'Perú', 'Chile'])[1 + substr(member_id, 2)::integer % 3];
 INSERT INTO community_invitations
     (invitation_code, created_by, status, accepted_by, accepted_at, expires_at, created_at)
-SELECT 'CODE' || n + 10000000, '#' || 1 + n / 10, CASE n % 100 WHEN 0 THEN 'pending' ELSE 'accepted' END,
+SELECT 'CODE' || n + 10000000, '#' || 1 + n / 10,
+    CASE n % 100 WHEN 0 THEN 'pending' ELSE 'accepted' END,
     CASE WHEN n % 100 > 0 THEN '#' || n END, CASE WHEN n % 100 > 0 THEN now() END,
     now() + n % 5000 * interval '1 minute' - interval '1 day', now() - n * interval '5 minutes'
-FROM community_members CROSS JOIN LATERAL (SELECT substr(member_id, 2)::integer AS n) AS numbers WHERE n > 20;
+FROM community_members
+CROSS JOIN LATERAL (SELECT substr(member_id, 2)::integer AS n) AS numbers WHERE n > 20;
 INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type)
 SELECT gen_random_uuid()::text, gen_random_uuid()::text, 'INVITED' FROM community_members;
 INSERT INTO member_daily_highlights (member_id, highlight_date, message_count)
@@ -48,6 +52,8 @@ RESET session_replication_role;
 VACUUM ANALYZE;
 """
 LIST = "?__readable=true&__page_size=15&__order="
+OF_MEMBER = "__page=1&created_by=%23247"
+OF_TYPE = "event_type=REACTION&event_type__match=exact"
 QUESTIONS = {
     "members": f"community_members/{LIST}-created_at&__page=1",
     "members, page 3,000": f"community_members/{LIST}-created_at&__page=3000",
@@ -65,7 +71,7 @@ QUESTIONS = {
     "events": f"member_participation/{LIST}-occurred_at&__page=1",
     "events, page 3,000": f"member_participation/{LIST}-occurred_at&__page=3000",
     "events, count": "member_participation/count/",
-    "events of a type, count": "member_participation/count/?event_type=REACTION&event_type__match=exact",
+    "events of a type, count": f"member_participation/count/?{OF_TYPE}",
     "highlights": f"member_daily_highlights/{LIST}-highlight_date&__page=1",
     "highlights, page 3,000": f"member_daily_highlights/{LIST}-highlight_date&__page=3000",
     "highlights, count": "member_daily_highlights/count/",
@@ -77,11 +83,11 @@ QUESTIONS = {
     "who to choose: a number": "community_members/ids/?search=%23247&limit=6",
     "who to choose: nothing typed": "community_members/ids/?limit=6",
 }
-# What the front end can't ask Piccolo Admin as it comes: a filter by a member finds nothing there, views don't exist.
+# Requests that an unchanged Piccolo Admin can't answer: it has no views, and no filter by a member.
 OURS = {
     "open invitations": f"community_invitations/{LIST}-created_at&__page=1&__view=open",
     "open invitations, count": "community_invitations/count/?__view=open",
-    "invitations of a member": f"community_invitations/{LIST}-created_at&__page=1&created_by=%23247",
+    "invitations of a member": f"community_invitations/{LIST}-created_at&{OF_MEMBER}",
     "events of a member": f"member_participation/{LIST}-occurred_at&__page=1&member_id=%23247",
     "events of a member, count": "member_participation/count/?member_id=%23247",
 }
@@ -91,7 +97,7 @@ async def main() -> None:
     """Measure on a scratch database, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the members and of the events"
+        "--quick", action="store_true", help="use a tenth of the members and of the events"
     )
     members, events = (10_000, 100_000) if parser.parse_args().quick else (100_000, 1_000_000)
     async with scratch_database() as url:

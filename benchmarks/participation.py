@@ -1,7 +1,7 @@
-"""What reading and importing a long history costs: `python -m benchmarks.participation` (`--quick` for a look).
+"""Measure queries and imports of a long history: `python -m benchmarks.participation [--quick]`.
 
-Every comparison is made in one run, its sides by turns; what counts is the ratio. The figures of a machine are in
-`RESULTS.md`.
+One run measures both sides of every comparison in turn; only the ratio means something.
+`RESULTS.md` has the figures of one machine.
 """
 
 import argparse
@@ -56,13 +56,15 @@ async def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the events and a twentieth of the messages"
+        "--quick",
+        action="store_true",
+        help="use a tenth of the events and a twentieth of the messages",
     )
     return parser.parse_args()
 
 
 async def _reads() -> dict[str, float]:
-    """The median of each question about the last 30 days."""
+    """Return the median seconds of each query about the last 30 days."""
     until = today("UTC")
     since = until - timedelta(days=29)
     busiest = (await participation.most_active(since=since, until=until, limit=1))[0].member_id
@@ -81,7 +83,7 @@ async def _reads() -> dict[str, float]:
 
 
 def _import(url: str, *, messages: int) -> None:
-    """Import a made-up export with the command, and tell what it took."""
+    """Import a made-up export with the command, and print its memory and time."""
     with tempfile.TemporaryDirectory() as directory:
         export = Path(directory) / "result.json"
         maker = [
@@ -109,8 +111,9 @@ def _import(url: str, *, messages: int) -> None:
                 raise SystemExit("The import failed.")
             seconds, python = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
             say(
-                f"{messages:,} messages ({export.stat().st_size / 1e6:,.0f} MB) {what}: {usage.ru_maxrss / 1024:.0f} MB"
-                f" of memory, {python / seconds:.0%} of the time in Python, the rest waiting for PostgreSQL"
+                f"{messages:,} messages ({export.stat().st_size / 1e6:,.0f} MB) {what}:"
+                f" {usage.ru_maxrss / 1024:.0f} MB of memory, {python / seconds:.0%} of the time"
+                " in Python, the rest waiting for PostgreSQL"
             )
 
 

@@ -1,7 +1,7 @@
-"""How long an event takes from `add` to its commit: `python -m benchmarks.recorder` (`--quick` for a look).
+"""Measure the time from `Recorder.add` to the commit: `python -m benchmarks.recorder [--quick]`.
 
-Events are offered at a steady rate. Each time is measured until the recorder knows that the event
-is committed, so it includes the way back and the millisecond between two looks at the counter.
+Events are added at a steady rate. Each time ends when the recorder knows that the event is
+committed, so it includes the answer's way back and up to a millisecond until the counter is read.
 """
 
 import argparse
@@ -37,10 +37,10 @@ async def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="ten seconds, on a tenth of the events"
+        "--quick", action="store_true", help="take ten seconds, on a tenth of the events"
     )
     parser.add_argument("--rate", type=int, default=1000, help="events a second (1000)")
-    parser.add_argument("--seconds", type=int, default=60, help="how long (60)")
+    parser.add_argument("--seconds", type=int, default=60, help="duration in seconds (60)")
     return parser.parse_args()
 
 
@@ -65,8 +65,8 @@ async def _run(rate: int, seconds: int) -> None:
     say(
         f"{offered / offering:,.0f} events a second offered for {offering:.0f} s,"
         f" {recorder.stored / elapsed:,.0f} a second stored; {recorder.retried} retried.\n"
-        f"From add to commit: p50 {percentiles[49] * 1000:.0f} ms, p99 {percentiles[98] * 1000:.0f} ms,"
-        f" at the most {max(delays) * 1000:.0f} ms.\n"
+        f"From add to commit: p50 {percentiles[49] * 1000:.0f} ms,"
+        f" p99 {percentiles[98] * 1000:.0f} ms, at most {max(delays) * 1000:.0f} ms.\n"
         f"{python / elapsed:.0%} of a core in Python."
     )
 
@@ -83,7 +83,7 @@ def _event(member: int, number: int) -> NewEvent:
 
 
 def _note(recorder: Recorder, added: deque[float], delays: list[float]) -> None:
-    """Note the delays of the events that were stored since the last look: they are stored in their order."""
+    """Add the delays of the events that were stored since the last call, in their order."""
     now = time.perf_counter()
     delays.extend(now - added.popleft() for _ in range(recorder.stored - len(delays)))
 

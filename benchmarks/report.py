@@ -1,4 +1,4 @@
-"""What a run found, in Markdown: printed, and the whole of it saved in `RESULTS.md`."""
+"""The report of a run in Markdown, as it is printed and saved in `RESULTS.md`."""
 
 import os
 import platform
@@ -15,38 +15,45 @@ from benchmarks.results import Measured, Results
 
 YARDSTICK: Final = "asyncpg"
 PATH: Final = Path(__file__).with_name("RESULTS.md")
-MARK: Final = "<!-- What stands above this line was written by `python -m benchmarks`; what stands below, by hand. -->\n"
+MARK: Final = (
+    "<!-- `python -m benchmarks` writes the part above this line, people the part below. -->\n"
+)
 
 _LINES: Final = list(
     dict.fromkeys(line.name for lines in (*LINES.values(), GROWTH) for line in lines)
 )
 
-# Not where its files lie, what it writes about itself, and how it spells.
+# Settings about files, logging, connections and formats are left out.
 SETTINGS = """
 SELECT name, current_setting(name) FROM pg_settings
-WHERE setting IS DISTINCT FROM boot_val AND source NOT IN ('default', 'override', 'client', 'session')
-    AND category !~ '^(File Locations|Reporting|Client Connection Defaults|Connections and Authentication)'
+WHERE setting IS DISTINCT FROM boot_val
+    AND source NOT IN ('default', 'override', 'client', 'session')
+    AND category !~ concat(
+        '^(File Locations|Reporting|Client Connection Defaults|',
+        'Connections and Authentication)'
+    )
 ORDER BY name
 """
 
 
 async def server(connection: asyncpg.Connection) -> str:
-    """The server's version, and what is set otherwise than by default."""
+    """Return the server's version and the settings that differ from the defaults."""
     version = await connection.fetchval("SELECT split_part(version(), ' ', 2)")
     settings = ", ".join(f"{name} = {value}" for name, value in await connection.fetch(SETTINGS))
     return f"PostgreSQL {version} ({settings or 'all settings are the defaults'})"
 
 
 def save(results: Results, *, command: str, size: str, server: str) -> None:
-    """Write the report into `RESULTS.md`, above what was written there by hand."""
+    """Write the report into `RESULTS.md`, above the part that people write."""
     by_hand = PATH.read_text(encoding="utf-8").partition(MARK)[2]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
     head = f"""# Results
 
-Only ratios mean something: all clients are measured by turns in one run, each in a process of its own with ten
-connections; times of different runs, or machines, don't compare. A ratio is the median of the rounds' ratios. Nobody
-uses uvloop, and Python's garbage collector is on. The ORMs' `record` and `roll_up` do less: the helpers' (and
-asyncpg's, with the same statements) also move a member's last activity, and points.
+Only the ratios mean something: one run measures all clients in turn, each in its own process with
+ten connections. Times of different runs or machines can't be compared. A ratio is the median of the
+rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record` and
+`roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
+activity and points.
 
 {datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {os.cpu_count()} cores, {platform.machine()} ·
 Python {platform.python_version()}, {versions} ·
@@ -56,7 +63,7 @@ Python {platform.python_version()}, {versions} ·
 
 
 def tables(results: Results) -> str:
-    """The goals, the ratios, growth, and all figures."""
+    """Return the tables of the goals, the ratios, the growth, and all figures."""
     parts = [
         "## Goals, set for 100,000 members\n",
         _goals(results),
@@ -127,7 +134,7 @@ def _ratio(results: Results, over: tuple[str, str], under: tuple[str, str]) -> s
 
 
 def _figures(results: Results) -> str:
-    """A line's rows are calls, or what they wrote; a client of a size is the helpers there."""
+    """Return the table of all figures; a client with the name of a size is the helpers."""
     rows = [
         [line, client, *_times(results.cost(line, client), measured)]
         for (line, client), measured in sorted(
@@ -154,7 +161,7 @@ def _times(cost: float, measured: Measured) -> list[str]:
 
 
 def _place(line: str, client: str) -> tuple[int, int]:
-    """Where a figure stands: as the lines, and the clients, are listed."""
+    """Return the place of a figure in the order of the lines and the clients."""
     return _LINES.index(line), [*NAMES, *SIZES].index(client)
 
 
@@ -163,7 +170,7 @@ def _number(value: float) -> str:
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """A table that can be read as it is written, too."""
+    """Return a Markdown table with aligned columns."""
     cells = [head, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]

@@ -1,29 +1,32 @@
-"""What was measured, and how two of them compare."""
+"""The measured times, and their ratios."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
 Key = tuple[str, str]
-"""A line's name and a client's."""
+"""The names of a line and of a client."""
 
 
 @dataclass
 class Measured:
-    """A line, by one client."""
+    """The figures of one line with one client."""
 
     rows: int
     costs: list[float] = field(default_factory=list)
-    """Of each round: the median of its calls' seconds; of several callers at a time the whole by the number of calls;
-    of a race the whole."""
+    """The seconds of a call in each round.
+
+    With one caller it is the median of the round's calls; with several, the time of the round
+    divided by its calls; in a race, the time of the round.
+    """
     seconds: list[float] = field(default_factory=list)
-    """Of each call, as its caller waits; of a race the whole again."""
+    """The seconds that the caller of each call waits; in a race, those of each round."""
     winners: list[int] = field(default_factory=list)
-    """Of each race."""
+    """The number of winners of each race."""
 
     @property
     def slow(self) -> float:
-        """Ninety-five of a hundred calls take no longer."""
+        """Return the 95th percentile of the calls' seconds."""
         return (
             quantiles(self.seconds, n=20, method="inclusive")[-1]
             if len(self.seconds) > 1
@@ -32,27 +35,36 @@ class Measured:
 
 
 class Results:
-    """All that was measured in one run."""
+    """All figures of one run."""
 
     def __init__(self) -> None:
         self.measured: dict[Key, Measured] = {}
         self.versions: dict[str, str] = {}
         self.remarks: dict[str, list[str]] = defaultdict(list)
-        """Of a client: why it isn't there, or not everywhere."""
+        """The reasons why a client is left out of the run, or of some lines."""
 
     def ratio(self, over: Key, under: Key) -> float:
-        """One time over the other: the median of the rounds' ratios, because what slows a round slows both.
+        """Return the median of the rounds' ratios: a disturbance slows both sides of a round.
 
-        Raises `KeyError` when one of them was not measured.
+        Raises:
+            KeyError: One of them was not measured.
         """
         rounds = zip(self.measured[over].costs, self.measured[under].costs, strict=True)
         return median(one / other for one, other in rounds)
 
     def cost(self, line: str, client: str) -> float:
-        """The seconds of a call, in the middle of the rounds. Raises `KeyError`."""
+        """Return the median of the rounds' seconds.
+
+        Raises:
+            KeyError: It was not measured.
+        """
         return median(self.measured[line, client].costs)
 
     def winners(self, line: str, client: str) -> float:
-        """The most winners of a race, unless one had none. Raises `KeyError`."""
+        """Return the most winners of a race, or 0 if one race had none.
+
+        Raises:
+            KeyError: It was not measured.
+        """
         winners = self.measured[line, client].winners
         return max(winners) if min(winners) else 0

@@ -1,6 +1,6 @@
-"""What a benchmark says to the person who runs it."""
+"""The output of the benchmarks."""
 
 
 def say(sentence: str) -> None:
-    """Print it at once, also into a pipe."""
+    """Print a sentence at once, also into a pipe."""
     print(sentence, flush=True)  # noqa: T201  a program talks to its user

@@ -1,4 +1,4 @@
-"""A database to measure on: fresh and migrated, on the server of POSTGRES_URL or an embedded one, and dropped after."""
+"""Scratch databases on the server of POSTGRES_URL, or on an embedded one."""
 
 import os
 import secrets
@@ -17,10 +17,10 @@ from community_directory.database.migrations import migrate
 
 @asynccontextmanager
 async def scratch_database() -> AsyncIterator[str]:
-    """The URL of an empty, migrated database."""
+    """Create a migrated database, yield its URL, and drop it at the end."""
     url, directory = os.environ.get("POSTGRES_URL"), None
     if url is None:
-        # As root, PostgreSQL runs as another user, who must get there.
+        # If this process is root, PostgreSQL runs as another user, who must reach the directory.
         directory = Path(tempfile.mkdtemp(prefix="benchmark-"))
         arguments = await embedded.start(directory / "postgres")
         url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
@@ -36,25 +36,26 @@ async def scratch_database() -> AsyncIterator[str]:
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
         if directory is not None:
-            embedded.leave()
+            embedded.release()
             shutil.rmtree(directory, ignore_errors=True)
 
 
-# Members #1 to #n; events by a few lively ones and many quiet ones, over the last 180 days, the newest last.
+# A few members write most events. The events are of the last 180 days, oldest first.
 LOAD_MEMBERS = """
 INSERT INTO community_members (telegram_id, name, primary_role, status)
 SELECT n::text, 'Member ' || n, 'developer', 'active' FROM generate_series(1, $1::integer) AS n
 """
 LOAD_EVENTS = """
 INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id, occurred_at)
-SELECT '#' || 1 + floor($1::integer * random() ^ 3)::integer, (ARRAY['MESSAGE', 'MESSAGE', 'REACTION'])[1 + n % 3],
+SELECT '#' || 1 + floor($1::integer * random() ^ 3)::integer,
+    (ARRAY['MESSAGE', 'MESSAGE', 'REACTION'])[1 + n % 3],
     'telegram', '-1001', n::text, now() - ($3::integer - n) * (interval '180 days' / $3)
 FROM generate_series($2::integer, $3::integer) AS n
 """
 
 
 async def load(connection: asyncpg.Connection, *, members: int, events: int) -> None:
-    """Fill the tables up to so many members and events."""
+    """Fill the tables up to these numbers of members and events."""
     present = await connection.fetchval("SELECT count(*) FROM community_members")
     if present < members:
         await connection.execute(LOAD_MEMBERS, members - present, timeout=600)

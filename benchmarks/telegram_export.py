@@ -1,11 +1,11 @@
-"""Writes the made-up history of a busy group as Telegram Desktop exports one: to try an import, or to time it.
+"""Write the made-up history of a busy group in the format of Telegram Desktop, to test imports.
 
     python benchmarks/telegram_export.py result.json --messages 50000 --people 300
     piccolo community_directory import_telegram result.json
 
-The same arguments write the same file on every machine and day, and memory holds one message at a time. The group
-chatted from 2024 to 2025, most of it by a few people; there are a bot, a channel, a deleted account, and names that
-break careless programs.
+The same arguments write the same file on every machine and day, and memory holds one message at a
+time. The group wrote from 2024 to 2025, and a few people wrote most messages. There are a bot, a
+channel, a deleted account, and names that break careless programs.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CHAT = {"name": "Frutero Club 🍓", "type": "private_supergroup", "id": 1234567
 BEGIN = datetime(2024, 1, 1, 12, tzinfo=UTC)
 SPAN = timedelta(days=730)
 CLOCK = timezone(timedelta(hours=-6))
-"""The clock of the machine that exported: Telegram Desktop writes dates as it shows them."""
+"""The time zone of the exporting machine: Telegram Desktop writes local times."""
 NOT_INCLUDED = "(File not included. Change data exporting settings to download.)"
 
 GIVEN = [
@@ -58,7 +58,7 @@ FAMILY = [
     "Şahin",
     "王",
 ]
-STRANGE = [
+UNUSUAL_NAMES = [
     "<img src=x onerror=alert(1)>",
     "Null",
     "🦄",
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="the file to write")
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--people", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1, help="another one makes another history")
+    parser.add_argument("--seed", type=int, default=1, help="another seed makes another history")
     arguments = parser.parse_args()
     history = messages(arguments.messages, arguments.people, arguments.seed)
     with arguments.path.open("w", encoding="utf-8") as file:
@@ -116,10 +116,10 @@ def write(file: TextIO, history: Iterable[Message]) -> None:
 
 
 def messages(count: int, people: int, seed: int = 1) -> Iterator[Message]:
-    """The history, oldest first; the service messages that begin it are counted, too."""
+    """Yield the messages, oldest first; service messages count."""
     random = Random(seed)
     crowd = _people(people, random)
-    # The first one writes as much as the second and third together, as in any group.
+    # The n-th person writes 1/n of what the first one writes.
     weights = [1 / rank for rank in range(1, len(crowd) + 1)]
     latest: deque[int] = deque(maxlen=50)
     slot = SPAN / max(count, 1)
@@ -131,10 +131,10 @@ def messages(count: int, people: int, seed: int = 1) -> Iterator[Message]:
                 1, at, author, "create_group", title=CHAT["name"], members=[author[1]]
             )
         elif random.random() < 0.04:
-            message = _happening(number + 1, at, crowd, latest, random)
+            message = _service_event(number + 1, at, crowd, latest, random)
         else:
             author = random.choices([author, BOT, CHANNEL, DELETED], [94, 3, 2, 1])[0]
-            message = _said(number + 1, at, author, latest, random)
+            message = _ordinary_message(number + 1, at, author, latest, random)
             if random.random() < 0.3:
                 message["reactions"] = list(_reactions(at, crowd, weights, random))
             latest.append(message["id"])
@@ -142,9 +142,10 @@ def messages(count: int, people: int, seed: int = 1) -> Iterator[Message]:
 
 
 def _people(count: int, random: Random) -> list[Person]:
-    names = [*STRANGE, *(f"{random.choice(GIVEN)} {random.choice(FAMILY)}" for _ in range(count))][
-        :count
-    ]
+    names = [
+        *UNUSUAL_NAMES,
+        *(f"{random.choice(GIVEN)} {random.choice(FAMILY)}" for _ in range(count)),
+    ][:count]
     random.shuffle(names)
     # Accounts since 2021 have ids that 32 bits can't hold.
     first_ids = (random.choice([100_000_000, 5_000_000_000]) for _ in names)
@@ -173,10 +174,10 @@ def _service(number: int, at: datetime, actor: Person, action: str, **details: A
     return message | details | {"text": "", "text_entities": []}
 
 
-def _happening(
+def _service_event(
     number: int, at: datetime, crowd: list[Person], latest: deque[int], random: Random
 ) -> Message:
-    """Somebody joins, is invited, pins a message, or holds a voice chat."""
+    """Return a service message: a join, an invitation, a pinned message, or a voice chat."""
     kinds = ["join_group_by_link", "invite_members", "pin_message", "group_call"]
     details: dict[str, Any] = {}
     match kind := random.choice(kinds):
@@ -187,12 +188,14 @@ def _happening(
         case "pin_message":
             details["message_id"] = random.choice(latest) if latest else 1
         case "group_call" if random.random() < 0.5:
-            # Its end is announced with the time that it took, its beginning is not.
+            # The message about the end of a call has its duration, the one about the begin has not.
             details["duration"] = random.randint(5, 7200)
     return _service(number, at, random.choice(crowd), kind, **details)
 
 
-def _said(number: int, at: datetime, author: Person, latest: deque[int], random: Random) -> Message:
+def _ordinary_message(
+    number: int, at: datetime, author: Person, latest: deque[int], random: Random
+) -> Message:
     message = _dated(number, "message", at)
     if random.random() < 0.05:
         edited = at + timedelta(minutes=3)
@@ -209,7 +212,7 @@ def _said(number: int, at: datetime, author: Person, latest: deque[int], random:
 
 
 def _content(random: Random) -> Message:
-    """A text, plain or of parts, a photo or a sticker."""
+    """Return a plain text, a text of parts, a photo or a sticker."""
     text = random.choice(TEXTS)
     match random.choices(["plain", "parts", "photo", "sticker"], [75, 15, 6, 4])[0]:
         case "parts":
@@ -236,7 +239,7 @@ def _content(random: Random) -> Message:
 def _reactions(
     at: datetime, crowd: list[Person], weights: list[float], random: Random
 ) -> Iterator[dict[str, Any]]:
-    """The export names who reacted of a few reactions only, and gives their time by its own clock."""
+    """Yield reactions. An export names the people of only a few, with local times."""
     for emoji in random.sample(EMOJI, random.choice([1, 1, 1, 2])):
         named = dict(random.choices(crowd, weights, k=random.randint(0, 3)))
         kind = {

@@ -1,12 +1,13 @@
-"""One client in a process of its own: `python -m benchmarks.worker NAME`, the database in BENCHMARK_URL.
+"""Run one client in its own process: `python -m benchmarks.worker NAME`, with BENCHMARK_URL.
 
-It takes calls as lines of JSON and answers each line with the times and the answers:
+The process reads calls as lines of JSON, and answers each line with the times and the answers:
 
     {"operation": "member", "calls": [["12345"], ["77"]], "tasks": 1}
-    {"seconds": [0.00021, 0.0002], "elapsed": 0.00041, "answers": [["#5", "Ana", "active", 7], null]}
+    {"seconds": [0.0002, 0.0002], "elapsed": 0.0004, "answers": [["#5", "Ana", "active", 7], null]}
 
-The first line of all says what it is and can do. So no client's libraries or garbage disturb another one, and a client
-in another language is one more program that speaks these lines.
+Its first line has the versions and the operations of the client. Thus no client's libraries or
+garbage disturb another client, and a client in another language is one more program for this
+protocol.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from benchmarks.clients.base import Client
 
 
 async def main(name: str, lines: TextIO) -> None:
-    """Serve until the input ends."""
+    """Answer calls until the input ends."""
     module, client_class = CLIENTS[name]
     try:
         client: Client = getattr(
@@ -37,7 +38,7 @@ async def main(name: str, lines: TextIO) -> None:
         while line := await asyncio.to_thread(sys.stdin.readline):
             try:
                 _write(lines, await _run(client, **json.loads(line)))
-            except Exception as error:  # whatever it is, the parent hears of it
+            except Exception as error:  # the parent reports every error
                 _write(lines, {"error": f"{type(error).__name__}: {error}"})
     finally:
         await client.close()
@@ -46,7 +47,7 @@ async def main(name: str, lines: TextIO) -> None:
 async def _run(
     client: Client, *, operation: str, calls: list[list[Any]], tasks: int = 1
 ) -> dict[str, Any]:
-    """Make the calls, so many at a time; each one's time is its own, as somebody who waits for it sees it."""
+    """Make the calls, `tasks` at a time, and measure how long the caller of each one waits."""
     method = getattr(client, operation)
     prepared = [await client.prepare(operation, arguments) for arguments in calls]
     seconds, results = [0.0] * len(calls), [None] * len(calls)
@@ -73,7 +74,7 @@ def _write(lines: TextIO, message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    # The lines go where stdout went; what a library prints goes to stderr.
+    # The answers go to stdout; the output of libraries goes to stderr.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
         asyncio.run(main(sys.argv[1], answers))

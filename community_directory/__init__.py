@@ -1,1 +1,1 @@
-"""The data platform under an invite-only community that lives in Telegram and Discord."""
+"""The data platform of an invite-only community on Telegram and Discord."""

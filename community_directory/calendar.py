@@ -1,4 +1,4 @@
-"""Days of a community: from midnight to midnight in its time zone, which may be 23 or 25 hours."""
+"""Days of a community: from midnight to midnight in its time zone, so 23 to 25 hours long."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -8,34 +8,44 @@ from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.settings import load_settings
 
 MAX_SPAN_DAYS = 3660
-"""The days that one call takes at the most: ten years."""
+"""The most days that one call takes: ten years."""
 
 
-class Days(NamedTuple):
-    """Days one after the other, the moment at which each begins, and the one at which the last ends, in UTC."""
+class DaySpan(NamedTuple):
+    """Consecutive days, the moment at which each begins, and the end of the last, all in UTC."""
 
     days: list[date]
     starts: list[datetime]
     end: datetime
 
 
-def days_between(since: date, until: date, zone: str | None) -> Days:
-    """The days from `since` to `until`, both included; None stands for the community's zone. Raises `InvalidInput`."""
-    tz, count = zone_of(zone), checked_span(since, until)
+def days_between(since: date, until: date, zone: str | None) -> DaySpan:
+    """Return the days from `since` to `until`, both included.
+
+    Days are those of the time zone; None stands for the community's zone.
+
+    Raises:
+        InvalidInput: The days or the time zone are not valid, or there are too many days.
+    """
+    time_zone, count = load_zone(zone), count_days(since, until)
     try:
-        # Python's clock finds the first midnight where there are two, and the first moment of a day without one.
+        # Python takes the first of two midnights, and where a day has no midnight its first moment.
         edges = [
-            datetime.combine(since + timedelta(days=number), time.min, tz).astimezone(UTC)
+            datetime.combine(since + timedelta(days=number), time.min, time_zone).astimezone(UTC)
             for number in range(count + 1)
         ]
         days = [since + timedelta(days=number) for number in range(count)]
     except OverflowError:
         raise InvalidInput("This day is too far away.", field="until") from None
-    return Days(days, edges[:-1], edges[-1])
+    return DaySpan(days, edges[:-1], edges[-1])
 
 
-def checked_span(since: date, until: date) -> int:
-    """The number of days from `since` to `until`, both included. Raises `InvalidInput`."""
+def count_days(since: date, until: date) -> int:
+    """Return the number of days from `since` to `until`, both included.
+
+    Raises:
+        InvalidInput: One of them is not a day, their order is reversed, or there are too many days.
+    """
     for field, day in (("since", since), ("until", until)):
         if not _is_day(day):
             raise InvalidInput("A day is a date without a time.", field=field)
@@ -52,12 +62,20 @@ def _is_day(value: object) -> bool:
 
 
 def today(zone: str | None = None) -> date:
-    """The day that it is now, in the zone or in the community's."""
-    return datetime.now(zone_of(zone)).date()
+    """Return the current day in a time zone; None stands for the community's zone.
+
+    Raises:
+        InvalidInput: There is no such time zone.
+    """
+    return datetime.now(load_zone(zone)).date()
 
 
-def zone_of(zone: str | None) -> ZoneInfo:
-    """The time zone of that name; None stands for the community's. Raises `InvalidInput`."""
+def load_zone(zone: str | None) -> ZoneInfo:
+    """Return the time zone with this name; None stands for the community's zone.
+
+    Raises:
+        InvalidInput: There is no such time zone.
+    """
     name = load_settings().time_zone if zone is None else zone
     try:
         return ZoneInfo(name)

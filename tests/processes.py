@@ -1,4 +1,4 @@
-"""Programs of the project, run as a user would run them."""
+"""Programs of the project, run in processes of their own as a user runs them."""
 
 import os
 import re
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
+"""The clone."""
 ADMIN_PASSWORD = "correct horse battery"
+"""A password that the panel accepts."""
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment with these settings and no others of the project's."""
+    """Return the environment of this process with these settings of the project and no others."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -26,14 +28,20 @@ def environment(**variables: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Panel:
-    """A running `python main.py`."""
+    """A running `python main.py`.
+
+    Attributes:
+        process: The process.
+        printed: The lines that it has printed.
+        url: The URL of the panel.
+    """
 
     process: subprocess.Popen[str]
     printed: list[str]
     url: str
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the signal and return the exit code."""
+        """Send the signal, wait for the end of the process, and return its exit code."""
         self.process.send_signal(number)
         self.printed.extend(self.process.communicate(timeout=120)[0].splitlines())
         return self.process.returncode
@@ -41,7 +49,12 @@ class Panel:
 
 @contextmanager
 def running_panel(*arguments: str, **variables: str) -> Iterator[Panel]:
-    """`python main.py` on a free port, as soon as it says where it is."""
+    """Run `python main.py` on a free port, and yield when it has printed its URL.
+
+    Args:
+        arguments: Arguments of the command line.
+        variables: Settings for its environment.
+    """
     with subprocess.Popen(
         [sys.executable, PROJECT / "main.py", "--port", "0", *arguments],
         env=environment(**variables),

@@ -1,7 +1,7 @@
-"""Every rule of the database: its name, what a person reads, what it refuses and what it accepts.
+"""Every rule of the database: its name, its message, the rows that it refuses and those it accepts.
 
-`test_rules.py` breaks each rule as every writer could: with SQL, a query helper, the panel and a CSV
-file. A new constraint needs a line here; a test fails until it has one.
+`test_rules.py` breaks each rule in every way that rows are written: with SQL, a query helper, the
+panel and a CSV file. A new constraint needs a line here; a test fails until it has one.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,61 +15,70 @@ import asyncpg
 from tests.tables import rows
 
 Columns: TypeAlias = Mapping[str, Any]
+"""The columns of a row that a rule is about; the factory of the table fills in the others."""
 Factory: TypeAlias = Callable[..., Awaitable[asyncpg.Record]]
+"""A function of `tests.tables.rows`, which inserts a row with these columns."""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What a new row must keep to, where the members #1 and #2 are there."""
+class RowRule:
+    """A rule for new rows. The members #1 and #2 exist."""
 
     name: str
+    """The name of the constraint."""
     field: str
+    """The column that the message is about."""
     message: str
     refused: Sequence[Columns]
-    """Columns of rows that are valid but for this rule."""
+    """The columns of rows that break this rule and no other one."""
     accepted: Sequence[Columns]
-    before: Columns | None = None
-    """A row that must be there first."""
-    make: Factory = rows.member
+    """The columns of rows that keep the rule."""
+    existing: Columns | None = None
+    """The columns of a row that is inserted first."""
+    factory: Factory = rows.member
 
 
 @dataclass(frozen=True)
 class ChangeRule:
-    """What a change must keep to; of the statements, the last one breaks it."""
+    """A rule for changes."""
 
     name: str
     field: str | None
     message: str
     statements: Sequence[str]
+    """The last statement breaks the rule; those before prepare it."""
 
 
-def check(
+def column_rule(
     name: str, field: str, message: str, refused: Sequence[object], accepted: Sequence[object]
-) -> Rule:
-    """Return a rule about the values of one column."""
-    return Rule(
+) -> RowRule:
+    """Return a rule for the values of one column."""
+    return RowRule(
         name,
         field,
         message,
-        [{field: bad} for bad in refused],
-        [{field: good} for good in accepted],
+        [{field: value} for value in refused],
+        [{field: value} for value in accepted],
     )
 
 
-def date_check(name: str, field: str, **row: object) -> Rule:
-    """Return a rule that the time lies in the years 2000 to 2199."""
-    return Rule(
+def date_rule(name: str, field: str, **columns: object) -> RowRule:
+    """Return the rule that the time lies in the years 2000 to 2199."""
+    return RowRule(
         name,
         field,
-        RANGE,
-        [{**row, field: value} for value in (FIRST - MICROSECOND, LAST + MICROSECOND)],
-        [{**row, field: value} for value in (FIRST, LAST)],
+        DATE_MESSAGE,
+        [{**columns, field: time} for time in (FIRST_TIME - MICROSECOND, LAST_TIME + MICROSECOND)],
+        [{**columns, field: time} for time in (FIRST_TIME, LAST_TIME)],
     )
 
 
-def json_check(name: str, field: str) -> Rule:
-    """Return a rule that every reader can parse the JSON; helpers judge nesting themselves."""
-    return check(
+def json_rule(name: str, field: str) -> RowRule:
+    """Return the rule that every reader can parse the JSON.
+
+    Too deep nesting is not tried here: query helpers refuse it before the database does.
+    """
+    return column_rule(
         name,
         field,
         "This holds a number that is too large, or is nested too deeply.",
@@ -78,203 +87,229 @@ def json_check(name: str, field: str) -> Rule:
     )
 
 
-def unique(name: str, field: str, message: str, row: Columns, *others: Columns) -> Rule:
-    """Return a rule that no two rows are like this one; with the other columns one is another row."""
-    return Rule(name, field, message, [row], [{**row, **other} for other in others], before=row)
+def unique_rule(
+    name: str, field: str, message: str, row: Columns, *differences: Columns
+) -> RowRule:
+    """Return the rule that no two rows are like this one; each difference makes another row."""
+    accepted = [{**row, **difference} for difference in differences]
+    return RowRule(name, field, message, [row], accepted, existing=row)
 
 
-def reference(name: str, field: str, row: Columns) -> Rule:
-    """Return a rule that the member must be there; in this row one is."""
-    return Rule(name, field, NO_MEMBER, [{**row, field: "#999"}], [row])
+def reference_rule(name: str, field: str, row: Columns) -> RowRule:
+    """Return the rule that the member in this column exists, as in this row."""
+    return RowRule(name, field, MEMBER_MESSAGE, [{**row, field: "#999"}], [row])
 
 
-def change(name: str, field: str | None, message: str, *statements: str) -> ChangeRule:
+def change_rule(name: str, field: str | None, message: str, *statements: str) -> ChangeRule:
+    """Return a rule that the last of these statements breaks."""
     return ChangeRule(name, field, message, statements)
 
 
-def of(make: Factory, *rules: Rule) -> list[Rule]:
-    """Return the rules for the rows that this factory writes."""
-    return [replace(rule, make=make) for rule in rules]
+def rules_of(factory: Factory, *rules: RowRule) -> list[RowRule]:
+    """Return the rules for the rows of this factory."""
+    return [replace(rule, factory=factory) for rule in rules]
 
 
-USERNAME = "A username has no @ in front and no spaces."
-OBJECT = "This must be a JSON object."
-NEGATIVE = "This can't be negative."
-RANGE = "A date must lie in the years 2000 to 2199."
-NO_MEMBER = "There is no such member."
-NO_STATUS = "There is no such status."
-ENTITY = "An entity's id is not empty and has no spaces."
-SAME_LINK = "This relationship is there already."
-SAME_EVENT = "This event is there already."
+USERNAME_MESSAGE = "A username must have no @ in front and no spaces."
+OBJECT_MESSAGE = "This must be a JSON object."
+NEGATIVE_MESSAGE = "This can't be negative."
+DATE_MESSAGE = "A date must lie in the years 2000 to 2199."
+MEMBER_MESSAGE = "There is no such member."
+STATUS_MESSAGE = "There is no such status."
+ENTITY_MESSAGE = "An entity's id can't be empty or contain spaces."
+RELATIONSHIP_MESSAGE = "This relationship already exists."
+EVENT_MESSAGE = "This event is already stored."
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-FIRST = datetime(2000, 1, 1, tzinfo=UTC)
-LAST = datetime(2199, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+FIRST_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(2199, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-ID = {"id": UUID("019c13f6-0000-7000-8000-000000000000")}
+ROW_ID = {"id": UUID("019c13f6-0000-7000-8000-000000000000")}
 VERIFIED = {"github_verified": True, "github_username": "Ana", "github_verified_at": NOON}
 ACCEPTED = {"status": "accepted", "created_by": "#1", "accepted_by": "#2", "accepted_at": NOON}
-INVITED = {"invited_telegram_username": "Ana"}
-LINK = {"entity_id_a": "a", "entity_id_b": "b", "relationship_type": "INVITED"}
+NAMED_INVITATION = {"invited_telegram_username": "Ana"}
+RELATIONSHIP = {"entity_id_a": "a", "entity_id_b": "b", "relationship_type": "INVITED"}
 PLACE = {"platform": "telegram", "room_id": "-100"}
 EVENT = {**PLACE, "event_type": "MESSAGE", "member_id": "#1", "source_id": "42"}
-DAY = {"member_id": "#1", "highlight_date": date(2026, 1, 31)}
+HIGHLIGHT = {"member_id": "#1", "highlight_date": date(2026, 1, 31)}
 
-SPACES = ("\u0085", "\u00a0", "\u2003", "\u200b", "\u202f", "\u3000", "\ufeff", " \u2003\t\u3000")
-BLANK = ("", " ", "\t\r\n", *SPACES)
-VISIBLE = ("a", " Ana ", "李", "🙂", "x" * 50)
-CLEANED = ("", " ", "@ana", " ana", "ana\n")
-"""What every writer but SQL makes a username of, or none."""
-NO_USERNAME = (*CLEANED, "ana maria", "ana\u2028maria", "\u200bana", "@@ana")
-USERNAMES = (None, "a", "ana_garcia", "ana@home", "Ána")
-NO_ID = (*BLANK, "12 34", "12\n", " 12")
-IDS = ("0", "-100", "ana@example.org", "x" * 255)
-NO_NUMBER = ("247", "#", "#0", "#01", "#-1", "#1a", "# 1", "#1\n")
-NUMBERS = ("#7", "#10", "#247", "#9223372036854775807")
+INVISIBLE_TEXTS = (
+    *("\u0085", "\u00a0", "\u2003", "\u200b", "\u202f", "\u3000", "\ufeff"),
+    " \u2003\t\u3000",
+)
+BLANK_TEXTS = ("", " ", "\t\r\n", *INVISIBLE_TEXTS)
+VISIBLE_TEXTS = ("a", " Ana ", "李", "🙂", "x" * 50)
+CORRECTED_USERNAMES = ("", " ", "@ana", " ana", "ana\n")
+"""Texts that every writer but SQL corrects: to a username, or to none."""
+BAD_USERNAMES = (*CORRECTED_USERNAMES, "ana maria", "ana\u2028maria", "\u200bana", "@@ana")
+GOOD_USERNAMES = (None, "a", "ana_garcia", "ana@home", "Ána")
+BAD_IDS = (*BLANK_TEXTS, "12 34", "12\n", " 12")
+GOOD_IDS = ("0", "-100", "ana@example.org", "x" * 255)
+BAD_NUMBERS = ("247", "#", "#0", "#01", "#-1", "#1a", "# 1", "#1\n")
+GOOD_NUMBERS = ("#7", "#10", "#247", "#9223372036854775807")
 STATUSES = ("not_member", "pending", "active", "suspended", "banned")
-NO_CODE = ("", "        ", "SEVENCH", "ABCD EFGH", "ABCD-EFGH", "ABCDEFGH\n", "ÁBCDEFGH")
-CODES = ("ABCDEFGH", "abcdefgh", "12345678", "0123456789abcdef", "ABCDEFGHJKMNPQRS")
-NO_OBJECT = ("[]", "null", '"text"', "1", "true")
-OBJECTS = ("{}", '{"a": [null]}')
-NO_TYPE = ("", "message", "Message", "1ST", "_A", "CODE-REVIEW", "CODE REVIEW", "MESSAGE\n")
-TYPES = ("A", "VOICE", "CODE_REVIEW", "LEVEL_2")
-NO_PLATFORM = ("", "TELEGRAM", "Telegram", "1chan", "_chat", "rocket.chat", "rocket chat", "chat\n")
-PLATFORMS = ("a", "telegram", "rocket_chat", "web3")
-COUNTS = (None, 0, 2**31 - 1)
+BAD_CODES = ("", "        ", "SEVENCH", "ABCD EFGH", "ABCD-EFGH", "ABCDEFGH\n", "ÁBCDEFGH")
+GOOD_CODES = ("ABCDEFGH", "abcdefgh", "12345678", "0123456789abcdef", "ABCDEFGHJKMNPQRS")
+BAD_OBJECTS = ("[]", "null", '"text"', "1", "true")
+GOOD_OBJECTS = ("{}", '{"a": [null]}')
+BAD_TYPES = ("", "message", "Message", "1ST", "_A", "CODE-REVIEW", "CODE REVIEW", "MESSAGE\n")
+GOOD_TYPES = ("A", "VOICE", "CODE_REVIEW", "LEVEL_2")
+BAD_PLATFORMS = (
+    *("", "TELEGRAM", "Telegram", "1chan", "_chat"),
+    *("rocket.chat", "rocket chat", "chat\n"),
+)
+GOOD_PLATFORMS = ("a", "telegram", "rocket_chat", "web3")
+GOOD_COUNTS = (None, 0, 2**31 - 1)
 
-# A table is read by its lines.
+# Each rule is one entry of a table, which the formatter would spread over many lines.
 # fmt: off
-RULES = [
-    *of(rows.member,
-        check("member_number_check", "member_id", "A member's number looks like #247.", NO_NUMBER,
-            NUMBERS),
-        check("member_telegram_id_check", "telegram_id",
-            "A Telegram id is not empty and has no spaces.", NO_ID, IDS),
-        check("member_telegram_username_check", "telegram_username", USERNAME, NO_USERNAME,
-            USERNAMES),
-        check("member_name_check", "name", "A name has at least one letter.", BLANK, VISIBLE),
-        check("member_primary_role_check", "primary_role", "A role has at least one letter.", BLANK,
-            VISIBLE),
-        check("member_github_username_check", "github_username", USERNAME, NO_USERNAME, USERNAMES),
-        Rule("member_github_verified_check", "github_verified",
-            "A verified GitHub account has a username and a time of proof.",
+ROW_RULES = [
+    *rules_of(rows.member,
+        column_rule("member_number_check", "member_id", "A member's number must look like #247.",
+            BAD_NUMBERS, GOOD_NUMBERS),
+        column_rule("member_telegram_id_check", "telegram_id",
+            "A Telegram id can't be empty or contain spaces.", BAD_IDS, GOOD_IDS),
+        column_rule("member_telegram_username_check", "telegram_username", USERNAME_MESSAGE,
+            BAD_USERNAMES, GOOD_USERNAMES),
+        column_rule("member_name_check", "name", "The name can't be blank.", BLANK_TEXTS,
+            VISIBLE_TEXTS),
+        column_rule("member_primary_role_check", "primary_role", "The role can't be blank.",
+            BLANK_TEXTS, VISIBLE_TEXTS),
+        column_rule("member_github_username_check", "github_username", USERNAME_MESSAGE,
+            BAD_USERNAMES, GOOD_USERNAMES),
+        RowRule("member_github_verified_check", "github_verified",
+            "A verified GitHub account needs a username and the time of its verification.",
             [{**VERIFIED, "github_username": None}, {**VERIFIED, "github_verified_at": None}],
             [VERIFIED, {**VERIFIED, "github_verified": False}, {"github_username": "ana"}]),
-        check("member_github_profile_data_check", "github_profile_data", OBJECT, NO_OBJECT,
-            [None, *OBJECTS]),
-        check("member_status_check", "status", NO_STATUS, ["", "Active", " active", "removed"],
-            STATUSES),
-        check("member_reputation_score_check", "reputation_score", NEGATIVE, [-1], [0, 2**31 - 1]),
-        Rule("member_invited_by_check", "invited_by", "Nobody invites themselves.",
+        column_rule("member_github_profile_data_check", "github_profile_data", OBJECT_MESSAGE,
+            BAD_OBJECTS, [None, *GOOD_OBJECTS]),
+        column_rule("member_status_check", "status", STATUS_MESSAGE,
+            ["", "Active", " active", "removed"], STATUSES),
+        column_rule("member_reputation_score_check", "reputation_score", NEGATIVE_MESSAGE, [-1],
+            [0, 2**31 - 1]),
+        RowRule("member_invited_by_check", "invited_by", "Members can't invite themselves.",
             [{"member_id": "#7", "invited_by": "#7"}],
             [{"invited_by": None}, {"invited_by": "#1"}]),
-        check("member_profile_data_check", "profile_data", OBJECT, NO_OBJECT, [None, *OBJECTS]),
-        check("member_reputation_shortfall_check", "reputation_shortfall", NEGATIVE, [-1],
-            [0, 2**31 - 1]),
-        json_check("member_github_profile_data_readable_check", "github_profile_data"),
-        json_check("member_profile_data_readable_check", "profile_data"),
-        date_check("member_github_verified_at_range_check", "github_verified_at"),
-        date_check("member_created_at_range_check", "created_at"),
-        date_check("member_updated_at_range_check", "updated_at"),
-        date_check("member_last_active_at_range_check", "last_active_at"),
-        date_check("member_deleted_at_range_check", "deleted_at"),
-        unique("community_members_pkey", "id", "This member is there already.", ID),
-        unique("community_members_member_id_key", "member_id",
+        column_rule("member_profile_data_check", "profile_data", OBJECT_MESSAGE, BAD_OBJECTS,
+            [None, *GOOD_OBJECTS]),
+        column_rule("member_reputation_shortfall_check", "reputation_shortfall", NEGATIVE_MESSAGE,
+            [-1], [0, 2**31 - 1]),
+        json_rule("member_github_profile_data_readable_check", "github_profile_data"),
+        json_rule("member_profile_data_readable_check", "profile_data"),
+        date_rule("member_github_verified_at_range_check", "github_verified_at"),
+        date_rule("member_created_at_range_check", "created_at"),
+        date_rule("member_updated_at_range_check", "updated_at"),
+        date_rule("member_last_active_at_range_check", "last_active_at"),
+        date_rule("member_deleted_at_range_check", "deleted_at"),
+        unique_rule("community_members_pkey", "id", "This member already exists.", ROW_ID),
+        unique_rule("community_members_member_id_key", "member_id",
             "This number belongs to another member.", {"member_id": "#7"}),
-        unique("member_telegram_id_idx", "telegram_id", "This Telegram account is known already.",
-            {"telegram_id": "12345"}),
-        Rule("member_github_verified_idx", "github_username",
+        unique_rule("member_telegram_id_idx", "telegram_id",
+            "This Telegram account is already in the directory.", {"telegram_id": "12345"}),
+        RowRule("member_github_verified_idx", "github_username",
             "This GitHub account belongs to another member.",
             [VERIFIED, {**VERIFIED, "github_username": "aNA"}],
-            [{**VERIFIED, "github_verified": False}, {"github_username": "Ana"}], before=VERIFIED),
-        reference("community_members_invited_by_fkey", "invited_by", {"invited_by": "#1"}),
+            [{**VERIFIED, "github_verified": False}, {"github_username": "Ana"}],
+            existing=VERIFIED),
+        reference_rule("community_members_invited_by_fkey", "invited_by", {"invited_by": "#1"}),
     ),
-    *of(rows.invitation,
-        check("invitation_code_check", "invitation_code", "A code has 8 to 16 letters and digits.",
-            NO_CODE, CODES),
-        check("invitation_username_check", "invited_telegram_username", USERNAME, NO_USERNAME,
-            USERNAMES),
-        check("invitation_status_check", "status", NO_STATUS, ["", "Pending", "open"],
+    *rules_of(rows.invitation,
+        column_rule("invitation_code_check", "invitation_code",
+            "A code must have 8 to 16 letters and digits.", BAD_CODES, GOOD_CODES),
+        column_rule("invitation_username_check", "invited_telegram_username", USERNAME_MESSAGE,
+            BAD_USERNAMES, GOOD_USERNAMES),
+        column_rule("invitation_status_check", "status", STATUS_MESSAGE, ["", "Pending", "open"],
             ["pending", "expired", "cancelled"]),
-        Rule("invitation_accepted_by_check", "accepted_by",
-            "An invitation is accepted exactly when it says by whom.",
+        RowRule("invitation_accepted_by_check", "accepted_by",
+            "Set the status to accepted and fill in who accepted the invitation, or do neither.",
             [{"status": "accepted"}, {**ACCEPTED, "status": "pending"},
-                {**ACCEPTED, "status": "cancelled"}], [ACCEPTED]),
-        Rule("invitation_accepted_at_check", "accepted_at",
-            "An accepted invitation says by whom and when.",
+             {**ACCEPTED, "status": "cancelled"}], [ACCEPTED]),
+        RowRule("invitation_accepted_at_check", "accepted_at",
+            "Fill in both who accepted the invitation and when, or neither.",
             [{**ACCEPTED, "accepted_at": None}, {"accepted_at": NOON}], [ACCEPTED]),
-        Rule("invitation_self_check", "accepted_by", "Nobody accepts their own invitation.",
-            [{**ACCEPTED, "accepted_by": "#1"}], [ACCEPTED]),
-        date_check("invitation_expires_at_range_check", "expires_at"),
-        date_check("invitation_accepted_at_range_check", "accepted_at", **ACCEPTED),
-        date_check("invitation_created_at_range_check", "created_at"),
-        date_check("invitation_updated_at_range_check", "updated_at"),
-        unique("community_invitations_pkey", "invitation_id", "This invitation is there already.",
-            {"invitation_id": ID["id"]}),
-        unique("invitation_code_idx", "invitation_code", "This code is taken.",
-            {"invitation_code": "ABCDEFGH"}),
-        Rule("invitation_open_username_idx", "invited_telegram_username",
-            "This person has an open invitation.", [INVITED, {"invited_telegram_username": "aNA"}],
-            [{**INVITED, "status": "expired"}, {**INVITED, **ACCEPTED}], before=INVITED),
-        reference("community_invitations_created_by_fkey", "created_by", {"created_by": "#1"}),
-        reference("community_invitations_accepted_by_fkey", "accepted_by", ACCEPTED),
+        RowRule("invitation_self_check", "accepted_by",
+            "Members can't accept their own invitation.", [{**ACCEPTED, "accepted_by": "#1"}],
+            [ACCEPTED]),
+        date_rule("invitation_expires_at_range_check", "expires_at"),
+        date_rule("invitation_accepted_at_range_check", "accepted_at", **ACCEPTED),
+        date_rule("invitation_created_at_range_check", "created_at"),
+        date_rule("invitation_updated_at_range_check", "updated_at"),
+        unique_rule("community_invitations_pkey", "invitation_id",
+            "This invitation already exists.", {"invitation_id": ROW_ID["id"]}),
+        unique_rule("invitation_code_idx", "invitation_code",
+            "This code is taken: choose another one.", {"invitation_code": "ABCDEFGH"}),
+        RowRule("invitation_open_username_idx", "invited_telegram_username",
+            "This person already has an open invitation: extend that one.",
+            [NAMED_INVITATION, {"invited_telegram_username": "aNA"}],
+            [{**NAMED_INVITATION, "status": "expired"}, {**NAMED_INVITATION, **ACCEPTED}],
+            existing=NAMED_INVITATION),
+        reference_rule("community_invitations_created_by_fkey", "created_by", {"created_by": "#1"}),
+        reference_rule("community_invitations_accepted_by_fkey", "accepted_by", ACCEPTED),
     ),
-    *of(rows.relationship,
-        check("relationship_entity_a_check", "entity_id_a", ENTITY, NO_ID, IDS),
-        check("relationship_entity_b_check", "entity_id_b", ENTITY, NO_ID, IDS),
-        Rule("relationship_entities_check", "entity_id_b",
-            "Nobody has a relationship with themselves.",
+    *rules_of(rows.relationship,
+        column_rule("relationship_entity_a_check", "entity_id_a", ENTITY_MESSAGE, BAD_IDS,
+            GOOD_IDS),
+        column_rule("relationship_entity_b_check", "entity_id_b", ENTITY_MESSAGE, BAD_IDS,
+            GOOD_IDS),
+        RowRule("relationship_entities_check", "entity_id_b",
+            "An entity can't have a relationship with itself.",
             [{"entity_id_a": "a", "entity_id_b": "a"}], [{"entity_id_a": "a", "entity_id_b": "A"}]),
-        check("relationship_type_check", "relationship_type",
-            "A type is an upper-case name such as MENTORED.", NO_TYPE, TYPES),
-        check("relationship_content_check", "content", OBJECT, NO_OBJECT, OBJECTS),
-        json_check("relationship_content_readable_check", "content"),
-        date_check("relationship_created_at_range_check", "created_at"),
-        unique("member_relationships_pkey", "id", SAME_LINK, ID),
-        unique("relationship_entity_a_idx", "relationship_type", SAME_LINK, LINK,
-            {"entity_id_a": "c"}, {"entity_id_b": "c"}, {"relationship_type": "MENTORED"},
-            {"entity_id_a": "b", "entity_id_b": "a"}),
+        column_rule("relationship_type_check", "relationship_type",
+            "A type must be an upper-case name such as MENTORED.", BAD_TYPES, GOOD_TYPES),
+        column_rule("relationship_content_check", "content", OBJECT_MESSAGE, BAD_OBJECTS,
+            GOOD_OBJECTS),
+        json_rule("relationship_content_readable_check", "content"),
+        date_rule("relationship_created_at_range_check", "created_at"),
+        unique_rule("member_relationships_pkey", "id", RELATIONSHIP_MESSAGE, ROW_ID),
+        unique_rule("relationship_entity_a_idx", "relationship_type", RELATIONSHIP_MESSAGE,
+            RELATIONSHIP, {"entity_id_a": "c"}, {"entity_id_b": "c"},
+            {"relationship_type": "MENTORED"}, {"entity_id_a": "b", "entity_id_b": "a"}),
     ),
-    *of(rows.event,
-        check("participation_event_type_check", "event_type",
-            "An event type is an upper-case name such as MESSAGE.", NO_TYPE, TYPES),
-        check("participation_platform_check", "platform",
-            "A platform is a lower-case name such as telegram.", NO_PLATFORM, PLATFORMS),
-        check("participation_room_id_check", "room_id", "A room's id is not empty.", BLANK,
-            ["#general", "the lobby"]),
-        check("participation_source_id_check", "source_id",
-            "An event's id on its platform is not empty.", BLANK, [None, "42", "a b"]),
-        check("participation_event_metadata_check", "event_metadata", OBJECT, NO_OBJECT,
-            [None, *OBJECTS]),
-        json_check("participation_event_metadata_readable_check", "event_metadata"),
-        date_check("participation_occurred_at_range_check", "occurred_at"),
-        unique("member_participation_pkey", "id", SAME_EVENT, ID),
-        unique("participation_source_id_key", "source_id", SAME_EVENT, EVENT,
+    *rules_of(rows.event,
+        column_rule("participation_event_type_check", "event_type",
+            "An event type must be an upper-case name such as MESSAGE.", BAD_TYPES, GOOD_TYPES),
+        column_rule("participation_platform_check", "platform",
+            "A platform must be a lower-case name such as telegram.", BAD_PLATFORMS,
+            GOOD_PLATFORMS),
+        column_rule("participation_room_id_check", "room_id", "A room's id can't be blank.",
+            BLANK_TEXTS, ["#general", "the lobby"]),
+        column_rule("participation_source_id_check", "source_id",
+            "An event's id on its platform can't be blank.", BLANK_TEXTS, [None, "42", "a b"]),
+        column_rule("participation_event_metadata_check", "event_metadata", OBJECT_MESSAGE,
+            BAD_OBJECTS, [None, *GOOD_OBJECTS]),
+        json_rule("participation_event_metadata_readable_check", "event_metadata"),
+        date_rule("participation_occurred_at_range_check", "occurred_at"),
+        unique_rule("member_participation_pkey", "id", EVENT_MESSAGE, ROW_ID),
+        unique_rule("participation_source_id_key", "source_id", EVENT_MESSAGE, EVENT,
             {"platform": "discord"}, {"room_id": "-200"}, {"event_type": "REACTION"},
             {"member_id": "#2"}, {"source_id": "43"}, {"source_id": None}),
-        reference("member_participation_member_id_fkey", "member_id", {"member_id": "#1"}),
+        reference_rule("member_participation_member_id_fkey", "member_id", {"member_id": "#1"}),
     ),
-    *of(rows.highlight,
-        check("highlight_date_range_check", "highlight_date",
+    *rules_of(rows.highlight,
+        column_rule("highlight_date_range_check", "highlight_date",
             "A day must lie between 1999-12-31 and 2200-01-01.",
             [date(1999, 12, 30), date(2200, 1, 2)], [date(1999, 12, 31), date(2200, 1, 1)]),
-        date_check("highlight_created_at_range_check", "created_at"),
-        check("highlight_message_count_check", "message_count", NEGATIVE, [-1], COUNTS),
-        check("highlight_reaction_count_check", "reaction_count", NEGATIVE, [-1], COUNTS),
-        check("highlight_voice_minutes_check", "voice_minutes", NEGATIVE, [-1], COUNTS),
-        check("highlight_reputation_earned_check", "reputation_earned", NEGATIVE, [-1], COUNTS),
-        unique("member_daily_highlights_pkey", "id", "This highlight is there already.", ID),
-        unique("highlight_member_date_idx", "highlight_date",
-            "This member has a highlight of that day already.", DAY, {"member_id": "#2"},
+        date_rule("highlight_created_at_range_check", "created_at"),
+        column_rule("highlight_message_count_check", "message_count", NEGATIVE_MESSAGE, [-1],
+            GOOD_COUNTS),
+        column_rule("highlight_reaction_count_check", "reaction_count", NEGATIVE_MESSAGE, [-1],
+            GOOD_COUNTS),
+        column_rule("highlight_voice_minutes_check", "voice_minutes", NEGATIVE_MESSAGE, [-1],
+            GOOD_COUNTS),
+        column_rule("highlight_reputation_earned_check", "reputation_earned", NEGATIVE_MESSAGE,
+            [-1], GOOD_COUNTS),
+        unique_rule("member_daily_highlights_pkey", "id", "This highlight already exists.", ROW_ID),
+        unique_rule("highlight_member_date_idx", "highlight_date",
+            "This member already has a highlight of that day.", HIGHLIGHT, {"member_id": "#2"},
             {"highlight_date": date(2026, 2, 1)}),
-        reference("member_daily_highlights_member_id_fkey", "member_id", DAY),
+        reference_rule("member_daily_highlights_member_id_fkey", "member_id", HIGHLIGHT),
     ),
-    *of(rows.audit_entry,
-        check("audit_action_check", "action", "An action is INSERT, UPDATE or DELETE.",
+    *rules_of(rows.audit_entry,
+        column_rule("audit_action_check", "action", "An action must be INSERT, UPDATE or DELETE.",
             ["", "update", "TRUNCATE"], ["INSERT", "UPDATE", "DELETE"]),
-        check("audit_changes_check", "changes", OBJECT, NO_OBJECT, ["{}"]),
-        date_check("audit_changed_at_range_check", "changed_at"),
-        unique("directory_audit_log_pkey", "id", "This entry is there already.", {"id": 1000}),
+        column_rule("audit_changes_check", "changes", OBJECT_MESSAGE, BAD_OBJECTS, ["{}"]),
+        date_rule("audit_changed_at_range_check", "changed_at"),
+        unique_rule("directory_audit_log_pkey", "id", "This entry already exists.", {"id": 1000}),
     ),
 ]
 
@@ -282,34 +317,39 @@ ADD_USER = "INSERT INTO piccolo_user (username, email, password, active, admin, 
 ADD_ANA = f"{ADD_USER} VALUES ('ana', 'ana@example.org', 'x', true, true, true)"
 
 CHANGE_RULES = [
-    # A trigger sets the tier: only where triggers are off could anybody write another one.
-    change("member_reputation_tier_check", "reputation_tier", "There is no such tier.",
+    # A trigger sets the tier, so another one can be written only while triggers are off.
+    change_rule("member_reputation_tier_check", "reputation_tier", "There is no such tier.",
         "SET LOCAL session_replication_role = replica",
         "UPDATE community_members SET reputation_tier = 'Legend'"),
-    change("member_number_never_changes", "member_id", "The number of a member never changes.",
+    change_rule("member_number_never_changes", "member_id",
+        "The number of a member can't be changed.",
         "UPDATE community_members SET member_id = '#7' WHERE member_id = '#2'"),
-    change("member_status_transition", "status",
-        "The rules know no way from the one status to the other.",
+    change_rule("member_status_transition", "status",
+        "The status of a member can't change in this way.",
         "UPDATE community_members SET status = 'active' WHERE member_id = '#2'"),
-    change("member_invited_by_acyclic", "invited_by",
-        "This member was invited, in the end, by the other one.",
+    change_rule("member_invited_by_acyclic", "invited_by",
+        "This member invited the other one, directly or through others: choose another inviter.",
         "UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'",
         "UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'"),
-    change("invitation_status_transition", "status",
-        "An accepted or cancelled invitation stays as it is.",
+    change_rule("invitation_status_transition", "status",
+        "An accepted or cancelled invitation can't be changed: create a new one.",
         "INSERT INTO community_invitations (invitation_code, created_by, status)"
         " VALUES ('CODE2345', '#1', 'cancelled')",
         "UPDATE community_invitations SET status = 'pending'"),
-    change("audit_log_append_only", None, "The audit log is append-only.",
-        "CREATE ROLE role_of_the_rules", "GRANT ALL ON directory_audit_log TO role_of_the_rules",
-        "SET LOCAL ROLE role_of_the_rules", "DELETE FROM directory_audit_log"),
-    change("piccolo_user_username_key", "username", "This username is taken.", ADD_ANA,
+    change_rule("audit_log_append_only", None,
+        "Entries of the audit log can't be changed or deleted.", "CREATE ROLE test_rules_role",
+        "GRANT ALL ON directory_audit_log TO test_rules_role", "SET LOCAL ROLE test_rules_role",
+        "DELETE FROM directory_audit_log"),
+    change_rule("piccolo_user_username_key", "username",
+        "This username is taken: choose another one.", ADD_ANA,
         f"{ADD_USER} VALUES ('ana', 'eva@example.org', 'x', true, true, true)"),
-    change("piccolo_user_email_key", "email", "This e-mail address belongs to another user.",
+    change_rule("piccolo_user_email_key", "email", "This e-mail address belongs to another user.",
         ADD_ANA, f"{ADD_USER} VALUES ('eva', 'ana@example.org', 'x', true, true, true)"),
-    change("panel_user_last_superuser", "superuser", "The last superuser stays.", ADD_ANA,
+    change_rule("panel_user_last_superuser", "superuser",
+        "This is the last superuser: make somebody else a superuser first.", ADD_ANA,
         "UPDATE piccolo_user SET superuser = false"),
-    change("panel_user_own_access", "active", "Nobody locks themselves out.", ADD_ANA,
+    change_rule("panel_user_own_access", "active",
+        "You can't take away your own access: ask another superuser to do it.", ADD_ANA,
         "SELECT set_config('community_directory.actor', 'ana', true)",
         "UPDATE piccolo_user SET active = false"),
 ]

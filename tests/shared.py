@@ -1,6 +1,6 @@
-"""The database that all tests of a worker share, one after the other; each finds it empty.
+"""The database that the tests of a worker share: each test finds it empty.
 
-Deleting every row takes a hundredth of the time that copying a database takes.
+Deleting all rows takes a hundredth of the time of copying a database.
 """
 
 import asyncio
@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-EMPTY_SECONDS = 60
-"""How long emptying may take, with the end of the sessions that are in its way."""
+EMPTY_TIMEOUT_SECONDS = 60
+"""The longest time for deleting all rows, including the end of sessions that hold locks."""
 
-# `empty` deletes the rows of every table but Piccolo's record of the migrations, and returns what
-# changed the schema. A session with an open transaction is one that the last test forgot, and holds
-# locks. The event triggers, which are created last, record each change of the schema that is
-# committed; a temporary table changes nothing for the next test.
+# The function `empty` deletes all rows, except Piccolo's record of the migrations, and returns the
+# changes of the schema. It ends sessions with an open transaction:
+# the last test forgot them, and they hold locks. The event triggers record each committed change of
+# the schema, except of temporary tables. They are created last, so that they record nothing here.
 SETUP = """
 CREATE SCHEMA testing;
 CREATE TABLE testing.schema_changes (command text NOT NULL);
@@ -54,11 +54,11 @@ ALTER EVENT TRIGGER note_command ENABLE ALWAYS;
 ALTER EVENT TRIGGER note_drop ENABLE ALWAYS;
 """
 
-DELETES = """
+SELECT_DELETES = """
 SELECT format('DELETE FROM %s;', oid::regclass) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'migration'
 """
-RESTARTS = """
+SELECT_RESTARTS = """
 SELECT format('PERFORM setval(%L, %s, false);', seqrelid::regclass, seqstart)
 FROM pg_sequence JOIN pg_class ON pg_class.oid = seqrelid
 WHERE relnamespace = 'public'::regnamespace AND relname <> 'migration_id_seq'
@@ -66,7 +66,7 @@ WHERE relnamespace = 'public'::regnamespace AND relname <> 'migration_id_seq'
 
 
 class SharedDatabase:
-    """A copy of the template; it is emptied after each test, and replaced if its schema has changed."""
+    """A copy of the template, which is emptied after each test and replaced after a change."""
 
     def __init__(self, server_url: str, template: str, url: str) -> None:
         self.url = url
@@ -76,30 +76,32 @@ class SharedDatabase:
         self._connection: asyncpg.Connection | None = None
 
     async def create(self) -> None:
-        """Copy the template and set up the watch."""
+        """Copy the template, and create the functions and triggers of `SETUP`."""
         await self._on_server(f"CREATE DATABASE {self.name} TEMPLATE {self._template}")
         connection = await asyncpg.connect(self.url)
         try:
-            deletes = "\n".join(row[0] for row in await connection.fetch(DELETES))
-            restarts = "\n".join(row[0] for row in await connection.fetch(RESTARTS))
+            deletes = "\n".join(row[0] for row in await connection.fetch(SELECT_DELETES))
+            restarts = "\n".join(row[0] for row in await connection.fetch(SELECT_RESTARTS))
             await connection.execute(SETUP.format(deletes=deletes, restarts=restarts))
         finally:
             await connection.close()
 
     async def drop(self) -> None:
-        """Drop the database, whoever is connected to it."""
+        """Drop the database, and cut all connections to it."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
         await self._on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
     async def empty(self) -> None:
-        """Delete every row and restart every sequence.
+        """Delete all rows and restart all sequences.
 
-        Raises `AssertionError` if the test changed the schema or a setting of the database.
+        Raises:
+            AssertionError: The test changed the schema or a setting of the database, or all rows
+                could not be deleted. The database has been replaced.
         """
         try:
-            async with asyncio.timeout(EMPTY_SECONDS):
+            async with asyncio.timeout(EMPTY_TIMEOUT_SECONDS):
                 changes = await self._empty()
         except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self._replace()
@@ -109,7 +111,8 @@ class SharedDatabase:
         if changes:
             await self._replace()
             raise AssertionError(
-                f"This test changed the shared database, and must ask for `database`: {'; '.join(changes)}"
+                "This test changed the shared database, and must request `database`: "
+                f"{'; '.join(changes)}"
             )
 
     async def _empty(self) -> list[str]:

@@ -22,13 +22,14 @@ from tests.conftest import Server, closed_to_all, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 
 TIMEOUT = 120
-"""The seconds that an answer, or an end, may take on a busy machine."""
+"""The seconds that an answer, or the end of a program, may take on a busy machine."""
 
 
 @pytest.fixture
 def data_directory() -> Iterator[Path]:
-    """A directory for an embedded server: short, and open to the user that PostgreSQL runs as."""
+    """A directory for an embedded server, with a short path that its system user may enter."""
     with tempfile.TemporaryDirectory(prefix="directory-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
         yield Path(directory) / "postgres"
 
 
@@ -54,7 +55,7 @@ def sign_in(url: str, password: str) -> httpx.Response:
 
 
 async def until_stopped(data_directory: Path) -> None:
-    """Wait for the embedded server, which may outlive the program that stops it by a moment."""
+    """Wait until the embedded server has ended, a moment after the program that stops it."""
     async with asyncio.timeout(30):
         while servers_of(data_directory):
             await asyncio.sleep(0.05)
@@ -69,7 +70,7 @@ def servers_of(data_directory: Path) -> list[int]:
     ]
 
 
-def test_a_first_start_prints_where_it_is_and_a_password_that_works_and_a_second_one_does_not(
+def test_a_first_start_prints_its_steps_its_address_and_a_password_and_a_second_one_no_password(
     data_directory: Path,
 ) -> None:
     with running_panel(DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
@@ -78,7 +79,13 @@ def test_a_first_start_prints_where_it_is_and_a_password_that_works_and_a_second
         assert sign_in(panel.url, password).status_code == 200
         assert sign_in(panel.url, "a wrong password").status_code == 401
         assert panel.stop() == 128 + signal.SIGTERM
-        assert len(panel.printed) == 2, panel.printed
+        assert [line.partition(" ")[0] for line in panel.printed] == [
+            "Creating",
+            "Running",
+            "Sign",
+            "Community",
+        ]
+        assert panel.printed[0] == f"Creating a PostgreSQL database in {data_directory}."
 
     with running_panel(DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
         assert "password" not in "\n".join(panel.printed)
@@ -88,7 +95,7 @@ def test_a_first_start_prints_where_it_is_and_a_password_that_works_and_a_second
 
 @contextmanager
 def running_uvicorn(workers: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Uvicorn with the app on a port that it chose, and where it is; nobody may answer there yet."""
+    """Run uvicorn with the app, and yield the URL that it chose, before it answers there."""
     with subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "main:app", "--port", "0", "--workers", workers],
         cwd=PROJECT,
@@ -109,7 +116,7 @@ def running_uvicorn(workers: str, **variables: str) -> Iterator[tuple[subprocess
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_server_of_production_stops_the_embedded_server_too(
+async def test_uvicorn_stops_the_embedded_server_too(
     data_directory: Path, workers: str, number: signal.Signals
 ) -> None:
     with running_uvicorn(workers, DIRECTORY_DATA_DIRECTORY=str(data_directory)) as (process, url):
@@ -132,7 +139,7 @@ async def test_a_signal_stops_the_embedded_server_too(
     await until_stopped(data_directory)
 
 
-async def test_it_migrates_an_empty_database_and_serves_it(empty_database: str) -> None:
+async def test_main_migrates_an_empty_database_and_serves_it(empty_database: str) -> None:
     with running_panel(
         POSTGRES_URL=empty_database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD
     ) as panel:
@@ -164,7 +171,7 @@ async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "said"),
+    ("arguments", "variables", "reason"),
     [
         (["--port", "0"], {"DIRECTORY_PORT": "many"}, "DIRECTORY_PORT"),
         (["--port", "0"], {"POSTGRES_URL": "mysql://me:secretword@host/x"}, "POSTGRES_URL"),
@@ -178,18 +185,18 @@ async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
         (["--port", "0", "--host", "ü" * 64], {}, "this is no host"),
     ],
 )
-def test_what_can_not_work_is_one_line_and_exit_code_1(
-    arguments: list[str], variables: dict[str, str], said: str
+def test_a_start_that_fails_is_one_line_and_exit_code_1(
+    arguments: list[str], variables: dict[str, str], reason: str
 ) -> None:
     ended = run_main(*arguments, **variables)
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert len(ended.stderr.splitlines()) == 1
-    assert said in ended.stderr
+    assert reason in ended.stderr
     assert "secretword" not in ended.stderr
 
 
-async def test_a_port_that_is_taken_is_said_in_one_line(database: str) -> None:
+async def test_a_port_that_is_taken_is_one_line(database: str) -> None:
     with running_panel(POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD) as panel:
         port = panel.url.rstrip("/").rpartition(":")[2]
         ended = run_main("--port", port, POSTGRES_URL=database)
@@ -212,7 +219,9 @@ def test_a_port_out_of_range_is_refused(port: str) -> None:
 def test_an_unknown_option_is_one_line() -> None:
     ended = run_main("--prot", "80")
     assert ended.returncode == 2
-    assert ended.stderr == "python main.py: unrecognized arguments: --prot 80 (see --help)\n"
+    assert ended.stderr == (
+        "python main.py: Unknown option: --prot. Did you mean --port? (see --help)\n"
+    )
 
 
 def test_help_names_every_option_and_needs_no_database() -> None:
@@ -244,7 +253,7 @@ async def test_readiness_follows_the_database_away_and_back(
         assert await status(client, "/readyz") == (200, "ok")
 
 
-async def test_a_database_that_hangs_is_not_ready_and_holds_up_nobody(
+async def test_a_database_that_hangs_is_not_ready_and_delays_no_other_request(
     directory: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(main, "READY_SECONDS", 0.2)
@@ -255,7 +264,10 @@ async def test_a_database_that_hangs_is_not_ready_and_holds_up_nobody(
             for _ in range(20):
                 assert await status(client, "/readyz") == (503, "the database does not answer")
             # One check waits, not twenty.
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
             assert await blocker.fetchval(waiting) == 1
         await blocker.close()
         await main.app.state.check
@@ -274,9 +286,7 @@ async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -
         assert await status(client, "/readyz") == (503, "the migrations have not run")
 
 
-async def test_a_server_of_production_starts_while_the_database_is_away(
-    database: str, server: Server
-) -> None:
+async def test_uvicorn_starts_while_the_database_is_away(database: str, server: Server) -> None:
     name = database_name(database)
     await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     with running_uvicorn("2", POSTGRES_URL=database) as (process, url):
@@ -288,7 +298,7 @@ async def test_a_server_of_production_starts_while_the_database_is_away(
 
 
 async def eventually(url: str) -> int:
-    """The status of the first answer."""
+    """Return the status of the first answer."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:

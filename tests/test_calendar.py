@@ -1,4 +1,4 @@
-"""Days of a community: from midnight to midnight where it lives, whatever the clocks there do."""
+"""Days of a community: from midnight to midnight in its zone, even when the clocks change."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from community_directory.calendar import MAX_SPAN_DAYS, checked_span, days_between, today, zone_of
+from community_directory.calendar import MAX_SPAN_DAYS, count_days, days_between, load_zone, today
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.settings import load_settings
 
-# What only this machine knows is left out.
+# Zones that only some machines have are left out.
 ZONES = sorted(name for name in available_timezones() if "/" in name or name == "UTC")
 HOUR = timedelta(hours=1)
 A_DAY = date(2026, 1, 31)
@@ -81,7 +81,7 @@ def test_days_follow_each_other_without_a_gap_and_without_an_overlap(
     ]
 
 
-# Before 2011 some clocks went back over midnight, so that a part of a day came after the next day had begun.
+# Before 2011 some clocks went back over midnight: a part of a day came after the next day's begin.
 MOMENTS = st.datetimes(datetime(2011, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  Hypothesis adds it
 
 
@@ -127,12 +127,12 @@ def test_without_a_zone_the_days_are_the_communitys(monkeypatch: pytest.MonkeyPa
     assert days_between(A_DAY, A_DAY, None) == days_between(A_DAY, A_DAY, "UTC")
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
     load_settings.cache_clear()
-    assert zone_of(None) == ZoneInfo("Asia/Kolkata")
+    assert load_zone(None) == ZoneInfo("Asia/Kolkata")
     assert days_between(A_DAY, A_DAY, None) == days_between(A_DAY, A_DAY, "Asia/Kolkata")
     assert days_between(A_DAY, A_DAY, "UTC").starts == [datetime(2026, 1, 31, tzinfo=UTC)]
 
 
-def test_a_wrong_setting_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Nowhere")
     with pytest.raises(ConfigurationError, match="DIRECTORY_TIME_ZONE"):
         days_between(A_DAY, A_DAY, None)
@@ -156,8 +156,8 @@ def test_a_wrong_setting_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None
         [],
     ],
 )
-def test_what_is_no_time_zone_is_refused(zone: Any) -> None:
-    for call in (zone_of, today, lambda zone: days_between(A_DAY, A_DAY, zone)):
+def test_an_unknown_time_zone_is_refused(zone: Any) -> None:
+    for call in (load_zone, today, lambda zone: days_between(A_DAY, A_DAY, zone)):
         with pytest.raises(InvalidInput, match=r"^There is no time zone ") as refused:
             call(zone)
         assert refused.value.field == "zone"
@@ -166,16 +166,16 @@ def test_what_is_no_time_zone_is_refused(zone: Any) -> None:
 
 @settings(deadline=None)
 @given(st.text() | st.from_regex(r"[A-Z][a-z]+/[A-Z][a-z]+") | st.sampled_from(ZONES))
-def test_any_text_is_a_time_zone_or_refused(text: str) -> None:
+def test_any_text_is_a_time_zone_or_is_refused(text: str) -> None:
     try:
-        assert zone_of(text).key == text
+        assert load_zone(text).key == text
     except InvalidInput:
         assert text not in ZONES
 
 
 @pytest.mark.parametrize("days", [1, 2, 365, MAX_SPAN_DAYS])
 def test_a_span_counts_its_first_and_its_last_day(days: int) -> None:
-    assert checked_span(A_DAY, A_DAY + timedelta(days=days - 1)) == days
+    assert count_days(A_DAY, A_DAY + timedelta(days=days - 1)) == days
     assert len(days_between(A_DAY, A_DAY + timedelta(days=days - 1), "UTC").days) == days
 
 
@@ -189,7 +189,7 @@ def test_a_span_counts_its_first_and_its_last_day(days: int) -> None:
     ],
 )
 def test_a_span_that_is_reversed_or_too_long_is_refused(since: date, until: date) -> None:
-    for call in (lambda: checked_span(since, until), lambda: days_between(since, until, "UTC")):
+    for call in (lambda: count_days(since, until), lambda: days_between(since, until, "UTC")):
         with pytest.raises(
             InvalidInput, match=r"^Ask for 1 to 3660 days, the first one first\.$"
         ) as refused:
@@ -198,14 +198,14 @@ def test_a_span_that_is_reversed_or_too_long_is_refused(since: date, until: date
 
 
 @pytest.mark.parametrize("field", ["since", "until"])
-def test_a_moment_is_no_day(field: str) -> None:
+def test_a_datetime_is_not_a_day(field: str) -> None:
     span: dict[str, Any] = {
         "since": A_DAY,
         "until": A_DAY,
         field: datetime(2026, 1, 31, tzinfo=UTC),
     }
     with pytest.raises(InvalidInput) as refused:
-        checked_span(**span)
+        count_days(**span)
     assert refused.value.field == field
 
 

@@ -44,13 +44,13 @@ def piccolo(*arguments: str, url: str = AWAY) -> subprocess.CompletedProcess[str
 
 
 def plain(text: str) -> str:
-    """Without the colours."""
+    """Return the text without its colours."""
     return re.sub(r"\x1b\[\d+m", "", text)
 
 
 @pytest.fixture
 def here(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The settings name a migrated database, for a command that runs in this process."""
+    """A migrated database that the settings of this process name; its URL."""
     monkeypatch.setenv("POSTGRES_URL", database)
     load_settings.cache_clear()
     return database
@@ -58,7 +58,7 @@ def here(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 async def events(here: str) -> str:
-    """The database has an event on each of some days of January 2026, and the members #1 and #2."""
+    """A database with the members #1 and #2, and events on some days of January 2026; its URL."""
     connection = await asyncpg.connect(here)
     await rows.member(connection)
     await rows.member(connection, name="Bo")
@@ -76,10 +76,10 @@ async def rolled_up(url: str) -> list[int]:
 
 
 async def exit_of(command: Callable[..., Any], **options: object) -> str:
-    """What a command that fails says at its end."""
+    """Return the last line of a command that fails."""
     with pytest.raises(SystemExit) as ended:
         await command(**options)
-    assert isinstance(ended.value.code, str)  # which Python prints, and makes the exit code 1
+    assert isinstance(ended.value.code, str)  # Python prints it, and the exit code is 1
     return ended.value.code
 
 
@@ -125,7 +125,8 @@ async def test_every_day_of_a_long_span_is_rolled_up_once(
     connection = await asyncpg.connect(events)
     await connection.execute(
         "INSERT INTO member_participation (member_id, event_type, platform, room_id, occurred_at) "
-        "SELECT '#2', 'MESSAGE', 'telegram', '-1', timestamptz '2020-01-01 12:00 UTC' + day * interval '1 day' "
+        "SELECT '#2', 'MESSAGE', 'telegram', '-1', "
+        "timestamptz '2020-01-01 12:00 UTC' + day * interval '1 day' "
         "FROM generate_series(0, $1::int) AS day",
         days,
     )
@@ -140,7 +141,7 @@ async def test_every_day_of_a_long_span_is_rolled_up_once(
     "day", ["yesterday", "31.01.2026", "2026-02-30", "2026-1-1", "2026-01-01T00:00:00", " "]
 )
 @pytest.mark.parametrize("option", ["since", "until"])
-async def test_what_is_no_day_is_a_sentence(events: str, option: str, day: str) -> None:
+async def test_a_malformed_day_is_one_sentence(events: str, option: str, day: str) -> None:
     said = await exit_of(commands.roll_up_highlights, **{option: day})
     assert said == f"{day} is no day: write it as 2026-01-31."
     assert await rolled_up(events) == []
@@ -150,7 +151,7 @@ async def test_what_is_no_day_is_a_sentence(events: str, option: str, day: str) 
     ("since", "until"),
     [("2026-01-31", "2026-01-30"), ("1000-01-01", "2026-01-30"), ("9999-12-31", "9999-12-31")],
 )
-async def test_days_that_can_not_be_rolled_up_are_a_sentence(
+async def test_days_that_can_not_be_rolled_up_are_one_sentence(
     events: str, since: str, until: str
 ) -> None:
     said = await exit_of(commands.roll_up_highlights, since=since, until=until)
@@ -184,7 +185,7 @@ async def test_members_are_exported_and_imported(events: str, tmp_path: Path) ->
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"2 people are in {file}.\n", "")
     again = piccolo("export_members", f"--path={file}", url=events)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == f"{file} is there already: choose another name.\n"
+    assert again.stderr == f"{file} already exists: choose another name.\n"
 
     text = file.read_text(encoding="utf-8-sig").replace('"Bo"', '"Bob"')
     file.write_text(f"{text},900,Eva,,developer{',' * 12}\n")
@@ -196,7 +197,7 @@ async def test_members_are_exported_and_imported(events: str, tmp_path: Path) ->
     )
 
 
-async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_changed(
+async def test_bad_lines_are_listed_and_the_last_line_says_that_nothing_was_changed(
     events: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "members.csv"
@@ -204,7 +205,9 @@ async def test_bad_lines_are_listed_and_the_last_word_is_that_nothing_was_change
     ended = piccolo("import_members", str(file), url=events)
     assert ended.returncode == 1
     assert ended.stdout == "line 3: There is no member #99.\nline 4: The name can't be empty.\n"
-    assert ended.stderr == "2 lines can't be imported, so nothing was changed.\n"
+    assert ended.stderr == (
+        "2 lines can't be imported, so nothing was changed. Correct them and import the file again.\n"
+    )
 
 
 async def test_a_file_that_is_not_there_is_one_line(here: str, tmp_path: Path) -> None:
@@ -236,7 +239,7 @@ async def test_counts_of_thousands_have_their_commas(
 
 
 @pytest.mark.parametrize("name", [command.__name__ for command in COMMANDS])
-def test_help_says_what_a_command_does_and_what_each_parameter_means(name: str) -> None:
+def test_help_describes_a_command_and_each_of_its_parameters(name: str) -> None:
     ended = piccolo(name, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     command = next(command for command in COMMANDS if command.__name__ == name)
@@ -246,7 +249,7 @@ def test_help_says_what_a_command_does_and_what_each_parameter_means(name: str) 
         assert re.search(rf"^{parameter} .*\n[A-Z]\S.*\.$", helped, re.MULTILINE), helped
 
 
-def test_the_list_of_commands_has_each_of_them_with_its_line() -> None:
+def test_the_list_of_commands_describes_each_of_them() -> None:
     listed = plain(piccolo("--help").stdout)
     for command in COMMANDS:
         line = (command.__doc__ or "").splitlines()[0]
@@ -323,7 +326,7 @@ def test_a_short_option_asks_for_help_too() -> None:
         ("migrations", "forwards", "--force"),
     ],
 )
-def test_right_arguments_and_those_of_others_pass(arguments: tuple[str, ...]) -> None:
+def test_right_arguments_and_those_of_other_commands_pass(arguments: tuple[str, ...]) -> None:
     commands.check_arguments(arguments)
 
 
@@ -354,7 +357,7 @@ async def test_a_database_that_is_away_is_one_line(name: str, here: str, server:
     assert re.fullmatch(r"The database is not available: .*", said)
 
 
-def test_a_database_that_is_away_is_the_only_thing_that_is_said() -> None:
+def test_a_database_that_is_away_is_the_only_line() -> None:
     ended = piccolo("expire_invitations")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert re.fullmatch(r"The database is not available: .*\n", ended.stderr)
@@ -374,7 +377,7 @@ async def test_a_database_without_tables_is_one_line(
     said = await exit_of(command, **options)
     assert (
         said
-        == "The database's tables are missing, or of another version: run the migrations first."
+        == "The database's tables are missing, or of another version. Run the migrations first."
     )
 
 
@@ -394,7 +397,7 @@ async def test_options_may_be_written_with_dashes(here: str) -> None:
             await remember(**wrong)
 
 
-async def test_a_command_runs_on_the_directory_and_leaves_it(here: str) -> None:
+async def test_a_command_connects_and_closes_the_connection(here: str) -> None:
     @commands.command
     async def look() -> None:
         assert engine.pool is not None
@@ -405,7 +408,7 @@ async def test_a_command_runs_on_the_directory_and_leaves_it(here: str) -> None:
 
 
 def on_a_terminal(*arguments: str, url: str) -> str:
-    """What a command writes to the terminal beside its output."""
+    """Run a command with a terminal as its stderr, and return what it writes there."""
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
     with subprocess.Popen(
@@ -421,7 +424,7 @@ def on_a_terminal(*arguments: str, url: str) -> str:
         while True:
             try:
                 some = os.read(ours, 4096)
-            except OSError:  # Linux's way to say that the other side is closed
+            except OSError:  # Linux raises it when the other side is closed
                 some = b""
             if not some:
                 break

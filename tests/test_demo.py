@@ -1,4 +1,4 @@
-"""The demo: what it loads is varied and agrees with itself, and it never touches a community of real people."""
+"""The demo: its rows are varied and consistent, and it never changes a community of real people."""
 
 import asyncio
 import itertools
@@ -41,12 +41,15 @@ async def load():
 asyncio.run(load())
 """
 
-JOIN = "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1234567', 'Zoë Real', 'developer')"
+JOIN = """
+INSERT INTO community_members (telegram_id, name, primary_role)
+VALUES ('1234567', 'Zoë Real', 'developer')
+"""
 
 
 @pytest.fixture(scope="module")
 async def loaded(server: Server, template: str) -> AsyncIterator[str]:
-    """The URL of a database with the demo, that no test writes to."""
+    """The URL of a database with the demo, which no test writes to."""
     async with new_database(server, template) as url:
         async with connect(url, min_size=0):
             assert await load_demo()
@@ -65,20 +68,22 @@ async def community(loaded: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def loaded_directory(server: Server, loaded: str) -> AsyncIterator[asyncpg.Pool]:
-    """The tables are connected to a copy of the demo of this test's own; gives their pool."""
+    """A pool for the test's own copy of the demo, to which the tables are connected."""
     name = database_name(loaded)
     async with new_database(server, name) as url, connect(url, min_size=0), raw_pool(url) as pool:
         yield pool
 
 
 async def contents(database: asyncpg.Pool | asyncpg.Connection) -> asyncpg.Record:
-    """How many rows each table has, and when the last of them changed."""
+    """Return the number of rows of each table, and the time of its last change."""
     return await database.fetchrow(
         """
-        SELECT (SELECT count(*) FROM community_members) AS members, (SELECT max(updated_at) FROM community_members),
+        SELECT (SELECT count(*) FROM community_members) AS members,
+            (SELECT max(updated_at) FROM community_members),
             (SELECT count(*) FROM community_invitations) AS invitations,
             (SELECT max(updated_at) FROM community_invitations),
-            (SELECT count(*) FROM member_participation) AS events, (SELECT max(occurred_at) FROM member_participation),
+            (SELECT count(*) FROM member_participation) AS events,
+            (SELECT max(occurred_at) FROM member_participation),
             (SELECT count(*) FROM member_daily_highlights) AS highlights,
             (SELECT max(created_at) FROM member_daily_highlights),
             (SELECT count(*) FROM member_relationships) AS relationships,
@@ -89,7 +94,7 @@ async def contents(database: asyncpg.Pool | asyncpg.Connection) -> asyncpg.Recor
 
 
 async def find_nothing(database: asyncpg.Pool | asyncpg.Connection, query: str) -> None:
-    """The query, for what must not be, has no row."""
+    """Check that the query, which looks for wrong rows, finds none."""
     found = await database.fetch(query)
     assert found == [], f"{len(found)} rows, the first: {found[0]}"
 
@@ -113,7 +118,7 @@ async def test_members_come_from_many_countries_and_roles(community: asyncpg.Con
     )
 
 
-async def test_names_are_those_of_the_whole_world_and_none_comes_twice(
+async def test_names_come_from_the_whole_world_and_no_two_are_the_same(
     community: asyncpg.Connection,
 ) -> None:
     names = [
@@ -146,7 +151,7 @@ async def test_usernames_and_telegram_ids_are_the_demos_own(community: asyncpg.C
     assert all(re.fullmatch(r"[a-z]+(-[a-z0-9]+)*-demo", account) for account in accounts)
 
 
-async def test_the_database_numbered_the_members_in_the_order_they_came(
+async def test_members_are_numbered_in_the_order_in_which_they_joined(
     community: asyncpg.Connection,
 ) -> None:
     records = await community.fetch("SELECT member_id FROM community_members ORDER BY created_at")
@@ -155,10 +160,13 @@ async def test_the_database_numbered_the_members_in_the_order_they_came(
     ]
 
 
-async def test_they_came_over_the_past_one_or_two_years(community: asyncpg.Connection) -> None:
+async def test_members_joined_over_the_past_one_or_two_years(community: asyncpg.Connection) -> None:
     first, last, halfway, now = await community.fetchrow(
-        "SELECT min(created_at), max(created_at), percentile_disc(0.5) WITHIN GROUP (ORDER BY created_at), now()"
-        "FROM community_members"
+        """
+        SELECT min(created_at), max(created_at),
+            percentile_disc(0.5) WITHIN GROUP (ORDER BY created_at), now()
+        FROM community_members
+        """
     )
     assert 365 < (now - first).days < 730
     assert 0 <= (now - last).days < 7
@@ -166,14 +174,15 @@ async def test_they_came_over_the_past_one_or_two_years(community: asyncpg.Conne
     await find_nothing(
         community,
         """
-        SELECT * FROM community_members WHERE updated_at NOT BETWEEN created_at AND now() OR updated_at < deleted_at
+        SELECT * FROM community_members
+        WHERE updated_at NOT BETWEEN created_at AND now() OR updated_at < deleted_at
             OR updated_at > greatest(created_at, github_verified_at)
                 AND status IN ('active', 'pending', 'not_member') AND deleted_at IS NULL
         """,
     )
 
 
-async def test_every_status_is_there_and_most_members_are_active(
+async def test_every_status_occurs_and_most_members_are_active(
     community: asyncpg.Connection,
 ) -> None:
     counts = Counter(
@@ -186,37 +195,43 @@ async def test_every_status_is_there_and_most_members_are_active(
     assert min(counts["suspended"], counts["banned"], counts["removed"]) >= 3
 
 
-async def test_contacts_have_no_profile_yet(community: asyncpg.Connection) -> None:
+async def test_contacts_have_no_profile(community: asyncpg.Connection) -> None:
     await find_nothing(
         community,
         """
         SELECT * FROM community_members WHERE status = 'not_member' AND (invited_by IS NOT NULL
-            OR profile_data IS NOT NULL OR github_username IS NOT NULL OR registration_fee_paid OR reputation_score > 0)
+            OR profile_data IS NOT NULL OR github_username IS NOT NULL OR registration_fee_paid
+            OR reputation_score > 0)
         """,
     )
 
 
-async def test_every_reputation_tier_is_there(community: asyncpg.Connection) -> None:
+async def test_every_reputation_tier_occurs(community: asyncpg.Connection) -> None:
     tiers = await community.fetch("SELECT DISTINCT reputation_tier FROM community_members")
     assert {record["reputation_tier"] for record in tiers} == set(ReputationTier)
 
 
-async def test_the_score_is_what_github_and_the_highlights_say(
+async def test_each_score_is_the_sum_of_github_and_the_highlights(
     community: asyncpg.Connection,
 ) -> None:
     await find_nothing(
         community,
         """
-        SELECT member_id, reputation_score FROM community_members AS member WHERE reputation_score <>
-            coalesce((github_profile_data ->> 'public_repos')::int * 5 + (github_profile_data ->> 'followers')::int * 3
-                + (github_profile_data ->> 'stars')::int * 2 + (github_profile_data ->> 'contributions')::int, 0)
+        SELECT member_id, reputation_score FROM community_members AS member
+        WHERE reputation_score <>
+            coalesce(
+                (github_profile_data ->> 'public_repos')::int * 5
+                + (github_profile_data ->> 'followers')::int * 3
+                + (github_profile_data ->> 'stars')::int * 2
+                + (github_profile_data ->> 'contributions')::int, 0
+            )
             + coalesce((SELECT sum(reputation_earned) FROM member_daily_highlights AS highlight
                 WHERE highlight.member_id = member.member_id), 0)
         """,
     )
 
 
-async def test_some_github_accounts_are_verified_since_their_owner_joined(
+async def test_some_github_accounts_were_verified_after_their_owner_joined(
     community: asyncpg.Connection,
 ) -> None:
     accounts = await community.fetch(
@@ -234,14 +249,17 @@ async def test_some_github_accounts_are_verified_since_their_owner_joined(
     )
     await find_nothing(
         community,
-        "SELECT * FROM community_members WHERE github_verified <> (github_profile_data IS NOT NULL)",
+        """
+        SELECT * FROM community_members
+        WHERE github_verified <> (github_profile_data IS NOT NULL)
+        """,
     )
 
 
 # Who invited whom
 
 
-async def test_a_handful_of_founders_is_at_the_root_of_a_deep_tree(
+async def test_five_founders_are_the_roots_of_a_deep_tree(
     community: asyncpg.Connection,
 ) -> None:
     roots = await community.fetch("SELECT status FROM community_members WHERE invited_by IS NULL")
@@ -253,7 +271,8 @@ async def test_a_handful_of_founders_is_at_the_root_of_a_deep_tree(
         WITH RECURSIVE tree AS (
             SELECT member_id, 0 AS depth FROM community_members WHERE invited_by IS NULL
             UNION ALL
-            SELECT member.member_id, depth + 1 FROM community_members AS member JOIN tree ON invited_by = tree.member_id
+            SELECT member.member_id, depth + 1
+            FROM community_members AS member JOIN tree ON invited_by = tree.member_id
         )
         SELECT max(depth) FROM tree
         """
@@ -264,8 +283,11 @@ async def test_a_handful_of_founders_is_at_the_root_of_a_deep_tree(
 async def test_each_founder_writes_and_invites(community: asyncpg.Connection) -> None:
     founders = await community.fetch(
         """
-        SELECT (SELECT count(*) FROM community_members AS guest WHERE guest.invited_by = founder.member_id) AS guests,
-            (SELECT count(*) FROM member_participation AS event WHERE event.member_id = founder.member_id) AS events
+        SELECT
+            (SELECT count(*) FROM community_members AS guest
+                WHERE guest.invited_by = founder.member_id) AS guests,
+            (SELECT count(*) FROM member_participation AS event
+                WHERE event.member_id = founder.member_id) AS events
         FROM community_members AS founder ORDER BY created_at LIMIT 5
         """
     )
@@ -273,7 +295,7 @@ async def test_each_founder_writes_and_invites(community: asyncpg.Connection) ->
     assert min(founder["events"] for founder in founders) >= 100
 
 
-async def test_each_accepted_invitation_agrees_with_the_member_it_brought(
+async def test_each_accepted_invitation_agrees_with_its_member(
     community: asyncpg.Connection,
 ) -> None:
     await find_nothing(
@@ -282,7 +304,8 @@ async def test_each_accepted_invitation_agrees_with_the_member_it_brought(
         SELECT member.member_id, invitation_code
         FROM (SELECT * FROM community_members WHERE invited_by IS NOT NULL) AS member
         FULL JOIN (SELECT * FROM community_invitations WHERE status = 'accepted') AS invitation
-            ON accepted_by = member.member_id AND created_by = invited_by AND accepted_at = member.created_at
+            ON accepted_by = member.member_id AND created_by = invited_by
+                AND accepted_at = member.created_at
                 AND accepted_at BETWEEN invitation.created_at AND expires_at
                 AND invitation.updated_at = accepted_at
                 AND invited_telegram_username IS NOT DISTINCT FROM
@@ -296,7 +319,7 @@ async def test_each_accepted_invitation_agrees_with_the_member_it_brought(
     assert len({record["accepted_by"] for record in records}) == len(records)
 
 
-async def test_only_who_was_an_active_member_at_the_time_invited_anybody(
+async def test_every_inviter_was_an_active_member_at_the_time(
     community: asyncpg.Connection,
 ) -> None:
     await find_nothing(
@@ -304,7 +327,8 @@ async def test_only_who_was_an_active_member_at_the_time_invited_anybody(
         """
         SELECT invitation_code, inviter.* FROM community_invitations AS invitation
         JOIN community_members AS inviter ON created_by = member_id
-        WHERE invitation.created_at < inviter.created_at OR inviter.status IN ('pending', 'not_member')
+        WHERE invitation.created_at < inviter.created_at
+            OR inviter.status IN ('pending', 'not_member')
             OR (inviter.status IN ('suspended', 'banned') OR deleted_at IS NOT NULL)
                 AND inviter.updated_at < coalesce(accepted_at, invitation.created_at)
         """,
@@ -315,7 +339,8 @@ async def test_invitations_are_in_every_state(community: asyncpg.Connection) -> 
     records = await community.fetch(
         """
         SELECT CASE WHEN status <> 'pending' THEN status WHEN expires_at < now() THEN 'overdue'
-            WHEN expires_at < now() + interval '1 day' THEN 'closing' ELSE 'open' END AS state, count(*)
+            WHEN expires_at < now() + interval '1 day' THEN 'closing' ELSE 'open' END AS state,
+            count(*)
         FROM community_invitations GROUP BY state
         """
     )
@@ -325,14 +350,16 @@ async def test_invitations_are_in_every_state(community: asyncpg.Connection) -> 
     await find_nothing(
         community,
         """
-        SELECT * FROM community_invitations WHERE created_at > now() OR expires_at <> created_at + interval '3 days'
+        SELECT * FROM community_invitations
+        WHERE created_at > now() OR expires_at <> created_at + interval '3 days'
             OR NOT updated_at BETWEEN created_at AND now()
-            OR status = 'expired' AND updated_at < expires_at OR status = 'cancelled' AND updated_at > expires_at
+            OR status = 'expired' AND updated_at < expires_at
+            OR status = 'cancelled' AND updated_at > expires_at
         """,
     )
 
 
-async def test_open_invitations_are_meant_for_contacts_and_none_for_the_same_twice(
+async def test_open_invitations_are_for_contacts_and_no_two_for_the_same(
     community: asyncpg.Connection,
 ) -> None:
     names = await community.fetch(
@@ -351,7 +378,7 @@ async def test_open_invitations_are_meant_for_contacts_and_none_for_the_same_twi
 # What they did
 
 
-async def test_there_are_events_of_each_type_on_each_platform_and_no_two_share_an_id(
+async def test_each_platform_has_events_of_each_type_and_no_two_share_an_id(
     community: asyncpg.Connection,
 ) -> None:
     events = await community.fetch("SELECT * FROM member_participation ORDER BY source_id::bigint")
@@ -369,8 +396,10 @@ async def test_there_are_events_of_each_type_on_each_platform_and_no_two_share_a
     await find_nothing(
         community,
         """
-        SELECT * FROM member_participation WHERE (event_type = 'VOICE') <> (event_metadata IS NOT NULL)
-            OR event_type = 'VOICE' AND NOT (event_metadata ->> 'duration_seconds')::int BETWEEN 1 AND 7200
+        SELECT * FROM member_participation
+        WHERE (event_type = 'VOICE') <> (event_metadata IS NOT NULL)
+            OR event_type = 'VOICE'
+                AND NOT (event_metadata ->> 'duration_seconds')::int BETWEEN 1 AND 7200
         """,
     )
 
@@ -381,8 +410,10 @@ async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
     await find_nothing(
         community,
         """
-        SELECT * FROM member_participation AS event JOIN community_members AS member USING (member_id)
-        WHERE occurred_at NOT BETWEEN greatest(member.created_at, now() - interval '90 days 5 minutes') AND now()
+        SELECT * FROM member_participation AS event
+        JOIN community_members AS member USING (member_id)
+        WHERE occurred_at < greatest(member.created_at, now() - interval '90 days 5 minutes')
+            OR occurred_at > now()
             OR member.status IN ('pending', 'not_member')
             OR (member.status <> 'active' OR deleted_at IS NOT NULL) AND occurred_at > updated_at
         """,
@@ -394,7 +425,9 @@ async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
     assert (now - last).days == 0
 
 
-async def test_the_week_and_the_day_have_a_rhythm(community: asyncpg.Connection) -> None:
+async def test_some_weekdays_and_hours_are_busier_than_others(
+    community: asyncpg.Connection,
+) -> None:
     moments = [
         event["occurred_at"]
         for event in await community.fetch("SELECT occurred_at FROM member_participation")
@@ -405,7 +438,9 @@ async def test_the_week_and_the_day_have_a_rhythm(community: asyncpg.Connection)
     assert max(hours.values()) > 3 * min(hours.values())
 
 
-async def test_a_few_write_most_and_some_only_read(community: asyncpg.Connection) -> None:
+async def test_a_few_members_write_most_events_and_some_write_none(
+    community: asyncpg.Connection,
+) -> None:
     records = await community.fetch(
         "SELECT count(*) FROM member_participation GROUP BY member_id ORDER BY 1 DESC"
     )
@@ -424,13 +459,16 @@ async def test_members_were_last_active_at_their_newest_event(
     await find_nothing(
         community,
         """
-        SELECT member_id, last_active_at FROM community_members AS member WHERE last_active_at IS DISTINCT FROM
-            (SELECT max(occurred_at) FROM member_participation AS event WHERE event.member_id = member.member_id)
+        SELECT member_id, last_active_at FROM community_members AS member
+        WHERE last_active_at IS DISTINCT FROM (
+            SELECT max(occurred_at) FROM member_participation AS event
+            WHERE event.member_id = member.member_id
+        )
         """,
     )
 
 
-async def test_highlights_are_what_a_recount_of_the_events_gives(
+async def test_highlights_agree_with_a_recount_of_the_events(
     community: asyncpg.Connection,
 ) -> None:
     await find_nothing(
@@ -444,7 +482,8 @@ async def test_highlights_are_what_a_recount_of_the_events_gives(
             FROM member_participation GROUP BY 1, 2
         )
         SELECT * FROM member_daily_highlights AS highlight
-        FULL JOIN recount USING (member_id, highlight_date, message_count, reaction_count, voice_minutes)
+        FULL JOIN recount
+            USING (member_id, highlight_date, message_count, reaction_count, voice_minutes)
         WHERE id IS NULL OR recount.* IS NULL
         """,
     )
@@ -461,14 +500,14 @@ async def test_a_day_earns_little_reputation_and_never_more_than_ten(
     assert (min(earned), max(earned)) == (0, 10)
 
 
-async def test_the_highlights_are_what_the_events_say(loaded_directory: asyncpg.Pool) -> None:
+async def test_verify_finds_no_difference_in_the_highlights(loaded_directory: asyncpg.Pool) -> None:
     first, last = await loaded_directory.fetchrow(
         "SELECT min(highlight_date), max(highlight_date) FROM member_daily_highlights"
     )
     assert await highlights.verify(first - timedelta(days=1), until=last + timedelta(days=1)) == []
 
 
-async def test_relationships_join_members_who_were_both_there(
+async def test_relationships_link_members_of_the_same_time(
     community: asyncpg.Connection,
 ) -> None:
     members = {
@@ -507,7 +546,7 @@ async def test_relationships_join_members_who_were_both_there(
 # How it is loaded
 
 
-async def test_the_audit_log_names_the_demo_as_the_actor_but_of_the_tiers_that_days_earned(
+async def test_the_demo_is_the_actor_of_every_audit_entry_but_the_new_tiers(
     community: asyncpg.Connection,
 ) -> None:
     records = await community.fetch(
@@ -529,7 +568,7 @@ async def test_loading_twice_changes_nothing(loaded_directory: asyncpg.Pool) -> 
     assert await contents(loaded_directory) == before
 
 
-async def test_it_stays_loaded_when_real_members_have_joined(
+async def test_the_demo_stays_loaded_after_real_members_have_joined(
     loaded_directory: asyncpg.Pool,
 ) -> None:
     await loaded_directory.execute(JOIN)
@@ -538,7 +577,7 @@ async def test_it_stays_loaded_when_real_members_have_joined(
     assert await contents(loaded_directory) == before
 
 
-async def test_a_directory_with_members_of_its_own_is_left_alone(directory: asyncpg.Pool) -> None:
+async def test_a_directory_with_members_of_its_own_is_not_changed(directory: asyncpg.Pool) -> None:
     await directory.execute(JOIN)
     before = await contents(directory)
     with pytest.raises(
@@ -552,7 +591,8 @@ async def test_a_failure_half_way_leaves_nothing(database: str, directory: async
     before = await contents(directory)
     # The relationships are written last.
     await directory.execute(
-        "ALTER TABLE member_relationships ADD CONSTRAINT half_way CHECK (relationship_type = 'NONE')"
+        "ALTER TABLE member_relationships"
+        " ADD CONSTRAINT half_way CHECK (relationship_type = 'NONE')"
     )
     with pytest.raises(asyncpg.CheckViolationError, match="half_way"):
         await load_demo()
@@ -560,7 +600,9 @@ async def test_a_failure_half_way_leaves_nothing(database: str, directory: async
     assert before["members"] == before["events"] == before["audit_entries"] == 0
 
 
-async def test_processes_that_load_at_once_load_it_once(database: str, loaded: str) -> None:
+async def test_processes_that_load_the_demo_at_once_load_it_once(
+    database: str, loaded: str
+) -> None:
     command = [sys.executable, "-c", LOAD, database]
     pipe = asyncio.subprocess.PIPE
     processes = [
@@ -598,12 +640,12 @@ async def test_a_terminal_shows_the_progress(
 
 
 async def people_and_codes(url: str) -> tuple[list[tuple[object, ...]], set[str]]:
-    """What every demo has in common, and what none has."""
+    """Return the members, who are the same in every demo, and the codes, which never are."""
     connection = await asyncpg.connect(url)
     try:
         members = await connection.fetch(
-            "SELECT member_id, name, telegram_id, status, invited_by, github_profile_data, profile_data"
-            " FROM community_members ORDER BY created_at"
+            "SELECT member_id, name, telegram_id, status, invited_by, github_profile_data,"
+            " profile_data FROM community_members ORDER BY created_at"
         )
         codes = await connection.fetch("SELECT invitation_code FROM community_invitations")
     finally:

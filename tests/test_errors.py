@@ -1,10 +1,10 @@
-"""What the database and its driver refuse, said in this package's words."""
+"""The errors of this package, and how those of the database and its driver become them."""
 
 import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -32,57 +32,63 @@ HOSTILE = [
 ]
 
 
-def is_sentence(text: str) -> bool:
-    """One line, beginning like a sentence and ending in the only full stop."""
+SENTENCE = r"[A-Z][^.]*[^\s.]\."
+
+
+def is_message(text: str) -> bool:
+    """Tell whether the text is one printable line of one or two sentences."""
     return (
-        bool(re.fullmatch(r"[A-Z][^.]*[^\s.]\.", text)) and text.isprintable() and len(text) <= 200
+        bool(re.fullmatch(f"{SENTENCE}( {SENTENCE})?", text))
+        and text.isprintable()
+        and len(text) <= 200
     )
 
 
-REFUSED: dict[str, tuple[str, tuple[object, ...], str | None]] = {
-    "nothing in a column": (
+REFUSED_STATEMENTS: dict[str, tuple[str, tuple[object, ...], str | None]] = {
+    "a null in a required column": (
         "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1', NULL, 'x')",
         (),
         "name",
     ),
     "a text that is too long": (
-        "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1', repeat('x', 256), 'x')",
+        "INSERT INTO community_members (telegram_id, name, primary_role)"
+        " VALUES ('1', repeat('x', 256), 'x')",
         (),
         None,
     ),
-    "nul": ("SELECT $1::text", ("a\0b",), None),
+    "a NUL character": ("SELECT $1::text", ("a\0b",), None),
     "a lone surrogate": ("SELECT $1::text", ("\ud800",), None),
-    "a number out of an integer's range": ("SELECT $1::int", (2**31,), None),
-    "a number out of every range": ("SELECT $1::bigint", (10**30,), None),
+    "a number out of the range of integer": ("SELECT $1::int", (2**31,), None),
+    "a number out of the range of bigint": ("SELECT $1::bigint", (10**30,), None),
     "a sum out of range": ("SELECT $1::int + 1", (2**31 - 1,), None),
-    "nul in JSON": ("SELECT $1::jsonb", (r'"\u0000"',), None),
+    "a NUL character in JSON": ("SELECT $1::jsonb", (r'"\u0000"',), None),
     "a lone surrogate in JSON": ("SELECT $1::jsonb", (r'"\ud800"',), None),
-    "JSON that is nested without end": ("SELECT $1::jsonb", ("[" * 200_000 + "]" * 200_000,), None),
-    "no JSON": ("SELECT $1::jsonb", ("{",), None),
+    "JSON that is nested too deeply": ("SELECT $1::jsonb", ("[" * 200_000 + "]" * 200_000,), None),
+    "malformed JSON": ("SELECT $1::jsonb", ("{",), None),
     "a number divided by zero": ("SELECT 1 / $1::int", (0,), None),
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-async def test_what_the_database_refuses_is_invalid_input(
-    directory: asyncpg.Pool, what: str
+@pytest.mark.parametrize("name", REFUSED_STATEMENTS)
+async def test_a_value_that_the_database_refuses_is_invalid_input(
+    directory: asyncpg.Pool, name: str
 ) -> None:
-    sql, arguments, field = REFUSED[what]
+    sql, arguments, field = REFUSED_STATEMENTS[name]
     with pytest.raises(InvalidInput) as refused:
         await engine.fetch(sql, *arguments)
-    assert is_sentence(str(refused.value))
+    assert is_message(str(refused.value))
     assert refused.value.field == field
     assert isinstance(refused.value.__cause__, asyncpg.PostgresError)
     assert all_idle()
 
 
-async def test_a_database_without_the_tables_is_told(empty_database: str) -> None:
+async def test_a_database_without_tables_is_reported(empty_database: str) -> None:
     async with connect(empty_database, min_size=0):
-        with pytest.raises(errors.SchemaMissing, match="run the migrations first"):
+        with pytest.raises(errors.SchemaMissing, match="Run the migrations first"):
             await members.get("#1")
 
 
-async def test_a_mistake_in_the_program_passes_as_it_is(directory: asyncpg.Pool) -> None:
+async def test_a_defect_of_the_program_is_not_translated(directory: asyncpg.Pool) -> None:
     with pytest.raises(asyncpg.PostgresSyntaxError):
         await engine.fetch("SELEKT 1")
     with pytest.raises(asyncpg.UndefinedFunctionError):
@@ -110,10 +116,10 @@ async def test_a_server_that_ends_a_running_statement_is_an_unavailable_database
     assert await members.find("#1") is None
 
 
-async def test_a_server_that_only_reads_is_an_unavailable_database(directory: asyncpg.Pool) -> None:
+async def test_a_read_only_server_is_an_unavailable_database(directory: asyncpg.Pool) -> None:
     async with undone() as current:
         await current.connection.execute("SET TRANSACTION READ ONLY")
-        with pytest.raises(DatabaseUnavailable, match="only reads"):
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
             await members.add(telegram_id="1", name="Ana", primary_role="developer")
 
 
@@ -127,7 +133,7 @@ async def test_a_statement_that_takes_too_long_or_waits_too_long_is_a_busy_datab
             async with undone() as current:
                 await current.connection.execute(f"SET LOCAL {setting} = 50")
                 with pytest.raises(
-                    DatabaseUnavailable, match=r"^The database is busy: try again\.$"
+                    DatabaseUnavailable, match=r"^The database is busy\. Try again in a moment\.$"
                 ):
                     await members.set_status("#1", "suspended", actor="Luis")
 
@@ -145,40 +151,40 @@ async def test_the_loser_of_a_serializable_race_is_told_to_try_again(
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_a_sentence_repeats_nothing_dangerous_and_not_much(hostile: str) -> None:
+def test_a_message_quotes_few_and_harmless_characters(hostile: str) -> None:
     text = sanitize_for_message(hostile)
     assert text.isprintable()
-    assert len(text) <= errors.SHOWN
+    assert len(text) <= errors.MAX_QUOTED_LENGTH
     assert not set(text) & set('<>*`[]{}%$\\"')
 
 
-def test_a_sentence_repeats_what_is_harmless_as_it_is() -> None:
+def test_a_message_quotes_harmless_text_unchanged() -> None:
     assert sanitize_for_message("#247 Ana García, 李, O'Neil") == "#247 Ana García, 李, O'Neil"
     assert sanitize_for_message("x" * 40) == "x" * 40
     assert sanitize_for_message("x" * 41) == "x" * 39 + "…"
 
 
-Kind = TypeVar("Kind", bound=DirectoryError)
+AnyError = TypeVar("AnyError", bound=DirectoryError)
 
 
-def kinds_of(error: type[Kind]) -> list[type[Kind]]:
-    """Return the errors below this one, and below those."""
-    return [kind for below in error.__subclasses__() for kind in (below, *kinds_of(below))]
+def subclasses(error: type[AnyError]) -> list[type[AnyError]]:
+    """Return all direct and indirect subclasses of this error."""
+    return [found for each in error.__subclasses__() for found in (each, *subclasses(each))]
 
 
 def test_every_error_is_for_anybody_or_for_the_operator_and_has_a_code_of_its_own() -> None:
-    kinds = kinds_of(DirectoryError)
-    users, operators = kinds_of(errors.UserError), kinds_of(errors.OperatorError)
-    assert {*kinds} == {errors.UserError, errors.OperatorError, *users, *operators}
+    all_errors = subclasses(DirectoryError)
+    users, operators = subclasses(errors.UserError), subclasses(errors.OperatorError)
+    assert {*all_errors} == {errors.UserError, errors.OperatorError, *users, *operators}
     assert not {*users} & {*operators}
-    all_kinds: list[type[DirectoryError]] = [DirectoryError, *kinds]
-    ours = [kind for kind in all_kinds if kind.__module__ == errors.__name__]
-    assert len({kind.code for kind in ours}) == len(ours)
-    assert all(re.fullmatch("[a-z_]+", kind.code) for kind in ours)
+    candidates: list[type[DirectoryError]] = [DirectoryError, *all_errors]
+    own = [error for error in candidates if error.__module__ == errors.__name__]
+    assert len({error.code for error in own}) == len(own)
+    assert all(re.fullmatch("[a-z_]+", error.code) for error in own)
 
 
 def test_a_chat_shows_no_setting_address_or_role() -> None:
-    assert set(kinds_of(errors.OperatorError)) >= {
+    assert set(subclasses(errors.OperatorError)) >= {
         errors.AlreadyConnected,
         errors.ConfigurationError,
         errors.DatabaseUnavailable,
@@ -188,12 +194,12 @@ def test_a_chat_shows_no_setting_address_or_role() -> None:
         errors.SchemaMissing,
         errors.TransactionFailed,
     }
-    assert {kind.public_message for kind in kinds_of(errors.OperatorError)} == {
+    assert {error.public_message for error in subclasses(errors.OperatorError)} == {
         errors.OperatorError.public_message
     }
 
 
-MADE_OF_INPUT: list[Callable[[str], DirectoryError]] = [
+ERRORS_WITH_INPUT: list[Callable[[str], DirectoryError]] = [
     errors.MemberNotFound,
     errors.AlreadyMember,
     errors.InvitationNotFound,
@@ -208,14 +214,14 @@ MADE_OF_INPUT: list[Callable[[str], DirectoryError]] = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-@pytest.mark.parametrize("make", MADE_OF_INPUT)
-def test_every_error_is_a_short_printable_sentence_whatever_it_is_about(
+@pytest.mark.parametrize("make", ERRORS_WITH_INPUT)
+def test_every_message_is_short_and_printable_whatever_it_quotes(
     make: Callable[[str], DirectoryError], hostile: str
 ) -> None:
-    assert is_sentence(str(make(hostile)))
+    assert is_message(str(make(hostile)))
 
 
-def test_an_error_carries_what_it_is_about() -> None:
+def test_an_error_has_the_data_that_it_is_about() -> None:
     now = datetime(2026, 1, 31, tzinfo=UTC)
     assert errors.MemberNotFound("#7").member_id == "#7"
     assert errors.AlreadyMember("#7").member_id == "#7"
@@ -224,46 +230,47 @@ def test_an_error_carries_what_it_is_about() -> None:
     assert errors.InvalidCursor().field == "after"
     refused = errors.StatusChangeRefused("#7", "not_member", "active")
     assert (refused.member_id, refused.before, refused.after) == ("#7", "not_member", "active")
-    assert str(refused) == "Member #7 can't go from not member to active."
+    assert str(refused) == "The status of member #7 can't change from not member to active."
     assert errors.MemberNotActive("#7", "not_member").status == "not_member"
     assert (
         str(errors.MemberNotActive("#7", "not_member"))
-        == "Member #7 is not active, but not member."
+        == "Only an active member can do this. The status of member #7 is not member."
     )
 
 
-async def test_a_field_that_is_missing_is_named_in_the_sentence(directory: asyncpg.Pool) -> None:
+async def test_a_missing_field_is_named_in_the_message(directory: asyncpg.Pool) -> None:
+    no_role: Any = None
     with pytest.raises(InvalidInput, match=r"^The primary role can't be empty\.$") as refused:
-        await members.add(telegram_id="1", name="Ana", primary_role=None)  # type: ignore[arg-type]  # from outside
+        await members.add(telegram_id="1", name="Ana", primary_role=no_role)
     assert refused.value.field == "primary_role"
     with pytest.raises(InvalidInput) as refused:
         await relationships.link("a", "b", "MENTORED", json.loads("null"))
     assert refused.value.field == "content"
 
 
-async def test_a_login_without_the_right_is_told(directory: asyncpg.Pool) -> None:
+async def test_a_login_without_the_privilege_is_reported(directory: asyncpg.Pool) -> None:
     async with transaction() as current:
-        # Undone with the transaction, which the refusal spoils.
+        # The role is dropped when the transaction is rolled back.
         await current.connection.execute(
-            "CREATE ROLE stranger_of_the_directory; SET LOCAL ROLE stranger_of_the_directory"
+            "CREATE ROLE test_errors_role; SET LOCAL ROLE test_errors_role"
         )
-        with pytest.raises(errors.NotAllowed, match="database login may not"):
+        with pytest.raises(errors.NotAllowed, match="database login of this program may not"):
             await members.get("#1")
         await current.rollback()
 
 
-async def test_a_table_that_changes_under_a_transaction_is_told(
+async def test_a_table_that_changes_during_a_transaction_is_reported(
     database: str, directory: asyncpg.Pool
 ) -> None:
     await members.find("#1")
     await directory.execute(
         "ALTER TABLE community_members ALTER registration_fee_tx_hash TYPE text"
     )
-    with pytest.raises(errors.DatabaseUnavailable, match="try again"):
+    with pytest.raises(errors.DatabaseUnavailable, match="Try again"):
         async with transaction():
             await members.find("#1")
     assert await members.find("#1") is None
 
 
-def test_a_sentence_repeats_no_number_of_thousands_of_digits() -> None:
+def test_a_message_quotes_no_number_of_thousands_of_digits() -> None:
     assert "�" in errors.sanitize_for_message(10**5000)

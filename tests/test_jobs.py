@@ -1,4 +1,4 @@
-"""What is done by the clock: the right thing, at the right times, by one worker, and without harm when it can't be."""
+"""Scheduled jobs: they do their work on time, in one worker, and fail without harm."""
 
 import asyncio
 import logging
@@ -19,7 +19,11 @@ from community_directory import jobs
 from community_directory.database import connect
 from community_directory.database.connections import CLOSE_TIMEOUT_SECONDS
 from community_directory.errors import DirectoryError
-from community_directory.jobs import roll_up_recent, scheduled, sweep
+from community_directory.jobs import (
+    expire_overdue_invitations,
+    roll_up_recent,
+    run_scheduled_jobs,
+)
 from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
 from tests.database.test_migrations import SECONDS, session, until
@@ -31,13 +35,13 @@ TODAY = date(2026, 1, 31)
 
 @pytest.fixture
 def end_of_january(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the last of January."""
+    """Today is the last of January."""
     monkeypatch.setattr(jobs, "today", lambda: TODAY)
 
 
 @pytest.fixture
 def live_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets the community's time zone."""
+    """Return a function that sets the community's time zone."""
 
     def choose(zone: str) -> None:
         monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
@@ -47,7 +51,7 @@ def live_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 async def overdue(database: rows.Database, **columns: object) -> str:
-    """The code of an invitation that is past its time."""
+    """Insert an overdue invitation, and return its code."""
     made = await rows.invitation(database, expires_at=datetime(2026, 1, 1, tzinfo=UTC), **columns)
     return str(made["invitation_code"])
 
@@ -61,7 +65,7 @@ async def status_of(database: rows.Database, code: str) -> str:
 
 
 async def message_at(database: rows.Database, moment: datetime, **columns: object) -> str:
-    """The number of somebody who said something at this time."""
+    """Insert a message of this time, and return its member's number."""
     return str((await rows.event(database, occurred_at=moment, **columns))["member_id"])
 
 
@@ -76,29 +80,29 @@ async def rolled_up(database: rows.Database) -> list[date]:
 
 @asynccontextmanager
 async def held(database: str, lock: int) -> AsyncIterator[None]:
-    """Another worker has this lock."""
+    """Hold an advisory lock in another session."""
     async with session(database) as other:
         await other.execute(f"SELECT pg_advisory_lock({lock})")
         yield
 
 
-async def test_a_sweep_marks_what_is_overdue_and_says_how_much(directory: asyncpg.Pool) -> None:
+async def test_overdue_invitations_expire_and_are_counted(directory: asyncpg.Pool) -> None:
     codes = [await overdue(directory), await overdue(directory)]
     still_open = (await rows.invitation(directory))["invitation_code"]
     cancelled = await overdue(directory, status="cancelled")
-    assert await sweep() == 2
+    assert await expire_overdue_invitations() == 2
     assert [await status_of(directory, code) for code in codes] == ["expired", "expired"]
     assert await status_of(directory, still_open) == "pending"
     assert await status_of(directory, cancelled) == "cancelled"
-    assert await sweep() == 0
+    assert await expire_overdue_invitations() == 0
 
 
 def days_ago(*days: int) -> list[date]:
     return [TODAY - timedelta(days=number) for number in days]
 
 
-async def nothing_old_is_rolled_up(database: rows.Database) -> None:
-    """No day before the last month is counted again, or else what is changed here would be put right."""
+async def assert_no_old_day_is_rolled_up(database: rows.Database) -> None:
+    """Check that no day before the last month is counted: its changed rows stay as they are."""
     await database.execute(
         "UPDATE member_daily_highlights SET message_count = 99 WHERE highlight_date < $1",
         TODAY - timedelta(days=31),
@@ -109,7 +113,7 @@ async def nothing_old_is_rolled_up(database: rows.Database) -> None:
 async def test_a_roll_up_finds_every_day_with_events_but_not_tomorrow(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
-    """A single transaction takes ten years at the most: these are more."""
+    """A single transaction takes at most ten years: these days span more."""
     days = days_ago(4 * 366, 400, 32, 31, 3, 1, 0)
     for day in [*days, date(2000, 1, 1), TODAY + timedelta(days=1)]:
         await message_at(directory, noon(day))
@@ -130,7 +134,7 @@ async def test_a_roll_up_of_a_late_day_hides_no_day_before_it(
     assert await rolled_up(directory) == days
 
 
-async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
+async def test_a_roll_up_finds_every_change_of_the_events_of_old_days(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     for _ in range(3):
@@ -147,11 +151,13 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
         "DELETE FROM member_participation WHERE member_id = '#1' AND occurred_at = $1", deleted
     )
     await directory.execute(
-        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days' WHERE occurred_at = $1",
+        "UPDATE member_participation SET occurred_at = occurred_at - interval '20 days'"
+        " WHERE occurred_at = $1",
         moved,
     )
     await directory.execute(
-        "UPDATE member_participation SET member_id = '#3' WHERE member_id = '#2' AND occurred_at = $1",
+        "UPDATE member_participation SET member_id = '#3'"
+        " WHERE member_id = '#2' AND occurred_at = $1",
         given,
     )
     # As many events as before, of the same members.
@@ -164,7 +170,7 @@ async def test_a_roll_up_finds_whatever_happened_to_the_events_of_old_days(
     assert await roll_up_recent() == 1 + 2 + 1 + 4 + 2 + 1
     first, last = days_ago(400, 0)
     assert await verify(first, until=last) == []
-    await nothing_old_is_rolled_up(directory)
+    await assert_no_old_day_is_rolled_up(directory)
 
 
 async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_next_time(
@@ -187,7 +193,7 @@ async def test_an_event_that_comes_during_the_roll_up_of_its_day_is_found_the_ne
     assert await verify(day) == []
 
 
-async def test_a_roll_up_puts_right_what_was_changed_by_hand_in_the_last_month(
+async def test_a_roll_up_corrects_rows_of_the_last_month_that_were_changed_by_hand(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     last, before = days_ago(30, 31)
@@ -228,10 +234,10 @@ async def test_after_a_change_of_the_zone_every_day_is_rolled_up_again(
     live_in("Asia/Kolkata")
     assert await roll_up_recent() == 3
     assert await verify(day - timedelta(days=6), until=TODAY) == []
-    await nothing_old_is_rolled_up(directory)
+    await assert_no_old_day_is_rolled_up(directory)
 
 
-async def test_a_forgotten_day_is_rolled_up_again(
+async def test_a_day_without_a_checksum_is_rolled_up_again(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     [day] = days_ago(90)
@@ -243,7 +249,7 @@ async def test_a_forgotten_day_is_rolled_up_again(
     assert await verify(day) == []
 
 
-async def test_an_obstacle_in_an_old_month_keeps_no_recent_day_waiting(
+async def test_a_failure_in_an_old_month_delays_no_recent_day(
     database: str, directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     days = days_ago(90, 50, 0)
@@ -271,7 +277,7 @@ SPANS = st.integers(0, 70)
         max_size=12,
     )
 )
-async def test_after_a_night_no_day_differs_from_its_events(
+async def test_no_day_differs_from_its_events_after_the_nightly_roll_up(
     directory: asyncpg.Pool, end_of_january: None, steps: list[tuple[str, int]]
 ) -> None:
     await directory.execute("TRUNCATE community_members, directory_rolled_up_days CASCADE")
@@ -288,8 +294,8 @@ async def test_after_a_night_no_day_differs_from_its_events(
                 )
             case "deleted":
                 await directory.execute(
-                    "DELETE FROM member_participation WHERE occurred_at = (SELECT max(occurred_at) FROM "
-                    "member_participation WHERE occurred_at < $1) AND occurred_at > $2",
+                    "DELETE FROM member_participation WHERE occurred_at > $2 AND occurred_at ="
+                    " (SELECT max(occurred_at) FROM member_participation WHERE occurred_at < $1)",
                     noon(day),
                     noon(TODAY - timedelta(days=71)),
                 )
@@ -319,7 +325,7 @@ async def test_a_roll_up_counts_the_days_of_the_communitys_zone(
     assert await rolled_up(directory) == [date(2025, 10, 1), TODAY]
 
 
-async def test_points_of_a_roll_up_by_the_clock_reach_the_score(
+async def test_the_points_of_a_scheduled_roll_up_are_added_to_the_score(
     directory: asyncpg.Pool, end_of_january: None
 ) -> None:
     member_id = await message_at(directory, noon(TODAY))
@@ -328,38 +334,41 @@ async def test_points_of_a_roll_up_by_the_clock_reach_the_score(
     assert await directory.fetchval(scored, member_id) == 1
 
 
-async def test_a_sweep_leaves_it_to_another_worker(directory: asyncpg.Pool, database: str) -> None:
+async def test_expiry_is_left_to_another_worker_that_does_it(
+    directory: asyncpg.Pool, database: str
+) -> None:
     code = await overdue(directory)
-    async with held(database, jobs.SWEEP_LOCK):
-        assert await asyncio.wait_for(sweep(), SECONDS) is None
+    async with held(database, jobs.EXPIRY_LOCK_KEY):
+        assert await asyncio.wait_for(expire_overdue_invitations(), SECONDS) is None
     assert await status_of(directory, code) == "pending"
-    assert await sweep() == 1
+    assert await expire_overdue_invitations() == 1
 
 
-async def test_a_roll_up_leaves_it_to_another_worker(
+async def test_a_roll_up_is_left_to_another_worker_that_does_it(
     directory: asyncpg.Pool, database: str, end_of_january: None
 ) -> None:
     await message_at(directory, noon(TODAY))
-    async with held(database, jobs.NIGHT_LOCK):
+    async with held(database, jobs.ROLL_UP_LOCK_KEY):
         assert await asyncio.wait_for(roll_up_recent(), SECONDS) is None
     assert await rolled_up(directory) == []
     assert await roll_up_recent() == 1
 
 
-async def test_the_two_jobs_do_not_keep_each_other_out(
-    directory: asyncpg.Pool, database: str
-) -> None:
-    async with held(database, jobs.NIGHT_LOCK):
-        assert await sweep() == 0
-    async with held(database, jobs.SWEEP_LOCK):
+async def test_the_two_jobs_do_not_block_each_other(directory: asyncpg.Pool, database: str) -> None:
+    async with held(database, jobs.ROLL_UP_LOCK_KEY):
+        assert await expire_overdue_invitations() == 0
+    async with held(database, jobs.EXPIRY_LOCK_KEY):
         assert await roll_up_recent() == 0
 
 
 @pytest.mark.parametrize(
     ("job", "table"),
-    [(sweep, "community_invitations"), (roll_up_recent, "directory_rolled_up_days")],
+    [
+        (expire_overdue_invitations, "community_invitations"),
+        (roll_up_recent, "directory_rolled_up_days"),
+    ],
 )
-async def test_of_two_workers_at_once_one_does_it(
+async def test_one_of_two_workers_runs_a_job(
     directory: asyncpg.Pool,
     database: str,
     job: Callable[..., asyncio.Future[int | None]],
@@ -368,7 +377,7 @@ async def test_of_two_workers_at_once_one_does_it(
     async with session(database) as other:
         await other.execute(f"BEGIN; LOCK TABLE {table}")
         both = [asyncio.ensure_future(job()), asyncio.ensure_future(job())]
-        # One is at it, and waits for the table; the other one doesn't wait for the first.
+        # One worker waits for the table; the other one doesn't wait for the first.
         done, waiting = await asyncio.wait(
             both, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
@@ -378,7 +387,7 @@ async def test_of_two_workers_at_once_one_does_it(
 
 
 def times(trigger: CronTrigger, start: datetime, count: int) -> Iterator[datetime]:
-    """When it fires next, and next, in UTC."""
+    """Yield the next times at which the trigger fires, in UTC."""
     before, now = None, start
     for _ in range(count):
         before = now = trigger.get_next_fire_time(before, now)
@@ -397,8 +406,11 @@ async def triggers(
 
     def of(zone: str) -> dict[str, CronTrigger]:
         live_in(zone)
-        with scheduled() as scheduler:
-            return {name: scheduler.get_job(name).trigger for name in ("sweep", "roll_up_recent")}
+        with run_scheduled_jobs() as scheduler:
+            return {
+                name: scheduler.get_job(name).trigger
+                for name in ("expire_overdue_invitations", "roll_up_recent")
+            }
 
     return of
 
@@ -449,17 +461,19 @@ async def test_the_days_are_rolled_up_once_each_night_of_the_community(
         ("Europe/Berlin", "2026-10-24 20:10"),
     ],
 )
-async def test_a_sweep_is_due_each_hour_whatever_the_clocks_do(
+async def test_invitations_expire_each_hour_even_when_the_clocks_change(
     triggers: Callable[[str], dict[str, CronTrigger]], zone: str, start: str
 ) -> None:
     [moment] = hours(start)
-    found = list(times(triggers(zone)["sweep"], moment.astimezone(ZoneInfo(zone)), 24))
+    found = list(
+        times(triggers(zone)["expire_overdue_invitations"], moment.astimezone(ZoneInfo(zone)), 24)
+    )
     assert found == [moment.replace(minute=0) + timedelta(hours=number) for number in range(1, 25)]
 
 
 @asynccontextmanager
 async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list[str]]:
-    """The jobs that end meanwhile: waits for so many."""
+    """Yield the list of jobs that end, and wait at the end until there are so many."""
     ended: list[str] = []
     enough = asyncio.Event()
 
@@ -473,47 +487,53 @@ async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list
     await asyncio.wait_for(enough.wait(), SECONDS)
 
 
-async def test_both_are_done_right_after_the_start(
+async def test_both_jobs_run_right_after_the_start(
     directory: asyncpg.Pool, end_of_january: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = await overdue(directory)
     await message_at(directory, noon(TODAY - timedelta(days=1)))
-    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+    with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
         async with watched(scheduler, 2):
             pass
-        assert {job.id for job in scheduler.get_jobs()} == {"sweep", "roll_up_recent"}
+        assert {job.id for job in scheduler.get_jobs()} == {
+            "expire_overdue_invitations",
+            "roll_up_recent",
+        }
     assert await status_of(directory, code) == "expired"
     assert await rolled_up(directory) == [TODAY - timedelta(days=1)]
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 1 rows", "roll_up_recent: 1 rows"}
+    assert said == {"expire_overdue_invitations: 1 rows", "roll_up_recent: 1 rows"}
 
 
-async def test_nothing_to_do_is_said_as_such(
+async def test_the_log_shows_that_there_was_nothing_to_do(
     directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+    with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
         async with watched(scheduler, 2):
             pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: 0 rows", "roll_up_recent: 0 rows"}
+    assert said == {"expire_overdue_invitations: 0 rows", "roll_up_recent: 0 rows"}
 
 
-async def test_what_another_worker_does_is_said_at_the_start(
+async def test_the_log_shows_that_another_worker_runs_the_jobs(
     directory: asyncpg.Pool, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with held(database, jobs.SWEEP_LOCK), held(database, jobs.NIGHT_LOCK):
-        with caplog.at_level(logging.INFO, jobs.__name__), scheduled() as scheduler:
+    async with held(database, jobs.EXPIRY_LOCK_KEY), held(database, jobs.ROLL_UP_LOCK_KEY):
+        with caplog.at_level(logging.INFO, jobs.__name__), run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
-    assert said == {"sweep: another worker does it", "roll_up_recent: another worker does it"}
+    assert said == {
+        "expire_overdue_invitations: another worker runs it",
+        "roll_up_recent: another worker runs it",
+    }
 
 
-@pytest.mark.parametrize("job", ["sweep", "roll_up_recent"])
-async def test_what_a_sleeping_machine_missed_is_done_once(
+@pytest.mark.parametrize("job", ["expire_overdue_invitations", "roll_up_recent"])
+async def test_a_job_that_a_sleeping_machine_missed_runs_once(
     directory: asyncpg.Pool, job: str
 ) -> None:
-    with scheduled() as scheduler:
+    with run_scheduled_jobs() as scheduler:
         async with watched(scheduler, 2):
             pass
         async with watched(scheduler, 1) as ended:
@@ -527,14 +547,14 @@ async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_t
     empty_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connect(empty_database, min_size=0):
-        with scheduled() as scheduler:
+        with run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
-    why = "The database's tables are missing, or of another version: run the migrations first."
+    why = "The database's tables are missing, or of another version. Run the migrations first."
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert {record.getMessage() for record in warned} == {
-        f"{name} was not done, and is tried again at its next time: {why}"
-        for name in ("sweep", "roll_up_recent")
+        f"{name} failed, and is tried again at its next run: {why}"
+        for name in ("expire_overdue_invitations", "roll_up_recent")
     }
     assert len(warned) == 2
     assert not any(record.exc_info for record in warned)
@@ -549,37 +569,37 @@ async def test_a_job_that_takes_too_long_is_cut_off_and_says_so(
     monkeypatch.setattr(jobs, "JOB_TIMEOUT", timedelta(seconds=0.5))
     async with session(database) as other:
         await other.execute("BEGIN; LOCK TABLE community_invitations, directory_rolled_up_days")
-        with scheduled() as scheduler:
+        with run_scheduled_jobs() as scheduler:
             async with watched(scheduler, 2):
                 pass
     assert {
         record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
     } == {
-        f"{name} took longer than 0:00:00.500000, and goes on at its next time."
-        for name in ("sweep", "roll_up_recent")
+        f"{name} took longer than 0:00:00.500000, and continues at its next run."
+        for name in ("expire_overdue_invitations", "roll_up_recent")
     }
 
 
 async def test_the_jobs_end_with_the_app(directory: asyncpg.Pool) -> None:
-    with scheduled() as scheduler:
+    with run_scheduled_jobs() as scheduler:
         assert scheduler.running
     await asyncio.sleep(0)
     assert not scheduler.running
-    with pytest.raises(ZeroDivisionError), scheduled() as scheduler:
+    with pytest.raises(ZeroDivisionError), run_scheduled_jobs() as scheduler:
         raise ZeroDivisionError
     await asyncio.sleep(0)
     assert not scheduler.running
 
 
-async def test_a_job_that_hangs_does_not_hold_up_the_end(database: str) -> None:
+async def test_a_job_that_hangs_does_not_delay_the_end(database: str) -> None:
     async with session(database) as other, session(database) as observer:
         await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS - 1), connect(database, min_size=0):
-            with scheduled():
+            with run_scheduled_jobs():
                 await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
 
 
-async def test_a_running_panel_sweeps_and_rolls_up(database: str) -> None:
+async def test_a_running_panel_expires_invitations_and_rolls_up(database: str) -> None:
     async with session(database) as connection:
         code = await overdue(connection)
         # Today, or yesterday when midnight comes in between.
@@ -593,6 +613,6 @@ async def test_a_running_panel_sweeps_and_rolls_up(database: str) -> None:
             panel.stop()
             assert len(panel.printed) == 2, panel.printed
         changed = await connection.fetchval(
-            "SELECT count(*) FROM directory_audit_log WHERE actor = 'sweep'"
+            "SELECT count(*) FROM directory_audit_log WHERE actor = 'expiry'"
         )
     assert changed == 1

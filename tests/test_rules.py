@@ -1,4 +1,4 @@
-"""Each rule of `tests/rules.py` holds for every writer, and is explained in the same words to each."""
+"""Each rule of `tests/rules.py` holds for every way to write rows, with the same message."""
 
 import csv
 import json
@@ -13,42 +13,43 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
-from community_directory import errors
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.errors import InvalidInput, database_errors
 from community_directory.imports import members_csv
-from community_directory.imports.members_csv import BadLines
+from community_directory.imports.members_csv import InvalidLines
 from community_directory.queries import invitations, members, participation, relationships
 from community_directory.tables import checks
 from tests.conftest import Server, new_database
 from tests.rules import (
-    BLANK,
+    BLANK_TEXTS,
     CHANGE_RULES,
-    CLEANED,
-    NO_MEMBER,
-    OBJECT,
-    RANGE,
-    RULES,
-    USERNAME,
+    CORRECTED_USERNAMES,
+    DATE_MESSAGE,
+    MEMBER_MESSAGE,
+    OBJECT_MESSAGE,
+    ROW_RULES,
+    USERNAME_MESSAGE,
     ChangeRule,
     Columns,
     Factory,
-    Rule,
+    RowRule,
 )
 from tests.tables import rows
 from tests.web.conftest import client, fast_hashes  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.schema
 
-ALL_RULES: list[Rule | ChangeRule] = [*RULES, *CHANGE_RULES]
+ALL_RULES: list[RowRule | ChangeRule] = [*ROW_RULES, *CHANGE_RULES]
 
 
 def is_sentence(text: str) -> bool:
-    """Tell whether it is one line that begins like a sentence and ends in its only full stop."""
+    """Return whether the text is one printable line and one sentence."""
     return bool(re.fullmatch(r"[A-Z][^.]*[^\s.]\.", text)) and text.isprintable()
 
 
-# The table
+# The table of rules
 
 
 async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
@@ -69,12 +70,12 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     raised = {
         name for row in functions for name in re.findall(r"CONSTRAINT = '(\w+)'", row["prosrc"])
     }
-    # Piccolo's own, which a superuser may break who adds a user of the panel.
-    users = {"piccolo_user_email_key", "piccolo_user_username_key"}
-    in_table = [rule.name for rule in ALL_RULES]
-    assert set(in_table) == {row[0] for row in constraints} | raised | users
-    assert len(set(in_table)) == len(in_table)
-    assert errors.CONSTRAINT_MESSAGES.keys() == set(in_table)
+    # These belong to Piccolo; a superuser can break them when adding a user of the panel.
+    user_rules = {"piccolo_user_email_key", "piccolo_user_username_key"}
+    listed = [rule.name for rule in ALL_RULES]
+    assert set(listed) == {row[0] for row in constraints} | raised | user_rules
+    assert len(set(listed)) == len(listed)
+    assert CONSTRAINT_MESSAGES.keys() == set(listed)
 
 
 def test_every_message_is_one_sentence() -> None:
@@ -85,23 +86,23 @@ def test_every_message_is_one_sentence() -> None:
 
 
 @pytest.fixture
-async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to the directory of #1 and #2."""
+async def connection(directory: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
+    """Yield a connection to a directory with the members #1 and #2."""
     async with directory.acquire() as connection:
         await rows.member(connection)
         await rows.member(connection)
         yield connection
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", ROW_RULES, ids=lambda rule: rule.name)
 async def test_a_row_that_breaks_a_rule_is_refused(
-    connection: asyncpg.Connection, rule: Rule
+    connection: PoolConnectionProxy, rule: RowRule
 ) -> None:
     for columns in rule.refused:
         async with rolled_back(connection):
-            if rule.before is not None:
-                await rule.make(connection, **rule.before)
-            assert await refusal(rule.make(connection, **columns)) == (
+            if rule.existing is not None:
+                await rule.factory(connection, **rule.existing)
+            assert await refusal(rule.factory(connection, **columns)) == (
                 rule.name,
                 rule.field,
                 rule.message,
@@ -109,22 +110,22 @@ async def test_a_row_that_breaks_a_rule_is_refused(
 
 
 @pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if rule.accepted], ids=lambda rule: rule.name
+    "rule", [rule for rule in ROW_RULES if rule.accepted], ids=lambda rule: rule.name
 )
-async def test_a_row_that_keeps_to_a_rule_is_stored(
-    connection: asyncpg.Connection, rule: Rule
+async def test_a_row_that_keeps_a_rule_is_stored(
+    connection: PoolConnectionProxy, rule: RowRule
 ) -> None:
     for columns in rule.accepted:
         async with rolled_back(connection):
-            if rule.before is not None:
-                await rule.make(connection, **rule.before)
-            stored = await rule.make(connection, **columns)
+            if rule.existing is not None:
+                await rule.factory(connection, **rule.existing)
+            stored = await rule.factory(connection, **columns)
             assert {name: stored[name] for name in columns} == columns
 
 
 @pytest.mark.parametrize("rule", CHANGE_RULES, ids=lambda rule: rule.name)
 async def test_a_change_that_breaks_a_rule_is_refused(
-    connection: asyncpg.Connection, rule: ChangeRule
+    connection: PoolConnectionProxy, rule: ChangeRule
 ) -> None:
     *allowed, refused = rule.statements
     async with rolled_back(connection):
@@ -134,36 +135,37 @@ async def test_a_change_that_breaks_a_rule_is_refused(
 
 
 async def test_every_reference_is_checked_at_once_and_restricts(
-    connection: asyncpg.Connection,
+    connection: PoolConnectionProxy,
 ) -> None:
     found = await connection.fetch(
         """
-        SELECT conname, confrelid::regclass::text, confdeltype, confupdtype, condeferrable, convalidated
+        SELECT conname, confrelid::regclass::text, confdeltype, confupdtype, condeferrable,
+            convalidated
         FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
         """
     )
-    references = {rule.name for rule in RULES if rule.name.endswith("_fkey")}
+    references = {rule.name for rule in ROW_RULES if rule.name.endswith("_fkey")}
     assert {row["conname"]: tuple(row)[1:] for row in found} == dict.fromkeys(
         references, ("community_members", b"r", b"r", False, True)
     )
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-async def test_no_locale_takes_what_looks_like_nothing_for_a_name(
+async def test_a_name_of_invisible_characters_is_blank_in_every_locale(
     server: Server, locale: str
 ) -> None:
     async with new_database(server, f"template0 LOCALE '{locale}'") as url:
         connection = await asyncpg.connect(url)
         condition = checks.not_blank("given")
         named = await connection.fetch(
-            f"SELECT given FROM unnest($1::text[]) AS given WHERE {condition}", [*BLANK, "É"]
+            f"SELECT given FROM unnest($1::text[]) AS given WHERE {condition}", [*BLANK_TEXTS, "É"]
         )
         await connection.close()
     assert [row["given"] for row in named] == ["É"]
 
 
 async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, str]:
-    """The broken rule, and the field and the message of the error that it becomes."""
+    """Return the broken constraint, and the field and message of the resulting error."""
     with pytest.raises(InvalidInput) as refused, database_errors():
         await writing
     cause = refused.value.__cause__
@@ -174,7 +176,7 @@ async def refusal(writing: Awaitable[object]) -> tuple[str | None, str | None, s
 
 
 @asynccontextmanager
-async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def rolled_back(connection: PoolConnectionProxy) -> AsyncIterator[None]:
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -183,36 +185,41 @@ async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
         await transaction.rollback()
 
 
-# The other writers
+# The other ways to write rows
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Another way of writing rows, with values for all columns that must have one."""
+    """A way to write rows other than SQL."""
 
     name: str
-    make: Factory
-    """How SQL writes rows of this table."""
+    factory: Factory
+    """The factory for the same table."""
     write: Callable[[Columns, httpx.AsyncClient], Awaitable[object]]
-    """Raises `InvalidInput`."""
+    """Writes a row with these columns and valid values in the others, or raises `InvalidInput`."""
     columns: frozenset[str]
-    understood: Mapping[str, Collection[str]]
-    """By message: values that this writer makes good ones of, or takes for none."""
-    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """By message: a field and a message of its own."""
+    """The columns that can be written."""
+    corrected: Mapping[str, Collection[str]]
+    """By message: the values that this way corrects or treats as missing."""
+    own_answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By message: the field and message of this way, where they differ."""
 
-    def tries(self, rule: Rule) -> list[Columns]:
-        """Return the rows that break the rule and that this writer can express.
+    def tries(self, rule: RowRule) -> list[Columns]:
+        """Return the rows that break the rule and that can be written in this way.
 
-        Known keys and missing members have errors of their own, which the helpers' tests are about.
+        Existing keys and missing members have their own errors, which the helpers' tests cover.
         """
-        if rule.make is not self.make or rule.before is not None or rule.message == NO_MEMBER:
+        if (
+            rule.factory is not self.factory
+            or rule.existing is not None
+            or rule.message == MEMBER_MESSAGE
+        ):
             return []
         return [
             columns
             for columns in rule.refused
             if columns.keys() <= self.columns
-            and columns[rule.field] not in self.understood.get(rule.message, ())
+            and columns[rule.field] not in self.corrected.get(rule.message, ())
         ]
 
 
@@ -228,9 +235,12 @@ TABLES: dict[Factory, tuple[str, dict[str, str]]] = {
 
 
 def helper(
-    function: Callable[..., Awaitable[object]], make: Factory, columns: str, **valid: object
+    function: Callable[..., Awaitable[object]], factory: Factory, columns: str, **valid: object
 ) -> Writer:
-    """Make a writer of a query helper; its parameters are named like the columns, but for some."""
+    """Return the writer that calls a query helper.
+
+    The helper's parameters are named like the columns, except those of `PARAMETERS`.
+    """
 
     async def write(row: Columns, _: httpx.AsyncClient) -> None:
         values = {
@@ -242,29 +252,35 @@ def helper(
         )
 
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    understood = {USERNAME: CLEANED, OBJECT: ["null"]}
-    return Writer(name, make, write, frozenset(columns.split()), understood)
+    corrected = {USERNAME_MESSAGE: CORRECTED_USERNAMES, OBJECT_MESSAGE: ["null"]}
+    return Writer(name, factory, write, frozenset(columns.split()), corrected)
 
 
-def panel(make: Factory, columns: str) -> Writer:
-    """Make a writer of the panel's form for a new row."""
-    table, valid = TABLES[make]
+def panel(factory: Factory, columns: str) -> Writer:
+    """Return the writer that fills in the panel's form for a new row."""
+    table, valid = TABLES[factory]
 
     async def write(row: Columns, client: httpx.AsyncClient) -> None:
         form = (await client.get(f"/api/tables/{table}/new/")).json()
         raise_problem(await client.post(f"/api/tables/{table}/", json={**form, **valid, **row}))
 
-    return Writer(f"panel {table}", make, write, frozenset(columns.split()), {USERNAME: CLEANED})
+    return Writer(
+        f"panel {table}",
+        factory,
+        write,
+        frozenset(columns.split()),
+        {USERNAME_MESSAGE: CORRECTED_USERNAMES},
+    )
 
 
 async def change_in_panel(row: Columns, client: httpx.AsyncClient) -> None:
-    """Change #1 in the panel's form."""
+    """Change the member #1 in the panel's form."""
     member = await members.get("#1")
     raise_problem(await client.patch(f"/api/tables/community_members/{member.id}/", json=row))
 
 
 def raise_problem(response: httpx.Response) -> None:
-    """Raise what the form shows at a field."""
+    """Raise the message that the form shows at a field."""
     if response.status_code == 422:
         (problem,) = response.json()["detail"]
         raise InvalidInput(problem["msg"], field=problem["loc"][-1])
@@ -279,9 +295,9 @@ async def import_file(row: Columns, _: httpx.AsyncClient) -> None:
             writer.writerow({**NEW_MEMBER, **row})
         try:
             await members_csv.import_members(path)
-        except BadLines as error:
+        except InvalidLines as error:
             ((_line, message),) = error.problems
-            # A line of a file has no field.
+            # The problem of a line names no field.
             raise InvalidInput(message, field=next(iter(row))) from error
 
 
@@ -302,9 +318,9 @@ WRITERS = [
             platform="telegram",
             room_id="1",
         ),
-        answers={
-            OBJECT: ("metadata", OBJECT),
-            RANGE: (
+        own_answers={
+            OBJECT_MESSAGE: ("metadata", OBJECT_MESSAGE),
+            DATE_MESSAGE: (
                 "occurred_at",
                 "The time of an event must lie between the year 2000 and one day from now.",
             ),
@@ -319,37 +335,40 @@ WRITERS = [
         rows.member,
         change_in_panel,
         frozenset(PROFILE.split()),
-        {USERNAME: [""]},
+        {USERNAME_MESSAGE: [""]},
     ),
     Writer(
         "file",
         rows.member,
         import_file,
         frozenset(f"{PROFILE} github_username".split()),
-        # An empty cell is no value; of a username each step takes an @ away.
-        {**{rule.message: [""] for rule in RULES}, USERNAME: [*CLEANED, "@@ana"]},
-        {OBJECT: ("profile_data", "The profile_data must be a JSON object.")},
+        # An empty cell is no value. A leading @ is removed twice: from the cell and by the helper.
+        {
+            **{rule.message: [""] for rule in ROW_RULES},
+            USERNAME_MESSAGE: [*CORRECTED_USERNAMES, "@@ana"],
+        },
+        {OBJECT_MESSAGE: ("profile_data", "The profile_data must be a JSON object.")},
     ),
 ]
-TRIED = [(writer, rule) for writer in WRITERS for rule in RULES if writer.tries(rule)]
+TRIED = [(writer, rule) for writer in WRITERS for rule in ROW_RULES if writer.tries(rule)]
 
 
 @pytest.mark.parametrize(("writer", "rule"), TRIED, ids=lambda value: value.name)
 async def test_every_writer_refuses_what_breaks_a_rule_with_its_message(
-    directory: asyncpg.Pool, client: httpx.AsyncClient, writer: Writer, rule: Rule
+    directory: asyncpg.Pool, client: httpx.AsyncClient, writer: Writer, rule: RowRule
 ) -> None:
     await rows.member(directory, status="active")
     before = await everything(directory)
     for columns in writer.tries(rule):
         with pytest.raises(InvalidInput) as refused:
             await writer.write(columns, client)
-        answer = writer.answers.get(rule.message, (rule.field, rule.message))
+        answer = writer.own_answers.get(rule.message, (rule.field, rule.message))
         assert (refused.value.field, str(refused.value)) == answer, columns
     assert await everything(directory) == before
 
 
 async def everything(directory: asyncpg.Pool) -> list[Any]:
-    """Return what the tables hold that the writers write to."""
+    """Return all rows of the tables that the writers write to."""
     tables = (
         "community_members",
         "community_invitations",

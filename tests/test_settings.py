@@ -1,4 +1,4 @@
-"""Settings come from the environment, are checked at once, and no error shows a secret."""
+"""Settings come from the environment and are all checked; no error shows a secret."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def run(*arguments: str, directory: Path, **variables: str) -> subprocess.Comple
     )
 
 
-def test_nothing_has_to_be_set() -> None:
+def test_no_setting_is_required() -> None:
     settings = load_settings()
     assert settings.postgres_url is None
     assert settings.admin_password is None
@@ -49,7 +49,7 @@ def test_every_setting_is_described_and_has_a_default() -> None:
         assert not field.is_required()
 
 
-def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_are_read_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_settings()
     monkeypatch.setenv("DIRECTORY_PORT", "9000")
     assert load_settings() is first
@@ -90,16 +90,16 @@ def test_the_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "DIRECTORY_TIME_ZONE",
             "Mexico/Huntville",
-            "must be the name of a time zone, like America/Mexico_City",
+            "must be the name of a time zone, such as America/Mexico_City",
         ),
         ("DIRECTORY_TIME_ZONE", "Europe", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "../../../etc/passwd", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "x" * 5000, "must be the name of a time zone"),
-        ("DIRECTORY_TYPO", "hunter2", "no such setting"),
-        ("directory_typo", "hunter2", "no such setting"),
+        ("DIRECTORY_TYPO", "hunter2", "there is no such setting"),
+        ("directory_typo", "hunter2", "there is no such setting"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_the_variable_and_not_the_value(
+def test_the_error_for_a_wrong_value_is_one_line_that_names_the_variable_but_not_the_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -115,7 +115,7 @@ def test_a_wrong_value_is_one_line_that_names_the_variable_and_not_the_value(
     assert raised.value.__context__ is None
 
 
-def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_error_names_all_wrong_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIRECTORY_PORT", "eighty")
     monkeypatch.setenv("POSTGRES_URL", "nonsense")
     with pytest.raises(ConfigurationError, match=r"^POSTGRES_URL: .*; DIRECTORY_PORT: .*\.$"):
@@ -133,11 +133,11 @@ def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         "postgresql://bot@/db?host=/tmp/directory&port=5433",
     ],
 )
-def test_every_form_of_url_that_asyncpg_reads_is_welcome(url: str) -> None:
+def test_every_form_of_url_that_asyncpg_reads_is_accepted(url: str) -> None:
     assert is_postgres_url(url)
 
 
-def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_URL", f"postgresql://bot:{SECRET}@host/db")
     monkeypatch.setenv("DIRECTORY_ADMIN_PASSWORD", SECRET)
     settings = load_settings()
@@ -152,7 +152,7 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         assert SECRET not in shown
 
 
-def test_a_wrong_setting_elsewhere_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_another_setting_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_URL", f"postgresql://bot:{SECRET}@host/db")
     monkeypatch.setenv("DIRECTORY_ADMIN_PASSWORD", SECRET)
     monkeypatch.setenv("DIRECTORY_PRODUCTION", "1")
@@ -176,12 +176,12 @@ def test_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, written:
     assert load_settings().allowed_hosts == ["a.org", "b.org"]
 
 
-def test_the_communitys_time_zone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_zone_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/Mexico_City")
     assert load_settings().time_zone == "America/Mexico_City"
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
 
@@ -200,7 +200,7 @@ def test_a_file_in_the_working_directory_is_read_and_the_environment_wins(tmp_pa
     ("content", "complaint"),
     [
         (b"DIRECTORY_PORT=eighty\n", "DIRECTORY_PORT: input should be a valid integer"),
-        (b"DIRECTORY_TYPO=1\n", "DIRECTORY_TYPO: no such setting."),
+        (b"DIRECTORY_TYPO=1\n", "DIRECTORY_TYPO: there is no such setting."),
         (b"POSTGRES_URL=hunter2\n", "POSTGRES_URL: must look like"),
         (
             b"DIRECTORY_SITE_NAME=hunter2\xff\n",
@@ -242,11 +242,13 @@ def test_a_wrong_variable_ends_the_piccolo_command_with_one_line_and_exit_code_1
     st.sampled_from(VARIABLES),
     st.text() | st.binary().map(os.fsdecode) | st.from_regex(r"postgres(ql)?://.*"),
 )
-def test_any_text_in_any_variable_gives_settings_or_one_line(name: str, text: str) -> None:
+def test_any_text_in_any_variable_gives_settings_or_an_error_of_one_line(
+    name: str, text: str
+) -> None:
     try:
         value = os.fsdecode(os.fsencode(text)).replace("\0", "")
     except UnicodeEncodeError:
-        return  # no environment can hold it
+        return  # an environment variable can't hold this text
     load_settings.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(name, value)
@@ -262,14 +264,14 @@ def test_any_text_in_any_variable_gives_settings_or_one_line(name: str, text: st
 @pytest.mark.parametrize(
     "host", ["*", "*.example.org", "directory.example.org:8443", "https://directory.example.org"]
 )
-def test_what_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_a_text_that_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DIRECTORY_PRODUCTION", "true")
     monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", host)
     with pytest.raises(ConfigurationError, match="DIRECTORY_ALLOWED_HOSTS must be names"):
         load_settings()
 
 
-def test_host_names_have_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_names_are_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIRECTORY_PRODUCTION", "true")
     monkeypatch.setenv("DIRECTORY_ALLOWED_HOSTS", "Directory.Example.org")
     assert load_settings().allowed_hosts == ["directory.example.org"]

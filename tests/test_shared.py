@@ -1,4 +1,4 @@
-"""The database that tests share is empty for each of them, whatever the one before has left behind."""
+"""Each test finds the shared database empty, whatever the test before has left behind."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ connected: ContextVar[str] = ContextVar("connected")
 
 @pytest.fixture
 async def shared(server: Server, template: str) -> AsyncIterator[SharedDatabase]:
-    """Another one than the worker's, which these tests may spoil."""
+    """Yield a shared database that these tests may spoil, unlike the one of the worker."""
     database = SharedDatabase(server.url, template, database_url(server, new_name()))
     await database.create()
     yield database
@@ -24,7 +24,7 @@ async def shared(server: Server, template: str) -> AsyncIterator[SharedDatabase]
 
 
 async def fill(connection: asyncpg.Connection) -> None:
-    """Write to every table but Piccolo's own; those that refer to a member bring one."""
+    """Insert rows into every table of the directory, and a user of the panel."""
     await rows.invitation(connection)
     await rows.relationship(connection)
     await rows.event(connection)
@@ -60,7 +60,7 @@ async def test_every_row_is_gone_and_every_sequence_begins_again(shared: SharedD
     await connection.close()
 
 
-async def test_a_transaction_that_was_left_open_is_in_nobodys_way(shared: SharedDatabase) -> None:
+async def test_a_transaction_that_was_left_open_is_ended(shared: SharedDatabase) -> None:
     forgotten = await asyncpg.connect(shared.url)
     await forgotten.execute("BEGIN")
     await rows.member(forgotten)
@@ -93,7 +93,8 @@ async def test_the_database_survives_the_end_of_every_connection(
         "DROP TRIGGER community_members_before_write ON community_members",
         "DROP TABLE member_relationships",
         "ALTER TABLE community_members DISABLE TRIGGER ALL",
-        "SET session_replication_role = replica; CREATE INDEX one_too_many ON community_members (country)",
+        "SET session_replication_role = replica;"
+        "CREATE INDEX one_too_many ON community_members (country)",
         "CREATE FUNCTION one_too_many() RETURNS integer LANGUAGE sql RETURN 1",
     ],
 )
@@ -105,7 +106,7 @@ async def test_a_change_of_the_schema_fails_its_test_and_harms_no_other(
     await connection.execute(change)
     assert await schema(connection) != before
     await connection.close()
-    with pytest.raises(AssertionError, match=r"must ask for `database`|could not be emptied"):
+    with pytest.raises(AssertionError, match=r"must request `database`|could not be emptied"):
         await shared.empty()
     connection = await asyncpg.connect(shared.url)
     assert await schema(connection) == before
@@ -140,12 +141,14 @@ async def test_a_change_that_is_undone_and_a_temporary_table_change_nothing(
 
 
 async def schema(connection: asyncpg.Connection) -> list[tuple[str, str]]:
-    """What the changes above change, in the words of the catalog."""
+    """Return the constraints, triggers, relations and functions of the database."""
     found = await connection.fetch(
         """
-        SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace
         UNION ALL SELECT tgname, tgenabled::text FROM pg_trigger
-        UNION ALL SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+        UNION ALL SELECT relname, relkind::text FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace
         UNION ALL SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
         ORDER BY 1, 2
         """
@@ -165,5 +168,5 @@ async def test_a_test_sees_the_context_of_its_fixtures(connection_of_the_context
     assert await asyncio.create_task(asyncio.sleep(0, connected.get())) == "by the fixture"
 
 
-async def test_a_test_does_not_see_the_context_of_another_tests_fixtures() -> None:
+async def test_a_test_does_not_see_the_context_of_the_fixtures_of_another_test() -> None:
     assert connected.get(None) is None

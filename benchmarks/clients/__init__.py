@@ -1,4 +1,4 @@
-"""The clients that are compared, each a class that `benchmarks.worker` runs in a process of its own."""
+"""The clients that are compared. `benchmarks.worker` runs each of them in its own process."""
 
 from typing import Final
 
@@ -12,4 +12,4 @@ CLIENTS: Final = {
     "tortoise": ("tortoise_orm", "Client"),
     "django": ("django_orm", "Client"),
 }
-"""Those in Python, by name: the module here, and the class in it. Drizzle is a program of its own."""
+"""The module and the class of each client in Python. Drizzle is a program of its own."""

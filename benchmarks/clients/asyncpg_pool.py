@@ -1,4 +1,4 @@
-"""asyncpg alone: the yardstick. It runs the helpers' own statements, on asyncpg's pool as it comes."""
+"""asyncpg alone, the yardstick: it runs the helpers' own statements on an ordinary pool."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -9,42 +9,49 @@ import asyncpg
 from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
-from community_directory.database import DirectoryEngine, connect, transaction
-from community_directory.queries import events, highlights, invitations, members, participation
+from community_directory.database import DirectoryEngine, Statement, connect, transaction
+from community_directory.queries import events, highlights, invitations, members
+from community_directory.queries.member_rows import MEMBER_COLUMNS
 
-COLUMNS = events.COLUMNS.split(", ")
-BATCH = "unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[])"
-INSERT = f"INSERT INTO member_participation ({events.COLUMNS}) SELECT * FROM {BATCH} ON CONFLICT DO NOTHING"
+INSERT = f"""
+INSERT INTO member_participation ({events.EVENT_COLUMNS})
+SELECT * FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+    $8::jsonb[]
+) ON CONFLICT DO NOTHING
+"""
 
-# A redemption as a careful author writes it.
+# A redemption with explicit row locks, in three statements.
 CLAIM = """
 SELECT invitation_id, created_by FROM community_invitations
 WHERE invitation_code = $1 AND status = 'pending' AND expires_at > now() FOR UPDATE
 """
 LET_IN = f"""
 INSERT INTO community_members (telegram_id, name, primary_role, status, invited_by)
-VALUES ($1, $2, 'developer', 'pending', $3) RETURNING {members.COLUMNS}
+VALUES ($1, $2, 'developer', 'pending', $3) RETURNING {MEMBER_COLUMNS}
 """
 ACCEPT = """
-UPDATE community_invitations SET status = 'accepted', accepted_by = $2, accepted_at = now() WHERE invitation_id = $1
+UPDATE community_invitations SET status = 'accepted', accepted_by = $2, accepted_at = now()
+WHERE invitation_id = $1
 """
 
-Statement = tuple[str, tuple[object, ...]]
+SentStatement = tuple[str, tuple[object, ...]]
+"""SQL with its arguments, as a helper sends it."""
 
 
 class Client(Base):
-    """A pool of asyncpg's, with its defaults."""
+    """A pool of asyncpg with its defaults."""
 
     versions: ClassVar = {"asyncpg": asyncpg.__version__}
     options: ClassVar[dict[str, Any]] = {}
-    """Of the pool."""
-    columns: ClassVar = COLUMNS
-    """Of an event."""
+    """The options of the pool."""
+    columns: ClassVar = events.EVENT_COLUMNS.split(", ")
+    """The columns of an event's row."""
 
     def __init__(self) -> None:
         self._pool: Any = None
         self._url = ""
-        self._overheard: dict[tuple[str, str], list[Statement]] = {}
+        self._sent_statements: dict[tuple[str, str], list[SentStatement]] = {}
 
     async def open(self, url: str) -> None:
         """Open ten connections."""
@@ -52,14 +59,16 @@ class Client(Base):
         self._pool = await asyncpg.create_pool(url, min_size=POOL, max_size=POOL, **self.options)
 
     async def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         await self._pool.close()
 
     async def prepare(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """An event's row as the helpers make it, or the statements that a helper sends for these arguments."""
+        """Return an event's row, or the statements that a helper sends for these arguments."""
         match operation:
             case "record":
-                return self._row(arguments[0])
+                return tuple(
+                    events.RECORD_EVENT.arguments(self._prepared_row(arguments[0])._asdict())
+                )
             case "record_many" | "insert" | "copy":
                 return ([self._row(event) for event in arguments[0]],)
             case "directory" | "search" | "last_30_days" | "last_30_days_raw" | "roll_up":
@@ -67,23 +76,26 @@ class Client(Base):
             case _:
                 return tuple(arguments)
 
-    async def _statements(self, operation: str, arguments: list[Any]) -> list[Statement]:
+    async def _statements(self, operation: str, arguments: list[Any]) -> list[SentStatement]:
         key = (operation, repr(arguments))
-        if key not in self._overheard:
+        if key not in self._sent_statements:
             helpers = Helpers()
             method: Callable[..., Awaitable[Any]] = getattr(helpers, operation)
-            self._overheard[key] = await _sent(
+            self._sent_statements[key] = await _sent(
                 self._url, method, *helpers.native(operation, arguments)
             )
-        return self._overheard[key]
+        return self._sent_statements[key]
 
     def _row(self, event: dict[str, Any]) -> tuple[Any, ...]:
-        [native] = Helpers().native("record_many", [[event]])
-        row = dict(zip(COLUMNS, events.prepare(native[0]).row, strict=True))
+        row = dict(zip(Client.columns, self._prepared_row(event), strict=True))
         return tuple(row[column] for column in self.columns)
 
+    def _prepared_row(self, event: dict[str, Any]) -> events.EventRow:
+        [native] = Helpers().native("record_many", [[event]])
+        return events.prepare_event(native[0]).row
+
     def answer(self, operation: str, result: Any) -> Any:
-        """What the records say."""
+        """Convert the records to the common answer."""
         match operation:
             case "member":
                 return result and [
@@ -113,22 +125,22 @@ class Client(Base):
                 return [[str(day), event_type, count] for day, event_type, count in result]
             case "tree":
                 return sorted(record["member_id"] for record in result)
-            case "sweep":
+            case "expire_overdue":
                 return len(result)
             case _:
                 return result
 
     async def member(self, telegram_id: str) -> Any:
-        """A member's row."""
-        return await self._pool.fetchrow(members.GET_BY_TELEGRAM_ID, telegram_id)
+        """Return a member's row."""
+        return await self._pool.fetchrow(members.GET_MEMBER_BY_TELEGRAM_ID.sql, telegram_id)
 
     async def record(self, *row: Any) -> Any:
         """Store one event."""
-        return await self._pool.fetchrow(participation.RECORD, *row)
+        return await self._pool.fetchrow(events.RECORD_EVENT.sql, *row)
 
     async def record_many(self, rows: list[tuple[Any, ...]]) -> Any:
-        """Store a batch, and move the members' last activity."""
-        return await self._pool.fetchrow(events.RECORD_MANY, *zip(*rows, strict=True))
+        """Store a batch, and update the members' last activity."""
+        return await self._pool.fetchrow(events.RECORD_EVENTS.sql, *zip(*rows, strict=True))
 
     async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch, and nothing else."""
@@ -141,7 +153,7 @@ class Client(Base):
         )
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Any:
-        """Let a new person in, with the invitation's row locked."""
+        """Create a member while the invitation's row is locked."""
         async with self._pool.acquire() as connection, connection.transaction():
             invitation = await connection.fetchrow(CLAIM, code)
             if invitation is None:
@@ -150,26 +162,28 @@ class Client(Base):
             await connection.execute(ACCEPT, invitation["invitation_id"], member["member_id"])
             return member
 
-    async def roll_up(self, statements: list[Statement]) -> Any:
-        """Count a day, all statements in one transaction; of members only if their points changed."""
+    async def roll_up(self, statements: list[SentStatement]) -> Any:
+        """Count a day in one transaction, and update the members whose points change."""
         days = statements[0][1]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.fetch(highlights.REMEMBER_EVENTS, *days)
-            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP, *days)
+            await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
+            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
             if member_ids:
-                await connection.fetch(highlights.ADD_POINTS, "roll-up", "", member_ids, points)
-                await connection.fetch(highlights.END_OF_ROLL_UP)
+                await connection.fetch(
+                    highlights.ADD_EARNED_POINTS.sql, "roll-up", "", member_ids, points
+                )
+                await connection.fetch(highlights.END_ROLL_UP)
 
     async def tree(self, member_id: str) -> Any:
-        """Whom a member invited."""
-        return await self._pool.fetch(invitations.TREE, member_id)
+        """Return the member and everybody whom they invited."""
+        return await self._pool.fetch(invitations.LIST_INVITATION_TREE.sql, member_id)
 
-    async def sweep(self) -> Any:
-        """Close what is overdue."""
-        return await self._pool.fetch(invitations.EXPIRE_OVERDUE, "sweep", None)
+    async def expire_overdue(self) -> Any:
+        """Mark overdue invitations as expired."""
+        return await self._pool.fetch(invitations.EXPIRE_OVERDUE_INVITATIONS.sql, "expiry", None)
 
-    async def replay(self, statements: list[Statement]) -> Any:
-        """All records; the helper asked the next one because the one before did not do."""
+    async def replay(self, statements: list[SentStatement]) -> Any:
+        """Run the statements that a helper sent, and return all their records."""
         return [
             record
             for sql, arguments in statements
@@ -181,36 +195,44 @@ class Client(Base):
 
 async def _sent(
     url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any
-) -> list[Statement]:
-    """What a helper sends to the database: overheard while it runs, and undone."""
-    statements: list[Statement] = []
+) -> list[SentStatement]:
+    """Return the statements that a helper sends; its changes are rolled back."""
+    statements: list[SentStatement] = []
     fetch = DirectoryEngine.fetch
 
-    async def listen(engine: DirectoryEngine, sql: str, *values: Any, **options: Any) -> Any:
-        statements.append((sql, values))
-        return await fetch(engine, sql, *values, **options)
+    async def record_statement(
+        engine: DirectoryEngine, statement: Statement | str, *arguments: Any, **values: Any
+    ) -> Any:
+        if isinstance(statement, Statement):
+            statements.append((statement.sql, tuple(statement.arguments(values))))
+        else:
+            statements.append((statement, arguments))
+        return await fetch(engine, statement, *arguments, **values)
 
     async with connect(url, min_size=1, max_size=1), transaction() as rehearsal:
-        with patch.object(DirectoryEngine, "fetch", listen):
+        with patch.object(DirectoryEngine, "fetch", record_statement):
             await helper(*arguments)
         await rehearsal.rollback()
     if not statements:
-        raise RuntimeError("The helper asked its engine for nothing.")
+        raise RuntimeError("The helper sent no statement.")
     return statements
 
 
-async def _leave_alone(_: Any) -> None:
+async def _do_nothing(_: Any) -> None:
     pass
 
 
 class WithoutReset(Client):
-    """Its connections are not reset when they come back to the pool, which saves a round trip."""
+    """A pool that does not reset its connections, which saves a round trip."""
 
-    options: ClassVar = {"reset": _leave_alone}
+    options: ClassVar = {"reset": _do_nothing}
 
 
 class OnOriginalTables(Client):
-    """On the same rows in the original design's own tables, with its indexes: its events have no `source_id`."""
+    """A pool on the tables and indexes of the original design, with the same rows.
+
+    Its events have no `source_id`.
+    """
 
     options: ClassVar = {"server_settings": {"search_path": "original,public"}}
     columns: ClassVar = [
@@ -223,8 +245,8 @@ class OnOriginalTables(Client):
     ]
 
     def operations(self) -> list[str]:
-        """What the indexes decide, and what a row costs."""
-        return ["insert", "copy", "directory", "tree", "sweep"]
+        """Return the operations that depend on the indexes and on the size of a row."""
+        return ["insert", "copy", "directory", "tree", "expire_overdue"]
 
     async def insert(self, rows: list[tuple[Any, ...]]) -> Any:
         """Store a batch."""

@@ -1,11 +1,11 @@
-"""What every client in Python has in common, and the operations that it may have as methods of the same names."""
+"""The base class of the clients in Python, and the operations that they may have as methods."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 POOL: Final = 10
-"""The connections of every client: no more, no less."""
+"""The number of connections of every client."""
 
 OPERATIONS: Final = (
     "member",
@@ -20,16 +20,16 @@ OPERATIONS: Final = (
     "last_30_days_raw",
     "roll_up",
     "tree",
-    "sweep",
+    "expire_overdue",
 )
-"""The methods that are asked for; `insert` and `copy` are bare asyncpg's: what the tables themselves cost."""
+"""The names of the methods. Only asyncpg has `insert` and `copy`: the cost of the tables alone."""
 
 
 class Client:
-    """A way to use the database; what it can do are the methods that `OPERATIONS` names."""
+    """A way to use the database. Its operations are its methods with names of `OPERATIONS`."""
 
     versions: ClassVar[dict[str, str]] = {}
-    """Of each library that takes part."""
+    """The version of each library that the client uses."""
 
     async def open(self, url: str) -> None:
         """Open a pool of `POOL` connections, all of them at once."""
@@ -39,25 +39,25 @@ class Client:
         """Close the pool."""
         raise NotImplementedError
 
-    def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:  # noqa: ARG002  for who needs it
-        """A call's arguments as the method takes them, made of JSON before the clock starts."""
+    def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:  # noqa: ARG002
+        """Convert a call's arguments from JSON to those of the method, before the clock starts."""
         return tuple(arguments)
 
     def operations(self) -> list[str]:
-        """What this client can be asked for."""
+        """Return the names of the operations that this client has."""
         return [name for name in OPERATIONS if hasattr(self, name)]
 
     async def prepare(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """`native`, for a client that has to ask somebody for it."""
+        """Return the same as `native`; a client may use the database for it."""
         return self.native(operation, arguments)
 
-    def answer(self, operation: str, result: Any) -> Any:  # noqa: ARG002  for who needs it
-        """What a call returned, after the clock stopped: the JSON that all clients' answers are compared by."""
+    def answer(self, operation: str, result: Any) -> Any:  # noqa: ARG002
+        """Convert a call's result, after the clock stopped, to JSON that all clients share."""
         return result
 
 
 def parsed(operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-    """The arguments with Python's dates, times and UUIDs; events stay dictionaries."""
+    """Convert the arguments to Python's dates, times and UUIDs; events stay dictionaries."""
     match operation:
         case "record":
             return (_event(arguments[0]),)

@@ -25,11 +25,11 @@ class Client(Base):
         await self._connected.__aenter__()
 
     async def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         await self._connected.__aexit__(None, None, None)
 
     def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """The helpers' own events, and cursors as a page before would have given them."""
+        """Convert events to the helpers' own, and places to cursors."""
         match operation:
             case "record_many":
                 return (
@@ -43,7 +43,7 @@ class Client(Base):
                 return parsed(operation, arguments)
 
     def answer(self, operation: str, result: Any) -> Any:
-        """What the helpers' objects say."""
+        """Convert the helpers' objects to the common answer."""
         match operation:
             case "member":
                 return result and [
@@ -79,7 +79,7 @@ class Client(Base):
                 return result
 
     async def member(self, telegram_id: str) -> Any:
-        """A member by Telegram account."""
+        """Return the member with this Telegram id."""
         return await members.find_by_telegram_id(telegram_id)
 
     async def record(self, event: dict[str, Any]) -> Any:
@@ -91,7 +91,7 @@ class Client(Base):
         return await participation.record_many(events)
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Any:
-        """Let a person in."""
+        """Redeem an invitation."""
         try:
             return await invitations.redeem(
                 code, telegram_id=telegram_id, name=name, primary_role="developer"
@@ -100,19 +100,19 @@ class Client(Base):
             return None
 
     async def directory(self, role: str, country: str, floor: int, after: str | None) -> Any:
-        """A page of members."""
+        """Return a page of members."""
         return await members.search(role=role, country=country, min_reputation=floor, after=after)
 
     async def search(self, text: str) -> Any:
-        """Members by a word."""
+        """Search members by a word."""
         return await members.search(text)
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> Any:
-        """A member's days."""
+        """Return a member's highlights, newest first."""
         return await highlights.between(since, until, member_id=member_id)
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
-        """A member's days, counted from the events."""
+        """Count a member's events by day and type."""
         return await participation.activity(member_id, since=since, until=until, zone="UTC")
 
     async def roll_up(self, day: date) -> Any:
@@ -120,9 +120,9 @@ class Client(Base):
         return await highlights.roll_up(day, zone="UTC")
 
     async def tree(self, member_id: str) -> Any:
-        """Whom a member invited."""
+        """Return the member and everybody whom they invited."""
         return await invitations.tree(member_id)
 
-    async def sweep(self) -> Any:
-        """Close what is overdue."""
+    async def expire_overdue(self) -> Any:
+        """Mark overdue invitations as expired."""
         return await invitations.expire_overdue()

@@ -1,4 +1,4 @@
-"""Django's async ORM over psycopg 3 and its pool. Foreign keys are plain columns: nothing here follows them."""
+"""Django's async ORM on psycopg 3 and its pool; foreign keys are plain columns."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ class Member(models.Model):
     deleted_at = models.DateTimeField(null=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         app_label = "directory"
         db_table = "community_members"
@@ -75,7 +75,7 @@ class Invitation(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         app_label = "directory"
         db_table = "community_invitations"
@@ -94,14 +94,14 @@ class Event(models.Model):
     source_id = models.CharField(max_length=255, null=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         app_label = "directory"
         db_table = "member_participation"
 
 
 class Highlight(models.Model):
-    """What a member did on one day."""
+    """A member's activity on one day."""
 
     id = models.UUIDField(primary_key=True, default=uuid4)
     member_id = models.CharField(max_length=20)
@@ -113,7 +113,7 @@ class Highlight(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         app_label = "directory"
         db_table = "member_daily_highlights"
@@ -122,7 +122,8 @@ class Highlight(models.Model):
 class Client(ORM):
     """Ten threads with a connection each; a call takes one of them, as a request does.
 
-    The ORM's async methods run in a thread, and all in the same one unless a `ThreadSensitiveContext` names another.
+    The ORM's async methods run in one and the same thread, unless a `ThreadSensitiveContext` names
+    another one.
     """
 
     versions: ClassVar = {name: version(name) for name in ("django", "psycopg")}
@@ -149,7 +150,7 @@ class Client(ORM):
             self.threads.put_nowait(thread)
 
     async def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         for _ in range(POOL):
             thread = await self.threads.get()
             async with ThreadSensitiveContext(executor=thread):
@@ -159,7 +160,7 @@ class Client(ORM):
 
     @asynccontextmanager
     async def thread(self) -> AsyncIterator[None]:
-        """Where the calls inside run: one of the threads, for them alone."""
+        """Run the calls inside in one of the threads, which they have for themselves."""
         thread = await self.threads.get()
         try:
             async with ThreadSensitiveContext(executor=thread):
@@ -168,7 +169,7 @@ class Client(ORM):
             self.threads.put_nowait(thread)
 
     async def member(self, telegram_id: str) -> Member | None:
-        """A member."""
+        """Return the member with this Telegram id."""
         async with self.thread():
             try:
                 return await Member.objects.aget(telegram_id=telegram_id, deleted_at=None)
@@ -176,7 +177,7 @@ class Client(ORM):
                 return None
 
     async def record(self, event: dict[str, Any]) -> bool:
-        """An event, once."""
+        """Store an event once, and return whether it is new."""
         async with self.thread():
             try:
                 await Event.objects.acreate(**event)
@@ -187,20 +188,20 @@ class Client(ORM):
             return True
 
     async def record_many(self, events: list[Event]) -> int:
-        """Many of them in one statement; which are new isn't told, and has to be asked."""
+        """Store many events in one statement, and count the new ones in another."""
         async with self.thread():
             await Event.objects.abulk_create(events, ignore_conflicts=True)
             return await Event.objects.filter(id__in=[event.id for event in events]).acount()
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Member | None:
-        """A new member, let in with the invitation's row locked; a transaction is a synchronous function."""
+        """Create a member while the invitation's row is locked, in a synchronous function."""
         async with self.thread():
             return await sync_to_async(_redeem)(code, telegram_id, name)
 
     async def directory(
         self, role: str, country: str, floor: int, after: tuple[int, UUID] | None
     ) -> list[Member]:
-        """A page of members, the best first, and one more."""
+        """Return a page of members and one more, the highest score first."""
         page = Member.objects.filter(
             primary_role=role,
             country=country,
@@ -210,7 +211,7 @@ class Client(ORM):
         )
         if after:
             score, last = after
-            # the second condition says nothing more, but an index can use it
+            # The second condition is redundant, but an index can use it.
             page = page.filter(
                 Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last),
                 reputation_score__lte=score,
@@ -221,7 +222,7 @@ class Client(ORM):
             ]
 
     async def search(self, text: str) -> list[Member]:
-        """The best members with the text in one of four columns."""
+        """Return the highest scores among members with the text in one of four columns."""
         found = (
             Q(name__icontains=text)
             | Q(telegram_username__icontains=text)
@@ -233,13 +234,13 @@ class Client(ORM):
             return [member async for member in members.order_by("-reputation_score", "-id")[:PAGE]]
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> list[Highlight]:
-        """A member's highlights, newest first."""
+        """Return a member's highlights, newest first."""
         days = Highlight.objects.filter(member_id=member_id, highlight_date__range=(since, until))
         async with self.thread():
             return [day async for day in days.order_by("-highlight_date")]
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> list[Any]:
-        """A member's events, counted by day and type."""
+        """Count a member's events by day and type."""
         start, end = span(since, until)
         counted = (
             Event.objects.filter(member_id=member_id, occurred_at__gte=start, occurred_at__lt=end)
@@ -252,7 +253,7 @@ class Client(ORM):
             return [row async for row in counted]
 
     async def roll_up(self, day: date) -> int:
-        """Every member's highlight of a day, counted by the database."""
+        """Count each member's highlight of a day in the database."""
         start, end = span(day, day)
         duration = Cast(
             KT("event_metadata__duration_seconds"),
@@ -283,13 +284,13 @@ class Client(ORM):
             return len(highlights)
 
     async def tree(self, member_id: str) -> list[Member]:
-        """The member and everybody they brought, directly or not."""
+        """Return the member and everybody whom they invited, directly or not."""
         tree = Member.objects.raw(TREE.format(member_id="%s"), [member_id])
         async with self.thread():
             return await sync_to_async(lambda: list(tree))()
 
-    async def sweep(self) -> int:
-        """The invitations that are overdue, set to expired."""
+    async def expire_overdue(self) -> int:
+        """Mark overdue invitations as expired."""
         overdue = Invitation.objects.filter(status="pending", expires_at__lte=timezone.now())
         async with self.thread():
             return await overdue.aupdate(status="expired")

@@ -1,40 +1,43 @@
-"""Drizzle, which runs in Node: how to start it, and why it may have to be left out."""
+"""Drizzle, a client that runs in Node."""
 
 import json
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Final
+
+from benchmarks.say import say
 
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "drizzle"
 INSTALL: Final = ("install", "--no-audit", "--no-fund", "--no-package-lock", "--silent")
 
 
-def command() -> list[str] | None:
-    """How to start it, installed where that is still to be done; None when `why_not` has a reason."""
-    node = shutil.which("node")
-    return None if node is None or why_not() else [node, str(DIRECTORY / "client.mjs")]
+class DrizzleMissingError(Exception):
+    """Drizzle can't run on this machine; the message is the reason."""
 
 
-@cache
-def why_not() -> str | None:
-    """Why it is left out, in words; None when it can run. Installs what it needs."""
-    if shutil.which("node") is None:
-        return "node is not installed"
-    if _installed():
-        return None
-    npm = shutil.which("npm")
-    if npm is None:
-        return "npm is not installed"
-    print("Drizzle is being installed by npm …", file=sys.stderr, flush=True)  # noqa: T201  it may take a while
-    done = subprocess.run([npm, *INSTALL], cwd=DIRECTORY, stdout=sys.stderr, check=False)
-    return None if done.returncode == 0 and _installed() else "npm could not install it"
+def install_drizzle() -> list[str]:
+    """Install Drizzle with npm, unless it is installed, and return the command that starts it.
+
+    Raises:
+        DrizzleMissingError: Node or npm is missing, or npm fails.
+    """
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None:
+        raise DrizzleMissingError("node is not installed")
+    if not _is_installed():
+        if npm is None:
+            raise DrizzleMissingError("npm is not installed")
+        say("npm installs Drizzle …")
+        done = subprocess.run([npm, *INSTALL], cwd=DIRECTORY, stdout=sys.stderr, check=False)
+        if done.returncode != 0 or not _is_installed():
+            raise DrizzleMissingError("npm could not install it")
+    return [node, str(DIRECTORY / "client.mjs")]
 
 
-def _installed() -> bool:
-    """Whether the libraries are there in the versions that are asked for: an older or half an installation won't do."""
+def _is_installed() -> bool:
+    """Return whether all libraries are installed in the versions of package.json."""
     wanted: dict[str, str] = json.loads((DIRECTORY / "package.json").read_text())["dependencies"]
     return all(_version(library) == version for library, version in wanted.items())
 

@@ -1,4 +1,4 @@
-"""What the clients with models have in common: where the database is, and what their objects say."""
+"""The base class of the clients with models: the database's address and the common answers."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,18 +11,19 @@ PAGE = 20
 
 TREE = """
 WITH RECURSIVE tree AS (
-    SELECT id, member_id, name, invited_by, 0 AS depth FROM community_members WHERE member_id = {member_id}
+    SELECT id, member_id, name, invited_by, 0 AS depth
+    FROM community_members WHERE member_id = {member_id}
     UNION ALL
     SELECT member.id, member.member_id, member.name, member.invited_by, depth + 1
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
 )
 SELECT id, member_id, name, invited_by, depth FROM tree
 """
-"""For those who have no recursion but raw SQL, each with its own placeholder."""
+"""Raw SQL for the ORMs without recursive queries, each with its own placeholder."""
 
 
 class Place(NamedTuple):
-    """Where a database is, in the pieces that the libraries ask for."""
+    """The address of a database, in the parts that the libraries take."""
 
     host: str
     port: int
@@ -32,7 +33,7 @@ class Place(NamedTuple):
 
 
 def place(url: str) -> Place:
-    """The pieces of a URL; the directory of a socket stands in its query, as libpq has it."""
+    """Split a URL into its parts; its query may have the directory of a socket, as in libpq."""
     split = urlsplit(url)
     query = {name: values[-1] for name, values in parse_qs(split.query).items()}
     return Place(
@@ -45,7 +46,7 @@ def place(url: str) -> Place:
 
 
 def span(since: date, until: date) -> tuple[datetime, datetime]:
-    """The moment the first day begins and the one when the last is over, in UTC."""
+    """Return the begin of the first day and the end of the last one, in UTC."""
     return datetime.combine(since, time(), UTC), datetime.combine(
         until + timedelta(days=1), time(), UTC
     )
@@ -55,10 +56,10 @@ class ORM(Client):
     """A client whose answers are objects with the columns as attributes."""
 
     event: ClassVar[Callable[..., Any]] = dict
-    """What `record_many` takes: dictionaries, or objects of a model."""
+    """The type of the events that `record_many` takes: dictionaries, or objects of a model."""
 
     def native(self, operation: str, arguments: list[Any]) -> tuple[Any, ...]:
-        """With dates, times and UUIDs, and the many events as the client takes them."""
+        """Convert dates, times and UUIDs, and many events to the client's type."""
         native = parsed(operation, arguments)
         return (
             ([self.event(**event) for event in native[0]],)
@@ -67,7 +68,7 @@ class ORM(Client):
         )
 
     def answer(self, operation: str, result: Any) -> Any:
-        """What the objects and the rows say."""
+        """Convert the objects and rows to the common answer."""
         match operation:
             case "member":
                 return result and [

@@ -1,4 +1,4 @@
-"""Piccolo as its own documentation writes it: table classes, engine and pool of its own, nothing of this project."""
+"""Piccolo as its documentation shows it, with its own table classes, engine and pool."""
 
 import uuid
 from datetime import UTC, date, datetime
@@ -72,7 +72,7 @@ class Event(Table, tablename="member_participation"):
 
 
 class Highlight(Table, tablename="member_daily_highlights"):
-    """What a member did on one day."""
+    """A member's activity on one day."""
 
     id = UUID(primary_key=True)
     member_id = ForeignKey(Member, target_column=Member.member_id)
@@ -87,14 +87,15 @@ class Highlight(Table, tablename="member_daily_highlights"):
 COUNTED = """
 SELECT member_id, count(*) FILTER (WHERE event_type = 'MESSAGE') AS message_count,
     count(*) FILTER (WHERE event_type = 'REACTION') AS reaction_count,
-    coalesce(div(sum((event_metadata->>'duration_seconds')::numeric) FILTER (WHERE event_type = 'VOICE'), 60), 0)::int
-        AS voice_minutes
+    coalesce(div(
+        sum((event_metadata->>'duration_seconds')::numeric) FILTER (WHERE event_type = 'VOICE'), 60
+    ), 0)::int AS voice_minutes
 FROM member_participation
 WHERE occurred_at >= {} AND occurred_at < {} AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
 GROUP BY member_id
 """
 BATCH = 1000
-"""The rows of one insertion: a statement takes 32,767 values at most."""
+"""The rows of one INSERT: a statement takes at most 32,767 parameters."""
 
 
 class Client(ORM):
@@ -112,11 +113,11 @@ class Client(ORM):
         await self.engine.start_connection_pool(min_size=POOL, max_size=POOL)
 
     async def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         await self.engine.close_connection_pool()
 
     async def member(self, telegram_id: str) -> Member | None:
-        """A member."""
+        """Return the member with this Telegram id."""
         return (
             await Member.objects()
             .where(Member.telegram_id == telegram_id, Member.deleted_at.is_null())
@@ -124,15 +125,15 @@ class Client(ORM):
         )
 
     async def record(self, event: dict[str, Any]) -> bool:
-        """An event, once."""
+        """Store an event once, and return whether it is new."""
         return bool(await Event.insert(Event(**event)).on_conflict(action="DO NOTHING"))
 
     async def record_many(self, events: list[Event]) -> int:
-        """Many of them in one statement."""
+        """Store many events in one statement, and return the number of new ones."""
         return len(await Event.insert(*events).on_conflict(action="DO NOTHING"))
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Any:
-        """A new member, let in with the invitation's row locked."""
+        """Create a member while the invitation's row is locked."""
         now = datetime.now(UTC)
         async with self.engine.transaction():
             invitation = (
@@ -168,7 +169,7 @@ class Client(ORM):
     async def directory(
         self, role: str, country: str, floor: int, after: tuple[int, uuid.UUID] | None
     ) -> Any:
-        """A page of members, the best first, and one more."""
+        """Return a page of members and one more, the highest score first."""
         page = Member.objects().where(
             Member.primary_role == role,
             Member.country == country,
@@ -179,15 +180,15 @@ class Client(ORM):
         if after:
             score, last = after
             page = page.where(
-                Member.reputation_score
-                <= score,  # says nothing more than the next, but an index can use it
+                # This condition is redundant, but an index can use it.
+                Member.reputation_score <= score,
                 (Member.reputation_score < score)
                 | ((Member.reputation_score == score) & (Member.id < last)),
             )
         return await _best(page).limit(PAGE + 1)
 
     async def search(self, text: str) -> Any:
-        """The best members with the text in one of four columns."""
+        """Return the highest scores among members with the text in one of four columns."""
         like = f"%{text}%"
         members = Member.objects().where(
             Member.status == "active",
@@ -200,7 +201,7 @@ class Client(ORM):
         return await _best(members).limit(PAGE)
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> list[Highlight]:
-        """A member's highlights, newest first."""
+        """Return a member's highlights, newest first."""
         days = (Highlight.highlight_date >= since) & (Highlight.highlight_date <= until)
         return (
             await Highlight.objects()
@@ -209,7 +210,7 @@ class Client(ORM):
         )
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
-        """A member's events, counted by day and type."""
+        """Count a member's events by day and type."""
         start, end = span(since, until)
         day = QueryString("({} AT TIME ZONE 'UTC')::date", Event.occurred_at, alias="day")
         return (
@@ -222,7 +223,7 @@ class Client(ORM):
         )
 
     async def roll_up(self, day: date) -> int:
-        """Every member's highlight of a day, counted by the database in SQL: Piccolo's count knows no condition."""
+        """Count each member's highlight of a day in SQL: Piccolo's count takes no condition."""
         counted = await Event.raw(COUNTED, *span(day, day))
         for start in range(0, len(counted), BATCH):
             highlights = (
@@ -236,11 +237,11 @@ class Client(ORM):
         return len(counted)
 
     async def tree(self, member_id: str) -> Any:
-        """The member and everybody they brought, directly or not."""
+        """Return the member and everybody whom they invited, directly or not."""
         return await Member.raw(TREE.format(member_id="{}"), member_id)
 
-    async def sweep(self) -> int:
-        """The invitations that are overdue, set to expired."""
+    async def expire_overdue(self) -> int:
+        """Mark overdue invitations as expired."""
         return len(
             await Invitation.update({Invitation.status: "expired"})
             .where(Invitation.status == "pending", Invitation.expires_at <= datetime.now(UTC))

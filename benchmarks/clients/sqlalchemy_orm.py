@@ -1,4 +1,4 @@
-"""SQLAlchemy 2's ORM over asyncpg, as its documentation writes it: typed models, a session for each piece of work."""
+"""SQLAlchemy 2's ORM on asyncpg as its documentation shows it, with a session for each call."""
 
 from contextlib import AsyncExitStack
 from datetime import date, datetime
@@ -106,7 +106,7 @@ class Event(Base):
 
 
 class Highlight(Base):
-    """What a member did on one day."""
+    """A member's activity on one day."""
 
     __tablename__ = "member_daily_highlights"
 
@@ -121,7 +121,7 @@ class Highlight(Base):
 
 
 class Client(ORM):
-    """An engine with two makers of sessions; reading needs no transaction, so it commits by itself."""
+    """An engine with two factories of sessions: reading sessions have no transaction."""
 
     versions: ClassVar = {name: version(name) for name in ("sqlalchemy", "asyncpg")}
     engine: AsyncEngine
@@ -141,11 +141,11 @@ class Client(ORM):
                 await connections.enter_async_context(self.engine.connect())
 
     async def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         await self.engine.dispose()
 
     async def member(self, telegram_id: str) -> Member | None:
-        """A member."""
+        """Return the member with this Telegram id."""
         statement = select(Member).where(
             Member.telegram_id == telegram_id, Member.deleted_at.is_(None)
         )
@@ -153,7 +153,7 @@ class Client(ORM):
             return await session.scalar(statement)
 
     async def record(self, event: dict[str, Any]) -> bool:
-        """An event, once."""
+        """Store an event once, and return whether it is new."""
         async with self.writing.begin() as session:
             new = await session.scalar(
                 insert(Event).on_conflict_do_nothing().returning(Event.id), event
@@ -161,7 +161,7 @@ class Client(ORM):
             return new is not None
 
     async def record_many(self, events: list[dict[str, Any]]) -> int:
-        """Many of them in one statement."""
+        """Store many events in one statement, and return the number of new ones."""
         async with self.writing.begin() as session:
             new = await session.scalars(
                 insert(Event).on_conflict_do_nothing().returning(Event.id), events
@@ -169,7 +169,7 @@ class Client(ORM):
             return len(new.all())
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Member | None:
-        """A new member, let in with the invitation's row locked."""
+        """Create a member while the invitation's row is locked."""
         claim = select(Invitation).where(
             Invitation.invitation_code == code,
             Invitation.status == "pending",
@@ -196,7 +196,7 @@ class Client(ORM):
     async def directory(
         self, role: str, country: str, floor: int, after: tuple[int, UUID] | None
     ) -> Any:
-        """A page of members, the best first, and one more."""
+        """Return a page of members and one more, the highest score first."""
         statement = select(Member).where(
             Member.primary_role == role,
             Member.country == country,
@@ -210,7 +210,7 @@ class Client(ORM):
             return (await session.scalars(_best(statement).limit(PAGE + 1))).all()
 
     async def search(self, text: str) -> Any:
-        """The best members with the text in one of four columns."""
+        """Return the highest scores among members with the text in one of four columns."""
         columns = (
             Member.name,
             Member.telegram_username,
@@ -225,7 +225,7 @@ class Client(ORM):
             return (await session.scalars(_best(statement).limit(PAGE))).all()
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> Any:
-        """A member's highlights, newest first."""
+        """Return a member's highlights, newest first."""
         statement = (
             select(Highlight)
             .where(Highlight.member_id == member_id, Highlight.highlight_date.between(since, until))
@@ -235,7 +235,7 @@ class Client(ORM):
             return (await session.scalars(statement)).all()
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
-        """A member's events, counted by day and type."""
+        """Count a member's events by day and type."""
         start, end = span(since, until)
         day = cast(func.timezone("UTC", Event.occurred_at), Date).label("day")
         statement = (
@@ -250,7 +250,7 @@ class Client(ORM):
             return (await session.execute(statement)).all()
 
     async def roll_up(self, day: date) -> int:
-        """Every member's highlight of a day, counted by the database."""
+        """Count each member's highlight of a day in the database."""
         start, end = span(day, day)
         seconds = func.sum(cast(Event.event_metadata["duration_seconds"].astext, Numeric))
         counted = (
@@ -284,7 +284,7 @@ class Client(ORM):
             return len(rows)
 
     async def tree(self, member_id: str) -> Any:
-        """The member and everybody they brought, directly or not."""
+        """Return the member and everybody whom they invited, directly or not."""
         columns = (Member.member_id, Member.name, Member.invited_by)
         tree = select(*columns).where(Member.member_id == member_id).cte("tree", recursive=True)
         invited = aliased(Member)
@@ -294,8 +294,8 @@ class Client(ORM):
         async with self.reading() as session:
             return (await session.execute(select(tree.union_all(below)))).all()
 
-    async def sweep(self) -> int:
-        """The invitations that are overdue, set to expired."""
+    async def expire_overdue(self) -> int:
+        """Mark overdue invitations as expired."""
         overdue = Invitation.status == "pending", Invitation.expires_at <= func.now()
         statement = update(Invitation).where(*overdue).values(status="expired")
         async with self.writing.begin() as session:

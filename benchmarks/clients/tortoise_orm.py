@@ -45,7 +45,7 @@ class Member(Model):
     deleted_at = fields.DatetimeField(null=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         table = "community_members"
 
@@ -65,7 +65,7 @@ class Invitation(Model):
     updated_at = fields.DatetimeField(auto_now=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         table = "community_invitations"
 
@@ -83,13 +83,13 @@ class Event(Model):
     source_id = fields.CharField(max_length=255, null=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         table = "member_participation"
 
 
 class Highlight(Model):
-    """What a member did on one day."""
+    """A member's activity on one day."""
 
     id = fields.UUIDField(primary_key=True)
     member_id = fields.CharField(max_length=20)
@@ -101,7 +101,7 @@ class Highlight(Model):
     created_at = fields.DatetimeField(auto_now_add=True)
 
     class Meta:
-        """Where it is."""
+        """The table."""
 
         table = "member_daily_highlights"
         unique_together = (("member_id", "highlight_date"),)
@@ -129,15 +129,15 @@ class Client(ORM):
         await connections.get("default").execute_query("SELECT 1")  # the first query opens the pool
 
     async def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         await Tortoise.close_connections()
 
     async def member(self, telegram_id: str) -> Member | None:
-        """A member."""
+        """Return the member with this Telegram id."""
         return await Member.get_or_none(telegram_id=telegram_id, deleted_at__isnull=True)
 
     async def record(self, event: dict[str, Any]) -> bool:
-        """An event, once."""
+        """Store an event once, and return whether it is new."""
         try:
             await Event.create(**event)
         except IntegrityError as error:
@@ -147,13 +147,13 @@ class Client(ORM):
         return True
 
     async def record_many(self, events: list[Event]) -> int:
-        """Many of them; which are new isn't told, and has to be asked."""
+        """Store many events, and count the new ones in another statement."""
         async with in_transaction():
             await Event.bulk_create(events, ignore_conflicts=True)
             return await Event.filter(id__in=[event.id for event in events]).count()
 
     async def redeem(self, code: str, telegram_id: str, name: str) -> Member | None:
-        """A new member, let in with the invitation's row locked."""
+        """Create a member while the invitation's row is locked."""
         now = datetime.now(UTC)
         async with in_transaction():
             invitation = (
@@ -181,7 +181,7 @@ class Client(ORM):
     async def directory(
         self, role: str, country: str, floor: int, after: tuple[int, UUID] | None
     ) -> list[Member]:
-        """A page of members, the best first, and one more."""
+        """Return a page of members and one more, the highest score first."""
         page = Member.filter(
             primary_role=role,
             country=country,
@@ -191,7 +191,7 @@ class Client(ORM):
         )
         if after:
             score, last = after
-            # the first condition says nothing more, but an index can use it
+            # The second condition is redundant, but an index can use it.
             page = page.filter(
                 Q(reputation_score__lt=score) | Q(reputation_score=score, id__lt=last),
                 reputation_score__lte=score,
@@ -199,7 +199,7 @@ class Client(ORM):
         return await page.order_by("-reputation_score", "-id").limit(PAGE + 1)
 
     async def search(self, text: str) -> list[Member]:
-        """The best members with the text in one of four columns."""
+        """Return the highest scores among members with the text in one of four columns."""
         found = (
             Q(name__icontains=text)
             | Q(telegram_username__icontains=text)
@@ -210,14 +210,14 @@ class Client(ORM):
         return await members.order_by("-reputation_score", "-id").limit(PAGE)
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> list[Highlight]:
-        """A member's highlights, newest first."""
+        """Return a member's highlights, newest first."""
         days = Highlight.filter(
             member_id=member_id, highlight_date__gte=since, highlight_date__lte=until
         )
         return await days.order_by("-highlight_date")
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
-        """A member's events, counted by day and type."""
+        """Count a member's events by day and type."""
         start, end = span(since, until)
         return await (
             Event.filter(member_id=member_id, occurred_at__gte=start, occurred_at__lt=end)
@@ -228,9 +228,10 @@ class Client(ORM):
         )
 
     async def roll_up(self, day: date) -> int:
-        """Every member's highlight of a day, counted by the database."""
+        """Count each member's highlight of a day in the database."""
         start, end = span(day, day)
-        seconds = "sum((event_metadata->>'duration_seconds')::numeric) FILTER (WHERE event_type = 'VOICE')"
+        duration = "(event_metadata->>'duration_seconds')::numeric"
+        seconds = f"sum({duration}) FILTER (WHERE event_type = 'VOICE')"
         counted = (
             await Event.filter(
                 occurred_at__gte=start,
@@ -253,12 +254,15 @@ class Client(ORM):
         return len(counted)
 
     async def tree(self, member_id: str) -> Any:
-        """The member and everybody they brought, directly or not; a query with values is asked of the connection."""
+        """Return the member and everybody whom they invited, directly or not.
+
+        Raw SQL with parameters needs the connection itself.
+        """
         return await connections.get("default").execute_query_dict(
             TREE.format(member_id="$1"), [member_id]
         )
 
-    async def sweep(self) -> int:
-        """The invitations that are overdue, set to expired."""
+    async def expire_overdue(self) -> int:
+        """Mark overdue invitations as expired."""
         overdue = Invitation.filter(status="pending", expires_at__lte=datetime.now(UTC))
         return await overdue.update(status="expired")

@@ -1,4 +1,4 @@
-// Drizzle in a process of its own: takes requests as lines of JSON, times the calls, and answers in lines of JSON.
+// Drizzle in its own process: it reads requests as lines of JSON, times the calls, and answers with lines of JSON.
 
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -10,7 +10,7 @@ import { operationsOn } from "./operations.mjs";
 
 const CONNECTIONS = 10;
 
-// A URL without a host, for a socket's directory in the query, is none to JavaScript: it gets one to be read with.
+// JavaScript can't parse a URL without a host, which has a socket's directory in its query: insert a host.
 function connectionFrom(text) {
   const url = new URL(text.replace(/^(\w+:\/\/(?:[^/@]*@)?)(?=\/)/, "$1localhost"));
   const given = (part) => (part ? decodeURIComponent(part) : undefined);
@@ -23,10 +23,10 @@ function connectionFrom(text) {
   };
 }
 
-// All connections are made at once, and kept: the pool would close those that wait while another client is measured.
+// All connections are opened at once and kept: the pool would close them while another client is measured.
 async function openPool(url) {
   const pool = new pg.Pool({ ...connectionFrom(url), max: CONNECTIONS, idleTimeoutMillis: 0 });
-  // What happens to a connection at rest is no call's failure, and nothing to die of.
+  // The loss of an idle connection is no call's failure, and must not end the process.
   pool.on("error", (error) => process.stderr.write(`Drizzle lost a connection: ${error.message}\n`));
   const clients = await Promise.all(Array.from({ length: CONNECTIONS }, () => pool.connect()));
   await Promise.all(clients.map((client) => client.query("SELECT 1")));
@@ -75,7 +75,7 @@ async function answerTo(line, operations) {
     }
     return await measured(operations[request.operation], request);
   } catch (error) {
-    // Drizzle's own message is the whole statement with its parameters; what went wrong is its cause.
+    // Drizzle's own message is the whole statement with its parameters; the cause has the reason.
     return { error: String((error.cause ?? error).message ?? error) };
   }
 }

@@ -1,12 +1,12 @@
-// What is measured, as Drizzle's documentation writes it: each operation takes native arguments, runs, and says in JSON
-// what it found. Statements are prepared by name, because that is what the documentation recommends for speed.
+// The measured operations as Drizzle's documentation shows them. Each one converts its arguments, runs, and converts its
+// result to JSON. Statements are prepared by name, as the documentation recommends for speed.
 
 import { and, asc, between, count, desc, eq, gt, gte, ilike, isNull, lt, lte, or, sql } from "drizzle-orm";
 
 import { highlights, invitations, members, participation } from "./schema.mjs";
 
 const PAGE = 20;
-// Two limits of one statement: the protocol's 65,535 parameters, and the stack, on which Drizzle puts them all.
+// One statement has two limits: the protocol's 65,535 parameters, and the stack, on which Drizzle puts them all.
 const ROWS_OF_A_STATEMENT = 5_000;
 const DAY = 24 * 60 * 60 * 1000; // in milliseconds
 
@@ -24,7 +24,7 @@ export function operationsOn(db) {
     last_30_days_raw: last30DaysRaw(db),
     roll_up: rollUp(db),
     tree: tree(db),
-    sweep: sweep(db),
+    expire_overdue: expireOverdue(db),
   };
 }
 
@@ -67,7 +67,7 @@ function nativeEvent(event) {
 }
 
 function redeem(db) {
-  // Of many callers all but one wait for the row, then see that it is pending no longer.
+  // One of many callers gets the row; the others wait, and then find it no longer pending.
   const run = (code, telegram_id, name) =>
     db.transaction(async (tx) => {
       const [invitation] = await tx
@@ -259,12 +259,12 @@ function tree(db) {
   };
 }
 
-function sweep(db) {
+function expireOverdue(db) {
   const statement = db
     .update(invitations)
     .set({ status: "expired" })
     .where(and(eq(invitations.status, "pending").inlineParams(), lte(invitations.expires_at, sql`now()`)))
-    .prepare("sweep");
+    .prepare("expire_overdue");
   return {
     run: () => statement.execute(),
     answer: (result) => result.rowCount,

@@ -1,4 +1,4 @@
-// The tables as Drizzle sees them: no indexes or references, because the migrations are not Drizzle's.
+// The tables as Drizzle's schema: without indexes or references, because Drizzle doesn't run the migrations.
 
 import { boolean, date, integer, jsonb, pgTable, timestamp, uuid, varchar } from "drizzle-orm/pg-core";
 
@@ -6,7 +6,7 @@ const moment = (name) => timestamp(name, { withTimezone: true });
 
 export const members = pgTable("community_members", {
   id: uuid("id").primaryKey().defaultRandom(),
-  // Left out of an INSERT, the database assigns the next number.
+  // The database assigns the next number if an INSERT leaves it out.
   member_id: varchar("member_id", { length: 20 }).unique().notNull().default(""),
   telegram_id: varchar("telegram_id", { length: 255 }).unique().notNull(),
   telegram_username: varchar("telegram_username", { length: 255 }),

@@ -1,9 +1,9 @@
-"""The database: the engine of the tables, connections, transactions and migrations."""
+"""The database: the engine of the tables, connections, transactions, statements and migrations."""
 
+from community_directory.database.actor import act_as
 from community_directory.database.connections import (
     DirectoryConnection,
     DirectoryEngine,
-    act_as,
     connect,
     engine,
     transaction,
@@ -27,8 +27,8 @@ __all__ = [
 
 
 async def migrate() -> None:
-    """Bring the schema up to date, as `community_directory.database.migrations.migrate` says."""
-    # Piccolo's migrations take as long to import as everything else together; bots need them seldom.
+    """Bring the schema up to date, as `community_directory.database.migrations.migrate` does."""
+    # Piccolo's migrations take as long to import as all other modules; bots rarely need them.
     from community_directory.database.migrations import migrate as run_migrations  # noqa: PLC0415
 
     await run_migrations()

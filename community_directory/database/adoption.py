@@ -1,15 +1,14 @@
-"""The adoption of a database that the migrations before 0.1.0 made.
+"""The adoption of databases that were made by the migrations before version 0.1.0.
 
-They were eight, and became two. Whoever ran the eight has the same tables, but for some rules.
+Two migrations replaced those eight. A database with the eight has the same tables, but lacks some
+columns, constraints, functions and indexes.
 """
-
-from pathlib import Path
 
 from community_directory.database.sql_migration import execute_script, read_sql
 from community_directory.errors import MigrationFailed
 
-APP = "community_directory"
-REPLACED = [
+APP_NAME = "community_directory"
+REPLACED_MIGRATIONS = [
     "2026-11-22T17:35:08:597298",
     "2026-11-22T17:35:10:574764",
     "2026-11-22T18:40:00:000000",
@@ -19,13 +18,12 @@ REPLACED = [
     "2026-11-22T23:50:00:000000",
     "2026-11-23T00:20:56:506040",
 ]
-"""The migrations before 0.1.0. The first made the tables; the last is the newest."""
-TABLES, FUNCTIONS = "2026-11-28T14:50:36:941254", "2026-11-28T15:00:00:000000"
-"""The migrations that stand for them."""
+"""The migrations before version 0.1.0, oldest first. The first one made the tables."""
+TABLES_MIGRATION = "2026-11-28T14:50:36:941254"
+"""The migration that makes the tables."""
 
-SQL = Path(__file__).parent.parent / "piccolo_migrations" / "sql"
-# A column comes before the searched text, and so before the functions.
-SHORTFALL = """
+# The scripts add the column search_text, which follows this one in a new database.
+ADD_SHORTFALL = """
 ALTER TABLE public.community_members
     ADD COLUMN reputation_shortfall integer NOT NULL DEFAULT 0,
     ADD CONSTRAINT member_reputation_shortfall_check CHECK (reputation_shortfall >= 0);
@@ -33,41 +31,37 @@ ALTER TABLE public.community_members
 
 
 async def adopt() -> None:
-    """Bring such a database, in the current transaction, to where the present migrations end.
+    """Bring such a database, in the current transaction, to the state of the present migrations.
 
-    Any other database is left as it is. Raises `MigrationFailed` for one that has only some of the
-    replaced migrations.
+    Any other database stays as it is.
+
+    Raises:
+        MigrationFailed: The database has only some of the replaced migrations.
     """
-    # It takes long to import, and only a migration needs it.
+    # Piccolo's migrations take long to import, and only a migration needs them.
     from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415
+
+    from community_directory.piccolo_migrations import (  # noqa: PLC0415
+        community_directory_2026_11_28t15_00_00_000000 as functions_migration,
+    )
 
     if not await Migration.table_exists():
         return
-    ran = set(await Migration.get_migrations_which_ran(APP))
-    if ran.isdisjoint(REPLACED):
+    ran = set(await Migration.get_migrations_which_ran(APP_NAME))
+    if ran.isdisjoint(REPLACED_MIGRATIONS):
         return
-    if ran != set(REPLACED):
+    if ran != set(REPLACED_MIGRATIONS):
         raise MigrationFailed(
             "This database has only some of the migrations that came before version 0.1.0. "
             "Run the others first, with the version of the program that made it."
         )
-    await execute_script(read_sql(SQL, "adopt", "backwards"))
-    await execute_script(SHORTFALL)
-    await execute_script(
-        read_sql(
-            SQL,
-            "members",
-            "invitations",
-            "audit",
-            "search_text",
-            "search",
-            "indexes",
-            "rolled_up_days",
-        )
-    )
-    first, *others, last = REPLACED
-    await Migration.delete().where(Migration.app_name == APP, Migration.name.is_in(others))
-    for old, new in ((first, TABLES), (last, FUNCTIONS)):
+    folder = functions_migration.SQL
+    await execute_script(read_sql(folder, "adopt", "backwards"))
+    await execute_script(ADD_SHORTFALL)
+    await execute_script(read_sql(folder, *functions_migration.SCRIPTS))
+    first, *others, last = REPLACED_MIGRATIONS
+    await Migration.delete().where(Migration.app_name == APP_NAME, Migration.name.is_in(others))
+    for old, new in ((first, TABLES_MIGRATION), (last, functions_migration.ID)):
         await Migration.update({Migration.name: new}).where(
-            Migration.app_name == APP, Migration.name == old
+            Migration.app_name == APP_NAME, Migration.name == old
         )

@@ -1,11 +1,11 @@
-"""The engine that the tables use, connections for bots and scripts, and transactions."""
+"""The engine of the tables, and the connections that bots and scripts open with it."""
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine
@@ -19,7 +19,6 @@ from community_directory.errors import (
     AlreadyConnected,
     ConfigurationError,
     DatabaseUnavailable,
-    InvalidInput,
     NotConnected,
     database_errors,
 )
@@ -27,19 +26,27 @@ from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, loa
 
 MIN_POSTGRES_VERSION = 15
 CONNECT_TIMEOUT_SECONDS = 10
-"""How long a server may take to accept a connection."""
+"""The longest time that a server may take to accept a connection."""
 CLOSE_TIMEOUT_SECONDS = 5
-"""How long closing the pool waits for running statements before it cuts them off."""
+"""The longest time that closing the pool waits for running statements; then it cuts them off."""
 
-CLOSED = "The connection pool that this task used before is closed."
+POOL_CLOSED_MESSAGE = (
+    "The connection pool that this task used before is closed. "
+    "Start a new task after opening another one."
+)
 
 
 class DirectoryEngine(PostgresEngine):
-    """Piccolo's PostgreSQL engine, which asks the settings for its database when it connects."""
+    """Piccolo's PostgreSQL engine; it reads its database from the settings when it connects.
+
+    Attributes:
+        pool: The open connection pool, if there is one.
+    """
 
     def __init__(self) -> None:
         super().__init__(config={})
-        self.pool: LeasedPool | None = None
+        # Piccolo has a pool of asyncpg here.
+        self.pool: LeasedPool | None = None  # type: ignore[assignment, unused-ignore]
         self._address_of_task: ContextVar[tuple[object, ...] | None] = ContextVar(
             "address", default=None
         )
@@ -47,47 +54,52 @@ class DirectoryEngine(PostgresEngine):
 
     @property
     def _address(self) -> tuple[object, ...]:
-        """What tells one database from another."""
+        """The part of the configuration that identifies the database."""
         return tuple(self.config.get(name) for name in ("dsn", "host", "port", "database"))
 
     async def check_version(self) -> None:
-        """Do nothing: an import must not connect. The version is checked with each new connection."""
+        """Do nothing: an import must not connect. Each new connection checks the version."""
 
     async def prep_database(self) -> None:
-        """Do nothing: extensions come with the migrations."""
+        """Do nothing: the migrations create the extensions."""
 
     def transaction(self, allow_nested: bool = True) -> DirectoryTransaction:
-        """Begin a transaction, or a savepoint inside the current one."""
+        """Return a new transaction, or a savepoint inside the current transaction."""
         return DirectoryTransaction(engine=self, allow_nested=allow_nested)
 
-    def open_transaction(self) -> DirectoryTransaction | None:
-        """Return the transaction that the current task is in; one that has ended counts no longer."""
-        # Piccolo types it by its own class; this engine makes no other.
-        current: DirectoryTransaction | None = self.current_transaction.get()  # type: ignore[assignment]
+    def find_open_transaction(self) -> DirectoryTransaction | None:
+        """Return the transaction or savepoint of the current task that has not ended, if any."""
+        # Piccolo types it by its own class, but this engine makes transactions of this class only.
+        current = cast("DirectoryTransaction | None", self.current_transaction.get())
         while current is not None and current.ended:
             current = current.outer
         return current
 
     def transaction_exists(self) -> bool:
-        """Tell whether the current task is in a transaction."""
-        return self.open_transaction() is not None
+        """Return whether the current task is in a transaction."""
+        return self.find_open_transaction() is not None
 
     def connect_on_demand(self) -> None:
         """Let each query open a connection of its own until the first pool is opened.
 
-        For Piccolo's command line, whose own commands know no pool. A process that had a pool
-        stays without it: a late task must not reach another database.
+        Piccolo's command line needs this, because its own commands open no pool. In a process that
+        has opened a pool this does nothing: a late task must not reach another database.
         """
         if self._connects_on_demand is None:
             self._connects_on_demand = True
 
     async def get_new_connection(self) -> asyncpg.Connection:
-        """Connect outside the pool. Raises `DatabaseUnavailable`, `NotConnected`."""
+        """Open a connection outside the pool.
+
+        Raises:
+            DatabaseUnavailable: The connection can't be opened.
+            NotConnected: No pool is open, and `connect_on_demand` was not called.
+        """
         if self.pool is None and not self._connects_on_demand:
             raise NotConnected
         await self._find_database()
-        with _connecting():
-            connection = await asyncpg.connect(**self.config)
+        with _translate_connect_errors():
+            connection: asyncpg.Connection = await asyncpg.connect(**self.config)
         try:
             await _check_version(connection)
         except DatabaseUnavailable:
@@ -96,33 +108,42 @@ class DirectoryEngine(PostgresEngine):
         return connection
 
     async def start_connection_pool(self, **kwargs: Any) -> None:
-        """Open the pool, with asyncpg's arguments for one. Raises `DatabaseUnavailable`."""
+        """Open the pool with these arguments of `asyncpg.create_pool`.
+
+        Raises:
+            AlreadyConnected: A pool is open.
+            DatabaseUnavailable: No connection can be opened.
+        """
         if self.pool is not None:
             raise AlreadyConnected
         await self._find_database()
         options = {"init": _check_version, "min_size": 1, "max_size": 10, **self.config, **kwargs}
         pool = LeasedPool(acquire_timeout=load_settings().acquire_timeout, **options)
-        with _connecting():
+        with _translate_connect_errors():
             await pool.open()
         self.pool = pool
         self._connects_on_demand = False
         self._address_of_task.set(self._address)
 
     async def close_connection_pool(self) -> None:
-        """Close the pool; whoever still holds a connection after some seconds loses it."""
+        """Close the pool; after `CLOSE_TIMEOUT_SECONDS` connections in use are cut, too."""
         pool, self.pool = self.pool, None
         if pool is not None:
-            # This task goes on, and may connect to another database; those that it started may not.
+            # This task may connect to another database later; the tasks that it started may not.
             self._address_of_task.set(None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT_SECONDS)
 
     async def acquire(self) -> tuple[LeasedPool | None, asyncpg.Connection]:
-        """Take a connection from the pool; on demand, without a pool, open one.
+        """Take a connection from the pool, or open one if there is no pool (`connect_on_demand`).
+
+        Returns:
+            The pool, which takes the connection back, or None; and the connection.
 
         Raises:
-            DatabaseUnavailable: None became free in time.
-            NotConnected: No pool is open, or one of another database than this task used before.
+            DatabaseUnavailable: No connection became free in time, or none can be opened.
+            NotConnected: No pool is open, or the pool belongs to another database than the one that
+                this task used before.
         """
         pool = self.pool
         if pool is None:
@@ -131,49 +152,59 @@ class DirectoryEngine(PostgresEngine):
         if address is None:
             self._address_of_task.set(self._address)
         elif address != self._address:
-            raise NotConnected(CLOSED)
+            raise NotConnected(POOL_CLOSED_MESSAGE)
         try:
             return pool, await pool.acquire()
         except TimeoutError:
             raise DatabaseUnavailable(
-                "No connection to the database became free in time: it is busy, or does not answer."
+                "No connection to the database became free in time. "
+                "The database is busy, or does not answer. Try again in a moment."
             ) from None
         except asyncpg.InterfaceError:
             if self.pool is not pool:
-                raise NotConnected(CLOSED) from None
+                raise NotConnected(POOL_CLOSED_MESSAGE) from None
             raise
 
     async def fetch(
-        self, statement: Statement | str, *arguments: object, **values: object
+        self, statement: Statement | str, /, *arguments: object, **values: object
     ) -> list[asyncpg.Record]:
         """Run one statement in the current transaction, else on a connection of the pool.
 
-        The values of a `Statement` are keywords; those of plain SQL with `$1`, `$2`, … are
-        positional. What the database refuses is raised as this package's errors.
+        Args:
+            statement: A `Statement`, or plain SQL with `$1`, `$2`, ….
+            arguments: The values of plain SQL, in the order of their numbers.
+            values: The values of a `Statement`, by the names of its parameters.
+
+        Raises:
+            DirectoryError: The database refuses the statement, or can't be reached.
+            TypeError: The values do not fit the statement.
         """
-        if isinstance(statement, Statement):
-            sql, arguments = statement.sql, tuple(statement.arguments(values))
-        else:
-            sql = statement
+        if isinstance(statement, str):
+            if values:
+                raise TypeError("Plain SQL takes positional values, and a Statement named ones.")
+            with database_errors():
+                return await self._run(statement, arguments)
+        if arguments:
+            raise TypeError("A Statement takes named values, such as member_id=…")
         with database_errors():
-            return await self._run(sql, arguments)
+            return await self._run(statement.sql, statement.arguments(values))
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
-        """Run a query of Piccolo's."""
+        """Run a query that Piccolo has built."""
         sql, arguments = querystring.compile_string(engine_type=self.engine_type)
         return await self._run(sql, arguments, in_pool=in_pool)
 
     async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
-        """Run a statement of Piccolo's that changes the schema."""
+        """Run a statement that Piccolo has built to change the schema."""
         return await self._run(ddl, [], in_pool=in_pool)
 
     async def _run(
         self, sql: str, arguments: Sequence[object], *, in_pool: bool = True
     ) -> list[asyncpg.Record]:
-        current = self.open_transaction()
+        current = self.find_open_transaction()
         if current is not None:
             return await current.fetch(sql, *arguments)
-        # Not in the pool: Piccolo's run_sync() has an event loop of its own.
+        # Piccolo's run_sync() has an event loop of its own, which can't use the pool.
         pool, connection = (
             await self.acquire() if in_pool else (None, await self.get_new_connection())
         )
@@ -182,10 +213,10 @@ class DirectoryEngine(PostgresEngine):
             records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             clean = True
         except asyncpg.PostgresError:
-            clean = True  # the statement was refused, and left nothing behind
+            clean = True  # the statement failed, and left nothing in the session
             raise
         finally:
-            # Whatever happens to the connection now, the answer or the error of the call counts.
+            # The answer or the error of the call counts, not what happens to the connection now.
             with contextlib.suppress(*CONNECTION_ERRORS):
                 if pool is None:
                     await connection.close()
@@ -198,22 +229,22 @@ class DirectoryEngine(PostgresEngine):
             return
         settings = load_settings()
         if settings.postgres_url is not None:
-            self.config = _arguments(settings.postgres_url.get_secret_value())
+            self.config = _make_config(settings.postgres_url.get_secret_value())
         else:
-            self.config = {**await embedded.start(settings.data_directory), **_options()}
+            self.config = {**await embedded.start(settings.data_directory), **_read_options()}
 
 
 engine = DirectoryEngine()
 """The engine of every table of the package."""
 
 
-def _arguments(url: str) -> dict[str, Any]:
+def _make_config(url: str) -> dict[str, Any]:
     if not is_postgres_url(url):
         raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.")
-    return {"dsn": url, **_options()}
+    return {"dsn": url, **_read_options()}
 
 
-def _options() -> dict[str, Any]:
+def _read_options() -> dict[str, Any]:
     settings = load_settings()
     limits = {
         "statement_timeout": settings.statement_timeout,
@@ -229,29 +260,31 @@ def _options() -> dict[str, Any]:
     }
 
 
-async def _check_version(connection: Any) -> None:
+async def _check_version(connection: asyncpg.Connection) -> None:
     version = connection.get_server_version()
     if version.major < MIN_POSTGRES_VERSION:
         raise DatabaseUnavailable(
-            f"PostgreSQL {MIN_POSTGRES_VERSION} or later is needed; this server is {version.major}."
+            f"This server runs PostgreSQL {version.major}. "
+            f"Use version {MIN_POSTGRES_VERSION} or later."
         )
 
 
 @contextlib.contextmanager
-def _connecting() -> Iterator[None]:
-    """Turn what asyncpg raises for a server that is away, or says no, into one clear error."""
+def _translate_connect_errors() -> Iterator[None]:
+    """Translate the exceptions of asyncpg for a connection that can't be opened."""
     try:
         yield
     except TimeoutError:
         raise DatabaseUnavailable(
-            f"The database is not available: it did not answer in {CONNECT_TIMEOUT_SECONDS} seconds."
+            "The database is not available: "
+            f"it did not answer within {CONNECT_TIMEOUT_SECONDS} seconds."
         ) from None
     except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable(
             f"The database is not available: {str(error) or type(error).__name__}"
         ) from error
     except ValueError:
-        # Its text may quote a piece of a password.
+        # The message of the exception may quote a piece of a password.
         raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.") from None
 
 
@@ -259,7 +292,10 @@ _connect_lock = threading.Lock()
 
 
 class DirectoryConnection:
-    """The connection to the directory that `connect` describes."""
+    """The connection to the directory that `connect` returns.
+
+    It is awaited, or entered with `async with`.
+    """
 
     def __init__(self, url: str | None, *, min_size: int, max_size: int | None) -> None:
         self._url, self._min_size, self._max_size = url, min_size, max_size
@@ -276,14 +312,14 @@ class DirectoryConnection:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection pool; a second time does nothing."""
+        """Close the connection pool; a second call does nothing."""
         if not self._is_open:
             return
         self._is_open = False
         try:
             await engine.close_connection_pool()
         finally:
-            self._leave()
+            self._restore_engine()
 
     async def _open(self) -> Self:
         if not _connect_lock.acquire(blocking=False):
@@ -291,18 +327,18 @@ class DirectoryConnection:
         self._config = engine.config
         try:
             if self._url is not None:
-                engine.config = _arguments(self._url)
+                engine.config = _make_config(self._url)
             max_size = self._max_size
             if max_size is None:
                 max_size = load_settings().pool_max_size
             await engine.start_connection_pool(min_size=self._min_size, max_size=max_size)
         except BaseException:
-            self._leave()
+            self._restore_engine()
             raise
         self._is_open = True
         return self
 
-    def _leave(self) -> None:
+    def _restore_engine(self) -> None:
         engine.config = self._config
         _connect_lock.release()
 
@@ -316,40 +352,26 @@ def connect(
     and shutdown (discord.py's `setup_hook`, FastAPI's lifespan) or a notebook opens it with
     `directory = await connect()` and closes it with `await directory.close()`.
 
-    Without `url` the database is the one of the settings; without `max_size` the pool has theirs,
-    ten connections unless DIRECTORY_POOL_MAX_SIZE says otherwise. A task that outlives the pool
-    gets `NotConnected`, also when a pool of another database is open by then.
+    A task that goes on after the pool was closed gets `NotConnected`, even if a pool of another
+    database was opened since.
+
+    Args:
+        url: The URL of the database; by default the one of the settings.
+        min_size: The number of connections that are opened at once.
+        max_size: The maximum number of connections; by default the one of the settings, which is
+            DIRECTORY_POOL_MAX_SIZE or 10.
 
     Raises:
-        AlreadyConnected: This process has an open pool: there is one at a time.
+        AlreadyConnected: This process has an open pool; it can have one at a time.
         ConfigurationError: The URL or a setting is wrong.
-        DatabaseUnavailable: No connection can be made.
+        DatabaseUnavailable: No connection can be opened.
     """
     return DirectoryConnection(url, min_size=min_size, max_size=max_size)
 
 
 def transaction() -> DirectoryTransaction:
-    """Begin a transaction: `async with transaction():` commits at the end, or rolls everything back on an exception.
+    """Return a transaction for `async with`: it commits at the end, or rolls back on an exception.
 
-    Inside another transaction it is a savepoint: its own failure undoes its own writes only.
+    Inside another transaction it is a savepoint: its failure undoes its own writes only.
     """
     return engine.transaction()
-
-
-async def act_as(actor: str) -> None:
-    """Name who makes the changes of the current transaction.
-
-    The audit log has the name with each of them, but for those of a helper that is given an actor.
-    It keeps 255 characters of it.
-
-    Raises:
-        InvalidInput: The name is blank.
-    """
-    if not isinstance(actor, str):
-        raise InvalidInput("The actor must be a text.", field="actor")
-    if not actor.strip():
-        raise InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
-    await engine.fetch(
-        "SELECT set_config('community_directory.actor', $1, true), set_config('community_directory.reason', '', true)",
-        actor,
-    )

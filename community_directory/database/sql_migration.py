@@ -1,4 +1,4 @@
-"""Migrations that are a script of SQL, for what Piccolo's table classes can't express."""
+"""Migrations that run SQL scripts, for what Piccolo's table classes can't express."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from community_directory.database import engine
 
 
 def read_sql(folder: Path, *names: str) -> str:
-    """Return the scripts of these names, in this order, as one."""
+    """Return the scripts with these names as one, in this order."""
     return "\n".join((folder / f"{name}.sql").read_text(encoding="utf-8") for name in names)
 
 
@@ -20,7 +20,7 @@ def sql_migration(
     forwards: str,
     backwards: str,
 ) -> MigrationManager:
-    """Return a migration that runs one script, and another one on the way back."""
+    """Return a migration that runs one script forwards and another one backwards."""
     manager = MigrationManager(
         migration_id=migration_id, app_name=app_name, description=description
     )
@@ -37,7 +37,7 @@ def sql_migration(
 
 
 async def execute_script(script: str) -> None:
-    """Run a script of many statements, as a whole or not at all."""
-    # Piccolo's Table.raw() would take a single statement, and remove braces.
+    """Run a script of many statements completely or not at all."""
+    # Piccolo's Table.raw() takes a single statement, and removes braces.
     async with engine.transaction() as current:
         await current.connection.execute(script)

@@ -3,16 +3,37 @@
 import re
 from collections.abc import Mapping
 
-# Quoted texts, quoted names, comments and casts come first, so that a colon in them is no parameter.
-TOKEN = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|::|(?<!\w):([a-z_][a-z0-9_]*)""")
+# The alternatives before the parameter are tried first, so that a colon inside of them is none.
+TOKEN = re.compile(
+    r"""
+    '[^']*'                           # a string
+    | "[^"]*"                         # a quoted identifier
+    | --[^\n]* | /\*.*?\*/            # a comment
+    | ::                              # a cast
+    | (?<!\w) : (?P<name>[a-z_]\w*)   # a parameter
+    | (?P<number>\$[0-9]+)
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
 
 
 class Statement:
     """One SQL statement with named parameters, such as `WHERE member_id = :member_id`.
 
-    PostgreSQL knows numbered parameters only: the names become `$1`, `$2`, … once, when the
-    statement is made, in the order in which they first appear. `DirectoryEngine.fetch` takes the
-    values as keywords.
+    PostgreSQL knows only numbered parameters, so the names become `$1`, `$2`, … when the statement
+    is made, in the order of their first appearance. `DirectoryEngine.fetch` takes the values as
+    keyword arguments. A parameter's name is in lower case.
+
+    A colon in a string, a quoted identifier, a comment or a cast stays as it is. Strings with
+    backslash escapes (`E'…'`), dollar quotes and array slices with a name as bound are not
+    supported.
+
+    Attributes:
+        sql: The statement with numbered parameters.
+        parameters: The names of the parameters, in the order of their numbers.
+
+    Raises:
+        ValueError: The statement has a numbered parameter, too.
     """
 
     __slots__ = ("parameters", "sql")
@@ -20,20 +41,31 @@ class Statement:
     def __init__(self, sql: str) -> None:
         numbers: dict[str, int] = {}
 
-        def number(match: re.Match[str]) -> str:
-            name = match.group(1)
+        def replace_name(match: re.Match[str]) -> str:
+            if match["number"]:
+                raise ValueError(f"Give the parameter {match['number']} a name, like the others.")
+            name = match["name"]
             return f"${numbers.setdefault(name, len(numbers) + 1)}" if name else match.group()
 
-        self.sql = TOKEN.sub(number, sql)
+        self.sql = TOKEN.sub(replace_name, sql)
         self.parameters = tuple(numbers)
 
     def arguments(self, values: Mapping[str, object]) -> list[object]:
-        """Return the values in the order of their numbers.
+        """Return the values in the order of the parameters' numbers.
 
         Raises:
-            TypeError: A parameter has no value, or a value no parameter.
+            TypeError: A parameter has no value, or a value has no parameter.
         """
-        if values.keys() != set(self.parameters):
-            wrong = ", ".join(sorted(values.keys() ^ set(self.parameters)))
-            raise TypeError(f"The statement and its values differ in: {wrong}.")
-        return [values[name] for name in self.parameters]
+        if len(values) == len(self.parameters):
+            try:
+                return [values[name] for name in self.parameters]
+            except KeyError:
+                pass
+        missing = [name for name in self.parameters if name not in values]
+        unknown = [name for name in values if name not in self.parameters]
+        problems = [
+            f"{kind} {', '.join(names)}"
+            for kind, names in (("no value for", missing), ("no parameter", unknown))
+            if names
+        ]
+        raise TypeError(f"The values do not fit the statement: {'; '.join(problems)}.")

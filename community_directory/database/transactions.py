@@ -1,4 +1,4 @@
-"""Transactions: a connection of the pool that one task uses until it commits or rolls back."""
+"""Transactions: one task uses a connection of the pool until it commits or rolls back."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     from community_directory.database.connections import DirectoryEngine
 
 ROLLBACK_TIMEOUT_SECONDS = 5
-"""How long a failed transaction waits for its rollback before it cuts the connection."""
+"""The longest time that a failed transaction waits for its rollback; then its connection is cut."""
 
-TWO_TASKS = "Two calls at once in one transaction: await one after the other, or give each a transaction of its own."
+CONCURRENT_CALLS_MESSAGE = (
+    "Two calls run at once in one transaction. "
+    "Await one after the other, or give each a transaction of its own."
+)
 
 
 class DirectoryTransaction(PostgresTransaction):
-    """A transaction that gives its connection back whatever fails.
+    """A transaction that returns its connection to the pool whatever fails.
 
     Inside another transaction it is a savepoint. One task uses it at a time, and nothing uses it
-    once it has ended. (Piccolo's own keeps the connection for good when COMMIT fails or the
-    connection dies, and does nothing inside another one, so that inner writes survive an inner
-    failure.)
+    after its end. (Piccolo's own class never returns the connection when COMMIT fails or the
+    connection dies. It does nothing inside another transaction, so that the writes of an inner
+    block survive the failure of that block.)
+
+    Attributes:
+        connection: The connection of asyncpg that the transaction uses.
+        ended: Whether the block of the transaction was left.
     """
 
     __slots__ = ("_busy", "_finished", "_innermost", "_outer", "_pool", "_root", "ended")
@@ -34,8 +41,8 @@ class DirectoryTransaction(PostgresTransaction):
     engine: "DirectoryEngine"
 
     def __init__(self, engine: "DirectoryEngine", allow_nested: bool = True) -> None:
-        # A task keeps the context of a transaction that has ended; it counts no longer.
-        self._outer = engine.open_transaction()
+        # The context of a task may still hold a transaction that has ended.
+        self._outer = engine.find_open_transaction()
         engine.current_transaction.set(self._outer)
         super().__init__(engine, allow_nested)
         self._root: DirectoryTransaction = self if self._outer is None else self._outer._root
@@ -45,7 +52,7 @@ class DirectoryTransaction(PostgresTransaction):
 
     @property
     def outer(self) -> "DirectoryTransaction | None":
-        """The transaction around this savepoint."""
+        """The transaction or savepoint around this savepoint; None for a transaction."""
         return self._outer
 
     async def __aenter__(self) -> Self:
@@ -57,7 +64,7 @@ class DirectoryTransaction(PostgresTransaction):
                 self._pool, self.connection = await self.engine.acquire()
         try:
             self.transaction = self.connection.transaction()
-            with self._one_call(), database_errors():
+            with self._exclusive_use(), database_errors():
                 await self.transaction.start()
         except BaseException:
             await self._release(clean=False)
@@ -71,7 +78,7 @@ class DirectoryTransaction(PostgresTransaction):
     ) -> Literal[False]:
         try:
             if not self._finished:
-                await self._commit_or_undo(commit=exception is None)
+                await self._end(commit=exception is None)
         finally:
             self.ended = True
             if self._outer is not None:
@@ -84,66 +91,70 @@ class DirectoryTransaction(PostgresTransaction):
         """Run one statement in this transaction.
 
         Raises:
-            TransactionFailed: It was rolled back, or another task uses it at this moment.
+            TransactionFailed: The transaction has ended, or another task uses it at the moment.
         """
         self._check_usable()
-        with self._one_call():
+        with self._exclusive_use():
             records: list[asyncpg.Record] = await self.connection.fetch(sql, *arguments)
         return records
 
     async def commit(self) -> None:
-        """Commit at once; nothing more can be done in this transaction.
+        """Commit now; nothing more can be done in this transaction.
 
         Raises:
-            TransactionFailed: A step was refused before, so that nothing can be stored.
+            TransactionFailed: An earlier statement failed, so that nothing can be stored.
         """
-        # PostgreSQL answers COMMIT of a failed transaction with a silent ROLLBACK.
+        # PostgreSQL silently rolls a failed transaction back on COMMIT; this statement raises.
         with database_errors():
             await self.fetch("SELECT")
         await self._finish(self.transaction.commit)
 
     async def rollback(self) -> None:
-        """Undo what was done so far, at once; nothing more can be done in this transaction."""
+        """Roll back now; nothing more can be done in this transaction."""
         await self._finish(self.transaction.rollback)
 
-    async def _commit_or_undo(self, *, commit: bool) -> None:
+    async def _end(self, *, commit: bool) -> None:
         try:
             if commit:
                 await self.commit()
         finally:
             if not self._finished:
-                # A dead connection can't roll back: the original exception matters, not this one.
+                # A dead connection can't roll back; the caller sees the original exception.
                 with contextlib.suppress(*CONNECTION_ERRORS, DirectoryError):
                     async with asyncio.timeout(ROLLBACK_TIMEOUT_SECONDS):
                         await self.rollback()
 
     async def _finish(self, command: Callable[[], Awaitable[None]]) -> None:
         self._check_usable()
-        with self._one_call(), database_errors():
+        with self._exclusive_use(), database_errors():
             await command()
         self._finished = True
 
     def _check_usable(self) -> None:
         if self._root.ended:
-            raise TransactionFailed("The transaction around this savepoint has ended.")
+            raise TransactionFailed(
+                "The transaction around this savepoint has ended. Begin a new one."
+            )
         if self._finished:
             raise TransactionFailed(
-                "This transaction was committed or rolled back: nothing more can be done in it."
+                "This transaction was committed or rolled back. Begin a new one."
             )
         if self._root._innermost is not self:
-            raise TransactionFailed(TWO_TASKS)
+            raise TransactionFailed(CONCURRENT_CALLS_MESSAGE)
 
     @contextlib.contextmanager
-    def _one_call(self) -> Iterator[None]:
-        """Refuse a second call on the connection while one is under way."""
+    def _exclusive_use(self) -> Iterator[None]:
+        """Raise `TransactionFailed` for a second call while one is running."""
         if self._root._busy:
-            raise TransactionFailed(TWO_TASKS)
+            raise TransactionFailed(CONCURRENT_CALLS_MESSAGE)
         self._root._busy = True
         try:
             yield
         except CONNECTION_ERRORS as error:
             if self._root.ended:
-                raise TransactionFailed("The transaction ended during this call.") from error
+                raise TransactionFailed(
+                    "The transaction ended during this call. Await the call inside of it."
+                ) from error
             raise
         finally:
             self._root._busy = False
@@ -151,8 +162,7 @@ class DirectoryTransaction(PostgresTransaction):
     async def _release(self, *, clean: bool) -> None:
         if self._outer is not None:
             return
-        # The transaction has succeeded or failed by now: a connection that dies on its way home
-        # changes nothing.
+        # The transaction has already succeeded or failed, even if its connection dies now.
         with contextlib.suppress(*CONNECTION_ERRORS):
             if self._pool is None:
                 await self.connection.close()

@@ -1,1 +1,4 @@
-"""A community's history: exports of its chats, read as a stream into contacts and participation events."""
+"""Imports from other programs: chat exports of Telegram and Discord, and members as a CSV file."""
+
+IMPORT_ACTOR = "import"
+"""The actor that the audit log names for every change made by an import."""

@@ -1,102 +1,117 @@
-"""Reads the JSON that DiscordChatExporter writes: of one channel in each file."""
+"""Reads the JSON that DiscordChatExporter writes, with one channel in each file."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
 
 from community_directory.imports.export import (
-    ANONYMOUS,
-    BOT,
-    DELETED,
-    MALFORMED,
-    SERVICE,
-    STRANGE,
+    JSON_OBJECT,
+    MALFORMED_ERRORS,
     Author,
     ExportedEvent,
+    ExportedMessage,
     NotAnExport,
-    Skipped,
-    number,
-    plausible,
-    stream,
+    SkippedItem,
+    SkipReason,
+    parse_digits,
+    stream_json,
 )
 from community_directory.tables import EventType
 
-MESSAGES = {"messages.item"}
-SAID = {"Default", "Reply"}
-"""The types of messages that people write; the others tell what happened to the channel."""
-DELETED_USER = "456226577798135808"
-"""Discord shows every deleted account as this one."""
+DISCORD_MESSAGE_PREFIX = "messages.item"
+CHANNEL_PREFIXES = {"channel.id", "channel.name", "guild.name"}
+WRITTEN_MESSAGE_TYPES = {"Default", "Reply"}
+"""The types of messages that people write; other types report changes of the channel."""
+DELETED_USER_ID = "456226577798135808"
+"""The account that Discord shows in place of deleted ones."""
 
 
-def read(file: BinaryIO) -> Iterator[ExportedEvent | Skipped]:
-    """What happened in the channel of an export, in the file's order. Raises `TruncatedExport`, `NotAnExport`."""
+def read(file: BinaryIO) -> Iterator[ExportedEvent | SkippedItem]:
+    """Yield the events of an exported channel, in the order of the file.
+
+    Raises:
+        NotAnExport: The file has messages, but no channel before them.
+        TruncatedExport: The file ends too early, or is not JSON.
+    """
     channel: dict[str, str] = {}
-    for prefix, event, value in stream(file, MESSAGES):
-        if prefix in MESSAGES:
+    for prefix, event, value in stream_json(file, {DISCORD_MESSAGE_PREFIX}):
+        if prefix == DISCORD_MESSAGE_PREFIX:
             if "channel.id" not in channel:
                 raise NotAnExport
-            yield from _events(value, channel) if event == "whole" else [Skipped(STRANGE)]
-        elif prefix in {"channel.id", "channel.name", "guild.name"} and value is not None:
+            if event == JSON_OBJECT:
+                yield from _read_discord_message(value, channel)
+            else:
+                yield SkippedItem(SkipReason.MALFORMED)
+        elif prefix in CHANNEL_PREFIXES and value is not None:
             channel[prefix] = str(value)
 
 
-def _events(
-    message: Mapping[str, Any], channel: Mapping[str, str]
-) -> Iterator[ExportedEvent | Skipped]:
-    """A message and the reactions to it, or a call."""
+def _read_discord_message(
+    record: Mapping[str, Any], channel: Mapping[str, str]
+) -> Iterator[ExportedEvent | SkippedItem]:
+    """Yield the event of a message or a call, and those of the reactions to it."""
     room = " #".join(channel[part] for part in ("guild.name", "channel.name") if part in channel)
-
-    def happened(
-        event_type: EventType,
-        user: Mapping[str, Any],
-        at: datetime,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> ExportedEvent | Skipped:
-        author = _author(user)
-        if isinstance(author, Skipped):
-            return author
-        return ExportedEvent(
-            author, event_type, channel["channel.id"], room, source_id, plausible(at), metadata
-        )
-
     try:
-        source_id, at = number(message["id"]), _time(message["timestamp"])
-        if message["type"] in SAID:
-            yield happened(EventType.MESSAGE, message["author"], at)
-        elif message["type"] == "Call" and message.get("callEndedTimestamp"):
-            seconds = (_time(message["callEndedTimestamp"]) - at).total_seconds()
-            yield happened(
-                EventType.VOICE, message["author"], at, {"duration_seconds": round(seconds)}
+        message = ExportedMessage(
+            room_id=channel["channel.id"],
+            room=room,
+            source_id=parse_digits(record["id"]),
+            sent_at=_parse_discord_time(record["timestamp"]),
+        )
+        yield _read_discord_content(record, message)
+        yield from _read_discord_reactions(record, message)
+    except MALFORMED_ERRORS:
+        yield SkippedItem(SkipReason.MALFORMED)
+
+
+def _read_discord_content(
+    record: Mapping[str, Any], message: ExportedMessage
+) -> ExportedEvent | SkippedItem:
+    if record["type"] in WRITTEN_MESSAGE_TYPES:
+        return message.make_event(_read_discord_author(record["author"]), EventType.MESSAGE)
+    if record["type"] == "Call" and record.get("callEndedTimestamp"):
+        duration = _parse_discord_time(record["callEndedTimestamp"]) - message.sent_at
+        return message.make_event(
+            _read_discord_author(record["author"]),
+            EventType.VOICE,
+            metadata={"duration_seconds": round(duration.total_seconds())},
+        )
+    return SkippedItem(SkipReason.SERVICE_MESSAGE)
+
+
+def _read_discord_reactions(
+    record: Mapping[str, Any], message: ExportedMessage
+) -> Iterator[ExportedEvent | SkippedItem]:
+    reacted = set()
+    for reaction in record.get("reactions", []):
+        users = reaction.get("users", [])
+        if reaction["count"] > len(users):
+            anonymous = int(parse_digits(reaction["count"])) - len(users)
+            yield SkippedItem(SkipReason.ANONYMOUS_REACTION, anonymous)
+        for user in users:
+            # Several reactions of a person to one message are one event, because they share its id.
+            if user["id"] in reacted:
+                continue
+            reacted.add(user["id"])
+            yield message.make_event(
+                _read_discord_author(user),
+                EventType.REACTION,
+                metadata={"emoji": str(reaction["emoji"]["name"])},
             )
-        else:
-            yield Skipped(SERVICE)
-        reacted = set()
-        for reaction in message.get("reactions", []):
-            users = reaction.get("users", [])
-            if reaction["count"] > len(users):
-                yield Skipped(ANONYMOUS, int(number(reaction["count"])) - len(users))
-            for user in users:
-                # Several reactions of a person to a message are one event, as its id says.
-                if user["id"] not in reacted:
-                    reacted.add(user["id"])
-                    yield happened(
-                        EventType.REACTION, user, at, {"emoji": str(reaction["emoji"]["name"])}
-                    )
-    except MALFORMED:
-        yield Skipped(STRANGE)
 
 
-def _author(user: Mapping[str, Any]) -> Author | Skipped:
-    discord_id = number(user["id"])
-    if discord_id == DELETED_USER:
-        return Skipped(DELETED)
+def _read_discord_author(user: Mapping[str, Any]) -> Author | SkippedItem:
+    """Return an account as an author; events of bots and of deleted accounts are skipped."""
+    discord_id = parse_digits(user["id"])
+    if discord_id == DELETED_USER_ID:
+        return SkippedItem(SkipReason.DELETED_ACCOUNT)
     if user.get("isBot"):
-        return Skipped(BOT)
+        return SkippedItem(SkipReason.BOT)
     return Author(f"discord:{discord_id}", str(user.get("nickname") or user["name"]), discord_id)
 
 
-def _time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
+def _parse_discord_time(text: str) -> datetime:
+    sent_at = datetime.fromisoformat(text)
+    if sent_at.tzinfo is None:
         raise ValueError
-    return at
+    return sent_at

@@ -1,10 +1,11 @@
-"""What the readers of exports have in common: what they make of a file, and how they stream it."""
+"""The parts that readers of chat exports share: items, errors, and a stream of JSON."""
 
 import re
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, BinaryIO
 
 import ijson
@@ -13,68 +14,137 @@ from ijson.common import ObjectBuilder
 from community_directory.errors import InvalidInput, UserError
 from community_directory.tables import EventType
 
-SERVICE = "service messages"
-DELETED = "events of deleted accounts that nobody here knows"
-BOT = "events of bots"
-CHANNEL = "messages in the name of a channel or group"
-ANONYMOUS = "reactions whose author the export doesn't name"
-STRANGE = "messages that don't look like any"
+MAX_EXPORT_DEPTH = 200
+"""The deepest nesting of JSON that is read; no platform nests its exports deeper than ten."""
+
+MALFORMED_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    OSError,
+)
+"""The exceptions that reading a malformed message can raise."""
+
+JSON_OBJECT = "object"
+"""The event with which `stream_json` yields an object in one piece."""
 
 
-DEEPEST = 200
-"""How deep the JSON of an export may be nested: no platform's is deeper than ten."""
-MALFORMED = (ValueError, TypeError, LookupError, AttributeError, OverflowError, OSError)
-"""What reading a message raises that is not as the platform writes them."""
+class SkipReason(StrEnum):
+    """Why items of an export become no event, in the words of the report."""
+
+    SERVICE_MESSAGE = "service messages"
+    DELETED_ACCOUNT = "events of deleted accounts that are not in the directory"
+    BOT = "events of bots"
+    SENT_AS_CHAT = "events of channels and groups"
+    ANONYMOUS_REACTION = "reactions whose author is not in the export"
+    MALFORMED = "malformed messages"
+    NOT_A_GROUP = "messages in chats that are not groups"
+    CHAT_NOT_CHOSEN = "messages in chats that were not chosen"
+    BANNED_AUTHOR = "events of banned people whose data was erased"
+    NOT_STORABLE = "events that can't be stored"
 
 
 class TruncatedExport(UserError):
-    """The file ends too early, or is no JSON from some place on; what came before is good. `position` is in bytes."""
+    """The file ends too early, or stops being JSON; everything before `position` was read.
+
+    `position` is a number of bytes.
+    """
 
     def __init__(self, position: int) -> None:
-        super().__init__(f"The file is broken near byte {position:,}.")
+        super().__init__(
+            f"The file is incomplete or damaged near byte {position:,}: export the chat again."
+        )
         self.position = position
 
 
 class NotAnExport(InvalidInput):
-    """The file is JSON, perhaps, but no export of this kind."""
+    """The file is readable, but it is not an export of this platform with messages in it."""
 
     def __init__(self) -> None:
-        super().__init__("There are no messages in this file: it is no export of this kind.")
+        super().__init__(
+            "There are no messages in this file. Export the chat as JSON, or choose another file."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who wrote, as the platform knows them; a deleted account has no name."""
+    """The author of an event, as the platform knows them."""
 
     telegram_id: str
-    """What stands in a contact's `telegram_id`; for an account of Discord `discord:` and its id there."""
+    """The `telegram_id` of their contact; for a Discord account it is `discord:` and its id."""
     name: str | None
+    """The name that the export shows; None for a deleted account."""
     discord_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedEvent:
-    """An event of an export; `room` is the chat's name, for the report."""
+    """An event that an export contains."""
 
     author: Author
     event_type: EventType
     room_id: str
     room: str
+    """The chat's name, for the report."""
     source_id: str
+    """The platform's id of the message."""
     occurred_at: datetime
     metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """What of an export becomes no event, and why."""
+class SkippedItem:
+    """One or more items of an export that become no event."""
 
-    reason: str
+    reason: SkipReason
     count: int = 1
 
 
-class _Readable:
-    """A file as ijson takes it: Telegram Desktop writes control characters as x0B, which is no JSON's escape."""
+@dataclass(frozen=True, slots=True)
+class ExportedMessage:
+    """The values that a message shares with all events that it becomes."""
+
+    room_id: str
+    room: str
+    source_id: str
+    sent_at: datetime
+
+    def make_event(
+        self,
+        author: Author | SkippedItem,
+        event_type: EventType,
+        *,
+        occurred_at: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> ExportedEvent | SkippedItem:
+        """Return an event of the author, or the author itself if their events are skipped.
+
+        The event occurred when the message was sent, unless another time is given.
+
+        Raises:
+            ValueError: The time is outside the years in which people chat.
+        """
+        if isinstance(author, SkippedItem):
+            return author
+        return ExportedEvent(
+            author=author,
+            event_type=event_type,
+            room_id=self.room_id,
+            room=self.room,
+            source_id=self.source_id,
+            occurred_at=check_event_time(occurred_at or self.sent_at),
+            metadata=metadata,
+        )
+
+
+class _RepairingReader:
+    r"""A file for ijson, without a byte order mark and with valid escapes.
+
+    Telegram Desktop writes control characters as `\x0B`, which is not an escape of JSON: the
+    reader turns it into `\u000B`.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -83,62 +153,84 @@ class _Readable:
 
     def read(self, size: int = -1) -> bytes:
         chunk = self._file.read(size)
-        # No escape is cut in two.
+        # Read on while the chunk may end inside an escape.
         while b"\\" in chunk[-3:] and (more := self._file.read(4)):
             chunk += more
-        return (
-            re.sub(rb"\\(x(?=[0-9A-Fa-f]{2})|.)", _escape, chunk, flags=re.DOTALL)
-            if b"\\x" in chunk
-            else chunk
-        )
+        if b"\\x" not in chunk:
+            return chunk
+        return re.sub(rb"\\(x(?=[0-9A-Fa-f]{2})|.)", _repair_escape, chunk, flags=re.DOTALL)
 
 
-def _escape(match: re.Match[bytes]) -> bytes:
+def _repair_escape(match: re.Match[bytes]) -> bytes:
     return b"\\u00" if match[1] == b"x" else match[0]
 
 
-def stream(file: BinaryIO, whole: Collection[str]) -> Iterator[tuple[str, str, Any]]:
-    """The file's JSON as ijson's (prefix, event, value), but with each object under a prefix of `whole` in one piece.
+def stream_json(file: BinaryIO, object_prefixes: Collection[str]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the JSON of a file as the (prefix, event, value) of ijson, some objects in one piece.
 
-    Such a piece comes as the event `whole`; ends are left out. Memory holds one piece at a time. Raises `TruncatedExport`.
+    An object under one of `object_prefixes` is yielded as the event `JSON_OBJECT` with the whole
+    object as its value. Ends and keys are not yielded. Memory holds one such object at a time.
+
+    Raises:
+        TruncatedExport: The file ends too early, is not JSON, or is nested deeper than
+            `MAX_EXPORT_DEPTH`.
     """
-    builder, depth, path = None, 0, list[str]()
+    events = _parse_json(file)
     try:
-        # With floats, because ijson dies of a whole number of thousands of digits, and Decimal of huge exponents.
-        for event, value in ijson.basic_parse(_Readable(file), use_float=True):
-            if event == "map_key":
-                path[-1] = value
-            elif event in {"end_map", "end_array"}:
-                path.pop()
-            if builder is not None:
-                builder.event(event, value)
-                if event == "end_map" and len(path) == depth:
-                    yield ".".join(path), "whole", builder.value
-                    builder = None
+        for path, event, value in events:
+            prefix = ".".join(path)
+            if event == "start_map" and prefix in object_prefixes:
+                yield prefix, JSON_OBJECT, _build_object(events, len(path))
             elif event not in {"map_key", "end_map", "end_array"}:
-                prefix = ".".join(path)
-                if event == "start_map" and prefix in whole:
-                    builder, depth = ObjectBuilder(), len(path)
-                    builder.event(event, value)
-                else:
-                    yield prefix, event, value
-            if event in {"start_map", "start_array"}:
-                path.append("item" if event == "start_array" else "")
-                if len(path) > DEEPEST:
-                    raise TruncatedExport(file.tell())
+                yield prefix, event, value
     except (ijson.JSONError, UnicodeDecodeError):
         raise TruncatedExport(file.tell()) from None
 
 
-def plausible(at: datetime) -> datetime:
-    """The time, if people chatted then. Raises `ValueError`."""
-    if not 2000 <= at.year <= 2100:
+def _build_object(events: Iterator[tuple[list[str], str, Any]], depth: int) -> Any:
+    """Return the object that began at this depth, and take its events from the iterator."""
+    builder = ObjectBuilder()
+    builder.event("start_map", None)
+    for path, event, value in events:
+        builder.event(event, value)
+        if event == "end_map" and len(path) == depth:
+            break
+    return builder.value
+
+
+def _parse_json(file: BinaryIO) -> Iterator[tuple[list[str], str, Any]]:
+    """Yield each event of ijson with its path, which is one list that changes with each event."""
+    path: list[str] = []
+    # Floats, because ijson fails on integers of thousands of digits, and Decimal on huge exponents.
+    for event, value in ijson.basic_parse(_RepairingReader(file), use_float=True):
+        if event == "map_key":
+            path[-1] = value
+        elif event in {"end_map", "end_array"}:
+            path.pop()
+        yield path, event, value
+        if event in {"start_map", "start_array"}:
+            path.append("item" if event == "start_array" else "")
+            if len(path) > MAX_EXPORT_DEPTH:
+                raise TruncatedExport(file.tell())
+
+
+def check_event_time(occurred_at: datetime) -> datetime:
+    """Return the time of an event.
+
+    Raises:
+        ValueError: The year is before 2000 or after 2100.
+    """
+    if not 2000 <= occurred_at.year <= 2100:
         raise ValueError
-    return at
+    return occurred_at
 
 
-def number(value: object) -> str:
-    """The digits of a whole number that a platform wrote as a number or as text. Raises `ValueError`."""
+def parse_digits(value: object) -> str:
+    """Return the digits of an integer that a platform writes as a number or as text.
+
+    Raises:
+        ValueError: The value is not an integer, is zero, or has more than 20 digits.
+    """
     if type(value) is int or isinstance(value, str):
         digits = str(value)
         if re.fullmatch(r"-?[1-9][0-9]{0,19}", digits):

@@ -1,4 +1,4 @@
-"""Writes what an export holds: authors become contacts, what they did becomes participation events."""
+"""Stores the items of an export: authors become contacts, and what they did becomes events."""
 
 import re
 from collections import Counter
@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from community_directory.calendar import zone_of
-from community_directory.database import engine, transaction
+from community_directory.calendar import load_zone
+from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
+from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.export import (
-    DELETED,
     Author,
     ExportedEvent,
     NotAnExport,
-    Skipped,
+    SkippedItem,
+    SkipReason,
     TruncatedExport,
 )
 from community_directory.queries import members
@@ -22,188 +23,206 @@ from community_directory.queries.events import BATCH_SIZE
 from community_directory.queries.participation import NewEvent, record_many
 from community_directory.tables import Platform
 
-ACTOR = "import"
-ROLE = "contact"
-"""What a contact's role is while nobody knows more of them."""
-BANNED = "events of people who are banned and erased"
-REFUSED = "events that can't be stored"
-NEW = "new"
-"""Stands for the number that a dry run gives nobody."""
+CONTACT_ROLE = "contact"
+"""The primary role of a new contact."""
+DRY_RUN_MEMBER_ID = "new"
+"""Stands for the number of a contact that a dry run does not add."""
+MAX_NAME_LENGTH = 255
 
-# Who writes on both platforms and told us so is found under their Telegram account, unless their history on Discord
-# came first: then it goes on where it is, or another import would count it twice.
-KNOWN = """
-SELECT telegram_id AS account, member_id, 0 AS rank FROM community_members WHERE telegram_id = ANY($1)
+# A contact that an earlier import made of a Discord account (rank 0) comes before a member whose
+# profile names that account (rank 1): otherwise the same history would be stored twice.
+FIND_KNOWN_PEOPLE = Statement("""
+SELECT telegram_id AS account, member_id, 0 AS rank FROM community_members
+WHERE telegram_id = ANY(:accounts)
 UNION ALL
 SELECT 'discord:' || (profile_data ->> 'discord_id'), member_id, 1 FROM community_members
-WHERE profile_data ->> 'discord_id' = ANY($2)
+WHERE profile_data ->> 'discord_id' = ANY(:discord_ids)
 ORDER BY rank, member_id
-"""
+""")
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of an export."""
+    """The result of an import."""
 
     inserted: Counter[str] = field(default_factory=Counter)
     """New events, by type."""
     duplicates: Counter[str] = field(default_factory=Counter)
-    """Events that were there already, by type."""
+    """Events that were already stored, by type."""
     rooms: Counter[str] = field(default_factory=Counter)
-    """Events, new or not, by the chat's name."""
-    skipped: Counter[str] = field(default_factory=Counter)
-    """What became no event, by the reason."""
+    """Events, new or not, by the name of the chat."""
+    skipped: Counter[SkipReason] = field(default_factory=Counter)
+    """Items that became no event, by the reason."""
     new_contacts: int = 0
     known_people: int = 0
     days: set[date] = field(default_factory=set)
-    """The days, in the community's zone, that have events of this export."""
+    """The days, in the community's time zone, that have events of this export."""
     last: ExportedEvent | None = None
-    """The last event that could be read."""
+    """The last event that was read."""
     broken: TruncatedExport | None = None
-    """Where the file breaks, if it does."""
+    """The error that ended the reading, if the file is not complete."""
 
 
 async def import_history(
-    items: Iterable[ExportedEvent | Skipped], platform: Platform, *, dry_run: bool = False
+    items: Iterable[ExportedEvent | SkippedItem], platform: Platform, *, dry_run: bool = False
 ) -> Report:
-    """Store what an export holds, once however often it is imported, and say what became of it.
+    """Store the events of an export and return a report; a repeated import stores nothing twice.
 
-    Authors that nobody here knows become contacts. A thousand items are one transaction; of a broken
-    file everything before the break is stored. With `dry_run` everything is done but adding
-    contacts, and rolled back, batch by batch; an event that the export holds twice, far apart, or that
-    can't be stored, may then count as a new one. Raises `NotAnExport` when there is nothing to import at all.
+    Authors who are not in the directory become contacts. Each batch of 1,000 events is one
+    transaction. If the file is truncated, all events before that point are stored.
+
+    A dry run does everything except adding contacts, and rolls back each batch. It may count an
+    event as new that can't be stored, or that another batch of the export contains too.
+
+    Raises:
+        NotAnExport: The export contains nothing at all.
     """
-    writer = _Writer(platform, dry_run=dry_run)
+    writer = _HistoryWriter(platform, dry_run=dry_run)
     batch: list[ExportedEvent] = []
     try:
         for item in items:
-            if isinstance(item, Skipped):
+            if isinstance(item, SkippedItem):
                 writer.report.skipped[item.reason] += item.count
                 continue
             batch.append(item)
             writer.report.last = item
             if len(batch) == BATCH_SIZE:
-                await writer.write(batch)
+                await writer.write_batch(batch)
                 batch = []
     except TruncatedExport as error:
         writer.report.broken = error
-    await writer.write(batch)
+    await writer.write_batch(batch)
     report = writer.report
     if not (report.rooms or report.skipped or report.broken):
         raise NotAnExport
     return report
 
 
-class _Writer:
+class _HistoryWriter:
+    """Writes batches of events, and remembers the authors of the export."""
+
     def __init__(self, platform: Platform, *, dry_run: bool) -> None:
         self.report = Report()
         self._platform = platform
         self._dry_run = dry_run
-        self._zone = zone_of(None)
-        self._people: dict[str, str | Skipped] = {}
-        """The number of everybody who was met, or why they have none; of a dry run's new contacts `NEW`."""
+        self._zone = load_zone(None)
+        self._member_ids: dict[str, str | SkippedItem] = {}
+        """The number of each author, or why their events are skipped, by `Author.telegram_id`."""
 
-    async def write(self, items: list[ExportedEvent]) -> None:
-        """Store some of the events."""
-        if not items:
+    async def write_batch(self, events: list[ExportedEvent]) -> None:
+        """Store events, and the contacts that they need, in one transaction."""
+        if not events:
             return
         async with transaction() as current:
-            await self._resolve_authors({item.author.telegram_id: item.author for item in items})
-            await self._record(items)
+            await self._resolve_authors(
+                {event.author.telegram_id: event.author for event in events}
+            )
+            await self._record_events(events)
             if self._dry_run:
                 await current.rollback()
 
     async def _resolve_authors(self, authors: dict[str, Author]) -> None:
-        unmet = authors.keys() - self._people.keys()
-        discord_ids = [
-            authors[account].discord_id for account in unmet if authors[account].discord_id
-        ]
-        for account, member_id, _ in await engine.fetch(KNOWN, list(unmet), discord_ids):
-            if account not in self._people:
-                self._people[account] = member_id
+        """Find or add the member of each author."""
+        unresolved = authors.keys() - self._member_ids.keys()
+        known = await engine.fetch(
+            FIND_KNOWN_PEOPLE,
+            accounts=list(unresolved),
+            discord_ids=[
+                discord_id for account in unresolved if (discord_id := authors[account].discord_id)
+            ],
+        )
+        for account, member_id, _ in known:
+            if account not in self._member_ids:
+                self._member_ids[account] = member_id
                 self.report.known_people += 1
-        # In one order, so that two imports at the same time don't wait for each other.
-        for account in sorted(unmet - self._people.keys()):
-            self._people[account] = await self._add(authors[account])
+        # Sorted, so that two imports at the same time do not deadlock.
+        for account in sorted(unresolved - self._member_ids.keys()):
+            self._member_ids[account] = await self._add_author(authors[account])
 
-    async def _add(self, author: Author) -> str | Skipped:
+    async def _add_author(self, author: Author) -> str | SkippedItem:
         if author.name is None:
-            return Skipped(DELETED)
+            return SkippedItem(SkipReason.DELETED_ACCOUNT)
         try:
             if self._dry_run:
                 await members.check_addable(author.telegram_id)
-                member_id = NEW
+                member_id = DRY_RUN_MEMBER_ID
             else:
                 member_id = await self._add_contact(author, author.name)
         except MemberBanned:
-            return Skipped(BANNED)
+            return SkippedItem(SkipReason.BANNED_AUTHOR)
         except MemberExists as error:
+            # Another program has added the account since it was looked up.
             return error.member_id
         self.report.new_contacts += 1
         return member_id
 
     async def _add_contact(self, author: Author, name: str) -> str:
         try:
-            return await self._add_as(author, _storable(name))
+            return await self._add_contact_named(author, _clean_name(name))
         except InvalidInput:
-            # A name that nobody can see.
-            return await self._add_as(author, author.telegram_id)
+            # The name has no visible character.
+            return await self._add_contact_named(author, author.telegram_id)
 
-    async def _add_as(self, author: Author, name: str) -> str:
+    async def _add_contact_named(self, author: Author, name: str) -> str:
         profile = None if author.discord_id is None else {"discord_id": author.discord_id}
         async with transaction():
             added = await members.add(
                 telegram_id=author.telegram_id,
                 name=name,
-                primary_role=ROLE,
+                primary_role=CONTACT_ROLE,
                 profile_data=profile,
-                actor=ACTOR,
+                actor=IMPORT_ACTOR,
             )
         return added.member_id
 
-    async def _record(self, items: list[ExportedEvent]) -> None:
+    async def _record_events(self, events: list[ExportedEvent]) -> None:
         report = self.report
-        items_of: dict[int, ExportedEvent] = {}
-        events: list[NewEvent] = []
+        new_events: list[NewEvent] = []
+        exported: dict[int, ExportedEvent] = {}
         planned: set[tuple[str, ...]] = set()
-        for item in items:
-            person = self._people[item.author.telegram_id]
-            if isinstance(person, Skipped):
-                report.skipped[person.reason] += 1
-                continue
-            if person == NEW:
-                key = (item.author.telegram_id, item.event_type, item.room_id, item.source_id)
-                counter = report.duplicates if key in planned else report.inserted
-                counter[item.event_type] += 1
-                planned.add(key)
-                self._place(item)
-                continue
-            event = NewEvent(
-                member_id=person,
-                event_type=item.event_type,
-                platform=self._platform,
-                room_id=item.room_id,
-                source_id=item.source_id,
-                occurred_at=item.occurred_at,
-                metadata=item.metadata,
-            )
-            events.append(event)
-            items_of[id(event)] = item
-        recorded = await record_many(events)
+        for event in events:
+            member_id = self._member_ids[event.author.telegram_id]
+            if isinstance(member_id, SkippedItem):
+                report.skipped[member_id.reason] += 1
+            elif member_id == DRY_RUN_MEMBER_ID:
+                self._count_planned(event, planned)
+            else:
+                new_event = self._make_event(event, member_id)
+                new_events.append(new_event)
+                exported[id(new_event)] = event
+        recorded = await record_many(new_events)
         report.inserted.update(event.event_type for event in recorded.inserted)
         report.duplicates.update(event.event_type for event in recorded.duplicates)
-        for event in (*recorded.inserted, *recorded.duplicates):
-            self._place(items_of[id(event)])
-        refused = len(recorded.refused) + len(recorded.unknown)
-        if refused:
-            report.skipped[REFUSED] += refused
+        for stored in (*recorded.inserted, *recorded.duplicates):
+            self._count_room_and_day(exported[id(stored)])
+        not_stored = len(recorded.refused) + len(recorded.unknown)
+        if not_stored:
+            report.skipped[SkipReason.NOT_STORABLE] += not_stored
 
-    def _place(self, item: ExportedEvent) -> None:
-        """Count an event that is there where and when it happened."""
-        self.report.rooms[item.room] += 1
-        self.report.days.add(item.occurred_at.astimezone(self._zone).date())
+    def _make_event(self, event: ExportedEvent, member_id: str) -> NewEvent:
+        return NewEvent(
+            member_id=member_id,
+            event_type=event.event_type,
+            platform=self._platform,
+            room_id=event.room_id,
+            source_id=event.source_id,
+            occurred_at=event.occurred_at,
+            metadata=event.metadata,
+        )
+
+    def _count_planned(self, event: ExportedEvent, planned: set[tuple[str, ...]]) -> None:
+        """Count an event of a contact that only a real import adds."""
+        key = (event.author.telegram_id, event.event_type, event.room_id, event.source_id)
+        counter = self.report.duplicates if key in planned else self.report.inserted
+        counter[event.event_type] += 1
+        planned.add(key)
+        self._count_room_and_day(event)
+
+    def _count_room_and_day(self, event: ExportedEvent) -> None:
+        self.report.rooms[event.room] += 1
+        self.report.days.add(event.occurred_at.astimezone(self._zone).date())
 
 
-def _storable(name: str) -> str:
-    """The name without what PostgreSQL can't hold, on one line, and not too long."""
-    return re.sub(r"[\0-\x1f\x7f\ud800-\udfff]+", " ", name)[:255]
+def _clean_name(name: str) -> str:
+    """Return the name on one line, without characters that PostgreSQL refuses, and cut to fit."""
+    return re.sub(r"[\0-\x1f\x7f\ud800-\udfff]+", " ", name)[:MAX_NAME_LENGTH]

@@ -1,11 +1,9 @@
-"""Members as a CSV file for a spreadsheet, and back: people are added and profiles changed as the file says."""
+"""Members as a CSV file: an export for spreadsheets, and an import that adds and changes people."""
 
 import csv
 import json
 import re
-import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,281 +11,239 @@ from typing import IO, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from community_directory.database import engine, transaction
+from community_directory.database import Statement, engine, transaction
 from community_directory.errors import (
     InvalidInput,
     MemberNotFound,
     UserError,
     database_errors,
-    sanitize_for_message,
+)
+from community_directory.imports import IMPORT_ACTOR
+from community_directory.imports.csv_file import (
+    CSV_ENCODING,
+    CsvLine,
+    LineProblem,
+    create_file,
+    escape_cell,
+    read_lines,
 )
 from community_directory.queries.members import add, update_profile
 from community_directory.queries.values import username_from
 from community_directory.tables import MemberStatus
 
-EDITABLE = ("name", "telegram_username", "primary_role", "organization", "country", "profile_data")
-"""An import changes these; an empty cell empties them."""
-WHO = ("member_id", "telegram_id")
-"""These say whom a line is about; the number is given by the directory."""
-FIXED = ("github_username", "status", "invited_by")
-"""These are read for somebody new; of others they must be as they are."""
-TOLD = ("github_verified", "reputation_score", "reputation_tier", "created_at", "last_active_at")
-"""These an import passes over."""
-UPDATED_AT = "updated_at"
-"""When the member was last edited, which tells a line that is older than another edit."""
-COLUMNS = (
-    *(*WHO, *EDITABLE[:5], "github_username", "status", "invited_by", "profile_data"),
-    *(*TOLD, UPDATED_AT),
+EDITABLE_COLUMNS = (
+    "name",
+    "telegram_username",
+    "primary_role",
+    "organization",
+    "country",
+    "profile_data",
 )
-ACTOR = "import"
-LONGEST_CELL = 10_000_000
-"""More than a profile can have; Python's own limit is less."""
-ENCODING = "utf-8-sig"
-"""UTF-8 with a mark that spreadsheets understand."""
+"""The columns that an import changes; an empty cell removes the value."""
+IDENTITY_COLUMNS = ("member_id", "telegram_id")
+"""The columns that tell whom a line is about; the directory assigns the `member_id`."""
+INSERT_ONLY_COLUMNS = ("github_username", "status", "invited_by")
+"""The columns that are read for new people only; an import can't change them."""
+READ_ONLY_COLUMNS = (
+    "github_verified",
+    "reputation_score",
+    "reputation_tier",
+    "created_at",
+    "last_active_at",
+)
+"""The columns that are exported, and ignored by an import."""
+UPDATED_AT_COLUMN = "updated_at"
+"""The time of the last edit, which tells whether a line is older than another edit."""
+CSV_COLUMNS = (
+    "member_id",
+    "telegram_id",
+    "name",
+    "telegram_username",
+    "primary_role",
+    "organization",
+    "country",
+    "github_username",
+    "status",
+    "invited_by",
+    "profile_data",
+    *READ_ONLY_COLUMNS,
+    UPDATED_AT_COLUMN,
+)
+"""The columns of an export, in their order."""
 
-EXPORT = f"""
-SELECT {", ".join(COLUMNS)} FROM community_members WHERE deleted_at IS NULL ORDER BY length(member_id), member_id
+EXPORT_MEMBERS = f"""
+SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL
+ORDER BY length(member_id), member_id
 """
-# Locked, so that nobody edits a member between the check and the writing, and in the order in which
-# every writer of many members locks them.
-KNOWN = f"""
-SELECT {", ".join(COLUMNS)}, deleted_at FROM community_members WHERE telegram_id = ANY($1) OR member_id = ANY($2)
+# The lock keeps the members from being edited between the check and the update. It is taken in the
+# order of member_id, as every statement that locks many members does.
+LOCK_KNOWN_MEMBERS = Statement(f"""
+SELECT {", ".join(CSV_COLUMNS)}, deleted_at FROM community_members
+WHERE telegram_id = ANY(:accounts) OR member_id = ANY(:member_ids)
 ORDER BY member_id FOR NO KEY UPDATE
-"""
-PROFILE = TypeAdapter(dict[str, Any])
+""")
+PROFILE_ADAPTER = TypeAdapter(dict[str, Any])
 
-# What a spreadsheet takes for a formula gets an apostrophe in front, and so does what has one, to be told apart.
-DANGEROUS = re.compile(r"\s*['=+\-@＝＋－＠]|[\t\r\n]")
+LineValues = Mapping[str, str | None]
+"""The values of a line by column, without the columns that the file does not have."""
 
 
-class BadLines(UserError):
-    """Lines of a file can't be imported, and so none was; `problems` has each one's number and what is wrong."""
+class InvalidLines(UserError):
+    """Lines of a file can't be imported, so none was; `problems` has each of them."""
 
-    def __init__(self, problems: list[tuple[int, str]]) -> None:
-        what = "1 line" if len(problems) == 1 else f"{len(problems):,} lines"
-        super().__init__(f"{what} can't be imported, so nothing was changed.")
+    def __init__(self, problems: list[LineProblem]) -> None:
+        count, them = (
+            ("1 line", "it") if len(problems) == 1 else (f"{len(problems):,} lines", "them")
+        )
+        super().__init__(
+            f"{count} can't be imported, so nothing was changed. Correct {them} and import the file"
+            " again."
+        )
         self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """How many people a file added, and how many profiles it changed or found as they are."""
+class ImportCounts:
+    """The numbers of people whom an import added, changed, and left as they were."""
 
     added: int
     changed: int
     unchanged: int
 
 
-def cell(value: object) -> str:
-    """A value as a cell that no spreadsheet takes for a formula; nothing is an empty one."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if DANGEROUS.match(text) else text
-
-
-def value_of(text: str) -> str | None:
-    """What `cell` was given; an empty cell is nothing."""
-    if text.startswith("'") and DANGEROUS.match(text[1:]):
-        text = text[1:]
-    return text or None
-
-
 async def export_members(path: Path) -> int:
-    """Write everybody but the removed ones to a new file, that only its owner can read, and say how many they are.
+    """Write all members except removed ones to a new file, and return their number.
 
-    UTF-8 with a mark that spreadsheets understand, no cell a formula; all or nothing. Raises `InvalidInput` when the
-    file is there already or can't be written.
+    The file is complete or absent, and only its owner can read it. It is UTF-8 with a byte order
+    mark, and spreadsheets run no cell of it as a formula.
+
+    Raises:
+        InvalidInput: The file exists already, or can't be written.
     """
     try:
-        with _new_file(path) as file:
+        with create_file(path) as file:
             return await write_members(file)
     except OSError as error:
         raise InvalidInput(f"Can't write {path}: {error.strerror}.") from error
 
 
-@contextmanager
-def _new_file(path: Path) -> Iterator[IO[str]]:
-    """A file that gets its name when all of it is written, unless the name was taken by then."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding=ENCODING, newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        written = Path(file.name)
-        try:
-            yield file
-            file.flush()
-            _give_name(written, path)
-        except FileExistsError:
-            raise InvalidInput(f"{path} is there already: choose another name.") from None
-        finally:
-            written.unlink(missing_ok=True)
-
-
-def _give_name(written: Path, path: Path) -> None:
-    """Name a file as no other one is named. Raises `FileExistsError`."""
-    try:
-        path.hardlink_to(written)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without hard links: an empty file takes the name first.
-        path.touch(exist_ok=False)
-        written.replace(path)
-
-
 async def write_members(file: IO[str]) -> int:
-    """Write everybody but the removed ones as CSV, no cell a formula, and say how many they are."""
-    # Quotes around all of it, for spreadsheets that would split cells at a semicolon.
+    """Write all members except removed ones as CSV, as of one moment, and return their number."""
+    # Every cell has quotes, because some spreadsheets would split it at a semicolon.
     writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
-    writer.writerow(COLUMNS)
+    writer.writerow(CSV_COLUMNS)
     async with transaction() as current:
-        async for record in _read_from(current.connection.cursor(EXPORT, prefetch=1000)):
-            writer.writerow(map(cell, record))
+        cursor = current.connection.cursor(EXPORT_MEMBERS, prefetch=1000)
+        async for record in _translate_errors(cursor):
+            writer.writerow(map(escape_cell, record))
             count += 1
     return count
 
 
-async def _read_from(cursor: AsyncIterable[Any]) -> AsyncIterator[Any]:
+async def _translate_errors(cursor: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    """Yield the records of a cursor, and raise database errors as those of this package."""
     with database_errors():
         async for record in cursor:
             yield record
 
 
-async def import_members(path: Path, *, overwrite: bool = False) -> Imported:
-    """Add the people of a file and change the profiles of those who are here: all of it, or nothing.
+async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts:
+    """Add the new people of a file and change the profiles of the others: all of it, or nothing.
 
-    A person is known by `member_id` or by `telegram_id`; columns may be left out. A line that
-    differs from a member who was edited after its `updated_at` is refused, except with `overwrite`;
-    a line without `updated_at` is imported whatever was edited. What an import can't change is passed
-    over in a line that overwrites another edit. A refused import may use up numbers.
+    A line names a person by `member_id` or `telegram_id`. The file may leave out other columns.
+
+    A line is refused if it differs from a member who was edited after its `updated_at`. With
+    `overwrite` such a line is imported, except the columns that an import can't change. A line
+    without `updated_at` is always imported. An import that fails may use up member numbers.
 
     Raises:
-        BadLines: Lines are wrong; it has all of them.
-        InvalidInput: The file can't be read at all.
+        InvalidLines: Lines can't be imported; the error has all of them.
+        InvalidInput: The file can't be read, or its first line is invalid.
     """
     try:
-        with path.open(encoding=ENCODING, newline="") as file, _long_cells():
-            lines, problems = _read(file)
+        with path.open(encoding=CSV_ENCODING, newline="") as file:
+            lines, problems = read_lines(
+                file, columns=CSV_COLUMNS, identity_columns=IDENTITY_COLUMNS
+            )
     except OSError as error:
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is not UTF-8 text: save it as CSV UTF-8.") from error
     async with transaction():
-        importer = _Importer(await _known(lines), overwrite=overwrite)
+        importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
         for line in lines:
             try:
-                await importer.take(line)
+                await importer.import_line(line)
             except UserError as error:
-                problems.append((line.number, str(error)))
+                problems.append(LineProblem(line.number, str(error)))
         if problems:
-            raise BadLines(sorted(problems))
-    return Imported(
-        importer.added, importer.changed, len(lines) - importer.added - importer.changed
+            raise InvalidLines(sorted(problems))
+    unchanged = len(lines) - importer.added - importer.changed
+    return ImportCounts(importer.added, importer.changed, unchanged)
+
+
+async def _lock_known_members(lines: list[CsvLine]) -> list[Any]:
+    """Lock and return the members whom a file is about, and the inviters of new people."""
+    return await engine.fetch(
+        LOCK_KNOWN_MEMBERS,
+        accounts=[line.values.get("telegram_id") for line in lines],
+        member_ids=[
+            line.values.get(column) for line in lines for column in ("member_id", "invited_by")
+        ],
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    number: int
-    values: Mapping[str, str | None]
-    """By column; a column that the file doesn't have is missing."""
+class _MemberImporter:
+    """Imports one line after the other; a refused line changes nothing."""
 
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Let the csv module take cells of this length; its limit is one for the whole process."""
-    before = csv.field_size_limit(LONGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-def _read(file: IO[str]) -> tuple[list[_Line], list[tuple[int, str]]]:
-    """The lines of a file, and what is wrong with its form."""
-    # Spreadsheets of some countries write semicolons.
-    first = file.readline()
-    file.seek(0)
-    reader = csv.reader(
-        file, strict=True, delimiter=";" if first.count(";") > first.count(",") else ","
-    )
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise InvalidInput(f"The first line is no CSV: {error}.") from error
-    unknown = [name for name in header if name not in COLUMNS]
-    if unknown or len(set(header)) < len(header) or not {"member_id", "telegram_id"} & set(header):
-        wanted = f"The first line names columns of {', '.join(COLUMNS)}, each once; member_id or telegram_id is needed"
-        raise InvalidInput(f"{wanted}. Here it says {sanitize_for_message(', '.join(header))}.")
-    lines: list[_Line] = []
-    problems: list[tuple[int, str]] = []
-    number = reader.line_num + 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return lines, problems
-        except csv.Error as error:
-            problems.append((number, f"This is no CSV: {error}."))
-            return lines, problems
-        if any("\0" in text for text in cells):
-            problems.append(
-                (number, "A text is too long, or holds a character that can't be stored.")
-            )
-        elif len(cells) == len(header):
-            lines.append(_Line(number, dict(zip(header, map(value_of, cells), strict=True))))
-        elif cells:
-            problems.append(
-                (number, f"This line has {len(cells)} cells, and the first one {len(header)}.")
-            )
-        number = reader.line_num + 1
-
-
-async def _known(lines: list[_Line]) -> list[Any]:
-    """The members whom the file is about, and those who invited somebody new."""
-    accounts = [line.values.get("telegram_id") for line in lines]
-    numbers = [line.values.get(column) for line in lines for column in ("member_id", "invited_by")]
-    return await engine.fetch(KNOWN, accounts, numbers)
-
-
-class _Importer:
-    """Takes one line after the other; each that is refused leaves nothing behind."""
-
-    def __init__(self, known: list[Any], *, overwrite: bool) -> None:
+    def __init__(self, known_members: list[Any], *, overwrite: bool) -> None:
         self.added = self.changed = 0
-        self._by_account = {record["telegram_id"]: record for record in known}
-        self._by_number = {record["member_id"]: record for record in known}
+        self._by_account = {member["telegram_id"]: member for member in known_members}
+        self._by_number = {member["member_id"]: member for member in known_members}
         self._overwrite = overwrite
-        self._lines: dict[str, int] = {}
-        """In which line each account was."""
+        self._line_numbers: dict[str, int] = {}
+        """The number of the line in which each account was found."""
 
-    async def take(self, line: _Line) -> None:
-        """Add or change the person of a line. Raises what is wrong with it."""
-        person = self._person(line.values)
-        account = line.values.get("telegram_id") if person is None else person["telegram_id"]
+    async def import_line(self, line: CsvLine) -> None:
+        """Add or change the person of a line.
+
+        Raises:
+            UserError: The line can't be imported.
+        """
+        member = self._find_member(line.values)
+        account = line.values.get("telegram_id") if member is None else member["telegram_id"]
         if account is None:
-            raise InvalidInput("Somebody new needs a telegram_id.")
-        if account in self._lines:
-            raise InvalidInput(f"This person is in line {self._lines[account]} already.")
-        self._lines[account] = line.number
-        if person is None:
-            await self._add(account, line.values)
+            raise InvalidInput("A new person needs a telegram_id: add it to this line.")
+        if account in self._line_numbers:
+            raise InvalidInput(
+                f"This person is already in line {self._line_numbers[account]}: keep one of them."
+            )
+        self._line_numbers[account] = line.number
+        if member is None:
+            await self._add_member(account, line.values)
         else:
-            await self._change(person, line.values)
+            await self._change_member(member, line.values)
 
-    def _person(self, values: Mapping[str, str | None]) -> Any:
-        """The member that a line is about; None for somebody new."""
+    def _find_member(self, values: LineValues) -> Any:
+        """Return the member whom a line is about, or None for a new person.
+
+        Raises:
+            InvalidInput: The member was removed.
+            MemberNotFound: No member has this `member_id`.
+        """
         number = values.get("member_id")
         if number is None:
-            person = self._by_account.get(values.get("telegram_id"))
-        elif (person := self._by_number.get(number)) is None:
+            member = self._by_account.get(values.get("telegram_id"))
+        elif (member := self._by_number.get(number)) is None:
             raise MemberNotFound(number)
-        if person is not None and person["deleted_at"] is not None:
-            raise InvalidInput(f"Member {person['member_id']} was removed: restore them first.")
-        return person
+        if member is not None and member["deleted_at"] is not None:
+            raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
+        return member
 
-    async def _add(self, account: str, values: Mapping[str, str | None]) -> None:
+    async def _add_member(self, account: str, values: LineValues) -> None:
         if not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
             raise InvalidInput(
-                "A Telegram id is a number: see that the spreadsheet didn't shorten it."
+                "A telegram_id is a number: check that the spreadsheet has not shortened it."
             )
         inviter = values.get("invited_by")
         if inviter is not None and (
@@ -295,76 +251,98 @@ class _Importer:
         ):
             raise MemberNotFound(inviter)
         fields = {
-            column: _typed(column, values.get(column))
-            for column in (*EDITABLE, "telegram_id", *FIXED)
+            column: _parse_value(column, values.get(column))
+            for column in (*EDITABLE_COLUMNS, "telegram_id", *INSERT_ONLY_COLUMNS)
         }
         fields["status"] = fields["status"] or MemberStatus.NOT_MEMBER
         async with transaction():
-            await add(**fields, actor=ACTOR)
+            await add(**fields, actor=IMPORT_ACTOR)
         self.added += 1
 
-    async def _change(self, person: Any, values: Mapping[str, str | None]) -> None:
-        number = person["member_id"]
-        _refuse(person, values, WHO)
-        fields = {column: _typed(column, values[column]) for column in EDITABLE if column in values}
-        # Compared as JSON, where true is not 1.
-        changes = {
-            column: value
-            for column, value in fields.items()
-            if _json(value) != _json(_typed(column, person[column] or None))
-        }
-        if not changes and not _differing(person, values, FIXED):
+    async def _change_member(self, member: Any, values: LineValues) -> None:
+        _refuse_changes(member, values, IDENTITY_COLUMNS)
+        changes = _find_profile_changes(member, values)
+        if not changes and not _find_differences(member, values, INSERT_ONLY_COLUMNS):
             return
-        if not self._is_outdated(person, values.get(UPDATED_AT)):
-            _refuse(person, values, FIXED)
+        if not self._was_edited_since(member, values.get(UPDATED_AT_COLUMN)):
+            _refuse_changes(member, values, INSERT_ONLY_COLUMNS)
         elif not self._overwrite:
             raise InvalidInput(
-                f"Member {number} was edited after this file was exported: export again, or import with --overwrite."
+                f"Member {member['member_id']} was edited after this file was exported: export the"
+                " members again, or import with --overwrite."
             )
         if changes:
             async with transaction():
-                await update_profile(number, **changes, actor=ACTOR)
+                await update_profile(member["member_id"], **changes, actor=IMPORT_ACTOR)
             self.changed += 1
 
-    def _is_outdated(self, person: Any, updated_at: str | None) -> bool:
-        """Whether a member was edited after a line of that `updated_at` was written."""
+    def _was_edited_since(self, member: Any, updated_at: str | None) -> bool:
+        """Tell whether a member was edited after a line with this `updated_at` was exported.
+
+        Raises:
+            InvalidInput: The time is malformed, and edits may not be overwritten.
+        """
         if updated_at is None:
             return False
         try:
-            edited = datetime.fromisoformat(updated_at)
+            exported_edit = datetime.fromisoformat(updated_at)
         except ValueError:
-            edited = None
-        if edited is not None and edited.utcoffset() is not None:
-            # Another time, not a later one: an edit bears the time at which its transaction began.
-            return bool(edited != person[UPDATED_AT])
+            exported_edit = None
+        if exported_edit is not None and exported_edit.utcoffset() is not None:
+            # Any other time counts, not only a later one: an edit has the time at which its
+            # transaction began, and may be committed after a later one.
+            return bool(exported_edit != member[UPDATED_AT_COLUMN])
         if self._overwrite:
             return True
         raise InvalidInput(
-            "The updated_at is not as it was exported: undo what the spreadsheet made of it, or import with"
-            " --overwrite.",
-            field=UPDATED_AT,
+            "The updated_at is not as it was exported: undo the change of the spreadsheet, or"
+            " import with --overwrite.",
+            field=UPDATED_AT_COLUMN,
         )
 
 
-def _differing(person: Any, values: Mapping[str, str | None], columns: Sequence[str]) -> list[str]:
-    """The columns in which a line, where it says anything, differs from the member."""
+def _find_profile_changes(member: Any, values: LineValues) -> dict[str, Any]:
+    """Return the new values of the columns in which a line changes a member's profile."""
+    fields = {
+        column: _parse_value(column, values[column])
+        for column in EDITABLE_COLUMNS
+        if column in values
+    }
+    # Values are compared as JSON, because in Python True equals 1.
+    return {
+        column: value
+        for column, value in fields.items()
+        if _to_sorted_json(value) != _to_sorted_json(_parse_value(column, member[column] or None))
+    }
+
+
+def _find_differences(member: Any, values: LineValues, columns: Sequence[str]) -> list[str]:
+    """Return the columns in which a line has another value than the member."""
     return [
         column
         for column in columns
-        if _typed(column, values.get(column)) not in {None, person[column]}
+        if _parse_value(column, values.get(column)) not in {None, member[column]}
     ]
 
 
-def _refuse(person: Any, values: Mapping[str, str | None], columns: Sequence[str]) -> None:
-    """Raise `InvalidInput` if a line would change one of the columns."""
-    for column in _differing(person, values, columns):
+def _refuse_changes(member: Any, values: LineValues, columns: Sequence[str]) -> None:
+    """Check that a line changes none of the columns.
+
+    Raises:
+        InvalidInput: It changes one of them.
+    """
+    for column in _find_differences(member, values, columns):
         raise InvalidInput(
-            f"An import can't change the {column} of member {person['member_id']}.", field=column
+            f"An import can't change the {column} of member {member['member_id']}.", field=column
         )
 
 
-def _typed(column: str, text: str | None) -> Any:
-    """The value of a cell, as the helpers take it. Raises `InvalidInput`."""
+def _parse_value(column: str, text: str | None) -> Any:
+    """Return the value of a cell as the helpers for members take it.
+
+    Raises:
+        InvalidInput: The `profile_data` is not a JSON object, or a text can't be stored.
+    """
     if text is None:
         return None
     if column.endswith("_username"):
@@ -372,10 +350,10 @@ def _typed(column: str, text: str | None) -> Any:
     if column != "profile_data":
         return text
     try:
-        return PROFILE.validate_json(text)
+        return PROFILE_ADAPTER.validate_json(text)
     except ValidationError:
         raise InvalidInput("The profile_data must be a JSON object.", field=column) from None
 
 
-def _json(value: object) -> str:
+def _to_sorted_json(value: object) -> str:
     return json.dumps(value, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Reads the JSON that Telegram Desktop exports: of a single chat, or of a whole account with all its chats."""
+"""Reads the JSON that Telegram Desktop exports: one chat, or an account with all its chats."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -7,174 +7,193 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, BinaryIO
 
 from community_directory.imports.export import (
-    ANONYMOUS,
-    BOT,
-    CHANNEL,
-    MALFORMED,
-    SERVICE,
-    STRANGE,
+    JSON_OBJECT,
+    MALFORMED_ERRORS,
     Author,
     ExportedEvent,
+    ExportedMessage,
     NotAnExport,
-    Skipped,
+    SkippedItem,
+    SkipReason,
     TruncatedExport,
-    number,
-    plausible,
-    stream,
+    parse_digits,
+    stream_json,
 )
 from community_directory.tables import EventType
 
-CHATS = ("chats.list.item", "left_chats.list.item")
-MESSAGES = {"messages.item", *(f"{chat}.messages.item" for chat in CHATS)}
-"""Where messages lie in the two kinds of export."""
+CHAT_PREFIXES = ("chats.list.item", "left_chats.list.item")
+"""The chats in the export of an account."""
+SINGLE_CHAT_MESSAGE_PREFIX = "messages.item"
+TELEGRAM_MESSAGE_PREFIXES = {
+    SINGLE_CHAT_MESSAGE_PREFIX,
+    *(f"{chat}.messages.item" for chat in CHAT_PREFIXES),
+}
+"""The messages in both kinds of export."""
 
-GROUPS = {"private_group", "private_supergroup", "public_supergroup"}
-NO_GROUP = "messages of chats that are no groups"
-NOT_CHOSEN = "messages of chats that were not chosen"
+GROUP_TYPES = {"private_group", "private_supergroup", "public_supergroup"}
+SUPERGROUP_ID_OFFSET = 1_000_000_000_000
+"""Telegram's Bot API calls group 123 `-123`, and supergroup 123 `-1000000000123`.
 
-FIRST_SUPERGROUP = 1_000_000_000_000
-"""Telegram's Bot API calls group 123 -123 and supergroup 123 -1000000000123: so history and bot mean the same room."""
-LARGEST_OLD_USER_ID = 0xFFFF_FFFF
-"""Old exports write ids as numbers: above this one they are of groups and channels."""
+Imported events use the same ids, so that a bot's events and the history belong to one room.
+"""
+MAX_OLD_USER_ID = 0xFFFF_FFFF
+"""Old exports write ids as numbers; those above this one belong to groups and channels."""
 
-TELEGRAMS_OWN = {"777000", "1087968824", "136817688"}
-"""Telegram itself, the anonymous administrator, and whoever writes as a channel."""
-# The export says of nobody that they are a bot, but in its list of chats. Most names say it: Rose Bot, WelcomeBot,
-# help_bot; Anna Talbot is none.
-BOT_NAME = re.compile(r"(^|[\s_-])(?i:bot)$|[a-z0-9]Bot$")
+SERVICE_ACCOUNT_IDS = {"777000", "1087968824", "136817688"}
+"""Telegram itself, the anonymous administrator, and the account that posts as a channel."""
+# Only an account's list of chats says which accounts are bots, so other bots are recognized by
+# their names: Rose Bot, WelcomeBot, help_bot, but not Anna Talbot.
+BOT_NAME_PATTERN = re.compile(r"(^|[\s_-])(?i:bot)$|[a-z0-9]Bot$")
 
 
 def read(
     file: BinaryIO, *, zone: tzinfo, chats: Collection[str] = ()
-) -> Iterator[ExportedEvent | Skipped]:
-    """What happened in the groups of an export, in the file's order; with `chats` only in those, by name or id.
+) -> Iterator[ExportedEvent | SkippedItem]:
+    """Yield the events of the groups in an export, in the order of the file.
 
-    Old exports tell times without a zone: they are read in `zone`. Raises `TruncatedExport`, `NotAnExport`.
+    With `chats`, only the groups with these names or ids are read. Old exports write times without
+    a zone: they are read in `zone`.
+
+    Raises:
+        NotAnExport: The file has messages, but no chat before them.
+        TruncatedExport: The file ends too early, or is not JSON.
     """
-    bots = TELEGRAMS_OWN | _bots(file)
+    bots = SERVICE_ACCOUNT_IDS | _find_bots(file)
     file.seek(0)
     chat: dict[str, Any] = {}
-    for prefix, event, value in stream(file, MESSAGES):
-        if prefix in MESSAGES:
-            if prefix == "messages.item" and "type" not in chat:
+    for prefix, event, value in stream_json(file, TELEGRAM_MESSAGE_PREFIXES):
+        if prefix in TELEGRAM_MESSAGE_PREFIXES:
+            if prefix == SINGLE_CHAT_MESSAGE_PREFIX and "type" not in chat:
                 raise NotAnExport
-            left_out = _left_out(chat, chats)
-            if left_out:
-                yield Skipped(left_out)
-            elif event == "whole":
-                yield from _events(value, chat, bots, zone)
+            reason = _get_skip_reason(chat, chats)
+            if reason:
+                yield SkippedItem(reason)
+            elif event == JSON_OBJECT:
+                yield from _read_telegram_message(value, chat, bots, zone)
             else:
-                yield Skipped(STRANGE)
-        elif prefix in CHATS:
+                yield SkippedItem(SkipReason.MALFORMED)
+        elif prefix in CHAT_PREFIXES:
             chat = {}
         elif event in {"string", "number"}:
             parent, _, field = prefix.rpartition(".")
-            if parent in {"", *CHATS}:
+            if parent in {"", *CHAT_PREFIXES}:
                 chat[field] = value
 
 
-def _bots(file: BinaryIO) -> set[str]:
-    """The bots that the account has chatted with."""
+def _find_bots(file: BinaryIO) -> set[str]:
+    """Return the ids of the bots with which the exported account has chatted."""
     bots: set[str] = set()
-    kind = None
-    with suppress(TruncatedExport):  # the reading proper comes to the same place, and says so
-        for prefix, event, value in stream(file, ()):
+    chat_type = None
+    # The second reading meets the same error and reports it.
+    with suppress(TruncatedExport):
+        for prefix, event, value in stream_json(file, ()):
             if prefix == "chats.list.item.type":
-                kind = value
-            elif prefix == "chats.list.item.id" and kind == "bot_chat":
+                chat_type = value
+            elif prefix == "chats.list.item.id" and chat_type == "bot_chat":
                 bots.add(str(value))
             elif prefix == "messages" and event == "start_array":
                 break
     return bots
 
 
-def _left_out(chat: Mapping[str, Any], chats: Collection[str]) -> str | None:
-    """Why a chat is not imported."""
-    if chat.get("type") not in GROUPS or type(chat.get("id")) is not int or chat["id"] <= 0:
-        return NO_GROUP
-    return (
-        NOT_CHOSEN
-        if chats and str(chat["id"]) not in chats and chat.get("name") not in chats
-        else None
-    )
+def _get_skip_reason(chat: Mapping[str, Any], chats: Collection[str]) -> SkipReason | None:
+    """Return why a chat is not imported, or None if it is."""
+    if chat.get("type") not in GROUP_TYPES or type(chat.get("id")) is not int or chat["id"] <= 0:
+        return SkipReason.NOT_A_GROUP
+    if chats and str(chat["id"]) not in chats and chat.get("name") not in chats:
+        return SkipReason.CHAT_NOT_CHOSEN
+    return None
 
 
-def _events(
-    message: Mapping[str, Any], chat: Mapping[str, Any], bots: Collection[str], zone: tzinfo
-) -> Iterator[ExportedEvent | Skipped]:
-    """A message and the reactions to it, or a voice chat."""
-    room_id = str(
-        -chat["id"] if chat["type"] == "private_group" else -FIRST_SUPERGROUP - chat["id"]
-    )
-    room = str(chat.get("name") or room_id)
-
-    def happened(
-        event_type: EventType,
-        account: object,
-        name: object,
-        at: datetime,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> ExportedEvent | Skipped:
-        author = _author(account, name, bots)
-        if isinstance(author, Skipped):
-            return author
-        return ExportedEvent(author, event_type, room_id, room, source_id, plausible(at), metadata)
-
+def _read_telegram_message(
+    record: Mapping[str, Any], chat: Mapping[str, Any], bots: Collection[str], zone: tzinfo
+) -> Iterator[ExportedEvent | SkippedItem]:
+    """Yield the event of a message or a voice chat, and those of the reactions to it."""
+    is_basic_group = chat["type"] == "private_group"
+    room_id = str(-chat["id"] if is_basic_group else -SUPERGROUP_ID_OFFSET - chat["id"])
     try:
-        source_id, at = number(message["id"]), _time(message, zone)
-        if message["type"] == "message":
-            yield happened(EventType.MESSAGE, message["from_id"], message.get("from"), at)
-        elif (
-            message["type"] == "service"
-            and message.get("action") == "group_call"
-            and message.get("duration")
-        ):
-            # One that only begins is announced, too, without a duration.
-            seconds = {"duration_seconds": int(number(message["duration"]))}
-            yield happened(EventType.VOICE, message["actor_id"], message.get("actor"), at, seconds)
-        else:
-            yield Skipped(SERVICE)
-        if message.get("reactions"):
-            clock, reacted = _clock(message, at, zone), set()
-            for reaction in message["reactions"]:
-                recent = reaction.get("recent", [])
-                if reaction["count"] > len(recent):
-                    yield Skipped(ANONYMOUS, int(number(reaction["count"])) - len(recent))
-                for one in recent:
-                    # Several reactions of a person to a message are one event, as its id says.
-                    if one["from_id"] not in reacted:
-                        reacted.add(one["from_id"])
-                        then = _time(one, clock) if "date" in one else at
-                        metadata = (
-                            {"emoji": str(reaction["emoji"])} if "emoji" in reaction else None
-                        )
-                        yield happened(
-                            EventType.REACTION, one["from_id"], one.get("from"), then, metadata
-                        )
-    except MALFORMED:
-        yield Skipped(STRANGE)
+        message = ExportedMessage(
+            room_id=room_id,
+            room=str(chat.get("name") or room_id),
+            source_id=parse_digits(record["id"]),
+            sent_at=_parse_telegram_time(record, zone),
+        )
+        yield _read_telegram_content(record, message, bots)
+        yield from _read_telegram_reactions(record, message, bots, zone)
+    except MALFORMED_ERRORS:
+        yield SkippedItem(SkipReason.MALFORMED)
 
 
-def _clock(message: Mapping[str, Any], at: datetime, zone: tzinfo) -> tzinfo:
-    """The clock that the export's dates were read from, and those of reactions too, which say nothing else."""
-    ahead = datetime.fromisoformat(message["date"]) - at.astimezone(UTC).replace(tzinfo=None)
-    # The community's zone knows when its clocks change, too.
-    fits = at.astimezone(zone).utcoffset() == ahead or abs(ahead) > timedelta(hours=15)
-    return zone if fits else timezone(ahead)
+def _read_telegram_content(
+    record: Mapping[str, Any], message: ExportedMessage, bots: Collection[str]
+) -> ExportedEvent | SkippedItem:
+    if record["type"] == "message":
+        author = _read_telegram_author(record["from_id"], record.get("from"), bots)
+        return message.make_event(author, EventType.MESSAGE)
+    is_call = record["type"] == "service" and record.get("action") == "group_call"
+    # The message at the beginning of a voice chat has no duration; the one at its end has.
+    if is_call and record.get("duration"):
+        author = _read_telegram_author(record["actor_id"], record.get("actor"), bots)
+        metadata = {"duration_seconds": int(parse_digits(record["duration"]))}
+        return message.make_event(author, EventType.VOICE, metadata=metadata)
+    return SkippedItem(SkipReason.SERVICE_MESSAGE)
 
 
-def _author(account: object, name: object, bots: Collection[str]) -> Author | Skipped:
+def _read_telegram_reactions(
+    record: Mapping[str, Any], message: ExportedMessage, bots: Collection[str], zone: tzinfo
+) -> Iterator[ExportedEvent | SkippedItem]:
+    if not record.get("reactions"):
+        return
+    export_zone = _find_export_zone(record, message.sent_at, zone)
+    reacted = set()
+    for reaction in record["reactions"]:
+        recent = reaction.get("recent", [])
+        if reaction["count"] > len(recent):
+            anonymous = int(parse_digits(reaction["count"])) - len(recent)
+            yield SkippedItem(SkipReason.ANONYMOUS_REACTION, anonymous)
+        for person in recent:
+            # Several reactions of a person to one message are one event, because they share its id.
+            if person["from_id"] in reacted:
+                continue
+            reacted.add(person["from_id"])
+            yield message.make_event(
+                _read_telegram_author(person["from_id"], person.get("from"), bots),
+                EventType.REACTION,
+                occurred_at=_parse_telegram_time(person, export_zone) if "date" in person else None,
+                metadata={"emoji": str(reaction["emoji"])} if "emoji" in reaction else None,
+            )
+
+
+def _find_export_zone(record: Mapping[str, Any], sent_at: datetime, zone: tzinfo) -> tzinfo:
+    """Return the time zone of the machine that wrote the export.
+
+    A message has its time twice, with and without a zone; a reaction has only a local time.
+    """
+    utc_offset = datetime.fromisoformat(record["date"]) - sent_at.astimezone(UTC).replace(
+        tzinfo=None
+    )
+    # Prefer the community's zone if its offset is the same, because it has daylight saving time.
+    is_same = sent_at.astimezone(zone).utcoffset() == utc_offset
+    is_impossible = abs(utc_offset) > timedelta(hours=15)
+    return zone if is_same or is_impossible else timezone(utc_offset)
+
+
+def _read_telegram_author(
+    account: object, name: object, bots: Collection[str]
+) -> Author | SkippedItem:
+    """Return an account as an author; events of bots, channels and groups are skipped."""
     if isinstance(account, int):
-        account = f"user{account}" if 0 < account <= LARGEST_OLD_USER_ID else f"channel{account}"
+        account = f"user{account}" if 0 < account <= MAX_OLD_USER_ID else f"channel{account}"
     if re.match(r"(channel|chat)-?[0-9]", str(account)):
-        return Skipped(CHANNEL)
-    telegram_id = number(str(account).removeprefix("user"))
-    if telegram_id in bots or (isinstance(name, str) and BOT_NAME.search(name)):
-        return Skipped(BOT)
+        return SkippedItem(SkipReason.SENT_AS_CHAT)
+    telegram_id = parse_digits(str(account).removeprefix("user"))
+    if telegram_id in bots or (isinstance(name, str) and BOT_NAME_PATTERN.search(name)):
+        return SkippedItem(SkipReason.BOT)
     return Author(telegram_id, str(name) if name else None)
 
 
-def _time(record: Mapping[str, Any], clock: tzinfo) -> datetime:
+def _parse_telegram_time(record: Mapping[str, Any], zone: tzinfo) -> datetime:
+    """Return the time of a message or a reaction; a local time is read in `zone`."""
     if "date_unixtime" in record:
-        return datetime.fromtimestamp(int(number(record["date_unixtime"])), UTC)
-    return datetime.fromisoformat(record["date"]).replace(tzinfo=clock)
+        return datetime.fromtimestamp(int(parse_digits(record["date_unixtime"])), UTC)
+    return datetime.fromisoformat(record["date"]).replace(tzinfo=zone)

@@ -7,6 +7,9 @@ VERSION = "1.38.0"
 DESCRIPTION = "Numbers, functions, triggers and indexes"
 
 SQL = Path(__file__).parent / "sql"
+SCRIPTS = ("members", "invitations", "audit", "search_text", "search", "indexes", "rolled_up_days")
+"""The scripts that this migration runs; the adoption of an older database runs them, too."""
+
 # Not in backwards.sql: an adopted database keeps its sequence, and has no table of days yet.
 SEQUENCE = "SEQUENCE public.community_member_number"
 
@@ -16,7 +19,7 @@ async def forwards():
         ID,
         DESCRIPTION,
         forwards=f"CREATE {SEQUENCE} AS bigint;\n"
-        + read_sql(SQL, "members", "invitations", "audit", "search_text", "search", "indexes", "rolled_up_days"),
+        + read_sql(SQL, *SCRIPTS),
         backwards=read_sql(SQL, "backwards")
         + f"DROP TABLE public.directory_rolled_up_days;\nDROP {SEQUENCE};",
     )

@@ -1,6 +1,8 @@
-"""What can be asked and done: one file per table, same names.
+"""Queries and commands: one module per table or subject.
 
-Every helper is an async function that works on the connection pool of `database.connect`, or inside the caller's own
-`async with transaction():`. It answers with frozen dataclasses and fails with a `DirectoryError`. What the database
-itself refuses spoils the caller's transaction, unless that one call has a transaction of its own inside: a savepoint.
+Each helper is an async function. It uses the connection pool of `database.connect`, or runs inside
+the caller's own `async with transaction():`. It returns dataclasses and raises a `DirectoryError`.
+
+After PostgreSQL refused a statement, the caller's transaction can only be rolled back. A savepoint
+prevents that: put the one call into an `async with transaction():` of its own.
 """

@@ -1,4 +1,4 @@
-"""The audit trail: what happened to a member and to the invitations they made."""
+"""The audit log: every change of a member and of the invitations that the member created."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from community_directory.database import engine
+import asyncpg
+
+from community_directory.database import Statement, engine
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -18,15 +20,20 @@ from community_directory.queries.pages import (
 from community_directory.queries.values import member_number
 from community_directory.tables import AuditAction
 
-HISTORY = """
-SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes FROM directory_audit_log
-WHERE member_id = $2 AND ($3::bigint IS NULL OR id < $3) ORDER BY id DESC LIMIT $1
-"""
+LIST_AUDIT_ENTRIES = Statement("""
+SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes
+FROM directory_audit_log
+WHERE member_id = :member_id AND (:before_id::bigint IS NULL OR id < :before_id)
+ORDER BY id DESC LIMIT :limit
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change of one row; `changes` maps each changed field to its old and its new value, as JSON has them."""
+    """A change of one row.
+
+    `changes` maps each changed column to its old and its new value, as JSON has them.
+    """
 
     id: int
     changed_at: datetime
@@ -42,17 +49,32 @@ class Entry:
 async def history(
     member_id: str | int, *, after: str | None = None, limit: int = 20
 ) -> Page[Entry]:
-    """All changes of a member and of the invitations they made, newest first, whoever wrote them.
+    """List the changes of a member and of the invitations that they created, newest first.
 
-    Raises `InvalidCursor`, `InvalidInput`.
+    Changes by every writer are included: helpers, the panel and plain SQL. The list of a number
+    that no member has is empty.
+
+    Args:
+        member_id: The member's number, "#247" or 247.
+        after: The `next_cursor` of the page before.
+        limit: The number of entries on the page, 1 to 100.
+
+    Raises:
+        InvalidCursor: `after` is not a cursor of this list.
+        InvalidInput: The limit is not 1 to 100, or the number is neither a text nor an integer.
     """
-    place = None if after is None else decode_cursor(after, "history", parse_int)[0]
-    records = await engine.fetch(HISTORY, checked_limit(limit) + 1, member_number(member_id), place)
-    found = [_entry(record) for record in records]
+    before_id = None if after is None else decode_cursor(after, "history", parse_int)[0]
+    records = await engine.fetch(
+        LIST_AUDIT_ENTRIES,
+        limit=checked_limit(limit) + 1,
+        member_id=member_number(member_id),
+        before_id=before_id,
+    )
+    found = [_audit_entry_from(record) for record in records]
     return make_page(found, limit, "history", lambda entry: (entry.id,))
 
 
-def _entry(record: Any) -> Entry:
+def _audit_entry_from(record: asyncpg.Record) -> Entry:
     values = {
         **record,
         "action": AuditAction(record["action"]),

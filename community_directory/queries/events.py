@@ -1,78 +1,159 @@
-"""Participation events on their way into the database: their types, their checks, and the statement for many.
+"""Store participation events: their types, their checks, and the statements that write them.
 
-Callers use the types as `participation.NewEvent` and so on.
+Callers find the types in `participation`: `participation.NewEvent`, `participation.Event`, ….
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from community_directory.database import engine, transaction
-from community_directory.errors import InvalidInput, text_too_long
+from community_directory.database import Statement, engine, transaction
+from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
 from community_directory.queries.ids import new_id
 from community_directory.queries.values import as_json, check_texts, id_text, member_number
 from community_directory.tables import MemberParticipation
 
 BATCH_SIZE = 1000
-"""The events of one statement at the most."""
+"""The most events that one statement stores."""
 MAX_METADATA_LENGTH = 10_000
-"""The characters of an event's metadata, as JSON, at the most."""
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST = "now() + interval '1 day'"
-"""The time of the last event that is accepted, in SQL: the clock that decides is the database's."""
+"""The most characters that an event's metadata has as JSON."""
+EARLIEST_EVENT_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST_EVENT_TIME_SQL = "now() + interval '1 day'"
+"""The latest time that an event may have. It is SQL, because the database's clock decides."""
 
+EVENT_COLUMNS = (
+    "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
+)
 DEDUPLICATION_KEY = "platform, room_id, source_id, event_type, member_id"
-COLUMNS = "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 
-# Members are found by arrays, because for a thousand rows of a join PostgreSQL would rather read
-# all members, and by arrays that it works out itself, because of a given one it looks up each value
-# in its statistics.
-RECORD_MANY = f"""
-WITH event AS MATERIALIZED (
+# A member's row is updated at most once a minute, however many events the member has. Storing an
+# event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
+RECORD_EVENT = Statement(f"""
+WITH
+-- The event, unless it is stored already, its member is unknown or its time is too late.
+inserted AS (
+    INSERT INTO member_participation ({EVENT_COLUMNS})
+    SELECT :event_id::uuid, member_id, :event_type::text, :platform::text, :room_id::text,
+        :source_id::text, coalesce(:occurred_at::timestamptz, now()), :metadata::jsonb
+    FROM community_members
+    WHERE member_id = :member_id
+        AND coalesce(:occurred_at::timestamptz, now()) <= {LATEST_EVENT_TIME_SQL}
+    ON CONFLICT DO NOTHING
+    RETURNING {EVENT_COLUMNS}
+),
+-- The locked member, if the event moves their last activity forward by more than a minute. A
+-- platform's clock may be ahead of the database's: the last activity never lies in the future.
+active AS MATERIALIZED (
+    SELECT member.id, least(occurred_at, now()) AS at
+    FROM inserted, community_members AS member
+    WHERE member.member_id = :member_id AND (
+        last_active_at IS NULL
+        OR last_active_at < least(occurred_at, now()) - interval '1 minute'
+    )
+    FOR NO KEY UPDATE OF member SKIP LOCKED
+),
+-- The member's new last activity.
+updated AS (
+    UPDATE community_members AS member SET last_active_at = active.at
+    FROM active WHERE member.id = active.id
+)
+-- No row: the member is unknown. A row of NULLs: the event is stored already, or too late.
+SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late, inserted.*
+FROM community_members AS known LEFT JOIN inserted ON true
+WHERE known.member_id = :member_id
+""")
+
+# Subqueries find the members by arrays: PostgreSQL would read the whole table for a join with a
+# thousand rows. The arrays are made inside the statement: for an array that is a parameter, the
+# planner looks up each value in the column's statistics.
+RECORD_EVENTS = Statement(f"""
+WITH
+-- The batch, with the place of each event in it.
+event AS MATERIALIZED (
     SELECT id, member_id, event_type, platform, room_id, source_id,
         coalesce(occurred_at, now()) AS occurred_at, event_metadata, n
     FROM unnest(
-        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[]
-    ) WITH ORDINALITY AS event({COLUMNS}, n)
-), known AS MATERIALIZED (
+        :event_id::uuid[], :member_id::text[], :event_type::text[], :platform::text[],
+        :room_id::text[], :source_id::text[], :occurred_at::timestamptz[], :metadata::jsonb[]
+    ) WITH ORDINALITY AS event({EVENT_COLUMNS}, n)
+),
+-- The members of the batch who are in the directory.
+known AS MATERIALIZED (
     SELECT member_id, last_active_at FROM community_members
     WHERE member_id = ANY(ARRAY(SELECT member_id FROM event))
-), inserted AS (
-    INSERT INTO member_participation ({COLUMNS})
-    SELECT {COLUMNS} FROM event JOIN known USING (member_id) WHERE occurred_at <= {LATEST}
-    -- In one order, or two batches with the same events could wait for each other. Of duplicates
-    -- the first is stored.
+),
+-- The new events. All batches insert in the same order, so that two batches with the same events
+-- never deadlock; among duplicates in one batch the first is stored. ON CONFLICT covers the row id
+-- too: a batch that is sent again with the same ids stores nothing twice.
+inserted AS (
+    INSERT INTO member_participation ({EVENT_COLUMNS})
+    SELECT {EVENT_COLUMNS} FROM event JOIN known USING (member_id)
+    WHERE occurred_at <= {LATEST_EVENT_TIME_SQL}
     ORDER BY {DEDUPLICATION_KEY}, n
-    -- The id counts too: a batch that is sent again with the same ids stores nothing twice.
     ON CONFLICT DO NOTHING
     RETURNING id, member_id, occurred_at
-), newest AS (
+),
+-- The time of each member's newest stored event.
+newest AS (
     SELECT member_id, least(max(occurred_at), now()) AS at FROM inserted GROUP BY member_id
-), active AS MATERIALIZED (
-    SELECT member_id, at, at - interval '1 minute' AS minute_before FROM newest JOIN known USING (member_id)
+),
+-- The members whose last activity moves forward by more than a minute.
+active AS MATERIALIZED (
+    SELECT member_id, at, at - interval '1 minute' AS minute_before
+    FROM newest JOIN known USING (member_id)
     WHERE last_active_at IS NULL OR last_active_at < at - interval '1 minute'
-), locked AS MATERIALIZED (
-    SELECT member_id FROM community_members WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
+),
+-- Those of them whom no other transaction holds at this moment.
+locked AS MATERIALIZED (
+    SELECT member_id FROM community_members
+    WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
     FOR NO KEY UPDATE SKIP LOCKED
-), followed AS (
+),
+-- Their new last activity. The condition is checked again, because another writer may have
+-- committed between the read and the lock.
+updated AS (
     UPDATE community_members AS member SET last_active_at = active.at FROM active
-    WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM locked)) AND member.member_id = active.member_id
-        -- Asked again, because another writer may have been quicker than the lock.
+    WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM locked))
+        AND member.member_id = active.member_id
         AND (member.last_active_at IS NULL OR member.last_active_at < active.minute_before)
 )
-SELECT ARRAY(SELECT id FROM inserted), ARRAY(SELECT member_id FROM known),
-    ARRAY(SELECT id FROM event WHERE occurred_at > {LATEST})
-"""
+SELECT ARRAY(SELECT id FROM inserted) AS inserted_ids,
+    ARRAY(SELECT member_id FROM known) AS known_member_ids,
+    ARRAY(SELECT id FROM event WHERE occurred_at > {LATEST_EVENT_TIME_SQL}) AS too_late_ids
+""")
 
-STORED = "SELECT id FROM member_participation WHERE id = ANY($1)"
+FIND_STORED_EVENTS = Statement("SELECT id FROM member_participation WHERE id = ANY(:event_ids)")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stored event; `occurred_at` is aware, in UTC."""
+
+    id: UUID
+    member_id: str
+    event_type: str
+    platform: str
+    room_id: str
+    source_id: str | None
+    occurred_at: datetime
+    metadata: Mapping[str, Any] | None
+
+    @classmethod
+    def from_columns(cls, columns: Iterable[Any]) -> Self:
+        """Return the event of a row with the columns `EVENT_COLUMNS`."""
+        values = list(columns)
+        if values[-1] is not None:
+            values[-1] = json.loads(values[-1])
+        return cls(*values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event to record; the parameters of `record` say what the fields hold."""
+    """An event to record; the parameters of `participation.record` say what the fields hold."""
 
     member_id: str | int
     event_type: str
@@ -85,7 +166,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An event that can't be stored, and why."""
+    """An event that can't be stored, and the reason."""
 
     event: NewEvent
     error: InvalidInput
@@ -93,30 +174,58 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of each event: every one of them is in one of the four lists."""
+    """The outcome for each event: every event is in exactly one of the four lists."""
 
     inserted: list[NewEvent] = field(default_factory=list)
     duplicates: list[NewEvent] = field(default_factory=list)
+    """The events that were stored already."""
     unknown: list[NewEvent] = field(default_factory=list)
-    """Those of a member who is not in the directory."""
+    """The events whose member is not in the directory."""
     refused: list[Refused] = field(default_factory=list)
 
 
-Row = tuple[UUID, str, str, str, str, str | None, datetime | None, str | None]
-"""An event's columns, as `COLUMNS` names them."""
+class EventRow(NamedTuple):
+    """The parameters of `RECORD_EVENT`: an event as it is stored."""
+
+    event_id: UUID
+    member_id: str
+    event_type: str
+    platform: str
+    room_id: str
+    source_id: str | None
+    occurred_at: datetime | None
+    metadata: str | None
 
 
 class PreparedEvent(NamedTuple):
-    """An event that was checked, and the row that stores it."""
+    """A checked event, with the row that stores it."""
 
     event: NewEvent
-    row: Row
+    row: EventRow
+
+    async def store(self) -> Event | None:
+        """Store the event once and return it, or return None if it is stored already.
+
+        Raises:
+            MemberNotFound: The member is not in the directory.
+            InvalidInput: The database refuses the event.
+        """
+        records = await engine.fetch(RECORD_EVENT, **self.row._asdict())
+        if not records:
+            raise MemberNotFound(self.row.member_id)
+        is_too_late, *columns = records[0]
+        if is_too_late:
+            raise _time_out_of_range()
+        return None if columns[0] is None else Event.from_columns(columns)
 
 
-def prepare(event: NewEvent, *, default_time: datetime | None = None) -> PreparedEvent:
-    """Check an event as far as Python can, and make its row. Raises `InvalidInput`.
+def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> PreparedEvent:
+    """Check an event as far as Python can, and make its row.
 
-    An event without a time gets the default one, or if that is None the time at which it is stored.
+    An event without a time gets `default_time`, or else the time at which it is stored.
+
+    Raises:
+        InvalidInput: The event can't be stored.
     """
     if not isinstance(event, NewEvent):
         raise InvalidInput("An event must be a NewEvent.")
@@ -136,15 +245,15 @@ def prepare(event: NewEvent, *, default_time: datetime | None = None) -> Prepare
         room_id=room_id,
         source_id=source_id,
     )
-    row = (
-        new_id(),
-        member_number(event.member_id),
-        event.event_type,
-        event.platform,
-        room_id,
-        source_id,
-        event.occurred_at,
-        metadata,
+    row = EventRow(
+        event_id=new_id(),
+        member_id=member_number(event.member_id),
+        event_type=event.event_type,
+        platform=event.platform,
+        room_id=room_id,
+        source_id=source_id,
+        occurred_at=event.occurred_at,
+        metadata=metadata,
     )
     return PreparedEvent(event, row)
 
@@ -154,72 +263,83 @@ def _check_time(at: object) -> None:
         raise InvalidInput(
             "The time of an event must be a datetime with a time zone.", field="occurred_at"
         )
-    if at < EARLIEST:
-        raise time_refused()
+    if at < EARLIEST_EVENT_TIME:
+        raise _time_out_of_range()
 
 
-def time_refused() -> InvalidInput:
-    """Return the error for an event of a time that is too far away."""
+def _time_out_of_range() -> InvalidInput:
     return InvalidInput(
         "The time of an event must lie between the year 2000 and one day from now.",
         field="occurred_at",
     )
 
 
-class Batch:
-    """Prepared events that one statement stores as a whole or not at all, and what became of them."""
+class EventBatch:
+    """Prepared events that one statement stores as a whole or not at all, and their outcome."""
 
     def __init__(self, prepared: list[PreparedEvent]) -> None:
         self.prepared = prepared
-        self.inserted: set[UUID] = set()
-        self.known: set[str] = set()
-        """The members who are in the directory."""
+        self.inserted_ids: set[UUID] = set()
+        self.known_member_ids: set[str] = set()
+        """The members of these events who are in the directory."""
         self.refused: dict[UUID, InvalidInput] = {}
 
     async def store(self) -> None:
-        """Store each event once, except those that the database refuses."""
-        accepted = [each for each in self.prepared if each.row[0] not in self.refused]
+        """Store each event once, except for those that the database refuses."""
+        accepted = [each for each in self.prepared if each.row.event_id not in self.refused]
         if not accepted:
             return
         try:
-            # One statement needs no transaction, but its failure must not spoil the caller's.
+            # One statement needs no transaction. Inside the caller's transaction it needs a
+            # savepoint, because its failure must not spoil that transaction.
             async with transaction() if engine.transaction_exists() else nullcontext():
-                inserted, known, too_late = await _insert(accepted)
+                inserted_ids, known_member_ids, too_late_ids = await _insert(accepted)
         except InvalidInput as error:
             refused = await _find_refused(accepted, error)
             if not refused:
-                raise  # each half of it would be accepted
+                raise  # the database accepts each half of the batch
             self.refused |= refused
-            # All others in one statement again: two halves, one after the other, would take their
-            # locks in another order than a whole batch does.
+            # One statement stores all the others. Two halves, one after the other, would take
+            # their locks in another order than a whole batch does.
             await self.store()
             return
-        self.inserted, self.known = set(inserted), set(known)
-        self.refused |= {event_id: time_refused() for event_id in too_late}
+        self.inserted_ids, self.known_member_ids = set(inserted_ids), set(known_member_ids)
+        self.refused |= {event_id: _time_out_of_range() for event_id in too_late_ids}
 
     async def recognize_stored(self) -> None:
-        """Count as inserted what an earlier try with the same ids stored, though it seemed to fail."""
-        others = [each.row[0] for each in self.prepared if each.row[0] not in self.inserted]
-        self.inserted |= {event_id for (event_id,) in await engine.fetch(STORED, others)}
+        """Count events as inserted that an earlier try with the same ids stored.
+
+        A try can fail on its way back, after the database has stored its events.
+        """
+        others = [
+            each.row.event_id
+            for each in self.prepared
+            if each.row.event_id not in self.inserted_ids
+        ]
+        found = await engine.fetch(FIND_STORED_EVENTS, event_ids=others)
+        self.inserted_ids |= {event_id for (event_id,) in found}
 
     def report(self, recorded: Recorded) -> None:
-        """Add each event to the list that says what became of it."""
-        for event, (event_id, member_id, *_) in self.prepared:
-            if event_id in self.refused:
-                recorded.refused.append(Refused(event, self.refused[event_id]))
-            elif event_id in self.inserted:
+        """Add each event to the list of its outcome."""
+        for event, row in self.prepared:
+            if row.event_id in self.refused:
+                recorded.refused.append(Refused(event, self.refused[row.event_id]))
+            elif row.event_id in self.inserted_ids:
                 recorded.inserted.append(event)
-            elif member_id in self.known:
+            elif row.member_id in self.known_member_ids:
                 recorded.duplicates.append(event)
             else:
                 recorded.unknown.append(event)
 
 
 async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str], list[UUID]]:
-    """Return the ids that were stored, the members who are known, and the ids that are too late."""
-    columns = zip(*(row for _, row in prepared), strict=True)
-    [(inserted, known, too_late)] = await engine.fetch(RECORD_MANY, *columns)
-    return inserted, known, too_late
+    """Return the ids of the stored events, the known members, and the ids that are too late."""
+    columns = zip(*(each.row for each in prepared), strict=True)
+    [outcome] = await engine.fetch(
+        RECORD_EVENTS, **dict(zip(EventRow._fields, columns, strict=True))
+    )
+    inserted_ids, known_member_ids, too_late_ids = outcome
+    return inserted_ids, known_member_ids, too_late_ids
 
 
 async def _find_refused(
@@ -227,13 +347,13 @@ async def _find_refused(
 ) -> dict[UUID, InvalidInput]:
     """Find the bad events of a refused batch by halving it, and store nothing."""
     if len(prepared) == 1:
-        return {prepared[0].row[0]: error}
+        return {prepared[0].row.event_id: error}
     refused: dict[UUID, InvalidInput] = {}
     for half in (prepared[: len(prepared) // 2], prepared[len(prepared) // 2 :]):
         try:
             async with transaction() as rehearsal:
                 await _insert(half)
                 await rehearsal.rollback()
-        except InvalidInput as its_error:
-            refused |= await _find_refused(half, its_error)
+        except InvalidInput as error_of_half:
+            refused |= await _find_refused(half, error_of_half)
     return refused

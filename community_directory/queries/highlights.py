@@ -1,11 +1,11 @@
-"""Highlights: what each member did on each day, recounted from the events as often as you like."""
+"""Highlights: each member's activity on each day, counted from the events."""
 
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from community_directory.calendar import checked_span, days_between
-from community_directory.database import engine, transaction
+from community_directory.calendar import count_days, days_between
+from community_directory.database import Statement, engine, transaction
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -14,16 +14,21 @@ from community_directory.queries.pages import (
     parse_date,
     parse_text,
 )
-from community_directory.queries.reputation import DAILY_CAP, DAILY_POINTS, add_points
-from community_directory.queries.values import ACTOR, member_number, required_actor
+from community_directory.queries.reputation import (
+    DAILY_POINTS,
+    MAX_DAILY_POINTS,
+    add_points_sql,
+)
+from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 
-# Which events each day has: a sum that differs when others came, went or were moved. It is read
-# from participation_occurred_at_idx alone. A later PostgreSQL may hash in another way: then each
-# day is rolled up once more.
-CHECKSUMS = """
+# A checksum of each day's events: it changes when an event is added, deleted or moved. PostgreSQL
+# computes it from participation_occurred_at_idx alone. If a later version of PostgreSQL computes
+# other hashes, each day is rolled up once more.
+_DAY_CHECKSUMS = """
 SELECT day, checksum
-FROM unnest($1::date[], $2::timestamptz[], ($2::timestamptz[])[2:] || $3::timestamptz)
-    AS days(day, starts_at, ends_at),
+FROM unnest(
+    :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
+) AS days(day, starts_at, ends_at),
 LATERAL (
     SELECT coalesce(sum(hashtextextended(
         member_id, (date_part('epoch', occurred_at) * 1000000)::bigint
@@ -32,116 +37,167 @@ LATERAL (
 ) AS events
 """
 
-# A roll-up holds the rows of its days until it commits: another one of the same days waits, or a
-# slow one could undo what a later one counted. All take them in the order of the days.
-REMEMBER_EVENTS = f"""
-INSERT INTO directory_rolled_up_days AS remembered (day, checksum)
-{CHECKSUMS} ORDER BY day
+# A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
+# without the lock a slow one could overwrite the counts of a later one. All roll-ups lock the days
+# in the same order.
+STORE_DAY_CHECKSUMS = Statement(f"""
+INSERT INTO directory_rolled_up_days AS stored (day, checksum)
+{_DAY_CHECKSUMS} ORDER BY day
 ON CONFLICT (day) DO UPDATE SET checksum = EXCLUDED.checksum
-WHERE remembered.checksum <> EXCLUDED.checksum
-"""
+WHERE stored.checksum <> EXCLUDED.checksum
+""")
 
-# The days since $4, and those with other events than they were rolled up from, or never rolled up.
-CHANGED_DAYS = f"""
-SELECT day FROM ({CHECKSUMS}) AS found LEFT JOIN directory_rolled_up_days AS remembered USING (day)
-WHERE day >= $4 OR found.checksum IS DISTINCT FROM remembered.checksum
+# The days from :recent on, the days that were never rolled up, and the days whose events have
+# changed since their roll-up.
+FIND_CHANGED_DAYS = Statement(f"""
+SELECT day FROM ({_DAY_CHECKSUMS}) AS found
+LEFT JOIN directory_rolled_up_days AS stored USING (day)
+WHERE day >= :recent OR found.checksum IS DISTINCT FROM stored.checksum
 ORDER BY day
-"""
+""")
 
-COUNTS = "message_count, reaction_count, voice_minutes"
-POINTS = f"least({DAILY_CAP}, {' + '.join(f'least({p.most}, {name} / {p.for_each})' for name, p in DAILY_POINTS.items())})"
+_COUNT_COLUMNS = "message_count, reaction_count, voice_minutes"
+_POINTS_OF_COUNTS = " + ".join(
+    f"least({points.most}, {column} / {points.for_each})" for column, points in DAILY_POINTS.items()
+)
 
-# A duration that is no number, or negative, counts nothing. No number is too large for a row.
-COUNTED = f"""
+# A duration that is negative or not a number counts as 0. The counts stop at the largest integer.
+COUNTED_CTES = f"""
+-- The events of each member and day by type, and the seconds in voice chats.
 summed AS (
-    SELECT member_id, ($1::date[])[width_bucket(occurred_at, $2::timestamptz[])] AS highlight_date,
+    SELECT member_id,
+        (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS highlight_date,
         count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
         count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
         coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
             THEN greatest((event_metadata ->> 'duration_seconds')::numeric, 0)
         END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
     FROM member_participation
-    WHERE occurred_at >= ($2::timestamptz[])[1] AND occurred_at < $3 AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+    WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
+        AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
     GROUP BY 1, 2
-), counted AS (
-    SELECT member_id, highlight_date, {COUNTS}, {POINTS} AS reputation_earned
-    FROM summed, LATERAL (SELECT least(messages, 2147483647)::integer AS message_count,
-        least(reactions, 2147483647)::integer AS reaction_count,
-        least(div(seconds, 60), 2147483647)::integer AS voice_minutes) AS counts
+),
+-- The rows that the highlights of these days must have.
+counted AS (
+    SELECT member_id, highlight_date, {_COUNT_COLUMNS},
+        least({MAX_DAILY_POINTS}, {_POINTS_OF_COUNTS}) AS reputation_earned
+    FROM summed, LATERAL (
+        SELECT least(messages, 2147483647)::integer AS message_count,
+            least(reactions, 2147483647)::integer AS reaction_count,
+            least(div(seconds, 60), 2147483647)::integer AS voice_minutes
+    ) AS counts
 )"""
 
-STORED = f"""stored AS (
-    SELECT member_id, highlight_date, {COUNTS}, reputation_earned FROM member_daily_highlights
-    WHERE highlight_date BETWEEN ($1::date[])[1] AND ($1::date[])[cardinality($1::date[])]
+_STORED_CTE = f"""
+-- The rows that the highlights of these days have.
+stored AS (
+    SELECT member_id, highlight_date, {_COUNT_COLUMNS}, reputation_earned
+    FROM member_daily_highlights
+    WHERE highlight_date BETWEEN (:days::date[])[1] AND (:days::date[])[cardinality(:days::date[])]
 )"""
 
-ROLL_UP = f"""
-WITH {COUNTED}, {STORED}, written AS (
-    INSERT INTO member_daily_highlights AS highlight (member_id, highlight_date, {COUNTS}, reputation_earned)
+ROLL_UP_DAYS = Statement(f"""
+WITH {COUNTED_CTES}, {_STORED_CTE},
+-- The rows that are new or differ.
+written AS (
+    INSERT INTO member_daily_highlights AS highlight
+        (member_id, highlight_date, {_COUNT_COLUMNS}, reputation_earned)
     SELECT * FROM counted
     ON CONFLICT (member_id, highlight_date) DO UPDATE SET message_count = EXCLUDED.message_count,
         reaction_count = EXCLUDED.reaction_count, voice_minutes = EXCLUDED.voice_minutes,
         reputation_earned = EXCLUDED.reputation_earned
-    WHERE (highlight.message_count, highlight.reaction_count, highlight.voice_minutes, highlight.reputation_earned)
+    WHERE (highlight.message_count, highlight.reaction_count, highlight.voice_minutes,
+            highlight.reputation_earned)
         IS DISTINCT FROM (EXCLUDED.message_count, EXCLUDED.reaction_count, EXCLUDED.voice_minutes,
             EXCLUDED.reputation_earned)
     RETURNING member_id, highlight_date, reputation_earned
-), emptied AS (
+),
+-- The rows whose days have no events any more.
+deleted AS (
     DELETE FROM member_daily_highlights AS highlight USING stored
-    WHERE highlight.member_id = stored.member_id AND highlight.highlight_date = stored.highlight_date
-        AND NOT EXISTS (SELECT 1 FROM counted WHERE counted.member_id = stored.member_id
-            AND counted.highlight_date = stored.highlight_date)
+    WHERE highlight.member_id = stored.member_id
+        AND highlight.highlight_date = stored.highlight_date
+        AND NOT EXISTS (
+            SELECT 1 FROM counted WHERE counted.member_id = stored.member_id
+                AND counted.highlight_date = stored.highlight_date
+        )
     RETURNING highlight.member_id, highlight.reputation_earned
-), earned AS (
+),
+-- The change of each member's points.
+earned AS (
     SELECT member_id, sum(points) AS points FROM (
-        SELECT member_id, written.reputation_earned - coalesce(stored.reputation_earned, 0) AS points
+        SELECT member_id,
+            written.reputation_earned - coalesce(stored.reputation_earned, 0) AS points
         FROM written LEFT JOIN stored USING (member_id, highlight_date)
-        UNION ALL SELECT member_id, -reputation_earned FROM emptied
+        UNION ALL SELECT member_id, -reputation_earned FROM deleted
     ) AS changes GROUP BY member_id HAVING sum(points) <> 0
 )
-SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM emptied),
-    coalesce(array_agg(member_id), '{{}}'), coalesce(array_agg(points), '{{}}')
+SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM deleted) AS rows_written,
+    coalesce(array_agg(member_id), '{{}}') AS member_ids,
+    coalesce(array_agg(points), '{{}}') AS points
 FROM earned
-"""
+""")
 
-# The audit log leaves out the points of a roll-up: the highlights tell them.
-ADD_POINTS = f"""
-WITH {ACTOR}, rolling_up AS MATERIALIZED (
+ADD_EARNED_POINTS = Statement(f"""
+WITH
+-- The writer, for the audit log.
+{ACTOR_CTE},
+-- The audit log leaves out the points of a roll-up: the highlights show them.
+rolling_up AS MATERIALIZED (
     SELECT set_config('community_directory.rolling_up', 'on', true)
-), earned AS (
-    SELECT * FROM unnest($3::text[], $4::bigint[]) AS earned(member_id, points)
-), locked AS MATERIALIZED (
-    -- in one order, like every writer of many members
+),
+-- The change of each member's points.
+earned AS (
+    SELECT * FROM unnest(:member_ids::text[], :points::bigint[]) AS earned(member_id, points)
+),
+-- The members, locked in the same order as by every writer of many members.
+locked AS MATERIALIZED (
     SELECT member.id, points FROM community_members AS member JOIN earned USING (member_id)
     ORDER BY member_id FOR NO KEY UPDATE OF member
 )
-UPDATE community_members AS member SET {add_points("points")}
+UPDATE community_members AS member SET {add_points_sql("points")}
 FROM locked, actor, rolling_up WHERE member.id = locked.id
-"""
-# What the caller changes of a score in the same transaction is logged.
-END_OF_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
+""")
+# The audit log has the caller's own changes of scores later in the same transaction.
+END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
-BETWEEN = """
+_OF_ONE_MEMBER = "AND member_id = :member_id"
+_AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
+
+
+def _list_highlights(*conditions: str) -> Statement:
+    return Statement(f"""
 SELECT member_id, highlight_date, coalesce(message_count, 0) AS message_count,
     coalesce(reaction_count, 0) AS reaction_count, coalesce(voice_minutes, 0) AS voice_minutes,
     coalesce(reputation_earned, 0) AS reputation_earned
 FROM member_daily_highlights
-WHERE highlight_date BETWEEN $2 AND $3 {CONDITIONS}
-ORDER BY highlight_date DESC, member_id DESC LIMIT $1
-"""
+WHERE highlight_date BETWEEN :since AND :until {" ".join(conditions)}
+ORDER BY highlight_date DESC, member_id DESC LIMIT :limit
+""")
 
-DIFFERENCES = f"""
-WITH {COUNTED}, {STORED}
+
+LIST_HIGHLIGHTS = {
+    (False, False): _list_highlights(),
+    (True, False): _list_highlights(_OF_ONE_MEMBER),
+    (False, True): _list_highlights(_AFTER_CURSOR),
+    (True, True): _list_highlights(_OF_ONE_MEMBER, _AFTER_CURSOR),
+}
+"""The statements by whether they are about one member, and whether they begin after a cursor."""
+
+FIND_DIFFERENCES = Statement(f"""
+WITH {COUNTED_CTES}, {_STORED_CTE}
 SELECT stored.*, counted.* FROM stored
-FULL JOIN counted ON counted.member_id = stored.member_id AND counted.highlight_date = stored.highlight_date
+FULL JOIN counted ON counted.member_id = stored.member_id
+    AND counted.highlight_date = stored.highlight_date
 WHERE stored IS DISTINCT FROM counted
-ORDER BY coalesce(stored.highlight_date, counted.highlight_date), coalesce(stored.member_id, counted.member_id)
-"""
+ORDER BY coalesce(stored.highlight_date, counted.highlight_date),
+    coalesce(stored.member_id, counted.member_id)
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """What a member did on one day of the community, and the points that it earned."""
+    """A member's activity on one day of the community, and the points that it earned."""
 
     member_id: str
     highlight_date: date
@@ -153,11 +209,14 @@ class Highlight:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A day of a member whose row is not what its events say; None: there is no row, or there are no events."""
+    """A member's day whose stored row differs from a recount of its events."""
 
     stored: Highlight | None
+    """None: the day has no row."""
     counted: Highlight | None
-    mended: bool
+    """None: the day has no events."""
+    repaired: bool
+    """Whether the day was rolled up."""
 
 
 async def roll_up(
@@ -165,21 +224,27 @@ async def roll_up(
 ) -> int:
     """Count the highlights of a day, or of all days up to `until`, again from the events.
 
-    Return the number of rows that were written. Any repetition, in any order, ends in the same
-    rows, whatever came late or was deleted; a day without events has no row. Each member's score
+    Return the number of rows that were written. Repetitions, in any order, end in the same rows,
+    whichever events came late or were deleted; a day without events has no row. Each member's score
     and tier follow the points (`reputation.DAILY_POINTS`) in the same transaction. Days are those
-    of the community, or of another time zone. Raises `InvalidInput` if there is no such day or time
-    zone, or if there are too many days.
+    of the community, or of another time zone.
+
+    Raises:
+        InvalidInput: The days, the time zone or the actor are not valid, or there are too many
+            days.
     """
-    days, actor = days_between(day, until or day, zone), required_actor(actor)
+    days, actor = days_between(day, until or day, zone)._asdict(), required_actor(actor)
     async with transaction():
-        # First, so that an event that comes between the two is counted again, and never missed.
-        await engine.fetch(REMEMBER_EVENTS, *days)
-        [(written, member_ids, points)] = await engine.fetch(ROLL_UP, *days)
+        # The checksums are first: an event that is stored between the two statements makes the day
+        # differ from its checksum, and the next roll-up counts it.
+        await engine.fetch(STORE_DAY_CHECKSUMS, **days)
+        [(rows_written, member_ids, points)] = await engine.fetch(ROLL_UP_DAYS, **days)
         if member_ids:
-            await engine.fetch(ADD_POINTS, actor, None, member_ids, points)
-            await engine.fetch(END_OF_ROLL_UP)
-    return int(written)
+            await engine.fetch(
+                ADD_EARNED_POINTS, actor=actor, reason=None, member_ids=member_ids, points=points
+            )
+            await engine.fetch(END_ROLL_UP)
+    return int(rows_written)
 
 
 async def between(
@@ -190,51 +255,56 @@ async def between(
     after: str | None = None,
     limit: int = 100,
 ) -> Page[Highlight]:
-    """The highlights from `since` to `until`, both included, of one member or of everybody; the newest first.
+    """Return a page of the highlights from `since` to `until`, newest first.
 
-    Raises `InvalidCursor`, `InvalidInput`.
+    Both days are included. The highlights are those of one member, or of all members.
+
+    Raises:
+        InvalidCursor: `after` is not a cursor of this query.
+        InvalidInput: The days, the number or the limit are not valid.
     """
-    checked_span(since, until)
-    arguments: list[object] = [checked_limit(limit) + 1, since, until]
-    conditions = ""
+    count_days(since, until)
+    values: dict[str, object] = {"limit": checked_limit(limit) + 1, "since": since, "until": until}
     if member_id is not None:
-        arguments.append(member_number(member_id))
-        conditions = f"AND member_id = ${len(arguments)}"
+        values["member_id"] = member_number(member_id)
     if after is not None:
-        arguments += decode_cursor(after, "highlights", parse_date, parse_text)
-        conditions += (
-            f" AND (highlight_date, member_id) < (${len(arguments) - 1}, ${len(arguments)})"
+        values["last_date"], values["last_member_id"] = decode_cursor(
+            after, "highlights", parse_date, parse_text
         )
-    records = await engine.fetch(BETWEEN.format(CONDITIONS=conditions), *arguments)
-    found = [Highlight(*record) for record in records]
+    statement = LIST_HIGHLIGHTS[member_id is not None, after is not None]
+    found = [Highlight(*record) for record in await engine.fetch(statement, **values)]
     return make_page(
         found, limit, "highlights", lambda last: (last.highlight_date.isoformat(), last.member_id)
     )
 
 
 async def verify(
-    day: date, *, until: date | None = None, zone: str | None = None, mend: bool = False
+    day: date, *, until: date | None = None, zone: str | None = None, repair: bool = False
 ) -> list[Difference]:
-    """Compare the rows of a day, or of all days up to `until`, with a recount, and say where they differ.
+    """Compare the rows of a day, or of all days up to `until`, with a recount of the events.
 
-    With `mend` those days are rolled up. Raises `InvalidInput`.
+    Return the rows that differ. With `repair` their days are rolled up in the same transaction.
+    Days are those of the community, or of another time zone.
+
+    Raises:
+        InvalidInput: The days or the time zone are not valid, or there are too many days.
     """
-    days = days_between(day, until or day, zone)
+    days = days_between(day, until or day, zone)._asdict()
     async with transaction():
-        if mend:
-            await engine.fetch(REMEMBER_EVENTS, *days)  # waits for a roll-up of these days
-        records = await engine.fetch(DIFFERENCES, *days)
-        if records and mend:
+        if repair:
+            await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
+        records = await engine.fetch(FIND_DIFFERENCES, **days)
+        if records and repair:
             await roll_up(day, until=until, zone=zone)
-    return [_difference(tuple(record), mended=mend) for record in records]
+    return [_difference(tuple(record), repaired=repair) for record in records]
 
 
-def _difference(values: tuple[Any, ...], *, mended: bool) -> Difference:
+def _difference(values: tuple[Any, ...], *, repaired: bool) -> Difference:
     stored, counted = (
         None if half[0] is None else _highlight(half)
         for half in (values[: len(values) // 2], values[len(values) // 2 :])
     )
-    return Difference(stored, counted, mended)
+    return Difference(stored, counted, repaired)
 
 
 def _highlight(values: tuple[Any, ...]) -> Highlight:

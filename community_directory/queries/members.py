@@ -1,43 +1,36 @@
-"""Members: who they are, what they may become, and how they are found."""
+"""Members: add, find and change them, and take them in and out of the directory."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Final
-from uuid import UUID
+from functools import cache
+from typing import Final
 
 import asyncpg
 
-from community_directory.database import engine, transaction
+from community_directory.database import Statement, engine
 from community_directory.errors import (
-    InvalidInput,
     MemberBanned,
     MemberExists,
     MemberNotFound,
     StatusChangeRefused,
-    sanitize_for_message,
 )
-from community_directory.queries.ids import new_id
-from community_directory.queries.pages import (
-    Page,
-    checked_limit,
-    decode_cursor,
-    make_page,
-    parse_uuid,
-)
-from community_directory.queries.privacy import (
-    ban_check_impossible,
+from community_directory.queries.bans import (
+    BAN_CHECK_IMPOSSIBLE,
     ban_fingerprint,
     secret_key_required,
 )
-from community_directory.queries.privacy import erase as erase  # noqa: PLC0414  callers find it here
-from community_directory.queries.privacy import export as export  # noqa: PLC0414  callers find it here
-from community_directory.queries.reputation import MAX_SCORE, add_points, github_score
-from community_directory.queries.search import ORDERS, Search, Sort, scores_between
+from community_directory.queries.github import verify_github
+from community_directory.queries.member_rows import (
+    MEMBER_COLUMNS,
+    Member,
+    member_columns,
+    member_from,
+    new_member_values,
+)
+from community_directory.queries.privacy import erase, export
+from community_directory.queries.search import Sort, leaderboard, search
 from community_directory.queries.values import (
-    ACTOR,
+    ACTOR_CTE,
     Profile,
     as_json,
     check_text,
@@ -45,12 +38,34 @@ from community_directory.queries.values import (
     checked_actor,
     id_text,
     member_number,
+    parse_choice,
     required_actor,
     username_from,
 )
 from community_directory.tables import CommunityMember, MemberStatus
 
-MAX_SEARCH_LENGTH = 200
+__all__ = [
+    "ALLOWED_TRANSITIONS",
+    "UNSET",
+    "Member",
+    "Sort",
+    "add",
+    "check_addable",
+    "erase",
+    "export",
+    "find",
+    "find_by_telegram_id",
+    "get",
+    "get_by_telegram_id",
+    "leaderboard",
+    "remove",
+    "restore",
+    "search",
+    "set_status",
+    "update_profile",
+    "verify_github",
+]
+
 ALLOWED_TRANSITIONS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
     MemberStatus.NOT_MEMBER: (MemberStatus.PENDING,),
     MemberStatus.PENDING: (MemberStatus.NOT_MEMBER,),
@@ -63,136 +78,83 @@ ALLOWED_TRANSITIONS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
         MemberStatus.SUSPENDED,
     ),
 }
-"""From which statuses a member may come to each one; the trigger on members knows the same ways."""
+"""The statuses from which a member may change to each status; a trigger enforces the same rules."""
 
 
 class _Unset(Enum):
-    """The type of `UNSET`: an enum, because checkers of types understand `is not UNSET` of one."""
+    """The type of `UNSET`: an enum, so that type checkers understand `is not UNSET`."""
 
     UNSET = "unset"
 
 
 UNSET: Final = _Unset.UNSET
-"""A field of a profile that shall stay as it is, where None would empty it."""
+"""The value of a profile field that stays as it is; None empties the field."""
 
+GET_MEMBER = Statement(f"""
+SELECT {MEMBER_COLUMNS} FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
+""")
 
-@dataclass(slots=True)
-class Member:
-    """A member or a contact, as stored; times are aware, in UTC.
+GET_MEMBER_BY_TELEGRAM_ID = Statement(f"""
+SELECT {MEMBER_COLUMNS} FROM community_members
+WHERE telegram_id = :telegram_id AND deleted_at IS NULL
+""")
 
-    It is a value, not to be changed: not frozen, because a page of members would take longer.
-    """
-
-    id: UUID
-    member_id: str
-    telegram_id: str
-    telegram_username: str | None
-    name: str
-    primary_role: str
-    organization: str | None
-    country: str | None
-    github_username: str | None
-    github_verified: bool
-    github_verified_at: datetime | None
-    github_profile_data: Profile | None
-    status: MemberStatus
-    reputation_score: int
-    reputation_tier: str
-    invited_by: str | None
-    registration_fee_paid: bool | None
-    registration_fee_tx_hash: str | None
-    profile_data: Profile | None
-    created_at: datetime
-    updated_at: datetime
-    last_active_at: datetime | None
-    deleted_at: datetime | None
-
-
-_MEMBER = [field.name for field in fields(Member)]
-_GITHUB_PROFILE_DATA, _PROFILE_DATA, _STATUS = map(
-    _MEMBER.index, ("github_profile_data", "profile_data", "status")
-)
-
-
-def member_columns(table: str) -> str:
-    """A member's columns in the order that `member_from` takes them."""
-    return ", ".join(f"{table}.{name}" for name in _MEMBER)
-
-
-COLUMNS = ", ".join(_MEMBER)
-
-GET = f"SELECT {COLUMNS} FROM community_members WHERE member_id = $1 AND deleted_at IS NULL"
-GET_BY_TELEGRAM_ID = (
-    f"SELECT {COLUMNS} FROM community_members WHERE telegram_id = $1 AND deleted_at IS NULL"
-)
-
-ADD = f"""
-WITH {ACTOR}
-INSERT INTO community_members (id, telegram_id, name, primary_role, status, telegram_username, organization, country,
-    github_username, invited_by, profile_data)
-SELECT $14::uuid, $3::text, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb FROM actor
--- asked first, because a conflict costs a number
-WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id IN ($3::text, $13)) AND NOT {ban_check_impossible("$13")}
+ADD_MEMBER = Statement(f"""
+WITH {ACTOR_CTE}
+INSERT INTO community_members (id, telegram_id, name, primary_role, status, telegram_username,
+    organization, country, github_username, invited_by, profile_data)
+SELECT :id::uuid, :telegram_id::text, :name, :primary_role, :status, :telegram_username,
+    :organization, :country, :github_username, :invited_by, :profile_data::jsonb
+FROM actor
+-- This condition comes first, because a conflict uses up a number.
+WHERE NOT EXISTS (
+    SELECT 1 FROM community_members WHERE telegram_id IN (:telegram_id::text, :ban_fingerprint)
+) AND NOT {BAN_CHECK_IMPOSSIBLE}
 ON CONFLICT (telegram_id) DO NOTHING
-RETURNING {COLUMNS}
-"""
+RETURNING {MEMBER_COLUMNS}
+""")
 
-# The account, banned or erased as it may be; a row of NULLs when nobody can tell whether it is.
-KNOWN = f"""
-(SELECT member_id, status FROM community_members WHERE telegram_id IN ($1, $2) ORDER BY status = 'banned' DESC)
-UNION ALL SELECT NULL, NULL WHERE {ban_check_impossible("$2")}
-"""
+# A ban counts more than another row of the same account. A row of NULLs says that the ban check is
+# impossible.
+FIND_KNOWN_ACCOUNT = Statement(f"""
+(
+    SELECT member_id, status FROM community_members
+    WHERE telegram_id IN (:telegram_id, :ban_fingerprint)
+    ORDER BY status = 'banned' DESC
+)
+UNION ALL SELECT NULL, NULL WHERE {BAN_CHECK_IMPOSSIBLE}
+""")
 
-SET_STATUS = f"""
-WITH {ACTOR}, before AS (
-    -- NO KEY: nobody who records an event of the member waits
+SET_MEMBER_STATUS = Statement(f"""
+WITH {ACTOR_CTE}, before AS (
+    -- The status before, locked. NO KEY lets others record the member's events at the same time.
     SELECT id, status FROM community_members
-    -- Who was removed can still be banned, or any code would bring them back.
-    WHERE member_id = $3 AND (deleted_at IS NULL OR $4::text = 'banned')
+    -- A removed member can still be banned, or else any code would bring them back.
+    WHERE member_id = :member_id AND (deleted_at IS NULL OR :status::text = 'banned')
     FOR NO KEY UPDATE
 ), changed AS (
-    UPDATE community_members AS member SET status = $4::text FROM before, actor
-    WHERE member.id = before.id AND before.status = ANY($5)
+    -- the member after the change, if the change is allowed
+    UPDATE community_members AS member SET status = :status::text FROM before, actor
+    WHERE member.id = before.id AND before.status = ANY(:allowed_before)
     RETURNING member.*
 )
 SELECT before.status AS before, {member_columns("changed")}
 FROM before LEFT JOIN changed ON true
-"""
+""")
 
-LOCK = """
-SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END AS rewarded
-FROM community_members WHERE member_id = $1 FOR NO KEY UPDATE
-"""
+REMOVE_MEMBER = Statement(f"""
+WITH {ACTOR_CTE}
+UPDATE community_members SET deleted_at = now() FROM actor
+WHERE member_id = :member_id AND deleted_at IS NULL
+RETURNING {MEMBER_COLUMNS}
+""")
 
-VERIFY_GITHUB = f"""
-WITH {ACTOR}, before AS (
-    SELECT id, (
-        SELECT member_id FROM community_members
-        WHERE github_verified AND lower(github_username) = lower($4::text) AND member_id <> $3
-    ) AS owner
-    FROM community_members WHERE member_id = $3 AND deleted_at IS NULL
-), verified AS (
-    UPDATE community_members AS member SET github_username = $4::text, github_verified = true,
-        github_verified_at = now(), github_profile_data = $5::jsonb,
-        {add_points("$6::numeric")}
-    FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
-    RETURNING member.*
-)
-SELECT before.owner, {member_columns("verified")} FROM before LEFT JOIN verified ON true
-"""
-
-REMOVE = f"""
-WITH {ACTOR}
-UPDATE community_members SET deleted_at = now() FROM actor WHERE member_id = $3 AND deleted_at IS NULL
-RETURNING {COLUMNS}
-"""
-
-RESTORE = f"""
-WITH {ACTOR}
-UPDATE community_members SET deleted_at = NULL FROM actor WHERE member_id = $3 AND deleted_at IS NOT NULL
-    AND telegram_id !~ '^(erased|banned):'
-RETURNING {COLUMNS}
-"""
+RESTORE_MEMBER = Statement(f"""
+WITH {ACTOR_CTE}
+UPDATE community_members SET deleted_at = NULL FROM actor
+WHERE member_id = :member_id AND deleted_at IS NOT NULL AND telegram_id !~ '^(erased|banned):'
+RETURNING {MEMBER_COLUMNS}
+""")
 
 
 async def add(
@@ -210,20 +172,37 @@ async def add(
     actor: str | None = None,
     reason: str | None = None,
 ) -> Member:
-    """Add a person and give them the next number.
+    """Add a person, and give them the next number.
 
-    One Telegram account is one person, whoever adds it at the same time. Raises `MemberExists` with the number when
-    the account is known, `MemberBanned` when it is banned, `InvalidInput` for a value that can't be stored,
-    `ConfigurationError` when banned people were erased and DIRECTORY_SECRET_KEY is not set here.
+    A Telegram account belongs to one member: of several calls with the same account at the same
+    time, one adds the member and the others raise `MemberExists`.
+
+    Args:
+        telegram_id: The id of the Telegram account, a text or an integer.
+        name: The name that others see.
+        primary_role: The role, such as "developer".
+        status: The first status; without it the person is a contact ("not_member").
+        telegram_username: The Telegram username, with or without @.
+        organization: The organization that the person works for.
+        country: The country, as the directory shows it.
+        github_username: The GitHub username; `verify_github` verifies it.
+        invited_by: The number of the member who invited the person.
+        profile_data: A JSON object with further data.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+
+    Raises:
+        MemberExists: The account belongs to a member or a contact, also to a removed one. The
+            error has their number.
+        MemberBanned: The account is banned.
+        InvalidInput: A value can't be stored.
+        ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """
-    telegram_id = id_text(telegram_id, "telegram_id")
-    telegram_username = username_from(telegram_username, "telegram_username")
-    github_username = username_from(github_username, "github_username")
+    status = parse_choice(MemberStatus, status, "status")
     if invited_by is not None:
         invited_by = member_number(invited_by, "invited_by")
         check_text("invited_by", invited_by, CommunityMember.member_id.length)
-    check_texts(
-        CommunityMember,
+    values = new_member_values(
         telegram_id=telegram_id,
         name=name,
         primary_role=primary_role,
@@ -231,37 +210,30 @@ async def add(
         organization=organization,
         country=country,
         github_username=github_username,
+        profile_data=profile_data,
     )
-    arguments = (
-        checked_actor(actor),
-        reason,
-        telegram_id,
-        name,
-        primary_role,
-        _checked_status(status),
-        telegram_username,
-        organization,
-        country,
-        github_username,
-        invited_by,
-        as_json(profile_data, field="profile_data"),
-        ban_fingerprint(telegram_id),
-        new_id(),
-    )
-    while not (records := await engine.fetch(ADD, *arguments)):
-        # When it raises nothing, whoever had the account was erased between the two statements.
+    values |= {"status": status, "invited_by": invited_by}
+    values |= {"actor": checked_actor(actor), "reason": reason}
+    while not (records := await engine.fetch(ADD_MEMBER, **values)):
+        # If this raises nothing, the account was erased between the two statements: try again.
         await check_addable(telegram_id)
     return member_from(records[0])
 
 
 async def check_addable(telegram_id: str | int) -> None:
-    """Check that nobody has this Telegram account, so that `add` would take it.
+    """Check that `add` would accept this Telegram account.
 
-    Raises `MemberExists`, `MemberBanned`, `InvalidInput` and `ConfigurationError` as `add` does.
+    Raises:
+        MemberExists: The account belongs to a member or a contact, also to a removed one.
+        MemberBanned: The account is banned.
+        InvalidInput: This can't be a Telegram id.
+        ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """
-    telegram_id = id_text(telegram_id, "telegram_id")
-    check_texts(CommunityMember, telegram_id=telegram_id)
-    known = await engine.fetch(KNOWN, telegram_id, ban_fingerprint(telegram_id))
+    account = id_text(telegram_id, "telegram_id")
+    check_texts(CommunityMember, telegram_id=account)
+    known = await engine.fetch(
+        FIND_KNOWN_ACCOUNT, telegram_id=account, ban_fingerprint=ban_fingerprint(account)
+    )
     if not known:
         return
     member_id, status = known[0]
@@ -273,31 +245,52 @@ async def check_addable(telegram_id: str | int) -> None:
 
 
 async def get(member_id: str | int) -> Member:
-    """Return the member with this number: "#247" or 247.
+    """Return the member with this number, "#247" or 247.
 
-    Raises `MemberNotFound`, also for one who was removed.
+    Raises:
+        MemberNotFound: No member has this number, or the member was removed.
+        InvalidInput: The number is neither a text nor an integer.
     """
     number = member_number(member_id)
-    return _the_member(await engine.fetch(GET, number), number)
+    return _one_member(await engine.fetch(GET_MEMBER, member_id=number), number)
 
 
 async def find(member_id: str | int) -> Member | None:
-    """Return the member with this number; None when there is none, or they were removed."""
-    return _first(await engine.fetch(GET, member_number(member_id)))
+    """Return the member with this number, "#247" or 247.
+
+    Returns:
+        The member, or None if no member has this number or the member was removed.
+
+    Raises:
+        InvalidInput: The number is neither a text nor an integer.
+    """
+    records = await engine.fetch(GET_MEMBER, member_id=member_number(member_id))
+    return member_from(records[0]) if records else None
 
 
 async def get_by_telegram_id(telegram_id: str | int) -> Member:
-    """Return the member with this Telegram account.
+    """Return the member or contact with this Telegram account.
 
-    Raises `MemberNotFound`, also for one who was removed.
+    Raises:
+        MemberNotFound: Nobody has this account, or the member was removed.
+        InvalidInput: The id is neither a text nor an integer.
     """
     account = id_text(telegram_id, "telegram_id")
-    return _the_member(await engine.fetch(GET_BY_TELEGRAM_ID, account), account)
+    return _one_member(await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account), account)
 
 
 async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
-    """Return the member with this Telegram account; None when there is none, or one was removed."""
-    return _first(await engine.fetch(GET_BY_TELEGRAM_ID, id_text(telegram_id, "telegram_id")))
+    """Return the member or contact with this Telegram account.
+
+    Returns:
+        The member, or None if nobody has this account or the member was removed.
+
+    Raises:
+        InvalidInput: The id is neither a text nor an integer.
+    """
+    account = id_text(telegram_id, "telegram_id")
+    records = await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account)
+    return member_from(records[0]) if records else None
 
 
 async def update_profile(
@@ -312,12 +305,17 @@ async def update_profile(
     actor: str | None = None,
     reason: str | None = None,
 ) -> Member:
-    """Change the named fields of a profile, and no others.
+    """Change the given fields of a profile.
 
-    What somebody else changes at the same time in another field is kept. Raises `MemberNotFound`, `InvalidInput`.
+    A field that is left out stays as it is, even if another call changes it at the same time. None
+    empties a field.
+
+    Raises:
+        MemberNotFound: No member has this number, or the member was removed.
+        InvalidInput: A value can't be stored.
     """
     number, actor = member_number(member_id), checked_actor(actor)
-    given = {
+    texts = {
         "name": name,
         "telegram_username": (
             UNSET
@@ -328,41 +326,56 @@ async def update_profile(
         "organization": organization,
         "country": country,
     }
-    texts = {field: text for field, text in given.items() if text is not UNSET}
-    check_texts(CommunityMember, **texts)
-    changes = dict(texts)
+    changes = {field: text for field, text in texts.items() if text is not UNSET}
+    check_texts(CommunityMember, **changes)
     if profile_data is not UNSET:
         changes["profile_data"] = as_json(profile_data, field="profile_data")
     if not changes:
         return await get(number)
-    # The fields' names are those above.
-    assignments = ", ".join(f"{field} = ${number}" for number, field in enumerate(changes, start=4))
     records = await engine.fetch(
-        f"""
-        WITH {ACTOR}
-        UPDATE community_members SET {assignments} FROM actor WHERE member_id = $3 AND deleted_at IS NULL
-        RETURNING {COLUMNS}
-        """,
-        actor,
-        reason,
-        number,
-        *changes.values(),
+        _update_profile_statement(*changes),
+        member_id=number,
+        actor=actor,
+        reason=reason,
+        **changes,
     )
-    return _the_member(records, number)
+    return _one_member(records, number)
+
+
+@cache
+def _update_profile_statement(*changed: str) -> Statement:
+    """Return the statement that changes these columns, which are some of the arguments above."""
+    assignments = ", ".join(f"{column} = :{column}" for column in changed)
+    return Statement(f"""
+    WITH {ACTOR_CTE}
+    UPDATE community_members SET {assignments} FROM actor
+    WHERE member_id = :member_id AND deleted_at IS NULL
+    RETURNING {MEMBER_COLUMNS}
+    """)
 
 
 async def set_status(
     member_id: str | int, status: MemberStatus | str, *, actor: str, reason: str | None = None
 ) -> Member:
-    """Take a member from their status to another one, and log who did it and why.
+    """Change the status of a member, and log the actor and the reason in the same transaction.
 
-    Of two changes at the same time the second one is judged by what the first one left. A removed member can be
-    banned, and nothing else. Raises `StatusChangeRefused`
-    when the rules know no way there (or they are there already), `MemberNotFound`, `InvalidInput`.
+    Calls for the same member run one after the other; each starts from the status that the one
+    before left. The only change of a removed member is a ban.
+
+    Raises:
+        StatusChangeRefused: `ALLOWED_TRANSITIONS` does not contain this change, or the member has
+            the status already.
+        MemberNotFound: No member has this number, or the member was removed.
+        InvalidInput: There is no such status, or the actor is blank.
     """
-    number, after = member_number(member_id), _checked_status(status)
+    number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
     records = await engine.fetch(
-        SET_STATUS, required_actor(actor), reason, number, after, ALLOWED_TRANSITIONS[after]
+        SET_MEMBER_STATUS,
+        member_id=number,
+        status=after,
+        allowed_before=ALLOWED_TRANSITIONS[after],
+        actor=required_actor(actor),
+        reason=reason,
     )
     if not records:
         raise MemberNotFound(number)
@@ -372,178 +385,35 @@ async def set_status(
     return member_from(member)
 
 
-async def verify_github(
-    member_id: str | int,
-    *,
-    github_username: str,
-    github_profile_data: Profile,
-    actor: str | None = None,
-    reason: str | None = None,
-) -> Member:
-    """Record that a GitHub account is the member's, and add what its data earns to their score.
-
-    The score changes by the difference between `reputation.github_score` of the new data and of the
-    stored data, and the tier follows: all other points stay. Stored data that was never verified, so
-    that it has no `github_verified_at`, gave no points, and counts as none. One account proves one person.
-
-    Raises `MemberExists` if the account is another member's, `MemberNotFound` if there is no such
-    member, `InvalidInput` if a value can't be stored.
-    """
-    member_id, actor = member_number(member_id), checked_actor(actor)
-    username = username_from(github_username, "github_username")
-    check_texts(CommunityMember, github_username=username)
-    data = as_json(github_profile_data, field="github_profile_data")
-    earned = github_score(github_profile_data)
-    if earned > MAX_SCORE:
-        raise InvalidInput(
-            "These counts earn more points than a score can have.",
-            field="github_profile_data",
-            limit=MAX_SCORE,
-        )
-    try:
-        async with transaction():
-            # Locked first: of two verifications each must add to what the other one stored.
-            locked = await engine.fetch(LOCK, member_id)
-            rewarded = locked[0]["rewarded"] if locked else None
-            points = earned - github_score(None if rewarded is None else json.loads(rewarded))
-            records = await engine.fetch(
-                VERIFY_GITHUB, actor, reason, member_id, username, data, points
-            )
-    except InvalidInput as error:
-        if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
-            raise
-        # Proved by two at this very moment. Whose it is can't be asked any more inside the caller's transaction.
-        raise MemberExists(str(error), github_username) from error
-    if not records:
-        raise MemberNotFound(member_id)
-    owner, *member = records[0]
-    if owner is not None:
-        raise MemberExists(f"This GitHub account belongs to member {owner}.", owner)
-    return member_from(member)
-
-
 async def remove(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
-    """Take a member out of every list; nothing is deleted, and `restore` brings them back.
+    """Remove a member from every list. Nothing is deleted, and `restore` brings the member back.
 
-    Raises `MemberNotFound`, `InvalidInput`.
+    Raises:
+        MemberNotFound: No member has this number, or the member was removed before.
+        InvalidInput: The actor is blank.
     """
     number = member_number(member_id)
-    return _the_member(await engine.fetch(REMOVE, required_actor(actor), reason, number), number)
+    records = await engine.fetch(
+        REMOVE_MEMBER, member_id=number, actor=required_actor(actor), reason=reason
+    )
+    return _one_member(records, number)
 
 
 async def restore(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
-    """Bring a removed member back as they were, but nobody who was erased.
+    """Bring back a removed member, with the status and the data that they had.
 
-    Raises `MemberNotFound` when nobody of that number was removed, `InvalidInput`.
+    Raises:
+        MemberNotFound: No removed member has this number, or the member was erased.
+        InvalidInput: The actor is blank.
     """
     number = member_number(member_id)
-    return _the_member(await engine.fetch(RESTORE, required_actor(actor), reason, number), number)
-
-
-async def search(
-    text: str | None = None,
-    *,
-    role: str | None = None,
-    country: str | None = None,
-    status: MemberStatus | str | None = MemberStatus.ACTIVE,
-    min_reputation: int | None = None,
-    max_reputation: int | None = None,
-    tier: str | None = None,
-    sort: Sort = "reputation",
-    after: str | None = None,
-    limit: int = 20,
-) -> Page[Member]:
-    r"""Find members that meet all conditions; removed ones are never among them.
-
-    `text` is a part of a name, a Telegram or GitHub username or an organization, whatever its case and accents; `%`,
-    `_` and `\` are ordinary letters in it; of somebody's names that are longer than 350 letters together, the first 350
-    are looked at. A text of nothing but accents finds nobody. `status=None` finds every status. Orders: best
-    reputation, newest, last active, or by name. Raises `InvalidCursor`, `InvalidInput`.
-    """
-    if sort not in list(ORDERS):  # a list, because of what has no hash
-        raise InvalidInput(f"There is no order {sanitize_for_message(sort)}.", field="sort")
-    check_text("text", text, MAX_SEARCH_LENGTH)
-    check_text("role", role, CommunityMember.primary_role.length)
-    check_texts(CommunityMember, country=country)
-    wanted = Search(
-        text=text,
-        equal={
-            "primary_role": role,
-            "country": country,
-            "status": None if status is None else _checked_status(status),
-        },
-        scores=scores_between(min_reputation, max_reputation, tier),
-        sort=sort,
-        place=None if after is None else decode_cursor(after, sort, ORDERS[sort].kind, parse_uuid),
-        wanted=checked_limit(limit) + 1,
+    records = await engine.fetch(
+        RESTORE_MEMBER, member_id=number, actor=required_actor(actor), reason=reason
     )
-    records: list[Any] = []
-    for statement, arguments in wanted.statements(COLUMNS):
-        # Between two statements somebody's score may have moved them to the other one.
-        found_before = {record["id"] for record in records}
-        records += [
-            r for r in await engine.fetch(statement, *arguments) if r["id"] not in found_before
-        ]
-        if len(records) > limit:
-            break
-    found = [member_from(record) for record in records[: limit + 1]]
-    return make_page(found, limit, sort, lambda member: _position(member, sort))
+    return _one_member(records, number)
 
 
-async def leaderboard(
-    *,
-    status: MemberStatus | str | None = MemberStatus.ACTIVE,
-    after: str | None = None,
-    limit: int = 20,
-) -> Page[Member]:
-    """The members of the best reputation: the active ones, those of another status, or with None contacts and all.
-
-    Raises `InvalidCursor`, `InvalidInput`.
-    """
-    return await search(status=status, after=after, limit=limit)
-
-
-def _position(member: Member, sort: Sort) -> tuple[str | int, ...]:
-    values: dict[Sort, str | int] = {
-        "reputation": member.reputation_score,
-        "newest": member.created_at.isoformat(),
-        "active": member.last_active_at.isoformat() if member.last_active_at else EPOCH,
-        "name": member.name,
-    }
-    return values[sort], str(member.id)
-
-
-EPOCH = "1970-01-01T00:00:00+00:00"
-
-
-def _checked_status(status: MemberStatus | str) -> MemberStatus:
-    try:
-        return MemberStatus(status)
-    except ValueError:
-        raise InvalidInput(
-            f"There is no status {sanitize_for_message(status)}.", field="status"
-        ) from None
-
-
-def _first(records: list[Any]) -> Member | None:
-    return member_from(records[0]) if records else None
-
-
-def _the_member(records: list[Any], member_id: str) -> Member:
+def _one_member(records: Sequence[asyncpg.Record], member_id: str) -> Member:
     if not records:
         raise MemberNotFound(member_id)
     return member_from(records[0])
-
-
-def member_from(record: Any) -> Member:
-    """A member from the values of `member_columns`; what follows them is left alone."""
-    values = list(record[: len(_MEMBER)])
-    if values[_GITHUB_PROFILE_DATA] is not None:
-        values[_GITHUB_PROFILE_DATA] = json.loads(values[_GITHUB_PROFILE_DATA])
-    if values[_PROFILE_DATA] is not None:
-        values[_PROFILE_DATA] = json.loads(values[_PROFILE_DATA])
-    values[_STATUS] = _STATUSES[values[_STATUS]]
-    return Member(*values)
-
-
-_STATUSES = {str(status): status for status in MemberStatus}

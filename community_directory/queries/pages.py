@@ -1,4 +1,7 @@
-"""Pages by keyset: a cursor says after which row the next page begins, so pages stay right while rows come and go."""
+"""Pages by keyset: a cursor holds the sort values of the last row of a page.
+
+The next page begins after that row, so pages stay right while rows are added and removed.
+"""
 
 import base64
 import json
@@ -10,7 +13,7 @@ from uuid import UUID
 
 from community_directory.errors import InvalidCursor, InvalidInput
 
-LONGEST_PAGE = 100
+MAX_PAGE_SIZE = 100
 MAX_CURSOR_LENGTH = 4096
 
 Item = TypeVar("Item")
@@ -18,60 +21,87 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Some of the rows, and where the next ones begin: pass `next_cursor` as `after`. None: these were the last."""
+    """Some rows of a list.
+
+    Pass `next_cursor` as `after` to get the next page; it is None on the last page.
+    """
 
     items: list[Item]
     next_cursor: str | None
 
 
 def make_page(
-    rows: list[Item], limit: int, query: str, position: Callable[[Item], tuple[str | int, ...]]
+    rows: list[Item], limit: int, query: str, cursor_values: Callable[[Item], tuple[str | int, ...]]
 ) -> Page[Item]:
-    """A page of `limit` rows when one row more was fetched; `position` tells a row's place in the order."""
+    """Return a page of at most `limit` rows.
+
+    Args:
+        rows: Up to `limit + 1` rows; the additional row tells that another page follows.
+        limit: The number of rows on the page.
+        query: The name of the query, which its cursors carry.
+        cursor_values: Returns the values of a row that the query sorts by.
+    """
     items = rows[:limit]
-    return Page(items, None if len(rows) <= limit else encode_cursor(query, *position(items[-1])))
+    if len(rows) <= limit:
+        return Page(items, None)
+    return Page(items, encode_cursor(query, *cursor_values(items[-1])))
 
 
-def encode_cursor(query: str, *position: str | int) -> str:
-    """Return the cursor of a place in a query's order: JSON in URL-safe base64, not signed."""
-    payload = json.dumps([query, *position], separators=(",", ":"), ensure_ascii=False)
+def encode_cursor(query: str, *values: str | int) -> str:
+    """Return a cursor: the query and the values, as JSON in URL-safe base64; it is not signed."""
+    payload = json.dumps([query, *values], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, query: str, *kinds: Callable[[Any], object]) -> list[Any]:
-    """The place that a cursor of this query names, each of its values read by its kind. Raises `InvalidCursor`.
+def decode_cursor(cursor: str, query: str, *parsers: Callable[[Any], object]) -> list[Any]:
+    """Return the values of a cursor of this query, each parsed by the parser of its field.
 
-    Anybody can write a cursor, so each kind accepts only what its column can hold.
+    Anybody can write a cursor, so a parser accepts only what its column can hold.
+
+    Raises:
+        InvalidCursor: The cursor belongs to another query, or a value cannot be parsed.
     """
     try:
         if len(cursor) > MAX_CURSOR_LENGTH:
             raise InvalidCursor
         payload = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        made_by, *position = json.loads(payload)
-        if made_by != query:
+        cursor_query, *values = json.loads(payload)
+        if cursor_query != query:
             raise InvalidCursor
-        return [kind(value) for kind, value in zip(kinds, position, strict=True)]
+        return [parse(value) for parse, value in zip(parsers, values, strict=True)]
     except (ValueError, TypeError, RecursionError):
         raise InvalidCursor from None
 
 
 def parse_int(value: object) -> int:
-    """A kind of value in a cursor: a whole number that PostgreSQL can hold."""
+    """Parse the field of a cursor that is an integer of PostgreSQL: it has at most 64 bits.
+
+    Raises:
+        ValueError: The value is not such an integer.
+    """
     if type(value) is not int or abs(value) >= 2**63:
         raise ValueError
     return value
 
 
 def parse_text(value: object) -> str:
-    """A kind of value in a cursor: a text that PostgreSQL can hold."""
+    """Parse the field of a cursor that is a text of PostgreSQL: without NUL and lone surrogates.
+
+    Raises:
+        ValueError: The value is not such a text.
+    """
     if not isinstance(value, str) or "\0" in value:
         raise ValueError
-    value.encode()  # no lone surrogates
+    value.encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
     return value
 
 
 def parse_timestamp(value: object) -> datetime:
-    """A kind of value in a cursor: a time with its zone."""
+    """Parse the field of a cursor that is a time in UTC, in ISO 8601 with its offset.
+
+    Raises:
+        ValueError: The value is not such a time.
+    """
     found = datetime.fromisoformat(parse_text(value))
     if found.utcoffset() != timedelta(0):
         raise ValueError
@@ -79,17 +109,29 @@ def parse_timestamp(value: object) -> datetime:
 
 
 def parse_date(value: object) -> date:
-    """A kind of value in a cursor: a day."""
+    """Parse the field of a cursor that is a date, in ISO 8601.
+
+    Raises:
+        ValueError: The value is not such a date.
+    """
     return date.fromisoformat(parse_text(value))
 
 
 def parse_uuid(value: object) -> UUID:
-    """A kind of value in a cursor: a row's id."""
+    """Parse the field of a cursor that is a row's id.
+
+    Raises:
+        ValueError: The value is not a UUID.
+    """
     return UUID(parse_text(value))
 
 
 def checked_limit(limit: int) -> int:
-    """The number of rows of a page. Raises `InvalidInput` outside of 1 to 100."""
-    if type(limit) is not int or not 1 <= limit <= LONGEST_PAGE:
-        raise InvalidInput(f"A page has 1 to {LONGEST_PAGE} rows.", field="limit")
+    """Return the number of rows of a page.
+
+    Raises:
+        InvalidInput: It is not an integer from 1 to 100.
+    """
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE_SIZE:
+        raise InvalidInput(f"A page has 1 to {MAX_PAGE_SIZE} rows.", field="limit")
     return limit

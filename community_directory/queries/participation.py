@@ -1,30 +1,28 @@
-"""Participation: what members did, event by event, each counted once however often it is delivered.
+"""Participation: record what members did, and count it.
 
-`record` stores one event and answers with it, `record_many` a list, and `recorder` a stream of them.
+`record` stores one event and returns it, `record_many` stores a list, and `recorder` a stream. Each
+event is counted once, however often a platform delivers it.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 from community_directory.calendar import days_between
-from community_directory.database import engine
-from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.database import Statement, engine
+from community_directory.errors import InvalidInput
 from community_directory.queries.events import (
     BATCH_SIZE,
-    COLUMNS,
-    LATEST,
-    Batch,
+    EVENT_COLUMNS,
+    Event,
+    EventBatch,
     NewEvent,
     PreparedEvent,
     Recorded,
     Refused,
-    prepare,
-    time_refused,
+    prepare_event,
 )
 from community_directory.queries.pages import (
     Page,
@@ -56,68 +54,36 @@ __all__ = [
     "recorder",
 ]
 
-# A busy member's row is written once a minute, not with each event; a clock that is ahead makes
-# nobody active tomorrow. Nobody waits for that: while somebody else changes the member, it is left
-# to the next event.
-RECORD = f"""
-WITH inserted AS (
-    INSERT INTO member_participation AS event ({COLUMNS})
-    SELECT $1::uuid, member_id, $3::text, $4::text, $5::text, $6::text, coalesce($7::timestamptz, now()), $8::jsonb
-    FROM community_members WHERE member_id = $2 AND coalesce($7::timestamptz, now()) <= {LATEST}
-    ON CONFLICT DO NOTHING
-    RETURNING {COLUMNS}
-), active AS MATERIALIZED (
-    SELECT member.id, least(occurred_at, now()) AS at FROM inserted, community_members AS member
-    WHERE member.member_id = $2
-        AND (last_active_at IS NULL OR last_active_at < least(occurred_at, now()) - interval '1 minute')
-    FOR NO KEY UPDATE OF member SKIP LOCKED
-), followed AS (
-    UPDATE community_members AS member SET last_active_at = active.at FROM active WHERE member.id = active.id
+_EVENTS_OF_MEMBER = f"SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = :member_id"
+_NEWEST_FIRST = "ORDER BY occurred_at DESC, id DESC LIMIT :limit"
+LIST_EVENTS = Statement(f"{_EVENTS_OF_MEMBER} {_NEWEST_FIRST}")
+LIST_EVENTS_AFTER = Statement(
+    f"{_EVENTS_OF_MEMBER} AND (occurred_at, id) < (:occurred_at, :event_id) {_NEWEST_FIRST}"
 )
-SELECT $7::timestamptz > {LATEST} AS too_late, inserted.*
-FROM community_members AS known LEFT JOIN inserted ON true WHERE known.member_id = $2
-"""
 
-HISTORY = f"""
-SELECT {COLUMNS} FROM member_participation WHERE member_id = $2 {{AFTER}}
-ORDER BY occurred_at DESC, id DESC LIMIT $1
-"""
-AFTER = "AND (occurred_at, id) < ($3, $4)"
-
-ACTIVITY = """
-SELECT ($2::date[])[width_bucket(occurred_at, $3::timestamptz[])] AS day, event_type, count(*)
+COUNT_DAILY_EVENTS = Statement("""
+SELECT (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS day,
+    event_type, count(*) AS events
 FROM member_participation
-WHERE member_id = $1 AND occurred_at >= ($3::timestamptz[])[1] AND occurred_at < $4
+WHERE member_id = :member_id
+    AND occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
 GROUP BY 1, 2 ORDER BY 1, 2
-"""
+""")
 
-MOST_ACTIVE = """
+RANK_ACTIVE_MEMBERS = Statement("""
 SELECT member_id, name, status, events FROM (
-    SELECT member_id, count(*) AS events FROM member_participation WHERE occurred_at >= $2 AND occurred_at < $3
+    SELECT member_id, count(*) AS events FROM member_participation
+    WHERE occurred_at >= :start AND occurred_at < :end
     GROUP BY member_id
 ) AS counted JOIN community_members USING (member_id)
 WHERE deleted_at IS NULL
-ORDER BY events DESC, length(member_id), member_id LIMIT $1
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as stored; `occurred_at` is aware, in UTC."""
-
-    id: UUID
-    member_id: str
-    event_type: str
-    platform: str
-    room_id: str
-    source_id: str | None
-    occurred_at: datetime
-    metadata: Mapping[str, Any] | None
+ORDER BY events DESC, length(member_id), member_id LIMIT :limit
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How often a member did something on a day."""
+    """The number of events of one type that a member had on one day."""
 
     day: date
     event_type: str
@@ -126,7 +92,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class ActiveMember:
-    """A member or contact, and the number of their events."""
+    """A member or a contact, with the number of their events."""
 
     member_id: str
     name: str
@@ -144,16 +110,29 @@ async def record(
     occurred_at: datetime | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Event | None:
-    """Store an event once and return it, or None if it was there already.
+    """Store an event once and return it, or return None if it is stored already.
 
-    Two calls with the same `source_id` (the platform's own id: of a message, or of the message that a reaction or a
-    voice chat belongs to), member, type and room are the same event; without a `source_id` each call is another one.
-    `occurred_at` is now when it is left out, and lies at most one day after the database's now. Highlights count
-    `metadata["duration_seconds"]` of VOICE events. The member's `last_active_at` follows, once a minute, and no call
-    waits for somebody who changes the member at that moment. Removed members' events are kept, too. Raises
-    `MemberNotFound`, `InvalidInput`.
+    The member's `last_active_at` follows the event, at most once a minute. The call does not wait
+    for other updates of the member. Events of removed members are stored, too.
+
+    Args:
+        member_id: The member's number: "#247", or 247.
+        event_type: An upper-case name. Highlights count MESSAGE, REACTION and VOICE.
+        platform: A lower-case name, such as "telegram" or "discord".
+        room_id: The platform's id of the chat or channel.
+        source_id: The platform's id of the message, or of the message or voice chat that the event
+            belongs to. Two calls with the same platform, room, source, type and member are the same
+            event; each call without a source is a new event.
+        occurred_at: An aware datetime, from the year 2000 to one day after the database's now;
+            now if it is left out.
+        metadata: A JSON object of at most 10,000 characters. Highlights count the
+            `duration_seconds` of VOICE events.
+
+    Raises:
+        MemberNotFound: The member is not in the directory.
+        InvalidInput: The event can't be stored.
     """
-    _, row = prepare(
+    prepared = prepare_event(
         NewEvent(
             member_id=member_id,
             event_type=event_type,
@@ -164,21 +143,18 @@ async def record(
             metadata=metadata,
         )
     )
-    records = await engine.fetch(RECORD, *row)
-    if not records:
-        raise MemberNotFound(row[1])
-    too_late, *columns = records[0]
-    if too_late:
-        raise time_refused()
-    return None if columns[0] is None else _event(columns)
+    return await prepared.store()
 
 
 async def record_many(events: Iterable[NewEvent]) -> Recorded:
-    """Store each event once, and say what became of every one of them.
+    """Store each event once, and return the outcome for every one of them.
 
-    An event that can't be stored, even what is no `NewEvent`, is refused alone; the others go in. A thousand
-    of them are one statement, stored as a whole or not at all: after a `DatabaseUnavailable` send them again, and those
-    with a `source_id` are counted once. Raises nothing about a single event.
+    An event that can't be stored, or that is no `NewEvent`, is refused alone; the others are
+    stored. Every 1,000 events are one statement, which is stored as a whole or not at all. After a
+    `DatabaseUnavailable` send the same events again: those with a `source_id` are counted once.
+
+    Raises:
+        DatabaseUnavailable: The database is away. No single event raises an error.
     """
     recorded = Recorded()
     iterator = iter(events)
@@ -186,10 +162,10 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
         prepared: list[PreparedEvent] = []
         for event in chunk:
             try:
-                prepared.append(prepare(event))
+                prepared.append(prepare_event(event))
             except InvalidInput as error:
                 recorded.refused.append(Refused(event, error))
-        batch = Batch(prepared)
+        batch = EventBatch(prepared)
         await batch.store()
         batch.report(recorded)
     return recorded
@@ -198,10 +174,15 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
 def recorder(
     *, max_pending: int = 10_000, give_up_after: float = 60, close_timeout: float = 5
 ) -> Recorder:
-    """Open a recorder, for a stream of events: `async with recorder() as recorder: recorder.add(event)`.
+    """Open a recorder for a stream of events.
 
-    See `Recorder` for what it promises. At most `max_pending` events wait in it. An event that could not be stored for
-    `give_up_after` seconds is handed back. The end of the block waits `close_timeout` seconds at the most.
+    Use it as `async with recorder() as stream: stream.add(event)`. `Recorder` says what it
+    guarantees.
+
+    Args:
+        max_pending: The most events that wait in the recorder.
+        give_up_after: The seconds after which an event that can't be stored is handed back.
+        close_timeout: The most seconds that the end of the block waits for the last events.
     """
     return Recorder(
         max_pending=max_pending, give_up_after=give_up_after, close_timeout=close_timeout
@@ -211,15 +192,24 @@ def recorder(
 async def history(
     member_id: str | int, *, after: str | None = None, limit: int = 20
 ) -> Page[Event]:
-    """A member's events, newest first. Raises `InvalidCursor`, `InvalidInput`."""
-    place = (
-        [] if after is None else decode_cursor(after, "participation", parse_timestamp, parse_uuid)
-    )
-    statement = HISTORY.format(AFTER=AFTER if place else "")
+    """Return a page of a member's events, newest first.
+
+    Raises:
+        InvalidCursor: `after` is not a cursor of this query.
+        InvalidInput: The number or the limit is not valid.
+    """
+    values: dict[str, object] = {}
+    if after is not None:
+        values["occurred_at"], values["event_id"] = decode_cursor(
+            after, "participation", parse_timestamp, parse_uuid
+        )
     records = await engine.fetch(
-        statement, checked_limit(limit) + 1, member_number(member_id), *place
+        LIST_EVENTS_AFTER if values else LIST_EVENTS,
+        limit=checked_limit(limit) + 1,
+        member_id=member_number(member_id),
+        **values,
     )
-    found = [_event(record) for record in records]
+    found = [Event.from_columns(record) for record in records]
     return make_page(
         found, limit, "participation", lambda event: (event.occurred_at.isoformat(), str(event.id))
     )
@@ -228,12 +218,18 @@ async def history(
 async def activity(
     member_id: str | int, *, since: date, until: date, zone: str | None = None
 ) -> list[Activity]:
-    """How many events of each type a member had on each day from `since` to `until`, both included; oldest first.
+    """Count a member's events by day and type, from `since` to `until`, oldest day first.
 
-    Days are the community's, or those of another time zone; a day without events is left out. Raises `InvalidInput`.
+    Both days are included. A day without events is left out. Days are those of the community, or of
+    another time zone.
+
+    Raises:
+        InvalidInput: The number, the days or the time zone are not valid.
     """
     records = await engine.fetch(
-        ACTIVITY, member_number(member_id), *days_between(since, until, zone)
+        COUNT_DAILY_EVENTS,
+        member_id=member_number(member_id),
+        **days_between(since, until, zone)._asdict(),
     )
     return [Activity(*record) for record in records]
 
@@ -241,20 +237,19 @@ async def activity(
 async def most_active(
     *, since: date, until: date, zone: str | None = None, limit: int = 10
 ) -> list[ActiveMember]:
-    """Who had the most events from `since` to `until`, both days included; contacts are among them, removed ones not.
+    """Return the members with the most events from `since` to `until`, the most active first.
 
-    Days are the community's, or those of another time zone. Raises `InvalidInput`.
+    Both days are included. Contacts are listed, removed members are not. Days are those of the
+    community, or of another time zone.
+
+    Raises:
+        InvalidInput: The days, the time zone or the limit are not valid.
     """
-    _, starts, end = days_between(since, until, zone)
-    records = await engine.fetch(MOST_ACTIVE, checked_limit(limit), starts[0], end)
+    days = days_between(since, until, zone)
+    records = await engine.fetch(
+        RANK_ACTIVE_MEMBERS, start=days.starts[0], end=days.end, limit=checked_limit(limit)
+    )
     return [
         ActiveMember(member_id, name, MemberStatus(status), events)
         for member_id, name, status, events in records
     ]
-
-
-def _event(columns: Iterable[Any]) -> Event:
-    values = list(columns)
-    if values[-1] is not None:
-        values[-1] = json.loads(values[-1])
-    return Event(*values)

@@ -1,27 +1,28 @@
-"""What is stored of a person: handed to them, or taken out. Callers use it as `members.export` and `members.erase`."""
+"""Personal data: export everything that is stored about a person, and erase it.
 
-import hmac
+Callers use it as `members.export` and `members.erase`.
+"""
+
 import json
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from community_directory.database import engine, transaction
-from community_directory.errors import ConfigurationError, MemberNotFound
+from community_directory.database import Statement, engine, transaction
+from community_directory.errors import MemberNotFound
+from community_directory.queries.bans import ban_fingerprint, secret_key_required
 from community_directory.queries.relationships import entity_text
-from community_directory.queries.values import ACTOR, member_number, required_actor
-from community_directory.settings import load_settings
+from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 from community_directory.tables import MemberStatus
 
 NOT_PERSONAL = None
-"""The class of a column that says nothing of a person by itself; the others name what an erased one holds."""
+"""The class of a column whose value says nothing about a person; an erasure leaves it as it is."""
 
-COLUMNS: dict[str, dict[str, str | None]] = {
+COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "community_members": {
         "id": NOT_PERSONAL,
         "member_id": NOT_PERSONAL,
-        "telegram_id": "$4",
+        "telegram_id": ":erased_telegram_id",
         "telegram_username": "NULL",
         "name": "'Erased member'",
         "primary_role": "'erased'",
@@ -49,7 +50,7 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "invitation_code": NOT_PERSONAL,
         "created_by": NOT_PERSONAL,
         "invited_telegram_username": "NULL",
-        # Without its name an open invitation would be anybody's.
+        # Anybody could redeem an open invitation that has lost its username.
         "status": "CASE status WHEN 'pending' THEN 'cancelled' ELSE status END",
         "expires_at": NOT_PERSONAL,
         "accepted_by": NOT_PERSONAL,
@@ -62,9 +63,9 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "member_id": NOT_PERSONAL,
         "event_type": NOT_PERSONAL,
         "platform": NOT_PERSONAL,
-        # A private chat bears the person's own id.
-        "room_id": "CASE room_id WHEN $2 THEN 'erased' ELSE room_id END",
-        # What the highlights are counted from.
+        # The id of a private chat is the person's own id.
+        "room_id": "CASE room_id WHEN :telegram_id THEN 'erased' ELSE room_id END",
+        # The highlights are counted from the durations.
         "event_metadata": "CASE WHEN event_metadata ? 'duration_seconds'"
         " THEN jsonb_build_object('duration_seconds', event_metadata -> 'duration_seconds') END",
         "occurred_at": NOT_PERSONAL,
@@ -80,132 +81,162 @@ COLUMNS: dict[str, dict[str, str | None]] = {
         "reputation_earned": NOT_PERSONAL,
         "created_at": NOT_PERSONAL,
     },
-    # These rows go as a whole.
+    # These rows are deleted.
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
     "directory_audit_log": {
         "id": NOT_PERSONAL,
         "changed_at": NOT_PERSONAL,
-        "actor": "CASE WHEN lower(actor) = ANY($2) THEN 'erased' ELSE actor END",
-        "reason": "CASE WHEN member_id = $1 OR row_id = ANY($3) THEN NULL ELSE reason END",
+        "actor": "CASE WHEN lower(actor) = ANY(:actors) THEN 'erased' ELSE actor END",
+        "reason": "CASE WHEN member_id = :member_id OR row_id = ANY(:invitation_ids)"
+        " THEN NULL ELSE reason END",
         "action": NOT_PERSONAL,
         "table_name": NOT_PERSONAL,
         "row_id": NOT_PERSONAL,
         "member_id": NOT_PERSONAL,
         "changes": """(
             SELECT jsonb_object_agg(field, CASE
-                WHEN field = ANY($4) AND (member_id = $1 AND table_name = 'community_members' OR row_id = ANY($3))
-                THEN '[null, null]' ELSE change
+                WHEN field = ANY(:personal_fields) AND (
+                    member_id = :member_id AND table_name = 'community_members'
+                    OR row_id = ANY(:invitation_ids)
+                ) THEN '[null, null]'
+                ELSE change
             END)
             FROM jsonb_each(changes) AS changed(field, change)
         )""",
     },
 }
-"""Every column of every table, and what it holds once the person is erased: a piece of SQL."""
+"""The class of every column of every table: `NOT_PERSONAL`, or the SQL of its value when erased."""
 
-PERSONAL = [
+PERSONAL_FIELDS = [
     column
     for table in ("community_members", "community_invitations")
-    for column, erased in COLUMNS[table].items()
+    for column, erased in COLUMN_CLASSES[table].items()
     if erased is not NOT_PERSONAL and column not in ("status", "deleted_at")
 ]
-"""The fields that the audit log forgets."""
+"""The fields whose old and new values are erased from the audit log."""
 
 
 def _assignments(table: str) -> str:
-    return ", ".join(f"{column} = {erased}" for column, erased in _erased(table).items())
+    """Return the SQL assignments that erase the personal data of a row."""
+    return ", ".join(f"{column} = {erased}" for column, erased in _erased_columns(table).items())
 
 
 def _differs(table: str) -> str:
-    """Return the condition, in SQL, that a row holds anything that the assignments change."""
-    columns, erased = ", ".join(_erased(table)), ", ".join(_erased(table).values())
-    return f"({columns}) IS DISTINCT FROM ({erased})"
+    """Return the SQL condition that the assignments would change a row."""
+    erased = _erased_columns(table)
+    return f"({', '.join(erased)}) IS DISTINCT FROM ({', '.join(erased.values())})"
 
 
-def _erased(table: str) -> dict[str, str]:
-    return {column: erased for column, erased in COLUMNS[table].items() if erased is not None}
+def _erased_columns(table: str) -> dict[str, str]:
+    classes = COLUMN_CLASSES[table]
+    return {column: erased for column, erased in classes.items() if erased is not NOT_PERSONAL}
 
 
-USERNAMES = """ARRAY(
-    SELECT lower(telegram_username) FROM community_members WHERE member_id = $1 AND telegram_username IS NOT NULL
+FORMER_USERNAMES = """ARRAY(
+    SELECT lower(telegram_username) FROM community_members
+    WHERE member_id = :member_id AND telegram_username IS NOT NULL
     UNION
     SELECT lower(username)
     FROM directory_audit_log, jsonb_array_elements_text(changes -> 'telegram_username') AS username
-    WHERE member_id = $1 AND table_name = 'community_members' AND username IS NOT NULL
+    WHERE member_id = :member_id AND table_name = 'community_members' AND username IS NOT NULL
 )"""
+"""The Telegram usernames that the member has now or had before, in lower case."""
 
 
-def _concerns(member_id: str, usernames: str) -> str:
-    """Return the condition, in SQL, of the invitations that concern a person without belonging to them.
+def _concerns_member(usernames: str) -> str:
+    """Return the SQL condition that an invitation concerns a member who did not create it.
 
-    They name the person, by the username of today or of before, or have let them in.
+    The member accepted it, or it is for one of these usernames, an SQL array.
     """
-    return f"(accepted_by = {member_id} OR lower(invited_telegram_username) = ANY({usernames}))"
+    return f"(accepted_by = :member_id OR lower(invited_telegram_username) = ANY({usernames}))"
 
 
-EXPORT = f"""
+EXPORT_MEMBER = Statement(f"""
 SELECT jsonb_build_object(
     'member', to_jsonb(member) - 'search_text',
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
-        WHERE created_by = $1 OR {_concerns("$1", USERNAMES)}
+        WHERE created_by = :member_id OR {_concerns_member(FORMER_USERNAMES)}
     ),
     'participation', (
-        SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event WHERE member_id = $1
+        SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event
+        WHERE member_id = :member_id
     ),
     'highlights', (
-        SELECT jsonb_agg(highlight ORDER BY highlight_date) FROM member_daily_highlights AS highlight
-        WHERE member_id = $1
+        SELECT jsonb_agg(highlight ORDER BY highlight_date)
+        FROM member_daily_highlights AS highlight WHERE member_id = :member_id
     ),
     'relationships', (
-        SELECT jsonb_agg(relationship ORDER BY created_at) FROM member_relationships AS relationship
-        WHERE entity_id_a = ANY($2) OR entity_id_b = ANY($2)
+        SELECT jsonb_agg(relationship ORDER BY created_at)
+        FROM member_relationships AS relationship
+        WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
     ),
     'changes', (
-        SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry WHERE entry.member_id = $1
+        SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry
+        WHERE entry.member_id = :member_id
     )
 )
-FROM community_members AS member WHERE member_id = $1
-"""
+FROM community_members AS member WHERE member_id = :member_id
+""")
 
-PERSON = f"SELECT telegram_id, status, {USERNAMES} AS usernames FROM community_members WHERE member_id = $1"
-# Invitations before members, as a redemption does: the other way round, the two would wait for each other.
-LOCK_INVITATIONS = f"""
-SELECT FROM community_invitations WHERE {_concerns("$1", "$2")} ORDER BY invitation_id FOR UPDATE
+_GET_IDENTITY = f"""
+SELECT telegram_id, status, {FORMER_USERNAMES} AS usernames
+FROM community_members WHERE member_id = :member_id
 """
-# NO KEY, so that nobody who records an event of the member waits while their events are rewritten.
-LOCK_MEMBER = f"{PERSON} FOR NO KEY UPDATE"
-ERASE_EVENTS = f"""
+GET_IDENTITY = Statement(_GET_IDENTITY)
+# NO KEY lets others record the member's events while the earlier ones are rewritten.
+LOCK_IDENTITY = Statement(f"{_GET_IDENTITY} FOR NO KEY UPDATE")
+# An erasure locks invitations before the member, as a redemption does: in opposite orders, each
+# could wait for the other.
+LOCK_INVITATIONS = Statement(f"""
+SELECT FROM community_invitations WHERE {_concerns_member(":usernames")}
+ORDER BY invitation_id FOR UPDATE
+""")
+ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments("member_participation")}
-WHERE member_id = $1 AND {_differs("member_participation")}
-"""
-ERASE_INVITATIONS = f"""
-WITH {ACTOR}
+WHERE member_id = :member_id AND {_differs("member_participation")}
+""")
+ERASE_INVITATIONS = Statement(f"""
+WITH {ACTOR_CTE}
 UPDATE community_invitations SET {_assignments("community_invitations")} FROM actor
-WHERE {_concerns("$3", "$4")} RETURNING invitation_id
-"""
-ERASE_MEMBER = f"""
-WITH {ACTOR}
-UPDATE community_members SET {_assignments("community_members")} FROM actor WHERE member_id = $3
-"""
-ERASE_RELATIONSHIPS = (
-    "DELETE FROM member_relationships WHERE entity_id_a = ANY($1) OR entity_id_b = ANY($1)"
-)
-ERASE_LOG = f"""
+WHERE {_concerns_member(":usernames")} RETURNING invitation_id
+""")
+ERASE_MEMBER = Statement(f"""
+WITH {ACTOR_CTE}
+UPDATE community_members SET {_assignments("community_members")} FROM actor
+WHERE member_id = :member_id
+""")
+ERASE_RELATIONSHIPS = Statement("""
+DELETE FROM member_relationships
+WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
+""")
+ERASE_AUDIT_ENTRIES = Statement(f"""
 UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
-WHERE member_id = $1 OR row_id = ANY($3) OR lower(actor) = ANY($2)
-"""
+WHERE member_id = :member_id OR row_id = ANY(:invitation_ids) OR lower(actor) = ANY(:actors)
+""")
 
 
 async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) -> dict[str, Any]:
-    """Return all that is stored of a person, as JSON: profile, invitations, events, highlights, relationships, changes.
+    """Return everything that is stored about a person, removed or not, as JSON values.
 
-    Removed people are found, too. ElizaOS knows which `entity_ids` are theirs. Raises `MemberNotFound`,
-    `InvalidInput`.
+    Args:
+        member_id: The member's number, "#247" or 247.
+        entity_ids: The ids of the person's ElizaOS entities; only ElizaOS knows them.
+
+    Returns:
+        A dictionary with the keys `member` (a dictionary of columns), `invitations`,
+        `participation`, `highlights`, `relationships` and `changes` (lists of rows).
+
+    Raises:
+        MemberNotFound: No member has this number.
+        InvalidInput: An id is neither a text nor an integer, or it is too long.
     """
     number = member_number(member_id)
-    records = await engine.fetch(EXPORT, number, _entities(entity_ids))
+    records = await engine.fetch(
+        EXPORT_MEMBER, member_id=number, entity_ids=_entity_texts(entity_ids)
+    )
     if not records:
         raise MemberNotFound(number)
     exported: dict[str, Any] = json.loads(records[0][0])
@@ -213,72 +244,74 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
 
 async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | int] = ()) -> None:
-    """Take a person out of the directory for good: their data goes, also out of the audit log; the counts stay.
+    """Erase the personal data of a member for good, also from the audit log; the counts stay.
 
-    A banned person is still refused at redemption, by a keyed hash of their Telegram id: that needs the setting
-    DIRECTORY_SECRET_KEY, or `ConfigurationError` is raised. All or nothing. Only the owner of the tables may change
-    the log, so a role without that right can't erase. An import of an old export brings them back as a contact.
-    Raises `MemberNotFound`, `InvalidInput`.
+    Everything is erased, or nothing. A banned person still can't join: a keyed hash of their
+    Telegram id, made with DIRECTORY_SECRET_KEY, recognizes them. An import of an old export adds
+    the person as a contact again.
+
+    Args:
+        member_id: The member's number, "#247" or 247.
+        actor: The author of the change, for the audit log.
+        entity_ids: The ids of the person's ElizaOS entities; only ElizaOS knows them.
+
+    Raises:
+        MemberNotFound: No member has this number.
+        ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
+        NotAllowed: The database role lacks a privilege on a table.
+        InvalidInput: An id is neither a text nor an integer, the actor is blank, or the database
+            role does not own the audit log, which only its owner can change.
     """
-    number, entities, actor = member_number(member_id), _entities(entity_ids), required_actor(actor)
+    number, entities = member_number(member_id), _entity_texts(entity_ids)
+    actor = required_actor(actor)
     async with transaction():
-        person = await engine.fetch(PERSON, number)
-        if not person:
+        identity = await engine.fetch(GET_IDENTITY, member_id=number)
+        if not identity:
             raise MemberNotFound(number)
-        await engine.fetch(LOCK_INVITATIONS, number, person[0]["usernames"])
-        [(telegram_id, status, usernames)] = await engine.fetch(LOCK_MEMBER, number)
-        erased_name = _erased_name(telegram_id, status)
-        await engine.fetch(ERASE_EVENTS, number, telegram_id)
-        invitations = await engine.fetch(ERASE_INVITATIONS, actor, None, number, usernames)
+        await engine.fetch(LOCK_INVITATIONS, member_id=number, usernames=identity[0]["usernames"])
+        [(telegram_id, status, usernames)] = await engine.fetch(LOCK_IDENTITY, member_id=number)
+        erased_id = _erased_telegram_id(telegram_id, status)
+        await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
+        invitations = await engine.fetch(
+            ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
+        )
         # From here on new events of the member wait, because the Telegram id is a key.
-        await engine.fetch(ERASE_MEMBER, actor, None, number, erased_name)
-        # Once more, for the events that came while the others were rewritten.
-        await engine.fetch(ERASE_EVENTS, number, telegram_id)
-        await engine.fetch(ERASE_RELATIONSHIPS, entities)
-        rows = [record["invitation_id"] for record in invitations]
-        names = [
-            telegram_id,
-            f"telegram:{telegram_id}",
-            *usernames,
-            *(f"@{username}" for username in usernames),
-        ]
-        await engine.fetch(ERASE_LOG, number, names, rows, PERSONAL)
+        await engine.fetch(
+            ERASE_MEMBER,
+            member_id=number,
+            erased_telegram_id=erased_id,
+            actor=actor,
+            reason=None,
+        )
+        # Again, for the events that were recorded while the others were rewritten.
+        await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
+        await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
+        await engine.fetch(
+            ERASE_AUDIT_ENTRIES,
+            member_id=number,
+            invitation_ids=[record["invitation_id"] for record in invitations],
+            actors=_actors_of(telegram_id, usernames),
+            personal_fields=PERSONAL_FIELDS,
+        )
 
 
-def _entities(entity_ids: Sequence[str | int]) -> list[str]:
+def _entity_texts(entity_ids: Sequence[str | int]) -> list[str]:
     return [entity_text(entity_id, "entity_ids") for entity_id in entity_ids]
 
 
-def _erased_name(telegram_id: str, status: str) -> str:
-    """What stands in place of a Telegram id: for a banned person what `ban_fingerprint` finds again, else anything."""
+def _actors_of(telegram_id: str, usernames: Sequence[str]) -> list[str]:
+    """Return the names by which the audit log can call a person as the actor of a change."""
+    at_names = [f"@{username}" for username in usernames]
+    return [telegram_id, f"telegram:{telegram_id}", *usernames, *at_names]
+
+
+def _erased_telegram_id(telegram_id: str, status: str) -> str:
+    """Return the text that replaces a Telegram id: for a banned member, the ban fingerprint."""
     if telegram_id.startswith("banned:"):
         return telegram_id
     if status != MemberStatus.BANNED:
         return f"erased:{uuid4()}"
-    name = ban_fingerprint(telegram_id)
-    if name is None:
+    fingerprint = ban_fingerprint(telegram_id)
+    if fingerprint is None:
         raise secret_key_required()
-    return name
-
-
-def secret_key_required() -> ConfigurationError:
-    """The error for who has no key where one is needed."""
-    return ConfigurationError(
-        "Set DIRECTORY_SECRET_KEY: without it, a banned person who was erased could come back."
-    )
-
-
-def ban_check_impossible(banned_as: str) -> str:
-    """A condition in SQL: banned people were erased, and without a key nobody can tell whether this is one of them."""
-    return f"({banned_as}::text IS NULL AND EXISTS (SELECT 1 FROM community_members WHERE telegram_id LIKE 'banned:%'))"
-
-
-def ban_fingerprint(telegram_id: str) -> str | None:
-    """What a banned and erased person is stored under; None when no key is set, see `ban_check_impossible`."""
-    key = load_settings().secret_key
-    if key is None:
-        return None
-    digest = hmac.digest(
-        key.get_secret_value().encode(), str(telegram_id).encode(errors="surrogatepass"), sha256
-    )
-    return f"banned:{digest.hex()}"
+    return fingerprint

@@ -1,46 +1,51 @@
-"""Relationships between ElizaOS entities: directed, one of each type between two of them."""
+"""Relationships between ElizaOS entities: directed, and one of each type between two entities."""
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from community_directory.database import engine
+import asyncpg
+
+from community_directory.database import Statement, engine
 from community_directory.errors import text_too_long
 from community_directory.queries.values import Profile, as_json, check_texts, id_text
 from community_directory.tables import MemberRelationship
 
-COLUMNS = "id, entity_id_a, entity_id_b, relationship_type, content, created_at"
+RELATIONSHIP_COLUMNS = "id, entity_id_a, entity_id_b, relationship_type, content, created_at"
 
-# Linking twice is one link, with what was said last of it.
-LINK = f"""
+LINK_ENTITIES = Statement(f"""
 INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type, content)
-VALUES ($1, $2, $3, $4::jsonb)
+VALUES (:entity_id_a, :entity_id_b, :relationship_type, :content::jsonb)
 ON CONFLICT (entity_id_a, entity_id_b, relationship_type) DO UPDATE SET content = EXCLUDED.content
-RETURNING {COLUMNS}
-"""
+RETURNING {RELATIONSHIP_COLUMNS}
+""")
 
-UNLINK = """
-DELETE FROM member_relationships WHERE entity_id_a = $1 AND entity_id_b = $2 AND relationship_type = $3 RETURNING id
-"""
+UNLINK_ENTITIES = Statement("""
+DELETE FROM member_relationships
+WHERE entity_id_a = :entity_id_a AND entity_id_b = :entity_id_b
+    AND relationship_type = :relationship_type
+RETURNING id
+""")
 
-OF = f"""
-SELECT {COLUMNS} FROM member_relationships
-WHERE (entity_id_a = $1 OR entity_id_b = $1) AND ($2::text IS NULL OR relationship_type = $2)
-ORDER BY created_at DESC, id LIMIT $3
-"""
+LIST_RELATIONSHIPS = Statement(f"""
+SELECT {RELATIONSHIP_COLUMNS} FROM member_relationships
+WHERE (entity_id_a = :entity_id OR entity_id_b = :entity_id)
+    AND (:relationship_type::text IS NULL OR relationship_type = :relationship_type)
+ORDER BY created_at DESC, id LIMIT :limit
+""")
 
-# Piccolo's columns of text may have no length; this one has.
+# A length is optional for Piccolo's text columns; this one has it.
 MAX_ENTITY_ID_LENGTH = cast("int", MemberRelationship.entity_id_a.length)
 
-MOST = 1000
-"""The links that `of` answers with at the most."""
+MAX_LISTED_RELATIONSHIPS = 1000
+"""The most relationships that `list_for` returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """A link that leads from entity a to entity b."""
+    """A relationship that leads from entity a to entity b."""
 
     id: UUID
     entity_id_a: str
@@ -53,36 +58,82 @@ class Relationship:
 async def link(
     entity_id_a: str | int, entity_id_b: str | int, relationship_type: str, content: Profile
 ) -> Relationship:
-    """Say that one entity INVITED, MENTORED, … another; a second time replaces the content. Raises `InvalidInput`."""
-    ends = entity_text(entity_id_a, "entity_id_a"), entity_text(entity_id_b, "entity_id_b")
+    """Link two entities: one INVITED, MENTORED, … the other.
+
+    Linking the same entities by the same type again replaces the content.
+
+    Args:
+        entity_id_a: The entity that the relationship leads from.
+        entity_id_b: The entity that it leads to.
+        relationship_type: An upper-case name such as "MENTORED".
+        content: A JSON object with whatever is to be kept about the relationship.
+
+    Raises:
+        InvalidInput: A value can't be stored, or both entities are the same.
+    """
     check_texts(MemberRelationship, relationship_type=relationship_type)
-    records = await engine.fetch(LINK, *ends, relationship_type, as_json(content, field="content"))
-    return _relationship(records[0])
+    records = await engine.fetch(
+        LINK_ENTITIES,
+        entity_id_a=entity_text(entity_id_a, "entity_id_a"),
+        entity_id_b=entity_text(entity_id_b, "entity_id_b"),
+        relationship_type=relationship_type,
+        content=as_json(content, field="content"),
+    )
+    return _relationship_from(records[0])
 
 
 async def unlink(entity_id_a: str | int, entity_id_b: str | int, relationship_type: str) -> bool:
-    """Take a link back, and say whether there was one. Raises `InvalidInput`."""
-    ends = entity_text(entity_id_a, "entity_id_a"), entity_text(entity_id_b, "entity_id_b")
+    """Remove a link.
+
+    Returns:
+        True if there was such a link, else False.
+
+    Raises:
+        InvalidInput: A value has the wrong type or is too long.
+    """
     check_texts(MemberRelationship, relationship_type=relationship_type)
-    return bool(await engine.fetch(UNLINK, *ends, relationship_type))
+    records = await engine.fetch(
+        UNLINK_ENTITIES,
+        entity_id_a=entity_text(entity_id_a, "entity_id_a"),
+        entity_id_b=entity_text(entity_id_b, "entity_id_b"),
+        relationship_type=relationship_type,
+    )
+    return bool(records)
 
 
-async def of(entity_id: str | int, *, relationship_type: str | None = None) -> list[Relationship]:
-    """Return the newest 1,000 links that start from the entity or lead to it, newest first. Raises `InvalidInput`."""
-    entity = entity_text(entity_id, "entity_id")
+async def list_for(
+    entity_id: str | int, *, relationship_type: str | None = None
+) -> list[Relationship]:
+    """List the relationships that lead from or to an entity, newest first, at most 1,000.
+
+    Args:
+        entity_id: The ElizaOS id of the entity.
+        relationship_type: The only type to list; None lists every type.
+
+    Raises:
+        InvalidInput: A value has the wrong type or is too long.
+    """
     check_texts(MemberRelationship, relationship_type=relationship_type)
-    return [
-        _relationship(record) for record in await engine.fetch(OF, entity, relationship_type, MOST)
-    ]
+    records = await engine.fetch(
+        LIST_RELATIONSHIPS,
+        entity_id=entity_text(entity_id, "entity_id"),
+        relationship_type=relationship_type,
+        limit=MAX_LISTED_RELATIONSHIPS,
+    )
+    return [_relationship_from(record) for record in records]
 
 
 def entity_text(entity_id: str | int, field: str) -> str:
-    """Return an entity's id as the text that is stored. Raises `InvalidInput`."""
+    """Return the id of an ElizaOS entity as the text that is stored.
+
+    Raises:
+        InvalidInput: The id is neither a text nor an integer, or it is longer than 255 characters.
+    """
     text = id_text(entity_id, field)
     if len(text) > MAX_ENTITY_ID_LENGTH:
         raise text_too_long(field, len(text), MAX_ENTITY_ID_LENGTH)
     return text
 
 
-def _relationship(record: Any) -> Relationship:
+def _relationship_from(record: asyncpg.Record) -> Relationship:
     return Relationship(**{**record, "content": json.loads(record["content"])})

@@ -1,21 +1,21 @@
-"""Reputation: what a score is made of, and the tier that follows from it."""
+"""Reputation: the parts of a member's score, and the tier that follows from it."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from community_directory.database import engine
+from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.values import member_number
 from community_directory.tables import ReputationTier
 
 GITHUB_POINTS = {"public_repos": 5, "followers": 3, "stars": 2, "contributions": 1}
-"""Points for each of what `github_profile_data` counts."""
+"""The points for one of each count in `github_profile_data`."""
 
 
 class DailyPoints(NamedTuple):
-    """One point for each so many of a day's count, up to the most that the kind earns in a day."""
+    """The points of one kind of activity: one for every `for_each`, at most `most` in a day."""
 
     for_each: int
     most: int
@@ -26,24 +26,32 @@ DAILY_POINTS = {
     "reaction_count": DailyPoints(for_each=2, most=3),
     "voice_minutes": DailyPoints(for_each=10, most=6),
 }
-DAILY_CAP = 10
-"""The points of a day at the most, so that flooding a chat earns nothing: showing up on many days does."""
+MAX_DAILY_POINTS = 10
+"""The most points of one day. Activity on many days earns points; flooding a chat does not."""
 
-TIER_ENDS = {
+MAX_TIER_SCORES = {
     ReputationTier.NOVICE: 100,
     ReputationTier.CONTRIBUTOR: 500,
     ReputationTier.ACTIVE_DEVELOPER: 1000,
     ReputationTier.EXPERIENCED: 2500,
 }
-"""The highest score of each tier but the last; the trigger on members draws the same lines."""
+"""The highest score of each tier but the last. The trigger on members has the same limits."""
 MAX_SCORE = 2**31 - 1
 
+FIND_SCORE_PARTS = Statement("""
+SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END,
+    reputation_score, reputation_shortfall,
+    (SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights
+        WHERE member_id = :member_id)
+FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
+""")
 
-def add_points(points: str) -> str:
+
+def add_points_sql(points: str) -> str:
     """Return the SQL assignments that add points, an SQL expression, to the score of `member`.
 
-    A score never lies below zero: what is missing to zero is kept as the shortfall, so that points
-    which are taken and given again, in any order, end in the same score.
+    A score is never below zero. The part below zero is stored as the shortfall, so that points that
+    are taken and given back, in any order, end in the same score.
     """
     total = f"(member.reputation_score - member.reputation_shortfall + {points})"
     return f"""reputation_score = least(greatest({total}, 0), {MAX_SCORE}),
@@ -52,44 +60,37 @@ def add_points(points: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A score, part by part, and the way to the next tier; at the top there is none.
+    """The parts of a score, and the distance to the next tier.
 
-    The score is the sum of the three parts, but never less than zero.
+    The score is the sum of the three parts, or zero if the sum is below zero.
     """
 
     github: Mapping[str, int]
-    """The points for each of what `github_profile_data` counts; none before a verification gave them."""
+    """The points for each count in `github_profile_data`; zeros before the first verification."""
     earned: int
     """The points from the daily highlights."""
     other: int
-    """The points that were given by hand, or brought along from elsewhere; negative if taken."""
+    """The points that were given by hand or come from elsewhere; negative if they were taken."""
     score: int
     tier: ReputationTier
     next_tier: ReputationTier | None
+    """None in the highest tier."""
     missing: int
-    """The points that are missing to the next tier; more than from the score if the sum is below zero."""
-
-
-PARTS = """
-SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END, reputation_score, reputation_shortfall, (
-    SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights WHERE member_id = $1
-)
-FROM community_members WHERE member_id = $1 AND deleted_at IS NULL
-"""
+    """The points from the sum to the next tier; 0 in the highest tier."""
 
 
 async def explain(member_id: str | int) -> Explanation:
-    """Say what a member's score is made of, and what is missing to the next tier.
+    """Explain a member's score part by part, and the distance to the next tier.
 
-    The points of GitHub are those of the stored `github_profile_data`, if it was ever verified: until
-    then it gave none. What another program added for it is a part of `other`.
+    The points of GitHub are those of the stored `github_profile_data`, once it was verified. Points
+    that another program added for an unverified account are a part of `other`.
 
     Raises:
         MemberNotFound: There is no member with this number, or they were removed.
-        InvalidInput: This can't be a number.
+        InvalidInput: The number is not valid.
     """
     number = member_number(member_id)
-    records = await engine.fetch(PARTS, number)
+    records = await engine.fetch(FIND_SCORE_PARTS, member_id=number)
     if not records:
         raise MemberNotFound(number)
     data, score, shortfall, earned = records[0]
@@ -104,20 +105,21 @@ async def explain(member_id: str | int) -> Explanation:
         score=score,
         tier=tier,
         next_tier=following[0] if following else None,
-        missing=TIER_ENDS[tier] + 1 - total if following else 0,
+        missing=MAX_TIER_SCORES[tier] + 1 - total if following else 0,
     )
 
 
 def github_score(profile_data: Mapping[str, Any] | None) -> int:
-    """Points for a GitHub account: repositories × 5 + followers × 3 + stars × 2 + contributions × 1.
+    """Return the points of a GitHub account.
 
-    A count that is missing, negative or no whole number earns nothing.
+    They are repositories × 5 + followers × 3 + stars × 2 + contributions × 1. A count that is
+    missing, negative or not a whole number earns nothing.
     """
     return sum(github_points(profile_data).values())
 
 
 def github_points(profile_data: Mapping[str, Any] | None) -> dict[str, int]:
-    """The points of `github_score`, by what earned them."""
+    """Return the points of `github_score` by the counts that earn them."""
     counts = {name: (profile_data or {}).get(name) for name in GITHUB_POINTS}
     return {
         name: GITHUB_POINTS[name] * count if type(count) is int and count > 0 else 0
@@ -126,14 +128,18 @@ def github_points(profile_data: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 def tier_of(score: int) -> ReputationTier:
-    """The tier of a score."""
-    return next((tier for tier, end in TIER_ENDS.items() if score <= end), ReputationTier.EXPERT)
+    """Return the tier of a score."""
+    return next(
+        (tier for tier, highest in MAX_TIER_SCORES.items() if score <= highest),
+        ReputationTier.EXPERT,
+    )
 
 
 def scores_of(tier: ReputationTier) -> range:
-    """The scores of a tier."""
+    """Return the scores of a tier."""
     tiers = list(ReputationTier)
     below = tiers.index(tier) - 1
     return range(
-        TIER_ENDS[tiers[below]] + 1 if below >= 0 else 0, TIER_ENDS.get(tier, MAX_SCORE) + 1
+        MAX_TIER_SCORES[tiers[below]] + 1 if below >= 0 else 0,
+        MAX_TIER_SCORES.get(tier, MAX_SCORE) + 1,
     )

@@ -1,7 +1,8 @@
-"""How members are searched: by a part of a text, conditions and an order. Callers use it as `members.search`.
+"""Search of members by a part of a text, by conditions, and in an order.
 
-By the best reputation a page is there in milliseconds, among a million members too. In the other orders all who match a
-text are looked at, so a common word takes longer the more have it.
+Callers use it as `members.search`. In the order of reputation a page takes milliseconds, even among
+a million members. In the other orders PostgreSQL reads every member who matches the text, so a
+common word takes longer the more members have it.
 """
 
 import re
@@ -9,50 +10,74 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import asyncpg
+
+from community_directory.database import engine
 from community_directory.errors import InvalidInput, sanitize_for_message
-from community_directory.queries.pages import LONGEST_PAGE, parse_int, parse_text, parse_timestamp
+from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
+from community_directory.queries.pages import (
+    MAX_PAGE_SIZE,
+    Page,
+    checked_limit,
+    decode_cursor,
+    make_page,
+    parse_int,
+    parse_text,
+    parse_timestamp,
+    parse_uuid,
+)
 from community_directory.queries.reputation import MAX_SCORE, scores_of
-from community_directory.tables import MemberStatus, ReputationTier
+from community_directory.queries.values import check_text, check_texts, parse_choice
+from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
 
-# Escaped after it was simplified, because that makes a plain % of a full-width one. A text of which
-# nothing is left, such as a lone accent, is NULL: like nobody's.
-PATTERN = r"'%' || regexp_replace(nullif(btrim(directory_search_text({})), ''), '([\\%_])', '\\\1', 'g') || '%'"
+MAX_SEARCH_LENGTH = 200
+NEVER_ACTIVE = "1970-01-01T00:00:00+00:00"
+"""The cursor's time of a member without `last_active_at`: PostgreSQL's 'epoch'."""
 
-LIMIT_BUCKETS = (11, 21, 51, LONGEST_PAGE + 1)
+# The text is escaped after it was simplified, because that turns a full-width % into a plain one. A
+# text of which nothing remains, such as an accent alone, is NULL and matches nobody.
+PATTERN = (
+    r"'%' || regexp_replace("
+    r"nullif(btrim(directory_search_text({})), ''), '([\\%_])', '\\\1', 'g') || '%'"
+)
+
+LIMIT_BUCKETS = (11, 21, 51, MAX_PAGE_SIZE + 1)
+"""The LIMITs of the statements: a few, because PostgreSQL prepares a statement for each of them."""
 
 
-class _Order(NamedTuple):
-    """The order of a list, and how what comes after a row is found; {} stands for the value."""
+class _SortOrder(NamedTuple):
+    """An order of members, and how the rows after a cursor are found; {} stands for its value."""
 
     expression: str
     direction: str
-    follows: str
-    place: str
-    kind: Callable[[Any], object]
+    operator: str
+    cursor_sql: str
+    parse: Callable[[Any], object]
+    """The parser of the cursor field."""
 
 
-def _score(value: object) -> int:
-    """A kind of value in a cursor: a reputation score."""
+def _parse_score(value: object) -> int:
+    """Parse the field of a cursor that is a reputation score."""
     score = parse_int(value)
     if not 0 <= score <= MAX_SCORE:
         raise ValueError
     return score
 
 
-ORDERS: dict[Sort, _Order] = {
-    "reputation": _Order("reputation_score", "DESC", "<", "(SELECT {}::integer)", _score),
-    "newest": _Order("created_at", "DESC", "<", "(SELECT {}::timestamptz)", parse_timestamp),
-    "active": _Order(
+SORT_ORDERS: dict[Sort, _SortOrder] = {
+    "reputation": _SortOrder("reputation_score", "DESC", "<", "(SELECT {}::integer)", _parse_score),
+    "newest": _SortOrder("created_at", "DESC", "<", "(SELECT {}::timestamptz)", parse_timestamp),
+    "active": _SortOrder(
         "coalesce(last_active_at, 'epoch')",
         "DESC",
         "<",
         "(SELECT {}::timestamptz)",
         parse_timestamp,
     ),
-    # as in a telephone book, whatever the database's locale: Álvaro beside alba, not behind Zoe
-    "name": _Order(
+    # As in a telephone book, whatever the database's locale: Álvaro beside alba, not after Zoe.
+    "name": _SortOrder(
         "directory_search_text(name)",
         "ASC",
         ">",
@@ -61,153 +86,278 @@ ORDERS: dict[Sort, _Order] = {
     ),
 }
 
-# The scores that have a text index of their own, best first, and what the index says of them: among all members a word
-# that only those of a low score share would have to be looked up for each of them, to find the best.
-RANGES = {
+SCORE_RANGES = {
     range(1001, MAX_SCORE + 1): "reputation_score > 1000",
     range(101, 1001): "reputation_score BETWEEN 101 AND 1000",
     range(1, 101): "reputation_score BETWEEN 1 AND 100",
-    range(
-        1
-    ): "reputation_score <= 0",  # with = it would be walked by another index, the primary key's
+    # PostgreSQL would choose another index, the primary key's, for a condition with =.
+    range(1): "reputation_score <= 0",
 }
-ANY_RANGE = f"({' OR '.join(RANGES.values())})"
-"""Everybody, said so that the text indexes are used."""
-WINDOW = 1000
-"""How many of a range are read one after the other before its index is asked, which finds all who match a text."""
+"""The scores that have a text index of their own, best first, and the predicate of each index.
 
-# Of a common text the page is found among the first members of a range, of a rare one by the index: each way is slow
-# where the other is fast. How common a text is shows in the window only, so both ways are in one statement.
-RANGE = """
+One index for all members would be slow for a word that only members of a low score have: PostgreSQL
+would look up each of them to find the best.
+"""
+ANY_RANGE = f"({' OR '.join(SCORE_RANGES.values())})"
+"""A condition that every member meets, written so that PostgreSQL uses the text indexes."""
+WINDOW_SIZE = 1000
+"""The number of members of a range that are read in order before its text index is used."""
+
+# The first members of a range contain a page of a common text, and the index finds a rare text;
+# each method is slow where the other one is fast. Only the first members show how common the text
+# is, so both methods are in one statement.
+SEARCH_SCORE_RANGE = """
 WITH best AS MATERIALIZED (
+    -- the best members of the range
     SELECT id, status, primary_role, country, deleted_at, search_text FROM community_members
-    WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW}
-), near AS MATERIALIZED (
-    SELECT id FROM best WHERE {CONDITIONS} LIMIT {WANTED}
-), seen AS MATERIALIZED (
-    SELECT (SELECT count(*) FROM near) = {WANTED} OR (SELECT count(*) FROM best) < {WINDOW} AS enough
+    WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW_SIZE}
+), matching_best AS MATERIALIZED (
+    -- those of them who meet all conditions
+    SELECT id FROM best WHERE {CONDITIONS} LIMIT {LIMIT}
+), decision AS MATERIALIZED (
+    -- they are enough if they fill the page, or if the range has no more members
+    SELECT (SELECT count(*) FROM matching_best) = {LIMIT}
+        OR (SELECT count(*) FROM best) < {WINDOW_SIZE} AS best_are_enough
 )
 SELECT * FROM (
-    SELECT {COLUMNS} FROM community_members WHERE id = ANY(ARRAY(SELECT id FROM near)) AND (SELECT enough FROM seen)
+    SELECT {COLUMNS} FROM community_members
+    WHERE id = ANY(ARRAY(SELECT id FROM matching_best)) AND (SELECT best_are_enough FROM decision)
     UNION ALL
     SELECT * FROM (
-        -- OFFSET 0 keeps PostgreSQL from walking the range again
+        -- OFFSET 0 prevents PostgreSQL from reading the range in order again.
         SELECT {COLUMNS} FROM community_members WHERE {BOUNDS} AND {CONDITIONS} OFFSET 0
-    ) AS matching WHERE NOT (SELECT enough FROM seen)
-) AS found ORDER BY reputation_score DESC, id DESC LIMIT {WANTED}
+    ) AS matching WHERE NOT (SELECT best_are_enough FROM decision)
+) AS found ORDER BY reputation_score DESC, id DESC LIMIT {LIMIT}
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """What is searched for, and after which place in the order: what `members.search` was asked."""
+async def search(
+    text: str | None = None,
+    *,
+    role: str | None = None,
+    country: str | None = None,
+    status: MemberStatus | str | None = MemberStatus.ACTIVE,
+    min_reputation: int | None = None,
+    max_reputation: int | None = None,
+    tier: ReputationTier | str | None = None,
+    sort: Sort = "reputation",
+    after: str | None = None,
+    limit: int = 20,
+) -> Page[Member]:
+    r"""Find the members who meet all conditions. Removed members are never found.
 
-    text: str | None
-    equal: Mapping[str, str | None]
-    """Columns, and the values that they have; None stands for any."""
-    scores: range
-    sort: Sort
-    place: list[Any] | None
-    wanted: int
+    The result is one page; its `next_cursor`, passed as `after`, continues it.
 
-    def statements(self, columns: str) -> Iterator[tuple[str, list[object]]]:
-        """SQL and arguments, to be sent one after the other until there are as many records as wanted.
+    Args:
+        text: A part of a name, a Telegram or GitHub username, or an organization, at most 200
+            characters. Case and accents do not matter; `%`, `_` and `\` are ordinary characters.
+            Only the first 350 characters of a member's four texts together are searched. A text of
+            accents alone finds nobody.
+        role: The exact `primary_role`.
+        country: The exact country.
+        status: The status, active if it is left out; None finds members of every status.
+        min_reputation: The lowest reputation score.
+        max_reputation: The highest reputation score.
+        tier: A reputation tier such as "Contributor".
+        sort: "reputation" (best first), "newest" (added last first), "active" (active last first)
+            or "name" (alphabetical).
+        after: The `next_cursor` of the page before, which was found in the same order.
+        limit: The number of members on the page, 1 to 100.
 
-        What is no value is written into the SQL: only so PostgreSQL knows that an index serves, and plans once.
-        """
-        # Of a few sizes, because each is a statement of its own to PostgreSQL.
-        wanted = next(size for size in LIMIT_BUCKETS if size >= self.wanted)
-        arguments = _Arguments()
-        bounds = list(self._bounds(arguments))
-        conditions = list(self._conditions(arguments))
-        order = ORDERS[self.sort]
-        indexed = is_indexed(self.text or "")
-        if indexed and self.sort == "reputation":
-            for condition in self._ranges():
-                yield (
-                    RANGE.format(
-                        COLUMNS=columns,
-                        BOUNDS=" AND ".join([condition, *bounds]),
-                        CONDITIONS=" AND ".join(conditions),
-                        WINDOW=WINDOW,
-                        WANTED=wanted,
-                    ),
-                    arguments,
-                )
-            return
-        where = " AND ".join(conditions + bounds)
-        ordered = (
-            f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {wanted}"
-        )
-        table = "community_members"
-        if indexed:
-            # OFFSET 0 keeps PostgreSQL from reading everybody in order instead: it doesn't know what that costs.
-            table, where = (
-                f"(SELECT * FROM {table} WHERE {where} AND {ANY_RANGE} OFFSET 0) AS found",
-                "true",
-            )
-        elif self.text and self.sort == "reputation":
-            # Of two letters nobody's table row need be read to see that they don't match: the index has it all.
-            where = f"id = ANY(ARRAY(SELECT id FROM {table} WHERE {where} {ordered}))"
-        yield f"SELECT {columns} FROM {table} WHERE {where} {ordered}", arguments
-
-    def _bounds(self, arguments: "_Arguments") -> Iterator[str]:
-        order = ORDERS[self.sort]
-        if self.scores.start > 0:
-            yield arguments.placed("reputation_score >= (SELECT {}::integer)", self.scores.start)
-        if self.scores.stop <= MAX_SCORE:
-            yield arguments.placed("reputation_score < (SELECT {}::integer)", self.scores.stop)
-        if self.place is not None:
-            yield arguments.placed(
-                f"({order.expression}, id) {order.follows} ({order.place}, (SELECT {{}}::uuid))",
-                *self.place,
-            )
-
-    def _conditions(self, arguments: "_Arguments") -> Iterator[str]:
-        yield "deleted_at IS NULL"
-        for column, value in self.equal.items():
-            if column == "status" and value == MemberStatus.ACTIVE:
-                yield f"status = '{MemberStatus.ACTIVE}'"  # as the directory's index says it
-            elif value is not None:
-                yield arguments.placed(f"{column} = (SELECT {{}}::text)", value)
-        if self.text is not None and self.text.strip():
-            yield arguments.placed(f"search_text LIKE (SELECT {PATTERN})", self.text.strip())
-
-    def _ranges(self) -> Iterator[str]:
-        """The ranges in which those who are searched for can be."""
-        stop = self.scores.stop if self.place is None else min(self.scores.stop, self.place[0] + 1)
-        for scores, condition in RANGES.items():
-            if scores.start < stop and self.scores.start < scores.stop:
-                yield condition
+    Raises:
+        InvalidCursor: `after` is not a cursor of this order.
+        InvalidInput: A value is too long, or there is no such status, tier, score, order or limit.
+    """
+    if sort not in list(SORT_ORDERS):  # a list, because an unhashable value must be refused too
+        raise InvalidInput(f"There is no order {sanitize_for_message(sort)}.", field="sort")
+    check_text("text", text, MAX_SEARCH_LENGTH)
+    check_text("role", role, CommunityMember.primary_role.length)
+    check_texts(CommunityMember, country=country)
+    wanted = Search(
+        text=text,
+        equal={
+            "primary_role": role,
+            "country": country,
+            "status": None if status is None else parse_choice(MemberStatus, status, "status"),
+        },
+        scores=scores_between(min_reputation, max_reputation, tier),
+        sort=sort,
+        cursor=(
+            None
+            if after is None
+            else decode_cursor(after, sort, SORT_ORDERS[sort].parse, parse_uuid)
+        ),
+        limit=checked_limit(limit) + 1,
+    )
+    found = [member_from(record) for record in await _fetch_records(wanted)]
+    return make_page(found, limit, sort, lambda member: _cursor_values(member, sort))
 
 
-class _Arguments(list[object]):
-    """The arguments of a statement."""
+async def leaderboard(
+    *,
+    status: MemberStatus | str | None = MemberStatus.ACTIVE,
+    after: str | None = None,
+    limit: int = 20,
+) -> Page[Member]:
+    """List the members with the best reputation, best first.
 
-    def placed(self, condition: str, *values: object) -> str:
-        """The condition with a number for each of its values.
+    Args:
+        status: The status, active if it is left out; None lists members of every status.
+        after: The `next_cursor` of the page before.
+        limit: The number of members on the page, 1 to 100.
 
-        Written as (SELECT …), a value is nothing that PostgreSQL could look at: it plans a statement once for all
-        values, not anew for each.
+    Raises:
+        InvalidCursor: `after` is not a cursor of this list.
+        InvalidInput: There is no such status, or the limit is not 1 to 100.
+    """
+    return await search(status=status, after=after, limit=limit)
+
+
+async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
+    records: list[asyncpg.Record] = []
+    for sql, parameters in wanted.statements(MEMBER_COLUMNS):
+        # A member whose score changes between two statements can be in the results of both.
+        found_before = {record["id"] for record in records}
+        records += [
+            record
+            for record in await engine.fetch(sql, *parameters)
+            if record["id"] not in found_before
+        ]
+        if len(records) >= wanted.limit:
+            break
+    return records[: wanted.limit]
+
+
+def _cursor_values(member: Member, sort: Sort) -> tuple[str | int, ...]:
+    values: dict[Sort, str | int] = {
+        "reputation": member.reputation_score,
+        "newest": member.created_at.isoformat(),
+        "active": member.last_active_at.isoformat() if member.last_active_at else NEVER_ACTIVE,
+        "name": member.name,
+    }
+    return values[sort], str(member.id)
+
+
+class Parameters(list[object]):
+    """The values of `$1`, `$2`, … in a statement that is composed when it is run."""
+
+    def bind(self, condition: str, *values: object) -> str:
+        """Return the condition with the number of a parameter in place of each {}.
+
+        A condition writes its value as (SELECT …). PostgreSQL does not look into that when it plans
+        a statement, so one plan serves all values.
         """
         first = len(self) + 1
         self.extend(values)
         return condition.format(*(f"${number}" for number in range(first, first + len(values))))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The checked arguments of `search`."""
+
+    text: str | None
+    equal: Mapping[str, str | None]
+    """Columns and the values that they must have; None stands for any value."""
+    scores: range
+    sort: Sort
+    cursor: list[Any] | None
+    """The values of the row after which the page begins; None for the first page."""
+    limit: int
+    """The number of records that are wanted."""
+
+    def statements(self, columns: str) -> Iterator[tuple[str, Parameters]]:
+        """Yield SQL and its parameters, to be run in turn until there are `limit` records.
+
+        The SQL contains every constant as a literal: only then does PostgreSQL know that a partial
+        index serves, and plan the statement once.
+        """
+        limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
+        parameters = Parameters()
+        bounds = list(self._bounds(parameters))
+        conditions = list(self._conditions(parameters))
+        if self._uses_text_index() and self.sort == "reputation":
+            for score_range in self._score_ranges():
+                sql = SEARCH_SCORE_RANGE.format(
+                    COLUMNS=columns,
+                    BOUNDS=" AND ".join([score_range, *bounds]),
+                    CONDITIONS=" AND ".join(conditions),
+                    WINDOW_SIZE=WINDOW_SIZE,
+                    LIMIT=limit,
+                )
+                yield sql, parameters
+        else:
+            yield self._statement(columns, " AND ".join(conditions + bounds), limit), parameters
+
+    def _statement(self, columns: str, where: str, limit: int) -> str:
+        """Return the statement that reads all members in the order of the search."""
+        order = SORT_ORDERS[self.sort]
+        ordered = (
+            f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {limit}"
+        )
+        source = "community_members"
+        if self._uses_text_index():
+            # OFFSET 0 prevents PostgreSQL from reading all members in order, whose cost it
+            # underestimates.
+            source = f"(SELECT * FROM {source} WHERE {where} AND {ANY_RANGE} OFFSET 0) AS found"
+            where = "true"
+        elif self.text and self.sort == "reputation":
+            # The index contains all columns of the conditions, so that for a text of two letters
+            # PostgreSQL reads the table rows of the matching members only.
+            where = f"id = ANY(ARRAY(SELECT id FROM {source} WHERE {where} {ordered}))"
+        return f"SELECT {columns} FROM {source} WHERE {where} {ordered}"
+
+    def _uses_text_index(self) -> bool:
+        return is_indexed(self.text or "")
+
+    def _bounds(self, parameters: Parameters) -> Iterator[str]:
+        order = SORT_ORDERS[self.sort]
+        if self.scores.start > 0:
+            yield parameters.bind("reputation_score >= (SELECT {}::integer)", self.scores.start)
+        if self.scores.stop <= MAX_SCORE:
+            yield parameters.bind("reputation_score < (SELECT {}::integer)", self.scores.stop)
+        if self.cursor is not None:
+            row = f"({order.cursor_sql}, (SELECT {{}}::uuid))"
+            yield parameters.bind(f"({order.expression}, id) {order.operator} {row}", *self.cursor)
+
+    def _conditions(self, parameters: Parameters) -> Iterator[str]:
+        yield "deleted_at IS NULL"
+        for column, value in self.equal.items():
+            if column == "status" and value == MemberStatus.ACTIVE:
+                # A literal, as in the predicate of the directory's index.
+                yield f"status = '{MemberStatus.ACTIVE}'"
+            elif value is not None:
+                yield parameters.bind(f"{column} = (SELECT {{}}::text)", value)
+        if self.text is not None and self.text.strip():
+            yield parameters.bind(f"search_text LIKE (SELECT {PATTERN})", self.text.strip())
+
+    def _score_ranges(self) -> Iterator[str]:
+        """Yield the predicates of the ranges that can contain a member who is searched for."""
+        stop = self.scores.stop
+        if self.cursor is not None:
+            stop = min(stop, self.cursor[0] + 1)
+        for scores, predicate in SCORE_RANGES.items():
+            if scores.start < stop and self.scores.start < scores.stop:
+                yield predicate
+
+
 def is_indexed(text: str) -> bool:
-    """Whether a text index finds the few that match: of three letters or more in a row it does."""
+    """Tell whether a text index finds a text: it has three letters or digits in a row."""
     return re.search(r"[^\W_]{3}", text) is not None
 
 
-def scores_between(least: int | None, most: int | None, tier: str | None) -> range:
-    """The scores from `least` to `most` that are of the tier; None stands for no limit. Raises `InvalidInput`."""
+def scores_between(least: int | None, most: int | None, tier: ReputationTier | str | None) -> range:
+    """Return the scores from `least` to `most` that belong to the tier; None stands for no limit.
+
+    Raises:
+        InvalidInput: There is no such score or tier.
+    """
     for field, score in (("min_reputation", least), ("max_reputation", most)):
         if score is not None and (type(score) is not int or abs(score) > MAX_SCORE):
             raise InvalidInput("There is no such score.", field=field)
-    if tier is not None and tier not in list(ReputationTier):
-        raise InvalidInput(f"There is no tier {sanitize_for_message(tier)}.", field="tier")
-    scores = range(MAX_SCORE + 1) if tier is None else scores_of(ReputationTier(tier))
+    scores = range(MAX_SCORE + 1)
+    if tier is not None:
+        scores = scores_of(parse_choice(ReputationTier, tier, "tier"))
     return range(
         scores.start if least is None else max(scores.start, least),
         scores.stop if most is None else min(scores.stop, most + 1),

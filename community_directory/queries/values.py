@@ -1,49 +1,51 @@
-"""What several queries share: JSON, texts, usernames, ids, and who makes a change."""
+"""Values that several queries share: JSON, texts, usernames, ids, and the actor of a change."""
 
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from piccolo.table import Table
 
-from community_directory.errors import InvalidInput, text_too_long
+from community_directory.database.actor import check_actor
+from community_directory.errors import InvalidInput, sanitize_for_message, text_too_long
 from community_directory.tables.checks import MAX_JSON_DEPTH as MAX_JSON_DEPTH  # noqa: PLC0414  callers find it here
 
 Profile = Mapping[str, Any]
+Choice = TypeVar("Choice", bound=StrEnum)
 
 MAX_JSON_LENGTH = 1_000_000
-"""The characters of a profile, or of other JSON, at the most."""
+"""The most characters of a profile, or of other JSON."""
 
 MAX_ACTOR_LENGTH = 255
-"""The characters of an actor in the audit log, at the most."""
-
-# Name the writer and the reason of this one statement; the audit trigger reads them. The time of the
-# statement tells it that they belong to this one. Without an actor or a reason those of the
-# transaction hold, which `act_as` or the caller's own set_config named.
-ACTOR = """actor AS MATERIALIZED (
-    SELECT set_config(
-        'community_directory.call',
-        json_build_array(statement_timestamp(), $1::text, $2::text)::text,
-        true
-    )
-)"""
-
+"""The most characters of an actor in the audit log."""
 
 ACTOR_CTE = """actor AS MATERIALIZED (
+    -- tells the audit trigger who makes this change, and why
     SELECT set_config(
         'community_directory.call',
         json_build_array(statement_timestamp(), :actor::text, :reason::text)::text,
         true
     )
 )"""
-"""The same with named parameters."""
+"""The CTE that names the actor and the reason of one statement; the audit trigger reads them.
+
+The time of the statement tells the trigger that they belong to this one. If both are NULL, those of
+the transaction count, which `act_as` or the caller's own set_config named.
+"""
 
 
 def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
-    """Return the JSON text that is stored.
+    """Return the JSON text that is stored; None stays None.
 
-    Raises `InvalidInput` for what JSON, or PostgreSQL's, can't hold.
+    Args:
+        data: A mapping that is nested at most 100 levels deep.
+        field: The name of the value in an error.
+
+    Raises:
+        InvalidInput: JSON or PostgreSQL can't represent the data, or it has more than 1,000,000
+            characters.
     """
     if data is None:
         return None
@@ -56,7 +58,7 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
     try:
         stored = _encode_json(dict(data))
         if _SURROGATE.search(stored):
-            # Both halves of a pair are one character; one half alone is none.
+            # Two halves of a surrogate pair become one character; one half alone can't be stored.
             stored = stored.encode("utf-16", "surrogatepass").decode("utf-16")
     except (TypeError, ValueError):
         raise InvalidInput("This can't be stored as JSON.", field=field) from None
@@ -65,10 +67,8 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
     return stored
 
 
-# Made once: json.dumps would make one for each event of a batch.
+# Created once: json.dumps would create an encoder for each event of a batch.
 _encode_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -80,23 +80,42 @@ def _is_deeper(data: object, levels: int) -> bool:
     return False
 
 
+def parse_choice(kind: type[Choice], value: Choice | str, field: str) -> Choice:
+    """Return the member of an enum that has this value.
+
+    Raises:
+        InvalidInput: The enum has no such value.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidInput(
+            f"There is no {field} {sanitize_for_message(value)}.", field=field
+        ) from None
+
+
 def username_from(username: str | None, field: str) -> str | None:
-    """Return a username without the @ that people write; an empty one is None. Raises `InvalidInput`."""
+    """Return a username without a leading @ and surrounding spaces; an empty one is None.
+
+    Raises:
+        InvalidInput: The username is not a text.
+    """
     check_text(field, username, None)
     return (username or "").strip().removeprefix("@") or None
 
 
 def id_text(value: str | int, field: str) -> str:
-    """Return a platform's id as the text that is stored.
+    """Return the id of a platform, a text or an integer, as the text that is stored.
 
-    The platforms' libraries have integers. Raises `InvalidInput` for any other type.
+    Raises:
+        InvalidInput: The id is neither a text nor an integer, or it has thousands of digits.
     """
     if isinstance(value, str):
         return value
     if type(value) is int:
         try:
             return str(value)
-        except ValueError:  # Python writes no integer of thousands of digits
+        except ValueError:  # Python refuses to convert an integer of thousands of digits
             raise InvalidInput(
                 f"The {field.replace('_', ' ')} is too large a number.", field=field
             ) from None
@@ -104,24 +123,31 @@ def id_text(value: str | int, field: str) -> str:
 
 
 def member_number(value: str | int, field: str = "member_id") -> str:
-    """Return a member's number as it is stored: 247 is "#247". Raises `InvalidInput`."""
+    """Return a member's number as it is stored: 247 becomes "#247", a text stays as it is.
+
+    Raises:
+        InvalidInput: The number is neither a text nor an integer, or it has thousands of digits.
+    """
     text = id_text(value, field)
     return f"#{text}" if type(value) is int else text
 
 
 def check_texts(table: type[Table], **texts: str | None) -> None:
-    """Check that texts fit into the columns of these names.
+    """Check that each text fits into the column of this name; None always does.
 
-    Raises `InvalidInput` with the field, and for a text that is too long with the limit.
+    Raises:
+        InvalidInput: A value is not a text, or it is longer than its column, whose length is the
+            error's `limit`.
     """
     for field, text in texts.items():
         check_text(field, text, getattr(table, field).length)
 
 
 def check_text(field: str, text: str | None, limit: int | None) -> None:
-    """Check that a text, if there is one, has at most `limit` characters. Raises `InvalidInput`.
+    """Check that a text has at most `limit` characters; None as limit allows any length.
 
-    Like a column's length, a limit of None is none.
+    Raises:
+        InvalidInput: The value is not a text, or it is too long.
     """
     if text is None:
         return
@@ -132,26 +158,21 @@ def check_text(field: str, text: str | None, limit: int | None) -> None:
 
 
 def checked_actor(actor: str | None) -> str | None:
-    """Return who makes a change; None leaves it to the transaction, or to the database login.
+    """Return the actor of a change.
 
-    Raises `InvalidInput` for a blank actor, and for one of more than 255 characters.
+    None leaves the actor to the transaction (`act_as`), or else to the database login.
+
+    Raises:
+        InvalidInput: The actor is blank, not a text, or longer than 255 characters.
     """
-    check_text("actor", actor, MAX_ACTOR_LENGTH)
-    if actor is not None and not actor.strip():
-        raise _actor_missing()
-    return actor
+    return None if actor is None else required_actor(actor)
 
 
 def required_actor(actor: str) -> str:
-    """Return who makes a change that somebody has to answer for.
+    """Return the actor of a change that needs one.
 
-    Raises `InvalidInput` as `checked_actor` does, and for None.
+    Raises:
+        InvalidInput: The actor is None, blank, not a text, or longer than 255 characters.
     """
-    checked = checked_actor(actor)
-    if checked is None:
-        raise _actor_missing()
-    return checked
-
-
-def _actor_missing() -> InvalidInput:
-    return InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
+    check_text("actor", check_actor(actor), MAX_ACTOR_LENGTH)
+    return actor

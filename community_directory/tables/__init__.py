@@ -1,6 +1,6 @@
-"""What is stored: one file per table.
+"""The tables of the database and their enums, with one module for each table.
 
-`from community_directory.tables import CommunityMember, MemberStatus`
+Bots import them from here: `from community_directory.tables import CommunityMember, MemberStatus`.
 """
 
 from community_directory.tables.audit import AuditAction, DirectoryAuditLog

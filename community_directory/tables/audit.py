@@ -1,6 +1,6 @@
-"""The audit log: who changed which member or invitation, from what to what, and why.
+"""The audit log: who changed which member or invitation, how, and why.
 
-A trigger writes it, whoever the writer is; nobody but the tables' owner can change or delete a row.
+Triggers write it for every writer. Only the owner of the tables can change or delete a row.
 """
 
 from enum import StrEnum
@@ -15,7 +15,7 @@ from community_directory.tables import checks
 
 
 class AuditAction(StrEnum):
-    """The kinds of change, as PostgreSQL calls them."""
+    """The kinds of change, named as in PostgreSQL."""
 
     INSERT = "INSERT"
     UPDATE = "UPDATE"
@@ -26,14 +26,14 @@ class DirectoryAuditLog(
     Table,
     tablename="directory_audit_log",
     db=engine,
-    help_text="Who changed which member or invitation, from what to what, and why. Nobody edits it.",
+    help_text="Who changed which member or invitation, how, and why. Entries can't be changed.",
 ):
     id = BigSerial(primary_key=True)
     changed_at = Timestamptz()
     actor = Varchar(
         length=255,
         default=None,
-        help_text="The bot or the manager; db:… when only the login is known.",
+        help_text="The bot or manager who made the change, or db: and the database login.",
     )
     reason = Text(null=True, default=None)
     action = Varchar(length=10, default=None, choices=AuditAction)
@@ -42,10 +42,11 @@ class DirectoryAuditLog(
     member_id = Varchar(
         length=20,
         default=None,
-        help_text="The member the row is about; of an invitation, the one who invites.",
+        help_text="The member that the row is about; for an invitation, the one who invites.",
     )
     changes = JSONB(
-        default=None, help_text='The changed fields: {"status": ["pending", "active"]}.'
+        default=None,
+        help_text='The old and the new value of each field: {"status": ["pending", "active"]}.',
     )
 
     audit_action_check = Check(checks.one_of("action", AuditAction))
@@ -55,5 +56,5 @@ class DirectoryAuditLog(
 
     @classmethod
     def get_readable(cls) -> Readable:
-        """An entry shows as what was done to which table."""
+        """Show an entry as its action and its table."""
         return Readable(template="%s %s", columns=[cls.action, cls.table_name])

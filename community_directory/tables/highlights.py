@@ -1,4 +1,4 @@
-"""Daily highlights: what a member did on one day, counted from the participation events."""
+"""Daily highlights: the counts of a member's participation events on one day."""
 
 from piccolo.columns import UUID, Date, ForeignKey, Integer, OnDelete, OnUpdate, Timestamptz
 from piccolo.columns.readable import Readable
@@ -14,7 +14,7 @@ class MemberDailyHighlight(
     Table,
     tablename="member_daily_highlights",
     db=engine,
-    help_text="One row per member and day, rolled up from the participation events.",
+    help_text="The counts of a member's participation events on one day.",
 ):
     id = UUID(primary_key=True)
     member_id = ForeignKey(
@@ -35,7 +35,7 @@ class MemberDailyHighlight(
     reputation_earned = Integer(null=True, default=0)
     created_at = Timestamptz()
 
-    # One row per member and day, so that a roll-up can be repeated.
+    # A roll-up can be repeated, because there is one row per member and day.
     highlight_member_date_idx = Unique([member_id, highlight_date])
 
     highlight_message_count_check = Check(checks.not_negative("message_count"))
@@ -48,5 +48,5 @@ class MemberDailyHighlight(
 
     @classmethod
     def get_readable(cls) -> Readable:
-        """A highlight shows as whose day it was."""
+        """Show a highlight as its member and its day."""
         return Readable(template="%s %s", columns=[cls.member_id, cls.highlight_date])

@@ -1,4 +1,4 @@
-"""Invitations: a code that lets one person in, once, while it is open."""
+"""Invitations: each has a code with which one person can join, once, while it is open."""
 
 import secrets
 from datetime import timedelta
@@ -15,20 +15,19 @@ from community_directory.tables import checks
 from community_directory.tables.members import CommunityMember
 
 DEFAULT_VALIDITY = timedelta(days=3)
-"""How long an invitation stays open unless its maker says otherwise."""
-
+"""The time that an invitation stays open, unless its creator chooses another one."""
 CODE_LENGTH = 16
 CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Capital letters and digits without those that are mistaken for each other: 0 O, 1 I L, U V."""
+"""Capital letters and digits, without those that people mix up: 0 and O, 1, I and L, U and V."""
 
 
 def new_code() -> str:
-    """A code that nobody can guess: 16 characters of 30, some 78 bits."""
+    """Return a random code: 16 of 30 characters, which is 78 bits."""
     return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
 
 
 class InvitationStatus(StrEnum):
-    """What became of an invitation; one that is pending past `expires_at` counts as expired."""
+    """The status of an invitation; a pending one counts as expired after `expires_at`."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
@@ -40,14 +39,14 @@ class CommunityInvitation(
     Table,
     tablename="community_invitations",
     db=engine,
-    help_text="Codes that let one person in, once.",
+    help_text="Codes with which one person can join, once.",
 ):
     invitation_id = UUID(primary_key=True)
     invitation_code = Varchar(
         length=16,
         default=None,
         required=True,
-        help_text="8 to 16 letters and digits. Whoever holds it can join: keep it between you.",
+        help_text="8 to 16 letters and digits. Everybody who knows the code can join with it.",
     )
     created_by = ForeignKey(
         CommunityMember,
@@ -63,10 +62,10 @@ class CommunityInvitation(
         length=255,
         null=True,
         default=None,
-        help_text="Only this person may use the code. Without the leading @.",
+        help_text="Only this person can use the code. Write it without the leading @.",
     )
     status = Varchar(length=20, default=InvitationStatus.PENDING.value, choices=InvitationStatus)
-    # Hours: a day has 23 or 25 of them where the session's zone changes its clocks.
+    # Hours, because a day has 23 or 25 hours when the clocks of the session's time zone change.
     expires_at = Timestamptz(
         default=TimestamptzOffset(hours=DEFAULT_VALIDITY // timedelta(hours=1))
     )
@@ -77,11 +76,11 @@ class CommunityInvitation(
         default=None,
         on_delete=OnDelete.restrict,
         on_update=OnUpdate.restrict,
-        help_text="The member who joined with it.",
+        help_text="The member who joined with the code.",
     )
     accepted_at = Timestamptz(null=True, default=None)
     created_at = Timestamptz()
-    updated_at = Timestamptz(help_text="The last change: the database keeps it.")
+    updated_at = Timestamptz(help_text="The last change; the database sets the time.")
 
     invitation_code_idx = Unique([invitation_code])
 
@@ -101,5 +100,5 @@ class CommunityInvitation(
 
     @classmethod
     def get_readable(cls) -> Readable:
-        """An invitation shows as its code."""
+        """Show an invitation as its code."""
         return Readable(template="%s", columns=[cls.invitation_code])

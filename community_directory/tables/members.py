@@ -1,4 +1,4 @@
-"""Members and contacts: everybody the community knows, from a first contact to a banned member."""
+"""Members and contacts: everybody that the community knows, including banned members."""
 
 from enum import StrEnum
 
@@ -22,7 +22,7 @@ from community_directory.tables import checks
 
 
 class MemberStatus(StrEnum):
-    """Where a person stands; `not_member` is a contact."""
+    """The status of a person; `not_member` is a contact."""
 
     NOT_MEMBER = "not_member"
     PENDING = "pending"
@@ -32,7 +32,7 @@ class MemberStatus(StrEnum):
 
 
 class ReputationTier(StrEnum):
-    """The names of the five spans of the reputation score, lowest first."""
+    """The names of the five ranges of the reputation score, lowest first."""
 
     NOVICE = "Novice"
     CONTRIBUTOR = "Contributor"
@@ -45,25 +45,26 @@ class CommunityMember(
     Table,
     tablename="community_members",
     db=engine,
-    help_text="Everybody the community knows: members and contacts.",
+    help_text="Everybody that the community knows: members and contacts.",
 ):
     id = UUID(primary_key=True)
     member_id = Varchar(
         length=20,
         default="",
         unique=True,
-        help_text="The member's number (#247). Leave it empty: the database assigns the next one. It never changes.",
+        help_text="The member's number, such as #247. Leave it empty to get the next one. "
+        "It can't be changed later.",
     )
     telegram_id = Varchar(
         length=255,
         default=None,
         required=True,
-        help_text="The numeric id that Telegram gave the account.",
+        help_text="The numeric id of the Telegram account.",
     )
     telegram_username = Varchar(
-        length=255, null=True, default=None, help_text="Without the leading @."
+        length=255, null=True, default=None, help_text="Write it without the leading @."
     )
-    name = Varchar(length=255, default=None, required=True, help_text="The name people see.")
+    name = Varchar(length=255, default=None, required=True, help_text="The name that people see.")
     primary_role = Varchar(
         length=50,
         default=None,
@@ -74,15 +75,16 @@ class CommunityMember(
     country = Varchar(length=100, null=True, default=None)
 
     github_username = Varchar(
-        length=255, null=True, default=None, help_text="Without the leading @."
+        length=255, null=True, default=None, help_text="Write it without the leading @."
     )
     github_verified = Boolean(
         default=False,
-        help_text="The person has proved that the GitHub account is theirs; needs the time of proof.",
+        help_text="Whether the person proved that the account is theirs. "
+        "If so, the time of the verification is needed, too.",
     )
     github_verified_at = Timestamptz(null=True, default=None)
     github_profile_data = JSONB(
-        null=True, default=None, help_text="What GitHub said of the account, a JSON object."
+        null=True, default=None, help_text="The data that GitHub has of the account, a JSON object."
     )
 
     status = Varchar(length=20, default=MemberStatus.NOT_MEMBER.value, choices=MemberStatus)
@@ -92,7 +94,7 @@ class CommunityMember(
         null=True,
         default=ReputationTier.NOVICE.value,
         choices=ReputationTier,
-        help_text="Follows from the score: the database keeps it.",
+        help_text="It follows from the score; the database sets it.",
     )
 
     invited_by: ForeignKey["CommunityMember"] = ForeignKey(
@@ -102,7 +104,7 @@ class CommunityMember(
         default=None,
         on_delete=OnDelete.restrict,
         on_update=OnUpdate.restrict,
-        help_text="The member whose invitation brought this one.",
+        help_text="The member who invited this one.",
     )
     registration_fee_paid = Boolean(null=True, default=False)
     registration_fee_tx_hash = Varchar(
@@ -113,22 +115,24 @@ class CommunityMember(
     )
 
     profile_data = JSONB(
-        null=True, default=None, help_text="Anything else of the profile, a JSON object."
+        null=True, default=None, help_text="Other data of the profile, a JSON object."
     )
 
     created_at = Timestamptz()
     updated_at = Timestamptz(
-        help_text="The last edit, which activity and its points are not: the database keeps it."
+        help_text="The last edit, not counting activity and points; the database sets the time."
     )
     last_active_at = Timestamptz(
-        null=True, default=None, help_text="The last participation, to about a minute."
+        null=True, default=None, help_text="The time of the last participation, to about a minute."
     )
     deleted_at = Timestamptz(
-        null=True, default=None, help_text="Set when the member was removed; nothing is deleted."
+        null=True,
+        default=None,
+        help_text="The time at which the member was removed; the data stays.",
     )
     reputation_shortfall = Integer(
         default=0,
-        help_text="By how much the sum of all points lies below zero, where the score itself never goes.",
+        help_text="How far the sum of all points is below zero; the score itself stays at zero.",
     )
 
     member_telegram_id_idx = Unique([telegram_id])
@@ -160,5 +164,5 @@ class CommunityMember(
 
     @classmethod
     def get_readable(cls) -> Readable:
-        """A person shows as "#247 Ana García"."""
+        """Show a person as number and name, such as "#247 Ana García"."""
         return Readable(template="%s %s", columns=[cls.member_id, cls.name])

@@ -1,4 +1,4 @@
-"""Participation events: each message, reaction and voice stay of a member, stored once."""
+"""Participation events: the messages, reactions and voice stays of members, each stored once."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ from community_directory.tables.members import CommunityMember
 
 
 class EventType(StrEnum):
-    """The event types that highlights count; any other upper-case name may be stored too."""
+    """The event types that highlights count; any other upper-case name can be stored, too."""
 
     MESSAGE = "MESSAGE"
     REACTION = "REACTION"
@@ -21,7 +21,7 @@ class EventType(StrEnum):
 
 
 class Platform(StrEnum):
-    """The platforms the community lives on; any other lower-case name may be stored too."""
+    """The platforms of the community; any other lower-case name can be stored, too."""
 
     TELEGRAM = "telegram"
     DISCORD = "discord"
@@ -31,7 +31,7 @@ class MemberParticipation(
     Table,
     tablename="member_participation",
     db=engine,
-    help_text="What members did, event by event. Bots write it.",
+    help_text="The messages, reactions and other events of members. Bots write them.",
 ):
     id = UUID(primary_key=True)
     member_id = ForeignKey(
@@ -64,15 +64,15 @@ class MemberParticipation(
     event_metadata = JSONB(
         null=True, default=None, help_text="Details of the event, a JSON object."
     )
-    occurred_at = Timestamptz(help_text="When it happened, as the platform says.")
+    occurred_at = Timestamptz(help_text="The time of the event, as the platform gives it.")
     source_id = Varchar(
         length=255,
         null=True,
         default=None,
-        help_text="The platform's own id of the event: delivered twice, it is stored once.",
+        help_text="The platform's id of the event. An event that arrives twice is stored once.",
     )
 
-    # A room's ids grow with time, so new events land side by side in it, not all over it.
+    # The ids of a room grow with time, so the index takes new events side by side.
     participation_source_id_key = Unique([platform, room_id, source_id, event_type, member_id])
 
     participation_event_type_check = Check(checks.upper_case_name("event_type"))
@@ -86,5 +86,5 @@ class MemberParticipation(
 
     @classmethod
     def get_readable(cls) -> Readable:
-        """An event shows as who did what."""
+        """Show an event as its member and its type."""
         return Readable(template="%s %s", columns=[cls.member_id, cls.event_type])

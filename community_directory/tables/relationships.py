@@ -1,4 +1,4 @@
-"""Relationships between two ElizaOS entities: who invited, mentored or worked with whom."""
+"""Relationships between two ElizaOS entities, such as invitations and mentorships."""
 
 from piccolo.columns import JSONB, UUID, Timestamptz, Varchar
 from piccolo.columns.readable import Readable
@@ -29,12 +29,15 @@ class MemberRelationship(
         help_text="The ElizaOS id of the entity that the link leads to.",
     )
     relationship_type = Varchar(
-        length=50, default=None, required=True, help_text="An upper-case name: INVITED, MENTORED, …"
+        length=50,
+        default=None,
+        required=True,
+        help_text="An upper-case name, such as INVITED or MENTORED.",
     )
-    content = JSONB(default="{}", help_text="What is known of the link, a JSON object.")
+    content = JSONB(default="{}", help_text="Details of the link, a JSON object.")
     created_at = Timestamptz()
 
-    # Linking twice is one link; the index also answers what an index on entity_id_a alone would.
+    # The same link is stored once. The index also serves lookups by entity_id_a alone.
     relationship_entity_a_idx = Unique([entity_id_a, entity_id_b, relationship_type])
 
     relationship_entity_a_check = Check(checks.no_space("entity_id_a"))
@@ -48,7 +51,7 @@ class MemberRelationship(
 
     @classmethod
     def get_readable(cls) -> Readable:
-        """A relationship shows as its type and its two ends."""
+        """Show a relationship as its type and its two entities."""
         return Readable(
             template="%s %s → %s", columns=[cls.relationship_type, cls.entity_id_a, cls.entity_id_b]
         )

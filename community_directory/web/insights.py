@@ -13,11 +13,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from community_directory.calendar import zone_of
+from community_directory.calendar import load_zone
 from community_directory.database import engine
 from community_directory.database.statements import Statement
 from community_directory.errors import MemberNotFound
-from community_directory.queries.invitations import status_now
+from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus
 from community_directory.web.charts import (
@@ -86,7 +86,7 @@ COUNT_STATUS_CHANGES = Statement(
 )
 COUNT_INVITATIONS = Statement(
     f"""
-    SELECT {status_now("invitation")},
+    SELECT {effective_status_sql("invitation")},
         width_bucket(accepted_at - created_at, :waiting_times::interval[]) AS time_range, count(*)
     FROM community_invitations AS invitation
     WHERE status = ANY(:statuses::text[]) AND created_at >= :since GROUP BY 1, 2
@@ -165,7 +165,7 @@ def create_insights(settings: Settings) -> Starlette:
 
 
 async def _build_overview(_: Request) -> PageContent:
-    zone = zone_of(None)
+    zone = load_zone(None)
     now = datetime.now(UTC)
     today = now.astimezone(zone).date()
     monday = today - timedelta(days=today.weekday())

@@ -1,4 +1,4 @@
-"""A database of the migrations before 0.1.0 becomes one of the present migrations, with its rows."""
+"""A database of the migrations before version 0.1.0 is adopted, and keeps its rows."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-# Made by pg_dump --inserts of PostgreSQL 15, so that every supported server can restore it.
+# Created by pg_dump --inserts of PostgreSQL 15, so that every supported server can restore it.
 OLD_SCHEMA = (Path(__file__).parent / "data" / "old_schema.sql").read_text(encoding="utf-8")
 BROKEN = {
     "a number": """'{"points": [1, 1e5000]}'""",
@@ -38,14 +38,14 @@ BROKEN = {
 
 @pytest.fixture
 async def old_database(empty_database: str) -> str:
-    """A database as the last migration before 0.1.0 left it, with rows in every table."""
+    """Return the URL of a database of the last migration before 0.1.0, with rows in every table."""
     await run_sql(empty_database, OLD_SCHEMA)
     return empty_database
 
 
 @pytest.fixture
 async def clean_dump(database: str) -> str:
-    """The schema that the present migrations make."""
+    """Return the schema that the present migrations create."""
     return await dump(database)
 
 
@@ -55,7 +55,7 @@ async def adopt(url: str) -> None:
 
 
 async def content(url: str) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, but for Piccolo's record and what is new."""
+    """Return all rows of all tables, without Piccolo's record and the columns that are new."""
     found: dict[str, list[dict[str, Any]]] = {}
     async with session(url) as connection:
         for table in sorted(await relations(url) - {"migration"}):
@@ -88,7 +88,7 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
     await adopt(old_database)
     assert await dump(old_database) == clean_dump
     assert await content(old_database) == before
-    # In Piccolo's order, too: it goes back by the time at which a migration ran.
+    # The order matters: Piccolo goes back by the time at which a migration ran.
     assert await ran(old_database) == await ran(database)
 
     await adopt(old_database)
@@ -103,7 +103,7 @@ async def test_an_adopted_database_counts_on_from_its_last_number(old_database: 
         assert (await rows.member(connection))["member_id"] == "#247"
 
 
-async def test_an_adopted_database_keeps_the_rights_of_a_role(old_database: str) -> None:
+async def test_an_adopted_database_keeps_the_privileges_of_a_role(old_database: str) -> None:
     async with session(old_database) as connection:
         await connection.execute(
             """
@@ -117,16 +117,14 @@ async def test_an_adopted_database_keeps_the_rights_of_a_role(old_database: str)
         assert (await rows.member(connection))["member_id"] == "#5"
 
 
-async def test_an_adopted_database_finds_names_whatever_their_case(old_database: str) -> None:
+async def test_an_adopted_database_finds_names_in_any_case(old_database: str) -> None:
     await adopt(old_database)
     async with connect(old_database, min_size=0):
         found = await members.search("қанат")
     assert [member.name for member in found.items] == ["Қанат Ғабит"]
 
 
-async def test_the_command_line_adopts_too_and_goes_back(
-    old_database: str, clean_dump: str
-) -> None:
+async def test_the_command_line_adopts_and_goes_back(old_database: str, clean_dump: str) -> None:
     await run_four_at_once(*FORWARDS, url=old_database)
     assert await dump(old_database) == clean_dump
     code, output = await run(*BACKWARDS, url=old_database)
@@ -147,7 +145,7 @@ async def test_a_preview_adopts_nothing(old_database: str) -> None:
     assert await dump(old_database) == before
 
 
-async def test_an_adoption_that_is_killed_leaves_everything(old_database: str) -> None:
+async def test_an_adoption_that_is_killed_changes_nothing(old_database: str) -> None:
     before = await dump(old_database), await ran(old_database)
     await kill_at("LOCK TABLE migration IN SHARE MODE", *FORWARDS, url=old_database)
     assert (await dump(old_database), await ran(old_database)) == before
@@ -155,7 +153,7 @@ async def test_an_adoption_that_is_killed_leaves_everything(old_database: str) -
 
 
 @pytest.mark.parametrize("newest", ["2026-11-22T17:35:08:597298", "2026-11-22T23:50:00:000000"])
-async def test_a_database_of_some_of_the_old_migrations_is_refused(
+async def test_a_database_with_only_some_of_the_old_migrations_is_refused(
     old_database: str, newest: str
 ) -> None:
     delete = f"DELETE FROM migration WHERE app_name = 'community_directory' AND name > '{newest}'"
@@ -190,7 +188,7 @@ REPAIRED = [
 
 
 @pytest.mark.parametrize(("table", "column", "stored", "repaired"), REPAIRED)
-async def test_a_date_that_no_reader_can_hold_is_repaired(
+async def test_a_date_outside_of_the_range_is_repaired(
     old_database: str, table: str, column: str, stored: str, repaired: str
 ) -> None:
     where = "status = 'accepted'" if column == "accepted_at" else "true"
@@ -207,7 +205,7 @@ async def test_a_date_that_no_reader_can_hold_is_repaired(
         )
 
 
-async def test_the_log_tells_what_was_repaired(old_database: str) -> None:
+async def test_the_log_records_a_repair(old_database: str) -> None:
     async with session(old_database) as connection:
         await connection.execute(
             "UPDATE community_members SET deleted_at = 'infinity' WHERE member_id = '#3'"
@@ -254,7 +252,7 @@ REPORTED = [
 
 
 @pytest.mark.parametrize(("table", "column", "broken", "rule"), REPORTED)
-async def test_a_row_that_has_no_obvious_repair_is_reported(
+async def test_a_row_without_an_obvious_repair_is_reported(
     old_database: str, table: str, column: str, broken: str, rule: str
 ) -> None:
     async with session(old_database) as connection:
@@ -277,19 +275,18 @@ async def test_a_row_that_has_no_obvious_repair_is_reported(
     await adopt(old_database)
 
 
-async def test_the_log_loses_a_value_that_nobody_can_read(
+async def test_an_unreadable_value_is_deleted_from_the_log(
     old_database: str, clean_dump: str
 ) -> None:
     async with session(old_database) as connection:
-        await connection.execute(
-            f"UPDATE community_members SET profile_data = {BROKEN['a number']} WHERE member_id = '#3'"
-        )
-        await connection.execute(
-            f"UPDATE community_members SET profile_data = {BROKEN['nesting']} WHERE member_id = '#3'"
-        )
-        await connection.execute(
-            "UPDATE community_members SET profile_data = NULL, name = 'B' WHERE member_id = '#3'"
-        )
+        for assignments in (
+            f"profile_data = {BROKEN['a number']}",
+            f"profile_data = {BROKEN['nesting']}",
+            "profile_data = NULL, name = 'B'",
+        ):
+            await connection.execute(
+                f"UPDATE community_members SET {assignments} WHERE member_id = '#3'"
+            )
     await adopt(old_database)
     assert await dump(old_database) == clean_dump
     async with connect(old_database, min_size=0):
@@ -298,7 +295,7 @@ async def test_the_log_loses_a_value_that_nobody_can_read(
 
 
 async def write_anything(url: str, table: str, assignment: str, where: str) -> None:
-    """Write past the triggers."""
+    """Change rows without the triggers."""
     await run_sql(
         url,
         f"SET session_replication_role = replica; UPDATE {table} SET {assignment} WHERE {where}",

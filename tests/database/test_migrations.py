@@ -1,4 +1,4 @@
-"""The migrations: there and back, twice, at once, and killed on the way."""
+"""The migrations run forwards and backwards, twice, concurrently, and are killed half-way."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -16,17 +17,17 @@ from piccolo.apps.migrations.tables import Migration
 
 from community_directory.database import connect
 from community_directory.database import migrations as migrate_module
-from community_directory.database.migrations import LOCK_KEY, migrate
+from community_directory.database.migrations import MIGRATION_LOCK, migrate
 from community_directory.errors import MigrationFailed
 from tests.conftest import run_sql
-from tests.processes import PROJECT
+from tests.processes import PROJECT, environment
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
 APP = "community_directory"
 SECOND = "2026-11-28T15:00:00:000000"
-"""The first migration makes the bare tables, this one everything else."""
+"""The first migration creates the bare tables, this one everything else."""
 OURS = {
     "community_members",
     "community_invitations",
@@ -37,12 +38,12 @@ OURS = {
 }
 PICCOLOS = {"authenticator_secret", "migration", "panel_attempts", "piccolo_user", "sessions"}
 SECONDS = 30
-"""How long anything here may take before it counts as stuck."""
+"""The longest that one step of a test may take."""
 
 
 async def dump(url: str, what: str = "--schema-only") -> str:
-    """The schema, or what else is asked for, as the server's own pg_dump writes it."""
-    # Without the key each dump would have a random one.
+    """Return the schema, or another dump, as the server's own pg_dump writes it."""
+    # pg_dump would put a random key into each dump.
     code, output = await run(await pg_dump_of(url), what, "--restrict-key=x", f"--dbname={url}")
     assert code == 0, output
     return output
@@ -69,7 +70,7 @@ async def pg_dump_of(url: str) -> str:
 
 
 async def run(*command: str, url: str | None = None) -> tuple[int, str]:
-    """Run a program in the project's folder, with the database of its settings; its exit code and what it printed."""
+    """Run a program in the project's folder; return its exit code and its output."""
     process = await start(*command, url=url)
     output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
     assert process.returncode is not None
@@ -111,7 +112,7 @@ BACKWARDS = (*PICCOLO, "backwards", "all", "--auto_agree")
 async def running(
     *command: str, url: str, processes: int = 1
 ) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    """Processes of one program; none is left when the test fails."""
+    """Start processes of one program; kill those that still run when the test fails."""
     started = [await start(*command, url=url) for _ in range(processes)]
     try:
         yield started
@@ -132,10 +133,11 @@ async def session(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def until(connection: asyncpg.Connection, condition: str, *arguments: object) -> None:
-    """Wait until this is so of the server's other sessions on this database."""
+    """Wait until the condition holds for the other sessions on this database."""
     query = f"""
         SELECT {condition} FROM pg_stat_activity
-        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        WHERE datname = current_database() AND backend_type = 'client backend'
+            AND pid <> pg_backend_pid()
     """
     async with asyncio.timeout(SECONDS):
         while not await connection.fetchval(query, *arguments):
@@ -151,7 +153,7 @@ async def relations(url: str) -> set[str]:
 
 
 async def objects(url: str) -> set[str]:
-    """Everything that a database may be made of, but PostgreSQL's own."""
+    """Describe every object of the database except PostgreSQL's own."""
     async with session(url) as connection:
         found = await connection.fetch(
             """
@@ -174,7 +176,7 @@ async def objects(url: str) -> set[str]:
 
 
 async def fill(url: str) -> None:
-    """Write a row into each table, with numbers by hand: the first migration knows no others."""
+    """Write a row into each table, with explicit member ids: the first migration assigns none."""
     async with session(url) as connection:
         await rows.member(connection, member_id="#1")
         await rows.member(connection, member_id="#2", invited_by="#1")
@@ -205,7 +207,8 @@ DESIGNED = {
         "created_by": "character varying(20) NOT NULL",
         "invited_telegram_username": "character varying(255)",
         "status": "character varying(20) NOT NULL DEFAULT 'pending'::character varying",
-        "expires_at": "timestamp with time zone NOT NULL DEFAULT (CURRENT_TIMESTAMP + '72:00:00'::interval)",
+        "expires_at": "timestamp with time zone NOT NULL"
+        " DEFAULT (CURRENT_TIMESTAMP + '72:00:00'::interval)",
         "accepted_by": "character varying(20)",
         "accepted_at": "timestamp with time zone",
         "created_at": "timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
@@ -237,7 +240,8 @@ DESIGNED = {
         "deleted_at": "timestamp with time zone",
         "reputation_shortfall": "integer NOT NULL DEFAULT 0",
         "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
-        "(((((((name)::text || ' '::text) || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"
+        "(((((((name)::text || ' '::text)"
+        " || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"
         " || (COALESCE(organization, ''::character varying))::text) || ' '::text)"
         " || (COALESCE(github_username, ''::character varying))::text)), 350)) STORED",
     },
@@ -288,10 +292,15 @@ async def test_every_column_is_as_designed(database: str) -> None:
         found = await connection.fetch(
             """
             SELECT attrelid::regclass::text AS table_name, attname,
-                format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
-                    || CASE WHEN attgenerated = 's' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(adbin, adrelid)
-                        || ') STORED'
-                    ELSE coalesce(' DEFAULT ' || nullif(pg_get_expr(adbin, adrelid), 'NULL::character varying'), '')
+                format_type(atttypid, atttypmod)
+                    || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+                    || CASE WHEN attgenerated = 's'
+                    THEN ' GENERATED ALWAYS AS (' || pg_get_expr(adbin, adrelid) || ') STORED'
+                    ELSE coalesce(
+                        ' DEFAULT '
+                            || nullif(pg_get_expr(adbin, adrelid), 'NULL::character varying'),
+                        ''
+                    )
                     END AS definition
             FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
             WHERE attrelid::regclass::text = ANY($1::text[]) AND attnum > 0 AND NOT attisdropped
@@ -422,6 +431,66 @@ async def test_the_command_line_goes_forwards_and_back(
     assert await relations(empty_database) >= PICCOLOS
 
 
+OTHER_CONFIGURATION = """
+from community_directory.database import DirectoryEngine
+from piccolo.conf.apps import AppRegistry
+
+DB = DirectoryEngine()
+DB.config = {"dsn": "postgresql://127.0.0.1:1/another"}
+APP_REGISTRY = AppRegistry(["notes"])
+"""
+OTHER_APP = """
+from piccolo.conf.apps import AppConfig
+
+APP_CONFIG = AppConfig("notes", "/nowhere")
+"""
+LOOK_BEFORE = """
+import os, sys
+from piccolo.apps.migrations.commands import forwards
+from piccolo.apps.migrations.tables import Migration
+from piccolo.conf.apps import Finder
+
+before = dict(os.environ), forwards.run_forwards, Finder.get_piccolo_conf_module
+"""
+LOOK_AFTER = """
+assert before == (dict(os.environ), forwards.run_forwards, Finder.get_piccolo_conf_module)
+assert "community_directory.piccolo_conf" not in sys.modules
+if os.path.exists("piccolo_conf.py"):
+    import piccolo_conf
+    assert Migration._meta.db is piccolo_conf.DB
+    assert Finder().get_app_names() == ["notes"]
+"""
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["none", "one of its own"])
+async def test_a_program_with_or_without_a_piccolo_configuration_migrates_the_directory(
+    empty_database: str, clean_dump: str, tmp_path: Path, own: bool
+) -> None:
+    if own:
+        (tmp_path / "piccolo_conf.py").write_text(OTHER_CONFIGURATION)
+        (tmp_path / "notes.py").write_text(OTHER_APP)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        LOOK_BEFORE + SCRIPT + LOOK_AFTER,
+        cwd=tmp_path,
+        env=environment(POSTGRES_URL=empty_database, PYTHONPATH=str(package_alone(tmp_path))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    assert (process.returncode, output.decode()) == (0, "")
+    assert await dump(empty_database) == clean_dump
+
+
+def package_alone(folder: Path) -> Path:
+    """A folder to import the package from, and not the clone's piccolo_conf."""
+    path = folder / "installed"
+    path.mkdir()
+    (path / APP).symlink_to(PROJECT / APP)
+    return path
+
+
 async def test_an_up_to_date_database_is_left_as_it_is(
     directory: asyncpg.Pool, database: str
 ) -> None:
@@ -429,7 +498,8 @@ async def test_an_up_to_date_database_is_left_as_it_is(
     everything = """
         SELECT 'migration' AS of, migration::text AS row, xmin::text FROM migration
         UNION ALL SELECT 'members', community_members::text, xmin::text FROM community_members
-        UNION ALL SELECT 'invitations', community_invitations::text, xmin::text FROM community_invitations
+        UNION ALL SELECT 'invitations', community_invitations::text, xmin::text
+        FROM community_invitations
         UNION ALL SELECT 'log', directory_audit_log::text, xmin::text FROM directory_audit_log
     """
     before = await directory.fetch(everything), await dump(database)
@@ -441,11 +511,11 @@ async def test_an_up_to_date_database_is_left_as_it_is(
 async def run_four_at_once(*command: str, url: str) -> None:
     async with session(url) as gate, running(*command, url=url, processes=4) as processes:
         # Nobody starts before all four are there.
-        await gate.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+        await gate.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
         await until(
             gate, "count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event = 'advisory') = 4"
         )
-        await gate.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
+        await gate.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
         for process in processes:
             output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
             assert process.returncode == 0, output.decode()
@@ -467,8 +537,8 @@ async def test_four_processes_may_go_back_at_once(database: str) -> None:
     assert await relations(database) & (OURS | PICCOLOS) == {"migration"}
 
 
-# What another session holds, and so where a migration stops: at the name of a thing that is not committed yet, or
-# where Piccolo writes down that the first migration ran.
+# A migration stops where another session holds a lock: on the name of an object that is not
+# committed yet, or on Piccolo's record of the migrations.
 OBSTACLES = {
     "before the first table": "CREATE TABLE community_invitations ()",
     "between the first migration and its record": "LOCK TABLE migration IN SHARE MODE",
@@ -557,23 +627,23 @@ async def test_a_preview_changes_nothing(
 async def test_waiting_too_long_for_another_migration_is_a_clear_error(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate_module, "MAX_WAIT", "100ms")
+    monkeypatch.setattr(migrate_module, "MIGRATION_LOCK_TIMEOUT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
-        await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+        await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
         with pytest.raises(
             MigrationFailed, match=r"^The schema could not be brought up to date: .*another process"
         ):
             await asyncio.wait_for(migrate(), SECONDS)
         assert await relations(empty_database) == set()
 
-        await other.execute(f"SELECT pg_advisory_unlock({LOCK_KEY})")
+        await other.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
         await migrate()
 
 
 async def test_a_migration_waits_for_a_busy_table_a_short_time_only(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(migrate_module, "TABLE_LOCK_TIMEOUT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
         await other.execute("BEGIN; CREATE TABLE audit_member_id_idx ()")
         with pytest.raises(

@@ -1,4 +1,7 @@
-"""Builds exports as Telegram Desktop and DiscordChatExporter write them; a test names the fields that it is about."""
+"""Builds exports as Telegram Desktop and DiscordChatExporter write them.
+
+A test passes only the fields that it is about.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +11,7 @@ from zoneinfo import ZoneInfo
 Json = dict[str, Any]
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-"""When the first message of an export was written; the second one came a minute later."""
+"""The time of the first message of an export; each next message is a minute later."""
 
 ANA = {"from": "Ana García", "from_id": "user101"}
 BO = {"from": "Bo", "from_id": "user102"}
@@ -16,24 +19,24 @@ BO = {"from": "Bo", "from_id": "user102"}
 GROUP = {"name": "Frutero Club", "type": "private_supergroup", "id": 1234567890}
 
 
-def dated(at: datetime, clock: str = "UTC") -> Json:
-    """The two fields in which Telegram Desktop writes a time: by its machine's clock, and for programs."""
-    return {"date": sanitize_for_message(at, clock), "date_unixtime": str(int(at.timestamp()))}
+def time_fields(at: datetime, clock: str = "UTC") -> Json:
+    """Return both fields of a time in Telegram Desktop: local to its machine, and for programs."""
+    return {"date": format_local_time(at, clock), "date_unixtime": str(int(at.timestamp()))}
 
 
-def sanitize_for_message(at: datetime, clock: str = "UTC") -> str:
+def format_local_time(at: datetime, clock: str = "UTC") -> str:
     return at.astimezone(ZoneInfo(clock)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def message(number: int = 1, **fields: Any) -> Json:
-    """A message of Ana's."""
-    at = dated(NOON + timedelta(minutes=number - 1))
+    """Return a message by Ana."""
+    at = time_fields(NOON + timedelta(minutes=number - 1))
     text = {"text": "gm ☀️", "text_entities": [{"type": "plain", "text": "gm ☀️"}]}
     return {"id": number, "type": "message", **at, **ANA, **text, **fields}
 
 
 def sender(name: str | None) -> Json:
-    """The name of who wrote, a word that Python keeps for itself."""
+    """Return the name of an author, whose key is a keyword of Python."""
     return {"from": name}
 
 
@@ -42,8 +45,8 @@ def without(record: Json, *names: str) -> Json:
 
 
 def service(number: int, action: str, **fields: Any) -> Json:
-    """Something that happened to the group, by Ana."""
-    at = dated(NOON + timedelta(minutes=number - 1))
+    """Return a service message about an action of Ana."""
+    at = time_fields(NOON + timedelta(minutes=number - 1))
     by = {"actor": ANA["from"], "actor_id": ANA["from_id"], "action": action}
     return {"id": number, "type": "service", **at, **by, **fields, "text": "", "text_entities": []}
 
@@ -55,19 +58,19 @@ def reaction(
     at: datetime = NOON,
     clock: str = "UTC",
 ) -> Json:
-    """The people whom the export names; as many as `count` reacted."""
-    recent = [{**person, "date": sanitize_for_message(at, clock)} for person in people]
+    """Return a reaction with the people whom the export names, and with the number of all."""
+    recent = [{**person, "date": format_local_time(at, clock)} for person in people]
     counted = {"type": "emoji", "count": len(people) if count is None else count, "emoji": emoji}
     return counted | ({"recent": recent} if recent else {})
 
 
 def chat(*messages: Any, **fields: Any) -> Json:
-    """The export of one chat, or a chat of an account's."""
+    """Return the export of one chat, or a chat in the export of an account."""
     return {**GROUP, **fields, "messages": list(messages)}
 
 
 def account(*chats: Json) -> Json:
-    """The export of a whole account."""
+    """Return the export of a whole account."""
     about = "Here is the data you requested. Remember: Telegram is ad free."
     person = {
         "user_id": 101,
@@ -85,7 +88,7 @@ def account(*chats: Json) -> Json:
 
 
 def user(discord_id: str = "801", name: str = "ana", **fields: Any) -> Json:
-    """An account of Discord."""
+    """Return a Discord account."""
     avatar = "https://cdn.discordapp.com/embed/avatars/0.png"
     looks: Json = {
         "discriminator": "0000",
@@ -98,7 +101,7 @@ def user(discord_id: str = "801", name: str = "ana", **fields: Any) -> Json:
 
 
 def discord_message(number: int = 1, **fields: Any) -> Json:
-    """A message of Ana's, on Discord."""
+    """Return a Discord message by Ana."""
     at = (NOON + timedelta(minutes=number - 1)).isoformat(timespec="milliseconds")
     times = {"timestamp": at, "timestampEdited": None, "callEndedTimestamp": None}
     content = {"isPinned": False, "content": "gm", "author": user()}
@@ -129,7 +132,7 @@ def discord_reaction(*users: Json, emoji: str = "👍", count: int | None = None
 
 
 def discord_channel(*messages: Any, **fields: Any) -> Json:
-    """The export of a channel."""
+    """Return the export of a Discord channel."""
     guild = {"id": "700", "name": "Frutero", "iconUrl": "https://cdn.test/2.png"}
     channel = {
         "id": "701",
@@ -143,6 +146,6 @@ def discord_channel(*messages: Any, **fields: Any) -> Json:
     return {**exported, "messages": list(messages), "messageCount": len(messages)}
 
 
-def written(export: object) -> bytes:
-    """The file's content, indented as Telegram Desktop does."""
+def encode_json(export: object) -> bytes:
+    """Return the content of the file, indented as Telegram Desktop does."""
     return json.dumps(export, indent=1, ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""What becomes of an export in the database: contacts, events, and a report that is right."""
+"""An import into the database: contacts, events, and a report that matches them."""
 
 import asyncio
 import io
@@ -17,14 +17,12 @@ from community_directory.database import transaction
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import (
-    ANONYMOUS,
-    DELETED,
-    STRANGE,
     Author,
     ExportedEvent,
-    Skipped,
+    SkippedItem,
+    SkipReason,
 )
-from community_directory.imports.history import BANNED, REFUSED, Report, import_history
+from community_directory.imports.history import Report, import_history
 from community_directory.queries import highlights, members, participation
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
@@ -37,20 +35,21 @@ from tests.imports.exports import (
     discord_channel,
     discord_message,
     discord_reaction,
+    encode_json,
     message,
     reaction,
     service,
     user,
-    written,
 )
 from tests.tables import rows
 
 UTC = ZoneInfo("UTC")
-EVERYTHING = """
+ALL_ROWS = """
     SELECT 'member' AS of, community_members::text AS row, xmin::text FROM community_members
     UNION ALL SELECT 'event', member_participation::text, xmin::text FROM member_participation
     UNION ALL SELECT 'day', member_daily_highlights::text, xmin::text FROM member_daily_highlights
-    UNION ALL SELECT 'invitation', community_invitations::text, xmin::text FROM community_invitations
+    UNION ALL
+    SELECT 'invitation', community_invitations::text, xmin::text FROM community_invitations
     UNION ALL SELECT 'link', member_relationships::text, xmin::text FROM member_relationships
     UNION ALL SELECT 'log', directory_audit_log::text, xmin::text FROM directory_audit_log
     UNION ALL SELECT 'number', last_value || ' ' || is_called, '' FROM community_member_number
@@ -59,47 +58,50 @@ EVERYTHING = """
 
 
 async def from_telegram(export: object, *, dry_run: bool = False) -> Report:
-    file = io.BytesIO(export if isinstance(export, bytes) else written(export))
+    file = io.BytesIO(export if isinstance(export, bytes) else encode_json(export))
     items = telegram.read(file, zone=UTC)
     return await import_history(items, Platform.TELEGRAM, dry_run=dry_run)
 
 
 async def from_discord(export: object, *, dry_run: bool = False) -> Report:
-    items = discord.read(io.BytesIO(written(export)))
+    items = discord.read(io.BytesIO(encode_json(export)))
     return await import_history(items, Platform.DISCORD, dry_run=dry_run)
 
 
-async def events(database: rows.Database) -> list[tuple[Any, ...]]:
-    """Who did what, in the order in which it happened."""
+async def stored_events(database: rows.Database) -> list[tuple[Any, ...]]:
+    """Return the events with the names of their members, in the order of their times."""
     found = await database.fetch(
         """
         SELECT name, event_type, platform, room_id, source_id, occurred_at, event_metadata
-        FROM member_participation JOIN community_members USING (member_id) ORDER BY occurred_at, event_type, name
+        FROM member_participation JOIN community_members USING (member_id)
+        ORDER BY occurred_at, event_type, name
         """
     )
     return [tuple(row) for row in found]
 
 
-async def names(database: rows.Database) -> list[tuple[str, str]]:
+async def stored_names(database: rows.Database) -> list[tuple[str, str]]:
     found = await database.fetch(
         "SELECT telegram_id, name FROM community_members ORDER BY created_at, telegram_id"
     )
     return [tuple(row) for row in found]
 
 
-COUNT = "SELECT count(*) FROM member_participation"
+COUNT_EVENTS = "SELECT count(*) FROM member_participation"
 
-TWO = chat(
+TWO_PEOPLE = chat(
     message(1, reactions=[reaction(BO, emoji="🔥", count=3)]),
     service(2, "group_call", duration=90),
     message(3, **BO),
 )
 
 
-async def test_authors_become_contacts_and_what_they_did_events(directory: asyncpg.Pool) -> None:
-    report = await from_telegram(TWO)
+async def test_authors_become_contacts_and_their_messages_become_events(
+    directory: asyncpg.Pool,
+) -> None:
+    report = await from_telegram(TWO_PEOPLE)
     room, minute = "-1001234567890", timedelta(minutes=1)
-    assert await events(directory) == [
+    assert await stored_events(directory) == [
         ("Ana García", "MESSAGE", "telegram", room, "1", NOON, None),
         ("Bo", "REACTION", "telegram", room, "1", NOON, '{"emoji": "🔥"}'),
         ("Ana García", "VOICE", "telegram", room, "2", NOON + minute, '{"duration_seconds": 90}'),
@@ -123,7 +125,7 @@ async def test_authors_become_contacts_and_what_they_did_events(directory: async
     assert report == Report(
         inserted={"MESSAGE": 2, "REACTION": 1, "VOICE": 1},  # type: ignore[arg-type]  # equal to a Counter
         rooms={"Frutero Club": 4},  # type: ignore[arg-type]
-        skipped={ANONYMOUS: 2},  # type: ignore[arg-type]
+        skipped={SkipReason.ANONYMOUS_REACTION: 2},  # type: ignore[arg-type]
         new_contacts=2,
         days={NOON.date()},
         last=last,
@@ -131,12 +133,12 @@ async def test_authors_become_contacts_and_what_they_did_events(directory: async
 
 
 async def test_a_second_import_changes_nothing(directory: asyncpg.Pool) -> None:
-    await from_telegram(TWO)
+    await from_telegram(TWO_PEOPLE)
     await highlights.roll_up(NOON.date())
-    before = await directory.fetch(EVERYTHING)
-    report = await from_telegram(TWO)
+    before = await directory.fetch(ALL_ROWS)
+    report = await from_telegram(TWO_PEOPLE)
     assert await highlights.roll_up(NOON.date()) == 0
-    assert await directory.fetch(EVERYTHING) == before
+    assert await directory.fetch(ALL_ROWS) == before
     assert not report.inserted
     assert report.duplicates == {"MESSAGE": 2, "REACTION": 1, "VOICE": 1}
     assert (report.new_contacts, report.known_people, report.days) == (0, 2, {NOON.date()})
@@ -146,15 +148,15 @@ async def test_a_dry_run_changes_nothing_and_counts_what_would_happen(
     directory: asyncpg.Pool,
 ) -> None:
     await from_telegram(chat(message(1)))
-    before = await directory.fetch(EVERYTHING)
-    planned = await from_telegram(TWO, dry_run=True)
-    assert await directory.fetch(EVERYTHING) == before
+    before = await directory.fetch(ALL_ROWS)
+    planned = await from_telegram(TWO_PEOPLE, dry_run=True)
+    assert await directory.fetch(ALL_ROWS) == before
     assert (planned.inserted, planned.duplicates) == (
         {"MESSAGE": 1, "REACTION": 1, "VOICE": 1},
         {"MESSAGE": 1},
     )
     assert (planned.new_contacts, planned.known_people) == (1, 1)
-    assert await from_telegram(TWO) == planned
+    assert await from_telegram(TWO_PEOPLE) == planned
 
 
 @settings(
@@ -166,29 +168,29 @@ async def test_a_dry_run_changes_nothing_and_counts_what_would_happen(
     before=st.integers(0, 200),
     people=st.integers(2, 40),
 )
-async def test_a_dry_run_counts_what_the_real_one_does(
+async def test_a_dry_run_counts_what_the_real_import_stores(
     directory: asyncpg.Pool, seed: int, count: int, before: int, people: int
 ) -> None:
     export = [*telegram_export.messages(count, people, seed)]
     await directory.execute("TRUNCATE community_members CASCADE")
     if before:
         await from_telegram({**telegram_export.CHAT, "messages": export[:before]})
-    stored = await directory.fetch(EVERYTHING)
+    stored = await directory.fetch(ALL_ROWS)
     planned = await from_telegram({**telegram_export.CHAT, "messages": export}, dry_run=True)
-    assert await directory.fetch(EVERYTHING) == stored
+    assert await directory.fetch(ALL_ROWS) == stored
     assert await from_telegram({**telegram_export.CHAT, "messages": export}) == planned
-    assert await directory.fetchval(COUNT) == sum(planned.inserted.values()) + sum(
+    assert await directory.fetchval(COUNT_EVENTS) == sum(planned.inserted.values()) + sum(
         planned.duplicates.values()
     )
 
 
-async def test_a_known_member_gets_the_events_and_stays_as_they_are(
+async def test_a_known_member_gets_the_events_and_is_not_changed(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(
         directory, telegram_id="101", name="Ana María", status="active", primary_role="designer"
     )
-    report = await from_telegram(TWO)
+    report = await from_telegram(TWO_PEOPLE)
     ana = await members.get_by_telegram_id("101")
     assert (ana.member_id, ana.name, ana.status, ana.primary_role) == (
         "#1",
@@ -197,7 +199,7 @@ async def test_a_known_member_gets_the_events_and_stays_as_they_are(
         "designer",
     )
     assert (report.new_contacts, report.known_people) == (1, 1)
-    assert await directory.fetchval(f"{COUNT} WHERE member_id = '#1'") == 2
+    assert await directory.fetchval(f"{COUNT_EVENTS} WHERE member_id = '#1'") == 2
 
 
 async def test_somebody_who_writes_in_two_batches_is_counted_once(directory: asyncpg.Pool) -> None:
@@ -209,7 +211,7 @@ async def test_somebody_who_writes_in_two_batches_is_counted_once(directory: asy
     assert report.inserted == {"MESSAGE": 2501}
 
 
-async def test_a_batch_is_a_transaction(directory: asyncpg.Pool) -> None:
+async def test_each_batch_is_a_transaction(directory: asyncpg.Pool) -> None:
     def items() -> Iterable[ExportedEvent]:
         for number in range(2500):
             at = NOON + timedelta(seconds=number)
@@ -224,27 +226,27 @@ async def test_a_batch_is_a_transaction(directory: asyncpg.Pool) -> None:
     assert [row[0] for row in transactions] == [500, 1000, 1000]
 
 
-# Who is nobody, or is somebody again
+# Deleted, removed and banned accounts, and people on both platforms
 
 
-async def test_a_deleted_account_that_nobody_knows_is_left_out(directory: asyncpg.Pool) -> None:
+async def test_an_unknown_deleted_account_is_skipped(directory: asyncpg.Pool) -> None:
     gone = {"from": None, "from_id": "user103"}
     report = await from_telegram(
         chat(message(1, **gone), message(2), message(3, **gone, reactions=[reaction(gone)]))
     )
-    assert report.skipped == {DELETED: 3}
-    assert await names(directory) == [("101", "Ana García")]
+    assert report.skipped == {SkipReason.DELETED_ACCOUNT: 3}
+    assert await stored_names(directory) == [("101", "Ana García")]
     assert report.rooms == {"Frutero Club": 1}
 
 
-async def test_a_deleted_account_that_is_known_keeps_its_events(directory: asyncpg.Pool) -> None:
+async def test_a_known_deleted_account_keeps_its_events(directory: asyncpg.Pool) -> None:
     await rows.member(directory, telegram_id="103", name="Eva")
     report = await from_telegram(chat(message(1, **{"from": None, "from_id": "user103"})))
     assert not report.skipped
-    assert [(event[0], event[4]) for event in await events(directory)] == [("Eva", "1")]
+    assert [(event[0], event[4]) for event in await stored_events(directory)] == [("Eva", "1")]
 
 
-async def test_who_was_removed_keeps_their_events_and_is_not_revived(
+async def test_a_removed_member_gets_the_events_and_stays_removed(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory, telegram_id="101", status="active", deleted_at=NOON)
@@ -253,29 +255,35 @@ async def test_who_was_removed_keeps_their_events_and_is_not_revived(
     assert await members.find("#1") is None
 
 
-async def test_who_is_banned_keeps_their_events_and_stays_banned(directory: asyncpg.Pool) -> None:
+async def test_a_banned_member_gets_the_events_and_stays_banned(directory: asyncpg.Pool) -> None:
     await rows.member(directory, telegram_id="101", status="banned")
     report = await from_telegram(chat(message(1)))
     assert report.inserted == {"MESSAGE": 1}
     assert (await members.get("#1")).status == "banned"
 
 
-async def test_who_was_banned_and_erased_is_left_out(
+async def test_a_banned_and_erased_person_is_skipped(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
     load_settings.cache_clear()
     await rows.member(directory, telegram_id="101", status="banned")
     await members.erase("#1", actor="panel")
-    planned = await from_telegram(TWO, dry_run=True)
-    assert await from_telegram(TWO) == planned
-    assert (planned.new_contacts, planned.skipped) == (1, {ANONYMOUS: 2, BANNED: 2})
-    assert (await from_telegram(TWO)).skipped == {ANONYMOUS: 2, BANNED: 2}
-    assert {event[0] for event in await events(directory)} == {"Bo"}
+    planned = await from_telegram(TWO_PEOPLE, dry_run=True)
+    assert await from_telegram(TWO_PEOPLE) == planned
+    assert (planned.new_contacts, planned.skipped) == (
+        1,
+        {SkipReason.ANONYMOUS_REACTION: 2, SkipReason.BANNED_AUTHOR: 2},
+    )
+    assert (await from_telegram(TWO_PEOPLE)).skipped == {
+        SkipReason.ANONYMOUS_REACTION: 2,
+        SkipReason.BANNED_AUTHOR: 2,
+    }
+    assert {event[0] for event in await stored_events(directory)} == {"Bo"}
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 2
 
 
-async def test_without_the_key_nobody_can_tell_who_was_banned_and_erased(
+async def test_an_import_without_the_secret_key_is_refused_if_banned_people_were_erased(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
@@ -284,14 +292,14 @@ async def test_without_the_key_nobody_can_tell_who_was_banned_and_erased(
     await members.erase("#1", actor="panel")
     monkeypatch.delenv("DIRECTORY_SECRET_KEY")
     load_settings.cache_clear()
-    before = await directory.fetch(EVERYTHING)
+    before = await directory.fetch(ALL_ROWS)
     for dry_run in (True, False):
         with pytest.raises(ConfigurationError, match="Set DIRECTORY_SECRET_KEY"):
-            await from_telegram(TWO, dry_run=dry_run)
-    assert await directory.fetch(EVERYTHING) == before
+            await from_telegram(TWO_PEOPLE, dry_run=dry_run)
+    assert await directory.fetch(ALL_ROWS) == before
 
 
-async def test_who_told_their_discord_account_is_one_person_on_both_platforms(
+async def test_a_member_with_a_linked_discord_account_is_one_person_on_both_platforms(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory, telegram_id="101", name="Ana", profile_data={"discord_id": "801"})
@@ -299,7 +307,7 @@ async def test_who_told_their_discord_account_is_one_person_on_both_platforms(
     for _ in range(2):
         report = await from_discord(export)
     assert (report.duplicates, report.known_people) == ({"MESSAGE": 1, "REACTION": 1}, 2)
-    found = await events(directory)
+    found = await stored_events(directory)
     assert [(event[0], event[1], event[2], event[3]) for event in found] == [
         ("Ana", "MESSAGE", "discord", "701"),
         ("Bo", "REACTION", "discord", "701"),
@@ -308,7 +316,7 @@ async def test_who_told_their_discord_account_is_one_person_on_both_platforms(
     assert (bo.status, bo.profile_data) == ("not_member", {"discord_id": "802"})
 
 
-async def test_who_tells_their_discord_account_later_keeps_one_history(
+async def test_a_discord_account_linked_after_an_import_keeps_one_history(
     directory: asyncpg.Pool,
 ) -> None:
     await from_discord(discord_channel(discord_message(1)))
@@ -316,21 +324,21 @@ async def test_who_tells_their_discord_account_later_keeps_one_history(
         directory, telegram_id="101", name="Ana of Telegram", profile_data={"discord_id": "801"}
     )
     await from_discord(discord_channel(discord_message(1), discord_message(2)))
-    assert [(event[4][-1], event[0]) for event in await events(directory)] == [
+    assert [(event[4][-1], event[0]) for event in await stored_events(directory)] == [
         ("1", "Ana"),
         ("2", "Ana"),
     ]
 
 
-async def test_the_same_number_is_another_person_on_the_other_platform(
+async def test_the_same_id_is_another_person_on_the_other_platform(
     directory: asyncpg.Pool,
 ) -> None:
     await from_telegram(chat(message(1)))
     await from_discord(discord_channel(discord_message(1, author=user("101", "dana"))))
-    assert await names(directory) == [("101", "Ana García"), ("discord:101", "Dana")]
+    assert await stored_names(directory) == [("101", "Ana García"), ("discord:101", "Dana")]
 
 
-# What can't be stored as it is
+# Values that can't be stored
 
 
 @pytest.mark.parametrize(
@@ -361,9 +369,9 @@ async def test_the_same_number_is_another_person_on_the_other_platform(
     ],
 )
 async def test_any_name_can_be_stored(directory: asyncpg.Pool, name: str, stored: str) -> None:
-    happened = ExportedEvent(Author("101", name), EventType.MESSAGE, "-1", "room", "1", NOON)
-    report = await import_history([happened], Platform.TELEGRAM)
-    assert await names(directory) == [("101", stored)]
+    event = ExportedEvent(Author("101", name), EventType.MESSAGE, "-1", "room", "1", NOON)
+    report = await import_history([event], Platform.TELEGRAM)
+    assert await stored_names(directory) == [("101", stored)]
     assert (report.new_contacts, report.inserted) == (1, {"MESSAGE": 1})
 
 
@@ -377,7 +385,7 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
         for one in ids
     ]
     report = await import_history(found, Platform.TELEGRAM)
-    assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {REFUSED: 1})
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 2}, {SkipReason.NOT_STORABLE: 1})
     assert report.rooms == {"room": 2}
     assert [
         row[0]
@@ -391,15 +399,15 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
 @pytest.mark.parametrize(
     "emoji", ["\0", "\ud800", "x" * 2_000_000], ids=["nul", "surrogate", "too long"]
 )
-async def test_a_reaction_that_can_not_be_stored_costs_no_other_event(
+async def test_a_reaction_that_can_not_be_stored_does_not_affect_other_events(
     directory: asyncpg.Pool, emoji: str
 ) -> None:
-    strange = ExportedEvent(
+    malformed = ExportedEvent(
         Author("101", "Ana"), EventType.REACTION, "-1", "room", "1", NOON, {"emoji": emoji}
     )
     plain = ExportedEvent(Author("102", "Bo"), EventType.MESSAGE, "-1", "room", "1", NOON)
-    report = await import_history([strange, plain], Platform.TELEGRAM)
-    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+    report = await import_history([malformed, plain], Platform.TELEGRAM)
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {SkipReason.NOT_STORABLE: 1})
 
 
 async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Pool) -> None:
@@ -409,11 +417,11 @@ async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Poo
         for at in times
     ]
     report = await import_history(found, Platform.TELEGRAM)
-    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {REFUSED: 1})
+    assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {SkipReason.NOT_STORABLE: 1})
     assert (report.days, report.rooms) == ({NOON.date()}, {"room": 1})
 
 
-async def test_an_event_that_the_export_holds_twice_is_planned_once(
+async def test_a_dry_run_counts_an_event_that_occurs_twice_once(
     directory: asyncpg.Pool,
 ) -> None:
     found = [
@@ -430,56 +438,55 @@ async def test_an_event_that_the_export_holds_twice_is_planned_once(
     assert await import_history(found, Platform.TELEGRAM) == planned
 
 
-# Files that end too early, or hold nothing
+# Truncated and empty files
 
 
-async def test_of_a_broken_file_everything_before_the_break_is_stored(
+async def test_the_events_before_the_end_of_a_truncated_file_are_stored(
     directory: asyncpg.Pool,
 ) -> None:
-    whole = written(chat(*(message(number) for number in range(1, 1502))))
+    whole = encode_json(chat(*(message(number) for number in range(1, 1502))))
     report = await from_telegram(whole[: whole.index(b'"id": 1501')])
     assert report.broken is not None
     assert report.inserted == {"MESSAGE": 1500}
     assert report.last is not None
     assert report.last.source_id == "1500"
-    assert await directory.fetchval(COUNT) == 1500
+    assert await directory.fetchval(COUNT_EVENTS) == 1500
     assert (await from_telegram(whole)).inserted == {"MESSAGE": 1}
 
 
 @pytest.mark.parametrize("export", [{}, [], {"chats": {"list": []}}, chat()])
-async def test_a_file_without_messages_is_no_export(
-    directory: asyncpg.Pool, export: object
-) -> None:
+async def test_a_file_without_messages_is_refused(directory: asyncpg.Pool, export: object) -> None:
     for dry_run in (False, True):
         with pytest.raises(
             InvalidInput,
-            match=r"^There are no messages in this file: it is no export of this kind\.$",
+            match=r"^There are no messages in this file\."
+            r" Export the chat as JSON, or choose another file\.$",
         ):
             await from_telegram(export, dry_run=dry_run)
 
 
-async def test_a_file_that_breaks_at_once_says_where(directory: asyncpg.Pool) -> None:
+async def test_a_file_that_is_not_json_is_reported(directory: asyncpg.Pool) -> None:
     report = await from_telegram(b"<html>")
     assert report.broken is not None
     assert report == Report(broken=report.broken)
 
 
-async def test_what_is_left_out_is_no_reason_to_fail(directory: asyncpg.Pool) -> None:
-    items = [Skipped(STRANGE), Skipped(STRANGE, 3)]
+async def test_an_import_of_skipped_items_alone_succeeds(directory: asyncpg.Pool) -> None:
+    items = [SkippedItem(SkipReason.MALFORMED), SkippedItem(SkipReason.MALFORMED, 3)]
     report = await import_history(items, Platform.TELEGRAM)
-    assert report == Report(skipped={STRANGE: 4})  # type: ignore[arg-type]
+    assert report == Report(skipped={SkipReason.MALFORMED: 4})  # type: ignore[arg-type]
 
 
-# Several at once
+# Concurrent writers
 
 
-async def test_two_imports_of_the_same_file_at_once_store_everything_once(
+async def test_concurrent_imports_of_one_file_store_everything_once(
     directory: asyncpg.Pool,
 ) -> None:
     export = {**telegram_export.CHAT, "messages": [*telegram_export.messages(3000, 60)]}
     imports = [from_telegram(export) for _ in range(3)]
     reports = await asyncio.wait_for(asyncio.gather(*imports), 60)
-    stored = await directory.fetchval(COUNT)
+    stored = await directory.fetchval(COUNT_EVENTS)
     assert sum(sum(report.inserted.values()) for report in reports) == stored
     assert {sum((report.inserted + report.duplicates).values()) for report in reports} == {stored}
     people = await directory.fetchval("SELECT count(*) FROM community_members")
@@ -490,7 +497,7 @@ async def test_two_imports_of_the_same_file_at_once_store_everything_once(
     )
 
 
-async def test_two_imports_that_meet_people_in_opposite_order_do_not_wait_for_each_other(
+async def test_concurrent_imports_with_people_in_opposite_order_do_not_deadlock(
     directory: asyncpg.Pool,
 ) -> None:
     people = [
@@ -507,7 +514,7 @@ async def test_two_imports_that_meet_people_in_opposite_order_do_not_wait_for_ea
     assert sum(report.new_contacts for report in reports) == 300
 
 
-async def test_a_bot_may_record_events_of_the_same_people_meanwhile(
+async def test_a_bot_can_record_events_of_the_same_people_during_an_import(
     directory: asyncpg.Pool,
 ) -> None:
     accounts = [str(number) for number in range(201, 241)]
@@ -535,27 +542,32 @@ async def test_a_bot_may_record_events_of_the_same_people_meanwhile(
     importing = asyncio.create_task(from_telegram(export))
     inserted = await asyncio.wait_for(asyncio.gather(*map(live, range(10))), 60)
     report = await asyncio.wait_for(importing, 60)
-    assert await directory.fetchval(COUNT) == report.inserted["MESSAGE"] + sum(inserted)
+    assert await directory.fetchval(COUNT_EVENTS) == report.inserted["MESSAGE"] + sum(inserted)
     assert report.inserted["MESSAGE"] + report.duplicates["MESSAGE"] == 3000
 
 
-async def test_somebody_who_is_added_at_the_same_moment_is_met(directory: asyncpg.Pool) -> None:
-    """The account is being added by another program: the import waits for it and takes its number."""
+async def test_an_author_whom_another_program_adds_concurrently_is_found(
+    directory: asyncpg.Pool,
+) -> None:
+    """The import waits for the other transaction, and then uses its member."""
     async with directory.acquire() as other:
         await other.execute("BEGIN")
         await rows.member(other, telegram_id="101", name="Ana of the bot")
         importing = asyncio.create_task(from_telegram(chat(message(1))))
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
         async with asyncio.timeout(20):
             while not await directory.fetchval(waiting):
                 await asyncio.sleep(0.02)
         await other.execute("COMMIT")
         report = await importing
     assert (report.new_contacts, report.inserted) == (0, {"MESSAGE": 1})
-    assert await names(directory) == [("101", "Ana of the bot")]
+    assert await stored_names(directory) == [("101", "Ana of the bot")]
 
 
-# After it
+# Highlights and scores after an import
 
 
 async def test_highlights_scores_and_the_last_activity_are_right_after_an_import(
@@ -575,9 +587,11 @@ async def test_highlights_scores_and_the_last_activity_are_right_after_an_import
     behind = await directory.fetch(
         """
         SELECT member_id FROM community_members JOIN (
-            SELECT member_id, max(occurred_at) AS latest FROM member_participation GROUP BY member_id
+            SELECT member_id, max(occurred_at) AS latest FROM member_participation
+            GROUP BY member_id
         ) AS event USING (member_id)
-        WHERE last_active_at IS NULL OR last_active_at NOT BETWEEN latest - interval '1 minute' AND latest
+        WHERE last_active_at IS NULL
+            OR last_active_at NOT BETWEEN latest - interval '1 minute' AND latest
         """
     )
     assert behind == []
@@ -591,12 +605,12 @@ async def test_highlights_scores_and_the_last_activity_are_right_after_an_import
         ("America/Mexico_City", NOON.date()),
     ],
 )
-async def test_the_days_of_an_import_are_the_communitys(
+async def test_the_days_of_an_import_are_in_the_zone_of_the_community(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str, day: date
 ) -> None:
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
     load_settings.cache_clear()
-    report = await from_telegram(TWO)
+    report = await from_telegram(TWO_PEOPLE)
     assert report.days == {day}
     await highlights.roll_up(day)
     page = await highlights.between(day, day)
@@ -606,17 +620,17 @@ async def test_the_days_of_an_import_are_the_communitys(
     ]
 
 
-async def test_an_import_can_be_undone_with_the_callers_transaction(
+async def test_an_import_is_rolled_back_with_the_callers_transaction(
     directory: asyncpg.Pool,
 ) -> None:
     async def import_and_fail() -> None:
         async with transaction():
-            await from_telegram(TWO)
+            await from_telegram(TWO_PEOPLE)
             raise LookupError
 
     with pytest.raises(LookupError):
         await import_and_fail()
-    assert await names(directory) == []
+    assert await stored_names(directory) == []
 
 
 @settings(
@@ -642,17 +656,17 @@ async def test_every_event_is_counted_once_in_the_report(
     directory: asyncpg.Pool, found: list[ExportedEvent]
 ) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
-    items: list[ExportedEvent | Skipped] = [Skipped(STRANGE), *found]
+    items: list[ExportedEvent | SkippedItem] = [SkippedItem(SkipReason.MALFORMED), *found]
     report = await import_history(items, Platform.TELEGRAM)
     counted = sum((report.inserted + report.duplicates + report.skipped).values())
     assert counted == len(items)
-    assert await directory.fetchval(COUNT) == sum(report.inserted.values())
+    assert await directory.fetchval(COUNT_EVENTS) == sum(report.inserted.values())
     again = await import_history(items, Platform.TELEGRAM)
     assert (again.new_contacts, sum(again.inserted.values())) == (0, 0)
     assert again.skipped == report.skipped
 
 
-async def test_an_impossible_author_costs_no_other_event(directory: asyncpg.Pool) -> None:
+async def test_a_malformed_author_does_not_affect_other_events(directory: asyncpg.Pool) -> None:
     report = await from_telegram(
         chat(message(1), message(2, from_id="user" + "5" * 300), message(3))
     )
@@ -666,4 +680,4 @@ async def test_linking_accounts_between_two_imports_stores_nothing_twice(
     await from_discord(export)
     await rows.member(directory, telegram_id="101", profile_data={"discord_id": "801"})
     await from_discord(export)
-    assert await directory.fetchval(COUNT) == 1
+    assert await directory.fetchval(COUNT_EVENTS) == 1

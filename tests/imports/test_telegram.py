@@ -1,4 +1,4 @@
-"""What is made of an export of Telegram Desktop, before any of it is stored."""
+"""The items that the reader of Telegram Desktop's exports yields."""
 
 import copy
 import io
@@ -17,15 +17,11 @@ from hypothesis import strategies as st
 
 from community_directory.imports import telegram
 from community_directory.imports.export import (
-    ANONYMOUS,
-    BOT,
-    CHANNEL,
-    SERVICE,
-    STRANGE,
     Author,
     ExportedEvent,
     NotAnExport,
-    Skipped,
+    SkippedItem,
+    SkipReason,
     TruncatedExport,
 )
 from community_directory.tables import EventType
@@ -35,54 +31,54 @@ from tests.imports.exports import (
     NOON,
     account,
     chat,
-    dated,
     discord_channel,
     discord_message,
+    encode_json,
+    format_local_time,
     message,
     reaction,
-    sanitize_for_message,
     sender,
     service,
+    time_fields,
     without,
-    written,
 )
 
 
-def everything(
+def read_items(
     export: object, *, zone: str = "UTC", chats: Collection[str] = ()
-) -> list[ExportedEvent | Skipped]:
-    file = io.BytesIO(export if isinstance(export, bytes) else written(export))
+) -> list[ExportedEvent | SkippedItem]:
+    file = io.BytesIO(export if isinstance(export, bytes) else encode_json(export))
     return list(telegram.read(file, zone=ZoneInfo(zone), chats=chats))
 
 
-def until_broken(file: bytes) -> tuple[list[ExportedEvent | Skipped], TruncatedExport]:
-    """What a broken file gives before it breaks, and where it does."""
-    found: list[ExportedEvent | Skipped] = []
+def read_truncated(file: bytes) -> tuple[list[ExportedEvent | SkippedItem], TruncatedExport]:
+    """Return the items of a truncated file, and the error at its end."""
+    found: list[ExportedEvent | SkippedItem] = []
     with pytest.raises(TruncatedExport) as broken:
         found.extend(telegram.read(io.BytesIO(file), zone=ZoneInfo("UTC")))
     return found, broken.value
 
 
-def happened(
+def read_events(
     export: object, *, zone: str = "UTC", chats: Collection[str] = ()
 ) -> list[ExportedEvent]:
     return [
         item
-        for item in everything(export, zone=zone, chats=chats)
+        for item in read_items(export, zone=zone, chats=chats)
         if isinstance(item, ExportedEvent)
     ]
 
 
-def skipped(export: object, *, chats: Collection[str] = ()) -> Counter[str]:
+def count_skipped(export: object, *, chats: Collection[str] = ()) -> Counter[str]:
     counted: Counter[str] = Counter()
-    for item in everything(export, chats=chats):
-        if isinstance(item, Skipped):
+    for item in read_items(export, chats=chats):
+        if isinstance(item, SkippedItem):
             counted[item.reason] += item.count
     return counted
 
 
 def test_a_message_is_an_event_of_its_author_with_the_platforms_own_id() -> None:
-    assert everything(chat(message(7))) == [
+    assert read_items(chat(message(7))) == [
         ExportedEvent(
             author=Author("101", "Ana García"),
             event_type=EventType.MESSAGE,
@@ -94,7 +90,7 @@ def test_a_message_is_an_event_of_its_author_with_the_platforms_own_id() -> None
     ]
 
 
-def test_whatever_a_message_holds_it_is_one_event() -> None:
+def test_a_message_with_any_content_is_one_event() -> None:
     link = {"type": "link", "text": "https://frutero.club"}
     kinds: list[dict[str, Any]] = [
         {"text": ["see ", link], "text_entities": [{"type": "plain", "text": "see "}, link]},
@@ -104,7 +100,7 @@ def test_whatever_a_message_holds_it_is_one_event() -> None:
         {"edited": "2026-02-01T00:00:00", "edited_unixtime": "1769904000"},
         {"poll": {"question": "?", "closed": False, "total_voters": 0, "answers": []}},
     ]
-    found = everything(chat(*(message(number, **kind) for number, kind in enumerate(kinds, 1))))
+    found = read_items(chat(*(message(number, **kind) for number, kind in enumerate(kinds, 1))))
     assert [item.source_id for item in found if isinstance(item, ExportedEvent)] == list("123456")
     assert len(found) == 6
 
@@ -117,14 +113,14 @@ def test_whatever_a_message_holds_it_is_one_event() -> None:
         ("public_supergroup", "-1000000000055"),
     ],
 )
-def test_a_room_is_named_as_the_bot_api_names_it(kind: str, room: str) -> None:
-    assert [event.room_id for event in happened(chat(message(), type=kind, id=55))] == [room]
+def test_a_room_has_the_id_that_the_bot_api_uses(kind: str, room: str) -> None:
+    assert [event.room_id for event in read_events(chat(message(), type=kind, id=55))] == [room]
 
 
 @pytest.mark.parametrize("name", [None, ""])
-def test_a_group_without_a_name_is_called_by_its_id(name: str | None) -> None:
+def test_a_group_without_a_name_is_shown_by_its_id(name: str | None) -> None:
     assert [
-        event.room for event in happened(chat(message(), type="private_group", id=55, name=name))
+        event.room for event in read_events(chat(message(), type="private_group", id=55, name=name))
     ] == ["-55"]
 
 
@@ -140,37 +136,37 @@ def test_a_group_without_a_name_is_called_by_its_id(name: str | None) -> None:
         "a new kind",
     ],
 )
-def test_what_is_no_group_is_left_out_and_counted(kind: str) -> None:
+def test_chats_that_are_not_groups_are_skipped_and_counted(kind: str) -> None:
     one = chat(message(1), message(2, reactions=[reaction(BO)]), type=kind, id=5)
-    assert skipped(one) == {telegram.NO_GROUP: 2}
-    found = everything(account(one, chat(message(), id=6)))
-    assert Counter(type(item) for item in found) == {Skipped: 2, ExportedEvent: 1}
+    assert count_skipped(one) == {SkipReason.NOT_A_GROUP: 2}
+    found = read_items(account(one, chat(message(), id=6)))
+    assert Counter(type(item) for item in found) == {SkippedItem: 2, ExportedEvent: 1}
 
 
-def test_of_an_account_each_message_belongs_to_its_own_chat() -> None:
+def test_each_message_of_an_account_belongs_to_its_own_chat() -> None:
     export = account(
         chat(message(1), name="A", id=1),
         {"type": "saved_messages", "id": 101, "messages": [message(2)]},
         chat(message(3), name="B", type="private_group", id=2),
         chat(message(4), name=None, type="private_group", id=3),
     )
-    found = [(event.room, event.room_id, event.source_id) for event in happened(export)]
+    found = [(event.room, event.room_id, event.source_id) for event in read_events(export)]
     assert found == [("A", "-1000000000001", "1"), ("B", "-2", "3"), ("-3", "-3", "4")]
-    assert skipped(export) == {telegram.NO_GROUP: 1}
+    assert count_skipped(export) == {SkipReason.NOT_A_GROUP: 1}
 
 
-def test_a_group_that_lacks_its_id_is_not_taken_for_the_one_before() -> None:
+def test_a_group_without_an_id_does_not_get_that_of_the_group_before() -> None:
     export = account(
         chat(message(1), id=1), without(chat(message(2)), "id"), without(chat(message(3)), "type")
     )
-    assert [event.source_id for event in happened(export)] == ["1"]
-    assert skipped(export) == {telegram.NO_GROUP: 2}
-    nameless = account(chat(message(1), name="A", id=1), without(chat(message(2), id=2), "name"))
-    assert [event.room for event in happened(nameless)] == ["A", "-1000000000002"]
+    assert [event.source_id for event in read_events(export)] == ["1"]
+    assert count_skipped(export) == {SkipReason.NOT_A_GROUP: 2}
+    anonymous = account(chat(message(1), name="A", id=1), without(chat(message(2), id=2), "name"))
+    assert [event.room for event in read_events(anonymous)] == ["A", "-1000000000002"]
 
 
-def test_a_chats_export_is_read_once() -> None:
-    """Only an account's is searched for bots before: that of a chat names none."""
+def test_the_export_of_one_chat_is_read_once() -> None:
+    """Only the export of an account is searched for bots first, because it lists chats."""
 
     class Counting(io.BytesIO):
         count = 0
@@ -185,7 +181,7 @@ def test_a_chats_export_is_read_once() -> None:
             self.count += len(content)
             return content
 
-    content = written(chat(*map(message, range(2000))))
+    content = encode_json(chat(*map(message, range(2000))))
     file = Counting(content)
     assert len(list(telegram.read(file, zone=ZoneInfo("UTC")))) == 2000
     assert len(content) <= file.count < 1.5 * len(content)
@@ -194,30 +190,32 @@ def test_a_chats_export_is_read_once() -> None:
 @pytest.mark.parametrize("chosen", [["1"], ["A"], ["A", "nothing"], ["1", "A"]])
 def test_chats_are_chosen_by_name_or_id(chosen: list[str]) -> None:
     export = account(chat(message(1), name="A", id=1), chat(message(2), name="B", id=2))
-    assert [event.room for event in happened(export, chats=chosen)] == ["A"]
-    assert skipped(export, chats=chosen) == {telegram.NOT_CHOSEN: 1}
-    assert [event.room for event in happened(chat(message(1), name="A", id=1), chats=chosen)] == [
-        "A"
-    ]
+    assert [event.room for event in read_events(export, chats=chosen)] == ["A"]
+    assert count_skipped(export, chats=chosen) == {SkipReason.CHAT_NOT_CHOSEN: 1}
+    assert [
+        event.room for event in read_events(chat(message(1), name="A", id=1), chats=chosen)
+    ] == ["A"]
 
 
-def test_what_is_no_group_can_not_be_chosen() -> None:
+def test_chats_that_are_not_groups_can_not_be_chosen() -> None:
     export = account(chat(message(), type="personal_chat", name="Ana", id=101))
-    assert skipped(export, chats=["Ana", "101"]) == {telegram.NO_GROUP: 1}
+    assert count_skipped(export, chats=["Ana", "101"]) == {SkipReason.NOT_A_GROUP: 1}
 
 
-def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
+def test_a_bot_is_recognized_by_its_chat_even_if_that_comes_later() -> None:
     rose = {"from": "Rosa", "from_id": "user609517172"}
     group = chat(message(1), message(2, **rose), message(3, reactions=[reaction(rose, BO)]))
     export = account(group, chat(type="bot_chat", id=609517172, name="Rosa"))
-    assert [(event.source_id, event.event_type) for event in happened(export)] == [
+    assert [(event.source_id, event.event_type) for event in read_events(export)] == [
         ("1", "MESSAGE"),
         ("3", "MESSAGE"),
         ("3", "REACTION"),
     ]
-    assert skipped(export) == {BOT: 2}
-    # a person with whom the account chatted is no bot
-    assert len(happened(account(group, chat(type="personal_chat", id=609517172, name="Rosa")))) == 5
+    assert count_skipped(export) == {SkipReason.BOT: 2}
+    # A person with whom the account chatted is not a bot.
+    assert (
+        len(read_events(account(group, chat(type="personal_chat", id=609517172, name="Rosa")))) == 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,8 +232,8 @@ def test_a_bot_is_known_by_its_chat_even_when_that_comes_later() -> None:
         "Admin2Bot",
     ],
 )
-def test_a_bot_is_known_by_its_name(name: str) -> None:
-    assert skipped(chat(message(1, **sender(name)))) == {BOT: 1}
+def test_a_bot_is_recognized_by_its_name(name: str) -> None:
+    assert count_skipped(chat(message(1, **sender(name)))) == {SkipReason.BOT: 1}
 
 
 @pytest.mark.parametrize(
@@ -253,33 +251,35 @@ def test_a_bot_is_known_by_its_name(name: str) -> None:
     ],
 )
 def test_a_person_is_not_taken_for_a_bot(name: str) -> None:
-    assert [event.author.name for event in happened(chat(message(1, **sender(name))))] == [name]
+    assert [event.author.name for event in read_events(chat(message(1, **sender(name))))] == [name]
 
 
 @pytest.mark.parametrize("number", ["777000", "1087968824", "136817688"])
-def test_telegrams_own_accounts_are_not_people(number: str) -> None:
-    assert skipped(chat(message(from_id=f"user{number}"))) == {BOT: 1}
+def test_service_accounts_of_telegram_are_not_people(number: str) -> None:
+    assert count_skipped(chat(message(from_id=f"user{number}"))) == {SkipReason.BOT: 1}
 
 
 @pytest.mark.parametrize("who", ["channel1234567890", "chat55"])
-def test_who_writes_as_a_channel_or_group_is_nobody(who: str) -> None:
+def test_messages_sent_as_a_channel_or_group_have_no_author(who: str) -> None:
     export = chat(
         message(1, from_id=who, **sender("News")),
         message(2, reactions=[reaction({"from_id": who})]),
     )
-    assert skipped(export) == {CHANNEL: 2}
-    assert [event.source_id for event in happened(export)] == ["2"]
+    assert count_skipped(export) == {SkipReason.SENT_AS_CHAT: 2}
+    assert [event.source_id for event in read_events(export)] == ["2"]
 
 
 @pytest.mark.parametrize(
     "action", ["create_group", "join_group_by_link", "invite_members", "pin_message", "group_call"]
 )
 def test_service_messages_are_counted(action: str) -> None:
-    assert skipped(chat(service(1, action), service(2, action, message_id=1))) == {SERVICE: 2}
+    assert count_skipped(chat(service(1, action), service(2, action, message_id=1))) == {
+        SkipReason.SERVICE_MESSAGE: 2
+    }
 
 
 def test_a_voice_chat_that_ended_is_an_event_with_its_duration() -> None:
-    [event] = happened(chat(service(3, "group_call", duration=125)))
+    [event] = read_events(chat(service(3, "group_call", duration=125)))
     assert event.author == Author("101", "Ana García")
     assert (event.event_type, event.source_id, event.metadata) == (
         "VOICE",
@@ -290,37 +290,41 @@ def test_a_voice_chat_that_ended_is_an_event_with_its_duration() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"duration": 0}, {"duration": None}])
 def test_a_voice_chat_that_only_began_is_a_service_message(fields: dict[str, Any]) -> None:
-    assert skipped(chat(service(1, "group_call", **fields))) == {SERVICE: 1}
+    assert count_skipped(chat(service(1, "group_call", **fields))) == {
+        SkipReason.SERVICE_MESSAGE: 1
+    }
 
 
-def test_only_a_voice_chat_has_a_duration_that_counts() -> None:
-    assert skipped(chat(service(1, "set_messages_ttl", duration=60))) == {SERVICE: 1}
+def test_a_duration_counts_only_for_a_voice_chat() -> None:
+    assert count_skipped(chat(service(1, "set_messages_ttl", duration=60))) == {
+        SkipReason.SERVICE_MESSAGE: 1
+    }
     assert [
-        event.event_type for event in happened(chat(message(action="group_call", duration=60)))
+        event.event_type for event in read_events(chat(message(action="group_call", duration=60)))
     ] == ["MESSAGE"]
 
 
-def test_what_this_telegram_desktop_can_not_export_is_no_event() -> None:
+def test_an_unsupported_message_is_no_event() -> None:
     unsupported = message(
         1, type="unsupported", action="group_call", duration=60, actor_id="user101"
     )
-    assert skipped(chat(unsupported)) == {SERVICE: 1}
+    assert count_skipped(chat(unsupported)) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
 @pytest.mark.parametrize("name", [None, ""])
 def test_a_deleted_account_has_no_name(name: str | None) -> None:
     export = chat(message(1, **sender(name)), service(2, "group_call", duration=1, actor=name))
-    assert [event.author for event in happened(export)] == [Author("101", None)] * 2
-    nameless = without(message(), "from")
-    assert [event.author for event in happened(chat(nameless))] == [Author("101", None)]
+    assert [event.author for event in read_events(export)] == [Author("101", None)] * 2
+    anonymous = without(message(), "from")
+    assert [event.author for event in read_events(chat(anonymous))] == [Author("101", None)]
 
 
 # Reactions
 
 
-def test_a_reaction_is_an_event_of_who_reacted_with_the_messages_id() -> None:
+def test_a_reaction_is_an_event_with_the_id_of_the_message() -> None:
     later = NOON + timedelta(hours=1)
-    [said, reacted] = happened(chat(message(7, reactions=[reaction(BO, emoji="🔥", at=later)])))
+    [said, reacted] = read_events(chat(message(7, reactions=[reaction(BO, emoji="🔥", at=later)])))
     assert said.event_type == "MESSAGE"
     assert reacted == ExportedEvent(
         author=Author("102", "Bo"),
@@ -335,38 +339,38 @@ def test_a_reaction_is_an_event_of_who_reacted_with_the_messages_id() -> None:
 
 def test_several_reactions_of_a_person_to_a_message_are_one_event() -> None:
     two = [reaction(BO, ANA, emoji="🔥"), reaction(BO, emoji="🎉")]
-    found = happened(chat(message(1, reactions=two), message(2, reactions=two[:1])))
+    found = read_events(chat(message(1, reactions=two), message(2, reactions=two[:1])))
     reacted = [
         (event.source_id, event.author.name) for event in found if event.event_type == "REACTION"
     ]
     assert reacted == [("1", "Bo"), ("1", "Ana García"), ("2", "Bo"), ("2", "Ana García")]
 
 
-def test_reactions_that_the_export_does_not_name_are_counted() -> None:
+def test_reactions_without_an_author_are_counted() -> None:
     reactions = [reaction(BO, count=4), reaction(emoji="🎉", count=2), reaction(ANA, emoji="🔥")]
-    assert skipped(chat(message(reactions=reactions))) == {ANONYMOUS: 5}
-    assert len(happened(chat(message(reactions=reactions)))) == 3
+    assert count_skipped(chat(message(reactions=reactions))) == {SkipReason.ANONYMOUS_REACTION: 5}
+    assert len(read_events(chat(message(reactions=reactions)))) == 3
 
 
-def test_a_custom_emoji_has_no_name() -> None:
+def test_a_reaction_with_a_custom_emoji_has_no_metadata() -> None:
     custom = without(reaction(BO), "emoji") | {
         "type": "custom_emoji",
         "document_id": "(File not included.)",
     }
-    [_, reacted] = happened(chat(message(reactions=[custom])))
+    [_, reacted] = read_events(chat(message(reactions=[custom])))
     assert (reacted.event_type, reacted.metadata) == ("REACTION", None)
 
 
 def test_a_voice_chat_can_be_reacted_to() -> None:
-    found = happened(chat(service(1, "group_call", duration=5, reactions=[reaction(BO)])))
+    found = read_events(chat(service(1, "group_call", duration=5, reactions=[reaction(BO)])))
     assert [event.event_type for event in found] == ["VOICE", "REACTION"]
     only = chat(service(1, "pin_message", reactions=[reaction(BO)]))
-    assert [event.event_type for event in happened(only)] == ["REACTION"]
-    assert skipped(only) == {SERVICE: 1}
+    assert [event.event_type for event in read_events(only)] == ["REACTION"]
+    assert count_skipped(only) == {SkipReason.SERVICE_MESSAGE: 1}
 
 
-def test_no_reactions_are_none() -> None:
-    assert len(everything(chat(message(1, reactions=[]), message(2, reactions=None)))) == 2
+def test_a_message_without_reactions_is_one_event() -> None:
+    assert len(read_items(chat(message(1, reactions=[]), message(2, reactions=None)))) == 2
 
 
 # Times
@@ -376,33 +380,38 @@ def test_no_reactions_are_none() -> None:
     "clock", ["America/Mexico_City", "Asia/Kathmandu", "Pacific/Kiritimati", "Pacific/Pago_Pago"]
 )
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Madrid"])
-def test_a_reactions_time_is_read_by_the_clock_of_the_machine_that_exported(
+def test_the_time_of_a_reaction_is_in_the_zone_of_the_exporting_machine(
     clock: str, zone: str
 ) -> None:
     later = NOON + timedelta(hours=20)
-    one = message(1, **dated(NOON, clock), reactions=[reaction(BO, at=later, clock=clock)])
-    assert [event.occurred_at for event in happened(chat(one), zone=zone)] == [NOON, later]
+    one = message(1, **time_fields(NOON, clock), reactions=[reaction(BO, at=later, clock=clock)])
+    assert [event.occurred_at for event in read_events(chat(one), zone=zone)] == [NOON, later]
 
 
 @pytest.mark.parametrize("month", [1, 7])
-def test_a_reactions_time_follows_the_summer_time_of_the_machine(month: int) -> None:
+def test_the_time_of_a_reaction_follows_daylight_saving_time(month: int) -> None:
     at = datetime(2025, month, 15, 22, 30, tzinfo=UTC)
     one = message(
-        1, **dated(at, "Europe/Madrid"), reactions=[reaction(BO, at=at, clock="Europe/Madrid")]
+        1,
+        **time_fields(at, "Europe/Madrid"),
+        reactions=[reaction(BO, at=at, clock="Europe/Madrid")],
     )
-    assert [event.occurred_at for event in happened(chat(one))] == [at, at]
+    assert [event.occurred_at for event in read_events(chat(one))] == [at, at]
 
 
-def test_a_reaction_without_a_time_happened_with_the_message() -> None:
+def test_a_reaction_without_a_time_has_that_of_the_message() -> None:
     one = reaction(BO) | {"recent": [BO]}
-    assert [event.occurred_at for event in happened(chat(message(reactions=[one])))] == [NOON, NOON]
+    assert [event.occurred_at for event in read_events(chat(message(reactions=[one])))] == [
+        NOON,
+        NOON,
+    ]
 
 
-def test_a_clock_that_can_not_be_is_not_believed() -> None:
-    """Dates and times of two days: the reaction's date is read in the community's zone."""
+def test_an_impossible_utc_offset_is_ignored() -> None:
+    """If both times of a message differ by days, those of reactions are in the community's zone."""
     at = NOON + timedelta(days=2)
-    wrong = dated(NOON) | {"date": sanitize_for_message(at)}
-    found = happened(
+    wrong = time_fields(NOON) | {"date": format_local_time(at)}
+    found = read_events(
         chat(message(1, **wrong, reactions=[reaction(BO, at=at, clock="Asia/Tokyo")])),
         zone="Asia/Tokyo",
     )
@@ -418,14 +427,14 @@ def test_a_clock_that_can_not_be_is_not_believed() -> None:
         ("2020-12-31T12:00:00", "Europe/Madrid", datetime(2020, 12, 31, 11, tzinfo=UTC)),
     ],
 )
-def test_an_old_export_tells_times_in_the_communitys_zone(
+def test_times_of_an_old_export_are_in_the_zone_of_the_community(
     date: str, zone: str, meant: datetime
 ) -> None:
     old = without(
         message(date=date, reactions=[reaction(BO) | {"recent": [BO | {"date": date}]}]),
         "date_unixtime",
     )
-    assert [event.occurred_at for event in happened(chat(old), zone=zone)] == [meant, meant]
+    assert [event.occurred_at for event in read_events(chat(old), zone=zone)] == [meant, meant]
 
 
 @pytest.mark.parametrize(
@@ -438,10 +447,12 @@ def test_an_old_export_tells_times_in_the_communitys_zone(
         (9_600_000_000, None),
     ],
 )
-def test_an_old_export_tells_ids_as_numbers(number: int, person: str | None) -> None:
+def test_ids_of_an_old_export_are_numbers(number: int, person: str | None) -> None:
     export = chat(message(from_id=number))
-    assert [event.author.telegram_id for event in happened(export)] == ([person] if person else [])
-    assert skipped(export) == ({} if person else {CHANNEL: 1})
+    assert [event.author.telegram_id for event in read_events(export)] == (
+        [person] if person else []
+    )
+    assert count_skipped(export) == ({} if person else {SkipReason.SENT_AS_CHAT: 1})
 
 
 @pytest.mark.parametrize(
@@ -459,106 +470,110 @@ def test_an_old_export_tells_ids_as_numbers(number: int, person: str | None) -> 
         1e300,
     ],
 )
-def test_nobody_chatted_then(when: object) -> None:
-    assert skipped(chat(message(1, date_unixtime=when), message(2))) == {STRANGE: 1}
+def test_a_message_with_an_impossible_time_is_malformed(when: object) -> None:
+    assert count_skipped(chat(message(1, date_unixtime=when), message(2))) == {
+        SkipReason.MALFORMED: 1
+    }
 
 
 @pytest.mark.parametrize("when", ["946684800", "4133980799"])
-def test_people_may_have_chatted_then(when: str) -> None:
-    assert len(happened(chat(message(1, date_unixtime=when)))) == 1
+def test_the_first_and_the_last_possible_time_are_read(when: str) -> None:
+    assert len(read_events(chat(message(1, date_unixtime=when)))) == 1
 
 
-# What no Telegram wrote
+# Malformed files
 
 
 @pytest.mark.parametrize("thing", [1, 1.5, "text", True, None])
-def test_a_message_that_is_none_is_counted_and_the_others_are_read(thing: object) -> None:
+def test_a_malformed_message_is_counted_and_the_others_are_read(thing: object) -> None:
     export = chat(message(1), thing, message(2))
-    assert [event.source_id for event in happened(export)] == ["1", "2"]
-    assert skipped(export) == {STRANGE: 1}
+    assert [event.source_id for event in read_events(export)] == ["1", "2"]
+    assert count_skipped(export) == {SkipReason.MALFORMED: 1}
 
 
 @pytest.mark.parametrize(
     "thing", [[], [1, [2]], [message(9)], {}, {"id": 1}, {"id": 1, "type": "unsupported"}]
 )
-def test_a_message_that_is_a_list_or_empty_is_counted_and_the_others_are_read(
+def test_a_list_or_an_incomplete_message_is_counted_and_the_others_are_read(
     thing: object,
 ) -> None:
     export = chat(message(1), thing, message(2))
-    assert [event.source_id for event in happened(export)] == ["1", "2"]
-    assert skipped(export)[STRANGE] > 0
+    assert [event.source_id for event in read_events(export)] == ["1", "2"]
+    assert count_skipped(export)[SkipReason.MALFORMED] > 0
 
 
 @pytest.mark.parametrize("number", [1.0, "1234567890", None, True, {"id": 1}, [1]])
-def test_a_chat_without_a_number_is_no_group(number: object) -> None:
-    assert skipped(chat(message(), id=number)) == {telegram.NO_GROUP: 1}
+def test_a_chat_whose_id_is_not_an_integer_is_not_a_group(number: object) -> None:
+    assert count_skipped(chat(message(), id=number)) == {SkipReason.NOT_A_GROUP: 1}
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
-    twice = written(chat(message(1))).replace(b'"id": 1,', b'"id": 1, "id": 2,')
-    assert [event.source_id for event in happened(twice)] == ["2"]
+    twice = encode_json(chat(message(1))).replace(b'"id": 1,', b'"id": 1, "id": 2,')
+    assert [event.source_id for event in read_events(twice)] == ["2"]
 
 
 @pytest.mark.parametrize(
     "export", [{}, [], [1], {"messages": {}}, {"chats": {"list": []}}, "text", None, chat()]
 )
-def test_what_holds_no_messages_holds_nothing(export: object) -> None:
-    assert everything(export) == []
+def test_a_file_without_messages_yields_nothing(export: object) -> None:
+    assert read_items(export) == []
 
 
-def test_what_is_no_export_of_telegrams_is_refused() -> None:
+def test_a_file_that_is_not_a_telegram_export_is_refused() -> None:
     one = chat(message())
-    # Telegram Desktop writes messages last; a stream can't look ahead.
+    # Telegram Desktop writes the messages last, and a stream can't look ahead.
     for other in (
         {"messages": one["messages"], **without(one, "messages")},
         discord_channel(discord_message(1)),
     ):
         with pytest.raises(NotAnExport, match="no messages in this file"):
-            everything(other)
+            read_items(other)
 
 
-def test_a_file_nested_without_end_is_broken() -> None:
+def test_a_file_with_endless_nesting_is_refused() -> None:
     with pytest.raises(TruncatedExport):
-        everything(b"[" * 100_000)
+        read_items(b"[" * 100_000)
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "1e99999999", "-1e99999999999999999999"])
 @pytest.mark.parametrize("field", ["a", "date_unixtime", "duration"])
-def test_a_number_beyond_all_measure_ends_the_file_or_the_message(field: str, number: str) -> None:
-    text = written(chat(message(1), message(2, **{field: "HERE"}), message(3))).replace(
+def test_a_huge_number_does_not_spoil_the_messages_before_it(field: str, number: str) -> None:
+    text = encode_json(chat(message(1), message(2, **{field: "HERE"}), message(3))).replace(
         b'"HERE"', number.encode()
     )
-    found: list[ExportedEvent | Skipped] = []
+    found: list[ExportedEvent | SkippedItem] = []
     with suppress(TruncatedExport):
         found.extend(telegram.read(io.BytesIO(text), zone=UTC))
     assert isinstance(found[0], ExportedEvent)
 
 
 def test_control_characters_are_read_as_telegram_desktop_writes_them() -> None:
-    text = written(chat(message(1, text="aHEREb", **sender("A\\x0Bna")), message(2)))
+    text = encode_json(chat(message(1, text="aHEREb", **sender("A\\x0Bna")), message(2)))
     for filler in (b"", b" " * 65_500):
-        spoilt = filler + text.replace(b"HERE", rb"\x0B\x1f\\x0B")
-        assert [event.source_id for event in happened(spoilt)] == ["1", "2"]
+        damaged = filler + text.replace(b"HERE", rb"\x0B\x1f\\x0B")
+        assert [event.source_id for event in read_events(damaged)] == ["1", "2"]
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
-    assert len(happened(BOM_UTF8 + written(chat(message(1))))) == 1
+    assert len(read_events(BOM_UTF8 + encode_json(chat(message(1))))) == 1
 
 
 def test_a_message_nested_a_hundred_times_is_read() -> None:
     deep: object = []
     for _ in range(100):
         deep = [deep]
-    assert [event.source_id for event in happened(chat(message(1, text=deep), message(2)))] == [
+    assert [event.source_id for event in read_events(chat(message(1, text=deep), message(2)))] == [
         "1",
         "2",
     ]
 
 
 @pytest.mark.parametrize("text", ["a\\u0000b", "a\\ud800b", "a\\ud83d\\ude00b", "a\\nb"])
-def test_escapes_in_a_name_are_no_obstacle(text: str) -> None:
-    file = written(chat(message(1, **{"from": "NAME"}), message(2))).replace(b"NAME", text.encode())
-    assert [event.source_id for event in happened(file)] == ["1", "2"]
+def test_a_name_may_have_escapes(text: str) -> None:
+    file = encode_json(chat(message(1, **{"from": "NAME"}), message(2))).replace(
+        b"NAME", text.encode()
+    )
+    assert [event.source_id for event in read_events(file)] == ["1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -566,19 +581,23 @@ def test_escapes_in_a_name_are_no_obstacle(text: str) -> None:
     [b"\xff", b"\xc3", b"\x01", b"\\q", b'"', b"\n"],
     ids=["byte", "half", "control", "escape", "quote", "line"],
 )
-def test_a_file_that_breaks_in_a_message_gives_what_comes_before(wrong: bytes) -> None:
-    file = written(chat(message(1), message(2, text="HERE"), message(3))).replace(b"HERE", wrong)
-    found, broken = until_broken(file)
+def test_a_file_damaged_in_a_message_yields_the_events_before_it(wrong: bytes) -> None:
+    file = encode_json(chat(message(1), message(2, text="HERE"), message(3))).replace(
+        b"HERE", wrong
+    )
+    found, broken = read_truncated(file)
     assert [item.source_id for item in found if isinstance(item, ExportedEvent)] == ["1"]
-    assert str(broken) == f"The file is broken near byte {broken.position:,}."
+    assert str(broken) == (
+        f"The file is incomplete or damaged near byte {broken.position:,}: export the chat again."
+    )
 
 
 @pytest.mark.parametrize(
     "file", [b"", b" ", b"hello", b"<html>", b"{", b"[", b'{"messages": [', b"\xff\xfe{\0}\0"]
 )
-def test_what_is_no_json_is_broken(file: bytes) -> None:
+def test_a_file_that_is_not_json_is_refused(file: bytes) -> None:
     with pytest.raises(TruncatedExport):
-        everything(file)
+        read_items(file)
 
 
 SMALL = chat(
@@ -587,16 +606,16 @@ SMALL = chat(
     message(3, **BO),
     name="Łódź 🍓",
 )
-SMALL_FILE = written(SMALL)
-SMALL_EVENTS = happened(SMALL)
+SMALL_FILE = encode_json(SMALL)
+SMALL_EVENTS = read_events(SMALL)
 
 
 @given(cut=st.integers(0, len(SMALL_FILE) - 1))
-def test_a_file_cut_anywhere_gives_what_comes_before(cut: int) -> None:
-    found, broken = until_broken(SMALL_FILE[:cut])
+def test_a_truncated_file_yields_the_events_before_the_end(cut: int) -> None:
+    found, broken = read_truncated(SMALL_FILE[:cut])
     events = [item for item in found if isinstance(item, ExportedEvent)]
     assert events == SMALL_EVENTS[: len(events)]
-    # Each whole message before the cut is among them.
+    # Each complete message before the cut is read.
     whole = SMALL_FILE[:cut].count(b"\n  }")
     assert {event.source_id for event in events} == {"1", "2", "3"} & {
         str(number + 1) for number in range(whole)
@@ -609,7 +628,7 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers(1 - 2**63, 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    # an id or a time is a text of digits, too
+    # Ids and times are texts of digits.
     | st.text(max_size=20)
     | st.integers(0, 2**40).map(str)
     | st.sampled_from(["user5", "service", "group_call"]),
@@ -630,18 +649,20 @@ FULL = message(
 DELETE = object()
 
 
-def places(record: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Where the values of a message lie."""
+def list_paths(record: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of every value in a message."""
     if isinstance(record, dict | list):
         keys = record if isinstance(record, dict) else range(len(record))
         return [
-            place for key in keys for place in [(*path, key), *places(record[key], (*path, key))]
+            place
+            for key in keys
+            for place in [(*path, key), *list_paths(record[key], (*path, key))]
         ]
     return []
 
 
-def spoilt(record: dict[str, Any], place: tuple[Any, ...], value: object) -> dict[str, Any]:
-    """The message with another value at a place, or without the one there."""
+def replace_value(record: dict[str, Any], place: tuple[Any, ...], value: object) -> dict[str, Any]:
+    """Return the message with another value at a path, or without the value there."""
     changed = copy.deepcopy(record)
     inside: Any = changed
     for key in place[:-1]:
@@ -655,17 +676,17 @@ def spoilt(record: dict[str, Any], place: tuple[Any, ...], value: object) -> dic
 
 @settings(deadline=None, max_examples=300)
 @given(
-    place=st.sampled_from(places(FULL)),
+    place=st.sampled_from(list_paths(FULL)),
     value=st.just(DELETE) | JSON,
     kind=st.sampled_from(["message", "service"]),
 )
-def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
+def test_a_malformed_field_does_not_spoil_the_other_messages(
     place: tuple[Any, ...], value: object, kind: str
 ) -> None:
-    changed = spoilt(FULL | {"type": kind}, place, value)
-    found = everything(json.dumps(chat(message(1), changed, message(3))).encode())
-    assert [found[0], found[-1]] == happened(chat(message(1), message(3)))
-    assert all(item.count > 0 for item in found if isinstance(item, Skipped))
+    changed = replace_value(FULL | {"type": kind}, place, value)
+    found = read_items(json.dumps(chat(message(1), changed, message(3))).encode())
+    assert [found[0], found[-1]] == read_events(chat(message(1), message(3)))
+    assert all(item.count > 0 for item in found if isinstance(item, SkippedItem))
     for item in found:
         if isinstance(item, ExportedEvent):
             assert item.author.telegram_id.isdecimal()
@@ -674,7 +695,7 @@ def test_whatever_a_field_holds_or_lacks_the_other_messages_are_read(
 
 @settings(deadline=None, max_examples=100)
 @given(export=JSON, where=st.sampled_from(["chat", "account", "messages", "list"]))
-def test_whatever_the_file_holds_it_is_read_to_the_end(export: object, where: str) -> None:
+def test_any_json_is_read_to_the_end(export: object, where: str) -> None:
     whole = {
         "chat": export,
         "account": {"chats": export},
@@ -682,6 +703,6 @@ def test_whatever_the_file_holds_it_is_read_to_the_end(export: object, where: st
         "list": {"chats": {"list": export}},
     }
     assert all(
-        isinstance(item, ExportedEvent | Skipped)
-        for item in everything(json.dumps(whole[where]).encode())
+        isinstance(item, ExportedEvent | SkippedItem)
+        for item in read_items(json.dumps(whole[where]).encode())
     )

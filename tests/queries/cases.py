@@ -1,6 +1,6 @@
-"""One valid and one refused call of every query helper, for tests that are about all of them.
+"""One valid and one refused call of every query helper, for the tests that cover all of them.
 
-The helpers are found by looking, so that a new one without a case fails.
+The helpers are found by their modules, so a test fails for a new one without a case.
 """
 
 import inspect
@@ -21,15 +21,17 @@ Helper = Callable[..., Awaitable[Any]]
 
 
 def _found() -> dict[str, Helper]:
-    helpers: dict[str, Helper] = {}
+    """Return the helpers by the names that callers use: `members.search` lies in `search`."""
+    names: dict[Helper, str] = {}
     for found in pkgutil.iter_modules(queries.__path__):
         module = import_module(f"{queries.__name__}.{found.name}")
-        helpers |= {
-            f"{found.name}.{name}": function
-            for name, function in inspect.getmembers(module, inspect.iscoroutinefunction)
-            if function.__module__ == module.__name__ and not name.startswith("_")
-        }
-    return helpers
+        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
+            if name.startswith("_") or not function.__module__.startswith(queries.__name__):
+                continue
+            # The module that exports a helper of another module counts.
+            if function.__module__ != module.__name__ or function not in names:
+                names[function] = f"{found.name}.{name}"
+    return {name: function for function, name in names.items()}
 
 
 HELPERS = _found()
@@ -37,12 +39,12 @@ HELPERS = _found()
 
 @dataclass(frozen=True)
 class Case:
-    """Arguments that work in the community of `community()`, and those that make the call refused."""
+    """Arguments of a valid and of a refused call in the community of `community()`."""
 
     valid: Mapping[str, object]
     refused: Mapping[str, object] | None = None
     statements: int | None = 1
-    """None: a transaction of any number."""
+    """The number of statements of the valid call; None is a transaction of any number."""
     statements_when_refused: int = 1
 
 
@@ -86,7 +88,7 @@ CASES = {
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
-        {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "mend": False},
+        {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "repair": False},
         {"zone": "Mars/Olympus"},
         statements=4,
         statements_when_refused=0,
@@ -183,13 +185,13 @@ CASES = {
     "participation.most_active": Case({**DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0),
     "participation.record": Case(EVENT, NOBODY),
     "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
-    "privacy.erase": Case(
+    "members.erase": Case(
         {"member_id": "#1", "actor": "bot", "entity_ids": ["entity-a"]},
         NOBODY,
         statements=None,
         statements_when_refused=3,
     ),
-    "privacy.export": Case({"member_id": "#1", "entity_ids": ["entity-a"]}, NOBODY),
+    "members.export": Case({"member_id": "#1", "entity_ids": ["entity-a"]}, NOBODY),
     "reputation.explain": Case({"member_id": "#1"}, NOBODY),
     "relationships.link": Case(
         {
@@ -200,7 +202,7 @@ CASES = {
         },
         {"entity_id_b": "entity-a"},
     ),
-    "relationships.of": Case({"entity_id": "entity-a", "relationship_type": "MENTORED"}),
+    "relationships.list_for": Case({"entity_id": "entity-a", "relationship_type": "MENTORED"}),
     "relationships.unlink": Case(
         {"entity_id_a": "entity-a", "entity_id_b": "entity-b", "relationship_type": "MENTORED"}
     ),
@@ -208,12 +210,15 @@ CASES = {
 
 
 def arguments(helper: str, changed: Mapping[str, object] | None = None) -> dict[str, object]:
-    """The valid ones, but for those that are changed."""
+    """Return the valid arguments of a helper, some of them changed."""
     return {**CASES[helper].valid, **(changed or {})}
 
 
 async def community(database: rows.Database) -> None:
-    """The active #1 who wrote once, the pending #2 whom they invited, the removed #3, an open invitation and a link."""
+    """Add the active #1, who wrote once and invited the pending #2, and the removed #3.
+
+    There are an open invitation and a link, too.
+    """
     await rows.member(
         database, telegram_id="101", telegram_username="ana", country="México", status="active"
     )
@@ -246,7 +251,7 @@ class _Undo(Exception):
 
 @asynccontextmanager
 async def undone() -> AsyncIterator[DirectoryTransaction]:
-    """A transaction that is rolled back at its end."""
+    """Open a transaction that is rolled back at its end."""
     try:
         async with transaction() as current:
             yield current

@@ -1,4 +1,4 @@
-"""What happened to a member and to the invitations they made, whoever wrote it."""
+"""The history of a member and of the invitations they created, by every writer."""
 
 from contextlib import nullcontext
 
@@ -12,7 +12,9 @@ from community_directory.tables import AuditAction, CommunityMember
 from tests.tables import rows
 
 
-async def test_the_history_is_newest_first_whoever_wrote(directory: asyncpg.Pool) -> None:
+async def test_the_history_lists_the_changes_of_every_writer_newest_first(
+    directory: asyncpg.Pool,
+) -> None:
     login = await directory.fetchval("SELECT session_user")
     added = await members.add(
         telegram_id="1", name="Ana", primary_role="developer", actor="bot", reason="met in Lima"
@@ -40,7 +42,7 @@ async def test_the_history_is_newest_first_whoever_wrote(directory: asyncpg.Pool
     assert all(entry.changed_at.utcoffset() is not None for entry in page.items)
 
 
-async def test_the_invitations_that_a_member_made_are_in_their_history(
+async def test_the_history_of_a_member_includes_the_invitations_they_created(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory, status="active")
@@ -58,13 +60,13 @@ async def test_the_invitations_that_a_member_made_are_in_their_history(
     assert entries[0].changes == {"status": ["pending", "cancelled"]}
 
 
-async def test_who_never_was_has_no_history(directory: asyncpg.Pool) -> None:
+async def test_the_history_of_an_unknown_member_is_empty(directory: asyncpg.Pool) -> None:
     page = await audit.history("#99")
     assert (page.items, page.next_cursor) == ([], None)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6])
-async def test_all_pages_together_are_the_whole_history(
+async def test_all_pages_together_contain_the_whole_history(
     directory: asyncpg.Pool, limit: int
 ) -> None:
     await members.add(telegram_id="1", name="0", primary_role="developer")
@@ -82,7 +84,7 @@ async def test_all_pages_together_are_the_whole_history(
         if after is None:
             break
         assert len(page.items) == limit
-        # What happens between two pages is newer than all of them.
+        # A change between two pages is newer than all of them.
         await members.update_profile("#1", country=f"country {len(turned)}")
     assert turned == whole
 
@@ -95,12 +97,12 @@ async def test_a_page_of_history_has_1_to_100_entries(directory: asyncpg.Pool, l
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "…", "eyJhIjoxfQ"])
-async def test_what_is_no_cursor_is_refused(directory: asyncpg.Pool, cursor: str) -> None:
+async def test_a_malformed_cursor_is_refused(directory: asyncpg.Pool, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         await audit.history("#1", after=cursor)
 
 
-async def test_a_cursor_may_name_the_last_id_that_can_be_and_none_beyond(
+async def test_a_cursor_holds_a_64_bit_id_and_no_larger_one(
     directory: asyncpg.Pool,
 ) -> None:
     for place, error in ((2**63 - 1, None), (2**63, InvalidCursor), (-(2**63), InvalidCursor)):

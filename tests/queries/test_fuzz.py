@@ -1,4 +1,4 @@
-"""Whatever comes from outside ends in an answer or in an error of ours, and costs no connection."""
+"""Any input returns a result or raises a `DirectoryError`, and releases its connection."""
 
 import inspect
 import math
@@ -59,7 +59,7 @@ MOMENTS = {
     "the first one, naive": (datetime.min, False),  # noqa: DTZ901  on purpose
     "the last one, naive": (datetime.max, False),  # noqa: DTZ901  on purpose
 }
-"""Each with whether it can be stored."""
+"""Texts, and whether each can be stored."""
 NO_ZONES = (
     "",
     " ",
@@ -120,7 +120,7 @@ STORABLE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 async def directory(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
-    """A community of this module; every call in it is undone."""
+    """The community of this module; every call is rolled back."""
     async with (
         new_database(server, template) as url,
         connect(url, min_size=0),
@@ -131,7 +131,7 @@ async def directory(server: Server, template: str) -> AsyncIterator[asyncpg.Pool
 
 
 def kinds(helper: str) -> dict[str, str]:
-    """How each parameter of a helper is tried."""
+    """Return a test for each parameter of a helper."""
     hints = get_type_hints(HELPERS[helper])
     found = {}
     for name in inspect.signature(HELPERS[helper]).parameters:
@@ -172,7 +172,7 @@ def of_kind(kind: str) -> list[tuple[str, str]]:
 
 
 async def settle(helper: str, **changed: object) -> object:
-    """Call the helper, undo what it did, and give its answer or its error; anything else fails the test."""
+    """Call the helper, roll it back, and return its result or its `DirectoryError`."""
     answer: object = None
     try:
         async with undone():
@@ -187,7 +187,7 @@ def is_sentence(error: object) -> bool:
     return text.isprintable() and len(text) <= 200 and text.endswith(".")
 
 
-async def test_the_cases_give_every_parameter_and_each_is_tried() -> None:
+async def test_the_cases_name_every_parameter_and_each_is_fuzzed() -> None:
     assert HELPERS.keys() == CASES.keys()
     for helper, found in KINDS.items():
         assert found.keys() == CASES[helper].valid.keys()
@@ -205,7 +205,7 @@ async def test_the_cases_give_every_parameter_and_each_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("helper", "name"), [*of_kind("text"), *of_kind("texts")])
-async def test_hostile_text_ends_in_an_answer_or_an_error_of_ours(
+async def test_hostile_text_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, helper: str, name: str
 ) -> None:
     for text in HOSTILE.values():
@@ -220,7 +220,7 @@ async def test_hostile_text_ends_in_an_answer_or_an_error_of_ours(
 @pytest.mark.parametrize(
     "text", [HOSTILE["nul"], HOSTILE["lone surrogate"]], ids=["nul", "lone surrogate"]
 )
-async def test_what_postgresql_can_not_hold_is_refused_outside_a_transaction_too(
+async def test_text_that_postgresql_cannot_store_is_refused_outside_a_transaction_too(
     directory: asyncpg.Pool, helper: str, name: str, text: str
 ) -> None:
     answer: object
@@ -236,7 +236,7 @@ async def test_what_postgresql_can_not_hold_is_refused_outside_a_transaction_too
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(where=st.sampled_from(of_kind("text")), text=st.text(max_size=300))
-async def test_any_text_ends_in_an_answer_or_an_error_of_ours(
+async def test_any_text_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, where: tuple[str, str], text: str
 ) -> None:
     helper, name = where
@@ -246,7 +246,7 @@ async def test_any_text_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize(("helper", "name"), of_kind("number"))
-async def test_any_number_ends_in_an_answer_or_an_error_of_ours(
+async def test_any_number_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, helper: str, name: str
 ) -> None:
     for number in NUMBERS:
@@ -257,7 +257,7 @@ async def test_any_number_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize(("helper", "name"), of_kind("time"))
-async def test_any_span_of_time_ends_in_an_answer_or_an_error_of_ours(
+async def test_any_duration_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, helper: str, name: str
 ) -> None:
     for span in (timedelta.min, timedelta(microseconds=-1), timedelta(0), timedelta.max):
@@ -265,7 +265,7 @@ async def test_any_span_of_time_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize(("helper", "name"), of_kind("day"))
-async def test_any_day_ends_in_an_answer_or_an_error_of_ours(
+async def test_any_day_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, helper: str, name: str
 ) -> None:
     for day in DAYS:
@@ -279,7 +279,7 @@ async def test_any_day_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize("helper", sorted({helper for helper, _ in of_kind("day")}))
-async def test_any_span_of_days_ends_in_an_answer_or_an_error_of_ours(
+async def test_any_range_of_days_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, helper: str
 ) -> None:
     first, last = (name for name, kind in KINDS[helper].items() if kind == "day")
@@ -302,7 +302,7 @@ async def test_any_span_of_days_ends_in_an_answer_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize("helper", [helper for helper, name in of_kind("text") if name == "zone"])
-async def test_what_is_no_time_zone_is_refused(directory: asyncpg.Pool, helper: str) -> None:
+async def test_an_unknown_time_zone_is_refused(directory: asyncpg.Pool, helper: str) -> None:
     for zone in NO_ZONES:
         refused = await settle(helper, zone=zone)
         assert isinstance(refused, InvalidInput)
@@ -311,7 +311,7 @@ async def test_what_is_no_time_zone_is_refused(directory: asyncpg.Pool, helper: 
 
 
 @pytest.mark.parametrize(("moment", "storable"), MOMENTS.values(), ids=MOMENTS)
-async def test_any_moment_is_stored_as_it_is_or_refused(
+async def test_any_time_is_stored_unchanged_or_refused(
     directory: asyncpg.Pool, moment: datetime, storable: bool
 ) -> None:
     assert of_kind("moment") == [("participation.record", "occurred_at")]
@@ -325,7 +325,7 @@ async def test_any_moment_is_stored_as_it_is_or_refused(
     assert all_idle()
 
 
-async def test_any_flag_ends_in_an_answer(directory: asyncpg.Pool) -> None:
+async def test_any_flag_returns_a_result(directory: asyncpg.Pool) -> None:
     for helper, name in of_kind("flag"):
         for flag in (True, False):
             assert not isinstance(await settle(helper, **{name: flag}), UserError)
@@ -337,7 +337,7 @@ def good_events() -> Iterator[NewEvent]:
 
 
 async def recorded_with(*hostile: NewEvent) -> Recorded:
-    """What becomes of hostile events in the middle of good ones, all of which must be stored."""
+    """Record hostile events among good ones, and check that all good ones are stored."""
     good = list(good_events())
     assert of_kind("events") == [("participation.record_many", "events")]
     answer = await settle("participation.record_many", events=[*good[:5], *hostile, *good[5:]])
@@ -356,7 +356,7 @@ async def recorded_with(*hostile: NewEvent) -> Recorded:
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
-async def test_no_text_of_an_event_keeps_the_others_out(
+async def test_a_hostile_text_in_one_event_does_not_prevent_the_others(
     directory: asyncpg.Pool, field: str
 ) -> None:
     events = [NewEvent(**{**EVENT, field: text}) for text in HOSTILE.values()]
@@ -373,7 +373,7 @@ async def test_no_text_of_an_event_keeps_the_others_out(
 
 
 @pytest.mark.parametrize("what", JSON)
-async def test_no_details_of_an_event_keep_the_others_out(
+async def test_hostile_metadata_of_one_event_does_not_prevent_the_others(
     directory: asyncpg.Pool, what: str
 ) -> None:
     event = replace(NewEvent(**EVENT), metadata=JSON[what])
@@ -383,7 +383,7 @@ async def test_no_details_of_an_event_keep_the_others_out(
 
 
 @pytest.mark.parametrize(("moment", "storable"), MOMENTS.values(), ids=MOMENTS)
-async def test_no_moment_of_an_event_keeps_the_others_out(
+async def test_a_hostile_time_of_one_event_does_not_prevent_the_others(
     directory: asyncpg.Pool, moment: datetime, storable: bool
 ) -> None:
     event = replace(NewEvent(**EVENT), occurred_at=moment)
@@ -400,14 +400,14 @@ async def test_no_moment_of_an_event_keeps_the_others_out(
         st.builds(NewEvent, **dict.fromkeys(TEXT_FIELDS, st.text(max_size=60))), max_size=20
     )
 )
-async def test_no_batch_of_any_texts_is_lost(
+async def test_a_batch_with_any_texts_reports_every_event(
     directory: asyncpg.Pool, events: list[NewEvent]
 ) -> None:
     await recorded_with(*events)
 
 
 @pytest.mark.parametrize("data", STORABLE.values(), ids=STORABLE)
-async def test_any_details_of_an_event_are_read_back_as_they_were(
+async def test_any_metadata_of_an_event_is_read_back_unchanged(
     directory: asyncpg.Pool, data: dict[str, Any]
 ) -> None:
     async with undone():
@@ -419,7 +419,7 @@ async def test_any_details_of_an_event_are_read_back_as_they_were(
 
 @pytest.mark.parametrize("what", JSON)
 @pytest.mark.parametrize(("helper", "name"), of_kind("json"))
-async def test_what_is_no_json_object_is_refused(
+async def test_json_that_is_not_an_object_is_refused(
     directory: asyncpg.Pool, helper: str, name: str, what: str
 ) -> None:
     answer = await settle(helper, **{name: JSON[what]})
@@ -432,7 +432,7 @@ async def test_what_is_no_json_object_is_refused(
 
 
 @pytest.mark.parametrize("data", STORABLE.values(), ids=STORABLE)
-async def test_any_json_object_is_read_back_as_it_was(
+async def test_any_json_object_is_read_back_unchanged(
     directory: asyncpg.Pool, data: dict[str, Any]
 ) -> None:
     async with undone():
@@ -442,7 +442,7 @@ async def test_any_json_object_is_read_back_as_it_was(
         assert (await relationships.link("entity-a", "entity-c", "MENTORED", data)).content == data
 
 
-async def test_after_all_that_the_community_is_as_it_was(directory: asyncpg.Pool) -> None:
+async def test_the_community_is_unchanged_after_all_of_these_tests(directory: asyncpg.Pool) -> None:
     assert all_idle()
     assert {member.member_id for member in (await members.search(status=None)).items} == {
         "#1",

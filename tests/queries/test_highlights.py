@@ -1,4 +1,4 @@
-"""Highlights: whatever happens in whatever order, the rows say what the events say, and each score follows."""
+"""Highlights: in any order of changes, the rows agree with the events, and the scores follow."""
 
 import asyncio
 import json
@@ -39,7 +39,8 @@ def at(day: date = DAY, hour: int = 12) -> datetime:
 async def stored(database: rows.Database) -> Rows:
     found = await database.fetch(
         """
-        SELECT member_id, highlight_date, message_count, reaction_count, voice_minutes, reputation_earned
+        SELECT member_id, highlight_date, message_count, reaction_count, voice_minutes,
+            reputation_earned
         FROM member_daily_highlights
         """
     )
@@ -53,7 +54,7 @@ async def stored(database: rows.Database) -> Rows:
         (datetime(2199, 12, 31, 23, 59, tzinfo=UTC), "Pacific/Kiritimati", date(2200, 1, 1)),
     ],
 )
-async def test_the_first_and_the_last_event_there_can_be_have_a_day_in_every_zone(
+async def test_the_earliest_and_the_latest_event_have_a_day_in_every_zone(
     directory: asyncpg.Pool, moment: datetime, zone: str, day: date
 ) -> None:
     await rows.event(directory, occurred_at=moment)
@@ -71,7 +72,7 @@ async def scores(database: rows.Database) -> dict[str, int]:
 async def messages(
     database: rows.Database, count: int, member_id: str = "#1", day: date = DAY
 ) -> None:
-    """That many messages on one day, written past the helpers: nothing else of the member changes."""
+    """Insert that many messages of one day with SQL, so that the member's row does not change."""
     await database.execute(
         """
         INSERT INTO member_participation (member_id, event_type, platform, room_id, occurred_at)
@@ -135,7 +136,7 @@ async def test_a_day_is_from_its_first_moment_to_the_next_days(
         ({"JOIN": 9, "MESSAGE": 1}, (1, 0, 0, 1)),
     ],
 )
-async def test_a_day_earns_what_the_table_of_points_says(
+async def test_a_day_earns_the_points_of_the_table(
     directory: asyncpg.Pool, done: dict[str, int], row: tuple[int, ...]
 ) -> None:
     await rows.member(directory, reputation_score=95)
@@ -165,7 +166,8 @@ async def test_no_duration_is_too_long_for_a_row(directory: asyncpg.Pool, number
     for _ in range(3):
         await directory.execute(
             """
-            INSERT INTO member_participation (member_id, event_type, platform, room_id, occurred_at, event_metadata)
+            INSERT INTO member_participation
+                (member_id, event_type, platform, room_id, occurred_at, event_metadata)
             VALUES ('#1', 'VOICE', 'telegram', '-1', $1, $2)
             """,
             at(),
@@ -192,7 +194,7 @@ async def test_minutes_are_those_of_all_seconds_of_the_day_together(
     assert await stored(directory) == {("#1", DAY): (0, 0, 1, 0)}
 
 
-async def test_who_was_removed_is_counted_too(directory: asyncpg.Pool) -> None:
+async def test_removed_members_are_counted(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await messages(directory, 3)
     await members.remove("#1", actor="Luis")
@@ -245,7 +247,7 @@ COLUMNS = ["message_count", "reaction_count", "voice_minutes", "reputation_earne
 
 @pytest.mark.parametrize("value", [7, None])
 @pytest.mark.parametrize("column", COLUMNS)
-async def test_a_row_that_was_changed_by_hand_is_put_right(
+async def test_a_row_that_was_changed_by_hand_is_corrected(
     directory: asyncpg.Pool, column: str, value: int | None
 ) -> None:
     await rows.member(directory, reputation_score=50)
@@ -260,7 +262,7 @@ async def test_a_row_that_was_changed_by_hand_is_put_right(
     assert await scores(directory) == {"#1": 52 + changed}
 
 
-async def test_a_row_that_was_made_by_hand_is_put_right_or_goes(directory: asyncpg.Pool) -> None:
+async def test_a_row_that_was_made_by_hand_is_corrected_or_deleted(directory: asyncpg.Pool) -> None:
     await rows.member(directory, reputation_score=60)
     await messages(directory, 2)
     for day in (BEFORE, DAY, NEXT):
@@ -282,7 +284,7 @@ async def test_a_row_that_was_made_by_hand_is_put_right_or_goes(directory: async
 @pytest.mark.parametrize(
     ("score", "after"), [(2**31 - 1, 2**31 - 1), (2**31 - 4, 2**31 - 1), (2**31 - 10, 2**31 - 5)]
 )
-async def test_a_score_never_grows_beyond_what_is_stored(
+async def test_a_score_stops_at_the_largest_integer(
     directory: asyncpg.Pool, score: int, after: int
 ) -> None:
     await rows.member(directory, reputation_score=score)
@@ -335,7 +337,7 @@ async def test_without_a_zone_the_days_are_the_communitys(
     ],
 )
 @pytest.mark.parametrize("question", [roll_up, verify])
-async def test_what_is_no_day_is_refused(
+async def test_days_that_are_not_valid_are_refused(
     directory: asyncpg.Pool,
     question: Callable[..., Awaitable[object]],
     days: dict[str, Any],
@@ -349,7 +351,7 @@ async def test_what_is_no_day_is_refused(
 # One transaction.
 
 
-async def test_what_a_roll_up_did_is_undone_with_the_callers_transaction(
+async def test_a_rollback_of_the_caller_undoes_a_roll_up(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -362,9 +364,9 @@ async def test_what_a_roll_up_did_is_undone_with_the_callers_transaction(
     assert (await stored(directory), await scores(directory)) == ({}, {"#1": 0})
 
 
-# What makes one of the writes fail: of the score, of the row, of what the log says of the tier.
+# Each constraint makes one write fail: the score, the row, or the log entry of the tier.
 OBSTACLES = {
-    "the score": "ALTER TABLE community_members ADD CONSTRAINT lower CHECK (reputation_score < 103)",
+    "the score": "ALTER TABLE community_members ADD CONSTRAINT low CHECK (reputation_score < 103)",
     "the row": "ALTER TABLE member_daily_highlights ADD CONSTRAINT fewer CHECK (message_count < 3)",
     "the log": "ALTER TABLE directory_audit_log ADD CONSTRAINT none CHECK (actor <> 'roll-up')",
 }
@@ -479,8 +481,11 @@ async def locked(database: asyncpg.Pool, query: str) -> AsyncIterator[None]:
 
 
 async def waiters(database: rows.Database) -> int:
-    """How many sessions of this database wait for a lock."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    """Return the number of sessions of this database that wait for a lock."""
+    query = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
     return int(await database.fetchval(query))
 
 
@@ -534,7 +539,7 @@ async def test_two_roll_ups_of_a_new_day_give_its_points_once(directory: asyncpg
     assert await scores(directory) == {"#1": 2}
 
 
-async def test_roll_ups_of_the_same_days_never_wait_for_each_other_in_a_circle(
+async def test_roll_ups_of_the_same_days_never_deadlock(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -565,7 +570,7 @@ async def test_an_account_that_is_verified_during_a_roll_up_loses_no_points(
     assert await scores(directory) == {"#1": 104}
 
 
-async def test_a_roll_up_while_an_account_is_verified_adds_to_what_that_made_of_the_score(
+async def test_a_roll_up_adds_to_the_score_of_a_verification_at_the_same_time(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -617,7 +622,7 @@ async def test_a_roll_up_locks_the_members_in_the_order_of_their_numbers(
         await directory.execute("DELETE FROM member_daily_highlights")
 
 
-async def test_roll_ups_and_batches_of_the_same_members_never_wait_for_each_other_in_a_circle(
+async def test_roll_ups_and_batches_of_the_same_members_never_deadlock(
     directory: asyncpg.Pool,
 ) -> None:
     numbers = [f"#{number}" for number in range(1, 31)]
@@ -654,7 +659,7 @@ async def test_roll_ups_and_batches_of_the_same_members_never_wait_for_each_othe
     assert set((await scores(directory)).values()) == {5}
 
 
-async def test_who_records_an_event_does_not_wait_for_a_roll_up(directory: asyncpg.Pool) -> None:
+async def test_recording_an_event_does_not_wait_for_a_roll_up(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await messages(directory, 1)
     async with held(roll_up(DAY), commit=True), directory.acquire() as connection:
@@ -667,7 +672,7 @@ async def test_who_records_an_event_does_not_wait_for_a_roll_up(directory: async
 # Reading.
 
 
-async def test_highlights_come_newest_first_of_one_member_or_of_everybody(
+async def test_highlights_of_one_member_or_of_all_are_listed_newest_first(
     directory: asyncpg.Pool,
 ) -> None:
     for number in (1, 2):
@@ -721,7 +726,7 @@ async def test_the_pages_together_are_the_rows_in_their_order(
     assert found == [(day, number) for day in (NEXT, DAY, BEFORE) for number in numbers]
 
 
-async def test_rows_that_come_between_two_pages_neither_hide_nor_repeat_any(
+async def test_rows_that_are_added_between_two_pages_neither_hide_nor_repeat_a_row(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -740,7 +745,7 @@ async def test_rows_that_come_between_two_pages_neither_hide_nor_repeat_any(
         ({"since": DAY, "until": NEXT, "limit": 101}, "limit"),
     ],
 )
-async def test_a_page_that_can_not_be_is_refused(
+async def test_a_page_that_is_not_valid_is_refused(
     directory: asyncpg.Pool, arguments: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -766,7 +771,7 @@ async def test_a_cursor_of_another_list_is_refused(directory: asyncpg.Pool) -> N
 # Checking.
 
 
-async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.Pool) -> None:
+async def test_verify_returns_the_stored_and_the_counted_rows(directory: asyncpg.Pool) -> None:
     for number in (1, 2, 3):
         await rows.member(directory)
         await messages(directory, number, f"#{number}")
@@ -789,14 +794,14 @@ async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.P
         (None, Highlight("#3", DAY, 3, 0, 0, 3)),
         (Highlight("#3", NEXT, 1, 0, 0, 1), Highlight("#3", NEXT, 5, 0, 0, 5)),
     ]
-    assert await verify(DAY, until=NEXT) == [Difference(*pair, mended=False) for pair in expected]
-    assert await verify(DAY) == [Difference(*pair, mended=False) for pair in expected[:3]]
+    assert await verify(DAY, until=NEXT) == [Difference(*pair, repaired=False) for pair in expected]
+    assert await verify(DAY) == [Difference(*pair, repaired=False) for pair in expected[:3]]
     assert await versions(directory) == before
 
-    assert await verify(DAY, until=NEXT, mend=True) == [
-        Difference(*pair, mended=True) for pair in expected
+    assert await verify(DAY, until=NEXT, repair=True) == [
+        Difference(*pair, repaired=True) for pair in expected
     ]
-    assert await verify(DAY, until=NEXT) == await verify(DAY, until=NEXT, mend=True) == []
+    assert await verify(DAY, until=NEXT) == await verify(DAY, until=NEXT, repair=True) == []
     assert await stored(directory) == {
         ("#2", DAY): (2, 0, 0, 2),
         ("#3", DAY): (3, 0, 0, 3),
@@ -804,21 +809,21 @@ async def test_verify_says_what_is_stored_and_what_would_be(directory: asyncpg.P
     }
 
 
-async def test_mending_keeps_to_its_days_and_its_zone(directory: asyncpg.Pool) -> None:
+async def test_a_repair_changes_only_its_days_in_its_zone(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await rows.event(directory, member_id="#1", occurred_at=at(DAY, 20))
     await messages(directory, 1, day=BEFORE)
-    mended = await verify(NEXT, zone="Asia/Kolkata", mend=True)
-    assert [(difference.stored, difference.mended) for difference in mended] == [(None, True)]
+    repaired = await verify(NEXT, zone="Asia/Kolkata", repair=True)
+    assert [(difference.stored, difference.repaired) for difference in repaired] == [(None, True)]
     assert (await stored(directory)).keys() == {("#1", NEXT)}
 
 
-async def test_mending_waits_for_a_roll_up_that_is_under_way(directory: asyncpg.Pool) -> None:
+async def test_a_repair_waits_for_a_roll_up_that_is_under_way(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await messages(directory, 1)
     async with held(roll_up(DAY), commit=True):
         assert len(await verify(DAY)) == 1  # looking waits for nobody
-        mending = asyncio.create_task(verify(DAY, mend=True))
+        repairing = asyncio.create_task(verify(DAY, repair=True))
         await waiting(directory, 1)
-    assert await together(mending) == [[]]
+    assert await together(repairing) == [[]]
     assert await scores(directory) == {"#1": 1}

@@ -1,4 +1,4 @@
-"""The tree of who invited whom, against a walk in plain Python."""
+"""The tree of who invited whom, compared with one in plain Python."""
 
 from typing import Any
 
@@ -16,11 +16,12 @@ from tests.tables import rows
 
 LOAD = """
 INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by)
-SELECT '#' || number, number::text, 'Member ' || number, 'developer', '#' || inviter FROM ({}) AS given(number, inviter)
+SELECT '#' || number, number::text, 'Member ' || number, 'developer', '#' || inviter
+FROM ({}) AS given(number, inviter)
 """
 
 
-async def test_a_tree_has_everybody_below_by_depth_and_number(directory: asyncpg.Pool) -> None:
+async def test_a_tree_lists_all_descendants_by_depth_and_number(directory: asyncpg.Pool) -> None:
     pairs = {"#1": None, "#2": "#1", "#3": "#2", "#10": "#1", "#9": "#1", "#11": "#3", "#12": None}
     for number, invited_by in pairs.items():
         await rows.member(
@@ -52,13 +53,13 @@ async def test_a_tree_has_everybody_below_by_depth_and_number(directory: asyncpg
     ]
 
 
-async def test_a_removed_member_keeps_their_place(directory: asyncpg.Pool) -> None:
+async def test_a_removed_member_stays_in_the_tree(directory: asyncpg.Pool) -> None:
     for number, invited_by in {"#1": None, "#2": "#1", "#3": "#2"}.items():
         await rows.member(directory, member_id=number, invited_by=invited_by)
     await members.remove("#2", actor="test")
-    assert [branch.member_id for branch in await invitations.tree("#1")] == ["#1", "#2", "#3"]
-    assert [branch.member_id for branch in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
-    assert [branch.member_id for branch in await invitations.tree("#2")] == ["#2", "#3"]
+    assert [node.member_id for node in await invitations.tree("#1")] == ["#1", "#2", "#3"]
+    assert [node.member_id for node in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
+    assert [node.member_id for node in await invitations.tree("#2")] == ["#2", "#3"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ async def test_a_removed_member_keeps_their_place(directory: asyncpg.Pool) -> No
         ({1: None, 2: 1, 3: 3}, ["#3"], ["#3"]),
     ],
 )
-async def test_a_circle_that_a_restore_has_left_behind_ends(
+async def test_a_circle_of_inviters_in_a_restored_backup_ends(
     directory: asyncpg.Pool, inviters: dict[int, int | None], lineage: list[str], tree: list[str]
 ) -> None:
     async with undone() as current:
@@ -87,12 +88,12 @@ async def test_a_circle_that_a_restore_has_left_behind_ends(
                 inviter and f"#{inviter}",
             )
         for ask, expected in ((invitations.lineage, lineage), (invitations.tree, tree)):
-            found = [(branch.member_id, branch.depth) for branch in await ask(3)]
+            found = [(node.member_id, node.depth) for node in await ask(3)]
             assert found == [(number, depth) for depth, number in enumerate(expected)]
 
 
 @pytest.mark.parametrize("number", ["#999", "", "1", "x" * 10_000, "#1\0"])
-async def test_nobody_has_no_tree(directory: asyncpg.Pool, number: str) -> None:
+async def test_an_unknown_member_has_no_tree(directory: asyncpg.Pool, number: str) -> None:
     for ask in (invitations.tree, invitations.lineage):
         with pytest.raises(InvalidInput if "\0" in number else MemberNotFound):
             await ask(number)
@@ -100,7 +101,8 @@ async def test_nobody_has_no_tree(directory: asyncpg.Pool, number: str) -> None:
 
 SHAPES = {
     "a chain of two hundred with fifty leaves each": (
-        "SELECT number, CASE WHEN number > 200 THEN (number - 1) % 200 + 1 WHEN number > 1 THEN number - 1 END",
+        "SELECT number, CASE"
+        " WHEN number > 200 THEN (number - 1) % 200 + 1 WHEN number > 1 THEN number - 1 END",
         200,
     ),
     "all invited by one": ("SELECT number, CASE WHEN number > 1 THEN 1 END", 1),
@@ -109,7 +111,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("shape", "depth"), SHAPES.values(), ids=SHAPES.keys())
-async def test_ten_thousand_descendants_come_in_one_statement(
+async def test_ten_thousand_descendants_are_read_by_one_statement(
     directory: asyncpg.Pool, shape: str, depth: int
 ) -> None:
     await directory.execute(LOAD.format(f"{shape} FROM generate_series(1, 10001) AS number"))
@@ -124,15 +126,18 @@ async def test_ten_thousand_descendants_come_in_one_statement(
         tree = await invitations.tree("#1")
         lineage = await invitations.lineage(tree[-1].member_id)
         current.connection.remove_query_logger(record)
-    assert statements == [invitations.TREE, invitations.LINEAGE]
-    assert len(tree) == len({branch.member_id for branch in tree}) == 10_001
-    assert max(branch.depth for branch in tree) == depth == len(lineage) - 1
+    assert statements == [
+        invitations.LIST_INVITATION_TREE.sql,
+        invitations.LIST_LINEAGE.sql,
+    ]
+    assert len(tree) == len({node.member_id for node in tree}) == 10_001
+    assert max(node.depth for node in tree) == depth == len(lineage) - 1
     assert lineage[-1].member_id == "#1"
 
 
 @st.composite
 def forests(draw: st.DrawFn) -> dict[int, int | None]:
-    """Each number with who invited it, an earlier one or nobody; then the numbers are shuffled."""
+    """Draw numbers and their inviters, an earlier number or none; then shuffle the numbers."""
     size = draw(st.integers(1, 25))
     inviters = [
         draw(st.none() | st.integers(0, number - 1)) if number else None for number in range(size)
@@ -148,7 +153,7 @@ def forests(draw: st.DrawFn) -> dict[int, int | None]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(forest=forests())
-async def test_a_random_forest_is_walked_as_plain_python_walks_it(
+async def test_a_random_forest_gives_the_same_result_as_plain_python(
     directory: asyncpg.Pool, forest: dict[int, int | None]
 ) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
@@ -160,7 +165,7 @@ async def test_a_random_forest_is_walked_as_plain_python_walks_it(
         while (inviter := forest[up[-1]]) is not None:
             up.append(inviter)
         lineage = await invitations.lineage(f"#{member}")
-        assert [(branch.member_id, branch.depth) for branch in lineage] == [
+        assert [(node.member_id, node.depth) for node in lineage] == [
             (f"#{ancestor}", depth) for depth, ancestor in enumerate(up)
         ]
     root = min(forest)
@@ -168,6 +173,4 @@ async def test_a_random_forest_is_walked_as_plain_python_walks_it(
     while level:
         expected += [(f"#{number}", depth) for number in sorted(level)]
         level, depth = [number for number, inviter in forest.items() if inviter in level], depth + 1
-    assert [
-        (branch.member_id, branch.depth) for branch in await invitations.tree(f"#{root}")
-    ] == expected
+    assert [(node.member_id, node.depth) for node in await invitations.tree(f"#{root}")] == expected

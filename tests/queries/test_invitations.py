@@ -1,4 +1,4 @@
-"""Invitations: made, found, listed, kept open, withdrawn and swept."""
+"""Invitations are created, found, listed, extended, cancelled and expired."""
 
 import asyncio
 import secrets
@@ -31,31 +31,32 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 async def ana(directory: asyncpg.Pool) -> str:
-    """The number of an active member."""
+    """Return the number of an active member."""
     number: str = (await rows.member(directory, status="active", name="Ana"))["member_id"]
     return number
 
 
 @pytest.fixture
 async def eva(directory: asyncpg.Pool) -> str:
-    """The number of another one."""
+    """Return the number of another active member."""
     number: str = (await rows.member(directory, status="active", name="Eva"))["member_id"]
     return number
 
 
 async def move(directory: asyncpg.Pool, code: str, by: timedelta) -> None:
-    """Move the end of an invitation, as time does."""
+    """Move the expiry time of an invitation."""
     await directory.execute(
-        "UPDATE community_invitations SET expires_at = expires_at + $2::interval WHERE invitation_code = $1",
+        "UPDATE community_invitations SET expires_at = expires_at + $2::interval"
+        " WHERE invitation_code = $1",
         code,
         by,
     )
 
 
-# Made.
+# Create
 
 
-async def test_a_code_has_sixteen_characters_that_nobody_mistakes() -> None:
+async def test_a_code_has_sixteen_characters_without_look_alikes() -> None:
     codes = {new_code() for _ in range(1000)}
     assert len(codes) == 1000
     assert {len(code) for code in codes} == {16}
@@ -90,7 +91,7 @@ async def test_an_invitation_is_open_for_three_days(ana: str) -> None:
 
 
 @pytest.mark.parametrize("valid_for", [timedelta(seconds=1), DAY, timedelta(days=365)])
-async def test_the_maker_may_say_how_long(ana: str, valid_for: timedelta) -> None:
+async def test_the_inviter_can_set_the_validity(ana: str, valid_for: timedelta) -> None:
     made = await invitations.create(created_by=ana, valid_for=valid_for)
     assert made.expires_at - made.created_at == valid_for
 
@@ -105,7 +106,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("valid_for", WRONG)
-async def test_too_short_or_too_long_is_refused(ana: str, valid_for: timedelta) -> None:
+async def test_a_validity_outside_its_limits_is_refused(ana: str, valid_for: timedelta) -> None:
     made = await invitations.create(created_by=ana)
     with pytest.raises(InvalidInput) as error:
         await invitations.create(created_by=ana, valid_for=valid_for)
@@ -116,22 +117,22 @@ async def test_too_short_or_too_long_is_refused(ana: str, valid_for: timedelta) 
 
 
 @pytest.mark.parametrize("status", ["not_member", "pending", "suspended", "banned"])
-async def test_only_an_active_member_invites(directory: asyncpg.Pool, status: str) -> None:
-    maker = await rows.member(directory, status=status)
+async def test_only_an_active_member_can_invite(directory: asyncpg.Pool, status: str) -> None:
+    inviter = await rows.member(directory, status=status)
     with pytest.raises(MemberNotActive) as error:
-        await invitations.create(created_by=maker["member_id"], required_role="developer")
-    assert (error.value.member_id, error.value.status) == (maker["member_id"], status)
-    assert (
-        str(error.value)
-        == f"Member {maker['member_id']} is not active, but {status.replace('_', ' ')}."
+        await invitations.create(created_by=inviter["member_id"], required_role="developer")
+    assert (error.value.member_id, error.value.status) == (inviter["member_id"], status)
+    assert str(error.value) == (
+        "Only an active member can do this. "
+        f"The status of member {inviter['member_id']} is {status.replace('_', ' ')}."
     )
 
 
-async def test_a_role_may_be_asked_for(directory: asyncpg.Pool, ana: str) -> None:
+async def test_a_role_can_be_required(directory: asyncpg.Pool, ana: str) -> None:
     with pytest.raises(RoleRequired) as error:
         await invitations.create(created_by=ana, required_role="community_manager")
     assert (error.value.member_id, error.value.role) == (ana, "community_manager")
-    assert "does not have the role" in str(error.value)
+    assert f"which member {ana} does not have" in str(error.value)
 
     manager = await rows.member(directory, status="active", primary_role="community_manager")
     made = await invitations.create(
@@ -141,12 +142,12 @@ async def test_a_role_may_be_asked_for(directory: asyncpg.Pool, ana: str) -> Non
 
 
 @pytest.mark.parametrize("number", ["#999", "", "999", "#1\0", "x" * 10_000])
-async def test_nobody_invites_for_somebody_unknown(directory: asyncpg.Pool, number: str) -> None:
+async def test_an_unknown_inviter_is_refused(directory: asyncpg.Pool, number: str) -> None:
     with pytest.raises(InvalidInput if "\0" in number else MemberNotFound):
         await invitations.create(created_by=number)
 
 
-async def test_who_was_removed_invites_nobody(ana: str) -> None:
+async def test_a_removed_member_cannot_invite(ana: str) -> None:
     await members.remove(ana, actor="test")
     with pytest.raises(MemberNotFound) as error:
         await invitations.create(created_by=ana)
@@ -154,13 +155,13 @@ async def test_who_was_removed_invites_nobody(ana: str) -> None:
 
 
 @pytest.mark.parametrize("username", ["a b", "@@a", "x" * 256, "a\0b"])
-async def test_a_username_that_is_none_is_refused(ana: str, username: str) -> None:
+async def test_an_invalid_username_is_refused(ana: str, username: str) -> None:
     with pytest.raises(InvalidInput):
         await invitations.create(created_by=ana, telegram_username=username)
     assert (await invitations.list_page()).items == []
 
 
-async def test_without_a_username_each_invitation_is_another(ana: str) -> None:
+async def test_each_call_without_a_username_creates_another_invitation(ana: str) -> None:
     made = [
         await invitations.create(created_by=ana, telegram_username=name)
         for name in (None, "", "@", " ")
@@ -181,7 +182,7 @@ async def test_inviting_the_same_person_again_extends_the_same_code_and_never_sh
 
 
 @pytest.mark.parametrize("swept", [False, True])
-async def test_inviting_anew_after_the_end_makes_a_new_code_whether_or_not_the_sweeper_ran(
+async def test_inviting_again_after_the_expiry_creates_a_new_code_whether_or_not_the_job_ran(
     directory: asyncpg.Pool, ana: str, eva: str, swept: bool
 ) -> None:
     old = await invitations.create(created_by=ana, telegram_username="bea")
@@ -195,7 +196,7 @@ async def test_inviting_anew_after_the_end_makes_a_new_code_whether_or_not_the_s
 
 
 @pytest.mark.parametrize("end", ["suspended", "banned", "removed"])
-async def test_a_code_of_one_who_may_no_longer_invite_stands_in_nobodys_way(
+async def test_a_code_of_an_inactive_inviter_does_not_prevent_another_invitation(
     ana: str, eva: str, end: str
 ) -> None:
     old = await invitations.create(created_by=ana, telegram_username="bea")
@@ -216,7 +217,9 @@ async def test_a_code_of_one_who_may_no_longer_invite_stands_in_nobodys_way(
     assert redeemed.member.invited_by == eva
 
 
-async def test_who_may_not_invite_closes_nothing(ana: str, directory: asyncpg.Pool) -> None:
+async def test_a_refused_inviter_closes_no_other_invitation(
+    ana: str, directory: asyncpg.Pool
+) -> None:
     old = await invitations.create(created_by=ana, telegram_username="bea")
     await move(directory, old.invitation_code, -10 * DAY)
     stranger = await rows.member(directory, status="pending")
@@ -243,22 +246,23 @@ async def test_the_same_person_invited_twenty_times_at_once_gets_one_code(
     assert len((await invitations.list_page(status="pending")).items) == 1
 
 
-async def test_the_log_says_who_invited(directory: asyncpg.Pool, ana: str) -> None:
+async def test_the_log_names_the_inviter(directory: asyncpg.Pool, ana: str) -> None:
     await invitations.create(created_by=ana)
     await invitations.create(created_by=ana, actor="panel:eva", reason="a friend")
     entries = await directory.fetch(
-        "SELECT actor, reason FROM directory_audit_log WHERE table_name = 'community_invitations' ORDER BY id"
+        "SELECT actor, reason FROM directory_audit_log"
+        " WHERE table_name = 'community_invitations' ORDER BY id"
     )
     assert [tuple(entry) for entry in entries] == [(ana, None), ("panel:eva", "a friend")]
 
 
-# Found.
+# Find
 
 
 @pytest.mark.parametrize(
     "code", ["ABCDEFGH23456789", "", "A" * 17, "ABCD EFGÁ", "ABCDEFGH\0", "ABCDEFG\udfff"]
 )
-async def test_what_is_no_code_is_found_nowhere(directory: asyncpg.Pool, code: str) -> None:
+async def test_a_malformed_code_is_not_found(directory: asyncpg.Pool, code: str) -> None:
     assert await invitations.find(code) is None
     for ask in (invitations.get, invitations.extend, invitations.cancel):
         with pytest.raises(InvitationNotFound) as error:
@@ -273,17 +277,18 @@ async def test_a_code_is_found_however_it_was_typed(ana: str) -> None:
         assert await invitations.find(typed) == await invitations.get(typed) == made
 
 
-# Listed.
+# List
 
 
-async def test_a_list_comes_newest_first_page_by_page_whatever_comes_in_between(
+async def test_a_list_is_paged_newest_first_while_rows_are_added(
     directory: asyncpg.Pool, ana: str
 ) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     for number in range(25):  # five at each moment
         await rows.invitation(directory, created_by=ana, created_at=moment + number // 5 * DAY)
     expected = await directory.fetch(
-        "SELECT invitation_code FROM community_invitations ORDER BY created_at DESC, invitation_id DESC"
+        "SELECT invitation_code FROM community_invitations"
+        " ORDER BY created_at DESC, invitation_id DESC"
     )
     found: list[Invitation] = []
     cursor = None
@@ -298,7 +303,7 @@ async def test_a_list_comes_newest_first_page_by_page_whatever_comes_in_between(
     assert [invitation.invitation_code for invitation in found] == [row[0] for row in expected]
 
 
-async def test_a_list_shows_the_status_that_the_clock_gives(
+async def test_a_list_shows_the_effective_status(
     directory: asyncpg.Pool, ana: str, eva: str
 ) -> None:
     settled: dict[str, Any] = {
@@ -335,7 +340,7 @@ async def test_a_list_shows_the_status_that_the_clock_gives(
     assert (await invitations.list_page(created_by="#999")).items == []
 
 
-async def test_a_list_refuses_what_it_does_not_know(ana: str) -> None:
+async def test_a_list_refuses_unknown_values(ana: str) -> None:
     with pytest.raises(InvalidInput) as error:
         await invitations.list_page(status="open")
     assert error.value.field == "status"
@@ -347,10 +352,10 @@ async def test_a_list_refuses_what_it_does_not_know(ana: str) -> None:
             await invitations.list_page(after=cursor)
 
 
-# Kept open, withdrawn.
+# Extend and cancel
 
 
-async def test_an_open_invitation_is_extended_from_its_end(ana: str) -> None:
+async def test_an_open_invitation_is_extended_from_its_expiry_time(ana: str) -> None:
     made = await invitations.create(created_by=ana)
     extended = await invitations.extend(made.invitation_code, valid_for=2 * DAY)
     assert extended.expires_at == made.expires_at + 2 * DAY
@@ -381,7 +386,9 @@ async def test_ten_extensions_at_once_add_up(ana: str) -> None:
     assert (await invitations.get(made.invitation_code)).expires_at == made.expires_at + 10 * DAY
 
 
-async def test_what_is_settled_can_neither_be_extended_nor_cancelled(ana: str) -> None:
+async def test_an_accepted_or_cancelled_invitation_can_neither_be_extended_nor_cancelled(
+    ana: str,
+) -> None:
     used, withdrawn = [(await invitations.create(created_by=ana)).invitation_code for _ in range(2)]
     await invitations.redeem(used, telegram_id="1", name="Bea", primary_role="designer")
     assert (await invitations.cancel(withdrawn)).status is InvitationStatus.CANCELLED
@@ -398,7 +405,7 @@ async def test_an_expired_invitation_can_be_cancelled(directory: asyncpg.Pool, a
     assert (await invitations.cancel(made.invitation_code)).status is InvitationStatus.CANCELLED
 
 
-async def test_an_expired_invitation_stays_so_when_the_person_has_a_newer_one(
+async def test_an_expired_invitation_cannot_be_extended_if_the_person_has_a_newer_one(
     directory: asyncpg.Pool, ana: str
 ) -> None:
     old = await invitations.create(created_by=ana, telegram_username="bea")
@@ -413,14 +420,15 @@ async def test_an_expired_invitation_stays_so_when_the_person_has_a_newer_one(
     assert (await invitations.extend(old.invitation_code)).status is InvitationStatus.PENDING
 
 
-async def test_the_log_says_who_extended_or_cancelled_and_why(
+async def test_the_log_names_the_actor_and_the_reason_of_an_extension_and_a_cancellation(
     directory: asyncpg.Pool, ana: str
 ) -> None:
     made = await invitations.create(created_by=ana)
     await invitations.extend(made.invitation_code, actor="panel:eva", reason="on holiday")
     await invitations.cancel(made.invitation_code, actor="bot", reason="a mistake")
     entries = await directory.fetch(
-        "SELECT actor, reason FROM directory_audit_log WHERE action = 'UPDATE' AND row_id = $1 ORDER BY id",
+        "SELECT actor, reason FROM directory_audit_log"
+        " WHERE action = 'UPDATE' AND row_id = $1 ORDER BY id",
         made.invitation_id,
     )
     assert [tuple(entry) for entry in entries] == [
@@ -429,12 +437,10 @@ async def test_the_log_says_who_extended_or_cancelled_and_why(
     ]
 
 
-# Swept.
+# Expire
 
 
-async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(
-    directory: asyncpg.Pool, ana: str
-) -> None:
+async def test_only_overdue_invitations_are_expired(directory: asyncpg.Pool, ana: str) -> None:
     made = [await invitations.create(created_by=ana) for _ in range(6)]
     codes = [invitation.invitation_code for invitation in made]
     for code in codes[:4]:
@@ -457,15 +463,17 @@ async def test_the_sweeper_marks_what_is_overdue_and_nothing_else(
     actors = await directory.fetch(
         "SELECT DISTINCT actor FROM directory_audit_log WHERE action = 'UPDATE'"
     )
-    assert ("sweep",) in actors
+    assert ("expiry",) in actors
 
 
-async def test_sweepers_at_once_share_the_work_and_wait_for_nobody(directory: asyncpg.Pool) -> None:
-    maker = await rows.member(directory, status="active")
+async def test_concurrent_expiry_jobs_share_the_work_and_do_not_wait(
+    directory: asyncpg.Pool,
+) -> None:
+    inviter = await rows.member(directory, status="active")
     for _ in range(50):
         await rows.invitation(
             directory,
-            created_by=maker["member_id"],
+            created_by=inviter["member_id"],
             expires_at=datetime.now(UTC) - DAY,
             status="pending",
         )

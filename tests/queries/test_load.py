@@ -18,6 +18,7 @@ from community_directory.queries import (
     participation,
     privacy,
     relationships,
+    reputation,
 )
 from community_directory.queries.participation import NewEvent, Recorder
 from tests.queries.cases import CASES
@@ -30,7 +31,7 @@ DAY = date(2026, 1, 31)
 
 
 class Caller:
-    """Somebody who calls helpers by chance and checks that each answer is about what was asked."""
+    """A caller of random helpers, who checks that each answer belongs to the call."""
 
     def __init__(
         self, number: int, codes: list[str], made: Counter[str], recorder: Recorder
@@ -149,7 +150,7 @@ class Caller:
         code = self.code()
         assert (await invitations.cancel(code, actor="load")).invitation_code == code
 
-    async def sweep(self) -> None:
+    async def expire_overdue(self) -> None:
         await invitations.expire_overdue()
 
     async def look_at_the_tree(self) -> None:
@@ -165,8 +166,15 @@ class Caller:
             b,
             {"by": self.number},
         )
-        assert all(a in (link.entity_id_a, link.entity_id_b) for link in await relationships.of(a))
+        assert all(
+            a in (link.entity_id_a, link.entity_id_b) for link in await relationships.list_for(a)
+        )
         await relationships.unlink(a, b, "MENTORED")
+
+    async def explain_score(self) -> None:
+        explained = await reputation.explain(self.anybody())
+        parts = (*explained.github.values(), explained.earned, explained.other)
+        assert explained.score == max(sum(parts), 0)
 
     async def look_back(self) -> None:
         number = self.anybody()
@@ -229,7 +237,7 @@ class Caller:
     async def roll_up(self) -> None:
         await highlights.roll_up(DAY)
         assert {row.highlight_date for row in (await highlights.between(DAY, DAY)).items} <= {DAY}
-        await highlights.verify(DAY, mend=True)
+        await highlights.verify(DAY, repair=True)
 
     async def all_or_nothing(self) -> None:
         number, account = self.anybody(), f"undone-{self.newcomer()}"
@@ -259,9 +267,10 @@ class Caller:
                 self.cancel,
             ),
             *(
-                self.sweep,
+                self.expire_overdue,
                 self.look_at_the_tree,
                 self.link,
+                self.explain_score,
                 self.look_back,
                 self.export,
                 self.erase,
@@ -291,16 +300,17 @@ class Caller:
 
 
 async def backends(connection: asyncpg.Connection) -> dict[str, int]:
-    """The other connections to the database, by what they do."""
+    """Return the number of other connections to the database by their state."""
     query = """
         SELECT state, count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+            AND backend_type = 'client backend'
         GROUP BY state
     """
     return dict(await connection.fetch(query))
 
 
-async def test_a_hundred_callers_on_ten_connections_get_their_own_answers_and_leave_no_connection_behind(
+async def test_a_hundred_callers_on_ten_connections_get_their_own_answers(
     database: str,
 ) -> None:
     watcher = await asyncpg.connect(database)
@@ -362,6 +372,7 @@ def test_the_callers_use_every_helper() -> None:
             participation,
             privacy,
             relationships,
+            reputation,
         )
         for name in function.__code__.co_names
         if hasattr(value, name)

@@ -1,4 +1,4 @@
-"""What a bot does with members: add, find, edit, take from status to status, remove."""
+"""Members are added, found, edited, removed, and change their status."""
 
 import asyncio
 import inspect
@@ -27,7 +27,8 @@ from tests.tables import rows
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STATUSES = list(MemberStatus)
 HELPERS_CONNECTIONS = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'community_directory'
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'community_directory'
 """
 ALLOWED = {
     ("not_member", "pending"),
@@ -47,7 +48,7 @@ async def add(telegram_id: str = "12345", **more: Any) -> members.Member:
 
 
 async def said(database: rows.Database) -> list[tuple[str, str | None]]:
-    """Who made each change of the log, and why."""
+    """Return the actor and the reason of each change in the log."""
     return [
         tuple(row)
         for row in await database.fetch("SELECT actor, reason FROM directory_audit_log ORDER BY id")
@@ -85,7 +86,7 @@ async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -
     assert added.created_at.utcoffset() is not None
 
 
-async def test_who_is_added_without_a_status_is_a_contact(directory: asyncpg.Pool) -> None:
+async def test_a_person_added_without_a_status_is_a_contact(directory: asyncpg.Pool) -> None:
     added = await add()
     assert (added.status, added.reputation_tier, added.profile_data) == (
         MemberStatus.NOT_MEMBER,
@@ -94,7 +95,7 @@ async def test_who_is_added_without_a_status_is_a_contact(directory: asyncpg.Poo
     )
 
 
-async def test_a_username_of_nothing_but_an_at_is_none(directory: asyncpg.Pool) -> None:
+async def test_a_username_of_only_an_at_sign_is_none(directory: asyncpg.Pool) -> None:
     assert (await add(telegram_username=" @ ")).telegram_username is None
 
 
@@ -111,7 +112,7 @@ async def test_a_username_of_nothing_but_an_at_is_none(directory: asyncpg.Pool) 
         ("primary_role", ""),
     ],
 )
-async def test_a_value_that_no_rule_allows_is_refused_by_its_field(
+async def test_an_invalid_value_is_refused_with_its_field(
     directory: asyncpg.Pool, field: str, value: Any
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -133,7 +134,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize(("field", "limit"), LIMITS.items())
-async def test_a_text_that_is_too_long_names_its_field_and_the_limit(
+async def test_a_text_that_is_too_long_is_refused_with_its_field_and_limit(
     directory: asyncpg.Pool, field: str, limit: int
 ) -> None:
     await add("1", status="active")
@@ -169,14 +170,16 @@ async def test_a_text_that_is_too_long_names_its_field_and_the_limit(
     assert len(await said(directory)) == 2
 
 
-async def test_what_is_no_text_is_refused_by_its_field(directory: asyncpg.Pool) -> None:
+async def test_a_value_that_is_not_a_text_is_refused_with_its_field(
+    directory: asyncpg.Pool,
+) -> None:
     for field in ("name", "telegram_id"):
         with pytest.raises(InvalidInput, match=r"must be a text") as refused:
             await add(**{field: 1.5})  # type: ignore[arg-type]  # a mistake of the caller
         assert refused.value.field == field
 
 
-async def test_an_integer_is_an_id_wherever_one_is(directory: asyncpg.Pool) -> None:
+async def test_an_integer_is_accepted_for_every_id(directory: asyncpg.Pool) -> None:
     ana = await add(1001, status="active")  # type: ignore[arg-type]  # as Telegram's libraries have it
     bo = await members.add(telegram_id=1002, name="Bo", primary_role="x", invited_by=1)
     assert (ana.telegram_id, bo.invited_by) == ("1001", "#1")
@@ -223,7 +226,9 @@ async def test_a_change_without_an_actor_is_refused(directory: asyncpg.Pool, act
     assert len(await said(directory)) == 1
 
 
-async def test_json_may_be_a_hundred_deep_and_no_deeper(directory: asyncpg.Pool) -> None:
+async def test_json_can_be_nested_a_hundred_levels_deep_and_no_deeper(
+    directory: asyncpg.Pool,
+) -> None:
     profile: dict[str, Any] = {}
     for _ in range(99):
         profile = {"a": profile}
@@ -233,7 +238,7 @@ async def test_json_may_be_a_hundred_deep_and_no_deeper(directory: asyncpg.Pool)
     assert (refused.value.field, refused.value.limit) == ("profile_data", 100)
 
 
-async def test_a_known_account_is_not_added_again_and_costs_no_number(
+async def test_a_known_account_is_not_added_again_and_uses_no_number(
     directory: asyncpg.Pool,
 ) -> None:
     await add()
@@ -262,7 +267,9 @@ async def test_a_banned_person_is_not_added_again(directory: asyncpg.Pool, remov
         await add()
 
 
-async def test_twenty_bots_that_add_one_person_make_one_member(directory: asyncpg.Pool) -> None:
+async def test_twenty_concurrent_calls_for_one_person_add_one_member(
+    directory: asyncpg.Pool,
+) -> None:
     answers = await asyncio.gather(*(add() for _ in range(20)), return_exceptions=True)
     added = [answer for answer in answers if isinstance(answer, members.Member)]
     refused = [answer for answer in answers if isinstance(answer, MemberExists)]
@@ -271,7 +278,7 @@ async def test_twenty_bots_that_add_one_person_make_one_member(directory: asyncp
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 1
 
 
-async def test_whoever_adds_waits_for_an_open_transaction_that_adds_the_same_person(
+async def test_adding_waits_for_an_open_transaction_that_adds_the_same_person(
     directory: asyncpg.Pool,
 ) -> None:
     async with transaction():
@@ -301,7 +308,7 @@ async def test_a_member_is_found_by_number_and_by_telegram_account(directory: as
     assert await members.get_by_telegram_id("1") == await members.find_by_telegram_id("1") == ana
 
 
-async def test_who_is_not_there_or_removed_is_not_found(directory: asyncpg.Pool) -> None:
+async def test_an_unknown_or_removed_member_is_not_found(directory: asyncpg.Pool) -> None:
     await add("1")
     await members.remove("#1", actor="bot")
     assert [await members.find(number) for number in ("#1", "#9")] == [None, None]
@@ -338,16 +345,14 @@ async def test_only_the_named_fields_of_a_profile_change(directory: asyncpg.Pool
     assert (await members.update_profile("#1", telegram_username=None)).telegram_username is None
 
 
-async def test_a_profile_without_changes_is_answered_as_it_is(directory: asyncpg.Pool) -> None:
+async def test_an_update_without_changes_returns_the_profile(directory: asyncpg.Pool) -> None:
     added = await add()
     assert await members.update_profile("#1") == added
     assert len(await said(directory)) == 1
 
 
 @pytest.mark.parametrize("field", ["name", "primary_role"])
-async def test_a_field_that_is_never_empty_can_not_be_emptied(
-    directory: asyncpg.Pool, field: str
-) -> None:
+async def test_a_required_field_cannot_be_emptied(directory: asyncpg.Pool, field: str) -> None:
     await add()
     for nothing in (None, " "):
         with pytest.raises(InvalidInput) as refused:
@@ -373,7 +378,7 @@ async def test_two_edits_of_different_fields_at_the_same_time_are_both_kept(
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(STATUSES, STATUSES)))
-async def test_python_and_the_database_know_the_same_ways_between_statuses(
+async def test_python_and_the_database_allow_the_same_status_transitions(
     directory: asyncpg.Pool, before: MemberStatus, after: MemberStatus
 ) -> None:
     await add(status=before)
@@ -384,7 +389,7 @@ async def test_python_and_the_database_know_the_same_ways_between_statuses(
             by_sql = True
         except asyncpg.CheckViolationError:
             by_sql = False
-    # To write the same status again changes nothing, so the database has nothing to refuse.
+    # Writing the same status again changes nothing, so the database refuses nothing.
     assert by_sql is ((before, after) in ALLOWED or before is after)
 
     if (before, after) in ALLOWED:
@@ -407,7 +412,7 @@ async def test_a_status_that_does_not_exist_is_refused(directory: asyncpg.Pool) 
     assert refused.value.field == "status"
 
 
-async def test_of_many_equal_changes_of_status_at_the_same_time_one_is_made(
+async def test_one_of_many_equal_concurrent_status_changes_succeeds(
     directory: asyncpg.Pool,
 ) -> None:
     await add(status="pending")
@@ -421,7 +426,7 @@ async def test_of_many_equal_changes_of_status_at_the_same_time_one_is_made(
     assert len(await said(directory)) == 2
 
 
-async def test_the_second_of_two_changes_is_judged_by_what_the_first_one_left(
+async def test_the_second_of_two_concurrent_changes_starts_from_the_result_of_the_first(
     directory: asyncpg.Pool,
 ) -> None:
     await add(status="active")
@@ -436,7 +441,9 @@ async def test_the_second_of_two_changes_is_judged_by_what_the_first_one_left(
     assert refused.value.before == "suspended"
 
 
-async def test_who_is_removed_while_a_change_waits_is_not_found(directory: asyncpg.Pool) -> None:
+async def test_a_member_who_is_removed_while_a_change_waits_is_not_found(
+    directory: asyncpg.Pool,
+) -> None:
     await add(status="active")
     async with transaction():
         await members.remove("#1", actor="Luis")
@@ -462,12 +469,12 @@ async def test_who_is_removed_while_a_change_waits_is_not_found(directory: async
     assert await directory.fetchval("SELECT status FROM community_members") == "active"
 
 
-async def test_who_records_an_event_does_not_wait_for_a_change_of_status(
+async def test_recording_an_event_does_not_wait_for_a_status_change(
     directory: asyncpg.Pool,
 ) -> None:
     await add(status="active")
     async with transaction():
-        # to the same status: the lock alone, without an update
+        # The change to the same status takes the lock alone, without an update.
         with pytest.raises(StatusChangeRefused):
             await members.set_status("#1", "active", actor="Luis")
         async with directory.acquire() as connection:
@@ -475,7 +482,9 @@ async def test_who_records_an_event_does_not_wait_for_a_change_of_status(
             await rows.event(connection, member_id="#1")
 
 
-async def test_a_verified_account_brings_its_points_and_the_tier(directory: asyncpg.Pool) -> None:
+async def test_a_verified_account_adds_its_points_and_updates_the_tier(
+    directory: asyncpg.Pool,
+) -> None:
     await add()
     await rows.highlight(directory, member_id="#1", reputation_earned=40)
     await rows.highlight(
@@ -500,7 +509,7 @@ async def test_a_verified_account_brings_its_points_and_the_tier(directory: asyn
     assert again.reputation_score == 42
 
 
-async def test_an_account_proves_one_person(directory: asyncpg.Pool) -> None:
+async def test_a_github_account_belongs_to_one_member(directory: asyncpg.Pool) -> None:
     await add("1")
     await add("2", github_username="ana-dev")  # said, not proved
     await members.verify_github(
@@ -515,7 +524,7 @@ async def test_an_account_proves_one_person(directory: asyncpg.Pool) -> None:
         await members.verify_github("#9", github_username="ana-dev", github_profile_data={})
 
 
-async def test_of_two_that_prove_one_account_at_the_same_time_one_is_refused(
+async def test_one_of_two_concurrent_verifications_of_an_account_is_refused(
     directory: asyncpg.Pool,
 ) -> None:
     await add("1")
@@ -542,7 +551,7 @@ async def test_a_verified_account_has_a_username(directory: asyncpg.Pool, userna
         await members.verify_github("#1", github_username=username, github_profile_data={})
 
 
-async def test_a_score_beyond_what_is_stored_is_refused(directory: asyncpg.Pool) -> None:
+async def test_a_score_beyond_the_column_is_refused(directory: asyncpg.Pool) -> None:
     await add()
     for count in (2**31, 10**30):
         with pytest.raises(InvalidInput):
@@ -552,7 +561,7 @@ async def test_a_score_beyond_what_is_stored_is_refused(directory: asyncpg.Pool)
     assert (await members.get("#1")).github_verified is False
 
 
-async def test_a_removed_member_comes_back_as_they_were(directory: asyncpg.Pool) -> None:
+async def test_a_removed_member_comes_back_unchanged(directory: asyncpg.Pool) -> None:
     before = await add(status="suspended", telegram_username="ana", profile_data={"a": 1})
     removed = await members.remove("#1", actor="Luis")
     assert removed.deleted_at is not None
@@ -583,7 +592,7 @@ WRITERS: dict[str, Callable[..., Awaitable[members.Member]]] = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-async def test_a_removed_member_can_not_be_changed(directory: asyncpg.Pool, writer: str) -> None:
+async def test_a_removed_member_cannot_be_changed(directory: asyncpg.Pool, writer: str) -> None:
     await add(status="active")
     await members.remove("#1", actor="Luis")
     with pytest.raises(MemberNotFound):
@@ -595,7 +604,7 @@ async def test_a_removed_member_can_not_be_changed(directory: asyncpg.Pool, writ
 async def test_a_change_is_logged_with_its_actor_and_its_reason_alone(
     directory: asyncpg.Pool, writer: str
 ) -> None:
-    """One connection, so that what one call said could show in the next one's entry."""
+    """Use one connection, on which the actor of a call could leak into the next entry."""
     await rows.member(directory, status="active")
     await rows.member(directory, status="active")
     await WRITERS[writer]("#1", actor="Luis", reason="a promise")
@@ -647,7 +656,7 @@ async def test_actor_and_reason_end_with_the_transaction_even_on_the_same_connec
     async with transaction() as current:
         await add("1", actor="Luis", reason="met in Lima")
         await current.commit()
-        # before the next transaction
+        # The log is read before the next transaction.
         await rows.member(current.connection)
     assert await said(directory) == [("Luis", "met in Lima"), (f"db:{login}", None)]
 
@@ -661,7 +670,7 @@ async def test_a_refused_change_is_not_logged(directory: asyncpg.Pool) -> None:
     assert len(await said(directory)) == 1
 
 
-async def test_what_helpers_did_is_undone_with_the_callers_transaction(
+async def test_changes_by_helpers_are_rolled_back_with_the_callers_transaction(
     directory: asyncpg.Pool,
 ) -> None:
     before = await add(status="active")
@@ -702,7 +711,7 @@ async def test_a_refusal_inside_a_savepoint_leaves_the_transaction_usable(
     assert await members.find_by_telegram_id("3") is not None
 
 
-async def test_the_leaderboard_has_the_active_members_best_first(directory: asyncpg.Pool) -> None:
+async def test_the_leaderboard_lists_the_active_members_best_first(directory: asyncpg.Pool) -> None:
     for score, status in (
         (5, "active"),
         (50, "active"),
@@ -723,7 +732,7 @@ async def test_the_leaderboard_has_the_active_members_best_first(directory: asyn
 @pytest.mark.parametrize(
     ("status", "scores"), [("pending", [500, 7]), ("banned", [900]), (None, [900, 500, 50, 7])]
 )
-async def test_a_leaderboard_can_be_of_another_status_or_of_all(
+async def test_a_leaderboard_can_list_another_status_or_all(
     directory: asyncpg.Pool, status: str | None, scores: list[int]
 ) -> None:
     for score, of in ((7, "pending"), (50, "active"), (500, "pending"), (900, "banned")):
@@ -738,7 +747,7 @@ async def test_a_leaderboard_can_be_of_another_status_or_of_all(
     assert found == scores
 
 
-async def test_who_was_removed_can_be_banned_and_nothing_else(directory: asyncpg.Pool) -> None:
+async def test_a_removed_member_can_only_be_banned(directory: asyncpg.Pool) -> None:
     await rows.member(directory, status="active")
     await members.remove("#1", actor="eva")
     with pytest.raises(MemberNotFound):

@@ -34,7 +34,7 @@ from tests.tables import rows
 
 KEY = "a key that nobody guesses, 32 characters or more"
 ENTITY = "entity-of-xaviera"
-# What only this person has, so that it can be searched for.
+# Values that nobody else has, so that a dump can be searched for them.
 PERSONAL: dict[str, Any] = {
     "telegram_id": "7700112233",
     "telegram_username": "xaviera_zq",
@@ -47,7 +47,7 @@ PERSONAL: dict[str, Any] = {
 
 @pytest.fixture
 async def person(directory: asyncpg.Pool) -> Member:
-    """A member with something in every table, whose every value was changed once."""
+    """Return a member who has rows in every table; each of their values was changed once."""
     inviter = await rows.member(directory, status="active")
     invitation = await invitations.create(
         created_by=inviter["member_id"],
@@ -95,7 +95,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def data(database: str) -> str:
-    """All rows, as pg_dump writes them; what is rolled back still moves a sequence."""
+    """Return all rows as pg_dump writes them, without sequences, which a rollback leaves moved."""
     return "\n".join(
         line for line in (await dump(database, "--data-only")).splitlines() if "setval" not in line
     )
@@ -107,14 +107,14 @@ def test_every_column_of_every_table_has_a_class() -> None:
         table._meta.tablename: [column._meta.name for column in table._meta.columns]
         for table in tables
     }
-    assert {table: list(columns) for table, columns in privacy.COLUMNS.items()} == stored
+    assert {table: list(columns) for table, columns in privacy.COLUMN_CLASSES.items()} == stored
 
 
-async def test_a_person_gets_all_that_is_stored_of_them(person: Member) -> None:
+async def test_an_export_contains_everything_about_a_person(person: Member) -> None:
     exported = await members.export(person.member_id, entity_ids=[ENTITY])
     assert exported["member"]["name"] == PERSONAL["name"]
-    assert set(exported["member"]) == set(privacy.COLUMNS["community_members"])
-    # that let them in, that they made, and that name them by their usernames of today and of before
+    assert set(exported["member"]) == set(privacy.COLUMN_CLASSES["community_members"])
+    # The invitations: the one they accepted, those they created, and those for their usernames.
     assert len(exported["invitations"]) == 4
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
@@ -126,7 +126,9 @@ async def test_a_person_gets_all_that_is_stored_of_them(person: Member) -> None:
     json.dumps(exported)
 
 
-async def test_a_person_with_nothing_but_a_row_gets_empty_lists(directory: asyncpg.Pool) -> None:
+async def test_an_export_of_a_member_without_further_data_has_empty_lists(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     exported = await members.export("#1")
     assert all(
@@ -135,7 +137,7 @@ async def test_a_person_with_nothing_but_a_row_gets_empty_lists(directory: async
     )
 
 
-async def test_after_erasing_a_dump_holds_none_of_the_persons_values(
+async def test_a_dump_after_an_erasure_contains_no_value_of_the_person(
     person: Member, directory: asyncpg.Pool, database: str
 ) -> None:
     values = [
@@ -159,7 +161,7 @@ async def test_after_erasing_a_dump_holds_none_of_the_persons_values(
     assert "other-bees" in after
 
 
-async def test_erasing_keeps_the_counts_and_the_tree(
+async def test_an_erasure_keeps_the_counts_and_the_tree(
     person: Member, directory: asyncpg.Pool
 ) -> None:
     await members.erase(person.member_id, actor="eva")
@@ -185,14 +187,15 @@ async def test_erasing_keeps_the_counts_and_the_tree(
     assert any(entry.changes.get("status") == ["pending", "active"] for entry in history.items)
 
 
-async def test_erasing_cancels_the_open_invitation_that_names_the_person(
+async def test_an_erasure_cancels_the_open_invitation_of_the_person(
     person: Member, directory: asyncpg.Pool
 ) -> None:
     await members.erase(person.member_id, actor="eva")
     left = await directory.fetch(
-        "SELECT status, created_by FROM community_invitations WHERE accepted_by IS NULL ORDER BY created_at"
+        "SELECT status, created_by FROM community_invitations"
+        " WHERE accepted_by IS NULL ORDER BY created_at"
     )
-    # Their own one stays, and is worth nothing: who made it is gone.
+    # Their own one stays, but it can't be redeemed: its inviter is gone.
     assert [tuple(row) for row in left] == [
         ("pending", person.member_id),
         ("cancelled", "#1"),
@@ -208,7 +211,8 @@ async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -
     tables = (
         "SELECT * FROM community_members WHERE member_id <> $1 ORDER BY id",
         "SELECT * FROM member_participation WHERE member_id <> $1 ORDER BY id",
-        "SELECT * FROM directory_audit_log WHERE member_id <> $1 AND table_name = 'community_members' ORDER BY id",
+        "SELECT * FROM directory_audit_log"
+        " WHERE member_id <> $1 AND table_name = 'community_members' ORDER BY id",
     )
     before = [await directory.fetch(query, person.member_id) for query in tables]
     await members.erase(person.member_id, actor="eva")
@@ -216,7 +220,7 @@ async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -
 
 
 @pytest.mark.usefixtures("key")
-async def test_a_banned_person_who_was_erased_stays_outside(
+async def test_a_banned_person_who_was_erased_cannot_join(
     person: Member, directory: asyncpg.Pool
 ) -> None:
     open_to_all = await invitations.create(created_by="#1")
@@ -236,7 +240,7 @@ async def test_a_banned_person_who_was_erased_stays_outside(
     assert (await members.add(**{**PERSONAL, "telegram_id": "7700112234"})).status == "not_member"
 
 
-async def test_a_process_without_the_key_lets_in_nobody_whom_it_cannot_tell_from_the_banned(
+async def test_a_process_without_the_key_adds_nobody_while_erased_bans_exist(
     person: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_to_all = await invitations.create(created_by="#1")
@@ -258,7 +262,7 @@ async def test_a_process_without_the_key_lets_in_nobody_whom_it_cannot_tell_from
 
 
 @pytest.mark.usefixtures("key")
-async def test_a_banned_person_who_was_erased_does_not_come_in_as_a_contact(
+async def test_a_banned_person_who_was_erased_cannot_join_as_an_imported_contact(
     person: Member, directory: asyncpg.Pool
 ) -> None:
     open_to_all = await invitations.create(created_by="#1")
@@ -269,13 +273,13 @@ async def test_a_banned_person_who_was_erased_does_not_come_in_as_a_contact(
         await invitations.redeem(open_to_all.invitation_code, **PERSONAL)
 
 
-async def test_nobody_who_was_erased_is_restored(person: Member) -> None:
+async def test_an_erased_member_cannot_be_restored(person: Member) -> None:
     await members.erase(person.member_id, actor="eva")
     with pytest.raises(MemberNotFound):
         await members.restore(person.member_id, actor="eva")
 
 
-async def test_erasing_and_redeeming_at_once_never_wait_for_each_other(
+async def test_a_concurrent_erasure_and_redemption_never_deadlock(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory, status="active")
@@ -301,10 +305,10 @@ async def test_erasing_and_redeeming_at_once_never_wait_for_each_other(
         assert isinstance(redeemed, invitations.Redemption | InvitationCancelled)
 
 
-async def test_nobody_who_records_an_event_waits_for_an_erasure_and_their_event_is_erased_too(
+async def test_recording_does_not_wait_for_an_erasure_and_the_event_is_erased_too(
     database: str, person: Member, directory: asyncpg.Pool
 ) -> None:
-    """The erasure is held up in the midst of the events, by somebody who holds one of them."""
+    """Another session locks one of the events, so that the erasure waits in the middle of them."""
     number = person.member_id
     async with blocked(
         database, "SELECT FROM member_participation WHERE source_id = 'zq-77' FOR UPDATE"
@@ -319,7 +323,7 @@ async def test_nobody_who_records_an_event_waits_for_an_erasure_and_their_event_
     assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
 
 
-async def test_an_event_that_is_under_way_when_a_person_is_erased_is_erased_too(
+async def test_an_event_of_an_open_transaction_is_erased_too(
     database: str, person: Member, directory: asyncpg.Pool
 ) -> None:
     insert = (
@@ -335,7 +339,9 @@ async def test_an_event_that_is_under_way_when_a_person_is_erased_is_erased_too(
     assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
 
 
-async def test_an_erasure_names_its_actor_and_leaves_the_callers_one(person: Member) -> None:
+async def test_an_erasure_logs_its_actor_and_keeps_the_actor_of_the_transaction(
+    person: Member,
+) -> None:
     async with transaction():
         await act_as("the caller")
         await members.erase(person.member_id, actor="eva")
@@ -357,7 +363,7 @@ async def test_an_erasure_names_its_actor_and_leaves_the_callers_one(person: Mem
     ],
     ids=str,
 )
-async def test_what_can_not_be_an_id_or_an_actor_is_refused_by_its_field(
+async def test_an_invalid_id_or_actor_is_refused_with_its_field(
     directory: asyncpg.Pool, arguments: dict[str, Any], field: str, limit: int | None
 ) -> None:
     await rows.member(directory)
@@ -371,7 +377,7 @@ async def test_what_can_not_be_an_id_or_an_actor_is_refused_by_its_field(
         assert (refused.value.field, refused.value.limit) == (field, limit)
 
 
-async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
+async def test_ids_can_be_integers(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await relationships.link("7", "8", "MENTORED", {})
     exported = await members.export(1, entity_ids=[7])
@@ -379,10 +385,10 @@ async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
     assert len(exported["relationships"]) == 1
     await members.erase(1, actor="eva", entity_ids=[7])
     assert await members.find("#1") is None
-    assert await relationships.of(8) == []
+    assert await relationships.list_for(8) == []
 
 
-async def test_without_a_key_a_banned_person_is_not_erased(person: Member, database: str) -> None:
+async def test_a_banned_person_is_not_erased_without_a_key(person: Member, database: str) -> None:
     await members.set_status(person.member_id, "banned", actor="eva")
     before = await data(database)
     with pytest.raises(ConfigurationError, match="DIRECTORY_SECRET_KEY"):
@@ -391,7 +397,7 @@ async def test_without_a_key_a_banned_person_is_not_erased(person: Member, datab
 
 
 @pytest.mark.usefixtures("key")
-async def test_an_erased_person_who_was_not_banned_may_come_back_as_somebody_new(
+async def test_an_erased_person_who_was_not_banned_can_join_as_a_new_member(
     person: Member,
 ) -> None:
     await members.erase(person.member_id, actor="eva")
@@ -399,7 +405,7 @@ async def test_an_erased_person_who_was_not_banned_may_come_back_as_somebody_new
     assert back.member_id != person.member_id
 
 
-async def test_erasing_is_undone_with_the_callers_transaction(
+async def test_an_erasure_is_rolled_back_with_the_callers_transaction(
     person: Member, database: str
 ) -> None:
     before = await data(database)
@@ -414,14 +420,16 @@ async def test_erasing_is_undone_with_the_callers_transaction(
     assert await data(database) == before
 
 
-async def test_nobody_can_be_neither_exported_nor_erased(directory: asyncpg.Pool) -> None:
+async def test_an_unknown_member_can_be_neither_exported_nor_erased(
+    directory: asyncpg.Pool,
+) -> None:
     with pytest.raises(MemberNotFound):
         await members.export("#999")
     with pytest.raises(MemberNotFound):
         await members.erase("#999", actor="eva")
 
 
-async def test_what_an_erased_person_earned_by_voice_stays(directory: asyncpg.Pool) -> None:
+async def test_an_erased_person_keeps_the_points_of_voice_events(directory: asyncpg.Pool) -> None:
     member = await rows.member(directory)
     day = datetime(2026, 1, 31, 12, tzinfo=UTC)
     metadata = {"duration_seconds": 3600, "title": "secret zq"}

@@ -1,4 +1,4 @@
-"""A stream of events: each is stored once or told, through whatever happens to the database or to the caller."""
+"""The recorder: each event is stored once or reported, even if the database or the caller fails."""
 
 # ruff: noqa: PT012  what the end of a block raises can't be told apart from the block
 
@@ -38,8 +38,8 @@ INSERT = (
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(recorder, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(recorder, "MIN_RETRY_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "MAX_RETRY_PAUSE_SECONDS", 0.05)
 
 
 class Proxy:
@@ -154,16 +154,16 @@ def add_all(opened: Recorder, events: list[NewEvent]) -> None:
 
 
 @contextmanager
-def never_by_itself(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_flush_by_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patched:
-        patched.setattr(recorder, "FLUSH_SECONDS", FOR_EVER)
+        patched.setattr(recorder, "FLUSH_AFTER_SECONDS", FOR_EVER)
         yield
 
 
 # What becomes of an event
 
 
-async def test_an_event_is_stored_soon_though_nobody_asks(directory: asyncpg.Pool) -> None:
+async def test_an_event_is_stored_soon_without_a_flush(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     async with participation.recorder() as opened:
         opened.add(message("1", metadata={"length": 5}))
@@ -172,11 +172,11 @@ async def test_an_event_is_stored_soon_though_nobody_asks(directory: asyncpg.Poo
         assert (event.source_id, event.metadata) == ("1", {"length": 5})
 
 
-async def test_two_hundred_events_are_stored_at_once_and_fewer_are_not(
+async def test_a_batch_is_sent_at_once_when_two_hundred_events_wait(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
-    with never_by_itself(monkeypatch):
+    with no_flush_by_time(monkeypatch):
         async with participation.recorder() as opened:
             for stored in (0, 200):
                 add_all(opened, [message()] * 199)
@@ -191,7 +191,7 @@ async def test_flushing_stores_what_was_added(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
-    with never_by_itself(monkeypatch):
+    with no_flush_by_time(monkeypatch):
         async with participation.recorder() as opened:
             await opened.flush()
             add_all(opened, messages(3))
@@ -206,14 +206,14 @@ async def test_the_end_of_the_block_stores_what_was_added(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
-    with never_by_itself(monkeypatch):
+    with no_flush_by_time(monkeypatch):
         async with participation.recorder() as opened:
             opened.add(message())
     assert await directory.fetchval(COUNT) == opened.stored == 1
     assert opened.unsaved == []
 
 
-async def test_every_event_is_counted_once_and_a_bad_one_keeps_no_other_out(
+async def test_every_event_is_counted_once_and_a_bad_one_does_not_stop_the_others(
     directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rows.member(directory)
@@ -227,11 +227,11 @@ async def test_every_event_is_counted_once_and_a_bad_one_keeps_no_other_out(
     [line] = [each.message for each in caplog.records if each.name == recorder.__name__]
     assert (
         line
-        == "An event of member #1 was refused: A platform is a lower-case name such as telegram."
+        == "An event of member #1 was refused: A platform must be a lower-case name such as telegram."
     )
 
 
-async def test_what_can_be_seen_to_be_wrong_is_refused_at_once(directory: asyncpg.Pool) -> None:
+async def test_add_refuses_an_event_that_fails_its_checks(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     async with participation.recorder() as opened:
         with pytest.raises(InvalidInput) as refused:
@@ -240,7 +240,7 @@ async def test_what_can_be_seen_to_be_wrong_is_refused_at_once(directory: asyncp
     assert await directory.fetchval(COUNT) == 0
 
 
-async def test_events_are_stored_whatever_becomes_of_the_callers_transaction(
+async def test_a_rollback_of_the_caller_does_not_undo_the_events(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -303,21 +303,21 @@ async def test_a_try_that_is_still_under_way_at_the_server_is_counted_once(
     assert await onlooker.fetchval(COUNT) == 3
 
 
-async def test_a_try_that_waits_too_long_is_ended_and_made_again(
+async def test_a_try_that_takes_too_long_is_cancelled_and_repeated(
     database: str, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
-    monkeypatch.setattr(recorder, "TRY_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "TRY_TIMEOUT_SECONDS", 0.1)
     async with participation.recorder() as opened:
         async with blocked(database, "SELECT FROM community_members FOR UPDATE"):
             opened.add(message())
             await until(lambda: opened.retried >= 2)
             assert opened.stored == 0
-        monkeypatch.setattr(recorder, "TRY_SECONDS", SECONDS)
+        monkeypatch.setattr(recorder, "TRY_TIMEOUT_SECONDS", SECONDS)
     assert opened.stored == 1
 
 
-async def test_whatever_an_error_is_called_no_event_is_lost_for_it(
+async def test_an_unexpected_error_loses_no_event(
     database: str, directory: asyncpg.Pool, onlooker: asyncpg.Connection
 ) -> None:
     await rows.member(directory)
@@ -332,7 +332,7 @@ async def test_whatever_an_error_is_called_no_event_is_lost_for_it(
 # What can't be stored is handed back
 
 
-async def test_what_could_not_be_stored_for_long_is_handed_back_in_order(
+async def test_events_that_can_not_be_stored_are_handed_back_in_order(
     proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     events = messages(1500)
@@ -360,7 +360,7 @@ async def test_what_could_not_be_stored_for_long_is_handed_back_in_order(
     assert ids_of(recorded.inserted) == ids_of(events)
 
 
-async def test_only_what_waits_too_long_is_handed_back(proxy: Proxy) -> None:
+async def test_only_events_that_wait_too_long_are_handed_back(proxy: Proxy) -> None:
     async with participation.recorder(give_up_after=FOR_EVER) as opened:
         await proxy.go_down()
         add_all(opened, messages(3))
@@ -406,7 +406,7 @@ async def test_a_full_recorder_drops_an_event_and_says_so(
     assert opened.stored == 4
 
 
-async def test_what_was_handed_back_fills_the_recorder_until_it_is_taken(proxy: Proxy) -> None:
+async def test_unsaved_events_fill_the_recorder_until_they_are_taken(proxy: Proxy) -> None:
     async with participation.recorder(max_pending=2, give_up_after=0) as opened:
         await proxy.go_down()
         add_all(opened, messages(2))
@@ -437,7 +437,7 @@ async def test_an_event_without_a_time_happened_when_it_was_added(
     assert second["occurred_at"] == NOON
 
 
-async def test_what_is_handed_back_keeps_the_time_at_which_it_was_added(proxy: Proxy) -> None:
+async def test_an_unsaved_event_keeps_the_time_at_which_it_was_added(proxy: Proxy) -> None:
     async with participation.recorder(give_up_after=0) as opened:
         await proxy.go_down()
         before = datetime.now(UTC)
@@ -451,10 +451,10 @@ async def test_what_is_handed_back_keeps_the_time_at_which_it_was_added(proxy: P
     assert before <= event.occurred_at <= after
 
 
-async def test_a_silent_network_holds_no_event_longer_than_it_may(
+async def test_a_silent_network_holds_no_event_longer_than_the_limit(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "TRY_SECONDS", 1)
+    monkeypatch.setattr(recorder, "TRY_TIMEOUT_SECONDS", 1)
     async with participation.recorder(give_up_after=2) as opened:
         opened.add(message("1"))
         await opened.flush()
@@ -472,7 +472,7 @@ async def test_a_silent_network_holds_no_event_longer_than_it_may(
 
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
-async def test_the_end_waits_no_longer_than_it_may_for_a_server_that(
+async def test_the_end_waits_no_longer_than_its_timeout_for_a_server_that(
     proxy: Proxy, *, is_silent: bool
 ) -> None:
     async with asyncio.timeout(SECONDS):
@@ -487,7 +487,7 @@ async def test_the_end_waits_no_longer_than_it_may_for_a_server_that(
     await proxy.go_down()
 
 
-async def test_an_end_that_comes_before_the_first_try_says_why_nothing_was_stored(
+async def test_an_end_before_the_first_try_gives_the_reason(
     database: str, directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rows.member(directory)
@@ -539,7 +539,7 @@ async def test_a_cancelled_block_stores_what_was_added(
             added.set()
             await asyncio.sleep(FOR_EVER)
 
-    with never_by_itself(monkeypatch):
+    with no_flush_by_time(monkeypatch):
         working = asyncio.create_task(work())
         await added.wait()
         working.cancel()
@@ -561,7 +561,7 @@ async def test_an_exception_is_not_replaced_when_events_are_handed_back(
     assert ids_of(opened.unsaved) == ids_of([message("1")])
 
 
-async def test_a_second_cancellation_ends_the_end(proxy: Proxy) -> None:
+async def test_a_cancellation_interrupts_the_wait_at_the_end(proxy: Proxy) -> None:
     opened = participation.recorder(close_timeout=FOR_EVER)
     await proxy.go_down()
 
@@ -577,7 +577,9 @@ async def test_a_second_cancellation_ends_the_end(proxy: Proxy) -> None:
     assert ids_of(opened.unsaved) == ids_of([message("1")])
 
 
-async def test_the_end_of_the_event_loop_keeps_nobody_waiting(directory: asyncpg.Pool) -> None:
+async def test_flush_does_not_wait_for_a_worker_that_the_event_loop_cancelled(
+    directory: asyncpg.Pool,
+) -> None:
     before = asyncio.all_tasks()
     with pytest.raises(RecorderGaveUp) as gave_up:
         async with (
@@ -591,7 +593,7 @@ async def test_the_end_of_the_event_loop_keeps_nobody_waiting(directory: asyncpg
     assert ids_of(gave_up.value.events) == ids_of([message("1")])
 
 
-async def test_a_recorder_works_inside_its_block_only(directory: asyncpg.Pool) -> None:
+async def test_a_recorder_works_only_inside_its_block(directory: asyncpg.Pool) -> None:
     opened = participation.recorder()
     for _ in range(2):
         with pytest.raises(NotConnected):
@@ -608,8 +610,8 @@ async def test_a_recorder_needs_a_connection(monkeypatch: pytest.MonkeyPatch) ->
             pass
 
 
-@pytest.mark.parametrize("knows", [True, False], ids=["knows", "does not know"])
-async def test_a_recorder_writes_to_no_other_database_whether_or_not_its_context(
+@pytest.mark.parametrize("knows", [True, False], ids=["has an address", "has no address"])
+async def test_a_recorder_writes_to_no_other_database_when_its_context(
     server: Server, template: str, *, knows: bool
 ) -> None:
     """Frameworks start handlers in contexts that were made before the connection was opened."""

@@ -1,4 +1,4 @@
-"""Redeeming a code: exactly one newcomer, whoever does what to the code, its maker or the person at that moment."""
+"""Exactly one person redeems a code, whatever concurrent calls change at that moment."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,17 @@ from community_directory.errors import (
     MemberBanned,
 )
 from community_directory.queries import invitations, members
+from community_directory.queries.bans import ban_fingerprint
 from community_directory.queries.invitations import Redemption
 from community_directory.queries.members import Member
-from community_directory.queries.privacy import ban_fingerprint
+from community_directory.queries.redemption import MAX_REDEMPTION_ATTEMPTS
 from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, MemberStatus
 from tests.conftest import raw_pool
 from tests.tables import rows
 
 SECONDS = 30
-"""How long anything here may take before it counts as stuck."""
+"""The time limit of a call: one that takes longer is stuck."""
 
 
 async def inviter(**columns: Any) -> Member:
@@ -66,29 +67,31 @@ async def redeem(code: str, person: int | str = 1, **more: Any) -> Redemption:
 
 @pytest.fixture
 async def ana(directory: asyncpg.Pool) -> Member:
-    """An active member."""
+    """Return an active member."""
     return await inviter(name="Ana")
 
 
 @pytest.fixture
 async def code(ana: Member) -> str:
-    """The code of Ana's open invitation."""
+    """Return the code of Ana's open invitation."""
     return (await invitations.create(created_by=ana.member_id)).invitation_code
 
 
 async def check_invariants(connection: asyncpg.Pool | asyncpg.Connection) -> None:
-    """No half of a redemption: what is accepted has a member and a time, and who was let in has an invitation."""
+    """Check that no redemption is incomplete: each has a member, a time and an invitation."""
     assert not await connection.fetch(
         """
         SELECT * FROM community_invitations
-        WHERE (status = 'accepted') <> (accepted_by IS NOT NULL) OR (accepted_by IS NULL) <> (accepted_at IS NULL)
+        WHERE (status = 'accepted') <> (accepted_by IS NOT NULL)
+            OR (accepted_by IS NULL) <> (accepted_at IS NULL)
         """
     )
     assert not await connection.fetch(
         """
         SELECT * FROM community_members AS member
         WHERE invited_by IS NOT NULL AND NOT EXISTS (
-            SELECT FROM community_invitations WHERE accepted_by = member.member_id AND created_by = member.invited_by
+            SELECT FROM community_invitations
+            WHERE accepted_by = member.member_id AND created_by = member.invited_by
         )
         """
     )
@@ -101,10 +104,10 @@ async def newcomers() -> list[str]:
     return [row[0] for row in found]
 
 
-# One winner.
+# One winner
 
 
-async def test_a_newcomer_becomes_a_pending_member_of_the_one_who_invited_them(
+async def test_a_newcomer_becomes_a_pending_member_with_their_inviter(
     ana: Member, code: str
 ) -> None:
     redemption = await redeem(
@@ -144,10 +147,11 @@ async def test_a_newcomer_becomes_a_pending_member_of_the_one_who_invited_them(
     assert await invitations.get(code) == invitation
 
 
-async def test_the_log_says_who_redeemed(code: str) -> None:
+async def test_the_log_names_the_person_who_redeemed(code: str) -> None:
     member = (await redeem(code, "42")).member
     entries = await pool().fetch(
-        "SELECT actor, table_name, action FROM directory_audit_log WHERE actor LIKE 'telegram:%' ORDER BY id"
+        "SELECT actor, table_name, action FROM directory_audit_log"
+        " WHERE actor LIKE 'telegram:%' ORDER BY id"
     )
     assert sorted(tuple(entry) for entry in entries) == [
         ("telegram:42", "community_invitations", "UPDATE"),
@@ -163,13 +167,13 @@ async def two_hundred_callers(code: str) -> list[Redemption | BaseException]:
         async with transaction():
             await barrier.wait()
 
-    # All ten connections are there before the first caller.
+    # All ten connections are open before the first call.
     await asyncio.wait_for(asyncio.gather(*(connected() for _ in range(10))), SECONDS)
     callers = [redeem(code, person) for person in range(200)]
     return await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), SECONDS)
 
 
-async def test_of_two_hundred_callers_exactly_one_comes_in(code: str) -> None:
+async def test_exactly_one_of_two_hundred_callers_joins(code: str) -> None:
     results = await two_hundred_callers(code)
     won = [result for result in results if isinstance(result, Redemption)]
     assert [redemption.repeated for redemption in won] == [False]
@@ -179,7 +183,7 @@ async def test_of_two_hundred_callers_exactly_one_comes_in(code: str) -> None:
     await check_invariants(pool())
 
 
-async def test_the_same_person_fifty_times_at_once_comes_in_once_and_is_told_so_fifty_times(
+async def test_fifty_concurrent_calls_of_one_person_all_return_the_same_member(
     code: str,
 ) -> None:
     results = await asyncio.wait_for(
@@ -196,8 +200,8 @@ async def test_one_person_with_two_codes_at_once_uses_one(ana: Member) -> None:
     other = await inviter(name="Eva")
     for person in range(10):
         codes = [
-            (await invitations.create(created_by=maker.member_id)).invitation_code
-            for maker in (ana, other)
+            (await invitations.create(created_by=creator.member_id)).invitation_code
+            for creator in (ana, other)
         ]
         results = await asyncio.gather(
             *(redeem(code, person) for code in codes), return_exceptions=True
@@ -225,14 +229,15 @@ async def test_a_contact_with_two_codes_at_once_uses_one(ana: Member) -> None:
         assert {(await invitations.get(code)).status for code in codes} == {"accepted", "pending"}
 
 
-# Two sessions, in both orders.
+# Two sessions, in both orders
 
 Action: TypeAlias = Callable[[Member, str], Awaitable[object]]
 
 
 async def pass_the_time(_ana: Member, code: str) -> None:
     await engine.fetch(
-        "UPDATE community_invitations SET expires_at = now() - interval '1 second' WHERE invitation_code = $1",
+        "UPDATE community_invitations SET expires_at = now() - interval '1 second'"
+        " WHERE invitation_code = $1",
         code,
     )
 
@@ -256,7 +261,7 @@ def on_person(status: str) -> Action:
     )
 
 
-# What another session does, and what a redemption after it ends with.
+# The change of another session, and the error of a redemption that comes after it
 ACTIONS: dict[str, tuple[Action, type[DirectoryError] | None]] = {
     "cancel": (on_code(invitations.cancel), InvitationCancelled),
     "extend": (on_code(invitations.extend), None),
@@ -273,12 +278,12 @@ ACTIONS: dict[str, tuple[Action, type[DirectoryError] | None]] = {
 
 
 class TakenBackError(Exception):
-    """Ends a transaction without anything having gone wrong."""
+    """Rolls back a transaction in which nothing failed."""
 
 
 @asynccontextmanager
 async def taken_back() -> AsyncIterator[None]:
-    """A transaction of which nothing stays."""
+    """Open a transaction that is rolled back at its end."""
     with contextlib.suppress(TakenBackError):
         async with transaction():
             yield
@@ -289,7 +294,7 @@ async def taken_back() -> AsyncIterator[None]:
 async def held(
     action: Coroutine[Any, Any, object], *, commit: bool
 ) -> AsyncIterator["asyncio.Future[object]"]:
-    """The action is done, in a transaction that stays open inside, and ends afterwards as is said."""
+    """Run the action in a transaction that is open inside the block, and ends after it."""
     done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     end = asyncio.Event()
 
@@ -311,13 +316,14 @@ async def settled(observer: asyncpg.Connection, task: "asyncio.Future[Any]") -> 
     """Wait until the task has ended, or a session of this database waits for a lock."""
     async with asyncio.timeout(SECONDS):
         while not task.done() and not await observer.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.002)
 
 
 async def outcome(action: Awaitable[object]) -> object:
-    """The error's type, or None."""
+    """Return the type of the error, or None."""
     try:
         await action
     except DirectoryError as error:
@@ -334,7 +340,7 @@ async def state(code: str) -> tuple[object, ...]:
 @pytest.mark.parametrize("commit", [True, False], ids=["commits", "rolls back"])
 @pytest.mark.parametrize("redeem_first", [True, False], ids=["redeem first", "redeem second"])
 @pytest.mark.parametrize("name", ACTIONS)
-async def test_redeeming_against_another_change_ends_as_one_after_the_other(  # noqa: PLR0917  pytest passes names
+async def test_a_redemption_and_a_concurrent_change_end_as_if_one_came_after_the_other(  # noqa: PLR0917  pytest passes names
     directory: asyncpg.Pool, ana: Member, code: str, name: str, redeem_first: bool, commit: bool
 ) -> None:
     action, error = ACTIONS[name]
@@ -348,7 +354,7 @@ async def test_redeeming_against_another_change_ends_as_one_after_the_other(  # 
     async def tried(
         *works: Callable[[], Awaitable[object]],
     ) -> tuple[dict[str, object], tuple[object, ...]]:
-        """How they end, one after the other, in a transaction that is taken back."""
+        """Return the results of both, one after the other, in a transaction that is rolled back."""
         async with taken_back():
             outcomes = {work.__name__: await work() for work in works}
             end = await state(code)
@@ -374,7 +380,7 @@ async def test_redeeming_against_another_change_ends_as_one_after_the_other(  # 
     await check_invariants(directory)
 
 
-# Interrupted.
+# Interruptions
 
 
 async def nothing_happened(code: str) -> None:
@@ -382,7 +388,7 @@ async def nothing_happened(code: str) -> None:
     assert await newcomers() == []
 
 
-async def test_a_caller_who_gives_up_while_waiting_for_the_lock_leaves_nothing_behind(
+async def test_a_caller_cancelled_while_waiting_for_the_lock_leaves_nothing_behind(
     database: str,
 ) -> None:
     other = await asyncpg.connect(database)
@@ -401,7 +407,7 @@ async def test_a_caller_who_gives_up_while_waiting_for_the_lock_leaves_nothing_b
     await other.close()
 
 
-async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(
+async def test_a_caller_cancelled_at_any_point_leaves_nothing_or_everything(
     database: str,
 ) -> None:
     async with connect(database, min_size=1, max_size=1):
@@ -419,7 +425,7 @@ async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(
             finished += isinstance(result, Redemption)
             accepted = (await invitations.get(code)).status is InvitationStatus.ACCEPTED
             assert accepted == (await members.find_by_telegram_id(f"p{steps}") is not None)
-            # The one connection is free, and the code works or is used by the same person.
+            # The connection is free, and the code is open or used by the same person.
             again = await asyncio.wait_for(redeem(code, f"p{steps}"), SECONDS)
             assert again.repeated is accepted
         await check_invariants(pool())
@@ -428,7 +434,7 @@ async def test_a_caller_who_gives_up_at_any_moment_leaves_nothing_or_everything(
 @pytest.mark.parametrize(
     "own_transaction", [False, True], ids=["alone", "in the caller's transaction"]
 )
-async def test_a_connection_that_dies_in_the_middle_leaves_nothing_behind(
+async def test_a_connection_that_is_lost_during_a_redemption_leaves_nothing_behind(
     database: str, own_transaction: bool
 ) -> None:
     other = await asyncpg.connect(database)
@@ -462,7 +468,7 @@ async def test_a_connection_that_dies_in_the_middle_leaves_nothing_behind(
     await other.close()
 
 
-async def test_a_redemption_that_the_caller_rolls_back_leaves_nothing(code: str) -> None:
+async def test_a_redemption_is_rolled_back_with_the_callers_transaction(code: str) -> None:
     async with taken_back():
         assert (await redeem(code)).repeated is False
         assert (await redeem(code)).repeated is True
@@ -476,14 +482,17 @@ async def test_a_redemption_that_the_caller_rolls_back_leaves_nothing(code: str)
     assert (await redeem(code)).repeated is False
 
 
-# Refusals.
+# Refusals
 
 
 async def refused(
     error: type[DirectoryError], code: str, person: int | str = 1, **more: Any
 ) -> Any:
-    """The error of a redemption that has changed nothing."""
-    everything = "SELECT (SELECT array_agg(m::text) FROM community_members AS m), array_agg(i::text) FROM {} AS i"
+    """Return the error of a redemption, and check that it has changed nothing."""
+    everything = """
+        SELECT (SELECT array_agg(m::text) FROM community_members AS m), array_agg(i::text)
+        FROM {} AS i
+    """
     before = await pool().fetch(everything.format("community_invitations"))
     with pytest.raises(DirectoryError) as caught:
         await redeem(code, person, **more)
@@ -510,13 +519,13 @@ UNKNOWN = [
 @pytest.mark.parametrize(
     "unknown", [*UNKNOWN, "ABCDEFG\ud800", "'; DROP TABLE"], ids=range(len(UNKNOWN) + 2)
 )
-async def test_a_code_that_nobody_made_is_not_found(directory: asyncpg.Pool, unknown: str) -> None:
+async def test_an_unknown_code_is_not_found(directory: asyncpg.Pool, unknown: str) -> None:
     with pytest.raises(InvitationNotFound) as error:
         await redeem(unknown)
     assert error.value.invitation_code == unknown
 
 
-async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(
+async def test_an_overdue_invitation_has_expired_before_the_job_runs(
     ana: Member, code: str
 ) -> None:
     await pass_the_time(ana, code)
@@ -527,7 +536,9 @@ async def test_an_invitation_past_its_time_has_expired_without_a_sweeper(
     assert (await refused(InvitationExpired, code)).expired_at == stored["expires_at"]
 
 
-async def test_a_used_invitation_is_of_no_use_to_one_who_was_removed_since(code: str) -> None:
+async def test_a_member_who_was_removed_cannot_redeem_their_used_invitation_again(
+    code: str,
+) -> None:
     member = (await redeem(code)).member
     await members.remove(member.member_id, actor="test")
     await refused(InvitationUsed, code)
@@ -541,14 +552,16 @@ async def test_an_invitation_for_someone_else_is_refused(ana: Member, username: 
 
 @pytest.mark.parametrize("invited", ["Ana_Garcia", "@ana_garcia", " @ANA_GARCIA "])
 @pytest.mark.parametrize("username", ["ana_garcia", "@ANA_garcia"])
-async def test_a_username_is_known_whatever_its_case_and_with_or_without_its_sign(
+async def test_a_username_matches_in_any_case_with_or_without_its_at_sign(
     ana: Member, invited: str, username: str
 ) -> None:
     invitation = await invitations.create(created_by=ana.member_id, telegram_username=invited)
     assert (await redeem(invitation.invitation_code, telegram_username=username)).repeated is False
 
 
-async def test_a_username_that_only_one_of_two_languages_can_lower_ends_too(ana: Member) -> None:
+async def test_a_username_that_python_and_postgresql_lower_differently_gets_a_result(
+    ana: Member,
+) -> None:
     invitation = await invitations.create(created_by=ana.member_id, telegram_username="ÁNAİ")
     result = await asyncio.wait_for(
         asyncio.gather(
@@ -560,7 +573,7 @@ async def test_a_username_that_only_one_of_two_languages_can_lower_ends_too(ana:
 
 
 @pytest.mark.parametrize("status", ["suspended", "banned"])
-async def test_who_may_invite_again_has_open_codes_again(
+async def test_the_codes_of_an_inviter_who_becomes_active_again_are_open_again(
     ana: Member, code: str, status: str
 ) -> None:
     await members.set_status(ana.member_id, status, actor="test")
@@ -569,19 +582,19 @@ async def test_who_may_invite_again_has_open_codes_again(
 
 
 @pytest.mark.parametrize("status", ["pending", "active", "suspended"])
-async def test_a_member_is_a_member_already(code: str, status: str) -> None:
+async def test_a_member_cannot_redeem(code: str, status: str) -> None:
     known = await rows.member(pool(), telegram_id="1", status=status)
     assert (await refused(AlreadyMember, code)).member_id == known["member_id"]
 
 
-async def test_a_banned_person_stays_outside(code: str) -> None:
+async def test_a_banned_person_cannot_redeem(code: str) -> None:
     known = await rows.member(pool(), telegram_id="1", status="banned")
     await refused(MemberBanned, code)
     await members.remove(known["member_id"], actor="test")
     await refused(MemberBanned, code)
 
 
-async def test_who_was_banned_and_erased_stays_outside_even_if_they_were_written_in_again(
+async def test_a_banned_and_erased_person_cannot_redeem_even_after_their_row_was_added_again(
     code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
@@ -593,7 +606,7 @@ async def test_who_was_banned_and_erased_stays_outside_even_if_they_were_written
         await members.add(telegram_id=1, name="Bea", primary_role="designer")
 
 
-async def test_a_person_who_was_banned_after_they_came_in_gets_no_repeated_welcome(
+async def test_a_person_who_was_banned_after_joining_cannot_repeat_the_redemption(
     code: str,
 ) -> None:
     member = (await redeem(code)).member
@@ -601,7 +614,7 @@ async def test_a_person_who_was_banned_after_they_came_in_gets_no_repeated_welco
     await refused(MemberBanned, code)
 
 
-async def test_nobody_redeems_their_own_invitation(ana: Member, code: str) -> None:
+async def test_an_inviter_cannot_redeem_their_own_invitation(ana: Member, code: str) -> None:
     assert (await refused(AlreadyMember, code, ana.telegram_id)).member_id == ana.member_id
 
 
@@ -619,14 +632,14 @@ BAD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-async def test_what_can_not_be_stored_is_a_clear_error_and_the_code_stays_open(
+async def test_an_invalid_value_is_a_clear_error_and_the_code_stays_open(
     code: str, bad: dict[str, Any]
 ) -> None:
     await refused(InvalidInput, code, **bad)
     assert (await redeem(code)).repeated is False
 
 
-# Who is known already.
+# Known persons
 
 
 async def test_a_contact_becomes_pending_and_keeps_their_number(ana: Member, code: str) -> None:
@@ -651,9 +664,7 @@ async def test_a_contact_becomes_pending_and_keeps_their_number(ana: Member, cod
     )
 
 
-async def test_a_contact_keeps_the_github_account_that_they_have_proved(
-    ana: Member, code: str
-) -> None:
+async def test_a_contact_keeps_their_verified_github_account(ana: Member, code: str) -> None:
     contact = await rows.member(pool(), telegram_id="1")
     await members.verify_github(
         contact["member_id"], github_username="bea-dev", github_profile_data={}
@@ -666,7 +677,7 @@ async def test_a_contact_keeps_the_github_account_that_they_have_proved(
     )
 
 
-async def test_who_was_declined_may_come_with_another_code(ana: Member, code: str) -> None:
+async def test_a_declined_person_can_join_with_another_code(ana: Member, code: str) -> None:
     member = (await redeem(code)).member
     await members.set_status(member.member_id, "not_member", actor="test")
     other = await inviter()
@@ -675,14 +686,14 @@ async def test_who_was_declined_may_come_with_another_code(ana: Member, code: st
     assert again.member.invited_by == other.member_id
 
 
-async def test_who_was_declined_is_not_welcomed_again_by_the_same_code(code: str) -> None:
+async def test_a_declined_person_cannot_join_with_the_same_code(code: str) -> None:
     member = (await redeem(code)).member
     await members.set_status(member.member_id, "not_member", actor="test")
     with pytest.raises(InvitationUsed):
         await redeem(code)
 
 
-async def test_who_was_removed_and_banned_stays_outside(code: str) -> None:
+async def test_a_removed_and_banned_person_cannot_redeem(code: str) -> None:
     known = await rows.member(pool(), telegram_id="1", status="active")
     await members.remove(known["member_id"], actor="test")
     await members.set_status(known["member_id"], "banned", actor="test")
@@ -702,7 +713,7 @@ async def test_a_removed_contact_becomes_pending(code: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "active", "suspended"])
-async def test_a_removed_member_comes_back_as_they_were(code: str, status: str) -> None:
+async def test_a_removed_member_comes_back_unchanged(code: str, status: str) -> None:
     known = await rows.member(
         pool(), telegram_id="1", status=status, primary_role="developer", reputation_score=700
     )
@@ -732,17 +743,17 @@ async def test_a_removed_member_comes_back_as_they_were(code: str, status: str) 
     assert redemption.invitation.accepted_by == before.member_id
 
 
-async def test_a_contact_who_stands_above_their_inviter_closes_no_circle(
+async def test_a_contact_who_invited_their_inviter_cannot_close_a_circle(
     directory: asyncpg.Pool,
 ) -> None:
     contact = await rows.member(directory, telegram_id="1")
-    maker = await inviter(invited_by=contact["member_id"])
-    invitation = await invitations.create(created_by=maker.member_id)
+    creator = await inviter(invited_by=contact["member_id"])
+    invitation = await invitations.create(created_by=creator.member_id)
     error = await refused(InvalidInput, invitation.invitation_code)
     assert error.field == "invited_by"
 
 
-# The code.
+# The code
 
 SPELLINGS: list[Callable[[str], str]] = [
     str.lower,
@@ -755,7 +766,9 @@ SPELLINGS: list[Callable[[str], str]] = [
 
 
 @pytest.mark.parametrize("spell", SPELLINGS)
-async def test_a_code_may_be_typed_as_people_type(code: str, spell: Callable[[str], str]) -> None:
+async def test_a_code_can_be_typed_in_lower_case_with_spaces_and_dashes(
+    code: str, spell: Callable[[str], str]
+) -> None:
     assert (await redeem(spell(code))).invitation.invitation_code == code
     assert (await redeem(spell(code))).repeated is True
 
@@ -763,18 +776,18 @@ async def test_a_code_may_be_typed_as_people_type(code: str, spell: Callable[[st
 @pytest.mark.parametrize(
     "foreign", ["0123456789abcdef", "deadbeef", "DEADBEEF", "AbCd1234", "12345678"]
 )
-async def test_a_code_of_another_program_is_found_as_it_is(ana: Member, foreign: str) -> None:
+async def test_a_code_of_another_program_is_found(ana: Member, foreign: str) -> None:
     await rows.invitation(pool(), created_by=ana.member_id, invitation_code=foreign)
     assert (await redeem(foreign)).invitation.invitation_code == foreign
 
 
-async def test_of_two_codes_that_differ_in_case_the_one_as_it_was_typed_is_meant(
+async def test_a_code_in_the_typed_case_is_preferred(
     ana: Member,
 ) -> None:
     for code in ("deadbeef", "DEADBEEF"):
         await rows.invitation(pool(), created_by=ana.member_id, invitation_code=code)
     assert (await redeem("deadbeef", 1)).invitation.invitation_code == "deadbeef"
-    # It doesn't fall back on the other one when it is used.
+    # A used code is not replaced by the other one.
     await refused(InvitationUsed, "deadbeef", 2)
     assert (await redeem("DeadBeef", 2)).invitation.invitation_code == "DEADBEEF"
 
@@ -784,17 +797,17 @@ async def test_a_redemption_that_never_settles_gives_up(
 ) -> None:
     original, statements = engine.fetch, 0
 
-    async def fetch(*statement: Any) -> list[Any]:
-        # As if it was over whenever it is claimed, and open again whenever that is looked into.
+    async def fetch(*statement: Any, **values: Any) -> list[Any]:
+        # The invitation is overdue for each redemption, and open for each explanation.
         nonlocal statements
         statements += 1
         await original(
             "UPDATE community_invitations SET expires_at = now() + $1 * interval '1 day'",
             -1 if statements % 2 else 1,
         )
-        return await original(*statement)
+        return await original(*statement, **values)
 
     monkeypatch.setattr(engine, "fetch", fetch)
     with pytest.raises(DatabaseUnavailable, match=r"^The directory is busy: try again\.$"):
         await asyncio.wait_for(redeem(code), SECONDS)
-    assert statements == 2 * invitations.ATTEMPTS
+    assert statements == 2 * MAX_REDEMPTION_ATTEMPTS

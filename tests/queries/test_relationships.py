@@ -1,4 +1,4 @@
-"""Links between two entities: made, made again, taken back, and listed."""
+"""Links between two entities are made, replaced, removed and listed."""
 
 import asyncio
 from datetime import timedelta
@@ -13,7 +13,7 @@ from tests.queries.cases import undone
 from tests.tables import rows
 
 
-async def test_a_link_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> None:
+async def test_a_link_is_returned_as_it_is_stored(directory: asyncpg.Pool) -> None:
     made = await relationships.link("ana", "bo", "MENTORED", {"since": 2026})
     stored = await directory.fetchrow("SELECT * FROM member_relationships")
     assert made == relationships.Relationship(
@@ -26,7 +26,7 @@ async def test_a_link_is_answered_as_it_is_stored(directory: asyncpg.Pool) -> No
     )
 
 
-async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyncpg.Pool) -> None:
+async def test_linking_twice_makes_one_link_with_the_last_content(directory: asyncpg.Pool) -> None:
     first = await relationships.link("ana", "bo", "MENTORED", {"since": 2025})
     second = await relationships.link("ana", "bo", "MENTORED", {"until": 2026})
     assert (second.id, second.created_at, second.content) == (
@@ -34,10 +34,10 @@ async def test_linking_twice_is_one_link_with_what_was_said_last(directory: asyn
         first.created_at,
         {"until": 2026},
     )
-    assert await relationships.of("ana") == [second]
+    assert await relationships.list_for("ana") == [second]
 
 
-async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> None:
+async def test_concurrent_calls_make_one_link(directory: asyncpg.Pool) -> None:
     made = await asyncio.gather(
         *(relationships.link("ana", "bo", "MENTORED", {"from": n}) for n in range(20))
     )
@@ -45,7 +45,7 @@ async def test_linking_at_the_same_time_is_one_link(directory: asyncpg.Pool) -> 
     assert await directory.fetchval("SELECT count(*) FROM member_relationships") == 1
 
 
-async def test_a_link_the_other_way_or_of_another_type_is_another_one(
+async def test_a_link_in_the_other_direction_or_of_another_type_is_another_link(
     directory: asyncpg.Pool,
 ) -> None:
     made = [
@@ -67,7 +67,7 @@ async def test_a_link_the_other_way_or_of_another_type_is_another_one(
         (2, 7, None),
     ],
 )
-async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
+async def test_an_invalid_id_or_type_is_refused_with_its_field(
     directory: asyncpg.Pool, position: int, value: Any, limit: int | None
 ) -> None:
     named = ["ana", "bo", "MENTORED"]
@@ -83,11 +83,11 @@ async def test_what_can_not_be_an_id_or_a_type_is_refused_by_its_field(
         else ({"relationship_type": value}, field)
     )
     with pytest.raises(InvalidInput) as refused:
-        await relationships.of(**{"entity_id": "ana", **asked})
+        await relationships.list_for(**{"entity_id": "ana", **asked})
     assert (refused.value.field, refused.value.limit) == (field, limit)
 
 
-async def test_content_that_is_no_json_object_is_refused_by_its_field(
+async def test_content_that_is_not_a_json_object_is_refused_with_its_field(
     directory: asyncpg.Pool,
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -95,14 +95,14 @@ async def test_content_that_is_no_json_object_is_refused_by_its_field(
     assert refused.value.field == "content"
 
 
-async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
+async def test_ids_can_be_integers(directory: asyncpg.Pool) -> None:
     made = await relationships.link(7, 8, "MENTORED", {})
     assert (made.entity_id_a, made.entity_id_b) == ("7", "8")
-    assert await relationships.of(8) == [made]
+    assert await relationships.list_for(8) == [made]
     assert await relationships.unlink(7, 8, "MENTORED")
 
 
-async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:
+async def test_a_link_can_be_removed_once(directory: asyncpg.Pool) -> None:
     kept = [
         await relationships.link("bo", "ana", "MENTORED", {}),
         await relationships.link("ana", "bo", "INVITED", {}),
@@ -111,7 +111,7 @@ async def test_a_link_can_be_taken_back_once(directory: asyncpg.Pool) -> None:
     await relationships.link("ana", "bo", "MENTORED", {})
     assert await relationships.unlink("ana", "bo", "MENTORED") is True
     assert await relationships.unlink("ana", "bo", "MENTORED") is False
-    assert {link.id for link in await relationships.of("ana")} == {link.id for link in kept}
+    assert {link.id for link in await relationships.list_for("ana")} == {link.id for link in kept}
 
 
 async def test_links_of_both_directions_are_listed_newest_first(directory: asyncpg.Pool) -> None:
@@ -131,32 +131,33 @@ async def test_links_of_both_directions_are_listed_newest_first(directory: async
     await rows.relationship(directory)
 
     async def ends(relationship_type: str | None = None) -> list[tuple[str, str]]:
-        found = await relationships.of("ana", relationship_type=relationship_type)
+        found = await relationships.list_for("ana", relationship_type=relationship_type)
         return [(link.entity_id_a, link.entity_id_b) for link in found]
 
     assert await ends() == [("eva", "ana"), ("ana", "bo"), ("ana", "luis")]
     assert await ends("MENTORED") == [("eva", "ana"), ("ana", "luis")]
     assert await ends("UNHEARD_OF") == []
-    assert await relationships.of("nobody") == []
+    assert await relationships.list_for("nobody") == []
 
 
-async def test_of_very_many_links_the_newest_thousand_are_listed(directory: asyncpg.Pool) -> None:
+async def test_the_newest_thousand_of_many_links_are_listed(directory: asyncpg.Pool) -> None:
     await directory.execute(
         """
         INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type, created_at)
-        SELECT 'ana', 'e' || number, 'INVITED', now() - number * interval '1 s' FROM generate_series(1, 1001) AS number
+        SELECT 'ana', 'e' || number, 'INVITED', now() - number * interval '1 s'
+        FROM generate_series(1, 1001) AS number
         """
     )
-    found = await relationships.of("ana")
+    found = await relationships.list_for("ana")
     assert len(found) == 1000
     assert found[0].entity_id_b == "e1"
     assert "e1001" not in {link.entity_id_b for link in found}
 
 
-async def test_links_are_undone_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
+async def test_links_are_rolled_back_with_the_callers_transaction(directory: asyncpg.Pool) -> None:
     kept = await relationships.link("ana", "bo", "MENTORED", {})
     async with undone():
         await relationships.link("ana", "eva", "MENTORED", {})
         await relationships.unlink("ana", "bo", "MENTORED")
-        assert [link.entity_id_b for link in await relationships.of("ana")] == ["eva"]
-    assert await relationships.of("ana") == [kept]
+        assert [link.entity_id_b for link in await relationships.list_for("ana")] == ["eva"]
+    assert await relationships.list_for("ana") == [kept]

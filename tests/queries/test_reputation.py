@@ -1,4 +1,4 @@
-"""The formula and the tiers: Python and the database draw the same lines."""
+"""Reputation: the formula, and the tiers, which have the same limits in Python and PostgreSQL."""
 
 import asyncio
 import math
@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from community_directory.errors import MemberNotFound
 from community_directory.queries import highlights, members
 from community_directory.queries.reputation import (
-    DAILY_CAP,
     DAILY_POINTS,
     GITHUB_POINTS,
+    MAX_DAILY_POINTS,
     MAX_SCORE,
-    TIER_ENDS,
+    MAX_TIER_SCORES,
     Explanation,
     explain,
     github_points,
@@ -56,13 +56,13 @@ def test_a_tier_reaches_from_its_lowest_to_its_highest_score(
     assert isinstance(tier_of(lowest), ReputationTier)
 
 
-def test_every_tier_but_the_last_has_an_end() -> None:
-    assert [*TIER_ENDS, ReputationTier.EXPERT] == list(ReputationTier)
+def test_every_tier_but_the_last_has_a_highest_score() -> None:
+    assert [*MAX_TIER_SCORES, ReputationTier.EXPERT] == list(ReputationTier)
 
 
-async def test_the_database_draws_the_same_lines(directory: asyncpg.Pool) -> None:
+async def test_the_database_has_the_same_tiers(directory: asyncpg.Pool) -> None:
     scores = sorted(
-        {0, 2**31 - 1, *(end + step for end in TIER_ENDS.values() for step in (-1, 0, 1))}
+        {0, 2**31 - 1, *(end + step for end in MAX_TIER_SCORES.values() for step in (-1, 0, 1))}
     )
     for score in scores:
         member = await rows.member(directory, reputation_score=score)
@@ -86,7 +86,7 @@ def test_the_points_add_up() -> None:
 @pytest.mark.parametrize(
     "data", [None, {}, MappingProxyType({}), {"login": "ana", "stargazers": 9}]
 )
-def test_nothing_earns_nothing(data: Mapping[str, Any] | None) -> None:
+def test_no_data_earns_nothing(data: Mapping[str, Any] | None) -> None:
     assert github_score(data) == 0
 
 
@@ -94,7 +94,7 @@ def test_nothing_earns_nothing(data: Mapping[str, Any] | None) -> None:
     "junk", [None, -1, "7", "", 7.0, 1.5, math.nan, math.inf, True, False, [7], {"a": 7}, b"7"]
 )
 @pytest.mark.parametrize("name", GITHUB_POINTS)
-def test_a_junk_count_earns_nothing_and_spoils_nothing(name: str, junk: object) -> None:
+def test_a_malformed_count_earns_nothing_and_the_others_count(name: str, junk: object) -> None:
     others = {other: 1 for other in GITHUB_POINTS if other != name}
     assert github_score({**others, name: junk}) == github_score(others)
 
@@ -110,7 +110,7 @@ def test_a_junk_count_earns_nothing_and_spoils_nothing(name: str, junk: object) 
         | st.lists(st.integers()),
     )
 )
-def test_no_data_earns_less_than_nothing(data: dict[str, Any]) -> None:
+def test_no_data_earns_negative_points(data: dict[str, Any]) -> None:
     assert github_score(data) >= 0
 
 
@@ -137,7 +137,7 @@ async def test_a_score_is_explained_part_by_part(directory: asyncpg.Pool) -> Non
     )
 
 
-async def test_a_score_of_nothing_is_explained(directory: asyncpg.Pool) -> None:
+async def test_a_score_of_zero_is_explained(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     assert await explain("#1") == Explanation(
         github=dict.fromkeys(GITHUB_POINTS, 0),
@@ -150,7 +150,9 @@ async def test_a_score_of_nothing_is_explained(directory: asyncpg.Pool) -> None:
     )
 
 
-async def test_what_was_given_or_taken_by_hand_is_the_other_part(directory: asyncpg.Pool) -> None:
+async def test_points_that_were_given_or_taken_by_hand_are_the_other_part(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(
         directory, **VERIFIED, github_profile_data={"stars": 50}, reputation_score=150
     )
@@ -161,7 +163,7 @@ async def test_what_was_given_or_taken_by_hand_is_the_other_part(directory: asyn
     assert (explained.other, explained.score, explained.missing) == (-107, 3, 98)
 
 
-async def test_what_github_and_the_days_earn_leaves_nothing_else_to_explain(
+async def test_the_other_part_is_zero_when_github_and_the_days_earned_all_points(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.event(directory, occurred_at=noon(DAYS[0]))
@@ -206,7 +208,7 @@ async def test_an_account_that_is_verified_again_earns_its_points_once(
         assert (sum(explained.github.values()), explained.other, explained.score) == (100, 0, 100)
 
 
-async def test_points_that_are_missing_to_zero_are_missing_to_the_next_tier_too(
+async def test_a_shortfall_adds_to_the_distance_to_the_next_tier(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -221,7 +223,7 @@ async def test_points_that_are_missing_to_zero_are_missing_to_the_next_tier_too(
     assert member.reputation_score == 30
 
 
-async def test_a_score_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> None:
+async def test_a_score_stops_at_the_largest_integer(directory: asyncpg.Pool) -> None:
     await rows.member(directory, reputation_score=MAX_SCORE - 5)
     member = await members.verify_github(
         "#1", github_username="ana", github_profile_data={"stars": 50}
@@ -229,7 +231,7 @@ async def test_a_score_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> No
     assert member.reputation_score == MAX_SCORE
 
 
-async def test_a_shortfall_ends_at_what_can_be_stored(directory: asyncpg.Pool) -> None:
+async def test_a_shortfall_stops_at_the_largest_integer(directory: asyncpg.Pool) -> None:
     await rows.member(directory, **VERIFIED, github_profile_data={"stars": 10**12})
     member = await members.verify_github(
         "#1", github_username="ana", github_profile_data={"stars": 50}
@@ -237,7 +239,7 @@ async def test_a_shortfall_ends_at_what_can_be_stored(directory: asyncpg.Pool) -
     assert (member.reputation_score, (await explain("#1")).missing) == (0, 101 + MAX_SCORE)
 
 
-async def test_of_two_verifications_at_once_the_last_ones_points_count(
+async def test_the_last_of_two_verifications_at_once_counts(
     directory: asyncpg.Pool, database: str
 ) -> None:
     await rows.member(directory, reputation_score=7)
@@ -271,7 +273,7 @@ async def test_of_two_verifications_at_once_the_last_ones_points_count(
         (2**31 - 1, None, 0),
     ],
 )
-async def test_the_way_to_the_next_tier(
+async def test_the_distance_to_the_next_tier(
     directory: asyncpg.Pool, score: int, next_tier: str | None, missing: int
 ) -> None:
     member = await rows.member(directory, reputation_score=score)
@@ -283,7 +285,9 @@ async def test_the_way_to_the_next_tier(
     )
 
 
-async def test_who_is_unknown_or_removed_has_no_score_to_explain(directory: asyncpg.Pool) -> None:
+async def test_the_score_of_an_unknown_or_removed_member_is_not_explained(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     await members.remove("#1", actor="Luis")
     for number in ("#1", "#2", "", "nobody at all, by a number that is much too long"):
@@ -343,7 +347,7 @@ def test_a_day_earns_ten_points_at_the_most() -> None:
         "reaction_count": (2, 3),
         "voice_minutes": (10, 6),
     }
-    assert DAILY_CAP == 10
+    assert MAX_DAILY_POINTS == 10
 
 
 @dataclass
@@ -391,7 +395,7 @@ def noon(day: date) -> datetime:
     deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(STEPS, max_size=25))
-async def test_a_score_is_the_sum_of_its_parts_whatever_happens_in_whatever_order(
+async def test_a_score_is_the_sum_of_its_parts_after_any_order_of_changes(
     directory: asyncpg.Pool, steps: list[tuple[str, int]]
 ) -> None:
     await directory.execute("TRUNCATE community_members, directory_rolled_up_days CASCADE")

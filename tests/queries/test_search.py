@@ -1,4 +1,4 @@
-"""Finding members: by a part of a text, by conditions, in four orders, page by page."""
+"""Members are found by a part of a text and by conditions, in four orders, page by page."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 
 @pytest.fixture(scope="module")
 async def shared(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
-    """One database for all tests and examples here; each is undone."""
+    """Yield the database of all tests and examples here; each is rolled back."""
     async with (
         new_database(server, template) as url,
         connect(url, min_size=0),
@@ -36,7 +36,7 @@ async def shared(server: Server, template: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 async def directory(shared: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    """The connection of a transaction that the helpers are in, and that is undone."""
+    """Yield the connection of a transaction that the helpers use, and that is rolled back."""
     async with undone() as current:
         yield current.connection
 
@@ -46,7 +46,7 @@ async def somebody(database: rows.Database, **columns: object) -> str:
 
 
 async def found(text: str | None = None, **conditions: Any) -> set[str]:
-    """The names of who is found."""
+    """Return the names of the members who are found."""
     return {member.name for member in (await members.search(text, **conditions)).items}
 
 
@@ -142,7 +142,7 @@ async def test_no_character_is_a_wildcard(
 
 
 @pytest.mark.parametrize("text", ["\u0301", "\u0301\u0308", " \u0301 ", "´", "¨", "\u0301 \u0308"])
-async def test_a_text_of_which_nothing_is_compared_finds_nobody(
+async def test_a_text_of_accents_alone_finds_nobody(
     directory: asyncpg.Connection, text: str
 ) -> None:
     await somebody(directory, name="Eva María")
@@ -151,7 +151,7 @@ async def test_a_text_of_which_nothing_is_compared_finds_nobody(
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "\t\n"])
-async def test_without_a_text_everybody_is_found(
+async def test_a_search_without_a_text_finds_everybody(
     directory: asyncpg.Connection, text: str | None
 ) -> None:
     await somebody(directory, name="Eva")
@@ -216,7 +216,7 @@ async def test_a_removed_member_is_never_found(directory: asyncpg.Connection) ->
         assert await found("ana", sort=sort) == await found(status=None, sort=sort) == set()
 
 
-async def test_each_order_is_the_one_it_says(directory: asyncpg.Connection) -> None:
+async def test_each_sort_order_is_right(directory: asyncpg.Connection) -> None:
     made = [
         {"name": "zoe", "reputation_score": 1, "created_at": NOON, "last_active_at": None},
         {
@@ -274,7 +274,7 @@ async def test_a_last_page_that_is_full_has_no_next_one(directory: asyncpg.Conne
     assert (await members.search(limit=4)).next_cursor is None
 
 
-# Few values, so that there are many ties.
+# There are few values, so that there are many ties.
 PEOPLE = st.lists(
     st.fixed_dictionaries(
         {
@@ -308,7 +308,7 @@ def examples(number: int) -> Callable[[Any], Any]:
 
 @examples(60)
 @given(people=PEOPLE, limit=st.integers(1, 13), sort=st.sampled_from(SORTS))
-async def test_all_pages_together_are_everybody_once_and_in_order(
+async def test_all_pages_together_contain_everybody_once_and_in_order(
     shared: asyncpg.Pool, people: list[dict[str, object]], limit: int, sort: Sort
 ) -> None:
     async with undone() as current:
@@ -329,7 +329,7 @@ async def test_all_pages_together_are_everybody_once_and_in_order(
 
 @examples(40)
 @given(people=PEOPLE, newcomers=PEOPLE, limit=st.integers(1, 5), sort=st.sampled_from(SORTS))
-async def test_who_was_there_is_found_once_whoever_comes_between_two_pages(
+async def test_members_are_found_once_while_others_are_added_between_two_pages(
     shared: asyncpg.Pool,
     people: list[dict[str, object]],
     newcomers: list[dict[str, object]],
@@ -400,7 +400,7 @@ async def test_a_cursor_of_another_order_or_another_list_is_refused(
 
 
 def forged(payload: str) -> str:
-    """A cursor as anybody can make one."""
+    """Return a forged cursor."""
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
@@ -470,7 +470,7 @@ JSON = st.recursive(
 
 @examples(150)
 @given(sort=st.sampled_from(SORTS), place=st.lists(JSON, max_size=3))
-async def test_whatever_a_cursor_says_is_a_place_or_refused(
+async def test_any_cursor_continues_the_list_or_is_refused(
     shared: asyncpg.Pool, sort: Sort, place: list[object]
 ) -> None:
     try:
@@ -480,7 +480,7 @@ async def test_whatever_a_cursor_says_is_a_place_or_refused(
     assert len(place) == 2
 
 
-async def test_names_of_nothing_but_emoji_are_paged_to_the_end(directory: asyncpg.Pool) -> None:
+async def test_names_of_only_emoji_are_paged_to_the_end(directory: asyncpg.Pool) -> None:
     moons = [
         (await rows.member(directory, status="active", name="🌙" * 255))["member_id"]
         for _ in range(3)

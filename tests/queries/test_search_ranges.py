@@ -1,4 +1,4 @@
-"""A text is searched in ranges of the score, each of them in two ways: what is found is the same as in one piece."""
+"""A search in ranges of the score, by two methods each, finds the same as a linear search."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import audit, members, search
 from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
-from community_directory.queries.search import RANGES, Search, scores_between
+from community_directory.queries.search import SCORE_RANGES, Search, scores_between
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
@@ -47,7 +47,7 @@ ORGANIZATIONS = [None, "Frutero Club", "Banana Labs"]
 
 @dataclass(frozen=True)
 class Person:
-    """What a search asks of somebody, and their place in the order."""
+    """The values of a member that a search compares and sorts by."""
 
     score: int
     id: str
@@ -61,7 +61,7 @@ class Person:
 
 @pytest.fixture(scope="module")
 async def url(server: Server, template: str) -> AsyncIterator[str]:
-    """The URL of a database of 3,000 people, made up by chance; nobody writes to it."""
+    """Yield the URL of a database of 3,000 random members; no test writes to it."""
     chance = random.Random(11)
     people = [
         (
@@ -101,7 +101,7 @@ async def directory(url: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 async def people(directory: asyncpg.Pool) -> list[Person]:
-    """Everybody, best first."""
+    """Return all members, best first."""
     found = await directory.fetch(
         """
         SELECT reputation_score, id::text, member_id,
@@ -120,7 +120,7 @@ async def people(directory: asyncpg.Pool) -> list[Person]:
 
 @contextmanager
 def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
-    """The statements that are sent, and their arguments."""
+    """Record the statements that are sent, and their parameters."""
     statements: list[tuple[Any, ...]] = []
     original = engine.fetch
 
@@ -134,7 +134,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def naive(people: list[Person], text: str, **asked: Any) -> list[str]:
-    """Who is to be found, best first, by going through all."""
+    """Return the numbers of the matching members, best first, by a linear search."""
     status = asked.get("status", "active")
     least, most, tier = asked.get("min_reputation"), asked.get("max_reputation"), asked.get("tier")
     return [
@@ -186,14 +186,14 @@ def questions(seed: int, number: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("window", [1, 5, 60, 100_000])
-async def test_every_page_is_what_going_through_all_would_give(
+async def test_every_page_is_the_same_as_that_of_a_linear_search(
     directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", window)
+    monkeypatch.setattr(search, "WINDOW_SIZE", window)
     found_any = pages = 0
     for text, asked in questions(window, 120):
         expected = naive(people, text, **asked)
-        # Not all of the longest ones: the first pages, and the last.
+        # The first pages of a long list are enough.
         after = None
         for at in range(0, max(len(expected), 1), asked["limit"]):
             page = await members.search(text, after=after, **asked)
@@ -210,16 +210,16 @@ async def test_every_page_is_what_going_through_all_would_give(
     assert pages > 200
 
 
-async def test_a_cursor_goes_on_after_its_place_wherever_that_is(
+async def test_a_cursor_continues_after_its_row_in_every_range(
     directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 5)
+    monkeypatch.setattr(search, "WINDOW_SIZE", 5)
     found = naive(people, "ana")
     scores = {person.member_id: person.score for person in people}
     ends = [n for n in range(1, len(found)) if scores[found[n]] != scores[found[n - 1]]]
     assert {scores[found[n]] for n in ends} >= {0, 1, 100, 101, 1000, 1001}
     for end in ends:
-        # The last of a score, the one before, and the first of the next.
+        # The last member of a score, the one before, and the first of the next score.
         for limit in {max(end - 1, 1), end, end + 1}:
             turned: list[str] = []
             after = None
@@ -231,7 +231,7 @@ async def test_a_cursor_goes_on_after_its_place_wherever_that_is(
             assert [member.member_id for member in page.items] == found[limit : limit + 3]
 
 
-# Which way is taken, and how many statements
+# The method, and the number of statements
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -241,7 +241,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 async def scanned(directory: asyncpg.Pool, statement: tuple[Any, ...]) -> dict[str, int]:
-    """How often each index was really read: zero when the statement could have, and did not."""
+    """Return how often each index of the plan was read; zero if it was not."""
     plan = json.loads(
         await directory.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement[0]}", *statement[1:])
     )
@@ -256,19 +256,19 @@ async def scanned(directory: asyncpg.Pool, statement: tuple[Any, ...]) -> dict[s
     ("text", "is_common"),
     [("ana", True), ("user_", True), ("user_2999", False), ("nobody has it", False)],
 )
-async def test_the_text_index_is_asked_for_what_is_rare_only(
+async def test_the_text_index_is_used_for_rare_texts_only(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, text: str, *, is_common: bool
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 100)
+    monkeypatch.setattr(search, "WINDOW_SIZE", 100)
     with sent(monkeypatch) as statements:
         await members.search(text, status=None, limit=5)
-    assert len(statements) == (1 if is_common else len(RANGES))
+    assert len(statements) == (1 if is_common else len(SCORE_RANGES))
     async with undone() as current:
-        # So few that PostgreSQL would rather read all of them.
+        # PostgreSQL would otherwise read the whole table, because it is small.
         await current.connection.execute(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
         )
-        for statement, scores in zip(statements, RANGES, strict=False):
+        for statement, scores in zip(statements, SCORE_RANGES, strict=False):
             loops = await scanned(current.connection, statement)
             assert (scores, loops[f"member_search_{scores.start}_idx"]) == (
                 scores,
@@ -276,7 +276,7 @@ async def test_the_text_index_is_asked_for_what_is_rare_only(
             )
 
 
-async def test_who_moves_to_another_range_between_two_statements_is_found_once(
+async def test_a_member_who_moves_to_another_range_between_two_statements_is_found_once(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with undone() as current:
@@ -303,7 +303,7 @@ async def test_who_moves_to_another_range_between_two_statements_is_found_once(
 
 
 @pytest.mark.parametrize("sort", ["newest", "active", "name"])
-async def test_in_another_order_the_text_indexes_of_all_ranges_are_asked(
+async def test_another_order_uses_the_text_indexes_of_all_ranges(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, sort: search.Sort
 ) -> None:
     with sent(monkeypatch) as statements:
@@ -311,11 +311,11 @@ async def test_in_another_order_the_text_indexes_of_all_ranges_are_asked(
     async with undone() as current:
         await current.connection.execute("SET LOCAL enable_seqscan = off")
         assert await scanned(current.connection, statements[0]) == {
-            f"member_search_{scores.start}_idx": 1 for scores in RANGES
+            f"member_search_{scores.start}_idx": 1 for scores in SCORE_RANGES
         }
 
 
-async def test_a_range_that_was_read_to_its_end_needs_no_text_index(
+async def test_a_range_that_was_read_to_its_end_uses_no_text_index(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sent(monkeypatch) as statements:
@@ -324,12 +324,12 @@ async def test_a_range_that_was_read_to_its_end_needs_no_text_index(
         await current.connection.execute(
             "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
         )
-        for statement, scores in zip(statements, RANGES, strict=True):
+        for statement, scores in zip(statements, SCORE_RANGES, strict=True):
             loops = await scanned(current.connection, statement)
             assert loops[f"member_search_{scores.start}_idx"] == 0
 
 
-FIRST, SECOND, THIRD, LAST = RANGES.values()
+FIRST, SECOND, THIRD, LAST = SCORE_RANGES.values()
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ FIRST, SECOND, THIRD, LAST = RANGES.values()
     ],
     ids=str,
 )
-async def test_only_ranges_in_which_somebody_can_be_are_asked(
+async def test_only_ranges_that_can_contain_a_match_are_searched(
     directory: asyncpg.Pool,
     monkeypatch: pytest.MonkeyPatch,
     asked: dict[str, Any],
@@ -361,7 +361,7 @@ async def test_only_ranges_in_which_somebody_can_be_are_asked(
     with sent(monkeypatch) as statements:
         page = await members.search(text, **asked)
     assert [
-        next(each for each in RANGES.values() if each in sql) for sql, *_ in statements
+        next(each for each in SCORE_RANGES.values() if each in sql) for sql, *_ in statements
     ] == ranges
     assert len(page.items) == asked.get("limit", 0)
 
@@ -378,25 +378,25 @@ async def test_only_ranges_in_which_somebody_can_be_are_asked(
         (0, [LAST]),
     ],
 )
-def test_ranges_above_a_cursor_are_not_asked(score: int, ranges: list[str]) -> None:
+def test_ranges_above_a_cursor_are_not_searched(score: int, ranges: list[str]) -> None:
     wanted = Search(
         text="ana",
         equal={},
         scores=range(MAX_SCORE + 1),
         sort="reputation",
-        place=[score, None],
-        wanted=2,
+        cursor=[score, None],
+        limit=2,
     )
-    assert list(wanted._ranges()) == ranges
+    assert list(wanted._score_ranges()) == ranges
 
 
-async def test_as_many_ranges_are_asked_as_the_page_needs(
+async def test_only_as_many_ranges_are_searched_as_the_page_needs(
     directory: asyncpg.Pool, people: list[Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = [person for person in people if person.score > 1000]
     in_first = len(naive(first, "ana", role="designer", country="Chile"))
     assert 10 < in_first < 100
-    # One more than the page has is wanted, to know whether there is a next one.
+    # One row more than the page has tells whether another page follows.
     for limit, number in ((in_first - 1, 1), (in_first, 2), (in_first + 1, 2)):
         with sent(monkeypatch) as statements:
             page = await members.search("ana", role="designer", country="Chile", limit=limit)
@@ -414,7 +414,7 @@ async def test_as_many_ranges_are_asked_as_the_page_needs(
     ],
     ids=str,
 )
-async def test_other_questions_are_one_statement(
+async def test_other_searches_are_one_statement(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
 ) -> None:
     with sent(monkeypatch) as statements:
@@ -424,7 +424,7 @@ async def test_other_questions_are_one_statement(
 
 
 @pytest.mark.parametrize("text", [None, "an", "ana"])
-async def test_other_questions_hold_to_the_same_limits(
+async def test_other_searches_keep_the_same_limits(
     directory: asyncpg.Pool, people: list[Person], text: str | None
 ) -> None:
     for score in sorted({*SCORES, 3}):
@@ -437,13 +437,13 @@ async def test_other_questions_hold_to_the_same_limits(
             assert found <= set(expected)
 
 
-async def test_the_ranges_are_all_scores_once_and_sql_says_the_same(
+async def test_the_ranges_cover_every_score_once_and_their_sql_agrees(
     directory: asyncpg.Pool,
 ) -> None:
     scores = [0, 1, 2, 99, 100, 101, 102, 999, 1000, 1001, 1002, MAX_SCORE - 1, MAX_SCORE]
     for score in scores:
-        assert sum(score in each for each in RANGES) == 1
-        for each, condition in RANGES.items():
+        assert sum(score in each for each in SCORE_RANGES) == 1
+        for each, condition in SCORE_RANGES.items():
             sql = f"SELECT {condition} FROM (SELECT $1::int AS reputation_score) AS member"
             assert await directory.fetchval(sql, score) == (score in each)
 
@@ -463,7 +463,7 @@ async def test_the_ranges_are_all_scores_once_and_sql_says_the_same(
         (MAX_SCORE, MAX_SCORE, "Expert", range(MAX_SCORE, MAX_SCORE + 1)),
     ],
 )
-def test_limits_and_a_tier_hold_together(
+def test_limits_and_a_tier_are_combined(
     least: int | None, most: int | None, tier: str | None, scores: range
 ) -> None:
     assert scores_between(least, most, tier) == scores
@@ -481,7 +481,7 @@ def test_limits_and_a_tier_hold_together(
         (None, None, "", "tier"),
     ],
 )
-async def test_scores_and_tiers_that_are_none_are_refused(
+async def test_unknown_scores_and_tiers_are_refused(
     directory: asyncpg.Pool, least: int | None, most: int | None, tier: str | None, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -492,11 +492,11 @@ async def test_scores_and_tiers_that_are_none_are_refused(
     assert refused.value.field == field
 
 
-# The column that is searched
+# The search text
 
 
 @pytest.mark.parametrize("column", ["name", "telegram_username", "organization", "github_username"])
-async def test_the_searched_text_follows_each_of_its_columns(
+async def test_the_search_text_follows_each_of_its_columns(
     directory: asyncpg.Pool, column: str
 ) -> None:
     async with undone() as current:
@@ -523,7 +523,7 @@ async def test_the_searched_text_follows_each_of_its_columns(
         assert "search_text" not in changes
 
 
-async def test_the_searched_text_is_no_edit_is_in_no_log_and_in_no_export(
+async def test_the_search_text_is_not_editable_and_not_in_the_log_or_an_export(
     directory: asyncpg.Pool,
 ) -> None:
     async with undone() as current:

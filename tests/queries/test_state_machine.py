@@ -1,4 +1,4 @@
-"""Members and invitations through random histories, compared with a model in plain Python after each step."""
+"""Random changes of members and invitations agree with a model in plain Python after each step."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -71,7 +71,7 @@ def plain(username: str | None) -> str | None:
 
 
 class Directory(RuleBasedStateMachine):
-    """The model and the database, step by step; the helpers run in the loop that the test runs in."""
+    """The model and the database; the helpers run in the event loop of the test."""
 
     loop: asyncio.AbstractEventLoop
 
@@ -79,7 +79,7 @@ class Directory(RuleBasedStateMachine):
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=30)
 
     def ends(self, work: Coroutine[Any, Any, Any], expected: Outcome) -> Any:
-        """What the helper answers; it ends with the error that the model expects, or with none."""
+        """Return the result of a helper, and check that it raises the expected error, or none."""
         result, error = None, None
         try:
             result = self.run(work)
@@ -95,10 +95,10 @@ class Directory(RuleBasedStateMachine):
         self.run(engine.fetch("TRUNCATE community_members, community_invitations CASCADE"))
         for telegram_id in PEOPLE[:2]:
             self.add(telegram_id, "active")
-        for maker, username in zip(
+        for inviter, username in zip(
             [*self.people, *self.people], [None, None, None, "bea"], strict=True
         ):
-            self.make(maker, username)
+            self.make(inviter, username)
 
     def number_of(self, telegram_id: str) -> str | None:
         return next(
@@ -107,7 +107,7 @@ class Directory(RuleBasedStateMachine):
         )
 
     def some(self, data: st.DataObject, what: dict[str, Any]) -> str:
-        # By their place: the codes differ from run to run, and Hypothesis repeats what it drew.
+        # Codes are drawn by their index: Hypothesis repeats a draw, and codes differ in each run.
         return list(what)[data.draw(st.integers(0, len(what) - 1))]
 
     @rule(telegram_id=st.sampled_from(PEOPLE), status=st.sampled_from(STATUSES))
@@ -132,13 +132,15 @@ class Directory(RuleBasedStateMachine):
             self.some(data, self.people if data.draw(st.booleans()) or not able else able), username
         )
 
-    def make(self, maker: str, username: str | None) -> None:
+    def make(self, inviter: str, username: str | None) -> None:
         expected: Outcome = None
-        if self.people[maker].removed:
+        if self.people[inviter].removed:
             expected = MemberNotFound
-        elif self.people[maker].status != "active":
+        elif self.people[inviter].status != "active":
             expected = MemberNotActive
-        made = self.ends(invitations.create(created_by=maker, telegram_username=username), expected)
+        made = self.ends(
+            invitations.create(created_by=inviter, telegram_username=username), expected
+        )
         if made is None:
             return
         same = None
@@ -156,12 +158,12 @@ class Directory(RuleBasedStateMachine):
                     same = code
         assert same in (None, made.invitation_code)
         if same is None:
-            self.invites[made.invitation_code] = Invite(maker, username)
+            self.invites[made.invitation_code] = Invite(inviter, username)
 
     def refusal(
         self, invite: Invite, telegram_id: str, username: str | None
     ) -> tuple[Outcome, bool]:
-        """Why somebody can't come in with this code, and whether they did so before."""
+        """Return the error of redeeming this code, and whether the person did so before."""
         number = self.number_of(telegram_id)
         person = self.people[number] if number is not None else None
         if person is not None and person.status == "banned":
@@ -267,7 +269,10 @@ class Directory(RuleBasedStateMachine):
     @rule(data=st.data())
     def let_time_pass(self, data: st.DataObject) -> None:
         code = self.some(data, self.invites)
-        sql = "UPDATE community_invitations SET expires_at = now() - interval '1 day' WHERE invitation_code = $1"
+        sql = (
+            "UPDATE community_invitations SET expires_at = now() - interval '1 day'"
+            " WHERE invitation_code = $1"
+        )
         self.run(engine.fetch(sql, code))
         self.invites[code].overdue = True
 
@@ -313,14 +318,16 @@ class Directory(RuleBasedStateMachine):
     def the_database_is_as_the_model(self) -> None:
         found = self.run(
             engine.fetch(
-                "SELECT member_id, telegram_id, status, invited_by, deleted_at IS NOT NULL FROM community_members"
+                "SELECT member_id, telegram_id, status, invited_by, deleted_at IS NOT NULL"
+                " FROM community_members"
             )
         )
         assert {row[0]: Person(*row[1:]) for row in found} == self.people
         found = self.run(
             engine.fetch(
                 """
-                SELECT invitation_code, created_by, lower(invited_telegram_username), status, expires_at <= now(),
+                SELECT invitation_code, created_by, lower(invited_telegram_username), status,
+                    expires_at <= now(),
                     accepted_by, accepted_at IS NOT NULL
                 FROM community_invitations
                 """
@@ -343,7 +350,9 @@ class Directory(RuleBasedStateMachine):
             self.above(number)
 
 
-async def test_whatever_happens_the_database_is_as_the_model_says(directory: asyncpg.Pool) -> None:
+async def test_the_database_agrees_with_the_model_after_any_sequence(
+    directory: asyncpg.Pool,
+) -> None:
     def run() -> None:
         run_state_machine_as_test(
             type("DirectoryHere", (Directory,), {"loop": loop}),

@@ -1,4 +1,4 @@
-"""How many statements a helper costs: a round trip each, and between two of them the world may change."""
+"""Most helpers send one statement: each costs a round trip, and rows can change between two."""
 
 import asyncio
 
@@ -14,18 +14,18 @@ def test_every_helper_has_a_case() -> None:
     assert HELPERS.keys() == CASES.keys()
 
 
-# Whoever takes more than one has a reason.
+# The reasons of the helpers that send more than one
 SEVERAL = {
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
-    "members.verify_github": "locks the member, and adds up what was earned until then",
-    "participation.record_many": "has a savepoint, so that one bad event does not spoil the caller's transaction",
-    "privacy.erase": "takes a person out of many tables",
+    "members.verify_github": "locks the member before it computes the points",
+    "participation.record_many": "keeps the transaction usable by a savepoint",
+    "members.erase": "changes many tables",
 }
 
 
 async def statements(helper: str, *, refused: bool = False, **changed: object) -> list[str]:
-    """What the helper sends."""
+    """Return the statements that the helper sends."""
     sent: list[str] = []
 
     def record(query: asyncpg.connection.LoggedQuery) -> None:
@@ -33,7 +33,7 @@ async def statements(helper: str, *, refused: bool = False, **changed: object) -
 
     async with undone() as current:
         async with undone():
-            # asyncpg asks each connection once what its types are.
+            # asyncpg reads the types of each new connection once.
             await HELPERS[helper](**arguments(helper))
         current.connection.add_query_logger(record)
         try:
@@ -70,7 +70,7 @@ async def test_a_refusal_takes_as_many_statements_as_its_case_says(
     assert len(await statements(helper, refused=True)) == CASES[helper].statements_when_refused
 
 
-def test_few_helpers_take_more_than_one() -> None:
+def test_few_helpers_need_more_than_one_statement() -> None:
     assert {name for name, case in CASES.items() if case.statements != 1} == SEVERAL.keys()
     assert (
         max(case.statements_when_refused for name, case in CASES.items() if name not in SEVERAL)
@@ -102,7 +102,7 @@ async def test_a_thousand_events_are_one_statement(
     ] * batches
 
 
-async def test_an_event_that_can_not_be_stored_is_found_by_halves(directory: asyncpg.Pool) -> None:
+async def test_an_event_that_cannot_be_stored_is_found_by_halving(directory: asyncpg.Pool) -> None:
     await community(directory)
     events = [
         NewEvent(
@@ -111,11 +111,11 @@ async def test_an_event_that_can_not_be_stored_is_found_by_halves(directory: asy
         for n in range(1000)
     ]
     sent = await statements("participation.record_many", events=events)
-    # 1000 and 500 and 250 and 125 and so on, and the other half of each.
+    # 1000, 500, 250, 125 and so on, and the other half of each.
     assert 19 <= len([statement for statement in sent if "WITH" in statement]) <= 21
 
 
-async def test_the_recorder_sees_every_statement(directory: asyncpg.Pool) -> None:
+async def test_the_query_logger_sees_every_statement(directory: asyncpg.Pool) -> None:
     await community(directory)
     (sent,) = await statements("members.get")
     assert "FROM community_members WHERE member_id = $1" in sent

@@ -1,4 +1,4 @@
-"""What every helper makes of ids, actors and values of another type."""
+"""Every helper checks ids, actors and values of a wrong type."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,11 +34,11 @@ IDS = {
     *("entity_ids", "room_id", "source_id"),
 }
 TEXTS = {"entity-a": "11", "entity-b": "12", "entity-c": "13", "general": "14"}
-"""Ids that are no numbers in the cases."""
+"""Numbers for the ids in the cases that are not numbers."""
 
 
 def with_ids(helper: str, kind: type[str] | type[int]) -> dict[str, Any]:
-    """The valid arguments of a helper, their ids all of one type."""
+    """Return the valid arguments of a helper, with all ids of one type."""
 
     def one(value: str) -> str | int:
         text = TEXTS.get(value, value)
@@ -66,7 +66,7 @@ NEW = "|".join(
 
 
 def same(answer: object) -> str:
-    """An answer without what is new in each call: ids, times, codes, events and numbers of new members."""
+    """Return a result without the values that differ in each call: new ids, times and codes."""
     return re.sub(NEW, "", repr(answer))
 
 
@@ -84,7 +84,7 @@ async def test_an_id_may_be_an_integer(directory: asyncpg.Pool, helper: str) -> 
 
 
 @pytest.mark.parametrize("helper", WITH_IDS)
-async def test_an_integer_that_python_does_not_write_is_invalid_input(
+async def test_an_integer_of_thousands_of_digits_is_invalid_input(
     directory: asyncpg.Pool, helper: str
 ) -> None:
     await community(directory)
@@ -99,7 +99,7 @@ async def test_an_integer_that_python_does_not_write_is_invalid_input(
 @pytest.mark.parametrize(
     "actor", ["", "  ", "x" * 256, 5], ids=["empty", "blank", "long", "number"]
 )
-async def test_an_actor_is_a_text_that_says_something(
+async def test_an_actor_is_a_text_that_is_not_blank(
     directory: asyncpg.Pool, helper: str, actor: object
 ) -> None:
     await community(directory)
@@ -108,7 +108,7 @@ async def test_an_actor_is_a_text_that_says_something(
     assert refused.value.field == "actor"
 
 
-async def test_an_actor_is_checked_when_nothing_else_is_given(directory: asyncpg.Pool) -> None:
+async def test_an_actor_is_checked_even_if_nothing_changes(directory: asyncpg.Pool) -> None:
     await community(directory)
     with pytest.raises(InvalidInput, match="actor"):
         await members.update_profile("#1", actor="  ")
@@ -117,13 +117,11 @@ async def test_an_actor_is_checked_when_nothing_else_is_given(directory: asyncpg
 @pytest.mark.parametrize(
     "helper",
     [
-        *("members.set_status", "members.remove", "members.restore", "privacy.erase"),
+        *("members.set_status", "members.remove", "members.restore", "members.erase"),
         *("highlights.roll_up", "invitations.expire_overdue"),
     ],
 )
-async def test_a_change_that_somebody_answers_for_has_an_actor(
-    directory: asyncpg.Pool, helper: str
-) -> None:
+async def test_a_change_by_a_manager_needs_an_actor(directory: asyncpg.Pool, helper: str) -> None:
     await community(directory)
     with pytest.raises(InvalidInput, match=r"^The actor can't be empty\.$") as refused:
         await ALL[helper](**arguments(helper, {"actor": None}))
@@ -180,7 +178,7 @@ async def test_a_duration_is_a_timedelta(
 
 
 @pytest.mark.parametrize("sort", [[], None, {}, 5], ids=repr)
-async def test_an_order_is_one_of_those_that_there_are(directory: asyncpg.Pool, sort: Any) -> None:
+async def test_an_unknown_order_is_refused(directory: asyncpg.Pool, sort: Any) -> None:
     with pytest.raises(InvalidInput, match="There is no order") as refused:
         await members.search(sort=sort)
     assert refused.value.field == "sort"
@@ -217,7 +215,7 @@ async def test_an_id_that_is_too_long_is_named_with_its_limit(directory: asyncpg
 
 
 def json_of(length: int) -> dict[str, str]:
-    """Data that is so many characters of JSON, in Cyrillic."""
+    """Return Cyrillic data that has this many characters as JSON."""
     return {"a": "ж" * (length - len('{"a": ""}'))}
 
 
@@ -238,7 +236,7 @@ async def test_a_letter_of_any_script_counts_as_one_character(directory: asyncpg
 
 
 @pytest.mark.parametrize("data", [{"a": "\ud800"}, {"\udfff": 1}, {"a": ["ж\ud800"]}], ids=ascii)
-async def test_half_a_surrogate_pair_in_json_is_named_by_its_field(
+async def test_half_a_surrogate_pair_in_json_is_refused_with_its_field(
     directory: asyncpg.Pool, data: dict[str, Any]
 ) -> None:
     await community(directory)

@@ -1,7 +1,7 @@
-"""Makes a valid row by raw SQL, for tests that are about one column of it or about what comes of it.
+"""Factories that insert a valid row with SQL.
 
-Each factory takes the columns that the test is about and returns the row as PostgreSQL stored it. What the table has
-a default for is left to the table.
+Each factory takes the columns that a test is about, fills in the other required ones, and returns
+the row as PostgreSQL stored it. Columns with a default are left to the table.
 """
 
 import itertools
@@ -11,15 +11,24 @@ from datetime import date
 from typing import TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
-Database: TypeAlias = asyncpg.Pool | asyncpg.Connection
+Database: TypeAlias = asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
+"""Anything of asyncpg that runs a statement."""
 
-# Far from the small ones that a test may write by hand.
+# Higher than the numbers that tests write themselves.
 _numbers = itertools.count(1_000_001)
 
 
+async def fetch_row(database: Database, sql: str, *arguments: object) -> asyncpg.Record:
+    """Return the first row of the result; there must be one."""
+    row: asyncpg.Record | None = await database.fetchrow(sql, *arguments)
+    assert row is not None
+    return row
+
+
 async def member(database: Database, **columns: object) -> asyncpg.Record:
-    """Somebody new, with the next number."""
+    """Insert a member, who gets the next number."""
     columns = {
         "telegram_id": str(next(_numbers)),
         "name": "Ana García",
@@ -30,7 +39,7 @@ async def member(database: Database, **columns: object) -> asyncpg.Record:
 
 
 async def invitation(database: Database, **columns: object) -> asyncpg.Record:
-    """An open invitation; without `created_by` by a new member."""
+    """Insert an open invitation, of a new member unless `created_by` is given."""
     columns = {
         "invitation_code": f"CODE{next(_numbers)}",
         **columns,
@@ -41,7 +50,7 @@ async def invitation(database: Database, **columns: object) -> asyncpg.Record:
 
 
 async def relationship(database: Database, **columns: object) -> asyncpg.Record:
-    """One entity invited another."""
+    """Insert a relationship: one entity invited another."""
     columns = {
         "entity_id_a": str(uuid.uuid4()),
         "entity_id_b": str(uuid.uuid4()),
@@ -52,7 +61,7 @@ async def relationship(database: Database, **columns: object) -> asyncpg.Record:
 
 
 async def event(database: Database, **columns: object) -> asyncpg.Record:
-    """A message; without `member_id` by a new member."""
+    """Insert a message, of a new member unless `member_id` is given."""
     columns = {
         "event_type": "MESSAGE",
         "platform": "telegram",
@@ -65,7 +74,7 @@ async def event(database: Database, **columns: object) -> asyncpg.Record:
 
 
 async def highlight(database: Database, **columns: object) -> asyncpg.Record:
-    """A day without any event; without `member_id` of a new member."""
+    """Insert the highlight of a day without events, of a new member unless `member_id` is given."""
     columns = {"highlight_date": date(2026, 1, 31), **columns}
     return await _insert(
         database, "member_daily_highlights", await _with_member(database, "member_id", columns)
@@ -73,7 +82,7 @@ async def highlight(database: Database, **columns: object) -> asyncpg.Record:
 
 
 async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:
-    """What the triggers write, written by hand."""
+    """Insert an entry of the audit log, which triggers write otherwise."""
     columns = {
         "actor": "bot",
         "action": "UPDATE",
@@ -96,8 +105,8 @@ async def _with_member(
 
 async def _insert(database: Database, table: str, columns: dict[str, object]) -> asyncpg.Record:
     names = ", ".join(columns)
-    places = ", ".join(f"${position}" for position in range(1, len(columns) + 1))
+    parameters = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
     values = [json.dumps(value) if isinstance(value, dict) else value for value in columns.values()]
-    return await database.fetchrow(
-        f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING *", *values
+    return await fetch_row(
+        database, f"INSERT INTO {table} ({names}) VALUES ({parameters}) RETURNING *", *values
     )

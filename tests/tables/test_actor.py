@@ -1,29 +1,32 @@
-"""Who made a change: the statement says it, else the transaction, else the login."""
+"""The actor of a change comes from the statement, else the transaction, else the login."""
+
+from typing import Any
 
 import asyncpg
 import pytest
 
 from community_directory.database import act_as, transaction
+from community_directory.errors import InvalidInput
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-# As the query helpers write: they name the actor in the statement that writes.
-CALL = """
+# The query helpers set the actor in the same way, in the statement that writes.
+UPDATE_WITH_ACTOR = """
 WITH call AS MATERIALIZED (
     SELECT set_config('community_directory.call',
         json_build_array(statement_timestamp(), $1::text, $2::text)::text, true)
 )
 UPDATE community_members SET country = $3 FROM call
 """
-TRANSACTION = """
+SET_ACTOR = """
 SELECT set_config('community_directory.actor', $1, true),
     set_config('community_directory.reason', $2, true)
 """
 
 
-async def entries(connection: asyncpg.Connection) -> list[tuple[str, str | None, str]]:
-    """Return actor and reason of each change of the country, with the new one, in order."""
+async def entries(connection: rows.Database) -> list[tuple[str, str | None, str]]:
+    """Return the actor, the reason and the new country of each change, in order."""
     found = await connection.fetch(
         """
         SELECT actor, reason, changes -> 'country' ->> 1 AS country FROM directory_audit_log
@@ -33,24 +36,26 @@ async def entries(connection: asyncpg.Connection) -> list[tuple[str, str | None,
     return [tuple(row) for row in found]
 
 
-async def test_a_statement_names_its_own_actor_and_reason(directory: asyncpg.Pool) -> None:
+async def test_a_statement_has_its_own_actor_and_reason(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
-    await directory.execute(CALL, "bot", "moved", "Peru")
+    await directory.execute(UPDATE_WITH_ACTOR, "bot", "moved", "Peru")
     async with directory.acquire() as connection:
         assert await entries(connection) == [("bot", "moved", "Peru")]
 
 
-async def test_a_statement_speaks_for_itself_only(directory: asyncpg.Pool) -> None:
+async def test_the_actor_of_a_statement_holds_for_this_statement_only(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     async with directory.acquire() as connection, connection.transaction():
-        await connection.execute(CALL, "bot", "moved", "Peru")
+        await connection.execute(UPDATE_WITH_ACTOR, "bot", "moved", "Peru")
         await connection.execute("UPDATE community_members SET country = 'Chile'")
-        await connection.execute(TRANSACTION, "manager:eva", "as told")
+        await connection.execute(SET_ACTOR, "manager:eva", "as told")
         await connection.execute("UPDATE community_members SET country = 'Cuba'")
-        await connection.execute(CALL, None, None, "Peru")
-        await connection.execute(CALL, "bot", None, "Chile")
-        await connection.execute(CALL, None, "moved", "Cuba")
-        await connection.execute(CALL, "", "", "Peru")
+        await connection.execute(UPDATE_WITH_ACTOR, None, None, "Peru")
+        await connection.execute(UPDATE_WITH_ACTOR, "bot", None, "Chile")
+        await connection.execute(UPDATE_WITH_ACTOR, None, "moved", "Cuba")
+        await connection.execute(UPDATE_WITH_ACTOR, "", "", "Peru")
         await connection.execute("UPDATE community_members SET country = 'Chile'")
         assert await entries(connection) == [
             ("bot", "moved", "Peru"),
@@ -68,7 +73,7 @@ async def test_act_as_holds_for_the_whole_transaction(directory: asyncpg.Pool) -
     await rows.member(directory)
     async with transaction() as current:
         await act_as("manager:eva")
-        await current.connection.execute(CALL, "bot", None, "Peru")
+        await current.connection.execute(UPDATE_WITH_ACTOR, "bot", None, "Peru")
         await current.connection.execute("UPDATE community_members SET country = 'Chile'")
         assert await entries(current.connection) == [
             ("bot", None, "Peru"),
@@ -76,18 +81,26 @@ async def test_act_as_holds_for_the_whole_transaction(directory: asyncpg.Pool) -
         ]
 
 
-async def test_an_actor_of_any_letters_is_logged_as_it_is(directory: asyncpg.Pool) -> None:
+@pytest.mark.parametrize("actor", ["", "  ", None, 5])
+async def test_an_actor_has_a_name(directory: asyncpg.Pool, actor: Any) -> None:
+    async with transaction():
+        with pytest.raises(InvalidInput) as refused:
+            await act_as(actor)
+    assert refused.value.field == "actor"
+
+
+async def test_an_actor_of_any_characters_is_logged_unchanged(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
-    strange = "\"\\'[,]\n\t\x01é🙂" * 40
-    await directory.execute(CALL, strange, strange, "Peru")
+    unusual = "\"\\'[,]\n\t\x01é🙂" * 40
+    await directory.execute(UPDATE_WITH_ACTOR, unusual, unusual, "Peru")
     async with directory.acquire() as connection:
-        assert await entries(connection) == [(strange[:255], strange, "Peru")]
+        assert await entries(connection) == [(unusual[:255], unusual, "Peru")]
 
 
 NOW = "to_json(statement_timestamp())::text"
 MALFORMED = {
     "empty": "''",
-    "no JSON": "'nonsense'",
+    "malformed JSON": "'nonsense'",
     "no array": "'{}'",
     "a number": "'1'",
     "an open array": "'['",
@@ -95,7 +108,7 @@ MALFORMED = {
     "another time": """'["2026-01-31T12:00:00+00:00", "ghost", "ghost"]'""",
     "the time only": f"'[' || {NOW} || ']'",
     "no actor": f"'[' || {NOW} || ', null, null]'",
-    "this time, then no JSON": f"'[' || {NOW} || ', ghost'",
+    "this time, then malformed JSON": f"'[' || {NOW} || ', ghost'",
     "a character that PostgreSQL can't store": f"""'[' || {NOW} || ', "\\u0000", null]'""",
     "a bare line feed": f"""'[' || {NOW} || ', "' || chr(10) || '", null]'""",
     "an unknown escape": f"""'[' || {NOW} || ', "\\x", null]'""",
@@ -110,10 +123,12 @@ async def test_no_setting_keeps_a_row_from_being_written(
 ) -> None:
     await rows.member(directory)
     async with directory.acquire() as connection, connection.transaction():
-        await connection.execute(TRANSACTION, "manager:eva", "as told")
+        await connection.execute(SET_ACTOR, "manager:eva", "as told")
         await connection.execute(
             f"""
-            WITH call AS MATERIALIZED (SELECT set_config('community_directory.call', {malformed}, true))
+            WITH call AS MATERIALIZED (
+                SELECT set_config('community_directory.call', {malformed}, true)
+            )
             UPDATE community_members SET country = 'Peru' FROM call
             """
         )

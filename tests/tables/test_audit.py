@@ -1,4 +1,4 @@
-"""The audit log: who changed which member or invitation, from what to what, and why."""
+"""The audit log records who changed which member or invitation, how, and why."""
 
 import json
 import secrets
@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 async def log(database: rows.Database, **wanted: object) -> list[dict[str, Any]]:
-    """All entries, oldest first, or those with these values."""
+    """Return the entries with these values, or all of them, oldest first."""
     entries = await database.fetch("SELECT * FROM directory_audit_log ORDER BY id")
     found = [dict(entry) | {"changes": json.loads(entry["changes"])} for entry in entries]
     return [entry for entry in found if wanted.items() <= entry.items()]
@@ -28,10 +28,10 @@ async def last_changes(database: rows.Database) -> object:
     return (await log(database))[-1]["changes"]
 
 
-async def say(
-    connection: asyncpg.Connection, *, actor: str | None = None, reason: str | None = None
+async def set_actor(
+    connection: rows.Database, *, actor: str | None = None, reason: str | None = None
 ) -> None:
-    """Tell the triggers who acts and why, until the transaction ends."""
+    """Set the actor and the reason of the transaction."""
     for name, value in (("actor", actor), ("reason", reason)):
         if value is not None:
             await connection.execute(
@@ -61,17 +61,17 @@ async def test_an_entry_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     assert read.to_dict() == columns | {"id": 2, "changed_at": written.changed_at}
 
 
-async def test_an_entry_shows_as_what_was_done_to_which_table(directory: asyncpg.Pool) -> None:
+async def test_an_entry_shows_as_its_action_and_its_table(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     assert await DirectoryAuditLog.select(DirectoryAuditLog.get_readable()) == [
         {"readable": "INSERT community_members"}
     ]
 
 
-async def test_an_entry_says_who_changed_what_and_why(directory: asyncpg.Pool) -> None:
+async def test_an_entry_records_who_changed_what_and_why(directory: asyncpg.Pool) -> None:
     member = await rows.member(directory, status="pending")
     async with directory.acquire() as connection, connection.transaction():
-        await say(connection, actor="Luis (panel)", reason="vouched for by #2")
+        await set_actor(connection, actor="Luis (panel)", reason="vouched for by #2")
         await connection.execute("UPDATE community_members SET status = 'active'")
 
     entry = (await log(directory))[-1]
@@ -91,7 +91,7 @@ async def test_an_entry_says_who_changed_what_and_why(directory: asyncpg.Pool) -
 async def test_actor_and_reason_end_with_their_transaction(directory: asyncpg.Pool) -> None:
     async with directory.acquire() as connection:
         async with connection.transaction():
-            await say(connection, actor="Luis", reason="typo")
+            await set_actor(connection, actor="Luis", reason="typo")
             await rows.member(connection)
         await rows.member(connection)
 
@@ -103,12 +103,12 @@ async def test_actor_and_reason_end_with_their_transaction(directory: asyncpg.Po
 
 async def test_an_actor_with_a_long_name_is_cut_to_fit(directory: asyncpg.Pool) -> None:
     async with directory.acquire() as connection, connection.transaction():
-        await say(connection, actor="é" * 300)
+        await set_actor(connection, actor="é" * 300)
         await rows.member(connection)
     assert [entry["actor"] for entry in await log(directory)] == ["é" * 255]
 
 
-async def test_an_insert_is_logged_with_what_it_set(directory: asyncpg.Pool) -> None:
+async def test_an_insert_is_logged_with_its_values(directory: asyncpg.Pool) -> None:
     member = await rows.member(
         directory, country="México", profile_data={"bio": None}, last_active_at=NOON
     )
@@ -137,7 +137,7 @@ async def test_an_insert_is_logged_with_what_it_set(directory: asyncpg.Pool) -> 
     }
 
 
-async def test_an_update_is_logged_with_the_fields_it_changed_only(directory: asyncpg.Pool) -> None:
+async def test_an_update_is_logged_with_the_changed_fields_only(directory: asyncpg.Pool) -> None:
     await rows.member(directory, country="México", profile_data={"a": 1})
     for change, changes in {
         "name = 'Luis', status = 'not_member'": {"name": ["Ana García", "Luis"]},
@@ -155,7 +155,7 @@ async def test_an_update_is_logged_with_the_fields_it_changed_only(directory: as
     assert len(await log(directory, action=AuditAction.UPDATE)) == 6
 
 
-async def test_being_active_and_an_update_that_changes_nothing_are_not_logged(
+async def test_activity_and_an_update_without_a_change_are_not_logged(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -169,8 +169,8 @@ async def test_being_active_and_an_update_that_changes_nothing_are_not_logged(
     assert len(await log(directory)) == 1
 
 
-@pytest.mark.parametrize("setting", [None, "", "off"], ids=["never said", "taken back", "off"])
-async def test_a_change_of_the_score_is_logged_unless_a_roll_up_says_that_it_is_one(
+@pytest.mark.parametrize("setting", [None, "", "off"], ids=["not set", "reset", "off"])
+async def test_a_change_of_the_score_is_logged_outside_of_a_roll_up(
     directory: asyncpg.Pool, setting: str | None
 ) -> None:
     await rows.member(directory)
@@ -184,7 +184,7 @@ async def test_a_change_of_the_score_is_logged_unless_a_roll_up_says_that_it_is_
     assert await last_changes(directory) == {"reputation_score": [0, 7]}
 
 
-async def test_of_a_roll_up_everything_but_the_score_is_logged(directory: asyncpg.Pool) -> None:
+async def test_a_roll_up_logs_everything_but_the_score(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SELECT set_config('community_directory.rolling_up', 'on', true)")
@@ -204,7 +204,7 @@ async def test_of_a_roll_up_everything_but_the_score_is_logged(directory: asyncp
     }
 
 
-async def test_a_delete_is_logged_with_what_is_gone(directory: asyncpg.Pool) -> None:
+async def test_a_delete_is_logged_with_the_deleted_values(directory: asyncpg.Pool) -> None:
     member = await rows.member(directory)
     inserted = await last_changes(directory)
     assert isinstance(inserted, dict)
@@ -238,12 +238,15 @@ async def test_a_change_that_is_rolled_back_leaves_no_entry(directory: asyncpg.P
     assert await log(directory) == []
 
 
-async def test_an_invitation_is_logged_as_its_makers(directory: asyncpg.Pool) -> None:
+async def test_an_invitation_is_logged_with_the_number_of_its_creator(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.member(directory)
     await rows.member(directory)
     invitation = await rows.invitation(directory, created_by="#1", expires_at=NOON)
     await directory.execute(
-        "UPDATE community_invitations SET status = 'accepted', accepted_by = '#2', accepted_at = $1",
+        "UPDATE community_invitations"
+        " SET status = 'accepted', accepted_by = '#2', accepted_at = $1",
         NOON,
     )
     await directory.execute("UPDATE community_invitations SET status = status")
@@ -268,7 +271,7 @@ async def test_an_invitation_is_logged_as_its_makers(directory: asyncpg.Pool) ->
     assert deleted["changes"]["accepted_by"] == ["#2", None]
 
 
-async def test_an_entry_is_about_the_row_as_it_has_become(directory: asyncpg.Pool) -> None:
+async def test_an_entry_has_the_number_of_the_new_creator(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await rows.member(directory)
     await rows.invitation(directory, created_by="#1")
@@ -287,7 +290,7 @@ async def test_no_other_table_is_logged(directory: asyncpg.Pool) -> None:
 
 @pytest.fixture
 async def superuser(database: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that may become any role; what it does, the making of roles too, is rolled back."""
+    """Yield a connection that may become any role; everything it does is rolled back."""
     connection = await asyncpg.connect(database)
     transaction = connection.transaction()
     await transaction.start()
@@ -296,30 +299,34 @@ async def superuser(database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def new_role(superuser: asyncpg.Connection, *rights: str) -> str:
+async def new_role(superuser: asyncpg.Connection, *privileges: str) -> str:
+    """Create a role with these privileges and return its name."""
     role = f"role_{secrets.token_hex(8)}"
     await superuser.execute(f"CREATE ROLE {role}")
-    for right in rights:
-        await superuser.execute(f"GRANT {right} TO {role}")
+    for privilege in privileges:
+        await superuser.execute(f"GRANT {privilege} TO {role}")
     return role
 
 
 async def become(superuser: asyncpg.Connection, role: str) -> None:
-    """As if this role had logged in."""
+    """Go on as if this role had logged in."""
     await superuser.execute(f"SET LOCAL SESSION AUTHORIZATION {role}")
 
 
 async def refusal(
     connection: asyncpg.Connection, statement: str
 ) -> asyncpg.InsufficientPrivilegeError:
+    """Return the error of a statement that the role may not run."""
     with pytest.raises(asyncpg.InsufficientPrivilegeError) as error:
         async with connection.transaction():
             await connection.execute(statement)
     return error.value
 
 
-async def test_a_role_without_any_right_to_the_log_is_logged(superuser: asyncpg.Connection) -> None:
-    # What the numbers take too: the sequence, and a look at the ones that were written by hand.
+async def test_a_role_without_a_privilege_on_the_log_is_logged(
+    superuser: asyncpg.Connection,
+) -> None:
+    # Assigning a number needs the sequence, and reads the existing numbers.
     role = await new_role(
         superuser,
         "SELECT, INSERT, UPDATE, DELETE ON community_members",
@@ -345,7 +352,7 @@ async def test_a_role_without_any_right_to_the_log_is_logged(superuser: asyncpg.
     ]
 
 
-async def test_a_role_that_takes_another_is_logged_as_who_logged_in(
+async def test_a_role_that_sets_another_role_is_logged_as_the_login(
     superuser: asyncpg.Connection,
 ) -> None:
     group = await new_role(superuser, "SELECT, INSERT ON community_members")
@@ -357,7 +364,7 @@ async def test_a_role_that_takes_another_is_logged_as_who_logged_in(
     assert [entry["actor"] for entry in await log(superuser)] == [f"db:{role}"]
 
 
-async def test_a_writer_can_not_slip_its_own_functions_into_the_log(
+async def test_a_writer_cannot_replace_the_functions_of_the_trigger(
     superuser: asyncpg.Connection,
 ) -> None:
     await superuser.execute(
@@ -368,7 +375,7 @@ async def test_a_writer_can_not_slip_its_own_functions_into_the_log(
         """
     )
     assert await superuser.fetchval("SELECT left('a', 1)") == "nobody"
-    await say(superuser, actor="Luis")
+    await set_actor(superuser, actor="Luis")
     await rows.member(superuser)
     assert [entry["actor"] for entry in await log(superuser)] == ["Luis"]
 
@@ -389,7 +396,7 @@ REWRITES = [
 ]
 
 
-async def test_a_role_with_every_right_to_the_log_can_add_to_it_only(
+async def test_a_role_with_all_privileges_on_the_log_can_only_add_to_it(
     superuser: asyncpg.Connection,
 ) -> None:
     await rows.member(superuser)

@@ -1,4 +1,4 @@
-"""Daily highlights: one row per member and day."""
+"""Daily highlights: one row for each member and day."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -44,7 +44,7 @@ async def test_a_day_without_events_counts_zero(directory: asyncpg.Pool) -> None
         assert datetime.now(UTC) - created_at < timedelta(minutes=1)
 
 
-async def test_a_highlight_shows_as_whose_day_it_was(directory: asyncpg.Pool) -> None:
+async def test_a_highlight_shows_as_its_member_and_its_day(directory: asyncpg.Pool) -> None:
     await rows.highlight(directory, highlight_date=date(2026, 1, 31))
     assert await MemberDailyHighlight.select(MemberDailyHighlight.get_readable()) == [
         {"readable": "#1 2026-01-31"}

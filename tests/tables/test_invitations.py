@@ -1,4 +1,4 @@
-"""Invitations: what the database fills in, and what it keeps."""
+"""Invitations: the defaults and the triggers of the database."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +40,7 @@ async def test_an_invitation_is_read_back_as_it_was_stored(directory: asyncpg.Po
     }
 
 
-async def test_an_invitation_is_open_for_three_days_unless_its_maker_says_otherwise(
+async def test_an_invitation_is_open_for_three_days_by_default(
     directory: asyncpg.Pool,
 ) -> None:
     by_sql = await rows.invitation(directory)
@@ -53,7 +53,7 @@ async def test_an_invitation_is_open_for_three_days_unless_its_maker_says_otherw
     await by_class.save()
     await by_class.refresh()
     assert by_class.status == InvitationStatus.PENDING
-    # Each is the Python clock's reading, some microseconds apart.
+    # Python reads its clock for each of them, some microseconds apart.
     assert abs(by_class.expires_at - by_class.created_at - DEFAULT_VALIDITY) < timedelta(seconds=1)
     for optional in ("invited_telegram_username", "accepted_by", "accepted_at"):
         assert by_sql[optional] is None
@@ -82,8 +82,10 @@ async def test_every_edit_of_an_invitation_moves_updated_at(directory: asyncpg.P
     }
     for column, value in edits.items():
         before = await rows.invitation(directory)
-        after = await directory.fetchrow(
-            f"UPDATE community_invitations SET {column} = $2 WHERE invitation_code = $1 RETURNING *",
+        after = await rows.fetch_row(
+            directory,
+            f"UPDATE community_invitations SET {column} = $2"
+            " WHERE invitation_code = $1 RETURNING *",
             before["invitation_code"],
             value,
         )
@@ -91,8 +93,10 @@ async def test_every_edit_of_an_invitation_moves_updated_at(directory: asyncpg.P
         assert datetime.now(UTC) - after["updated_at"] < timedelta(minutes=1)
 
     before = await rows.invitation(directory, created_by=inviter["member_id"])
-    after = await directory.fetchrow(
-        "UPDATE community_invitations SET status = 'accepted', accepted_by = $2, accepted_at = now(), updated_at = $3"
+    after = await rows.fetch_row(
+        directory,
+        "UPDATE community_invitations"
+        " SET status = 'accepted', accepted_by = $2, accepted_at = now(), updated_at = $3"
         " WHERE invitation_id = $1 RETURNING *",
         before["invitation_id"],
         newcomer["member_id"],
@@ -111,30 +115,30 @@ async def test_an_edit_of_an_invitation_through_its_class_moves_updated_at(
     invitation = await CommunityInvitation.objects().first()
     assert invitation is not None
     invitation.status = InvitationStatus.CANCELLED
-    await invitation.save()  # sends the old updated_at too
+    await invitation.save()  # writes the old updated_at, too
     assert invitation.updated_at == before["updated_at"]
     await invitation.refresh()
     assert invitation.updated_at > before["updated_at"]
 
 
-async def test_an_update_that_changes_nothing_of_an_invitation_is_no_edit(
+async def test_an_update_of_an_invitation_without_a_change_is_no_edit(
     directory: asyncpg.Pool,
 ) -> None:
     before = await rows.invitation(directory)
     await directory.execute(
         "UPDATE community_invitations SET status = status, expires_at = expires_at"
     )
-    assert await directory.fetchrow("SELECT * FROM community_invitations") == before
+    assert await rows.fetch_row(directory, "SELECT * FROM community_invitations") == before
 
 
-@pytest.mark.parametrize("settled", ["accepted", "cancelled"])
-async def test_what_became_of_a_settled_invitation_never_changes(
-    directory: asyncpg.Pool, settled: str
+@pytest.mark.parametrize("status", ["accepted", "cancelled"])
+async def test_an_accepted_or_cancelled_invitation_cannot_change(
+    directory: asyncpg.Pool, status: str
 ) -> None:
     await rows.member(directory, member_id="#1")
     await rows.member(directory, member_id="#2")
-    accepted = {"accepted_by": "#1", "accepted_at": NOON} if settled == "accepted" else {}
-    await rows.invitation(directory, status=settled, **accepted)
+    accepted = {"accepted_by": "#1", "accepted_at": NOON} if status == "accepted" else {}
+    await rows.invitation(directory, status=status, **accepted)
     for change in (
         "status = 'pending', accepted_by = NULL, accepted_at = NULL",
         "status = 'expired', accepted_by = NULL, accepted_at = NULL",
@@ -144,13 +148,13 @@ async def test_what_became_of_a_settled_invitation_never_changes(
         with pytest.raises(asyncpg.CheckViolationError) as error:
             await directory.execute(f"UPDATE community_invitations SET {change}")
         assert error.value.constraint_name == "invitation_status_transition"
-    # Erasing a person takes their username out.
+    # The erasure of a person deletes the username.
     await directory.execute(
         "UPDATE community_invitations SET status = status, invited_telegram_username = NULL"
     )
 
 
-async def test_an_invitation_that_is_not_settled_may_become_anything(
+async def test_a_pending_or_expired_invitation_may_become_pending_expired_or_cancelled(
     directory: asyncpg.Pool,
 ) -> None:
     for before in ("pending", "expired"):

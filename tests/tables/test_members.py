@@ -1,4 +1,4 @@
-"""Members: their numbers, tiers and times, kept by the database whoever writes."""
+"""Members: the database keeps their numbers, tiers and times, whoever writes."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.database import connect
 from community_directory.database.migrations import migrate
@@ -24,7 +25,8 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def somebody(**columns: Any) -> CommunityMember:
+def new_member(**columns: Any) -> CommunityMember:
+    """Return an object that is not saved yet."""
     return CommunityMember(
         **{"telegram_id": "1", "name": "Ana García", "primary_role": "developer", **columns}
     )
@@ -69,11 +71,11 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     }
 
 
-async def test_what_nobody_says_of_a_member_has_a_default(directory: asyncpg.Pool) -> None:
+async def test_columns_that_are_not_given_have_defaults(directory: asyncpg.Pool) -> None:
     by_sql = await rows.member(directory)
-    await somebody(telegram_id="by_class").save()
-    by_class = await directory.fetchrow(
-        "SELECT * FROM community_members WHERE telegram_id = 'by_class'"
+    await new_member(telegram_id="by_class").save()
+    by_class = await rows.fetch_row(
+        directory, "SELECT * FROM community_members WHERE telegram_id = 'by_class'"
     )
 
     for stored in (by_sql, by_class):
@@ -106,17 +108,17 @@ async def test_a_member_shows_as_number_and_name(directory: asyncpg.Pool) -> Non
     ]
 
 
-async def test_members_are_numbered_in_the_order_they_come(directory: asyncpg.Pool) -> None:
+async def test_members_are_numbered_in_order(directory: asyncpg.Pool) -> None:
     left_out = await rows.member(directory)
     empty = await rows.member(directory, member_id="")
     null = await rows.member(directory, member_id=None)
-    await somebody().save()
+    await new_member().save()
 
     assert [left_out["member_id"], empty["member_id"], null["member_id"]] == ["#1", "#2", "#3"]
     assert await CommunityMember.exists().where(CommunityMember.member_id == "#4")
 
 
-async def test_a_number_given_by_hand_is_kept_and_skipped_later(directory: asyncpg.Pool) -> None:
+async def test_an_explicit_number_is_kept_and_skipped_later(directory: asyncpg.Pool) -> None:
     for number in ("#2", "#3", "#5"):
         assert (await rows.member(directory, member_id=number))["member_id"] == number
     assert [(await rows.member(directory))["member_id"] for _ in range(4)] == [
@@ -127,21 +129,22 @@ async def test_a_number_given_by_hand_is_kept_and_skipped_later(directory: async
     ]
 
 
-async def test_one_statement_may_mix_numbers_by_hand_with_numbers_by_the_database(
+async def test_one_statement_may_mix_explicit_and_assigned_numbers(
     directory: asyncpg.Pool,
 ) -> None:
     stored = await directory.fetch(
         """
         INSERT INTO community_members (member_id, telegram_id, name, primary_role)
         SELECT number, ordinality, 'Ana', 'developer'
-        FROM unnest(ARRAY['#2', '', NULL, '#6', '', '', '']) WITH ORDINALITY AS given(number, ordinality)
+        FROM unnest(ARRAY['#2', '', NULL, '#6', '', '', ''])
+            WITH ORDINALITY AS given(number, ordinality)
         RETURNING member_id
         """
     )
     assert [row["member_id"] for row in stored] == ["#2", "#1", "#3", "#6", "#4", "#5", "#7"]
 
 
-async def test_a_number_is_given_once_even_when_its_member_was_not_kept(
+async def test_a_number_is_assigned_once_even_if_its_member_is_gone(
     directory: asyncpg.Pool,
 ) -> None:
     first = await rows.member(directory)
@@ -168,10 +171,10 @@ async def test_nobody_waits_for_the_number_of_an_open_transaction(directory: asy
             assert (await rows.member(fast))["member_id"] == "#2"
 
 
-async def test_a_saved_object_learns_its_number_when_it_is_refreshed(
+async def test_a_saved_object_gets_its_number_when_it_is_refreshed(
     directory: asyncpg.Pool,
 ) -> None:
-    member = somebody()
+    member = new_member()
     await member.save()
     assert member.member_id == ""
 
@@ -185,10 +188,10 @@ async def test_a_saved_object_learns_its_number_when_it_is_refreshed(
     ]
 
 
-async def test_an_object_may_be_saved_again_before_it_knows_its_number(
+async def test_an_object_can_be_saved_again_before_it_has_its_number(
     directory: asyncpg.Pool,
 ) -> None:
-    member = somebody()
+    member = new_member()
     await member.save()
     member.name = "Ana"
     await member.save()
@@ -197,21 +200,22 @@ async def test_an_object_may_be_saved_again_before_it_knows_its_number(
     ]
 
 
-async def test_the_triggers_work_whatever_the_search_path_is(directory: asyncpg.Pool) -> None:
+async def test_the_triggers_work_with_any_search_path(directory: asyncpg.Pool) -> None:
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL search_path = ''")
-        stored = await connection.fetchrow(
+        stored = await rows.fetch_row(
+            connection,
             """
             INSERT INTO public.community_members (telegram_id, name, primary_role, reputation_score)
             VALUES ('1', 'Ana', 'developer', 101) RETURNING member_id, reputation_tier
-            """
+            """,
         )
         assert tuple(stored) == ("#1", ReputationTier.CONTRIBUTOR)
         await connection.execute("UPDATE public.community_members SET name = 'Ana García'")
         assert await connection.fetchval("SELECT count(*) FROM public.directory_audit_log") == 2
 
 
-BOUNDARIES = {
+TIER_BOUNDARIES = {
     0: ReputationTier.NOVICE,
     100: ReputationTier.NOVICE,
     101: ReputationTier.CONTRIBUTOR,
@@ -225,14 +229,15 @@ BOUNDARIES = {
 
 
 @pytest.mark.parametrize("claimed", [*ReputationTier, None, "Legend"])
-async def test_the_tier_follows_from_the_score_whatever_the_writer_claims(
+async def test_the_tier_follows_from_the_score_and_not_from_the_writer(
     directory: asyncpg.Pool, claimed: str | None
 ) -> None:
     member = await rows.member(directory, reputation_tier=claimed)
     update = """
-        UPDATE community_members SET reputation_score = $2, reputation_tier = $3 WHERE id = $1 RETURNING reputation_tier
+        UPDATE community_members SET reputation_score = $2, reputation_tier = $3 WHERE id = $1
+        RETURNING reputation_tier
     """
-    for score, tier in BOUNDARIES.items():
+    for score, tier in TIER_BOUNDARIES.items():
         inserted = await rows.member(directory, reputation_score=score, reputation_tier=claimed)
         assert (score, inserted["reputation_tier"]) == (score, tier)
         assert (score, await directory.fetchval(update, member["id"], score, claimed)) == (
@@ -241,16 +246,16 @@ async def test_the_tier_follows_from_the_score_whatever_the_writer_claims(
         )
 
 
-async def test_the_tier_follows_a_score_that_is_written_alone(directory: asyncpg.Pool) -> None:
+async def test_the_tier_follows_from_a_score_that_is_written_alone(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
-    for score, tier in BOUNDARIES.items():
+    for score, tier in TIER_BOUNDARIES.items():
         await CommunityMember.update({CommunityMember.reputation_score: score}, force=True)
         assert await CommunityMember.select(CommunityMember.reputation_tier).first() == {
             "reputation_tier": tier
         }
 
 
-# One edit of each column that somebody may edit; the number can't be edited, the tier only with the score.
+# One edit of each column that can be edited. The number can't, and the tier only with the score.
 EDITS = {
     "id": "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad",
     "telegram_id": "another",
@@ -285,7 +290,8 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
             github_verified_at=NOON,
             invited_by=inviter["member_id"],
         )
-        edited = await directory.fetchrow(
+        edited = await rows.fetch_row(
+            directory,
             f"UPDATE community_members SET {column} = $2 WHERE member_id = $1 RETURNING *",
             member["member_id"],
             value,
@@ -317,10 +323,10 @@ async def test_an_edit_through_the_class_moves_updated_at(directory: asyncpg.Poo
     member = await CommunityMember.objects().get(CommunityMember.telegram_id == "1")
     assert member is not None
     member.name = "Ana G."
-    await member.save()  # sends the old updated_at too
+    await member.save()  # writes the old updated_at, too
     times.append(await now_stored())
 
-    await CommunityMember.insert(somebody(name="Ana García", updated_at=LONG_AGO)).on_conflict(
+    await CommunityMember.insert(new_member(name="Ana García", updated_at=LONG_AGO)).on_conflict(
         target=CommunityMember.telegram_id,
         action="DO UPDATE",
         values=[CommunityMember.name, CommunityMember.updated_at],
@@ -331,7 +337,7 @@ async def test_an_edit_through_the_class_moves_updated_at(directory: asyncpg.Poo
     assert times == sorted(times)
 
 
-async def test_neither_being_active_nor_an_update_that_changes_nothing_is_an_edit(
+async def test_activity_and_an_update_without_a_change_are_no_edits(
     directory: asyncpg.Pool,
 ) -> None:
     before = await rows.member(directory, profile_data={"a": 1, "b": 2})
@@ -343,7 +349,9 @@ async def test_neither_being_active_nor_an_update_that_changes_nothing_is_an_edi
         "reputation_tier = 'Expert'",
         "last_active_at = now(), reputation_tier = NULL",
     ):
-        after = await directory.fetchrow(f"UPDATE community_members SET {change} RETURNING *")
+        after = await rows.fetch_row(
+            directory, f"UPDATE community_members SET {change} RETURNING *"
+        )
         assert (change, after["updated_at"]) == (change, before["updated_at"])
         assert dict(after) | {"last_active_at": None} == dict(before)
 
@@ -353,10 +361,10 @@ async def test_neither_being_active_nor_an_update_that_changes_nothing_is_an_edi
     ) == [{"last_active_at": NOON, "updated_at": before["updated_at"]}]
 
 
-async def test_an_edit_while_being_active_is_an_edit(directory: asyncpg.Pool) -> None:
+async def test_an_edit_together_with_activity_is_an_edit(directory: asyncpg.Pool) -> None:
     before = await rows.member(directory)
-    after = await directory.fetchrow(
-        "UPDATE community_members SET last_active_at = now(), name = 'Ana' RETURNING *"
+    after = await rows.fetch_row(
+        directory, "UPDATE community_members SET last_active_at = now(), name = 'Ana' RETURNING *"
     )
     assert after["updated_at"] > before["updated_at"]
     assert after["last_active_at"] is not None
@@ -373,7 +381,7 @@ ALLOWED_TRANSITIONS = {
 }
 
 
-async def test_the_database_knows_the_same_ways_of_a_status_as_the_helpers(
+async def test_the_database_allows_the_same_changes_of_status_as_the_helpers(
     directory: asyncpg.Pool,
 ) -> None:
     found = set()
@@ -396,7 +404,7 @@ async def test_the_database_knows_the_same_ways_of_a_status_as_the_helpers(
     )
 
 
-async def test_an_update_that_leaves_the_status_as_it_is_is_no_change_of_it(
+async def test_an_update_to_the_same_status_is_allowed(
     directory: asyncpg.Pool,
 ) -> None:
     for status in MemberStatus:
@@ -408,7 +416,7 @@ async def test_an_update_that_leaves_the_status_as_it_is_is_no_change_of_it(
 
 
 async def chain(directory: asyncpg.Pool, length: int) -> list[str]:
-    """Members of whom each invited the next one."""
+    """Insert members of whom each invited the next one, and return their numbers."""
     numbers: list[str] = []
     for _ in range(length):
         invited_by = numbers[-1] if numbers else None
@@ -416,34 +424,35 @@ async def chain(directory: asyncpg.Pool, length: int) -> list[str]:
     return numbers
 
 
-INVITE = "UPDATE community_members SET invited_by = $2 WHERE member_id = $1"
+SET_INVITER = "UPDATE community_members SET invited_by = $2 WHERE member_id = $1"
 
 
-async def test_a_member_can_not_be_invited_by_their_own_descendants(
+async def test_a_member_cannot_be_invited_by_their_own_descendants(
     directory: asyncpg.Pool,
 ) -> None:
     first, *descendants = await chain(directory, 5)
     for descendant in descendants:
         with pytest.raises(asyncpg.CheckViolationError) as error:
-            await directory.execute(INVITE, first, descendant)
+            await directory.execute(SET_INVITER, first, descendant)
         assert error.value.constraint_name == "member_invited_by_acyclic"
 
 
-async def test_a_branch_may_move_to_where_no_circle_comes_of_it(directory: asyncpg.Pool) -> None:
+async def test_a_member_can_move_in_the_tree_if_no_circle_results(directory: asyncpg.Pool) -> None:
     first, second, third = await chain(directory, 3)
-    await directory.execute(INVITE, third, first)
-    await directory.execute(INVITE, second, third)
-    await directory.execute(INVITE, second, None)
+    await directory.execute(SET_INVITER, third, first)
+    await directory.execute(SET_INVITER, second, third)
+    await directory.execute(SET_INVITER, second, None)
     stored = await directory.fetch("SELECT member_id, invited_by FROM community_members ORDER BY 1")
-    assert stored == [(first, None), (second, None), (third, first)]
+    assert [tuple(row) for row in stored] == [(first, None), (second, None), (third, first)]
 
 
-async def test_one_statement_can_not_close_a_circle_either(directory: asyncpg.Pool) -> None:
+async def test_one_statement_cannot_close_a_circle(directory: asyncpg.Pool) -> None:
     first, second, third = [(await rows.member(directory))["member_id"] for _ in range(3)]
     for statement in (
         """
-        UPDATE community_members SET invited_by = inviter FROM (VALUES ('#1', '#2'), ('#2', '#3'), ('#3', '#1'))
-            AS given(number, inviter) WHERE member_id = number
+        UPDATE community_members SET invited_by = inviter
+        FROM (VALUES ('#1', '#2'), ('#2', '#3'), ('#3', '#1')) AS given(number, inviter)
+        WHERE member_id = number
         """,
         """
         WITH other AS (UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1')
@@ -463,30 +472,30 @@ async def test_one_statement_can_not_close_a_circle_either(directory: asyncpg.Po
 async def test_one_statement_may_insert_a_tree_in_any_order(directory: asyncpg.Pool) -> None:
     await directory.execute(
         """
-        INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by) VALUES
-            ('#9', '9', 'Ana', 'developer', '#8'), ('#8', '8', 'Bea', 'developer', '#7'),
+        INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by)
+        VALUES ('#9', '9', 'Ana', 'developer', '#8'), ('#8', '8', 'Bea', 'developer', '#7'),
             ('#7', '7', 'Eva', 'developer', NULL)
         """
     )
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 3
 
 
-async def test_a_circle_that_was_there_before_the_rule_holds_nobody_up(
+async def test_a_circle_from_before_the_rule_stops_no_other_change(
     directory: asyncpg.Pool,
 ) -> None:
     first, second, outside = [(await rows.member(directory))["member_id"] for _ in range(3)]
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
-        await connection.execute(INVITE, first, second)
-        await connection.execute(INVITE, second, first)
+        await connection.execute(SET_INVITER, first, second)
+        await connection.execute(SET_INVITER, second, first)
     async with directory.acquire() as connection:
         await connection.execute("SET statement_timeout = '30s'")
-        await connection.execute(INVITE, outside, first)
-        await connection.execute(INVITE, first, None)
+        await connection.execute(SET_INVITER, outside, first)
+        await connection.execute(SET_INVITER, first, None)
 
 
 @pytest.mark.parametrize("first_ends", ["commit", "rollback"])
-async def test_of_two_changes_at_once_that_would_close_a_circle_one_is_refused(
+async def test_one_of_two_concurrent_changes_that_close_a_circle_is_refused(
     directory: asyncpg.Pool, first_ends: str
 ) -> None:
     one, two = [(await rows.member(directory))["member_id"] for _ in range(2)]
@@ -497,8 +506,8 @@ async def test_of_two_changes_at_once_that_would_close_a_circle_one_is_refused(
     ):
         transaction = slow.transaction()
         await transaction.start()
-        await slow.execute(INVITE, one, two)
-        waiting = asyncio.create_task(fast.execute(INVITE, two, one))
+        await slow.execute(SET_INVITER, one, two)
+        waiting = asyncio.create_task(fast.execute(SET_INVITER, two, one))
         await blocked(observer, fast)
         await getattr(transaction, first_ends)()
         if first_ends == "commit":
@@ -509,7 +518,7 @@ async def test_of_two_changes_at_once_that_would_close_a_circle_one_is_refused(
             assert await waiting == "UPDATE 1"
 
 
-async def blocked(observer: asyncpg.Connection, session: asyncpg.Connection) -> None:
+async def blocked(observer: PoolConnectionProxy, session: PoolConnectionProxy) -> None:
     """Wait until the session waits for a lock."""
     async with asyncio.timeout(30):
         while not await observer.fetchval(
@@ -518,7 +527,7 @@ async def blocked(observer: asyncpg.Connection, session: asyncpg.Connection) -> 
             await asyncio.sleep(0.005)
 
 
-SAME_IN_A_SEARCH = [
+EQUAL_IN_A_SEARCH = [
     ("Ana García", "ana garcia"),
     ("Ana García", "Ana Garci\u0301a"),
     ("ÁÀÂÄÃÅĀ", "aaaaaaa"),
@@ -537,7 +546,7 @@ SAME_IN_A_SEARCH = [
 
 
 @pytest.mark.parametrize("locale", ["the server's own", "C"])
-async def test_a_search_compares_without_case_and_accents_whatever_the_locale(
+async def test_a_search_ignores_case_and_accents_in_every_locale(
     server: Server, locale: str
 ) -> None:
     name = f"test_{secrets.token_hex(8)}"
@@ -549,30 +558,32 @@ async def test_a_search_compares_without_case_and_accents_whatever_the_locale(
     try:
         async with connect(url, min_size=0) as engine:
             await migrate()
-            for one, other in SAME_IN_A_SEARCH:
+            for one, other in EQUAL_IN_A_SEARCH:
                 found = await engine.fetch(
                     "SELECT directory_search_text($1), directory_search_text($2)", one, other
                 )
                 assert found[0][0] == found[0][1]
             for form in ("NFC", "NFD", "NFKC", "NFKD"):
-                texts = [unicodedata.normalize(form, one) for one, _ in SAME_IN_A_SEARCH]
+                texts = [unicodedata.normalize(form, one) for one, _ in EQUAL_IN_A_SEARCH]
                 found = await engine.fetch(
                     "SELECT directory_search_text(text) FROM unnest($1::text[]) AS text", texts
                 )
                 plain = await engine.fetch(
                     "SELECT directory_search_text(text) FROM unnest($1::text[]) AS text",
-                    [one for one, _ in SAME_IN_A_SEARCH],
+                    [one for one, _ in EQUAL_IN_A_SEARCH],
                 )
                 assert found == plain
     finally:
         await run_sql(server.url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def test_the_text_of_a_search_is_immutable_and_may_run_in_parallel(
+async def test_the_function_of_the_searched_text_is_immutable_and_parallel_safe(
     directory: asyncpg.Pool,
 ) -> None:
-    found = await directory.fetchrow(
-        "SELECT provolatile, proparallel, proisstrict FROM pg_proc WHERE proname = 'directory_search_text'"
+    found = await rows.fetch_row(
+        directory,
+        "SELECT provolatile, proparallel, proisstrict FROM pg_proc"
+        " WHERE proname = 'directory_search_text'",
     )
     assert tuple(found) == (b"i", b"s", True)
     assert await directory.fetchval("SELECT directory_search_text(NULL)") is None

@@ -1,4 +1,4 @@
-"""Participation events: stored once, however often a platform delivers them."""
+"""Participation events: their columns and defaults."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +36,7 @@ async def test_an_event_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     assert read.to_dict() == columns | {"id": written.id}
 
 
-async def test_an_event_happened_when_it_is_stored_unless_the_platform_says_otherwise(
+async def test_an_event_without_a_time_has_the_time_at_which_it_is_stored(
     directory: asyncpg.Pool,
 ) -> None:
     by_sql = await rows.event(directory)
@@ -57,14 +57,14 @@ async def test_an_event_happened_when_it_is_stored_unless_the_platform_says_othe
         assert getattr(by_class, optional) is None
 
 
-async def test_an_event_shows_as_who_did_what(directory: asyncpg.Pool) -> None:
+async def test_an_event_shows_as_its_member_and_its_type(directory: asyncpg.Pool) -> None:
     await rows.event(directory)
     assert await MemberParticipation.select(MemberParticipation.get_readable()) == [
         {"readable": "#1 MESSAGE"}
     ]
 
 
-async def test_events_without_an_id_of_the_platform_may_repeat(directory: asyncpg.Pool) -> None:
+async def test_events_without_a_source_id_may_repeat(directory: asyncpg.Pool) -> None:
     member = await rows.member(directory)
     for _ in range(2):
         await rows.event(directory, member_id=member["member_id"], occurred_at=NOON, source_id=None)

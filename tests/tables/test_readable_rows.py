@@ -1,4 +1,4 @@
-"""No row holds what readers can't: dates beyond Python's, and JSON that Python can't parse."""
+"""No row has a date or a JSON value that Python can't represent or parse."""
 
 import json
 import math
@@ -9,18 +9,19 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from piccolo.columns import JSONB, Column, Date, Timestamptz
 
-from community_directory.errors import CONSTRAINT_MESSAGES
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.piccolo_app import APP_CONFIG
 from community_directory.queries.values import MAX_JSON_DEPTH, as_json
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-MAKERS: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
+FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "community_members": rows.member,
     "community_invitations": rows.invitation,
     "member_relationships": rows.relationship,
@@ -39,7 +40,7 @@ PREFIXES = {
 
 
 def columns_of(*types: type[Column]) -> list[tuple[str, str]]:
-    """Return each such column with its table."""
+    """Return the columns of these types, each with its table."""
     return [
         (table._meta.tablename, column._meta.name)
         for table in APP_CONFIG.table_classes
@@ -49,33 +50,35 @@ def columns_of(*types: type[Column]) -> list[tuple[str, str]]:
 
 
 def rule_of(table: str, column: str, kind: str) -> str:
+    """Return the name of the constraint of this kind for a column."""
     return f"{PREFIXES[table]}_{column.removeprefix('highlight_')}_{kind}_check"
 
 
 TIMES = columns_of(Timestamptz)
 DAYS = columns_of(Date)
-# The log holds what the triggers read from the other tables.
-DOCUMENTS = [place for place in columns_of(JSONB) if place[0] != "directory_audit_log"]
+# The triggers write the log from the other tables, so its values have been checked.
+DOCUMENTS = [found for found in columns_of(JSONB) if found[0] != "directory_audit_log"]
 
 
 @pytest.fixture
-async def connection(directory: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    """A connection whose writes run no trigger, so that one can write what a trigger sets."""
+async def connection(directory: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
+    """Yield a connection on which no trigger runs, so that every column can be written."""
     async with directory.acquire() as connection:
-        for make in MAKERS.values():
-            await make(connection)
+        for insert in FACTORIES.values():
+            await insert(connection)
         await connection.execute(
-            "UPDATE community_invitations SET status = 'accepted', accepted_at = now(), accepted_by ="
-            " (SELECT member_id FROM community_members WHERE member_id <> created_by LIMIT 1)"
+            "UPDATE community_invitations SET status = 'accepted', accepted_at = now(),"
+            " accepted_by = (SELECT member_id FROM community_members"
+            " WHERE member_id <> created_by LIMIT 1)"
         )
         await connection.execute("SET session_replication_role = replica")
         yield connection
 
 
 async def refusal(
-    connection: asyncpg.Connection, table: str, column: str, value: str
+    connection: PoolConnectionProxy, table: str, column: str, value: str
 ) -> str | None:
-    """Return the rule that refuses the value, if one does."""
+    """Return the constraint that refuses the value, or None."""
     try:
         async with connection.transaction():
             await connection.execute(f"UPDATE {table} SET {column} = {value}")
@@ -85,8 +88,8 @@ async def refusal(
 
 
 @pytest.mark.parametrize(("table", "column"), DAYS)
-async def test_a_day_is_one_of_the_years_2000_to_2199_in_some_time_zone(
-    connection: asyncpg.Connection, table: str, column: str
+async def test_a_day_lies_in_the_years_2000_to_2199_in_some_time_zone(
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "range")
     for value in (
@@ -105,7 +108,7 @@ async def test_a_day_is_one_of_the_years_2000_to_2199_in_some_time_zone(
 
 @pytest.mark.parametrize(("table", "column"), TIMES)
 async def test_a_date_lies_in_the_years_2000_to_2199(
-    connection: asyncpg.Connection, table: str, column: str
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "range")
     for value in (
@@ -142,8 +145,8 @@ READABLE = [
 
 
 @pytest.mark.parametrize(("table", "column"), DOCUMENTS)
-async def test_a_number_of_json_is_one_that_every_reader_parses(
-    connection: asyncpg.Connection, table: str, column: str
+async def test_a_number_in_json_can_be_parsed_by_every_reader(
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "readable")
     for shape in ('{"a": %s}', '{"a": [{"b": [1, %s]}, "text"]}'):
@@ -157,8 +160,8 @@ async def test_a_number_of_json_is_one_that_every_reader_parses(
 
 
 @pytest.mark.parametrize(("table", "column"), DOCUMENTS)
-async def test_json_is_nested_as_deeply_as_helpers_allow(
-    connection: asyncpg.Connection, table: str, column: str
+async def test_json_can_be_nested_as_deeply_as_helpers_allow(
+    connection: PoolConnectionProxy, table: str, column: str
 ) -> None:
     rule = rule_of(table, column, "readable")
     for opening, closing in (('{"a": ', "}"), ('{"a": [', "]}")):
@@ -173,7 +176,7 @@ async def test_json_is_nested_as_deeply_as_helpers_allow(
                 deepest.replace(inside, "[]"),
             ):
                 assert await refusal(connection, table, column, f"'{value}'") == rule
-    # Too deep for PostgreSQL itself, and still a refusal.
+    # This depth exceeds a limit of PostgreSQL itself, which refuses it with another error.
     with pytest.raises(asyncpg.ProgramLimitExceededError):
         await refusal(connection, table, column, f"""'{'{"a":' * 100_000}1{"}" * 100_000}'""")
     assert CONSTRAINT_MESSAGES[rule].field == column
@@ -191,8 +194,8 @@ def test_the_helpers_allow_the_same_depth() -> None:
     | st.builds("{}e{}".format, st.integers(), st.integers(-400, 400)).map(Decimal)
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-async def test_what_is_stored_can_be_parsed(
-    connection: asyncpg.Connection, number: Decimal
+async def test_every_stored_number_can_be_parsed(
+    connection: PoolConnectionProxy, number: Decimal
 ) -> None:
     is_finite = math.isfinite(float(number))
     try:
@@ -200,7 +203,7 @@ async def test_what_is_stored_can_be_parsed(
             connection, "community_members", "profile_data", f"""'{{"a": {number:E}}}'"""
         )
     except asyncpg.DataError:
-        return  # beyond PostgreSQL's own numbers
+        return  # outside of the range of PostgreSQL's numbers
     assert (refused is None) == is_finite
     if is_finite:
         parsed = json.loads(

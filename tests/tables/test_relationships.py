@@ -1,4 +1,4 @@
-"""Relationships: directed links between entities that need not be members."""
+"""Relationships: links from one entity to another, which need not be members."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,7 +44,7 @@ async def test_a_relationship_needs_no_content(directory: asyncpg.Pool) -> None:
         assert datetime.now(UTC) - created_at < timedelta(minutes=1)
 
 
-async def test_a_relationship_shows_as_its_type_and_its_two_ends(directory: asyncpg.Pool) -> None:
+async def test_a_relationship_shows_as_its_type_and_its_entities(directory: asyncpg.Pool) -> None:
     await rows.relationship(
         directory, entity_id_a="ana", entity_id_b="luis", relationship_type="INVITED"
     )

@@ -1,4 +1,4 @@
-"""The shortfall: how far the sum of a member's points lies below zero."""
+"""The shortfall is the distance of a member's points below zero."""
 
 import asyncpg
 import pytest
@@ -19,9 +19,9 @@ async def test_a_score_above_zero_has_no_shortfall(directory: asyncpg.Pool) -> N
     assert member["reputation_shortfall"] == 0
 
     await directory.execute(UPDATE.format("reputation_score = 0, reputation_shortfall = 3"))
-    member = await directory.fetchrow(UPDATE.format("name = 'Eva'"))
+    member = await rows.fetch_row(directory, UPDATE.format("name = 'Eva'"))
     assert member["reputation_shortfall"] == 3
-    member = await directory.fetchrow(UPDATE.format("reputation_score = 1"))
+    member = await rows.fetch_row(directory, UPDATE.format("reputation_score = 1"))
     assert member["reputation_shortfall"] == 0
 
 
@@ -36,7 +36,7 @@ async def test_a_changed_shortfall_is_no_edit(directory: asyncpg.Pool) -> None:
     logged = await directory.fetch("SELECT * FROM directory_audit_log")
     assert "reputation_shortfall" not in logged[0]["changes"]
 
-    member = await directory.fetchrow(UPDATE.format("reputation_shortfall = 3"))
+    member = await rows.fetch_row(directory, UPDATE.format("reputation_shortfall = 3"))
     assert member["reputation_shortfall"] == 3
     assert member["updated_at"] == member["created_at"]
     assert await directory.fetch("SELECT * FROM directory_audit_log") == logged

@@ -1,7 +1,7 @@
--- Bring the tables that the migrations before 0.1.0 made to the rules of the present ones.
--- Everything is in one transaction with the migrations: it happens as a whole or not at all.
+-- Change the tables of the migrations before version 0.1.0 into those of the present migrations.
+-- The script runs in one transaction with the migrations: completely, or not at all.
 
--- The tables in the order in which they are locked by a program that records an event.
+-- A program that records an event locks the tables in the same order.
 LOCK TABLE public.member_participation, public.community_members, public.community_invitations,
     public.member_daily_highlights, public.member_relationships, public.directory_audit_log
     IN ACCESS EXCLUSIVE MODE;
@@ -9,9 +9,9 @@ LOCK TABLE public.member_participation, public.community_members, public.communi
 SELECT set_config('community_directory.actor', 'migration', true),
     set_config('community_directory.reason', 'A date outside the years 2000 to 2199', true);
 
--- Repair what no reader can hold, where the meaning stays: a time before the years 2000 to 2199
--- becomes their first one, a time after them the present one. An invitation that was to stay open
--- for ever stays open as long as possible.
+-- Repair the times that some readers can't represent, without changing their meaning. A time before
+-- the years 2000 to 2199 becomes the first time of these years, and a time after them becomes the
+-- present time. An invitation that never expires stays open as long as possible.
 ALTER TABLE public.community_invitations DISABLE TRIGGER community_invitations_check_status;
 DO $$
 DECLARE
@@ -45,8 +45,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- The log keeps which field was changed, but not a value that no reader can parse: a value lies in
--- a pair, 101 levels below which an object or an array is one too many.
+-- Delete from the log the values that some readers can't parse; the names of the changed fields
+-- stay. A value lies in a pair, so the limit of 100 objects and arrays is 101 levels here.
 CREATE FUNCTION pg_temp.is_unreadable(value jsonb) RETURNS boolean LANGUAGE sql AS $$
     SELECT jsonb_path_exists(value,
             'strict $.**{101} ? (@.type() == "object" || @.type() == "array")')
@@ -62,7 +62,7 @@ UPDATE public.directory_audit_log SET changes = (
 WHERE pg_temp.is_unreadable(changes);
 DROP FUNCTION pg_temp.is_unreadable(jsonb);
 
--- Add the new rules. A row that still breaks one is reported by its table, column and key.
+-- Add the new constraints. A row that still violates one is reported with table, column and key.
 DO $$
 DECLARE
     added record;
@@ -123,7 +123,7 @@ BEGIN
     END IF;
 END $$;
 
--- PostgreSQL writes these in other words once a database was dumped and restored.
+-- Create these constraints again: PostgreSQL words them differently after a dump and restore.
 ALTER TABLE public.community_members
     DROP CONSTRAINT member_status_check,
     DROP CONSTRAINT member_reputation_tier_check,

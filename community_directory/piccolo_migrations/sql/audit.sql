@@ -1,16 +1,17 @@
--- The audit log: triggers on members and invitations write it, and another one keeps it.
+-- The audit log: triggers on members and invitations write it, and another trigger protects it.
 
--- Write an entry of a changed row. The trigger's arguments are the table, its primary key, and the
--- column of the member that a row is about.
+-- Write an entry for a changed row. The arguments of the trigger are the table, its primary key,
+-- and the column with the number of the member that a row is about.
 --
--- The log names as actor, and as reason, the first of these that is there:
--- 1. what the statement says: community_directory.call is a JSON array of statement_timestamp(),
---    the actor and the reason, which the query helpers set in the statement that writes. One of
---    another time is from an earlier statement of the transaction;
--- 2. what the transaction says: community_directory.actor and community_directory.reason;
--- 3. the login, as db:….
+-- The actor and the reason of an entry are each the first of these that is set:
+-- 1. the actor and reason of the statement: the query helpers set community_directory.call to a
+--    JSON array of statement_timestamp(), the actor and the reason, in the statement that writes. A
+--    value with another timestamp belongs to an earlier statement of the transaction;
+-- 2. the actor and reason of the transaction: community_directory.actor and
+--    community_directory.reason;
+-- 3. for the actor only, db: and the database login.
 --
--- SECURITY DEFINER: a login that may write members needs no right to the log.
+-- SECURITY DEFINER lets a login that may write members do so without a privilege on the log.
 CREATE FUNCTION public.directory_audit_log_write() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -69,7 +70,7 @@ CREATE TRIGGER community_invitations_audit
     FOR EACH ROW EXECUTE FUNCTION
     public.directory_audit_log_write('community_invitations', 'invitation_id', 'created_by');
 
--- Refuse to change or delete an entry, but for the owner of the table.
+-- Refuse to change or delete an entry, except for the owner of the table.
 CREATE FUNCTION public.directory_audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT pg_has_role(

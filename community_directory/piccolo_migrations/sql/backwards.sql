@@ -1,4 +1,4 @@
--- Drop what the other files make, but for the extension: it may have other users.
+-- Drop everything that the other scripts create, except the extension: it may have other users.
 
 DROP INDEX public.audit_member_id_idx, public.audit_member_status_idx, public.highlight_date_idx,
     public.invitation_accepted_by_idx, public.invitation_created_at_idx,

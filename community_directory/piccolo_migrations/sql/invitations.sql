@@ -1,6 +1,6 @@
--- Triggers of community_invitations.
+-- The triggers of community_invitations.
 
--- Keep updated_at.
+-- Set updated_at.
 CREATE FUNCTION public.community_invitations_before_write() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at := now();

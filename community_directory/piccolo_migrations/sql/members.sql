@@ -1,7 +1,7 @@
--- Triggers of community_members. Names are qualified, so that a trigger works whatever the writer's
--- search_path is (pg_restore empties it).
+-- The triggers of community_members. All names are qualified, so that a trigger works with any
+-- search_path of the writer (pg_restore sets an empty one).
 
--- Assign the number, keep the tier, the shortfall and updated_at.
+-- Assign the number, and set the tier, the shortfall and updated_at.
 CREATE FUNCTION public.community_members_before_write() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     unedited public.community_members;
@@ -55,7 +55,7 @@ CREATE TRIGGER community_members_before_write
     BEFORE INSERT OR UPDATE ON public.community_members
     FOR EACH ROW EXECUTE FUNCTION public.community_members_before_write();
 
--- Refuse a change of status that the rules do not allow.
+-- Refuse a change of status that is not allowed.
 CREATE FUNCTION public.community_members_check_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF (OLD.status, NEW.status) NOT IN (
@@ -74,7 +74,7 @@ CREATE TRIGGER community_members_check_status
     FOR EACH ROW WHEN (OLD.status <> NEW.status)
     EXECUTE FUNCTION public.community_members_check_status();
 
--- Refuse an inviter who was invited, in the end, by the member.
+-- Refuse an inviter whom the member invited, directly or through others.
 CREATE FUNCTION public.community_members_check_inviter() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN

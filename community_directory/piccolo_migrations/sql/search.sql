@@ -1,23 +1,23 @@
--- What a text search compares, in a column of its own with its indexes.
+-- The searched text of each member, in a generated column, and its indexes.
 
--- Some hosts keep extensions in a schema of their own, and have this one there already. Nothing
--- here ever drops it: it may have other users.
+-- Some hosts have installed the extension in a schema for extensions. No migration drops it: it may
+-- have other users.
 CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 
 ALTER TABLE public.community_members ADD COLUMN search_text text GENERATED ALWAYS AS (
-    -- The longest that surely fits into an index beside the other columns, four bytes to a letter.
+    -- 350 characters of up to four bytes fit into an index beside the other columns.
     left(public.directory_search_text(name || ' ' || coalesce(telegram_username, '') || ' '
         || coalesce(organization, '') || ' ' || coalesce(github_username, '')), 350)
 ) STORED;
 
--- the leaderboard; id breaks ties, for keyset pages; the first who match a text are found without a
--- visit to the table
+-- list the leaderboard by keyset pages, where id breaks ties; find the best matches of a text,
+-- index-only
 CREATE INDEX member_reputation_score_idx
     ON public.community_members (reputation_score DESC, id DESC)
     INCLUDE (status, primary_role, country, deleted_at, search_text);
 
--- a part of a name, a username or an organization: in ranges of the score, so that a word which
--- only those of a low one share is not looked up among all of them
+-- find a part of a name, a username or an organization. Each index covers a range of the score, so
+-- that a search for the best members skips those with a low score.
 DO $$
 DECLARE
     trigrams text := (

@@ -18,7 +18,7 @@ from community_directory.calendar import today
 from community_directory.database import engine
 from community_directory.database.statements import Statement
 from community_directory.errors import ConfigurationError, InvalidInput
-from community_directory.imports import members_csv
+from community_directory.imports import csv_file, members_csv
 from community_directory.queries import highlights, invitations, members, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
 from community_directory.queries.members import Member
@@ -323,7 +323,7 @@ async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  not
 async def download_members(data: NoFields, actor: str) -> FileResponse:  # noqa: ARG001  as above
     """Download all members except removed ones, as a file for a spreadsheet program."""
     file = io.BytesIO()
-    text = io.TextIOWrapper(file, encoding=members_csv.ENCODING, newline="")
+    text = io.TextIOWrapper(file, encoding=csv_file.CSV_ENCODING, newline="")
     await members_csv.write_members(text)
     text.detach()
     return FileResponse(file, f"members-{today()}.csv", "text/csv")

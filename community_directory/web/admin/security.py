@@ -35,7 +35,7 @@ from starlette.responses import (
 )
 
 from community_directory.errors import DirectoryError, InvalidInput, OperatorError
-from community_directory.passwords import LONGEST, password_problem
+from community_directory.passwords import MAX_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings
 from community_directory.web.admin.attempts import Attempt
 from community_directory.web.admin.policy import RowData
@@ -56,7 +56,7 @@ MFA_SWITCHED_OFF = (
     "The second factor is switched off. Ask the operator of this panel to set DIRECTORY_MFA_KEY."
 )
 
-CREDENTIAL_TEXT = re.compile(rf"[^\0\ud800-\udfff]{{1,{LONGEST}}}")
+CREDENTIAL_TEXT = re.compile(rf"[^\0\ud800-\udfff]{{1,{MAX_PASSWORD_LENGTH}}}")
 
 
 class IncompatiblePiccoloAdmin(OperatorError):
@@ -296,7 +296,7 @@ async def _read_texts(request: Request, *names: str) -> dict[str, str]:
         texts = {name: body[name] for name in names if body.get(name)}
     if not texts or not all(map(_is_credential_text, texts.values())):
         raise HTTPException(
-            422, f"Fill in the form's fields with at most {LONGEST} characters each."
+            422, f"Fill in the form's fields with at most {MAX_PASSWORD_LENGTH} characters each."
         )
     request.scope["form"] = texts
     return texts

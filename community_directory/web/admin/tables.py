@@ -28,6 +28,7 @@ from community_directory.errors import (
     database_errors,
 )
 from community_directory.queries import invitations, members
+from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.settings import Settings
 from community_directory.tables import (
     CommunityInvitation,
@@ -112,7 +113,7 @@ COLUMN_LABELS = {
     "table_name": "Table",
 }
 
-RESERVED_USERNAMES = {"sweep", "roll-up", "import", "demo", "bot", "erased"}
+RESERVED_USERNAMES = {"expiry", "roll-up", "import", "demo", "bot", "erased"}
 """The names of programs in the audit log."""
 
 FIND_SIMILAR_USERNAME = Statement(
@@ -168,7 +169,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 locked_when_new=GENERATED_INVITATION_COLUMNS,
                 add=_add_invitation,
                 delete_refusal="Invitations can't be deleted. Use the form “Cancel an invitation”.",
-                computed={"status": invitations.status_now("this")},
+                computed={"status": effective_status_sql("this")},
                 views={"open": OPEN_CONDITION, "expiring_today": expiring_today},
                 labels=COLUMN_LABELS,
             ),

@@ -7,7 +7,7 @@ from piccolo.apps.user.tables import BaseUser
 from community_directory.database import engine, transaction
 from community_directory.database.statements import Statement
 from community_directory.errors import ConfigurationError
-from community_directory.passwords import LONGEST, SHORTEST, password_problem
+from community_directory.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings, load_settings
 
 FIRST_SUPERUSER_LOCK = 0x66697273745F7573
@@ -23,7 +23,10 @@ def _validate_password(_: type[BaseUser], password: str) -> None:
 
 # This applies wherever a password is set, also to the command `piccolo user`. Piccolo itself asks
 # for six characters only. The type checker reports that a method of a class is replaced.
-BaseUser._min_password_length, BaseUser._max_password_length = SHORTEST, LONGEST
+BaseUser._min_password_length, BaseUser._max_password_length = (
+    MIN_PASSWORD_LENGTH,
+    MAX_PASSWORD_LENGTH,
+)
 BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]
 
 

@@ -143,7 +143,7 @@ async def test_a_save_writes_what_was_typed_and_nothing_else(
     await page.fill("form [name=telegram_username]", "@ana")
     assert await press(page, "Save") == 422
     await expect(
-        page.get_by_text("telegram_username field - A username has no @ in front")
+        page.get_by_text("telegram_username field - A username must have no @ in front")
     ).to_be_visible()
 
 
@@ -341,7 +341,7 @@ async def test_a_bad_password_is_refused_with_a_message_on_each_form(page: Page)
     await settle(page)
     await page.locator("form select[name=superuser]").select_option("false")
     assert await press(page, "Save") == 422
-    await expect(page.get_by_text("The last superuser stays.")).to_be_visible()
+    await expect(page.get_by_text("This is the last superuser")).to_be_visible()
 
 
 async def test_a_second_factor_is_set_up_and_asked_for(visitor: Page) -> None:

@@ -274,9 +274,17 @@ async def test_a_status_changes_with_the_managers_name_and_reason(
             "pending",
             "#1 Bo is pending. This form is only for members who are suspended or banned.",
         ),
-        ("decline-a-newcomer", "active", "Member #1 can't go from active to not member."),
-        ("suspend-a-member", "pending", "Member #1 can't go from pending to suspended."),
-        ("ban-a-member", "banned", "Member #1 is banned already."),
+        (
+            "decline-a-newcomer",
+            "active",
+            "The status of member #1 can't change from active to not member.",
+        ),
+        (
+            "suspend-a-member",
+            "pending",
+            "The status of member #1 can't change from pending to suspended.",
+        ),
+        ("ban-a-member", "banned", "The status of member #1 is already banned."),
     ],
 )
 async def test_a_form_refuses_members_of_another_status(
@@ -524,10 +532,13 @@ async def test_only_an_active_member_invites_and_a_wrong_username_is_refused(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     assert await refused(client, "invite", member="1", telegram_username="a b") == (
-        "A username has no @ in front and no spaces."
+        "A username must have no @ in front and no spaces."
     )
     await members.set_status("#1", "suspended", actor="test")
-    assert await refused(client, "invite", member="1") == "Member #1 is not active, but suspended."
+    assert (
+        await refused(client, "invite", member="1")
+        == "Only an active member can do this. The status of member #1 is suspended."
+    )
     assert not (await invitations.list_page()).items
 
 
@@ -562,10 +573,10 @@ async def test_a_missing_or_closed_invitation_is_refused_with_the_reason(
     for typed, said in {
         "@zoe": "There is no open invitation for @zoe. Type the invitation's code instead.",
         "@eva": "There is no open invitation for @eva. Type the invitation's code instead.",
-        "eva": "There is no such invitation: check the code.",
+        "eva": "There is no invitation with this code. Check it for typing mistakes.",
         "@": "There is no open invitation for @. Type the invitation's code instead.",
-        "NOSUCHCODE": "There is no such invitation: check the code.",
-        code: "This invitation was withdrawn.",
+        "NOSUCHCODE": "There is no invitation with this code. Check it for typing mistakes.",
+        code: "This code is no longer valid. Ask whoever invited you for a new one.",
     }.items():
         assert await refused(client, "cancel-an-invitation", invitation=typed) == said
 

@@ -305,7 +305,7 @@ async def test_only_an_active_member_invites_and_a_username_has_one_code(
     await members.set_status("#1", "suspended", actor="test")
     assert problem(await invite(client, created_by="#1")) == (
         "created_by",
-        "Member #1 is not active, but suspended.",
+        "Only an active member can do this. The status of member #1 is suspended.",
     )
     assert (
         problem(await invite(client, created_by="#1", expires_at="2020-01-01T00:00:00Z"))[0]

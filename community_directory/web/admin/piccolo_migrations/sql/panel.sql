@@ -1,7 +1,7 @@
--- Who may enter the panel, and until when: a trigger of Piccolo's table of users.
+-- A trigger of Piccolo's table of users, and the table of failed sign-ins.
 
--- Refuse to lock out oneself or the last superuser; end the sessions of a user who may no longer
--- enter, or has a new password.
+-- Refuse that users take away their own access, or that of the last superuser. End the sessions of
+-- a user who has lost access or got a new password.
 CREATE FUNCTION public.panel_user_changed() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -31,7 +31,7 @@ END $$;
 CREATE TRIGGER panel_user_changed AFTER DELETE OR UPDATE OF password, active, admin, superuser
     ON public.piccolo_user FOR EACH ROW EXECUTE FUNCTION public.panel_user_changed();
 
--- Count the failed sign-ins of an account or an address.
+-- The number of failed sign-ins of an account or an address.
 CREATE TABLE public.panel_attempts (
     key bytea CONSTRAINT panel_attempts_pkey PRIMARY KEY,
     failures integer NOT NULL,

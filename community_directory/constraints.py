@@ -1,0 +1,183 @@
+"""The message for each constraint of the database, by the constraint's name."""
+
+from typing import NamedTuple
+
+
+class ConstraintMessage(NamedTuple):
+    """The message that a person reads when a constraint refuses a value.
+
+    Attributes:
+        message: One sentence.
+        field: The column that the message is about, if it is about one.
+    """
+
+    message: str
+    field: str | None = None
+
+
+_NO_MEMBER = "There is no such member."
+_NO_STATUS = "There is no such status."
+_USERNAME = "A username must have no @ in front and no spaces."
+_OBJECT = "This must be a JSON object."
+_NEGATIVE = "This can't be negative."
+_RANGE = "A date must lie in the years 2000 to 2199."
+_UNREADABLE = "This holds a number that is too large, or is nested too deeply."
+_ENTITY = "An entity's id can't be empty or contain spaces."
+_SAME_EVENT = "This event is already stored."
+_SAME_RELATIONSHIP = "This relationship already exists."
+
+CONSTRAINT_MESSAGES = {
+    # community_members
+    "community_members_invited_by_fkey": ConstraintMessage(_NO_MEMBER, "invited_by"),
+    "community_members_member_id_key": ConstraintMessage(
+        "This number belongs to another member.", "member_id"
+    ),
+    "community_members_pkey": ConstraintMessage("This member already exists.", "id"),
+    "member_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
+    "member_deleted_at_range_check": ConstraintMessage(_RANGE, "deleted_at"),
+    "member_github_profile_data_check": ConstraintMessage(_OBJECT, "github_profile_data"),
+    "member_github_profile_data_readable_check": ConstraintMessage(
+        _UNREADABLE, "github_profile_data"
+    ),
+    "member_github_username_check": ConstraintMessage(_USERNAME, "github_username"),
+    "member_github_verified_at_range_check": ConstraintMessage(_RANGE, "github_verified_at"),
+    "member_github_verified_check": ConstraintMessage(
+        "A verified GitHub account needs a username and the time of its verification.",
+        "github_verified",
+    ),
+    "member_github_verified_idx": ConstraintMessage(
+        "This GitHub account belongs to another member.", "github_username"
+    ),
+    "member_invited_by_acyclic": ConstraintMessage(
+        "This member invited the other one, directly or through others: choose another inviter.",
+        "invited_by",
+    ),
+    "member_invited_by_check": ConstraintMessage("Members can't invite themselves.", "invited_by"),
+    "member_last_active_at_range_check": ConstraintMessage(_RANGE, "last_active_at"),
+    "member_name_check": ConstraintMessage("The name can't be blank.", "name"),
+    "member_number_check": ConstraintMessage("A member's number must look like #247.", "member_id"),
+    "member_number_never_changes": ConstraintMessage(
+        "The number of a member can't be changed.", "member_id"
+    ),
+    "member_primary_role_check": ConstraintMessage("The role can't be blank.", "primary_role"),
+    "member_profile_data_check": ConstraintMessage(_OBJECT, "profile_data"),
+    "member_profile_data_readable_check": ConstraintMessage(_UNREADABLE, "profile_data"),
+    "member_reputation_score_check": ConstraintMessage(_NEGATIVE, "reputation_score"),
+    "member_reputation_shortfall_check": ConstraintMessage(_NEGATIVE, "reputation_shortfall"),
+    "member_reputation_tier_check": ConstraintMessage("There is no such tier.", "reputation_tier"),
+    "member_status_check": ConstraintMessage(_NO_STATUS, "status"),
+    "member_status_transition": ConstraintMessage(
+        "The status of a member can't change in this way.", "status"
+    ),
+    "member_telegram_id_check": ConstraintMessage(
+        "A Telegram id can't be empty or contain spaces.", "telegram_id"
+    ),
+    "member_telegram_id_idx": ConstraintMessage(
+        "This Telegram account is already in the directory.", "telegram_id"
+    ),
+    "member_telegram_username_check": ConstraintMessage(_USERNAME, "telegram_username"),
+    "member_updated_at_range_check": ConstraintMessage(_RANGE, "updated_at"),
+    # community_invitations
+    "community_invitations_accepted_by_fkey": ConstraintMessage(_NO_MEMBER, "accepted_by"),
+    "community_invitations_created_by_fkey": ConstraintMessage(_NO_MEMBER, "created_by"),
+    "community_invitations_pkey": ConstraintMessage(
+        "This invitation already exists.", "invitation_id"
+    ),
+    "invitation_accepted_at_check": ConstraintMessage(
+        "Fill in both who accepted the invitation and when, or neither.", "accepted_at"
+    ),
+    "invitation_accepted_at_range_check": ConstraintMessage(_RANGE, "accepted_at"),
+    "invitation_accepted_by_check": ConstraintMessage(
+        "Set the status to accepted and fill in who accepted the invitation, or do neither.",
+        "accepted_by",
+    ),
+    "invitation_code_check": ConstraintMessage(
+        "A code must have 8 to 16 letters and digits.", "invitation_code"
+    ),
+    "invitation_code_idx": ConstraintMessage(
+        "This code is taken: choose another one.", "invitation_code"
+    ),
+    "invitation_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
+    "invitation_expires_at_range_check": ConstraintMessage(_RANGE, "expires_at"),
+    "invitation_open_username_idx": ConstraintMessage(
+        "This person already has an open invitation: extend that one.", "invited_telegram_username"
+    ),
+    "invitation_self_check": ConstraintMessage(
+        "Members can't accept their own invitation.", "accepted_by"
+    ),
+    "invitation_status_check": ConstraintMessage(_NO_STATUS, "status"),
+    "invitation_status_transition": ConstraintMessage(
+        "An accepted or cancelled invitation can't be changed: create a new one.", "status"
+    ),
+    "invitation_updated_at_range_check": ConstraintMessage(_RANGE, "updated_at"),
+    "invitation_username_check": ConstraintMessage(_USERNAME, "invited_telegram_username"),
+    # member_participation
+    "member_participation_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_participation_pkey": ConstraintMessage(_SAME_EVENT, "id"),
+    "participation_event_metadata_check": ConstraintMessage(_OBJECT, "event_metadata"),
+    "participation_event_metadata_readable_check": ConstraintMessage(_UNREADABLE, "event_metadata"),
+    "participation_event_type_check": ConstraintMessage(
+        "An event type must be an upper-case name such as MESSAGE.", "event_type"
+    ),
+    "participation_occurred_at_range_check": ConstraintMessage(_RANGE, "occurred_at"),
+    "participation_platform_check": ConstraintMessage(
+        "A platform must be a lower-case name such as telegram.", "platform"
+    ),
+    "participation_room_id_check": ConstraintMessage("A room's id can't be blank.", "room_id"),
+    "participation_source_id_check": ConstraintMessage(
+        "An event's id on its platform can't be blank.", "source_id"
+    ),
+    "participation_source_id_key": ConstraintMessage(_SAME_EVENT, "source_id"),
+    # member_daily_highlights
+    "highlight_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
+    "highlight_date_range_check": ConstraintMessage(
+        "A day must lie between 1999-12-31 and 2200-01-01.", "highlight_date"
+    ),
+    "highlight_member_date_idx": ConstraintMessage(
+        "This member already has a highlight of that day.", "highlight_date"
+    ),
+    "highlight_message_count_check": ConstraintMessage(_NEGATIVE, "message_count"),
+    "highlight_reaction_count_check": ConstraintMessage(_NEGATIVE, "reaction_count"),
+    "highlight_reputation_earned_check": ConstraintMessage(_NEGATIVE, "reputation_earned"),
+    "highlight_voice_minutes_check": ConstraintMessage(_NEGATIVE, "voice_minutes"),
+    "member_daily_highlights_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_daily_highlights_pkey": ConstraintMessage("This highlight already exists.", "id"),
+    # member_relationships
+    "member_relationships_pkey": ConstraintMessage(_SAME_RELATIONSHIP, "id"),
+    "relationship_content_check": ConstraintMessage(_OBJECT, "content"),
+    "relationship_content_readable_check": ConstraintMessage(_UNREADABLE, "content"),
+    "relationship_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
+    "relationship_entities_check": ConstraintMessage(
+        "An entity can't have a relationship with itself.", "entity_id_b"
+    ),
+    "relationship_entity_a_check": ConstraintMessage(_ENTITY, "entity_id_a"),
+    "relationship_entity_a_idx": ConstraintMessage(_SAME_RELATIONSHIP, "relationship_type"),
+    "relationship_entity_b_check": ConstraintMessage(_ENTITY, "entity_id_b"),
+    "relationship_type_check": ConstraintMessage(
+        "A type must be an upper-case name such as MENTORED.", "relationship_type"
+    ),
+    # directory_audit_log
+    "audit_action_check": ConstraintMessage(
+        "An action must be INSERT, UPDATE or DELETE.", "action"
+    ),
+    "audit_changed_at_range_check": ConstraintMessage(_RANGE, "changed_at"),
+    "audit_changes_check": ConstraintMessage(_OBJECT, "changes"),
+    "audit_log_append_only": ConstraintMessage(
+        "Entries of the audit log can't be changed or deleted."
+    ),
+    "directory_audit_log_pkey": ConstraintMessage("This entry already exists.", "id"),
+    # piccolo_user, the users of the panel
+    "panel_user_last_superuser": ConstraintMessage(
+        "This is the last superuser: make somebody else a superuser first.", "superuser"
+    ),
+    "panel_user_own_access": ConstraintMessage(
+        "You can't take away your own access: ask another superuser to do it.", "active"
+    ),
+    "piccolo_user_email_key": ConstraintMessage(
+        "This e-mail address belongs to another user.", "email"
+    ),
+    "piccolo_user_username_key": ConstraintMessage(
+        "This username is taken: choose another one.", "username"
+    ),
+}
+"""Every constraint, and every rule that a trigger enforces, by its name in the database."""

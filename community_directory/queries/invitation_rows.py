@@ -1,0 +1,82 @@
+"""Rows of invitations: the `Invitation` that a row becomes, and how a code finds its row."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from community_directory.errors import InvalidInput, InvitationNotFound
+from community_directory.tables import InvitationStatus
+
+SPACES_AND_DASHES = re.compile(r"[\s\u2010-\u2015\u2212-]+")
+"""The separators that people type into a code, and the dashes that their phones replace them by."""
+CODE_PATTERN = re.compile("[A-Za-z0-9]{8,16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation; a pending one past `expires_at` has the status expired; times are in UTC."""
+
+    invitation_id: UUID
+    invitation_code: str
+    created_by: str
+    invited_telegram_username: str | None
+    status: InvitationStatus
+    expires_at: datetime
+    accepted_by: str | None
+    accepted_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+_INVITATION_FIELDS = [field.name for field in fields(Invitation)]
+_INVITATION_STATUS_INDEX = _INVITATION_FIELDS.index("status")
+INVITATION_COLUMN_COUNT = len(_INVITATION_FIELDS)
+
+
+def effective_status_sql(table: str) -> str:
+    """Return the SQL of an invitation's effective status, whether or not the hourly job ran."""
+    overdue = f"{table}.status = 'pending' AND {table}.expires_at <= now()"
+    return f"CASE WHEN {overdue} THEN 'expired' ELSE {table}.status END"
+
+
+def invitation_columns(table: str) -> str:
+    """Return the columns of an invitation, of this table or alias, with its effective status."""
+    return ", ".join(
+        f"{effective_status_sql(table)} AS status" if name == "status" else f"{table}.{name}"
+        for name in _INVITATION_FIELDS
+    )
+
+
+INVITATION_COLUMNS = invitation_columns("invitation")
+
+# The code as it was typed is preferred: other programs may store codes in lower case. The two are
+# listed one by one, because PostgreSQL would plan an array of unknown length again each time.
+MATCHING_CODE = """invitation_code IN (:typed_code::text, :upper_code::text)
+    ORDER BY invitation_code = :typed_code DESC LIMIT 1"""
+
+
+def normalize_code(code: str) -> dict[str, str]:
+    """Return the parameters of `MATCHING_CODE`: the code as typed, and in upper case.
+
+    Spaces and dashes are removed from both.
+
+    Raises:
+        InvalidInput: The code is not a text.
+        InvitationNotFound: No code can look like this.
+    """
+    if not isinstance(code, str):
+        raise InvalidInput("The code must be a text.", field="code")
+    typed = SPACES_AND_DASHES.sub("", code)
+    if not CODE_PATTERN.fullmatch(typed):
+        raise InvitationNotFound(code)
+    return {"typed_code": typed, "upper_code": typed.upper()}
+
+
+def invitation_from(values: Sequence[Any]) -> Invitation:
+    """Return the invitation of a row that begins with `INVITATION_COLUMNS`."""
+    values = list(values[:INVITATION_COLUMN_COUNT])
+    values[_INVITATION_STATUS_INDEX] = InvitationStatus(values[_INVITATION_STATUS_INDEX])
+    return Invitation(*values)

@@ -1,0 +1,256 @@
+"""Redemption of invitations: one statement, which exactly one of many callers wins.
+
+Callers use it as `invitations.redeem`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from community_directory.database import Statement, engine
+from community_directory.errors import (
+    AlreadyMember,
+    DatabaseUnavailable,
+    InvitationCancelled,
+    InvitationExpired,
+    InvitationForSomeoneElse,
+    InvitationNotFound,
+    InvitationUsed,
+    MemberBanned,
+)
+from community_directory.queries.bans import BAN_CHECK_IMPOSSIBLE, secret_key_required
+from community_directory.queries.invitation_rows import (
+    INVITATION_COLUMN_COUNT,
+    INVITATION_COLUMNS,
+    MATCHING_CODE,
+    Invitation,
+    invitation_columns,
+    invitation_from,
+    normalize_code,
+)
+from community_directory.queries.member_rows import (
+    Member,
+    member_columns,
+    member_from,
+    new_member_values,
+)
+from community_directory.queries.values import ACTOR_CTE, MAX_ACTOR_LENGTH, Profile
+from community_directory.tables import InvitationStatus, MemberStatus
+
+MAX_REDEMPTION_ATTEMPTS = 10
+"""The most attempts of a redemption while other calls change its invitation or its person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A member who joined with an invitation; `repeated` if they had redeemed it before."""
+
+    member: Member
+    invitation: Invitation
+    repeated: bool
+
+
+IS_INVITED = """(
+    invitation.invited_telegram_username IS NULL
+    OR lower(invitation.invited_telegram_username) = lower(:telegram_username::text)
+)"""
+"""A condition in SQL: the invitation is for anybody, or for this Telegram username."""
+
+# One statement, one winner. It locks the row of the invitation first: all other callers wait there,
+# then find the invitation accepted and change nothing.
+REDEEM_INVITATION = Statement(f"""
+WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
+    -- The invitation, locked, if it can be redeemed: it is open, its inviter is active, it is meant
+    -- for this person, and the person was not banned and then erased.
+    SELECT invitation.invitation_id, invitation.created_by
+    FROM community_invitations AS invitation
+    JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
+    WHERE invitation.invitation_id = (
+        SELECT invitation_id FROM community_invitations WHERE {MATCHING_CODE}
+    ) AND invitation.status = 'pending' AND invitation.expires_at > now()
+        AND inviter.status = 'active' AND inviter.deleted_at IS NULL
+        AND {IS_INVITED}
+        AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = :ban_fingerprint)
+        AND NOT {BAN_CHECK_IMPOSSIBLE}
+    FOR UPDATE OF invitation
+), newcomer AS (
+    -- a person whom the directory does not know becomes a pending member
+    INSERT INTO community_members AS member (id, telegram_id, name, primary_role, status,
+        telegram_username, organization, country, github_username, profile_data, invited_by)
+    SELECT :id::uuid, :telegram_id::text, :name, :primary_role, 'pending',
+        :telegram_username::text, :organization, :country, :github_username, :profile_data::jsonb,
+        claimed.created_by
+    FROM claimed, actor
+    -- This condition comes first, because a conflict uses up a number.
+    WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = :telegram_id::text)
+    ON CONFLICT (telegram_id) DO NOTHING
+    RETURNING member.*
+), contact AS (
+    -- a contact becomes a pending member, with the new values
+    UPDATE community_members AS member SET
+        status = 'pending',
+        invited_by = claimed.created_by,
+        name = :name,
+        primary_role = :primary_role,
+        telegram_username = coalesce(:telegram_username::text, member.telegram_username),
+        organization = coalesce(:organization, member.organization),
+        country = coalesce(:country, member.country),
+        github_username = CASE WHEN member.github_verified THEN member.github_username
+            ELSE coalesce(:github_username, member.github_username) END,
+        profile_data = coalesce(:profile_data::jsonb, member.profile_data),
+        deleted_at = NULL
+    FROM claimed, actor
+    WHERE member.telegram_id = :telegram_id::text AND member.status = 'not_member'
+    RETURNING member.*
+), returned AS (
+    -- a removed member comes back unchanged: nobody gets another role by leaving
+    UPDATE community_members AS member SET deleted_at = NULL
+    FROM claimed, actor
+    WHERE member.telegram_id = :telegram_id::text AND member.deleted_at IS NOT NULL
+        AND member.status NOT IN ('not_member', 'banned')
+    RETURNING member.*
+), joined AS (
+    -- the one of the three that happened, or none for a person who is a member or banned
+    SELECT * FROM newcomer UNION ALL SELECT * FROM contact UNION ALL SELECT * FROM returned
+), accepted AS (
+    -- the invitation names the member who joined
+    UPDATE community_invitations AS invitation
+    SET status = 'accepted', accepted_by = joined.member_id, accepted_at = now()
+    FROM claimed, joined
+    WHERE invitation.invitation_id = claimed.invitation_id
+    RETURNING invitation.*
+)
+SELECT {invitation_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
+""")
+
+# The invitation of a code that was not redeemed, its inviter, and the person if they are known.
+EXPLAIN_REFUSAL = Statement(f"""
+SELECT {INVITATION_COLUMNS}, {member_columns("person")},
+    person.is_known, {IS_INVITED} AS is_invited,
+    inviter.status = 'active' AND inviter.deleted_at IS NULL AS inviter_is_active,
+    {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible
+FROM community_invitations AS invitation
+JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
+LEFT JOIN (
+    SELECT true AS is_known, * FROM community_members
+    WHERE telegram_id IN (:telegram_id, :ban_fingerprint)
+    ORDER BY status = 'banned' DESC LIMIT 1
+) AS person ON true
+WHERE {MATCHING_CODE}
+""")
+
+
+async def redeem(
+    code: str,
+    *,
+    telegram_id: str | int,
+    name: str,
+    primary_role: str,
+    telegram_username: str | None = None,
+    organization: str | None = None,
+    country: str | None = None,
+    github_username: str | None = None,
+    profile_data: Profile | None = None,
+) -> Redemption:
+    """Redeem a code: the person becomes a pending member.
+
+    Exactly one of many callers with the same code succeeds. The same person can repeat the call (a
+    double tap, an update that Telegram delivers again) and gets the same member with `repeated`. A
+    contact becomes pending with the new values. A removed member comes back with the status and the
+    data that they had. If an error is raised, nothing has changed.
+
+    Args:
+        code: The code as the person typed it: in any case, with spaces or dashes.
+        telegram_id: The id of the person's Telegram account, a text or an integer.
+        name: The name that others see.
+        primary_role: The role, such as "developer".
+        telegram_username: The Telegram username, with or without @. An invitation for one username
+            can be redeemed with that username only.
+        organization: The organization that the person works for.
+        country: The country, as the directory shows it.
+        github_username: The GitHub username; `members.verify_github` verifies it.
+        profile_data: A JSON object with further data.
+
+    Raises:
+        InvitationNotFound: No invitation has this code.
+        InvitationExpired: The invitation was open until its `expired_at`.
+        InvitationCancelled: The invitation was withdrawn, or its inviter is no longer active.
+        InvitationUsed: Another person has redeemed the code.
+        InvitationForSomeoneElse: The invitation is for another Telegram username.
+        AlreadyMember: The person is a member already.
+        MemberBanned: The person is banned.
+        InvalidInput: A value can't be stored.
+        ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
+        DatabaseUnavailable: Other calls changed the invitation or the person during each of ten
+            attempts.
+    """
+    code_values = normalize_code(code)
+    person = new_member_values(
+        telegram_id=telegram_id,
+        name=name,
+        primary_role=primary_role,
+        telegram_username=telegram_username,
+        organization=organization,
+        country=country,
+        github_username=github_username,
+        profile_data=profile_data,
+    )
+    actor = f"telegram:{person['telegram_id']}"[:MAX_ACTOR_LENGTH]
+    identity = {key: person[key] for key in ("telegram_id", "telegram_username", "ban_fingerprint")}
+    for _ in range(MAX_REDEMPTION_ATTEMPTS):
+        records = await engine.fetch(
+            REDEEM_INVITATION, actor=actor, reason=None, **code_values, **person
+        )
+        if records:
+            return Redemption(_member(records[0]), invitation_from(records[0]), repeated=False)
+        refusal = await engine.fetch(EXPLAIN_REFUSAL, **code_values, **identity)
+        repeated = _explain_refusal(code, refusal)
+        if repeated is not None:
+            return repeated
+        # Between the two statements somebody extended the invitation, or removed the person.
+    raise DatabaseUnavailable("The directory is busy: try again.")
+
+
+def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption | None:
+    """Raise the reason why a code was not redeemed, or return the redemption that was repeated.
+
+    None says that there is no reason any more, so that the code can be tried again.
+    """
+    if not records:
+        raise InvitationNotFound(code)
+    record = records[0]
+    invitation = invitation_from(record)
+    person = _member(record) if record["is_known"] else None
+    if person is not None and person.status is MemberStatus.BANNED:
+        raise MemberBanned
+    if person is not None and _has_joined(person) and invitation.accepted_by == person.member_id:
+        return Redemption(person, invitation, repeated=True)
+    _raise_for_status(code, invitation)
+    if not record["is_invited"]:
+        raise InvitationForSomeoneElse(code)
+    if not record["inviter_is_active"]:
+        raise InvitationCancelled(code)
+    if person is not None and (person.member_id == invitation.created_by or _has_joined(person)):
+        raise AlreadyMember(person.member_id)
+    if record["ban_check_impossible"]:
+        raise secret_key_required()
+    return None
+
+
+def _raise_for_status(code: str, invitation: Invitation) -> None:
+    if invitation.status is InvitationStatus.ACCEPTED:
+        raise InvitationUsed(code)
+    if invitation.status is InvitationStatus.CANCELLED:
+        raise InvitationCancelled(code)
+    if invitation.status is InvitationStatus.EXPIRED:
+        raise InvitationExpired(code, invitation.expires_at)
+
+
+def _has_joined(person: Member) -> bool:
+    return person.deleted_at is None and person.status is not MemberStatus.NOT_MEMBER
+
+
+def _member(record: asyncpg.Record) -> Member:
+    """Return the member of a record that begins with the columns of an invitation."""
+    return member_from(tuple(record)[INVITATION_COLUMN_COUNT:])

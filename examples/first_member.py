@@ -1,0 +1,31 @@
+"""Add the first member, who invites the others: `python first_member.py TELEGRAM_ID NAME`."""
+
+import asyncio
+import sys
+
+from community_directory.database import connect, migrate
+from community_directory.errors import DirectoryError
+from community_directory.queries import members
+
+
+async def main(telegram_id: str, name: str) -> None:
+    async with connect():
+        await migrate()
+        member = await members.add(
+            telegram_id=telegram_id,
+            name=name,
+            primary_role="community_manager",
+            status="active",
+            actor="first_member.py",
+            reason="The community begins.",
+        )
+    print(f"{member.name} is member {member.member_id}.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except DirectoryError as error:
+        sys.exit(str(error))

@@ -1,0 +1,77 @@
+"""A Telegram bot for the directory: people join with a code, see their profile, and invite."""
+
+import asyncio
+import os
+
+from aiogram import Bot, Dispatcher, F
+from aiogram.filters import Command, CommandObject, CommandStart, ExceptionTypeFilter
+from aiogram.types import ErrorEvent, Message, User
+from aiogram.utils.deep_linking import create_start_link
+
+from community_directory.database import connect, migrate
+from community_directory.errors import DirectoryError, OperatorError, UserError
+from community_directory.queries import invitations, members, reputation
+
+ANSWERS = {"member_not_found": "You are not a member. Ask a member for an invitation."}
+"""Sentences of this bot's own, by the code of the error."""
+
+dispatcher = Dispatcher()
+
+
+@dispatcher.message(CommandStart(deep_link=True))
+async def join(message: Message, command: CommandObject, event_from_user: User) -> None:
+    redemption = await invitations.redeem(
+        command.args or "",
+        telegram_id=event_from_user.id,
+        name=event_from_user.full_name,
+        primary_role="newcomer",
+        telegram_username=event_from_user.username,
+    )
+    member = redemption.member
+    await message.answer(f"Welcome, {member.name}! Your number is {member.member_id}.")
+
+
+@dispatcher.message(CommandStart())
+async def greet(message: Message, event_from_user: User) -> None:
+    await message.answer(f"Hello! Your Telegram id is {event_from_user.id}.")
+
+
+@dispatcher.message(Command("invite"))
+async def invite(message: Message, bot: Bot, event_from_user: User) -> None:
+    member = await members.get_by_telegram_id(event_from_user.id)
+    invitation = await invitations.create(created_by=member.member_id)
+    await message.answer(await create_start_link(bot, invitation.invitation_code))
+
+
+@dispatcher.message(Command("me"))
+async def show_profile(message: Message, event_from_user: User) -> None:
+    member = await members.get_by_telegram_id(event_from_user.id)
+    score = await reputation.explain(member.member_id)
+    way = f", {score.missing} points to {score.next_tier}" if score.next_tier else ""
+    await message.answer(f"{member.member_id} {member.name}, {member.status}: {score.tier}{way}.")
+
+
+@dispatcher.message(Command("top"))
+async def show_leaderboard(message: Message) -> None:
+    page = await members.leaderboard(limit=10)
+    lines = [f"{member.name}: {member.reputation_score}" for member in page.items]
+    await message.answer("\n".join(lines) or "Nobody is active.")
+
+
+@dispatcher.error(ExceptionTypeFilter(DirectoryError), F.update.message.as_("message"))
+async def explain(event: ErrorEvent, message: Message) -> None:
+    if isinstance(event.exception, OperatorError):
+        print(event.exception)
+        await message.answer(event.exception.public_message)
+    elif isinstance(event.exception, UserError):
+        await message.answer(ANSWERS.get(event.exception.code, str(event.exception)))
+
+
+async def main() -> None:
+    async with connect():
+        await migrate()
+        await dispatcher.start_polling(Bot(os.environ["BOT_TOKEN"]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

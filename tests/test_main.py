@@ -1,0 +1,326 @@
+"""The command line `community-directory …`, as an operator types it."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+from cyclopts import App
+from piccolo.apps.user.tables import BaseUser
+
+from community_directory.__main__ import command_line, run_parser
+from community_directory.commands import STOPPED
+from community_directory.database import connect
+from community_directory.psql import split_password
+from tests.processes import PROJECT, environment
+from tests.tables import rows
+
+PROGRAM = (sys.executable, "-m", "community_directory")
+NAMES = {
+    "serve",
+    "migrate",
+    "demo",
+    "import-telegram",
+    "import-discord",
+    "import-members",
+    "export-members",
+    "roll-up",
+    "expire-invitations",
+    "create-admin",
+    "psql",
+}
+
+
+def run(*arguments: str, url: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=folder,
+        env=environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def output_of(*arguments: str, url: str) -> list[str]:
+    """Run a command that succeeds, and return the lines of its output."""
+    ended = run(*arguments, url=url)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
+def commands_of(parser: App) -> set[str]:
+    return {name for name in parser if not name.startswith("-")}
+
+
+# Help and wrong arguments
+
+
+def help_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the help as one line of words, and check that it has no box and no colour."""
+    run_parser(command_line(), [*arguments, "--help"])
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert not re.search("[\u2500-\u257f\x1b]", shown.out)
+    return " ".join(shown.out.split())
+
+
+def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands_of(command_line()) == NAMES
+    shown = help_of(capsys=capsys)
+    for name in NAMES:
+        assert re.search(rf" {name} [A-Z]", shown), name
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_help_of_a_command_describes_each_of_its_arguments(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = command_line()[name]
+    shown = help_of(name, capsys=capsys)
+    for argument in parser.assemble_argument_collection(parse_docstring=True):
+        description = argument.parameter.help
+        assert description, argument.name
+        assert f"{argument.name.lstrip('-')} " in f"{shown} ".replace(" STR", ""), shown
+        assert " ".join(description.split()) in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    {
+        ("nope",): 'Unknown command "nope".',
+        ("serve", "--prot", "80"): "Unknown option: --prot. Did you mean --port?",
+        ("serve", "--port", "x"): 'Invalid value for --port: unable to convert "x" into int.',
+        ("serve", "--port=65536"): "A port lies between 0 and 65535.",
+        ("serve", "extra"): "Unexpected argument: extra.",
+        ("roll-up", "2026-01-31"): "Unexpected argument: 2026-01-31.",
+        ("roll-up", "--since"): "--since requires an argument.",
+        ("import-telegram",): "--path requires an argument.",
+        ("import-telegram", "a.json", "--no-dry-run"): "Unknown option: --no-dry-run.",
+        ("import-telegram", "a.json", "--dry-run", "--dry-run"): "--dry-run specified multiple",
+        ("migrate", "--version"): "Unknown option: --version.",
+    }.items(),
+)
+def test_wrong_arguments_are_one_line_and_code_2(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_parser(command_line(), arguments)
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out) == (2, "")
+    assert re.fullmatch(r"community-directory: .* \(see --help\)\n", shown.err)
+    assert sentence in shown.err
+
+
+def test_a_wrong_setting_is_one_line_and_code_1() -> None:
+    ended = run("migrate", url="mysql://me:secretword@host/x")
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1)
+    assert "POSTGRES_URL" in ended.stderr
+    assert "secretword" not in ended.stderr
+
+
+# Commands
+
+
+async def test_an_empty_database_is_migrated_and_gets_the_demo(empty_database: str) -> None:
+    ended = run("demo", url=empty_database)
+    assert (ended.returncode, ended.stdout) == (0, "The demo community was loaded.\n")
+    steps = ended.stderr.splitlines()
+    assert re.fullmatch(r"Running \d+ migrations\.", steps[0])
+    assert steps[1:] == ["Loading the demo community."]
+    assert output_of("demo", url=empty_database) == ["The demo community is there already."]
+    assert output_of("migrate", url=empty_database) == ["The schema is up to date."]
+
+
+async def test_another_piccolo_configuration_in_the_folder_does_not_matter(
+    empty_database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "piccolo_conf.py").write_text("raise RuntimeError('of another program')")
+    ended = run("migrate", url=empty_database, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"\d+ migrations have run\.\n", ended.stdout)
+    assert run("create-admin", url=empty_database, folder=tmp_path).returncode == 0
+
+
+async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
+    database: str, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(database)
+    await rows.member(connection)
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    await rows.event(connection, member_id="#1", occurred_at=noon)
+    await rows.invitation(connection, expires_at=noon)
+    await connection.close()
+    for written, options in enumerate(
+        (
+            ["--since=2026-01-30", "--until", "2026-01-30"],
+            ["--since", "2026-01-31", "--until=2026-01-31"],
+        )
+    ):
+        assert output_of("roll-up", *options, url=database) == [
+            f"{written} highlights were written."
+        ]
+    assert output_of("expire-invitations", url=database) == ["1 invitations have expired."]
+    file = str(tmp_path / "members.csv")
+    assert output_of("export-members", file, url=database) == [f"2 people are in {file}."]
+    assert output_of("import-members", file, "--overwrite", url=database) == [
+        "0 added, 0 changed, 2 as they were."
+    ]
+    ended = run("import-telegram", file, "--dry-run", "--chats", "A,B", url=database)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"The file is broken near byte .*\n", ended.stderr)
+
+
+# Superusers
+
+
+async def can_sign_in(url: str, username: str, password: str) -> bool:
+    async with connect(url):
+        return await BaseUser.login(username, password) is not None
+
+
+async def test_a_superuser_gets_a_random_password_without_a_terminal(database: str) -> None:
+    said = output_of("create-admin", "eva", "--email=eva@example.org", url=database)
+    assert said[0] == "eva is a superuser of the panel."
+    found = re.fullmatch(r"The password is (\S{16}) \(shown only this once\)", said[1])
+    assert found
+    assert await can_sign_in(database, "eva", found[1])
+    for again in (("eva",), ("bo", "--email", "eva@example.org")):
+        ended = run("create-admin", *again, url=database)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert re.fullmatch(
+            r"There is already a user with the .* Choose another one\.\n", ended.stderr
+        )
+
+
+def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
+    """Run a command on a terminal and answer each of its prompts; return its code and output."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(
+            sys.executable,
+            [*PROGRAM, *arguments],
+            environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
+        )
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # Linux raises it when the other side is closed
+            break
+        if shown.endswith(b": ") and lines:
+            time.sleep(0.05)
+            os.write(terminal, lines.pop(0))
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown.decode().replace("\r", "")
+
+
+async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: str) -> None:
+    good = b"correct horse battery\n"
+    lines = [b"short\n", good, b"another one\n", good, good]
+    code, shown = type_into("create-admin", "eva", url=database, lines=lines)
+    assert code == 0, shown
+    assert "The password must have 12 to 128 characters." in shown
+    assert "The two passwords differ." in shown
+    assert shown.endswith("eva is a superuser of the panel.\n")
+    assert "horse" not in shown
+    assert await can_sign_in(database, "eva", "correct horse battery")
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl+C", "Ctrl+D"])
+def test_a_command_that_is_stopped_ends_with_one_line_and_code_130(key: bytes) -> None:
+    code, shown = type_into("create-admin", url="postgresql://127.0.0.1:1/x", lines=[key])
+    assert code == 130
+    assert shown.endswith(f"{STOPPED}\n")
+    assert "Traceback" not in shown
+
+
+async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> None:
+    with tempfile.TemporaryDirectory(prefix="directory-") as folder:
+        Path(folder).chmod(0o755)
+        with subprocess.Popen(
+            [*PROGRAM, "migrate"],
+            cwd=PROJECT,
+            env=environment(DIRECTORY_DATA_DIRECTORY=f"{folder}/postgres"),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stderr
+            assert (
+                process.stderr.readline()
+                == f"Creating a PostgreSQL database in {folder}/postgres.\n"
+            )
+            while not list(Path(folder).glob("postgres/.unfinished-*/global")):
+                assert process.poll() is None
+                time.sleep(0.005)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.stderr.read() == f"{STOPPED}\n"
+        assert process.returncode == 130
+
+
+# psql
+
+
+async def test_psql_opens_the_database_of_the_settings(database: str, tmp_path: Path) -> None:
+    count = "SELECT count(*) FROM community_members"
+    assert output_of("psql", "-At", "-c", count, url=database) == ["0"]
+    script = tmp_path / "script.sql"
+    script.write_text("SELECT 1 / 0;")
+    ended = run("psql", "-v", "ON_ERROR_STOP=1", "-f", str(script), url=database)
+    assert ended.returncode == 3
+    assert "division by zero" in ended.stderr
+
+
+async def test_no_password_is_in_the_list_of_processes(database: str) -> None:
+    url = f"{database}&password=secretword"
+    with subprocess.Popen(
+        [*PROGRAM, "psql", "-At", "-c", "SELECT pg_sleep(60)"],
+        cwd=PROJECT,
+        env=environment(POSTGRES_URL=url),
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not (children := psutil.Process(process.pid).children()):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            [child] = children
+            while not (line := child.cmdline()) or "psql" not in line[0]:
+                assert time.monotonic() < deadline
+            assert "secretword" not in " ".join(line)
+            assert child.environ()["PGPASSWORD"] == "secretword"
+        finally:
+            child.kill()
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("url", "without", "password"),
+    [
+        ("postgresql://me:s%40x@host:5432/db", "postgresql://me@host:5432/db", "s@x"),
+        ("postgresql://me@host/db?sslmode=require", None, None),
+        (
+            "postgresql:///db?host=/run&password=a%26b&port=1",
+            "postgresql:///db?host=/run&port=1",
+            "a&b",
+        ),
+        ("postgres://me:x@one:1,two:2/db", "postgres://me@one:1,two:2/db", "x"),
+        ("postgresql://me:@host/db", "postgresql://me@host/db", ""),
+    ],
+)
+def test_a_password_is_taken_out_of_a_url(
+    url: str, without: str | None, password: str | None
+) -> None:
+    assert split_password(url) == (without or url, password)
