@@ -212,7 +212,7 @@ async def cancel_invitation(data: CancelFields, actor: str) -> str:
 
 
 @form("Expire overdue invitations", INVITATIONS_GROUP)
-async def expire_overdue_invitations(data: NoFields, actor: str) -> str:  # noqa: ARG001
+async def expire_invitations_now(data: NoFields, actor: str) -> str:  # noqa: ARG001
     """Mark overdue invitations as expired now. This also happens automatically every hour."""
     count = await invitations.expire_overdue(actor=actor)
     return f"{_count(count, 'invitation')} marked as expired."

@@ -90,7 +90,7 @@ class ListQuery:
             for name, values in self._values.items()
             if not name.startswith("__")
             and not name.endswith("__match")
-            and (values[0] in NULL_OPERATORS if name.endswith("__operator") else any(values))
+            and (values[0].endswith("_null") if name.endswith("__operator") else any(values))
         }
         return sorted(names)
 

@@ -20,7 +20,7 @@ from community_directory.queries.values import username_from
 
 MAX_LISTED_MATCHES = 10
 MAX_COUNTED_MATCHES = 100
-MAX_NAME_LENGTH = 60
+MAX_SHOWN_NAME_LENGTH = 60
 """The characters of a name in a message; a longer one is cut."""
 JOINERS = "\u200c\u200d"
 """Invisible characters that some scripts and emoji need."""
@@ -99,9 +99,9 @@ def shorten(text: str) -> str:
     printable = "".join(
         character if character.isprintable() or character in JOINERS else "�" for character in text
     )
-    if len(printable) <= MAX_NAME_LENGTH:
+    if len(printable) <= MAX_SHOWN_NAME_LENGTH:
         return printable
-    return f"{printable[: MAX_NAME_LENGTH - 1]}…"
+    return f"{printable[: MAX_SHOWN_NAME_LENGTH - 1]}…"
 
 
 async def find_label(member_id: str) -> str:
