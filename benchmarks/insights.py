@@ -22,7 +22,7 @@ from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.database import connect
 from community_directory.settings import Settings
-from community_directory.web.insights import PATH, create_insights
+from community_directory.web.insights import INSIGHTS_PATH, create_insights
 
 MEMBERS, INVITATIONS, EVENTS = 100_000, 300_000, 1_000_000
 ROUNDS = 40
@@ -116,7 +116,7 @@ async def measure() -> None:
         username="manager", password=secrets.token_urlsafe(), active=True, admin=True
     )
     session = await SessionsBase.create_session(user_id=user.id)
-    app = Starlette(routes=[Mount(PATH, create_insights(Settings()))])
+    app = Starlette(routes=[Mount(INSIGHTS_PATH, create_insights(Settings()))])
     pages = {"/": "the page", "/tree/1/": "a tree 5,000 wide", "/tree/6000/": "a tree 1,000 deep"}
     times: dict[str, list[float]] = {path: [] for path in pages}
     async with httpx.AsyncClient(
@@ -126,7 +126,7 @@ async def measure() -> None:
         for _ in range(ROUNDS):
             for path, measured in times.items():
                 began = time.perf_counter()
-                (await client.get(PATH + path)).raise_for_status()
+                (await client.get(INSIGHTS_PATH + path)).raise_for_status()
                 measured.append((time.perf_counter() - began) * 1000)
     for path, name in pages.items():
         *_, slow = quantiles(times[path], n=20)

@@ -21,7 +21,7 @@ from benchmarks.scratch import load, scratch_database
 from community_directory.database import connect
 from community_directory.settings import Settings
 from community_directory.web.admin.panel import create_panel
-from community_directory.web.admin.tables import tables
+from community_directory.web.admin.tables import configure_tables
 
 ROUNDS = 7
 # Members and invitations in the order of time, some of them to review, and a month of highlights.
@@ -115,7 +115,9 @@ async def main() -> None:
 async def _measure() -> None:
     token = await _session()
     ours = _client(create_panel(Settings()), token)
-    stock = _client(create_admin([config.table_class for config, _ in tables(Settings())]), token)
+    stock = _client(
+        create_admin([config.table_class for config, _ in configure_tables(Settings())]), token
+    )
     slowest = 0.0
     for name, path in {**QUESTIONS, **OURS}.items():
         sides = [ours] if name in OURS else [ours, stock]

@@ -21,8 +21,8 @@ from community_directory.errors import DirectoryError, SchemaMissing
 from community_directory.jobs import run_scheduled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
-from community_directory.web.admin.security import SecurityHeaders
-from community_directory.web.insights import PATH, create_insights
+from community_directory.web.insights import INSIGHTS_PATH, create_insights
+from community_directory.web.security import SecurityHeaders
 
 READY_SECONDS = 2
 """The seconds that the database may take to answer before the app counts as not ready."""
@@ -86,16 +86,16 @@ async def _database_status() -> str:
 
 async def redirect_to_insights(_: Request) -> RedirectResponse:
     """Redirect to the insights, whose address ends with a slash."""
-    return RedirectResponse(f".{PATH}/")
+    return RedirectResponse(f".{INSIGHTS_PATH}/")
 
 
 class App(Starlette):
     """The ASGI app for these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        insights = Mount(PATH, create_insights(settings))
+        insights = Mount(INSIGHTS_PATH, create_insights(settings))
         panel = Mount("/", create_panel(settings))
-        pages = Router([Route(PATH, redirect_to_insights), insights, panel])
+        pages = Router([Route(INSIGHTS_PATH, redirect_to_insights), insights, panel])
         # The health checks accept any host name: a load balancer uses an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]

@@ -1,1 +1,1 @@
-"""What a manager sees in a browser."""
+"""The web pages for managers: Insights, and the admin panel in `admin`."""

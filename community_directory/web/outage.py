@@ -1,16 +1,16 @@
-"""What a manager reads when the directory can't answer, while the log says why."""
+"""Messages for managers when the database or the configuration fails; the log has the details."""
 
 import logging
 
 from community_directory.errors import OperatorError
 
-LOOK_FIRST = "Look first whether it was done."
-"""For whoever sent something: the answer may be all that was lost."""
+RETRY_HINT = "Check whether your change was saved before you send it again."
+"""A hint after a write: perhaps only the response was lost."""
 
 logger = logging.getLogger(__name__)
 
 
 def report(error: OperatorError) -> str:
-    """Log an error's sentence for whoever runs the panel, and return the one that a manager may read."""
+    """Log an operator's error, and return the message that a manager may read."""
     logger.error("Not answered (%s): %s", error.code, error)
     return error.public_message

@@ -1,4 +1,4 @@
-"""A signed-in client of the panel, and the panel in a browser, each on a database of the test's own."""
+"""Fixtures: a signed-in client of the panel, and the panel in a browser."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ expect.set_options(timeout=30_000)
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
-# As root Chromium needs --no-sandbox; it asks nobody outside this machine for anything.
+# Chromium needs --no-sandbox when it runs as root. The other options prevent network requests.
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -49,17 +49,21 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-# A message of the front end goes after three seconds: here it stays until the next one, and lies over no button. The
-# page's root says how many requests are still to be answered.
+# The front end hides a message after three seconds. Here it stays until the next one and covers no
+# button. The root element of the page has the number of unanswered requests.
 INIT_SCRIPT = """
 (() => {
     const { setTimeout } = window;
-    window.setTimeout = (call, delay, ...rest) => delay === 3000 ? 0 : setTimeout(call, delay, ...rest);
+    window.setTimeout = (call, delay, ...rest) =>
+        delay === 3000 ? 0 : setTimeout(call, delay, ...rest);
     addEventListener("DOMContentLoaded", () => {
-        document.head.insertAdjacentHTML("beforeend", "<style>#message_popup { pointer-events: none }</style>");
+        const style = "<style>#message_popup { pointer-events: none }</style>";
+        document.head.insertAdjacentHTML("beforeend", style);
     });
     let unanswered = 0;
-    const count = (change) => { document.documentElement.dataset.unanswered = unanswered += change; };
+    const count = (change) => {
+        document.documentElement.dataset.unanswered = unanswered += change;
+    };
     const { send } = XMLHttpRequest.prototype;
     XMLHttpRequest.prototype.send = function (body) {
         count(1);
@@ -71,7 +75,7 @@ INIT_SCRIPT = """
 
 
 class PanelServer(uvicorn.Server):
-    """A server that leaves Ctrl+C to pytest."""
+    """A server that does not handle signals, so that pytest gets Ctrl+C."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -80,7 +84,7 @@ class PanelServer(uvicorn.Server):
 
 @pytest.fixture(scope="session")
 async def panel_server() -> AsyncIterator[PanelServer]:
-    """The panel for all tests, which answers from the database that a test is connected to."""
+    """The panel for all tests; it uses the database to which the test is connected."""
     settings = Settings(mfa_key=SecretStr("a key that is long enough for this"))
     server = PanelServer(uvicorn.Config(App(settings), port=0, log_level="warning", lifespan="off"))
     serving = asyncio.create_task(server.serve())
@@ -93,7 +97,7 @@ async def panel_server() -> AsyncIterator[PanelServer]:
 
 @pytest.fixture
 async def panel(panel_server: PanelServer, directory: asyncpg.Pool) -> AsyncIterator[str]:
-    """Where the panel is; what it was asked is answered before the next test."""
+    """The URL of the panel; all requests are answered before the next test."""
     yield f"http://127.0.0.1:{panel_server.servers[0].sockets[0].getsockname()[1]}/"
     async with asyncio.timeout(30):
         while panel_server.server_state.tasks:
@@ -102,7 +106,7 @@ async def panel(panel_server: PanelServer, directory: asyncpg.Pool) -> AsyncIter
 
 @pytest.fixture
 def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashing takes a third of a second on purpose."""
+    """Hash passwords fast; normally it takes a third of a second on purpose."""
     monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 1)
 
 
@@ -118,16 +122,16 @@ async def add_superuser(username: str) -> BaseUser:
 
 
 async def session_of(user: BaseUser) -> str:
-    """The token of a new session."""
+    """Create a session, and return its token."""
     session = await SessionsBase.create_session(user_id=user.id)
     return str(session.token)
 
 
 @pytest.fixture
 async def client(directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[httpx.AsyncClient]:
-    """A superuser's session; its requests carry what the front end's do."""
+    """A client with a superuser's session and CSRF token, as the front end has them."""
     token = await session_of(await add_superuser("manager"))
-    # The last superuser can't be touched, and is none of those that a test is about.
+    # The last superuser can't be changed, so a second one lets tests change the first.
     await add_superuser("owner")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS) as client:
         client.cookies.set("id", token)
@@ -138,24 +142,27 @@ async def client(directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[ht
 
 @pytest.fixture
 async def visitor(browser: Browser, panel: str, fast_hashes: None) -> AsyncIterator[Page]:
-    """A browser without a session; what it complains of fails the test."""
+    """A browser without a session; errors and warnings in it fail the test."""
     context = await browser.new_context(base_url=panel, viewport={"width": 1280, "height": 800})
     await context.add_init_script(INIT_SCRIPT)
-    faults: list[str] = []
-    context.on("weberror", lambda error: faults.append(str(error.error)))
+    problems: list[str] = []
+    context.on("weberror", lambda error: problems.append(str(error.error)))
     context.on(
         "console",
-        lambda said: faults.append(said.text) if said.type in ("error", "warning") else None,
+        lambda said: problems.append(said.text) if said.type in ("error", "warning") else None,
     )
     context.on(
-        "response", lambda response: faults.append(response.url) if response.status >= 500 else None
+        "response",
+        lambda response: problems.append(response.url) if response.status >= 500 else None,
     )
     page = await context.new_page()
     yield page
     await context.close()
-    # A refusal is an answer, and without a session the front end stumbles over each.
+    # Responses of 4xx are expected, and the front end logs an error for each 401.
     assert [
-        fault for fault in faults if "status of 4" not in fault and "status code 401" not in fault
+        problem
+        for problem in problems
+        if "status of 4" not in problem and "status code 401" not in problem
     ] == []
 
 

@@ -1,4 +1,4 @@
-"""The Insights pages: who may see them, that their numbers are right, and how they look with the worst of names."""
+"""The Insights pages: access, numbers, and how they look with hostile names."""
 
 import itertools
 import re
@@ -19,14 +19,16 @@ from community_directory.errors import OperatorError
 from community_directory.queries import members
 from community_directory.settings import load_settings
 from community_directory.web import insights
-from community_directory.web.insights import (
-    Node,
-    area,
-    clean,
+from community_directory.web.charts import (
+    STATUS_BANDS,
+    ActivityHours,
+    DrawnNode,
     count_hours,
-    count_weeks,
-    draw_tree,
+    count_statuses,
+    layout_tree,
+    stack_areas,
 )
+from community_directory.web.pages import abbreviate, clean_name
 from tests.conftest import Server, closed_to_all
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
 
@@ -47,7 +49,7 @@ HOSTILE = [
 async def cells(
     client: httpx.AsyncClient, caption: str, path: str = "/insights/"
 ) -> list[list[str]]:
-    """The rows of the table with this caption, as text."""
+    """Return the rows of the table with this caption, as text."""
     html = (await client.get(path)).text
     (table,) = (
         part for part in re.findall(r"<table.*?</table>", html, re.DOTALL) if f">{caption}" in part
@@ -62,10 +64,12 @@ async def cells(
     ]
 
 
-# Who may see it
+# Access
 
 
-async def test_who_is_not_signed_in_is_sent_to_the_panels_login(client: httpx.AsyncClient) -> None:
+async def test_a_visitor_without_a_session_is_sent_to_the_sign_in(
+    client: httpx.AsyncClient,
+) -> None:
     client.cookies.delete("id")
     for path in ("/insights/", "/insights/tree/", "/insights/tree/247/"):
         response = await client.get(path)
@@ -82,7 +86,7 @@ async def test_who_is_not_signed_in_is_sent_to_the_panels_login(client: httpx.As
         "UPDATE sessions SET token = 'another'",
     ],
 )
-async def test_a_deactivated_user_and_an_old_session_stay_out(
+async def test_a_deactivated_user_and_an_expired_session_are_sent_to_the_sign_in(
     client: httpx.AsyncClient, directory: asyncpg.Pool, spoil: str
 ) -> None:
     assert (await client.get("/insights/")).status_code == 200
@@ -94,7 +98,7 @@ async def test_a_deactivated_user_and_an_old_session_stay_out(
     )
 
 
-async def test_who_lacks_the_right_reads_so(
+async def test_a_user_without_the_right_gets_a_message(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     user = await BaseUser.create_user(
@@ -111,17 +115,17 @@ async def test_who_lacks_the_right_reads_so(
         assert "Active members" not in response.text
 
 
-async def test_the_pages_are_kept_by_no_cache_and_the_panel_links_to_them(
+async def test_the_pages_are_not_cached_and_the_panel_links_to_them(
     client: httpx.AsyncClient,
 ) -> None:
     assert (await client.get("/insights/")).headers["cache-control"] == "no-store"
     assert (await client.get("/api/links/")).json()["Insights"] == "./insights/"
     assert 'href="/"' in (await client.get("/insights/")).text
-    for file in ("insights/static/insights.css", "ours/return.js"):
+    for file in ("insights/static/insights.css", "directory-assets/return.js"):
         assert (await client.get(f"/{file}")).status_code == 200
 
 
-async def test_a_database_that_is_away_is_a_sentence(
+async def test_an_unavailable_database_is_reported_on_the_page(
     database: str,
     server: Server,
     client: httpx.AsyncClient,
@@ -141,14 +145,14 @@ async def test_a_database_that_is_away_is_a_sentence(
     assert "Traceback" not in response.text
 
 
-# Its numbers
+# Numbers
 
 
 LATER = (("#5", "active", 6), ("#6", "banned", 12), ("#6", "active", 3), ("#1", "suspended", 2))
-"""Which member got which status how many weeks ago."""
+"""Status changes: the member, the new status, and how many weeks ago."""
 
 
-async def test_growth_tells_who_had_which_status_at_each_weeks_end(
+async def test_growth_shows_how_many_had_each_status_at_each_weeks_end(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     weeks_ago = [NOW - timedelta(weeks=weeks) for weeks in range(40)]
@@ -172,7 +176,7 @@ async def test_growth_tells_who_had_which_status_at_each_weeks_end(
     await member(directory, member_id="#6", status="active", created_at=weeks_ago[15])
     for member_id, status, _ in LATER:
         await members.set_status(member_id, status, actor="eva")
-    # Written just now; as if it had been some weeks ago.
+    # Move the entries of the audit log into the past.
     for member_id, status, weeks in (
         ("#5", "active", 6),
         ("#6", "banned", 12),
@@ -186,7 +190,7 @@ async def test_growth_tells_who_had_which_status_at_each_weeks_end(
             status,
             weeks_ago[weeks],
         )
-    # Somebody whose status was changed after they were removed.
+    # This member's status was changed after they were removed.
     late = await member(
         directory,
         member_id="#7",
@@ -201,7 +205,7 @@ async def test_growth_tells_who_had_which_status_at_each_weeks_end(
     rows = await cells(client, "Members by status at the end of each week")
     assert len(rows) == 27
 
-    # At the end of the week `weeks` ago a change of `then` weeks ago lies behind: then >= weeks.
+    # A change is counted at the end of a week if it was made at least that many weeks ago.
     def expected(weeks: int) -> list[str]:
         active = 1 if weeks > 2 else 0  # #1
         active += weeks <= 10  # #2
@@ -213,7 +217,8 @@ async def test_growth_tells_who_had_which_status_at_each_weeks_end(
             for n in (active, 6 < weeks <= 8, weeks <= 2, 3 < weeks <= 12, 2 * (weeks <= 5))
         ]
 
-    # The last Monday began at most a week ago, so that row n > 0 is the end of the week n - 1 whole weeks before it.
+    # The last Monday began at most a week ago: row n > 0 is the end of the week that is n - 1 whole
+    # weeks before it.
     assert rows[0] == ["Now", *expected(0)]
     for number, row in enumerate(rows[1:], start=1):
         assert row[1:] == expected(number), number
@@ -234,7 +239,7 @@ WEEKS = 6
         max_size=8,
     )
 )
-def test_undoing_the_changes_gives_what_a_plain_count_gives(
+def test_undoing_the_changes_agrees_with_a_plain_count(
     people: list[tuple[int, int | None, str, list[tuple[int, str]]]],
 ) -> None:
     found, changes, plain = [], [], Counter[tuple[str, int]]()
@@ -250,13 +255,13 @@ def test_undoing_the_changes_gives_what_a_plain_count_gives(
             removed = went is not None and end >= went
             if not removed or status != "not_member":
                 plain["removed" if removed else at, end] += 1
-    counted = count_weeks(found, changes, WEEKS)
+    counted = count_statuses(found, changes, WEEKS)
     assert counted == {
-        status: [plain[status, end] for end in range(WEEKS)] for status in insights.BANDS
+        status: [plain[status, end] for end in range(WEEKS)] for status in STATUS_BANDS
     }
 
 
-async def test_the_funnel_and_the_waits_are_what_sql_counts(
+async def test_outcomes_and_waiting_times_are_counted(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     sender = (await member(directory, status="active"))["member_id"]
@@ -285,7 +290,7 @@ async def test_the_funnel_and_the_waits_are_what_sql_counts(
         await invitation(
             directory, created_by=sender, status=status, expires_at=ends, created_at=sent
         )
-    funnel = await cells(client, "Invitations by what became of them")
+    funnel = await cells(client, "Invitations by outcome")
     assert [(name, count, share) for name, _, count, share in funnel] == [
         ("Sent", "9", "100 %"),
         ("Accepted", "5", "56 %"),
@@ -297,7 +302,7 @@ async def test_the_funnel_and_the_waits_are_what_sql_counts(
     assert [row[1] for row in rows] == ["1", "1", "1", "1", "0", "1"]
 
 
-async def test_hours_are_those_of_the_communitys_zone(
+async def test_hours_are_in_the_communitys_time_zone(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")  # five hours and a half ahead of UTC
@@ -320,35 +325,38 @@ async def test_hours_are_those_of_the_communitys_zone(
     assert "Asia/Kolkata" in page
 
 
-def test_of_too_many_events_whole_weeks_count() -> None:
-    full = insights.EVENTS // 20
+def test_only_whole_weeks_are_counted_of_too_many_events() -> None:
+    limit = insights.MAX_ACTIVITY_EVENTS
+
+    def count(quarters: list[tuple[datetime, int]]) -> ActivityHours:
+        return count_hours(quarters, NOW, days=insights.ACTIVITY_DAYS, max_events=limit)
+
+    full = limit // 20
     busy = [(NOW - timedelta(days=days), full) for days in range(20)]
-    hours = count_hours(busy, NOW)
+    hours = count(busy)
     assert (hours.whole_weeks, hours.total) == (2, 15 * full)
     assert hours.since == NOW - timedelta(weeks=2)
-    flood = count_hours([(NOW - timedelta(hours=1), insights.EVENTS)], NOW)
-    assert (flood.whole_weeks, flood.total, flood.since) == (
-        0,
-        insights.EVENTS,
-        NOW - timedelta(hours=1),
-    )
-    quiet = count_hours(busy[:19], NOW)
+    flood = count([(NOW - timedelta(hours=1), limit)])
+    assert (flood.whole_weeks, flood.total, flood.since) == (0, limit, NOW - timedelta(hours=1))
+    quiet = count(busy[:19])
     assert (quiet.whole_weeks, quiet.total) == (4, 19 * full)
     assert max(map(max, quiet.shades)) == 5
 
 
-async def test_the_newest_events_are_read(
+async def test_only_the_newest_events_are_counted(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insights, "EVENTS", 3)
+    monkeypatch.setattr(insights, "MAX_ACTIVITY_EVENTS", 3)
     author = (await member(directory))["member_id"]
     for days in (0, 1, 8, 9, 20):
         await event(directory, member_id=author, occurred_at=NOW - timedelta(days=days, hours=1))
     page = (await client.get("/insights/")).text
-    assert re.search(r"2 events \(messages, .*\)\s+of the last 7 days: there are too many", page)
+    assert re.search(
+        r"2 events \(messages, .*\)\s+of the last 7 days, because 28 days have too many", page
+    )
 
 
-async def test_the_most_active_are_those_of_the_highlights(
+async def test_the_most_active_members_come_from_the_highlights(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     today = date.today()  # noqa: DTZ011  the community's zone is UTC here, and so is the machine's
@@ -367,9 +375,13 @@ async def test_the_most_active_are_those_of_the_highlights(
         (gone, 1, 50, 0, 0),
     ):
         await highlight(
-            directory, member_id=member_id, highlight_date=today - timedelta(days=days), message_count=messages,
-            reaction_count=reactions, voice_minutes=minutes,
-        )  # fmt: skip
+            directory,
+            member_id=member_id,
+            highlight_date=today - timedelta(days=days),
+            message_count=messages,
+            reaction_count=reactions,
+            voice_minutes=minutes,
+        )
     rows = await cells(client, "Members with the most")
     assert [[row[0], *row[2:]] for row in rows] == [
         ["Bea", "7", "0", "0"],
@@ -389,8 +401,8 @@ async def test_tiers_count_active_members(
     assert [row[2] for row in rows] == ["2", "1", "1", "2", "1"]
 
 
-def test_bands_stand_on_each_other_up_to_a_round_number() -> None:
-    drawn = area([[1, 3], [2, 4]])
+def test_bands_are_stacked_below_a_round_number() -> None:
+    drawn = stack_areas([[1, 3], [2, 4]])
     assert drawn["totals"] == [3, 7]
     assert [tick for tick, _ in drawn["ticks"]] == [0, 2, 4, 6, 8]
     assert drawn["bands"] == [
@@ -401,7 +413,7 @@ def test_bands_stand_on_each_other_up_to_a_round_number() -> None:
 
 @given(st.integers(0, 10**9))
 def test_an_axis_has_few_round_numbers_and_room_for_the_highest(top: int) -> None:
-    ticks = [tick for tick, _ in area([[top, 0]])["ticks"]]
+    ticks = [tick for tick, _ in stack_areas([[top, 0]])["ticks"]]
     assert ticks[0] == 0
     assert ticks[-1] >= top
     assert 2 <= len(ticks) <= 5
@@ -418,22 +430,22 @@ def test_an_axis_has_few_round_numbers_and_room_for_the_highest(top: int) -> Non
         (2_147_483_647, "2G"),
     ],
 )
-def test_a_number_for_a_narrow_column_is_brief(number: int, shown: str) -> None:
-    assert insights.brief(number) == shown
+def test_a_number_for_a_narrow_column_is_abbreviated(number: int, shown: str) -> None:
+    assert abbreviate(number) == shown
 
 
 @given(st.text())
-def test_a_name_is_shown_without_what_turns_the_text_around_it(name: str) -> None:
-    shown = clean(name)
+def test_a_name_is_shown_without_control_characters(name: str) -> None:
+    shown = clean_name(name)
     assert shown
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\n\0")
-    assert clean(shown) == shown
+    assert clean_name(shown) == shown
 
 
 # The tree
 
 
-async def test_a_tree_shows_whom_a_member_invited_and_counts_the_others(
+async def test_a_tree_draws_the_invited_people_and_counts_the_others(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await member(directory, member_id="#1", name="Root", invited_by=None)
@@ -441,7 +453,7 @@ async def test_a_tree_shows_whom_a_member_invited_and_counts_the_others(
     await member(directory, member_id="#3", name="Grandchild", invited_by="#2", deleted_at=NOW)
     for number in range(4, 24):
         await member(directory, member_id=f"#{number}", invited_by="#1")
-    rows = await cells(client, "The drawn members", "/insights/tree/1/")
+    rows = await cells(client, "The members in the tree", "/insights/tree/1/")
     assert [row[0] for row in rows] == [
         "#1",
         "#2",
@@ -467,7 +479,7 @@ async def test_a_member_is_picked_by_number(client: httpx.AsyncClient, asked: st
     "asked",
     ["?member=999", "999/", "?member=Ana", "?member=%23", "?member=%00", "99999999999999999999/"],
 )
-async def test_a_number_that_nobody_has_is_a_sentence_and_a_new_field(
+async def test_an_unknown_number_gets_a_message_and_the_field_again(
     client: httpx.AsyncClient, asked: str
 ) -> None:
     response = await client.get(f"/insights/tree/{asked}", follow_redirects=True)
@@ -476,25 +488,26 @@ async def test_a_number_that_nobody_has_is_a_sentence_and_a_new_field(
     assert 'name="member"' in response.text
 
 
-def test_a_child_is_one_column_on_and_nobody_lies_on_another() -> None:
+def test_a_child_is_one_column_to_the_right_and_no_nodes_overlap() -> None:
     found = [
-        Node(f"#{n}", "Ana", "active", f"#{n // 3}" if n > 1 else None, 3)
+        DrawnNode(f"#{n}", "Ana", "active", f"#{n // 3}" if n > 1 else None, 3)
         for n in (1, 3, 4, 5, 9, 10, 14)
     ]
-    tree = draw_tree(found)
+    tree = layout_tree(found)
     assert {(node.member_id, node.column, node.row) for node in tree.nodes} == {
-        ("#1", 0, 0), ("#3", 1, 0), ("#9", 2, 0), ("#10", 2, 1), ("#4", 1, 2), ("#14", 2, 2), ("#5", 1, 3),
+        ("#1", 0, 0), ("#3", 1, 0), ("#9", 2, 0), ("#10", 2, 1), ("#4", 1, 2), ("#14", 2, 2),
+        ("#5", 1, 3),
     }  # fmt: skip
     first = [(parent.member_id, child.member_id) for parent, child in tree.lines[:3]]
     assert first == [("#1", "#3"), ("#1", "#4"), ("#1", "#5")]
     assert (tree.columns, tree.rows, tree.nodes[0].hidden) == (3, 4, 0)
 
 
-async def test_a_deep_and_a_wide_tree_are_cut_and_say_so(
+async def test_a_deep_and_a_wide_tree_are_cut_with_a_note(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(DEEP_AND_WIDE)
-    deep = await cells(client, "The drawn members", "/insights/tree/1/")
+    deep = await cells(client, "The members in the tree", "/insights/tree/1/")
     assert [row[0] for row in deep] == [f"#{number}" for number in range(1, 6)]
     wide = await client.get("/insights/tree/2000/")
     assert "invited 5,000 people" in wide.text
@@ -517,7 +530,7 @@ RESET session_replication_role;
 
 
 async def look(browser: Browser, panel: str, paths: list[str]) -> None:
-    """Look at each page at two widths, light and dark: nothing overflows, nothing is refused or complains."""
+    """Check each page at two widths, light and dark: no overflow, no error, no blocked request."""
     user = await BaseUser.create_user(
         username="look",
         email="look@example.org",
@@ -555,7 +568,7 @@ async def look(browser: Browser, panel: str, paths: list[str]) -> None:
 
 
 def _faults_of(page: Page, address: str) -> list[str]:
-    """A list that fills with what the browser complains of (the policy too), and what it asks another host for."""
+    """A list of the errors in the browser, policy violations, and requests to other hosts."""
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -569,7 +582,7 @@ def _faults_of(page: Page, address: str) -> list[str]:
     return faults
 
 
-# What is wider than its card scrolls in a region of its own; nothing else leaves the window.
+# Elements outside the window, except those in a region that scrolls.
 OUTSIDE = """
 [...document.querySelectorAll("main *")].filter(element => {
     if (element.closest(".hidden, .scroll *, svg *, title")) return false;
@@ -587,7 +600,7 @@ OVERLAPPING = """
 ).map(cell => cell.outerHTML.slice(0, 200))
 """
 
-# Text that stands out from its ground by less than 4.5 to 1 (WCAG AA).
+# Text with a contrast of less than 4.5:1 to its background (WCAG AA).
 FAINT = """
 (() => {
     const parts = colour => colour.match(/[\\d.]+/g).map(Number);
@@ -603,7 +616,8 @@ FAINT = """
     return [...document.querySelectorAll("body *")].filter(element => {
         const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
         if (!own || element.closest("svg, .hidden, .skip, .columns i")) return false;
-        const [a, b] = [light(getComputedStyle(element).color), light(ground(element))].sort((x, y) => y - x);
+        const colours = [light(getComputedStyle(element).color), light(ground(element))];
+        const [a, b] = colours.sort((x, y) => y - x);
         return (a + .05) / (b + .05) < 4.5;
     }).map(element => element.outerHTML.slice(0, 200));
 })()
@@ -611,7 +625,7 @@ FAINT = """
 
 
 @pytest.mark.browser
-async def test_the_worst_names_leave_the_pages_whole(
+async def test_hostile_names_do_not_break_the_pages(
     browser: Browser, panel: str, directory: asyncpg.Pool
 ) -> None:
     today = NOW.date()
@@ -640,10 +654,10 @@ async def test_an_empty_directory_and_one_member_are_explained(
 ) -> None:
     page = (await client.get("/insights/")).text
     for sentence in (
-        "No members yet",
+        "No members so far",
         "Nobody was invited",
         "No invitation of",
-        "Nothing was recorded",
+        "No events were recorded",
         "No highlights",
     ):
         assert sentence in page
@@ -664,7 +678,7 @@ async def test_a_deep_and_a_wide_tree_fit(
 
 @pytest.mark.browser
 @pytest.mark.filterwarnings("ignore:If running sessions in production")
-async def test_who_signs_in_comes_back_to_the_page_and_finds_everything_by_keyboard(
+async def test_a_sign_in_returns_to_the_page_which_works_with_the_keyboard(
     browser: Browser, panel: str, directory: asyncpg.Pool, fast_hashes: None
 ) -> None:
     await BaseUser.create_user(
@@ -691,19 +705,21 @@ async def test_who_signs_in_comes_back_to_the_page_and_finds_everything_by_keybo
     await page.goto(panel)
     await page.get_by_role("link", name="Insights").click()
     await page.wait_for_url(f"{panel}insights/")
-    await page.get_by_label("Member’s number").fill("#247")
+    await page.get_by_label("Member number").fill("#247")
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"{panel}insights/tree/247/")
     await page.close()
 
 
 async def _by_keyboard(page: Page) -> set[str]:
-    """What the tab key reaches, each of it with a visible focus."""
+    """Return the texts of the elements that the tab key reaches, and check their focus."""
     reached = set()
     for _ in range(20):
         await page.keyboard.press("Tab")
         tag, text, outline = await page.evaluate(
-            "[document.activeElement].map(e => [e.tagName, e.innerText || '', getComputedStyle(e).outlineStyle])[0]"
+            """[document.activeElement].map(
+                e => [e.tagName, e.innerText || '', getComputedStyle(e).outlineStyle]
+            )[0]"""
         )
         assert outline != "none" or tag == "BODY", text
         reached.add(text.removeprefix("←").strip())

@@ -1,1 +1,1 @@
-"""The panel: what a manager sees and may do."""
+"""The admin panel: Piccolo Admin, adapted to the community's tables and rules."""

@@ -1,4 +1,4 @@
-"""How often somebody may guess at a password or a code, counted in the database for all workers."""
+"""The limit on failed sign-ins: attempts are counted in the database, for all workers together."""
 
 import hashlib
 import ipaddress
@@ -9,102 +9,136 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from community_directory.database import engine, transaction
+from community_directory.database.statements import Statement
 
 
-class Limit(NamedTuple):
-    """How many failures there may be within a time, which begins anew when the last one is reached."""
+class AttemptLimit(NamedTuple):
+    """The number of failures that is allowed within a period.
+
+    The failure that reaches the limit starts the period again: nobody can try until it is over.
+    """
 
     failures: int
     period: timedelta
 
 
-PER_ADDRESS = Limit(20, timedelta(minutes=15))
-PER_ACCOUNT = Limit(10, timedelta(minutes=5))
-"""Not for an address that the account has signed in from: who only knows a name can't lock its owner out."""
-KNOWN_FOR = timedelta(days=30)
+ADDRESS_LIMIT = AttemptLimit(20, timedelta(minutes=15))
+ACCOUNT_LIMIT = AttemptLimit(10, timedelta(minutes=5))
+"""Does not apply to an address from which the account has signed in before.
 
-_COUNT = """
-INSERT INTO public.panel_attempts AS stored (key, failures, ends) VALUES ($1, 1, clock_timestamp() + $3)
-ON CONFLICT (key) DO UPDATE SET
-    failures = CASE WHEN stored.ends <= clock_timestamp() THEN 1 ELSE stored.failures + 1 END,
-    ends = CASE
-        WHEN stored.ends <= clock_timestamp() OR stored.failures + 1 = $2 THEN clock_timestamp() + $3
-        ELSE stored.ends
-    END
-WHERE stored.ends <= clock_timestamp() OR stored.failures < $2
-RETURNING 1
+Otherwise anybody who knows a username could lock its owner out.
 """
-_SECONDS_LEFT = """
-SELECT ceil(extract(epoch FROM ends - clock_timestamp()))::integer FROM public.panel_attempts WHERE key = $1
-"""
-_FORGIVE = (
-    "UPDATE public.panel_attempts SET failures = failures - 1 WHERE key = $1 AND failures > 0"
+KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
+
+# Returns no row when the limit is reached already.
+COUNT_FAILURE = Statement(
+    """
+    INSERT INTO public.panel_attempts AS stored (key, failures, ends)
+    VALUES (:key, 1, clock_timestamp() + :period)
+    ON CONFLICT (key) DO UPDATE SET
+        failures = CASE WHEN stored.ends <= clock_timestamp() THEN 1 ELSE stored.failures + 1 END,
+        ends = CASE
+            WHEN stored.ends <= clock_timestamp() OR stored.failures + 1 = :limit
+            THEN clock_timestamp() + :period
+            ELSE stored.ends
+        END
+    WHERE stored.ends <= clock_timestamp() OR stored.failures < :limit
+    RETURNING 1
+    """
 )
-_IS_KNOWN = "SELECT 1 FROM public.panel_attempts WHERE key = $1 AND ends > clock_timestamp()"
-_REMEMBER = """
-INSERT INTO public.panel_attempts (key, failures, ends) VALUES ($1, 0, clock_timestamp() + $2)
-ON CONFLICT (key) DO UPDATE SET ends = excluded.ends
-"""
-# Rows that somebody else holds are left to the next time: nobody waits for a lock here while holding one.
-_FORGET = """
+GET_SECONDS_LEFT = Statement(
+    """
+    SELECT ceil(extract(epoch FROM ends - clock_timestamp()))::integer AS seconds
+    FROM public.panel_attempts WHERE key = :key
+    """
+)
+DISCARD_FAILURE = Statement(
+    "UPDATE public.panel_attempts SET failures = failures - 1 WHERE key = :key AND failures > 0"
+)
+FIND_KNOWN_ADDRESS = Statement(
+    "SELECT 1 FROM public.panel_attempts WHERE key = :key AND ends > clock_timestamp()"
+)
+STORE_KNOWN_ADDRESS = Statement(
+    """
+    INSERT INTO public.panel_attempts (key, failures, ends)
+    VALUES (:key, 0, clock_timestamp() + :lifetime)
+    ON CONFLICT (key) DO UPDATE SET ends = excluded.ends
+    """
+)
+# Locked rows are skipped, so that no sign-in waits for a lock while it holds another.
+DELETE_EXPIRED_ATTEMPTS = """
 DELETE FROM public.panel_attempts WHERE key IN
     (SELECT key FROM public.panel_attempts WHERE ends <= clock_timestamp() FOR UPDATE SKIP LOCKED)
 """
 
 
 class Attempt:
-    """One guess at a password or code. It counts as a failure until it is forgiven, so that many at once all count.
+    """One attempt to guess a password or a code.
 
-    The counts lie in the database: one for all workers, and a restart forgives nothing.
+    It counts as a failure until it is discarded, so that simultaneous attempts all count. The
+    counts are stored in the database and survive a restart.
     """
 
     def __init__(self, request: Request, username: str) -> None:
-        address = _address(request)
-        self._known = _digest("known", username, address)
+        address = _client_network(request)
+        self._known_address = _digest("known", username, address)
         self._account = _digest("account", username)
-        self._limits = {_digest("address", address): PER_ADDRESS, self._account: PER_ACCOUNT}
+        self._limits = {_digest("address", address): ADDRESS_LIMIT, self._account: ACCOUNT_LIMIT}
 
     @classmethod
     async def begin(cls, request: Request, username: str) -> Self:
-        """Count it. Raises the answer 429 after too many failures of the account or from the address."""
+        """Count an attempt.
+
+        Raises:
+            HTTPException: The account or the address has failed too often (429).
+        """
         attempt = cls(request, username)
-        if await engine.fetch(_IS_KNOWN, attempt._known):
+        if await engine.fetch(FIND_KNOWN_ADDRESS, key=attempt._known_address):
             del attempt._limits[attempt._account]
         async with transaction():
-            for key, limit in sorted(
-                attempt._limits.items()
-            ):  # in one order, or two would wait for each other
-                if not await engine.fetch(_COUNT, key, *limit):
-                    seconds = (await engine.fetch(_SECONDS_LEFT, key))[0][0]
-                    raise _too_many(max(1, seconds))
+            # In one order, because two transactions would otherwise wait for each other.
+            for key, (failures, period) in sorted(attempt._limits.items()):
+                if not await engine.fetch(COUNT_FAILURE, key=key, limit=failures, period=period):
+                    records = await engine.fetch(GET_SECONDS_LEFT, key=key)
+                    raise _too_many_attempts(max(1, records[0]["seconds"]))
         return attempt
 
-    async def forgive(self) -> None:
-        """Don't count it: the guess was right."""
+    async def discard(self) -> None:
+        """Remove the attempt from the counts: it was no wrong guess."""
         for key in self._limits:
-            await engine.fetch(_FORGIVE, key)
+            await engine.fetch(DISCARD_FAILURE, key=key)
 
-    async def remember(self) -> None:
-        """From now on this address is one that the account signs in from."""
-        await engine.fetch(_REMEMBER, self._known, KNOWN_FOR)
-        await engine.fetch(_FORGET)
+    async def remember_address(self) -> None:
+        """Store that the account has signed in from this address."""
+        await engine.fetch(
+            STORE_KNOWN_ADDRESS, key=self._known_address, lifetime=KNOWN_ADDRESS_LIFETIME
+        )
+        await engine.fetch(DELETE_EXPIRED_ATTEMPTS)
 
 
-def _too_many(seconds: int) -> HTTPException:
+def _too_many_attempts(seconds: int) -> HTTPException:
     minutes = -(-seconds // 60)
-    sentence = (
-        f"Too many failed attempts: try again in {minutes} minute{'s' if minutes > 1 else ''}."
+    wait = f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return HTTPException(
+        429,
+        f"Too many failed attempts. Try again in {wait}.",
+        headers={"Retry-After": str(seconds)},
     )
-    return HTTPException(429, sentence, headers={"Retry-After": str(seconds)})
 
 
 def _digest(*parts: str) -> bytes:
-    """What is stored instead of a name (some type their password there) and an address."""
+    """Return what is stored instead of an address and a username.
+
+    People sometimes type their password into the field for the username.
+    """
     return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
-def _address(request: Request) -> str:
-    """Where the request comes from; one customer's whole network in IPv6, which has addresses without end."""
+def _client_network(request: Request) -> str:
+    """Return the client's IPv4 address or IPv6 /64 network.
+
+    A customer of an internet provider has a whole IPv6 network, whose addresses never run out.
+    """
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)

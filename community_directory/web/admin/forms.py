@@ -1,4 +1,8 @@
-"""The panel's forms: what a manager does to people and invitations, with a reason that the audit log keeps."""
+"""The forms of the panel: what a manager does to people and invitations.
+
+The audit log keeps the manager's name and the reason. The docstring of a form's handler is the
+help text that the panel shows.
+"""
 
 import io
 import json
@@ -12,40 +16,48 @@ from pydantic_core import PydanticCustomError
 
 from community_directory.calendar import today
 from community_directory.database import engine
+from community_directory.database.statements import Statement
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import csv_file, members_csv
 from community_directory.queries import highlights, invitations, members, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
-from community_directory.queries.member_rows import LOCK_MEMBER
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from community_directory.tables.invitations import DEFAULT_VALIDITY
 from community_directory.web.admin.lookup import (
-    Person,
+    find_label,
+    find_one_invitation,
+    find_one_member,
     label,
-    label_of,
-    one_invitation,
-    one_member,
-    plain,
+    shorten,
 )
 from community_directory.web.admin.router import DirectoryForm, Fields, Handler
 
-REVIEW, INVITATIONS, PEOPLE, DATA = "Review", "Invitations", "People", "Data"
+# The groups of the menu, which shows them in the order of the forms.
+REVIEW_GROUP, INVITATIONS_GROUP, PEOPLE_GROUP, DATA_GROUP = (
+    "Review",
+    "Invitations",
+    "People",
+    "Data",
+)
 
-LONGEST_ROLL_UP = 366
-"""The days that a form counts at the most: a browser waits for it."""
-LISTED = 10
-"""How many differences an answer lists at the most."""
+MAX_ROLL_UP_DAYS = 366
+"""The days that one form may roll up, because a browser waits for the answer."""
+MAX_LISTED_DIFFERENCES = 10
+
+LOCK_STATUS = Statement(
+    "SELECT status FROM community_members WHERE member_id = :member_id FOR NO KEY UPDATE"
+)
 
 FORMS: list[FormConfig] = []
-"""All forms, in the order of the menu."""
+"""All forms in the order of the menu."""
 
 
 def form(
     name: str, group: str, *, superusers_only: bool = False
 ) -> Callable[[Handler[Fields]], Handler[Fields]]:
-    """Put a handler into the panel's menu."""
+    """Add a handler to the panel's menu, as a form of this name."""
 
     def register(handler: Handler[Fields]) -> Handler[Fields]:
         FORMS.append(DirectoryForm(name, group, handler, superusers_only=superusers_only))
@@ -54,245 +66,262 @@ def form(
     return register
 
 
-def _filled(text: str) -> str:
+def _check_filled(text: str) -> str:
     if not text:
         raise PydanticCustomError("empty", "please fill this in")
     return text
 
 
-# The front end sends the word "null" as none: a person, or a reason, may be called so.
-_Typed = Annotated[str, BeforeValidator(lambda value: "null" if value is None else value)]
-Text = Annotated[_Typed, StringConstraints(strip_whitespace=True, max_length=255)]
-Filled = Annotated[Text, AfterValidator(_filled)]
-Remark = Annotated[_Typed, StringConstraints(strip_whitespace=True, max_length=1000)]
-Reason = Annotated[Remark, AfterValidator(_filled)]
+# The front end sends the text "null" as None, although it can be a name or a reason.
+TypedText = Annotated[str, BeforeValidator(lambda value: "null" if value is None else value)]
+ShortText = Annotated[TypedText, StringConstraints(strip_whitespace=True, max_length=255)]
+RequiredText = Annotated[ShortText, AfterValidator(_check_filled)]
+OptionalReason = Annotated[TypedText, StringConstraints(strip_whitespace=True, max_length=1000)]
+RequiredReason = Annotated[OptionalReason, AfterValidator(_check_filled)]
 Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2999, 12, 31))]
-Days = Annotated[int, Field(ge=1, le=MAX_VALIDITY.days)]
+ValidityDays = Annotated[int, Field(ge=1, le=MAX_VALIDITY.days)]
 
-# The front end shows a field's title and nothing else, and a form needs different ones.
-MEMBER = "Member: number, @username, Telegram id, or a part of the name"
-WHY = "Reason, for the audit log"
-INVITATION = "Invitation: its code, or the @username it is for"
-
-
-class OfMember(BaseModel):
-    """A form about one member."""
-
-    member: Filled = Field(title=MEMBER)
+# The front end identifies a field by its title, so that two fields of a form need different ones.
+MEMBER_TITLE = "Member: number, @username, Telegram id, or a part of the name"
+REASON_TITLE = "Reason, for the audit log"
+INVITATION_TITLE = "Invitation: its code, or the @username it is for"
 
 
-class WithRemark(OfMember):
-    """A form about one member, with or without a reason."""
+class MemberFields(BaseModel):
+    """The fields of a form about one member."""
 
-    reason: Remark = Field(default="", title=f"{WHY} (may stay empty)")
-
-
-class WithReason(OfMember):
-    """A form about one member that needs a reason."""
-
-    reason: Reason = Field(title=WHY)
+    member: RequiredText = Field(title=MEMBER_TITLE)
 
 
-class Invite(BaseModel):
-    """The form for a new invitation."""
+class OptionalReasonFields(MemberFields):
+    """The fields of a form about one member, for which a reason is optional."""
 
-    member: Filled = Field(title=f"Who invites? {MEMBER}")
-    telegram_username: Text = Field(
-        default="", title="Telegram username of who may use it (empty: anybody)"
+    reason: OptionalReason = Field(default="", title=f"{REASON_TITLE} (optional)")
+
+
+class RequiredReasonFields(MemberFields):
+    """The fields of a form about one member, for which a reason is required."""
+
+    reason: RequiredReason = Field(title=REASON_TITLE)
+
+
+class InviteFields(BaseModel):
+    """The fields of the form that creates an invitation."""
+
+    member: RequiredText = Field(title=f"Who invites? {MEMBER_TITLE}")
+    telegram_username: ShortText = Field(
+        default="", title="Telegram username of the invited person (leave empty for anybody)"
     )
-    days: Days = Field(
-        default=DEFAULT_VALIDITY.days, title=f"Open for how many days (1 to {MAX_VALIDITY.days})"
-    )
-
-
-class Extend(BaseModel):
-    """The form that keeps an invitation open."""
-
-    invitation: Filled = Field(title=INVITATION)
-    days: Days = Field(
-        default=DEFAULT_VALIDITY.days, title=f"How many days longer (1 to {MAX_VALIDITY.days})"
+    days: ValidityDays = Field(
+        default=DEFAULT_VALIDITY.days, title=f"Days until it expires (1 to {MAX_VALIDITY.days})"
     )
 
 
-class Cancel(BaseModel):
-    """The form that withdraws an invitation."""
+class ExtendFields(BaseModel):
+    """The fields of the form that extends an invitation."""
 
-    invitation: Filled = Field(title=INVITATION)
-    reason: Remark = Field(default="", title=f"{WHY} (may stay empty)")
-
-
-class Erase(OfMember):
-    """The form that erases a person."""
-
-    number_again: Filled = Field(title="Their number, typed again as confirmation")
+    invitation: RequiredText = Field(title=INVITATION_TITLE)
+    days: ValidityDays = Field(
+        default=DEFAULT_VALIDITY.days, title=f"Additional days (1 to {MAX_VALIDITY.days})"
+    )
 
 
-class Span(BaseModel):
-    """Days of the community, both included."""
+class CancelFields(BaseModel):
+    """The fields of the form that cancels an invitation."""
 
-    since: Day | None = Field(default=None, title="First day (empty: the day before the last)")
-    until: Day | None = Field(default=None, title="Last day (empty: today)")
-
-
-class Nothing(BaseModel):
-    """A form that is only a button."""
+    invitation: RequiredText = Field(title=INVITATION_TITLE)
+    reason: OptionalReason = Field(default="", title=f"{REASON_TITLE} (optional)")
 
 
-@form("Approve a newcomer", REVIEW)
-async def approve(data: WithRemark, actor: str) -> str:
-    """A pending newcomer becomes an active member."""
-    member = await _set_status(data, MemberStatus.ACTIVE, actor, of=(MemberStatus.PENDING,))
-    inviter = f"; invited by {await label_of(member.invited_by)}" if member.invited_by else ""
+class EraseFields(MemberFields):
+    """The fields of the form that erases a person."""
+
+    number_again: RequiredText = Field(title="Their number, typed again as confirmation")
+
+
+class SpanFields(BaseModel):
+    """The first and the last of several days, in the community's time zone."""
+
+    since: Day | None = Field(
+        default=None, title="First day (leave empty for the day before the last)"
+    )
+    until: Day | None = Field(default=None, title="Last day (leave empty for today)")
+
+
+class NoFields(BaseModel):
+    """The fields of a form that has only a button."""
+
+
+@form("Approve a newcomer", REVIEW_GROUP)
+async def approve_newcomer(data: OptionalReasonFields, actor: str) -> str:
+    """Make a pending newcomer an active member."""
+    member = await _set_status(
+        data, MemberStatus.ACTIVE, actor, allowed_from=(MemberStatus.PENDING,)
+    )
+    inviter = f"; invited by {await find_label(member.invited_by)}" if member.invited_by else ""
     return f"{label(member)} is active now{inviter}."
 
 
-@form("Decline a newcomer", REVIEW)
-async def decline(data: WithReason, actor: str) -> str:
-    """A pending newcomer becomes a contact again, and can be invited anew."""
+@form("Decline a newcomer", REVIEW_GROUP)
+async def decline_newcomer(data: RequiredReasonFields, actor: str) -> str:
+    """Make a pending newcomer a contact again, who can be invited later."""
     member = await _set_status(data, MemberStatus.NOT_MEMBER, actor)
-    return f"{label(member)} was declined, and is a contact again."
+    return f"{label(member)} was declined and is a contact again."
 
 
-@form("Invite", INVITATIONS)
-async def invite(data: Invite, actor: str) -> str:
-    """Make an invitation in the name of an active member, and get the code and the link to send. Whoever has an open
-    invitation keeps its code: it stays open for longer."""  # noqa: D205, D209  a help text is one paragraph
-    maker = await one_member(data.member)
+@form("Invite", INVITATIONS_GROUP)
+async def invite_person(data: InviteFields, actor: str) -> str:
+    """Create an invitation in the name of an active member, and show the link or code to send.
+
+    If an open invitation for the username exists, it is extended and keeps its code.
+    """
+    inviter = await find_one_member(data.member)
     [(now,)] = await engine.fetch("SELECT now()")
     invitation = await invitations.create(
-        created_by=maker.member_id,
+        created_by=inviter.member_id,
         telegram_username=data.telegram_username,
         valid_for=timedelta(days=data.days),
         actor=actor,
     )
-    bot = load_settings().bot_username
-    code = invitation.invitation_code
-    send = (
-        f"Send this link: https://t.me/{bot}?start={code}"
-        if bot
-        else f"Send the code {code} (with the setting DIRECTORY_BOT_USERNAME there would be a link here)."
+    # now() is the time of the transaction, in which a new invitation was created.
+    found = "There is a new" if invitation.created_at == now else "There was already an open"
+    described = await _describe_invitation(invitation)
+    expires_at = _format_time(invitation.expires_at)
+    return f"{found} {described}, open until {expires_at}. {_how_to_send(invitation)}"
+
+
+@form("Extend an invitation", INVITATIONS_GROUP)
+async def extend_invitation(data: ExtendFields, actor: str) -> str:
+    """Keep an invitation open for longer, even if it has expired."""
+    invitation = await find_one_invitation(data.invitation)
+    invitation = await invitations.extend(
+        invitation.invitation_code, valid_for=timedelta(days=data.days), actor=actor
     )
-    what = "There is a new" if invitation.created_at == now else "There was already an open"
-    return f"{what} {await _described(invitation)}, open until {_moment(invitation.expires_at)}. {send}"
+    described = await _describe_invitation(invitation)
+    return f"The {described} is open until {_format_time(invitation.expires_at)}."
 
 
-@form("Extend an invitation", INVITATIONS)
-async def extend(data: Extend, actor: str) -> str:
-    """Keep an invitation open for longer, also one that has expired."""
-    invitation = await one_invitation(data.invitation)
-    code = invitation.invitation_code
-    invitation = await invitations.extend(code, valid_for=timedelta(days=data.days), actor=actor)
-    return f"The {await _described(invitation)} is open until {_moment(invitation.expires_at)}."
-
-
-@form("Cancel an invitation", INVITATIONS)
-async def cancel(data: Cancel, actor: str) -> str:
-    """Withdraw an invitation for good."""
-    invitation = await one_invitation(data.invitation)
+@form("Cancel an invitation", INVITATIONS_GROUP)
+async def cancel_invitation(data: CancelFields, actor: str) -> str:
+    """Withdraw an invitation. This can't be undone."""
+    invitation = await find_one_invitation(data.invitation)
     invitation = await invitations.cancel(
         invitation.invitation_code, actor=actor, reason=data.reason
     )
-    return f"The {await _described(invitation)} is cancelled."
+    return f"The {await _describe_invitation(invitation)} is cancelled."
 
 
-@form("Expire overdue invitations", INVITATIONS)
-async def expire_overdue(data: Nothing, actor: str) -> str:  # noqa: ARG001  the class says that there are no fields
-    """Mark the invitations that are past their time as expired; each hour it happens by itself."""
+@form("Expire overdue invitations", INVITATIONS_GROUP)
+async def expire_invitations_now(data: NoFields, actor: str) -> str:  # noqa: ARG001
+    """Mark overdue invitations as expired now. This also happens automatically every hour."""
     count = await invitations.expire_overdue(actor=actor)
     return f"{_count(count, 'invitation')} marked as expired."
 
 
-@form("Suspend a member", PEOPLE)
-async def suspend(data: WithReason, actor: str) -> str:
-    """An active member may not take part for a while, and the invitations they made can't be used meanwhile."""
-    return f"{label(await _set_status(data, MemberStatus.SUSPENDED, actor))} is suspended now."
+@form("Suspend a member", PEOPLE_GROUP)
+async def suspend_member(data: RequiredReasonFields, actor: str) -> str:
+    """Exclude an active member for a while. Their invitations can't be used during that time."""
+    member = await _set_status(data, MemberStatus.SUSPENDED, actor)
+    return f"{label(member)} is suspended now."
 
 
-@form("Ban a member", PEOPLE)
-async def ban(data: WithReason, actor: str) -> str:
-    """Anybody, also who was removed, is kept outside; the invitations they made can't be used."""
-    return (
-        f"{label(await _set_status(data, MemberStatus.BANNED, actor, removed=None))} is banned now."
+@form("Ban a member", PEOPLE_GROUP)
+async def ban_member(data: RequiredReasonFields, actor: str) -> str:
+    """Exclude anybody, even a removed member. Their invitations can't be used any more."""
+    member = await _set_status(data, MemberStatus.BANNED, actor, removed=None)
+    return f"{label(member)} is banned now."
+
+
+@form("Reinstate a member", PEOPLE_GROUP)
+async def reinstate_member(data: OptionalReasonFields, actor: str) -> str:
+    """Make a suspended or banned member active again."""
+    member = await _set_status(
+        data,
+        MemberStatus.ACTIVE,
+        actor,
+        allowed_from=(MemberStatus.SUSPENDED, MemberStatus.BANNED),
     )
+    return f"{label(member)} is active again."
 
 
-@form("Reinstate a member", PEOPLE)
-async def reinstate(data: WithRemark, actor: str) -> str:
-    """A suspended or banned member becomes active again."""
-    of = (MemberStatus.SUSPENDED, MemberStatus.BANNED)
-    return f"{label(await _set_status(data, MemberStatus.ACTIVE, actor, of=of))} is active again."
+@form("Remove a member", PEOPLE_GROUP)
+async def remove_member(data: OptionalReasonFields, actor: str) -> str:
+    """Take a member out of every list. Nothing is deleted, and Restore brings them back."""
+    person = await find_one_member(data.member)
+    member = await members.remove(person.member_id, actor=actor, reason=data.reason)
+    return f"{label(member)} was removed."
 
 
-@form("Remove a member", PEOPLE)
-async def remove(data: WithRemark, actor: str) -> str:
-    """Take a member out of every list; nothing is deleted, and Restore brings them back."""
-    person = await one_member(data.member)
-    return f"{label(await members.remove(person.member_id, actor=actor, reason=data.reason))} was removed."
-
-
-@form("Restore a member", PEOPLE)
-async def restore(data: WithRemark, actor: str) -> str:
-    """Bring a removed member back as they were."""
-    person = await one_member(data.member, removed=True)
+@form("Restore a member", PEOPLE_GROUP)
+async def restore_member(data: OptionalReasonFields, actor: str) -> str:
+    """Bring a removed member back with the status they had."""
+    person = await find_one_member(data.member, removed=True)
     member = await members.restore(person.member_id, actor=actor, reason=data.reason)
-    return f"{label(member)} is back, and is {_word(member.status)}."
+    return f"{label(member)} is back and is {_status_text(member.status)}."
 
 
-@form("Show who invited a member", PEOPLE)
-async def lineage(data: OfMember, actor: str) -> str:  # noqa: ARG001  nothing is changed
-    """The members from the first one to this one, each invited by the one before."""
-    person = await one_member(data.member, removed=None)
-    branches = await invitations.lineage(person.member_id)
-    if len(branches) == 1:
+@form("Show who invited a member", PEOPLE_GROUP)
+async def show_inviters(data: MemberFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
+    """Show the chain of invitations from the first member to this one."""
+    person = await find_one_member(data.member, removed=None)
+    nodes = await invitations.lineage(person.member_id)
+    if len(nodes) == 1:
         return f"{label(person)} was invited by nobody."
-    return " → ".join(label(branch) for branch in reversed(branches))
+    return " → ".join(label(node) for node in reversed(nodes))
 
 
-@form("Explain a reputation", PEOPLE)
-async def explain(data: OfMember, actor: str) -> str:  # noqa: ARG001  nothing is changed
-    """What a score is made of, and the way to the next tier."""
-    person = await one_member(data.member)
+@form("Explain a reputation", PEOPLE_GROUP)
+async def explain_reputation(data: MemberFields, actor: str) -> str:  # noqa: ARG001  as above
+    """Show the parts of a member's score and the points that the next tier needs."""
+    person = await find_one_member(data.member)
     score = await reputation.explain(person.member_id)
     parts = {f"GitHub {name.replace('_', ' ')}": points for name, points in score.github.items()}
     parts |= {"daily highlights": score.earned, "other": score.other}
-    made_of = (
-        ", ".join(f"{name} {points:,}" for name, points in parts.items() if points) or "nothing yet"
-    )
-    way = (
+    listed = ", ".join(f"{name} {points:,}" for name, points in parts.items() if points)
+    points = _count(score.score, "point")
+    next_tier = (
         f"{_count(score.missing, 'point')} to {score.next_tier}"
         if score.next_tier
         else "the highest tier"
     )
-    return f"{label(person)} has {_count(score.score, 'point')} ({made_of}) and is {score.tier}: {way}."
+    made_of = listed or "none so far"
+    return f"{label(person)} has {points} ({made_of}) and is {score.tier}: {next_tier}."
 
 
-@form("Roll up highlights", DATA)
-async def roll_up(data: Span, actor: str) -> str:
-    """Count the daily highlights, and the points they earn, anew from the events; each night it happens by itself."""
+@form("Roll up highlights", DATA_GROUP)
+async def roll_up_days(data: SpanFields, actor: str) -> str:
+    """Count the daily highlights and their points again from the events.
+
+    This also happens automatically every night.
+    """
     since, until = _days(data)
     written = await highlights.roll_up(since, until=until, actor=actor)
-    return f"{_count(written, 'highlight')} written anew, for {since} to {until}."
+    return f"{_count(written, 'highlight')} written for {since} to {until}."
 
 
-@form("Verify highlights", DATA)
-async def verify(data: Span, actor: str) -> str:  # noqa: ARG001  nothing is changed
-    """Compare the daily highlights with a recount of the events; nothing is changed."""
+@form("Verify highlights", DATA_GROUP)
+async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
+    """Compare the daily highlights with the events. Nothing is changed."""
     since, until = _days(data)
     differences = await highlights.verify(since, until=until)
     if not differences:
-        return f"From {since} to {until}, every highlight is what the events say."
+        return f"Every highlight from {since} to {until} agrees with the events."
     listed = ", ".join(
         f"{found.member_id} on {found.highlight_date}"
-        for difference in differences[:LISTED]
+        for difference in differences[:MAX_LISTED_DIFFERENCES]
         if (found := difference.stored or difference.counted)
     )
-    more = f" and {len(differences) - LISTED:,} more" if len(differences) > LISTED else ""
-    return f"{_count(len(differences), 'highlight')} not what the events say: {listed}{more}. Roll them up anew."
+    more = len(differences) - MAX_LISTED_DIFFERENCES
+    rest = f" and {more:,} more" if more > 0 else ""
+    return (
+        f"{_count(len(differences), 'highlight')} not as the events say: {listed}{rest}. "
+        "Use the form “Roll up highlights” to correct this."
+    )
 
 
-@form("Download members as CSV", DATA)
-async def download_members(data: Nothing, actor: str) -> FileResponse:  # noqa: ARG001  nothing is changed
-    """Everybody but the removed ones, as a file that spreadsheets open safely."""
+@form("Download members as CSV", DATA_GROUP)
+async def download_members(data: NoFields, actor: str) -> FileResponse:  # noqa: ARG001  as above
+    """Download all members except removed ones, as a file for a spreadsheet program."""
     file = io.BytesIO()
     text = io.TextIOWrapper(file, encoding=csv_file.CSV_ENCODING, newline="")
     await members_csv.write_members(text)
@@ -300,10 +329,13 @@ async def download_members(data: Nothing, actor: str) -> FileResponse:  # noqa: 
     return FileResponse(file, f"members-{today()}.csv", "text/csv")
 
 
-@form("Export a person", DATA, superusers_only=True)
-async def export(data: OfMember, actor: str) -> FileResponse:  # noqa: ARG001  nothing is changed
-    """All that is stored of a person, also of a removed one, as a JSON file to hand to them. For superusers."""
-    person = await one_member(data.member, removed=None)
+@form("Export a person", DATA_GROUP, superusers_only=True)
+async def export_person(data: MemberFields, actor: str) -> FileResponse:  # noqa: ARG001  as above
+    """Download everything that is stored about a person as a JSON file, to give it to them.
+
+    A removed person can be exported too. For superusers only.
+    """
+    person = await find_one_member(data.member, removed=None)
     stored = await members.export(person.member_id)
     contents = json.dumps(stored, ensure_ascii=False, indent=2).encode()
     return FileResponse(
@@ -311,70 +343,84 @@ async def export(data: OfMember, actor: str) -> FileResponse:  # noqa: ARG001  n
     )
 
 
-@form("Erase a person", DATA, superusers_only=True)
-async def erase(data: Erase, actor: str) -> str:
-    """Take a person's data out of the directory for good, also out of the audit log; only counts stay, and a banned
-    one stays outside. This can't be undone. For superusers."""  # noqa: D205, D209  a help text is one paragraph
-    person = await one_member(data.member, removed=None)
+@form("Erase a person", DATA_GROUP, superusers_only=True)
+async def erase_person(data: EraseFields, actor: str) -> str:
+    """Delete a person's data from the directory and the audit log. This can't be undone.
+
+    Counts of their activity are kept, and a banned person stays banned. For superusers only.
+    """
+    person = await find_one_member(data.member, removed=None)
     if data.number_again.removeprefix("#") != person.member_id[1:]:
         raise InvalidInput(
-            f"Nothing was erased: to erase {label(person)}, type {person.member_id} again."
+            f"Nothing was erased. To erase {label(person)}, "
+            f"type {person.member_id} as confirmation."
         )
     try:
         await members.erase(person.member_id, actor=actor)
     except ConfigurationError as error:
-        # A superuser reads which setting is missing: the neutral sentence would let them try again for ever.
+        # A superuser has to read which setting is missing. The message that is safe for anybody
+        # asks to try again later, which would not help.
         raise InvalidInput(str(error)) from error
     return f"{person.member_id} was erased."
 
 
 async def _set_status(
-    data: WithRemark | WithReason,
+    data: OptionalReasonFields | RequiredReasonFields,
     status: MemberStatus,
     actor: str,
     *,
-    of: tuple[MemberStatus, ...] | None = None,
+    allowed_from: tuple[MemberStatus, ...] | None = None,
     removed: bool | None = False,
 ) -> Member:
-    """Change a member's status; with `of` only from one of these, where the rules know other ways there, too."""
-    person = await one_member(data.member, removed=removed)
-    if of is not None:
-        # Held, so that nobody else changes it between this look and the change.
-        await engine.fetch(LOCK_MEMBER, member_id=person.member_id)
-        before = (await members.get(person.member_id)).status
-        if before not in of:
-            raise _wrong_form(person, before, of)
+    """Change a member's status, if given only from one of the allowed ones.
+
+    A form uses `allowed_from` when the directory's rules also allow the change from others.
+    """
+    person = await find_one_member(data.member, removed=removed)
+    if allowed_from is not None:
+        # The lock keeps the status as it is until the transaction ends.
+        records = await engine.fetch(LOCK_STATUS, member_id=person.member_id)
+        before = MemberStatus(records[0]["status"])
+        if before not in allowed_from:
+            allowed = " or ".join(map(_status_text, allowed_from))
+            raise InvalidInput(
+                f"{label(person)} is {_status_text(before)}. "
+                f"This form is only for members who are {allowed}.",
+                field="member",
+            )
     return await members.set_status(person.member_id, status, actor=actor, reason=data.reason)
 
 
-def _wrong_form(person: Person, before: MemberStatus, of: tuple[MemberStatus, ...]) -> InvalidInput:
-    wanted = " or ".join(map(_word, of))
-    return InvalidInput(
-        f"{label(person)} is {_word(before)}: this form is for who is {wanted}.", field="member"
-    )
-
-
-def _days(data: Span) -> tuple[date, date]:
+def _days(data: SpanFields) -> tuple[date, date]:
     until = data.until or today()
     since = data.since or until - timedelta(days=1)
-    if (until - since).days >= LONGEST_ROLL_UP:
+    if (until - since).days >= MAX_ROLL_UP_DAYS:
         raise InvalidInput(
-            f"Here {LONGEST_ROLL_UP} days at the most: the command roll_up_highlights takes more."
+            f"Choose at most {MAX_ROLL_UP_DAYS} days. "
+            "For more, ask the operator to run the command roll_up_highlights."
         )
     return since, until
 
 
-async def _described(invitation: Invitation) -> str:
+async def _describe_invitation(invitation: Invitation) -> str:
     username = invitation.invited_telegram_username
-    whom = f"@{plain(username)}" if username else "anybody"
-    return f"invitation {invitation.invitation_code} of {await label_of(invitation.created_by)} for {whom}"
+    invited = f"@{shorten(username)}" if username else "anybody"
+    inviter = await find_label(invitation.created_by)
+    return f"invitation {invitation.invitation_code} of {inviter} for {invited}"
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _how_to_send(invitation: Invitation) -> str:
+    code, bot = invitation.invitation_code, load_settings().bot_username
+    if bot:
+        return f"Send this link: https://t.me/{bot}?start={code}"
+    return f"Send this code: {code} (set DIRECTORY_BOT_USERNAME to get a link here)."
 
 
-def _word(status: MemberStatus) -> str:
+def _format_time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _status_text(status: MemberStatus) -> str:
     return status.replace("_", " ")
 
 

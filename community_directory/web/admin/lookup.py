@@ -1,10 +1,11 @@
-"""Whom a manager means: a member or an invitation, from what they type into one field."""
+"""The member or invitation that a manager means by a text typed into one field."""
 
 import re
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from community_directory.database import engine
+from community_directory.database.statements import Statement
 from community_directory.errors import (
     InvalidInput,
     InvitationError,
@@ -17,33 +18,57 @@ from community_directory.queries.invitations import Invitation
 from community_directory.queries.search import ANY_RANGE, PATTERN
 from community_directory.queries.values import username_from
 
-LISTED, COUNTED = 10, 100
-"""How many people an answer lists, and how many it counts, at the most: a letter can mean everybody."""
-LONGEST_NAME = 60
+MAX_LISTED_MATCHES = 10
+MAX_COUNTED_MATCHES = 100
+MAX_SHOWN_NAME_LENGTH = 60
+"""The characters of a name in a message; a longer one is cut."""
 JOINERS = "\u200c\u200d"
-"""Some scripts, and families among the emoji, are written with these."""
+"""Invisible characters that some scripts and emoji need."""
 
-# Found by the search's index, then told apart from those whose organization or GitHub account matches.
-NAMED = f"""directory_search_text($1) <> '' AND {ANY_RANGE} AND search_text LIKE {PATTERN.format("$1")}
-    AND (directory_search_text(name) LIKE {PATTERN.format("$1")} OR lower(telegram_username) = lower($1))
-    OR telegram_id = $1"""
-
-PEOPLE = """
-SELECT * FROM (
-    SELECT member_id, name, telegram_username, status, deleted_at FROM community_members
-    WHERE ({CONDITION}) {REMOVED} LIMIT $2
-) AS found ORDER BY length(member_id), member_id
+# The text index also contains organizations and GitHub usernames; only the name and the username
+# count here.
+NAME_CONDITION = f"""
+directory_search_text(:typed) <> '' AND {ANY_RANGE} AND search_text LIKE {PATTERN.format(":typed")}
+AND (
+    directory_search_text(name) LIKE {PATTERN.format(":typed")}
+    OR lower(telegram_username) = lower(:typed)
+)
+OR telegram_id = :typed
 """
-REMOVED = {None: "", False: "AND deleted_at IS NULL", True: "AND deleted_at IS NOT NULL"}
-
-OPEN_FOR = """
-SELECT invitation_code FROM community_invitations
-WHERE lower(invited_telegram_username) = lower($1) AND status = 'pending' AND expires_at > now()
-"""
+MATCH_CONDITIONS = {
+    "number": "member_id = :typed",
+    "digits": "member_id = '#' || :typed OR telegram_id = :typed",
+    "username": "lower(telegram_username) = lower(:typed)",
+    "name": NAME_CONDITION,
+}
+REMOVED_CONDITIONS = {
+    None: "true",
+    False: "deleted_at IS NULL",
+    True: "deleted_at IS NOT NULL",
+}
+FIND_MATCHES = {
+    (kind, removed): Statement(
+        f"""
+        SELECT * FROM (
+            SELECT member_id, name, telegram_username, status, deleted_at FROM community_members
+            WHERE ({match_condition}) AND {removed_condition} LIMIT {MAX_COUNTED_MATCHES + 1}
+        ) AS found ORDER BY length(member_id), member_id
+        """
+    )
+    for kind, match_condition in MATCH_CONDITIONS.items()
+    for removed, removed_condition in REMOVED_CONDITIONS.items()
+}
+FIND_OPEN_INVITATION = Statement(
+    """
+    SELECT invitation_code FROM community_invitations
+    WHERE lower(invited_telegram_username) = lower(:username)
+        AND status = 'pending' AND expires_at > now()
+    """
+)
 
 
 class HasName(Protocol):
-    """A member, or a branch of the tree of invitations."""
+    """A member, or a node of the tree of invitations."""
 
     @property
     def member_id(self) -> str: ...  # noqa: D102  a column
@@ -51,8 +76,8 @@ class HasName(Protocol):
     def name(self) -> str: ...  # noqa: D102  a column
 
 
-class Person(NamedTuple):
-    """What tells one member from another."""
+class MemberMatch(NamedTuple):
+    """A member who matches the text."""
 
     member_id: str
     name: str
@@ -61,91 +86,111 @@ class Person(NamedTuple):
     deleted_at: datetime | None
 
 
-def label(someone: HasName) -> str:
-    """A member as an answer names them: "#247 Ana García"."""
-    return f"{someone.member_id} {plain(someone.name)}"
+def label(member: HasName) -> str:
+    """Return a member's number and name for a message, such as "#247 Ana García"."""
+    return f"{member.member_id} {shorten(member.name)}"
 
 
-def plain(text: str) -> str:
-    """A name as it is, but short, on one line, and without signs that would disturb the rest of a sentence."""
-    text = "".join(sign if sign.isprintable() or sign in JOINERS else "�" for sign in text)
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+def shorten(text: str) -> str:
+    """Return a name that is short enough for a message, on one line.
+
+    Control characters, which could change how the rest of the message is shown, are replaced.
+    """
+    printable = "".join(
+        character if character.isprintable() or character in JOINERS else "�" for character in text
+    )
+    if len(printable) <= MAX_SHOWN_NAME_LENGTH:
+        return printable
+    return f"{printable[: MAX_SHOWN_NAME_LENGTH - 1]}…"
 
 
-async def label_of(member_id: str) -> str:
-    """The label of the member with this number, of a removed one only the number."""
+async def find_label(member_id: str) -> str:
+    """Return the label of the member with this number; the number alone if they were removed."""
     member = await members.find(member_id)
     return label(member) if member else member_id
 
 
-async def one_member(typed: str, *, removed: bool | None = False) -> Person:
-    """The one member that somebody means: by number, @username, Telegram id, or a name or part of one.
+async def find_one_member(typed: str, *, removed: bool | None = False) -> MemberMatch:
+    """Return the one member whom a text means.
 
-    Bare digits are a number or a Telegram id. Looks among those who are here, among the removed ones, or (None) among
-    all. Raises `MemberNotFound` when nobody matches, and `InvalidInput` with a list when several do.
+    Args:
+        typed: A number, an @username, a Telegram id, or a name or a part of one. Digits without
+            # are a number or a Telegram id.
+        removed: Search among the present members (False), the removed ones (True) or all (None).
+
+    Raises:
+        MemberNotFound: Nobody matches.
+        InvalidInput: Several members match; the message lists them.
     """
-    found = [
-        Person(*record) for record in await engine.fetch(*_question(typed, removed), COUNTED + 1)
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise _Nobody(typed, removed=removed)
-    if len(found) > COUNTED:
+    kind, text = _classify(typed)
+    records = await engine.fetch(FIND_MATCHES[kind, removed], typed=text)
+    matches = [MemberMatch(*record) for record in records]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        raise _MatchNotFound(typed, removed=removed)
+    if len(matches) > MAX_COUNTED_MATCHES:
         raise InvalidInput(
-            f"More than {COUNTED} people match: say more of the name, or the number.",
+            f"More than {MAX_COUNTED_MATCHES} people match. "
+            "Type more of the name, or the member's number.",
             field="member",
         )
-    most = f"; the first {LISTED} of them" if len(found) > LISTED else ""
-    listed = ", ".join(map(_described, found[:LISTED]))
+    listed = ", ".join(map(_describe_match, matches[:MAX_LISTED_MATCHES]))
+    more = len(matches) - MAX_LISTED_MATCHES
     raise InvalidInput(
-        f"{len(found)} people match{most}: {listed}: say which, by number.", field="member"
+        f"{len(matches)} people match: {listed}{f' and {more} more' if more > 0 else ''}. "
+        "Type the number of the one you mean.",
+        field="member",
     )
 
 
-def _question(typed: str, removed: bool | None) -> tuple[str, str]:
-    """The SQL that finds whom the text means, and its argument."""
+def _classify(typed: str) -> tuple[str, str]:
+    """Return the kind of a text, a key of `MATCH_CONDITIONS`, and the text to search for."""
     if re.fullmatch(r"#[0-9]+", typed):
-        condition, value = "member_id = $1", typed
-    elif re.fullmatch(r"[0-9]+", typed):
-        condition, value = "member_id = '#' || $1 OR telegram_id = $1", typed
-    elif typed.startswith("@"):
-        condition, value = "lower(telegram_username) = lower($1)", typed[1:]
-    else:
-        condition, value = NAMED, typed
-    return PEOPLE.format(CONDITION=condition, REMOVED=REMOVED[removed]), value
+        return "number", typed
+    if re.fullmatch(r"[0-9]+", typed):
+        return "digits", typed
+    if typed.startswith("@"):
+        return "username", typed[1:]
+    return "name", typed
 
 
-class _Nobody(MemberNotFound):
-    """`MemberNotFound` in the words of the panel."""
+class _MatchNotFound(MemberNotFound):
+    """`MemberNotFound` with a message about the text that was typed."""
 
     def __init__(self, typed: str, *, removed: bool | None) -> None:
         super().__init__(typed)
-        whom = "Nobody who was removed" if removed else "Nobody"
-        hint = " (who was removed is found by Restore)" if removed is False else ""
+        who = "No removed member" if removed else "No member"
+        hint = " To find a removed member, use Restore." if removed is False else ""
         self.args = (
-            f"{whom} is meant by {sanitize_for_message(typed)}{hint}: try a number, an @username or a part of the name.",
+            f"{who} matches {sanitize_for_message(typed)}. "
+            f"Try a number, an @username or a part of the name.{hint}",
         )
 
 
-def _described(person: Person) -> str:
-    username = f"@{plain(person.telegram_username)}, " if person.telegram_username else ""
-    status = "removed" if person.deleted_at else person.status.replace("_", " ")
-    return f"{label(person)} ({username}{status})"
+def _describe_match(match: MemberMatch) -> str:
+    username = f"@{shorten(match.telegram_username)}, " if match.telegram_username else ""
+    status = "removed" if match.deleted_at else match.status.replace("_", " ")
+    return f"{label(match)} ({username}{status})"
 
 
-async def one_invitation(typed: str) -> Invitation:
-    """The invitation with this code, however it is typed, or the open one of this username.
+async def find_one_invitation(typed: str) -> Invitation:
+    """Return the invitation with this code, or the open one for this username.
 
-    Raises `InvitationNotFound`, or its like in other words for a username.
+    Raises:
+        InvitationNotFound: No invitation has this code.
+        InvitationError: No open invitation is for this @username.
     """
     if invitation := await invitations.find(typed):
         return invitation
-    records = await engine.fetch(OPEN_FOR, username_from(typed, "invited_telegram_username"))
+    username = username_from(typed, "invited_telegram_username")
+    records = await engine.fetch(FIND_OPEN_INVITATION, username=username)
     if records:
-        return await invitations.get(records[0][0])
+        return await invitations.get(records[0]["invitation_code"])
     if typed.startswith("@"):
         raise InvitationError(
-            f"There is no open invitation for {sanitize_for_message(typed)}: give its code.", typed
+            f"There is no open invitation for {sanitize_for_message(typed)}. "
+            "Type the invitation's code instead.",
+            typed,
         )
     raise InvitationNotFound(typed)

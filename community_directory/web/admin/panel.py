@@ -1,4 +1,4 @@
-"""The panel: Piccolo Admin with our class behind its tables, and a script and a stylesheet of ours in its page."""
+"""The panel: Piccolo Admin with `DirectoryCRUD` behind its tables, and with our scripts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from unittest.mock import patch
 import piccolo_admin.endpoints
 from fastapi import FastAPI
 from piccolo.apps.user.tables import BaseUser
-from piccolo_admin.endpoints import AdminRouter, TableConfig, create_admin
+from piccolo_admin.endpoints import AdminRouter, create_admin
 from piccolo_api.session_auth.tables import SessionsBase
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -17,17 +17,21 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
-from community_directory.web.admin.crud import DirectoryCRUD, Rules
 from community_directory.web.admin.forms import FORMS
 from community_directory.web.admin.router import DirectoryRouter
-from community_directory.web.admin.security import EXTENDED, PanelMisfit, mfa_providers, secure
-from community_directory.web.admin.tables import SIDEBAR_LINKS, tables
+from community_directory.web.admin.security import IncompatiblePiccoloAdmin, mfa_providers, secure
+from community_directory.web.admin.tables import SIDEBAR_LINKS, PanelTable, configure_tables
+from community_directory.web.admin.writing import DirectoryCRUD
+from community_directory.web.security import SESSION_EXTENSION
 
+ASSETS_PATH = "/directory-assets"
 ASSET_TAGS = (
-    '<link rel="stylesheet" href="./ours/panel.css"><script src="./ours/panel.js"></script>'
-    '<script src="./ours/sign_in.js"></script><script src="./ours/return.js"></script></head>'
+    f'<link rel="stylesheet" href=".{ASSETS_PATH}/panel.css">'
+    f'<script src=".{ASSETS_PATH}/panel.js"></script>'
+    f'<script src=".{ASSETS_PATH}/sign_in.js"></script>'
+    f'<script src=".{ASSETS_PATH}/return.js"></script></head>'
 )
-HOOKS = (
+FRONT_END_HOOKS = (
     "save_button",
     "create_button",
     "drop_down_button",
@@ -35,14 +39,18 @@ HOOKS = (
     "title_bar",
     "custom_form_error",
 )
-"""What our script and stylesheet look for in Piccolo Admin's front end."""
+"""The names in Piccolo Admin's front end on which our scripts and stylesheet depend."""
 
 
 def create_panel(settings: Settings) -> AdminRouter:
-    """The ASGI app of the panel. Raises `PanelMisfit` when this version of Piccolo Admin doesn't fit."""
-    configured, providers = tables(settings), mfa_providers(settings)
+    """Return the ASGI app of the panel.
+
+    Raises:
+        IncompatiblePiccoloAdmin: The installed version of Piccolo Admin doesn't fit.
+    """
+    configured, providers = configure_tables(settings), mfa_providers(settings)
     router = patch.object(piccolo_admin.endpoints, "AdminRouter", DirectoryRouter)
-    with router, _directory_crud(configured) as private:
+    with router, _use_directory_crud(configured) as private_apps:
         panel: AdminRouter = create_admin(
             [config for config, _ in configured],
             forms=FORMS,
@@ -51,69 +59,65 @@ def create_panel(settings: Settings) -> AdminRouter:
             production=settings.production,
             allowed_hosts=settings.allowed_hosts,
             sidebar_links=SIDEBAR_LINKS,
-            increase_expiry=EXTENDED,
+            increase_expiry=SESSION_EXTENSION,
             mfa_providers=providers,
         )
     secure(panel, settings, providers)
-    _add_ours(panel)
-    _hide_users(panel, private[0])
+    _add_assets(panel)
+    _hide_user_tables(panel, private_apps[0])
     return panel
 
 
 @contextmanager
-def _directory_crud(configured: Sequence[tuple[TableConfig, Rules]]) -> Iterator[list[FastAPI]]:
-    """Let `create_admin`, which has no parameter for it, serve its tables with our class.
+def _use_directory_crud(
+    configured: Sequence[PanelTable],
+) -> Iterator[list[FastAPI]]:
+    """Let `create_admin` serve its tables with `DirectoryCRUD`, for which it has no parameter.
 
-    Without FastAPI in between, which would answer to a bad request before it gets there, in words of its own. Gives
-    the app that the tables are part of.
+    `DirectoryCRUD` is mounted without FastAPI's wrapper, which would answer bad requests with
+    messages of its own. Yields the apps that the tables are mounted in.
     """
-    rules = {config.table_class: rules for config, rules in configured}
-    private: list[FastAPI] = []
+    policies = {config.table_class: policy for config, policy in configured}
+    private_apps: list[FastAPI] = []
 
     def build(table: Any, **options: Any) -> DirectoryCRUD:
-        return DirectoryCRUD(table, rules[table], **options)
+        return DirectoryCRUD(table, policies[table], **options)
 
     def mount(root_url: str, fastapi_app: FastAPI, piccolo_crud: object, **_: object) -> None:
         if isinstance(piccolo_crud, DirectoryCRUD):
-            private.append(fastapi_app)
+            private_apps.append(fastapi_app)
             fastapi_app.mount(root_url.rstrip("/"), piccolo_crud)
 
     try:
         with patch.multiple(piccolo_admin.endpoints, PiccoloCRUD=build, FastAPIWrapper=mount):
-            yield private
+            yield private_apps
     except AttributeError as error:
-        raise PanelMisfit(f"This version of Piccolo Admin has changed: {error}.") from error
-    if len(private) != len(configured):
-        raise PanelMisfit(
-            "This version of Piccolo Admin doesn't build its tables with PiccoloCRUD any more."
-        )
+        raise IncompatiblePiccoloAdmin(str(error)) from error
+    if len(private_apps) != len(configured):
+        raise IncompatiblePiccoloAdmin("its tables don't use PiccoloCRUD")
 
 
-def _add_ours(panel: AdminRouter) -> None:
-    """Bring our script and stylesheet into the page, and see that what they adjust is there."""
+def _add_assets(panel: AdminRouter) -> None:
+    """Add our scripts and stylesheet to the page, and check that what they adjust exists."""
     scripts = Path(piccolo_admin.endpoints.ASSET_PATH).glob("assets/*.js")
     front_end = "".join(script.read_text(encoding="utf-8") for script in scripts)
-    if missing := [hook for hook in HOOKS if hook not in front_end]:
-        raise PanelMisfit(
-            f"The front end of this version of Piccolo Admin has no {', '.join(missing)} any more."
-        )
+    if missing := [hook for hook in FRONT_END_HOOKS if hook not in front_end]:
+        raise IncompatiblePiccoloAdmin(f"its front end has no {', '.join(missing)}")
     if panel.template.count("</head>") != 1:
-        raise PanelMisfit(
-            "The page of this version of Piccolo Admin has no place for our script any more."
-        )
+        raise IncompatiblePiccoloAdmin("its page does not have exactly one </head>")
     panel.template = panel.template.replace("</head>", ASSET_TAGS)
-    panel.mount("/ours", StaticFiles(directory=Path(__file__).parent / "static"))
+    panel.mount(ASSETS_PATH, StaticFiles(directory=Path(__file__).parent / "static"))
 
 
-def _hide_users(panel: AdminRouter, private: FastAPI) -> None:
-    """Leave the tables of users and sessions out of the menu of who may not see them."""
-    theirs = {BaseUser._meta.tablename, SessionsBase._meta.tablename}
+def _hide_user_tables(panel: AdminRouter, private: FastAPI) -> None:
+    """Hide the tables of users and sessions from the menu of managers who may not read them."""
+    hidden = {BaseUser._meta.tablename, SessionsBase._meta.tablename}
 
     async def menu(request: Request) -> JSONResponse:
         found = panel.get_table_list_grouped()
         if not request.user.user.superuser:
             found.grouped = {
-                group: [name for name in names if name not in theirs]
+                group: [name for name in names if name not in hidden]
                 for group, names in found.grouped.items()
             }
         return JSONResponse(found.model_dump())

@@ -1,4 +1,8 @@
-"""The Piccolo app of the panel's own schema: it needs Piccolo's users and sessions, which a bot's database may lack."""
+"""The Piccolo app of the panel's own tables and triggers.
+
+It is separate because it depends on Piccolo's users and sessions, which the database of a bot may
+not have.
+"""
 
 from pathlib import Path
 

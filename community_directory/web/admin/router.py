@@ -1,4 +1,4 @@
-"""The panel's app, and the forms in it: what stock Piccolo Admin answers with a 500 is a sentence here."""
+"""The router of the panel and its forms: every failure is answered with a message for people."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from community_directory.database import CONNECTION_ERRORS, transaction
 from community_directory.errors import OperatorError, UserError, database_errors
-from community_directory.web.outage import LOOK_FIRST, report
+from community_directory.web.outage import RETRY_HINT, report
 
 Fields = TypeVar("Fields", bound=BaseModel)
 Handler = Callable[[Fields, str], Awaitable[FormResponse]]
-"""What a form does with what was filled in, in the name of a manager; its docstring is the form's help."""
+"""Handles a form's fields for a manager; the help text of the form is its docstring."""
 
 
 class SuperuserRequired(UserError):
@@ -25,43 +25,44 @@ class SuperuserRequired(UserError):
 
 
 class DirectoryForm(FormConfig):
-    """A form whose handler runs in one transaction; some are for superusers only."""
+    """A form whose handler runs in one transaction; some forms are for superusers only."""
 
     def __init__(
         self, name: str, group: str, handler: Handler[Any], *, superusers_only: bool
     ) -> None:
         async def endpoint(request: Request, data: BaseModel) -> FormResponse:
             if superusers_only and not request.user.user.superuser:
-                raise SuperuserRequired("Only a superuser may do this.")
+                raise SuperuserRequired("Only a superuser may do this. Ask one of them.")
             async with transaction():
                 return await handler(data, request.user.user.username)
 
-        description = " ".join((handler.__doc__ or "").split())
-        super().__init__(name, handler.__annotations__["data"], endpoint, description, group)
+        help_text = " ".join((handler.__doc__ or "").split())
+        super().__init__(name, handler.__annotations__["data"], endpoint, help_text, group)
 
 
 class DirectoryRouter(AdminRouter):
-    """`AdminRouter` that answers whatever is sent to a form, and says so when the database is away.
+    """An `AdminRouter` that answers invalid forms and an unavailable database with a message.
 
-    The front end prints a 422 with `custom_form_error`, and a JSON string of any other status.
+    The front end shows a 422 with `custom_form_error`, and a JSON string of any other status.
     """
 
     def __init__(self, *tables: Any, **options: Any) -> None:
         super().__init__(*tables, **options)
-        for kind in (*CONNECTION_ERRORS, OperatorError):  # raised when a session is looked up
-            self.add_exception_handler(kind, _away)
+        # Piccolo's session middleware raises these while it looks up the session.
+        for kind in (*CONNECTION_ERRORS, OperatorError):
+            self.add_exception_handler(kind, _answer_outage)
 
     def get_grouped_forms(self) -> GroupedFormsResponseModel:
-        """The menu's groups in the order of the forms: what is done most often comes first."""
+        """Return the menu's groups in the order of the forms, instead of by name."""
         menu = super().get_grouped_forms()
         order = dict.fromkeys(form.form_group for form in self.forms if form.form_group)
         menu.grouped = {group: menu.grouped[group] for group in order}
         return menu
 
     async def post_single_form(self, request: Request, form_slug: str) -> Any:
-        """Check what was sent, and run the form: all of it is done, or nothing and a sentence says why."""
+        """Check the fields and run the form: either all of it succeeds or nothing is changed."""
         if not await _is_plain_json_object(request):
-            return _refusal("This holds something that can't be stored.")
+            return _refuse_form("A field contains characters that can't be stored. Remove them.")
         try:
             with database_errors():
                 return await super().post_single_form(request, form_slug)
@@ -70,11 +71,14 @@ class DirectoryRouter(AdminRouter):
         except SuperuserRequired as error:
             return JSONResponse(str(error), status_code=403)
         except UserError as error:
-            return _refusal(str(error))
+            return _refuse_form(str(error))
 
 
 async def _is_plain_json_object(request: Request) -> bool:
-    """Whether the body is a JSON object that can be sent back in an error: no NaN, no half of a surrogate pair."""
+    """Tell whether the body is a JSON object that an error response can repeat.
+
+    It may contain neither NaN nor a lone surrogate.
+    """
     try:
         data = await request.json()
         json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
@@ -83,17 +87,17 @@ async def _is_plain_json_object(request: Request) -> bool:
     return isinstance(data, dict)
 
 
-def _refusal(sentence: str) -> JSONResponse:
-    return JSONResponse({"custom_form_error": sentence}, status_code=422)
+def _refuse_form(message: str) -> JSONResponse:
+    return JSONResponse({"custom_form_error": message}, status_code=422)
 
 
-def _away(_: Request, error: Exception) -> Response:
+def _answer_outage(_: Request, error: Exception) -> Response:
     try:
         with database_errors():
             raise error
-    except OperatorError as meaning:
-        return _unavailable(meaning)
+    except OperatorError as translated:
+        return _unavailable(translated)
 
 
 def _unavailable(error: OperatorError) -> JSONResponse:
-    return JSONResponse(f"{report(error)} {LOOK_FIRST}", status_code=503)
+    return JSONResponse(f"{report(error)} {RETRY_HINT}", status_code=503)

@@ -1,7 +1,8 @@
-"""The panel's tables: which columns, filters and order a manager meets, and what they may do by hand.
+"""The tables of the panel: their columns, filters and order, and what managers may change.
 
-Statuses change by the forms alone, which know the rules and ask for a reason. By hand a manager mends what people
-mistyped, adds contacts, newcomers and invitations, and takes members out of the lists.
+A member's status changes only through the forms, which check the rules and ask for a reason. In
+the tables managers correct typing errors, add contacts, newcomers and invitations, and remove
+members.
 """
 
 import json
@@ -18,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from community_directory.database import engine
+from community_directory.database.statements import Statement
 from community_directory.errors import (
     InvalidInput,
     MemberBanned,
@@ -37,11 +39,11 @@ from community_directory.tables import (
     MemberRelationship,
     MemberStatus,
 )
-from community_directory.web.admin.crud import Row, Rules
-from community_directory.web.admin.security import only_ended, with_password_hash
+from community_directory.web.admin.policy import RowData, TablePolicy
+from community_directory.web.admin.security import refuse_session_changes, with_password_hash
 
 # The menu sorts its groups by name.
-COMMUNITY, ENGAGEMENT, PANEL = "Community", "Engagement", "Panel"
+COMMUNITY_GROUP, ENGAGEMENT_GROUP, PANEL_GROUP = "Community", "Engagement", "Panel"
 
 SIDEBAR_LINKS = {
     "Insights": "./insights/",
@@ -52,12 +54,12 @@ SIDEBAR_LINKS = {
     "Removed": "#/community_members?deleted_at__operator=not_null",
 }
 
-OPEN = "this.status = 'pending' AND this.expires_at > now()"
+OPEN_CONDITION = "this.status = 'pending' AND this.expires_at > now()"
 END_OF_TODAY = (
     "(date_trunc('day', now() AT TIME ZONE '{zone}') + interval '1 day') AT TIME ZONE '{zone}'"
 )
 
-MADE_BY_THE_DATABASE = frozenset(
+GENERATED_MEMBER_COLUMNS = frozenset(
     [
         "id",
         "member_id",
@@ -72,10 +74,10 @@ MADE_BY_THE_DATABASE = frozenset(
         "deleted_at",
     ]
 )
-MADE_BY_INVITING = frozenset(
+GENERATED_INVITATION_COLUMNS = frozenset(
     ["invitation_code", "status", "accepted_by", "accepted_at", "created_at", "updated_at"]
 )
-LABELS = {
+COLUMN_LABELS = {
     "member_id": "Member",
     "telegram_id": "Telegram id",
     "telegram_username": "Telegram username",
@@ -111,51 +113,65 @@ LABELS = {
     "table_name": "Table",
 }
 
+RESERVED_USERNAMES = {"expiry", "roll-up", "import", "demo", "bot", "erased"}
+"""The names of programs in the audit log."""
 
-ACTORS = {"expiry", "roll-up", "import", "demo", "bot", "erased"}
-"""The names under which programs act."""
+FIND_SIMILAR_USERNAME = Statement(
+    "SELECT 1 FROM piccolo_user WHERE lower(username) = lower(:username)"
+)
 
 
-def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
-    """Every table of the panel, with its rules."""
-    expiring_today = f"{OPEN} AND this.expires_at < {END_OF_TODAY.format(zone=settings.time_zone)}"
+PanelTable = tuple[TableConfig, TablePolicy]
+
+
+def configure_tables(settings: Settings) -> list[PanelTable]:
+    """Return the configuration and the policy of every table of the panel."""
+    return [*_community_tables(settings), *_engagement_tables(), *_panel_tables()]
+
+
+def _community_tables(settings: Settings) -> list[PanelTable]:
+    end_of_today = END_OF_TODAY.format(zone=settings.time_zone)
+    expiring_today = f"{OPEN_CONDITION} AND this.expires_at < {end_of_today}"
     return [
         _table(
             CommunityMember,
             columns="member_id name telegram_username primary_role country status reputation_score",
-            filters="member_id name telegram_username telegram_id github_username organization primary_role country"
-            " status reputation_tier reputation_score invited_by created_at last_active_at deleted_at",
+            filters="member_id name telegram_username telegram_id github_username organization"
+            " primary_role country status reputation_tier reputation_score invited_by created_at"
+            " last_active_at deleted_at",
             order="-created_at",
-            group=COMMUNITY,
-            rules=Rules(
-                locked=MADE_BY_THE_DATABASE
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                locked=GENERATED_MEMBER_COLUMNS
                 | {"telegram_id", "github_username", "status", "invited_by"},
-                locked_when_new=MADE_BY_THE_DATABASE,
+                locked_when_new=GENERATED_MEMBER_COLUMNS,
                 add=_add_member,
                 remove=_remove_member,
-                present="this.deleted_at IS NULL",
-                present_column="deleted_at",
+                removed_at_column="deleted_at",
                 searched=frozenset(
                     {"name", "telegram_username", "organization", "github_username"}
                 ),
                 hidden=frozenset({"reputation_shortfall"}),
-                labels=LABELS | {"member_id": "Number"},
+                labels=COLUMN_LABELS | {"member_id": "Number"},
             ),
         ),
         _table(
             CommunityInvitation,
-            columns="invitation_code status created_by invited_telegram_username expires_at accepted_by created_at",
-            filters="invitation_code status created_by accepted_by invited_telegram_username expires_at created_at",
+            columns="invitation_code status created_by invited_telegram_username expires_at"
+            " accepted_by created_at",
+            filters="invitation_code status created_by accepted_by invited_telegram_username"
+            " expires_at created_at",
             order="-created_at",
-            group=COMMUNITY,
-            rules=Rules(
-                locked=MADE_BY_INVITING | {"created_by", "invited_telegram_username", "expires_at"},
-                locked_when_new=MADE_BY_INVITING,
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                locked=GENERATED_INVITATION_COLUMNS
+                | {"created_by", "invited_telegram_username", "expires_at"},
+                locked_when_new=GENERATED_INVITATION_COLUMNS,
                 add=_add_invitation,
-                undeletable="An invitation is not deleted: cancel it with the form.",
+                delete_refusal="Invitations can't be deleted. Use the form “Cancel an invitation”.",
                 computed={"status": effective_status_sql("this")},
-                views={"open": OPEN, "expiring_today": expiring_today},
-                labels=LABELS,
+                views={"open": OPEN_CONDITION, "expiring_today": expiring_today},
+                labels=COLUMN_LABELS,
             ),
         ),
         _table(
@@ -163,47 +179,58 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
             columns="relationship_type entity_id_a entity_id_b created_at",
             filters="relationship_type entity_id_a entity_id_b created_at",
             order="-created_at",
-            group=COMMUNITY,
-            rules=Rules(
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
                 locked=frozenset({"created_at"}),
                 locked_when_new=frozenset({"created_at"}),
-                labels=LABELS,
+                labels=COLUMN_LABELS,
             ),
         ),
+    ]
+
+
+def _engagement_tables() -> list[PanelTable]:
+    return [
         _table(
             MemberParticipation,
             columns="occurred_at member_id event_type platform room_id",
             filters="member_id event_type platform room_id occurred_at",
             order="-occurred_at",
-            group=ENGAGEMENT,
-            rules=Rules(read_only=True, labels=LABELS),
+            group=ENGAGEMENT_GROUP,
+            policy=TablePolicy(read_only=True, labels=COLUMN_LABELS),
         ),
         _table(
             MemberDailyHighlight,
-            columns="highlight_date member_id message_count reaction_count voice_minutes reputation_earned",
+            columns="highlight_date member_id message_count reaction_count voice_minutes"
+            " reputation_earned",
             filters="member_id highlight_date message_count reputation_earned",
             order="-highlight_date -member_id",
-            group=ENGAGEMENT,
-            rules=Rules(read_only=True, labels=LABELS),
+            group=ENGAGEMENT_GROUP,
+            policy=TablePolicy(read_only=True, labels=COLUMN_LABELS),
         ),
+    ]
+
+
+def _panel_tables() -> list[PanelTable]:
+    return [
         _table(
             DirectoryAuditLog,
             columns="changed_at actor action table_name member_id reason",
             filters="member_id actor action table_name changed_at",
             order="-id",
-            group=PANEL,
-            # What names the row to a person is its member.
-            rules=Rules(read_only=True, hidden=frozenset({"row_id"}), labels=LABELS),
+            group=PANEL_GROUP,
+            # The column member_id identifies the row for people.
+            policy=TablePolicy(read_only=True, hidden=frozenset({"row_id"}), labels=COLUMN_LABELS),
         ),
         _table(
             BaseUser,
             columns="username email active admin superuser last_login",
             filters="username email active admin superuser last_login",
             order="username",
-            group=PANEL,
+            group=PANEL_GROUP,
             validators=Validators(every=[_superusers_only]),
-            rules=Rules(
-                # The audit log knows users by their names.
+            policy=TablePolicy(
+                # The audit log identifies users by name.
                 locked=frozenset({"last_login", "username"}),
                 locked_when_new=frozenset({"last_login"}),
                 add=_add_user,
@@ -215,9 +242,9 @@ def tables(settings: Settings) -> list[tuple[TableConfig, Rules]]:
             columns="id user_id expiry_date max_expiry_date",
             filters="user_id expiry_date max_expiry_date",
             order="-expiry_date",
-            group=PANEL,
-            validators=Validators(every=[_superusers_only, only_ended]),
-            rules=Rules(locked=frozenset({"user_id", "token"}), hidden=frozenset({"token"})),
+            group=PANEL_GROUP,
+            validators=Validators(every=[_superusers_only, refuse_session_changes]),
+            policy=TablePolicy(locked=frozenset({"user_id", "token"}), hidden=frozenset({"token"})),
         ),
     ]
 
@@ -229,10 +256,10 @@ def _table(
     filters: str,
     order: str,
     group: str,
-    rules: Rules,
+    policy: TablePolicy,
     validators: Validators | None = None,
-) -> tuple[TableConfig, Rules]:
-    """A table's configuration from the names of its columns; the first one links to the row."""
+) -> PanelTable:
+    """Return a table's configuration; in lists the first column links to the row."""
     column = table._meta.get_column_by_name
     visible = [column(name) for name in columns.split()]
     config = TableConfig(
@@ -246,14 +273,15 @@ def _table(
         menu_group=group,
         validators=validators,
     )
-    return config, rules
+    return config, policy
 
 
-async def _add_member(values: Row, actor: str) -> object:
+async def _add_member(values: RowData, actor: str) -> object:
     status = values.pop("status", MemberStatus.NOT_MEMBER)
     if status not in (MemberStatus.NOT_MEMBER, MemberStatus.PENDING):
         raise InvalidInput(
-            "Who is new is no member or pending: the forms take them further.", field="status"
+            "Choose Not member or Pending. Use the forms to change the status later.",
+            field="status",
         )
     fee: dict[Any, Any] = {
         name: values.pop(name)
@@ -272,15 +300,40 @@ async def _add_member(values: Row, actor: str) -> object:
     return member.id
 
 
-async def _add_user(values: Row, _: str) -> object:
+async def _remove_member(row: RowData, actor: str) -> object:
+    return await members.remove(row["member_id"], actor=actor)
+
+
+async def _add_invitation(values: RowData, actor: str) -> object:
+    """Create an invitation with the query helper, as bots do.
+
+    Only an active member can invite. Inviting a username again extends its open invitation.
+    """
+    expires_at = values.get("expires_at")
+    options: dict[str, Any] = {"valid_for": expires_at - datetime.now(UTC)} if expires_at else {}
+    try:
+        invitation = await invitations.create(
+            created_by=values["created_by"],
+            telegram_username=values.get("invited_telegram_username"),
+            actor=actor,
+            **options,
+        )
+    except MemberError as error:
+        raise InvalidInput(str(error), field="created_by") from error
+    except InvalidInput as error:
+        field = "expires_at" if error.field == "valid_for" else error.field
+        raise InvalidInput(str(error), field=field) from error
+    return invitation.invitation_id
+
+
+async def _add_user(values: RowData, _: str) -> object:
     for name in ("username", "password", "email"):
         if not values.get(name):
             raise InvalidInput("This can't be empty.", field=name)
-    username = values["username"]
-    alike = "SELECT 1 FROM piccolo_user WHERE lower(username) = lower($1)"
-    if username in ACTORS or ":" in username or await engine.fetch(alike, username):
+    if await _is_ambiguous(values["username"]):
         raise InvalidInput(
-            "This name is taken: the audit log would mix the two up.", field="username"
+            "This name is taken: the audit log could not tell the two apart. Choose another name.",
+            field="username",
         )
     user = BaseUser(**values)  # type: ignore[no-untyped-call]
     with database_errors():
@@ -288,30 +341,14 @@ async def _add_user(values: Row, _: str) -> object:
     return user.id
 
 
-async def _remove_member(row: Row, actor: str) -> object:
-    return await members.remove(row["member_id"], actor=actor)
+async def _is_ambiguous(username: str) -> bool:
+    """Tell whether a name in the audit log could mean a program or another user."""
+    if username in RESERVED_USERNAMES or ":" in username:
+        return True
+    return bool(await engine.fetch(FIND_SIMILAR_USERNAME, username=username))
 
 
-async def _add_invitation(values: Row, actor: str) -> object:
-    """Invite as the bots do: only an active member can, and whoever is invited already keeps their code."""
-    expires_at = values.get("expires_at")
-    options: dict[str, Any] = {"valid_for": expires_at - datetime.now(UTC)} if expires_at else {}
-    username = values.get("invited_telegram_username")
-    try:
-        made = await invitations.create(
-            created_by=values["created_by"], telegram_username=username, actor=actor, **options
-        )
-    except MemberError as error:
-        raise InvalidInput(str(error), field="created_by") from error
-    except InvalidInput as error:
-        raise InvalidInput(
-            str(error), field="expires_at" if error.field == "valid_for" else error.field
-        ) from error
-    return made.invitation_id
-
-
-def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001  called by name
+# piccolo_api passes the arguments of a validator by name.
+def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001
     if not request.user.user.superuser:
-        raise HTTPException(
-            status_code=403, detail="Only a superuser sees who may enter the panel."
-        )
+        raise HTTPException(403, "Only a superuser may see who can enter the panel.")

@@ -1,20 +1,19 @@
-"""The people who may enter the panel."""
+"""The users who may sign in to the panel."""
 
 import secrets
 
 from piccolo.apps.user.tables import BaseUser
 
-from community_directory.database import transaction
+from community_directory.database import engine, transaction
+from community_directory.database.statements import Statement
 from community_directory.errors import ConfigurationError
-from community_directory.passwords import (
-    MAX_PASSWORD_LENGTH,
-    MIN_PASSWORD_LENGTH,
-    password_problem,
-)
+from community_directory.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings, load_settings
 
-FIRST_USER_LOCK = 0x66697273745F7573
-"""The advisory lock's key: "first_us" in ASCII."""
+FIRST_SUPERUSER_LOCK = 0x66697273745F7573
+"""The key of an advisory lock: "first_us" in ASCII."""
+
+TAKE_ADVISORY_LOCK = Statement("SELECT pg_advisory_xact_lock(:key)")
 
 
 def _validate_password(_: type[BaseUser], password: str) -> None:
@@ -22,28 +21,34 @@ def _validate_password(_: type[BaseUser], password: str) -> None:
         raise ValueError(f"The password {problem}.")
 
 
-# For everything that sets one, the command `piccolo user` too: Piccolo's own rule is six characters.
+# This applies wherever a password is set, also to the command `piccolo user`. Piccolo itself asks
+# for six characters only. The type checker reports that a method of a class is replaced.
 BaseUser._min_password_length, BaseUser._max_password_length = (
     MIN_PASSWORD_LENGTH,
     MAX_PASSWORD_LENGTH,
 )
-BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]  # a method of its class
+BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]
 
 
 async def create_first_superuser(settings: Settings) -> str | None:
-    """Create the superuser that the settings name when there is none, whoever else starts at the same time.
+    """Create the superuser that the settings name, unless there is a superuser.
 
-    Returns the password when it was made up here: it is stored nowhere else. Raises `ConfigurationError` when the
-    name belongs to a user who is no superuser.
+    Several processes may do this at the same time.
+
+    Returns:
+        The password if it was generated here; it is stored nowhere else.
+
+    Raises:
+        ConfigurationError: The name belongs to a user who is not a superuser.
     """
-    async with transaction() as current:
-        await current.connection.execute(f"SELECT pg_advisory_xact_lock({FIRST_USER_LOCK})")
+    async with transaction():
+        await engine.fetch(TAKE_ADVISORY_LOCK, key=FIRST_SUPERUSER_LOCK)
         if await BaseUser.exists().where(BaseUser.superuser.eq(True)):
             return None
         if await BaseUser.exists().where(BaseUser.username == settings.admin_username):
             raise ConfigurationError(
-                f"There is no superuser, and {settings.admin_username} is a user without that right: "
-                "set DIRECTORY_ADMIN_USERNAME to another name."
+                f"There is no superuser, and {settings.admin_username} is a user without that "
+                "right. Set DIRECTORY_ADMIN_USERNAME to another name."
             )
         given = settings.admin_password
         password = given.get_secret_value() if given else secrets.token_urlsafe(12)

@@ -1,7 +1,8 @@
-"""What the front end's forms and filters send, as values that the database takes."""
+"""Conversion of what the front end's forms and filters send into values for the database."""
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,23 +12,93 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAda
 
 from community_directory.errors import InvalidInput, text_too_long
 from community_directory.queries.values import as_json
+from community_directory.web.admin.policy import RowData
 
-TEXTS = (Varchar, Text)
+TEXT_COLUMNS = (Varchar, Text)
 
 
-def value_of(column: Column, sent: object) -> Any:
-    """Return the value for a column, from what a form or a filter sent. Raises `InvalidInput` that names the column."""
+def parse_new_row(
+    columns: Mapping[str, Column], *, initial: RowData, sent: RowData, locked: Collection[str]
+) -> RowData:
+    """Return the values of a new row.
+
+    Args:
+        columns: The columns that a form may send.
+        initial: The values that the form started with.
+        sent: The values of the form.
+        locked: The columns that nobody fills in by hand.
+
+    Raises:
+        InvalidInput: A field is locked, missing, or can't be stored.
+    """
+    # A required field is missing unless the form sends it.
+    fields: RowData = dict.fromkeys(
+        name for name, column in columns.items() if column._meta.required and name not in locked
+    )
+    for name, value in sent.items():
+        if name not in locked:
+            fields[name] = value
+        elif not is_unchanged(columns[name], initial[name], value):
+            raise InvalidInput("This field is filled in automatically.", field=name)
+    return {name: _parse_field(columns[name], value) for name, value in fields.items()}
+
+
+def parse_changes(
+    columns: Mapping[str, Column],
+    *,
+    stored: RowData,
+    shown: RowData,
+    sent: RowData,
+    locked: Collection[str],
+) -> RowData:
+    """Return the new values of the fields that a person changed.
+
+    Args:
+        columns: The columns that a form may send.
+        stored: The row as it is stored now.
+        shown: The row as the form was filled with it.
+        sent: The values of the form.
+        locked: The columns that nobody edits by hand.
+
+    Raises:
+        InvalidInput: A changed field is locked, can't be stored, or was changed by somebody else
+            after the form was opened.
+    """
+    changes = {
+        name: value
+        for name, value in sent.items()
+        if not is_unchanged(columns[name], shown.get(name), value)
+    }
+    for name, value in changes.items():
+        if name in locked:
+            raise InvalidInput("This field can't be edited by hand.", field=name)
+        if shown.get(name) != stored.get(name):
+            raise InvalidInput(
+                "Somebody else changed this field. Open the row again to see the change.",
+                field=name,
+            )
+        if isinstance(columns[name], JSON):
+            changes[name] = _restore_exact_numbers(stored.get(name), value)
+    return {name: _parse_field(columns[name], value) for name, value in changes.items()}
+
+
+def parse_value(column: Column, sent: object) -> Any:
+    """Return the value for a column that a form or a filter sent.
+
+    Raises:
+        InvalidInput: The column can't hold this value; the error names the column.
+    """
     name = column._meta.name
-    if sent is None or (sent == "" and (column._meta.null or not isinstance(column, TEXTS))):
+    if sent is None or (sent == "" and (column._meta.null or not isinstance(column, TEXT_COLUMNS))):
         return None
-    parser, sentence = _PARSERS[JSON if isinstance(column, JSON) else column.value_type]
+    parser, message = _PARSERS[JSON if isinstance(column, JSON) else column.value_type]
     try:
         value = parser.validate_python(sent)
     except InvalidInput as error:
         error.field = name
         raise
     except (ValueError, OverflowError, RecursionError):
-        raise InvalidInput(sentence, field=name) from None
+        raise InvalidInput(message, field=name) from None
     longest = getattr(column, "length", None)
     if longest is not None and len(value) > longest:
         raise text_too_long(name, len(value), longest)
@@ -38,90 +109,121 @@ def value_of(column: Column, sent: object) -> Any:
     return value.replace(tzinfo=None) if isinstance(column, Timestamp) else value
 
 
-def json_object(text: str | bytes) -> dict[str, Any]:
-    """The object that a JSON text holds. Raises ValueError, RecursionError for what is no JSON or no object."""
-    found = json.loads(text, parse_constant=_refuse)
+def parse_json_object(text: str | bytes) -> RowData:
+    """Return the object that a JSON text contains.
+
+    Raises:
+        ValueError: The text is not JSON, or not an object.
+        RecursionError: The object is nested too deeply.
+    """
+    found = json.loads(text, parse_constant=_refuse_constant)
     if not isinstance(found, dict):
-        raise ValueError("not an object")  # noqa: TRY004  one kind of error for all that is wrong with a text
+        # A caller catches one kind of error for everything that is wrong with a text.
+        raise ValueError("not an object")  # noqa: TRY004
     return found
 
 
-def is_unchanged(column: Column, seen: Any, sent: Any) -> bool:
-    """Whether a form that was filled with `seen`, as the panel sent it, makes `sent` of it by itself.
+def is_unchanged(column: Column, shown: Any, sent: Any) -> bool:
+    """Tell whether the front end sends `sent` when a person leaves the value `shown` alone.
 
-    It cuts fractions of seconds and line breaks, rounds large numbers in JSON, and has one empty value.
+    It cuts fractions of seconds and line breaks, rounds large numbers in JSON, and doesn't tell
+    an empty text from a missing one.
     """
-    if column._meta.secret or seen in (None, "") or sent in (None, ""):
-        return sent in (None, "") and (column._meta.secret or seen in (None, ""))
+    if column._meta.secret or shown in (None, "") or sent in (None, ""):
+        return sent in (None, "") and (column._meta.secret or shown in (None, ""))
     try:
         if column.value_type is datetime:
-            before, after = _TIMES.validate_python(seen), _TIMES.validate_python(sent)
-            cut = (before.microsecond, before.microsecond // 1000 * 1000, 0)
-            return after in [before.replace(microsecond=part) for part in cut]
+            before, after = _TIMES.validate_python(shown), _TIMES.validate_python(sent)
+            fractions = (before.microsecond, before.microsecond // 1000 * 1000, 0)
+            return after in [before.replace(microsecond=fraction) for fraction in fractions]
         if isinstance(column, JSON):
-            return bool(
-                _rounded(json.loads(seen))
-                == _rounded(json.loads(sent) if isinstance(sent, str) else sent)
-            )
+            return bool(_round_numbers(json.loads(shown)) == _round_numbers(_load_json(sent)))
     except (ValueError, TypeError, ArithmeticError, RecursionError):
         return False
     if column.value_type in (bool, int):
-        return str(seen).lower() == str(sent).lower()
-    return _on_one_line(seen) == _on_one_line(sent)
+        return str(shown).lower() == str(sent).lower()
+    return _join_lines(shown) == _join_lines(sent)
 
 
-def _json(sent: object) -> str:
+def _parse_field(column: Column, sent: object) -> Any:
+    value = parse_value(column, sent)
+    if value is None and column._meta.required:
+        raise InvalidInput("This can't be empty.", field=column._meta.name)
+    return value
+
+
+def _restore_exact_numbers(stored: str | None, sent: object) -> object:
+    """Return JSON that a form sent, with the stored numbers where the browser rounded them."""
+    if stored is None or not sent:
+        return sent
+    try:
+        return json.dumps(_with_exact_numbers(json.loads(stored), _load_json(sent)))
+    except (ValueError, ArithmeticError, RecursionError):
+        # `parse_value` refuses it with a message.
+        return sent
+
+
+def _with_exact_numbers(stored: Any, sent: Any) -> Any:
+    if isinstance(stored, dict) and isinstance(sent, dict):
+        return {key: _with_exact_numbers(stored.get(key), value) for key, value in sent.items()}
+    if isinstance(stored, list) and isinstance(sent, list) and len(stored) == len(sent):
+        return [_with_exact_numbers(*pair) for pair in zip(stored, sent, strict=True)]
+    is_rounded = stored is not None and _round_numbers(stored) == _round_numbers(sent)
+    return stored if is_rounded else sent
+
+
+def _round_numbers(value: Any) -> Any:
+    """Return JSON as a browser holds it: every number is a double."""
+    if isinstance(value, dict):
+        return {key: _round_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_round_numbers(item) for item in value]
+    if isinstance(value, bool):
+        # A boolean must not equal 1 or 0.
+        return str(value)
+    return float(value) if isinstance(value, int) else value
+
+
+def _load_json(sent: object) -> Any:
+    return json.loads(sent) if isinstance(sent, str) else sent
+
+
+def _join_lines(value: object) -> str:
+    return re.sub(r"[\r\n]", "", str(value))
+
+
+def _check_json_text(sent: object) -> str:
     text = _TEXTS.validate_python(
         sent if isinstance(sent, str) else json.dumps(sent, allow_nan=False)
     )
-    as_json(json_object(text))
+    as_json(parse_json_object(text))
     return text
 
 
-def _iso(sent: object) -> object:
-    """Refuse a number, which pydantic would take for the seconds since 1970."""
+def _check_iso_text(sent: object) -> object:
+    """Refuse a number, which pydantic would read as seconds since 1970."""
     if not re.match(r"[0-9]{4}-", str(sent)):
         raise ValueError("not an ISO 8601 text")
     return sent
 
 
 def _in_utc(time: datetime) -> datetime:
-    """Return a time in UTC; one without a zone is taken for that."""
+    """Return a time in UTC, which is also the zone of a time without one."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _refuse(_: str) -> None:
+def _refuse_constant(_: str) -> None:
     raise ValueError("JSON has no NaN and no Infinity")
 
 
-def _rounded(value: Any) -> Any:
-    """JSON as a browser holds it: every number is a double."""
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    if isinstance(value, bool):
-        return str(value)  # which is not 1 or 0
-    return float(value) if isinstance(value, int) else value
-
-
-def with_exact_numbers(stored: Any, sent: Any) -> Any:
-    """What a form sent of a JSON value, with the numbers that it only rounded as they are stored."""
-    if isinstance(stored, dict) and isinstance(sent, dict):
-        return {key: with_exact_numbers(stored.get(key), value) for key, value in sent.items()}
-    if isinstance(stored, list) and isinstance(sent, list) and len(stored) == len(sent):
-        return [with_exact_numbers(*pair) for pair in zip(stored, sent, strict=True)]
-    return stored if stored is not None and _rounded(stored) == _rounded(sent) else sent
-
-
-def _on_one_line(value: object) -> str:
-    return re.sub(r"[\r\n]", "", str(value))
-
-
-_TEXTS = TypeAdapter(Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")])
-_TIMES = TypeAdapter(Annotated[datetime, BeforeValidator(_iso), AfterValidator(_in_utc)])
-_DAYS = TypeAdapter(Annotated[date, BeforeValidator(_iso)])
-_OBJECTS = TypeAdapter(Annotated[str, BeforeValidator(_json)])
+_TEXTS: TypeAdapter[str] = TypeAdapter(
+    Annotated[str, StringConstraints(strict=True, pattern=r"^[^\x00]*$")]
+)
+_TIMES: TypeAdapter[datetime] = TypeAdapter(
+    Annotated[datetime, BeforeValidator(_check_iso_text), AfterValidator(_in_utc)]
+)
+_DAYS: TypeAdapter[date] = TypeAdapter(Annotated[date, BeforeValidator(_check_iso_text)])
+_OBJECTS: TypeAdapter[str] = TypeAdapter(Annotated[str, BeforeValidator(_check_json_text)])
 _PARSERS: dict[object, tuple[TypeAdapter[Any], str]] = {
     str: (_TEXTS, "This must be a text without characters that can't be stored."),
     int: (TypeAdapter(int), "This must be a whole number."),
@@ -131,4 +233,4 @@ _PARSERS: dict[object, tuple[TypeAdapter[Any], str]] = {
     UUID: (TypeAdapter(UUID), "This must be an id."),
     JSON: (_OBJECTS, "This must be a JSON object."),
 }
-"""How each type of value is parsed, and what a person reads about a value that can't be."""
+"""The parser of each type of value, and the message about a value that it can't read."""

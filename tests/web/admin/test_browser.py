@@ -1,4 +1,4 @@
-"""The panel as a community manager meets it, in a real Chromium."""
+"""The panel of a community manager in Chromium."""
 
 import re
 
@@ -16,7 +16,7 @@ pytestmark = [
 
 
 async def settle(page: Page) -> None:
-    """Wait until all is answered: defaults arrive after the form, and overwrite a quick robot."""
+    """Wait for all responses: default values arrive after the form and overwrite typed ones."""
     await expect(page.locator("html")).to_have_attribute("data-unanswered", "0")
 
 
@@ -30,14 +30,14 @@ async def press(page: Page, name: str) -> int:
 
 
 async def open_table(page: Page, name: str) -> None:
-    """From anywhere (a form has no side bar): home, then the table."""
+    """Open a table from the first page, because a form has no side bar."""
     await page.get_by_role("link", name="Community Directory").click()
     await page.get_by_role("link", name=name, exact=True).click()
     await expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
 async def open_row(page: Page, link: str) -> None:
-    """From the panel's first page: the members, then the form of one of them."""
+    """Open the members from the first page, then the form of one of them."""
     await open_table(page, "community members")
     await page.get_by_role("link", name=link, exact=True).click()
     await expect(page.get_by_role("heading", name="Edit community members")).to_be_visible()
@@ -62,7 +62,7 @@ async def add_member(page: Page, **values: str) -> None:
 
 
 async def pick_member(page: Page, field: str, search: str, shown: str) -> None:
-    """Choose the member of a foreign key, as a person does: click, type a part of the name, click."""
+    """Choose the member of a foreign key: click, type a part of the name, click."""
     await page.locator(f"div:has(> input[name={field}]) input[type=text]").last.click()
     await page.locator("input[type=search]:visible").fill(search)
     await page.locator("a:visible").get_by_text(shown, exact=True).click()
@@ -92,7 +92,7 @@ async def test_a_manager_adds_members_and_an_invitation_and_sees_them(
     await expect(page.locator("form [name=name]")).to_have_value("Ana García")
 
 
-async def test_a_manager_adds_who_was_invited_and_filters_by_it(
+async def test_a_manager_adds_an_invited_member_and_filters_by_the_inviter(
     page: Page, bea: CommunityMember
 ) -> None:
     await add_row(page, "community members")
@@ -118,7 +118,8 @@ async def test_a_save_writes_what_was_typed_and_nothing_else(
     page: Page, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(
-        """UPDATE community_members SET country = '', profile_data = '{"big": 12345678901234567890, "half": 0.50}'"""
+        """UPDATE community_members
+        SET country = '', profile_data = '{"big": 12345678901234567890, "half": 0.50}'"""
     )
     stored = (
         "SELECT organization, country, profile_data::text, created_at, xmin FROM community_members"
@@ -138,7 +139,7 @@ async def test_a_save_writes_what_was_typed_and_nothing_else(
     assert after[:-1] == ("Frutero", *before[1:-1])
     assert await directory.fetchval("SELECT primary_role FROM community_members") == "designer"
 
-    # What it refuses stands beside the field's name.
+    # A refusal names the field.
     await page.fill("form [name=telegram_username]", "@ana")
     assert await press(page, "Save") == 422
     await expect(
@@ -172,9 +173,7 @@ async def test_locked_fields_are_greyed_and_not_sent(page: Page, ana: CommunityM
     assert {"name", "country", "__seen"} <= body.keys()
 
 
-async def test_a_table_that_is_read_only_looks_it_and_others_do_not(
-    page: Page, ana: CommunityMember
-) -> None:
+async def test_only_a_read_only_table_looks_read_only(page: Page, ana: CommunityMember) -> None:
     add_row_button = page.get_by_text("Add Row")
     await open_table(page, "directory audit log")
     await expect(page.get_by_role("cell", name="community_members")).to_be_visible()
@@ -192,7 +191,7 @@ async def test_a_table_that_is_read_only_looks_it_and_others_do_not(
     await expect(page.get_by_role("button", name="Save")).to_be_visible()
 
 
-async def test_nobody_meets_a_uuid_and_delete_removes_a_member(
+async def test_delete_removes_a_member_and_no_page_shows_a_uuid(
     page: Page, ana: CommunityMember
 ) -> None:
     await open_table(page, "community members")
@@ -233,12 +232,14 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
 ) -> None:
     await directory.execute(
         "INSERT INTO community_members (name, telegram_id, primary_role, status) VALUES"
-        " ('Ana García', '1001', 'x', 'active'), ('Anaïs <img src=x onerror=throw(1)>', '1002', 'x', 'pending')"
+        " ('Ana García', '1001', 'x', 'active'),"
+        " ('Anaïs <img src=x onerror=throw(1)>', '1002', 'x', 'pending')"
     )
     await open_form(page, "Approve a newcomer")
     await submit(page, member="ana")
     await expect(page.locator(".errors li")).to_have_text(
-        "2 people match: #1 Ana García (active), #2 Anaïs <img src=x onerror=throw(1)> (pending): say which, by number."
+        "2 people match: #1 Ana García (active), #2 Anaïs <img src=x onerror=throw(1)> (pending). "
+        "Type the number of the one you mean."
     )
     await submit(page, member="anais")
     await expect(page.locator("#success_message")).to_have_text(
@@ -251,7 +252,7 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     code = await directory.fetchval(
         "SELECT invitation_code FROM community_invitations WHERE created_by = '#2'"
     )
-    await expect(page.locator("#success_message")).to_contain_text(f"Send the code {code}")
+    await expect(page.locator("#success_message")).to_contain_text(f"Send this code: {code}")
 
     await open_form(page, "Ban a member")
     await submit(page, member="2")
@@ -260,7 +261,9 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     await expect(page.locator("#success_message")).to_have_text(
         "#2 Anaïs <img src=x onerror=throw(1)> is banned now."
     )
-    log = "SELECT actor, reason FROM directory_audit_log WHERE member_id = '#2' ORDER BY id DESC LIMIT 1"
+    log = """
+        SELECT actor, reason FROM directory_audit_log
+        WHERE member_id = '#2' ORDER BY id DESC LIMIT 1"""
     assert tuple(await directory.fetchrow(log)) == ("admin", "null")
 
     await open_form(page, "Download members as CSV")
@@ -269,7 +272,7 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     assert (await download.value).suggested_filename.endswith(".csv")
     await open_form(page, "Roll up highlights")
     await submit(page)
-    await expect(page.locator("#success_message")).to_contain_text("0 highlights written anew")
+    await expect(page.locator("#success_message")).to_contain_text("0 highlights written for")
 
 
 async def test_the_links_of_the_side_bar_open_the_lists_they_name(
@@ -290,9 +293,7 @@ async def sign_in(page: Page, password: str = PASSWORD) -> None:
     await page.get_by_role("button", name="Login").click()
 
 
-async def test_who_can_not_sign_in_reads_why_in_the_form(
-    visitor: Page, directory: asyncpg.Pool
-) -> None:
+async def test_the_sign_in_form_shows_why_it_failed(visitor: Page, directory: asyncpg.Pool) -> None:
     await add_superuser("admin")
     await visitor.goto("/")
     said = visitor.locator("#login [role=alert]")
@@ -300,16 +301,16 @@ async def test_who_can_not_sign_in_reads_why_in_the_form(
     await expect(said).to_have_text("The username or the password is wrong.")
     await sign_in(visitor, "")
     await expect(said).to_have_text("Type your username and your password.")
-    await add_superuser("owner")  # a superuser must be left
+    await add_superuser("owner")  # the last superuser can't be changed
     await directory.execute("UPDATE piccolo_user SET admin = false WHERE username = 'admin'")
     await sign_in(visitor)
-    await expect(said).to_contain_text("You may not enter the panel")
+    await expect(said).to_contain_text("You can't enter the panel")
     await directory.execute("UPDATE panel_attempts SET failures = 100")
     await sign_in(visitor)
-    await expect(said).to_contain_text("Too many failed attempts: try again in")
+    await expect(said).to_contain_text("Too many failed attempts. Try again in")
 
 
-async def test_a_bad_password_is_refused_in_a_sentence_on_each_form(page: Page) -> None:
+async def test_a_bad_password_is_refused_with_a_message_on_each_form(page: Page) -> None:
     await page.goto("/#/change-password/")
     for field, password in zip(
         await page.locator("#change_password input").all(),

@@ -25,9 +25,9 @@ from community_directory.queries import highlights, invitations, members, partic
 from community_directory.settings import load_settings
 from community_directory.tables import CommunityMember
 from community_directory.web.admin.forms import FORMS
-from community_directory.web.admin.lookup import one_member
+from community_directory.web.admin.lookup import find_one_member
 from community_directory.web.admin.router import DirectoryForm, DirectoryRouter
-from community_directory.web.outage import LOOK_FIRST
+from community_directory.web.outage import RETRY_HINT
 from tests.conftest import Server, closed_to_all
 
 SLUGS = [form.slug for form in FORMS]
@@ -71,7 +71,7 @@ JSON = st.recursive(
 
 
 async def post(client: httpx.AsyncClient, slug: str, body: object) -> httpx.Response:
-    """Send a form as it is, also with what httpx would refuse to write."""
+    """Send a form, even with values that httpx would refuse to encode."""
     content = json.dumps(body).encode()
     return await client.post(
         f"/api/forms/{slug}/", content=content, headers={"Content-Type": "application/json"}
@@ -79,21 +79,21 @@ async def post(client: httpx.AsyncClient, slug: str, body: object) -> httpx.Resp
 
 
 async def submit(client: httpx.AsyncClient, slug: str, **fields: object) -> str:
-    """Send a form that succeeds, and give what it says."""
+    """Send a form that succeeds, and return its message."""
     response = await post(client, slug, fields)
     assert response.status_code == 200, response.text
     return str(response.json()["custom_form_success"])
 
 
 async def refused(client: httpx.AsyncClient, slug: str, **fields: object) -> str:
-    """Send a form that is refused, and give what the front end shows."""
+    """Send a form that is refused, and return the message that the front end shows."""
     response = await post(client, slug, fields)
     assert response.status_code == 422, response.text
     return shown_to_the_manager(response)
 
 
 def shown_to_the_manager(response: httpx.Response) -> str:
-    """What the front end makes of a refusal."""
+    """Return the message that the front end shows for a refusal."""
     body = response.json()
     if isinstance(body, str):
         return body
@@ -138,13 +138,13 @@ async def everything(directory: asyncpg.Pool) -> list[Any]:
 
 
 @pytest.fixture
-async def helper(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The client of an admin who is no superuser."""
+async def ordinary_manager(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The client of an admin without the right of a superuser."""
     await BaseUser.update({BaseUser.superuser: False}).where(BaseUser.username == "manager")
     return client
 
 
-# Who may use them
+# Access
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -163,7 +163,7 @@ async def test_nobody_uses_a_form_without_signing_in_or_without_the_token(
 
 
 @pytest.mark.parametrize("right", ["admin", "active"])
-async def test_who_is_no_active_admin_uses_no_form(
+async def test_only_an_active_admin_can_use_a_form(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, right: str
 ) -> None:
     await directory.execute(f"UPDATE piccolo_user SET {right} = false WHERE username = 'manager'")
@@ -173,20 +173,20 @@ async def test_who_is_no_active_admin_uses_no_form(
 
 @pytest.mark.parametrize("slug", ["erase-a-person", "export-a-person"])
 async def test_a_persons_data_is_exported_and_erased_by_superusers_only(
-    helper: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, slug: str
+    ordinary_manager: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, slug: str
 ) -> None:
     before = await everything(directory)
-    response = await post(helper, slug, FILLED)
+    response = await post(ordinary_manager, slug, FILLED)
     assert response.status_code == 403
-    assert shown_to_the_manager(response) == "Only a superuser may do this."
+    assert shown_to_the_manager(response) == "Only a superuser may do this. Ask one of them."
     assert await everything(directory) == before
     assert (
-        await submit(helper, "suspend-a-member", member="#1", reason="spam")
+        await submit(ordinary_manager, "suspend-a-member", member="#1", reason="spam")
         == "#1 Ana García is suspended now."
     )
 
 
-async def test_every_form_has_a_group_a_help_and_fields_with_different_titles(
+async def test_every_form_has_a_group_a_help_text_and_distinct_field_titles(
     client: httpx.AsyncClient,
 ) -> None:
     menu = (await client.get("/api/forms/grouped/")).json()
@@ -223,7 +223,7 @@ async def test_an_inviter_who_was_removed_is_named_by_number(
     )
 
 
-async def test_a_newcomer_whom_nobody_invited_is_approved_without_a_reason(
+async def test_a_newcomer_without_an_inviter_is_approved_without_a_reason(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await add(directory, "Bo", "pending")
@@ -234,7 +234,7 @@ async def test_a_newcomer_whom_nobody_invited_is_approved_without_a_reason(
 @pytest.mark.parametrize(
     ("slug", "ways", "said"),
     [
-        ("decline-a-newcomer", "pending not_member", "#1 Bo was declined, and is a contact again."),
+        ("decline-a-newcomer", "pending not_member", "#1 Bo was declined and is a contact again."),
         ("suspend-a-member", "active suspended", "#1 Bo is suspended now."),
         ("ban-a-member", "not_member banned", "#1 Bo is banned now."),
         ("reinstate-a-member", "suspended active", "#1 Bo is active again."),
@@ -254,13 +254,25 @@ async def test_a_status_changes_with_the_managers_name_and_reason(
 @pytest.mark.parametrize(
     ("slug", "status", "said"),
     [
-        ("approve-a-newcomer", "banned", "#1 Bo is banned: this form is for who is pending."),
-        ("approve-a-newcomer", "suspended", "#1 Bo is suspended: this form is for who is pending."),
-        ("approve-a-newcomer", "active", "#1 Bo is active: this form is for who is pending."),
+        (
+            "approve-a-newcomer",
+            "banned",
+            "#1 Bo is banned. This form is only for members who are pending.",
+        ),
+        (
+            "approve-a-newcomer",
+            "suspended",
+            "#1 Bo is suspended. This form is only for members who are pending.",
+        ),
+        (
+            "approve-a-newcomer",
+            "active",
+            "#1 Bo is active. This form is only for members who are pending.",
+        ),
         (
             "reinstate-a-member",
             "pending",
-            "#1 Bo is pending: this form is for who is suspended or banned.",
+            "#1 Bo is pending. This form is only for members who are suspended or banned.",
         ),
         (
             "decline-a-newcomer",
@@ -275,7 +287,7 @@ async def test_a_status_changes_with_the_managers_name_and_reason(
         ("ban-a-member", "banned", "The status of member #1 is already banned."),
     ],
 )
-async def test_a_form_changes_nobody_whom_it_is_not_for(
+async def test_a_form_refuses_members_of_another_status(
     client: httpx.AsyncClient, directory: asyncpg.Pool, slug: str, status: str, said: str
 ) -> None:
     await add(directory, "Bo", status)
@@ -286,7 +298,7 @@ async def test_a_form_changes_nobody_whom_it_is_not_for(
 
 @pytest.mark.parametrize("slug", ["decline-a-newcomer", "suspend-a-member", "ban-a-member"])
 @pytest.mark.parametrize("reason", [{}, {"reason": ""}, {"reason": "  \n "}])
-async def test_what_hurts_needs_a_reason(
+async def test_declining_suspending_and_banning_need_a_reason(
     client: httpx.AsyncClient, directory: asyncpg.Pool, slug: str, reason: dict[str, str]
 ) -> None:
     await add(directory, "Bo", "pending" if slug.startswith("decline") else "active")
@@ -299,11 +311,11 @@ async def test_the_word_null_is_a_reason_like_any_other(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await add(directory, "Bo")
-    await submit(client, "ban-a-member", member="#1", reason=None)  # so the front end sends it
+    await submit(client, "ban-a-member", member="#1", reason=None)
     assert await last_entry(directory) == ("manager", "null")
 
 
-async def test_an_approval_waits_for_who_bans_at_the_same_time_and_then_is_refused(
+async def test_an_approval_waits_for_a_simultaneous_ban_and_is_refused(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await add(directory, "Bo", "pending")
@@ -311,20 +323,21 @@ async def test_an_approval_waits_for_who_bans_at_the_same_time_and_then_is_refus
         await other.execute("UPDATE community_members SET status = 'banned'")
         approval = asyncio.create_task(refused(client, "approve-a-newcomer", member="#1"))
         await until_somebody_waits(directory)
-    assert await approval == "#1 Bo is banned: this form is for who is pending."
+    assert await approval == "#1 Bo is banned. This form is only for members who are pending."
     assert await status_of(directory, "#1") == "banned"
 
 
 async def until_somebody_waits(directory: asyncpg.Pool) -> int:
-    """Wait for a statement that waits for a lock, and give its server process."""
+    """Wait until a statement waits for a lock, and return its server process."""
     while True:
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        waiting = """SELECT pid FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND datname = current_database()"""
         if pid := await directory.fetchval(waiting):
             return int(pid)
         await asyncio.sleep(0.01)
 
 
-# Who is meant
+# The member whom a text means
 
 
 @pytest.fixture
@@ -353,41 +366,44 @@ async def people(directory: asyncpg.Pool) -> None:
         ("ana g", "#1"),
     ],
 )
-async def test_a_member_is_known_by_number_username_telegram_id_or_name(
+async def test_a_member_is_found_by_number_username_telegram_id_or_name(
     people: None, typed: str, member_id: str
 ) -> None:
-    assert (await one_member(typed)).member_id == member_id
+    assert (await find_one_member(typed)).member_id == member_id
 
 
-async def test_of_several_nobody_is_changed_and_all_are_listed(
+async def test_if_several_members_match_they_are_listed_and_none_is_changed(
     client: httpx.AsyncClient, people: None, directory: asyncpg.Pool
 ) -> None:
     before = await everything(directory)
     assert await refused(client, "ban-a-member", member="ana", reason="x") == (
-        "2 people match: #1 Ana García (@ana, active), #2 Anaïs Ñandú (pending): say which, by number."
+        "2 people match: #1 Ana García (@ana, active), #2 Anaïs Ñandú (pending). "
+        "Type the number of the one you mean."
     )
     assert await refused(client, "ban-a-member", member="1", reason="x") == (
-        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (@wolf, active): say which, by number."
+        "2 people match: #1 Ana García (@ana, active), #3 Łukasz (@wolf, active). "
+        "Type the number of the one you mean."
     )
     assert await everything(directory) == before
 
 
-async def test_of_many_the_first_ten_are_listed(directory: asyncpg.Pool) -> None:
+async def test_only_the_first_ten_of_many_matches_are_listed(directory: asyncpg.Pool) -> None:
     for number in range(12):
         await add(directory, f"Bot {number}")
     with pytest.raises(
         InvalidInput,
-        match=r"^12 people match; the first 10 of them: #1 Bot 0 .*#10 Bot 9 \(active\): ",
+        match=r"^12 people match: #1 Bot 0 .*#10 Bot 9 \(active\) and 2 more\. ",
     ):
-        await one_member("bot")
+        await find_one_member("bot")
     await directory.execute(
         "INSERT INTO community_members (name, telegram_id, primary_role)"
         " SELECT 'Bot', n, 'x' FROM generate_series(1, 89) AS n"
     )
     with pytest.raises(
-        InvalidInput, match=r"^More than 100 people match: say more of the name, or the number\.$"
+        InvalidInput,
+        match=r"^More than 100 people match\. Type more of the name, or the member's number\.$",
     ):
-        await one_member("bot")
+        await find_one_member("bot")
 
 
 @pytest.mark.parametrize(
@@ -409,27 +425,27 @@ async def test_of_many_the_first_ten_are_listed(directory: asyncpg.Pool) -> None
         "#5",
     ],
 )
-async def test_nobody_is_meant_by_what_matches_nobody(
+async def test_a_text_that_matches_no_member_is_refused(
     client: httpx.AsyncClient, people: None, directory: asyncpg.Pool, typed: str
 ) -> None:
     before = await everything(directory)
     said = await refused(client, "suspend-a-member", member=typed, reason="x")
-    assert said.startswith("Nobody is meant by ")
+    assert said.startswith("No member matches ")
     assert said.endswith(
-        " (who was removed is found by Restore): try a number, an @username or a part of the name."
+        ". Try a number, an @username or a part of the name. To find a removed member, use Restore."
     )
     assert await everything(directory) == before
 
 
-async def test_who_was_removed_is_found_where_that_makes_sense(
+async def test_removed_members_are_found_by_the_forms_that_are_about_them(
     client: httpx.AsyncClient, people: None, directory: asyncpg.Pool
 ) -> None:
     assert await refused(client, "restore-a-member", member="ana garcia") == (
-        "Nobody who was removed is meant by ana garcia: try a number, an @username or a part of the name."
+        "No removed member matches ana garcia. Try a number, an @username or a part of the name."
     )
     assert (
         await submit(client, "restore-a-member", member="zoe", reason="back")
-        == "#5 Zoë is back, and is active."
+        == "#5 Zoë is back and is active."
     )
     assert await last_entry(directory) == ("manager", "back")
     assert (
@@ -446,7 +462,7 @@ async def test_who_was_removed_is_found_where_that_makes_sense(
     )
 
 
-async def test_a_strange_name_is_shown_unharmed_and_on_one_line(
+async def test_an_unusual_name_is_shown_safely_and_on_one_line(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await add(directory, "<img src=x onerror=alert(1)>")
@@ -489,12 +505,12 @@ async def test_without_a_bot_the_code_is_shown_alone(
     (invitation,) = (await invitations.list_page()).items
     assert " for anybody, open until " in said
     assert said.endswith(
-        f"Send the code {invitation.invitation_code} "
-        "(with the setting DIRECTORY_BOT_USERNAME there would be a link here)."
+        f"Send this code: {invitation.invitation_code} "
+        "(set DIRECTORY_BOT_USERNAME to get a link here)."
     )
 
 
-async def test_who_has_an_open_invitation_keeps_its_code_and_the_manager_is_told(
+async def test_inviting_a_username_again_keeps_the_code_and_tells_the_manager(
     client: httpx.AsyncClient, ana: CommunityMember, bea: CommunityMember
 ) -> None:
     code = (await invitations.create(created_by="#1", telegram_username="eva")).invitation_code
@@ -527,7 +543,7 @@ async def test_only_an_active_member_invites_and_a_wrong_username_is_refused(
 
 
 @pytest.mark.parametrize("typed", ["{code}", "{lower}", " {dashes} ", "@eva", "EVA", "eva"])
-async def test_an_invitation_is_known_by_its_code_or_the_invited_username(
+async def test_an_invitation_is_found_by_its_code_or_the_invited_username(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, typed: str
 ) -> None:
     made = await invitations.create(created_by="#1", telegram_username="eva")
@@ -545,7 +561,7 @@ async def test_an_invitation_is_known_by_its_code_or_the_invited_username(
     assert (await invitations.get(code)).status == "cancelled"
 
 
-async def test_an_invitation_that_is_not_there_or_not_open_any_more_is_said_to_be_so(
+async def test_a_missing_or_closed_invitation_is_refused_with_the_reason(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     code = (await invitations.create(created_by="#1", telegram_username="eva")).invitation_code
@@ -555,10 +571,10 @@ async def test_an_invitation_that_is_not_there_or_not_open_any_more_is_said_to_b
         "UPDATE community_invitations SET expires_at = now() WHERE invitation_code = $1", overdue
     )
     for typed, said in {
-        "@zoe": "There is no open invitation for @zoe: give its code.",
-        "@eva": "There is no open invitation for @eva: give its code.",
+        "@zoe": "There is no open invitation for @zoe. Type the invitation's code instead.",
+        "@eva": "There is no open invitation for @eva. Type the invitation's code instead.",
         "eva": "There is no invitation with this code. Check it for typing mistakes.",
-        "@": "There is no open invitation for @: give its code.",
+        "@": "There is no open invitation for @. Type the invitation's code instead.",
         "NOSUCHCODE": "There is no invitation with this code. Check it for typing mistakes.",
         code: "This code is no longer valid. Ask whoever invited you for a new one.",
     }.items():
@@ -606,23 +622,24 @@ async def test_highlights_are_verified_and_rolled_up(
             occurred_at=moment,
         )
     assert await submit(client, "verify-highlights", **days) == (
-        "1 highlight not what the events say: #1 on 2026-01-31. Roll them up anew."
+        "1 highlight not as the events say: #1 on 2026-01-31. "
+        "Use the form “Roll up highlights” to correct this."
     )
     said = await submit(client, "roll-up-highlights", **days)
-    assert said == "1 highlight written anew, for 2026-01-30 to 2026-01-31."
+    assert said == "1 highlight written for 2026-01-30 to 2026-01-31."
     assert [
         found.message_count
         for found in (await highlights.between(date(2026, 1, 1), date(2026, 2, 1))).items
     ] == [1]
     assert await submit(client, "verify-highlights", since=None, until="2026-01-31") == (
-        "From 2026-01-30 to 2026-01-31, every highlight is what the events say."
+        "Every highlight from 2026-01-30 to 2026-01-31 agrees with the events."
     )
     assert await submit(client, "explain-a-reputation", member="ana") == (
         "#1 Ana García has 1 point (daily highlights 1) and is Novice: 100 points to Contributor."
     )
 
 
-async def test_who_comes_to_another_tier_by_a_roll_up_does_so_in_the_managers_name(
+async def test_a_roll_up_that_changes_a_tier_is_logged_under_the_managers_name(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await directory.execute("UPDATE community_members SET reputation_score = 100")
@@ -637,7 +654,7 @@ async def test_who_comes_to_another_tier_by_a_roll_up_does_so_in_the_managers_na
     assert await last_entry(directory) == ("manager", None)
 
 
-async def test_of_many_differences_the_first_ten_are_listed(
+async def test_only_the_first_ten_of_many_differences_are_listed(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     for day in range(1, 13):
@@ -651,14 +668,16 @@ async def test_of_many_differences_the_first_ten_are_listed(
         )
     said = await submit(client, "verify-highlights", since="2026-01-01", until="2026-01-31")
     assert said.startswith(
-        "12 highlights not what the events say: #1 on 2026-01-01, #1 on 2026-01-02, "
+        "12 highlights not as the events say: #1 on 2026-01-01, #1 on 2026-01-02, "
     )
-    assert said.endswith(", #1 on 2026-01-10 and 2 more. Roll them up anew.")
+    assert said.endswith(
+        ", #1 on 2026-01-10 and 2 more. Use the form “Roll up highlights” to correct this."
+    )
 
 
 async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.AsyncClient) -> None:
     said = await submit(client, "roll-up-highlights")
-    found = re.fullmatch(r"0 highlights written anew, for (\S+) to (\S+)\.", said)
+    found = re.fullmatch(r"0 highlights written for (\S+) to (\S+)\.", said)
     assert found
     since, until = (date.fromisoformat(day) for day in found.groups())
     assert until - since == timedelta(days=1)
@@ -672,7 +691,8 @@ async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.As
         (
             "2020-01-01",
             "2026-01-01",
-            "Here 366 days at the most: the command roll_up_highlights takes more.",
+            "Choose at most 366 days. "
+            "For more, ask the operator to run the command roll_up_highlights.",
         ),
         ("0001-01-01", None, "since field - Input should be greater than or equal to 2000-01-01"),
         (None, "9999-12-31", "until field - Input should be less than or equal to 2999-12-31"),
@@ -683,7 +703,7 @@ async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.As
         ),
     ],
 )
-async def test_a_span_of_days_is_a_sensible_one(
+async def test_an_impossible_span_of_days_is_refused(
     client: httpx.AsyncClient, since: str | None, until: str | None, said: str
 ) -> None:
     for slug in ("roll-up-highlights", "verify-highlights"):
@@ -694,13 +714,13 @@ async def test_a_reputation_is_explained_part_by_part(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     assert await submit(client, "explain-a-reputation", member="1") == (
-        "#1 Ana García has 0 points (nothing yet) and is Novice: 101 points to Contributor."
+        "#1 Ana García has 0 points (none so far) and is Novice: 101 points to Contributor."
     )
     data = {"public_repos": 500, "followers": 20}
     await members.verify_github("#1", github_username="ana", github_profile_data=data)
     assert await submit(client, "explain-a-reputation", member="1") == (
-        "#1 Ana García has 2,560 points (GitHub public repos 2,500, GitHub followers 60) and is Expert: "
-        "the highest tier."
+        "#1 Ana García has 2,560 points (GitHub public repos 2,500, GitHub followers 60) "
+        "and is Expert: the highest tier."
     )
 
 
@@ -726,14 +746,14 @@ async def test_a_persons_data_is_downloaded_as_json(
     assert response.json() == await members.export("#1")
 
 
-async def test_a_person_even_a_removed_one_is_erased_when_the_number_is_typed_again(
+async def test_a_person_is_erased_only_when_the_number_is_typed_again(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await members.remove("#1", actor="test")
     before = await everything(directory)
     for number in ("2", "Ana", "##1", "11"):
         assert await refused(client, "erase-a-person", member="ana", number_again=number) == (
-            "Nothing was erased: to erase #1 Ana García, type #1 again."
+            "Nothing was erased. To erase #1 Ana García, type #1 as confirmation."
         )
     assert await everything(directory) == before
     assert (
@@ -753,11 +773,11 @@ async def test_a_banned_person_is_not_erased_without_the_key(
     assert await everything(directory) == before
 
 
-# Whatever comes
+# Hostile input
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-async def test_hostile_input_is_refused_in_a_sentence_and_changes_nothing(
+async def test_hostile_input_is_refused_with_a_message_and_changes_nothing(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, slug: str
 ) -> None:
     fields = (await client.get(f"/api/forms/{slug}/schema/")).json()["properties"]
@@ -774,7 +794,7 @@ async def test_hostile_input_is_refused_in_a_sentence_and_changes_nothing(
         assert await everything(directory) == before
 
 
-async def test_a_hostile_reason_is_refused_or_kept_as_it_is(
+async def test_a_hostile_reason_is_refused_or_stored_unchanged(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     kept = []
@@ -801,7 +821,7 @@ async def test_a_hostile_reason_is_refused_or_kept_as_it_is(
     ]
 
 
-async def test_a_hostile_username_is_refused_or_shown_unharmed(
+async def test_a_hostile_username_is_refused_or_shown_unchanged(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     kept = []
@@ -829,7 +849,7 @@ async def test_a_hostile_username_is_refused_or_shown_unharmed(
 async def test_any_text_gets_an_answer(
     client: httpx.AsyncClient, slug: str, text: str, field: str
 ) -> None:
-    """Of a database without people: whoever is looked for is not there."""
+    """Without members in the database, no member is found."""
     response = await post(client, slug, FILLED | {field: text})
     assert response.status_code in {200, 422}
     if response.status_code == 422:
@@ -852,7 +872,10 @@ async def test_any_json_gets_an_answer(client: httpx.AsyncClient, slug: str, bod
 async def test_a_body_that_no_form_sends_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     response = await client.post("/api/forms/expire-overdue-invitations/", content=body)
     assert response.status_code == 422
-    assert shown_to_the_manager(response) == "This holds something that can't be stored."
+    assert (
+        shown_to_the_manager(response)
+        == "A field contains characters that can't be stored. Remove them."
+    )
 
 
 async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
@@ -890,7 +913,7 @@ async def test_a_form_does_all_or_nothing(
     assert not await members.find("#1")
 
 
-async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_no_traceback(
+async def test_a_lost_connection_is_reported_without_a_traceback(
     client: httpx.AsyncClient,
     directory: asyncpg.Pool,
     panel: DirectoryRouter,
@@ -908,7 +931,7 @@ async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_n
         patch.setitem(panel.form_config_map, "hang-up", form)
         response = await post(client, "hang-up", {})
     assert response.status_code == 503
-    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"
     assert not await members.find("#1")
     (record,) = caplog.records
     assert (
@@ -917,7 +940,7 @@ async def test_a_connection_that_is_lost_before_the_end_is_said_to_be_and_logs_n
     assert record.exc_info is None
 
 
-async def test_a_database_that_goes_away_leaves_nothing_half_done(
+async def test_an_outage_during_a_form_leaves_nothing_half_done(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     before = await everything(directory)
@@ -929,14 +952,14 @@ async def test_a_database_that_goes_away_leaves_nothing_half_done(
         )
         response = await ban
     assert response.status_code == 503
-    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"
     assert await everything(directory) == before
 
 
-async def test_a_database_that_is_away_is_said_to_be(
+async def test_an_unavailable_database_is_reported(
     client: httpx.AsyncClient, database: str, server: Server
 ) -> None:
     async with closed_to_all(server, database):
         response = await post(client, "ban-a-member", FILLED)
     assert response.status_code == 503
-    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {LOOK_FIRST}"
+    assert shown_to_the_manager(response) == f"{OperatorError.public_message} {RETRY_HINT}"

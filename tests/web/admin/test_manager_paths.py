@@ -1,4 +1,4 @@
-"""A community manager's whole paths through the panel, in a real Chromium, with people whose names are hard to show."""
+"""The tasks of a community manager in the panel, in Chromium, with names that are hard to show."""
 
 import re
 
@@ -23,19 +23,19 @@ READABLE = """[document.title, document.body.innerText,
 
 @pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
-    """The name of the one that a path is about."""
+    """The name of the member in a task."""
     name: str = request.param
     return name
 
 
 async def look(page: Page) -> None:
-    """Nobody reads a UUID, and no name became an element."""
+    """Check that no UUID is shown, and that no name has become an HTML element."""
     assert not UUID.search(await page.evaluate(READABLE))
     await expect(page.locator("img[src=x]")).to_have_count(0)
 
 
 async def row_of(page: Page, link: str, text: str) -> None:
-    """Open a list from the side bar, and see that text in one of its rows, as it is written."""
+    """Open a list from the side bar, and check that one of its rows has this text."""
     await page.get_by_role("link", name="Community Directory").click()
     await page.get_by_role("link", name=link, exact=True).click()
     await expect(page.get_by_role("cell", name=text, exact=True)).to_be_visible()
@@ -43,7 +43,7 @@ async def row_of(page: Page, link: str, text: str) -> None:
 
 
 async def answer(page: Page, form: str, sentence: str, **values: str) -> str:
-    """Fill a form in, and read its answer: what it says after this sentence."""
+    """Send a form, check its message, and return what follows this sentence."""
     await open_form(page, form)
     await look(page)
     await submit(page, **values)
@@ -90,7 +90,7 @@ async def test_an_invitation_is_made_extended_and_cancelled(
     said = await answer(
         page, "Invite", f"of {number} {name} for anybody, open until ", member=name, days="2"
     )
-    found = re.search(r"Send the code (\w+)", said)
+    found = re.search(r"Send this code: (\w+)", said)
     assert found
     code = found[1]
     await row_of(page, "Open invitations", code)
@@ -110,7 +110,9 @@ async def test_an_invitation_is_made_extended_and_cancelled(
     await look(page)
 
 
-async def test_who_invited_whom_is_told_and_drawn(page: Page, directory: asyncpg.Pool) -> None:
+async def test_the_chain_of_inviters_is_listed_and_drawn(
+    page: Page, directory: asyncpg.Pool
+) -> None:
     inviter: str | None = None
     chain = []
     for name in NAMES:
@@ -123,7 +125,7 @@ async def test_who_invited_whom_is_told_and_drawn(page: Page, directory: asyncpg
     await page.get_by_role("link", name="Insights").click()
     await expect(page.get_by_role("heading", name="Insights")).to_be_visible()
     await look(page)
-    await page.get_by_label("Member’s number").fill(chain[0].split()[0])
+    await page.get_by_label("Member number").fill(chain[0].split()[0])
     await page.get_by_role("button", name="Show the tree").click()
     for shown in NAMES:
         await expect(page.locator("a.node").get_by_text(shown, exact=True)).to_be_visible()
@@ -151,9 +153,9 @@ async def test_two_managers_edit_a_profile_and_nothing_is_lost(
     assert await save(other, "organization", "Frutero") == 200
     assert await save(page, "name", name) == 200
     assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
-    # The other one still sees the old name, and writes over it.
+    # The other manager still sees the old name and overwrites it.
     assert await save(other, "name", "Ana Null") == 422
-    await expect(other.get_by_text("name field - Somebody changed this meanwhile")).to_be_visible()
+    await expect(other.get_by_text("name field - Somebody else changed this field")).to_be_visible()
     assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
     await look(other)
     await other.close()
@@ -181,13 +183,14 @@ async def test_a_member_is_removed_and_brought_back(
     await answer(
         page,
         "Restore a member",
-        f"{number} {name} is back, and is active.",
+        f"{number} {name} is back and is active.",
         member=name,
         reason=name,
     )
     await row_of(page, "community members", name)
     entries = await directory.fetch(
-        "SELECT actor, reason FROM directory_audit_log WHERE member_id = $1 AND changes ? 'deleted_at' ORDER BY id",
+        """SELECT actor, reason FROM directory_audit_log
+        WHERE member_id = $1 AND changes ? 'deleted_at' ORDER BY id""",
         number,
     )
     assert [tuple(entry) for entry in entries][-2:] == [("admin", None), ("admin", name)]

@@ -9,7 +9,7 @@ from piccolo.conf.apps import Finder
 
 from community_directory.settings import Settings
 from community_directory.web.admin import panel
-from community_directory.web.admin.security import PanelMisfit
+from community_directory.web.admin.security import IncompatiblePiccoloAdmin
 
 
 async def test_nobody_enters_without_signing_in(client: httpx.AsyncClient) -> None:
@@ -35,7 +35,7 @@ async def test_the_menu_has_the_communitys_tables_first(client: httpx.AsyncClien
     assert list(menu["grouped"]) == ["Community", "Engagement", "Panel"]
 
 
-async def test_no_list_has_more_than_seven_columns_and_none_greets_with_a_uuid(
+async def test_no_list_has_more_than_seven_columns_or_shows_a_uuid(
     client: httpx.AsyncClient,
 ) -> None:
     for table in (await client.get("/api/tables/")).json():
@@ -63,7 +63,7 @@ async def test_labels_are_for_people(client: httpx.AsyncClient) -> None:
     ]
 
 
-async def test_no_text_is_shown_as_the_html_that_somebody_wrote(client: httpx.AsyncClient) -> None:
+async def test_html_in_a_text_is_shown_as_text(client: httpx.AsyncClient) -> None:
     for table in (await client.get("/api/tables/")).json():
         assert (await client.get(f"/api/tables/{table}/schema/")).json()["extra"][
             "rich_text_columns"
@@ -101,7 +101,7 @@ async def test_only_a_superuser_sees_users_and_sessions(client: httpx.AsyncClien
         for path in ("", "count/", "ids/", "new/", "schema/", "references/", "1/"):
             response = await client.get(f"/api/tables/{table}/{path}")
             assert response.status_code == 403, path
-            assert response.json()["detail"] == "Only a superuser sees who may enter the panel."
+            assert response.json()["detail"] == "Only a superuser may see who can enter the panel."
         for method in ("POST", "PATCH", "DELETE"):
             path = "" if method == "POST" else "1/"
             response = await client.request(
@@ -139,20 +139,22 @@ async def test_a_superuser_adds_a_user_and_changes_a_password_and_no_list_shows_
             assert (await client.get(f"/api/tables/{table}/?{query}")).status_code == 400
 
 
-async def test_our_script_and_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
-    found = re.findall(r"\./(ours/[a-z_.]+)", (await client.get("/")).text)
-    assert found == ["ours/panel.css", "ours/panel.js", "ours/sign_in.js", "ours/return.js"]
+async def test_the_scripts_and_the_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
+    found = re.findall(r"\./(directory-assets/[a-z_.]+)", (await client.get("/")).text)
+    assert found == [
+        f"directory-assets/{name}" for name in ("panel.css", "panel.js", "sign_in.js", "return.js")
+    ]
     for path in found:
         assert (await client.get(f"/{path}")).status_code == 200
 
 
-def test_what_the_script_and_the_stylesheet_look_for_is_checked_at_the_start() -> None:
+def test_every_hook_of_the_scripts_and_the_stylesheet_is_checked() -> None:
     ours = "".join(path.read_text() for path in (Path(panel.__file__).parent / "static").iterdir())
-    assert set(re.findall(r'data-uitest="(\w+)"', ours)) <= set(panel.HOOKS)
+    assert set(re.findall(r'data-uitest="(\w+)"', ours)) <= set(panel.FRONT_END_HOOKS)
 
 
 def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path) -> None:
-    """Change Piccolo Admin as a new version might."""
+    """Change Piccolo Admin as a new version could."""
     if what == "class":
         monkeypatch.setattr(panel, "create_admin", lambda *_, **__: None)
     elif what == "name":
@@ -161,19 +163,20 @@ def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path)
         pages = {"page": "<html></html>", "front end": "<head></head>"}
         (directory / "assets").mkdir()
         (directory / "assets" / "index.js").write_text(
-            " ".join(panel.HOOKS) if what == "page" else "save_button"
+            " ".join(panel.FRONT_END_HOOKS) if what == "page" else "save_button"
         )
         (directory / "index.html").write_text(pages[what])
         monkeypatch.setattr(piccolo_admin.endpoints, "ASSET_PATH", str(directory))
 
 
 @pytest.mark.parametrize("what", ["class", "name", "page", "front end"])
-def test_a_piccolo_admin_that_the_panel_does_not_fit_stops_the_app(
+def test_an_incompatible_piccolo_admin_stops_the_app(
     monkeypatch: pytest.MonkeyPatch, what: str, tmp_path: Path
 ) -> None:
     another_version(monkeypatch, what, tmp_path)
     with pytest.raises(
-        PanelMisfit, match=r"^.*this version of Piccolo Admin.*\.$|^This version of .*\.$"
+        IncompatiblePiccoloAdmin,
+        match=r"^.*this version of Piccolo Admin.*\.$|^This version of .*\.$",
     ) as caught:
         panel.create_panel(Settings())
     assert "\n" not in str(caught.value)

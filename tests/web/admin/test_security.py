@@ -1,4 +1,4 @@
-"""The ways into the panel: what each answer says, who may sign in, how often they may be wrong, and when it ends."""
+"""The authentication of the panel: headers, sign-in, limits, sessions, and the second factor."""
 
 import asyncio
 import hashlib
@@ -22,8 +22,8 @@ from community_directory import app as main
 from community_directory.errors import OperatorError
 from community_directory.settings import Settings
 from community_directory.web.admin import security
-from community_directory.web.admin.attempts import PER_ACCOUNT, PER_ADDRESS, Attempt
-from community_directory.web.admin.security import WRONG
+from community_directory.web.admin.attempts import ACCOUNT_LIMIT, ADDRESS_LIMIT, Attempt
+from community_directory.web.admin.security import WRONG_CREDENTIALS
 from tests.conftest import Server, closed_to_all
 from tests.web.conftest import ADDRESS
 
@@ -35,7 +35,8 @@ pytestmark = [
 PASSWORD = "long enough for this"
 ANOTHER = "quite some other words"
 POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self'; "
     "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
 )
 PRODUCTION = Settings(production=True, allowed_hosts=["directory.example"])
@@ -45,7 +46,7 @@ WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
 async def visitor(
     app: ASGIApp = main.app, *, host: str = "198.51.100.1", url: str = ADDRESS, raises: bool = True
 ) -> httpx.AsyncClient:
-    """A browser that has opened the panel."""
+    """Return a client that has opened the panel."""
     transport = httpx.ASGITransport(app, client=(host, 50000), raise_app_exceptions=raises)
     client = httpx.AsyncClient(transport=transport, base_url=url, headers={"Origin": url})
     await client.get("/")
@@ -87,7 +88,7 @@ async def is_in(client: httpx.AsyncClient) -> bool:
     [
         *(
             ("/", 200),
-            ("/ours/sign_in.js", 200),
+            ("/directory-assets/sign_in.js", 200),
             ("/assets/nothing.js", 404),
             ("/healthz", 200),
             ("/readyz", 200),
@@ -121,12 +122,12 @@ async def test_every_answer_has_the_security_headers(
 async def test_the_script_of_the_page_is_the_one_that_is_served(directory: asyncpg.Pool) -> None:
     client = await visitor()
     paths = re.findall(r'src="\.(/[^"]+)"', (await client.get("/")).text)
-    assert "/ours/sign_in.js" in paths
+    assert "/directory-assets/sign_in.js" in paths
     for path in paths:
         assert (await client.get(path)).headers["Content-Type"].startswith("text/javascript")
 
 
-async def test_an_error_of_ours_has_the_headers_too(
+async def test_a_server_error_has_the_security_headers(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
@@ -141,7 +142,7 @@ async def test_an_error_of_ours_has_the_headers_too(
     assert response.headers["Cache-Control"] == "no-store"
 
 
-async def test_production_says_https_and_sends_no_cookie_without_it(
+async def test_production_requires_https_and_secure_cookies(
     directory: asyncpg.Pool,
 ) -> None:
     await add_user()
@@ -157,7 +158,7 @@ async def test_production_says_https_and_sends_no_cookie_without_it(
     assert (await client.get("/")).headers["Set-Cookie"].endswith("; Secure")
 
 
-async def test_a_session_is_idle_for_eight_hours_and_a_week_old_at_most(
+async def test_a_session_ends_after_eight_idle_hours_or_one_week(
     directory: asyncpg.Pool,
 ) -> None:
     client = await signed_in()
@@ -166,7 +167,7 @@ async def test_a_session_is_idle_for_eight_hours_and_a_week_old_at_most(
 
     async def left() -> timedelta:
         await session.refresh()
-        return session.expiry_date - datetime.now()  # noqa: DTZ005  as piccolo_api reckons
+        return session.expiry_date - datetime.now()  # noqa: DTZ005  as in piccolo_api
 
     assert 7.9 * hour < await left() <= 8 * hour
     assert session.max_expiry_date - session.expiry_date == timedelta(days=7) - 8 * hour
@@ -175,13 +176,14 @@ async def test_a_session_is_idle_for_eight_hours_and_a_week_old_at_most(
         await session.save()
         assert await is_in(client) == (hours > 0)
         assert (extended - 0.1) * hour < await left() <= extended * hour
-    session.expiry_date, session.max_expiry_date = datetime.now() + hour, datetime.now() - hour  # noqa: DTZ005
+    session.expiry_date = datetime.now() + hour  # noqa: DTZ005  as above
+    session.max_expiry_date = datetime.now() - hour  # noqa: DTZ005  as above
     await session.save()
     assert not await is_in(client)
 
 
 @pytest.mark.parametrize("path", ["/", "/public/meta/", "/api/user/"])
-async def test_production_answers_under_its_own_names_only(
+async def test_production_answers_only_under_its_allowed_hosts(
     directory: asyncpg.Pool, path: str
 ) -> None:
     client = await visitor(main.App(PRODUCTION), url="https://directory.example")
@@ -211,7 +213,7 @@ async def test_a_write_without_the_token_is_refused(
     assert await is_in(client)
 
 
-async def test_production_takes_writes_from_its_own_pages_only(directory: asyncpg.Pool) -> None:
+async def test_production_accepts_writes_only_from_its_own_pages(directory: asyncpg.Pool) -> None:
     client = await visitor(main.App(PRODUCTION), url="https://directory.example")
     client.headers["Origin"] = "https://evil.example"
     assert (await sign_in(client)).text == "Referer or origin is incorrect"
@@ -220,7 +222,7 @@ async def test_production_takes_writes_from_its_own_pages_only(directory: asyncp
 # Signing in and out
 
 
-async def test_a_wrong_name_and_a_wrong_password_are_answered_alike_and_cost_the_same(
+async def test_a_wrong_username_and_a_wrong_password_get_the_same_answer_in_the_same_time(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_user()
@@ -237,21 +239,21 @@ async def test_a_wrong_name_and_a_wrong_password_are_answered_alike_and_cost_the
     for username in ("ana", "nobody", "off"):
         hashed.clear()
         response = await sign_in(client, username, "a wrong password")
-        assert (response.status_code, response.json()) == (401, {"detail": WRONG})
+        assert (response.status_code, response.json()) == (401, {"detail": WRONG_CREDENTIALS})
         assert hashed == [1], username
 
 
 @pytest.mark.parametrize(
     "rights", [{"active": False}, {"admin": False}, {"admin": False, "superuser": True}]
 )
-async def test_who_may_not_enter_is_told_so_and_gets_no_session(
+async def test_a_user_without_access_gets_a_message_and_no_session(
     directory: asyncpg.Pool, rights: dict[str, bool]
 ) -> None:
     await add_user("ana", **rights)
     client = await visitor()
     response = await sign_in(client)
     assert response.status_code == 403
-    assert response.json()["detail"].startswith("You may not enter the panel")
+    assert response.json()["detail"].startswith("You can't enter the panel")
     assert "id" not in client.cookies
     assert not await SessionsBase.exists()
 
@@ -277,7 +279,7 @@ async def test_who_may_not_enter_is_told_so_and_gets_no_session(
         b'{"username": "ana", "password": "%s"}' % (b"x" * 129),
     ],
 )
-async def test_nonsense_at_the_door_is_refused_in_a_sentence(
+async def test_an_invalid_sign_in_request_is_refused_with_a_message(
     directory: asyncpg.Pool, body: bytes
 ) -> None:
     response = await (await visitor()).post("/public/login/", content=body)
@@ -286,10 +288,10 @@ async def test_nonsense_at_the_door_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("path", ["/public/login", "/public/login//", "/public/login/x"])
-async def test_no_other_path_leads_around_the_limits(directory: asyncpg.Pool, path: str) -> None:
+async def test_no_other_path_bypasses_the_limits(directory: asyncpg.Pool, path: str) -> None:
     await add_user()
     client = await visitor()
-    for _ in range(PER_ACCOUNT.failures):
+    for _ in range(ACCOUNT_LIMIT.failures):
         await sign_in(client, password="a wrong password")
     response = await client.post(
         path, json={"username": "ana", "password": PASSWORD}, follow_redirects=True
@@ -306,7 +308,7 @@ async def test_signing_out_deletes_the_session(directory: asyncpg.Pool) -> None:
     assert not await is_in(client)
 
 
-async def test_a_weak_password_of_old_is_told_when_piccolo_hashes_it_anew(
+async def test_an_old_weak_password_is_reported_when_piccolo_hashes_it_again(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = await add_user()
@@ -323,16 +325,16 @@ async def test_a_weak_password_of_old_is_told_when_piccolo_hashes_it_anew(
 # Limits
 
 
-async def test_after_too_many_failures_a_right_password_does_not_help_for_a_while(
+async def test_a_right_password_is_refused_after_too_many_failures(
     directory: asyncpg.Pool,
 ) -> None:
     await add_user()
     client = await visitor()
-    for _ in range(PER_ACCOUNT.failures):
+    for _ in range(ACCOUNT_LIMIT.failures):
         assert (await sign_in(client, password="a wrong password")).status_code == 401
     response = await sign_in(client)
     assert response.status_code == 429
-    assert response.json()["detail"] == "Too many failed attempts: try again in 5 minutes."
+    assert response.json()["detail"] == "Too many failed attempts. Try again in 5 minutes."
     assert 290 < int(response.headers["Retry-After"]) <= 300
     assert (
         await sign_in(await visitor(main.App(Settings())))
@@ -341,25 +343,25 @@ async def test_after_too_many_failures_a_right_password_does_not_help_for_a_whil
     assert (await sign_in(client)).status_code == 200
 
 
-async def test_an_address_that_tries_many_names_is_refused(directory: asyncpg.Pool) -> None:
+async def test_an_address_that_tries_many_usernames_is_refused(directory: asyncpg.Pool) -> None:
     await add_user()
     client = await visitor()
-    for number in range(PER_ADDRESS.failures):
+    for number in range(ADDRESS_LIMIT.failures):
         assert (await sign_in(client, f"name{number}")).status_code == 401
     response = await sign_in(client)
     assert (response.status_code, response.json()["detail"]) == (
         429,
-        "Too many failed attempts: try again in 15 minutes.",
+        "Too many failed attempts. Try again in 15 minutes.",
     )
     assert (await sign_in(await visitor(host="198.51.100.2"))).status_code == 200
 
 
-async def test_who_only_knows_a_name_does_not_lock_its_owner_out(directory: asyncpg.Pool) -> None:
+async def test_failures_from_elsewhere_do_not_lock_the_owner_out(directory: asyncpg.Pool) -> None:
     await add_user()
     home = await visitor(host="192.0.2.1")
     assert (await sign_in(home)).status_code == 200
     attacker = await visitor(host="198.51.100.1")
-    for _ in range(PER_ACCOUNT.failures + 1):
+    for _ in range(ACCOUNT_LIMIT.failures + 1):
         response = await sign_in(attacker, password="a wrong password")
     assert response.status_code == 429
     assert (await sign_in(await visitor(host="192.0.2.1"))).status_code == 200
@@ -370,12 +372,12 @@ async def test_who_only_knows_a_name_does_not_lock_its_owner_out(directory: asyn
     assert (await sign_in(await visitor(host="192.0.2.1"))).status_code == 429
 
 
-async def test_a_known_address_guesses_no_more_than_others(directory: asyncpg.Pool) -> None:
+async def test_a_known_address_has_no_more_attempts_than_others(directory: asyncpg.Pool) -> None:
     await add_user()
     client = await visitor()
     assert (await sign_in(client)).status_code == 200
     answers = [(await sign_in(client, password="a wrong password")).status_code for _ in range(25)]
-    assert answers == [401] * PER_ADDRESS.failures + [429] * (25 - PER_ADDRESS.failures)
+    assert answers == [401] * ADDRESS_LIMIT.failures + [429] * (25 - ADDRESS_LIMIT.failures)
 
 
 async def test_successes_and_refusals_without_a_guess_are_not_counted(
@@ -384,13 +386,13 @@ async def test_successes_and_refusals_without_a_guess_are_not_counted(
     await add_user()
     await add_user("off", active=False)
     client = await visitor()
-    for _ in range(PER_ADDRESS.failures + 1):
+    for _ in range(ADDRESS_LIMIT.failures + 1):
         assert (await sign_in(client)).status_code == 200
         assert (await sign_in(client, "off")).status_code == 403
     assert (await sign_in(client, password="a wrong password")).status_code == 401
 
 
-async def test_a_right_guess_that_outlives_its_period_earns_no_further_guesses(
+async def test_an_attempt_that_outlives_its_period_frees_no_further_attempt(
     directory: asyncpg.Pool,
 ) -> None:
     request = Request({"type": "http", "client": ("198.51.100.1", 50000), "headers": []})
@@ -398,16 +400,16 @@ async def test_a_right_guess_that_outlives_its_period_earns_no_further_guesses(
     await directory.execute("UPDATE panel_attempts SET ends = now()")
     quick = await Attempt.begin(request, "ana")  # the first one of a new period
     for attempt in (quick, *slow):
-        await attempt.forgive()
+        await attempt.discard()
     client = await visitor()
     answers = [
         (await sign_in(client, password="a wrong password")).status_code
-        for _ in range(PER_ACCOUNT.failures + 1)
+        for _ in range(ACCOUNT_LIMIT.failures + 1)
     ]
-    assert answers == [401] * PER_ACCOUNT.failures + [429]
+    assert answers == [401] * ACCOUNT_LIMIT.failures + [429]
 
 
-async def test_many_guesses_at_once_are_as_many_as_one_after_another(
+async def test_simultaneous_attempts_are_limited_like_successive_ones(
     directory: asyncpg.Pool,
 ) -> None:
     await add_user()
@@ -417,25 +419,28 @@ async def test_many_guesses_at_once_are_as_many_as_one_after_another(
     )
     statuses = [answer.status_code for answer in answers]
     assert (statuses.count(401), statuses.count(429)) == (
-        PER_ACCOUNT.failures,
-        30 - PER_ACCOUNT.failures,
+        ACCOUNT_LIMIT.failures,
+        30 - ACCOUNT_LIMIT.failures,
     )
 
 
-async def test_a_network_of_ipv6_is_one_address(directory: asyncpg.Pool) -> None:
-    for number in range(PER_ADDRESS.failures):
+async def test_an_ipv6_network_counts_as_one_address(directory: asyncpg.Pool) -> None:
+    for number in range(ADDRESS_LIMIT.failures):
         client = await visitor(host=f"2001:db8:1:2::{number:x}")
         assert (await sign_in(client, f"name{number}")).status_code == 401
     assert (await sign_in(await visitor(host="2001:db8:1:2:ffff::1"))).status_code == 429
     assert (await sign_in(await visitor(host="2001:db8:1:3::1"))).status_code == 401
 
 
-async def test_behind_a_proxy_the_address_is_the_visitors(directory: asyncpg.Pool) -> None:
-    # uvicorn types ASGI more strictly
-    behind_proxy = ProxyHeadersMiddleware(main.app, trusted_hosts="10.0.0.1")  # type: ignore[arg-type]
+async def test_behind_a_proxy_the_address_is_that_of_the_visitor(directory: asyncpg.Pool) -> None:
+    # The types of ASGI in uvicorn are stricter than those in Starlette.
+    behind_proxy = ProxyHeadersMiddleware(
+        main.app,  # type: ignore[arg-type]
+        trusted_hosts="10.0.0.1",
+    )
     client = await visitor(behind_proxy, host="10.0.0.1")  # type: ignore[arg-type]
     client.headers["X-Forwarded-For"] = "198.51.100.7"
-    for number in range(PER_ADDRESS.failures):
+    for number in range(ADDRESS_LIMIT.failures):
         assert (await sign_in(client, f"name{number}")).status_code == 401
     assert (await sign_in(client)).status_code == 429
     client.headers["X-Forwarded-For"] = "198.51.100.8"
@@ -443,7 +448,9 @@ async def test_behind_a_proxy_the_address_is_the_visitors(directory: asyncpg.Poo
     assert (await sign_in(await visitor(host="198.51.100.7"))).status_code == 429
 
 
-async def test_no_name_and_no_address_is_stored_and_old_counts_go(directory: asyncpg.Pool) -> None:
+async def test_neither_usernames_nor_addresses_are_stored_and_old_counts_are_deleted(
+    directory: asyncpg.Pool,
+) -> None:
     await add_user()
     client = await visitor()
     await sign_in(client, "typed into the wrong field", "x")
@@ -455,7 +462,7 @@ async def test_no_name_and_no_address_is_stored_and_old_counts_go(directory: asy
     assert await directory.fetchval("SELECT count(*) FROM panel_attempts WHERE ends < now()") == 0
 
 
-async def test_signing_in_while_the_database_is_away_says_so(
+async def test_an_unavailable_database_is_reported_at_sign_in(
     directory: asyncpg.Pool, database: str, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with closed_to_all(server, database):
@@ -478,7 +485,7 @@ async def test_signing_in_while_the_database_is_away_says_so(
         {"password": ANOTHER},
     ],
 )
-async def test_what_a_superuser_changes_about_a_user_ends_their_sessions(
+async def test_a_superusers_change_to_a_user_ends_their_sessions(
     client: httpx.AsyncClient, change: dict[str, Any]
 ) -> None:
     ana = await signed_in()
@@ -537,7 +544,7 @@ async def test_a_user_can_not_take_a_bad_password(
     assert await is_in(ana)
 
 
-async def test_a_stolen_session_can_not_guess_the_password_without_end(
+async def test_a_stolen_session_has_a_limited_number_of_password_guesses(
     directory: asyncpg.Pool,
 ) -> None:
     ana = await signed_in()
@@ -554,7 +561,7 @@ async def test_a_stolen_session_can_not_guess_the_password_without_end(
 
 
 @pytest.mark.parametrize("table", ["piccolo_user", "sessions"])
-async def test_a_manager_who_is_no_superuser_neither_sees_nor_changes_users_and_sessions(
+async def test_only_superusers_read_and_change_users_and_sessions(
     directory: asyncpg.Pool, table: str
 ) -> None:
     ana = await signed_in()
@@ -564,7 +571,7 @@ async def test_a_manager_who_is_no_superuser_neither_sees_nor_changes_users_and_
     for part in ("", "count/", "ids/", "new/", "schema/", "references/", f"{user.id}/"):
         response = await ana.get(path + part)
         assert response.status_code == 403, part
-        assert response.json()["detail"] == "Only a superuser sees who may enter the panel."
+        assert response.json()["detail"] == "Only a superuser may see who can enter the panel."
     new = {"username": "eve", "password": ANOTHER, "email": "eve@x.org", "superuser": True}
     assert (
         await ana.post(path, json=new if table == "piccolo_user" else {"token": "x", "user_id": 1})
@@ -581,7 +588,7 @@ async def test_a_manager_who_is_no_superuser_neither_sees_nor_changes_users_and_
     assert await SessionsBase.count() == 1
 
 
-async def test_a_session_can_be_ended_and_not_be_written(client: httpx.AsyncClient) -> None:
+async def test_a_session_can_be_deleted_but_not_written(client: httpx.AsyncClient) -> None:
     ana = await signed_in()
     session = await SessionsBase.objects().get(SessionsBase.token == ana.cookies["id"])
     assert session
@@ -594,7 +601,7 @@ async def test_a_session_can_be_ended_and_not_be_written(client: httpx.AsyncClie
     assert not await is_in(ana)
 
 
-async def test_neither_hashes_nor_tokens_are_ever_answered(
+async def test_no_response_contains_a_hash_or_a_token(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await add_user()
@@ -633,7 +640,7 @@ async def test_neither_hashes_nor_tokens_are_ever_answered(
 @pytest.mark.parametrize(
     "change", [{"superuser": False}, {"active": False}, {"admin": False}, None]
 )
-async def test_the_last_superuser_stays(
+async def test_the_last_superuser_is_kept(
     client: httpx.AsyncClient, change: dict[str, bool] | None
 ) -> None:
     await BaseUser.delete().where(BaseUser.username == "owner")
@@ -650,7 +657,7 @@ async def test_the_last_superuser_stays(
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"admin": False}, None])
-async def test_nobody_locks_themselves_out(
+async def test_users_can_not_lock_themselves_out(
     client: httpx.AsyncClient, change: dict[str, bool] | None
 ) -> None:
     await add_user("second", superuser=True)
@@ -727,28 +734,28 @@ async def test_a_superuser_can_not_give_a_bad_password(
 
 
 async def enrol(client: httpx.AsyncClient) -> str:
-    """Set the second factor up; its secret."""
+    """Set the second factor up, and return its secret."""
     page = await client.post("/api/mfa-setup/", data={"action": "register", "password": PASSWORD})
     assert page.status_code == 200
     assert "Copy these recovery codes" in page.text
     assert not re.search(r"onclick|fonts\.g", page.text)
     (provider,) = security.mfa_providers(WITH_MFA)
     stored = await BaseUser.raw("SELECT secret FROM authenticator_secret")
-    secret: str = provider.encryption_provider.decrypt(stored[0]["secret"])  # type: ignore[attr-defined]  # of its class
+    secret: str = provider.encryption_provider.decrypt(stored[0]["secret"])  # type: ignore[attr-defined]
     assert secret not in stored[0]["secret"]
     return secret
 
 
 @pytest.fixture
 async def with_mfa(directory: asyncpg.Pool) -> httpx.AsyncClient:
-    """Ana in a panel whose second factor is on."""
+    """Ana's client, in a panel with the second factor switched on."""
     await add_user()
     client = await visitor(main.App(WITH_MFA))
     assert (await sign_in(client)).status_code == 200
     return client
 
 
-async def test_who_has_a_second_factor_signs_in_with_it_and_not_without(
+async def test_a_user_with_a_second_factor_signs_in_only_with_it(
     with_mfa: httpx.AsyncClient,
 ) -> None:
     secret = await enrol(with_mfa)
@@ -767,24 +774,24 @@ async def test_who_has_a_second_factor_signs_in_with_it_and_not_without(
     assert (await sign_in(client, mfa_code=code)).status_code == 401
 
 
-async def test_codes_are_guessed_no_more_often_than_passwords(with_mfa: httpx.AsyncClient) -> None:
+async def test_codes_have_the_same_limit_as_passwords(with_mfa: httpx.AsyncClient) -> None:
     await enrol(with_mfa)
     client = await visitor(main.App(WITH_MFA), host="203.0.113.1")
-    for _ in range(PER_ACCOUNT.failures + 5):
+    for _ in range(ACCOUNT_LIMIT.failures + 5):
         assert (await sign_in(client)).json()["detail"] == "MFA code required"
     answers = [
         (await sign_in(client, mfa_code="000000")).status_code
-        for _ in range(PER_ACCOUNT.failures + 1)
+        for _ in range(ACCOUNT_LIMIT.failures + 1)
     ]
-    assert answers == [401] * PER_ACCOUNT.failures + [429]
+    assert answers == [401] * ACCOUNT_LIMIT.failures + [429]
 
 
-async def test_the_second_factors_password_is_guessed_no_more_often_either(
+async def test_the_setup_of_the_second_factor_has_the_same_limit(
     with_mfa: httpx.AsyncClient,
 ) -> None:
     for action in ("register", "revoke"):
         form = {"action": action, "password": "a wrong password"}
-        for _ in range(PER_ADDRESS.failures // 2):
+        for _ in range(ADDRESS_LIMIT.failures // 2):
             assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code in (200, 401)
     assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code == 429
     assert (
@@ -799,10 +806,10 @@ async def test_without_a_key_there_is_no_second_factor(directory: asyncpg.Pool) 
     assert "DIRECTORY_MFA_KEY" in response.text
 
 
-# What is logged
+# Logs
 
 
-async def test_no_log_and_no_refusal_holds_a_secret(
+async def test_no_log_and_no_response_contains_a_secret(
     client: httpx.AsyncClient, with_mfa: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -840,12 +847,12 @@ async def test_no_log_and_no_refusal_holds_a_secret(
         assert hidden not in told
 
 
-def test_a_piccolo_admin_with_other_ways_in_stops_the_app() -> None:
-    with pytest.raises(security.PanelMisfit, match="nothing at /login"):
-        security._at([], "/login")
+def test_a_piccolo_admin_with_other_auth_endpoints_stops_the_app() -> None:
+    with pytest.raises(security.IncompatiblePiccoloAdmin, match="nothing at /login"):
+        security._find_route([], "/login")
 
 
-async def test_a_code_is_used_once_in_whatever_digits(with_mfa: httpx.AsyncClient) -> None:
+async def test_a_code_is_used_once_in_digits_of_any_script(with_mfa: httpx.AsyncClient) -> None:
     secret = await enrol(with_mfa)
     client = await visitor(main.App(WITH_MFA))
     code = pyotp.TOTP(secret).now()
@@ -855,12 +862,12 @@ async def test_a_code_is_used_once_in_whatever_digits(with_mfa: httpx.AsyncClien
         assert (await sign_in(client, mfa_code=again)).status_code == 401
 
 
-async def test_without_its_key_a_second_factor_keeps_its_user_out(
+async def test_without_the_key_a_user_with_a_second_factor_can_not_sign_in(
     with_mfa: httpx.AsyncClient,
 ) -> None:
     secret = await enrol(with_mfa)
     response = await sign_in(await visitor(main.App(Settings())))
-    assert (response.status_code, response.json()["detail"]) == (403, security.NO_SECOND_FACTOR)
+    assert (response.status_code, response.json()["detail"]) == (403, security.MFA_SWITCHED_OFF)
     other = WITH_MFA.model_copy(update={"mfa_key": SecretStr("z" * 40)})
     response = await sign_in(await visitor(main.App(other)), mfa_code=pyotp.TOTP(secret).now())
     assert response.status_code == 503
@@ -868,10 +875,17 @@ async def test_without_its_key_a_second_factor_keeps_its_user_out(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("username", ""), ("password", None), ("email", ""), ("username", "Manager"), ("username", "expiry"),
-     ("username", "db:postgres"), ("email", "owner@directory.example")],
-)  # fmt: skip
-async def test_a_user_without_a_name_of_their_own_is_refused(
+    [
+        ("username", ""),
+        ("password", None),
+        ("email", ""),
+        ("username", "Manager"),
+        ("username", "expiry"),
+        ("username", "db:postgres"),
+        ("email", "owner@directory.example"),
+    ],
+)
+async def test_an_incomplete_or_ambiguous_user_is_refused(
     client: httpx.AsyncClient, field: str, value: str | None
 ) -> None:
     sent: dict[str, Any] = {

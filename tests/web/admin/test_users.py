@@ -14,7 +14,7 @@ from community_directory.web.admin.users import create_first_superuser
 from tests.processes import PROJECT, environment
 
 
-async def test_the_first_superuser_gets_a_password_that_is_told_once(
+async def test_the_first_superuser_gets_a_password_that_is_shown_once(
     directory: asyncpg.Pool,
 ) -> None:
     password = await create_first_superuser(Settings())
@@ -24,7 +24,7 @@ async def test_the_first_superuser_gets_a_password_that_is_told_once(
     assert await create_first_superuser(Settings()) is None
 
 
-async def test_a_password_from_the_settings_is_used_and_not_told(directory: asyncpg.Pool) -> None:
+async def test_a_password_from_the_settings_is_used_and_not_shown(directory: asyncpg.Pool) -> None:
     settings = Settings(
         admin_username="eva",
         admin_email="eva@example.org",
@@ -49,7 +49,7 @@ async def test_several_starts_at_once_create_one_superuser(directory: asyncpg.Po
     assert await BaseUser.count() == 1
 
 
-async def test_a_name_that_belongs_to_somebody_without_the_right_is_refused(
+async def test_the_name_of_an_ordinary_user_is_refused_for_the_first_superuser(
     directory: asyncpg.Pool,
 ) -> None:
     await BaseUser.create_user(
@@ -72,7 +72,7 @@ async def test_a_name_that_belongs_to_somebody_without_the_right_is_refused(
         ("Community Directory", "The password is too easy to guess"),
     ],
 )
-async def test_a_bad_password_is_refused_whoever_sets_it(
+async def test_a_bad_password_is_refused_wherever_it_is_set(
     directory: asyncpg.Pool, password: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
@@ -85,7 +85,7 @@ async def test_a_bad_password_is_refused_whoever_sets_it(
     assert await BaseUser.login("eva", "quite some other words")
 
 
-async def test_the_command_takes_good_passwords_only_and_ends_the_users_sessions(
+async def test_the_command_refuses_bad_passwords_and_ends_the_users_sessions(
     directory: asyncpg.Pool, database: str
 ) -> None:
     user = await BaseUser.create_user(
@@ -95,7 +95,10 @@ async def test_the_command_takes_good_passwords_only_and_ends_the_users_sessions
 
     def change_password(password: str) -> subprocess.CompletedProcess[str]:
         # The command asks at the terminal, which a test doesn't have.
-        answer = f"import getpass; getpass.getpass = lambda _: {password!r}; from piccolo.main import main; main()"
+        answer = (
+            f"import getpass; getpass.getpass = lambda _: {password!r}; "
+            "from piccolo.main import main; main()"
+        )
         return subprocess.run(
             [sys.executable, "-c", answer, "user", "change_password"],
             cwd=PROJECT,

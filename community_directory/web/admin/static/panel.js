@@ -1,19 +1,19 @@
-// Small adjustments of Piccolo Admin's page, without a fork: locked fields, buttons that would be refused, and what a
-// form was filled with, which goes back with it, so that the server knows what a person changed.
+// Adjusts Piccolo Admin's page without a fork. It locks fields and hides buttons as the table's policy says, and sends
+// the row that a form was filled with along with the form, so that the server knows which fields a person changed.
 (() => {
-  const described = {}; // what the server says of each table
-  let filled = null; // the row that the open form shows: its path and its JSON text
+  const policies = {}; // by table: what the server locks and refuses
+  let shown = null; // the path and the row of the open form
 
   const table = () => (location.hash.match(/^#\/([a-z_]+)/) || [])[1];
   const parse = (text) => { try { return JSON.parse(text); } catch { return null; } };
 
   function apply() {
-    const extra = described[table()] || {};
-    for (const word of ["add", "edit", "delete"]) {
-      document.documentElement.classList.toggle(`refuse-${word}`, (extra.refused || []).includes(word));
+    const policy = policies[table()] || {};
+    for (const action of ["add", "edit", "delete"]) {
+      document.documentElement.classList.toggle(`refuse-${action}`, (policy.refused || []).includes(action));
     }
-    lock('[data-uitest="save_button"]', extra.locked || []);
-    lock('[data-uitest="create_button"]', extra.locked_when_new || []);
+    lock('[data-uitest="save_button"]', policy.locked || []);
+    lock('[data-uitest="create_button"]', policy.locked_when_new || []);
   }
 
   function lock(button, names) {
@@ -21,7 +21,7 @@
     for (const name of form ? names : []) {
       const field = form.querySelector(`[name="${name}"]`);
       if (!field || field.disabled) continue;
-      field.disabled = true; // the form leaves it out
+      field.disabled = true; // a form does not send disabled fields
       const box = field.parentElement;
       box.classList.add("directory-locked");
       for (const input of box.querySelectorAll("input, select, textarea, button")) input.disabled = true;
@@ -40,17 +40,17 @@
     const [, name, row] = path.match(/\/api\/tables\/([^/]+)\/([^/]+)\/$/) || [];
     const isForm = row && table() === name && location.hash.includes(row);
     if (method === "GET" && row === "schema") {
-      this.addEventListener("load", () => { described[name] = (parse(this.responseText) || {}).extra; apply(); });
+      this.addEventListener("load", () => { policies[name] = (parse(this.responseText) || {}).extra; apply(); });
     } else if (isForm && (method === "GET" || method === "PATCH")) {
-      if (method === "PATCH" && filled && filled.path === path) {
-        body = JSON.stringify({ ...JSON.parse(body), __seen: filled.row });
+      if (method === "PATCH" && shown && shown.path === path) {
+        body = JSON.stringify({ ...JSON.parse(body), __seen: shown.row });
       }
-      this.addEventListener("load", () => { if (this.status === 200) filled = { path, row: parse(this.responseText) }; });
+      this.addEventListener("load", () => { if (this.status === 200) shown = { path, row: parse(this.responseText) }; });
     }
     return send.call(this, body);
   };
 
-  // "Are you sure you want to delete row 0b1c…?": nobody knows a row by its UUID.
+  // Leave the UUID out of "Are you sure you want to delete row 0b1c…?": people don't know rows by UUID.
   const { confirm } = window;
   window.confirm = (question) => confirm.call(window, question.replace(/ row [0-9a-f-]{36}/, " this row"));
 

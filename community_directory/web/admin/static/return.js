@@ -1,7 +1,7 @@
-// In the panel: who was sent from Insights to sign in comes back. The front end goes on to a route that it doesn't have.
-const change = history.pushState;
+// Returns to Insights after the sign-in. The front end would open the page as a route of its own, which it doesn't have.
+const pushState = history.pushState;
 history.pushState = function (state, title, url) {
-  const wanted = /#(\/insights\/(?:tree\/(?:\d+\/)?)?)$/.exec(String(url));
-  if (wanted) location.replace(new URL(`.${wanted[1]}`, location.href.split("#")[0]));
-  else change.call(this, state, title, url);
+  const page = /#(\/insights\/(?:tree\/(?:\d+\/)?)?)$/.exec(String(url));
+  if (page) location.replace(new URL(`.${page[1]}`, location.href.split("#")[0]));
+  else pushState.call(this, state, title, url);
 };

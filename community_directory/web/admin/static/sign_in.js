@@ -1,19 +1,19 @@
-// Piccolo Admin says "Problem logging in", for three seconds, whatever the server said: keep the server's sentence.
+// Shows the server's message after a failed sign-in. Piccolo Admin shows "Problem logging in" for three seconds instead.
 (() => {
   const open = XMLHttpRequest.prototype.open;
 
   function show(request) {
     const inner = document.querySelector("#login .inner");
     if (!inner) return;
-    let said = inner.querySelector("[role=alert]");
-    if (!said) {
-      said = inner.appendChild(document.createElement("p"));
-      said.setAttribute("role", "alert");
+    let message = inner.querySelector("[role=alert]");
+    if (!message) {
+      message = inner.appendChild(document.createElement("p"));
+      message.setAttribute("role", "alert");
     }
     try {
-      said.textContent = request.status === 200 ? "" : JSON.parse(request.responseText).detail;
+      message.textContent = request.status === 200 ? "" : JSON.parse(request.responseText).detail;
     } catch {
-      said.textContent = "The server does not answer as it should: try again in a moment.";
+      message.textContent = "The server sent an unexpected answer. Try again in a moment.";
     }
   }
 

@@ -1,0 +1,382 @@
+"""The lists of the panel: pages, filters, order, counts, and the search for a row to refer to."""
+
+import json
+import re
+from datetime import date, datetime
+
+import asyncpg
+from piccolo.columns import ForeignKey
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from community_directory.database import engine
+from community_directory.database.statements import Statement
+from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
+from community_directory.web.admin.policy import RowData
+from community_directory.web.admin.rows import (
+    Parameters,
+    TableRows,
+    json_response,
+    normalize_member_id,
+    validated,
+)
+from community_directory.web.admin.values import TEXT_COLUMNS, parse_value
+
+MAX_LIST_ROWS = 1000
+"""The rows of a page at most; the front end's download of a list asks for this number."""
+MAX_LIST_PAGES = 1_000_000
+MAX_EXACT_COUNT = 50_000
+"""Above this number of rows a count is the planner's estimate."""
+MAX_CANDIDATES = 1000
+"""The members that a search text may match; a text that matches more is a frequent one."""
+COUNT_SAMPLE_ROWS = 3000
+"""The approximate number of rows that are read to estimate the count of a frequent text."""
+
+LIST_PARAMETERS = {
+    "__visible_fields",
+    "__page_size",
+    "__page",
+    "__order",
+    "__readable",
+    "__view",
+}
+RANGE_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+NULL_OPERATORS = {"is_null": "IS NULL", "not_null": "IS NOT NULL"}
+FILTER_OPERATORS = {"e": "=", "ne": "IS DISTINCT FROM", **NULL_OPERATORS, **RANGE_OPERATORS}
+LIKE_PATTERNS = {
+    "contains": "'%' || {} || '%'",
+    "starts": "{} || '%'",
+    "ends": "'%' || {}",
+    "exact": "{}",
+}
+LIKE_ESCAPED = r"regexp_replace({}, '([\\%_])', '\\\1', 'g')"
+
+FIND_CANDIDATES = Statement(
+    f"""
+    SELECT id FROM community_members
+    WHERE deleted_at IS NULL AND {ANY_RANGE} AND search_text LIKE {PATTERN.format(":text")}
+    LIMIT {MAX_CANDIDATES + 1}
+    """
+)
+ESTIMATE_TABLE_ROWS = Statement(
+    "SELECT reltuples FROM pg_class WHERE oid = :table_name::text::regclass"
+)
+MEMBER_CHOICES = """
+SELECT id, member_id || ' ' || name, member_id, name FROM community_members
+WHERE deleted_at IS NULL"""
+
+
+class ListQuery:
+    """The query parameters of a request for a list.
+
+    Raises:
+        InvalidInput: A parameter is unknown, repeated or out of range.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            self._values.setdefault(name.removesuffix("[]"), []).append(value)
+        for name in self._values:
+            if name.startswith("__") and name not in LIST_PARAMETERS:
+                raise InvalidInput(f"There is no parameter {sanitize_for_message(name)}.")
+
+    @property
+    def filtered(self) -> list[str]:
+        """Return the names of the columns that are filtered."""
+        names = {
+            name.removesuffix("__operator")
+            for name, values in self._values.items()
+            if not name.startswith("__")
+            and not name.endswith("__match")
+            and (values[0].endswith("_null") if name.endswith("__operator") else any(values))
+        }
+        return sorted(names)
+
+    def operator(self, name: str) -> tuple[str, str]:
+        """Return the operator of a column's filter, and how it matches texts."""
+        operator = self.one(f"{name}__operator") or "e"
+        match = self.one(f"{name}__match") or "contains"
+        if operator not in FILTER_OPERATORS or match not in LIKE_PATTERNS:
+            asked = f"{sanitize_for_message(operator)}, {sanitize_for_message(match)}"
+            raise InvalidInput(f"There is no filter {asked}.", field=name)
+        return operator, match
+
+    def filled(self, name: str) -> list[str]:
+        """Return the values of a parameter, which may be repeated, without the empty ones."""
+        return [value for value in self._values.get(name, []) if value]
+
+    def one(self, name: str) -> str:
+        """Return the value of a parameter that may not be repeated; empty when it is missing."""
+        values = self._values.get(name, [])
+        if len(values) > 1:
+            raise InvalidInput(f"{sanitize_for_message(name)} is given more than once.")
+        return values[0] if values else ""
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """Return the value of a parameter that is a number."""
+        text = self.one(name) or str(default)
+        least = min(default, 1)
+        if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
+            raise InvalidInput(f"{name} must be a number from {least} to {most:,}.")
+        return int(text)
+
+
+class ListFilter:
+    """The WHERE condition of a list while it is built, with its arguments."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.parameters = Parameters()
+        self.has_frequent_text = False
+        """The condition contains a text of so many members that an exact count is expensive."""
+
+    @property
+    def where(self) -> str:
+        """Return the SQL of the condition."""
+        return " AND ".join(self.conditions) or "true"
+
+    @property
+    def arguments(self) -> list[object]:
+        """Return the arguments of the condition."""
+        return self.parameters.arguments
+
+
+class ListEndpoints(TableRows):
+    """The endpoints that list, count and search the rows of one table."""
+
+    @validated
+    async def get_all(
+        self,
+        request: Request,
+        params: RowData | None = None,  # noqa: ARG002  a parameter of PiccoloCRUD
+    ) -> Response:
+        """Return a page of rows, in the table's own order unless the request names another."""
+        query = ListQuery(request)
+        size = query.number("__page_size", self.page_size, MAX_LIST_ROWS)
+        offset = (query.number("__page", 1, MAX_LIST_PAGES) - 1) * size
+        names = self._selected_columns(query.one("__visible_fields"), size)
+        condition = await self._filter(query)
+        order = self._order(query.one("__order"))
+        # The subquery selects keys only, so that an index is enough to skip the rows before the
+        # page.
+        records = await engine.fetch(
+            f"""
+            SELECT {self.select(dict.fromkeys([self.key, *names]))} FROM (
+                SELECT this."{self.key}" FROM {self.table_name} AS this
+                WHERE {condition.where} ORDER BY {order} LIMIT {size} OFFSET {offset}
+            ) AS page JOIN {self.table_name} AS this USING ("{self.key}") ORDER BY {order}
+            """,
+            *condition.arguments,
+        )
+        rows = [dict(record) for record in records]
+        return json_response({"rows": rows}, format_date=_format_for_people)
+
+    @validated
+    async def get_count(self, request: Request) -> Response:
+        """Return how many rows a list has; the number is an estimate when there are many."""
+        condition = await self._filter(ListQuery(request))
+        if condition.has_frequent_text:
+            count = await self._count_in_sample(condition)
+        else:
+            count = await self._count(condition)
+        return JSONResponse({"count": count, "page_size": self.page_size})
+
+    @validated
+    async def get_ids(self, request: Request) -> Response:
+        """Return rows to refer to, by key, with a text for people."""
+        query = ListQuery(request)
+        limit = query.number("limit", 50, MAX_LIST_ROWS)
+        offset = query.number("offset", 0, MAX_LIST_ROWS)
+        if self.policy.searched:
+            text = query.one("search").strip()
+            records = await self._find_members(text, limit, offset)
+        else:
+            records = await self._list_choices(limit, offset)
+        return JSONResponse({str(record[0]): record[1] for record in records})
+
+    def _selected_columns(self, requested: str, size: int) -> list[str]:
+        if requested:
+            names = requested.split(",")
+            for name in names:
+                if name not in self.readable:
+                    raise InvalidInput(f"There is no column {sanitize_for_message(name)}.")
+            return names
+        if size == MAX_LIST_ROWS:
+            # The front end's download of all columns names none.
+            return self.readable
+        return [name for name in self.schema_extra["visible_column_names"] if name in self.readable]
+
+    async def _count(self, condition: ListFilter) -> int:
+        rows = f"FROM {self.table_name} AS this WHERE {condition.where}"
+        plan = await engine.fetch(f"EXPLAIN (FORMAT JSON) SELECT {rows}", *condition.arguments)
+        estimate = int(json.loads(plan[0][0])[0]["Plan"]["Plan Rows"])
+        if estimate > MAX_EXACT_COUNT:
+            return estimate
+        records = await engine.fetch(f"SELECT count(*) {rows}", *condition.arguments)
+        return int(records[0][0])
+
+    async def _count_in_sample(self, condition: ListFilter) -> int:
+        """Estimate how many rows meet a condition that is expensive to evaluate.
+
+        The estimate is made from a few pages of the table.
+        """
+        records = await engine.fetch(ESTIMATE_TABLE_ROWS, table_name=self.table_name)
+        table_rows = records[0]["reltuples"]
+        percentage = min(100, 100 * COUNT_SAMPLE_ROWS / max(table_rows, 1))
+        records = await engine.fetch(
+            f"""SELECT count(*) FILTER (WHERE {condition.where}) AS matching, count(*) AS read
+            FROM {self.table_name} AS this TABLESAMPLE SYSTEM ({percentage}) REPEATABLE (0)""",
+            *condition.arguments,
+        )
+        sample = records[0]
+        return int(table_rows * sample["matching"] / max(sample["read"], 1))
+
+    async def _list_choices(self, limit: int, offset: int) -> list[asyncpg.Record]:
+        label = self.schema_extra["link_column_name"]
+        return await engine.fetch(
+            f"""SELECT "{self.key}", "{label}"::text FROM {self.table_name} AS this
+            ORDER BY {self._order("")} LIMIT {limit} OFFSET {offset}"""
+        )
+
+    async def _find_members(self, text: str, limit: int, offset: int) -> list[asyncpg.Record]:
+        """Find members by number, or by a part of the name or username."""
+        page = f"LIMIT {limit} OFFSET {offset}"
+        if not text:
+            return await engine.fetch(f"{MEMBER_CHOICES} ORDER BY created_at DESC, id DESC {page}")
+        parameters = Parameters()
+        pattern = PATTERN.format(parameters.bind(text))
+        number = parameters.bind(normalize_member_id(text))
+        matches = f"search_text LIKE {pattern}"
+        if not is_indexed(text):
+            # The index contains shorter texts only as the beginning of a word.
+            start = pattern.removeprefix("'%' || ")
+            matches = f"(search_text LIKE {start} OR search_text LIKE '% ' || {start})"
+        return await engine.fetch(
+            f"""
+            SELECT * FROM (
+                ({MEMBER_CHOICES} AND member_id = {number})
+                UNION
+                ({MEMBER_CHOICES} AND {ANY_RANGE} AND {matches} LIMIT {MAX_CANDIDATES})
+            ) AS found
+            ORDER BY member_id = {number} DESC, length(member_id), member_id {page}
+            """,
+            *parameters.arguments,
+        )
+
+    def _order(self, requested: str) -> str:
+        """Return ORDER BY, which ends with the key: without it, pages repeat and lose rows."""
+        wanted = [
+            (name.removeprefix("-"), "DESC" if name.startswith("-") else "ASC")
+            for name in requested.split(",")
+            if name
+        ] or [
+            (by["column"], "ASC" if by["ascending"] else "DESC")
+            for by in self.schema_extra["order_by"]
+        ]
+        parts: list[str] = []
+        for name, direction in wanted:
+            if name not in self.readable:
+                raise InvalidInput(f"There is no column {sanitize_for_message(name)} to sort by.")
+            column, expression = self.columns[name], self.expression(name)
+            if not parts and (isinstance(column, ForeignKey) or name == "member_id"):
+                # "#9" comes before "#10".
+                parts.append(f"length({expression}) {direction}")
+            nulls = " NULLS LAST" if column._meta.null and direction == "DESC" else ""
+            parts.append(f"{expression} {direction}{nulls}")
+        if self.key not in dict(wanted):
+            parts.append(f'this."{self.key}" {wanted[0][1]}')
+        return ", ".join(parts)
+
+    async def _filter(self, query: ListQuery) -> ListFilter:
+        """Return the condition that a list's filters and its view mean."""
+        condition = ListFilter()
+        for name in query.filtered:
+            condition.conditions.append(await self._column_condition(query, name, condition))
+        if view := query.one("__view"):
+            if view not in self.policy.views:
+                raise InvalidInput(f"There is no view {sanitize_for_message(view)}.")
+            condition.conditions.append(self.policy.views[view])
+        if self._leaves_removed_out(query):
+            condition.conditions.append(f'this."{self.policy.removed_at_column}" IS NULL')
+        return condition
+
+    def _leaves_removed_out(self, query: ListQuery) -> bool:
+        column = self.policy.removed_at_column
+        return bool(column) and column not in query.filtered
+
+    async def _column_condition(self, query: ListQuery, name: str, condition: ListFilter) -> str:
+        """Return the condition of one column's filter; of several values one has to match."""
+        if name not in self.readable:
+            raise InvalidInput(f"There is no column {sanitize_for_message(name)} to filter by.")
+        operator, match = query.operator(name)
+        if operator in NULL_OPERATORS:
+            return f'this."{name}" {NULL_OPERATORS[operator]}'
+        column = self.columns[name]
+        if operator in RANGE_OPERATORS and isinstance(column, (ForeignKey, *TEXT_COLUMNS)):
+            raise InvalidInput(
+                "Only numbers and times can be less or greater. Choose Equals or Not Equal.",
+                field=name,
+            )
+        if isinstance(column, ForeignKey):
+            return await self._member_condition(query, name, operator, condition)
+        is_text = isinstance(column, TEXT_COLUMNS) and not column._meta.choices
+        conditions = [
+            await self._text_condition(query, name, match, value, condition)
+            if is_text and operator == "e" and match != "exact"
+            else self._value_condition(name, operator, value, condition)
+            for value in query.filled(name)
+        ]
+        return f"({(' AND ' if operator == 'ne' else ' OR ').join(conditions)})"
+
+    async def _member_condition(
+        self, query: ListQuery, name: str, operator: str, condition: ListFilter
+    ) -> str:
+        column = self.columns[name]
+        members = [
+            await self.find_member_id(parse_value(column, value)) for value in query.filled(name)
+        ]
+        bind = condition.parameters.bind
+        if len(members) == 1:
+            # With =, an index returns the rows in its order.
+            equals = f"{self.expression(name)} = {bind(members[0])}"
+        else:
+            equals = f"{self.expression(name)} = ANY({bind(members)}::varchar[])"
+        return f"({equals}) IS NOT TRUE" if operator == "ne" else equals
+
+    def _value_condition(self, name: str, operator: str, sent: str, condition: ListFilter) -> str:
+        value = parse_value(self.columns[name], sent)
+        if name == "member_id":
+            value = normalize_member_id(value)
+        placeholder = condition.parameters.bind(value)
+        return f"{self.expression(name)} {FILTER_OPERATORS[operator]} {placeholder}"
+
+    async def _text_condition(
+        self, query: ListQuery, name: str, match: str, sent: str, condition: ListFilter
+    ) -> str:
+        """Return the condition that a column contains a text, which an index finds if possible."""
+        expression, bind = self.expression(name), condition.parameters.bind
+        placeholder = f"{bind(parse_value(self.columns[name], sent))}::text"
+        if name not in self.policy.searched or not is_indexed(sent):
+            pattern = LIKE_PATTERNS[match].format(LIKE_ESCAPED.format(placeholder))
+            return f"{expression} ILIKE {pattern}"
+        text = LIKE_ESCAPED.format(f"directory_search_text({placeholder})")
+        matches = f"directory_search_text({expression}) LIKE {LIKE_PATTERNS[match].format(text)}"
+        if not self._leaves_removed_out(query):
+            return matches
+        candidates = await engine.fetch(FIND_CANDIDATES, text=sent)
+        if len(candidates) <= MAX_CANDIDATES:
+            keys = bind([record["id"] for record in candidates])
+            return f"(this.id = ANY({keys}::uuid[]) AND {matches})"
+        condition.has_frequent_text = True
+        # The planner expects that a CASE is true for half of the rows: it then reads rows in
+        # order until the page is full.
+        return f"CASE WHEN {matches} THEN true END"
+
+
+def _format_for_people(value: date) -> str:
+    """Format a date, or a time to the second."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return value.isoformat()

@@ -1,0 +1,45 @@
+"""The policy of a table in the panel: what managers may see and change."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+RowData = dict[str, Any]
+"""The values of a row by column name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePolicy:
+    """The permissions of managers on the rows of a table, and how the panel shows them.
+
+    All names are names of columns.
+    """
+
+    read_only: bool = False
+    locked: frozenset[str] = frozenset()
+    """Columns that are shown but can't be edited: bots, triggers and forms write them."""
+    locked_when_new: frozenset[str] = frozenset()
+    """The same in the form for a new row."""
+    hidden: frozenset[str] = frozenset()
+    """Columns that are never sent to the browser."""
+    add: Callable[[RowData, str], Awaitable[object]] | None = None
+    """Adds a row with these values for an actor and returns its key, instead of an INSERT."""
+    prepare: Callable[[RowData], RowData] | None = None
+    """Turns the values of a form into the values to store."""
+    remove: Callable[[RowData, str], Awaitable[object]] | None = None
+    """Removes a row for an actor, instead of a DELETE."""
+    delete_refusal: str = ""
+    """The message that refuses to delete a row; empty when rows can be deleted."""
+    removed_at_column: str = ""
+    """The time at which a row was removed.
+
+    Lists leave removed rows out unless they are filtered by this column, and forms don't edit them.
+    """
+    computed: Mapping[str, str] = field(default_factory=dict)
+    """The SQL expressions that are shown and filtered instead of the stored value."""
+    views: Mapping[str, str] = field(default_factory=dict)
+    """Conditions by name; a link selects one with `?__view=…`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The names of columns for people."""
+    searched: frozenset[str] = frozenset()
+    """The columns that the text index of the members contains."""

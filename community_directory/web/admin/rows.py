@@ -1,0 +1,197 @@
+"""One table of the panel: its columns, its form, and the reading of one row.
+
+Piccolo Admin's front end identifies rows by primary key: it links to, sends and filters by the
+UUID of a referenced row, although the foreign keys here hold a `member_id`. A foreign key is
+therefore sent to the browser as the UUID of its member, and converted back when it is received.
+Every foreign key of the panel refers to a member.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import date
+from functools import cached_property
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from piccolo.columns import Column, ForeignKey
+from piccolo.table import Table
+from piccolo_api.crud.endpoints import PiccoloCRUD
+from piccolo_api.crud.validators import apply_validators
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from community_directory.database import engine
+from community_directory.database.statements import Statement
+from community_directory.errors import InvalidInput, OperatorError
+from community_directory.web.admin.policy import RowData, TablePolicy
+from community_directory.web.outage import report
+
+FIND_MEMBER_ID = Statement("SELECT member_id FROM community_members WHERE id = :key")
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
+
+
+def validated(endpoint: Endpoint) -> Endpoint:
+    """Run the validators of the table's configuration before an endpoint."""
+    return cast("Endpoint", apply_validators(endpoint))  # type: ignore[no-untyped-call]
+
+
+class Parameters:
+    """The arguments of a statement whose SQL depends on the request."""
+
+    def __init__(self) -> None:
+        self.arguments: list[object] = []
+
+    def bind(self, value: object) -> str:
+        """Add an argument, and return its placeholder."""
+        self.arguments.append(value)
+        return f"${len(self.arguments)}"
+
+
+class TableRows(PiccoloCRUD):
+    """The endpoints that show one row, and the SQL that lists and changes share."""
+
+    def __init__(self, table: type[Table], policy: TablePolicy, **options: Any) -> None:
+        super().__init__(table, **options)
+        self.policy = policy
+        self.columns: dict[str, Column] = {
+            column._meta.name: column
+            for column in table._meta.columns
+            if column._meta.name not in policy.hidden
+        }
+        self.readable = [name for name, column in self.columns.items() if not column._meta.secret]
+        self.key: str = table._meta.primary_key._meta.name
+        self.table_name = f'"{table._meta.tablename}"'
+        self.locked = frozenset(self.columns) if policy.read_only else policy.locked
+
+    @validated
+    async def get_single(self, request: Request, row_id: object) -> Response:  # noqa: ARG002
+        """Return one row, to fill its form with."""
+        return json_response(await self.read_row(row_id))
+
+    @validated
+    async def get_new(self, request: Request) -> Response:  # noqa: ARG002
+        """Return the initial values of the form for a new row."""
+        return json_response(self.initial_row())
+
+    @validated
+    async def get_schema(self, request: Request) -> JSONResponse:  # noqa: ARG002
+        """Return the columns with their labels, and what `panel.js` locks and hides."""
+        return JSONResponse(self._schema)
+
+    @cached_property
+    def _schema(self) -> RowData:
+        policy = self.policy
+        schema = self.pydantic_model.model_json_schema()
+        for name in policy.hidden:
+            del schema["properties"][name]
+        for name, description in schema["properties"].items():
+            description["title"] = policy.labels.get(name) or name.replace("_", " ").capitalize()
+        refused = ["delete"] if policy.delete_refusal else []
+        if policy.read_only:
+            refused = ["add", "edit", "delete"]
+        schema["extra"]["locked"] = sorted(self.locked)
+        schema["extra"]["locked_when_new"] = sorted(policy.locked_when_new)
+        schema["extra"]["refused"] = refused
+        return dict(schema)
+
+    def initial_row(self) -> RowData:
+        """Return the values with which the form for a new row starts.
+
+        Locked fields are empty, except for those with a choice, which the front end can't empty.
+        """
+        new = self.table(_ignore_missing=True)
+        row = {name: getattr(new, name) for name in self.readable if name != self.key}
+        for name in self.policy.locked_when_new:
+            if not self.columns[name]._meta.choices:
+                row[name] = None
+        return row
+
+    async def read_row(self, row_id: object, lock: str = "") -> RowData:
+        """Return a row, as the browser gets it.
+
+        Raises:
+            HTTPException: There is no such row (404).
+        """
+        records = await engine.fetch(
+            f"""SELECT {self.select(self.readable)} FROM {self.table_name} AS this
+            WHERE this."{self.key}" = $1 {lock}""",
+            row_id,
+        )
+        if not records:
+            raise HTTPException(404, "There is no such row. Perhaps it was deleted.")
+        return to_row_data(records[0])
+
+    def select(self, names: Iterable[str]) -> str:
+        """Return the SELECT list of these columns.
+
+        A foreign key is selected as the key of the member, and once more as text for people.
+        """
+        expressions = []
+        for name in names:
+            if isinstance(self.columns[name], ForeignKey):
+                member = f'FROM community_members AS person WHERE person.member_id = this."{name}"'
+                label = "member_id || ' ' || name"
+                expressions.append(f'(SELECT id {member}) AS "{name}"')
+                expressions.append(f'(SELECT {label} {member}) AS "{name}_readable"')
+            else:
+                expressions.append(f'{self.expression(name)} AS "{name}"')
+        return ", ".join(expressions)
+
+    def expression(self, name: str) -> str:
+        """Return the SQL expression of a column."""
+        return self.policy.computed.get(name, f'this."{name}"')
+
+    async def find_member_id(self, sent: str) -> str | None:
+        """Return the number of the member with this key or number; None for an unknown key."""
+        try:
+            key = UUID(sent)
+        except ValueError:
+            return normalize_member_id(sent)
+        records = await engine.fetch(FIND_MEMBER_ID, key=key)
+        return records[0]["member_id"] if records else None
+
+
+def normalize_member_id(text: str) -> str:
+    """Return a member's number with its #, which may be left out; any other text as it is."""
+    return f"#{text}" if re.fullmatch("[0-9]{1,19}", text, re.ASCII) else text
+
+
+def to_row_data(record: Any) -> RowData:
+    """Return a record as the browser gets it: dates and UUIDs are text."""
+    row: RowData = json.loads(to_json(dict(record)))
+    return row
+
+
+def to_json(body: object, format_date: Callable[[Any], str] | None = None) -> str:
+    """Return JSON text, in which dates and times are formatted by `format_date`, or as ISO 8601."""
+
+    def encode(value: object) -> str:
+        if isinstance(value, date):
+            return (format_date or type(value).isoformat)(value)
+        return str(value)
+
+    return json.dumps(body, default=encode)
+
+
+def json_response(
+    body: object, *, status: int = 200, format_date: Callable[[Any], str] | None = None
+) -> Response:
+    """Return a response with what `to_json` makes of the body."""
+    return Response(to_json(body, format_date), status, media_type="application/json")
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Answer a `DirectoryError` with its message, beside the form's field if that is known."""
+    if isinstance(error, OperatorError):
+        return JSONResponse({"detail": report(error)}, 503)
+    if request.method == "GET":
+        return JSONResponse({"detail": str(error)}, 400)
+    name = error.field if isinstance(error, InvalidInput) else None
+    if name is None:
+        return JSONResponse({"custom_form_error": str(error)}, 422)
+    return JSONResponse(
+        {"detail": [{"loc": ["body", name], "msg": str(error), "type": "value_error"}]}, 422
+    )

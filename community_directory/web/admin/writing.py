@@ -1,0 +1,176 @@
+"""The changes that the panel makes: rows are added, edited and deleted within a table's policy."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from piccolo.columns import ForeignKey
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from community_directory.database import act_as, engine, transaction
+from community_directory.errors import InvalidInput, database_errors, sanitize_for_message
+from community_directory.web.admin.listing import ListEndpoints
+from community_directory.web.admin.policy import RowData
+from community_directory.web.admin.rows import (
+    Parameters,
+    json_response,
+    to_json,
+    to_row_data,
+    validated,
+)
+from community_directory.web.admin.values import (
+    parse_changes,
+    parse_json_object,
+    parse_new_row,
+    parse_value,
+)
+
+SHOWN_ROW_FIELD = "__seen"
+"""The field in which `panel.js` sends the row as the form was filled with it."""
+
+
+class DirectoryCRUD(ListEndpoints):
+    """All endpoints of one table: besides the lists, those that add, edit and delete rows."""
+
+    async def root(self, request: Request) -> Response:
+        """List the rows of the table, or add one."""
+        if request.method == "POST":
+            return await self.post_single(request, await _read_body(request))
+        return await self.get_all(request)
+
+    async def detail(self, request: Request) -> Response:
+        """Show, edit or delete one row."""
+        try:
+            row_id = parse_value(self.table._meta.primary_key, request.path_params["row_id"])
+        except InvalidInput:
+            raise HTTPException(404, "There is no such row. Perhaps it was deleted.") from None
+        if request.method == "PATCH":
+            return await self.patch_single(request, row_id, await _read_body(request))
+        if request.method == "DELETE":
+            return await self.delete_single(request, row_id)
+        if request.method == "PUT":
+            return await self.put_single(request)
+        return await self.get_single(request, row_id)
+
+    @validated
+    async def post_single(self, request: Request, data: RowData) -> Response:
+        """Add a row, and return its key."""
+        self._check_writable()
+        self._check_fields(data)
+        data.pop(self.key, None)
+        values = parse_new_row(
+            self.columns,
+            initial=json.loads(to_json(self.initial_row())),
+            sent=data,
+            locked=self.policy.locked_when_new,
+        )
+        async with _acting_manager(request) as actor:
+            add = self.policy.add or self._insert
+            key = await add(await self._to_stored(values), actor)
+        return json_response([{self.key: key}], status=201)
+
+    @validated
+    async def patch_single(self, request: Request, row_id: object, data: RowData) -> Response:
+        """Store the fields that a person changed, and return the row.
+
+        The front end sends every field of the form. A field that still has the value with which
+        the form was filled is left alone, also when somebody else has changed it since.
+        """
+        self._check_writable()
+        shown = data.pop(SHOWN_ROW_FIELD, None)
+        self._check_fields(data)
+        async with _acting_manager(request):
+            row = await self.read_row(row_id, "FOR NO KEY UPDATE OF this")
+            if self.policy.removed_at_column and row[self.policy.removed_at_column] is not None:
+                raise InvalidInput(
+                    "This member was removed. Use the form “Restore a member” first."
+                )
+            changes = parse_changes(
+                self.columns,
+                stored=row,
+                shown={**row, **shown} if isinstance(shown, dict) else row,
+                sent=data,
+                locked=self.locked | {self.key},
+            )
+            if changes:
+                row = await self._update(row_id, await self._to_stored(changes))
+        return json_response(row)
+
+    async def put_single(self, *_: object) -> Response:
+        """Refuse: PUT would overwrite fields that the sender didn't want to change."""
+        raise HTTPException(405, "Rows are changed with PATCH.")
+
+    @validated
+    async def delete_single(self, request: Request, row_id: object) -> Response:
+        """Delete a row, or do what the table's policy does instead."""
+        self._check_writable()
+        if self.policy.delete_refusal:
+            raise HTTPException(405, self.policy.delete_refusal)
+        async with _acting_manager(request) as actor:
+            row = await self.read_row(row_id)
+            if self.policy.remove:
+                await self.policy.remove(row, actor)
+            else:
+                with database_errors():
+                    await self.table.delete().where(self.table._meta.primary_key == row_id)
+        return Response(status_code=204)
+
+    def _check_writable(self) -> None:
+        if self.policy.read_only:
+            raise HTTPException(405, f"{self.table._meta.tablename} is read-only.")
+
+    def _check_fields(self, data: RowData) -> None:
+        for name in data:
+            if name not in self.columns:
+                raise InvalidInput(f"There is no field {sanitize_for_message(name)}.")
+
+    async def _to_stored(self, values: RowData) -> RowData:
+        """Return the values to store: members by number, and what the policy prepares."""
+        for name, value in values.items():
+            if isinstance(self.columns[name], ForeignKey) and value is not None:
+                values[name] = await self.find_member_id(value)
+                if values[name] is None:
+                    raise InvalidInput(
+                        "This member no longer exists. Choose another one.", field=name
+                    )
+        return self.policy.prepare(values) if self.policy.prepare else values
+
+    async def _insert(self, values: RowData, _: str) -> object:
+        given = {
+            name: value
+            for name, value in values.items()
+            if value is not None or self.columns[name]._meta.null
+        }
+        row = self.table(_ignore_missing=True, **given)
+        with database_errors():
+            await row.save()
+        return getattr(row, self.key)
+
+    async def _update(self, row_id: object, values: RowData) -> RowData:
+        """Store the values, and return the row as it is then."""
+        bind = (parameters := Parameters()).bind
+        assignments = ", ".join(f'"{name}" = {bind(value)}' for name, value in values.items())
+        records = await engine.fetch(
+            f"""UPDATE {self.table_name} AS this SET {assignments}
+            WHERE this."{self.key}" = {bind(row_id)} RETURNING {self.select(self.readable)}""",
+            *parameters.arguments,
+        )
+        return to_row_data(records[0])
+
+
+@asynccontextmanager
+async def _acting_manager(request: Request) -> AsyncIterator[str]:
+    """Open a transaction in the name of the signed-in manager, for the audit log."""
+    actor: str = request.user.user.username
+    async with transaction():
+        await act_as(actor)
+        yield actor
+
+
+async def _read_body(request: Request) -> RowData:
+    try:
+        return parse_json_object(await request.body())
+    except (ValueError, RecursionError):
+        raise InvalidInput("The request must contain a JSON object.") from None

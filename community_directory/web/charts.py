@@ -1,0 +1,229 @@
+"""The charts of Insights: counts, and the geometry that the templates draw."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
+
+REMOVED_BAND = "removed"
+STATUS_BANDS = [
+    MemberStatus.ACTIVE,
+    MemberStatus.PENDING,
+    MemberStatus.SUSPENDED,
+    MemberStatus.BANNED,
+    REMOVED_BAND,
+]
+"""The bands of the chart of members, from the bottom to the top."""
+INVITATION_OUTCOMES = [
+    InvitationStatus.ACCEPTED,
+    InvitationStatus.PENDING,
+    InvitationStatus.EXPIRED,
+    InvitationStatus.CANCELLED,
+]
+WAITING_TIMES = {
+    "under 1 h": timedelta(hours=1),
+    "1–6 h": timedelta(hours=6),
+    "6–24 h": timedelta(days=1),
+    "1–2 days": timedelta(days=2),
+    "2–3 days": timedelta(days=3),
+    "longer": timedelta.max,
+}
+"""The ranges of the time until an invitation is accepted: the name and the end of each."""
+WEEKDAY_NAMES = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+
+AREA_WIDTH, AREA_HEIGHT = 1000, 400
+"""The size of the box in which the bands of an area chart are drawn."""
+SHADES = 5
+"""The shades of the chart of hours, besides the one of no events."""
+
+
+def count_statuses(
+    members: Iterable[Any], changes: Iterable[Any], weeks: int
+) -> dict[str, list[int]]:
+    """Return how many members had each status at the end of each week; the last week ends now.
+
+    `members` are counted with their present status. Each of the `changes` is then undone for the
+    weeks between the day on which the member was added and the change.
+    """
+    counts: dict[str, list[int]] = {status: [0] * weeks for status in [*MemberStatus, REMOVED_BAND]}
+
+    def add(status: str, first_week: int, end_week: int, number: int) -> None:
+        for week in range(first_week, end_week):
+            counts[status][week] += number
+
+    for added_week, removed_week, status, _, number in members:
+        end_week = weeks if removed_week is None else removed_week
+        add(status, added_week, end_week, number)
+        if status != MemberStatus.NOT_MEMBER:
+            add(REMOVED_BAND, max(added_week, end_week), weeks, number)
+    for added_week, changed_week, before, after, number in changes:
+        add(before, added_week, changed_week, number)
+        add(after, added_week, changed_week, -number)
+    return {status: counts[status] for status in STATUS_BANDS}
+
+
+def stack_areas(series: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return stacked bands as SVG polygons, the ticks of the axis beside them, and the totals."""
+    totals = [sum(values) for values in zip(*series, strict=True)]
+    ticks = _axis_ticks(max(totals))
+    step = AREA_WIDTH / (len(totals) - 1)
+    scale = AREA_HEIGHT / ticks[-1]
+    bands, base = [], [0] * len(totals)
+    for values in series:
+        upper = [below + value for below, value in zip(base, values, strict=True)]
+        points = [*enumerate(upper), *reversed(list(enumerate(base)))]
+        bands.append(" ".join(f"{x * step:.1f},{AREA_HEIGHT - y * scale:.1f}" for x, y in points))
+        base = upper
+    return {
+        "bands": bands,
+        "ticks": [(tick, 100 - 100 * tick / ticks[-1]) for tick in ticks],
+        "totals": totals,
+    }
+
+
+def _axis_ticks(top: int) -> list[int]:
+    """Return two to five round numbers, from zero to `top` or a little above."""
+    step = next(
+        number * 10**power
+        for power in range(12)
+        for number in (1, 2, 5)
+        if number * 10**power * 4 >= max(top, 1)
+    )
+    return [step * number for number in range(-(-max(top, 1) // step) + 1)]
+
+
+def count_tiers(members: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the bars of the active members by reputation tier."""
+    counts = {tier.value: 0 for tier in ReputationTier}
+    for _, removed_week, status, tier, number in members:
+        if removed_week is None and status == MemberStatus.ACTIVE and tier is not None:
+            counts[tier] += number
+    return _bars(counts, sum(counts.values()))
+
+
+def count_outcomes(invitations: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the bars of the invitations: all that were sent, and those of each outcome."""
+    counts = {"sent": 0} | {status.value: 0 for status in INVITATION_OUTCOMES}
+    for status, _, number in invitations:
+        counts["sent"] += number
+        counts[status] += number
+    return _bars(counts, counts["sent"])
+
+
+def count_waiting_times(invitations: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the bars of the accepted invitations by the time until they were accepted."""
+    names = list(WAITING_TIMES)
+    counts = dict.fromkeys(names, 0)
+    for _, time_range, number in invitations:
+        if time_range is not None:
+            counts[names[time_range]] += number
+    return _bars(counts, sum(counts.values()))
+
+
+def _bars(counts: Mapping[str, int], total: int) -> list[dict[str, Any]]:
+    """Return each count with its share of the total and the length of its bar, in percent."""
+    longest = max(counts.values()) or 1
+    return [
+        {
+            "name": name,
+            "count": count,
+            "length": 100 * count / longest,
+            "share": 100 * count / (total or 1),
+        }
+        for name, count in counts.items()
+    ]
+
+
+@dataclass(frozen=True)
+class ActivityHours:
+    """Events by weekday and hour, with the shade of each hour from 0 (none) to 5 (most)."""
+
+    counts: list[list[int]]
+    shades: list[list[int]]
+    total: int
+    since: datetime | None
+    """The time of the first event that is counted."""
+    whole_weeks: int
+    """The whole weeks that are counted; 0 when the events cover less than one."""
+
+
+def count_hours(
+    quarters: Sequence[tuple[datetime, int]], now: datetime, *, days: int, max_events: int
+) -> ActivityHours:
+    """Count events by the weekday and hour of their time zone.
+
+    `quarters` are the events of the last `days`, by quarter of an hour. If there are more than
+    `max_events`, they cover a shorter time. Only its whole weeks are counted then, so that no
+    weekday counts twice; if it has no whole week, all of it is counted.
+    """
+    since = min((start for start, _ in quarters), default=None)
+    weeks = days // 7
+    if since is not None and sum(number for _, number in quarters) >= max_events:
+        weeks = (now - since) // timedelta(weeks=1)
+        since = now - timedelta(weeks=weeks) if weeks else since
+        quarters = [(start, number) for start, number in quarters if start >= since]
+    counted: Counter[tuple[int, int]] = Counter()
+    for start, number in quarters:
+        counted[start.weekday(), start.hour] += number
+    counts = [[counted[weekday, hour] for hour in range(24)] for weekday in range(7)]
+    most = max(map(max, counts))
+    shades = [[-(-SHADES * number // most) if most else 0 for number in row] for row in counts]
+    return ActivityHours(counts, shades, counted.total(), since, weeks)
+
+
+@dataclass
+class DrawnNode:
+    """A member in the drawn tree, and their place: column and row from the upper left."""
+
+    member_id: str
+    name: str
+    status: str
+    invited_by: str | None
+    invited: int
+    """The number of people whom this member invited."""
+    column: int = 0
+    row: float = 0
+    hidden: int = 0
+    """The number of invited people who are not drawn."""
+
+
+@dataclass(frozen=True)
+class DrawnTree:
+    """The drawn members in reading order, the lines between them, and the size of the tree."""
+
+    nodes: list[DrawnNode]
+    lines: list[tuple[DrawnNode, DrawnNode]]
+    """Each line leads from a member to one whom they invited."""
+    columns: int
+    rows: int
+
+
+def layout_tree(nodes: Sequence[DrawnNode]) -> DrawnTree:
+    """Place each member one column to the right of their inviter.
+
+    The first invited person is in the row of the inviter, and each other one below the last.
+    `nodes` begins with the root, and each member comes after their inviter.
+    """
+    children: dict[str, list[DrawnNode]] = {node.member_id: [] for node in nodes}
+    for node in nodes[1:]:
+        children[str(node.invited_by)].append(node)
+    placed: list[DrawnNode] = []
+    lines: list[tuple[DrawnNode, DrawnNode]] = []
+    waiting = [nodes[0]]
+    rows = 0
+    while waiting:
+        node = waiting.pop()
+        invited = children[node.member_id]
+        node.hidden = node.invited - len(invited)
+        node.row = rows
+        if not invited:
+            rows += 1
+        for child in invited:
+            child.column = node.column + 1
+            lines.append((node, child))
+        waiting += reversed(invited)
+        placed.append(node)
+    return DrawnTree(placed, lines, 1 + max(node.column for node in placed), rows)
