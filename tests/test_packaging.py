@@ -69,6 +69,7 @@ def imported(folder: str) -> dict[str, set[str]]:
         ("community_directory", ["embedded"]),
         ("tests", ["embedded", "test"]),
         ("benchmarks", ["embedded", "bench"]),
+        ("docs", ["docs", "test"]),
     ],
 )
 def test_every_package_that_is_imported_is_declared(folder: str, extras: list[str]) -> None:
@@ -152,3 +153,8 @@ def test_the_workflow_may_only_read_and_no_job_runs_without_end() -> None:
     assert WORKFLOW["permissions"] == {"contents": "read"}
     jobs: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
     assert all("timeout-minutes" in job and "permissions" not in job for job in jobs.values())
+
+
+def test_the_image_runs_a_program_of_the_package() -> None:
+    (entry_point,) = re.findall(r'^ENTRYPOINT \["([\w-]+)"\]', DOCKERFILE, re.MULTILINE)
+    assert entry_point in METADATA["scripts"]

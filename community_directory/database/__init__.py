@@ -9,7 +9,7 @@ from community_directory.database.connections import (
     transaction,
 )
 from community_directory.database.pool import CONNECTION_ERRORS
-from community_directory.database.statements import Statement
+from community_directory.database.statements import Parameters, Statement
 from community_directory.database.transactions import DirectoryTransaction
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "DirectoryConnection",
     "DirectoryEngine",
     "DirectoryTransaction",
+    "Parameters",
     "Statement",
     "act_as",
     "connect",

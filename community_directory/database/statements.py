@@ -69,3 +69,12 @@ class Statement:
             if names
         ]
         raise TypeError(f"The values do not fit the statement: {'; '.join(problems)}.")
+
+
+class Parameters(list[object]):
+    """The arguments of a statement whose SQL is composed when it runs."""
+
+    def bind(self, value: object) -> str:
+        """Add an argument, and return its placeholder, such as `$1`."""
+        self.append(value)
+        return f"${len(self)}"

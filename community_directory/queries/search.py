@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import asyncpg
 
-from community_directory.database import engine
+from community_directory.database import Parameters, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.queries.pages import (
@@ -238,20 +238,6 @@ def _cursor_values(member: Member, sort: Sort) -> tuple[str | int, ...]:
     return values[sort], str(member.id)
 
 
-class Parameters(list[object]):
-    """The values of `$1`, `$2`, … in a statement that is composed when it is run."""
-
-    def bind(self, condition: str, *values: object) -> str:
-        """Return the condition with the number of a parameter in place of each {}.
-
-        A condition writes its value as (SELECT …). PostgreSQL does not look into that when it plans
-        a statement, so one plan serves all values.
-        """
-        first = len(self) + 1
-        self.extend(values)
-        return condition.format(*(f"${number}" for number in range(first, first + len(values))))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """The checked arguments of `search`."""
@@ -270,7 +256,8 @@ class Search:
         """Yield SQL and its parameters, to be run in turn until there are `limit` records.
 
         The SQL contains every constant as a literal: only then does PostgreSQL know that a partial
-        index serves, and plan the statement once.
+        index serves. A parameter is written as (SELECT $1): PostgreSQL does not look into that when
+        it plans a statement, so one plan serves all values.
         """
         limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
         parameters = Parameters()
@@ -313,12 +300,13 @@ class Search:
     def _bounds(self, parameters: Parameters) -> Iterator[str]:
         order = SORT_ORDERS[self.sort]
         if self.scores.start > 0:
-            yield parameters.bind("reputation_score >= (SELECT {}::integer)", self.scores.start)
+            yield f"reputation_score >= (SELECT {parameters.bind(self.scores.start)}::integer)"
         if self.scores.stop <= MAX_SCORE:
-            yield parameters.bind("reputation_score < (SELECT {}::integer)", self.scores.stop)
+            yield f"reputation_score < (SELECT {parameters.bind(self.scores.stop)}::integer)"
         if self.cursor is not None:
-            row = f"({order.cursor_sql}, (SELECT {{}}::uuid))"
-            yield parameters.bind(f"({order.expression}, id) {order.operator} {row}", *self.cursor)
+            value, row_id = map(parameters.bind, self.cursor)
+            row = f"({order.cursor_sql.format(value)}, (SELECT {row_id}::uuid))"
+            yield f"({order.expression}, id) {order.operator} {row}"
 
     def _conditions(self, parameters: Parameters) -> Iterator[str]:
         yield "deleted_at IS NULL"
@@ -327,9 +315,10 @@ class Search:
                 # A literal, as in the predicate of the directory's index.
                 yield f"status = '{MemberStatus.ACTIVE}'"
             elif value is not None:
-                yield parameters.bind(f"{column} = (SELECT {{}}::text)", value)
+                yield f"{column} = (SELECT {parameters.bind(value)}::text)"
         if self.text is not None and self.text.strip():
-            yield parameters.bind(f"search_text LIKE (SELECT {PATTERN})", self.text.strip())
+            pattern = PATTERN.format(parameters.bind(self.text.strip()))
+            yield f"search_text LIKE (SELECT {pattern})"
 
     def _score_ranges(self) -> Iterator[str]:
         """Yield the predicates of the ranges that can contain a member who is searched for."""

@@ -10,7 +10,7 @@ from piccolo.table import Table
 
 from community_directory.database.actor import check_actor
 from community_directory.errors import InvalidInput, sanitize_for_message, text_too_long
-from community_directory.tables.checks import MAX_JSON_DEPTH as MAX_JSON_DEPTH  # noqa: PLC0414  callers find it here
+from community_directory.tables.checks import MAX_JSON_DEPTH
 
 Profile = Mapping[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)

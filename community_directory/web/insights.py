@@ -14,8 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from community_directory.calendar import load_zone
-from community_directory.database import engine
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.settings import Settings

@@ -34,8 +34,8 @@ from community_directory.imports import members_csv
 from community_directory.imports.csv_file import LineProblem
 from community_directory.imports.members_csv import CSV_COLUMNS, ImportCounts, InvalidLines
 from community_directory.queries import audit, highlights, members, participation
-from community_directory.queries.values import MAX_JSON_DEPTH
 from community_directory.settings import load_settings
+from community_directory.tables.checks import MAX_JSON_DEPTH
 from tests.conftest import Server, new_database, raw_pool, run_sql
 from tests.database.test_migrations import SECONDS, session, until
 from tests.processes import PROJECT, environment

@@ -16,7 +16,8 @@ from piccolo.columns import JSONB, Column, Date, Timestamptz
 
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.piccolo_app import APP_CONFIG
-from community_directory.queries.values import MAX_JSON_DEPTH, as_json
+from community_directory.queries.values import as_json
+from community_directory.tables.checks import MAX_JSON_DEPTH
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema

@@ -8,8 +8,7 @@ from typing import NamedTuple, Self
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from community_directory.database import engine, transaction
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine, transaction
 
 
 class AttemptLimit(NamedTuple):

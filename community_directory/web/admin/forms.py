@@ -15,8 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from pydantic_core import PydanticCustomError
 
 from community_directory.calendar import today
-from community_directory.database import engine
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine
 from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import csv_file, members_csv
 from community_directory.queries import highlights, invitations, members, reputation

@@ -9,13 +9,11 @@ from piccolo.columns import ForeignKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from community_directory.database import engine
-from community_directory.database.statements import Statement
+from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import (
-    Parameters,
     TableRows,
     json_response,
     normalize_member_id,
@@ -137,11 +135,6 @@ class ListFilter:
         """Return the SQL of the condition."""
         return " AND ".join(self.conditions) or "true"
 
-    @property
-    def arguments(self) -> list[object]:
-        """Return the arguments of the condition."""
-        return self.parameters.arguments
-
 
 class ListEndpoints(TableRows):
     """The endpoints that list, count and search the rows of one table."""
@@ -168,7 +161,7 @@ class ListEndpoints(TableRows):
                 WHERE {condition.where} ORDER BY {order} LIMIT {size} OFFSET {offset}
             ) AS page JOIN {self.table_name} AS this USING ("{self.key}") ORDER BY {order}
             """,
-            *condition.arguments,
+            *condition.parameters,
         )
         rows = [dict(record) for record in records]
         return json_response({"rows": rows}, format_date=_format_for_people)
@@ -210,11 +203,11 @@ class ListEndpoints(TableRows):
 
     async def _count(self, condition: ListFilter) -> int:
         rows = f"FROM {self.table_name} AS this WHERE {condition.where}"
-        plan = await engine.fetch(f"EXPLAIN (FORMAT JSON) SELECT {rows}", *condition.arguments)
+        plan = await engine.fetch(f"EXPLAIN (FORMAT JSON) SELECT {rows}", *condition.parameters)
         estimate = int(json.loads(plan[0][0])[0]["Plan"]["Plan Rows"])
         if estimate > MAX_EXACT_COUNT:
             return estimate
-        records = await engine.fetch(f"SELECT count(*) {rows}", *condition.arguments)
+        records = await engine.fetch(f"SELECT count(*) {rows}", *condition.parameters)
         return int(records[0][0])
 
     async def _count_in_sample(self, condition: ListFilter) -> int:
@@ -228,7 +221,7 @@ class ListEndpoints(TableRows):
         records = await engine.fetch(
             f"""SELECT count(*) FILTER (WHERE {condition.where}) AS matching, count(*) AS read
             FROM {self.table_name} AS this TABLESAMPLE SYSTEM ({percentage}) REPEATABLE (0)""",
-            *condition.arguments,
+            *condition.parameters,
         )
         sample = records[0]
         return int(table_rows * sample["matching"] / max(sample["read"], 1))
@@ -262,7 +255,7 @@ class ListEndpoints(TableRows):
             ) AS found
             ORDER BY member_id = {number} DESC, length(member_id), member_id {page}
             """,
-            *parameters.arguments,
+            *parameters,
         )
 
     def _order(self, requested: str) -> str:

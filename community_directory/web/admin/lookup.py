@@ -4,8 +4,7 @@ import re
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from community_directory.database import engine
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine
 from community_directory.errors import (
     InvalidInput,
     InvitationError,

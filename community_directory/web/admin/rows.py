@@ -22,8 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from community_directory.database import engine
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine
 from community_directory.errors import InvalidInput, OperatorError
 from community_directory.web.admin.policy import RowData, TablePolicy
 from community_directory.web.outage import report
@@ -36,18 +35,6 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 def validated(endpoint: Endpoint) -> Endpoint:
     """Run the validators of the table's configuration before an endpoint."""
     return cast("Endpoint", apply_validators(endpoint))  # type: ignore[no-untyped-call]
-
-
-class Parameters:
-    """The arguments of a statement whose SQL depends on the request."""
-
-    def __init__(self) -> None:
-        self.arguments: list[object] = []
-
-    def bind(self, value: object) -> str:
-        """Add an argument, and return its placeholder."""
-        self.arguments.append(value)
-        return f"${len(self.arguments)}"
 
 
 class TableRows(PiccoloCRUD):

@@ -18,8 +18,7 @@ from piccolo_api.session_auth.tables import SessionsBase
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from community_directory.database import engine
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine
 from community_directory.errors import (
     InvalidInput,
     MemberBanned,

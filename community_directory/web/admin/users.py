@@ -4,8 +4,7 @@ import secrets
 
 from piccolo.apps.user.tables import BaseUser
 
-from community_directory.database import engine, transaction
-from community_directory.database.statements import Statement
+from community_directory.database import Statement, engine, transaction
 from community_directory.errors import ConfigurationError
 from community_directory.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings, load_settings

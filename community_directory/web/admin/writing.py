@@ -9,12 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from community_directory.database import act_as, engine, transaction
+from community_directory.database import Parameters, act_as, engine, transaction
 from community_directory.errors import InvalidInput, database_errors, sanitize_for_message
 from community_directory.web.admin.listing import ListEndpoints
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import (
-    Parameters,
     json_response,
     to_json,
     to_row_data,
@@ -155,7 +154,7 @@ class DirectoryCRUD(ListEndpoints):
         records = await engine.fetch(
             f"""UPDATE {self.table_name} AS this SET {assignments}
             WHERE this."{self.key}" = {bind(row_id)} RETURNING {self.select(self.readable)}""",
-            *parameters.arguments,
+            *parameters,
         )
         return to_row_data(records[0])
 
