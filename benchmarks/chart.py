@@ -1,4 +1,4 @@
-"""The README's chart of a run: the time of a call divided by that of bare asyncpg."""
+"""The chart of a run for the documentation: the time of a call divided by that of bare asyncpg."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -20,7 +20,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 WORKFLOW = yaml.safe_load((PROJECT / ".github/workflows/tests.yml").read_text())
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 
-OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "main", "tests"}
+OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "examples", "main", "tests"}
 DISTRIBUTIONS = {"tortoise": ["tortoise-orm"], **packages_distributions()}
 """Distributions by import name; the benchmarks' are known even where they are not installed."""
 USED_WITHOUT_IMPORT = {

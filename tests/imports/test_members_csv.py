@@ -1110,7 +1110,7 @@ RIGHTS = (
     "DELETE ON member_relationships",
     "USAGE ON SEQUENCE community_member_number",
 )
-"""The rights that the README, under Production, grants to a bot."""
+"""The rights that `examples/roles.sql` grants to a bot, as far as an import needs them."""
 
 
 @asynccontextmanager
