@@ -471,7 +471,7 @@ async def test_an_unavailable_database_is_reported_at_sign_in(
         503,
         {"detail": OperatorError.public_message},
     )
-    assert "Not answered (database_unavailable): The database " in caplog.text
+    assert "A request failed (database_unavailable): The database " in caplog.text
 
 
 # When sessions end
