@@ -669,7 +669,7 @@ async def test_an_empty_directory_and_one_member_are_explained(
 
 
 @pytest.mark.browser
-async def test_a_deep_and_a_wide_tree_fit(
+async def test_a_deep_and_a_wide_tree_fit_the_page(
     browser: Browser, panel: str, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(DEEP_AND_WIDE)

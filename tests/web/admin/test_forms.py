@@ -522,7 +522,7 @@ async def test_inviting_a_username_again_keeps_the_code_and_tells_the_manager(
 
 
 @pytest.mark.parametrize("days", [0, 366, "", "x", None, 2.5])
-async def test_an_invitation_lives_for_1_to_365_days(
+async def test_an_invitation_is_valid_for_1_to_365_days(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, days: object
 ) -> None:
     assert (await refused(client, "invite", member="1", days=days)).startswith("days field - ")
@@ -592,7 +592,7 @@ async def test_overdue_invitations_are_expired_in_the_managers_name(
     assert await last_entry(directory) == ("manager", None)
 
 
-async def test_a_lineage_reads_from_the_first_member_on(
+async def test_a_lineage_begins_with_the_first_member(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await add(directory, "Bo", invited_by="#1")
@@ -900,7 +900,7 @@ class Nothing(BaseModel):
     """No fields."""
 
 
-async def test_a_form_does_all_or_nothing(
+async def test_a_form_stores_everything_or_nothing(
     client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter
 ) -> None:
     async def add_and_fail(data: Nothing, actor: str) -> str:
