@@ -153,7 +153,7 @@ async def test_a_malformed_day_is_reported_in_one_sentence(
     ("since", "until"),
     [("2026-01-31", "2026-01-30"), ("1000-01-01", "2026-01-30"), ("9999-12-31", "9999-12-31")],
 )
-async def test_days_that_cannot_be_rolled_up_are_one_sentence(
+async def test_days_that_cannot_be_rolled_up_are_reported_in_one_sentence(
     events: str, since: str, until: str
 ) -> None:
     said = await exit_of(commands.roll_up_highlights, since=since, until=until)
