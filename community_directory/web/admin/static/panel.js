@@ -64,7 +64,8 @@
   // Remove the UUID from "Are you sure you want to delete row 0b1c…?", because it means nothing to
   // people.
   const { confirm } = window;
-  window.confirm = (question) => confirm.call(window, question.replace(/ row [0-9a-f-]{36}/, " this row"));
+  window.confirm = (question) =>
+    confirm.call(window, question.replace(/ row [0-9a-f-]{36}/, " this row"));
 
   new MutationObserver(apply).observe(document.documentElement, { childList: true, subtree: true });
   addEventListener("hashchange", apply);
