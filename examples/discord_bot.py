@@ -11,7 +11,7 @@ from community_directory.queries import invitations, members, participation
 
 
 def account_of(user: discord.abc.User) -> str:
-    """Return the account as imports of Discord's history store it."""
+    """Return the `telegram_id` that imports of Discord's history store for an account."""
     return f"discord:{user.id}"
 
 

@@ -8,7 +8,7 @@ from community_directory.queries.participation import NewEvent, RecorderFull, re
 
 
 async def updates() -> AsyncIterator[NewEvent]:
-    """Yield what the platform reports; here three messages, of which one is delivered twice."""
+    """Yield what the platform delivers; here two messages, one of them twice."""
     for message_id in (4711, 4712, 4711):
         yield NewEvent(
             member_id=1,

@@ -13,7 +13,7 @@ from community_directory.errors import DirectoryError, OperatorError, UserError
 from community_directory.queries import invitations, members, reputation
 
 ANSWERS = {"member_not_found": "You are not a member. Ask a member for an invitation."}
-"""Sentences of this bot's own, by the code of the error."""
+"""The bot's own messages, by the code of the error."""
 
 dispatcher = Dispatcher()
 
@@ -47,8 +47,8 @@ async def invite(message: Message, bot: Bot, event_from_user: User) -> None:
 async def show_profile(message: Message, event_from_user: User) -> None:
     member = await members.get_by_telegram_id(event_from_user.id)
     score = await reputation.explain(member.member_id)
-    way = f", {score.missing} points to {score.next_tier}" if score.next_tier else ""
-    await message.answer(f"{member.member_id} {member.name}, {member.status}: {score.tier}{way}.")
+    hint = f", {score.missing} points to {score.next_tier}" if score.next_tier else ""
+    await message.answer(f"{member.member_id} {member.name}, {member.status}: {score.tier}{hint}.")
 
 
 @dispatcher.message(Command("top"))

@@ -90,13 +90,13 @@ def json_rule(name: str, field: str) -> RowRule:
 def unique_rule(
     name: str, field: str, message: str, row: Columns, *differences: Columns
 ) -> RowRule:
-    """Return the rule that no two rows are like this one; each difference makes another row."""
+    """Return the rule that this row is stored once; a row with one difference is accepted."""
     accepted = [{**row, **difference} for difference in differences]
     return RowRule(name, field, message, [row], accepted, existing=row)
 
 
 def reference_rule(name: str, field: str, row: Columns) -> RowRule:
-    """Return the rule that the member in this column exists, as in this row."""
+    """Return the rule that the column refers to an existing member; `row` keeps the rule."""
     return RowRule(name, field, MEMBER_MESSAGE, [{**row, field: "#999"}], [row])
 
 
@@ -140,7 +140,7 @@ INVISIBLE_TEXTS = (
 BLANK_TEXTS = ("", " ", "\t\r\n", *INVISIBLE_TEXTS)
 VISIBLE_TEXTS = ("a", " Ana ", "李", "🙂", "x" * 50)
 CORRECTED_USERNAMES = ("", " ", "@ana", " ana", "ana\n")
-"""Texts that every writer but SQL corrects: to a username, or to none."""
+"""Texts that every writer except SQL corrects to a username, or to no username."""
 BAD_USERNAMES = (*CORRECTED_USERNAMES, "ana maria", "ana\u2028maria", "\u200bana", "@@ana")
 GOOD_USERNAMES = (None, "a", "ana_garcia", "ana@home", "Ána")
 BAD_IDS = (*BLANK_TEXTS, "12 34", "12\n", " 12")

@@ -12,9 +12,9 @@ EMPTY_TIMEOUT_SECONDS = 60
 """The longest time for deleting all rows, including the end of sessions that hold locks."""
 
 # The function `empty` deletes all rows, except Piccolo's record of the migrations, and returns the
-# changes of the schema. It ends sessions with an open transaction:
-# the last test forgot them, and they hold locks. The event triggers record each committed change of
-# the schema, except of temporary tables. They are created last, so that they record nothing here.
+# changes of the schema. First it ends sessions that the last test left in a transaction, because
+# they hold locks. The event triggers record each committed change of the schema, but none of
+# temporary tables. They are created last, so that they do not record this script.
 SETUP = """
 CREATE SCHEMA testing;
 CREATE TABLE testing.schema_changes (command text NOT NULL);

@@ -70,7 +70,7 @@ def servers_of(data_directory: Path) -> list[int]:
     ]
 
 
-def test_a_first_start_prints_its_steps_its_address_and_a_password_and_a_second_one_no_password(
+def test_only_a_first_start_prints_a_password(
     data_directory: Path,
 ) -> None:
     with running_panel(DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
@@ -185,7 +185,7 @@ async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
         (["--port", "0", "--host", "ü" * 64], {}, "this is no host"),
     ],
 )
-def test_a_start_that_fails_is_one_line_and_exit_code_1(
+def test_a_start_that_fails_prints_one_line_and_returns_exit_code_1(
     arguments: list[str], variables: dict[str, str], reason: str
 ) -> None:
     ended = run_main(*arguments, **variables)
@@ -196,7 +196,7 @@ def test_a_start_that_fails_is_one_line_and_exit_code_1(
     assert "secretword" not in ended.stderr
 
 
-async def test_a_port_that_is_taken_is_one_line(database: str) -> None:
+async def test_a_port_that_is_taken_is_reported_in_one_line(database: str) -> None:
     with running_panel(POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD) as panel:
         port = panel.url.rstrip("/").rpartition(":")[2]
         ended = run_main("--port", port, POSTGRES_URL=database)
@@ -216,7 +216,7 @@ def test_a_port_out_of_range_is_refused(port: str) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_an_unknown_option_is_one_line() -> None:
+def test_an_unknown_option_is_reported_in_one_line() -> None:
     ended = run_main("--prot", "80")
     assert ended.returncode == 2
     assert ended.stderr == (
@@ -274,7 +274,7 @@ async def test_a_database_that_hangs_is_not_ready_and_delays_no_other_request(
         assert await status(client, "/readyz") == (200, "ok")
 
 
-async def test_a_database_that_only_reads_is_not_ready(database: str) -> None:
+async def test_a_read_only_database_is_not_ready(database: str) -> None:
     name = database_name(database)
     await run_sql(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     async with connect(database, min_size=0), client_of(main.app) as client:

@@ -123,7 +123,7 @@ def test_the_first_and_the_last_moment_of_a_day_have_its_date(
     assert end.astimezone(ZoneInfo(zone)).date() > day
 
 
-def test_without_a_zone_the_days_are_the_communitys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_days_are_those_of_the_community_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert days_between(A_DAY, A_DAY, None) == days_between(A_DAY, A_DAY, "UTC")
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
     load_settings.cache_clear()

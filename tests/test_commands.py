@@ -141,7 +141,9 @@ async def test_every_day_of_a_long_span_is_rolled_up_once(
     "day", ["yesterday", "31.01.2026", "2026-02-30", "2026-1-1", "2026-01-01T00:00:00", " "]
 )
 @pytest.mark.parametrize("option", ["since", "until"])
-async def test_a_malformed_day_is_one_sentence(events: str, option: str, day: str) -> None:
+async def test_a_malformed_day_is_reported_in_one_sentence(
+    events: str, option: str, day: str
+) -> None:
     said = await exit_of(commands.roll_up_highlights, **{option: day})
     assert said == f"{day} is no day: write it as 2026-01-31."
     assert await rolled_up(events) == []
@@ -151,14 +153,14 @@ async def test_a_malformed_day_is_one_sentence(events: str, option: str, day: st
     ("since", "until"),
     [("2026-01-31", "2026-01-30"), ("1000-01-01", "2026-01-30"), ("9999-12-31", "9999-12-31")],
 )
-async def test_days_that_can_not_be_rolled_up_are_one_sentence(
+async def test_days_that_cannot_be_rolled_up_are_reported_in_one_sentence(
     events: str, since: str, until: str
 ) -> None:
     said = await exit_of(commands.roll_up_highlights, since=since, until=until)
     assert said in {"Ask for 1 to 3660 days, the first one first.", "This day is too far away."}
 
 
-async def test_a_bad_day_ends_with_a_sentence_and_code_1(database: str) -> None:
+async def test_a_bad_day_prints_one_sentence_and_returns_exit_code_1(database: str) -> None:
     ended = piccolo("roll_up_highlights", "--since=soon", url=database)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "soon is no day: write it as 2026-01-31.\n"
@@ -211,7 +213,7 @@ async def test_bad_lines_are_listed_and_the_last_line_says_that_nothing_was_chan
     )
 
 
-async def test_a_file_that_is_not_there_is_one_line(here: str, tmp_path: Path) -> None:
+async def test_a_missing_file_is_reported_in_one_line(here: str, tmp_path: Path) -> None:
     file = tmp_path / "members.csv"
     assert (
         await exit_of(commands.import_members, path=str(file))
@@ -222,7 +224,7 @@ async def test_a_file_that_is_not_there_is_one_line(here: str, tmp_path: Path) -
     assert said == f"Can't write {nowhere}: No such file or directory."
 
 
-async def test_counts_of_thousands_have_their_commas(
+async def test_counts_of_thousands_have_commas(
     here: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await run_sql(
@@ -290,7 +292,7 @@ FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alon
         ("expire_invitation",): "There is no command expire_invitation: piccolo --help lists them.",
     }.items(),
 )
-def test_wrong_arguments_are_one_line_and_code_2(
+def test_wrong_arguments_print_one_line_and_return_exit_code_2(
     arguments: tuple[str, ...], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -299,7 +301,9 @@ def test_wrong_arguments_are_one_line_and_code_2(
     assert (ended.value.code, said.out, said.err) == (2, "", f"{line}\n")
 
 
-def test_wrong_arguments_behind_trace_are_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_after_trace_are_reported_in_one_line_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as ended:
         commands.check_arguments(["--trace", "community_directory", "nope"])
     said = capsys.readouterr()
@@ -327,7 +331,7 @@ def test_a_short_option_asks_for_help_too() -> None:
         ("migrations", "forwards", "--force"),
     ],
 )
-def test_right_arguments_and_those_of_other_commands_pass(arguments: tuple[str, ...]) -> None:
+def test_valid_arguments_and_those_of_other_commands_pass(arguments: tuple[str, ...]) -> None:
     commands.check_arguments(arguments)
 
 
@@ -351,21 +355,23 @@ COMPLETE: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("name", [command.__name__ for command in COMMANDS])
-async def test_a_database_that_is_away_is_one_line(name: str, here: str, server: Server) -> None:
+async def test_an_unavailable_database_is_reported_in_one_line(
+    name: str, here: str, server: Server
+) -> None:
     command = next(command for command in COMMANDS if command.__name__ == name)
     await run_sql(server.url, f"ALTER DATABASE {database_name(here)} ALLOW_CONNECTIONS false")
     said = await exit_of(command, **COMPLETE[name])
     assert re.fullmatch(r"The database is not available: .*", said)
 
 
-def test_a_database_that_is_away_is_the_only_line() -> None:
+def test_piccolo_prints_nothing_but_one_line_about_an_unavailable_database() -> None:
     ended = piccolo("expire_invitations")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert re.fullmatch(r"The database is not available: .*\n", ended.stderr)
 
 
 @pytest.mark.parametrize("name", ["expire_invitations", "roll_up_highlights", "import_members"])
-async def test_a_database_without_tables_is_one_line(
+async def test_a_database_without_tables_is_reported_in_one_line(
     name: str, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_URL", empty_database)

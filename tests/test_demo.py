@@ -136,7 +136,9 @@ async def test_names_come_from_the_whole_world_and_no_two_are_the_same(
     ] == ["Luna 🌙"]
 
 
-async def test_usernames_and_telegram_ids_are_the_demos_own(community: asyncpg.Connection) -> None:
+async def test_usernames_and_telegram_ids_are_reserved_for_the_demo(
+    community: asyncpg.Connection,
+) -> None:
     members = await community.fetch("SELECT * FROM community_members ORDER BY created_at")
     assert [member["telegram_id"] for member in members] == [
         str(9_999_000_001 + n) for n in range(len(members))
@@ -546,7 +548,7 @@ async def test_relationships_link_members_of_the_same_time(
 # How it is loaded
 
 
-async def test_the_demo_is_the_actor_of_every_audit_entry_but_the_new_tiers(
+async def test_every_audit_entry_except_new_tiers_names_the_demo_as_its_actor(
     community: asyncpg.Connection,
 ) -> None:
     records = await community.fetch(

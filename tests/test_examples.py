@@ -365,7 +365,7 @@ async def test_the_role_of_a_bot_may_do_what_a_bot_does(database: str, roles: st
                 await members.erase(2, actor="bot")
 
 
-async def test_the_role_that_reads_changes_nothing(database: str, roles: str) -> None:
+async def test_the_reading_role_can_change_nothing(database: str, roles: str) -> None:
     async with connect(database, min_size=0), transaction() as current:
         await members.add(telegram_id=1, name="Ana", primary_role="x", status="active")
         await current.connection.execute(f"SET LOCAL SESSION AUTHORIZATION {roles}_reader")

@@ -543,7 +543,7 @@ async def test_a_job_that_a_sleeping_machine_missed_runs_once(
         assert scheduler.get_job(job).next_run_time > datetime.now(UTC)
 
 
-async def test_a_database_without_the_tables_is_one_warning_of_each_job_and_no_traceback(
+async def test_each_job_logs_one_warning_about_a_database_without_tables(
     empty_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connect(empty_database, min_size=0):

@@ -112,7 +112,7 @@ def test_the_help_of_a_command_describes_each_of_its_arguments(
         ("migrate", "--version"): "Unknown option: --version.",
     }.items(),
 )
-def test_wrong_arguments_are_one_line_and_code_2(
+def test_wrong_arguments_print_one_line_and_return_exit_code_2(
     arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -123,7 +123,7 @@ def test_wrong_arguments_are_one_line_and_code_2(
     assert sentence in shown.err
 
 
-def test_a_wrong_setting_is_one_line_and_code_1() -> None:
+def test_a_wrong_setting_prints_one_line_and_returns_exit_code_1() -> None:
     ended = run("migrate", url="mysql://me:secretword@host/x")
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1)
     assert "POSTGRES_URL" in ended.stderr
@@ -240,7 +240,7 @@ async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: 
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl+C", "Ctrl+D"])
-def test_a_command_that_is_stopped_ends_with_one_line_and_code_130(key: bytes) -> None:
+def test_a_stopped_command_prints_one_line_and_returns_exit_code_130(key: bytes) -> None:
     code, shown = type_into("create-admin", url="postgresql://127.0.0.1:1/x", lines=[key])
     assert code == 130
     assert shown.endswith(f"{STOPPED}\n")

@@ -125,7 +125,7 @@ def test_the_image_is_built_from_the_package_and_its_metadata_alone() -> None:
     assert {name for names in copied for name in names.split()} == included
 
 
-def test_no_secret_stands_in_compose_yaml() -> None:
+def test_compose_yaml_contains_no_secret() -> None:
     from_the_environment = r"\$\{\w+(:\?[^}]+)?\}"
     for service in SERVICES.values():
         for variable, value in service.get("environment", {}).items():
@@ -135,7 +135,7 @@ def test_no_secret_stands_in_compose_yaml() -> None:
                 assert re.fullmatch(from_the_environment, password), variable
 
 
-def test_the_services_are_reachable_from_this_machine_alone() -> None:
+def test_only_this_machine_can_reach_the_services() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)

@@ -57,7 +57,7 @@ def create_file(path: Path) -> Iterator[IO[str]]:
     Only its owner can read the file.
 
     Raises:
-        InvalidInput: A file of that name exists, or was made while this one was written.
+        InvalidInput: A file of that name exists, or was created while this one was written.
         OSError: The file can't be written.
     """
     with tempfile.NamedTemporaryFile(
@@ -98,7 +98,7 @@ def _rename_without_overwriting(temporary: Path, path: Path) -> None:
 def read_lines(
     file: IO[str], *, columns: Collection[str], identity_columns: Collection[str]
 ) -> tuple[list[CsvLine], list[LineProblem]]:
-    """Return the lines of a file, and the problems of those that have no valid form.
+    """Return the valid lines of a file, and the problems of the others.
 
     The first line names some of `columns`, and at least one of `identity_columns`. Cells are
     separated by commas, or by semicolons as spreadsheets of some countries write them. Empty lines
@@ -136,7 +136,7 @@ def read_lines(
 
 @contextmanager
 def _allow_long_cells() -> Iterator[None]:
-    """Lift the csv module's limit of lengths, which is one for the whole process."""
+    """Raise the csv module's limit on the length of a cell, which the whole process shares."""
     before = csv.field_size_limit(MAX_CELL_LENGTH)
     try:
         yield

@@ -32,7 +32,7 @@ JSON_OBJECT = "object"
 
 
 class SkipReason(StrEnum):
-    """Why items of an export become no event, in the words of the report."""
+    """The reasons why items of an export become no event; the report shows the values."""
 
     SERVICE_MESSAGE = "service messages"
     DELETED_ACCOUNT = "events of deleted accounts that are not in the directory"
@@ -124,7 +124,7 @@ class ExportedMessage:
         The event occurred when the message was sent, unless another time is given.
 
         Raises:
-            ValueError: The time is outside the years in which people chat.
+            ValueError: The year is before 2000 or after 2100.
         """
         if isinstance(author, SkippedItem):
             return author

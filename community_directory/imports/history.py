@@ -71,8 +71,8 @@ async def import_history(
     Authors who are not in the directory become contacts. Each batch of 1,000 events is one
     transaction. If the file is truncated, all events before that point are stored.
 
-    A dry run does everything except adding contacts, and rolls back each batch. It may count an
-    event as new that can't be stored, or that another batch of the export contains too.
+    A dry run does everything except adding contacts, and rolls back each batch. It may count as
+    new an event that can't be stored, or that another batch of the export contains too.
 
     Raises:
         NotAnExport: The export contains nothing at all.

@@ -194,7 +194,11 @@ async def _lock_known_members(lines: list[CsvLine]) -> list[Any]:
 
 
 class _MemberImporter:
-    """Imports one line after the other; a refused line changes nothing."""
+    """Imports lines one after the other; a refused line changes nothing in the database.
+
+    `known_members` are the members whom the lines are about, removed ones included, and the
+    inviters of new people.
+    """
 
     def __init__(self, known_members: list[Any], *, overwrite: bool) -> None:
         self.added = self.changed = 0

@@ -43,10 +43,18 @@ SHADES = 5
 def count_statuses(
     members: Iterable[Any], changes: Iterable[Any], weeks: int
 ) -> dict[str, list[int]]:
-    """Return how many members had each status at the end of each week; the last week ends now.
+    """Return how many members had each of the `STATUS_BANDS` at the end of each week.
 
-    `members` are counted with their present status. Each of the `changes` is then undone for the
-    weeks between the day on which the member was added and the change.
+    The last week ends now. Contacts who aren't members are not counted.
+
+    Args:
+        members: Groups of members who agree in these values: the week in which they were added,
+            the week in which they were removed (None if they were not), the present status, and
+            the reputation tier. The last value is the size of the group.
+        changes: Groups of status changes: the week in which the member was added, the week of the
+            change, the status before it, the status after it, and the size of the group. A change
+            is undone for the weeks between the two.
+        weeks: The number of weeks.
     """
     counts: dict[str, list[int]] = {status: [0] * weeks for status in [*MemberStatus, REMOVED_BAND]}
 
@@ -68,7 +76,7 @@ def count_statuses(
 def stack_areas(series: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Return stacked bands as SVG polygons, the ticks of the axis beside them, and the totals."""
     totals = [sum(values) for values in zip(*series, strict=True)]
-    ticks = _axis_ticks(max(totals))
+    ticks = _choose_ticks(max(totals))
     step = AREA_WIDTH / (len(totals) - 1)
     scale = AREA_HEIGHT / ticks[-1]
     bands, base = [], [0] * len(totals)
@@ -84,7 +92,7 @@ def stack_areas(series: Sequence[Sequence[int]]) -> dict[str, Any]:
     }
 
 
-def _axis_ticks(top: int) -> list[int]:
+def _choose_ticks(top: int) -> list[int]:
     """Return two to five round numbers, from zero to `top` or a little above."""
     step = next(
         number * 10**power
@@ -101,7 +109,7 @@ def count_tiers(members: Iterable[Any]) -> list[dict[str, Any]]:
     for _, removed_week, status, tier, number in members:
         if removed_week is None and status == MemberStatus.ACTIVE and tier is not None:
             counts[tier] += number
-    return _bars(counts, sum(counts.values()))
+    return _make_bars(counts, sum(counts.values()))
 
 
 def count_outcomes(invitations: Iterable[Any]) -> list[dict[str, Any]]:
@@ -110,7 +118,7 @@ def count_outcomes(invitations: Iterable[Any]) -> list[dict[str, Any]]:
     for status, _, number in invitations:
         counts["sent"] += number
         counts[status] += number
-    return _bars(counts, counts["sent"])
+    return _make_bars(counts, counts["sent"])
 
 
 def count_waiting_times(invitations: Iterable[Any]) -> list[dict[str, Any]]:
@@ -120,10 +128,10 @@ def count_waiting_times(invitations: Iterable[Any]) -> list[dict[str, Any]]:
     for _, time_range, number in invitations:
         if time_range is not None:
             counts[names[time_range]] += number
-    return _bars(counts, sum(counts.values()))
+    return _make_bars(counts, sum(counts.values()))
 
 
-def _bars(counts: Mapping[str, int], total: int) -> list[dict[str, Any]]:
+def _make_bars(counts: Mapping[str, int], total: int) -> list[dict[str, Any]]:
     """Return each count with its share of the total and the length of its bar, in percent."""
     longest = max(counts.values()) or 1
     return [
@@ -145,19 +153,25 @@ class ActivityHours:
     shades: list[list[int]]
     total: int
     since: datetime | None
-    """The time of the first event that is counted."""
+    """The beginning of the counted time; None without events."""
     whole_weeks: int
-    """The whole weeks that are counted; 0 when the events cover less than one."""
+    """The number of whole weeks that are counted; 0 when the events cover less than one."""
 
 
 def count_hours(
     quarters: Sequence[tuple[datetime, int]], now: datetime, *, days: int, max_events: int
 ) -> ActivityHours:
-    """Count events by the weekday and hour of their time zone.
+    """Count events by weekday and hour, in the time zone of the `quarters`.
 
-    `quarters` are the events of the last `days`, by quarter of an hour. If there are more than
-    `max_events`, they cover a shorter time. Only its whole weeks are counted then, so that no
-    weekday counts twice; if it has no whole week, all of it is counted.
+    If `quarters` contains `max_events`, the events cover less than `days`. Only the last whole
+    weeks are counted then, so that every weekday counts equally often; if the events cover less
+    than a week, all of them are counted.
+
+    Args:
+        quarters: The first moment of each quarter of an hour, and the number of its events.
+        now: The end of the counted time.
+        days: The days before `now` from which events were read.
+        max_events: The number of the newest events that were read at most.
     """
     since = min((start for start, _ in quarters), default=None)
     weeks = days // 7
@@ -204,8 +218,9 @@ class DrawnTree:
 def layout_tree(nodes: Sequence[DrawnNode]) -> DrawnTree:
     """Place each member one column to the right of their inviter.
 
-    The first invited person is in the row of the inviter, and each other one below the last.
-    `nodes` begins with the root, and each member comes after their inviter.
+    The first invited person is in the row of the inviter, and each further one is below the
+    people placed so far. `nodes` must begin with the root, and each member must come after their
+    inviter.
     """
     children: dict[str, list[DrawnNode]] = {node.member_id: [] for node in nodes}
     for node in nodes[1:]:

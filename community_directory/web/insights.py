@@ -51,8 +51,8 @@ MAX_DRAWN_CHILDREN = 12
 MAX_DRAWN_NODES = 150
 MEMBER_NUMBER = re.compile(r"\s*#?([1-9][0-9]{0,18})\s*")
 
-# All members with their present status, by the weeks in which they were added and removed. Week 0
-# is the time before the first of the weeks' ends.
+# The members are grouped by present status, tier, and the weeks in which they were added and
+# removed. Week 0 is the time before the first of the :week_ends.
 COUNT_MEMBERS = Statement(
     """
     SELECT
@@ -65,7 +65,7 @@ COUNT_MEMBERS = Statement(
     FROM community_members GROUP BY 1, 2, 3, 4
     """
 )
-# The changes of status since the end of the first week, which are undone to go back in time.
+# The chart goes back in time by undoing these changes of status.
 COUNT_STATUS_CHANGES = Statement(
     """
     SELECT
@@ -143,7 +143,7 @@ GET_NAME = Statement("SELECT name FROM community_members WHERE member_id = :memb
 def create_insights(settings: Settings) -> Starlette:
     """Return the ASGI app of the pages, which is mounted at `INSIGHTS_PATH` beside the panel."""
     pages = ManagerPages(settings, INSIGHTS_PATH)
-    tree = pages.endpoint(_build_tree)
+    tree = pages.endpoint(_build_tree_page)
 
     async def pick_member(request: Request) -> Response:
         """Redirect to the tree of the picked member, so that its address survives the sign-in."""
@@ -155,7 +155,7 @@ def create_insights(settings: Settings) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", pages.endpoint(_build_overview)),
+            Route("/", pages.endpoint(_build_overview_page)),
             Route("/tree/", pick_member),
             Route("/tree/{number}/", tree),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
@@ -163,7 +163,7 @@ def create_insights(settings: Settings) -> Starlette:
     )
 
 
-async def _build_overview(_: Request) -> PageContent:
+async def _build_overview_page(_: Request) -> PageContent:
     zone = load_zone(None)
     now = datetime.now(UTC)
     today = now.astimezone(zone).date()
@@ -214,7 +214,7 @@ async def _build_overview(_: Request) -> PageContent:
     return PageContent("insights.html", variables)
 
 
-async def _build_tree(request: Request) -> PageContent:
+async def _build_tree_page(request: Request) -> PageContent:
     requested = request.path_params.get("number") or request.query_params.get("member", "")
     if not requested.strip():
         return PageContent("tree.html", {"tree": None, "inviter": None})

@@ -12,5 +12,5 @@ logger = logging.getLogger(__name__)
 
 def report(error: OperatorError) -> str:
     """Log an operator's error, and return the message that a manager may read."""
-    logger.error("Not answered (%s): %s", error.code, error)
+    logger.error("A request failed (%s): %s", error.code, error)
     return error.public_message

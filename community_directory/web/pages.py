@@ -22,7 +22,7 @@ from community_directory.web.security import SESSION_EXTENSION
 
 TEMPLATES_PATH = Path(__file__).parent / "templates"
 
-# Users without the right "admin" are authenticated too, so that a message can tell them.
+# Users without the right "admin" are authenticated too, so that a message can say what they lack.
 SESSIONS = SessionsAuthBackend(admin_only=False, increase_expiry=SESSION_EXTENSION)
 
 # Bidirectional control characters change the direction of the text after a name. Neither <bdi>
@@ -42,7 +42,7 @@ class PageContent(NamedTuple):
 
 
 def message_page(heading: str, message: str, status: int, *, pick: bool = False) -> PageContent:
-    """Return a page with one message, if wanted with the field that picks a member."""
+    """Return a page with one message; with `pick` it also has the field that picks a member."""
     variables = {"heading": heading, "message": message, "pick": pick}
     return PageContent("message.html", variables, status)
 
@@ -72,8 +72,9 @@ class ManagerPages:
     ) -> Callable[[Request], Awaitable[Response]]:
         """Return an endpoint that renders a page for managers.
 
-        A visitor without a session is sent to the sign-in, and comes back to the page. Missing
-        rights and an unavailable database are answered with a message.
+        A visitor without a session is redirected to the sign-in form, which leads back to the
+        page. A user without the right "admin" gets a message, and so does everybody while the
+        database is unavailable.
         """
 
         async def answer(request: Request) -> Response:

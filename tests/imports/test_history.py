@@ -376,7 +376,7 @@ async def test_any_name_can_be_stored(directory: asyncpg.Pool, name: str, stored
 
 
 @pytest.mark.parametrize("source", ["", " ", "\0", "x" * 256, "x" * 10_000_000])
-async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_stored(
+async def test_an_event_that_cannot_be_stored_is_counted_and_the_others_are_stored(
     directory: asyncpg.Pool, source: str
 ) -> None:
     ids = ["1", source, "3"]
@@ -399,7 +399,7 @@ async def test_an_event_that_can_not_be_stored_is_counted_and_the_others_are_sto
 @pytest.mark.parametrize(
     "emoji", ["\0", "\ud800", "x" * 2_000_000], ids=["nul", "surrogate", "too long"]
 )
-async def test_a_reaction_that_can_not_be_stored_does_not_affect_other_events(
+async def test_a_reaction_that_cannot_be_stored_does_not_affect_other_events(
     directory: asyncpg.Pool, emoji: str
 ) -> None:
     malformed = ExportedEvent(
@@ -410,7 +410,7 @@ async def test_a_reaction_that_can_not_be_stored_does_not_affect_other_events(
     assert (report.inserted, report.skipped) == ({"MESSAGE": 1}, {SkipReason.NOT_STORABLE: 1})
 
 
-async def test_an_event_that_can_not_be_stored_has_no_day(directory: asyncpg.Pool) -> None:
+async def test_an_event_that_cannot_be_stored_has_no_day(directory: asyncpg.Pool) -> None:
     times = [NOON, NOON.replace(year=1999)]
     found = [
         ExportedEvent(Author("101", "Ana"), EventType.MESSAGE, "-1", "room", f"{at.year}", at)

@@ -961,7 +961,7 @@ async def test_an_edit_that_began_before_the_last_one_is_not_overwritten(
 @pytest.mark.parametrize(
     "changes", [{"name": "Anita"}, {}, {"name": "Anita", "updated_at": "31/01/2026 12:00"}], ids=str
 )
-async def test_an_import_that_overwrites_ignores_columns_that_it_can_not_change(
+async def test_an_import_that_overwrites_ignores_columns_that_it_cannot_change(
     community: asyncpg.Pool, file: Path, changes: dict[str, str]
 ) -> None:
     text = await export_with_changes(file, changes)
@@ -1260,7 +1260,9 @@ async def test_a_large_profile_is_exported_and_imported(
     assert csv.field_size_limit() == limit
 
 
-async def test_a_header_of_two_lines_counts_as_two(community: asyncpg.Pool, file: Path) -> None:
+async def test_a_header_of_two_lines_counts_as_two_lines(
+    community: asyncpg.Pool, file: Path
+) -> None:
     assert [number for number, _ in await find_problems(file, '"member_id\n",name\n#99,\n')] == [3]
 
 
@@ -1269,7 +1271,7 @@ async def test_a_file_with_semicolons_is_imported(community: asyncpg.Pool, file:
     assert (await members.get("#1")).name == "García, Ana"
 
 
-async def test_every_cell_is_quoted_against_splitting_at_semicolons(
+async def test_every_cell_is_quoted_so_that_no_semicolon_splits_it(
     community: asyncpg.Pool, file: Path
 ) -> None:
     await members.update_profile("#1", name="x;=1+1;y")

@@ -197,7 +197,7 @@ def test_chats_are_chosen_by_name_or_id(chosen: list[str]) -> None:
     ] == ["A"]
 
 
-def test_chats_that_are_not_groups_can_not_be_chosen() -> None:
+def test_chats_that_are_not_groups_cannot_be_chosen() -> None:
     export = account(chat(message(), type="personal_chat", name="Ana", id=101))
     assert count_skipped(export, chats=["Ana", "101"]) == {SkipReason.NOT_A_GROUP: 1}
 
@@ -304,7 +304,7 @@ def test_a_duration_counts_only_for_a_voice_chat() -> None:
     ] == ["MESSAGE"]
 
 
-def test_an_unsupported_message_is_no_event() -> None:
+def test_an_unsupported_message_becomes_no_event() -> None:
     unsupported = message(
         1, type="unsupported", action="group_call", duration=60, actor_id="user101"
     )
@@ -507,7 +507,7 @@ def test_a_chat_whose_id_is_not_an_integer_is_not_a_group(number: object) -> Non
     assert count_skipped(chat(message(), id=number)) == {SkipReason.NOT_A_GROUP: 1}
 
 
-def test_the_last_of_two_equal_keys_counts() -> None:
+def test_the_last_of_two_equal_json_keys_counts() -> None:
     twice = encode_json(chat(message(1))).replace(b'"id": 1,', b'"id": 1, "id": 2,')
     assert [event.source_id for event in read_events(twice)] == ["2"]
 

@@ -98,7 +98,7 @@ async def messages(
         ("America/Havana", date(2026, 11, 1)),
     ],
 )
-async def test_a_day_is_from_its_first_moment_to_the_next_days(
+async def test_a_day_ends_at_the_first_moment_of_the_next_day(
     directory: asyncpg.Pool, zone: str, day: date
 ) -> None:
     await rows.member(directory)
@@ -161,7 +161,9 @@ async def test_a_day_of_other_events_has_no_row(directory: asyncpg.Pool) -> None
 
 
 @pytest.mark.parametrize("number", ["9e307", "9" * 308, "2147483647000000", "1e300"])
-async def test_no_duration_is_too_long_for_a_row(directory: asyncpg.Pool, number: str) -> None:
+async def test_a_row_holds_the_minutes_of_any_duration(
+    directory: asyncpg.Pool, number: str
+) -> None:
     await rows.member(directory)
     for _ in range(3):
         await directory.execute(
@@ -178,7 +180,7 @@ async def test_no_duration_is_too_long_for_a_row(directory: asyncpg.Pool, number
     assert await stored(directory) == {("#1", DAY): (1, 0, 2**31 - 1, 7)}
 
 
-async def test_minutes_are_those_of_all_seconds_of_the_day_together(
+async def test_voice_minutes_are_the_sum_of_the_seconds_of_a_day(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -315,7 +317,7 @@ async def test_a_day_that_does_not_exist_counts_nothing(directory: asyncpg.Pool)
     assert (await stored(directory)).keys() == {("#1", date(2011, 12, 31))}
 
 
-async def test_without_a_zone_the_days_are_the_communitys(
+async def test_the_days_are_those_of_the_community_by_default(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.event(directory, occurred_at=at(DAY, 20))
@@ -337,7 +339,7 @@ async def test_without_a_zone_the_days_are_the_communitys(
     ],
 )
 @pytest.mark.parametrize("question", [roll_up, verify])
-async def test_days_that_are_not_valid_are_refused(
+async def test_invalid_days_are_refused(
     directory: asyncpg.Pool,
     question: Callable[..., Awaitable[object]],
     days: dict[str, Any],
@@ -726,7 +728,7 @@ async def test_the_pages_together_are_the_rows_in_their_order(
     assert found == [(day, number) for day in (NEXT, DAY, BEFORE) for number in numbers]
 
 
-async def test_rows_that_are_added_between_two_pages_neither_hide_nor_repeat_a_row(
+async def test_rows_added_between_two_pages_neither_hide_nor_repeat_a_row(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
@@ -745,7 +747,7 @@ async def test_rows_that_are_added_between_two_pages_neither_hide_nor_repeat_a_r
         ({"since": DAY, "until": NEXT, "limit": 101}, "limit"),
     ],
 )
-async def test_a_page_that_is_not_valid_is_refused(
+async def test_an_invalid_page_is_refused(
     directory: asyncpg.Pool, arguments: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:

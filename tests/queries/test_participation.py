@@ -177,7 +177,7 @@ async def test_an_event_that_is_delivered_by_many_at_once_is_stored_once(
     assert (await participation.history("#1")).items == [event]
 
 
-async def test_without_the_platforms_id_each_call_is_another_event(directory: asyncpg.Pool) -> None:
+async def test_each_call_without_a_source_id_stores_another_event(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     assert all(await asyncio.gather(*(record(message(occurred_at=NOON)) for _ in range(5))))
     recorded = await participation.record_many([message(occurred_at=NOON)] * 5)
@@ -196,7 +196,7 @@ async def test_without_the_platforms_id_each_call_is_another_event(directory: as
     ],
     ids=lambda other: next(iter(other)),
 )
-async def test_the_same_id_elsewhere_is_another_event(
+async def test_the_same_source_id_in_another_place_is_another_event(
     directory: asyncpg.Pool, other: dict[str, str]
 ) -> None:
     await rows.member(directory)
@@ -369,7 +369,7 @@ async def test_a_batch_of_no_events_stores_nothing(directory: asyncpg.Pool) -> N
     assert await participation.record_many(iter(())) == Recorded()
 
 
-async def test_an_event_of_a_batch_is_stored_as_a_single_one_is(directory: asyncpg.Pool) -> None:
+async def test_an_event_of_a_batch_is_stored_like_a_single_event(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     event = message(
         "1", occurred_at=NOON, event_type="VOICE", platform="discord", metadata={"a": [1, None]}
@@ -503,7 +503,7 @@ async def test_a_bad_event_does_not_spoil_the_callers_transaction(directory: asy
     assert await directory.fetchval(COUNT) == 2
 
 
-async def test_after_a_cut_connection_the_same_events_are_sent_again_and_counted_once(
+async def test_events_that_are_sent_again_after_a_cut_connection_are_counted_once(
     database: str, directory: asyncpg.Pool
 ) -> None:
     await rows.member(directory)
@@ -768,7 +768,7 @@ async def test_a_member_without_events_and_an_unknown_member_have_no_history(
         assert (page.items, page.next_cursor) == ([], None)
 
 
-async def test_limits_and_days_are_checked(shared: asyncpg.Connection) -> None:
+async def test_invalid_limits_and_days_are_refused(shared: asyncpg.Connection) -> None:
     day, day_before = NOON.date(), NOON.date() - timedelta(days=1)
     for question, field in (
         (participation.history("#1", limit=101), "limit"),
@@ -792,7 +792,9 @@ async def test_the_cursor_of_another_query_is_refused(shared: asyncpg.Connection
 # Days
 
 
-async def test_a_day_is_from_its_first_moment_to_its_last(shared: asyncpg.Connection) -> None:
+async def test_activity_counts_a_day_from_its_first_moment_to_its_last(
+    shared: asyncpg.Connection,
+) -> None:
     """The first of the two days has 23 hours; test_calendar.py has the days of other zones."""
     zone, since, until = "America/New_York", date(2024, 3, 10), date(2024, 3, 11)
     starts = [

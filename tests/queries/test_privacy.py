@@ -203,7 +203,7 @@ async def test_an_erasure_cancels_the_open_invitation_of_the_person(
     ]
 
 
-async def test_others_keep_their_data(person: Member, directory: asyncpg.Pool) -> None:
+async def test_an_erasure_keeps_the_data_of_others(person: Member, directory: asyncpg.Pool) -> None:
     other = await rows.member(directory, name="Somebody Else", telegram_username="else")
     await rows.event(
         directory, member_id=other["member_id"], event_metadata={"text": "mine"}, source_id="1"

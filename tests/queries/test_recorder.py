@@ -287,7 +287,7 @@ async def test_a_commit_whose_answer_is_lost_is_counted_once(
     assert await onlooker.fetchval(COUNT) == 5
 
 
-async def test_a_try_that_is_still_under_way_at_the_server_is_counted_once(
+async def test_an_attempt_that_still_runs_on_the_server_is_counted_once(
     proxy: Proxy, database: str, onlooker: asyncpg.Connection
 ) -> None:
     async with participation.recorder() as opened:
@@ -302,7 +302,7 @@ async def test_a_try_that_is_still_under_way_at_the_server_is_counted_once(
     assert await onlooker.fetchval(COUNT) == 3
 
 
-async def test_a_try_that_takes_too_long_is_cancelled_and_repeated(
+async def test_an_attempt_that_takes_too_long_is_cancelled_and_repeated(
     database: str, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
@@ -331,7 +331,7 @@ async def test_an_unexpected_error_loses_no_event(
 # What can't be stored is handed back
 
 
-async def test_events_that_can_not_be_stored_are_handed_back_in_order(
+async def test_events_that_cannot_be_stored_are_handed_back_in_order(
     proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     events = messages(1500)
@@ -471,9 +471,7 @@ async def test_a_silent_network_holds_no_event_longer_than_the_limit(
 
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
-async def test_the_end_waits_no_longer_than_its_timeout_for_a_server_that(
-    proxy: Proxy, *, is_silent: bool
-) -> None:
+async def test_the_end_waits_no_longer_than_its_timeout(proxy: Proxy, *, is_silent: bool) -> None:
     async with asyncio.timeout(SECONDS):
         with pytest.raises(RecorderGaveUp) as gave_up:
             async with participation.recorder(close_timeout=0.1) as opened:
@@ -486,7 +484,7 @@ async def test_the_end_waits_no_longer_than_its_timeout_for_a_server_that(
     await proxy.go_down()
 
 
-async def test_an_end_before_the_first_try_gives_the_reason(
+async def test_an_end_before_the_first_attempt_gives_the_reason(
     database: str, directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     await rows.member(directory)
@@ -499,7 +497,7 @@ async def test_an_end_before_the_first_try_gives_the_reason(
     assert line.startswith("1 event was given up: TimeoutError(")
 
 
-async def test_a_cancelled_worker_ends_though_its_connection_can_not_be_given_back(
+async def test_a_cancelled_worker_ends_though_its_connection_cannot_be_given_back(
     database: str, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.member(directory)
@@ -610,7 +608,7 @@ async def test_a_recorder_needs_a_connection(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("knows", [True, False], ids=["has an address", "has no address"])
-async def test_a_recorder_writes_to_no_other_database_when_its_context(
+async def test_a_recorder_writes_only_to_the_database_of_its_connection(
     server: Server, template: str, *, knows: bool
 ) -> None:
     """Frameworks start handlers in contexts that were made before the connection was opened."""

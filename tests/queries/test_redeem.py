@@ -792,7 +792,7 @@ async def test_a_code_in_the_typed_case_is_preferred(
     assert (await redeem("DeadBeef", 2)).invitation.invitation_code == "DEADBEEF"
 
 
-async def test_a_redemption_that_never_settles_gives_up(
+async def test_a_redemption_gives_up_when_the_invitation_keeps_changing(
     ana: Member, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, statements = engine.fetch, 0

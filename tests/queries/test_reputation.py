@@ -86,7 +86,7 @@ def test_the_points_add_up() -> None:
 @pytest.mark.parametrize(
     "data", [None, {}, MappingProxyType({}), {"login": "ana", "stargazers": 9}]
 )
-def test_no_data_earns_nothing(data: Mapping[str, Any] | None) -> None:
+def test_missing_data_earns_nothing(data: Mapping[str, Any] | None) -> None:
     assert github_score(data) == 0
 
 
@@ -110,7 +110,7 @@ def test_a_malformed_count_earns_nothing_and_the_others_count(name: str, junk: o
         | st.lists(st.integers()),
     )
 )
-def test_no_data_earns_negative_points(data: dict[str, Any]) -> None:
+def test_any_data_earns_zero_points_or_more(data: dict[str, Any]) -> None:
     assert github_score(data) >= 0
 
 
@@ -273,7 +273,7 @@ async def test_the_last_of_two_verifications_at_once_counts(
         (2**31 - 1, None, 0),
     ],
 )
-async def test_the_distance_to_the_next_tier(
+async def test_the_distance_to_the_next_tier_is_explained(
     directory: asyncpg.Pool, score: int, next_tier: str | None, missing: int
 ) -> None:
     member = await rows.member(directory, reputation_score=score)

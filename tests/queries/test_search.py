@@ -451,7 +451,7 @@ async def test_a_forged_cursor_is_refused(shared: asyncpg.Pool, payload: str) ->
     cursor=st.text(max_size=300)
     | st.binary(max_size=80).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
 )
-async def test_no_text_is_a_cursor_by_chance(shared: asyncpg.Pool, cursor: str) -> None:
+async def test_a_text_that_is_not_a_cursor_is_refused(shared: asyncpg.Pool, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         await members.search(after=cursor)
 

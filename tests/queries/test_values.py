@@ -108,7 +108,9 @@ async def test_an_actor_is_a_text_that_is_not_blank(
     assert refused.value.field == "actor"
 
 
-async def test_an_actor_is_checked_even_if_nothing_changes(directory: asyncpg.Pool) -> None:
+async def test_an_actor_is_checked_even_for_an_update_without_changes(
+    directory: asyncpg.Pool,
+) -> None:
     await community(directory)
     with pytest.raises(InvalidInput, match="actor"):
         await members.update_profile("#1", actor="  ")
@@ -236,7 +238,7 @@ async def test_a_letter_of_any_script_counts_as_one_character(directory: asyncpg
 
 
 @pytest.mark.parametrize("data", [{"a": "\ud800"}, {"\udfff": 1}, {"a": ["ж\ud800"]}], ids=ascii)
-async def test_half_a_surrogate_pair_in_json_is_refused_with_its_field(
+async def test_a_lone_surrogate_in_json_is_refused_with_its_field(
     directory: asyncpg.Pool, data: dict[str, Any]
 ) -> None:
     await community(directory)
@@ -249,7 +251,7 @@ async def test_half_a_surrogate_pair_in_json_is_refused_with_its_field(
     assert recorded.inserted == [good]
 
 
-def test_both_halves_of_a_surrogate_pair_are_one_character_and_one_half_is_none() -> None:
+def test_a_surrogate_pair_is_one_character_and_a_lone_surrogate_is_refused() -> None:
     assert as_json({"a": "\ud83d\ude00"}) == '{"a": "😀"}'
     for half in ("\ud83d", "\ude00", "\ude00\ud83d"):
         with pytest.raises(InvalidInput):

@@ -82,7 +82,7 @@ async def test_act_as_holds_for_the_whole_transaction(directory: asyncpg.Pool) -
 
 
 @pytest.mark.parametrize("actor", ["", "  ", None, 5])
-async def test_an_actor_has_a_name(directory: asyncpg.Pool, actor: Any) -> None:
+async def test_an_actor_cannot_be_blank(directory: asyncpg.Pool, actor: Any) -> None:
     async with transaction():
         with pytest.raises(InvalidInput) as refused:
             await act_as(actor)

@@ -61,7 +61,7 @@ async def test_an_entry_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     assert read.to_dict() == columns | {"id": 2, "changed_at": written.changed_at}
 
 
-async def test_an_entry_shows_as_its_action_and_its_table(directory: asyncpg.Pool) -> None:
+async def test_an_entry_is_displayed_by_its_action_and_table(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     assert await DirectoryAuditLog.select(DirectoryAuditLog.get_readable()) == [
         {"readable": "INSERT community_members"}

@@ -44,7 +44,7 @@ async def test_a_day_without_events_counts_zero(directory: asyncpg.Pool) -> None
         assert datetime.now(UTC) - created_at < timedelta(minutes=1)
 
 
-async def test_a_highlight_shows_as_its_member_and_its_day(directory: asyncpg.Pool) -> None:
+async def test_a_highlight_is_displayed_by_its_member_and_day(directory: asyncpg.Pool) -> None:
     await rows.highlight(directory, highlight_date=date(2026, 1, 31))
     assert await MemberDailyHighlight.select(MemberDailyHighlight.get_readable()) == [
         {"readable": "#1 2026-01-31"}

@@ -399,7 +399,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("use", INDEXED_QUERIES, ids=str)
-async def test_an_index_answers_the_question_it_is_for(
+async def test_an_index_serves_the_query_it_is_for(
     community: asyncpg.Connection, use: IndexedQuery
 ) -> None:
     found = await scans(community, use)

@@ -61,7 +61,7 @@ async def test_an_invitation_is_open_for_three_days_by_default(
     assert by_class.invitation_id != by_sql["invitation_id"]
 
 
-async def test_an_invitation_shows_as_its_code(directory: asyncpg.Pool) -> None:
+async def test_an_invitation_is_displayed_by_its_code(directory: asyncpg.Pool) -> None:
     await rows.invitation(directory, invitation_code="ABCDEFGH")
     assert await CommunityInvitation.select(CommunityInvitation.get_readable()) == [
         {"readable": "ABCDEFGH"}
@@ -121,7 +121,7 @@ async def test_an_edit_of_an_invitation_through_its_class_moves_updated_at(
     assert invitation.updated_at > before["updated_at"]
 
 
-async def test_an_update_of_an_invitation_without_a_change_is_no_edit(
+async def test_an_update_that_changes_nothing_in_an_invitation_is_not_an_edit(
     directory: asyncpg.Pool,
 ) -> None:
     before = await rows.invitation(directory)

@@ -101,7 +101,7 @@ async def test_columns_that_are_not_given_have_defaults(directory: asyncpg.Pool)
     assert by_sql["id"] != by_class["id"]
 
 
-async def test_a_member_shows_as_number_and_name(directory: asyncpg.Pool) -> None:
+async def test_a_member_is_displayed_by_number_and_name(directory: asyncpg.Pool) -> None:
     await rows.member(directory, member_id="#247", name="Ana García")
     assert await CommunityMember.select(CommunityMember.get_readable()) == [
         {"readable": "#247 Ana García"}
@@ -337,7 +337,7 @@ async def test_an_edit_through_the_class_moves_updated_at(directory: asyncpg.Poo
     assert times == sorted(times)
 
 
-async def test_activity_and_an_update_without_a_change_are_no_edits(
+async def test_activity_and_an_update_without_a_change_are_not_edits(
     directory: asyncpg.Pool,
 ) -> None:
     before = await rows.member(directory, profile_data={"a": 1, "b": 2})
@@ -480,7 +480,7 @@ async def test_one_statement_may_insert_a_tree_in_any_order(directory: asyncpg.P
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 3
 
 
-async def test_a_circle_from_before_the_rule_stops_no_other_change(
+async def test_a_circle_that_is_older_than_the_rule_stops_no_other_change(
     directory: asyncpg.Pool,
 ) -> None:
     first, second, outside = [(await rows.member(directory))["member_id"] for _ in range(3)]

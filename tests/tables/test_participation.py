@@ -57,7 +57,7 @@ async def test_an_event_without_a_time_has_the_time_at_which_it_is_stored(
         assert getattr(by_class, optional) is None
 
 
-async def test_an_event_shows_as_its_member_and_its_type(directory: asyncpg.Pool) -> None:
+async def test_an_event_is_displayed_by_its_member_and_type(directory: asyncpg.Pool) -> None:
     await rows.event(directory)
     assert await MemberParticipation.select(MemberParticipation.get_readable()) == [
         {"readable": "#1 MESSAGE"}

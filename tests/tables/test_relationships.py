@@ -44,7 +44,9 @@ async def test_a_relationship_needs_no_content(directory: asyncpg.Pool) -> None:
         assert datetime.now(UTC) - created_at < timedelta(minutes=1)
 
 
-async def test_a_relationship_shows_as_its_type_and_its_entities(directory: asyncpg.Pool) -> None:
+async def test_a_relationship_is_displayed_by_its_type_and_entities(
+    directory: asyncpg.Pool,
+) -> None:
     await rows.relationship(
         directory, entity_id_a="ana", entity_id_b="luis", relationship_type="INVITED"
     )

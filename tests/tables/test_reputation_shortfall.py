@@ -31,7 +31,7 @@ async def test_a_shortfall_is_never_negative(directory: asyncpg.Pool) -> None:
     assert raised.value.constraint_name == "member_reputation_shortfall_check"
 
 
-async def test_a_changed_shortfall_is_no_edit(directory: asyncpg.Pool) -> None:
+async def test_a_changed_shortfall_is_not_an_edit(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     logged = await directory.fetch("SELECT * FROM directory_audit_log")
     assert "reputation_shortfall" not in logged[0]["changes"]

@@ -29,7 +29,7 @@ async def folded(directory: asyncpg.Pool, texts: list[str]) -> list[str]:
     return [row[0] for row in found]
 
 
-async def test_every_letter_equals_its_capital(directory: asyncpg.Pool) -> None:
+async def test_every_letter_is_folded_like_its_capital(directory: asyncpg.Pool) -> None:
     pairs = [
         (letter, letter.casefold())
         for letter in CHARACTERS

@@ -136,12 +136,12 @@ async def test_an_unavailable_database_is_reported_on_the_page(
     response = await client.get("/insights/")
     assert response.status_code == 503
     assert OperatorError.public_message in response.text
-    assert "Not answered (schema_missing): The database's tables are missing" in caplog.text
+    assert "A request failed (schema_missing): The database's tables are missing" in caplog.text
     async with closed_to_all(server, database):
         response = await client.get("/insights/")
     assert response.status_code == 503
     assert OperatorError.public_message in response.text
-    assert "Not answered (database_unavailable)" in caplog.text
+    assert "A request failed (database_unavailable)" in caplog.text
     assert "Traceback" not in response.text
 
 
@@ -669,7 +669,7 @@ async def test_an_empty_directory_and_one_member_are_explained(
 
 
 @pytest.mark.browser
-async def test_a_deep_and_a_wide_tree_fit(
+async def test_a_deep_and_a_wide_tree_fit_the_page(
     browser: Browser, panel: str, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(DEEP_AND_WIDE)

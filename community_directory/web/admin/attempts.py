@@ -23,13 +23,13 @@ class AttemptLimit(NamedTuple):
 
 ADDRESS_LIMIT = AttemptLimit(20, timedelta(minutes=15))
 ACCOUNT_LIMIT = AttemptLimit(10, timedelta(minutes=5))
-"""Does not apply to an address from which the account has signed in before.
+"""The limit does not apply to an address from which the account has signed in before.
 
 Otherwise anybody who knows a username could lock its owner out.
 """
 KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
 
-# Returns no row when the limit is reached already.
+# The statement returns no row when the limit was reached before.
 COUNT_FAILURE = Statement(
     """
     INSERT INTO public.panel_attempts AS stored (key, failures, ends)
@@ -95,7 +95,8 @@ class Attempt:
         if await engine.fetch(FIND_KNOWN_ADDRESS, key=attempt._known_address):
             del attempt._limits[attempt._account]
         async with transaction():
-            # In one order, because two transactions would otherwise wait for each other.
+            # Rows are locked in the order of their keys: two transactions could otherwise wait
+            # for each other.
             for key, (failures, period) in sorted(attempt._limits.items()):
                 if not await engine.fetch(COUNT_FAILURE, key=key, limit=failures, period=period):
                     records = await engine.fetch(GET_SECONDS_LEFT, key=key)
@@ -103,7 +104,7 @@ class Attempt:
         return attempt
 
     async def discard(self) -> None:
-        """Remove the attempt from the counts: it was no wrong guess."""
+        """Remove the attempt from the counts, because it was not a wrong guess."""
         for key in self._limits:
             await engine.fetch(DISCARD_FAILURE, key=key)
 
@@ -126,7 +127,7 @@ def _too_many_attempts(seconds: int) -> HTTPException:
 
 
 def _digest(*parts: str) -> bytes:
-    """Return what is stored instead of an address and a username.
+    """Return a hash, which is stored instead of an address and a username.
 
     People sometimes type their password into the field for the username.
     """

@@ -42,7 +42,7 @@ REVIEW_GROUP, INVITATIONS_GROUP, PEOPLE_GROUP, DATA_GROUP = (
 )
 
 MAX_ROLL_UP_DAYS = 366
-"""The days that one form may roll up, because a browser waits for the answer."""
+"""The most days that one form rolls up or verifies, because a browser waits for the answer."""
 MAX_LISTED_DIFFERENCES = 10
 
 LOCK_STATUS = Statement(
@@ -186,7 +186,7 @@ async def invite_person(data: InviteFields, actor: str) -> str:
     found = "There is a new" if invitation.created_at == now else "There was already an open"
     described = await _describe_invitation(invitation)
     expires_at = _format_time(invitation.expires_at)
-    return f"{found} {described}, open until {expires_at}. {_how_to_send(invitation)}"
+    return f"{found} {described}, open until {expires_at}. {_explain_sending(invitation)}"
 
 
 @form("Extend an invitation", INVITATIONS_GROUP)
@@ -214,7 +214,7 @@ async def cancel_invitation(data: CancelFields, actor: str) -> str:
 async def expire_invitations_now(data: NoFields, actor: str) -> str:  # noqa: ARG001
     """Mark overdue invitations as expired now. This also happens automatically every hour."""
     count = await invitations.expire_overdue(actor=actor)
-    return f"{_count(count, 'invitation')} marked as expired."
+    return f"{_format_count(count, 'invitation')} marked as expired."
 
 
 @form("Suspend a member", PEOPLE_GROUP)
@@ -245,7 +245,7 @@ async def reinstate_member(data: OptionalReasonFields, actor: str) -> str:
 
 @form("Remove a member", PEOPLE_GROUP)
 async def remove_member(data: OptionalReasonFields, actor: str) -> str:
-    """Take a member out of every list. Nothing is deleted, and Restore brings them back."""
+    """Take a member out of every list. Nothing is deleted: “Restore a member” brings them back."""
     person = await find_one_member(data.member)
     member = await members.remove(person.member_id, actor=actor, reason=data.reason)
     return f"{label(member)} was removed."
@@ -256,7 +256,7 @@ async def restore_member(data: OptionalReasonFields, actor: str) -> str:
     """Bring a removed member back with the status they had."""
     person = await find_one_member(data.member, removed=True)
     member = await members.restore(person.member_id, actor=actor, reason=data.reason)
-    return f"{label(member)} is back and is {_status_text(member.status)}."
+    return f"{label(member)} is back and is {_format_status(member.status)}."
 
 
 @form("Show who invited a member", PEOPLE_GROUP)
@@ -270,16 +270,16 @@ async def show_inviters(data: MemberFields, actor: str) -> str:  # noqa: ARG001 
 
 
 @form("Explain a reputation", PEOPLE_GROUP)
-async def explain_reputation(data: MemberFields, actor: str) -> str:  # noqa: ARG001  as above
+async def explain_reputation(data: MemberFields, actor: str) -> str:  # noqa: ARG001
     """Show the parts of a member's score and the points that the next tier needs."""
     person = await find_one_member(data.member)
     score = await reputation.explain(person.member_id)
     parts = {f"GitHub {name.replace('_', ' ')}": points for name, points in score.github.items()}
     parts |= {"daily highlights": score.earned, "other": score.other}
     listed = ", ".join(f"{name} {points:,}" for name, points in parts.items() if points)
-    points = _count(score.score, "point")
+    points = _format_count(score.score, "point")
     next_tier = (
-        f"{_count(score.missing, 'point')} to {score.next_tier}"
+        f"{_format_count(score.missing, 'point')} to {score.next_tier}"
         if score.next_tier
         else "the highest tier"
     )
@@ -293,15 +293,15 @@ async def roll_up_days(data: SpanFields, actor: str) -> str:
 
     This also happens automatically every night.
     """
-    since, until = _days(data)
+    since, until = _resolve_days(data)
     written = await highlights.roll_up(since, until=until, actor=actor)
-    return f"{_count(written, 'highlight')} written for {since} to {until}."
+    return f"{_format_count(written, 'highlight')} written for {since} to {until}."
 
 
 @form("Verify highlights", DATA_GROUP)
 async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
     """Compare the daily highlights with the events. Nothing is changed."""
-    since, until = _days(data)
+    since, until = _resolve_days(data)
     differences = await highlights.verify(since, until=until)
     if not differences:
         return f"Every highlight from {since} to {until} agrees with the events."
@@ -312,14 +312,15 @@ async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  not
     )
     more = len(differences) - MAX_LISTED_DIFFERENCES
     rest = f" and {more:,} more" if more > 0 else ""
+    verb = "differs" if len(differences) == 1 else "differ"
     return (
-        f"{_count(len(differences), 'highlight')} not as the events say: {listed}{rest}. "
+        f"{_format_count(len(differences), 'highlight')} {verb} from the events: {listed}{rest}. "
         "Use the form “Roll up highlights” to correct this."
     )
 
 
 @form("Download members as CSV", DATA_GROUP)
-async def download_members(data: NoFields, actor: str) -> FileResponse:  # noqa: ARG001  as above
+async def download_members(data: NoFields, actor: str) -> FileResponse:  # noqa: ARG001
     """Download all members except removed ones, as a file for a spreadsheet program."""
     file = io.BytesIO()
     text = io.TextIOWrapper(file, encoding=csv_file.CSV_ENCODING, newline="")
@@ -329,7 +330,7 @@ async def download_members(data: NoFields, actor: str) -> FileResponse:  # noqa:
 
 
 @form("Export a person", DATA_GROUP, superusers_only=True)
-async def export_person(data: MemberFields, actor: str) -> FileResponse:  # noqa: ARG001  as above
+async def export_person(data: MemberFields, actor: str) -> FileResponse:  # noqa: ARG001
     """Download everything that is stored about a person as a JSON file, to give it to them.
 
     A removed person can be exported too. For superusers only.
@@ -371,9 +372,19 @@ async def _set_status(
     allowed_from: tuple[MemberStatus, ...] | None = None,
     removed: bool | None = False,
 ) -> Member:
-    """Change a member's status, if given only from one of the allowed ones.
+    """Change the status of the one member whom the form means.
 
-    A form uses `allowed_from` when the directory's rules also allow the change from others.
+    Args:
+        data: The fields of the form.
+        status: The new status.
+        actor: The manager.
+        allowed_from: The statuses that the form accepts, if the directory's rules accept more.
+        removed: Whether to search among the present members (False), the removed ones (True) or
+            all (None).
+
+    Raises:
+        InvalidInput: Several members match, or the form doesn't accept the present status.
+        UserError: Nobody matches, or the directory's rules refuse the change.
     """
     person = await find_one_member(data.member, removed=removed)
     if allowed_from is not None:
@@ -381,16 +392,21 @@ async def _set_status(
         records = await engine.fetch(LOCK_STATUS, member_id=person.member_id)
         before = MemberStatus(records[0]["status"])
         if before not in allowed_from:
-            allowed = " or ".join(map(_status_text, allowed_from))
+            allowed = " or ".join(map(_format_status, allowed_from))
             raise InvalidInput(
-                f"{label(person)} is {_status_text(before)}. "
+                f"{label(person)} is {_format_status(before)}. "
                 f"This form is only for members who are {allowed}.",
                 field="member",
             )
     return await members.set_status(person.member_id, status, actor=actor, reason=data.reason)
 
 
-def _days(data: SpanFields) -> tuple[date, date]:
+def _resolve_days(data: SpanFields) -> tuple[date, date]:
+    """Return the first and the last day of a span.
+
+    Raises:
+        InvalidInput: The span is longer than `MAX_ROLL_UP_DAYS`.
+    """
     until = data.until or today()
     since = data.since or until - timedelta(days=1)
     if (until - since).days >= MAX_ROLL_UP_DAYS:
@@ -408,7 +424,7 @@ async def _describe_invitation(invitation: Invitation) -> str:
     return f"invitation {invitation.invitation_code} of {inviter} for {invited}"
 
 
-def _how_to_send(invitation: Invitation) -> str:
+def _explain_sending(invitation: Invitation) -> str:
     code, bot = invitation.invitation_code, load_settings().bot_username
     if bot:
         return f"Send this link: https://t.me/{bot}?start={code}"
@@ -419,9 +435,9 @@ def _format_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _status_text(status: MemberStatus) -> str:
+def _format_status(status: MemberStatus) -> str:
     return status.replace("_", " ")
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -22,12 +22,12 @@ from community_directory.web.admin.rows import (
 from community_directory.web.admin.values import TEXT_COLUMNS, parse_value
 
 MAX_LIST_ROWS = 1000
-"""The rows of a page at most; the front end's download of a list asks for this number."""
+"""The most rows of a page; the front end's download of a list asks for this number."""
 MAX_LIST_PAGES = 1_000_000
 MAX_EXACT_COUNT = 50_000
 """Above this number of rows a count is the planner's estimate."""
 MAX_CANDIDATES = 1000
-"""The members that a search text may match; a text that matches more is a frequent one."""
+"""The most members that a rare text matches; a text that matches more is a frequent one."""
 COUNT_SAMPLE_ROWS = 3000
 """The approximate number of rows that are read to estimate the count of a frequent text."""
 
@@ -81,7 +81,7 @@ class ListQuery:
                 raise InvalidInput(f"There is no parameter {sanitize_for_message(name)}.")
 
     @property
-    def filtered(self) -> list[str]:
+    def filtered_columns(self) -> list[str]:
         """Return the names of the columns that are filtered."""
         names = {
             name.removesuffix("__operator")
@@ -93,31 +93,45 @@ class ListQuery:
         return sorted(names)
 
     def operator(self, name: str) -> tuple[str, str]:
-        """Return the operator of a column's filter, and how it matches texts."""
-        operator = self.one(f"{name}__operator") or "e"
-        match = self.one(f"{name}__match") or "contains"
+        """Return the operator of a column's filter, and the way in which it matches texts.
+
+        Raises:
+            InvalidInput: There is no such operator, or no such way.
+        """
+        operator = self.value(f"{name}__operator") or "e"
+        match = self.value(f"{name}__match") or "contains"
         if operator not in FILTER_OPERATORS or match not in LIKE_PATTERNS:
             asked = f"{sanitize_for_message(operator)}, {sanitize_for_message(match)}"
             raise InvalidInput(f"There is no filter {asked}.", field=name)
         return operator, match
 
-    def filled(self, name: str) -> list[str]:
+    def values(self, name: str) -> list[str]:
         """Return the values of a parameter, which may be repeated, without the empty ones."""
         return [value for value in self._values.get(name, []) if value]
 
-    def one(self, name: str) -> str:
-        """Return the value of a parameter that may not be repeated; empty when it is missing."""
+    def value(self, name: str) -> str:
+        """Return the value of a parameter, which is empty when the parameter is missing.
+
+        Raises:
+            InvalidInput: The parameter is repeated.
+        """
         values = self._values.get(name, [])
         if len(values) > 1:
             raise InvalidInput(f"{sanitize_for_message(name)} is given more than once.")
         return values[0] if values else ""
 
-    def number(self, name: str, default: int, most: int) -> int:
-        """Return the value of a parameter that is a number."""
-        text = self.one(name) or str(default)
-        least = min(default, 1)
-        if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not least <= int(text) <= most:
-            raise InvalidInput(f"{name} must be a number from {least} to {most:,}.")
+    def number(self, name: str, default: int, maximum: int) -> int:
+        """Return the value of a parameter that is a number.
+
+        The least number is 1, or 0 if that is the default.
+
+        Raises:
+            InvalidInput: The value is no number, or out of range.
+        """
+        text = self.value(name) or str(default)
+        minimum = min(default, 1)
+        if not re.fullmatch("[0-9]{1,9}", text, re.ASCII) or not minimum <= int(text) <= maximum:
+            raise InvalidInput(f"{name} must be a number from {minimum} to {maximum:,}.")
         return int(text)
 
 
@@ -149,9 +163,9 @@ class ListEndpoints(TableRows):
         query = ListQuery(request)
         size = query.number("__page_size", self.page_size, MAX_LIST_ROWS)
         offset = (query.number("__page", 1, MAX_LIST_PAGES) - 1) * size
-        names = self._selected_columns(query.one("__visible_fields"), size)
+        names = self._selected_columns(query.value("__visible_fields"), size)
         condition = await self._filter(query)
-        order = self._order(query.one("__order"))
+        order = self._order(query.value("__order"))
         # The subquery selects keys only, so that an index is enough to skip the rows before the
         # page.
         records = await engine.fetch(
@@ -183,7 +197,7 @@ class ListEndpoints(TableRows):
         limit = query.number("limit", 50, MAX_LIST_ROWS)
         offset = query.number("offset", 0, MAX_LIST_ROWS)
         if self.policy.searched:
-            text = query.one("search").strip()
+            text = query.value("search").strip()
             records = await self._find_members(text, limit, offset)
         else:
             records = await self._list_choices(limit, offset)
@@ -259,7 +273,10 @@ class ListEndpoints(TableRows):
         )
 
     def _order(self, requested: str) -> str:
-        """Return ORDER BY, which ends with the key: without it, pages repeat and lose rows."""
+        """Return the ORDER BY list, which ends with the key.
+
+        Rows with equal values could otherwise appear on two pages, or on none.
+        """
         wanted = [
             (name.removeprefix("-"), "DESC" if name.startswith("-") else "ASC")
             for name in requested.split(",")
@@ -283,11 +300,11 @@ class ListEndpoints(TableRows):
         return ", ".join(parts)
 
     async def _filter(self, query: ListQuery) -> ListFilter:
-        """Return the condition that a list's filters and its view mean."""
+        """Return the condition of a list's filters and its view."""
         condition = ListFilter()
-        for name in query.filtered:
+        for name in query.filtered_columns:
             condition.conditions.append(await self._column_condition(query, name, condition))
-        if view := query.one("__view"):
+        if view := query.value("__view"):
             if view not in self.policy.views:
                 raise InvalidInput(f"There is no view {sanitize_for_message(view)}.")
             condition.conditions.append(self.policy.views[view])
@@ -297,10 +314,13 @@ class ListEndpoints(TableRows):
 
     def _leaves_removed_out(self, query: ListQuery) -> bool:
         column = self.policy.removed_at_column
-        return bool(column) and column not in query.filtered
+        return bool(column) and column not in query.filtered_columns
 
     async def _column_condition(self, query: ListQuery, name: str, condition: ListFilter) -> str:
-        """Return the condition of one column's filter; of several values one has to match."""
+        """Return the condition of one column's filter.
+
+        One of several values has to match; with the operator `ne`, none of them may.
+        """
         if name not in self.readable:
             raise InvalidInput(f"There is no column {sanitize_for_message(name)} to filter by.")
         operator, match = query.operator(name)
@@ -319,7 +339,7 @@ class ListEndpoints(TableRows):
             await self._text_condition(query, name, match, value, condition)
             if is_text and operator == "e" and match != "exact"
             else self._value_condition(name, operator, value, condition)
-            for value in query.filled(name)
+            for value in query.values(name)
         ]
         return f"({(' AND ' if operator == 'ne' else ' OR ').join(conditions)})"
 
@@ -328,7 +348,7 @@ class ListEndpoints(TableRows):
     ) -> str:
         column = self.columns[name]
         members = [
-            await self.find_member_id(parse_value(column, value)) for value in query.filled(name)
+            await self.find_member_id(parse_value(column, value)) for value in query.values(name)
         ]
         bind = condition.parameters.bind
         if len(members) == 1:
@@ -348,7 +368,7 @@ class ListEndpoints(TableRows):
     async def _text_condition(
         self, query: ListQuery, name: str, match: str, sent: str, condition: ListFilter
     ) -> str:
-        """Return the condition that a column contains a text, which an index finds if possible."""
+        """Return the condition that a column contains a text, and use an index if possible."""
         expression, bind = self.expression(name), condition.parameters.bind
         placeholder = f"{bind(parse_value(self.columns[name], sent))}::text"
         if name not in self.policy.searched or not is_indexed(sent):

@@ -160,7 +160,7 @@ class _MatchNotFound(MemberNotFound):
     def __init__(self, typed: str, *, removed: bool | None) -> None:
         super().__init__(typed)
         who = "No removed member" if removed else "No member"
-        hint = " To find a removed member, use Restore." if removed is False else ""
+        hint = " A removed member must be restored first." if removed is False else ""
         self.args = (
             f"{who} matches {sanitize_for_message(typed)}. "
             f"Try a number, an @username or a part of the name.{hint}",
@@ -178,7 +178,7 @@ async def find_one_invitation(typed: str) -> Invitation:
 
     Raises:
         InvitationNotFound: No invitation has this code.
-        InvitationError: No open invitation is for this @username.
+        InvitationError: There is no open invitation for this @username.
     """
     if invitation := await invitations.find(typed):
         return invitation

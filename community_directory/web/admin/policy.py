@@ -12,7 +12,7 @@ RowData = dict[str, Any]
 class TablePolicy:
     """The permissions of managers on the rows of a table, and how the panel shows them.
 
-    All names are names of columns.
+    Names in these fields are names of columns, except those of the `views`.
     """
 
     read_only: bool = False
@@ -36,9 +36,9 @@ class TablePolicy:
     Lists leave removed rows out unless they are filtered by this column, and forms don't edit them.
     """
     computed: Mapping[str, str] = field(default_factory=dict)
-    """The SQL expressions that are shown and filtered instead of the stored value."""
+    """The SQL expression of each column that is not shown and filtered as it is stored."""
     views: Mapping[str, str] = field(default_factory=dict)
-    """Conditions by name; a link selects one with `?__view=…`."""
+    """SQL conditions by the name of the view; a link selects a view with `?__view=…`."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The names of columns for people."""
     searched: frozenset[str] = frozenset()

@@ -99,6 +99,10 @@ class TableRows(PiccoloCRUD):
     async def read_row(self, row_id: object, lock: str = "") -> RowData:
         """Return a row, as the browser gets it.
 
+        Args:
+            row_id: The primary key of the row.
+            lock: A locking clause such as `FOR UPDATE`, or nothing.
+
         Raises:
             HTTPException: There is no such row (404).
         """

@@ -77,7 +77,8 @@ def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvid
     Raises:
         IncompatiblePiccoloAdmin: An endpoint is not where it is expected.
     """
-    private = _find_route(panel.routes, "/api").app.app  # behind the authentication
+    # The app of the API is wrapped in the authentication.
+    private = _find_route(panel.routes, "/api").app.app
     public = _find_route(panel.routes, "/public").app
     _find_route(public.routes, "/login").app = _sign_in_endpoint(settings, providers)
     change_password_route = _find_route(private.routes, "/change-password/")
@@ -107,13 +108,13 @@ def mfa_providers(settings: Settings) -> list[MFAProvider]:
 
 
 def refuse_session_changes(piccolo_crud: PiccoloCRUD, request: Request) -> None:
-    """Let sessions be read and deleted only: whoever writes one can act as any user."""
+    """Refuse to add or edit sessions, because whoever writes one could act as any user."""
     if request.method not in ("GET", "HEAD", "DELETE"):
         name = piccolo_crud.table._meta.tablename.capitalize()
         raise HTTPException(405, f"{name} can only be ended.")
 
 
-def with_password_hash(values: RowData) -> RowData:
+def hash_new_password(values: RowData) -> RowData:
     """Return a user's values to store, with the hash of a new password.
 
     Raises:
@@ -207,7 +208,7 @@ def _access_check(settings: Settings) -> Callable[[str, int], Awaitable[str | No
         )
         if not has_access:
             return NO_ACCESS
-        # If the key is missing, nobody who set a second factor up can sign in without it.
+        # A second factor can't be checked without the key, so its users can't sign in.
         if settings.mfa_key is None and await AuthenticatorSecret.exists().where(
             AuthenticatorSecret.user_id == user_id, AuthenticatorSecret.revoked_at.is_null()
         ):
@@ -227,7 +228,7 @@ def _change_password_endpoint(settings: Settings) -> Any:
                 request, "current_password", "new_password", "confirm_new_password"
             )
             attempt = await Attempt.begin(request, user.username)
-            # In a thread, because some passwords take seconds to judge.
+            # The check runs in a thread, because it takes seconds for some passwords.
             problem = await asyncio.to_thread(
                 password_problem,
                 form.get("new_password", ""),
@@ -283,7 +284,7 @@ async def _read_texts(request: Request, *names: str) -> dict[str, str]:
     """Return these fields of a JSON body or a form, and keep them for Piccolo's endpoints.
 
     Raises:
-        HTTPException: The fields are missing or no acceptable texts (422).
+        HTTPException: The fields are missing, or contain no valid texts (422).
     """
     body: Any = request.scope.get("form")
     if body is None:

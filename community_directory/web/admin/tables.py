@@ -39,7 +39,7 @@ from community_directory.tables import (
     MemberStatus,
 )
 from community_directory.web.admin.policy import RowData, TablePolicy
-from community_directory.web.admin.security import refuse_session_changes, with_password_hash
+from community_directory.web.admin.security import hash_new_password, refuse_session_changes
 
 # The menu sorts its groups by name.
 COMMUNITY_GROUP, ENGAGEMENT_GROUP, PANEL_GROUP = "Community", "Engagement", "Panel"
@@ -233,7 +233,7 @@ def _panel_tables() -> list[PanelTable]:
                 locked=frozenset({"last_login", "username"}),
                 locked_when_new=frozenset({"last_login"}),
                 add=_add_user,
-                prepare=with_password_hash,
+                prepare=hash_new_password,
             ),
         ),
         _table(

@@ -126,8 +126,8 @@ def parse_json_object(text: str | bytes) -> RowData:
 def is_unchanged(column: Column, shown: Any, sent: Any) -> bool:
     """Tell whether the front end sends `sent` when a person leaves the value `shown` alone.
 
-    It cuts fractions of seconds and line breaks, rounds large numbers in JSON, and doesn't tell
-    an empty text from a missing one.
+    The front end cuts fractions of seconds and line breaks, rounds large numbers in JSON, and
+    doesn't tell an empty text from a missing one.
     """
     if column._meta.secret or shown in (None, "") or sent in (None, ""):
         return sent in (None, "") and (column._meta.secret or shown in (None, ""))

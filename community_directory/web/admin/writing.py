@@ -67,7 +67,7 @@ class DirectoryCRUD(ListEndpoints):
         )
         async with _acting_manager(request) as actor:
             add = self.policy.add or self._insert
-            key = await add(await self._to_stored(values), actor)
+            key = await add(await self._prepare_values(values), actor)
         return json_response([{self.key: key}], status=201)
 
     @validated
@@ -94,7 +94,7 @@ class DirectoryCRUD(ListEndpoints):
                 locked=self.locked | {self.key},
             )
             if changes:
-                row = await self._update(row_id, await self._to_stored(changes))
+                row = await self._update(row_id, await self._prepare_values(changes))
         return json_response(row)
 
     async def put_single(self, *_: object) -> Response:
@@ -125,8 +125,12 @@ class DirectoryCRUD(ListEndpoints):
             if name not in self.columns:
                 raise InvalidInput(f"There is no field {sanitize_for_message(name)}.")
 
-    async def _to_stored(self, values: RowData) -> RowData:
-        """Return the values to store: members by number, and what the policy prepares."""
+    async def _prepare_values(self, values: RowData) -> RowData:
+        """Return the values to store; references to members become their numbers.
+
+        Raises:
+            InvalidInput: A member does not exist, or the policy refuses the values.
+        """
         for name, value in values.items():
             if isinstance(self.columns[name], ForeignKey) and value is not None:
                 values[name] = await self.find_member_id(value)
@@ -161,7 +165,7 @@ class DirectoryCRUD(ListEndpoints):
 
 @asynccontextmanager
 async def _acting_manager(request: Request) -> AsyncIterator[str]:
-    """Open a transaction in the name of the signed-in manager, for the audit log."""
+    """Open a transaction, and yield the name of the signed-in manager, whom the log then names."""
     actor: str = request.user.user.username
     async with transaction():
         await act_as(actor)

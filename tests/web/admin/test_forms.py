@@ -432,7 +432,8 @@ async def test_a_text_that_matches_no_member_is_refused(
     said = await refused(client, "suspend-a-member", member=typed, reason="x")
     assert said.startswith("No member matches ")
     assert said.endswith(
-        ". Try a number, an @username or a part of the name. To find a removed member, use Restore."
+        ". Try a number, an @username or a part of the name."
+        " A removed member must be restored first."
     )
     assert await everything(directory) == before
 
@@ -521,7 +522,7 @@ async def test_inviting_a_username_again_keeps_the_code_and_tells_the_manager(
 
 
 @pytest.mark.parametrize("days", [0, 366, "", "x", None, 2.5])
-async def test_an_invitation_lives_for_1_to_365_days(
+async def test_an_invitation_is_valid_for_1_to_365_days(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, days: object
 ) -> None:
     assert (await refused(client, "invite", member="1", days=days)).startswith("days field - ")
@@ -591,7 +592,7 @@ async def test_overdue_invitations_are_expired_in_the_managers_name(
     assert await last_entry(directory) == ("manager", None)
 
 
-async def test_a_lineage_reads_from_the_first_member_on(
+async def test_a_lineage_begins_with_the_first_member(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await add(directory, "Bo", invited_by="#1")
@@ -622,7 +623,7 @@ async def test_highlights_are_verified_and_rolled_up(
             occurred_at=moment,
         )
     assert await submit(client, "verify-highlights", **days) == (
-        "1 highlight not as the events say: #1 on 2026-01-31. "
+        "1 highlight differs from the events: #1 on 2026-01-31. "
         "Use the form “Roll up highlights” to correct this."
     )
     said = await submit(client, "roll-up-highlights", **days)
@@ -668,7 +669,7 @@ async def test_only_the_first_ten_of_many_differences_are_listed(
         )
     said = await submit(client, "verify-highlights", since="2026-01-01", until="2026-01-31")
     assert said.startswith(
-        "12 highlights not as the events say: #1 on 2026-01-01, #1 on 2026-01-02, "
+        "12 highlights differ from the events: #1 on 2026-01-01, #1 on 2026-01-02, "
     )
     assert said.endswith(
         ", #1 on 2026-01-10 and 2 more. Use the form “Roll up highlights” to correct this."
@@ -899,7 +900,7 @@ class Nothing(BaseModel):
     """No fields."""
 
 
-async def test_a_form_does_all_or_nothing(
+async def test_a_form_stores_everything_or_nothing(
     client: httpx.AsyncClient, directory: asyncpg.Pool, panel: DirectoryRouter
 ) -> None:
     async def add_and_fail(data: Nothing, actor: str) -> str:
@@ -935,7 +936,8 @@ async def test_a_lost_connection_is_reported_without_a_traceback(
     assert not await members.find("#1")
     (record,) = caplog.records
     assert (
-        record.getMessage() == "Not answered (database_unavailable): The database does not answer."
+        record.getMessage()
+        == "A request failed (database_unavailable): The database does not answer."
     )
     assert record.exc_info is None
 

@@ -242,7 +242,7 @@ async def test_an_invalid_query_is_refused_with_a_message(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-async def test_no_query_ends_in_a_server_error(
+async def test_no_query_causes_a_server_error(
     client: httpx.AsyncClient, ana: CommunityMember, data: st.DataObject
 ) -> None:
     table, columns = data.draw(st.sampled_from(TABLE_COLUMNS))

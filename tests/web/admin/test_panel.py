@@ -12,7 +12,7 @@ from community_directory.web.admin import panel
 from community_directory.web.admin.security import IncompatiblePiccoloAdmin
 
 
-async def test_nobody_enters_without_signing_in(client: httpx.AsyncClient) -> None:
+async def test_nobody_opens_the_panel_without_signing_in(client: httpx.AsyncClient) -> None:
     client.cookies.delete("id")
     for path in (
         "tables/",
@@ -50,7 +50,7 @@ async def test_no_list_has_more_than_seven_columns_or_shows_a_uuid(
             ), name
 
 
-async def test_labels_are_for_people(client: httpx.AsyncClient) -> None:
+async def test_column_labels_are_words_instead_of_names(client: httpx.AsyncClient) -> None:
     properties = (await client.get("/api/tables/community_members/schema/")).json()["properties"]
     assert [
         properties[name]["title"]

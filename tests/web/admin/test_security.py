@@ -471,7 +471,7 @@ async def test_an_unavailable_database_is_reported_at_sign_in(
         503,
         {"detail": OperatorError.public_message},
     )
-    assert "Not answered (database_unavailable): The database " in caplog.text
+    assert "A request failed (database_unavailable): The database " in caplog.text
 
 
 # When sessions end
@@ -533,7 +533,7 @@ async def test_a_user_who_changes_their_password_is_signed_out_everywhere(
         ("Community Directory", "The password is too easy to guess"),
     ],
 )
-async def test_a_user_can_not_take_a_bad_password(
+async def test_a_user_cannot_take_a_bad_password(
     directory: asyncpg.Pool, new: str, said: str
 ) -> None:
     ana = await signed_in()
@@ -657,7 +657,7 @@ async def test_the_last_superuser_is_kept(
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"admin": False}, None])
-async def test_users_can_not_lock_themselves_out(
+async def test_users_cannot_lock_themselves_out(
     client: httpx.AsyncClient, change: dict[str, bool] | None
 ) -> None:
     await add_user("second", superuser=True)
@@ -699,7 +699,7 @@ async def test_two_superusers_who_demote_each_other_at_once_leave_one(
         ("eve eve eve eve", "The password is too easy to guess"),
     ],
 )
-async def test_a_superuser_can_not_give_a_bad_password(
+async def test_a_superuser_cannot_give_a_bad_password(
     client: httpx.AsyncClient, password: str, said: str
 ) -> None:
     form = {
@@ -862,7 +862,7 @@ async def test_a_code_is_used_once_in_digits_of_any_script(with_mfa: httpx.Async
         assert (await sign_in(client, mfa_code=again)).status_code == 401
 
 
-async def test_without_the_key_a_user_with_a_second_factor_can_not_sign_in(
+async def test_without_the_key_a_user_with_a_second_factor_cannot_sign_in(
     with_mfa: httpx.AsyncClient,
 ) -> None:
     secret = await enrol(with_mfa)

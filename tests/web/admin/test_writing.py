@@ -97,7 +97,9 @@ async def test_a_save_without_a_change_writes_nothing(
     assert changed == {"country", "updated_at"}
 
 
-async def test_an_empty_save_is_no_change(client: httpx.AsyncClient, ana: CommunityMember) -> None:
+async def test_an_empty_save_changes_nothing(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
     response = await patch(client, ana)
     assert response.status_code == 200
     assert response.json()["name"] == "Ana García"
@@ -173,7 +175,7 @@ async def test_a_field_is_emptied(client: httpx.AsyncClient, ana: CommunityMembe
 
 
 @pytest.mark.parametrize("name", ["Null", "null", "NULL", "All"])
-async def test_a_member_may_be_called_null(
+async def test_a_member_can_have_the_name_null(
     client: httpx.AsyncClient, ana: CommunityMember, name: str
 ) -> None:
     assert (await patch(client, ana, name=name)).status_code == 200
@@ -478,7 +480,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-async def test_no_form_ends_in_a_server_error(
+async def test_no_form_causes_a_server_error(
     client: httpx.AsyncClient, ana: CommunityMember, data: st.DataObject
 ) -> None:
     table, columns = data.draw(st.sampled_from(TABLE_COLUMNS))

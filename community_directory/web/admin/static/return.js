@@ -1,4 +1,5 @@
-// Returns to Insights after the sign-in. The front end would open the page as a route of its own, which it doesn't have.
+// This script returns to Insights after the sign-in. The front end would look for the page among
+// its own routes, and not find it.
 const pushState = history.pushState;
 history.pushState = function (state, title, url) {
   const page = /#(\/insights\/(?:tree\/(?:\d+\/)?)?)$/.exec(String(url));

@@ -1,4 +1,5 @@
-// Shows the server's message after a failed sign-in. Piccolo Admin shows "Problem logging in" for three seconds instead.
+// This script shows the server's message after a failed sign-in. Piccolo Admin itself only shows
+// "Problem logging in", for three seconds.
 (() => {
   const open = XMLHttpRequest.prototype.open;
 
@@ -13,7 +14,7 @@
     try {
       message.textContent = request.status === 200 ? "" : JSON.parse(request.responseText).detail;
     } catch {
-      message.textContent = "The server sent an unexpected answer. Try again in a moment.";
+      message.textContent = "The server sent an unexpected response. Try again in a moment.";
     }
   }
 
