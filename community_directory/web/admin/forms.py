@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from community_directory.calendar import today
 from community_directory.database import Statement, engine
-from community_directory.errors import ConfigurationError, InvalidInput
+from community_directory.errors import ConfigurationError, InvalidInput, MemberNotFound
 from community_directory.imports import csv_file, members_csv
 from community_directory.queries import highlights, invitations, members, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
@@ -45,9 +45,10 @@ MAX_ROLL_UP_DAYS = 366
 """The most days that one form rolls up or verifies, because a browser waits for the answer."""
 MAX_LISTED_DIFFERENCES = 10
 
-LOCK_STATUS = Statement(
-    "SELECT status FROM community_members WHERE member_id = :member_id FOR NO KEY UPDATE"
-)
+LOCK_STATUS = Statement("""
+SELECT status FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
+FOR NO KEY UPDATE
+""")
 
 FORMS: list[FormConfig] = []
 """All forms in the order of the menu."""
@@ -390,6 +391,8 @@ async def _set_status(
     if allowed_from is not None:
         # The lock keeps the status as it is until the transaction ends.
         records = await engine.fetch(LOCK_STATUS, member_id=person.member_id)
+        if not records:
+            raise MemberNotFound(person.member_id)
         before = MemberStatus(records[0]["status"])
         if before not in allowed_from:
             allowed = " or ".join(map(_format_status, allowed_from))

@@ -18,7 +18,6 @@ from piccolo_api.session_auth.tables import SessionsBase
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from community_directory.database import Statement, engine
 from community_directory.errors import (
     InvalidInput,
     MemberBanned,
@@ -40,6 +39,7 @@ from community_directory.tables import (
 )
 from community_directory.web.admin.policy import RowData, TablePolicy
 from community_directory.web.admin.security import hash_new_password, refuse_session_changes
+from community_directory.web.admin.users import is_ambiguous_username
 
 # The menu sorts its groups by name.
 COMMUNITY_GROUP, ENGAGEMENT_GROUP, PANEL_GROUP = "Community", "Engagement", "Panel"
@@ -111,14 +111,6 @@ COLUMN_LABELS = {
     "action": "What",
     "table_name": "Table",
 }
-
-RESERVED_USERNAMES = {"expiry", "roll-up", "import", "demo", "bot", "erased"}
-"""The names of programs in the audit log."""
-
-FIND_SIMILAR_USERNAME = Statement(
-    "SELECT 1 FROM piccolo_user WHERE lower(username) = lower(:username)"
-)
-
 
 PanelTable = tuple[TableConfig, TablePolicy]
 
@@ -329,7 +321,7 @@ async def _add_user(values: RowData, _: str) -> object:
     for name in ("username", "password", "email"):
         if not values.get(name):
             raise InvalidInput("This can't be empty.", field=name)
-    if await _is_ambiguous(values["username"]):
+    if await is_ambiguous_username(values["username"]):
         raise InvalidInput(
             "This name is taken: the audit log could not tell the two apart. Choose another name.",
             field="username",
@@ -338,13 +330,6 @@ async def _add_user(values: RowData, _: str) -> object:
     with database_errors():
         await user.save()
     return user.id
-
-
-async def _is_ambiguous(username: str) -> bool:
-    """Tell whether a name in the audit log could mean a program or another user."""
-    if username in RESERVED_USERNAMES or ":" in username:
-        return True
-    return bool(await engine.fetch(FIND_SIMILAR_USERNAME, username=username))
 
 
 # piccolo_api passes the arguments of a validator by name.

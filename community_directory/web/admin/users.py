@@ -12,6 +12,13 @@ from community_directory.settings import Settings, load_settings
 FIRST_SUPERUSER_LOCK = 0x66697273745F7573
 """The key of an advisory lock: "first_us" in ASCII."""
 
+RESERVED_USERNAMES = {"expiry", "roll-up", "import", "demo", "bot", "erased", "sweep"}
+"""The names of programs in the audit log; "sweep" is an older name of "expiry"."""
+
+FIND_SIMILAR_USERNAME = Statement(
+    "SELECT 1 FROM piccolo_user WHERE lower(username) = lower(:username)"
+)
+
 TAKE_ADVISORY_LOCK = Statement("SELECT pg_advisory_xact_lock(:key)")
 
 
@@ -60,3 +67,10 @@ async def create_first_superuser(settings: Settings) -> str | None:
             superuser=True,
         )
         return None if given else password
+
+
+async def is_ambiguous_username(username: str) -> bool:
+    """Tell whether a name in the audit log could mean a program or another user."""
+    if username in RESERVED_USERNAMES or ":" in username:
+        return True
+    return bool(await engine.fetch(FIND_SIMILAR_USERNAME, username=username))

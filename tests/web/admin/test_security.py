@@ -881,6 +881,7 @@ async def test_without_the_key_a_user_with_a_second_factor_cannot_sign_in(
         ("email", ""),
         ("username", "Manager"),
         ("username", "expiry"),
+        ("username", "sweep"),
         ("username", "db:postgres"),
         ("email", "owner@directory.example"),
     ],
