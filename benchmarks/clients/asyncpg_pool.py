@@ -169,6 +169,7 @@ class Client(Base):
             await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
             [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
             if member_ids:
+                await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)
                 await connection.fetch(
                     highlights.ADD_EARNED_POINTS.sql, "roll-up", "", member_ids, points
                 )

@@ -32,6 +32,14 @@ DEDUPLICATION_KEY = "platform, room_id, source_id, event_type, member_id"
 
 # A member's row is updated at most once a minute, however many events the member has. Storing an
 # event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
+#
+# There is one exception. A statement reads the version of the row that was current when it began.
+# If that version has been replaced, PostgreSQL locks it and then its successor. SKIP LOCKED waits
+# for a successor that is locked, if a foreign key still locks the old version (FOR KEY SHARE). The
+# waiting statement holds the old version, so two rules prevent a deadlock:
+# - An update never touches an old version. It finds the locked version by its ctid, and leaves a
+#   version that is newer than the statement to the next event.
+# - A batch locks its members in the same order as every writer of many members.
 RECORD_EVENT = Statement(f"""
 WITH
 -- The event, unless it is stored already, its member is unknown or its time is too late.
@@ -48,7 +56,7 @@ inserted AS (
 -- The locked member, if the event moves their last activity forward by more than a minute. A
 -- platform's clock may be ahead of the database's: the last activity never lies in the future.
 active AS MATERIALIZED (
-    SELECT member.id, least(occurred_at, now()) AS at
+    SELECT member.ctid, least(occurred_at, now()) AS at
     FROM inserted, community_members AS member
     WHERE member.member_id = :member_id AND (
         last_active_at IS NULL
@@ -59,7 +67,7 @@ active AS MATERIALIZED (
 -- The member's new last activity.
 updated AS (
     UPDATE community_members AS member SET last_active_at = active.at
-    FROM active WHERE member.id = active.id
+    FROM active WHERE member.ctid = active.ctid
 )
 -- No row: the member is unknown. A row of NULLs: the event is stored already, or too late.
 SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late, inserted.*
@@ -103,23 +111,21 @@ newest AS (
 ),
 -- The members whose last activity moves forward by more than a minute.
 active AS MATERIALIZED (
-    SELECT member_id, at, at - interval '1 minute' AS minute_before
-    FROM newest JOIN known USING (member_id)
+    SELECT member_id, at FROM newest JOIN known USING (member_id)
     WHERE last_active_at IS NULL OR last_active_at < at - interval '1 minute'
 ),
--- Those of them whom no other transaction holds at this moment.
+-- The row versions of those whom no other transaction holds at this moment.
 locked AS MATERIALIZED (
-    SELECT member_id FROM community_members
+    SELECT ctid FROM community_members
     WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
-    FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY member_id FOR NO KEY UPDATE SKIP LOCKED
 ),
--- Their new last activity. The condition is checked again, because another writer may have
--- committed between the read and the lock.
+-- Their new last activity. A version that another writer has committed since this statement began
+-- is invisible to it, so a later activity is never overwritten.
 updated AS (
     UPDATE community_members AS member SET last_active_at = active.at FROM active
-    WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM locked))
+    WHERE member.ctid = ANY(ARRAY(SELECT ctid FROM locked))
         AND member.member_id = active.member_id
-        AND (member.last_active_at IS NULL OR member.last_active_at < active.minute_before)
 )
 SELECT ARRAY(SELECT id FROM inserted) AS inserted_ids,
     ARRAY(SELECT member_id FROM known) AS known_member_ids,

@@ -138,6 +138,14 @@ SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM deleted) AS rows_w
 FROM earned
 """)
 
+# All writers of many members lock them in the same order. The lock is a statement of its own: the
+# next statement then reads the locked versions. An update in the same statement could wait for an
+# older version, whose holder waits for the roll-up (see the statements of `events`).
+LOCK_EARNING_MEMBERS = Statement("""
+SELECT FROM community_members WHERE member_id = ANY(:member_ids)
+ORDER BY member_id FOR NO KEY UPDATE
+""")
+
 ADD_EARNED_POINTS = Statement(f"""
 WITH
 -- The writer, for the audit log.
@@ -149,14 +157,9 @@ rolling_up AS MATERIALIZED (
 -- The change of each member's points.
 earned AS (
     SELECT * FROM unnest(:member_ids::text[], :points::bigint[]) AS earned(member_id, points)
-),
--- The members, locked in the same order as by every writer of many members.
-locked AS MATERIALIZED (
-    SELECT member.id, points FROM community_members AS member JOIN earned USING (member_id)
-    ORDER BY member_id FOR NO KEY UPDATE OF member
 )
 UPDATE community_members AS member SET {add_points_sql("points")}
-FROM locked, actor, rolling_up WHERE member.id = locked.id
+FROM earned, actor, rolling_up WHERE member.member_id = earned.member_id
 """)
 # The audit log has the caller's own changes of scores later in the same transaction.
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
@@ -240,6 +243,7 @@ async def roll_up(
         await engine.fetch(STORE_DAY_CHECKSUMS, **days)
         [(rows_written, member_ids, points)] = await engine.fetch(ROLL_UP_DAYS, **days)
         if member_ids:
+            await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=member_ids)
             await engine.fetch(
                 ADD_EARNED_POINTS, actor=actor, reason=None, member_ids=member_ids, points=points
             )

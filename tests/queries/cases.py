@@ -84,7 +84,7 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=7,
+        statements=8,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(

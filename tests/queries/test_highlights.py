@@ -19,6 +19,12 @@ from community_directory.queries.highlights import Difference, Highlight, betwee
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
 from tests.queries.cases import undone
+from tests.queries.test_participation import (
+    INSERT_MESSAGE,
+    blocked,
+    until_blocked_by,
+    until_holding_and_waiting,
+)
 from tests.queries.test_redeem import held
 from tests.tables import rows
 
@@ -659,6 +665,49 @@ async def test_roll_ups_and_batches_of_the_same_members_never_deadlock(
     await roll_up(DAY)
     assert set((await stored(directory)).values()) == {(36, 0, 0, 5)}
     assert set((await scores(directory)).values()) == {5}
+
+
+async def test_a_roll_up_and_an_event_that_began_before_a_members_update_do_not_deadlock(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    """The event waits for the member whom the roll-up has locked and will update."""
+    for number in (1, 2):
+        await rows.member(directory)
+        await messages(directory, 1, f"#{number}")
+    # A roll-up that updates its rows holds no key of a member.
+    await roll_up(DAY)
+    for number in (1, 2):
+        await messages(directory, 1, f"#{number}")
+    # The transaction of `other` also holds the key of #1, until both have ended.
+    async with (
+        blocked(database, INSERT_MESSAGE, "#1", "0") as other,
+        blocked(database, "UPDATE community_members SET name = 'Ana' WHERE member_id = '#1'") as (
+            earlier
+        ),
+        blocked(
+            database, "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE"
+        ) as holder,
+    ):
+        await other.execute("SAVEPOINT before")
+        await other.execute(INSERT_MESSAGE, "#1", "1")
+        event = NewEvent(
+            member_id="#1",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id="-100",
+            source_id="1",
+            occurred_at=at(),
+        )
+        recording = asyncio.create_task(participation.record_many([event]))
+        counting = asyncio.create_task(roll_up(DAY))
+        await waiting(directory, 2)
+        await earlier.execute("COMMIT")
+        await until_blocked_by(holder)
+        await other.execute("ROLLBACK TO before")
+        await until_holding_and_waiting(other, 2)
+        await holder.execute("COMMIT")
+        await together(recording, counting)
+    assert await scores(directory) == {"#1": 2, "#2": 2}
 
 
 async def test_recording_an_event_does_not_wait_for_a_roll_up(directory: asyncpg.Pool) -> None:

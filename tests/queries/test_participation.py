@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -94,6 +95,29 @@ async def until_waiting(connection: asyncpg.Connection, number: int = 1) -> None
             await asyncio.sleep(0.01)
             # A transaction reads the statistics once, unless the snapshot is cleared.
             await connection.execute("SELECT pg_stat_clear_snapshot()")
+
+
+async def until_blocked_by(blocker: asyncpg.Connection) -> None:
+    """Wait until another session waits for a lock that this one holds."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+    async with asyncio.timeout(10):
+        while not await blocker.fetchval(query):
+            await asyncio.sleep(0.01)
+            await blocker.execute("SELECT pg_stat_clear_snapshot()")
+
+
+async def until_holding_and_waiting(connection: asyncpg.Connection, number: int = 1) -> None:
+    """Wait until that many sessions hold a version of a member's row, and wait for another one."""
+    query = """
+        SELECT count(*) FROM pg_locks AS held JOIN pg_locks AS waiting USING (pid)
+        WHERE held.relation = 'community_members'::regclass AND held.locktype = 'tuple'
+            AND held.granted AND waiting.locktype = 'transactionid' AND NOT waiting.granted
+    """
+    async with asyncio.timeout(10):
+        while await connection.fetchval(query) < number:
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -574,6 +598,94 @@ async def test_batches_with_the_same_events_in_opposite_order_wait_in_one_order(
         await other.execute("ROLLBACK")
         recorded = await asyncio.gather(forth, back)
     assert sorted((len(one.inserted), len(one.duplicates)) for one in recorded) == [(0, 3), (3, 0)]
+
+
+PAUSE_AT_FIRST_MEMBER = """
+CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER pause BEFORE UPDATE ON community_members
+FOR EACH ROW WHEN (OLD.member_id = '#1') EXECUTE FUNCTION pause();
+"""
+INSERT_MESSAGE = (
+    "INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id) "
+    "VALUES ($1, 'MESSAGE', 'telegram', '-100', $2)"
+)
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["one", "batch"])
+async def test_two_statements_that_began_before_a_members_update_do_not_deadlock(
+    database: str, directory: asyncpg.Pool, batch: bool
+) -> None:
+    """The second one waits for the member whom the first one has locked and will update."""
+    for _ in range(2):
+        await rows.member(directory)
+    await directory.execute(PAUSE_AT_FIRST_MEMBER)
+    later = NOON + 10 * MINUTE
+    # The transaction of `other` also holds the key of #2, until both statements have ended.
+    async with (
+        blocked(database, INSERT_MESSAGE, "#2", "0") as other,
+        blocked(database, "SELECT pg_advisory_lock(1)") as pause,
+    ):
+        for source_id in ("second", "first"):
+            await other.execute(f"SAVEPOINT before_{source_id}")
+            await other.execute(INSERT_MESSAGE, "#2", source_id)
+        first = asyncio.create_task(
+            participation.record_many(
+                [
+                    message(occurred_at=later),
+                    message("first", member_id="#2", occurred_at=later),
+                ]
+            )
+        )
+        event = message("second", member_id="#2", occurred_at=later)
+        second = asyncio.ensure_future(
+            participation.record_many([event]) if batch else record(event)
+        )
+        await until_waiting(other, 2)
+        await record(message("between", member_id="#2", occurred_at=NOON))
+        await other.execute("ROLLBACK TO before_first")
+        await until_blocked_by(pause)
+        await other.execute("ROLLBACK TO before_second")
+        await until_holding_and_waiting(pause)
+        await pause.execute("SELECT pg_advisory_unlock(1)")
+        await asyncio.wait_for(asyncio.gather(first, second), 10)
+    assert await directory.fetchval(COUNT) == 4
+    assert (await last_active_at("#1"), await last_active_at("#2")) == (later, NOON)
+
+
+async def test_a_batch_locks_its_members_in_the_order_of_their_numbers(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    for number in (3, 1, 2):
+        await rows.member(directory, member_id=f"#{number}")
+    # The batch reads the table in the order in which it is stored.
+    await directory.execute(
+        f"ALTER DATABASE {urlsplit(database).path[1:]} SET enable_indexscan = off"
+    )
+    await directory.execute(
+        f"ALTER DATABASE {urlsplit(database).path[1:]} SET enable_bitmapscan = off"
+    )
+    async with blocked(database, INSERT_MESSAGE, "#2", "0") as other:
+        await other.execute("SAVEPOINT before")
+        await other.execute(INSERT_MESSAGE, "#2", "1")
+        recording = asyncio.create_task(
+            participation.record_many(message("1", member_id=f"#{number}") for number in (1, 2, 3))
+        )
+        await until_waiting(other)
+        await record(message("between", member_id="#2", occurred_at=NOON))
+        async with blocked(
+            database, "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE"
+        ) as holder:
+            await other.execute("ROLLBACK TO before")
+            await until_blocked_by(holder)
+            free = await directory.fetch(
+                "SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED"
+            )
+        await recording
+    assert [member_id for (member_id,) in free] == ["#3"]
 
 
 # When a member was last active
