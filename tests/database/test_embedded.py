@@ -440,7 +440,7 @@ def test_dead_users_do_not_keep_the_server(data: Path) -> None:
 def test_it_starts_in_spite_of_a_damaged_list_of_users(data: Path, tmp_path: Path) -> None:
     for content in ("", "{}", "7", '["x"]', "\0"):
         (tmp_path / "users").write_text(content)
-        assert embedded._living(tmp_path / "users") == []
+        assert embedded._find_living_processes(tmp_path / "users") == []
     with running(data) as program:
         (data / ".handle_pids.json").write_text("[12")
         assert note(data) == "'kept'"

@@ -808,6 +808,8 @@ async def test_a_redemption_that_never_settles_gives_up(
         return await original(*statement, **values)
 
     monkeypatch.setattr(engine, "fetch", fetch)
-    with pytest.raises(DatabaseUnavailable, match=r"^The directory is busy: try again\.$"):
+    with pytest.raises(
+        DatabaseUnavailable, match=r"^The directory is busy\. Try again in a moment\.$"
+    ):
         await asyncio.wait_for(redeem(code), SECONDS)
     assert statements == 2 * MAX_REDEMPTION_ATTEMPTS
