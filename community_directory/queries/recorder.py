@@ -97,8 +97,8 @@ class Recorder:
     A killed process:
         `kill -9` or a power cut loses the events that were added and not committed: those of the
         last 250 ms or the last 200, and the batch that was being stored. While the database is not
-        available or slow, these are all waiting events. The loss is repaired if the platform
-        delivers the events again.
+        available or slow, these are all waiting events. A platform that delivers events again
+        repairs the loss; those with a `source_id` are still stored once.
 
     Connection:
         The recorder uses the connection pool that is open when the block begins, and the event loop

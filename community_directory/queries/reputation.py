@@ -70,7 +70,7 @@ class Explanation:
     earned: int
     """The points from the daily highlights."""
     other: int
-    """The points that a person or another program added; negative if it took points away."""
+    """The points that were added by hand or by another program; negative if more were taken."""
     score: int
     tier: ReputationTier
     next_tier: ReputationTier | None
