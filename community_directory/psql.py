@@ -27,7 +27,7 @@ def run_psql(arguments: Sequence[str]) -> int:
         DatabaseUnavailable: The embedded PostgreSQL does not start.
     """
     given = load_settings().postgres_url
-    url = given.get_secret_value() if given else _embedded_url()
+    url = given.get_secret_value() if given else _make_embedded_url()
     program = embedded.find_program("psql") or shutil.which("psql")
     if program is None:
         raise ConfigurationError(NO_PSQL_MESSAGE)
@@ -59,7 +59,8 @@ def split_password(url: str) -> tuple[str, str | None]:
     return f"{parts.scheme}://{user}{at}{hosts}{parts.path}{query}", password
 
 
-def _embedded_url() -> str:
+def _make_embedded_url() -> str:
+    """Start or join the embedded server, and return the URL of its database."""
     found = asyncio.run(embedded.start(load_settings().data_directory))
     query = urlencode({"host": found["host"], "port": found["port"]})
     return f"postgresql://{found['user']}@/{found['database']}?{query}"

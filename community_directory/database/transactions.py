@@ -64,7 +64,7 @@ class DirectoryTransaction(PostgresTransaction):
                 self._pool, self.connection = await self.engine.acquire()
         try:
             self.transaction = self.connection.transaction()
-            with self._exclusive_use(), database_errors():
+            with self._use_exclusively(), database_errors():
                 await self.transaction.start()
         except BaseException:
             await self._release(clean=False)
@@ -94,7 +94,7 @@ class DirectoryTransaction(PostgresTransaction):
             TransactionFailed: The transaction has ended, or another task uses it at the moment.
         """
         self._check_usable()
-        with self._exclusive_use():
+        with self._use_exclusively():
             records: list[asyncpg.Record] = await self.connection.fetch(sql, *arguments)
         return records
 
@@ -126,7 +126,7 @@ class DirectoryTransaction(PostgresTransaction):
 
     async def _finish(self, command: Callable[[], Awaitable[None]]) -> None:
         self._check_usable()
-        with self._exclusive_use(), database_errors():
+        with self._use_exclusively(), database_errors():
             await command()
         self._finished = True
 
@@ -143,7 +143,7 @@ class DirectoryTransaction(PostgresTransaction):
             raise TransactionFailed(CONCURRENT_CALLS_MESSAGE)
 
     @contextlib.contextmanager
-    def _exclusive_use(self) -> Iterator[None]:
+    def _use_exclusively(self) -> Iterator[None]:
         """Raise `TransactionFailed` for a second call while one is running."""
         if self._root._busy:
             raise TransactionFailed(CONCURRENT_CALLS_MESSAGE)

@@ -167,7 +167,8 @@ _OF_ONE_MEMBER = "AND member_id = :member_id"
 _AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
 
-def _list_highlights(*conditions: str) -> Statement:
+def _make_list_statement(*conditions: str) -> Statement:
+    """Return the statement that lists highlights of some days under further conditions in SQL."""
     return Statement(f"""
 SELECT member_id, highlight_date, coalesce(message_count, 0) AS message_count,
     coalesce(reaction_count, 0) AS reaction_count, coalesce(voice_minutes, 0) AS voice_minutes,
@@ -179,10 +180,10 @@ ORDER BY highlight_date DESC, member_id DESC LIMIT :limit
 
 
 LIST_HIGHLIGHTS = {
-    (False, False): _list_highlights(),
-    (True, False): _list_highlights(_OF_ONE_MEMBER),
-    (False, True): _list_highlights(_AFTER_CURSOR),
-    (True, True): _list_highlights(_OF_ONE_MEMBER, _AFTER_CURSOR),
+    (False, False): _make_list_statement(),
+    (True, False): _make_list_statement(_OF_ONE_MEMBER),
+    (False, True): _make_list_statement(_AFTER_CURSOR),
+    (True, True): _make_list_statement(_OF_ONE_MEMBER, _AFTER_CURSOR),
 }
 """The statements by whether they are about one member, and whether they begin after a cursor."""
 

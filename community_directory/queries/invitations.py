@@ -115,7 +115,8 @@ SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation WHERE {MATC
 """)
 
 
-def _change_invitation(assignments: str) -> Statement:
+def _make_change_statement(assignments: str) -> Statement:
+    """Return the statement that changes a pending or expired invitation by these assignments."""
     return Statement(f"""
     WITH {ACTOR_CTE}, before AS (
         -- the invitation of the code, locked
@@ -131,10 +132,10 @@ def _change_invitation(assignments: str) -> Statement:
     """)
 
 
-EXTEND_INVITATION = _change_invitation(
+EXTEND_INVITATION = _make_change_statement(
     "status = 'pending', expires_at = greatest(expires_at, now()) + :valid_for::interval"
 )
-CANCEL_INVITATION = _change_invitation("status = 'cancelled'")
+CANCEL_INVITATION = _make_change_statement("status = 'cancelled'")
 
 EXPIRE_OVERDUE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
@@ -296,7 +297,7 @@ async def extend(
         actor=checked_actor(actor),
         reason=reason,
     )
-    return _changed_invitation(code, records)
+    return _require_changed_invitation(code, records)
 
 
 async def cancel(code: str, *, actor: str | None = None, reason: str | None = None) -> Invitation:
@@ -311,7 +312,7 @@ async def cancel(code: str, *, actor: str | None = None, reason: str | None = No
     records = await engine.fetch(
         CANCEL_INVITATION, **normalize_code(code), actor=checked_actor(actor), reason=reason
     )
-    return _changed_invitation(code, records)
+    return _require_changed_invitation(code, records)
 
 
 async def expire_overdue(*, actor: str = "expiry") -> int:
@@ -413,7 +414,7 @@ async def tree(member_id: str | int) -> list[TreeNode]:
     return [TreeNode(*record) for record in records]
 
 
-def _changed_invitation(code: str, records: Sequence[asyncpg.Record]) -> Invitation:
+def _require_changed_invitation(code: str, records: Sequence[asyncpg.Record]) -> Invitation:
     """Return the invitation after its change, or raise the reason why it did not change."""
     if not records:
         raise InvitationNotFound(code)

@@ -335,7 +335,7 @@ async def update_profile(
     if not changes:
         return await get(number)
     records = await engine.fetch(
-        _update_profile_statement(*changes),
+        _make_update_statement(*changes),
         member_id=number,
         actor=actor,
         reason=reason,
@@ -345,7 +345,7 @@ async def update_profile(
 
 
 @cache
-def _update_profile_statement(*changed: str) -> Statement:
+def _make_update_statement(*changed: str) -> Statement:
     """Return the statement that changes these columns.
 
     The columns are put into the SQL, so they must be names of parameters of `update_profile`.

@@ -118,13 +118,13 @@ PERSONAL_FIELDS = [
 """The fields whose old and new values are erased from the audit log."""
 
 
-def _assignments(table: str) -> str:
+def _assignments_sql(table: str) -> str:
     """Return the SQL assignments that erase the personal data of a row."""
     return ", ".join(f"{column} = {erased}" for column, erased in _erased_columns(table).items())
 
 
-def _differs(table: str) -> str:
-    """Return the SQL condition that the assignments of `_assignments` would change a row."""
+def _differs_sql(table: str) -> str:
+    """Return the SQL condition that the assignments of `_assignments_sql` would change a row."""
     erased = _erased_columns(table)
     return f"({', '.join(erased)}) IS DISTINCT FROM ({', '.join(erased.values())})"
 
@@ -145,7 +145,7 @@ FORMER_USERNAMES = """ARRAY(
 """The Telegram usernames that the member has now or had before, in lower case."""
 
 
-def _concerns_member(usernames: str) -> str:
+def _concerns_member_sql(usernames: str) -> str:
     """Return the SQL condition that a member accepted an invitation, or that it is for them.
 
     `usernames` is the SQL of an array of the member's usernames, in lower case.
@@ -158,7 +158,7 @@ SELECT jsonb_build_object(
     'member', to_jsonb(member) - 'search_text',
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
-        WHERE created_by = :member_id OR {_concerns_member(FORMER_USERNAMES)}
+        WHERE created_by = :member_id OR {_concerns_member_sql(FORMER_USERNAMES)}
     ),
     'participation', (
         SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event
@@ -191,21 +191,21 @@ LOCK_IDENTITY = Statement(f"{_GET_IDENTITY} FOR NO KEY UPDATE")
 # An erasure locks invitations before the member, as a redemption does: the opposite order could
 # cause a deadlock.
 LOCK_INVITATIONS = Statement(f"""
-SELECT FROM community_invitations WHERE {_concerns_member(":usernames")}
+SELECT FROM community_invitations WHERE {_concerns_member_sql(":usernames")}
 ORDER BY invitation_id FOR UPDATE
 """)
 ERASE_EVENTS = Statement(f"""
-UPDATE member_participation SET {_assignments("member_participation")}
-WHERE member_id = :member_id AND {_differs("member_participation")}
+UPDATE member_participation SET {_assignments_sql("member_participation")}
+WHERE member_id = :member_id AND {_differs_sql("member_participation")}
 """)
 ERASE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
-UPDATE community_invitations SET {_assignments("community_invitations")} FROM actor
-WHERE {_concerns_member(":usernames")} RETURNING invitation_id
+UPDATE community_invitations SET {_assignments_sql("community_invitations")} FROM actor
+WHERE {_concerns_member_sql(":usernames")} RETURNING invitation_id
 """)
 ERASE_MEMBER = Statement(f"""
 WITH {ACTOR_CTE}
-UPDATE community_members SET {_assignments("community_members")} FROM actor
+UPDATE community_members SET {_assignments_sql("community_members")} FROM actor
 WHERE member_id = :member_id
 """)
 ERASE_RELATIONSHIPS = Statement("""
@@ -213,7 +213,7 @@ DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
 ERASE_AUDIT_ENTRIES = Statement(f"""
-UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
+UPDATE directory_audit_log SET {_assignments_sql("directory_audit_log")}
 WHERE member_id = :member_id OR row_id = ANY(:invitation_ids) OR lower(actor) = ANY(:actors)
 """)
 

@@ -143,7 +143,7 @@ class Recorder:
             raise NotConnected
         self._pool = engine.pool
         loop = asyncio.get_running_loop()
-        self._worker = loop.create_task(self._run(), context=_context_without_transaction())
+        self._worker = loop.create_task(self._run(), context=_copy_context_without_transaction())
         return self
 
     async def __aexit__(
@@ -313,7 +313,7 @@ def _format_count_with_verb(number: int) -> str:
     return f"{_format_count(number)} {'was' if number == 1 else 'were'}"
 
 
-def _context_without_transaction() -> Context:
+def _copy_context_without_transaction() -> Context:
     """Return a copy of the caller's context without the caller's transaction."""
     context = copy_context()
     context.run(engine.current_transaction.set, None)

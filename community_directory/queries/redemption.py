@@ -203,7 +203,7 @@ async def redeem(
             REDEEM_INVITATION, actor=actor, reason=None, **code_values, **person
         )
         if records:
-            return Redemption(_member(records[0]), invitation_from(records[0]), repeated=False)
+            return Redemption(_person_from(records[0]), invitation_from(records[0]), repeated=False)
         refusal = await engine.fetch(EXPLAIN_REFUSAL, **code_values, **identity)
         repeated = _explain_refusal(code, refusal)
         if repeated is not None:
@@ -221,7 +221,7 @@ def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption
         raise InvitationNotFound(code)
     record = records[0]
     invitation = invitation_from(record)
-    person = _member(record) if record["is_known"] else None
+    person = _person_from(record) if record["is_known"] else None
     if person is not None and person.status is MemberStatus.BANNED:
         raise MemberBanned
     if person is not None and _has_joined(person) and invitation.accepted_by == person.member_id:
@@ -252,6 +252,6 @@ def _has_joined(person: Member) -> bool:
     return person.deleted_at is None and person.status is not MemberStatus.NOT_MEMBER
 
 
-def _member(record: asyncpg.Record) -> Member:
+def _person_from(record: asyncpg.Record) -> Member:
     """Return the member of a record, whose columns follow those of an invitation."""
     return member_from(tuple(record)[INVITATION_COLUMN_COUNT:])
