@@ -15,15 +15,15 @@ from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from community_directory import commands
-from community_directory.commands import STOPPED, STOPPED_CODE, Command, print_line
+from community_directory.commands import STOPPED_EXIT_CODE, STOPPED_MESSAGE, Command, print_line
 from community_directory.database.migrations import CONFIGURATION_MODULE
 from community_directory.errors import DirectoryError, sanitize_for_message
 from community_directory.passwords import password_problem
 from community_directory.psql import run_psql
 from community_directory.settings import Settings, load_settings
 
-NO_LINES = Box("    \n" * 8)
-"""The help has no lines around its lists: they read badly in a log and in a screen reader."""
+NO_LINES_BOX = Box("    \n" * 8)
+"""The box around the lists of the help: without lines, which disturb in a log or screen reader."""
 SHARED_COMMANDS: dict[str, Command] = {
     "migrate": commands.migrate_schema,
     "demo": commands.load_demo_community,
@@ -45,7 +45,7 @@ def serve(
     """Migrate the database, create the first superuser if there is none, and serve the panel.
 
     Args:
-        demo: First load a small made-up community into an empty directory.
+        demo: First load the demo community, if the directory has no members.
         host: The address to listen on; without it, DIRECTORY_HOST or 127.0.0.1.
         port: The port to listen on, 0 for a free one; without it, DIRECTORY_PORT or 8000.
     """
@@ -66,8 +66,8 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
     prints it once.
 
     Args:
-        username: The name to sign in with; without it, DIRECTORY_ADMIN_USERNAME or admin.
-        email: The e-mail address; without it, the name at localhost.
+        username: The name for signing in; without it, DIRECTORY_ADMIN_USERNAME or admin.
+        email: The e-mail address; without it, the username followed by @localhost.
         generate: Make a random password.
     """
     settings = load_settings()
@@ -81,7 +81,7 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
 
 
 def _ask_password(settings: Settings, username: str, email: str) -> str:
-    """Ask for a password, twice, until it is a good one."""
+    """Ask for a password until it follows the rules and is typed the same way twice."""
     while True:
         password = getpass(f"Password for {username}: ")
         if problem := password_problem(password, settings.site_name, username, email):
@@ -103,7 +103,7 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> No
 
 def command_line() -> App:
     """Return the parser of `community-directory`."""
-    app = _parser("community-directory", help="Run and look after a community directory.")
+    app = _make_parser("community-directory", help="Run and look after a community directory.")
     app.command(serve)
     for name, command in SHARED_COMMANDS.items():
         app.command(command, name=name)
@@ -113,12 +113,12 @@ def command_line() -> App:
     return app
 
 
-def _parser(name: str, **options: object) -> App:
+def _make_parser(name: str, **options: object) -> App:
     return App(
         name=name,
         default_parameter=Parameter(negative=(), show_default=False),
         version_flags=[],
-        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=NO_LINES)),
+        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=NO_LINES_BOX)),
         print_error=False,
         exit_on_error=False,
         suppress_keyboard_interrupt=False,
@@ -136,11 +136,12 @@ def main() -> None:
 def run_serve() -> None:
     """Run `python main.py`, which only serves."""
     _set_up_process()
-    run_parser(_parser("python main.py", default_command=serve))
+    run_parser(_make_parser("python main.py", default_command=serve))
 
 
 def _set_up_process() -> None:
-    # Piccolo finds this package's tables by it, even in a folder with another piccolo_conf.py.
+    # With this variable Piccolo uses this package's configuration, even in a folder with another
+    # piccolo_conf.py.
     os.environ["PICCOLO_CONF"] = CONFIGURATION_MODULE
     # The database package logs the steps of a first start; stderr shows them.
     logger = logging.getLogger("community_directory.database")
@@ -149,20 +150,20 @@ def _set_up_process() -> None:
 
 
 def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:
-    """Run a command; an error of the user's or of the database ends the program with one line."""
+    """Run a command. If it fails, end the program with one line and without a traceback."""
     try:
         parser(arguments)
     except CycloptsError as error:
-        print_line(f"{parser.name[0]}: {_error_sentence(error)} (see --help)", error=True)
+        print_line(f"{parser.name[0]}: {_describe_error(error)} (see --help)", error=True)
         sys.exit(2)
     except DirectoryError as error:
         sys.exit(str(error))
     except (KeyboardInterrupt, EOFError):  # Ctrl+C, or Ctrl+D at the password
-        print_line(STOPPED, error=True)
-        sys.exit(STOPPED_CODE)
+        print_line(STOPPED_MESSAGE, error=True)
+        sys.exit(STOPPED_EXIT_CODE)
 
 
-def _error_sentence(error: CycloptsError) -> str:
+def _describe_error(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         unused = " ".join(error.unused_tokens or [])
         return f"Unexpected argument: {sanitize_for_message(unused)}."

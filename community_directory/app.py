@@ -24,64 +24,65 @@ from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
 from community_directory.web.security import SecurityHeaders
 
-READY_SECONDS = 2
+READY_TIMEOUT_SECONDS = 2
 """The seconds that the database may take to answer before the app counts as not ready."""
 
-NO_ANSWER = "the database does not answer"
-READ_ONLY = "the database only reads"
+NO_ANSWER_STATUS = "the database does not answer"
+READ_ONLY_STATUS = "the database is read-only"
 
 SELECT_READ_ONLY = (
     "SELECT current_setting('transaction_read_only') = 'on', EXISTS (SELECT FROM community_members)"
 )
-"""It finds a standby, too, and fails without the tables."""
+"""The first value is also true on a standby. The statement fails if the tables do not exist."""
 
 logger = logging.getLogger(__name__)
 settings = load_settings_or_exit()
 configure_piccolo()
-# Piccolo warns at each first sign-in without HTTPS, which DIRECTORY_PRODUCTION is for.
+# Piccolo warns about the first sign-in without HTTPS. DIRECTORY_PRODUCTION requires HTTPS here.
 warnings.filterwarnings("ignore", message="If running sessions in production")
 
 
 @contextlib.asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[None]:
-    """Hold the connection pool and run the scheduled jobs while the app runs.
+    """Keep the connection pool open and run the scheduled jobs while the app runs.
 
-    The app starts even while the database is not available.
+    The app starts even if the database is not available.
     """
     async with connect(min_size=0):
         with run_scheduled_jobs():
             yield
     if settings.postgres_url is None:
-        # A signal to uvicorn ends the process without Python's exit handlers.
+        # A signal to uvicorn ends the process without Python's exit handlers, which would do this.
         embedded.release()
 
 
 async def healthz(_: Request) -> JSONResponse:
-    """Answer that the process is alive."""
+    """Return 200: the process is alive."""
     return JSONResponse({"status": "ok"})
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Answer 200 if the database answers, has the tables and accepts writes, else 503."""
-    # There is one check at a time, and it is never cancelled: to cancel a statement, asyncpg waits
-    # for the server that does not answer.
+    """Return 200 if the database answers, has the tables and accepts writes, else 503."""
+    # There is one check at a time, and it is never cancelled: to cancel a statement, asyncpg would
+    # wait for the server that does not answer.
     state = request.app.state
     if not hasattr(state, "check") or state.check.done():
-        state.check = asyncio.create_task(_database_status())
-    await asyncio.wait({state.check}, timeout=READY_SECONDS)
-    status = state.check.result() if state.check.done() else NO_ANSWER
+        state.check = asyncio.create_task(_check_database())
+    await asyncio.wait({state.check}, timeout=READY_TIMEOUT_SECONDS)
+    status = state.check.result() if state.check.done() else NO_ANSWER_STATUS
     return JSONResponse({"status": status}, status_code=200 if status == "ok" else 503)
 
 
-async def _database_status() -> str:
+async def _check_database() -> str:
+    """Return "ok", or the reason why the database can't be used."""
     try:
         (found,) = await engine.fetch(SELECT_READ_ONLY)
     except SchemaMissing:
         return "the migrations have not run"
     except (DirectoryError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         logger.warning("Not ready: %s", error)
-        return NO_ANSWER
-    return READ_ONLY if found[0] else "ok"
+        return NO_ANSWER_STATUS
+    return READ_ONLY_STATUS if found[0] else "ok"
 
 
 async def redirect_to_insights(_: Request) -> RedirectResponse:
@@ -103,7 +104,7 @@ class App(Starlette):
         super().__init__(routes=routes, lifespan=lifespan)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Add the security headers outermost: Starlette's own error pages have them, too."""
+        """Put the security headers around all middleware, so that error pages have them, too."""
         return SecurityHeaders(super().build_middleware_stack(), production=self._production)
 
 

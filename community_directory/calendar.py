@@ -1,4 +1,4 @@
-"""Days of a community: from midnight to midnight in its time zone, so 23 to 25 hours long."""
+"""Days from midnight to midnight in the community's time zone, so 23 to 25 hours long."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
@@ -8,11 +8,11 @@ from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.settings import load_settings
 
 MAX_SPAN_DAYS = 3660
-"""The most days that one call takes: ten years."""
+"""The maximum number of days of one call: ten years."""
 
 
 class DaySpan(NamedTuple):
-    """Consecutive days, the moment at which each begins, and the end of the last, all in UTC."""
+    """Consecutive days, the time in UTC at which each day starts, and the end of the last one."""
 
     days: list[date]
     starts: list[datetime]
@@ -22,14 +22,18 @@ class DaySpan(NamedTuple):
 def days_between(since: date, until: date, zone: str | None) -> DaySpan:
     """Return the days from `since` to `until`, both included.
 
-    Days are those of the time zone; None stands for the community's zone.
+    Args:
+        since: The first day.
+        until: The last day.
+        zone: The name of the days' time zone; None means the community's time zone.
 
     Raises:
         InvalidInput: The days or the time zone are not valid, or there are too many days.
     """
     time_zone, count = load_zone(zone), count_days(since, until)
     try:
-        # Python takes the first of two midnights, and where a day has no midnight its first moment.
+        # A day on which the clocks change can have two midnights or none. Python then starts it at
+        # the first midnight, or at the first moment of the day.
         edges = [
             datetime.combine(since + timedelta(days=number), time.min, time_zone).astimezone(UTC)
             for number in range(count + 1)
@@ -44,7 +48,7 @@ def count_days(since: date, until: date) -> int:
     """Return the number of days from `since` to `until`, both included.
 
     Raises:
-        InvalidInput: One of them is not a day, their order is reversed, or there are too many days.
+        InvalidInput: A value is not a date, `until` is before `since`, or there are too many days.
     """
     for field, day in (("since", since), ("until", until)):
         if not _is_day(day):
@@ -52,7 +56,7 @@ def count_days(since: date, until: date) -> int:
     count = (until - since).days + 1
     if not 1 <= count <= MAX_SPAN_DAYS:
         raise InvalidInput(
-            f"Ask for 1 to {MAX_SPAN_DAYS} days, the first one first.", field="until"
+            f"Choose 1 to {MAX_SPAN_DAYS} days, and put the first day first.", field="until"
         )
     return count
 
@@ -62,7 +66,7 @@ def _is_day(value: object) -> bool:
 
 
 def today(zone: str | None = None) -> date:
-    """Return the current day in a time zone; None stands for the community's zone.
+    """Return the current day in a time zone; None means the community's time zone.
 
     Raises:
         InvalidInput: There is no such time zone.
@@ -71,7 +75,7 @@ def today(zone: str | None = None) -> date:
 
 
 def load_zone(zone: str | None) -> ZoneInfo:
-    """Return the time zone with this name; None stands for the community's zone.
+    """Return the time zone with this name; None means the community's time zone.
 
     Raises:
         InvalidInput: There is no such time zone.

@@ -1,4 +1,4 @@
-"""The commands for operators, which they run by hand or by cron.
+"""The commands that operators run, by hand or from cron.
 
 `community-directory …` and `piccolo community_directory …` share them.
 """
@@ -34,30 +34,33 @@ from community_directory.imports.history import Report, import_history
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
 
-OPTIONS_FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alone."
-STOPPED = "Stopped. What was done stays; the same command again does the rest."
-STOPPED_CODE = 130
+OPTIONS_MESSAGE = (
+    "Write options as --since=2026-01-31, and switches such as --dry-run without a value."
+)
+STOPPED_MESSAGE = "Stopped. Finished steps are kept. Run the same command again to do the rest."
+STOPPED_EXIT_CODE = 130
 """The exit code of a program that Ctrl+C ended."""
 
 Command = Callable[..., Coroutine[Any, Any, None]]
 
 
 def command(function: Command) -> Command:
-    """Make a command of a function: it runs on the connected database, and its errors end it.
+    """Make a command of a function, which then runs with an open connection pool.
 
-    An error is the last line that the command prints, and its exit code is 1.
+    A `DirectoryError` ends the program with exit code 1 and the error's message as its last line;
+    Ctrl+C ends it with exit code 130.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     async def run(*arguments: Any, **options: Any) -> None:
-        # Piccolo passes `--dry-run` with its dash.
+        # Piccolo passes the option --dry-run under the name "dry-run".
         named = {name.replace("-", "_"): value for name, value in options.items()}
         bound = signature.bind(*arguments, **named)
         for name, value in bound.arguments.items():
-            # Piccolo turns even the text "t" into True.
+            # Piccolo converts values by itself, even the text "t" to True.
             if isinstance(value, bool) != (signature.parameters[name].annotation is bool):
-                sys.exit(OPTIONS_FORM)
+                sys.exit(OPTIONS_MESSAGE)
         try:
             async with connect():
                 await function(*bound.args, **bound.kwargs)
@@ -68,10 +71,10 @@ def command(function: Command) -> Command:
         except DirectoryError as error:
             sys.exit(str(error))
         except asyncio.CancelledError:
-            print_line(STOPPED, error=True)
-            sys.exit(STOPPED_CODE)
+            print_line(STOPPED_MESSAGE, error=True)
+            sys.exit(STOPPED_EXIT_CODE)
 
-    # Piccolo reads the order of the parameters from it.
+    # Piccolo reads the order of the parameters from the signature.
     run.__signature__ = signature  # type: ignore[attr-defined]
     return run
 
@@ -85,13 +88,13 @@ async def migrate_schema() -> None:
 
 @command
 async def load_demo_community() -> None:
-    """Load a made-up community into a directory without members, without serving it."""
+    """Load the demo community into a directory without members, and do not serve it."""
     await migrate()
     await load_demo_data()
 
 
 async def load_demo_data() -> None:
-    """Load the demo into the connected database, and print what was done."""
+    """Load the demo into the connected database, and print whether it was loaded."""
     print_line("Loading the demo community.", error=True)
     loaded = await load_demo()
     print_line(
@@ -101,8 +104,8 @@ async def load_demo_data() -> None:
 
 @command
 async def create_superuser(username: str, email: str, password: str) -> None:
-    """Create a superuser of the panel with a password that was checked already."""
-    # They are slow to import. The second one makes Piccolo check passwords as the panel does.
+    """Create a superuser of the panel; the caller has checked the password."""
+    # Both modules are slow to import. The second one makes Piccolo check passwords like the panel.
     from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
 
     from community_directory.web.admin import users  # noqa: F401, PLC0415
@@ -128,7 +131,7 @@ async def create_superuser(username: str, email: str, password: str) -> None:
 
 @command
 async def expire_invitations() -> None:
-    """Mark the invitations that are past their time as expired."""
+    """Mark overdue invitations as expired."""
     print_line(f"{await invitations.expire_overdue():,} invitations have expired.")
 
 
@@ -136,33 +139,33 @@ async def expire_invitations() -> None:
 async def roll_up_highlights(*, since: str = "", until: str = "") -> None:
     """Count the highlights again from the events, in the community's time zone.
 
-    If no day is given, it does what the panel does each night: it counts the last month, and each
-    older day whose events differ from those that it was counted from.
+    Without a day, it runs the panel's nightly job: it counts the last 31 days, and each older day
+    whose events have changed since it was last counted.
 
     Args:
-        since: The first day, as 2026-01-31; without it, the day before the last one.
+        since: The first day, such as 2026-01-31; without it, the day before the last one.
         until: The last day; without it, today.
     """
     if since or until:
-        last = _day(until) if until else today()
-        first = _day(since) if since else max(last, date(1, 1, 2)) - timedelta(days=1)
-        written = await _roll_up(days_between(first, last, None).days)
+        last = _parse_day(until) if until else today()
+        first = _parse_day(since) if since else max(last, date(1, 1, 2)) - timedelta(days=1)
+        written = await _roll_up_days(days_between(first, last, None).days)
     else:
         found = await jobs.roll_up_recent()
         if found is None:
-            raise DatabaseUnavailable("Another process is rolling up at the moment.")
+            raise DatabaseUnavailable("Another process is rolling up. Try again later.")
         written = found
     print_line(f"{written:,} highlights were written.")
 
 
 @command
 async def import_telegram(path: str, *, dry_run: bool = False, chats: str = "") -> None:
-    """Import the history of groups from the JSON that Telegram Desktop exports.
+    """Import the history of groups from a JSON export of Telegram Desktop.
 
     Args:
-        path: The result.json of a chat or of an account.
+        path: The file result.json of a chat or of an account.
         dry_run: Only print what would be imported.
-        chats: The groups of an account to import, as names or ids with commas between them.
+        chats: The groups of an account to import: their names or ids, separated by commas.
     """
     chosen = [name.strip() for name in chats.split(",") if name.strip()]
     zone = load_zone(None)
@@ -178,7 +181,7 @@ async def import_telegram(path: str, *, dry_run: bool = False, chats: str = "") 
 
 @command
 async def import_discord(path: str, *, dry_run: bool = False) -> None:
-    """Import the history of a channel from the JSON that DiscordChatExporter writes.
+    """Import the history of a channel from a JSON export of DiscordChatExporter.
 
     Args:
         path: The file of one channel.
@@ -192,23 +195,22 @@ async def export_members(path: str) -> None:
     """Write all members to a CSV file that spreadsheets can open safely.
 
     Args:
-        path: The file, which must not exist.
+        path: The new file; a file with this name must not exist.
     """
     print_line(f"{await members_csv.export_members(Path(path)):,} people are in {path}.")
 
 
 @command
 async def import_members(path: str, *, overwrite: bool = False) -> None:
-    """Add members and change profiles as a CSV file says: all of it, or nothing.
+    """Add members and change profiles from a CSV file: all of its lines, or none.
 
     Args:
         path: The file, in UTF-8, with columns as export_members writes them.
-        overwrite: Undo profile edits made since the export, as a file without updated_at does.
+        overwrite: Replace profile edits made since the export, as a file without updated_at does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)
     print_line(
-        f"{imported.added:,} added, {imported.changed:,} changed, "
-        f"{imported.unchanged:,} as they were."
+        f"{imported.added:,} added, {imported.changed:,} changed, {imported.unchanged:,} unchanged."
     )
 
 
@@ -222,17 +224,17 @@ COMMANDS: Sequence[Command] = (
 )
 
 
-def with_help(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of `piccolo`, in which `-h` of one of these commands is `--help`."""
-    ours = "community_directory" in arguments[:2]
-    return ["--help" if ours and argument == "-h" else argument for argument in arguments]
+def expand_help_option(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `piccolo` with `--help` for `-h`, if they are for these commands."""
+    is_ours = "community_directory" in arguments[:2]
+    return ["--help" if is_ours and argument == "-h" else argument for argument in arguments]
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
     """End the program with one line and exit code 2 if the arguments don't fit the command.
 
-    `arguments` are those of `piccolo`, which by itself would print 24 lines of help, or read
-    `--until 2026-01-31` as a switch and a first day.
+    `arguments` are those of `piccolo`. Without this check, Piccolo would print 24 lines of help, or
+    read `--until 2026-01-31` as a switch and as the first day.
     """
     arguments = list(arguments)
     if "--trace" in arguments:
@@ -246,14 +248,16 @@ def check_arguments(arguments: Sequence[str]) -> None:
             f"There is no command {sanitize_for_message(name)}: piccolo --help lists them."
         )
     else:
-        problem = _problem(given, inspect.signature(command).parameters)
+        problem = _find_argument_problem(given, inspect.signature(command).parameters)
     if problem is not None:
         print_line(problem, error=True)
         sys.exit(2)
 
 
-def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) -> str | None:
-    """Return what is wrong with a command's arguments, or None."""
+def _find_argument_problem(
+    given: Sequence[str], parameters: Mapping[str, inspect.Parameter]
+) -> str | None:
+    """Return the first problem of a command's arguments as a message, or None if they fit."""
     missing = [
         name for name, parameter in parameters.items() if parameter.default is parameter.empty
     ]
@@ -263,15 +267,15 @@ def _problem(given: Sequence[str], parameters: Mapping[str, inspect.Parameter]) 
         name = option.removeprefix("--").replace("-", "_")
         if not argument.startswith("--"):
             if not missing:
-                return f"There is no place for {sanitize_for_message(argument)}. {OPTIONS_FORM}"
+                return f"Unexpected argument: {sanitize_for_message(argument)}. {OPTIONS_MESSAGE}"
             named.append(missing.pop(0))
         elif name in parameters:
             if (parameters[name].annotation is bool) == bool(equals):
-                return OPTIONS_FORM
+                return OPTIONS_MESSAGE
             missing = [other for other in missing if other != name]
             named.append(name)
         elif name == "trace":
-            return OPTIONS_FORM
+            return OPTIONS_MESSAGE
         else:
             return f"There is no option {sanitize_for_message(option)}."
     twice = next((name for name in named if named.count(name) > 1), None)
@@ -297,7 +301,7 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
     except OSError as error:
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     if not dry_run:
-        await _roll_up(sorted(report.days))
+        await _roll_up_days(sorted(report.days))
     if report.rooms or report.skipped:
         _print_report(report, dry_run=dry_run)
     if report.broken:
@@ -307,12 +311,12 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
             if report.last
             else ""
         )
-        sys.exit(f"{report.broken} All that comes before was read{place}.")
+        sys.exit(f"{report.broken} Everything before this point was read{place}.")
     return report
 
 
-async def _roll_up(days: Sequence[date]) -> int:
-    """Roll up these days, up to a month in a transaction. Return how many rows were written."""
+async def _roll_up_days(days: Sequence[date]) -> int:
+    """Roll up these days, at most 31 in one transaction, and return the number of written rows."""
     written, done = 0, 0
     with tqdm(desc="Rolling up", total=len(days), unit=" days", disable=None) as progress:
         while done < len(days):
@@ -329,26 +333,26 @@ async def _roll_up(days: Sequence[date]) -> int:
 
 
 class ProgressReader(BufferedReader):
-    """A file that shows how much of it was read, and starts again when it is read again."""
+    """A file whose progress bar shows how much of it was read since the last `seek`."""
 
     def __init__(self, file: BufferedReader, progress: "tqdm[Never]") -> None:
         super().__init__(file.raw)
         self._progress = progress
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read, and show the progress."""
+        """Read, and advance the progress bar."""
         chunk = super().read(size)
         self._progress.update(len(chunk))
         return chunk
 
     def seek(self, target: int, whence: int = 0, /) -> int:
-        """Move, and start to show the progress again."""
+        """Move to a position, and reset the progress bar."""
         self._progress.reset()
         return super().seek(target, whence)
 
 
 def _print_report(report: Report, *, dry_run: bool) -> None:
-    print_line("Nothing was stored; this is what would be:" if dry_run else "Imported:")
+    print_line("Nothing was stored. An import would store:" if dry_run else "Imported:")
     for room, count in report.rooms.most_common():
         print_line(f"  {count:>11,} events of {''.join(filter(str.isprintable, room))[:60]}")
     for event_type in sorted(report.inserted | report.duplicates):
@@ -362,16 +366,16 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
         print_line(f"  {count:>11,} {reason} were left out")
 
 
-def _day(text: str) -> date:
+def _parse_day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
         raise InvalidInput(
-            f"{sanitize_for_message(text)} is no day: write it as 2026-01-31."
+            f"{sanitize_for_message(text)} is not a day. Write it as 2026-01-31."
         ) from None
 
 
 def print_line(sentence: str, *, error: bool = False) -> None:
-    """Print a sentence to the user at once, to stderr if it is no result of the command."""
+    """Print a line at once: to stdout, or with `error` to stderr, if it is not a result."""
     stream = sys.stderr if error else sys.stdout
     print(sentence, file=stream, flush=True)

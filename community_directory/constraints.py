@@ -21,7 +21,7 @@ _USERNAME = "A username must have no @ in front and no spaces."
 _OBJECT = "This must be a JSON object."
 _NEGATIVE = "This can't be negative."
 _RANGE = "A date must lie in the years 2000 to 2199."
-_UNREADABLE = "This holds a number that is too large, or is nested too deeply."
+_UNREADABLE = "This contains a number that is too large, or is nested too deeply."
 _ENTITY = "An entity's id can't be empty or contain spaces."
 _SAME_EVENT = "This event is already stored."
 _SAME_RELATIONSHIP = "This relationship already exists."
@@ -49,7 +49,7 @@ CONSTRAINT_MESSAGES = {
         "This GitHub account belongs to another member.", "github_username"
     ),
     "member_invited_by_acyclic": ConstraintMessage(
-        "This member invited the other one, directly or through others: choose another inviter.",
+        "This member invited the chosen inviter, directly or through others: choose another one.",
         "invited_by",
     ),
     "member_invited_by_check": ConstraintMessage("Members can't invite themselves.", "invited_by"),
@@ -180,4 +180,4 @@ CONSTRAINT_MESSAGES = {
         "This username is taken: choose another one.", "username"
     ),
 }
-"""Every constraint, and every rule that a trigger enforces, by its name in the database."""
+"""The message of each constraint, and of each rule that a trigger enforces, by its name."""

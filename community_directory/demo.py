@@ -1,4 +1,4 @@
-"""The demo: a small made-up community with members, history and numbers that look real."""
+"""The demo: a small fictional community whose members, history and numbers look real."""
 
 import itertools
 import unicodedata
@@ -30,19 +30,19 @@ from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
 
 DEMO_SEED = 247
 DEMO_LOCK_KEY = 0x64656D6F
-"""The key of the advisory lock that `load_demo` holds: "demo" in ASCII."""
+"""The key of the advisory lock that `load_demo` takes: "demo" in ASCII."""
 DEMO_BATCH_ROWS = 1000
-"""The rows of one statement: PostgreSQL takes at most 32,767 parameters, and a row has up to 10."""
+"""The rows of one statement: asyncpg allows 32,767 parameters, and a row has at most 10."""
 FIRST_TELEGRAM_ID = 9_999_000_001
 """The demo's Telegram ids count up from this one; Telegram gives lower ones to people."""
 DRAWN_EVENTS = 26_000
-"""The events that are drawn; those outside a person's time as an active member are left out."""
+"""The number of random events; those outside a person's time as an active member are left out."""
 EVENT_DAYS = 90
-"""The days of the demo that have events."""
+"""The number of days, up to now, that have events."""
 
 
 class MemberGroup(NamedTuple):
-    """So many people of one status, who joined between two numbers of days ago."""
+    """A number of people with one status, and the range of days since they joined."""
 
     number: int
     status: MemberStatus
@@ -52,14 +52,14 @@ class MemberGroup(NamedTuple):
 
 
 class InvitationGroup(NamedTuple):
-    """So many unused invitations of one status, created between two numbers of hours ago."""
+    """A number of unused invitations with one status, and the range of hours since creation."""
 
     number: int
     status: InvitationStatus
     min_age_hours: float
     max_age_hours: float
     used_share: float
-    """The share of their validity after which they changed for the last time."""
+    """The part of their validity, from 0 to 1, that had passed at their last change."""
 
 
 FOUNDERS = (
@@ -201,26 +201,26 @@ HOUR_WEIGHTS = (9, 8, 6, 4, 3, 2, 2, 3, 3, 4, 4, 5, 6, 8, 10, 11, 11, 12, 12, 11
 
 @dataclass(kw_only=True)
 class DemoPerson:
-    """A member's row, with the facts that their invitations and events follow from."""
+    """A member's row, and the values by which their invitations and events are drawn."""
 
     row: CommunityMember
     active_until: datetime
     """The end of their time as an active member.
 
-    It is now for those who are active still, and `created_at` for those who never were.
+    It is now for those who are still active, and `created_at` for those who never were.
     """
     liveliness: float
-    """Their share of the events and invitations, as a weight."""
+    """The weight of the person when events and inviters are drawn."""
 
 
 async def load_demo() -> bool:
     """Fill an empty directory with some 300 members and their history: all of it, or nothing.
 
-    The connection pool must be open. On a terminal a progress bar shows how far it is. Processes
-    that load the demo at the same time load it once.
+    The connection pool must be open. On a terminal, a progress bar is shown. If several processes
+    call it at the same time, the demo is loaded once.
 
     Returns:
-        False if the demo is there already; nothing was changed then.
+        False if the demo is there already, and nothing was changed.
 
     Raises:
         OperatorError: The directory has members of its own.
@@ -236,13 +236,13 @@ async def load_demo() -> bool:
             raise OperatorError(
                 "The directory already has members: the demo data is only for an empty one."
             )
-        # The database's clock decides which invitations are open.
+        # The times follow the database's clock, which decides whether an invitation is open.
         await _insert_demo(await current.connection.fetchval("SELECT now()"))
     return True
 
 
 async def _insert_demo(now: datetime) -> None:
-    # Each demo is the same. Its only secrets are the invitation codes, which come from `new_code`.
+    # The seed makes each demo the same, except for the invitation codes: these are secrets.
     rng = Random(DEMO_SEED)  # noqa: S311
     people = _make_people(rng, now)
     events = _make_events(rng, people, now)
@@ -253,7 +253,8 @@ async def _insert_demo(now: datetime) -> None:
     total = len(people) + sum(len(rows) for rows in tables)
     with tqdm(desc="Loading the demo", total=total, unit=" rows", disable=None) as progress:
         for person in people:
-            # One by one: the row of a guest needs the number that the inviter's row got.
+            # One statement for each person: a guest's row needs the number that the database gave
+            # to the inviter's row.
             [numbered] = await CommunityMember.insert(person.row).returning(
                 CommunityMember.member_id
             )
@@ -264,7 +265,7 @@ async def _insert_demo(now: datetime) -> None:
                 batch = rows[start : start + DEMO_BATCH_ROWS]
                 await type(batch[0]).insert(*batch)
                 progress.update(len(batch))
-    # One day more at each end: in the community's zone it may be the day before or after.
+    # One more day at each end, because the dates are in UTC and not in the community's time zone.
     first_day = (events[0].occurred_at - timedelta(days=1)).date()
     await highlights.roll_up(first_day, until=(now + timedelta(days=1)).date())
 
@@ -341,7 +342,7 @@ def _make_handle(rng: Random, name: str) -> str:
 
 
 def _complete_profile(rng: Random, person: DemoPerson, handle: str) -> None:
-    """Give some of the members skills, a paid fee and a GitHub account."""
+    """Give a person, at random, skills, a paid fee and a GitHub account."""
     row = person.row
     if rng.random() < 0.7:
         row.profile_data = {"skills": rng.sample(SKILLS, rng.randint(1, 4))}
@@ -367,7 +368,7 @@ def _complete_profile(rng: Random, person: DemoPerson, handle: str) -> None:
 def _choose_inviter(
     rng: Random, people: list[DemoPerson], since: datetime, until: datetime
 ) -> CommunityMember:
-    """Choose a member who was active from `since` to `until`, and rather a lively one."""
+    """Choose a member who was active from `since` to `until`, weighted by liveliness."""
     candidates = [
         person for person in people if person.row.created_at < since and person.active_until > until
     ]
@@ -421,7 +422,7 @@ def _make_invitations(
         )
         row.accepted_by, row.accepted_at = guest, guest.created_at
         yield row
-    # Each contact is named at most once: nobody has two open invitations.
+    # Each contact is invited at most once, because a username has at most one open invitation.
     contacts = [
         person.row.telegram_username
         for person in people

@@ -1,8 +1,8 @@
 """The errors of this package.
 
 Every error is a `DirectoryError` of one of two families. The message of a `UserError` may be shown
-to anybody; an `OperatorError` is for whoever runs the program. Each class has a stable `code`.
-`database_errors` translates the exceptions of asyncpg into these errors.
+to anybody; the message of an `OperatorError` is for the operator of the program. Each class has a
+stable `code`. `database_errors` translates the exceptions of asyncpg into these errors.
 """
 
 import re
@@ -20,16 +20,16 @@ MAX_QUOTED_LENGTH = 40
 
 
 def sanitize_for_message(value: object) -> str:
-    """Return the value as a message may quote it: short, printable, on one line."""
+    """Return the value in a form that a message can quote: short, printable and on one line."""
     try:
         text = str(value)
     except ValueError:
-        text = "…"  # an integer of thousands of digits
+        text = "…"  # Python refuses to convert an integer of thousands of digits
     text = re.sub(r"[^\w #@.,:'+-]", "�", text[: MAX_QUOTED_LENGTH + 1])
     return text if len(text) <= MAX_QUOTED_LENGTH else f"{text[: MAX_QUOTED_LENGTH - 1]}…"
 
 
-def _status_words(status: str) -> str:
+def _format_status(status: str) -> str:
     return sanitize_for_message(status).replace("_", " ")
 
 
@@ -50,7 +50,7 @@ class UserError(DirectoryError):
 
 
 class OperatorError(DirectoryError):
-    """The base class of the errors for whoever runs the program.
+    """The base class of the errors that concern the operator of the program, not its users.
 
     They are about settings, the schema, privileges and availability. Their messages belong in a
     log.
@@ -83,7 +83,7 @@ class NotConnected(OperatorError):
 
 
 class AlreadyConnected(OperatorError):
-    """`connect` was called while a connection pool is open: a process has one at a time."""
+    """`connect` was called while a connection pool was open: a process can have one at a time."""
 
     code = "already_connected"
 
@@ -94,7 +94,7 @@ class AlreadyConnected(OperatorError):
 
 
 class DatabaseUnavailable(OperatorError):
-    """PostgreSQL can't be reached, refuses the connection, is busy, or can't write."""
+    """PostgreSQL can't be reached, refuses the connection, is busy, or is read-only."""
 
     code = "database_unavailable"
 
@@ -106,7 +106,7 @@ class MigrationFailed(OperatorError):
 
 
 class NotAllowed(OperatorError):
-    """The database login of the program lacks the privilege that a statement needs."""
+    """The database role of the program lacks a privilege that a statement needs."""
 
     code = "not_allowed"
 
@@ -118,7 +118,7 @@ class TransactionFailed(OperatorError):
 
 
 class SchemaMissing(OperatorError):
-    """A statement found no tables, or those of another version: the migrations have not run."""
+    """A statement needs a table or column that does not exist: the migrations have not run."""
 
     code = "schema_missing"
 
@@ -189,7 +189,7 @@ class MemberNotFound(MemberError):
     """No member has this number or id, or the member was removed.
 
     Attributes:
-        member_id: The number or id that was asked for.
+        member_id: The number or id by which the caller looked for the member.
     """
 
     code = "member_not_found"
@@ -199,17 +199,18 @@ class MemberNotFound(MemberError):
 
 
 class MemberExists(MemberError):
-    """A new member has the number, Telegram id or verified GitHub account of an existing one.
+    """A Telegram account or a verified GitHub account already belongs to another member.
 
     Attributes:
-        member_id: The number of the existing member, or the value that both would have.
+        member_id: The number of the other member; the GitHub username if two members verify the
+            same account at the same time.
     """
 
     code = "member_exists"
 
 
 class AlreadyMember(MemberError):
-    """Somebody redeems an invitation who is already a member (pending, active or suspended).
+    """A person who is already a member (pending, active or suspended) redeems an invitation.
 
     Attributes:
         member_id: The number of this member.
@@ -222,7 +223,7 @@ class AlreadyMember(MemberError):
 
 
 class MemberBanned(UserError):
-    """Somebody who is banned is added, invited or redeems an invitation."""
+    """A banned person is added, or redeems an invitation."""
 
     code = "member_banned"
 
@@ -231,7 +232,7 @@ class MemberBanned(UserError):
 
 
 class MemberNotActive(MemberError):
-    """A member who is not active does what only active members may do, such as invite somebody.
+    """A call needs an active member, for example as inviter, and this member is not active.
 
     Attributes:
         member_id: The number of the member.
@@ -243,14 +244,14 @@ class MemberNotActive(MemberError):
     def __init__(self, member_id: str, status: str) -> None:
         super().__init__(
             "Only an active member can do this. "
-            f"The status of member {sanitize_for_message(member_id)} is {_status_words(status)}.",
+            f"The status of member {sanitize_for_message(member_id)} is {_format_status(status)}.",
             member_id,
         )
         self.status = status
 
 
 class RoleRequired(MemberError):
-    """A member does what only active members with a certain role may do.
+    """A call needs a member with a certain role, and this member does not have it.
 
     Attributes:
         member_id: The number of the member.
@@ -274,7 +275,7 @@ class StatusChangeRefused(MemberError):
     Attributes:
         member_id: The number of the member.
         before: The status of the member.
-        after: The status that the member was to have.
+        after: The requested status.
     """
 
     code = "status_change_refused"
@@ -282,10 +283,10 @@ class StatusChangeRefused(MemberError):
     def __init__(self, member_id: str, before: str, after: str) -> None:
         member = f"The status of member {sanitize_for_message(member_id)}"
         if before == after:
-            message = f"{member} is already {_status_words(after)}."
+            message = f"{member} is already {_format_status(after)}."
         else:
             message = (
-                f"{member} can't change from {_status_words(before)} to {_status_words(after)}."
+                f"{member} can't change from {_format_status(before)} to {_format_status(after)}."
             )
         super().__init__(message, member_id)
         self.before, self.after = before, after
@@ -338,7 +339,7 @@ class InvitationExpired(InvitationError):
 
 
 class InvitationCancelled(InvitationError):
-    """An invitation is used that was cancelled, or whose creator may no longer invite.
+    """A cancelled invitation is used, or one whose creator is no longer an active member.
 
     Attributes:
         invitation_code: The code that the caller gave.
@@ -353,7 +354,7 @@ class InvitationCancelled(InvitationError):
 
 
 class InvitationUsed(InvitationError):
-    """An invitation is used with which somebody has already joined.
+    """An invitation is used again after somebody has joined with it.
 
     Attributes:
         invitation_code: The code that the caller gave.
@@ -369,7 +370,7 @@ class InvitationUsed(InvitationError):
 
 
 class InvitationForSomeoneElse(InvitationError):
-    """An invitation is redeemed by somebody with another Telegram username than the invited one.
+    """A person redeems an invitation that is for another Telegram username.
 
     Attributes:
         invitation_code: The code that the caller gave.
@@ -393,21 +394,23 @@ def database_errors() -> Iterator[None]:
     try:
         yield
     except asyncpg.PostgresError as error:
-        translated = _translate(error)
+        translated = _translate_error(error)
         if translated is None:
             raise
         raise translated from error
     except (OSError, asyncpg.InternalClientError) as error:
-        # asyncpg raises the second kind when the connection is cut while it handles an answer.
-        raise DatabaseUnavailable(_NO_ANSWER) from error
+        # asyncpg raises InternalClientError when the connection is cut while it reads a response.
+        raise DatabaseUnavailable(_NO_ANSWER_MESSAGE) from error
     except asyncpg.InterfaceError as error:
-        # Only a closed connection or pool is unavailable; the others are about wrong arguments.
+        # An error about a closed connection or pool means that the database is unavailable. The
+        # others are about wrong arguments, which is a defect of the program.
         if not re.search(r"is clos(ed|ing)|released back", str(error)):
             raise
-        raise DatabaseUnavailable(_NO_ANSWER) from error
+        raise DatabaseUnavailable(_NO_ANSWER_MESSAGE) from error
 
 
-def _translate(error: asyncpg.PostgresError) -> DirectoryError | None:
+def _translate_error(error: asyncpg.PostgresError) -> DirectoryError | None:
+    """Return the error of this module that replaces an exception; None for a program's defect."""
     constraint = getattr(error, "constraint_name", None) or ""
     explained = CONSTRAINT_MESSAGES.get(constraint)
     if explained is not None:
@@ -429,9 +432,9 @@ class _Translation(NamedTuple):
     message: str
 
 
-_NO_ANSWER = "The database does not answer."
+_NO_ANSWER_MESSAGE = "The database does not answer."
 
-# The first one that fits is taken.
+# The first translation that matches applies, so a special exception comes before a general one.
 _TRANSLATIONS = [
     _Translation(
         (asyncpg.IntegrityConstraintViolationError,),
@@ -441,12 +444,12 @@ _TRANSLATIONS = [
     _Translation(
         (asyncpg.StringDataRightTruncationError, asyncpg.CharacterNotInRepertoireError),
         InvalidInput,
-        "A text is too long, or holds a character that can't be stored.",
+        "A text is too long, or contains a character that can't be stored.",
     ),
     _Translation(
         (asyncpg.DataError, asyncpg.UntranslatableCharacterError),
         InvalidInput,
-        "A value is out of range, or holds a character that can't be stored.",
+        "A value is out of range, or contains a character that can't be stored.",
     ),
     _Translation(
         (asyncpg.InFailedSQLTransactionError,),
@@ -457,7 +460,7 @@ _TRANSLATIONS = [
     _Translation(
         (asyncpg.InsufficientPrivilegeError,),
         NotAllowed,
-        "The database login of this program may not do that. Grant it the missing privilege.",
+        "The database role of this program may not do that. Grant it the missing privilege.",
     ),
     _Translation(
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError),
@@ -479,7 +482,7 @@ _TRANSLATIONS = [
             asyncpg.TransactionRollbackError,
             asyncpg.LockNotAvailableError,
             asyncpg.QueryCanceledError,
-            # Raised inside a transaction after somebody else changed a table's columns.
+            # Raised inside a transaction after another session changed a table's columns.
             asyncpg.InvalidCachedStatementError,
         ),
         DatabaseUnavailable,
@@ -497,6 +500,6 @@ _TRANSLATIONS = [
             asyncpg.InvalidAuthorizationSpecificationError,
         ),
         DatabaseUnavailable,
-        _NO_ANSWER,
+        _NO_ANSWER_MESSAGE,
     ),
 ]

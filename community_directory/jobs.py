@@ -16,15 +16,15 @@ from community_directory.queries import highlights, invitations
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 
 logger = logging.getLogger(__name__)
-# APScheduler logs a traceback for a job that is cancelled because the app stops: leave it out.
+# When the app stops, it cancels running jobs: APScheduler would log a traceback for each of them.
 logging.getLogger("apscheduler.executors.default").addFilter(
     lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 )
 
 EXPIRY_LOCK_KEY = 0x7377656570
-"""The key of the advisory lock that `expire_overdue_invitations` holds: "sweep" in ASCII."""
+"""The key of the advisory lock that `expire_overdue_invitations` takes: "sweep" in ASCII."""
 ROLL_UP_LOCK_KEY = 0x6E69676874
-"""The key of the advisory lock that `roll_up_recent` holds: "night" in ASCII."""
+"""The key of the advisory lock that `roll_up_recent` takes: "night" in ASCII."""
 
 HOURLY_CRON = "0 * * * *"
 NIGHTLY_CRON = "30 4 * * *"
@@ -34,9 +34,12 @@ The late events of the day before have arrived by then, and no change of the clo
 """
 
 JOB_TIMEOUT = timedelta(minutes=50)
-"""The time limit of a job: it ends before its next run. The days that it has rolled up stay."""
+"""The time limit of a job, so that it ends before its next run.
+
+The days that it has rolled up by then stay rolled up.
+"""
 ROLL_UP_BATCH_DAYS = 31
-"""The most days that one transaction rolls up: it holds its locks on members for a short time."""
+"""The maximum number of days that one transaction rolls up: more days would lock members longer."""
 
 FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
 TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
@@ -45,7 +48,7 @@ TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
 async def expire_overdue_invitations() -> int | None:
     """Mark overdue invitations as expired.
 
-    Return the number of invitations, or None if another worker runs this job at the moment.
+    Return the number of invitations, or None if another worker is running this job.
     """
     async with transaction():
         return await invitations.expire_overdue() if await _try_lock(EXPIRY_LOCK_KEY) else None
@@ -60,12 +63,11 @@ async def roll_up_recent() -> int | None:
     day rolled up again. Days before the first stored event keep their highlights, so that old
     events can be deleted, whole days at a time.
 
-    After a change of DIRECTORY_TIME_ZONE the days have other events, so the next night rolls them
-    up again. The day before the first stored event may keep events that now belong to the next day:
-    roll it up with `highlights.roll_up`.
+    A change of DIRECTORY_TIME_ZONE moves events to other days, so the next run rolls these days up
+    again. The highlights of the day before the first stored event may still count events that now
+    belong to the next day: roll that day up with `highlights.roll_up`.
 
-    Return the number of rows that were written, or None if another worker runs this job at the
-    moment.
+    Return the number of rows that were written, or None if another worker is running this job.
     """
     until = today()
     batch = timedelta(days=ROLL_UP_BATCH_DAYS - 1)
@@ -86,6 +88,11 @@ async def roll_up_recent() -> int | None:
 
 
 async def _roll_up_changed(since: date, until: date, recent: date) -> int | None:
+    """Roll up the days from `since` to `until`, from the first changed day to the last one.
+
+    Every day from `recent` on counts as changed. Return the number of rows that were written, or
+    None if another worker is running the job.
+    """
     async with transaction():
         if not await _try_lock(ROLL_UP_LOCK_KEY):
             return None
@@ -97,7 +104,7 @@ async def _roll_up_changed(since: date, until: date, recent: date) -> int | None
 
 
 async def _try_lock(key: int) -> bool:
-    """Take an advisory lock until the end of the transaction, unless another worker holds it."""
+    """Take an advisory lock until the end of the transaction, and return whether it was free."""
     [(taken,)] = await engine.fetch(TRY_LOCK, key=key)
     return bool(taken)
 
@@ -106,12 +113,12 @@ async def _try_lock(key: int) -> bool:
 def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
     """Run both jobs now, and then on their schedules until the context ends.
 
-    Any number of workers may run them: for each job an advisory lock lets one worker through.
+    Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
     for job, cron in ((expire_overdue_invitations, HOURLY_CRON), (roll_up_recent, NIGHTLY_CRON)):
         trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
-        # A machine that was asleep runs a job once when it wakes, however often it missed it.
+        # A machine that wakes from sleep runs a job once, however many runs it has missed.
         scheduler.add_job(
             _run_job, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
         )

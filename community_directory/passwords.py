@@ -3,15 +3,15 @@
 MIN_PASSWORD_LENGTH = 12
 MAX_PASSWORD_LENGTH = 128
 MIN_ZXCVBN_SCORE = 3
-"""The score from which on a password withstands a hundred million guesses."""
+"""The lowest accepted score: such a password withstands a hundred million guesses."""
 MAX_SCORED_LENGTH = 72
-"""The number of characters that zxcvbn scores; its time grows with their square."""
+"""The maximum number of characters that zxcvbn scores: its time grows with their square."""
 
 
 def password_problem(password: str, *personal: str) -> str | None:
-    """Return the problem of a password, as the end of a sentence; None if there is no problem.
+    """Return the reason why a password is refused, or None if it is accepted.
 
-    The sentence begins with "The password".
+    The reason completes a sentence that begins with "The password".
 
     Args:
         password: The password.
@@ -19,7 +19,7 @@ def password_problem(password: str, *personal: str) -> str | None:
     """
     if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
         return f"must have {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters"
-    # Its word lists take longer to load than any other module.
+    # zxcvbn loads word lists, which takes longer than the import of any other module.
     from zxcvbn import zxcvbn  # noqa: PLC0415
 
     scored = zxcvbn(password[:MAX_SCORED_LENGTH], user_inputs=list(personal))

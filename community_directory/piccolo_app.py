@@ -5,7 +5,7 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig, Command
 
-from community_directory.commands import COMMANDS, check_arguments, with_help
+from community_directory.commands import COMMANDS, check_arguments, expand_help_option
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -20,8 +20,8 @@ class DirectoryApp(AppConfig):
     """The app's configuration, which checks a command's arguments before Piccolo binds them."""
 
     def get_commands(self) -> list[Command]:
-        """Return the commands. Piccolo calls it when it is about to run one of them."""
-        sys.argv[1:] = with_help(sys.argv[1:])
+        """Return the commands. Piccolo calls this method just before it runs one of them."""
+        sys.argv[1:] = expand_help_option(sys.argv[1:])
         check_arguments(sys.argv[1:])
         return super().get_commands()
 

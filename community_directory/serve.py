@@ -13,12 +13,12 @@ from community_directory.database.migrations import migrate
 from community_directory.errors import DirectoryError
 from community_directory.settings import Settings, load_settings_or_exit
 
-SHUTDOWN_SECONDS = 5
-"""The seconds for which requests may go on after the process is told to stop."""
+SHUTDOWN_TIMEOUT_SECONDS = 5
+"""The seconds that running requests have to finish after the process gets a signal to stop."""
 
 
 def serve_app(host: str | None, port: int | None, *, demo: bool) -> None:
-    """Take the port, prepare the database, and serve the app until told to stop."""
+    """Listen on the port, prepare the database, and serve the app until a signal stops it."""
     settings = load_settings_or_exit()
     listener = _listen(
         settings.host if host is None else host, settings.port if port is None else port
@@ -27,19 +27,19 @@ def serve_app(host: str | None, port: int | None, *, demo: bool) -> None:
         asyncio.run(prepare_database(settings, demo=demo))
     except DirectoryError as error:
         sys.exit(str(error))
-    # It takes longer to import than all of the above, which has printed its steps by now.
+    # The app takes long to import, so the steps above run and print their messages first.
     from community_directory.app import app  # noqa: PLC0415
 
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS)
     )
     with contextlib.suppress(KeyboardInterrupt):
-        print_line(f"{settings.site_name} is at {_url_of(listener)} (Ctrl+C stops it)")
+        print_line(f"{settings.site_name} is at {_make_url(listener)} (Ctrl+C stops it)")
         server.run(sockets=[listener])
 
 
 async def prepare_database(settings: Settings, *, demo: bool) -> None:
-    """Migrate, create the first superuser if there is none, and load the demo if asked to."""
+    """Migrate, create the first superuser if there is none, and load the demo if `demo` is set."""
     from community_directory.web.admin.users import create_first_superuser  # noqa: PLC0415  slow
 
     async with connect():
@@ -55,19 +55,19 @@ async def prepare_database(settings: Settings, *, demo: bool) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else is done."""
+    """Return a socket that listens on the port, or end the program if there can be none."""
     try:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
-    # Python raises the last two for a host that can't be encoded.
+    # Python raises TypeError or UnicodeError for a host that can't be encoded.
     except (OSError, TypeError, UnicodeError) as error:
-        reason = str(getattr(error, "strerror", "this is no host")).partition(" (")[0]
+        reason = str(getattr(error, "strerror", "this is not a host")).partition(" (")[0]
         sys.exit(
             f"Can't listen on {host}, port {port}: {reason}. Choose another with --host or --port."
         )
 
 
-def _url_of(listener: socket.socket) -> str:
+def _make_url(listener: socket.socket) -> str:
     address, port = listener.getsockname()[:2]
     return f"http://{f'[{address}]' if ':' in address else address}:{port}/"

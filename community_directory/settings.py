@@ -33,11 +33,11 @@ POSTGRES_URL_FORM = (
     "must look like postgresql://user:password@host:5432/database "
     "(write an @ in the password as %40)"
 )
-"""The second half of a message about a URL."""
+"""The end of a message whose subject is the setting or the URL."""
 
 
-def _project_directory() -> Path:
-    """Return the clone that the package runs from, or the working directory if there is none."""
+def _find_project_directory() -> Path:
+    """Return the clone of the repository that the package runs from, or the working directory."""
     clone = Path(__file__).resolve().parent.parent
     return clone if (clone / "pyproject.toml").exists() else Path.cwd()
 
@@ -45,7 +45,8 @@ def _project_directory() -> Path:
 def is_postgres_url(url: str) -> bool:
     """Return whether asyncpg can read this URL.
 
-    The errors of asyncpg itself may quote pieces of a password.
+    The URL is checked before asyncpg sees it, because asyncpg's errors may quote a part of the
+    password.
     """
     try:
         parts = urlsplit(url)
@@ -118,12 +119,12 @@ class Settings(BaseSettings):
         description="The URL of the database. The default is an embedded PostgreSQL.",
     )
     data_directory: Path = Field(
-        default_factory=lambda: _project_directory() / ".postgres",
+        default_factory=lambda: _find_project_directory() / ".postgres",
         description="The directory for the data of the embedded PostgreSQL.",
     )
     secret_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
-        description="The key that recognises banned members after their data was erased. "
+        description="The key that recognizes banned members after their data was erased. "
         "It has 32 characters or more and must never change.",
     )
     pool_max_size: int = Field(
@@ -168,7 +169,7 @@ class Settings(BaseSettings):
     )
     bot_username: Annotated[str, AfterValidator(_check_bot_username)] | None = Field(
         default=None,
-        description="The Telegram bot that invitations link to. "
+        description="The username of the Telegram bot that invitations link to. "
         "Without it the panel shows invitation codes without links.",
     )
     admin_username: str = Field(
@@ -202,8 +203,8 @@ class Settings(BaseSettings):
     )
     mfa_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
-        description="The key that encrypts the secrets of the second factor, which it turns on. "
-        "It has 32 characters or more and must never change.",
+        description="The key that encrypts the secrets of two-factor authentication, which is on "
+        "if the key is set. It has 32 characters or more and must never change.",
     )
 
     @model_validator(mode="before")
@@ -246,7 +247,7 @@ def load_settings() -> Settings:
             such variable, and never a value.
     """
     try:
-        unknown = _unknown_variables()
+        unknown = _find_unknown_variables()
         if not unknown:
             return Settings()
         problem = f"{', '.join(unknown)}: there is no such setting."
@@ -254,7 +255,7 @@ def load_settings() -> Settings:
         problem = "; ".join(_describe_problems(error)) + "."
     except (OSError, UnicodeError):
         problem = "The file .env can't be read, or is not UTF-8 text."
-    # Raised outside of the handlers, because the exceptions that they caught hold the values.
+    # Outside the except blocks the error has no context: the caught exception contains the values.
     raise ConfigurationError(problem)
 
 
@@ -266,8 +267,8 @@ def load_settings_or_exit() -> Settings:
         sys.exit(str(error))
 
 
-def _unknown_variables() -> list[str]:
-    """Return the variables, also those of `.env`, that have the prefix but are no settings."""
+def _find_unknown_variables() -> list[str]:
+    """Return the variables of the environment and `.env` with the prefix that are not settings."""
     known = {variable(field) for field in Settings.model_fields}
     found = {
         name.upper()

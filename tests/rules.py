@@ -81,7 +81,7 @@ def json_rule(name: str, field: str) -> RowRule:
     return column_rule(
         name,
         field,
-        "This holds a number that is too large, or is nested too deeply.",
+        "This contains a number that is too large, or is nested too deeply.",
         [f'{{"a": [{number}]}}' for number in (10**309, -(10**309))],
         [f'{{"a": [{number}]}}' for number in (10**308, -(10**308))],
     )
@@ -328,7 +328,7 @@ CHANGE_RULES = [
         "The status of a member can't change in this way.",
         "UPDATE community_members SET status = 'active' WHERE member_id = '#2'"),
     change_rule("member_invited_by_acyclic", "invited_by",
-        "This member invited the other one, directly or through others: choose another inviter.",
+        "This member invited the chosen inviter, directly or through others: choose another one.",
         "UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'",
         "UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'"),
     change_rule("invitation_status_transition", "status",

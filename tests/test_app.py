@@ -182,7 +182,7 @@ async def test_two_first_starts_at_once_both_serve(empty_database: str) -> None:
         ),
         (["--port", "0", "--host", "no.such.host.invalid"], {}, "no.such.host.invalid"),
         (["--port", "0", "--host", "192.0.2.1"], {}, "192.0.2.1"),
-        (["--port", "0", "--host", "ü" * 64], {}, "this is no host"),
+        (["--port", "0", "--host", "ü" * 64], {}, "this is not a host"),
     ],
 )
 def test_a_start_that_fails_prints_one_line_and_returns_exit_code_1(
@@ -256,7 +256,7 @@ async def test_readiness_follows_the_database_away_and_back(
 async def test_a_database_that_hangs_is_not_ready_and_delays_no_other_request(
     directory: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "READY_SECONDS", 0.2)
+    monkeypatch.setattr(main, "READY_TIMEOUT_SECONDS", 0.2)
     blocker = await asyncpg.connect(database)
     async with client_of(main.app) as client:
         async with blocker.transaction():
@@ -278,7 +278,7 @@ async def test_a_read_only_database_is_not_ready(database: str) -> None:
     name = database_name(database)
     await run_sql(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     async with connect(database, min_size=0), client_of(main.app) as client:
-        assert await status(client, "/readyz") == (503, "the database only reads")
+        assert await status(client, "/readyz") == (503, "the database is read-only")
 
 
 async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -> None:

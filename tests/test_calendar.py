@@ -191,7 +191,7 @@ def test_a_span_counts_its_first_and_its_last_day(days: int) -> None:
 def test_a_span_that_is_reversed_or_too_long_is_refused(since: date, until: date) -> None:
     for call in (lambda: count_days(since, until), lambda: days_between(since, until, "UTC")):
         with pytest.raises(
-            InvalidInput, match=r"^Ask for 1 to 3660 days, the first one first\.$"
+            InvalidInput, match=r"^Choose 1 to 3660 days, and put the first day first\.$"
         ) as refused:
             call()
         assert refused.value.field == "until"

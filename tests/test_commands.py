@@ -145,7 +145,7 @@ async def test_a_malformed_day_is_reported_in_one_sentence(
     events: str, option: str, day: str
 ) -> None:
     said = await exit_of(commands.roll_up_highlights, **{option: day})
-    assert said == f"{day} is no day: write it as 2026-01-31."
+    assert said == f"{day} is not a day. Write it as 2026-01-31."
     assert await rolled_up(events) == []
 
 
@@ -157,13 +157,16 @@ async def test_days_that_cannot_be_rolled_up_are_reported_in_one_sentence(
     events: str, since: str, until: str
 ) -> None:
     said = await exit_of(commands.roll_up_highlights, since=since, until=until)
-    assert said in {"Ask for 1 to 3660 days, the first one first.", "This day is too far away."}
+    assert said in {
+        "Choose 1 to 3660 days, and put the first day first.",
+        "This day is too far away.",
+    }
 
 
 async def test_a_bad_day_prints_one_sentence_and_returns_exit_code_1(database: str) -> None:
     ended = piccolo("roll_up_highlights", "--since=soon", url=database)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "soon is no day: write it as 2026-01-31.\n"
+    assert ended.stderr == "soon is not a day. Write it as 2026-01-31.\n"
 
 
 async def test_invitations_expire(database: str) -> None:
@@ -194,7 +197,7 @@ async def test_members_are_exported_and_imported(events: str, tmp_path: Path) ->
     ended = piccolo("import_members", str(file), url=events)
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         0,
-        "1 added, 1 changed, 1 as they were.\n",
+        "1 added, 1 changed, 1 unchanged.\n",
         "",
     )
 
@@ -237,7 +240,7 @@ async def test_counts_of_thousands_have_commas(
     await commands.import_members(path=str(file))
     assert (
         capsys.readouterr().out
-        == f"1,234 people are in {file}.\n0 added, 0 changed, 1,234 as they were.\n"
+        == f"1,234 people are in {file}.\n0 added, 0 changed, 1,234 unchanged.\n"
     )
 
 
@@ -259,7 +262,7 @@ def test_the_list_of_commands_describes_each_of_them() -> None:
         assert f"community_directory {command.__name__}\n{line}" in listed
 
 
-FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alone."
+FORM = "Write options as --since=2026-01-31, and switches such as --dry-run without a value."
 
 
 @pytest.mark.parametrize(
@@ -267,15 +270,15 @@ FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alon
     {
         ("roll_up_highlights", "--sinze=2026-01-31"): "There is no option --sinze.",
         ("roll_up_highlights", "--until", "2026-01-31"): FORM,
-        ("roll_up_highlights", "2026-01-31"): f"There is no place for 2026-01-31. {FORM}",
+        ("roll_up_highlights", "2026-01-31"): f"Unexpected argument: 2026-01-31. {FORM}",
         ("export_members",): "The path is missing.",
-        ("import_members", "a.csv", "b.csv"): f"There is no place for b.csv. {FORM}",
+        ("import_members", "a.csv", "b.csv"): f"Unexpected argument: b.csv. {FORM}",
         (
             "import_members",
             "a.csv",
             "--path=b.csv",
             "c.csv",
-        ): f"There is no place for c.csv. {FORM}",
+        ): f"Unexpected argument: c.csv. {FORM}",
         ("import_members", "a.csv", "--path=b.csv"): "The path is given twice.",
         ("import_members", "--path=a.csv", "--path=b.csv"): "The path is given twice.",
         (
@@ -286,7 +289,7 @@ FORM = "Write options as --since=2026-01-31, and switches such as --dry-run alon
         ("import_telegram", "--dry-run"): "The path is missing.",
         ("expire_invitations", "--trace=1"): FORM,
         ("expire_invitations", "--trace", "--trace"): FORM,
-        ("expire_invitations", "x", "--trace"): f"There is no place for x. {FORM}",
+        ("expire_invitations", "x", "--trace"): f"Unexpected argument: x. {FORM}",
         ("import_telegram", "result.json", "--dry-run=yes"): FORM,
         ("expire_invitations", "--force"): "There is no option --force.",
         ("expire_invitation",): "There is no command expire_invitation: piccolo --help lists them.",
@@ -314,8 +317,14 @@ def test_wrong_arguments_after_trace_are_reported_in_one_line_too(
 def test_a_short_option_asks_for_help_too() -> None:
     short, long = piccolo("import_members", "-h"), piccolo("import_members", "--help")
     assert (short.returncode, short.stdout, short.stderr) == (0, long.stdout, "")
-    assert commands.with_help(["migrations", "forwards", "-h"]) == ["migrations", "forwards", "-h"]
-    assert commands.with_help(["--trace", "community_directory", "x", "-h"])[-1] == "--help"
+    assert commands.expand_help_option(["migrations", "forwards", "-h"]) == [
+        "migrations",
+        "forwards",
+        "-h",
+    ]
+    assert (
+        commands.expand_help_option(["--trace", "community_directory", "x", "-h"])[-1] == "--help"
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,7 +349,7 @@ def test_piccolo_checks_arguments_before_it_runs_a_command() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         2,
         "",
-        f"There is no place for b.csv. {FORM}\n",
+        f"Unexpected argument: b.csv. {FORM}\n",
     )
 
 

@@ -254,7 +254,7 @@ async def test_a_login_without_the_privilege_is_reported(directory: asyncpg.Pool
         await current.connection.execute(
             "CREATE ROLE test_errors_role; SET LOCAL ROLE test_errors_role"
         )
-        with pytest.raises(errors.NotAllowed, match="database login of this program may not"):
+        with pytest.raises(errors.NotAllowed, match="database role of this program may not"):
             await members.get("#1")
         await current.rollback()
 

@@ -18,7 +18,7 @@ from cyclopts import App
 from piccolo.apps.user.tables import BaseUser
 
 from community_directory.__main__ import command_line, run_parser
-from community_directory.commands import STOPPED
+from community_directory.commands import STOPPED_MESSAGE
 from community_directory.database import connect
 from community_directory.psql import split_password
 from tests.processes import PROJECT, environment
@@ -175,7 +175,7 @@ async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
     file = str(tmp_path / "members.csv")
     assert output_of("export-members", file, url=database) == [f"2 people are in {file}."]
     assert output_of("import-members", file, "--overwrite", url=database) == [
-        "0 added, 0 changed, 2 as they were."
+        "0 added, 0 changed, 2 unchanged."
     ]
     ended = run("import-telegram", file, "--dry-run", "--chats", "A,B", url=database)
     assert ended.returncode == 1
@@ -243,7 +243,7 @@ async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: 
 def test_a_stopped_command_prints_one_line_and_returns_exit_code_130(key: bytes) -> None:
     code, shown = type_into("create-admin", url="postgresql://127.0.0.1:1/x", lines=[key])
     assert code == 130
-    assert shown.endswith(f"{STOPPED}\n")
+    assert shown.endswith(f"{STOPPED_MESSAGE}\n")
     assert "Traceback" not in shown
 
 
@@ -267,7 +267,7 @@ async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> No
                 assert process.poll() is None
                 time.sleep(0.005)
             os.killpg(process.pid, signal.SIGINT)
-            assert process.stderr.read() == f"{STOPPED}\n"
+            assert process.stderr.read() == f"{STOPPED_MESSAGE}\n"
         assert process.returncode == 130
 
 

@@ -11,23 +11,24 @@ SELECT set_config('community_directory.actor', :actor, true),
 
 
 async def act_as(actor: str) -> None:
-    """Set the actor of all changes of the current transaction.
+    """Set the actor of all later changes in the current transaction.
 
-    The audit log records the first 255 characters of the name with each change. A query helper that
-    takes an actor itself records that one instead.
+    The audit log records the first 255 characters of the name with each change. The actor that is
+    passed to a query helper takes precedence. The call clears a reason that was set for the
+    transaction. Outside a transaction it has no effect.
 
     Raises:
-        InvalidInput: The actor is blank.
+        InvalidInput: The actor is None, blank or not a text.
     """
     check_actor(actor)
     await engine.fetch(SET_ACTOR, actor=actor)
 
 
 def check_actor(actor: str | None) -> str:
-    """Return the actor if it is a text that is not blank.
+    """Return the actor unchanged if it is a text that is not blank.
 
     Raises:
-        InvalidInput: There is no actor, it is blank, or it is not a text.
+        InvalidInput: The actor is None, blank or not a text.
     """
     if actor is not None and not isinstance(actor, str):
         raise InvalidInput("The actor must be a text.", field="actor")

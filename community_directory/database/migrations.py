@@ -1,4 +1,4 @@
-"""Migrations run in one transaction, all that are pending or none, and in one process at a time."""
+"""Migrations: all pending ones run in one transaction, and in one process at a time."""
 
 import contextlib
 import functools
@@ -35,12 +35,12 @@ PICCOLO_APPS = (
 )
 CONFIGURATION_MODULE = "community_directory.piccolo_conf"
 
-MIGRATION_LOCK = 0x636F6D6D756E6974
-"""The advisory lock's key: "communit" in ASCII."""
+MIGRATION_LOCK_KEY = 0x636F6D6D756E6974
+"""The key of the advisory lock that `migrate` takes: "communit" in ASCII."""
 MIGRATION_LOCK_TIMEOUT = "5min"
-"""The longest wait of one process for another that is migrating."""
+"""The longest time that a process waits for another one that is migrating."""
 TABLE_LOCK_TIMEOUT = "10s"
-"""The longest wait of a migration for a table in use: other programs would queue behind it."""
+"""The longest time that a migration waits for a table: other programs queue behind the wait."""
 STATEMENT_TIMEOUT = "15min"
 
 P = ParamSpec("P")
@@ -49,18 +49,18 @@ P = ParamSpec("P")
 async def migrate() -> int:
     """Bring the schema up to date: all pending migrations run, or none. Return how many ran.
 
-    Several processes may call it at once: the others wait, then find nothing to do. It may be
-    killed at any moment, because the migrations and Piccolo's record of them are one transaction
-    under an advisory lock. It uses this package's own apps and engine even in a program that has
-    another Piccolo configuration, which stays as it is.
+    Several processes may call it at once: one of them migrates, and the others wait, then find
+    nothing to do. The process may be killed at any moment, because the migrations and Piccolo's
+    record of them are one transaction under an advisory lock. The function uses this package's own
+    apps and engine even in a program that has another Piccolo configuration, which stays as it is.
 
     Raises:
         MigrationFailed: The schema could not be changed; it is as it was before.
     """
     printed = io.StringIO()
     try:
-        with _own_configuration():
-            async with _migrating():
+        with _use_own_configuration():
+            async with _open_migration_transaction():
                 with contextlib.redirect_stdout(printed):
                     return await _run_pending()
     finally:
@@ -68,7 +68,7 @@ async def migrate() -> int:
 
 
 async def _run_pending() -> int:
-    # They take as long to import as everything else together, and bots don't need them.
+    # Piccolo's commands take as long to import as all other modules, and bots don't need them.
     from piccolo.apps.migrations.commands.check import CheckMigrationManager  # noqa: PLC0415
     from piccolo.apps.migrations.commands.forwards import run_forwards  # noqa: PLC0415
 
@@ -91,7 +91,7 @@ async def _run_pending() -> int:
 
 
 def configure_piccolo() -> None:
-    """Make this package's configuration Piccolo's, unless the program has one of its own."""
+    """Let Piccolo use this package's configuration, unless the program has one of its own."""
     if not os.environ.get(ENVIRONMENT_VARIABLE) and not importlib.util.find_spec(
         DEFAULT_MODULE_NAME
     ):
@@ -102,7 +102,7 @@ _uses_own_configuration = ContextVar("uses_own_configuration", default=False)
 
 
 @contextlib.contextmanager
-def _own_configuration() -> Iterator[None]:
+def _use_own_configuration() -> Iterator[None]:
     """Let Piccolo use this package's apps and engine in the current task, and in no other one."""
     from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415  slow, as above
 
@@ -129,8 +129,8 @@ def in_one_transaction(
 ) -> Callable[P, Coroutine[Any, Any, "MigrationResult"]]:
     """Wrap Piccolo's `run_forwards` or `run_backwards` in one transaction, like `migrate()`.
 
-    The wrapper opens a connection pool if none is open. Inside a transaction, which is that of
-    `migrate()`, it only calls the function.
+    The wrapper opens a connection pool if none is open. Inside the transaction of `migrate()` it
+    only calls the function.
     """
 
     @functools.wraps(run)
@@ -141,26 +141,26 @@ def in_one_transaction(
             async with contextlib.AsyncExitStack() as stack:
                 if engine.pool is None:
                     await stack.enter_async_context(connect(min_size=0))
-                current = await stack.enter_async_context(_migrating())
+                current = await stack.enter_async_context(_open_migration_transaction())
                 result = await run(*args, **kwargs)
                 if kwargs.get("preview") or not result.success:
                     await current.rollback()
         except DirectoryError as error:
-            sys.exit(str(error))  # Piccolo would bury the sentence under its help
+            sys.exit(str(error))  # Piccolo would print its help after the message
         return result
 
     return run_in_one_transaction
 
 
 @contextlib.asynccontextmanager
-async def _migrating() -> AsyncIterator[DirectoryTransaction]:
-    """Open the transaction of all migrations, wait for the lock, and adopt an old database."""
+async def _open_migration_transaction() -> AsyncIterator[DirectoryTransaction]:
+    """Open the transaction of all migrations, take the lock, and adopt an old database."""
     try:
         async with engine.transaction(allow_nested=False) as current:
             await current.connection.execute(
                 f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}';"
                 f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}';"
-                f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK});"
+                f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK_KEY});"
                 f"SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}'"
             )
             await adopt()

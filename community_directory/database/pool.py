@@ -20,7 +20,7 @@ CONNECTION_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-"""The exceptions of asyncpg for a server that is away, refuses, or cuts a connection."""
+"""The exceptions of asyncpg for a call that fails: no connection, a lost one, or a server error."""
 RELEASE_TIMEOUT_SECONDS = 2
 """The longest time that a cancelled statement may take to end; then its connection is cut."""
 RENEWAL_INTERVAL_SECONDS = 60
@@ -28,7 +28,7 @@ RENEWAL_INTERVAL_SECONDS = 60
 
 
 async def _keep_session(_: asyncpg.Connection) -> None:
-    """Do nothing, instead of the reset of asyncpg's pool, which still ends open transactions."""
+    """Do nothing: it replaces the reset of the session. asyncpg still ends an open transaction."""
 
 
 class LeasedPool:
@@ -37,7 +37,7 @@ class LeasedPool:
     def __init__(
         self, *, min_size: int, max_size: int, acquire_timeout: float, **options: Any
     ) -> None:
-        """Prepare the pool, without a connection.
+        """Prepare the pool without opening a connection.
 
         Args:
             min_size: The number of connections that `open` opens.
@@ -74,7 +74,7 @@ class LeasedPool:
         return int(self._pool.get_size())
 
     def get_idle_size(self) -> int:
-        """Return the number of open connections that no caller holds."""
+        """Return the number of open connections that no caller uses."""
         return self.get_size() - self._in_use
 
     async def acquire(self) -> asyncpg.Connection:
@@ -94,7 +94,7 @@ class LeasedPool:
         return connection
 
     async def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
-        """Keep a clean connection for the next caller; give any other back to asyncpg's pool."""
+        """Take a connection back: keep a clean one idle, and return any other to asyncpg's pool."""
         try:
             if clean and not self._closing and _is_usable(connection):
                 self._idle.append(connection)
@@ -105,7 +105,7 @@ class LeasedPool:
             self._free_slots.release()
 
     async def expire_connections(self) -> None:
-        """Replace idle connections now, and the others when asyncpg's pool next gets them back."""
+        """Replace idle connections now, and each other one once asyncpg's pool gets it back."""
         await self._release_idle()
         await self._pool.expire_connections()
 
@@ -127,7 +127,7 @@ class LeasedPool:
             if _is_usable(connection := self._idle.pop()):
                 return connection
             await self._return_to_asyncpg(connection)
-        # A proxy has every method of the connection that it stands for.
+        # asyncpg returns a proxy, which has every method of its connection.
         return cast("asyncpg.Connection", await self._pool.acquire())
 
     async def _return_to_asyncpg(self, connection: asyncpg.Connection) -> None:

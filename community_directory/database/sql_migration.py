@@ -8,7 +8,7 @@ from community_directory.database import engine
 
 
 def read_sql(folder: Path, *names: str) -> str:
-    """Return the scripts with these names as one, in this order."""
+    """Return the scripts with these names, joined in this order."""
     return "\n".join((folder / f"{name}.sql").read_text(encoding="utf-8") for name in names)
 
 
@@ -38,6 +38,6 @@ def sql_migration(
 
 async def execute_script(script: str) -> None:
     """Run a script of many statements completely or not at all."""
-    # Piccolo's Table.raw() takes a single statement, and removes braces.
+    # Piccolo's Table.raw() takes a single statement, and treats braces as placeholders.
     async with engine.transaction() as current:
         await current.connection.execute(script)

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-# The alternatives before the parameter are tried first, so that a colon inside of them is none.
-TOKEN = re.compile(
+# The alternatives above the parameter match first, so a colon inside them starts no parameter.
+TOKEN_PATTERN = re.compile(
     r"""
     '[^']*'                           # a string
     | "[^"]*"                         # a quoted identifier
@@ -20,8 +20,8 @@ TOKEN = re.compile(
 class Statement:
     """One SQL statement with named parameters, such as `WHERE member_id = :member_id`.
 
-    PostgreSQL knows only numbered parameters, so the names become `$1`, `$2`, … when the statement
-    is made, in the order of their first appearance. `DirectoryEngine.fetch` takes the values as
+    PostgreSQL knows only numbered parameters, so the names become `$1`, `$2`, … when the object is
+    created, in the order of their first appearance. `DirectoryEngine.fetch` takes the values as
     keyword arguments. A parameter's name is in lower case.
 
     A colon in a string, a quoted identifier, a comment or a cast stays as it is. Strings with
@@ -47,7 +47,7 @@ class Statement:
             name = match["name"]
             return f"${numbers.setdefault(name, len(numbers) + 1)}" if name else match.group()
 
-        self.sql = TOKEN.sub(replace_name, sql)
+        self.sql = TOKEN_PATTERN.sub(replace_name, sql)
         self.parameters = tuple(numbers)
 
     def arguments(self, values: Mapping[str, object]) -> list[object]:

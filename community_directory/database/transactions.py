@@ -1,4 +1,4 @@
-"""Transactions: one task uses a connection of the pool until it commits or rolls back."""
+"""Transactions: a task keeps a connection of the pool until it commits or rolls back."""
 
 import asyncio
 import contextlib
@@ -24,16 +24,16 @@ CONCURRENT_CALLS_MESSAGE = (
 
 
 class DirectoryTransaction(PostgresTransaction):
-    """A transaction that returns its connection to the pool whatever fails.
+    """A transaction that returns its connection to the pool even if COMMIT or the connection fails.
 
-    Inside another transaction it is a savepoint. One task uses it at a time, and nothing uses it
-    after its end. (Piccolo's own class never returns the connection when COMMIT fails or the
+    Inside another transaction it is a savepoint. One task at a time can use it, and nothing can use
+    it after its end. (Piccolo's own class never returns the connection when COMMIT fails or the
     connection dies. It does nothing inside another transaction, so that the writes of an inner
     block survive the failure of that block.)
 
     Attributes:
         connection: The connection of asyncpg that the transaction uses.
-        ended: Whether the block of the transaction was left.
+        ended: Whether the block of the transaction has ended.
     """
 
     __slots__ = ("_busy", "_finished", "_innermost", "_outer", "_pool", "_root", "ended")
@@ -41,7 +41,7 @@ class DirectoryTransaction(PostgresTransaction):
     engine: "DirectoryEngine"
 
     def __init__(self, engine: "DirectoryEngine", allow_nested: bool = True) -> None:
-        # The context of a task may still hold a transaction that has ended.
+        # The context of a task may still refer to a transaction that has ended.
         self._outer = engine.find_open_transaction()
         engine.current_transaction.set(self._outer)
         super().__init__(engine, allow_nested)
@@ -64,7 +64,7 @@ class DirectoryTransaction(PostgresTransaction):
                 self._pool, self.connection = await self.engine.acquire()
         try:
             self.transaction = self.connection.transaction()
-            with self._exclusive_use(), database_errors():
+            with self._use_exclusively(), database_errors():
                 await self.transaction.start()
         except BaseException:
             await self._release(clean=False)
@@ -94,23 +94,23 @@ class DirectoryTransaction(PostgresTransaction):
             TransactionFailed: The transaction has ended, or another task uses it at the moment.
         """
         self._check_usable()
-        with self._exclusive_use():
+        with self._use_exclusively():
             records: list[asyncpg.Record] = await self.connection.fetch(sql, *arguments)
         return records
 
     async def commit(self) -> None:
-        """Commit now; nothing more can be done in this transaction.
+        """Commit now; the transaction then accepts no more statements.
 
         Raises:
             TransactionFailed: An earlier statement failed, so that nothing can be stored.
         """
-        # PostgreSQL silently rolls a failed transaction back on COMMIT; this statement raises.
+        # For a failed transaction, COMMIT silently rolls back, but this statement raises an error.
         with database_errors():
             await self.fetch("SELECT")
         await self._finish(self.transaction.commit)
 
     async def rollback(self) -> None:
-        """Roll back now; nothing more can be done in this transaction."""
+        """Roll back now; the transaction then accepts no more statements."""
         await self._finish(self.transaction.rollback)
 
     async def _end(self, *, commit: bool) -> None:
@@ -126,7 +126,7 @@ class DirectoryTransaction(PostgresTransaction):
 
     async def _finish(self, command: Callable[[], Awaitable[None]]) -> None:
         self._check_usable()
-        with self._exclusive_use(), database_errors():
+        with self._use_exclusively(), database_errors():
             await command()
         self._finished = True
 
@@ -143,7 +143,7 @@ class DirectoryTransaction(PostgresTransaction):
             raise TransactionFailed(CONCURRENT_CALLS_MESSAGE)
 
     @contextlib.contextmanager
-    def _exclusive_use(self) -> Iterator[None]:
+    def _use_exclusively(self) -> Iterator[None]:
         """Raise `TransactionFailed` for a second call while one is running."""
         if self._root._busy:
             raise TransactionFailed(CONCURRENT_CALLS_MESSAGE)
@@ -153,7 +153,7 @@ class DirectoryTransaction(PostgresTransaction):
         except CONNECTION_ERRORS as error:
             if self._root.ended:
                 raise TransactionFailed(
-                    "The transaction ended during this call. Await the call inside of it."
+                    "The transaction ended during this call. Await the call inside the transaction."
                 ) from error
             raise
         finally:
@@ -162,7 +162,7 @@ class DirectoryTransaction(PostgresTransaction):
     async def _release(self, *, clean: bool) -> None:
         if self._outer is not None:
             return
-        # The transaction has already succeeded or failed, even if its connection dies now.
+        # The outcome of the transaction is known, so an error of the connection no longer matters.
         with contextlib.suppress(*CONNECTION_ERRORS):
             if self._pool is None:
                 await self.connection.close()

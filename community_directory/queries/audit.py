@@ -32,7 +32,7 @@ ORDER BY id DESC LIMIT :limit
 class Entry:
     """A change of one row.
 
-    `changes` maps each changed column to its old and its new value, as JSON has them.
+    `changes` maps each changed column to a list of its old and its new value, as JSON values.
     """
 
     id: int
@@ -51,8 +51,8 @@ async def history(
 ) -> Page[Entry]:
     """List the changes of a member and of the invitations that they created, newest first.
 
-    Changes by every writer are included: helpers, the panel and plain SQL. The list of a number
-    that no member has is empty.
+    The changes of all writers are included: helpers, the panel and plain SQL. The page is empty if
+    no member has this number.
 
     Args:
         member_id: The member's number, "#247" or 247.

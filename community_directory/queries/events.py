@@ -1,6 +1,6 @@
-"""Store participation events: their types, their checks, and the statements that write them.
+"""Participation events: their types, their checks, and the statements that store them.
 
-Callers find the types in `participation`: `participation.NewEvent`, `participation.Event`, ….
+Callers use the types as `participation.NewEvent`, `participation.Event`, ….
 """
 
 import json
@@ -18,9 +18,9 @@ from community_directory.queries.values import as_json, check_texts, id_text, me
 from community_directory.tables import MemberParticipation
 
 BATCH_SIZE = 1000
-"""The most events that one statement stores."""
+"""The maximum number of events that one statement stores."""
 MAX_METADATA_LENGTH = 10_000
-"""The most characters that an event's metadata has as JSON."""
+"""The maximum number of characters of an event's metadata as JSON."""
 EARLIEST_EVENT_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_EVENT_TIME_SQL = "now() + interval '1 day'"
 """The latest time that an event may have. It is SQL, because the database's clock decides."""
@@ -80,7 +80,7 @@ WHERE known.member_id = :member_id
 # planner looks up each value in the column's statistics.
 RECORD_EVENTS = Statement(f"""
 WITH
--- The batch, with the place of each event in it.
+-- The batch, with the position of each event in it.
 event AS MATERIALIZED (
     SELECT id, member_id, event_type, platform, room_id, source_id,
         coalesce(occurred_at, now()) AS occurred_at, event_metadata, n
@@ -114,7 +114,7 @@ active AS MATERIALIZED (
     SELECT member_id, at FROM newest JOIN known USING (member_id)
     WHERE last_active_at IS NULL OR last_active_at < at - interval '1 minute'
 ),
--- The row versions of those whom no other transaction holds at this moment.
+-- The row versions of those that are not locked by another transaction.
 locked AS MATERIALIZED (
     SELECT ctid FROM community_members
     WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
@@ -159,7 +159,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event to record; the parameters of `participation.record` say what the fields hold."""
+    """An event to record; the parameters of `participation.record` describe its fields."""
 
     member_id: str | int
     event_type: str
@@ -226,17 +226,17 @@ class PreparedEvent(NamedTuple):
 
 
 def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> PreparedEvent:
-    """Check an event as far as Python can, and make its row.
+    """Check an event as far as possible without the database, and make its row.
 
     An event without a time gets `default_time`, or else the time at which it is stored.
 
     Raises:
-        InvalidInput: The event can't be stored.
+        InvalidInput: The check shows that the event can't be stored.
     """
     if not isinstance(event, NewEvent):
         raise InvalidInput("An event must be a NewEvent.")
     if event.occurred_at is not None:
-        _check_time(event.occurred_at)
+        _check_occurred_at(event.occurred_at)
     elif default_time is not None:
         event = replace(event, occurred_at=default_time)
     metadata = as_json(event.metadata, field="metadata")
@@ -264,7 +264,12 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
     return PreparedEvent(event, row)
 
 
-def _check_time(at: object) -> None:
+def _check_occurred_at(at: object) -> None:
+    """Check that a time is aware and not too early; the statement checks that it is not too late.
+
+    Raises:
+        InvalidInput: The value is not an aware datetime, or it is before the year 2000.
+    """
     if not isinstance(at, datetime) or at.utcoffset() is None:
         raise InvalidInput(
             "The time of an event must be a datetime with a time zone.", field="occurred_at"
@@ -291,31 +296,31 @@ class EventBatch:
         self.refused: dict[UUID, InvalidInput] = {}
 
     async def store(self) -> None:
-        """Store each event once, except for those that the database refuses."""
+        """Store each event once, except for events that the database refuses."""
         accepted = [each for each in self.prepared if each.row.event_id not in self.refused]
         if not accepted:
             return
         try:
             # One statement needs no transaction. Inside the caller's transaction it needs a
-            # savepoint, because its failure must not spoil that transaction.
+            # savepoint, because its failure must not abort that transaction.
             async with transaction() if engine.transaction_exists() else nullcontext():
                 inserted_ids, known_member_ids, too_late_ids = await _insert(accepted)
         except InvalidInput as error:
             refused = await _find_refused(accepted, error)
             if not refused:
-                raise  # the database accepts each half of the batch
+                raise  # no single event is the cause: the database accepts each half of the batch
             self.refused |= refused
-            # One statement stores all the others. Two halves, one after the other, would take
-            # their locks in another order than a whole batch does.
+            # One statement stores all the others. Two statements with half of them each would take
+            # their locks in another order than a whole batch does, and could cause a deadlock.
             await self.store()
             return
         self.inserted_ids, self.known_member_ids = set(inserted_ids), set(known_member_ids)
         self.refused |= {event_id: _time_out_of_range() for event_id in too_late_ids}
 
     async def recognize_stored(self) -> None:
-        """Count events as inserted that an earlier try with the same ids stored.
+        """Count the events as inserted that an earlier try with the same ids has stored.
 
-        A try can fail on its way back, after the database has stored its events.
+        A try can fail after the database has stored its events, if the response is lost.
         """
         others = [
             each.row.event_id
@@ -339,7 +344,7 @@ class EventBatch:
 
 
 async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str], list[UUID]]:
-    """Return the ids of the stored events, the known members, and the ids that are too late."""
+    """Store the events; return the new ids, the known members, and the ids that are too late."""
     columns = zip(*(each.row for each in prepared), strict=True)
     [outcome] = await engine.fetch(
         RECORD_EVENTS, **dict(zip(EventRow._fields, columns, strict=True))
@@ -351,7 +356,7 @@ async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str],
 async def _find_refused(
     prepared: list[PreparedEvent], error: InvalidInput
 ) -> dict[UUID, InvalidInput]:
-    """Find the bad events of a refused batch by halving it, and store nothing."""
+    """Find the invalid events of a refused batch by halving it, and store nothing."""
     if len(prepared) == 1:
         return {prepared[0].row.event_id: error}
     refused: dict[UUID, InvalidInput] = {}

@@ -90,7 +90,8 @@ async def verify_github(
         )
     try:
         async with transaction():
-            # The lock comes first: of two verifications, each adds to the points of the other one.
+            # The lock comes first, so that the second of two verifications reads the data of the
+            # first one, and adds only the difference.
             locked = await engine.fetch(LOCK_MEMBER, member_id=number)
             rewarded = locked[0]["rewarded"] if locked else None
             records = await engine.fetch(
@@ -105,8 +106,8 @@ async def verify_github(
     except InvalidInput as error:
         if not isinstance(error.__cause__, asyncpg.UniqueViolationError):
             raise
-        # Two members verified the account at the same time. The caller's transaction may have
-        # failed, so that the number of the other one can't be looked up.
+        # Another member verified the account at the same time. Their number can't be looked up,
+        # because the caller's transaction may have failed.
         raise MemberExists(str(error), github_username) from error
     if not records:
         raise MemberNotFound(number)

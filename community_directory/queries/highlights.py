@@ -23,7 +23,7 @@ from community_directory.queries.values import ACTOR_CTE, member_number, require
 
 # A checksum of each day's events: it changes when an event is added, deleted or moved. PostgreSQL
 # computes it from participation_occurred_at_idx alone. If a later version of PostgreSQL computes
-# other hashes, each day is rolled up once more.
+# other hashes, every day is rolled up once more.
 _DAY_CHECKSUMS = """
 SELECT day, checksum
 FROM unnest(
@@ -47,8 +47,8 @@ ON CONFLICT (day) DO UPDATE SET checksum = EXCLUDED.checksum
 WHERE stored.checksum <> EXCLUDED.checksum
 """)
 
-# The days from :recent on, the days that were never rolled up, and the days whose events have
-# changed since their roll-up.
+# Every day from :recent on, and of the earlier days those that were never rolled up or whose events
+# have changed since their roll-up.
 FIND_CHANGED_DAYS = Statement(f"""
 SELECT day FROM ({_DAY_CHECKSUMS}) AS found
 LEFT JOIN directory_rolled_up_days AS stored USING (day)
@@ -112,7 +112,7 @@ written AS (
             EXCLUDED.reputation_earned)
     RETURNING member_id, highlight_date, reputation_earned
 ),
--- The rows whose days have no events any more.
+-- The rows without events: these were deleted or moved.
 deleted AS (
     DELETE FROM member_daily_highlights AS highlight USING stored
     WHERE highlight.member_id = stored.member_id
@@ -150,7 +150,8 @@ ADD_EARNED_POINTS = Statement(f"""
 WITH
 -- The writer, for the audit log.
 {ACTOR_CTE},
--- The audit log leaves out the points of a roll-up: the highlights show them.
+-- A setting for the audit trigger, which leaves out the points of a roll-up: the highlights have
+-- them.
 rolling_up AS MATERIALIZED (
     SELECT set_config('community_directory.rolling_up', 'on', true)
 ),
@@ -161,14 +162,16 @@ earned AS (
 UPDATE community_members AS member SET {add_points_sql("points")}
 FROM earned, actor, rolling_up WHERE member.member_id = earned.member_id
 """)
-# The audit log has the caller's own changes of scores later in the same transaction.
+# The setting ends with the roll-up, so that the audit log records later changes of scores in the
+# caller's transaction.
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
 _OF_ONE_MEMBER = "AND member_id = :member_id"
 _AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
 
-def _list_highlights(*conditions: str) -> Statement:
+def _make_list_statement(*conditions: str) -> Statement:
+    """Return the statement that lists highlights of some days under further conditions in SQL."""
     return Statement(f"""
 SELECT member_id, highlight_date, coalesce(message_count, 0) AS message_count,
     coalesce(reaction_count, 0) AS reaction_count, coalesce(voice_minutes, 0) AS voice_minutes,
@@ -180,10 +183,10 @@ ORDER BY highlight_date DESC, member_id DESC LIMIT :limit
 
 
 LIST_HIGHLIGHTS = {
-    (False, False): _list_highlights(),
-    (True, False): _list_highlights(_OF_ONE_MEMBER),
-    (False, True): _list_highlights(_AFTER_CURSOR),
-    (True, True): _list_highlights(_OF_ONE_MEMBER, _AFTER_CURSOR),
+    (False, False): _make_list_statement(),
+    (True, False): _make_list_statement(_OF_ONE_MEMBER),
+    (False, True): _make_list_statement(_AFTER_CURSOR),
+    (True, True): _make_list_statement(_OF_ONE_MEMBER, _AFTER_CURSOR),
 }
 """The statements by whether they are about one member, and whether they begin after a cursor."""
 
@@ -215,9 +218,9 @@ class Difference:
     """A member's day whose stored row differs from a recount of its events."""
 
     stored: Highlight | None
-    """None: the day has no row."""
+    """None if the day has no row."""
     counted: Highlight | None
-    """None: the day has no events."""
+    """None if the day has no events."""
     repaired: bool
     """Whether the day was rolled up."""
 
@@ -227,10 +230,18 @@ async def roll_up(
 ) -> int:
     """Count the highlights of a day, or of all days up to `until`, again from the events.
 
-    Return the number of rows that were written. Repetitions, in any order, end in the same rows,
-    whichever events came late or were deleted; a day without events has no row. Each member's score
-    and tier follow the points (`reputation.DAILY_POINTS`) in the same transaction. Days are those
-    of the community, or of another time zone.
+    Repeated calls, in any order, end in the same rows, even if events arrived late or were deleted.
+    A day without events has no row. The same transaction adds the points
+    (`reputation.DAILY_POINTS`) to each member's score, and updates the tier.
+
+    Args:
+        day: The only day, or the first one.
+        until: The last day.
+        zone: The name of the days' time zone; None means the community's time zone.
+        actor: The author of the changes of scores, for the audit log.
+
+    Returns:
+        The number of rows that were written.
 
     Raises:
         InvalidInput: The days, the time zone or the actor are not valid, or there are too many
@@ -287,8 +298,14 @@ async def verify(
 ) -> list[Difference]:
     """Compare the rows of a day, or of all days up to `until`, with a recount of the events.
 
-    Return the rows that differ. With `repair` their days are rolled up in the same transaction.
-    Days are those of the community, or of another time zone.
+    Args:
+        day: The only day, or the first one.
+        until: The last day.
+        zone: The name of the days' time zone; None means the community's time zone.
+        repair: Whether to roll up all these days in the same transaction if a row differs.
+
+    Returns:
+        The rows that differ.
 
     Raises:
         InvalidInput: The days or the time zone are not valid, or there are too many days.
@@ -300,17 +317,17 @@ async def verify(
         records = await engine.fetch(FIND_DIFFERENCES, **days)
         if records and repair:
             await roll_up(day, until=until, zone=zone)
-    return [_difference(tuple(record), repaired=repair) for record in records]
+    return [_difference_from(tuple(record), repaired=repair) for record in records]
 
 
-def _difference(values: tuple[Any, ...], *, repaired: bool) -> Difference:
+def _difference_from(values: tuple[Any, ...], *, repaired: bool) -> Difference:
     stored, counted = (
-        None if half[0] is None else _highlight(half)
+        None if half[0] is None else _highlight_from(half)
         for half in (values[: len(values) // 2], values[len(values) // 2 :])
     )
     return Difference(stored, counted, repaired)
 
 
-def _highlight(values: tuple[Any, ...]) -> Highlight:
+def _highlight_from(values: tuple[Any, ...]) -> Highlight:
     member_id, day, *counts = values
     return Highlight(member_id, day, *(count or 0 for count in counts))

@@ -1,4 +1,4 @@
-"""Ids of new rows, in the order of time."""
+"""Ids of new rows, which sort by the time of their creation."""
 
 import secrets
 import time
@@ -8,8 +8,8 @@ from uuid import UUID
 def new_id() -> UUID:
     """Return a UUID of version 7 (RFC 9562).
 
-    A random UUID would scatter new rows over the index: PostgreSQL would write five times as much
-    for each, and take a fifth longer.
+    Random UUIDs would be scattered over the index: for each new row PostgreSQL would write five
+    times as much, and take a fifth longer.
     """
     milliseconds = time.time_ns() // 1_000_000
     random = secrets.randbits(74)

@@ -10,14 +10,17 @@ from uuid import UUID
 from community_directory.errors import InvalidInput, InvitationNotFound
 from community_directory.tables import InvitationStatus
 
-SPACES_AND_DASHES = re.compile(r"[\s\u2010-\u2015\u2212-]+")
-"""The separators that people type into a code, and the dashes that their phones replace them by."""
+SEPARATOR_PATTERN = re.compile(r"[\s\u2010-\u2015\u2212-]+")
+"""The spaces and hyphens that people type into a code, and the dashes that phones make of them."""
 CODE_PATTERN = re.compile("[A-Za-z0-9]{8,16}")
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """An invitation; a pending one past `expires_at` has the status expired; times are in UTC."""
+    """An invitation with its effective status: a pending one is expired after `expires_at`.
+
+    Times are aware, in UTC.
+    """
 
     invitation_id: UUID
     invitation_code: str
@@ -37,13 +40,16 @@ INVITATION_COLUMN_COUNT = len(_INVITATION_FIELDS)
 
 
 def effective_status_sql(table: str) -> str:
-    """Return the SQL of an invitation's effective status, whether or not the hourly job ran."""
+    """Return the SQL of an invitation's effective status, which does not need the hourly job."""
     overdue = f"{table}.status = 'pending' AND {table}.expires_at <= now()"
     return f"CASE WHEN {overdue} THEN 'expired' ELSE {table}.status END"
 
 
 def invitation_columns(table: str) -> str:
-    """Return the columns of an invitation, of this table or alias, with its effective status."""
+    """Return the SQL of an invitation's columns, with its effective status, from a table or alias.
+
+    The order is that of `invitation_from`.
+    """
     return ", ".join(
         f"{effective_status_sql(table)} AS status" if name == "status" else f"{table}.{name}"
         for name in _INVITATION_FIELDS
@@ -69,7 +75,7 @@ def normalize_code(code: str) -> dict[str, str]:
     """
     if not isinstance(code, str):
         raise InvalidInput("The code must be a text.", field="code")
-    typed = SPACES_AND_DASHES.sub("", code)
+    typed = SEPARATOR_PATTERN.sub("", code)
     if not CODE_PATTERN.fullmatch(typed):
         raise InvitationNotFound(code)
     return {"typed_code": typed, "upper_code": typed.upper()}

@@ -1,4 +1,4 @@
-"""Invitations: create, redeem and withdraw them, and the tree of who invited whom."""
+"""Invitations: create, redeem, extend and cancel them, and list the tree of who invited whom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ MAX_VALIDITY = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class TreeNode:
-    """A member in the tree of invitations; `depth` counts the steps from the member of the call."""
+    """A member in the tree of invitations; `depth` is the distance from the requested member."""
 
     member_id: str
     name: str
@@ -115,7 +115,8 @@ SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation WHERE {MATC
 """)
 
 
-def _change_invitation(assignments: str) -> Statement:
+def _make_change_statement(assignments: str) -> Statement:
+    """Return the statement that changes a pending or expired invitation by these assignments."""
     return Statement(f"""
     WITH {ACTOR_CTE}, before AS (
         -- the invitation of the code, locked
@@ -131,10 +132,10 @@ def _change_invitation(assignments: str) -> Statement:
     """)
 
 
-EXTEND_INVITATION = _change_invitation(
+EXTEND_INVITATION = _make_change_statement(
     "status = 'pending', expires_at = greatest(expires_at, now()) + :valid_for::interval"
 )
-CANCEL_INVITATION = _change_invitation("status = 'cancelled'")
+CANCEL_INVITATION = _make_change_statement("status = 'cancelled'")
 
 EXPIRE_OVERDUE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
@@ -163,15 +164,15 @@ WITH RECURSIVE tree AS (
     UNION ALL
     SELECT member.member_id, member.name, member.invited_by, depth + 1
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
-    -- A restored backup can contain members who invited each other in a circle. Every member has
-    -- one inviter, so such a circle leads back to the first member, where the recursion ends.
+    -- A restored backup can contain a cycle of members who invited each other. Every member has one
+    -- inviter, so such a cycle leads back to the first member, where the recursion ends.
     WHERE member.member_id <> :member_id
 )
 SELECT member_id, name, invited_by, depth FROM tree ORDER BY depth, length(member_id), member_id
 """)
 
-# UNION, unlike UNION ALL, ends in a circle. A depth would make the rows of each round different, so
-# `lineage` counts it.
+# UNION, unlike UNION ALL, ends at a cycle, because it drops rows that it has found before. A column
+# for the depth would make these rows different, so `lineage` counts the depth.
 LIST_LINEAGE = Statement("""
 WITH RECURSIVE lineage AS (
     SELECT member_id, name, invited_by FROM community_members WHERE member_id = :member_id
@@ -199,8 +200,8 @@ async def create(
 
     Args:
         created_by: The number of the inviter, an active member.
-        telegram_username: The only username that can redeem the code, with or without @. None lets
-            anybody redeem it who has the code.
+        telegram_username: The only username that can redeem the code, with or without @. If it is
+            None, anybody who has the code can redeem it.
         valid_for: The time until the invitation expires: 1 second to 365 days, or three days if it
             is left out.
         required_role: The `primary_role` that the inviter must have; None allows every role.
@@ -285,7 +286,7 @@ async def extend(
     Raises:
         InvitationNotFound: No invitation has this code.
         InvitationUsed: The invitation was accepted.
-        InvitationCancelled: The invitation was withdrawn.
+        InvitationCancelled: The invitation was cancelled.
         InvalidInput: `valid_for` is not 1 second to 365 days, or the invitation has expired and its
             username has a newer one that is open.
     """
@@ -296,29 +297,29 @@ async def extend(
         actor=checked_actor(actor),
         reason=reason,
     )
-    return _changed_invitation(code, records)
+    return _require_changed_invitation(code, records)
 
 
 async def cancel(code: str, *, actor: str | None = None, reason: str | None = None) -> Invitation:
-    """Withdraw an invitation for good.
+    """Cancel an open or an expired invitation for good.
 
     Raises:
         InvitationNotFound: No invitation has this code.
         InvitationUsed: The invitation was accepted.
-        InvitationCancelled: The invitation was withdrawn before.
+        InvitationCancelled: The invitation was cancelled before.
         InvalidInput: The code is not a text, or the actor is blank.
     """
     records = await engine.fetch(
         CANCEL_INVITATION, **normalize_code(code), actor=checked_actor(actor), reason=reason
     )
-    return _changed_invitation(code, records)
+    return _require_changed_invitation(code, records)
 
 
 async def expire_overdue(*, actor: str = "expiry") -> int:
     """Store the status expired for all overdue invitations, and return their number.
 
-    Every helper treats an overdue invitation as expired before that, too. The hourly job calls
-    this, so that other readers of the tables see the status.
+    Every helper treats an overdue invitation as expired even before this call. The hourly job makes
+    the call, so that other programs that read the table see the status.
 
     Raises:
         InvalidInput: The actor is blank.
@@ -339,8 +340,8 @@ async def list_page(
     """List invitations, newest first.
 
     Args:
-        created_by: The number of the only inviter to list; None lists every inviter.
-        status: The only effective status to list; None lists every status.
+        created_by: The number of an inviter, whose invitations are listed; None lists those of all.
+        status: The effective status of the listed invitations; None lists every status.
         after: The `next_cursor` of the page before.
         limit: The number of invitations on the page, 1 to 100.
 
@@ -374,7 +375,7 @@ async def list_page(
 
 
 async def lineage(member_id: str | int) -> list[TreeNode]:
-    """List the inviters of a member: the member first, then their inviter, and so on to the root.
+    """List a member, then their inviter, then the inviter of that one, and so on to the root.
 
     The depth of the member is 0, that of their inviter 1. Removed members are included.
 
@@ -413,8 +414,8 @@ async def tree(member_id: str | int) -> list[TreeNode]:
     return [TreeNode(*record) for record in records]
 
 
-def _changed_invitation(code: str, records: Sequence[asyncpg.Record]) -> Invitation:
-    """Return the invitation after its change, or raise why it was not changed."""
+def _require_changed_invitation(code: str, records: Sequence[asyncpg.Record]) -> Invitation:
+    """Return the invitation after its change, or raise the reason why it did not change."""
     if not records:
         raise InvitationNotFound(code)
     before, *values = records[0]

@@ -1,4 +1,4 @@
-"""Rows of members: the `Member` that a row becomes, and the checked values of a new row."""
+"""Rows of members: the class for a row, and the checked values of a new row."""
 
 import json
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from community_directory.tables import CommunityMember, MemberStatus
 class Member:
     """A member or a contact as stored; times are aware, in UTC.
 
-    Treat it as immutable. It is not a frozen dataclass, because those take longer to create, which
-    a page of 100 members would notice.
+    Treat it as immutable. It is not a frozen dataclass, because a frozen one takes longer to
+    create, which slows down a page of 100 members.
     """
 
     id: UUID
@@ -61,16 +61,16 @@ _STATUS_BY_VALUE = {str(status): status for status in MemberStatus}
 
 MEMBER_COLUMNS = ", ".join(_MEMBER_FIELDS)
 
-# The lock ends with the transaction. NO KEY lets others record events of the member.
+# The lock ends with the transaction. NO KEY allows others to record events of the member.
 LOCK_MEMBER = Statement("""
 SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END AS rewarded
 FROM community_members WHERE member_id = :member_id FOR NO KEY UPDATE
 """)
-"""It returns the GitHub data whose points are in the score: data that was verified."""
+"""It returns the GitHub data whose points the score contains: NULL if it was never verified."""
 
 
 def member_columns(table: str) -> str:
-    """Return the columns of a member, of this table or alias, in the order of `member_from`."""
+    """Return the SQL of a member's columns from a table or alias, in the order of `member_from`."""
     return ", ".join(f"{table}.{name}" for name in _MEMBER_FIELDS)
 
 
@@ -98,7 +98,7 @@ def new_member_values(
 ) -> dict[str, Any]:
     """Check the values of a new member, and return them as parameters of a statement.
 
-    Besides the columns there is `ban_fingerprint`, which the statement looks up.
+    One parameter is not a column: the statement looks for a ban with `ban_fingerprint`.
 
     Raises:
         InvalidInput: A value has the wrong type, is too long, or is not JSON.

@@ -1,4 +1,4 @@
-"""Members: add, find and change them, and take them in and out of the directory."""
+"""Members: add, find and change them, and remove and restore them."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -106,7 +106,7 @@ INSERT INTO community_members (id, telegram_id, name, primary_role, status, tele
 SELECT :id::uuid, :telegram_id::text, :name, :primary_role, :status, :telegram_username,
     :organization, :country, :github_username, :invited_by, :profile_data::jsonb
 FROM actor
--- This condition comes first, because a conflict uses up a number.
+-- ON CONFLICT alone would use up a member's number for each conflict.
 WHERE NOT EXISTS (
     SELECT 1 FROM community_members WHERE telegram_id IN (:telegram_id::text, :ban_fingerprint)
 ) AND NOT {BAN_CHECK_IMPOSSIBLE}
@@ -114,8 +114,8 @@ ON CONFLICT (telegram_id) DO NOTHING
 RETURNING {MEMBER_COLUMNS}
 """)
 
-# A ban counts more than another row of the same account. A row of NULLs says that the ban check is
-# impossible.
+# The row of a ban comes before another row of the same account. A row of NULLs means that the ban
+# check is impossible.
 FIND_KNOWN_ACCOUNT = Statement(f"""
 (
     SELECT member_id, status FROM community_members
@@ -127,7 +127,7 @@ UNION ALL SELECT NULL, NULL WHERE {BAN_CHECK_IMPOSSIBLE}
 
 SET_MEMBER_STATUS = Statement(f"""
 WITH {ACTOR_CTE}, before AS (
-    -- The status before, locked. NO KEY lets others record the member's events at the same time.
+    -- The status before, locked. NO KEY allows other transactions to record the member's events.
     SELECT id, status FROM community_members
     -- A removed member can still be banned, or else any code would bring them back.
     WHERE member_id = :member_id AND (deleted_at IS NULL OR :status::text = 'banned')
@@ -181,7 +181,7 @@ async def add(
         telegram_id: The id of the Telegram account, a text or an integer.
         name: The name that others see.
         primary_role: The role, such as "developer".
-        status: The first status; without it the person is a contact ("not_member").
+        status: The first status; by default the person is a contact ("not_member").
         telegram_username: The Telegram username, with or without @.
         organization: The organization that the person works for.
         country: The country, as the directory shows it.
@@ -192,8 +192,8 @@ async def add(
         reason: The reason of the change, for the audit log.
 
     Raises:
-        MemberExists: The account belongs to a member or a contact, also to a removed one. The
-            error has their number.
+        MemberExists: The account belongs to a member or a contact, who may have been removed. The
+            error contains their number.
         MemberBanned: The account is banned.
         InvalidInput: A value can't be stored.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
@@ -224,9 +224,9 @@ async def check_addable(telegram_id: str | int) -> None:
     """Check that `add` would accept this Telegram account.
 
     Raises:
-        MemberExists: The account belongs to a member or a contact, also to a removed one.
+        MemberExists: The account belongs to a member or a contact, who may have been removed.
         MemberBanned: The account is banned.
-        InvalidInput: This can't be a Telegram id.
+        InvalidInput: The id is neither a text nor an integer, or it is too long.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """
     account = id_text(telegram_id, "telegram_id")
@@ -241,7 +241,7 @@ async def check_addable(telegram_id: str | int) -> None:
         raise secret_key_required()
     if status == MemberStatus.BANNED:
         raise MemberBanned
-    raise MemberExists(f"This Telegram account is known already, as member {member_id}.", member_id)
+    raise MemberExists(f"This Telegram account already belongs to member {member_id}.", member_id)
 
 
 async def get(member_id: str | int) -> Member:
@@ -252,7 +252,7 @@ async def get(member_id: str | int) -> Member:
         InvalidInput: The number is neither a text nor an integer.
     """
     number = member_number(member_id)
-    return _one_member(await engine.fetch(GET_MEMBER, member_id=number), number)
+    return _require_member(await engine.fetch(GET_MEMBER, member_id=number), number)
 
 
 async def find(member_id: str | int) -> Member | None:
@@ -276,7 +276,9 @@ async def get_by_telegram_id(telegram_id: str | int) -> Member:
         InvalidInput: The id is neither a text nor an integer.
     """
     account = id_text(telegram_id, "telegram_id")
-    return _one_member(await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account), account)
+    return _require_member(
+        await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account), account
+    )
 
 
 async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
@@ -333,18 +335,21 @@ async def update_profile(
     if not changes:
         return await get(number)
     records = await engine.fetch(
-        _update_profile_statement(*changes),
+        _make_update_statement(*changes),
         member_id=number,
         actor=actor,
         reason=reason,
         **changes,
     )
-    return _one_member(records, number)
+    return _require_member(records, number)
 
 
 @cache
-def _update_profile_statement(*changed: str) -> Statement:
-    """Return the statement that changes these columns, which are some of the arguments above."""
+def _make_update_statement(*changed: str) -> Statement:
+    """Return the statement that changes these columns.
+
+    The columns are put into the SQL, so they must be names of parameters of `update_profile`.
+    """
     assignments = ", ".join(f"{column} = :{column}" for column in changed)
     return Statement(f"""
     WITH {ACTOR_CTE}
@@ -359,13 +364,14 @@ async def set_status(
 ) -> Member:
     """Change the status of a member, and log the actor and the reason in the same transaction.
 
-    Calls for the same member run one after the other; each starts from the status that the one
-    before left. The only change of a removed member is a ban.
+    Calls for the same member run one after the other, and each of them starts from the status that
+    the call before it has set. A removed member can only be banned.
 
     Raises:
         StatusChangeRefused: `ALLOWED_TRANSITIONS` does not contain this change, or the member has
             the status already.
-        MemberNotFound: No member has this number, or the member was removed.
+        MemberNotFound: No member has this number, or the member was removed and the status is not
+            banned.
         InvalidInput: There is no such status, or the actor is blank.
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
@@ -396,7 +402,7 @@ async def remove(member_id: str | int, *, actor: str, reason: str | None = None)
     records = await engine.fetch(
         REMOVE_MEMBER, member_id=number, actor=required_actor(actor), reason=reason
     )
-    return _one_member(records, number)
+    return _require_member(records, number)
 
 
 async def restore(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
@@ -410,10 +416,10 @@ async def restore(member_id: str | int, *, actor: str, reason: str | None = None
     records = await engine.fetch(
         RESTORE_MEMBER, member_id=number, actor=required_actor(actor), reason=reason
     )
-    return _one_member(records, number)
+    return _require_member(records, number)
 
 
-def _one_member(records: Sequence[asyncpg.Record], member_id: str) -> Member:
+def _require_member(records: Sequence[asyncpg.Record], member_id: str) -> Member:
     if not records:
         raise MemberNotFound(member_id)
     return member_from(records[0])

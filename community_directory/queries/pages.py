@@ -1,6 +1,6 @@
-"""Pages by keyset: a cursor holds the sort values of the last row of a page.
+"""Keyset pagination: a cursor contains the sort values of the last row of a page.
 
-The next page begins after that row, so pages stay right while rows are added and removed.
+The next page begins after that row, so rows that are added or removed do not shift the pages.
 """
 
 import base64
@@ -36,10 +36,10 @@ def make_page(
     """Return a page of at most `limit` rows.
 
     Args:
-        rows: Up to `limit + 1` rows; the additional row tells that another page follows.
-        limit: The number of rows on the page.
-        query: The name of the query, which its cursors carry.
-        cursor_values: Returns the values of a row that the query sorts by.
+        rows: Up to `limit + 1` rows; the additional row means that another page follows.
+        limit: The maximum number of rows on the page.
+        query: The name of the query, which its cursors contain.
+        cursor_values: The function that returns the values by which the query sorts a row.
     """
     items = rows[:limit]
     if len(rows) <= limit:
@@ -56,7 +56,7 @@ def encode_cursor(query: str, *values: str | int) -> str:
 def decode_cursor(cursor: str, query: str, *parsers: Callable[[Any], object]) -> list[Any]:
     """Return the values of a cursor of this query, each parsed by the parser of its field.
 
-    Anybody can write a cursor, so a parser accepts only what its column can hold.
+    Anybody can forge a cursor, so a parser accepts only values that its column can have.
 
     Raises:
         InvalidCursor: The cursor belongs to another query, or a value cannot be parsed.
@@ -74,7 +74,7 @@ def decode_cursor(cursor: str, query: str, *parsers: Callable[[Any], object]) ->
 
 
 def parse_int(value: object) -> int:
-    """Parse the field of a cursor that is an integer of PostgreSQL: it has at most 64 bits.
+    """Parse a cursor field that is an integer of at most 64 bits, as in PostgreSQL.
 
     Raises:
         ValueError: The value is not such an integer.
@@ -85,7 +85,7 @@ def parse_int(value: object) -> int:
 
 
 def parse_text(value: object) -> str:
-    """Parse the field of a cursor that is a text of PostgreSQL: without NUL and lone surrogates.
+    """Parse a cursor field that is a text without NUL and lone surrogates, as in PostgreSQL.
 
     Raises:
         ValueError: The value is not such a text.
@@ -97,7 +97,7 @@ def parse_text(value: object) -> str:
 
 
 def parse_timestamp(value: object) -> datetime:
-    """Parse the field of a cursor that is a time in UTC, in ISO 8601 with its offset.
+    """Parse a cursor field that is a time in UTC, in ISO 8601 with its offset.
 
     Raises:
         ValueError: The value is not such a time.
@@ -109,7 +109,7 @@ def parse_timestamp(value: object) -> datetime:
 
 
 def parse_date(value: object) -> date:
-    """Parse the field of a cursor that is a date, in ISO 8601.
+    """Parse a cursor field that is a date in ISO 8601.
 
     Raises:
         ValueError: The value is not such a date.
@@ -118,7 +118,7 @@ def parse_date(value: object) -> date:
 
 
 def parse_uuid(value: object) -> UUID:
-    """Parse the field of a cursor that is a row's id.
+    """Parse a cursor field that is the id of a row.
 
     Raises:
         ValueError: The value is not a UUID.
@@ -127,10 +127,10 @@ def parse_uuid(value: object) -> UUID:
 
 
 def checked_limit(limit: int) -> int:
-    """Return the number of rows of a page.
+    """Return the limit of a page unchanged if it is valid.
 
     Raises:
-        InvalidInput: It is not an integer from 1 to 100.
+        InvalidInput: The limit is not an integer from 1 to 100.
     """
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE_SIZE:
         raise InvalidInput(f"A page has 1 to {MAX_PAGE_SIZE} rows.", field="limit")

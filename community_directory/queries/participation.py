@@ -1,7 +1,7 @@
-"""Participation: record what members did, and count it.
+"""Participation: record the events of members, and count them.
 
-`record` stores one event and returns it, `record_many` stores a list, and `recorder` a stream. Each
-event is counted once, however often a platform delivers it.
+`record` stores one event and returns it, `record_many` stores a list, and `recorder` a stream. An
+event with a `source_id` is stored once, however often a platform delivers it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -112,8 +112,8 @@ async def record(
 ) -> Event | None:
     """Store an event once and return it, or return None if it is stored already.
 
-    The member's `last_active_at` follows the event, at most once a minute. The call does not wait
-    for other updates of the member. Events of removed members are stored, too.
+    The event moves the member's `last_active_at` forward, at most once a minute. The call does not
+    wait for other updates of the member. Events of removed members are stored, too.
 
     Args:
         member_id: The member's number: "#247", or 247.
@@ -121,11 +121,11 @@ async def record(
         platform: A lower-case name, such as "telegram" or "discord".
         room_id: The platform's id of the chat or channel.
         source_id: The platform's id of the message, or of the message or voice chat that the event
-            belongs to. Two calls with the same platform, room, source, type and member are the same
-            event; each call without a source is a new event.
-        occurred_at: An aware datetime, from the year 2000 to one day after the database's now;
-            now if it is left out.
-        metadata: A JSON object of at most 10,000 characters. Highlights count the
+            belongs to. Calls with the same platform, room, source id, type and member are about the
+            same event; each call without a source id is about a new event.
+        occurred_at: An aware datetime, from the year 2000 to one day after the database's current
+            time, which is the default.
+        metadata: A JSON object of at most 10,000 characters. Highlights add up the
             `duration_seconds` of VOICE events.
 
     Raises:
@@ -149,12 +149,13 @@ async def record(
 async def record_many(events: Iterable[NewEvent]) -> Recorded:
     """Store each event once, and return the outcome for every one of them.
 
-    An event that can't be stored, or that is no `NewEvent`, is refused alone; the others are
-    stored. Every 1,000 events are one statement, which is stored as a whole or not at all. After a
-    `DatabaseUnavailable` send the same events again: those with a `source_id` are counted once.
+    An event that can't be stored, or that is not a `NewEvent`, is refused alone; the others are
+    stored. One statement stores up to 1,000 events, all of them or none. After a
+    `DatabaseUnavailable` send the same events again: those with a `source_id` are stored once.
 
     Raises:
-        DatabaseUnavailable: The database is away. No single event raises an error.
+        DatabaseUnavailable: The database can't be reached or is busy. A single event never raises
+            an error.
     """
     recorded = Recorded()
     iterator = iter(events)
@@ -176,13 +177,13 @@ def recorder(
 ) -> Recorder:
     """Open a recorder for a stream of events.
 
-    Use it as `async with recorder() as stream: stream.add(event)`. `Recorder` says what it
+    Use it as `async with recorder() as stream: stream.add(event)`. `Recorder` documents the
     guarantees.
 
     Args:
-        max_pending: The most events that wait in the recorder.
-        give_up_after: The seconds after which an event that can't be stored is handed back.
-        close_timeout: The most seconds that the end of the block waits for the last events.
+        max_pending: The maximum number of events in the recorder: the waiting and the unsaved ones.
+        give_up_after: The seconds after which an event that can't be stored moves to `unsaved`.
+        close_timeout: The maximum seconds that the end of the block waits for the last events.
     """
     return Recorder(
         max_pending=max_pending, give_up_after=give_up_after, close_timeout=close_timeout
@@ -220,8 +221,8 @@ async def activity(
 ) -> list[Activity]:
     """Count a member's events by day and type, from `since` to `until`, oldest day first.
 
-    Both days are included. A day without events is left out. Days are those of the community, or of
-    another time zone.
+    Both days are included. A day without events is left out. `zone` is the name of the days' time
+    zone; None means the community's time zone.
 
     Raises:
         InvalidInput: The number, the days or the time zone are not valid.
@@ -239,8 +240,8 @@ async def most_active(
 ) -> list[ActiveMember]:
     """Return the members with the most events from `since` to `until`, the most active first.
 
-    Both days are included. Contacts are listed, removed members are not. Days are those of the
-    community, or of another time zone.
+    Both days are included. Contacts are listed, removed members are not. `zone` is the name of the
+    days' time zone; None means the community's time zone.
 
     Raises:
         InvalidInput: The days, the time zone or the limit are not valid.

@@ -118,13 +118,13 @@ PERSONAL_FIELDS = [
 """The fields whose old and new values are erased from the audit log."""
 
 
-def _assignments(table: str) -> str:
+def _assignments_sql(table: str) -> str:
     """Return the SQL assignments that erase the personal data of a row."""
     return ", ".join(f"{column} = {erased}" for column, erased in _erased_columns(table).items())
 
 
-def _differs(table: str) -> str:
-    """Return the SQL condition that the assignments would change a row."""
+def _differs_sql(table: str) -> str:
+    """Return the SQL condition that the assignments of `_assignments_sql` would change a row."""
     erased = _erased_columns(table)
     return f"({', '.join(erased)}) IS DISTINCT FROM ({', '.join(erased.values())})"
 
@@ -145,10 +145,10 @@ FORMER_USERNAMES = """ARRAY(
 """The Telegram usernames that the member has now or had before, in lower case."""
 
 
-def _concerns_member(usernames: str) -> str:
-    """Return the SQL condition that an invitation concerns a member who did not create it.
+def _concerns_member_sql(usernames: str) -> str:
+    """Return the SQL condition that a member accepted an invitation, or that it is for them.
 
-    The member accepted it, or it is for one of these usernames, an SQL array.
+    `usernames` is the SQL of an array of the member's usernames, in lower case.
     """
     return f"(accepted_by = :member_id OR lower(invited_telegram_username) = ANY({usernames}))"
 
@@ -158,7 +158,7 @@ SELECT jsonb_build_object(
     'member', to_jsonb(member) - 'search_text',
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
-        WHERE created_by = :member_id OR {_concerns_member(FORMER_USERNAMES)}
+        WHERE created_by = :member_id OR {_concerns_member_sql(FORMER_USERNAMES)}
     ),
     'participation', (
         SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event
@@ -186,26 +186,26 @@ SELECT telegram_id, status, {FORMER_USERNAMES} AS usernames
 FROM community_members WHERE member_id = :member_id
 """
 GET_IDENTITY = Statement(_GET_IDENTITY)
-# NO KEY lets others record the member's events while the earlier ones are rewritten.
+# NO KEY allows other transactions to record events of the member while earlier ones are rewritten.
 LOCK_IDENTITY = Statement(f"{_GET_IDENTITY} FOR NO KEY UPDATE")
-# An erasure locks invitations before the member, as a redemption does: in opposite orders, each
-# could wait for the other.
+# An erasure locks invitations before the member, as a redemption does: the opposite order could
+# cause a deadlock.
 LOCK_INVITATIONS = Statement(f"""
-SELECT FROM community_invitations WHERE {_concerns_member(":usernames")}
+SELECT FROM community_invitations WHERE {_concerns_member_sql(":usernames")}
 ORDER BY invitation_id FOR UPDATE
 """)
 ERASE_EVENTS = Statement(f"""
-UPDATE member_participation SET {_assignments("member_participation")}
-WHERE member_id = :member_id AND {_differs("member_participation")}
+UPDATE member_participation SET {_assignments_sql("member_participation")}
+WHERE member_id = :member_id AND {_differs_sql("member_participation")}
 """)
 ERASE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
-UPDATE community_invitations SET {_assignments("community_invitations")} FROM actor
-WHERE {_concerns_member(":usernames")} RETURNING invitation_id
+UPDATE community_invitations SET {_assignments_sql("community_invitations")} FROM actor
+WHERE {_concerns_member_sql(":usernames")} RETURNING invitation_id
 """)
 ERASE_MEMBER = Statement(f"""
 WITH {ACTOR_CTE}
-UPDATE community_members SET {_assignments("community_members")} FROM actor
+UPDATE community_members SET {_assignments_sql("community_members")} FROM actor
 WHERE member_id = :member_id
 """)
 ERASE_RELATIONSHIPS = Statement("""
@@ -213,7 +213,7 @@ DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
 ERASE_AUDIT_ENTRIES = Statement(f"""
-UPDATE directory_audit_log SET {_assignments("directory_audit_log")}
+UPDATE directory_audit_log SET {_assignments_sql("directory_audit_log")}
 WHERE member_id = :member_id OR row_id = ANY(:invitation_ids) OR lower(actor) = ANY(:actors)
 """)
 
@@ -247,8 +247,8 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
     """Erase the personal data of a member for good, also from the audit log; the counts stay.
 
     Everything is erased, or nothing. A banned person still can't join: a keyed hash of their
-    Telegram id, made with DIRECTORY_SECRET_KEY, recognizes them. An import of an old export adds
-    the person as a contact again.
+    Telegram id, made with DIRECTORY_SECRET_KEY, recognizes them. If an old export is imported
+    later, the import adds the person as a contact again.
 
     Args:
         member_id: The member's number, "#247" or 247.
@@ -270,12 +270,13 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
             raise MemberNotFound(number)
         await engine.fetch(LOCK_INVITATIONS, member_id=number, usernames=identity[0]["usernames"])
         [(telegram_id, status, usernames)] = await engine.fetch(LOCK_IDENTITY, member_id=number)
-        erased_id = _erased_telegram_id(telegram_id, status)
+        erased_id = _make_erased_telegram_id(telegram_id, status)
         await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
         invitations = await engine.fetch(
             ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
         )
-        # From here on new events of the member wait, because the Telegram id is a key.
+        # From here on new events of the member wait: an update of telegram_id, a unique key, takes
+        # a stronger lock, for which the foreign key check of an event must wait.
         await engine.fetch(
             ERASE_MEMBER,
             member_id=number,
@@ -283,14 +284,14 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
             actor=actor,
             reason=None,
         )
-        # Again, for the events that were recorded while the others were rewritten.
+        # The second run erases the events that were recorded during the first one.
         await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
         await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
         await engine.fetch(
             ERASE_AUDIT_ENTRIES,
             member_id=number,
             invitation_ids=[record["invitation_id"] for record in invitations],
-            actors=_actors_of(telegram_id, usernames),
+            actors=_list_actor_names(telegram_id, usernames),
             personal_fields=PERSONAL_FIELDS,
         )
 
@@ -299,14 +300,21 @@ def _entity_texts(entity_ids: Sequence[str | int]) -> list[str]:
     return [entity_text(entity_id, "entity_ids") for entity_id in entity_ids]
 
 
-def _actors_of(telegram_id: str, usernames: Sequence[str]) -> list[str]:
-    """Return the names by which the audit log can call a person as the actor of a change."""
+def _list_actor_names(telegram_id: str, usernames: Sequence[str]) -> list[str]:
+    """Return the names under which the audit log can record a person as an actor, in lower case."""
     at_names = [f"@{username}" for username in usernames]
     return [telegram_id, f"telegram:{telegram_id}", *usernames, *at_names]
 
 
-def _erased_telegram_id(telegram_id: str, status: str) -> str:
-    """Return the text that replaces a Telegram id: for a banned member, the ban fingerprint."""
+def _make_erased_telegram_id(telegram_id: str, status: str) -> str:
+    """Return the text that replaces a Telegram id.
+
+    It is the ban fingerprint of a banned member, and a new random text for any other member. A
+    fingerprint stays as it is, so that a second erasure does not lose the ban.
+
+    Raises:
+        ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
+    """
     if telegram_id.startswith("banned:"):
         return telegram_id
     if status != MemberStatus.BANNED:

@@ -1,4 +1,4 @@
-"""The recorder stores a stream of events in batches, and outlasts short outages of the database.
+"""The recorder stores a stream of events in batches, and survives short outages of the database.
 
 Callers open it with `participation.recorder()`.
 """
@@ -32,25 +32,25 @@ FLUSH_AFTER_EVENTS = 200
 FLUSH_AFTER_SECONDS = 0.25
 """The time that the oldest event waits until a batch is sent."""
 TRY_TIMEOUT_SECONDS = 10
-"""The time limit of one try to store a batch: a lock or a silent network could block it forever."""
+"""The time limit of one try to store a batch: a lock or a dead network could block it forever."""
 MIN_RETRY_PAUSE_SECONDS = 0.1
 MAX_RETRY_PAUSE_SECONDS = 2.0
 """The pause after a failed try doubles from the minimum to the maximum."""
 CANCEL_TIMEOUT_SECONDS = 1
-"""The time that the end of the block waits for a cancelled try to give its connection back."""
+"""The time that the end of the block waits until a cancelled try returns its connection."""
 
 
 class RecorderFull(OperatorError):
-    """The recorder holds `limit` events, its maximum: the event was dropped.
+    """The recorder contains `limit` events, its maximum, and has dropped another one.
 
-    This happens while the database is away, or slower than the events arrive.
+    This happens while the database is not available, or stores events more slowly than they arrive.
     """
 
     code = "recorder_full"
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"The recorder holds {limit:,} events that are not stored yet: this one was dropped."
+            f"The recorder is full: {limit:,} events are not stored. This event was dropped."
         )
         self.limit = limit
 
@@ -58,8 +58,8 @@ class RecorderFull(OperatorError):
 class RecorderGaveUp(OperatorError):
     """The recorder has ended with `events` that it could not store.
 
-    A try whose answer was lost may have stored some of them. Store them later with `record_many`:
-    it counts those with a `source_id` once.
+    A try whose response was lost may have stored some of them. Store all of them later with
+    `record_many`: it stores those with a `source_id` once.
     """
 
     code = "recorder_gave_up"
@@ -71,13 +71,13 @@ class RecorderGaveUp(OperatorError):
 
 @dataclass(slots=True)
 class _PendingEvent:
-    """An event that waits, since `added_at` on the event loop's clock."""
+    """A waiting event; `added_at` is a time of the event loop's clock."""
 
     prepared: PreparedEvent
     added_at: float
     tried: bool = False
     settled: asyncio.Future[None] | None = None
-    """A call of `flush` waits for this future."""
+    """The future for which calls of `flush` wait; None if there is no such call."""
 
 
 class Recorder:
@@ -86,24 +86,24 @@ class Recorder:
     Order and time:
         Each event is stored once, in the order of `add`, in transactions of the recorder's own. A
         batch is sent when 200 events wait, or when the oldest has waited 250 ms. While the database
-        is away the recorder sends the batch again and again, with growing pauses. No try stores an
-        event twice, not even one without a `source_id`, because all tries use the same row ids.
+        is not available, the recorder repeats the batch with growing pauses. No try stores an event
+        twice, not even an event without a `source_id`, because all tries use the same row ids.
 
     No silent loss:
-        Each added event is stored, or counted by one of the counters, or in `unsaved`. The end of
-        the block raises `RecorderGaveUp` with the unsaved events, unless another exception (such as
-        a cancellation) is already leaving the block.
+        Each added event is counted by one of the counters below, or is in `unsaved`. The end of the
+        block raises `RecorderGaveUp` with the unsaved events, unless another exception (such as a
+        cancellation) ends the block.
 
     A killed process:
         `kill -9` or a power cut loses the events that were added and not committed: those of the
-        last 250 ms or the last 200, and the batch that was under way. While the database is away
-        or slow, these are all waiting events. A platform that delivers an event again makes up for
-        it, if the event has a `source_id`.
+        last 250 ms or the last 200, and the batch that was being stored. While the database is not
+        available or slow, these are all waiting events. A platform that delivers events again
+        repairs the loss; those with a `source_id` are still stored once.
 
     Connection:
-        The recorder belongs to the `connect()` that is open when the block begins, and to its event
-        loop. It uses one connection of the pool at a time. A transaction of the caller neither
-        delays its events nor rolls them back.
+        The recorder uses the connection pool that is open when the block begins, and the event loop
+        of the block. It uses one connection of the pool at a time. A transaction of the caller
+        neither delays its events nor rolls them back.
 
     Attributes:
         stored: The number of events that this recorder stored.
@@ -113,8 +113,8 @@ class Recorder:
         dropped: The number of events that `add` dropped because the recorder was full.
         retried: The sum of the events of all failed tries.
         unsaved: The events that could not be stored for `give_up_after` seconds, and after the end
-            of the block all that were left. They count as waiting events until the caller takes
-            them out of this list to keep them elsewhere.
+            of the block all events that were left. They count towards `max_pending` until the
+            caller removes them from this list.
     """
 
     def __init__(self, *, max_pending: int, give_up_after: float, close_timeout: float) -> None:
@@ -143,7 +143,7 @@ class Recorder:
             raise NotConnected
         self._pool = engine.pool
         loop = asyncio.get_running_loop()
-        self._worker = loop.create_task(self._run(), context=_context_without_transaction())
+        self._worker = loop.create_task(self._run(), context=_copy_context_without_transaction())
         return self
 
     async def __aexit__(
@@ -152,7 +152,7 @@ class Recorder:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        worker, self._worker = self._open_worker(), None
+        worker, self._worker = self._require_worker(), None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._close_timeout):
@@ -173,10 +173,10 @@ class Recorder:
 
         Raises:
             InvalidInput: A check without the database shows that the event can't be stored.
-            RecorderFull: The recorder holds its maximum of events; this event was dropped.
+            RecorderFull: The recorder contains its maximum of events; this event was dropped.
             NotConnected: The call is outside the block.
         """
-        self._open_worker()
+        self._require_worker()
         if len(self._pending) + len(self.unsaved) >= self._max_pending:
             self.dropped += 1
             raise RecorderFull(self._max_pending)
@@ -192,11 +192,11 @@ class Recorder:
         Raises:
             NotConnected: The call is outside the block.
         """
-        await self._flush(self._open_worker())
+        await self._flush(self._require_worker())
 
-    def _open_worker(self) -> asyncio.Task[None]:
+    def _require_worker(self) -> asyncio.Task[None]:
         if self._worker is None:
-            raise NotConnected("A recorder works inside its block: `async with recorder() as …:`.")
+            raise NotConnected("Use a recorder inside its block: `async with recorder() as …:`.")
         return self._worker
 
     async def _flush(self, worker: asyncio.Task[None]) -> None:
@@ -226,9 +226,9 @@ class Recorder:
                 await self._is_due.wait()
 
     async def _try_to_store(self) -> bool:
-        """Send the oldest events, and return whether it succeeded.
+        """Send the oldest events, and return whether the database has stored them.
 
-        The events stay in the queue until they are known to be stored.
+        The events stay in the queue until the database confirms that they are stored.
         """
         waiting = list(islice(self._pending, BATCH_SIZE))
         batch = EventBatch([each.prepared for each in waiting])
@@ -243,7 +243,7 @@ class Recorder:
             failure = error
         worker = asyncio.current_task()
         if worker is not None and worker.cancelling():
-            # Another error, such as a failure to give the connection back, hid the cancellation.
+            # Another error, such as a failure to return the connection, replaced the cancellation.
             raise asyncio.CancelledError from failure
         if failure is not None:
             self._note_failure(waiting, failure)
@@ -254,16 +254,18 @@ class Recorder:
 
     def _check_connection(self) -> None:
         if engine.pool is not self._pool:
-            raise NotConnected("The connection that this recorder belongs to was closed.")
+            raise NotConnected("The connection pool that this recorder uses was closed.")
 
     def _note_failure(self, waiting: list[_PendingEvent], error: Exception) -> None:
         if not waiting[0].tried:
-            logger.warning("%s not stored yet: %r", _events_were(len(self._pending)), error)
+            logger.warning(
+                "%s not stored yet: %r", _format_count_with_verb(len(self._pending)), error
+            )
         self._last_error = error
         self.retried += len(waiting)
         for each in waiting:
             each.tried = True
-        # A closed connection never comes back.
+        # A closed pool never opens again.
         patience = 0 if isinstance(error, NotConnected) else self._give_up_after
         too_old = asyncio.get_running_loop().time() - patience
         self._give_up(
@@ -287,7 +289,7 @@ class Recorder:
     def _give_up(self, number: int) -> None:
         """Move the oldest events from the queue to `unsaved`."""
         if number:
-            logger.error("%s given up: %r", _events_were(number), self._last_error)
+            logger.error("%s given up: %r", _format_count_with_verb(number), self._last_error)
             self.unsaved += [each.prepared.event for each in islice(self._pending, number)]
             self._remove(number)
 
@@ -307,12 +309,12 @@ def _format_count(number: int) -> str:
     return "1 event" if number == 1 else f"{number:,} events"
 
 
-def _events_were(number: int) -> str:
+def _format_count_with_verb(number: int) -> str:
     return f"{_format_count(number)} {'was' if number == 1 else 'were'}"
 
 
-def _context_without_transaction() -> Context:
-    """Copy the caller's context without the caller's transaction."""
+def _copy_context_without_transaction() -> Context:
+    """Return a copy of the caller's context without the caller's transaction."""
     context = copy_context()
     context.run(engine.current_transaction.set, None)
     return context

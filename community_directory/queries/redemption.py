@@ -1,4 +1,4 @@
-"""Redemption of invitations: one statement, which exactly one of many callers wins.
+"""Redemption of invitations: one statement, which succeeds for exactly one of many callers.
 
 Callers use it as `invitations.redeem`.
 """
@@ -39,7 +39,7 @@ from community_directory.queries.values import ACTOR_CTE, MAX_ACTOR_LENGTH, Prof
 from community_directory.tables import InvitationStatus, MemberStatus
 
 MAX_REDEMPTION_ATTEMPTS = 10
-"""The most attempts of a redemption while other calls change its invitation or its person."""
+"""The maximum number of attempts while other calls change the invitation or the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ IS_INVITED = """(
 )"""
 """A condition in SQL: the invitation is for anybody, or for this Telegram username."""
 
-# One statement, one winner. It locks the row of the invitation first: all other callers wait there,
-# then find the invitation accepted and change nothing.
+# The statement locks the row of the invitation first: all other callers wait for the lock, then
+# find the invitation accepted and change nothing.
 REDEEM_INVITATION = Statement(f"""
 WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     -- The invitation, locked, if it can be redeemed: it is open, its inviter is active, it is meant
@@ -82,7 +82,7 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
         :telegram_username::text, :organization, :country, :github_username, :profile_data::jsonb,
         claimed.created_by
     FROM claimed, actor
-    -- This condition comes first, because a conflict uses up a number.
+    -- ON CONFLICT alone would use up a member's number for each conflict.
     WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = :telegram_id::text)
     ON CONFLICT (telegram_id) DO NOTHING
     RETURNING member.*
@@ -104,17 +104,17 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     WHERE member.telegram_id = :telegram_id::text AND member.status = 'not_member'
     RETURNING member.*
 ), returned AS (
-    -- a removed member comes back unchanged: nobody gets another role by leaving
+    -- a removed member is restored unchanged, so that nobody gets another role by rejoining
     UPDATE community_members AS member SET deleted_at = NULL
     FROM claimed, actor
     WHERE member.telegram_id = :telegram_id::text AND member.deleted_at IS NOT NULL
         AND member.status NOT IN ('not_member', 'banned')
     RETURNING member.*
 ), joined AS (
-    -- the one of the three that happened, or none for a person who is a member or banned
+    -- the row of the three above, or no row if the person is a member or banned
     SELECT * FROM newcomer UNION ALL SELECT * FROM contact UNION ALL SELECT * FROM returned
 ), accepted AS (
-    -- the invitation names the member who joined
+    -- the invitation, accepted by the member who joined
     UPDATE community_invitations AS invitation
     SET status = 'accepted', accepted_by = joined.member_id, accepted_at = now()
     FROM claimed, joined
@@ -155,7 +155,7 @@ async def redeem(
 ) -> Redemption:
     """Redeem a code: the person becomes a pending member.
 
-    Exactly one of many callers with the same code succeeds. The same person can repeat the call (a
+    Exactly one of many people with the same code succeeds. The same person can repeat the call (a
     double tap, an update that Telegram delivers again) and gets the same member with `repeated`. A
     contact becomes pending with the new values. A removed member comes back with the status and the
     data that they had. If an error is raised, nothing has changed.
@@ -174,8 +174,8 @@ async def redeem(
 
     Raises:
         InvitationNotFound: No invitation has this code.
-        InvitationExpired: The invitation was open until its `expired_at`.
-        InvitationCancelled: The invitation was withdrawn, or its inviter is no longer active.
+        InvitationExpired: The invitation has expired, at the error's `expired_at`.
+        InvitationCancelled: The invitation was cancelled, or its inviter is no longer active.
         InvitationUsed: Another person has redeemed the code.
         InvitationForSomeoneElse: The invitation is for another Telegram username.
         AlreadyMember: The person is a member already.
@@ -203,25 +203,25 @@ async def redeem(
             REDEEM_INVITATION, actor=actor, reason=None, **code_values, **person
         )
         if records:
-            return Redemption(_member(records[0]), invitation_from(records[0]), repeated=False)
+            return Redemption(_person_from(records[0]), invitation_from(records[0]), repeated=False)
         refusal = await engine.fetch(EXPLAIN_REFUSAL, **code_values, **identity)
         repeated = _explain_refusal(code, refusal)
         if repeated is not None:
             return repeated
-        # Between the two statements somebody extended the invitation, or removed the person.
-    raise DatabaseUnavailable("The directory is busy: try again.")
+        # Another call changed the invitation or the person between the two statements: try again.
+    raise DatabaseUnavailable("The directory is busy. Try again in a moment.")
 
 
 def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption | None:
     """Raise the reason why a code was not redeemed, or return the redemption that was repeated.
 
-    None says that there is no reason any more, so that the code can be tried again.
+    Return None if the reason no longer exists, so that the caller can try the code again.
     """
     if not records:
         raise InvitationNotFound(code)
     record = records[0]
     invitation = invitation_from(record)
-    person = _member(record) if record["is_known"] else None
+    person = _person_from(record) if record["is_known"] else None
     if person is not None and person.status is MemberStatus.BANNED:
         raise MemberBanned
     if person is not None and _has_joined(person) and invitation.accepted_by == person.member_id:
@@ -248,9 +248,10 @@ def _raise_for_status(code: str, invitation: Invitation) -> None:
 
 
 def _has_joined(person: Member) -> bool:
+    """Return whether the person is more than a contact, and was not removed."""
     return person.deleted_at is None and person.status is not MemberStatus.NOT_MEMBER
 
 
-def _member(record: asyncpg.Record) -> Member:
-    """Return the member of a record that begins with the columns of an invitation."""
+def _person_from(record: asyncpg.Record) -> Member:
+    """Return the member of a record, whose columns follow those of an invitation."""
     return member_from(tuple(record)[INVITATION_COLUMN_COUNT:])

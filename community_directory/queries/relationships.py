@@ -1,4 +1,4 @@
-"""Relationships between ElizaOS entities: directed, and one of each type between two entities."""
+"""Relationships from one ElizaOS entity to another, at most one of each type."""
 
 import json
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ WHERE (entity_id_a = :entity_id OR entity_id_b = :entity_id)
 ORDER BY created_at DESC, id LIMIT :limit
 """)
 
-# A length is optional for Piccolo's text columns; this one has it.
+# Piccolo's type allows columns without a length; this one has a length.
 MAX_ENTITY_ID_LENGTH = cast("int", MemberRelationship.entity_id_a.length)
 
 MAX_LISTED_RELATIONSHIPS = 1000
-"""The most relationships that `list_for` returns."""
+"""The maximum number of relationships that `list_for` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +58,15 @@ class Relationship:
 async def link(
     entity_id_a: str | int, entity_id_b: str | int, relationship_type: str, content: Profile
 ) -> Relationship:
-    """Link two entities: one INVITED, MENTORED, … the other.
+    """Link two entities by a relationship such as INVITED or MENTORED.
 
-    Linking the same entities by the same type again replaces the content.
+    If the same relationship exists, its content is replaced.
 
     Args:
         entity_id_a: The entity that the relationship leads from.
         entity_id_b: The entity that it leads to.
         relationship_type: An upper-case name such as "MENTORED".
-        content: A JSON object with whatever is to be kept about the relationship.
+        content: A JSON object with details of the relationship.
 
     Raises:
         InvalidInput: A value can't be stored, or both entities are the same.
@@ -83,10 +83,10 @@ async def link(
 
 
 async def unlink(entity_id_a: str | int, entity_id_b: str | int, relationship_type: str) -> bool:
-    """Remove a link.
+    """Delete the relationship of this type that leads from entity a to entity b.
 
     Returns:
-        True if there was such a link, else False.
+        True if there was such a relationship, else False.
 
     Raises:
         InvalidInput: A value has the wrong type or is too long.
@@ -108,7 +108,7 @@ async def list_for(
 
     Args:
         entity_id: The ElizaOS id of the entity.
-        relationship_type: The only type to list; None lists every type.
+        relationship_type: The type of the listed relationships; None lists every type.
 
     Raises:
         InvalidInput: A value has the wrong type or is too long.

@@ -11,7 +11,7 @@ from community_directory.queries.values import member_number
 from community_directory.tables import ReputationTier
 
 GITHUB_POINTS = {"public_repos": 5, "followers": 3, "stars": 2, "contributions": 1}
-"""The points for one of each count in `github_profile_data`."""
+"""The points for each repository, follower, star and contribution in `github_profile_data`."""
 
 
 class DailyPoints(NamedTuple):
@@ -27,7 +27,7 @@ DAILY_POINTS = {
     "voice_minutes": DailyPoints(for_each=10, most=6),
 }
 MAX_DAILY_POINTS = 10
-"""The most points of one day. Activity on many days earns points; flooding a chat does not."""
+"""The maximum points of one day: activity on many days is rewarded, flooding a chat is not."""
 
 MAX_TIER_SCORES = {
     ReputationTier.NOVICE: 100,
@@ -70,7 +70,7 @@ class Explanation:
     earned: int
     """The points from the daily highlights."""
     other: int
-    """The points that were given by hand or come from elsewhere; negative if they were taken."""
+    """The points that were added by hand or by another program; negative if more were taken."""
     score: int
     tier: ReputationTier
     next_tier: ReputationTier | None
@@ -80,14 +80,14 @@ class Explanation:
 
 
 async def explain(member_id: str | int) -> Explanation:
-    """Explain a member's score part by part, and the distance to the next tier.
+    """Return the parts of a member's score, and the distance to the next tier.
 
-    The points of GitHub are those of the stored `github_profile_data`, once it was verified. Points
+    The points of GitHub are those of the stored `github_profile_data`, if it was verified. Points
     that another program added for an unverified account are a part of `other`.
 
     Raises:
-        MemberNotFound: There is no member with this number, or they were removed.
-        InvalidInput: The number is not valid.
+        MemberNotFound: No member has this number, or the member was removed.
+        InvalidInput: The number is neither a text nor an integer.
     """
     number = member_number(member_id)
     records = await engine.fetch(FIND_SCORE_PARTS, member_id=number)
@@ -119,7 +119,7 @@ def github_score(profile_data: Mapping[str, Any] | None) -> int:
 
 
 def github_points(profile_data: Mapping[str, Any] | None) -> dict[str, int]:
-    """Return the points of `github_score` by the counts that earn them."""
+    """Return the points of `github_score` for each count, by the count's name."""
     counts = {name: (profile_data or {}).get(name) for name in GITHUB_POINTS}
     return {
         name: GITHUB_POINTS[name] * count if type(count) is int and count > 0 else 0

@@ -1,8 +1,8 @@
-"""Search of members by a part of a text, by conditions, and in an order.
+"""Search for members by a part of a text and by conditions, in one of four orders.
 
 Callers use it as `members.search`. In the order of reputation a page takes milliseconds, even among
-a million members. In the other orders PostgreSQL reads every member who matches the text, so a
-common word takes longer the more members have it.
+a million members. In the other orders PostgreSQL reads every member who matches the text, so the
+search takes longer the more members match.
 """
 
 import re
@@ -34,21 +34,25 @@ Sort = Literal["reputation", "newest", "active", "name"]
 
 MAX_SEARCH_LENGTH = 200
 NEVER_ACTIVE = "1970-01-01T00:00:00+00:00"
-"""The cursor's time of a member without `last_active_at`: PostgreSQL's 'epoch'."""
+"""The time in the cursor for a member without `last_active_at`: PostgreSQL's 'epoch'."""
 
-# The text is escaped after it was simplified, because that turns a full-width % into a plain one. A
-# text of which nothing remains, such as an accent alone, is NULL and matches nobody.
+# The text is escaped after directory_search_text has simplified it, because the simplification can
+# turn a full-width % into a plain one. If it leaves nothing, as for a text of accents alone, the
+# pattern is NULL and matches nobody.
 PATTERN = (
     r"'%' || regexp_replace("
     r"nullif(btrim(directory_search_text({})), ''), '([\\%_])', '\\\1', 'g') || '%'"
 )
 
 LIMIT_BUCKETS = (11, 21, 51, MAX_PAGE_SIZE + 1)
-"""The LIMITs of the statements: a few, because PostgreSQL prepares a statement for each of them."""
+"""The values of LIMIT: only a few, because each of them makes another prepared statement."""
 
 
 class _SortOrder(NamedTuple):
-    """An order of members, and how the rows after a cursor are found; {} stands for its value."""
+    """An order of members, and the SQL that finds the rows after a cursor.
+
+    `{}` in `cursor_sql` is replaced by the placeholder of the cursor's value.
+    """
 
     expression: str
     direction: str
@@ -76,7 +80,7 @@ SORT_ORDERS: dict[Sort, _SortOrder] = {
         "(SELECT {}::timestamptz)",
         parse_timestamp,
     ),
-    # As in a telephone book, whatever the database's locale: Álvaro beside alba, not after Zoe.
+    # The order does not depend on case, accents or the database's locale: Álvaro is next to alba.
     "name": _SortOrder(
         "directory_search_text(name)",
         "ASC",
@@ -99,7 +103,7 @@ One index for all members would be slow for a word that only members of a low sc
 would look up each of them to find the best.
 """
 ANY_RANGE = f"({' OR '.join(SCORE_RANGES.values())})"
-"""A condition that every member meets, written so that PostgreSQL uses the text indexes."""
+"""A condition in SQL that is true for every member, and lets PostgreSQL use the text indexes."""
 WINDOW_SIZE = 1000
 """The number of members of a range that are read in order before its text index is used."""
 
@@ -112,10 +116,10 @@ WITH best AS MATERIALIZED (
     SELECT id, status, primary_role, country, deleted_at, search_text FROM community_members
     WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW_SIZE}
 ), matching_best AS MATERIALIZED (
-    -- those of them who meet all conditions
+    -- the members among them who meet all conditions
     SELECT id FROM best WHERE {CONDITIONS} LIMIT {LIMIT}
 ), decision AS MATERIALIZED (
-    -- they are enough if they fill the page, or if the range has no more members
+    -- whether they are enough: they fill the page, or the range has no more members
     SELECT (SELECT count(*) FROM matching_best) = {LIMIT}
         OR (SELECT count(*) FROM best) < {WINDOW_SIZE} AS best_are_enough
 )
@@ -155,13 +159,13 @@ async def search(
             accents alone finds nobody.
         role: The exact `primary_role`.
         country: The exact country.
-        status: The status, active if it is left out; None finds members of every status.
+        status: The status, by default active; None finds members of every status.
         min_reputation: The lowest reputation score.
         max_reputation: The highest reputation score.
         tier: A reputation tier such as "Contributor".
         sort: "reputation" (best first), "newest" (added last first), "active" (active last first)
             or "name" (alphabetical).
-        after: The `next_cursor` of the page before, which was found in the same order.
+        after: The `next_cursor` of the page before, which must have the same order.
         limit: The number of members on the page, 1 to 100.
 
     Raises:
@@ -202,7 +206,7 @@ async def leaderboard(
     """List the members with the best reputation, best first.
 
     Args:
-        status: The status, active if it is left out; None lists members of every status.
+        status: The status, by default active; None lists members of every status.
         after: The `next_cursor` of the page before.
         limit: The number of members on the page, 1 to 100.
 
@@ -244,20 +248,20 @@ class Search:
 
     text: str | None
     equal: Mapping[str, str | None]
-    """Columns and the values that they must have; None stands for any value."""
+    """Columns and the values that they must have; None means any value."""
     scores: range
     sort: Sort
     cursor: list[Any] | None
     """The values of the row after which the page begins; None for the first page."""
     limit: int
-    """The number of records that are wanted."""
+    """The number of records to find."""
 
     def statements(self, columns: str) -> Iterator[tuple[str, Parameters]]:
         """Yield SQL and its parameters, to be run in turn until there are `limit` records.
 
-        The SQL contains every constant as a literal: only then does PostgreSQL know that a partial
-        index serves. A parameter is written as (SELECT $1): PostgreSQL does not look into that when
-        it plans a statement, so one plan serves all values.
+        The SQL contains every constant as a literal, because PostgreSQL can use a partial index
+        only if it knows the value. A parameter is written as (SELECT $1): PostgreSQL does not know
+        this value when it plans the statement, so one plan serves all values.
         """
         limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
         parameters = Parameters()
@@ -312,7 +316,7 @@ class Search:
         yield "deleted_at IS NULL"
         for column, value in self.equal.items():
             if column == "status" and value == MemberStatus.ACTIVE:
-                # A literal, as in the predicate of the directory's index.
+                # A literal, as in the predicate of member_directory_idx.
                 yield f"status = '{MemberStatus.ACTIVE}'"
             elif value is not None:
                 yield f"{column} = (SELECT {parameters.bind(value)}::text)"
@@ -321,7 +325,7 @@ class Search:
             yield f"search_text LIKE (SELECT {pattern})"
 
     def _score_ranges(self) -> Iterator[str]:
-        """Yield the predicates of the ranges that can contain a member who is searched for."""
+        """Yield the predicates of the ranges that can contain a member of the result."""
         stop = self.scores.stop
         if self.cursor is not None:
             stop = min(stop, self.cursor[0] + 1)
@@ -331,12 +335,12 @@ class Search:
 
 
 def is_indexed(text: str) -> bool:
-    """Tell whether a text index finds a text: it has three letters or digits in a row."""
+    """Return whether a text index can find a text: it has three letters or digits in a row."""
     return re.search(r"[^\W_]{3}", text) is not None
 
 
 def scores_between(least: int | None, most: int | None, tier: ReputationTier | str | None) -> range:
-    """Return the scores from `least` to `most` that belong to the tier; None stands for no limit.
+    """Return the scores from `least` to `most` that belong to the tier; None means no limit.
 
     Raises:
         InvalidInput: There is no such score or tier.

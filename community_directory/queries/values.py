@@ -16,23 +16,23 @@ Profile = Mapping[str, Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
 MAX_JSON_LENGTH = 1_000_000
-"""The most characters of a profile, or of other JSON."""
+"""The maximum number of characters of a profile, or of other JSON."""
 
 MAX_ACTOR_LENGTH = 255
-"""The most characters of an actor in the audit log."""
+"""The maximum number of characters of an actor in the audit log."""
 
 ACTOR_CTE = """actor AS MATERIALIZED (
-    -- tells the audit trigger who makes this change, and why
+    -- the actor and the reason of this change, for the audit trigger
     SELECT set_config(
         'community_directory.call',
         json_build_array(statement_timestamp(), :actor::text, :reason::text)::text,
         true
     )
 )"""
-"""The CTE that names the actor and the reason of one statement; the audit trigger reads them.
+"""The CTE that sets the actor and the reason of one statement for the audit trigger.
 
-The time of the statement tells the trigger that they belong to this one. If both are NULL, those of
-the transaction count, which `act_as` or the caller's own set_config named.
+The trigger compares the time, and so ignores the values of an earlier statement. In place of a NULL
+it uses the value of the transaction, which `act_as` or the caller's own set_config has set.
 """
 
 
@@ -53,7 +53,9 @@ def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
         raise InvalidInput("This must be a JSON object.", field=field)
     if _is_deeper(data, MAX_JSON_DEPTH):
         raise InvalidInput(
-            f"This is nested more than {MAX_JSON_DEPTH} times.", field=field, limit=MAX_JSON_DEPTH
+            f"This is nested more than {MAX_JSON_DEPTH} levels deep.",
+            field=field,
+            limit=MAX_JSON_DEPTH,
         )
     try:
         stored = _encode_json(dict(data))
@@ -133,7 +135,7 @@ def member_number(value: str | int, field: str = "member_id") -> str:
 
 
 def check_texts(table: type[Table], **texts: str | None) -> None:
-    """Check that each text fits into the column of this name; None always does.
+    """Check that each text fits into the column of its name; None is always accepted.
 
     Raises:
         InvalidInput: A value is not a text, or it is longer than its column, whose length is the
@@ -144,7 +146,7 @@ def check_texts(table: type[Table], **texts: str | None) -> None:
 
 
 def check_text(field: str, text: str | None, limit: int | None) -> None:
-    """Check that a text has at most `limit` characters; None as limit allows any length.
+    """Check that a text has at most `limit` characters; if `limit` is None, any length is allowed.
 
     Raises:
         InvalidInput: The value is not a text, or it is too long.
@@ -158,9 +160,10 @@ def check_text(field: str, text: str | None, limit: int | None) -> None:
 
 
 def checked_actor(actor: str | None) -> str | None:
-    """Return the actor of a change.
+    """Return the actor of a change unchanged if the audit log can store it.
 
-    None leaves the actor to the transaction (`act_as`), or else to the database login.
+    With None, the audit log records the actor of the transaction (`act_as`), or else the login to
+    the database.
 
     Raises:
         InvalidInput: The actor is blank, not a text, or longer than 255 characters.
@@ -169,7 +172,7 @@ def checked_actor(actor: str | None) -> str | None:
 
 
 def required_actor(actor: str) -> str:
-    """Return the actor of a change that needs one.
+    """Return the actor of a change that needs one, unchanged if the audit log can store it.
 
     Raises:
         InvalidInput: The actor is None, blank, not a text, or longer than 255 characters.

@@ -1,6 +1,7 @@
 """The audit log: who changed which member or invitation, how, and why.
 
-Triggers write it for every writer. Only the owner of the tables can change or delete a row.
+Triggers write it, whichever program makes the change. Only the owner of the tables can change or
+delete its rows.
 """
 
 from enum import StrEnum
@@ -26,14 +27,15 @@ class DirectoryAuditLog(
     Table,
     tablename="directory_audit_log",
     db=engine,
-    help_text="Who changed which member or invitation, how, and why. Entries can't be changed.",
+    help_text="All changes of members and invitations, with their authors and reasons. "
+    "Entries can't be changed.",
 ):
     id = BigSerial(primary_key=True)
     changed_at = Timestamptz()
     actor = Varchar(
         length=255,
         default=None,
-        help_text="The bot or manager who made the change, or db: and the database login.",
+        help_text="The bot or manager who made the change, or db: and the login to the database.",
     )
     reason = Text(null=True, default=None)
     action = Varchar(length=10, default=None, choices=AuditAction)
@@ -42,7 +44,7 @@ class DirectoryAuditLog(
     member_id = Varchar(
         length=20,
         default=None,
-        help_text="The member that the row is about; for an invitation, the one who invites.",
+        help_text="The changed member, or the member who created the changed invitation.",
     )
     changes = JSONB(
         default=None,

@@ -7,36 +7,36 @@ condition only if the constraint has a new name.
 from enum import StrEnum
 
 MAX_JSON_DEPTH = 100
-"""The maximum number of objects and arrays in a JSON value that lie inside each other."""
-SPACE = r"[:space:]\u0085\u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u3000\ufeff"
-"""The characters that look like nothing, for a bracket expression.
+"""The maximum number of objects and arrays that are nested in each other in a JSON value."""
+SPACE_CHARACTERS = r"[:space:]\u0085\u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u3000\ufeff"
+"""The white-space and invisible characters, for a bracket expression of a regular expression.
 
 The locale of the database decides which of them belong to [:space:], so each one is listed.
 """
 
 
 def one_of(column: str, values: type[StrEnum]) -> str:
-    """Return the condition that the column holds a value of the enum."""
+    """Return the condition that the column contains a value of the enum."""
     listed = ", ".join(f"'{value}'" for value in values)
     return f"{column} IN ({listed})"
 
 
 def not_blank(column: str) -> str:
-    """Return the condition that the text is more than white space."""
-    return f"{column} ~ '[^{SPACE}]'"
+    """Return the condition that the text contains more than white space."""
+    return f"{column} ~ '[^{SPACE_CHARACTERS}]'"
 
 
 def no_space(column: str) -> str:
     """Return the condition that the text is not empty and has no white space.
 
-    It is for ids and codes, which every writer must spell alike.
+    It is for ids and codes: two spellings of one id would be two ids.
     """
-    return f"{column} ~ '^[^{SPACE}]+$'"
+    return f"{column} ~ '^[^{SPACE_CHARACTERS}]+$'"
 
 
 def username(column: str) -> str:
     """Return the condition that the text is a username: no leading @, and no white space."""
-    return f"{column} ~ '^[^@{SPACE}][^{SPACE}]*$'"
+    return f"{column} ~ '^[^@{SPACE_CHARACTERS}][^{SPACE_CHARACTERS}]*$'"
 
 
 def json_object(column: str) -> str:
@@ -47,22 +47,22 @@ def json_object(column: str) -> str:
 def in_range(column: str) -> str:
     """Return the condition that the time lies in the years 2000 to 2199.
 
-    Every reader can represent such a time.
+    Every client of the database can represent such a time.
     """
     return f"{column} >= '2000-01-01 00:00Z' AND {column} < '2200-01-01 00:00Z'"
 
 
 def day_in_range(column: str) -> str:
-    """Return the condition that the day belongs, in some time zone, to a time `in_range`."""
+    """Return the condition that a time in the range of `in_range` falls on the day in some zone."""
     return f"{column} >= '1999-12-31' AND {column} <= '2200-01-01'"
 
 
 def readable_json(column: str) -> str:
-    """Return the condition that every reader can parse the JSON.
+    """Return the condition that every JSON parser can read the value.
 
     No number may exceed a 64-bit float, and no more than `MAX_JSON_DEPTH` objects and arrays may
-    lie inside each other. A larger number has 309 digits and a deeper value has 200 brackets, so a
-    JSON text of fewer than 200 bytes, which is the usual case, is not searched.
+    be nested in each other. A larger number has 309 digits and a deeper value has 200 brackets, so
+    a JSON text of fewer than 200 bytes, which is the usual case, is not searched.
     """
     number = "@ > 1.7976931348623158e308 || @ < -1.7976931348623158e308"
     container = '@.type() == "object" || @.type() == "array"'

@@ -35,7 +35,7 @@ class MemberDailyHighlight(
     reputation_earned = Integer(null=True, default=0)
     created_at = Timestamptz()
 
-    # A roll-up can be repeated, because there is one row per member and day.
+    # One row per member and day: a repeated roll-up updates it instead of adding another one.
     highlight_member_date_idx = Unique([member_id, highlight_date])
 
     highlight_message_count_check = Check(checks.not_negative("message_count"))

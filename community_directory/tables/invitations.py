@@ -18,7 +18,7 @@ DEFAULT_VALIDITY = timedelta(days=3)
 """The time that an invitation stays open, unless its creator chooses another one."""
 CODE_LENGTH = 16
 CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Capital letters and digits, without those that people mix up: 0 and O, 1, I and L, U and V."""
+"""Capital letters and digits without 0, O, 1, I, L and U, which people confuse with others."""
 
 
 def new_code() -> str:
@@ -39,7 +39,7 @@ class CommunityInvitation(
     Table,
     tablename="community_invitations",
     db=engine,
-    help_text="Codes with which one person can join, once.",
+    help_text="Invitations to the community. One person can join once with each code.",
 ):
     invitation_id = UUID(primary_key=True)
     invitation_code = Varchar(
@@ -56,16 +56,16 @@ class CommunityInvitation(
         required=True,
         on_delete=OnDelete.restrict,
         on_update=OnUpdate.restrict,
-        help_text="The member who invites.",
+        help_text="The member who created the invitation.",
     )
     invited_telegram_username = Varchar(
         length=255,
         null=True,
         default=None,
-        help_text="Only this person can use the code. Write it without the leading @.",
+        help_text="The username of the only person who can use the code, without the leading @.",
     )
     status = Varchar(length=20, default=InvitationStatus.PENDING.value, choices=InvitationStatus)
-    # Hours, because a day has 23 or 25 hours when the clocks of the session's time zone change.
+    # Hours, because in the session's time zone a day on which the clocks change has 23 or 25 hours.
     expires_at = Timestamptz(
         default=TimestamptzOffset(hours=DEFAULT_VALIDITY // timedelta(hours=1))
     )

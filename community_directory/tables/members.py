@@ -1,4 +1,4 @@
-"""Members and contacts: everybody that the community knows, including banned members."""
+"""Members and contacts: every person whom the community knows, including banned members."""
 
 from enum import StrEnum
 
@@ -22,7 +22,7 @@ from community_directory.tables import checks
 
 
 class MemberStatus(StrEnum):
-    """The status of a person; `not_member` is a contact."""
+    """The status of a person; `not_member` is the status of a contact."""
 
     NOT_MEMBER = "not_member"
     PENDING = "pending"
@@ -45,7 +45,7 @@ class CommunityMember(
     Table,
     tablename="community_members",
     db=engine,
-    help_text="Everybody that the community knows: members and contacts.",
+    help_text="Every person whom the community knows: members and contacts.",
 ):
     id = UUID(primary_key=True)
     member_id = Varchar(
@@ -64,12 +64,12 @@ class CommunityMember(
     telegram_username = Varchar(
         length=255, null=True, default=None, help_text="Write it without the leading @."
     )
-    name = Varchar(length=255, default=None, required=True, help_text="The name that people see.")
+    name = Varchar(length=255, default=None, required=True, help_text="The name that others see.")
     primary_role = Varchar(
         length=50,
         default=None,
         required=True,
-        help_text="What the person mainly does, for example developer.",
+        help_text="The person's main role, for example developer.",
     )
     organization = Varchar(length=255, null=True, default=None)
     country = Varchar(length=100, null=True, default=None)
@@ -80,11 +80,11 @@ class CommunityMember(
     github_verified = Boolean(
         default=False,
         help_text="Whether the person proved that the account is theirs. "
-        "If so, the time of the verification is needed, too.",
+        "If so, fill in the time of the verification, too.",
     )
     github_verified_at = Timestamptz(null=True, default=None)
     github_profile_data = JSONB(
-        null=True, default=None, help_text="The data that GitHub has of the account, a JSON object."
+        null=True, default=None, help_text="GitHub's data about the account, a JSON object."
     )
 
     status = Varchar(length=20, default=MemberStatus.NOT_MEMBER.value, choices=MemberStatus)
@@ -94,7 +94,7 @@ class CommunityMember(
         null=True,
         default=ReputationTier.NOVICE.value,
         choices=ReputationTier,
-        help_text="It follows from the score; the database sets it.",
+        help_text="The tier of the score. The database sets it.",
     )
 
     invited_by: ForeignKey["CommunityMember"] = ForeignKey(
@@ -111,7 +111,7 @@ class CommunityMember(
         length=255,
         null=True,
         default=None,
-        help_text="The transaction that paid the registration fee.",
+        help_text="The hash of the transaction that paid the registration fee.",
     )
 
     profile_data = JSONB(
@@ -120,19 +120,19 @@ class CommunityMember(
 
     created_at = Timestamptz()
     updated_at = Timestamptz(
-        help_text="The last edit, not counting activity and points; the database sets the time."
+        help_text="The last edit, except for activity and points. The database sets the time."
     )
     last_active_at = Timestamptz(
-        null=True, default=None, help_text="The time of the last participation, to about a minute."
+        null=True, default=None, help_text="The time of the last event, accurate to about a minute."
     )
     deleted_at = Timestamptz(
         null=True,
         default=None,
-        help_text="The time at which the member was removed; the data stays.",
+        help_text="The time at which the member was removed. The data is kept.",
     )
     reputation_shortfall = Integer(
         default=0,
-        help_text="How far the sum of all points is below zero; the score itself stays at zero.",
+        help_text="The points by which the sum is below zero. The score itself is then zero.",
     )
 
     member_telegram_id_idx = Unique([telegram_id])

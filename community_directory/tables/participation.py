@@ -72,7 +72,7 @@ class MemberParticipation(
         help_text="The platform's id of the event. An event that arrives twice is stored once.",
     )
 
-    # The ids of a room grow with time, so the index takes new events side by side.
+    # The source ids of a room grow with time, so the entries of new events lie side by side.
     participation_source_id_key = Unique([platform, room_id, source_id, event_type, member_id])
 
     participation_event_type_check = Check(checks.upper_case_name("event_type"))

@@ -37,7 +37,7 @@ class MemberRelationship(
     content = JSONB(default="{}", help_text="Details of the link, a JSON object.")
     created_at = Timestamptz()
 
-    # The same link is stored once. The index also serves lookups by entity_id_a alone.
+    # A link is stored once. The index of this constraint also serves lookups by entity_id_a alone.
     relationship_entity_a_idx = Unique([entity_id_a, entity_id_b, relationship_type])
 
     relationship_entity_a_check = Check(checks.no_space("entity_id_a"))

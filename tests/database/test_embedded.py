@@ -445,7 +445,7 @@ def test_dead_programs_do_not_keep_the_server_running(data: Path) -> None:
 def test_the_server_starts_despite_a_damaged_list_of_programs(data: Path, tmp_path: Path) -> None:
     for content in ("", "{}", "7", '["x"]', "\0"):
         (tmp_path / "users").write_text(content)
-        assert embedded._living(tmp_path / "users") == []
+        assert embedded._find_living_processes(tmp_path / "users") == []
     with running(data) as program:
         (data / ".handle_pids.json").write_text("[12")
         assert note(data) == "'kept'"

@@ -17,7 +17,7 @@ from piccolo.apps.migrations.tables import Migration
 
 from community_directory.database import connect
 from community_directory.database import migrations as migrate_module
-from community_directory.database.migrations import MIGRATION_LOCK, migrate
+from community_directory.database.migrations import MIGRATION_LOCK_KEY, migrate
 from community_directory.errors import MigrationFailed
 from tests.conftest import run_sql
 from tests.processes import PROJECT, environment
@@ -511,11 +511,11 @@ async def test_an_up_to_date_database_is_left_as_it_is(
 async def run_four_at_once(*command: str, url: str) -> None:
     async with session(url) as gate, running(*command, url=url, processes=4) as processes:
         # Nobody starts before all four are there.
-        await gate.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        await gate.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK_KEY})")
         await until(
             gate, "count(*) FILTER (WHERE wait_event_type = 'Lock' AND wait_event = 'advisory') = 4"
         )
-        await gate.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
+        await gate.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK_KEY})")
         for process in processes:
             output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
             assert process.returncode == 0, output.decode()
@@ -629,14 +629,14 @@ async def test_waiting_too_long_for_another_migration_is_a_clear_error(
 ) -> None:
     monkeypatch.setattr(migrate_module, "MIGRATION_LOCK_TIMEOUT", "100ms")
     async with session(empty_database) as other, connect(empty_database, min_size=0):
-        await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK_KEY})")
         with pytest.raises(
             MigrationFailed, match=r"^The schema could not be brought up to date: .*another process"
         ):
             await asyncio.wait_for(migrate(), SECONDS)
         assert await relations(empty_database) == set()
 
-        await other.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})")
+        await other.execute(f"SELECT pg_advisory_unlock({MIGRATION_LOCK_KEY})")
         await migrate()
 
 

@@ -105,7 +105,7 @@ async def test_a_dry_run_an_import_and_a_repeated_import_report_the_same_events(
     result.write_bytes(encode_json(HISTORY))
     empty = await directory.fetch(ALL_ROWS)
     planned = run_successfully("import_telegram", result, "--dry-run", url=database)
-    assert planned[0] == "Nothing was stored; this is what would be:"
+    assert planned[0] == "Nothing was stored. An import would store:"
     assert sorted(planned[1:]) == sorted(SUMMARY)
     assert await directory.fetch(ALL_ROWS) == empty
     assert run_successfully("import_telegram", result, "--dry_run", url=database) == planned
@@ -289,7 +289,7 @@ async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_i
         assert finished.returncode == 1
         assert finished.stderr == (
             f"The file is incomplete or damaged near byte {cut:,}: export the chat again."
-            " All that comes before was read,"
+            " Everything before this point was read,"
             " after message 1201 of Frutero Club.\n"
         )
         new = 0 if times else 1201
@@ -419,6 +419,6 @@ async def test_an_interrupted_import_says_how_to_continue(
     # Before it, asyncpg may print that it closed a connection.
     assert (
         said.splitlines()[-1]
-        == "Stopped. What was done stays; the same command again does the rest."
+        == "Stopped. Finished steps are kept. Run the same command again to do the rest."
     )
     assert "Traceback" not in said

@@ -672,7 +672,7 @@ INVALID_PEOPLE: dict[str, tuple[dict[str, object], str]] = {
     "JSON that is a text": (new_person(profile_data='"text"'), NOT_AN_OBJECT),
     "JSON too deep": (
         {"member_id": "#1", "profile_data": DEEP_JSON},
-        f"This is nested more than {MAX_JSON_DEPTH} times.",
+        f"This is nested more than {MAX_JSON_DEPTH} levels deep.",
     ),
     "JSON with NaN": (new_person(profile_data='{"a": NaN}'), "This can't be stored as JSON."),
     "JSON with an infinity": (
@@ -681,7 +681,7 @@ INVALID_PEOPLE: dict[str, tuple[dict[str, object], str]] = {
     ),
     "JSON with NUL": (
         new_person(profile_data='{"a": "\\u0000"}'),
-        "A value is out of range, or holds a character that can't be stored.",
+        "A value is out of range, or contains a character that can't be stored.",
     ),
     "a NUL": ({"member_id": "#1", "name": "A\0na"}, HAS_NUL),
     "an account with NUL that is looked up by a number": (
@@ -1054,7 +1054,7 @@ async def test_a_person_added_concurrently_is_reported(
         await until(community, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid())
         await other.execute("COMMIT")
         found = await task
-    assert found == [(3, "This Telegram account is known already, as member #5.")]
+    assert found == [(3, "This Telegram account already belongs to member #5.")]
     after, _ = await read_state(community)
     assert after[:4] == before[0]
     assert [row["name"] for row in after[4:]] == ["Eve"]

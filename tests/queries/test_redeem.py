@@ -808,6 +808,8 @@ async def test_a_redemption_gives_up_when_the_invitation_keeps_changing(
         return await original(*statement, **values)
 
     monkeypatch.setattr(engine, "fetch", fetch)
-    with pytest.raises(DatabaseUnavailable, match=r"^The directory is busy: try again\.$"):
+    with pytest.raises(
+        DatabaseUnavailable, match=r"^The directory is busy\. Try again in a moment\.$"
+    ):
         await asyncio.wait_for(redeem(code), SECONDS)
     assert statements == 2 * MAX_REDEMPTION_ATTEMPTS

@@ -688,7 +688,7 @@ async def test_without_days_a_roll_up_takes_yesterday_and_today(client: httpx.As
 @pytest.mark.parametrize(
     ("since", "until", "said"),
     [
-        ("2026-02-01", "2026-01-01", "Ask for 1 to 3660 days, the first one first."),
+        ("2026-02-01", "2026-01-01", "Choose 1 to 3660 days, and put the first day first."),
         (
             "2020-01-01",
             "2026-01-01",

@@ -162,7 +162,7 @@ async def test_a_number_that_no_reader_can_hold_is_refused_on_its_field(
     response = await patch(client, ana, profile_data=f'{{"x": 1{"0" * 400}}}')
     assert problem(response) == (
         "profile_data",
-        "This holds a number that is too large, or is nested too deeply.",
+        "This contains a number that is too large, or is nested too deeply.",
     )
 
 
