@@ -253,4 +253,4 @@ def _has_joined(person: Member) -> bool:
 
 def _member(record: asyncpg.Record) -> Member:
     """Return the member of a record that begins with the columns of an invitation."""
-    return member_from(record[INVITATION_COLUMN_COUNT:])
+    return member_from(tuple(record)[INVITATION_COLUMN_COUNT:])
