@@ -53,7 +53,7 @@ def command(function: Command) -> Command:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    async def run(*arguments: Any, **options: Any) -> None:
+    async def run(*arguments: object, **options: object) -> None:
         # Piccolo passes the option --dry-run under the name "dry-run".
         named = {name.replace("-", "_"): value for name, value in options.items()}
         bound = signature.bind(*arguments, **named)

@@ -28,6 +28,7 @@ from community_directory.tables import (
 )
 from tests.conftest import Server, database_name, new_database, raw_pool
 from tests.processes import PROJECT
+from tests.tables import rows
 
 LOAD = """
 import asyncio, sys
@@ -76,7 +77,8 @@ async def loaded_directory(server: Server, loaded: str) -> AsyncIterator[asyncpg
 
 async def contents(database: asyncpg.Pool | asyncpg.Connection) -> asyncpg.Record:
     """Return the number of rows of each table, and the time of its last change."""
-    return await database.fetchrow(
+    return await rows.fetch_row(
+        database,
         """
         SELECT (SELECT count(*) FROM community_members) AS members,
             (SELECT max(updated_at) FROM community_members),
@@ -89,7 +91,7 @@ async def contents(database: asyncpg.Pool | asyncpg.Connection) -> asyncpg.Recor
             (SELECT count(*) FROM member_relationships) AS relationships,
             (SELECT max(created_at) FROM member_relationships),
             (SELECT count(*) FROM directory_audit_log) AS audit_entries
-        """
+        """,
     )
 
 
@@ -163,12 +165,13 @@ async def test_members_are_numbered_in_the_order_in_which_they_joined(
 
 
 async def test_members_joined_over_the_past_one_or_two_years(community: asyncpg.Connection) -> None:
-    first, last, halfway, now = await community.fetchrow(
+    first, last, halfway, now = await rows.fetch_row(
+        community,
         """
         SELECT min(created_at), max(created_at),
             percentile_disc(0.5) WITHIN GROUP (ORDER BY created_at), now()
         FROM community_members
-        """
+        """,
     )
     assert 365 < (now - first).days < 730
     assert 0 <= (now - last).days < 7
@@ -420,8 +423,8 @@ async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
             OR (member.status <> 'active' OR deleted_at IS NOT NULL) AND occurred_at > updated_at
         """,
     )
-    first, last, now = await community.fetchrow(
-        "SELECT min(occurred_at), max(occurred_at), now() FROM member_participation"
+    first, last, now = await rows.fetch_row(
+        community, "SELECT min(occurred_at), max(occurred_at), now() FROM member_participation"
     )
     assert (now - first).days >= 88
     assert (now - last).days == 0
@@ -503,8 +506,9 @@ async def test_a_day_earns_little_reputation_and_never_more_than_ten(
 
 
 async def test_verify_finds_no_difference_in_the_highlights(loaded_directory: asyncpg.Pool) -> None:
-    first, last = await loaded_directory.fetchrow(
-        "SELECT min(highlight_date), max(highlight_date) FROM member_daily_highlights"
+    first, last = await rows.fetch_row(
+        loaded_directory,
+        "SELECT min(highlight_date), max(highlight_date) FROM member_daily_highlights",
     )
     assert await highlights.verify(first - timedelta(days=1), until=last + timedelta(days=1)) == []
 

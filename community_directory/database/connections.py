@@ -190,12 +190,14 @@ class DirectoryEngine(PostgresEngine):
         with database_errors():
             return await self._run(statement.sql, statement.arguments(values))
 
-    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+    async def run_querystring(
+        self, querystring: QueryString, in_pool: bool = True
+    ) -> list[asyncpg.Record]:
         """Run a query that Piccolo has built."""
         sql, arguments = querystring.compile_string(engine_type=self.engine_type)
         return await self._run(sql, arguments, in_pool=in_pool)
 
-    async def run_ddl(self, ddl: str, in_pool: bool = True) -> Any:
+    async def run_ddl(self, ddl: str, in_pool: bool = True) -> list[asyncpg.Record]:
         """Run a statement that Piccolo has built to change the schema."""
         return await self._run(ddl, [], in_pool=in_pool)
 

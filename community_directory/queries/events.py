@@ -167,7 +167,7 @@ class NewEvent:
     room_id: str | int
     source_id: str | int | None = None
     occurred_at: datetime | None = None
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import asyncpg
+
 from community_directory.calendar import count_days, days_between
 from community_directory.database import Statement, engine, transaction
 from community_directory.queries.pages import (
@@ -317,13 +319,13 @@ async def verify(
         records = await engine.fetch(FIND_DIFFERENCES, **days)
         if records and repair:
             await roll_up(day, until=until, zone=zone)
-    return [_difference_from(tuple(record), repaired=repair) for record in records]
+    return [_difference_from(record, repaired=repair) for record in records]
 
 
-def _difference_from(values: tuple[Any, ...], *, repaired: bool) -> Difference:
+def _difference_from(record: asyncpg.Record, *, repaired: bool) -> Difference:
     stored, counted = (
         None if half[0] is None else _highlight_from(half)
-        for half in (values[: len(values) // 2], values[len(values) // 2 :])
+        for half in (record[: len(record) // 2], record[len(record) // 2 :])
     )
     return Difference(stored, counted, repaired)
 

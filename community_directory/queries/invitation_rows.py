@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from community_directory.errors import InvalidInput, InvitationNotFound
 from community_directory.tables import InvitationStatus
 
@@ -81,7 +83,7 @@ def normalize_code(code: str) -> dict[str, str]:
     return {"typed_code": typed, "upper_code": typed.upper()}
 
 
-def invitation_from(values: Sequence[Any]) -> Invitation:
+def invitation_from(values: asyncpg.Record | Sequence[Any]) -> Invitation:
     """Return the invitation of a row that begins with `INVITATION_COLUMNS`."""
     values = list(values[:INVITATION_COLUMN_COUNT])
     values[_INVITATION_STATUS_INDEX] = InvitationStatus(values[_INVITATION_STATUS_INDEX])

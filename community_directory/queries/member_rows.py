@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from community_directory.database import Statement
 from community_directory.queries.bans import ban_fingerprint
 from community_directory.queries.ids import new_id
@@ -74,7 +76,7 @@ def member_columns(table: str) -> str:
     return ", ".join(f"{table}.{name}" for name in _MEMBER_FIELDS)
 
 
-def member_from(values: Sequence[Any]) -> Member:
+def member_from(values: asyncpg.Record | Sequence[Any]) -> Member:
     """Return the member of a row that begins with `MEMBER_COLUMNS`; further values are ignored."""
     values = list(values[: len(_MEMBER_FIELDS)])
     if values[_GITHUB_DATA_INDEX] is not None:
@@ -95,7 +97,7 @@ def new_member_values(
     country: str | None,
     github_username: str | None,
     profile_data: Profile | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Check the values of a new member, and return them as parameters of a statement.
 
     One parameter is not a column: the statement looks for a ban with `ban_fingerprint`.

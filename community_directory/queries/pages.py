@@ -53,7 +53,7 @@ def encode_cursor(query: str, *values: str | int) -> str:
     return base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, query: str, *parsers: Callable[[Any], object]) -> list[Any]:
+def decode_cursor(cursor: str, query: str, *parsers: Callable[[object], object]) -> list[Any]:
     """Return the values of a cursor of this query, each parsed by the parser of its field.
 
     Anybody can forge a cursor, so a parser accepts only values that its column can have.

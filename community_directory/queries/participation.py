@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
-from typing import Any
 
 from community_directory.calendar import days_between
 from community_directory.database import Statement, engine
@@ -108,7 +107,7 @@ async def record(
     room_id: str | int,
     source_id: str | int | None = None,
     occurred_at: datetime | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Event | None:
     """Store an event once and return it, or return None if it is stored already.
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
@@ -109,7 +109,7 @@ async def explain(member_id: str | int) -> Explanation:
     )
 
 
-def github_score(profile_data: Mapping[str, Any] | None) -> int:
+def github_score(profile_data: Mapping[str, object] | None) -> int:
     """Return the points of a GitHub account.
 
     They are repositories × 5 + followers × 3 + stars × 2 + contributions × 1. A count that is
@@ -118,7 +118,7 @@ def github_score(profile_data: Mapping[str, Any] | None) -> int:
     return sum(github_points(profile_data).values())
 
 
-def github_points(profile_data: Mapping[str, Any] | None) -> dict[str, int]:
+def github_points(profile_data: Mapping[str, object] | None) -> dict[str, int]:
     """Return the points of `github_score` for each count, by the count's name."""
     counts = {name: (profile_data or {}).get(name) for name in GITHUB_POINTS}
     return {

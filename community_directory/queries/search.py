@@ -58,7 +58,7 @@ class _SortOrder(NamedTuple):
     direction: str
     operator: str
     cursor_sql: str
-    parse: Callable[[Any], object]
+    parse: Callable[[object], object]
     """The parser of the cursor field."""
 
 

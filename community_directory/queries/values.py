@@ -36,7 +36,7 @@ it uses the value of the transaction, which `act_as` or the caller's own set_con
 """
 
 
-def as_json(data: Profile | None, *, field: str | None = None) -> str | None:
+def as_json(data: Mapping[str, object] | None, *, field: str | None = None) -> str | None:
     """Return the JSON text that is stored; None stays None.
 
     Args:

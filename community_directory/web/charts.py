@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
+
+import asyncpg
 
 from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
 
@@ -40,8 +42,26 @@ SHADES = 5
 """The shades of the chart of hours, besides the one of no events."""
 
 
+class StackedAreas(TypedDict):
+    """The bands of an area chart as SVG polygons, and its axis."""
+
+    bands: list[str]
+    ticks: list[tuple[int, float]]
+    """Each number on the axis, and its distance from the top in percent."""
+    totals: list[int]
+
+
+class Bar(TypedDict):
+    """A bar: its count, its length in percent of the longest bar, and its share of the total."""
+
+    name: str
+    count: int
+    length: float
+    share: float
+
+
 def count_statuses(
-    members: Iterable[Any], changes: Iterable[Any], weeks: int
+    members: Iterable[Iterable[Any]], changes: Iterable[Iterable[Any]], weeks: int
 ) -> dict[str, list[int]]:
     """Return how many members had each of the `STATUS_BANDS` at the end of each week.
 
@@ -73,7 +93,7 @@ def count_statuses(
     return {status: counts[status] for status in STATUS_BANDS}
 
 
-def stack_areas(series: Sequence[Sequence[int]]) -> dict[str, Any]:
+def stack_areas(series: Sequence[Sequence[int]]) -> StackedAreas:
     """Return stacked bands as SVG polygons, the ticks of the axis beside them, and the totals."""
     totals = [sum(values) for values in zip(*series, strict=True)]
     ticks = _choose_ticks(max(totals))
@@ -103,7 +123,7 @@ def _choose_ticks(top: int) -> list[int]:
     return [step * number for number in range(-(-max(top, 1) // step) + 1)]
 
 
-def count_tiers(members: Iterable[Any]) -> list[dict[str, Any]]:
+def count_tiers(members: Iterable[asyncpg.Record]) -> list[Bar]:
     """Return the bars of the active members by reputation tier."""
     counts = {tier.value: 0 for tier in ReputationTier}
     for _, removed_week, status, tier, number in members:
@@ -112,7 +132,7 @@ def count_tiers(members: Iterable[Any]) -> list[dict[str, Any]]:
     return _make_bars(counts, sum(counts.values()))
 
 
-def count_outcomes(invitations: Iterable[Any]) -> list[dict[str, Any]]:
+def count_outcomes(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
     """Return the bars of the invitations: all that were sent, and those of each outcome."""
     counts = {"sent": 0} | {status.value: 0 for status in INVITATION_OUTCOMES}
     for status, _, number in invitations:
@@ -121,7 +141,7 @@ def count_outcomes(invitations: Iterable[Any]) -> list[dict[str, Any]]:
     return _make_bars(counts, counts["sent"])
 
 
-def count_waiting_times(invitations: Iterable[Any]) -> list[dict[str, Any]]:
+def count_waiting_times(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
     """Return the bars of the accepted invitations by the time until they were accepted."""
     names = list(WAITING_TIMES)
     counts = dict.fromkeys(names, 0)
@@ -131,7 +151,7 @@ def count_waiting_times(invitations: Iterable[Any]) -> list[dict[str, Any]]:
     return _make_bars(counts, sum(counts.values()))
 
 
-def _make_bars(counts: Mapping[str, int], total: int) -> list[dict[str, Any]]:
+def _make_bars(counts: Mapping[str, int], total: int) -> list[Bar]:
     """Return each count with its share of the total and the length of its bar, in percent."""
     longest = max(counts.values()) or 1
     return [

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -194,7 +193,7 @@ async def _build_overview_page(_: Request) -> PageContent:
     # A week ends at midnight: its label is the day before.
     labels = [f"{end.astimezone(zone) - timedelta(days=1):%-d %b}" for end in week_ends]
     local_quarters = [(start.astimezone(zone), number) for start, number in quarters]
-    variables: Mapping[str, Any] = {
+    variables: Mapping[str, object] = {
         "zone": zone.key,
         "weeks": CHART_WEEKS,
         "days": ACTIVITY_DAYS,

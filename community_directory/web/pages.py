@@ -6,7 +6,7 @@ The pages need no script. They use the sign-in and the sessions of the panel.
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -37,7 +37,7 @@ class PageContent(NamedTuple):
     """The content of a page: a template, its variables, and the status of the response."""
 
     template: str
-    variables: Mapping[str, Any]
+    variables: Mapping[str, object]
     status: int = 200
 
 

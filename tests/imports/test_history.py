@@ -118,7 +118,10 @@ async def test_authors_become_contacts_and_their_messages_become_events(
     log = await directory.fetch(
         "SELECT DISTINCT actor, action, member_id FROM directory_audit_log ORDER BY member_id"
     )
-    assert log == [("import", "INSERT", "#1"), ("import", "INSERT", "#2")]
+    assert [tuple(entry) for entry in log] == [
+        ("import", "INSERT", "#1"),
+        ("import", "INSERT", "#2"),
+    ]
     last = report.last
     assert last is not None
     assert (last.source_id, last.room) == ("3", "Frutero Club")

@@ -200,9 +200,10 @@ async def test_days_and_old_times_are_in_the_zone_of_the_community(
     del old["date_unixtime"]
     result.write_bytes(encode_json(chat(old)))
     run_successfully("import_telegram", result, url=database, DIRECTORY_TIME_ZONE="Europe/Madrid")
-    row = await directory.fetchrow(
+    row = await rows.fetch_row(
+        directory,
         "SELECT occurred_at::text, highlight_date::text"
-        " FROM member_participation, member_daily_highlights"
+        " FROM member_participation, member_daily_highlights",
     )
     assert tuple(row) == ("2020-07-31 21:30:00+00", "2020-07-31")
 

@@ -70,9 +70,10 @@ async def test_the_earliest_and_the_latest_event_have_a_day_in_every_zone(
 
 
 async def scores(database: rows.Database) -> dict[str, int]:
-    return dict(
-        await database.fetch("SELECT member_id, reputation_score FROM community_members ORDER BY 1")
+    records = await database.fetch(
+        "SELECT member_id, reputation_score FROM community_members ORDER BY 1"
     )
+    return dict(map(tuple, records))
 
 
 async def messages(

@@ -463,7 +463,7 @@ async def test_only_overdue_invitations_are_expired(directory: asyncpg.Pool, ana
     actors = await directory.fetch(
         "SELECT DISTINCT actor FROM directory_audit_log WHERE action = 'UPDATE'"
     )
-    assert ("expiry",) in actors
+    assert ("expiry",) in map(tuple, actors)
 
 
 async def test_concurrent_expiry_jobs_share_the_work_and_do_not_wait(

@@ -307,7 +307,7 @@ async def backends(connection: asyncpg.Connection) -> dict[str, int]:
             AND backend_type = 'client backend'
         GROUP BY state
     """
-    return dict(await connection.fetch(query))
+    return dict(map(tuple, await connection.fetch(query)))
 
 
 async def test_a_hundred_callers_on_ten_connections_get_their_own_answers(

@@ -66,7 +66,9 @@ async def test_a_member_is_added_with_the_next_number(directory: asyncpg.Pool) -
         invited_by="#1",
         profile_data={"bio": "hola"},
     )
-    stored = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#2'")
+    stored = await rows.fetch_row(
+        directory, "SELECT * FROM community_members WHERE member_id = '#2'"
+    )
     assert added == replace(
         inviter,
         id=stored["id"],

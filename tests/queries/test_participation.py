@@ -158,7 +158,7 @@ async def test_record_returns_the_event_as_it_is_stored(directory: asyncpg.Pool)
             metadata={"duration_seconds": 600},
         )
     )
-    stored = await directory.fetchrow("SELECT * FROM member_participation")
+    stored = await rows.fetch_row(directory, "SELECT * FROM member_participation")
     assert event == Event(
         id=stored["id"],
         member_id="#1",
@@ -771,7 +771,8 @@ async def test_many_events_update_a_member_once_and_only_the_last_activity(
 ) -> None:
     await rows.member(directory)
     await rows.member(directory)
-    before = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#1'")
+    stored = "SELECT * FROM community_members WHERE member_id = '#1'"
+    before = await rows.fetch_row(directory, stored)
     entries = await directory.fetchval("SELECT count(*) FROM directory_audit_log")
     async with transaction() as current:
         updates = (
@@ -786,7 +787,7 @@ async def test_many_events_update_a_member_once_and_only_the_last_activity(
         )
         await record(message(occurred_at=NOON))
         assert await current.connection.fetchval(updates) == 1
-    after = await directory.fetchrow("SELECT * FROM community_members WHERE member_id = '#1'")
+    after = await rows.fetch_row(directory, stored)
     assert dict(after) == {**dict(before), "last_active_at": NOON + 899 * MINUTE}
     assert await directory.fetchval("SELECT count(*) FROM directory_audit_log") == entries
 

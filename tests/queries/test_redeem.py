@@ -312,7 +312,7 @@ async def held(
         await asyncio.wait_for(task, SECONDS)
 
 
-async def settled(observer: asyncpg.Connection, task: "asyncio.Future[Any]") -> None:
+async def settled(observer: rows.Database, task: "asyncio.Future[Any]") -> None:
     """Wait until the task has ended, or a session of this database waits for a lock."""
     async with asyncio.timeout(SECONDS):
         while not task.done() and not await observer.fetchval(
@@ -529,7 +529,7 @@ async def test_an_overdue_invitation_has_expired_before_the_job_runs(
     ana: Member, code: str
 ) -> None:
     await pass_the_time(ana, code)
-    stored = await pool().fetchrow("SELECT status, expires_at FROM community_invitations")
+    stored = await rows.fetch_row(pool(), "SELECT status, expires_at FROM community_invitations")
     assert stored["status"] == "pending"
     assert (await refused(InvitationExpired, code)).expired_at == stored["expires_at"]
     await invitations.expire_overdue()

@@ -15,7 +15,7 @@ from tests.tables import rows
 
 async def test_a_link_is_returned_as_it_is_stored(directory: asyncpg.Pool) -> None:
     made = await relationships.link("ana", "bo", "MENTORED", {"since": 2026})
-    stored = await directory.fetchrow("SELECT * FROM member_relationships")
+    stored = await rows.fetch_row(directory, "SELECT * FROM member_relationships")
     assert made == relationships.Relationship(
         id=stored["id"],
         entity_id_a="ana",

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import piccolo_admin.endpoints
 from fastapi import FastAPI
 from piccolo.apps.user.tables import BaseUser
+from piccolo.table import Table
 from piccolo_admin.endpoints import AdminRouter, create_admin
 from piccolo_api.session_auth.tables import SessionsBase
 from starlette.requests import Request
@@ -80,7 +81,7 @@ def _use_directory_crud(
     policies = {config.table_class: policy for config, policy in configured}
     private_apps: list[FastAPI] = []
 
-    def build(table: Any, **options: Any) -> DirectoryCRUD:
+    def build(table: type[Table], **options: Any) -> DirectoryCRUD:
         return DirectoryCRUD(table, policies[table], **options)
 
     def mount(root_url: str, fastapi_app: FastAPI, piccolo_crud: object, **_: object) -> None:

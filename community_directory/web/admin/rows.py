@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import asyncpg
 from piccolo.columns import Column, ForeignKey
 from piccolo.table import Table
 from piccolo_api.crud.endpoints import PiccoloCRUD
@@ -150,13 +151,13 @@ def normalize_member_id(text: str) -> str:
     return f"#{text}" if re.fullmatch("[0-9]{1,19}", text, re.ASCII) else text
 
 
-def to_row_data(record: Any) -> RowData:
+def to_row_data(record: asyncpg.Record) -> RowData:
     """Return a record as the browser gets it: dates and UUIDs are text."""
     row: RowData = json.loads(to_json(dict(record)))
     return row
 
 
-def to_json(body: object, format_date: Callable[[Any], str] | None = None) -> str:
+def to_json(body: object, format_date: Callable[[date], str] | None = None) -> str:
     """Return JSON text, in which dates and times are formatted by `format_date`, or as ISO 8601."""
 
     def encode(value: object) -> str:
@@ -168,7 +169,7 @@ def to_json(body: object, format_date: Callable[[Any], str] | None = None) -> st
 
 
 def json_response(
-    body: object, *, status: int = 200, format_date: Callable[[Any], str] | None = None
+    body: object, *, status: int = 200, format_date: Callable[[date], str] | None = None
 ) -> Response:
     """Return a response with what `to_json` makes of the body."""
     return Response(to_json(body, format_date), status, media_type="application/json")

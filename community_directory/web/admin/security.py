@@ -24,6 +24,7 @@ from piccolo_api.mfa.endpoints import mfa_setup
 from piccolo_api.mfa.provider import MFAProvider
 from piccolo_api.session_auth.endpoints import session_login
 from piccolo_api.shared.auth.hooks import LoginHooks
+from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
@@ -33,6 +34,7 @@ from starlette.responses import (
     RedirectResponse,
     Response,
 )
+from starlette.routing import BaseRoute
 
 from community_directory.errors import DirectoryError, InvalidInput, OperatorError
 from community_directory.passwords import MAX_PASSWORD_LENGTH, password_problem
@@ -131,7 +133,7 @@ def hash_new_password(values: RowData) -> RowData:
     return {**values, "password": BaseUser.hash_password(password)}
 
 
-def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> Any:
+def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> type[HTTPEndpoint]:
     base: Any = session_login(
         session_expiry=SESSION_IDLE_TIMEOUT,
         max_session_expiry=SESSION_MAX_AGE,
@@ -218,7 +220,7 @@ def _access_check(settings: Settings) -> Callable[[str, int], Awaitable[str | No
     return check_access
 
 
-def _change_password_endpoint(settings: Settings) -> Any:
+def _change_password_endpoint(settings: Settings) -> type[HTTPEndpoint]:
     base: Any = change_password(login_url="./../../public/login/")
 
     class ChangePassword(base):  # type: ignore[misc]  # a class that piccolo_api makes at run time
@@ -251,7 +253,7 @@ def _change_password_endpoint(settings: Settings) -> Any:
     return ChangePassword
 
 
-def _mfa_setup_endpoint(provider: MFAProvider) -> Any:
+def _mfa_setup_endpoint(provider: MFAProvider) -> type[HTTPEndpoint]:
     base: Any = mfa_setup(provider=provider)
 
     class MFASetup(base):  # type: ignore[misc]  # a class that piccolo_api makes at run time
@@ -286,7 +288,7 @@ async def _read_texts(request: Request, *names: str) -> dict[str, str]:
     Raises:
         HTTPException: The fields are missing, or contain no valid texts (422).
     """
-    body: Any = request.scope.get("form")
+    body: object = request.scope.get("form")
     if body is None:
         try:
             body = await request.json()
@@ -307,7 +309,7 @@ def _is_credential_text(value: object) -> bool:
     return isinstance(value, str) and CREDENTIAL_TEXT.fullmatch(value) is not None
 
 
-def _find_route(routes: Sequence[Any], path: str) -> Any:
+def _find_route(routes: Sequence[BaseRoute], path: str) -> Any:
     for route in routes:
         if getattr(route, "path", None) == path:
             return route

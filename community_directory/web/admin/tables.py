@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from piccolo.apps.user.tables import BaseUser
+from piccolo.columns import Column
 from piccolo.table import Table
 from piccolo_admin.endpoints import TableConfig
 from piccolo_api.crud.endpoints import OrderBy, PiccoloCRUD
@@ -274,7 +275,7 @@ async def _add_member(values: RowData, actor: str) -> object:
             "Choose Not member or Pending. Use the forms to change the status later.",
             field="status",
         )
-    fee: dict[Any, Any] = {
+    fee: dict[Column | str, Any] = {
         name: values.pop(name)
         for name in ("registration_fee_paid", "registration_fee_tx_hash")
         if name in values

@@ -123,7 +123,7 @@ def parse_json_object(text: str | bytes) -> RowData:
     return found
 
 
-def is_unchanged(column: Column, shown: Any, sent: Any) -> bool:
+def is_unchanged(column: Column, shown: Any, sent: object) -> bool:
     """Tell whether the front end sends `sent` when a person leaves the value `shown` alone.
 
     The front end cuts fractions of seconds and line breaks, rounds large numbers in JSON, and
@@ -137,7 +137,7 @@ def is_unchanged(column: Column, shown: Any, sent: Any) -> bool:
             fractions = (before.microsecond, before.microsecond // 1000 * 1000, 0)
             return after in [before.replace(microsecond=fraction) for fraction in fractions]
         if isinstance(column, JSON):
-            return bool(_round_numbers(json.loads(shown)) == _round_numbers(_load_json(sent)))
+            return _round_numbers(json.loads(shown)) == _round_numbers(_load_json(sent))
     except (ValueError, TypeError, ArithmeticError, RecursionError):
         return False
     if column.value_type in (bool, int):
@@ -145,7 +145,7 @@ def is_unchanged(column: Column, shown: Any, sent: Any) -> bool:
     return _join_lines(shown) == _join_lines(sent)
 
 
-def _parse_field(column: Column, sent: object) -> Any:
+def _parse_field(column: Column, sent: object) -> object:
     value = parse_value(column, sent)
     if value is None and column._meta.required:
         raise InvalidInput("This can't be empty.", field=column._meta.name)
@@ -163,7 +163,7 @@ def _restore_exact_numbers(stored: str | None, sent: object) -> object:
         return sent
 
 
-def _with_exact_numbers(stored: Any, sent: Any) -> Any:
+def _with_exact_numbers(stored: object, sent: object) -> object:
     if isinstance(stored, dict) and isinstance(sent, dict):
         return {key: _with_exact_numbers(stored.get(key), value) for key, value in sent.items()}
     if isinstance(stored, list) and isinstance(sent, list) and len(stored) == len(sent):
@@ -172,7 +172,7 @@ def _with_exact_numbers(stored: Any, sent: Any) -> Any:
     return stored if is_rounded else sent
 
 
-def _round_numbers(value: Any) -> Any:
+def _round_numbers(value: object) -> object:
     """Return JSON as a browser holds it: every number is a double."""
     if isinstance(value, dict):
         return {key: _round_numbers(item) for key, item in value.items()}
@@ -184,7 +184,7 @@ def _round_numbers(value: Any) -> Any:
     return float(value) if isinstance(value, int) else value
 
 
-def _load_json(sent: object) -> Any:
+def _load_json(sent: object) -> object:
     return json.loads(sent) if isinstance(sent, str) else sent
 
 

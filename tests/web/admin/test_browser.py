@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Dialog, Page, expect
 
 from community_directory.tables import CommunityMember
+from tests.tables.rows import fetch_row
 from tests.web.conftest import PASSWORD, add_superuser
 
 pytestmark = [
@@ -81,8 +82,8 @@ async def test_a_manager_adds_members_and_an_invitation_and_sees_them(
     await pick_member(page, "created_by", "GARC", "#1 Ana García")
     assert await press(page, "Create") == 201
 
-    code, creator = await directory.fetchrow(
-        "SELECT invitation_code, created_by FROM community_invitations"
+    code, creator = await fetch_row(
+        directory, "SELECT invitation_code, created_by FROM community_invitations"
     )
     assert creator == "#1"
     await open_table(page, "community invitations")
@@ -124,7 +125,7 @@ async def test_a_save_writes_what_was_typed_and_nothing_else(
     stored = (
         "SELECT organization, country, profile_data::text, created_at, xmin FROM community_members"
     )
-    before = await directory.fetchrow(stored)
+    before = await fetch_row(directory, stored)
 
     await open_row(page, "#1")
     assert await press(page, "Save") == 200
@@ -135,7 +136,7 @@ async def test_a_save_writes_what_was_typed_and_nothing_else(
     await directory.execute("UPDATE community_members SET primary_role = 'designer'")
     await page.fill("form [name=organization]", "Frutero")
     assert await press(page, "Save") == 200
-    after = await directory.fetchrow(stored)
+    after = await fetch_row(directory, stored)
     assert after[:-1] == ("Frutero", *before[1:-1])
     assert await directory.fetchval("SELECT primary_role FROM community_members") == "designer"
 
@@ -264,7 +265,7 @@ async def test_a_manager_approves_invites_and_bans_by_forms(
     log = """
         SELECT actor, reason FROM directory_audit_log
         WHERE member_id = '#2' ORDER BY id DESC LIMIT 1"""
-    assert tuple(await directory.fetchrow(log)) == ("admin", "null")
+    assert tuple(await fetch_row(directory, log)) == ("admin", "null")
 
     await open_form(page, "Download members as CSV")
     async with page.expect_download() as download:

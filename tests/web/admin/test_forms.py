@@ -29,6 +29,7 @@ from community_directory.web.admin.lookup import find_one_member
 from community_directory.web.admin.router import DirectoryForm, DirectoryRouter
 from community_directory.web.outage import RETRY_HINT
 from tests.conftest import Server, closed_to_all
+from tests.tables.rows import fetch_row
 
 SLUGS = [form.slug for form in FORMS]
 FILLED: dict[str, Any] = {
@@ -120,11 +121,10 @@ async def status_of(directory: asyncpg.Pool, member_id: str) -> str:
 
 
 async def last_entry(directory: asyncpg.Pool) -> tuple[str, str | None]:
-    return tuple(
-        await directory.fetchrow(
-            "SELECT actor, reason FROM directory_audit_log ORDER BY id DESC LIMIT 1"
-        )
+    entry = await fetch_row(
+        directory, "SELECT actor, reason FROM directory_audit_log ORDER BY id DESC LIMIT 1"
     )
+    return entry["actor"], entry["reason"]
 
 
 async def everything(directory: asyncpg.Pool) -> list[Any]:

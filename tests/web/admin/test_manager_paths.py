@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Dialog, Page, expect
 
-from tests.tables.rows import member
+from tests.tables.rows import fetch_row, member
 from tests.web.admin.test_browser import open_form, open_table, press, settle, submit
 
 pytestmark = pytest.mark.browser
@@ -152,11 +152,11 @@ async def test_two_managers_edit_a_profile_and_nothing_is_lost(
     stored = "SELECT name, organization, country FROM community_members WHERE id = $1"
     assert await save(other, "organization", "Frutero") == 200
     assert await save(page, "name", name) == 200
-    assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
+    assert tuple(await fetch_row(directory, stored, row["id"])) == (name, "Frutero", "Mexico")
     # The other manager still sees the old name and overwrites it.
     assert await save(other, "name", "Ana Null") == 422
     await expect(other.get_by_text("name field - Somebody else changed this field")).to_be_visible()
-    assert tuple(await directory.fetchrow(stored, row["id"])) == (name, "Frutero", "Mexico")
+    assert tuple(await fetch_row(directory, stored, row["id"])) == (name, "Frutero", "Mexico")
     await look(other)
     await other.close()
     await row_of(page, "community members", name)
