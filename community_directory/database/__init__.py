@@ -27,9 +27,9 @@ __all__ = [
 ]
 
 
-async def migrate() -> None:
+async def migrate() -> int:
     """Bring the schema up to date, as `community_directory.database.migrations.migrate` does."""
     # Piccolo's migrations take as long to import as all other modules; bots rarely need them.
     from community_directory.database.migrations import migrate as run_migrations  # noqa: PLC0415
 
-    await run_migrations()
+    return await run_migrations()

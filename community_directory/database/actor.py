@@ -24,14 +24,19 @@ async def act_as(actor: str) -> None:
     await engine.fetch(SET_ACTOR, actor=actor)
 
 
-def check_actor(actor: str | None) -> str:
-    """Return the actor unchanged if it is a text that is not blank.
+def check_actor(actor: str) -> str:
+    """Return the actor if it is a text that is not blank.
 
     Raises:
-        InvalidInput: The actor is None, blank or not a text.
+        InvalidInput: The actor is blank, or it is not a text.
     """
-    if actor is not None and not isinstance(actor, str):
+    if not isinstance(actor, str):
         raise InvalidInput("The actor must be a text.", field="actor")
-    if actor is None or not actor.strip():
-        raise InvalidInput("The actor can't be empty.", field="actor", code="value_missing")
+    if not actor.strip():
+        raise actor_missing()
     return actor
+
+
+def actor_missing() -> InvalidInput:
+    """Return the error for a change without an actor."""
+    return InvalidInput("The actor can't be empty.", field="actor", code="value_missing")

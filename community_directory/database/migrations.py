@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec
+from unittest.mock import patch
 
 import asyncpg
 from piccolo.conf.apps import DEFAULT_MODULE_NAME, ENVIRONMENT_VARIABLE, AppRegistry, Finder
@@ -101,26 +102,52 @@ def configure_piccolo() -> None:
 _uses_own_configuration = ContextVar("uses_own_configuration", default=False)
 
 
+class _ConfigurationPatch:
+    """Lets Piccolo use this package's apps and engine in the tasks that ask for it.
+
+    Several tasks may use it at once: the last one restores Piccolo.
+    """
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._restore = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        if self._users == 0:
+            self._apply()
+        self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._restore.close()
+
+    def _apply(self) -> None:
+        from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415  slow, as above
+
+        find_module = Finder.get_piccolo_conf_module
+        own = SimpleNamespace(APP_REGISTRY=AppRegistry(list(PICCOLO_APPS)), DB=engine)
+
+        def find_own_module(finder: Finder, module_name: str | None = None) -> object:
+            return own if _uses_own_configuration.get() else find_module(finder, module_name)
+
+        finder_patch = patch.object(Finder, "get_piccolo_conf_module", find_own_module)
+        self._restore.enter_context(finder_patch)
+        # A table keeps the first engine that it was used with.
+        self._restore.enter_context(patch.object(Migration._meta, "_db", engine))
+
+
+_configuration_patch = _ConfigurationPatch()
+
+
 @contextlib.contextmanager
 def _use_own_configuration() -> Iterator[None]:
     """Let Piccolo use this package's apps and engine in the current task, and in no other one."""
-    from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415  slow, as above
-
-    find_module = Finder.get_piccolo_conf_module
-    own = SimpleNamespace(APP_REGISTRY=AppRegistry(list(PICCOLO_APPS)), DB=engine)
-
-    def find_own_module(finder: Finder, module_name: str | None = None) -> object:
-        return own if _uses_own_configuration.get() else find_module(finder, module_name)
-
     token = _uses_own_configuration.set(True)
-    # A table keeps the first engine that it was used with.
-    engine_before, Migration._meta._db = Migration._meta._db, engine
-    Finder.get_piccolo_conf_module = find_own_module  # type: ignore[method-assign, assignment]
     try:
-        yield
+        with _configuration_patch:
+            yield
     finally:
-        Finder.get_piccolo_conf_module = find_module  # type: ignore[method-assign]
-        Migration._meta._db = engine_before
         _uses_own_configuration.reset(token)
 
 

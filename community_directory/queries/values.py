@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from piccolo.table import Table
 
-from community_directory.database.actor import check_actor
+from community_directory.database.actor import actor_missing, check_actor
 from community_directory.errors import InvalidInput, sanitize_for_message, text_too_long
 from community_directory.tables.checks import MAX_JSON_DEPTH
 
@@ -177,5 +177,7 @@ def required_actor(actor: str) -> str:
     Raises:
         InvalidInput: The actor is None, blank, not a text, or longer than 255 characters.
     """
-    check_text("actor", check_actor(actor), MAX_ACTOR_LENGTH)
-    return actor
+    if actor is None:
+        raise actor_missing()
+    check_text("actor", actor, MAX_ACTOR_LENGTH)
+    return check_actor(actor)

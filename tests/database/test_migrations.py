@@ -460,9 +460,10 @@ if os.path.exists("piccolo_conf.py"):
 """
 
 
+@pytest.mark.parametrize("calls", ["migrate()", "asyncio.gather(migrate(), migrate())"])
 @pytest.mark.parametrize("own", [False, True], ids=["none", "one of its own"])
 async def test_a_program_with_or_without_a_piccolo_configuration_migrates_the_directory(
-    empty_database: str, clean_dump: str, tmp_path: Path, own: bool
+    empty_database: str, clean_dump: str, tmp_path: Path, own: bool, calls: str
 ) -> None:
     if own:
         (tmp_path / "piccolo_conf.py").write_text(OTHER_CONFIGURATION)
@@ -470,7 +471,7 @@ async def test_a_program_with_or_without_a_piccolo_configuration_migrates_the_di
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        LOOK_BEFORE + SCRIPT + LOOK_AFTER,
+        LOOK_BEFORE + SCRIPT.replace("migrate()\n", f"{calls}\n") + LOOK_AFTER,
         cwd=tmp_path,
         env=environment(POSTGRES_URL=empty_database, PYTHONPATH=str(package_alone(tmp_path))),
         stdout=asyncio.subprocess.PIPE,

@@ -7,6 +7,7 @@ import pytest
 
 from community_directory.database import act_as, transaction
 from community_directory.errors import InvalidInput
+from community_directory.queries import members
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
@@ -87,6 +88,24 @@ async def test_an_actor_cannot_be_blank(directory: asyncpg.Pool, actor: Any) -> 
         with pytest.raises(InvalidInput) as refused:
             await act_as(actor)
     assert refused.value.field == "actor"
+
+
+@pytest.mark.parametrize(
+    ("actor", "code"),
+    [
+        (None, "value_missing"),
+        ("  ", "value_missing"),
+        (" " * 256, "text_too_long"),
+        ("x" * 256, "text_too_long"),
+        (5, "invalid_input"),
+    ],
+)
+async def test_the_code_of_a_refused_actor_says_why(
+    directory: asyncpg.Pool, actor: Any, code: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await members.set_status("#1", "active", actor=actor)
+    assert (refused.value.field, refused.value.code) == ("actor", code)
 
 
 async def test_an_actor_of_any_characters_is_logged_unchanged(directory: asyncpg.Pool) -> None:
