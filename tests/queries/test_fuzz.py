@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from community_directory.database import connect
 from community_directory.errors import InvalidInput, UserError
-from community_directory.queries import members, participation, relationships, values
+from community_directory.queries import members, participation, relationships
 from community_directory.queries.participation import Event, NewEvent, Recorded
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import CASES, EVENT, HELPERS, all_idle, arguments, community, undone
@@ -152,7 +152,7 @@ def kinds(helper: str) -> dict[str, str]:
             found[name] = "day"
         elif get_origin(hints[name]) is Iterable:
             found[name] = "events"
-        elif values.Profile in options:
+        elif any(get_origin(option) is Mapping for option in options):
             found[name] = "json"
         else:
             found[name] = f"unknown: {hints[name]}"
