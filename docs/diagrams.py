@@ -31,7 +31,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     """Replace each line that names a picture by that picture."""
     for name, draw in (("tables", draw_tables), ("imports", draw_imports)):
         if (line := f"<!-- diagram of the {name} -->") in markdown:
-            markdown = markdown.replace(line, f'<div class="diagram">{draw()}</div>')
+            markdown = markdown.replace(line, f'<div class="diagram" tabindex="0">{draw()}</div>')
     return markdown
 
 

@@ -47,13 +47,17 @@ async def main(directory: Path) -> None:
                     await _take(page, url + place, directory / f"{name}{suffix}.png")
                 await _open_a_member(page, url)
                 await page.screenshot(path=directory / f"member{suffix}.png")
-                await _approve_a_newcomer(page, url)
-                await page.screenshot(path=directory / f"form-answer{suffix}.png")
                 await page.emulate_media(color_scheme="dark")
                 for name in DARK_PAGES:
                     await _take(
                         page, url + PAGE_PATHS[name], directory / f"{name}-dark{suffix}.png"
                     )
+                await page.context.close()
+            # This changes the data, which must be the same in all other screenshots.
+            for suffix, (width, height) in WINDOW_SIZES.items():
+                page = await _sign_in(browser, url, width, height)
+                await _approve_a_newcomer(page, url)
+                await page.screenshot(path=directory / f"form-answer{suffix}.png")
                 await page.context.close()
         finally:
             await browser.close()

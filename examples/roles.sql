@@ -1,5 +1,5 @@
--- Two roles for the directory. Run this in the directory's database, as the owner of its tables
--- (who needs CREATEROLE), after the migrations: psql "$POSTGRES_URL" -f roles.sql
+-- Two roles for the directory. Change both passwords, and run this in the directory's database after
+-- the migrations, as a superuser: sudo -u postgres psql -v ON_ERROR_STOP=1 directory < roles.sql
 
 -- Reads everything and changes nothing: for reports, and for a look with psql.
 CREATE ROLE directory_reader LOGIN PASSWORD 'change me';

@@ -133,16 +133,17 @@ class Directive:
 
     name: str
     members: list[str]
-    passes_on: bool
-    """The names that a module's `__all__` passes on from other modules are shown too."""
 
     def shows(self, module: str, name: str) -> bool:
         """Tell whether the page has this name of this module."""
-        if self.members:
-            return self.name == module and name in self.members
-        if self.passes_on and name in getattr(importlib.import_module(self.name), "__all__", ()):
-            return True
-        return self.name in (module, f"{module}.{name}")
+        if not self.members:
+            return self.name in (module, f"{module}.{name}")
+        if name not in self.members:
+            return False
+        # A module may also show what it imports from another one.
+        return getattr(pkgutil.resolve_name(self.name), name) is getattr(
+            importlib.import_module(module), name
+        )
 
 
 def directives() -> Iterator[Directive]:
@@ -150,7 +151,7 @@ def directives() -> Iterator[Directive]:
         for name, options in re.findall(r"^::: ([\w.]+)\n((?:    .*\n)*)", text, re.MULTILINE):
             members = re.search(r"members: \[(.*)\]", options)
             chosen = re.split(r",\s*", members[1]) if members else []
-            yield Directive(name, chosen, passes_on="filters: public" in options)
+            yield Directive(name, chosen)
 
 
 def is_documented(module: str, name: str) -> bool:
