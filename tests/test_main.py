@@ -20,6 +20,7 @@ from piccolo.apps.user.tables import BaseUser
 from community_directory.__main__ import command_line, run_parser
 from community_directory.commands import STOPPED_MESSAGE
 from community_directory.database import connect
+from community_directory.errors import ConfigurationError
 from community_directory.psql import split_password
 from tests.processes import PROJECT, environment
 from tests.tables import rows
@@ -316,6 +317,7 @@ async def test_no_password_is_in_the_list_of_processes(database: str) -> None:
             "postgresql:///db?host=/run&port=1",
             "a&b",
         ),
+        ("postgresql:///db?p%61ssword=a%2Bb+c", "postgresql:///db", "a+b+c"),
         ("postgres://me:x@one:1,two:2/db", "postgres://me@one:1,two:2/db", "x"),
         ("postgresql://me:@host/db", "postgresql://me@host/db", ""),
     ],
@@ -324,3 +326,10 @@ def test_a_password_is_taken_out_of_a_url(
     url: str, without: str | None, password: str | None
 ) -> None:
     assert split_password(url) == (without or url, password)
+
+
+@pytest.mark.parametrize("name", ["sslpassword", "ssl%70assword"])
+def test_a_url_with_the_password_of_a_key_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="sslpassword") as error:
+        split_password(f"postgresql://host/db?{name}=secretword")
+    assert "secretword" not in str(error.value)
