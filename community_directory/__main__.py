@@ -67,12 +67,15 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
 
     Args:
         username: The name for signing in; without it, DIRECTORY_ADMIN_USERNAME or admin.
-        email: The e-mail address; without it, the username followed by @localhost.
+        email: The e-mail address; without it, DIRECTORY_ADMIN_EMAIL for the name of the settings,
+            and NAME@localhost for another name.
         generate: Make a random password.
     """
     settings = load_settings()
     username = username or settings.admin_username
-    email = email or f"{username}@localhost"
+    if not email:
+        is_default = username == settings.admin_username
+        email = settings.admin_email if is_default else f"{username}@localhost"
     random = generate or not sys.stdin.isatty()
     password = secrets.token_urlsafe(12) if random else _ask_password(settings, username, email)
     asyncio.run(commands.create_superuser(username, email, password))
@@ -83,7 +86,7 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
 def _ask_password(settings: Settings, username: str, email: str) -> str:
     """Ask for a password until it follows the rules and is typed the same way twice."""
     while True:
-        password = getpass(f"Password for {username}: ")
+        password = getpass(f"Password for {sanitize_for_message(username)}: ")
         if problem := password_problem(password, settings.site_name, username, email):
             print_line(f"The password {problem}.", error=True)
         elif getpass("The same password again: ") == password:

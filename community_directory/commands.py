@@ -108,8 +108,12 @@ async def create_superuser(username: str, email: str, password: str) -> None:
     # Both modules are slow to import. The second one makes Piccolo check passwords like the panel.
     from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
 
-    from community_directory.web.admin import users  # noqa: F401, PLC0415
+    from community_directory.web.admin.users import is_ambiguous_username  # noqa: PLC0415
 
+    if not username.strip() or not username.isprintable():
+        raise InvalidInput("A username must not be blank or have control characters.")
+    if "@" not in email or not email.isprintable():
+        raise InvalidInput(f"{sanitize_for_message(email)} is not an e-mail address.")
     with database_errors():
         async with transaction():
             for column, value in ((BaseUser.username, username), (BaseUser.email, email)):
@@ -118,6 +122,11 @@ async def create_superuser(username: str, email: str, password: str) -> None:
                         f"There is already a user with the {column._meta.name} "
                         f"{sanitize_for_message(value)}. Choose another one."
                     )
+            if await is_ambiguous_username(username):
+                raise InvalidInput(
+                    f"In the audit log, {sanitize_for_message(username)} could mean a program or "
+                    "another user. Choose another username."
+                )
             await BaseUser.create_user(
                 username=username,
                 password=password,
@@ -126,7 +135,7 @@ async def create_superuser(username: str, email: str, password: str) -> None:
                 admin=True,
                 superuser=True,
             )
-    print_line(f"{username} is a superuser of the panel.")
+    print_line(f"{sanitize_for_message(username)} is a superuser of the panel.")
 
 
 @command

@@ -205,6 +205,43 @@ async def test_a_superuser_gets_a_random_password_without_a_terminal(database: s
         )
 
 
+@pytest.mark.parametrize(
+    ("username", "options", "sentence"),
+    [
+        ("EVA", [], "In the audit log, EVA could mean a program or another user."),
+        ("roll-up", [], "In the audit log, roll-up could mean a program or another user."),
+        ("telegram:1", [], "In the audit log, telegram:1 could mean a program or another user."),
+        ("a\x1b[31mb", [], "A username must not be blank or have control characters."),
+        (" ", [], "A username must not be blank or have control characters."),
+        ("bo", ["--email", "bo.example.org"], "bo.example.org is not an e-mail address."),
+    ],
+)
+async def test_a_superuser_with_an_ambiguous_name_or_a_wrong_address_is_refused(
+    database: str, username: str, options: list[str], sentence: str
+) -> None:
+    if username == "EVA":
+        output_of("create-admin", "eva", url=database)
+    ended = run("create-admin", username, *options, url=database)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(sentence)
+
+
+async def test_the_superuser_of_the_settings_gets_their_address(
+    database: str,
+) -> None:
+    settings = {"DIRECTORY_ADMIN_USERNAME": "ana", "DIRECTORY_ADMIN_EMAIL": "ana@example.org"}
+    for arguments in ((), ("bo",)):
+        subprocess.run(
+            [*PROGRAM, "create-admin", *arguments],
+            env=environment(POSTGRES_URL=database, PYTHONPATH=str(PROJECT), **settings),
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    async with connect(database):
+        emails = await BaseUser.select(BaseUser.email).output(as_list=True)
+    assert sorted(emails) == ["ana@example.org", "bo@localhost"]
+
+
 def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
     """Run a command on a terminal and answer each of its prompts; return its code and output."""
     child, terminal = pty.fork()
