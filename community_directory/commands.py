@@ -31,15 +31,13 @@ from community_directory.errors import (
 from community_directory.imports import discord, members_csv, telegram
 from community_directory.imports.export import ExportedEvent, SkippedItem
 from community_directory.imports.history import Report, import_history
+from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
 
 OPTIONS_MESSAGE = (
     "Write options as --since=2026-01-31, and switches such as --dry-run without a value."
 )
-STOPPED_MESSAGE = "Stopped. Finished steps are kept. Run the same command again to do the rest."
-STOPPED_EXIT_CODE = 130
-"""The exit code of a program that Ctrl+C ended."""
 
 Command = Callable[..., Coroutine[Any, Any, None]]
 
@@ -71,8 +69,7 @@ def command(function: Command) -> Command:
         except DirectoryError as error:
             sys.exit(str(error))
         except asyncio.CancelledError:
-            print_line(STOPPED_MESSAGE, error=True)
-            sys.exit(STOPPED_EXIT_CODE)
+            exit_stopped()
 
     # Piccolo reads the order of the parameters from the signature.
     run.__signature__ = signature  # type: ignore[attr-defined]

@@ -17,10 +17,10 @@ import pytest
 from cyclopts import App
 from piccolo.apps.user.tables import BaseUser
 
-from community_directory.__main__ import command_line, run_parser
-from community_directory.commands import STOPPED_MESSAGE
+from community_directory.command_line import command_line, run_parser
 from community_directory.database import connect
 from community_directory.errors import ConfigurationError
+from community_directory.interrupts import STOPPED_MESSAGE
 from community_directory.psql import split_password
 from tests.processes import PROJECT, environment
 from tests.tables import rows
@@ -283,6 +283,23 @@ def test_a_stopped_command_prints_one_line_and_returns_exit_code_130(key: bytes)
     assert code == 130
     assert shown.endswith(f"{STOPPED_MESSAGE}\n")
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("program", [["-m", "community_directory"], ["main.py"]])
+def test_ctrl_c_during_the_imports_prints_one_line(program: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", *program, "--help"],
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        assert any("asyncpg.exceptions" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        lines = [line for line in process.stderr if not line.startswith("import time:")]
+    assert (process.returncode, lines) == (130, [f"{STOPPED_MESSAGE}\n"])
 
 
 async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> None:
