@@ -1,16 +1,19 @@
 """The commands of `community-directory`, and the parser of their arguments."""
 
 import asyncio
+import functools
+import inspect
 import logging
 import os
 import secrets
 import sys
 from collections.abc import Sequence
 from getpass import getpass
+from importlib.metadata import version
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import UnusedCliTokensError
+from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
@@ -106,21 +109,49 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> No
 
 def command_line() -> App:
     """Return the parser of `community-directory`."""
-    app = _make_parser("community-directory", help="Run and look after a community directory.")
-    app.command(serve)
+    app = _make_parser(
+        "community-directory",
+        help="Run and look after a community directory.",
+        version=lambda: version("community-directory"),
+        version_flags=["--version"],
+    )
+    # The commands do not take --version, and psql has one of its own.
+    app.command(serve, version_flags=[])
     for name, command in SHARED_COMMANDS.items():
-        app.command(command, name=name)
-    app.command(create_admin)
-    # psql has an option -h of its own.
-    app.command(psql, help_flags=["--help"])
+        app.command(_take_file_by_position(command), name=name, version_flags=[])
+    app.command(create_admin, version_flags=[])
+    # psql has an option -h of its own, too.
+    app.command(psql, help_flags=["--help"], version_flags=[])
     return app
 
 
-def _make_parser(name: str, **options: object) -> App:
+def _take_file_by_position(command: Command) -> Command:
+    """Return the command with an argument FILE instead of its parameter `path`, if it has one.
+
+    Piccolo needs the parameter: its commands take `--path=…`, too.
+    """
+
+    @functools.wraps(command)
+    async def run(*arguments: object, **options: object) -> None:
+        await command(*arguments, **options)
+
+    signature = inspect.signature(command)
+    parameters = [
+        parameter.replace(name="file", kind=parameter.POSITIONAL_ONLY)
+        if parameter.name == "path"
+        else parameter
+        for parameter in signature.parameters.values()
+    ]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__doc__ = (command.__doc__ or "").replace(" path: ", " file: ")
+    return run
+
+
+def _make_parser(name: str, *, version_flags: Sequence[str] = (), **options: object) -> App:
     return App(
         name=name,
         default_parameter=Parameter(negative=(), show_default=False),
-        version_flags=[],
+        version_flags=version_flags,
         help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=NO_LINES_BOX)),
         print_error=False,
         exit_on_error=False,
@@ -167,4 +198,7 @@ def _describe_error(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         unused = " ".join(error.unused_tokens or [])
         return f"Unexpected argument: {sanitize_for_message(unused)}."
+    argument = error.argument
+    if isinstance(error, MissingArgumentError) and argument and argument.is_positional_only():
+        return f"{argument.name} is missing."
     return " ".join(str(error).split())

@@ -211,7 +211,7 @@ async def import_members(path: str, *, overwrite: bool = False) -> None:
     """Add members and change profiles from a CSV file: all of its lines, or none.
 
     Args:
-        path: The file, in UTF-8, with columns as export_members writes them.
+        path: The file, in UTF-8, with the columns that export-members writes.
         overwrite: Replace profile edits made since the export, as a file without updated_at does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
@@ -107,7 +108,8 @@ def test_the_help_of_a_command_describes_each_of_its_arguments(
         ("serve", "extra"): "Unexpected argument: extra.",
         ("roll-up", "2026-01-31"): "Unexpected argument: 2026-01-31.",
         ("roll-up", "--since"): "--since requires an argument.",
-        ("import-telegram",): "--path requires an argument.",
+        ("import-telegram",): "FILE is missing.",
+        ("import-members", "--path=a.csv"): "Unknown option: --path=a.csv.",
         ("import-telegram", "a.json", "--no-dry-run"): "Unknown option: --no-dry-run.",
         ("import-telegram", "a.json", "--dry-run", "--dry-run"): "--dry-run specified multiple",
         ("migrate", "--version"): "Unknown option: --version.",
@@ -122,6 +124,22 @@ def test_wrong_arguments_print_one_line_and_return_exit_code_2(
     assert (ended.value.code, shown.out) == (2, "")
     assert re.fullmatch(r"community-directory: .* \(see --help\)\n", shown.err)
     assert sentence in shown.err
+
+
+def test_the_help_names_a_file_the_port_and_the_other_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = help_of("import-members", capsys=capsys)
+    assert "import-members [OPTIONS] FILE Add members" in shown
+    assert "FILE The file, in UTF-8, with the columns that export-members writes." in shown
+    shown = help_of("serve", capsys=capsys)
+    assert "DIRECTORY_HOST or 127.0.0.1." in shown
+    assert "DIRECTORY_PORT or 8000." in shown
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    run_parser(command_line(), ["--version"])
+    assert capsys.readouterr() == (f"{version('community-directory')}\n", "")
 
 
 def test_a_wrong_setting_prints_one_line_and_returns_exit_code_1() -> None:
@@ -332,6 +350,7 @@ async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> No
 async def test_psql_opens_the_database_of_the_settings(database: str, tmp_path: Path) -> None:
     count = "SELECT count(*) FROM community_members"
     assert output_of("psql", "-At", "-c", count, url=database) == ["0"]
+    assert output_of("psql", "--version", url=database)[0].startswith("psql (PostgreSQL) ")
     script = tmp_path / "script.sql"
     script.write_text("SELECT 1 / 0;")
     ended = run("psql", "-v", "ON_ERROR_STOP=1", "-f", str(script), url=database)
