@@ -29,7 +29,7 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, SkippedItem
+from community_directory.imports.export import ExportedEvent, NotJson, SkippedItem
 from community_directory.imports.history import Report, import_history
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
@@ -310,6 +310,9 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         await _roll_up_days(sorted(report.days))
     if report.rooms or report.skipped:
         _print_report(report, dry_run=dry_run)
+    if isinstance(report.broken, NotJson):
+        problem = "is not JSON: export the chat as JSON" if size else "is empty"
+        raise InvalidInput(f"{path} {problem}.")
     if report.broken:
         place = (
             f", after message {sanitize_for_message(report.last.source_id)}"

@@ -262,9 +262,7 @@ async def test_a_file_that_is_not_an_export_is_refused_with_one_line(
     before = await directory.fetch(ALL_ROWS)
     result.write_bytes(content)
     [said] = run_and_fail(command, result, url=database)
-    assert re.match(
-        r"There are no messages in this file|The file is incomplete or damaged near byte \d", said
-    )
+    assert re.match(r"There are no messages in this file|.*result\.json is (empty|not JSON)", said)
     assert await directory.fetch(ALL_ROWS) == before
 
 
@@ -277,6 +275,24 @@ async def test_an_unreadable_file_is_named(database: str, tmp_path: Path, comman
     assert run_and_fail(command, tmp_path, url=database) == [
         f"Can't read {tmp_path}: Is a directory."
     ]
+
+
+@pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "is empty."),
+        ("member_id,name\n#1,Ana\n", "is not JSON: export the chat as JSON."),
+        ('"member_id","name"\n', "is not JSON: export the chat as JSON."),
+        ("\n", "is not JSON: export the chat as JSON."),
+    ],
+)
+async def test_a_file_that_is_not_json_is_named(
+    database: str, tmp_path: Path, command: str, content: str, problem: str
+) -> None:
+    file = tmp_path / "m.csv"
+    file.write_text(content)
+    assert run_and_fail(command, file, url=database) == [f"{file} {problem}"]
 
 
 async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_is_named(
