@@ -6,6 +6,7 @@
 import asyncio
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -363,16 +364,27 @@ class ProgressReader(BufferedReader):
 def _print_report(report: Report, *, dry_run: bool) -> None:
     print_line("Nothing was stored. An import would store:" if dry_run else "Imported:")
     for room, count in report.rooms.most_common():
-        print_line(f"  {count:>11,} events of {''.join(filter(str.isprintable, room))[:60]}")
+        name = "".join(filter(str.isprintable, room))[:60]
+        print_line(f"  {_format_count(count, 'events')} of {name}")
     for event_type in sorted(report.inserted | report.duplicates):
         new, old = report.inserted[event_type], report.duplicates[event_type]
-        print_line(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")
-    print_line(
-        f"  {report.new_contacts:>11,} new contacts, "
-        f"and {report.known_people:,} people who were known"
+        events = _format_count(new, f"new {event_type} events")
+        print_line(f"  {events}, and {old:,} that were there already")
+    known = (
+        "1 person who was"
+        if report.known_people == 1
+        else f"{report.known_people:,} people who were"
     )
+    print_line(f"  {_format_count(report.new_contacts, 'new contacts')}, and {known} known")
     for reason, count in report.skipped.most_common():
-        print_line(f"  {count:>11,} {reason} were left out")
+        print_line(f"  {_format_count(count, reason)} {'was' if count == 1 else 'were'} left out")
+
+
+def _format_count(count: int, things: str) -> str:
+    """Return a number and its things, with the first plural as a singular for 1."""
+    if count == 1:
+        things = re.sub(r"(contact|event|message|reaction)s", r"\1", things, count=1)
+    return f"{count:>11,} {things}"
 
 
 def _parse_day(text: str) -> date:
