@@ -1,173 +1,25 @@
-"""The command line: `community-directory …`, or `python -m community_directory …`."""
+"""The entry of the command line: `community-directory …`, or `python -m community_directory …`.
 
-import asyncio
-import logging
-import os
-import secrets
-import sys
-from collections.abc import Sequence
-from getpass import getpass
-from typing import Annotated
+The imports of the command line take a second, in which Ctrl+C ends the program as later.
+"""
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.exceptions import UnusedCliTokensError
-from cyclopts.help import DefaultFormatter, PanelSpec
-from rich.box import Box
-
-from community_directory import commands
-from community_directory.commands import STOPPED_EXIT_CODE, STOPPED_MESSAGE, Command, print_line
-from community_directory.database.migrations import CONFIGURATION_MODULE
-from community_directory.errors import DirectoryError, sanitize_for_message
-from community_directory.passwords import password_problem
-from community_directory.psql import run_psql
-from community_directory.settings import Settings, load_settings
-
-NO_LINES_BOX = Box("    \n" * 8)
-"""The box around the lists of the help: without lines, which disturb in a log or screen reader."""
-SHARED_COMMANDS: dict[str, Command] = {
-    "migrate": commands.migrate_schema,
-    "demo": commands.load_demo_community,
-    "import-telegram": commands.import_telegram,
-    "import-discord": commands.import_discord,
-    "import-members": commands.import_members,
-    "export-members": commands.export_members,
-    "roll-up": commands.roll_up_highlights,
-    "expire-invitations": commands.expire_invitations,
-}
-
-
-def serve(
-    *,
-    demo: bool = False,
-    host: str | None = None,
-    port: Annotated[int | None, Parameter(validator=lambda _, port: _check_port(port))] = None,
-) -> None:
-    """Migrate the database, create the first superuser if there is none, and serve the panel.
-
-    Args:
-        demo: First load the demo community, if the directory has no members.
-        host: The address to listen on; without it, DIRECTORY_HOST or 127.0.0.1.
-        port: The port to listen on, 0 for a free one; without it, DIRECTORY_PORT or 8000.
-    """
-    from community_directory.serve import serve_app  # noqa: PLC0415  slow to import
-
-    serve_app(host, port, demo=demo)
-
-
-def _check_port(port: int | None) -> None:
-    if port is not None and not 0 <= port <= 65535:
-        raise ValueError("A port lies between 0 and 65535.")
-
-
-def create_admin(username: str = "", /, *, email: str = "", generate: bool = False) -> None:
-    """Create a superuser of the panel, who may do everything.
-
-    It asks for a password on a terminal. Otherwise, or with --generate, it makes a random one and
-    prints it once.
-
-    Args:
-        username: The name for signing in; without it, DIRECTORY_ADMIN_USERNAME or admin.
-        email: The e-mail address; without it, the username followed by @localhost.
-        generate: Make a random password.
-    """
-    settings = load_settings()
-    username = username or settings.admin_username
-    email = email or f"{username}@localhost"
-    random = generate or not sys.stdin.isatty()
-    password = secrets.token_urlsafe(12) if random else _ask_password(settings, username, email)
-    asyncio.run(commands.create_superuser(username, email, password))
-    if random:
-        print_line(f"The password is {password} (shown only this once)")
-
-
-def _ask_password(settings: Settings, username: str, email: str) -> str:
-    """Ask for a password until it follows the rules and is typed the same way twice."""
-    while True:
-        password = getpass(f"Password for {username}: ")
-        if problem := password_problem(password, settings.site_name, username, email):
-            print_line(f"The password {problem}.", error=True)
-        elif getpass("The same password again: ") == password:
-            return password
-        else:
-            print_line("The two passwords differ.", error=True)
-
-
-def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-    """Open psql on the database of the settings, the embedded one included.
-
-    Args:
-        arguments: The arguments of psql, for example -c "SELECT count(*) FROM community_members".
-    """
-    sys.exit(run_psql(arguments))
-
-
-def command_line() -> App:
-    """Return the parser of `community-directory`."""
-    app = _make_parser("community-directory", help="Run and look after a community directory.")
-    app.command(serve)
-    for name, command in SHARED_COMMANDS.items():
-        app.command(command, name=name)
-    app.command(create_admin)
-    # psql has an option -h of its own.
-    app.command(psql, help_flags=["--help"])
-    return app
-
-
-def _make_parser(name: str, **options: object) -> App:
-    return App(
-        name=name,
-        default_parameter=Parameter(negative=(), show_default=False),
-        version_flags=[],
-        help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=NO_LINES_BOX)),
-        print_error=False,
-        exit_on_error=False,
-        suppress_keyboard_interrupt=False,
-        result_action="return_value",
-        **options,  # type: ignore[arg-type]
-    )
+from community_directory.interrupts import exit_on_interrupt
 
 
 def main() -> None:
     """Run the command line `community-directory`."""
-    _set_up_process()
-    run_parser(command_line())
+    with exit_on_interrupt():
+        from community_directory.command_line import run_commands  # noqa: PLC0415  slow
+
+        run_commands()
 
 
 def run_serve() -> None:
     """Run `python main.py`, which only serves."""
-    _set_up_process()
-    run_parser(_make_parser("python main.py", default_command=serve))
+    with exit_on_interrupt():
+        from community_directory.command_line import run_serve_only  # noqa: PLC0415  slow
 
-
-def _set_up_process() -> None:
-    # With this variable Piccolo uses this package's configuration, even in a folder with another
-    # piccolo_conf.py.
-    os.environ["PICCOLO_CONF"] = CONFIGURATION_MODULE
-    # The database package logs the steps of a first start; stderr shows them.
-    logger = logging.getLogger("community_directory.database")
-    logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
-
-
-def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:
-    """Run a command. If it fails, end the program with one line and without a traceback."""
-    try:
-        parser(arguments)
-    except CycloptsError as error:
-        print_line(f"{parser.name[0]}: {_describe_error(error)} (see --help)", error=True)
-        sys.exit(2)
-    except DirectoryError as error:
-        sys.exit(str(error))
-    except (KeyboardInterrupt, EOFError):  # Ctrl+C, or Ctrl+D at the password
-        print_line(STOPPED_MESSAGE, error=True)
-        sys.exit(STOPPED_EXIT_CODE)
-
-
-def _describe_error(error: CycloptsError) -> str:
-    if isinstance(error, UnusedCliTokensError):
-        unused = " ".join(error.unused_tokens or [])
-        return f"Unexpected argument: {sanitize_for_message(unused)}."
-    return " ".join(str(error).split())
+        run_serve_only()
 
 
 if __name__ == "__main__":

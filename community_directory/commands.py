@@ -6,6 +6,7 @@
 import asyncio
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -29,17 +30,15 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, SkippedItem
+from community_directory.imports.export import ExportedEvent, NotJson, SkippedItem
 from community_directory.imports.history import Report, import_history
+from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
 
 OPTIONS_MESSAGE = (
     "Write options as --since=2026-01-31, and switches such as --dry-run without a value."
 )
-STOPPED_MESSAGE = "Stopped. Finished steps are kept. Run the same command again to do the rest."
-STOPPED_EXIT_CODE = 130
-"""The exit code of a program that Ctrl+C ended."""
 
 Command = Callable[..., Coroutine[Any, Any, None]]
 
@@ -71,8 +70,7 @@ def command(function: Command) -> Command:
         except DirectoryError as error:
             sys.exit(str(error))
         except asyncio.CancelledError:
-            print_line(STOPPED_MESSAGE, error=True)
-            sys.exit(STOPPED_EXIT_CODE)
+            exit_stopped()
 
     # Piccolo reads the order of the parameters from the signature.
     run.__signature__ = signature  # type: ignore[attr-defined]
@@ -108,8 +106,12 @@ async def create_superuser(username: str, email: str, password: str) -> None:
     # Both modules are slow to import. The second one makes Piccolo check passwords like the panel.
     from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
 
-    from community_directory.web.admin import users  # noqa: F401, PLC0415
+    from community_directory.web.admin.users import is_ambiguous_username  # noqa: PLC0415
 
+    if not username.strip() or not username.isprintable():
+        raise InvalidInput("A username must not be blank or have control characters.")
+    if "@" not in email or not email.isprintable():
+        raise InvalidInput(f"{sanitize_for_message(email)} is not an e-mail address.")
     with database_errors():
         async with transaction():
             for column, value in ((BaseUser.username, username), (BaseUser.email, email)):
@@ -118,6 +120,11 @@ async def create_superuser(username: str, email: str, password: str) -> None:
                         f"There is already a user with the {column._meta.name} "
                         f"{sanitize_for_message(value)}. Choose another one."
                     )
+            if await is_ambiguous_username(username):
+                raise InvalidInput(
+                    f"In the audit log, {sanitize_for_message(username)} could mean a program or "
+                    "another user. Choose another username."
+                )
             await BaseUser.create_user(
                 username=username,
                 password=password,
@@ -126,7 +133,7 @@ async def create_superuser(username: str, email: str, password: str) -> None:
                 admin=True,
                 superuser=True,
             )
-    print_line(f"{username} is a superuser of the panel.")
+    print_line(f"{sanitize_for_message(username)} is a superuser of the panel.")
 
 
 @command
@@ -205,7 +212,7 @@ async def import_members(path: str, *, overwrite: bool = False) -> None:
     """Add members and change profiles from a CSV file: all of its lines, or none.
 
     Args:
-        path: The file, in UTF-8, with columns as export_members writes them.
+        path: The file, in UTF-8, with the columns that export-members writes.
         overwrite: Replace profile edits made since the export, as a file without updated_at does.
     """
     imported = await members_csv.import_members(Path(path), overwrite=overwrite)
@@ -304,6 +311,9 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         await _roll_up_days(sorted(report.days))
     if report.rooms or report.skipped:
         _print_report(report, dry_run=dry_run)
+    if isinstance(report.broken, NotJson):
+        problem = "is not JSON: export the chat as JSON" if size else "is empty"
+        raise InvalidInput(f"{path} {problem}.")
     if report.broken:
         place = (
             f", after message {sanitize_for_message(report.last.source_id)}"
@@ -354,16 +364,27 @@ class ProgressReader(BufferedReader):
 def _print_report(report: Report, *, dry_run: bool) -> None:
     print_line("Nothing was stored. An import would store:" if dry_run else "Imported:")
     for room, count in report.rooms.most_common():
-        print_line(f"  {count:>11,} events of {''.join(filter(str.isprintable, room))[:60]}")
+        name = "".join(filter(str.isprintable, room))[:60]
+        print_line(f"  {_format_count(count, 'events')} of {name}")
     for event_type in sorted(report.inserted | report.duplicates):
         new, old = report.inserted[event_type], report.duplicates[event_type]
-        print_line(f"  {new:>11,} new {event_type} events, and {old:,} that were there already")
-    print_line(
-        f"  {report.new_contacts:>11,} new contacts, "
-        f"and {report.known_people:,} people who were known"
+        events = _format_count(new, f"new {event_type} events")
+        print_line(f"  {events}, and {old:,} that were there already")
+    known = (
+        "1 person who was"
+        if report.known_people == 1
+        else f"{report.known_people:,} people who were"
     )
+    print_line(f"  {_format_count(report.new_contacts, 'new contacts')}, and {known} known")
     for reason, count in report.skipped.most_common():
-        print_line(f"  {count:>11,} {reason} were left out")
+        print_line(f"  {_format_count(count, reason)} {'was' if count == 1 else 'were'} left out")
+
+
+def _format_count(count: int, things: str) -> str:
+    """Return a number and its things, with the first plural as a singular for 1."""
+    if count == 1:
+        things = re.sub(r"(contact|event|message|reaction)s", r"\1", things, count=1)
+    return f"{count:>11,} {things}"
 
 
 def _parse_day(text: str) -> date:

@@ -20,13 +20,22 @@ MAX_QUOTED_LENGTH = 40
 
 
 def sanitize_for_message(value: object) -> str:
-    """Return the value in a form that a message can quote: short, printable and on one line."""
+    """Return the value in a form that a message can quote: short, printable and on one line.
+
+    Letters, digits, emoji and some punctuation are kept. The punctuation of markup, and characters
+    that are invisible or change the direction of the text, become �.
+    """
     try:
         text = str(value)
     except ValueError:
-        text = "…"  # Python refuses to convert an integer of thousands of digits
-    text = re.sub(r"[^\w #@.,:'+-]", "�", text[: MAX_QUOTED_LENGTH + 1])
+        text = "�"  # Python refuses to convert an integer of thousands of digits
+    text = re.sub(r"[^\w #@.,:'+-]", _replace_unsafe, text[: MAX_QUOTED_LENGTH + 1])
     return text if len(text) <= MAX_QUOTED_LENGTH else f"{text[: MAX_QUOTED_LENGTH - 1]}…"
+
+
+def _replace_unsafe(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() and not character.isascii() else "�"
 
 
 def _format_status(status: str) -> str:

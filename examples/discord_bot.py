@@ -1,6 +1,7 @@
 """A Discord bot for the directory: people join with a code, and what members write is counted."""
 
 import os
+import sys
 
 import discord
 from discord import app_commands
@@ -65,4 +66,6 @@ async def join(interaction: discord.Interaction, code: str) -> None:
 
 
 if __name__ == "__main__":
-    DirectoryBot().run(os.environ["DISCORD_TOKEN"])
+    if not (token := os.environ.get("DISCORD_TOKEN")):
+        sys.exit("Set DISCORD_TOKEN to the token of your bot.")
+    DirectoryBot().run(token)

@@ -1,6 +1,7 @@
 """Add the first member, who invites the others: `python first_member.py TELEGRAM_ID NAME`."""
 
 import asyncio
+import re
 import sys
 
 from community_directory.database import connect, migrate
@@ -25,6 +26,8 @@ async def main(telegram_id: str, name: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
+    if not re.fullmatch("[0-9]+", sys.argv[1]):
+        sys.exit("A Telegram id is a number, such as 123456789.")
     try:
         asyncio.run(main(*sys.argv[1:]))
     except DirectoryError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 
 from aiogram import Bot, Dispatcher, F
 from aiogram.filters import Command, CommandObject, CommandStart, ExceptionTypeFilter
@@ -67,11 +68,13 @@ async def explain(event: ErrorEvent, message: Message) -> None:
         await message.answer(ANSWERS.get(event.exception.code, str(event.exception)))
 
 
-async def main() -> None:
+async def main(token: str) -> None:
     async with connect():
         await migrate()
-        await dispatcher.start_polling(Bot(os.environ["BOT_TOKEN"]))
+        await dispatcher.start_polling(Bot(token))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    if not (token := os.environ.get("BOT_TOKEN")):
+        sys.exit("Set BOT_TOKEN to the token of your bot.")
+    asyncio.run(main(token))

@@ -160,6 +160,8 @@ def test_a_message_quotes_few_and_harmless_characters(hostile: str) -> None:
 
 def test_a_message_quotes_harmless_text_unchanged() -> None:
     assert sanitize_for_message("#247 Ana García, 李, O'Neil") == "#247 Ana García, 李, O'Neil"
+    assert sanitize_for_message("Frutero Club 🍓 ❤️ «¿Qué?»") == "Frutero Club 🍓 ❤️ «¿Qué�»"
+    assert sanitize_for_message("a\u202eb\u2066c\u200bd\ud800e\x85f\u2028g") == "a�b�c�d�e�f�g"
     assert sanitize_for_message("x" * 40) == "x" * 40
     assert sanitize_for_message("x" * 41) == "x" * 39 + "…"
 

@@ -193,6 +193,21 @@ async def test_the_first_member_is_added_to_an_empty_database(empty_database: st
     assert len(ended.stderr.splitlines()) == 1
     ended = run_example("first_member.py", "1001", url=empty_database)
     assert (ended.returncode, ended.stderr.startswith("Add the first member")) == (1, True)
+    ended = run_example("first_member.py", "Ana", "1001", url=empty_database)
+    assert ended.returncode == 1
+    assert ended.stderr == "A Telegram id is a number, such as 123456789.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("telegram_bot.py", "BOT_TOKEN"), ("discord_bot.py", "DISCORD_TOKEN")]
+)
+def test_a_bot_asks_for_its_token_first(
+    name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    ended = run_example(name, url="postgresql://127.0.0.1:1/x")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == f"Set {variable} to the token of your bot."
 
 
 async def test_a_stream_of_events_is_recorded(database: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
@@ -17,9 +18,10 @@ import pytest
 from cyclopts import App
 from piccolo.apps.user.tables import BaseUser
 
-from community_directory.__main__ import command_line, run_parser
-from community_directory.commands import STOPPED_MESSAGE
+from community_directory.command_line import command_line, run_parser
 from community_directory.database import connect
+from community_directory.errors import ConfigurationError
+from community_directory.interrupts import STOPPED_MESSAGE
 from community_directory.psql import split_password
 from tests.processes import PROJECT, environment
 from tests.tables import rows
@@ -106,7 +108,8 @@ def test_the_help_of_a_command_describes_each_of_its_arguments(
         ("serve", "extra"): "Unexpected argument: extra.",
         ("roll-up", "2026-01-31"): "Unexpected argument: 2026-01-31.",
         ("roll-up", "--since"): "--since requires an argument.",
-        ("import-telegram",): "--path requires an argument.",
+        ("import-telegram",): "FILE is missing.",
+        ("import-members", "--path=a.csv"): "Unknown option: --path=a.csv.",
         ("import-telegram", "a.json", "--no-dry-run"): "Unknown option: --no-dry-run.",
         ("import-telegram", "a.json", "--dry-run", "--dry-run"): "--dry-run specified multiple",
         ("migrate", "--version"): "Unknown option: --version.",
@@ -121,6 +124,22 @@ def test_wrong_arguments_print_one_line_and_return_exit_code_2(
     assert (ended.value.code, shown.out) == (2, "")
     assert re.fullmatch(r"community-directory: .* \(see --help\)\n", shown.err)
     assert sentence in shown.err
+
+
+def test_the_help_names_a_file_the_port_and_the_other_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = help_of("import-members", capsys=capsys)
+    assert "import-members [OPTIONS] FILE Add members" in shown
+    assert "FILE The file, in UTF-8, with the columns that export-members writes." in shown
+    shown = help_of("serve", capsys=capsys)
+    assert "DIRECTORY_HOST or 127.0.0.1." in shown
+    assert "DIRECTORY_PORT or 8000." in shown
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    run_parser(command_line(), ["--version"])
+    assert capsys.readouterr() == (f"{version('community-directory')}\n", "")
 
 
 def test_a_wrong_setting_prints_one_line_and_returns_exit_code_1() -> None:
@@ -179,7 +198,7 @@ async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
     ]
     ended = run("import-telegram", file, "--dry-run", "--chats", "A,B", url=database)
     assert ended.returncode == 1
-    assert re.fullmatch(r"The file is incomplete or damaged near byte .*\n", ended.stderr)
+    assert ended.stderr == f"{file} is not JSON: export the chat as JSON.\n"
 
 
 # Superusers
@@ -202,6 +221,43 @@ async def test_a_superuser_gets_a_random_password_without_a_terminal(database: s
         assert re.fullmatch(
             r"There is already a user with the .* Choose another one\.\n", ended.stderr
         )
+
+
+@pytest.mark.parametrize(
+    ("username", "options", "sentence"),
+    [
+        ("EVA", [], "In the audit log, EVA could mean a program or another user."),
+        ("roll-up", [], "In the audit log, roll-up could mean a program or another user."),
+        ("telegram:1", [], "In the audit log, telegram:1 could mean a program or another user."),
+        ("a\x1b[31mb", [], "A username must not be blank or have control characters."),
+        (" ", [], "A username must not be blank or have control characters."),
+        ("bo", ["--email", "bo.example.org"], "bo.example.org is not an e-mail address."),
+    ],
+)
+async def test_a_superuser_with_an_ambiguous_name_or_a_wrong_address_is_refused(
+    database: str, username: str, options: list[str], sentence: str
+) -> None:
+    if username == "EVA":
+        output_of("create-admin", "eva", url=database)
+    ended = run("create-admin", username, *options, url=database)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(sentence)
+
+
+async def test_the_superuser_of_the_settings_gets_their_address(
+    database: str,
+) -> None:
+    settings = {"DIRECTORY_ADMIN_USERNAME": "ana", "DIRECTORY_ADMIN_EMAIL": "ana@example.org"}
+    for arguments in ((), ("bo",)):
+        subprocess.run(
+            [*PROGRAM, "create-admin", *arguments],
+            env=environment(POSTGRES_URL=database, PYTHONPATH=str(PROJECT), **settings),
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    async with connect(database):
+        emails = await BaseUser.select(BaseUser.email).output(as_list=True)
+    assert sorted(emails) == ["ana@example.org", "bo@localhost"]
 
 
 def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
@@ -247,6 +303,23 @@ def test_a_stopped_command_prints_one_line_and_returns_exit_code_130(key: bytes)
     assert "Traceback" not in shown
 
 
+@pytest.mark.parametrize("program", [["-m", "community_directory"], ["main.py"]])
+def test_ctrl_c_during_the_imports_prints_one_line(program: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", *program, "--help"],
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        assert any("asyncpg.exceptions" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        lines = [line for line in process.stderr if not line.startswith("import time:")]
+    assert (process.returncode, lines) == (130, [f"{STOPPED_MESSAGE}\n"])
+
+
 async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> None:
     with tempfile.TemporaryDirectory(prefix="directory-") as folder:
         Path(folder).chmod(0o755)
@@ -277,6 +350,7 @@ async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> No
 async def test_psql_opens_the_database_of_the_settings(database: str, tmp_path: Path) -> None:
     count = "SELECT count(*) FROM community_members"
     assert output_of("psql", "-At", "-c", count, url=database) == ["0"]
+    assert output_of("psql", "--version", url=database)[0].startswith("psql (PostgreSQL) ")
     script = tmp_path / "script.sql"
     script.write_text("SELECT 1 / 0;")
     ended = run("psql", "-v", "ON_ERROR_STOP=1", "-f", str(script), url=database)
@@ -316,6 +390,7 @@ async def test_no_password_is_in_the_list_of_processes(database: str) -> None:
             "postgresql:///db?host=/run&port=1",
             "a&b",
         ),
+        ("postgresql:///db?p%61ssword=a%2Bb+c", "postgresql:///db", "a+b+c"),
         ("postgres://me:x@one:1,two:2/db", "postgres://me@one:1,two:2/db", "x"),
         ("postgresql://me:@host/db", "postgresql://me@host/db", ""),
     ],
@@ -324,3 +399,10 @@ def test_a_password_is_taken_out_of_a_url(
     url: str, without: str | None, password: str | None
 ) -> None:
     assert split_password(url) == (without or url, password)
+
+
+@pytest.mark.parametrize("name", ["sslpassword", "ssl%70assword"])
+def test_a_url_with_the_password_of_a_key_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="sslpassword") as error:
+        split_password(f"postgresql://host/db?{name}=secretword")
+    assert "secretword" not in str(error.value)

@@ -158,3 +158,7 @@ def test_the_workflow_may_only_read_and_no_job_runs_without_end() -> None:
 def test_the_image_runs_a_program_of_the_package() -> None:
     (entry_point,) = re.findall(r'^ENTRYPOINT \["([\w-]+)"\]', DOCKERFILE, re.MULTILINE)
     assert entry_point in METADATA["scripts"]
+
+
+def test_a_source_distribution_has_no_half_test_suite() -> None:
+    assert "prune tests" in (PROJECT / "MANIFEST.in").read_text().splitlines()

@@ -69,13 +69,16 @@ async def start(data_directory: Path) -> dict[str, Any]:
     time are logged at the level INFO.
 
     Raises:
-        ConfigurationError: The extra `embedded` is not installed, or the directory can't be used.
+        ConfigurationError: The extra `embedded` is not installed, or the directory can't be used
+            or belongs to another user.
         DatabaseUnavailable: The server does not start.
     """
     # The call blocks the event loop, in which nothing else runs at the start. It can't run in a
     # thread, because only the main thread may set signal handlers.
     try:
-        info = _start_server(_resolve_data_directory(data_directory))
+        data = _resolve_data_directory(data_directory)
+        _check_owner(data)
+        info = _start_server(data)
     except DatabaseUnavailable:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -127,7 +130,38 @@ def _resolve_data_directory(data_directory: Path) -> Path:
     return data
 
 
+def _check_owner(data: Path) -> None:
+    """Raise `ConfigurationError` if the directory belongs to another user.
+
+    As root, the package would give it to its system user, and the owner could not use it again.
+    """
+    if not hasattr(os, "geteuid"):
+        return
+    try:
+        owner = data.stat().st_uid
+    except OSError:
+        return  # it does not exist, or the start reports why it can't be used
+    name, this_user = _find_user_name(owner), os.geteuid()
+    if owner == this_user or (this_user == 0 and name == SYSTEM_USER):
+        return
+    raise ConfigurationError(
+        f"{data} belongs to {name}: run this command as "
+        f"{'root' if name == SYSTEM_USER else name}, "
+        "or set DIRECTORY_DATA_DIRECTORY to another directory."
+    )
+
+
+def _find_user_name(user_id: int) -> str:
+    import pwd  # noqa: PLC0415  Windows does not have it
+
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"the user {user_id}"
+
+
 def _start_server(data: Path) -> "PostmasterInfo":
+    _server_class()  # a start without the extra must not leave a signal handler behind
     _stop_server_on_signals()
     deadline = time.monotonic() + RECOVERY_TIMEOUT_SECONDS
     attempts = 0
@@ -174,6 +208,11 @@ def _try_to_start(data: Path, *, first_attempt: bool) -> "PostmasterInfo":
         log = f" (see its log, {data / 'log'})" if (data / "log").exists() else ""
         raise DatabaseUnavailable(
             f"The embedded PostgreSQL can't start in {data}: {reason}{log}"
+        ) from None
+    except PermissionError as error:
+        raise DatabaseUnavailable(
+            f"The embedded PostgreSQL can't start in {data}: Permission denied for "
+            f"{error.filename}. Set DIRECTORY_DATA_DIRECTORY to a directory of this user."
         ) from None
     except OSError as error:
         raise DatabaseUnavailable(

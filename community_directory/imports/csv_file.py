@@ -162,10 +162,13 @@ def _read_header(
     names = set(header)
     if names <= set(columns) and len(names) == len(header) and names & set(identity_columns):
         return header
+    unknown = ", ".join(name for name in header if name and name not in columns)
+    problem = f"There is no column {sanitize_for_message(unknown)}. " if unknown else ""
     found = sanitize_for_message(", ".join(header)) or "nothing"
     raise InvalidInput(
-        f"The first line must name each column once, and {' or '.join(identity_columns)} among"
-        f" them. The columns are {', '.join(columns)}. Here it says {found}."
+        f"{problem}The first line must name each column once, and"
+        f" {' or '.join(identity_columns)} among them. The columns are"
+        f" {', '.join(columns)}. Here it says {found}."
     )
 
 

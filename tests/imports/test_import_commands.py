@@ -87,15 +87,15 @@ HISTORY = chat(
 SUMMARY = [
     "4 events of Frutero Club",
     "2 new MESSAGE events, and 0 that were there already",
-    "1 new REACTION events, and 0 that were there already",
-    "1 new VOICE events, and 0 that were there already",
+    "1 new REACTION event, and 0 that were there already",
+    "1 new VOICE event, and 0 that were there already",
     "2 new contacts, and 0 people who were known",
     "2 reactions whose author is not in the export were left out",
-    "1 service messages were left out",
-    "1 events of bots were left out",
-    "1 events of channels and groups were left out",
-    "1 malformed messages were left out",
-    "1 events of deleted accounts that are not in the directory were left out",
+    "1 service message was left out",
+    "1 event of bots was left out",
+    "1 event of channels and groups was left out",
+    "1 malformed message was left out",
+    "1 event of deleted accounts that are not in the directory was left out",
 ]
 
 
@@ -186,10 +186,10 @@ async def test_only_the_chosen_groups_of_an_account_are_imported(
     personal = chat(message(9), type="personal_chat", name="Bo", id=102)
     result.write_bytes(encode_json(account(*groups, personal)))
     said = run_successfully("import_telegram", result, "--chats=A, 3,", url=database)
-    assert said[1:3] == ["1 events of A", "1 events of D"]
+    assert said[1:3] == ["1 event of A", "1 event of D"]
     assert "2 messages in chats that were not chosen were left out" in said
-    assert "1 messages in chats that are not groups were left out" in said
-    assert "1 events of B, with C" in run_successfully("import_telegram", result, url=database)
+    assert "1 message in chats that are not groups was left out" in said
+    assert "1 event of B, with C" in run_successfully("import_telegram", result, url=database)
     assert await directory.fetchval(COUNT_EVENTS) == 4
 
 
@@ -233,12 +233,12 @@ async def test_a_channel_of_discord_is_imported_once(
     assert run_successfully("import_discord", file, url=database) == ["Imported:", *planned[1:]]
     assert planned[1:] == [
         "3 events of Frutero #general",
-        "1 new MESSAGE events, and 0 that were there already",
-        "1 new REACTION events, and 0 that were there already",
-        "1 new VOICE events, and 0 that were there already",
-        "1 new contacts, and 1 people who were known",
-        "1 reactions whose author is not in the export were left out",
-        "1 service messages were left out",
+        "1 new MESSAGE event, and 0 that were there already",
+        "1 new REACTION event, and 0 that were there already",
+        "1 new VOICE event, and 0 that were there already",
+        "1 new contact, and 1 person who was known",
+        "1 reaction whose author is not in the export was left out",
+        "1 service message was left out",
     ]
     stored = await directory.fetch(ALL_ROWS)
     run_successfully("import_discord", file, url=database)
@@ -262,9 +262,7 @@ async def test_a_file_that_is_not_an_export_is_refused_with_one_line(
     before = await directory.fetch(ALL_ROWS)
     result.write_bytes(content)
     [said] = run_and_fail(command, result, url=database)
-    assert re.match(
-        r"There are no messages in this file|The file is incomplete or damaged near byte \d", said
-    )
+    assert re.match(r"There are no messages in this file|.*result\.json is (empty|not JSON)", said)
     assert await directory.fetch(ALL_ROWS) == before
 
 
@@ -277,6 +275,24 @@ async def test_an_unreadable_file_is_named(database: str, tmp_path: Path, comman
     assert run_and_fail(command, tmp_path, url=database) == [
         f"Can't read {tmp_path}: Is a directory."
     ]
+
+
+@pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "is empty."),
+        ("member_id,name\n#1,Ana\n", "is not JSON: export the chat as JSON."),
+        ('"member_id","name"\n', "is not JSON: export the chat as JSON."),
+        ("\n", "is not JSON: export the chat as JSON."),
+    ],
+)
+async def test_a_file_that_is_not_json_is_named(
+    database: str, tmp_path: Path, command: str, content: str, problem: str
+) -> None:
+    file = tmp_path / "m.csv"
+    file.write_text(content)
+    assert run_and_fail(command, file, url=database) == [f"{file} {problem}"]
 
 
 async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_is_named(
@@ -301,7 +317,7 @@ async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_i
         assert await directory.fetchval(COUNT_EVENTS) == 1201
         assert await highlights.verify(NOON.date(), until=NOON.date() + timedelta(days=1)) == []
     result.write_bytes(whole)
-    assert "1 new MESSAGE events, and 1,201 that were there already" in run_successfully(
+    assert "1 new MESSAGE event, and 1,201 that were there already" in run_successfully(
         "import_telegram", result, url=database
     )
 

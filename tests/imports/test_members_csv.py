@@ -823,6 +823,15 @@ async def test_the_message_about_an_invalid_first_line_names_the_columns(
     assert all(column in str(error.value) for column in CSV_COLUMNS)
 
 
+async def test_an_unknown_column_is_named_first(
+    unchanged_community: asyncpg.Pool, file: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=r"^There is no column bogus\. The first line must name"):
+        await import_text(file, "member_id,bogus,name\n#1,x,Ana\n")
+    with pytest.raises(InvalidInput, match=r"^The first line must name"):
+        await import_text(file, "member_id,name,name\n#1,x,Ana\n")
+
+
 @pytest.mark.parametrize(
     "content",
     [
