@@ -21,6 +21,10 @@ from community_directory.database import connect
 from tests.conftest import Server, closed_to_all, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 
+# The first start on a machine creates a system user and opens directories, and says so. The fixture
+# starts a server, so that the tests read the output of a later start.
+pytestmark = pytest.mark.usefixtures("server")
+
 TIMEOUT = 120
 """The seconds that an answer, or the end of a program, may take on a busy machine."""
 

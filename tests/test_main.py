@@ -26,6 +26,10 @@ from community_directory.psql import split_password
 from tests.processes import PROJECT, environment
 from tests.tables import rows
 
+# The first start on a machine creates a system user and opens directories, and says so. The fixture
+# starts a server, so that the tests read the output of a later start.
+pytestmark = pytest.mark.usefixtures("server")
+
 PROGRAM = (sys.executable, "-m", "community_directory")
 NAMES = {
     "serve",

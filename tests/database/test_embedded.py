@@ -22,6 +22,10 @@ from community_directory.database import embedded
 from community_directory.errors import ConfigurationError
 from tests.processes import PROJECT, environment
 
+# The first start on a machine creates a system user and opens directories, and says so. The fixture
+# starts a server, so that the tests read the output of a later start.
+pytestmark = pytest.mark.usefixtures("server")
+
 SECONDS = 40
 """The longest that one step of a test may take."""
 
@@ -344,6 +348,16 @@ def test_root_is_told_which_directories_become_readable(fresh: Path) -> None:
     assert (code, len(written.splitlines())) == (0, 1)
     assert written.endswith(f"readable for every user of this machine: {closed}.\n")
     assert stat.S_IMODE(closed.stat().st_mode) == 0o755
+
+
+def test_root_is_told_of_a_system_user_that_does_not_exist_yet(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embedded, "SYSTEM_USER", "nobody_of_that_name")
+    embedded._warn_about_root(fresh)
+    assert caplog.messages[-1] == (
+        "The system user nobody_of_that_name is created to run PostgreSQL."
+    )
 
 
 # After a crash
