@@ -6,7 +6,6 @@
 import asyncio
 import functools
 import inspect
-import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -81,7 +80,7 @@ def command(function: Command) -> Command:
 async def migrate_schema() -> None:
     """Bring the database's schema up to date: all pending migrations run, or none."""
     count = await migrate()
-    print_line(f"{count} migrations have run." if count else "The schema is up to date.")
+    print_line(f"Migrations run: {count}." if count else "The schema is up to date.")
 
 
 @command
@@ -139,7 +138,7 @@ async def create_superuser(username: str, email: str, password: str) -> None:
 @command
 async def expire_invitations() -> None:
     """Mark overdue invitations as expired."""
-    print_line(f"{await invitations.expire_overdue():,} invitations have expired.")
+    print_line(f"Invitations expired: {await invitations.expire_overdue():,}.")
 
 
 @command
@@ -162,7 +161,7 @@ async def roll_up_highlights(*, since: str = "", until: str = "") -> None:
         if found is None:
             raise DatabaseUnavailable("Another process is rolling up. Try again later.")
         written = found
-    print_line(f"{written:,} highlights were written.")
+    print_line(f"Highlights written: {written:,}.")
 
 
 @command
@@ -365,26 +364,21 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     print_line("Nothing was stored. An import would store:" if dry_run else "Imported:")
     for room, count in report.rooms.most_common():
         name = "".join(filter(str.isprintable, room))[:60]
-        print_line(f"  {_format_count(count, 'events')} of {name}")
+        print_line(f"  {count:>11,} {_plural(count, 'event')} of {name}")
     for event_type in sorted(report.inserted | report.duplicates):
         new, old = report.inserted[event_type], report.duplicates[event_type]
-        events = _format_count(new, f"new {event_type} events")
-        print_line(f"  {events}, and {old:,} that were there already")
-    known = (
-        "1 person who was"
-        if report.known_people == 1
-        else f"{report.known_people:,} people who were"
-    )
-    print_line(f"  {_format_count(report.new_contacts, 'new contacts')}, and {known} known")
+        events = f"new {event_type} {_plural(new, 'event')}"
+        print_line(f"  {new:>11,} {events}, and {old:,} that were there already")
+    new, known = report.new_contacts, report.known_people
+    people = f"{known:,} {_plural(known, 'person who was', 'people who were')} known"
+    print_line(f"  {new:>11,} new {_plural(new, 'contact')}, and {people}")
     for reason, count in report.skipped.most_common():
-        print_line(f"  {_format_count(count, reason)} {'was' if count == 1 else 'were'} left out")
+        print_line(f"  {count:>11,} left out: {reason}")
 
 
-def _format_count(count: int, things: str) -> str:
-    """Return a number and its things, with the first plural as a singular for 1."""
-    if count == 1:
-        things = re.sub(r"(contact|event|message|reaction)s", r"\1", things, count=1)
-    return f"{count:>11,} {things}"
+def _plural(count: int, singular: str, plural: str | None = None) -> str:
+    """Return the form of a word that follows a number; the plural ends in s, unless it is given."""
+    return singular if count == 1 else plural or f"{singular}s"
 
 
 def _parse_day(text: str) -> date:

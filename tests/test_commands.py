@@ -85,10 +85,10 @@ async def exit_of(command: Callable[..., Any], **options: object) -> str:
 
 async def test_highlights_are_rolled_up_from_one_day_to_another(events: str) -> None:
     ended = piccolo("roll_up_highlights", "--since=2026-01-02", "--until=2026-01-30", url=events)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 highlights were written.\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Highlights written: 2.\n", "")
     assert await rolled_up(events) == [15, 30]
     ended = piccolo("roll_up_highlights", "--since=2026-01-01", "--until=2026-01-31", url=events)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2 highlights were written.\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Highlights written: 2.\n", "")
     assert await rolled_up(events) == [1, 15, 30, 31]
 
 
@@ -115,7 +115,7 @@ async def test_without_days_each_day_that_was_never_rolled_up_is_found(
     await commands.roll_up_highlights(**options)
     assert await rolled_up(events) == expected
     said = capsys.readouterr()
-    assert (said.out, said.err) == (f"{len(expected)} highlights were written.\n", "")
+    assert (said.out, said.err) == (f"Highlights written: {len(expected)}.\n", "")
 
 
 @pytest.mark.parametrize("days", [0, 1, 30, 31, 32, 62, 100])
@@ -133,7 +133,7 @@ async def test_every_day_of_a_long_span_is_rolled_up_once(
     until = await connection.fetchval("SELECT (date '2020-01-01' + $1::int)::text", days)
     await connection.close()
     await commands.roll_up_highlights(since="2020-01-01", until=until)
-    assert capsys.readouterr().out == f"{days + 1} highlights were written.\n"
+    assert capsys.readouterr().out == f"Highlights written: {days + 1}.\n"
     assert len(await rolled_up(events)) == days + 1
 
 
@@ -176,7 +176,7 @@ async def test_invitations_expire(database: str) -> None:
     ended = piccolo("expire_invitations", url=database)
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         0,
-        "1 invitations have expired.\n",
+        "Invitations expired: 1.\n",
         "",
     )
     found = await connection.fetch("SELECT status FROM community_invitations ORDER BY expires_at")

@@ -172,7 +172,7 @@ async def test_another_piccolo_configuration_in_the_folder_does_not_matter(
     (tmp_path / "piccolo_conf.py").write_text("raise RuntimeError('of another program')")
     ended = run("migrate", url=empty_database, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert re.fullmatch(r"\d+ migrations have run\.\n", ended.stdout)
+    assert re.fullmatch(r"Migrations run: \d+\.\n", ended.stdout)
     assert run("create-admin", url=empty_database, folder=tmp_path).returncode == 0
 
 
@@ -191,10 +191,8 @@ async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
             ["--since", "2026-01-31", "--until=2026-01-31"],
         )
     ):
-        assert output_of("roll-up", *options, url=database) == [
-            f"{written} highlights were written."
-        ]
-    assert output_of("expire-invitations", url=database) == ["1 invitations have expired."]
+        assert output_of("roll-up", *options, url=database) == [f"Highlights written: {written}."]
+    assert output_of("expire-invitations", url=database) == ["Invitations expired: 1."]
     file = str(tmp_path / "members.csv")
     assert output_of("export-members", file, url=database) == [f"2 people are in {file}."]
     assert output_of("import-members", file, "--overwrite", url=database) == [
