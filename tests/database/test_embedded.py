@@ -51,8 +51,9 @@ async def main(data):
         await busy(arguments)
     while sql := await asyncio.to_thread(sys.stdin.readline):
         connection = await asyncpg.connect(**await embedded.start(data))
-        print(repr(await connection.fetchval(sql)), flush=True)
+        value = await connection.fetchval(sql)
         await connection.close()
+        print(repr(value), flush=True)  # a test may kill the server from now on
 
 try:
     asyncio.run(main(Path(sys.argv[1])))
