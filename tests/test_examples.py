@@ -36,7 +36,7 @@ from community_directory.queries import (
 from community_directory.settings import load_settings
 from examples import telegram_bot, web_api
 from tests.conftest import run_sql
-from tests.processes import PROJECT, environment
+from tests.processes import PROJECT, check_types, environment
 from tests.tables import rows
 
 with warnings.catch_warnings():
@@ -58,24 +58,7 @@ def settings_of_the_database(directory_url: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
 def test_an_example_is_typed(file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("mypy", reason="mypy comes with the extra dev")
-    checked = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--config-file",
-            PROJECT / "pyproject.toml",
-            file,
-        ],
-        cwd=tmp_path,
-        env=environment(MYPYPATH=str(PROJECT)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout
+    check_types(file, tmp_path)
 
 
 # The Telegram bot

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PROJECT, environment
+from tests.processes import PROJECT, check_types, environment
 
 README = (PROJECT / "README.md").read_text()
 
@@ -34,26 +34,9 @@ async def test_the_example_of_a_bot_runs_unchanged(database: str, tmp_path: Path
 
 
 def test_the_example_of_a_bot_is_typed(tmp_path: Path) -> None:
-    pytest.importorskip("mypy", reason="mypy comes with the extra dev")
     example = tmp_path / "bot.py"
     example.write_text(README.partition("```python\n")[2].partition("```")[0])
-    checked = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--config-file",
-            PROJECT / "pyproject.toml",
-            example,
-        ],
-        cwd=tmp_path,
-        env=environment(MYPYPATH=str(PROJECT)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout
+    check_types(example, tmp_path)
 
 
 @pytest.mark.parametrize("extra", ["embedded", "test"])

