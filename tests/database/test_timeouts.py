@@ -14,14 +14,17 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import Context
+from datetime import UTC, date, datetime
+from io import StringIO
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from community_directory import jobs
 from community_directory.database import (
     DirectoryEngine,
     connect,
@@ -29,13 +32,21 @@ from community_directory.database import (
     embedded,
     engine,
     long_running,
+    migrate,
     transaction,
 )
 from community_directory.database import pool as pool_module
 from community_directory.database.limits import server_limits
+from community_directory.database.migrations import MIGRATION_LOCK_KEY
 from community_directory.database.pool import ConnectionPool
-from community_directory.errors import ConfigurationError, DatabaseUnavailable
+from community_directory.demo import load_demo
+from community_directory.errors import ConfigurationError, DatabaseUnavailable, OperatorError
+from community_directory.imports import members_csv
+from community_directory.imports.export import Author, ExportedEvent
+from community_directory.imports.history import import_history
+from community_directory.queries import highlights, privacy
 from community_directory.settings import load_settings
+from community_directory.tables import EventType, Platform
 from tests.conftest import no_tasks_left, run_sql, stop_embedded_server
 from tests.database.scratch import (
     TIMEOUT_SECONDS,
@@ -46,6 +57,7 @@ from tests.database.scratch import (
     insert,
 )
 from tests.proxy import Proxy
+from tests.tables import rows
 
 FOR_EVER = "600"
 """A limit in seconds that no test waits for."""
@@ -668,3 +680,67 @@ async def test_a_long_call_outlives_the_limit_of_other_calls(
                 with current.limit_time():
                     await current.connection.execute("SELECT pg_sleep(600)")
         await assert_nothing_is_left()
+
+
+DAY = date(2026, 1, 31)
+
+
+async def _import_a_message() -> None:
+    author = Author("7", "Ana")
+    event = ExportedEvent(
+        author, EventType.MESSAGE, "-100", "Room", "1", datetime(2026, 1, 31, tzinfo=UTC)
+    )
+    await import_history([event], Platform.TELEGRAM)
+
+
+async def _import_a_member() -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        file.write("telegram_id,name,primary_role\n8,Eva,developer\n")
+        file.flush()
+        await members_csv.import_members(Path(file.name))
+
+
+LONG_CALLS: dict[str, Callable[[], Awaitable[object]]] = {
+    "roll_up": lambda: highlights.roll_up(DAY),
+    "verify": lambda: highlights.verify(DAY),
+    "export": lambda: privacy.export("#1"),
+    "erase": lambda: privacy.erase("#1", actor="Ana"),
+    "import_history": _import_a_message,
+    "import_members": _import_a_member,
+    "write_members": lambda: members_csv.write_members(StringIO()),
+    "expire_overdue_invitations": jobs.expire_overdue_invitations,
+    "roll_up_recent": jobs.roll_up_recent,
+    "load_demo": load_demo,
+    "migrate": migrate,
+}
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+async def test_a_long_call_waits_longer_for_a_lock_than_other_calls(
+    database: str, limit_calls: Callable[..., None], name: str
+) -> None:
+    other = await asyncpg.connect(database)
+    await rows.member(other)
+    limit_calls(FOR_EVER, lock_timeout="0.1")
+    async with connect(database, max_size=1) as connected:
+        limit_calls("0.2", lock_timeout="0.1", long_statement_timeout=FOR_EVER)
+        assert connected.pool is not None
+        connected.pool.acquire_timeout = TIMEOUT_SECONDS
+        await other.execute(
+            f"BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK_KEY});"
+            "LOCK TABLE community_members, member_participation, community_invitations,"
+            " directory_rolled_up_days"
+        )
+        call = asyncio.ensure_future(LONG_CALLS[name]())
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not call.done() and not await other.fetchval(
+                "SELECT count(*) FROM pg_locks"
+                " WHERE clock_timestamp() - waitstart > interval '0.3 s'"
+            ):
+                await asyncio.sleep(0.02)
+        await other.execute("ROLLBACK")
+        # The demo waits for the table of the members, and then finds one.
+        is_refused = name == "load_demo"
+        with pytest.raises(OperatorError, match="members") if is_refused else nullcontext():
+            await call
+    await other.close()
