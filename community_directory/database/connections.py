@@ -12,6 +12,7 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
 from community_directory.database import embedded
+from community_directory.database.hosts import open_connection
 from community_directory.database.pool import CONNECTION_ERRORS, LeasedPool
 from community_directory.database.statements import Statement
 from community_directory.database.transactions import DirectoryTransaction
@@ -100,7 +101,7 @@ class DirectoryEngine(PostgresEngine):
             raise NotConnected
         await self._ensure_config()
         with _translate_connect_errors():
-            connection: asyncpg.Connection = await asyncpg.connect(**self.config)
+            connection = await open_connection(**self.config)
         try:
             await _check_version(connection)
         except DatabaseUnavailable:
@@ -118,7 +119,13 @@ class DirectoryEngine(PostgresEngine):
         if self.pool is not None:
             raise AlreadyConnected
         await self._ensure_config()
-        options = {"init": _check_version, "min_size": 1, "max_size": 10, **self.config, **kwargs}
+        defaults = {
+            "connect": open_connection,
+            "init": _check_version,
+            "min_size": 1,
+            "max_size": 10,
+        }
+        options = {**defaults, **self.config, **kwargs}
         pool = LeasedPool(acquire_timeout=load_settings().acquire_timeout, **options)
         with _translate_connect_errors():
             await pool.open()
