@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check docs migrations hooks ci
+.PHONY: help run demo test faults check docs migrations hooks ci
 
 PYTHON := .venv/bin/python
 
@@ -18,6 +18,9 @@ demo: .venv/.made  ## serve the panel with a demo community
 
 test: .venv/.made  ## run the tests
 	$(PYTHON) -m pytest
+
+faults: .venv/.made  ## kill servers, fill a disk and promote standbys (as root: a test mounts a disk)
+	$(PYTHON) -m pytest -m faults --numprocesses=0
 
 check: .venv/.made  ## check style, types and imports
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -121,6 +121,10 @@ class PostgresServer:
             self._process = None
             self._wait_for_children()
 
+    def is_running(self) -> bool:
+        """Return whether the server has neither ended nor been stopped."""
+        return self._process is not None and self._process.poll() is None
+
     def copy(self, primary: "PostgresServer") -> None:
         """Make this stopped server a standby of a running one, whatever it was before."""
         shutil.rmtree(self.directory, ignore_errors=True)

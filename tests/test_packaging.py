@@ -17,7 +17,11 @@ from tests.processes import PROJECT
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 COMPOSE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-WORKFLOW = yaml.safe_load((PROJECT / ".github/workflows/tests.yml").read_text())
+WORKFLOWS = {
+    file.stem: yaml.safe_load(file.read_text())
+    for file in (PROJECT / ".github/workflows").glob("*.yml")
+}
+WORKFLOW = WORKFLOWS["tests"]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 
 OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "examples", "main", "tests"}
@@ -149,9 +153,10 @@ def test_the_directory_starts_after_its_database_and_the_data_outlives_the_conta
     assert volume.partition(":")[0] in COMPOSE["volumes"]
 
 
-def test_the_workflow_may_only_read_and_no_job_runs_without_end() -> None:
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    jobs: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_may_only_read_and_no_job_runs_without_end(name: str) -> None:
+    assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+    jobs: dict[str, dict[str, Any]] = WORKFLOWS[name]["jobs"]
     assert all("timeout-minutes" in job and "permissions" not in job for job in jobs.values())
 
 

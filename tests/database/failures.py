@@ -61,6 +61,13 @@ class Writers:
             ):
                 await asyncio.sleep(0.01)
 
+    async def refuse(self, number: int) -> None:
+        """Wait until so many further calls have ended in `DatabaseUnavailable`."""
+        before = self.unknown.total()
+        async with asyncio.timeout(10 * CALL_BOUND_SECONDS):
+            while self.unknown.total() - before < number:
+                await asyncio.sleep(0.01)
+
     async def check(self) -> None:
         """Assert that everything that was confirmed is stored, once and completely."""
         assert self.longest < CALL_BOUND_SECONDS
