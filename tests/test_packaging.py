@@ -31,6 +31,7 @@ USED_WITHOUT_IMPORT = {
     "pytest-asyncio",  # a plugin, like the next two
     "pytest-timeout",
     "pytest-xdist",
+    "squawk-cli",  # a program
     "tzdata",  # zoneinfo reads it
 }
 
