@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check docs migrations hooks ci
+.PHONY: help run demo test faults check docs migrations constraints hooks ci
 
 PYTHON := .venv/bin/python
 
@@ -32,6 +32,9 @@ docs: .venv/.made  ## build the documentation into site/
 
 migrations: .venv/.made  ## write a migration for what changed in the tables
 	PYTHONHASHSEED=0 .venv/bin/piccolo migrations new community_directory --auto
+
+constraints: .venv/.made  ## write the newest allowed version of each dependency into constraints.txt
+	$(PYTHON) tools/make_constraints.py
 
 hooks: .venv/.made  ## check style before each commit
 	.venv/bin/pre-commit install
