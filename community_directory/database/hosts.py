@@ -6,13 +6,21 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 
-from community_directory.database.pool import CONNECTION_ERRORS
+from community_directory.database.limits import acquire_limit
 
-SERVERS_TIMEOUT_SECONDS = 4
-"""The longest time that all servers of a URL together may take to accept a connection.
+CONNECT_SHARE = 0.8
+"""The share of the wait for a connection that all servers of a URL together may take.
 
 Each has an equal part of it, so that a server that is silent does not use up the time of a call.
 """
+LOST_ERRORS = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,
+)
+"""The exceptions of a server that is away, starting, or without the wanted attributes."""
 
 _last_used: dict[str, str] = {}
 """The server that was used last, by the URL of several servers.
@@ -34,14 +42,14 @@ async def open_connection(dsn: str | None = None, **options: Any) -> asyncpg.Con
     if dsn is None or len(servers) == 1:
         single: asyncpg.Connection = await asyncpg.connect(dsn, **options)
         return single
-    options["timeout"] = SERVERS_TIMEOUT_SECONDS / len(servers)
+    options["timeout"] = CONNECT_SHARE * acquire_limit() / len(servers)
     if not _names_session_attributes(dsn):
         options["target_session_attrs"] = "read-write"
     failures = []
     for server in sorted(servers, key=lambda server: server != _last_used.get(dsn)):
         try:
             connection: asyncpg.Connection = await asyncpg.connect(server, **options)
-        except (TimeoutError, *CONNECTION_ERRORS) as error:
+        except LOST_ERRORS as error:
             failures.append(f"{_host(server)}: {_explain(error)}")
         else:
             _last_used[dsn] = server

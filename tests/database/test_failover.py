@@ -18,6 +18,7 @@ from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import members
 from tests.conftest import Server
 from tests.database.failures import Writers, add_inviter
+from tests.database.scratch import cut_connections
 from tests.queries.cases import HELPERS, arguments
 from tests.servers import PostgresServer
 
@@ -139,7 +140,7 @@ async def test_a_command_outside_of_a_pool_finds_the_server_that_accepts_writes(
 async def test_a_silent_server_leaves_time_for_the_next_one(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts, "SERVERS_TIMEOUT_SECONDS", 2)
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2")
     primary, _ = pair
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = join(replace(primary, port=silent.getsockname()[1]), primary)
@@ -199,8 +200,7 @@ async def test_a_promotion_under_load_loses_nothing_that_was_confirmed(own_pair:
         assert writers.unknown.total() > 0
         # The former primary comes back, and still believes that it accepts writes.
         await primary.start()
-        assert engine.pool is not None
-        await engine.pool.expire_connections()
+        await cut_connections(standby.url)
         assert await current_port() == standby.port
 
 

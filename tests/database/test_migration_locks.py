@@ -44,7 +44,7 @@ async def record_scripts(url: str) -> dict[str, str]:
         assert engine.pool is not None
         connection = await engine.pool.acquire()
         connection.add_query_logger(queries.append)
-        await engine.pool.release(connection, clean=True)
+        engine.pool.release(connection, clean=True)
         await migrate()
         await asyncio.sleep(0)  # asyncpg calls the logger in the next round of the loop
     limits = next(query.query for query in queries if "lock_timeout" in query.query)

@@ -127,7 +127,7 @@ async def test_the_limits_of_the_role_apply_behind_pgbouncer(
     monkeypatch.setenv("DIRECTORY_STATEMENT_CACHE_SIZE", "0")
     await apply_documented_limits(database)
     async with connect(start_pgbouncer().url(database)):
-        for name, value in (("statement_timeout", "4s"), ("lock_timeout", "3s"), ("jit", "off")):
+        for name, value in re.findall(r"SET (\w+) = '?(\w+)", documented("sql")):
             [(shown,)] = await engine.fetch(f"SHOW {name}")
             assert shown == value
 
