@@ -297,7 +297,15 @@ class Connector:
             own = self._options.get("server_settings", {})
             kept = {name: value for name, value in own.items() if name not in WATCH_SETTINGS}
             self._options = {**self._options, "server_settings": kept}
-            connection = await self._connect()
+            try:
+                connection = await self._connect()
+            except asyncpg.ProtocolViolationError as error:
+                if "startup parameter" not in str(error):
+                    raise
+                raise ConfigurationError(
+                    f"PgBouncer refuses the connection: {error}. Add the parameter to "
+                    "ignore_startup_parameters in pgbouncer.ini, or set the limit to 0."
+                ) from error
         try:
             _check_version(connection)
         except DatabaseUnavailable:

@@ -12,8 +12,9 @@ import asyncpg
 import pytest
 
 from community_directory.database import connect, engine, migrate
-from community_directory.errors import DatabaseUnavailable
+from community_directory.errors import ConfigurationError, DatabaseUnavailable
 from community_directory.queries import members
+from community_directory.settings import load_settings
 from tests.conftest import Server, database_name, run_sql
 from tests.processes import PROJECT
 from tests.queries.test_load import run_callers
@@ -146,4 +147,34 @@ async def test_a_caller_is_told_within_seconds_that_every_connection_is_in_use(
             async with asyncio.timeout(30):
                 with pytest.raises(DatabaseUnavailable):
                     await members.find("#1")
+        assert await members.find("#1") is None
+
+
+async def test_prepared_statements_that_pgbouncer_does_not_support_are_a_wrong_setting(
+    database: str, start_pgbouncer: StartPgBouncer
+) -> None:
+    _, version = find_pgbouncer()
+    pgbouncer = start_pgbouncer(*(["max_prepared_statements = 0"] if version >= (1, 21) else []))
+    async with connect(pgbouncer.url(database), min_size=0):
+        calls = [members.find(f"#{number}") for number in range(30)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    errors = [result for result in results if result is not None]
+    assert errors
+    for error in errors:
+        assert isinstance(error, ConfigurationError)
+        assert "DIRECTORY_STATEMENT_CACHE_SIZE" in str(error)
+
+
+async def test_settings_that_pgbouncer_does_not_ignore_are_reported_or_can_be_left_out(
+    database: str, start_pgbouncer: StartPgBouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_STATEMENT_CACHE_SIZE", "0")
+    pgbouncer = start_pgbouncer("ignore_startup_parameters =")
+    with pytest.raises(ConfigurationError, match="ignore_startup_parameters"):
+        async with connect(pgbouncer.url(database)):
+            pytest.fail("PgBouncer accepted the settings")
+    monkeypatch.setenv("DIRECTORY_STATEMENT_TIMEOUT", "0")
+    monkeypatch.setenv("DIRECTORY_LOCK_TIMEOUT", "0")
+    load_settings.cache_clear()
+    async with connect(pgbouncer.url(database)):
         assert await members.find("#1") is None
