@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
+import psutil
 import pytest
 
 from community_directory.database import embedded
@@ -153,16 +154,29 @@ class PostgresServer:
             timeout=START_TIMEOUT_SECONDS,
         )
 
+    def freeze(self) -> None:
+        """Stop the server's processes: it accepts connections and never answers."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let frozen processes go on."""
+        for process in self._processes():
+            process.resume()
+
     def _wait_for_children(self) -> None:
         """Wait until a killed server's processes have ended; it could not start again before."""
-        import psutil  # noqa: PLC0415  an extra, which the embedded server has imported
-
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while any(
-            process.info["cwd"] == str(self.data) for process in psutil.process_iter(["cwd"])
-        ):
+        while self._processes():
             assert time.monotonic() < deadline, "the processes of a killed server do not end"
             time.sleep(0.05)
+
+    def _processes(self) -> list[psutil.Process]:
+        return [
+            process
+            for process in psutil.process_iter(["cwd"])
+            if process.info["cwd"] == str(self.data)
+        ]
 
 
 def _program(name: str) -> str:

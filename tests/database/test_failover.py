@@ -205,6 +205,27 @@ async def test_a_promotion_under_load_loses_nothing_that_was_confirmed(own_pair:
 
 
 @pytest.mark.faults
+async def test_a_primary_that_falls_silent_is_replaced_and_stays_replaced(
+    own_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2")
+    primary, standby = own_pair
+    writers = Writers()
+    async with connect(join(primary, standby)):
+        async with writers.running(12):
+            await writers.confirm(50)
+            primary.freeze()
+            await writers.refuse(20)
+            standby.promote()
+            await writers.confirm(50)
+            primary.thaw()
+            await writers.confirm(50)
+        assert writers.longest < 10
+        assert await current_port() == standby.port
+        await writers.check()
+
+
+@pytest.mark.faults
 async def test_three_promotions_in_a_row_lose_nothing_that_was_confirmed(own_pair: Pair) -> None:
     primary, standby = own_pair
     writers = Writers()
