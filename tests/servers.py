@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
@@ -41,14 +42,20 @@ def find_or_skip(name: str, *folders: str, variable: str) -> str:
         folders: The folders to look in after those of PATH.
         variable: The environment variable that may name the program.
 
-    Skip the test if the program is missing; in CI, where it must be present, fail instead.
+    The test is skipped, or fails in CI, if the program is missing.
     """
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
     found = os.environ.get(variable) or shutil.which(name, path=path)
     if found is None:
-        message = f"{name} is not installed (and {variable} does not name it)"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+        skip_or_fail(f"{name} is not installed (and {variable} does not name it)")
     return found
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip the test, or fail it in CI, where nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from community_directory.database import DirectoryEngine, connect, engine, hosts, migrate
+from community_directory.database import DirectoryEngine, connect, engine, migrate
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import members
 from tests.conftest import Server
@@ -146,16 +146,6 @@ async def test_a_silent_server_leaves_time_for_the_next_one(
         url = join(replace(primary, port=silent.getsockname()[1]), primary)
         async with connect(url):
             assert await current_port() == primary.port
-
-
-async def test_the_server_that_was_used_last_is_tried_first(pair: Pair) -> None:
-    primary, standby = pair
-    url = join(standby, primary, options="?target_session_attrs=any")
-    async with connect(url):
-        assert await current_port() == standby.port
-    hosts._last_used[url] = hosts.split_servers(url)[1]
-    async with connect(url):
-        assert await current_port() == primary.port
 
 
 async def test_the_reason_is_told_for_each_server_without_a_secret(pair: Pair) -> None:

@@ -18,7 +18,7 @@ from community_directory.database import connect, migrate
 from tests.conftest import Server
 from tests.database.failures import Writers, add_inviter
 from tests.processes import PROJECT, environment
-from tests.servers import START_TIMEOUT_SECONDS, PostgresServer
+from tests.servers import START_TIMEOUT_SECONDS, PostgresServer, skip_or_fail
 
 pytestmark = pytest.mark.faults
 
@@ -71,7 +71,7 @@ def small_disk(directory: Path) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"a small file system can't be mounted: {mounted.stderr.strip()}")
+        skip_or_fail(f"a small file system can't be mounted: {mounted.stderr.splitlines()[0]}")
     yield directory
     subprocess.run(["umount", "--lazy", directory], check=True)
 
