@@ -3,10 +3,11 @@
 FROM python:3.11-slim AS build
 WORKDIR /source
 RUN python -m venv /app
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY community_directory community_directory
-# pip builds a wheel of the clone and installs it.
-RUN --mount=type=cache,target=/root/.cache/pip /app/bin/pip install .
+# pip builds a wheel of the clone and installs it, with the same dependencies each time.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /app/bin/pip install --constraint constraints.txt .
 
 FROM python:3.11-slim
 RUN useradd --uid 1000 --user-group --no-create-home --shell /usr/sbin/nologin directory

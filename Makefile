@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check docs migrations hooks ci
+.PHONY: help run demo test faults check docs migrations constraints hooks ci
 
 PYTHON := .venv/bin/python
 
@@ -19,6 +19,9 @@ demo: .venv/.made  ## serve the panel with a demo community
 test: .venv/.made  ## run the tests
 	$(PYTHON) -m pytest
 
+faults: .venv/.made  ## kill servers, fill a disk and promote standbys (as root: a test mounts a disk)
+	$(PYTHON) -m pytest -m faults --numprocesses=0
+
 check: .venv/.made  ## check style, types and imports
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -29,6 +32,9 @@ docs: .venv/.made  ## build the documentation into site/
 
 migrations: .venv/.made  ## write a migration for what changed in the tables
 	PYTHONHASHSEED=0 .venv/bin/piccolo migrations new community_directory --auto
+
+constraints: .venv/.made  ## write the newest allowed version of each dependency into constraints.txt
+	$(PYTHON) tools/make_constraints.py
 
 hooks: .venv/.made  ## check style before each commit
 	.venv/bin/pre-commit install

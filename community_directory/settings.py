@@ -116,7 +116,8 @@ class Settings(BaseSettings):
     postgres_url: Annotated[SecretStr, AfterValidator(_check_postgres_url)] | None = Field(
         default=None,
         validation_alias="POSTGRES_URL",
-        description="The URL of the database. The default is an embedded PostgreSQL.",
+        description="The URL of the database, which may name several servers (host1,host2). "
+        "The default is an embedded PostgreSQL.",
     )
     data_directory: Path = Field(
         default_factory=lambda: _find_project_directory() / ".postgres",

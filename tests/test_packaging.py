@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests.processes import PROJECT
 
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
 COMPOSE = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-WORKFLOW = yaml.safe_load((PROJECT / ".github/workflows/tests.yml").read_text())
+WORKFLOWS = {
+    file.stem: yaml.safe_load(file.read_text())
+    for file in (PROJECT / ".github/workflows").glob("*.yml")
+}
+WORKFLOW = WORKFLOWS["tests"]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 
 OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "examples", "main", "tests"}
@@ -27,6 +32,7 @@ USED_WITHOUT_IMPORT = {
     "pytest-asyncio",  # a plugin, like the next two
     "pytest-timeout",
     "pytest-xdist",
+    "squawk-cli",  # a program
     "tzdata",  # zoneinfo reads it
 }
 
@@ -87,6 +93,21 @@ def test_every_package_that_is_declared_is_used() -> None:
     assert not unused
 
 
+def test_the_constraints_pin_a_version_of_each_dependency_that_is_allowed() -> None:
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    # There is no option, such as the address of an index.
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.+]+", pin) for pin in pins)
+    versions = dict(pin.split("==") for pin in pins)
+    extras: dict[str, list[str]] = METADATA["optional-dependencies"]
+    for text in [*METADATA["dependencies"], *(text for extra in extras.values() for text in extra)]:
+        requirement = Requirement(text)
+        if requirement.name != METADATA["name"]:
+            advice = f"{text}: run `make constraints`"
+            assert canonical(requirement.name) in versions, advice
+            assert versions[canonical(requirement.name)] in requirement.specifier, advice
+
+
 def test_only_the_embedded_database_imports_the_packages_of_its_extra() -> None:
     found = imported("community_directory")
     for distribution in declared("embedded") - declared():
@@ -120,7 +141,13 @@ def test_the_image_is_built_from_the_package_and_its_metadata_alone() -> None:
     patterns = [line for line in lines if line and not line.startswith("#")]
     assert patterns[0] == "*"
     included = {pattern[1:] for pattern in patterns if pattern.startswith("!")}
-    assert included == {"LICENSE", "README.md", "community_directory", "pyproject.toml"}
+    assert included == {
+        "LICENSE",
+        "README.md",
+        "community_directory",
+        "constraints.txt",
+        "pyproject.toml",
+    }
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert {name for names in copied for name in names.split()} == included
 
@@ -149,9 +176,10 @@ def test_the_directory_starts_after_its_database_and_the_data_outlives_the_conta
     assert volume.partition(":")[0] in COMPOSE["volumes"]
 
 
-def test_the_workflow_may_only_read_and_no_job_runs_without_end() -> None:
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    jobs: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_may_only_read_and_no_job_runs_without_end(name: str) -> None:
+    assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+    jobs: dict[str, dict[str, Any]] = WORKFLOWS[name]["jobs"]
     assert all("timeout-minutes" in job and "permissions" not in job for job in jobs.values())
 
 

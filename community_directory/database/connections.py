@@ -12,6 +12,7 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
 from community_directory.database import embedded
+from community_directory.database.hosts import open_connection
 from community_directory.database.limits import (
     acquire_limit,
     call_limit,
@@ -52,8 +53,9 @@ It notices a cut connection after a second, and after half a minute a machine or
 gone.
 """
 PGBOUNCER_MESSAGE = (
-    "PgBouncer refuses the limits of the connection. Set DIRECTORY_STATEMENT_TIMEOUT and "
-    "DIRECTORY_LOCK_TIMEOUT to 0, and set limits for the role instead"
+    "PgBouncer refuses the limits of the connection. Add them to ignore_startup_parameters in "
+    "pgbouncer.ini, or set DIRECTORY_STATEMENT_TIMEOUT and DIRECTORY_LOCK_TIMEOUT to 0; "
+    "then set limits for the role instead"
 )
 
 
@@ -303,7 +305,9 @@ class Connector:
             try:
                 connection = await self._connect()
             except asyncpg.ProtocolViolationError as error:
-                raise ConfigurationError(f"{PGBOUNCER_MESSAGE}: {error}") from error
+                if "startup parameter" not in str(error):
+                    raise
+                raise ConfigurationError(f"{PGBOUNCER_MESSAGE} ({error}).") from error
         try:
             _check_version(connection)
         except DatabaseUnavailable:
@@ -312,8 +316,7 @@ class Connector:
         return connection
 
     async def _connect(self) -> asyncpg.Connection:
-        connection: asyncpg.Connection = await asyncpg.connect(**self._options)
-        return connection
+        return await open_connection(**self._options)
 
 
 def _check_version(connection: asyncpg.Connection) -> None:

@@ -310,52 +310,62 @@ async def backends(connection: asyncpg.Connection) -> dict[str, int]:
     return dict(map(tuple, await connection.fetch(query)))
 
 
+async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALLERS) -> None:
+    """Run the callers at once, and assert that their answers and the rows are right.
+
+    Args:
+        watcher: A connection to the database that the helpers are connected to.
+        number_of_callers: The number of callers.
+    """
+    for number in range(1, COMMUNITY + 1):
+        await rows.member(
+            watcher, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active"
+        )
+    codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
+    made: Counter[str] = Counter()
+
+    async with participation.recorder() as recorder:
+        callers = [Caller(number, codes, made, recorder) for number in range(number_of_callers)]
+        await asyncio.gather(*(caller.run() for caller in callers))
+
+    actions = {
+        name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)
+    }
+    assert made.keys() == actions - {"run"}
+    # No person twice, no code twice redeemed, nothing of a transaction that failed.
+    assert not await watcher.fetch(
+        "SELECT FROM community_members GROUP BY telegram_id HAVING count(*) > 1"
+    )
+    assert not await watcher.fetch(
+        "SELECT FROM community_members WHERE telegram_id LIKE 'undone-%'"
+    )
+    accepted = "SELECT FROM community_invitations WHERE accepted_by IS NOT NULL"
+    assert not await watcher.fetch(f"{accepted} GROUP BY accepted_by HAVING count(*) > 1")
+    assert len(await watcher.fetch(accepted)) == made["redeem"]
+    # Each event once, and told to one caller as new.
+    sources = [
+        row["source_id"]
+        for row in await watcher.fetch("SELECT source_id FROM member_participation")
+    ]
+    assert len(set(sources)) == len(sources) > 100
+    answered = Counter(source for caller in callers for source in caller.stored)
+    assert max(answered.values()) == 1
+    assert len(sources) == answered.total() + recorder.stored
+    await highlights.roll_up(DAY)
+    assert await highlights.verify(DAY) == []
+    changes = await watcher.fetchval(
+        "SELECT count(*) FROM directory_audit_log WHERE changes ? 'country'"
+    )
+    assert changes == made["edit"]
+
+
 async def test_a_hundred_callers_on_ten_connections_get_their_own_answers(
     database: str,
 ) -> None:
     watcher = await asyncpg.connect(database)
     async with connect(database, min_size=10, max_size=10):
-        for number in range(1, COMMUNITY + 1):
-            await rows.member(
-                watcher, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active"
-            )
-        codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
-        made: Counter[str] = Counter()
-
-        async with participation.recorder() as recorder:
-            callers = [Caller(number, codes, made, recorder) for number in range(CALLERS)]
-            await asyncio.gather(*(caller.run() for caller in callers))
-
+        await run_callers(watcher)
         assert await backends(watcher) == {"idle": 10}
-        actions = {
-            name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)
-        }
-        assert made.keys() == actions - {"run"}
-        # No person twice, no code twice redeemed, nothing of a transaction that failed.
-        assert not await watcher.fetch(
-            "SELECT FROM community_members GROUP BY telegram_id HAVING count(*) > 1"
-        )
-        assert not await watcher.fetch(
-            "SELECT FROM community_members WHERE telegram_id LIKE 'undone-%'"
-        )
-        accepted = "SELECT FROM community_invitations WHERE accepted_by IS NOT NULL"
-        assert not await watcher.fetch(f"{accepted} GROUP BY accepted_by HAVING count(*) > 1")
-        assert len(await watcher.fetch(accepted)) == made["redeem"]
-        # Each event once, and told to one caller as new.
-        sources = [
-            row["source_id"]
-            for row in await watcher.fetch("SELECT source_id FROM member_participation")
-        ]
-        assert len(set(sources)) == len(sources) > 100
-        answered = Counter(source for caller in callers for source in caller.stored)
-        assert max(answered.values()) == 1
-        assert len(sources) == answered.total() + recorder.stored
-        await highlights.roll_up(DAY)
-        assert await highlights.verify(DAY) == []
-        changes = await watcher.fetchval(
-            "SELECT count(*) FROM directory_audit_log WHERE changes ? 'country'"
-        )
-        assert changes == made["edit"]
     await watcher.close()
 
 

@@ -1,0 +1,236 @@
+"""A standby takes over: nothing that was confirmed is lost, and calls find the new primary."""
+
+import shutil
+import signal
+import socket
+import tempfile
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from community_directory.database import DirectoryEngine, connect, engine, migrate
+from community_directory.errors import DatabaseUnavailable
+from community_directory.queries import members
+from tests.conftest import Server
+from tests.database.failures import Writers, add_inviter
+from tests.database.scratch import cut_connections
+from tests.queries.cases import HELPERS, arguments
+from tests.servers import PostgresServer
+
+SECRET = "correct-horse-battery"
+WRITING_HELPERS = (
+    "highlights.roll_up",
+    "invitations.create",
+    "members.add",
+    "members.set_status",
+    "members.update_profile",
+    "participation.record",
+    "participation.record_many",
+    "relationships.link",
+)
+Pair = tuple[PostgresServer, PostgresServer]
+"""A running primary with the schema, and a running standby that each commit waits for."""
+
+
+@asynccontextmanager
+async def running_pair() -> AsyncIterator[Pair]:
+    directory = Path(tempfile.mkdtemp(prefix="servers-"))
+    directory.chmod(0o755)
+    primary = PostgresServer(directory / "a")
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        stack.callback(primary.stop, signal.SIGKILL)
+        primary.initialize()
+        await primary.start()
+        async with connect(primary.url, min_size=0):
+            await migrate()
+            await add_inviter()
+        standby = PostgresServer(directory / "b")
+        standby.copy(primary)
+        stack.callback(standby.stop, signal.SIGKILL)
+        await standby.start()
+        await make_synchronous(primary)
+        yield primary, standby
+
+
+async def make_synchronous(primary: PostgresServer) -> None:
+    """Let every commit wait for the standby, and wait until the standby streams."""
+    connection = await asyncpg.connect(primary.url)
+    await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await connection.execute("SELECT pg_reload_conf()")
+    while not await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
+    ):
+        await connection.execute("SELECT pg_sleep(0.05)")
+    await connection.close()
+
+
+# The server of the session has opened the embedded server's programs to the system user.
+
+
+@pytest.fixture(scope="module")
+async def pair(server: Server) -> AsyncIterator[Pair]:
+    """Yield a pair for the tests that leave it as it is."""
+    async with running_pair() as started:
+        yield started
+
+
+@pytest.fixture
+async def own_pair(server: Server) -> AsyncIterator[Pair]:
+    """Yield a pair of the test's own."""
+    async with running_pair() as started:
+        yield started
+
+
+def join(*servers: PostgresServer, login: str = "postgres", options: str = "") -> str:
+    """Return the URL that names these servers."""
+    names = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return f"postgresql://{login}@{names}/postgres{options}"
+
+
+async def current_port() -> int:
+    """Return the port of the server that the helpers use."""
+    port: int = (await engine.fetch("SELECT current_setting('port')::int"))[0][0]
+    return port
+
+
+# Several servers in one URL
+
+
+async def test_the_server_that_accepts_writes_is_found_at_any_place(pair: Pair) -> None:
+    primary, standby = pair
+    for servers in ((primary, standby), (standby, primary)):
+        async with connect(join(*servers)):
+            assert await current_port() == primary.port
+
+
+@pytest.mark.parametrize("attributes", ["standby", "prefer-standby", "read-only"])
+async def test_the_session_attributes_of_the_url_are_respected(pair: Pair, attributes: str) -> None:
+    primary, standby = pair
+    url = join(primary, standby, options=f"?target_session_attrs={attributes}")
+    async with connect(url):
+        assert await current_port() == standby.port
+
+
+async def test_the_session_attributes_of_the_environment_are_respected(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, standby = pair
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "standby")
+    async with connect(join(primary, standby)):
+        assert await current_port() == standby.port
+
+
+async def test_a_command_outside_of_a_pool_finds_the_server_that_accepts_writes(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, standby = pair
+    monkeypatch.setenv("POSTGRES_URL", join(standby, primary))
+    on_demand = DirectoryEngine()
+    on_demand.connect_on_demand()
+    [(port,)] = await on_demand.fetch("SELECT current_setting('port')::int")
+    assert port == primary.port
+
+
+async def test_a_silent_server_leaves_time_for_the_next_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2")
+    primary, _ = pair
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = join(replace(primary, port=silent.getsockname()[1]), primary)
+        async with connect(url):
+            assert await current_port() == primary.port
+
+
+async def test_the_reason_is_told_for_each_server_without_a_secret(pair: Pair) -> None:
+    _, standby = pair
+    closed = PostgresServer(Path())
+    url = join(closed, standby, login=f"postgres:{SECRET}")
+    with pytest.raises(DatabaseUnavailable) as raised:
+        async with connect(url):
+            pytest.fail("no server accepts writes")
+    assert f"127.0.0.1:{standby.port}: it is read-only" in str(raised.value)
+    assert f"127.0.0.1:{closed.port}: " in str(raised.value)
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+# A standby alone
+
+
+async def test_a_standby_alone_answers_queries_and_refuses_writes(pair: Pair) -> None:
+    _, standby = pair
+    async with connect(standby.url):
+        assert (await members.get("#1")).telegram_id == "inviter"
+        assert await migrate() == 0
+        for helper in WRITING_HELPERS:
+            with pytest.raises(DatabaseUnavailable, match="read-only"):
+                await HELPERS[helper](**arguments(helper))
+
+
+# Failover
+
+
+async def test_a_promotion_under_load_loses_nothing_that_was_confirmed(own_pair: Pair) -> None:
+    primary, standby = own_pair
+    writers = Writers()
+    async with connect(join(primary, standby)):
+        async with writers.running():
+            await writers.confirm(20)
+            primary.stop(signal.SIGKILL)
+            standby.promote()
+            await writers.confirm(20)
+        assert await current_port() == standby.port
+        await writers.check()
+        assert writers.unknown.total() > 0
+        # The former primary comes back, and still believes that it accepts writes.
+        await primary.start()
+        await cut_connections(standby.url)
+        assert await current_port() == standby.port
+
+
+@pytest.mark.faults
+async def test_a_primary_that_falls_silent_is_replaced_and_stays_replaced(
+    own_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2")
+    primary, standby = own_pair
+    writers = Writers()
+    async with connect(join(primary, standby)):
+        async with writers.running(12):
+            await writers.confirm(50)
+            primary.freeze()
+            await writers.refuse(20)
+            standby.promote()
+            await writers.confirm(50)
+            primary.thaw()
+            await writers.confirm(50)
+        assert writers.longest < 10
+        assert await current_port() == standby.port
+        await writers.check()
+
+
+@pytest.mark.faults
+async def test_three_promotions_in_a_row_lose_nothing_that_was_confirmed(own_pair: Pair) -> None:
+    primary, standby = own_pair
+    writers = Writers()
+    async with connect(join(primary, standby)):
+        async with writers.running(12):
+            for _ in range(3):
+                await writers.confirm(100)
+                primary.stop(signal.SIGKILL)
+                standby.promote()
+                await writers.confirm(100)
+                # The former primary comes back as a standby of its successor.
+                primary.copy(standby)
+                await primary.start()
+                await make_synchronous(standby)
+                primary, standby = standby, primary
+            await writers.confirm(100)
+        assert await current_port() == primary.port
+        await writers.check()
