@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
+from community_directory import logs
 from community_directory.database import connect, embedded, engine
 from community_directory.database.migrations import configure_piccolo
 from community_directory.errors import DirectoryError, SchemaMissing
@@ -22,6 +23,7 @@ from community_directory.jobs import run_scheduled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
+from community_directory.web.request_log import RequestLog
 from community_directory.web.security import SecurityHeaders
 
 READY_TIMEOUT_SECONDS = 2
@@ -48,6 +50,8 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
 
     The app starts even if the database is not available.
     """
+    # uvicorn has set up its own log by now, which this replaces.
+    logs.set_up(settings)
     async with connect(min_size=0):
         with run_scheduled_jobs():
             yield
@@ -104,8 +108,9 @@ class App(Starlette):
         super().__init__(routes=routes, lifespan=lifespan)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the security headers around all middleware, so that error pages have them, too."""
-        return SecurityHeaders(super().build_middleware_stack(), production=self._production)
+        """Put the security headers and the log around all middleware, error pages included."""
+        stack = SecurityHeaders(super().build_middleware_stack(), production=self._production)
+        return RequestLog(stack, self.router)
 
 
 try:
