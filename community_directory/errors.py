@@ -103,9 +103,19 @@ class AlreadyConnected(OperatorError):
 
 
 class DatabaseUnavailable(OperatorError):
-    """PostgreSQL can't be reached, refuses the connection, is busy, or is read-only."""
+    """PostgreSQL can't be reached, refuses the connection, is busy, or is read-only.
+
+    After an error for want of an answer, the database may or may not have stored the change.
+
+    Attributes:
+        retry_after: The number of seconds after which another try makes sense, where it is known.
+    """
 
     code = "database_unavailable"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class MigrationFailed(OperatorError):

@@ -130,23 +130,37 @@ class Settings(BaseSettings):
     pool_max_size: int = Field(
         default=10, ge=1, le=1000, description="The maximum number of connections of one process."
     )
+    call_timeout: float = Field(
+        default=5,
+        gt=0,
+        le=3600,
+        description="The seconds that one call on the database may take, with the wait for a "
+        "connection; in a transaction its start, each statement and its commit.",
+    )
     acquire_timeout: float = Field(
-        default=30,
+        default=5,
         gt=0,
         le=3600,
         description="The seconds that a call waits for a free connection.",
     )
     statement_timeout: float = Field(
-        default=0,
+        default=4,
         ge=0,
-        le=86400,
-        description="The seconds that one statement may take; 0 sets no limit.",
+        le=3600,
+        description="The seconds after which the server ends a statement; 0 sets no limit.",
     )
     lock_timeout: float = Field(
-        default=0,
+        default=3,
         ge=0,
+        le=3600,
+        description="The seconds after which the server ends a wait for a lock; 0 sets no limit.",
+    )
+    long_statement_timeout: float = Field(
+        default=3600,
+        gt=0,
         le=86400,
-        description="The seconds that a statement waits for a lock; 0 sets no limit.",
+        description="The seconds that a statement of an import, an export, a roll-up, an erasure, "
+        "the demo or a migration may take. It replaces the limits of other calls there.",
     )
     statement_cache_size: int = Field(
         default=100,
@@ -224,6 +238,20 @@ class Settings(BaseSettings):
                 host.strip().lower() for host in hosts.split(",") if host.strip()
             ]
         return values
+
+    @model_validator(mode="after")
+    def _check_timeouts(self) -> "Settings":
+        for field in ("acquire_timeout", "statement_timeout", "lock_timeout"):
+            if field in self.model_fields_set and getattr(self, field) > self.call_timeout:
+                raise ValueError(
+                    f"{variable(field)} must not be longer than {variable('call_timeout')}"
+                )
+        if self.long_statement_timeout < self.call_timeout:
+            raise ValueError(
+                f"{variable('long_statement_timeout')} must not be shorter than "
+                f"{variable('call_timeout')}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_production(self) -> "Settings":

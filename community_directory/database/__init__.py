@@ -8,6 +8,7 @@ from community_directory.database.connections import (
     engine,
     transaction,
 )
+from community_directory.database.limits import long_running
 from community_directory.database.pool import CONNECTION_ERRORS
 from community_directory.database.statements import Parameters, Statement
 from community_directory.database.transactions import DirectoryTransaction
@@ -22,6 +23,7 @@ __all__ = [
     "act_as",
     "connect",
     "engine",
+    "long_running",
     "migrate",
     "transaction",
 ]
