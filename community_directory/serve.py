@@ -13,7 +13,7 @@ from community_directory.database.migrations import migrate
 from community_directory.errors import DirectoryError
 from community_directory.settings import Settings, load_settings_or_exit
 
-SHUTDOWN_TIMEOUT_SECONDS = 5
+SHUTDOWN_TIMEOUT_SECONDS = 3
 """The seconds that running requests have to finish after the process gets a signal to stop."""
 
 

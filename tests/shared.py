@@ -15,9 +15,9 @@ EMPTY_TIMEOUT_SECONDS = 60
 
 # The function `empty` deletes all rows, except Piccolo's record of the migrations, and returns the
 # changes of the schema. It keeps the personal values, which no log may contain. First it ends
-# sessions that the last test left in a transaction, because they hold locks. The event triggers record
-# each committed change of the schema, but none of temporary tables. They are created last, so that
-# they do not record this script.
+# sessions that the last test left in a transaction, because they hold locks. The event triggers
+# record each committed change of the schema, but none of temporary tables. They are created last,
+# so that they do not record this script.
 SETUP = """
 CREATE SCHEMA testing;
 CREATE TABLE testing.personal_values (value text PRIMARY KEY);
