@@ -477,11 +477,23 @@ async def _create_database(arguments: dict[str, Any]) -> None:
     try:
         connection = await asyncpg.connect(**arguments, database="postgres")
         try:
+            await _keep_data_out_of_log(connection)
             await _create_database_once(connection)
         finally:
             await connection.close()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(f"The embedded PostgreSQL is not available: {error}") from error
+
+
+async def _keep_data_out_of_log(connection: asyncpg.Connection) -> None:
+    """Let the server's log have no errors of statements, because they quote values and rows.
+
+    The program that ran the statement gets the error. The log still has what the server itself
+    does, and why it stops or ends a session.
+    """
+    if await connection.fetchval("SHOW log_min_messages") != "log":
+        await connection.execute("ALTER SYSTEM SET log_min_messages = 'log'")
+        await connection.execute("SELECT pg_reload_conf()")
 
 
 async def _create_database_once(connection: asyncpg.Connection) -> None:
