@@ -6,7 +6,7 @@ stable `code`. `database_errors` translates the exceptions of asyncpg into these
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -17,6 +17,9 @@ from community_directory.constraints import CONSTRAINT_MESSAGES
 
 MAX_QUOTED_LENGTH = 40
 """The maximum number of characters that a message quotes from somebody's input."""
+NO_ANSWER_MESSAGE = "The database does not answer."
+BUSY_RETRY_SECONDS = 1.0
+"""The time after which it makes sense to repeat a call for which the database was too busy."""
 
 
 def sanitize_for_message(value: object) -> str:
@@ -419,13 +422,13 @@ def database_errors() -> Iterator[None]:
         raise translated from error
     except (OSError, asyncpg.InternalClientError) as error:
         # asyncpg raises InternalClientError when the connection is cut while it reads a response.
-        raise DatabaseUnavailable(_NO_ANSWER_MESSAGE) from error
+        raise DatabaseUnavailable(NO_ANSWER_MESSAGE) from error
     except asyncpg.InterfaceError as error:
         # An error about a closed connection or pool means that the database is unavailable. The
         # others are about wrong arguments, which is a defect of the program.
         if not re.search(r"is clos(ed|ing)|released back", str(error)):
             raise
-        raise DatabaseUnavailable(_NO_ANSWER_MESSAGE) from error
+        raise DatabaseUnavailable(NO_ANSWER_MESSAGE) from error
 
 
 def _translate_error(error: asyncpg.PostgresError) -> DirectoryError | None:
@@ -447,11 +450,13 @@ def _translate_error(error: asyncpg.PostgresError) -> DirectoryError | None:
 
 class _Translation(NamedTuple):
     driver_errors: tuple[type[asyncpg.PostgresError], ...]
-    directory_error: type[DirectoryError]
+    directory_error: Callable[[str], DirectoryError]
     message: str
 
 
-_NO_ANSWER_MESSAGE = "The database does not answer."
+def _database_busy(message: str) -> DatabaseUnavailable:
+    return DatabaseUnavailable(message, retry_after=BUSY_RETRY_SECONDS)
+
 
 # The first translation that matches applies, so a special exception comes before a general one.
 _TRANSLATIONS = [
@@ -492,6 +497,13 @@ _TRANSLATIONS = [
         "A value is too long, or nested too deeply.",
     ),
     _Translation(
+        # The next transaction may run on another connection of PgBouncer to the server.
+        (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError),
+        ConfigurationError,
+        "The database's PgBouncer does not support prepared statements. "
+        "Set DIRECTORY_STATEMENT_CACHE_SIZE to 0.",
+    ),
+    _Translation(
         (asyncpg.ReadOnlySQLTransactionError,),
         DatabaseUnavailable,
         "The database server is read-only at the moment. Nothing was written.",
@@ -504,7 +516,7 @@ _TRANSLATIONS = [
             # Raised inside a transaction after another session changed a table's columns.
             asyncpg.InvalidCachedStatementError,
         ),
-        DatabaseUnavailable,
+        _database_busy,
         "The database is busy. Try again in a moment.",
     ),
     _Translation(
@@ -519,6 +531,6 @@ _TRANSLATIONS = [
             asyncpg.InvalidAuthorizationSpecificationError,
         ),
         DatabaseUnavailable,
-        _NO_ANSWER_MESSAGE,
+        NO_ANSWER_MESSAGE,
     ),
 ]

@@ -12,7 +12,19 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
 from community_directory.database import embedded
-from community_directory.database.pool import CONNECTION_ERRORS, LeasedPool
+from community_directory.database.limits import (
+    acquire_limit,
+    call_limit,
+    is_long_running,
+    server_limits,
+)
+from community_directory.database.pool import (
+    CONNECTION_ERRORS,
+    POOL_CLOSED_MESSAGE,
+    CallGuard,
+    ConnectionPool,
+    close_connection,
+)
 from community_directory.database.statements import Statement
 from community_directory.database.transactions import DirectoryTransaction
 from community_directory.errors import (
@@ -25,15 +37,20 @@ from community_directory.errors import (
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
 
 MIN_POSTGRES_VERSION = 15
-CONNECT_TIMEOUT_SECONDS = 10
-"""The longest time that a server may take to accept a connection."""
-CLOSE_TIMEOUT_SECONDS = 5
+CLOSE_TIMEOUT_SECONDS = 2
 """The longest time that closing the pool waits for running statements; then it cuts them off."""
+WATCH_SETTINGS = {
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+}
+"""The settings with which the server notices a client that is gone, and drops its locks.
 
-POOL_CLOSED_MESSAGE = (
-    "The connection pool that this task used before is closed. "
-    "Open a new pool, and then start a new task."
-)
+It notices a cut connection after a second, and after half a minute a machine or network that is
+gone.
+"""
 
 
 class DirectoryEngine(PostgresEngine):
@@ -46,7 +63,7 @@ class DirectoryEngine(PostgresEngine):
     def __init__(self) -> None:
         super().__init__(config={})
         # Piccolo's class declares a pool of asyncpg here.
-        self.pool: LeasedPool | None = None  # type: ignore[assignment, unused-ignore]
+        self.pool: ConnectionPool | None = None  # type: ignore[assignment, unused-ignore]
         self._address_of_task: ContextVar[tuple[object, ...] | None] = ContextVar(
             "address", default=None
         )
@@ -93,23 +110,22 @@ class DirectoryEngine(PostgresEngine):
         """Open a connection outside the pool.
 
         Raises:
-            DatabaseUnavailable: The connection can't be opened.
+            DatabaseUnavailable: The connection can't be opened in time.
             NotConnected: No pool is open, and `connect_on_demand` was not called.
         """
         if self.pool is None and not self._connects_on_demand:
             raise NotConnected
         await self._ensure_config()
         with _translate_connect_errors():
-            connection: asyncpg.Connection = await asyncpg.connect(**self.config)
-        try:
-            await _check_version(connection)
-        except DatabaseUnavailable:
-            await connection.close()
-            raise
-        return connection
+            async with asyncio.timeout(acquire_limit()):
+                return await Connector(**self.config).open()
 
     async def start_connection_pool(self, **kwargs: Any) -> None:
-        """Open the pool with these arguments of `asyncpg.create_pool`.
+        """Open the pool.
+
+        Args:
+            kwargs: `min_size` and `max_size`, the numbers of connections, which are 1 and 10 by
+                default, and further arguments of `asyncpg.connect`.
 
         Raises:
             AlreadyConnected: A pool is open.
@@ -118,8 +134,9 @@ class DirectoryEngine(PostgresEngine):
         if self.pool is not None:
             raise AlreadyConnected
         await self._ensure_config()
-        options = {"init": _check_version, "min_size": 1, "max_size": 10, **self.config, **kwargs}
-        pool = LeasedPool(acquire_timeout=load_settings().acquire_timeout, **options)
+        sizes = {name: kwargs.pop(name, size) for name, size in (("min_size", 1), ("max_size", 10))}
+        connector = Connector(**{**self.config, **kwargs})
+        pool = ConnectionPool(connector.open, acquire_timeout=acquire_limit(), **sizes)
         with _translate_connect_errors():
             await pool.open()
         self.pool = pool
@@ -132,10 +149,9 @@ class DirectoryEngine(PostgresEngine):
         if pool is not None:
             # This task may connect to another database later; the tasks that it started may not.
             self._address_of_task.set(None)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT_SECONDS)
+            await pool.close(CLOSE_TIMEOUT_SECONDS)
 
-    async def acquire(self) -> tuple[LeasedPool | None, asyncpg.Connection]:
+    async def acquire(self) -> tuple[ConnectionPool | None, asyncpg.Connection]:
         """Take a connection from the pool, or open one if there is no pool (`connect_on_demand`).
 
         Returns:
@@ -154,17 +170,7 @@ class DirectoryEngine(PostgresEngine):
             self._address_of_task.set(self._address)
         elif address != self._address:
             raise NotConnected(POOL_CLOSED_MESSAGE)
-        try:
-            return pool, await pool.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailable(
-                "No connection to the database became free in time. "
-                "The database is busy, or does not answer. Try again in a moment."
-            ) from None
-        except asyncpg.InterfaceError:
-            if self.pool is not pool:
-                raise NotConnected(POOL_CLOSED_MESSAGE) from None
-            raise
+        return pool, await pool.acquire()
 
     async def fetch(
         self, statement: Statement | str, /, *arguments: object, **values: object
@@ -207,24 +213,30 @@ class DirectoryEngine(PostgresEngine):
         current = self.find_open_transaction()
         if current is not None:
             return await current.fetch(sql, *arguments)
+        if in_pool and is_long_running():
+            # The server's limits change for a transaction only.
+            async with self.transaction() as own:
+                return await own.fetch(sql, *arguments)
+        deadline = asyncio.get_running_loop().time() + call_limit()
         # Piccolo's run_sync() has an event loop of its own, which can't use the pool.
         pool, connection = (
             await self.acquire() if in_pool else (None, await self.get_new_connection())
         )
         clean = False
         try:
-            records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            with CallGuard(connection, pool, deadline):
+                records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             clean = True
-        except asyncpg.PostgresError:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError):
             clean = True  # the statement failed, and left nothing in the session
             raise
         finally:
-            # The call has its result or its error, which a failing connection must not replace.
-            with contextlib.suppress(*CONNECTION_ERRORS):
-                if pool is None:
-                    await connection.close()
-                else:
-                    await pool.release(connection, clean=clean)
+            if pool is not None:
+                pool.release(connection, clean=clean)
+            elif clean:
+                await close_connection(connection)
+            else:
+                connection.terminate()
         return records
 
     async def _ensure_config(self) -> None:
@@ -251,22 +263,53 @@ def _make_config(url: str) -> dict[str, Any]:
 
 def _read_options() -> dict[str, Any]:
     """Return the arguments of `asyncpg.connect` that come from the other settings."""
-    settings = load_settings()
-    limits = {
-        "statement_timeout": settings.statement_timeout,
-        "lock_timeout": settings.lock_timeout,
-    }
+    limits = {name: limit for name, limit in server_limits(is_long=False).items() if limit != "0ms"}
     return {
-        "timeout": CONNECT_TIMEOUT_SECONDS,
-        "statement_cache_size": settings.statement_cache_size,
+        "statement_cache_size": load_settings().statement_cache_size,
         "server_settings": {
             "application_name": "community_directory",
-            **{name: f"{seconds * 1000:.0f}ms" for name, seconds in limits.items() if seconds},
+            **WATCH_SETTINGS,
+            **limits,
         },
     }
 
 
-async def _check_version(connection: asyncpg.Connection) -> None:
+class Connector:
+    """Opens connections to one database."""
+
+    def __init__(self, **options: Any) -> None:
+        """Prepare the connector with arguments of `asyncpg.connect`."""
+        self._options = options
+
+    async def open(self) -> asyncpg.Connection:
+        """Open a connection.
+
+        Raises:
+            ConfigurationError: A PgBouncer does not accept the settings of the connection.
+            DatabaseUnavailable: The server is too old.
+        """
+        try:
+            connection = await self._connect()
+        except (asyncpg.InvalidParameterValueError, asyncpg.ProtocolViolationError):
+            # PgBouncer refuses settings that it does not know. A server on Windows refuses the
+            # check of the connection.
+            own = self._options.get("server_settings", {})
+            kept = {name: value for name, value in own.items() if name not in WATCH_SETTINGS}
+            self._options = {**self._options, "server_settings": kept}
+            connection = await self._connect()
+        try:
+            _check_version(connection)
+        except DatabaseUnavailable:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _connect(self) -> asyncpg.Connection:
+        connection: asyncpg.Connection = await asyncpg.connect(**self._options)
+        return connection
+
+
+def _check_version(connection: asyncpg.Connection) -> None:
     version = connection.get_server_version()
     if version.major < MIN_POSTGRES_VERSION:
         raise DatabaseUnavailable(
@@ -282,8 +325,7 @@ def _translate_connect_errors() -> Iterator[None]:
         yield
     except TimeoutError:
         raise DatabaseUnavailable(
-            "The database is not available: "
-            f"it did not answer within {CONNECT_TIMEOUT_SECONDS} seconds."
+            f"The database did not answer within {acquire_limit():g} seconds."
         ) from None
     except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable(

@@ -3,66 +3,63 @@
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from math import ceil
 
 from community_directory.settings import load_settings
 
 SERVER_SHARE = 0.8
 """The longest limit of the server, as a share of the client's.
 
-A server that works answers within it, and its connection can be used again.
+A server that works thus answers before the client gives up, and its connection stays usable.
 """
 
-is_long_running: ContextVar[bool] = ContextVar("is_long_running", default=False)
-"""Whether the current task is inside `long_running`."""
+_is_long_running: ContextVar[bool] = ContextVar("is_long_running", default=False)
 
-
-@dataclass(frozen=True, slots=True)
-class TimeLimits:
-    """The longest times in seconds that one call may take; 0 means no limit of the server.
-
-    Attributes:
-        call: The limit of the client for a call outside of a transaction, and in a transaction for
-            its start, each statement and its commit.
-        statement: The limit of the server for a statement.
-        lock: The limit of the server for a wait for a lock.
-    """
-
-    call: float
-    statement: float
-    lock: float
-
-    def server_settings(self) -> dict[str, str]:
-        """Return the server's settings by name."""
-        return {
-            "statement_timeout": f"{self.statement * 1000:.0f}ms",
-            "lock_timeout": f"{self.lock * 1000:.0f}ms",
-        }
+is_long_running = _is_long_running.get
+"""Return whether the current task is inside `long_running`."""
 
 
 @contextlib.contextmanager
 def long_running() -> Iterator[None]:
-    """Give the statements and transactions inside the long time limit instead of the short one.
+    """Give each statement and transaction inside the long time limit instead of the short one.
 
-    The limit is DIRECTORY_LONG_STATEMENT_TIMEOUT, for each statement. The wait for a connection
-    stays as short as it is elsewhere. A task that is started inside has the long limit, too.
+    The limit is DIRECTORY_LONG_STATEMENT_TIMEOUT. The wait for a connection stays as short as it is
+    elsewhere. A task that is started inside has the long limit, too.
     """
-    token = is_long_running.set(True)
+    token = _is_long_running.set(True)
     try:
         yield
     finally:
-        is_long_running.reset(token)
+        _is_long_running.reset(token)
 
 
-def load_limits() -> TimeLimits:
-    """Return the time limits of the current task."""
+def call_limit() -> float:
+    """Return the seconds that one call of the current task may take.
+
+    A call is a statement outside of a transaction with its wait for a connection, and in a
+    transaction its start, each statement and its commit.
+    """
     settings = load_settings()
-    if is_long_running.get():
-        longest = settings.long_statement_timeout
-        return TimeLimits(longest, longest * SERVER_SHARE, longest * SERVER_SHARE)
-    most = settings.call_timeout * SERVER_SHARE
-    return TimeLimits(
-        settings.call_timeout,
-        min(settings.statement_timeout, most),
-        min(settings.lock_timeout, most),
-    )
+    return settings.long_statement_timeout if is_long_running() else settings.call_timeout
+
+
+def acquire_limit() -> float:
+    """Return the seconds that a call may wait for a connection."""
+    settings = load_settings()
+    return min(settings.acquire_timeout, settings.call_timeout)
+
+
+def server_limits(*, is_long: bool) -> dict[str, str]:
+    """Return the server's settings that limit statements; 0ms means no limit."""
+    settings = load_settings()
+    if is_long:
+        longest = settings.long_statement_timeout * SERVER_SHARE
+        seconds = {"statement_timeout": longest, "lock_timeout": longest}
+    else:
+        longest = settings.call_timeout * SERVER_SHARE
+        seconds = {
+            "statement_timeout": min(settings.statement_timeout, longest),
+            "lock_timeout": min(settings.lock_timeout, longest),
+        }
+    # A part of a millisecond counts as one, because 0 would be no limit.
+    return {name: f"{ceil(1000 * limit)}ms" for name, limit in seconds.items()}

@@ -378,7 +378,7 @@ async def test_an_unknown_database_is_reported(server: Server) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setenv("DIRECTORY_ACQUIRE_TIMEOUT", "0.2")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = await refusal(
             f"postgresql://bot:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/directory"
@@ -448,8 +448,9 @@ async def test_the_error_for_a_malformed_url_shows_no_part_of_it(url: str) -> No
 
 
 async def test_a_pool_that_cannot_be_filled_closes_all_its_connections(
-    server: Server, empty_database: str
+    server: Server, empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DIRECTORY_ACQUIRE_TIMEOUT", "1")
     role = f"test_{secrets.token_hex(8)}"
     await run_sql(server.url, f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}' CONNECTION LIMIT 2")
     try:
@@ -486,15 +487,15 @@ async def test_a_server_that_is_too_old_is_refused(
 
 
 @pytest.mark.parametrize(("major", "accepted"), [(14, False), (15, True), (18, True)])
-async def test_postgresql_15_is_the_oldest_supported_version(major: int, *, accepted: bool) -> None:
+def test_postgresql_15_is_the_oldest_supported_version(major: int, *, accepted: bool) -> None:
     connection: Any = SimpleNamespace(get_server_version=lambda: SimpleNamespace(major=major))
     if accepted:
-        await database_module._check_version(connection)
+        database_module._check_version(connection)
     else:
         with pytest.raises(
             DatabaseUnavailable, match=r"This server runs PostgreSQL 14\. Use version 15 or later\."
         ):
-            await database_module._check_version(connection)
+            database_module._check_version(connection)
 
 
 # Programs elsewhere

@@ -371,24 +371,6 @@ async def test_a_savepoint_that_outlives_its_transaction_is_refused(scratch_url:
     assert await committed_numbers(scratch_url) == []
 
 
-async def test_a_cancelled_call_stays_cancelled_when_its_connection_dies(
-    single_connection: DirectoryEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def release_and_lose(connection: asyncpg.Connection, *, clean: bool) -> None:
-        await release(connection, clean=clean)
-        raise asyncpg.ConnectionDoesNotExistError(
-            "connection was closed in the middle of operation"
-        )
-
-    assert single_connection.pool is not None
-    release = single_connection.pool.release
-    monkeypatch.setattr(single_connection.pool, "release", release_and_lose)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await engine.fetch("SELECT pg_sleep(60)")
-    assert [tuple(record) for record in await engine.fetch("SELECT 1")] == [(1,)]
-
-
 async def test_a_task_that_outlives_its_transaction_uses_the_pool(scratch_url: str) -> None:
     go_on = asyncio.Event()
 

@@ -505,8 +505,8 @@ async def test_a_cancelled_worker_ends_though_its_connection_cannot_be_given_bac
     assert pool is not None
     release = pool.release
 
-    async def fail_to_release(connection: asyncpg.Connection, *, clean: bool) -> None:
-        await release(connection, clean=clean)
+    def fail_to_release(connection: asyncpg.Connection, *, clean: bool) -> None:
+        release(connection, clean=clean)
         if not clean:
             raise RuntimeError("It can not be given back.")
 
