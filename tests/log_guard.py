@@ -54,11 +54,12 @@ class LogGuard(logging.Handler):
     def watching(self) -> Iterator[None]:
         """Collect the records of this process."""
         package = logging.getLogger(PACKAGE)
+        level = package.level
         package.setLevel(logging.DEBUG)
         logging.getLogger().addHandler(self)
         yield
         logging.getLogger().removeHandler(self)
-        package.setLevel(logging.NOTSET)
+        package.setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record of this process."""
