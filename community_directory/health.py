@@ -32,7 +32,8 @@ class Readiness(NamedTuple):
     """Whether the app can serve requests.
 
     Attributes:
-        missing: What the app lacks: "database", "schema" or "write_access"; None if it is ready.
+        missing: The part that is missing: "database", "schema" or "write_access"; None if the app
+            is ready.
         message: A sentence for the operator; empty if there is nothing to say.
     """
 

@@ -28,7 +28,7 @@ The message of any other exception may quote personal data: PostgreSQL's quotes 
 
 
 class LogContext(NamedTuple):
-    """What every line says about its cause.
+    """The cause of a line.
 
     Attributes:
         request_id: The id of the HTTP request, or "-".
