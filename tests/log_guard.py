@@ -36,8 +36,15 @@ FORBIDDEN_PATTERNS = (
     r"postgres(?:ql)?://[^\s/@]*:[^\s/@]+@",  # a URL with a password
     r"DETAIL:|Failing row contains",  # PostgreSQL's description of a row
 )
-COMMON_WORDS = {"manager", "owner", "admin"}
-"""Values of the tests that are words of a message or of the code, too."""
+UNUSABLE_DATABASE_ERRORS = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedTableError,
+    OSError,
+)
+"""The errors of a database that has no tables, or older ones, or is gone, closed or locked."""
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ [A-Z]+ [\w.]+ |\{\"time\": |Traceback ", re.ASCII)
 
 
@@ -74,9 +81,9 @@ class LogGuard(logging.Handler):
         self.lines += [line for line in output.splitlines() if LOG_LINE.match(line)]
 
     async def collect(self, url: str, query: str = SELECT_PERSONAL_VALUES) -> None:
-        """Keep the personal values in a database; one without the tables has none."""
-        with suppress(asyncpg.UndefinedTableError, asyncpg.PostgresConnectionError, OSError):
-            connection = await asyncpg.connect(url)
+        """Keep the personal values in a database, if a test has left it in a usable state."""
+        with suppress(*UNUSABLE_DATABASE_ERRORS):
+            connection = await asyncpg.connect(url, server_settings={"lock_timeout": "1s"})
             try:
                 self.values.update(row[0] for row in await connection.fetch(query))
             finally:
@@ -86,7 +93,7 @@ class LogGuard(logging.Handler):
         """Return each line that contains personal data, with what it contains."""
         text = "\n".join(self.lines)
         words = set(re.findall(r"\w+", text))
-        values = {value for value in self.values if _is_recognizable(value)} - COMMON_WORDS
+        values = {value for value in self.values if _is_recognizable(value)}
         leaked = {re.escape(value) for value in values if value in words}
         leaked |= {re.escape(each) for each in values if not each.isalnum() and each in text}
         patterns = [*FORBIDDEN_PATTERNS, *(rf"\b{value}\b" for value in sorted(leaked))]
@@ -104,9 +111,11 @@ class LogGuard(logging.Handler):
 
 
 def _is_recognizable(value: str) -> bool:
-    """Return whether a value can't be in a line by chance, as a port or a process id can."""
+    """Return whether a value can't be in a line by chance, as a port or a usual word can."""
     if value.isdigit():
         return len(value) >= 9
+    if value.isascii() and value.isalpha() and len(value) < 16:
+        return False
     return len(re.findall(r"\w", value)) >= 5 and not re.fullmatch(r"(.)\1*", value)
 
 

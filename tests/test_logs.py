@@ -165,6 +165,17 @@ def test_this_package_logs_from_its_level_on_and_others_warn() -> None:
     ] == ["community_directory.x", "community_directory.x", "other", "uvicorn.error"]
 
 
+def test_the_log_of_uvicorn_is_replaced() -> None:
+    uvicorn = (
+        "import logging.config\nfrom uvicorn.config import LOGGING_CONFIG\n"
+        "logging.config.dictConfig(LOGGING_CONFIG)\n"
+    )
+    assert [line for line in run_python(uvicorn + SET_UP) if "uvicorn" in line] == [
+        "INFO uvicorn.error - - said",
+        "WARNING uvicorn.error - - said",
+    ]
+
+
 def test_a_program_that_has_set_up_its_log_keeps_it() -> None:
     own = "import logging; logging.basicConfig(format='mine %(message)s')\n" + SET_UP
     assert set(run_python(own)) == {"mine said"}
