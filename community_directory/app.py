@@ -3,37 +3,37 @@
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import AsyncIterator
 
-import asyncpg
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
-from community_directory.database import connect, embedded, engine
+from community_directory import logs
+from community_directory.database import connect, embedded
 from community_directory.database.migrations import configure_piccolo
-from community_directory.errors import DirectoryError, SchemaMissing
+from community_directory.errors import DirectoryError
+from community_directory.health import healthz, readyz
 from community_directory.jobs import run_scheduled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
+from community_directory.web.request_log import RequestLog
 from community_directory.web.security import SecurityHeaders
 
-READY_TIMEOUT_SECONDS = 2
-"""The seconds that the database may take to answer before the app counts as not ready."""
-
-NO_ANSWER_STATUS = "the database does not answer"
-READ_ONLY_STATUS = "the database is read-only"
-
-SELECT_READ_ONLY = (
-    "SELECT current_setting('transaction_read_only') = 'on', EXISTS (SELECT FROM community_members)"
+WATCH_INTERVAL_SECONDS = 1
+SERVER_LOST_EXIT_CODE = 1
+SERVER_LOST_MESSAGE = (
+    "The embedded PostgreSQL has ended, and this program ends too. "
+    "Start it again: it starts the server, and nothing that was committed is lost."
 )
-"""The first value is also true on a standby. The statement fails if the tables do not exist."""
 
 logger = logging.getLogger(__name__)
 settings = load_settings_or_exit()
@@ -48,41 +48,30 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
 
     The app starts even if the database is not available.
     """
+    # uvicorn has set up its own log by now, which this replaces.
+    logs.set_up(settings)
     async with connect(min_size=0):
+        watch = asyncio.create_task(_watch_embedded_server())
         with run_scheduled_jobs():
             yield
+        is_server_lost = watch.done() and settings.postgres_url is None
+        watch.cancel()
     if settings.postgres_url is None:
         # A signal to uvicorn ends the process without Python's exit handlers, which would do this.
         embedded.release()
+    if is_server_lost:
+        # uvicorn would end with the code of SIGTERM, which a supervisor takes for a wanted end.
+        os._exit(SERVER_LOST_EXIT_CODE)
 
 
-async def healthz(_: Request) -> JSONResponse:
-    """Return 200: the process is alive."""
-    return JSONResponse({"status": "ok"})
-
-
-async def readyz(request: Request) -> JSONResponse:
-    """Return 200 if the database answers, has the tables and accepts writes, else 503."""
-    # There is one check at a time, and it is never cancelled: to cancel a statement, asyncpg would
-    # wait for the server that does not answer.
-    state = request.app.state
-    if not hasattr(state, "check") or state.check.done():
-        state.check = asyncio.create_task(_check_database())
-    await asyncio.wait({state.check}, timeout=READY_TIMEOUT_SECONDS)
-    status = state.check.result() if state.check.done() else NO_ANSWER_STATUS
-    return JSONResponse({"status": status}, status_code=200 if status == "ok" else 503)
-
-
-async def _check_database() -> str:
-    """Return "ok", or the reason why the database can't be used."""
-    try:
-        (found,) = await engine.fetch(SELECT_READ_ONLY)
-    except SchemaMissing:
-        return "the migrations have not run"
-    except (DirectoryError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        logger.warning("Not ready: %s", error)
-        return NO_ANSWER_STATUS
-    return READ_ONLY_STATUS if found[0] else "ok"
+async def _watch_embedded_server() -> None:
+    """End the process as SIGTERM does when its embedded server has ended."""
+    if settings.postgres_url is not None:
+        return
+    while embedded.is_running(settings.data_directory):  # noqa: ASYNC110  a process has no event
+        await asyncio.sleep(WATCH_INTERVAL_SECONDS)
+    logger.critical(SERVER_LOST_MESSAGE)
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def redirect_to_insights(_: Request) -> RedirectResponse:
@@ -104,8 +93,9 @@ class App(Starlette):
         super().__init__(routes=routes, lifespan=lifespan)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the security headers around all middleware, so that error pages have them, too."""
-        return SecurityHeaders(super().build_middleware_stack(), production=self._production)
+        """Put the security headers and the log around all middleware, error pages included."""
+        stack = SecurityHeaders(super().build_middleware_stack(), production=self._production)
+        return RequestLog(stack, self.router)
 
 
 try:

@@ -1,9 +1,9 @@
 """The commands of `community-directory`, and the parser of their arguments."""
 
 import asyncio
+import contextlib
 import functools
 import inspect
-import logging
 import os
 import secrets
 import sys
@@ -17,10 +17,10 @@ from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
-from community_directory import commands
+from community_directory import commands, logs
 from community_directory.commands import Command, print_line
 from community_directory.database.migrations import CONFIGURATION_MODULE
-from community_directory.errors import DirectoryError, sanitize_for_message
+from community_directory.errors import ConfigurationError, DirectoryError, sanitize_for_message
 from community_directory.passwords import password_problem
 from community_directory.psql import run_psql
 from community_directory.settings import Settings, load_settings
@@ -54,7 +54,8 @@ def serve(
     """
     from community_directory.serve import serve_app  # noqa: PLC0415  slow to import
 
-    serve_app(host, port, demo=demo)
+    with logs.log_as("command:serve"):
+        serve_app(host, port, demo=demo)
 
 
 def _check_port(port: int | None) -> None:
@@ -118,22 +119,23 @@ def command_line() -> App:
     # The commands do not take --version, and psql has one of its own.
     app.command(serve, version_flags=[])
     for name, command in SHARED_COMMANDS.items():
-        app.command(_take_file_by_position(command), name=name, version_flags=[])
+        app.command(_prepare_command(command, name), name=name, version_flags=[])
     app.command(create_admin, version_flags=[])
     # psql has an option -h of its own, too.
     app.command(psql, help_flags=["--help"], version_flags=[])
     return app
 
 
-def _take_file_by_position(command: Command) -> Command:
+def _prepare_command(command: Command, name: str) -> Command:
     """Return the command with an argument FILE instead of its parameter `path`, if it has one.
 
-    Piccolo needs the parameter: its commands take `--path=…`, too.
+    Piccolo needs the parameter: its commands take `--path=…`, too. The log names the command.
     """
 
     @functools.wraps(command)
     async def run(*arguments: object, **options: object) -> None:
-        await command(*arguments, **options)
+        with logs.log_as(f"command:{name}"):
+            await command(*arguments, **options)
 
     signature = inspect.signature(command)
     parameters = [
@@ -177,10 +179,9 @@ def _set_up_process() -> None:
     # With this variable Piccolo uses this package's configuration, even in a folder with another
     # piccolo_conf.py.
     os.environ["PICCOLO_CONF"] = CONFIGURATION_MODULE
-    # The database package logs the steps of a first start; stderr shows them.
-    logger = logging.getLogger("community_directory.database")
-    logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
+    # A command that needs the settings says what is wrong with them; --help does not need them.
+    with contextlib.suppress(ConfigurationError):
+        logs.set_up(load_settings())
 
 
 def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DirectoryError
+from community_directory.logs import log_as
 from community_directory.queries import highlights, invitations
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 
@@ -134,6 +135,11 @@ def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
 
 
 async def _run_job(job: Callable[[], Awaitable[int | None]]) -> None:
+    with log_as(f"job:{job.__name__}"):
+        await _run_and_log(job)
+
+
+async def _run_and_log(job: Callable[[], Awaitable[int | None]]) -> None:
     try:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()

@@ -13,7 +13,7 @@ from community_directory.database.migrations import migrate
 from community_directory.errors import DirectoryError
 from community_directory.settings import Settings, load_settings_or_exit
 
-SHUTDOWN_TIMEOUT_SECONDS = 5
+SHUTDOWN_TIMEOUT_SECONDS = 3
 """The seconds that running requests have to finish after the process gets a signal to stop."""
 
 
@@ -31,7 +31,7 @@ def serve_app(host: str | None, port: int | None, *, demo: bool) -> None:
     from community_directory.app import app  # noqa: PLC0415
 
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS)
+        uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS)
     )
     with contextlib.suppress(KeyboardInterrupt):
         print_line(f"{settings.site_name} is at {_make_url(listener)} (Ctrl+C stops it)")

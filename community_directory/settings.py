@@ -4,7 +4,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -202,6 +202,14 @@ class Settings(BaseSettings):
         default=None,
         description="The password of the first superuser, 12 characters or more. "
         "By default a random one is printed once.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="The lowest level that is logged. "
+        "The level info includes one line for each request.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="The format of the log: lines of text, or of JSON."
     )
     time_zone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
         default="UTC",

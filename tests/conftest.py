@@ -26,6 +26,7 @@ import pytest
 from community_directory.database import connect, embedded
 from community_directory.database.migrations import migrate
 from community_directory.settings import Settings, load_settings
+from tests.log_guard import log_guard
 from tests.shared import SharedDatabase
 
 # A background job of a shell ignores SIGINT, and the programs that tests start would inherit that.
@@ -42,6 +43,14 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     load_settings.cache_clear()
     yield
     load_settings.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_personal_data_in_logs() -> Iterator[None]:
+    """Fail the last test of the session if a log contains personal data or a secret."""
+    with log_guard.watching():
+        yield
+    log_guard.check()
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ async def server() -> AsyncIterator[Server]:
     await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     yield Server(url, empty_template=embedded.DATABASE)
     stop_embedded_server(directory / "postgres")
+    log_guard.add((directory / "postgres/log").read_text())
     shutil.rmtree(directory)
 
 
@@ -112,6 +122,7 @@ async def shared_database(server: Server, template: str) -> AsyncIterator[Shared
     shared = SharedDatabase(server.url, template, database_url(server, new_name()))
     await shared.create()
     yield shared
+    await log_guard.collect(shared.url, "SELECT value FROM testing.personal_values")
     await shared.drop()
 
 
@@ -182,6 +193,7 @@ async def new_database(server: Server, template: str | None = None) -> AsyncIter
     try:
         yield database_url(server, name)
     finally:
+        await log_guard.collect(database_url(server, name))
         await run_sql(server.url, f"DROP DATABASE {name} WITH (FORCE)")
 
 

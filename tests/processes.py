@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.log_guard import LOG_LINE, log_guard
 
 PROJECT = Path(__file__).parent.parent
 """The clone."""
@@ -50,24 +52,49 @@ def check_types(file: Path, folder: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-@dataclass(frozen=True)
+@dataclass
 class Panel:
     """A running `python main.py`.
 
     Attributes:
         process: The process.
-        printed: The lines that it has printed.
+        printed: The lines that it has printed, without those of its log.
+        logged: The lines of its log, from which the time is cut off.
         url: The URL of the panel.
     """
 
     process: subprocess.Popen[str]
-    printed: list[str]
-    url: str
+    printed: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def read_until_served(self) -> None:
+        """Read what it prints until it has printed its URL."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._keep(line)
+            if found := re.search(r"http://\S+/", line):
+                self.url = found.group()
+                return
+        raise AssertionError(f"main.py did not start: {self.printed} {self.logged}")
+
+    def _keep(self, line: str) -> None:
+        line = line.rstrip()
+        if LOG_LINE.match(line):
+            log_guard.add(line)
+            self.logged.append(line.partition(" ")[2])
+        else:
+            self.printed.append(line)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, wait for the end of the process, and return its exit code."""
         self.process.send_signal(number)
-        self.printed.extend(self.process.communicate(timeout=120)[0].splitlines())
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end of the process, and return its exit code."""
+        for line in self.process.communicate(timeout=120)[0].splitlines():
+            self._keep(line)
         return self.process.returncode
 
 
@@ -86,14 +113,9 @@ def running_panel(*arguments: str, **variables: str) -> Iterator[Panel]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        printed: list[str] = []
+        panel = Panel(process)
         try:
-            assert process.stdout
-            for line in process.stdout:
-                printed.append(line.rstrip())
-                if found := re.search(r"http://\S+/", line):
-                    yield Panel(process, printed, found.group())
-                    return
-            raise AssertionError(f"main.py did not start: {printed}")
+            panel.read_until_served()
+            yield panel
         finally:
             process.kill()

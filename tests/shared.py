@@ -8,15 +8,19 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from tests.log_guard import SELECT_PERSONAL_VALUES
+
 EMPTY_TIMEOUT_SECONDS = 60
 """The longest time for deleting all rows, including the end of sessions that hold locks."""
 
 # The function `empty` deletes all rows, except Piccolo's record of the migrations, and returns the
-# changes of the schema. First it ends sessions that the last test left in a transaction, because
-# they hold locks. The event triggers record each committed change of the schema, but none of
-# temporary tables. They are created last, so that they do not record this script.
+# changes of the schema. It keeps the personal values, which no log may contain. First it ends
+# sessions that the last test left in a transaction, because they hold locks. The event triggers
+# record each committed change of the schema, but none of temporary tables. They are created last,
+# so that they do not record this script.
 SETUP = """
 CREATE SCHEMA testing;
+CREATE TABLE testing.personal_values (value text PRIMARY KEY);
 CREATE TABLE testing.schema_changes (command text NOT NULL);
 
 CREATE FUNCTION testing.empty() RETURNS text[] LANGUAGE plpgsql
@@ -25,6 +29,7 @@ BEGIN
     PERFORM pg_terminate_backend(pid, 30000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
         AND backend_type = 'client backend';
+    INSERT INTO testing.personal_values {personal_values} ON CONFLICT DO NOTHING;
     {deletes}
     {restarts}
     RETURN ARRAY(
@@ -82,7 +87,11 @@ class SharedDatabase:
         try:
             deletes = "\n".join(row[0] for row in await connection.fetch(SELECT_DELETES))
             restarts = "\n".join(row[0] for row in await connection.fetch(SELECT_RESTARTS))
-            await connection.execute(SETUP.format(deletes=deletes, restarts=restarts))
+            await connection.execute(
+                SETUP.format(
+                    deletes=deletes, restarts=restarts, personal_values=SELECT_PERSONAL_VALUES
+                )
+            )
         finally:
             await connection.close()
 

@@ -8,17 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import httpx
 import psutil
 import pytest
-from starlette.applications import Starlette
 
-from community_directory import app as main
-from community_directory.database import connect
-from tests.conftest import Server, closed_to_all, database_name, run_sql
+from tests.conftest import Server, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
@@ -83,13 +78,12 @@ def test_only_a_first_start_prints_a_password(
         assert sign_in(panel.url, password).status_code == 200
         assert sign_in(panel.url, "a wrong password").status_code == 401
         assert panel.stop() == 128 + signal.SIGTERM
-        assert [line.partition(" ")[0] for line in panel.printed] == [
-            "Creating",
-            "Running",
-            "Sign",
-            "Community",
-        ]
-        assert panel.printed[0] == f"Creating a PostgreSQL database in {data_directory}."
+        assert [line.partition(" ")[0] for line in panel.printed] == ["Sign", "Community"]
+        assert panel.logged[0] == (
+            "INFO community_directory.database.embedded - command:serve "
+            f"Creating a PostgreSQL database in {data_directory}."
+        )
+        assert re.fullmatch(r".* Running \d+ migrations\.", panel.logged[1])
 
     with running_panel(DIRECTORY_DATA_DIRECTORY=str(data_directory)) as panel:
         assert "password" not in "\n".join(panel.printed)
@@ -232,62 +226,6 @@ def test_help_names_every_option_and_needs_no_database() -> None:
     ended = run_main("--help", POSTGRES_URL="postgresql://127.0.0.1:1/x")
     assert ended.returncode == 0
     assert all(option in ended.stdout for option in ("--demo", "--host", "--port"))
-
-
-def client_of(app: Starlette) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://directory.example"
-    )
-
-
-async def status(client: httpx.AsyncClient, path: str) -> tuple[int, Any]:
-    response = await client.get(path)
-    return response.status_code, response.json()["status"]
-
-
-async def test_readiness_follows_the_database_away_and_back(
-    directory: asyncpg.Pool, database: str, server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with client_of(main.app) as client:
-        assert await status(client, "/readyz") == (200, "ok")
-        async with closed_to_all(server, database):
-            assert await status(client, "/readyz") == (503, "the database does not answer")
-            assert await status(client, "/healthz") == (200, "ok")
-        assert "Not ready: " in caplog.text
-        assert await status(client, "/readyz") == (200, "ok")
-
-
-async def test_a_database_that_hangs_is_not_ready_and_delays_no_other_request(
-    directory: asyncpg.Pool, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(main, "READY_TIMEOUT_SECONDS", 0.2)
-    blocker = await asyncpg.connect(database)
-    async with client_of(main.app) as client:
-        async with blocker.transaction():
-            await blocker.execute("LOCK TABLE community_members")
-            for _ in range(20):
-                assert await status(client, "/readyz") == (503, "the database does not answer")
-            # One check waits, not twenty.
-            waiting = (
-                "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            assert await blocker.fetchval(waiting) == 1
-        await blocker.close()
-        await main.app.state.check
-        assert await status(client, "/readyz") == (200, "ok")
-
-
-async def test_a_read_only_database_is_not_ready(database: str) -> None:
-    name = database_name(database)
-    await run_sql(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    async with connect(database, min_size=0), client_of(main.app) as client:
-        assert await status(client, "/readyz") == (503, "the database is read-only")
-
-
-async def test_a_database_without_the_tables_is_not_ready(empty_database: str) -> None:
-    async with connect(empty_database), client_of(main.app) as client:
-        assert await status(client, "/readyz") == (503, "the migrations have not run")
 
 
 async def test_uvicorn_starts_while_the_database_is_away(database: str, server: Server) -> None:

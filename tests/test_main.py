@@ -23,6 +23,7 @@ from community_directory.database import connect
 from community_directory.errors import ConfigurationError
 from community_directory.interrupts import STOPPED_MESSAGE
 from community_directory.psql import split_password
+from tests.log_guard import log_guard
 from tests.processes import PROJECT, environment
 from tests.tables import rows
 
@@ -47,7 +48,7 @@ NAMES = {
 
 
 def run(*arguments: str, url: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    ended = subprocess.run(
         [*PROGRAM, *arguments],
         cwd=folder,
         env=environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
@@ -57,6 +58,8 @@ def run(*arguments: str, url: str, folder: Path = PROJECT) -> subprocess.Complet
         timeout=60,
         check=False,
     )
+    log_guard.add_log_lines(ended.stderr)
+    return ended
 
 
 def output_of(*arguments: str, url: str) -> list[str]:
@@ -160,7 +163,7 @@ async def test_an_empty_database_is_migrated_and_gets_the_demo(empty_database: s
     ended = run("demo", url=empty_database)
     assert (ended.returncode, ended.stdout) == (0, "The demo community was loaded.\n")
     steps = ended.stderr.splitlines()
-    assert re.fullmatch(r"Running \d+ migrations\.", steps[0])
+    assert re.fullmatch(r".* command:demo Running \d+ migrations\.", steps[0])
     assert steps[1:] == ["Loading the demo community."]
     assert output_of("demo", url=empty_database) == ["The demo community is there already."]
     assert output_of("migrate", url=empty_database) == ["The schema is up to date."]
@@ -336,7 +339,8 @@ async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> No
             assert process.stderr
             assert (
                 process.stderr.readline()
-                == f"Creating a PostgreSQL database in {folder}/postgres.\n"
+                .strip()
+                .endswith(f" Creating a PostgreSQL database in {folder}/postgres.")
             )
             while not list(Path(folder).glob("postgres/.unfinished-*/global")):
                 assert process.poll() is None

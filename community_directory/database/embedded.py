@@ -47,6 +47,8 @@ With a longer one the package would move the socket to a folder that other users
 """
 RECOVERY_TIMEOUT_SECONDS = 120
 """The seconds that a server may take to recover after a crash before the start counts as failed."""
+STOP_TIMEOUT_SECONDS = 3
+"""The seconds that a server may take to stop before it is killed."""
 UNFINISHED_PREFIX = ".unfinished-"
 """The beginning of the name of initdb's working directory.
 
@@ -93,6 +95,11 @@ async def start(data_directory: Path) -> dict[str, Any]:
     }
     await _create_database(arguments)
     return {**arguments, "database": DATABASE}
+
+
+def is_running(data_directory: Path) -> bool:
+    """Return whether the server of this data directory is running."""
+    return _is_running(_resolve_data_directory(data_directory))
 
 
 def release() -> None:
@@ -277,10 +284,20 @@ def _server_class() -> "type[PostgresServer]":
         raise ConfigurationError(NOT_INSTALLED_MESSAGE) from None
 
     class Server(PostgresServer):
-        """A server that creates its data directory completely or not at all.
+        """A server that creates its data directory completely or not at all, and stops in time.
 
         Otherwise a killed initdb would leave a directory in which no server can start.
         """
+
+        def _cleanup(self) -> None:
+            """Stop the server if it runs and no other process uses it.
+
+            If it has not stopped after `STOP_TIMEOUT_SECONDS`, the package kills it two seconds
+            later; what was committed is not lost. For a server that has ended, it would fail.
+            """
+            if _is_running(self.pgdata):
+                with patch.dict(os.environ, {"PGCTLTIMEOUT": str(STOP_TIMEOUT_SECONDS)}):
+                    super()._cleanup()
 
         def ensure_pgdata_inited(self) -> None:
             if not (self.pgdata / "PG_VERSION").exists():
@@ -405,7 +422,7 @@ def _remove_stale_pids(data: Path) -> bool:
     whether the server of this directory is running.
     """
     pid_file, users = data / "postmaster.pid", data / ".handle_pids.json"
-    lines = pid_file.read_text(errors="replace").splitlines() if pid_file.exists() else []
+    lines = _read_pid_file(data)
     if lines and _is_server(lines[0], data):
         users.write_text(json.dumps(_find_living_processes(users)))
         return True
@@ -419,6 +436,18 @@ def _remove_stale_pids(data: Path) -> bool:
         # The package can't read a file that is incomplete.
         pid_file.unlink(missing_ok=True)
     return False
+
+
+def _read_pid_file(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _is_running(data: Path) -> bool:
+    lines = _read_pid_file(data)
+    return bool(lines) and _is_server(lines[0], data)
 
 
 def _is_server(pid: str, data: Path) -> bool:
@@ -448,11 +477,23 @@ async def _create_database(arguments: dict[str, Any]) -> None:
     try:
         connection = await asyncpg.connect(**arguments, database="postgres")
         try:
+            await _keep_data_out_of_log(connection)
             await _create_database_once(connection)
         finally:
             await connection.close()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(f"The embedded PostgreSQL is not available: {error}") from error
+
+
+async def _keep_data_out_of_log(connection: asyncpg.Connection) -> None:
+    """Let the server's log have no errors of statements, because they quote values and rows.
+
+    The program that ran the statement gets the error. The log still has what the server itself
+    does, and why it stops or ends a session.
+    """
+    if await connection.fetchval("SHOW log_min_messages") != "log":
+        await connection.execute("ALTER SYSTEM SET log_min_messages = 'log'")
+        await connection.execute("SELECT pg_reload_conf()")
 
 
 async def _create_database_once(connection: asyncpg.Connection) -> None:

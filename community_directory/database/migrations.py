@@ -96,6 +96,19 @@ async def _run_pending() -> int:
     return total
 
 
+@functools.cache
+def list_known_migrations() -> frozenset[str]:
+    """Return the app and the id of each migration of this version, separated by a space."""
+    from piccolo.apps.migrations.commands.base import BaseMigrationManager  # noqa: PLC0415  slow
+
+    manager = BaseMigrationManager()
+    return frozenset(
+        f"{app.app_name} {migration_id}"
+        for app in AppRegistry(list(PICCOLO_APPS)).app_configs.values()
+        for migration_id in manager.get_migration_modules(app.resolved_migrations_folder_path)
+    )
+
+
 def configure_piccolo() -> None:
     """Let Piccolo use this package's configuration, unless the program has one of its own."""
     if not os.environ.get(ENVIRONMENT_VARIABLE) and not importlib.util.find_spec(

@@ -16,6 +16,7 @@ from typing import Self
 
 from community_directory.database import engine
 from community_directory.errors import NotConnected, OperatorError, sanitize_for_message
+from community_directory.logs import name_exception
 from community_directory.queries.events import (
     BATCH_SIZE,
     EventBatch,
@@ -259,7 +260,9 @@ class Recorder:
     def _note_failure(self, waiting: list[_PendingEvent], error: Exception) -> None:
         if not waiting[0].tried:
             logger.warning(
-                "%s not stored yet: %r", _format_count_with_verb(len(self._pending)), error
+                "%s not stored yet: %s",
+                _format_count_with_verb(len(self._pending)),
+                name_exception(error),
             )
         self._last_error = error
         self.retried += len(waiting)
@@ -289,7 +292,11 @@ class Recorder:
     def _give_up(self, number: int) -> None:
         """Move the oldest events from the queue to `unsaved`."""
         if number:
-            logger.error("%s given up: %r", _format_count_with_verb(number), self._last_error)
+            logger.error(
+                "%s given up: %s",
+                _format_count_with_verb(number),
+                name_exception(self._last_error),
+            )
             self.unsaved += [each.prepared.event for each in islice(self._pending, number)]
             self._remove(number)
 

@@ -97,6 +97,7 @@ class ManagerPages:
     ) -> PageContent:
         with database_errors():
             _, user = await SESSIONS.authenticate(request) or (None, None)
+        request.scope["user"] = user  # the log names the user's id
         if user is None or not user.user.admin:
             return message_page(
                 "This page is for managers",

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
@@ -403,6 +404,44 @@ def test_a_program_whose_server_was_killed_starts_it_again(data: Path) -> None:
     assert servers_of(data) == []
 
 
+BOT = """
+import asyncio, sys
+from community_directory.database import connect, engine
+from community_directory.errors import DatabaseUnavailable
+
+async def main():
+    for _ in range(2):
+        async with connect():
+            await engine.fetch("SELECT 1")
+            print("ready", flush=True)
+            try:
+                while await asyncio.to_thread(sys.stdin.readline):
+                    print((await engine.fetch("SELECT 1"))[0][0], flush=True)
+            except DatabaseUnavailable as error:
+                print(type(error).__name__, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_bot_whose_server_was_killed_gets_an_error_and_connects_again(data: Path) -> None:
+    with launched(data, program=BOT, DIRECTORY_DATA_DIRECTORY=str(data)) as program:
+        program.wait_until_ready()
+        assert program.sql("again") == "1"
+        kill_servers_of(data)
+        assert program.sql("again") == "DatabaseUnavailable"
+        program.wait_until_ready()
+        assert program.sql("again") == "1"
+        assert program.end() == (0, "")
+    assert servers_of(data) == []
+
+
+def test_a_program_whose_server_has_ended_ends_without_an_error(data: Path) -> None:
+    with running(data) as program:
+        kill_servers_of(data)
+        assert program.end() == (0, "")
+
+
 def test_a_first_start_that_was_killed_halfway_is_repeated(fresh: Path) -> None:
     with launched(fresh) as program:
         deadline = time.monotonic() + SECONDS
@@ -513,6 +552,31 @@ def test_the_server_starts_with_a_locale_that_is_not_installed(fresh: Path) -> N
     with running(fresh, LANG="tlh_QO.UTF-8", LC_ALL="tlh_QO.UTF-8") as program:
         assert program.sql("SELECT upper('é')") == "'É'"
         assert program.end() == (0, "")
+
+
+def test_the_log_of_the_server_contains_no_value_of_a_statement_that_failed(data: Path) -> None:
+    statements = (
+        "CREATE TABLE people (name text CONSTRAINT one UNIQUE CHECK (name <> 'Bea O''Neill'))",
+        "INSERT INTO people VALUES ('Ana García')",
+        "INSERT INTO people VALUES ('Ana García')",
+        "INSERT INTO people VALUES ('Bea O''Neill')",
+        "SELECT 'Ana García'::integer",
+    )
+    own = PROGRAM.replace(
+        "value = await connection.fetchval(sql)",
+        "value = (await asyncio.gather(connection.fetchval(sql), return_exceptions=True))[0]",
+    )
+    with launched(data, program=own) as program:
+        program.wait_until_ready()
+        answers = [program.sql(statement) for statement in statements]
+        assert answers[2].startswith("UniqueViolationError")
+        assert answers[3].startswith("CheckViolationError")
+        assert answers[4].startswith("InvalidTextRepresentationError")
+        assert program.sql("SHOW log_min_messages") == "'log'"
+        assert program.end() == (0, "")
+    log = (data / "log").read_text()
+    assert "database system is ready" in log
+    assert not re.search("Ana|Bea|INSERT|people", log)
 
 
 # Where it can't start

@@ -514,7 +514,7 @@ async def test_an_end_before_the_first_attempt_gives_the_reason(
                 opened.add(message("1"))
     assert isinstance(gave_up.value.__cause__, TimeoutError)
     [line] = [each.message for each in caplog.records if each.name == recorder.__name__]
-    assert line.startswith("1 event was given up: TimeoutError(")
+    assert line.startswith("1 event was given up: TimeoutError: ")
 
 
 async def test_a_cancelled_worker_ends_though_its_connection_cannot_be_given_back(
