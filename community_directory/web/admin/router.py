@@ -4,7 +4,13 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from piccolo_admin.endpoints import AdminRouter, FormConfig, FormResponse, GroupedFormsResponseModel
+from piccolo_admin.endpoints import (
+    AdminRouter,
+    FileResponse,
+    FormConfig,
+    FormResponse,
+    GroupedFormsResponseModel,
+)
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -36,6 +42,7 @@ class DirectoryForm(FormConfig):
             async with transaction():
                 return await handler(data, request.user.user.username)
 
+        self.answers_with_file = handler.__annotations__["return"] is FileResponse
         help_text = " ".join((handler.__doc__ or "").split())
         super().__init__(name, handler.__annotations__["data"], endpoint, help_text, group)
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from community_directory.database import Parameters, act_as, engine, transaction
 from community_directory.errors import InvalidInput, database_errors, sanitize_for_message
 from community_directory.web.admin.listing import ListEndpoints
-from community_directory.web.admin.policy import RowData
+from community_directory.web.admin.policy import ACTIONS, RowData
 from community_directory.web.admin.rows import (
     json_response,
     to_json,
@@ -23,7 +23,6 @@ from community_directory.web.admin.values import (
     parse_changes,
     parse_json_object,
     parse_new_row,
-    parse_value,
 )
 
 SHOWN_ROW_FIELD = "__seen"
@@ -36,27 +35,24 @@ class DirectoryCRUD(ListEndpoints):
     async def root(self, request: Request) -> Response:
         """List the rows of the table, or add one."""
         if request.method == "POST":
-            return await self.post_single(request, await _read_body(request))
+            return await self.post_single(request)
         return await self.get_all(request)
 
     async def detail(self, request: Request) -> Response:
         """Show, edit or delete one row."""
-        try:
-            row_id = parse_value(self.table._meta.primary_key, request.path_params["row_id"])
-        except InvalidInput:
-            raise HTTPException(404, "There is no such row. Perhaps it was deleted.") from None
         if request.method == "PATCH":
-            return await self.patch_single(request, row_id, await _read_body(request))
+            return await self.patch_single(request)
         if request.method == "DELETE":
-            return await self.delete_single(request, row_id)
+            return await self.delete_single(request)
         if request.method == "PUT":
             return await self.put_single(request)
-        return await self.get_single(request, row_id)
+        return await self.get_single(request)
 
     @validated
-    async def post_single(self, request: Request, data: RowData) -> Response:
+    async def post_single(self, request: Request, *_: object) -> Response:
         """Add a row, and return its key."""
-        self._check_writable()
+        self._check_allowed(request)
+        data = await _read_body(request)
         self._check_fields(data)
         data.pop(self.key, None)
         values = parse_new_row(
@@ -71,13 +67,14 @@ class DirectoryCRUD(ListEndpoints):
         return json_response([{self.key: key}], status=201)
 
     @validated
-    async def patch_single(self, request: Request, row_id: object, data: RowData) -> Response:
+    async def patch_single(self, request: Request, *_: object) -> Response:
         """Store the fields that a person changed, and return the row.
 
         The front end sends every field of the form. A field that still has the value with which
         the form was filled is left alone, also when somebody else has changed it since.
         """
-        self._check_writable()
+        self._check_allowed(request)
+        row_id, data = self.row_id(request), await _read_body(request)
         shown = data.pop(SHOWN_ROW_FIELD, None)
         self._check_fields(data)
         async with _acting_manager(request):
@@ -97,16 +94,16 @@ class DirectoryCRUD(ListEndpoints):
                 row = await self._update(row_id, await self._prepare_values(changes))
         return json_response(row)
 
-    async def put_single(self, *_: object) -> Response:
+    @validated
+    async def put_single(self, request: Request, *_: object) -> Response:
         """Refuse: PUT would overwrite fields that the sender didn't want to change."""
-        raise HTTPException(405, "Rows are changed with PATCH.")
+        raise self._method_refused(request, "Rows are changed with PATCH.")
 
     @validated
-    async def delete_single(self, request: Request, row_id: object) -> Response:
+    async def delete_single(self, request: Request, *_: object) -> Response:
         """Delete a row, or do what the table's policy does instead."""
-        self._check_writable()
-        if self.policy.delete_refusal:
-            raise HTTPException(405, self.policy.delete_refusal)
+        self._check_allowed(request)
+        row_id = self.row_id(request)
         async with _acting_manager(request) as actor:
             row = await self.read_row(row_id)
             if self.policy.remove:
@@ -116,9 +113,16 @@ class DirectoryCRUD(ListEndpoints):
                     await self.table.delete().where(self.table._meta.primary_key == row_id)
         return Response(status_code=204)
 
-    def _check_writable(self) -> None:
-        if self.policy.read_only:
-            raise HTTPException(405, f"{self.table._meta.tablename} is read-only.")
+    def _check_allowed(self, request: Request) -> None:
+        message = self.policy.refusals.get(ACTIONS[request.method])
+        if message:
+            raise self._method_refused(request, message)
+
+    def _method_refused(self, request: Request, message: str) -> HTTPException:
+        """Return the refusal of a method, with the methods that this address accepts."""
+        methods = ["PATCH", "DELETE"] if "row_id" in request.path_params else ["POST"]
+        accepted = [method for method in methods if ACTIONS[method] not in self.policy.refusals]
+        return HTTPException(405, message, {"Allow": ", ".join(["GET", "HEAD", *accepted])})
 
     def _check_fields(self, data: RowData) -> None:
         for name in data:
