@@ -209,8 +209,8 @@ def _filter_parameters(table: DirectoryCRUD) -> list[Schema]:
 
 def _page_parameters(table: DirectoryCRUD) -> list[Schema]:
     column = "|".join(table.readable)
-    order = {"type": "string", "pattern": f"^-?({column})(,-?({column}))*$"}
-    visible = {"type": "string", "pattern": f"^({column})(,({column}))*$"}
+    order = {"type": "string", "pattern": f"^(-?({column})(,-?({column}))*)?$"}
+    visible = {"type": "string", "pattern": f"^(({column})(,({column}))*)?$"}
     return [
         _query("__page", _integer(1, MAX_LIST_PAGES)),
         _query("__page_size", _integer(1, MAX_LIST_ROWS)),
@@ -394,12 +394,11 @@ SHARED_SCHEMAS: Schema = {
 
 _MESSAGE_OR_TEXT: Schema = {"anyOf": [_ref("Message"), STRING]}
 _REFUSED: Schema = {"anyOf": [_ref("FieldErrors"), _ref("FormError")]}
-_FORBIDDEN = _json("Only superusers may do this, or the CSRF token is missing", _MESSAGE_OR_TEXT)
-_FORBIDDEN["content"]["text/plain"] = {"schema": STRING}
 ERRORS: Schema = {
     "400": _json("A parameter is unknown, repeated or out of range", _ref("Message")),
     "401": _json("There is no session with the right to use the panel", _object({"error": STRING})),
-    "403": _FORBIDDEN,
+    # Without the CSRF token it is a text, without a Content-Type.
+    "403": {"description": "Only superusers may do this, or the CSRF token is missing"},
     "404": _json("There is no such row", _ref("Message")),
     "413": {"description": "The body is too large"},
     "422": _json("A value is refused, and nothing was changed", _REFUSED),

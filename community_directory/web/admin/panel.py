@@ -20,7 +20,8 @@ from starlette.staticfiles import StaticFiles
 from community_directory.settings import Settings
 from community_directory.web.admin.forms import FORMS
 from community_directory.web.admin.openapi import build_document
-from community_directory.web.admin.router import DirectoryRouter
+from community_directory.web.admin.router import DirectoryRouter, answer_refused_method
+from community_directory.web.admin.rows import superusers_only
 from community_directory.web.admin.security import IncompatiblePiccoloAdmin, mfa_providers, secure
 from community_directory.web.admin.tables import SIDEBAR_LINKS, PanelTable, configure_tables
 from community_directory.web.admin.writing import DirectoryCRUD
@@ -67,6 +68,7 @@ def create_panel(settings: Settings) -> AdminRouter:
     secure(panel, settings, providers)
     _add_assets(panel)
     private = served[0][0]
+    private.add_exception_handler(405, answer_refused_method)
     _hide_user_tables(panel, private)
     _remove_unused_routes(panel, private)
     document = build_document(settings.site_name, [table for _, table in served], panel.forms)
@@ -95,7 +97,13 @@ def _use_directory_crud(
             fastapi_app.mount(root_url.rstrip("/"), piccolo_crud)
 
     try:
-        with patch.multiple(piccolo_admin.endpoints, PiccoloCRUD=build, FastAPIWrapper=mount):
+        with patch.multiple(
+            piccolo_admin.endpoints,
+            PiccoloCRUD=build,
+            FastAPIWrapper=mount,
+            # The validator of the tables of users and sessions.
+            superuser_validators=superusers_only,
+        ):
             yield served
     except AttributeError as error:
         raise IncompatiblePiccoloAdmin(str(error)) from error

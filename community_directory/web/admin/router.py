@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, TypeVar, cast
 
 from piccolo_admin.endpoints import (
     AdminRouter,
@@ -12,8 +13,10 @@ from piccolo_admin.endpoints import (
     GroupedFormsResponseModel,
 )
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from community_directory.database import CONNECTION_ERRORS, transaction
 from community_directory.errors import OperatorError, UserError, database_errors
@@ -79,6 +82,18 @@ class DirectoryRouter(AdminRouter):
             return JSONResponse(str(error), status_code=403)
         except UserError as error:
             return _refuse_form(str(error))
+
+
+async def answer_refused_method(request: Request, error: Exception) -> Response:
+    """Answer 405 with the methods of every route at the address; FastAPI names those of one."""
+    refusal = cast("HTTPException", error)
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    paths = [route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    headers = refusal.headers
+    if paths:
+        methods = {*chain(*(route.methods or () for route in routes if route.path == paths[0]))}
+        headers = {"Allow": ", ".join(sorted(methods))}
+    return JSONResponse({"detail": refusal.detail}, 405, headers)
 
 
 async def _is_plain_json_object(request: Request) -> bool:

@@ -13,11 +13,8 @@ from piccolo.apps.user.tables import BaseUser
 from piccolo.columns import Column
 from piccolo.table import Table
 from piccolo_admin.endpoints import TableConfig
-from piccolo_api.crud.endpoints import OrderBy, PiccoloCRUD
-from piccolo_api.crud.validators import Validators
+from piccolo_api.crud.endpoints import OrderBy
 from piccolo_api.session_auth.tables import SessionsBase
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from community_directory.errors import (
     InvalidInput,
@@ -226,7 +223,6 @@ def _panel_tables() -> list[PanelTable]:
             filters="username email active admin superuser last_login",
             order="username",
             group=PANEL_GROUP,
-            validators=Validators(every=[_superusers_only]),
             policy=TablePolicy(
                 # The audit log identifies users by name.
                 locked=frozenset({"last_login", "username"}),
@@ -241,7 +237,6 @@ def _panel_tables() -> list[PanelTable]:
             filters="user_id expiry_date max_expiry_date",
             order="-expiry_date",
             group=PANEL_GROUP,
-            validators=Validators(every=[_superusers_only]),
             policy=TablePolicy(
                 # Whoever writes a session could act as any user.
                 refusals=dict.fromkeys(("add", "edit"), "Sessions can only be ended."),
@@ -259,7 +254,6 @@ def _table(
     order: str,
     group: str,
     policy: TablePolicy,
-    validators: Validators | None = None,
 ) -> PanelTable:
     """Return a table's configuration; in lists the first column links to the row."""
     column = table._meta.get_column_by_name
@@ -273,7 +267,6 @@ def _table(
             OrderBy(column(name.lstrip("-")), ascending=name[0] != "-") for name in order.split()
         ],
         menu_group=group,
-        validators=validators,
     )
     return config, policy
 
@@ -341,9 +334,3 @@ async def _add_user(values: RowData, _: str) -> object:
     with database_errors():
         await user.save()
     return user.id
-
-
-# piccolo_api passes the arguments of a validator by name.
-def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001
-    if not request.user.user.superuser:
-        raise HTTPException(403, "Only a superuser may see who can enter the panel.")

@@ -3,16 +3,19 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from piccolo.columns import ForeignKey
+from piccolo.table import Table
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from community_directory.database import Parameters, act_as, engine, transaction
 from community_directory.errors import InvalidInput, database_errors, sanitize_for_message
 from community_directory.web.admin.listing import ListEndpoints
-from community_directory.web.admin.policy import ACTIONS, RowData
+from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
 from community_directory.web.admin.rows import (
     json_response,
     to_json,
@@ -32,21 +35,32 @@ SHOWN_ROW_FIELD = "__seen"
 class DirectoryCRUD(ListEndpoints):
     """All endpoints of one table: besides the lists, those that add, edit and delete rows."""
 
+    def __init__(self, table: type[Table], policy: TablePolicy, **options: Any) -> None:
+        super().__init__(table, policy, **options)
+        for route in self.routes:
+            if isinstance(route, Route) and route.endpoint in (self.root, self.detail):
+                # These endpoints refuse methods themselves, because it depends on the policy.
+                route.methods = None
+
     async def root(self, request: Request) -> Response:
         """List the rows of the table, or add one."""
+        if request.method in ("GET", "HEAD"):
+            return await self.get_all(request)
         if request.method == "POST":
             return await self.post_single(request)
-        return await self.get_all(request)
+        raise self._method_refused(request)
 
     async def detail(self, request: Request) -> Response:
         """Show, edit or delete one row."""
+        if request.method in ("GET", "HEAD"):
+            return await self.get_single(request)
+        if self._is_path_of_another_endpoint(request):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         if request.method == "PATCH":
             return await self.patch_single(request)
         if request.method == "DELETE":
             return await self.delete_single(request)
-        if request.method == "PUT":
-            return await self.put_single(request)
-        return await self.get_single(request)
+        raise self._method_refused(request)
 
     @validated
     async def post_single(self, request: Request, *_: object) -> Response:
@@ -95,11 +109,6 @@ class DirectoryCRUD(ListEndpoints):
         return json_response(row)
 
     @validated
-    async def put_single(self, request: Request, *_: object) -> Response:
-        """Refuse: PUT would overwrite fields that the sender didn't want to change."""
-        raise self._method_refused(request, "Rows are changed with PATCH.")
-
-    @validated
     async def delete_single(self, request: Request, *_: object) -> Response:
         """Delete a row, or do what the table's policy does instead."""
         self._check_allowed(request)
@@ -114,15 +123,21 @@ class DirectoryCRUD(ListEndpoints):
         return Response(status_code=204)
 
     def _check_allowed(self, request: Request) -> None:
-        message = self.policy.refusals.get(ACTIONS[request.method])
-        if message:
-            raise self._method_refused(request, message)
+        if ACTIONS[request.method] in self.policy.refusals:
+            raise self._method_refused(request)
 
-    def _method_refused(self, request: Request, message: str) -> HTTPException:
-        """Return the refusal of a method, with the methods that this address accepts."""
-        methods = ["PATCH", "DELETE"] if "row_id" in request.path_params else ["POST"]
+    def _method_refused(self, request: Request) -> HTTPException:
+        """Return the refusal of a method, which names the methods that its address accepts."""
+        methods = ("PATCH", "DELETE") if "row_id" in request.path_params else ("POST",)
         accepted = [method for method in methods if ACTIONS[method] not in self.policy.refusals]
+        action = ACTIONS.get(request.method, "")
+        message = self.policy.refusals.get(action, f"{request.method} is not possible here.")
         return HTTPException(405, message, {"Allow": ", ".join(["GET", "HEAD", *accepted])})
+
+    def _is_path_of_another_endpoint(self, request: Request) -> bool:
+        """Tell whether the key in the path is the name of an endpoint, such as `count`."""
+        names = [route.path.strip("/") for route in self.routes if isinstance(route, Route)]
+        return request.path_params["row_id"] in names
 
     def _check_fields(self, data: RowData) -> None:
         for name in data:
