@@ -17,6 +17,7 @@ from community_directory.web.admin.listing import (
     LIKE_PATTERNS,
     MAX_LIST_PAGES,
     MAX_LIST_ROWS,
+    NULL_OPERATORS,
     RANGE_OPERATORS,
 )
 from community_directory.web.admin.router import DirectoryForm
@@ -193,18 +194,23 @@ def _filter_parameters(table: DirectoryCRUD) -> list[Schema]:
     parameters = []
     for name in table.readable:
         column = table.columns[name]
-        ranges = not isinstance(column, (ForeignKey, *TEXT_COLUMNS))
-        operators = [
-            operator for operator in FILTER_OPERATORS if ranges or operator not in RANGE_OPERATORS
-        ]
-        values = {"type": "array", "items": _sent_value(column)}
-        parameters.append(_query(name, values, "The values of which one must match"))
-        parameters.append(_query(f"{name}__operator", {"enum": operators}))
+        parameters.append(_query(f"{name}__operator", {"enum": _operators(column)}))
+        if not isinstance(column, JSON):
+            values = {"type": "array", "items": _sent_value(column)}
+            parameters.append(_query(name, values, "The values of which one must match"))
         if isinstance(column, TEXT_COLUMNS):
             parameters.append(_query(f"{name}__match", {"enum": list(LIKE_PATTERNS)}))
     if table.policy.views:
         parameters.append(_query("__view", {"enum": list(table.policy.views)}))
     return parameters
+
+
+def _operators(column: Column) -> list[str]:
+    if isinstance(column, JSON):
+        return list(NULL_OPERATORS)
+    if isinstance(column, (ForeignKey, *TEXT_COLUMNS)):
+        return [operator for operator in FILTER_OPERATORS if operator not in RANGE_OPERATORS]
+    return list(FILTER_OPERATORS)
 
 
 def _page_parameters(table: DirectoryCRUD) -> list[Schema]:
@@ -307,6 +313,8 @@ def _sent_value(column: Column) -> Schema:
         length = getattr(column, "length", None)
         longest = {"maxLength": length} if length else {}
         return {"type": "string", "pattern": STORABLE_TEXT, **longest}
+    if column.value_type is datetime:
+        return {"type": "string", "format": "date-time"}
     return _stored_value(column)
 
 

@@ -101,7 +101,7 @@ def _use_directory_crud(
             piccolo_admin.endpoints,
             PiccoloCRUD=build,
             FastAPIWrapper=mount,
-            # The validator of the tables of users and sessions.
+            # Piccolo Admin's own validator lets managers read, and runs before those of a table.
             superuser_validators=superusers_only,
         ):
             yield served

@@ -27,12 +27,6 @@ Handler = Callable[[Fields, str], Awaitable[FormResponse]]
 """Handles a form's fields for a manager; the help text of the form is its docstring."""
 
 
-class SuperuserRequired(UserError):
-    """Only a superuser may send this form."""
-
-    code = "superuser_required"
-
-
 class DirectoryForm(FormConfig):
     """A form whose handler runs in one transaction; some forms are for superusers only."""
 
@@ -40,11 +34,10 @@ class DirectoryForm(FormConfig):
         self, name: str, group: str, handler: Handler[Any], *, superusers_only: bool
     ) -> None:
         async def endpoint(request: Request, data: BaseModel) -> FormResponse:
-            if superusers_only and not request.user.user.superuser:
-                raise SuperuserRequired("Only a superuser may do this. Ask one of them.")
             async with transaction():
                 return await handler(data, request.user.user.username)
 
+        self.superusers_only = superusers_only
         self.answers_with_file = handler.__annotations__["return"] is FileResponse
         help_text = " ".join((handler.__doc__ or "").split())
         super().__init__(name, handler.__annotations__["data"], endpoint, help_text, group)
@@ -71,15 +64,17 @@ class DirectoryRouter(AdminRouter):
 
     async def post_single_form(self, request: Request, form_slug: str) -> Any:
         """Check the fields and run the form: either all of it succeeds or nothing is changed."""
-        if not await _is_plain_json_object(request):
+        form = self.form_config_map.get(form_slug)
+        is_superuser = request.user.user.superuser
+        if isinstance(form, DirectoryForm) and form.superusers_only and not is_superuser:
+            return JSONResponse("Only a superuser may do this. Ask one of them.", status_code=403)
+        if form and not await _is_plain_json_object(request):
             return _refuse_form("A field contains characters that can't be stored. Remove them.")
         try:
             with database_errors():
                 return await super().post_single_form(request, form_slug)
         except OperatorError as error:
             return _unavailable(error)
-        except SuperuserRequired as error:
-            return JSONResponse(str(error), status_code=403)
         except UserError as error:
             return _refuse_form(str(error))
 

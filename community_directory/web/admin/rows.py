@@ -160,7 +160,7 @@ class TableRows(PiccoloCRUD):
 
 # piccolo_api passes the arguments of a validator by name.
 def superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001
-    """Refuse everything to managers; Piccolo Admin's own validator lets them read."""
+    """Refuse every request of a manager who is no superuser."""
     if not request.user.user.superuser:
         raise HTTPException(403, "Only a superuser may see who can enter the panel.")
 

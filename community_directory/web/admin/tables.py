@@ -14,6 +14,7 @@ from piccolo.columns import Column
 from piccolo.table import Table
 from piccolo_admin.endpoints import TableConfig
 from piccolo_api.crud.endpoints import OrderBy
+from piccolo_api.crud.validators import Validators
 from piccolo_api.session_auth.tables import SessionsBase
 
 from community_directory.errors import (
@@ -36,6 +37,7 @@ from community_directory.tables import (
     MemberStatus,
 )
 from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
+from community_directory.web.admin.rows import superusers_only
 from community_directory.web.admin.security import hash_new_password
 from community_directory.web.admin.users import is_ambiguous_username
 
@@ -223,6 +225,7 @@ def _panel_tables() -> list[PanelTable]:
             filters="username email active admin superuser last_login",
             order="username",
             group=PANEL_GROUP,
+            validators=Validators(every=[superusers_only]),
             policy=TablePolicy(
                 # The audit log identifies users by name.
                 locked=frozenset({"last_login", "username"}),
@@ -237,6 +240,7 @@ def _panel_tables() -> list[PanelTable]:
             filters="user_id expiry_date max_expiry_date",
             order="-expiry_date",
             group=PANEL_GROUP,
+            validators=Validators(every=[superusers_only]),
             policy=TablePolicy(
                 # Whoever writes a session could act as any user.
                 refusals=dict.fromkeys(("add", "edit"), "Sessions can only be ended."),
@@ -254,6 +258,7 @@ def _table(
     order: str,
     group: str,
     policy: TablePolicy,
+    validators: Validators | None = None,
 ) -> PanelTable:
     """Return a table's configuration; in lists the first column links to the row."""
     column = table._meta.get_column_by_name
@@ -267,6 +272,7 @@ def _table(
             OrderBy(column(name.lstrip("-")), ascending=name[0] != "-") for name in order.split()
         ],
         menu_group=group,
+        validators=validators,
     )
     return config, policy
 

@@ -180,10 +180,27 @@ async def test_a_persons_data_is_exported_and_erased_by_superusers_only(
     assert response.status_code == 403
     assert shown_to_the_manager(response) == "Only a superuser may do this. Ask one of them."
     assert await everything(directory) == before
+    # The refusal comes first: what the form would say about the fields is not for this manager.
+    assert (await post(ordinary_manager, slug, {})).status_code == 403
     assert (
         await submit(ordinary_manager, "suspend-a-member", member="#1", reason="spam")
         == "#1 Ana García is suspended now."
     )
+
+
+async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
+    for body in (b"{}", b"{"):
+        response = await client.post("/api/forms/nothing/", content=body)
+        assert (response.status_code, response.json()) == (404, {"detail": "No such form found"})
+
+
+@pytest.mark.parametrize("path", ["invite/", "invite/schema/", "grouped/"])
+async def test_a_refused_method_names_the_accepted_ones(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    response = await client.put(f"/api/forms/{path}")
+    assert response.status_code == 405
+    assert response.headers["Allow"] == ("GET, POST" if path == "invite/" else "GET")
 
 
 async def test_every_form_has_a_group_a_help_text_and_distinct_field_titles(
