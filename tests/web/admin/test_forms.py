@@ -896,10 +896,6 @@ async def test_a_body_that_no_form_sends_is_refused(client: httpx.AsyncClient, b
     )
 
 
-async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
-    assert (await post(client, "no-such-form", {})).status_code == 404
-
-
 @pytest.fixture
 def panel() -> DirectoryRouter:
     hosted = app.routes[-1]
