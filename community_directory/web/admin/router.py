@@ -1,9 +1,10 @@
 """The router of the panel and its forms: every failure is answered with a message for people."""
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from itertools import chain
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from piccolo_admin.endpoints import (
     AdminRouter,
@@ -21,6 +22,8 @@ from starlette.routing import Match, Route
 from community_directory.database import CONNECTION_ERRORS, transaction
 from community_directory.errors import OperatorError, UserError, database_errors
 from community_directory.web.outage import RETRY_HINT, report
+
+logger = logging.getLogger(__name__)
 
 Fields = TypeVar("Fields", bound=BaseModel)
 Handler = Callable[[Fields, str], Awaitable[FormResponse]]
@@ -54,6 +57,7 @@ class DirectoryRouter(AdminRouter):
         # Piccolo's session middleware raises these while it looks up the session.
         for kind in (*CONNECTION_ERRORS, OperatorError):
             self.add_exception_handler(kind, _answer_outage)
+        self.add_exception_handler(500, _log_server_error)
 
     def get_grouped_forms(self) -> GroupedFormsResponseModel:
         """Return the menu's groups in the order of the forms, instead of by name."""
@@ -106,6 +110,17 @@ async def _is_plain_json_object(request: Request) -> bool:
 
 def _refuse_form(message: str) -> JSONResponse:
     return JSONResponse({"custom_form_error": message}, status_code=422)
+
+
+async def _log_server_error(_: Request, error: Exception) -> NoReturn:
+    """Log an error and raise it again.
+
+    The refusal of an invalid request is not logged. Piccolo's middleware raises it outside of the
+    handlers that answer it.
+    """
+    if not isinstance(error, HTTPException):
+        logger.error("Server error", exc_info=error)
+    raise error
 
 
 def _answer_outage(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@ import csv
 import io
 import itertools
 import json
+import logging
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -192,6 +193,18 @@ async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient
     for body in (b"{}", b"{"):
         response = await client.post("/api/forms/nothing/", content=body)
         assert (response.status_code, response.json()) == (404, {"detail": "No such form found"})
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=x"])
+async def test_a_malformed_form_without_the_token_is_no_server_error(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    del client.headers["X-CSRFToken"]
+    response = await client.post(
+        "/api/forms/invite/", content=b"no boundary", headers={"Content-Type": kind}
+    )
+    assert response.status_code == 400
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("path", ["invite/", "invite/schema/", "grouped/"])
