@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from datetime import date, datetime
 
 import asyncpg
@@ -79,6 +80,20 @@ class ListQuery:
         for name in self._values:
             if name.startswith("__") and name not in LIST_PARAMETERS:
                 raise InvalidInput(f"There is no parameter {sanitize_for_message(name)}.")
+
+    def check_filters(self, columns: Collection[str]) -> None:
+        """Check the names and operators of all filters, including those without a value.
+
+        Raises:
+            InvalidInput: A filter names no such column, or has an unknown operator.
+        """
+        for parameter in self._values:
+            if not parameter.startswith("__"):
+                name = parameter.removesuffix("__operator").removesuffix("__match")
+                if name not in columns:
+                    shown = sanitize_for_message(name)
+                    raise InvalidInput(f"There is no column {shown} to filter by.")
+                self.operator(name)
 
     @property
     def filtered_columns(self) -> list[str]:
@@ -301,6 +316,7 @@ class ListEndpoints(TableRows):
 
     async def _filter(self, query: ListQuery) -> ListFilter:
         """Return the condition of a list's filters and its view."""
+        query.check_filters(self.readable)
         condition = ListFilter()
         for name in query.filtered_columns:
             condition.conditions.append(await self._column_condition(query, name, condition))
@@ -321,8 +337,6 @@ class ListEndpoints(TableRows):
 
         One of several values has to match; with the operator `ne`, none of them may.
         """
-        if name not in self.readable:
-            raise InvalidInput(f"There is no column {sanitize_for_message(name)} to filter by.")
         operator, match = query.operator(name)
         if operator in NULL_OPERATORS:
             return f'this."{name}" {NULL_OPERATORS[operator]}'

@@ -13,13 +13,15 @@ from piccolo.table import Table
 from piccolo_admin.endpoints import AdminRouter, create_admin
 from piccolo_api.session_auth.tables import SessionsBase
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
 from community_directory.web.admin.forms import FORMS
-from community_directory.web.admin.router import DirectoryRouter
+from community_directory.web.admin.openapi import build_document
+from community_directory.web.admin.router import DirectoryRouter, answer_refused_method
+from community_directory.web.admin.rows import superusers_only
 from community_directory.web.admin.security import IncompatiblePiccoloAdmin, mfa_providers, secure
 from community_directory.web.admin.tables import SIDEBAR_LINKS, PanelTable, configure_tables
 from community_directory.web.admin.writing import DirectoryCRUD
@@ -51,7 +53,7 @@ def create_panel(settings: Settings) -> AdminRouter:
     """
     configured, providers = configure_tables(settings), mfa_providers(settings)
     router = patch.object(piccolo_admin.endpoints, "AdminRouter", DirectoryRouter)
-    with router, _use_directory_crud(configured) as private_apps:
+    with router, _use_directory_crud(configured) as served:
         panel: AdminRouter = create_admin(
             [config for config, _ in configured],
             forms=FORMS,
@@ -65,36 +67,47 @@ def create_panel(settings: Settings) -> AdminRouter:
         )
     secure(panel, settings, providers)
     _add_assets(panel)
-    _hide_user_tables(panel, private_apps[0])
+    private = served[0][0]
+    private.add_exception_handler(405, answer_refused_method)
+    _hide_user_tables(panel, private)
+    _remove_unused_routes(panel, private)
+    document = build_document(settings.site_name, [table for _, table in served], panel.forms)
+    private.openapi = lambda: document  # type: ignore[method-assign]
     return panel
 
 
 @contextmanager
 def _use_directory_crud(
     configured: Sequence[PanelTable],
-) -> Iterator[list[FastAPI]]:
+) -> Iterator[list[tuple[FastAPI, DirectoryCRUD]]]:
     """Let `create_admin` serve its tables with `DirectoryCRUD`, for which it has no parameter.
 
     `DirectoryCRUD` is mounted without FastAPI's wrapper, which would answer bad requests with
-    messages of its own. Yields the apps that the tables are mounted in.
+    messages of its own. Yields the endpoints of each table with the app that serves them.
     """
     policies = {config.table_class: policy for config, policy in configured}
-    private_apps: list[FastAPI] = []
+    served: list[tuple[FastAPI, DirectoryCRUD]] = []
 
     def build(table: type[Table], **options: Any) -> DirectoryCRUD:
         return DirectoryCRUD(table, policies[table], **options)
 
     def mount(root_url: str, fastapi_app: FastAPI, piccolo_crud: object, **_: object) -> None:
         if isinstance(piccolo_crud, DirectoryCRUD):
-            private_apps.append(fastapi_app)
+            served.append((fastapi_app, piccolo_crud))
             fastapi_app.mount(root_url.rstrip("/"), piccolo_crud)
 
     try:
-        with patch.multiple(piccolo_admin.endpoints, PiccoloCRUD=build, FastAPIWrapper=mount):
-            yield private_apps
+        with patch.multiple(
+            piccolo_admin.endpoints,
+            PiccoloCRUD=build,
+            FastAPIWrapper=mount,
+            # Piccolo Admin's own validator lets managers read, and runs before those of a table.
+            superuser_validators=superusers_only,
+        ):
+            yield served
     except AttributeError as error:
         raise IncompatiblePiccoloAdmin(str(error)) from error
-    if len(private_apps) != len(configured):
+    if len(served) != len(configured):
         raise IncompatiblePiccoloAdmin("its tables don't use PiccoloCRUD")
 
 
@@ -124,3 +137,27 @@ def _hide_user_tables(panel: AdminRouter, private: FastAPI) -> None:
         return JSONResponse(found.model_dump())
 
     private.router.routes.insert(0, Route("/tables/grouped/", menu))
+
+
+def _remove_unused_routes(panel: AdminRouter, private: FastAPI) -> None:
+    """Remove what no table or form uses, and all documents but the one of the signed-in API.
+
+    The pages at `/docs/` load scripts from another host, which the Content-Security-Policy refuses.
+    """
+    _remove_routes(private.routes, "/docs", "/media/", "/media/generate-file-url/")
+    for route in panel.routes:
+        if isinstance(route, Mount) and route.path == "/public":
+            _remove_routes(route.routes, "/docs", "/openapi.json")
+    _remove_routes(panel.routes, "/openapi.json")
+    panel.add_route("/openapi.json", _redirect_to_document, include_in_schema=False)
+
+
+def _remove_routes(routes: list[BaseRoute], *paths: str) -> None:
+    kept = [route for route in routes if getattr(route, "path", None) not in paths]
+    if len(routes) - len(kept) != len(paths):
+        raise IncompatiblePiccoloAdmin(f"there is nothing at one of {', '.join(paths)}")
+    routes[:] = kept
+
+
+async def _redirect_to_document(_: Request) -> RedirectResponse:
+    return RedirectResponse("./api/openapi.json")

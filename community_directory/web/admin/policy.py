@@ -4,6 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+ACTIONS = {"POST": "add", "PATCH": "edit", "DELETE": "delete"}
+"""The actions that a policy can refuse, by the method of their requests."""
+
 RowData = dict[str, Any]
 """The values of a row by column name."""
 
@@ -15,7 +18,8 @@ class TablePolicy:
     Names in these fields are names of columns, except those of the `views`.
     """
 
-    read_only: bool = False
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """The message by action, of "add", "edit" and "delete", for what nobody may do here."""
     locked: frozenset[str] = frozenset()
     """Columns that are shown but can't be edited: bots, triggers and forms write them."""
     locked_when_new: frozenset[str] = frozenset()
@@ -28,8 +32,6 @@ class TablePolicy:
     """Turns the values of a form into the values to store."""
     remove: Callable[[RowData, str], Awaitable[object]] | None = None
     """Removes a row for an actor, instead of a DELETE."""
-    delete_refusal: str = ""
-    """The message that refuses to delete a row; empty when rows can be deleted."""
     removed_at_column: str = ""
     """The time at which a row was removed.
 

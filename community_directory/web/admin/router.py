@@ -1,27 +1,33 @@
 """The router of the panel and its forms: every failure is answered with a message for people."""
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, NoReturn, TypeVar, cast
 
-from piccolo_admin.endpoints import AdminRouter, FormConfig, FormResponse, GroupedFormsResponseModel
+from piccolo_admin.endpoints import (
+    AdminRouter,
+    FileResponse,
+    FormConfig,
+    FormResponse,
+    GroupedFormsResponseModel,
+)
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from community_directory.database import CONNECTION_ERRORS, transaction
 from community_directory.errors import OperatorError, UserError, database_errors
 from community_directory.web.outage import RETRY_HINT, report
 
+logger = logging.getLogger(__name__)
+
 Fields = TypeVar("Fields", bound=BaseModel)
 Handler = Callable[[Fields, str], Awaitable[FormResponse]]
 """Handles a form's fields for a manager; the help text of the form is its docstring."""
-
-
-class SuperuserRequired(UserError):
-    """Only a superuser may send this form."""
-
-    code = "superuser_required"
 
 
 class DirectoryForm(FormConfig):
@@ -31,11 +37,11 @@ class DirectoryForm(FormConfig):
         self, name: str, group: str, handler: Handler[Any], *, superusers_only: bool
     ) -> None:
         async def endpoint(request: Request, data: BaseModel) -> FormResponse:
-            if superusers_only and not request.user.user.superuser:
-                raise SuperuserRequired("Only a superuser may do this. Ask one of them.")
             async with transaction():
                 return await handler(data, request.user.user.username)
 
+        self.superusers_only = superusers_only
+        self.answers_with_file = handler.__annotations__["return"] is FileResponse
         help_text = " ".join((handler.__doc__ or "").split())
         super().__init__(name, handler.__annotations__["data"], endpoint, help_text, group)
 
@@ -51,6 +57,7 @@ class DirectoryRouter(AdminRouter):
         # Piccolo's session middleware raises these while it looks up the session.
         for kind in (*CONNECTION_ERRORS, OperatorError):
             self.add_exception_handler(kind, _answer_outage)
+        self.add_exception_handler(500, _log_server_error)
 
     def get_grouped_forms(self) -> GroupedFormsResponseModel:
         """Return the menu's groups in the order of the forms, instead of by name."""
@@ -61,17 +68,31 @@ class DirectoryRouter(AdminRouter):
 
     async def post_single_form(self, request: Request, form_slug: str) -> Any:
         """Check the fields and run the form: either all of it succeeds or nothing is changed."""
-        if not await _is_plain_json_object(request):
+        form = self.form_config_map.get(form_slug)
+        is_superuser = request.user.user.superuser
+        if isinstance(form, DirectoryForm) and form.superusers_only and not is_superuser:
+            return JSONResponse("Only a superuser may do this. Ask one of them.", status_code=403)
+        if form and not await _is_plain_json_object(request):
             return _refuse_form("A field contains characters that can't be stored. Remove them.")
         try:
             with database_errors():
                 return await super().post_single_form(request, form_slug)
         except OperatorError as error:
             return _unavailable(error)
-        except SuperuserRequired as error:
-            return JSONResponse(str(error), status_code=403)
         except UserError as error:
             return _refuse_form(str(error))
+
+
+async def answer_refused_method(request: Request, error: Exception) -> Response:
+    """Answer 405 with the methods of every route at the address; FastAPI names those of one."""
+    refusal = cast("HTTPException", error)
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    paths = [route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    headers = refusal.headers
+    if paths:
+        methods = {*chain(*(route.methods or () for route in routes if route.path == paths[0]))}
+        headers = {"Allow": ", ".join(sorted(methods))}
+    return JSONResponse({"detail": refusal.detail}, 405, headers)
 
 
 async def _is_plain_json_object(request: Request) -> bool:
@@ -89,6 +110,17 @@ async def _is_plain_json_object(request: Request) -> bool:
 
 def _refuse_form(message: str) -> JSONResponse:
     return JSONResponse({"custom_form_error": message}, status_code=422)
+
+
+async def _log_server_error(_: Request, error: Exception) -> NoReturn:
+    """Log an error and raise it again.
+
+    The refusal of an invalid request is not logged. Piccolo's middleware raises it outside of the
+    handlers that answer it.
+    """
+    if not isinstance(error, HTTPException):
+        logger.error("Server error", exc_info=error)
+    raise error
 
 
 def _answer_outage(_: Request, error: Exception) -> Response:

@@ -26,7 +26,10 @@ from starlette.responses import JSONResponse, Response
 from community_directory.database import Statement, engine
 from community_directory.errors import InvalidInput, OperatorError
 from community_directory.web.admin.policy import RowData, TablePolicy
+from community_directory.web.admin.values import parse_value
 from community_directory.web.outage import report
+
+NO_ROW = "There is no such row. Perhaps it was deleted."
 
 FIND_MEMBER_ID = Statement("SELECT member_id FROM community_members WHERE id = :key")
 
@@ -52,12 +55,12 @@ class TableRows(PiccoloCRUD):
         self.readable = [name for name, column in self.columns.items() if not column._meta.secret]
         self.key: str = table._meta.primary_key._meta.name
         self.table_name = f'"{table._meta.tablename}"'
-        self.locked = frozenset(self.columns) if policy.read_only else policy.locked
+        self.locked = frozenset(self.columns) if "edit" in policy.refusals else policy.locked
 
     @validated
-    async def get_single(self, request: Request, row_id: object) -> Response:  # noqa: ARG002
+    async def get_single(self, request: Request, *_: object) -> Response:
         """Return one row, to fill its form with."""
-        return json_response(await self.read_row(row_id))
+        return json_response(await self.read_row(self.row_id(request)))
 
     @validated
     async def get_new(self, request: Request) -> Response:  # noqa: ARG002
@@ -77,12 +80,10 @@ class TableRows(PiccoloCRUD):
             del schema["properties"][name]
         for name, description in schema["properties"].items():
             description["title"] = policy.labels.get(name) or name.replace("_", " ").capitalize()
-        refused = ["delete"] if policy.delete_refusal else []
-        if policy.read_only:
-            refused = ["add", "edit", "delete"]
+        schema["extra"]["visible_fields_options"] = self.readable
         schema["extra"]["locked"] = sorted(self.locked)
         schema["extra"]["locked_when_new"] = sorted(policy.locked_when_new)
-        schema["extra"]["refused"] = refused
+        schema["extra"]["refused"] = list(policy.refusals)
         return dict(schema)
 
     def initial_row(self) -> RowData:
@@ -93,9 +94,20 @@ class TableRows(PiccoloCRUD):
         new = self.table(_ignore_missing=True)
         row = {name: getattr(new, name) for name in self.readable if name != self.key}
         for name in self.policy.locked_when_new:
-            if not self.columns[name]._meta.choices:
+            if name in row and not self.columns[name]._meta.choices:
                 row[name] = None
         return row
+
+    def row_id(self, request: Request) -> object:
+        """Return the primary key that a path names.
+
+        Raises:
+            HTTPException: No row can have this key (404).
+        """
+        try:
+            return parse_value(self.table._meta.primary_key, request.path_params["row_id"])
+        except InvalidInput:
+            raise HTTPException(404, NO_ROW) from None
 
     async def read_row(self, row_id: object, lock: str = "") -> RowData:
         """Return a row, as the browser gets it.
@@ -113,7 +125,7 @@ class TableRows(PiccoloCRUD):
             row_id,
         )
         if not records:
-            raise HTTPException(404, "There is no such row. Perhaps it was deleted.")
+            raise HTTPException(404, NO_ROW)
         return to_row_data(records[0])
 
     def select(self, names: Iterable[str]) -> str:
@@ -144,6 +156,13 @@ class TableRows(PiccoloCRUD):
             return normalize_member_id(sent)
         records = await engine.fetch(FIND_MEMBER_ID, key=key)
         return records[0]["member_id"] if records else None
+
+
+# piccolo_api passes the arguments of a validator by name.
+def superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001
+    """Refuse every request of a manager who is no superuser."""
+    if not request.user.user.superuser:
+        raise HTTPException(403, "Only a superuser may see who can enter the panel.")
 
 
 def normalize_member_id(text: str) -> str:

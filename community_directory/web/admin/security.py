@@ -16,7 +16,6 @@ from nacl.exceptions import CryptoError
 from piccolo.apps.user.tables import BaseUser
 from piccolo_admin.endpoints import AdminRouter
 from piccolo_api.change_password.endpoints import change_password
-from piccolo_api.crud.endpoints import PiccoloCRUD
 from piccolo_api.encryption.providers import XChaCha20Provider
 from piccolo_api.mfa.authenticator.provider import AuthenticatorProvider
 from piccolo_api.mfa.authenticator.tables import AuthenticatorSecret
@@ -107,13 +106,6 @@ def mfa_providers(settings: Settings) -> list[MFAProvider]:
     return [
         AuthenticatorProvider(encryption, issuer_name=settings.site_name, valid_window=1),
     ]
-
-
-def refuse_session_changes(piccolo_crud: PiccoloCRUD, request: Request) -> None:
-    """Refuse to add or edit sessions, because whoever writes one could act as any user."""
-    if request.method not in ("GET", "HEAD", "DELETE"):
-        name = piccolo_crud.table._meta.tablename.capitalize()
-        raise HTTPException(405, f"{name} can only be ended.")
 
 
 def hash_new_password(values: RowData) -> RowData:

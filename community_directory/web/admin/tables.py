@@ -13,11 +13,9 @@ from piccolo.apps.user.tables import BaseUser
 from piccolo.columns import Column
 from piccolo.table import Table
 from piccolo_admin.endpoints import TableConfig
-from piccolo_api.crud.endpoints import OrderBy, PiccoloCRUD
+from piccolo_api.crud.endpoints import OrderBy
 from piccolo_api.crud.validators import Validators
 from piccolo_api.session_auth.tables import SessionsBase
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from community_directory.errors import (
     InvalidInput,
@@ -38,8 +36,9 @@ from community_directory.tables import (
     MemberRelationship,
     MemberStatus,
 )
-from community_directory.web.admin.policy import RowData, TablePolicy
-from community_directory.web.admin.security import hash_new_password, refuse_session_changes
+from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
+from community_directory.web.admin.rows import superusers_only
+from community_directory.web.admin.security import hash_new_password
 from community_directory.web.admin.users import is_ambiguous_username
 
 # The menu sorts its groups by name.
@@ -53,6 +52,8 @@ SIDEBAR_LINKS = {
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
     "Removed": "#/community_members?deleted_at__operator=not_null",
 }
+
+READ_ONLY = dict.fromkeys(ACTIONS.values(), "This table is read-only.")
 
 OPEN_CONDITION = "this.status = 'pending' AND this.expires_at > now()"
 END_OF_TODAY = (
@@ -160,7 +161,9 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 | {"created_by", "invited_telegram_username", "expires_at"},
                 locked_when_new=GENERATED_INVITATION_COLUMNS,
                 add=_add_invitation,
-                delete_refusal="Invitations can't be deleted. Use the form “Cancel an invitation”.",
+                refusals={
+                    "delete": "Invitations can't be deleted. Use the form “Cancel an invitation”."
+                },
                 computed={"status": effective_status_sql("this")},
                 views={"open": OPEN_CONDITION, "expiring_today": expiring_today},
                 labels=COLUMN_LABELS,
@@ -189,7 +192,7 @@ def _engagement_tables() -> list[PanelTable]:
             filters="member_id event_type platform room_id occurred_at",
             order="-occurred_at",
             group=ENGAGEMENT_GROUP,
-            policy=TablePolicy(read_only=True, labels=COLUMN_LABELS),
+            policy=TablePolicy(refusals=READ_ONLY, labels=COLUMN_LABELS),
         ),
         _table(
             MemberDailyHighlight,
@@ -198,7 +201,7 @@ def _engagement_tables() -> list[PanelTable]:
             filters="member_id highlight_date message_count reputation_earned",
             order="-highlight_date -member_id",
             group=ENGAGEMENT_GROUP,
-            policy=TablePolicy(read_only=True, labels=COLUMN_LABELS),
+            policy=TablePolicy(refusals=READ_ONLY, labels=COLUMN_LABELS),
         ),
     ]
 
@@ -212,7 +215,9 @@ def _panel_tables() -> list[PanelTable]:
             order="-id",
             group=PANEL_GROUP,
             # The column member_id identifies the row for people.
-            policy=TablePolicy(read_only=True, hidden=frozenset({"row_id"}), labels=COLUMN_LABELS),
+            policy=TablePolicy(
+                refusals=READ_ONLY, hidden=frozenset({"row_id"}), labels=COLUMN_LABELS
+            ),
         ),
         _table(
             BaseUser,
@@ -220,7 +225,7 @@ def _panel_tables() -> list[PanelTable]:
             filters="username email active admin superuser last_login",
             order="username",
             group=PANEL_GROUP,
-            validators=Validators(every=[_superusers_only]),
+            validators=Validators(every=[superusers_only]),
             policy=TablePolicy(
                 # The audit log identifies users by name.
                 locked=frozenset({"last_login", "username"}),
@@ -235,8 +240,12 @@ def _panel_tables() -> list[PanelTable]:
             filters="user_id expiry_date max_expiry_date",
             order="-expiry_date",
             group=PANEL_GROUP,
-            validators=Validators(every=[_superusers_only, refuse_session_changes]),
-            policy=TablePolicy(locked=frozenset({"user_id", "token"}), hidden=frozenset({"token"})),
+            validators=Validators(every=[superusers_only]),
+            policy=TablePolicy(
+                # Whoever writes a session could act as any user.
+                refusals=dict.fromkeys(("add", "edit"), "Sessions can only be ended."),
+                hidden=frozenset({"token"}),
+            ),
         ),
     ]
 
@@ -331,9 +340,3 @@ async def _add_user(values: RowData, _: str) -> object:
     with database_errors():
         await user.save()
     return user.id
-
-
-# piccolo_api passes the arguments of a validator by name.
-def _superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noqa: ARG001
-    if not request.user.user.superuser:
-        raise HTTPException(403, "Only a superuser may see who can enter the panel.")

@@ -3,16 +3,19 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from piccolo.columns import ForeignKey
+from piccolo.table import Table
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from community_directory.database import Parameters, act_as, engine, transaction
 from community_directory.errors import InvalidInput, database_errors, sanitize_for_message
 from community_directory.web.admin.listing import ListEndpoints
-from community_directory.web.admin.policy import RowData
+from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
 from community_directory.web.admin.rows import (
     json_response,
     to_json,
@@ -23,7 +26,6 @@ from community_directory.web.admin.values import (
     parse_changes,
     parse_json_object,
     parse_new_row,
-    parse_value,
 )
 
 SHOWN_ROW_FIELD = "__seen"
@@ -33,30 +35,38 @@ SHOWN_ROW_FIELD = "__seen"
 class DirectoryCRUD(ListEndpoints):
     """All endpoints of one table: besides the lists, those that add, edit and delete rows."""
 
+    def __init__(self, table: type[Table], policy: TablePolicy, **options: Any) -> None:
+        super().__init__(table, policy, **options)
+        for route in self.routes:
+            if isinstance(route, Route) and route.endpoint in (self.root, self.detail):
+                # These endpoints refuse methods themselves, because it depends on the policy.
+                route.methods = None
+
     async def root(self, request: Request) -> Response:
         """List the rows of the table, or add one."""
+        if request.method in ("GET", "HEAD"):
+            return await self.get_all(request)
         if request.method == "POST":
-            return await self.post_single(request, await _read_body(request))
-        return await self.get_all(request)
+            return await self.post_single(request)
+        raise self._method_refused(request)
 
     async def detail(self, request: Request) -> Response:
         """Show, edit or delete one row."""
-        try:
-            row_id = parse_value(self.table._meta.primary_key, request.path_params["row_id"])
-        except InvalidInput:
-            raise HTTPException(404, "There is no such row. Perhaps it was deleted.") from None
+        if request.method in ("GET", "HEAD"):
+            return await self.get_single(request)
+        if self._is_path_of_another_endpoint(request):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         if request.method == "PATCH":
-            return await self.patch_single(request, row_id, await _read_body(request))
+            return await self.patch_single(request)
         if request.method == "DELETE":
-            return await self.delete_single(request, row_id)
-        if request.method == "PUT":
-            return await self.put_single(request)
-        return await self.get_single(request, row_id)
+            return await self.delete_single(request)
+        raise self._method_refused(request)
 
     @validated
-    async def post_single(self, request: Request, data: RowData) -> Response:
+    async def post_single(self, request: Request, *_: object) -> Response:
         """Add a row, and return its key."""
-        self._check_writable()
+        self._check_allowed(request)
+        data = await _read_body(request)
         self._check_fields(data)
         data.pop(self.key, None)
         values = parse_new_row(
@@ -71,13 +81,14 @@ class DirectoryCRUD(ListEndpoints):
         return json_response([{self.key: key}], status=201)
 
     @validated
-    async def patch_single(self, request: Request, row_id: object, data: RowData) -> Response:
+    async def patch_single(self, request: Request, *_: object) -> Response:
         """Store the fields that a person changed, and return the row.
 
         The front end sends every field of the form. A field that still has the value with which
         the form was filled is left alone, also when somebody else has changed it since.
         """
-        self._check_writable()
+        self._check_allowed(request)
+        row_id, data = self.row_id(request), await _read_body(request)
         shown = data.pop(SHOWN_ROW_FIELD, None)
         self._check_fields(data)
         async with _acting_manager(request):
@@ -97,16 +108,11 @@ class DirectoryCRUD(ListEndpoints):
                 row = await self._update(row_id, await self._prepare_values(changes))
         return json_response(row)
 
-    async def put_single(self, *_: object) -> Response:
-        """Refuse: PUT would overwrite fields that the sender didn't want to change."""
-        raise HTTPException(405, "Rows are changed with PATCH.")
-
     @validated
-    async def delete_single(self, request: Request, row_id: object) -> Response:
+    async def delete_single(self, request: Request, *_: object) -> Response:
         """Delete a row, or do what the table's policy does instead."""
-        self._check_writable()
-        if self.policy.delete_refusal:
-            raise HTTPException(405, self.policy.delete_refusal)
+        self._check_allowed(request)
+        row_id = self.row_id(request)
         async with _acting_manager(request) as actor:
             row = await self.read_row(row_id)
             if self.policy.remove:
@@ -116,9 +122,22 @@ class DirectoryCRUD(ListEndpoints):
                     await self.table.delete().where(self.table._meta.primary_key == row_id)
         return Response(status_code=204)
 
-    def _check_writable(self) -> None:
-        if self.policy.read_only:
-            raise HTTPException(405, f"{self.table._meta.tablename} is read-only.")
+    def _check_allowed(self, request: Request) -> None:
+        if ACTIONS[request.method] in self.policy.refusals:
+            raise self._method_refused(request)
+
+    def _method_refused(self, request: Request) -> HTTPException:
+        """Return the refusal of a method, which names the methods that its address accepts."""
+        methods = ("PATCH", "DELETE") if "row_id" in request.path_params else ("POST",)
+        accepted = [method for method in methods if ACTIONS[method] not in self.policy.refusals]
+        action = ACTIONS.get(request.method, "")
+        message = self.policy.refusals.get(action, f"{request.method} is not possible here.")
+        return HTTPException(405, message, {"Allow": ", ".join(["GET", "HEAD", *accepted])})
+
+    def _is_path_of_another_endpoint(self, request: Request) -> bool:
+        """Tell whether the key in the path is the name of an endpoint, such as `count`."""
+        names = [route.path.strip("/") for route in self.routes if isinstance(route, Route)]
+        return request.path_params["row_id"] in names
 
     def _check_fields(self, data: RowData) -> None:
         for name in data:

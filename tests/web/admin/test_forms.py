@@ -3,6 +3,7 @@ import csv
 import io
 import itertools
 import json
+import logging
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -180,10 +181,39 @@ async def test_a_persons_data_is_exported_and_erased_by_superusers_only(
     assert response.status_code == 403
     assert shown_to_the_manager(response) == "Only a superuser may do this. Ask one of them."
     assert await everything(directory) == before
+    # The refusal comes first: what the form would say about the fields is not for this manager.
+    assert (await post(ordinary_manager, slug, {})).status_code == 403
     assert (
         await submit(ordinary_manager, "suspend-a-member", member="#1", reason="spam")
         == "#1 Ana García is suspended now."
     )
+
+
+async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
+    for body in (b"{}", b"{"):
+        response = await client.post("/api/forms/nothing/", content=body)
+        assert (response.status_code, response.json()) == (404, {"detail": "No such form found"})
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=x"])
+async def test_a_malformed_form_without_the_token_is_no_server_error(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    del client.headers["X-CSRFToken"]
+    response = await client.post(
+        "/api/forms/invite/", content=b"no boundary", headers={"Content-Type": kind}
+    )
+    assert response.status_code == 400
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("path", ["invite/", "invite/schema/", "grouped/"])
+async def test_a_refused_method_names_the_accepted_ones(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    response = await client.put(f"/api/forms/{path}")
+    assert response.status_code == 405
+    assert response.headers["Allow"] == ("GET, POST" if path == "invite/" else "GET")
 
 
 async def test_every_form_has_a_group_a_help_text_and_distinct_field_titles(
@@ -877,10 +907,6 @@ async def test_a_body_that_no_form_sends_is_refused(client: httpx.AsyncClient, b
         shown_to_the_manager(response)
         == "A field contains characters that can't be stored. Remove them."
     )
-
-
-async def test_a_form_that_does_not_exist_is_not_found(client: httpx.AsyncClient) -> None:
-    assert (await post(client, "no-such-form", {})).status_code == 404
 
 
 @pytest.fixture

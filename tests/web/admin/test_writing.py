@@ -433,6 +433,48 @@ async def test_a_row_is_not_replaced_by_put(
         f"/api/tables/community_members/{ana.id}/", json=await get(client, ana)
     )
     assert response.status_code == 405
+    assert response.json() == {"detail": "PUT is not possible here."}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accepted"),
+    [
+        ("PUT", "community_members/", "GET, HEAD, POST"),
+        ("OPTIONS", "community_members/1/", "GET, HEAD, PATCH, DELETE"),
+        ("DELETE", "community_invitations/1/", "GET, HEAD, PATCH"),
+        ("POST", "directory_audit_log/", "GET, HEAD"),
+        ("PATCH", "sessions/1/", "GET, HEAD, DELETE"),
+        ("PATCH", "community_members/count/", "GET, HEAD"),
+        ("DELETE", "community_members/ids/", "GET, HEAD"),
+        ("POST", "community_members/new/", "GET, HEAD"),
+    ],
+)
+async def test_a_refused_method_names_the_accepted_ones(
+    client: httpx.AsyncClient, method: str, path: str, accepted: str
+) -> None:
+    response = await client.request(method, f"/api/tables/{path}", content=b"{")
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == set(accepted.split(", "))
+
+
+async def test_sessions_are_only_ended(client: httpx.AsyncClient) -> None:
+    (row,) = await rows(client, "sessions")
+    response = await client.patch(f"/api/tables/sessions/{row['id']}/", json={"user_id": 1})
+    assert (response.status_code, response.json()["detail"]) == (405, "Sessions can only be ended.")
+    schema = (await client.get("/api/tables/sessions/schema/")).json()
+    assert schema["extra"]["refused"] == ["add", "edit"]
+    assert (await client.delete(f"/api/tables/sessions/{row['id']}/")).status_code == 204
+    assert (await client.get("/api/user/")).status_code == 401
+
+
+@pytest.mark.parametrize("table", [table for table, _ in TABLE_COLUMNS])
+async def test_a_form_for_a_new_row_has_no_primary_key(
+    client: httpx.AsyncClient, table: str
+) -> None:
+    schema = (await client.get(f"/api/tables/{table}/schema/")).json()
+    form = (await client.get(f"/api/tables/{table}/new/")).json()
+    assert schema["extra"]["primary_key_name"] not in form
+    assert set(form) < set(schema["extra"]["visible_fields_options"])
 
 
 @pytest.mark.parametrize(
