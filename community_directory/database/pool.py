@@ -133,23 +133,18 @@ class ConnectionPool:
         """
         if self._closing:
             raise NotConnected(POOL_CLOSED_MESSAGE)
-        if not self._line and (connection := self._pop_idle()) is not None:
+        # Nobody waits in the line while a connection is idle.
+        if (connection := self._pop_idle()) is not None:
             return connection
         if deadline is None:
             deadline = self._loop.time() + self.acquire_timeout
-        number, is_opening = next(self._numbers), False
-        try:
-            async with asyncio.timeout_at(deadline):
-                while True:
-                    connection = await self._wait_for_turn(number)
-                    if connection is None:
-                        is_opening = True
-                        connection = await self._open_or_note_refusal()
-                        is_opening = False
-                    if connection is not None:
-                        return connection
-        except TimeoutError:
-            raise self._explain_timeout(is_opening=is_opening) from None
+        number = next(self._numbers)
+        while True:
+            connection = await self._wait_for_turn(number, deadline)
+            if connection is None:
+                connection = await self._open_or_note_refusal(deadline)
+            if connection is not None:
+                return connection
 
     def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
         """Take a connection back; one that is not clean is cut at once."""
@@ -216,18 +211,33 @@ class ConnectionPool:
             self._cut([connection])
         return None
 
-    async def _wait_for_turn(self, number: int) -> asyncpg.Connection | None:
+    async def _wait_for_turn(self, number: int, deadline: float) -> asyncpg.Connection | None:
         """Wait until a connection is free, or return None when the caller may open one."""
         turn: asyncio.Future[asyncpg.Connection | None] = self._loop.create_future()
-        insort(self._line, (number, turn), key=itemgetter(0))
+        if not self._line or self._line[-1][0] < number:
+            self._line.append((number, turn))
+        else:  # the server has refused to open a connection for this caller
+            insort(self._line, (number, turn), key=itemgetter(0))
         self._serve_line()
+        expiry = self._loop.call_at(deadline, self._expire, turn)
         try:
             return await turn
         except asyncio.CancelledError:
-            self._line = [each for each in self._line if each[1] is not turn]
             if not turn.cancelled() and turn.exception() is None:
                 self._take_back(turn.result())
             raise
+        finally:
+            expiry.cancel()
+            if turn.cancelled():
+                self._leave_line(turn)
+
+    def _expire(self, turn: "asyncio.Future[asyncpg.Connection | None]") -> None:
+        if not turn.done():
+            self._leave_line(turn)
+            turn.set_exception(self._explain_timeout())
+
+    def _leave_line(self, turn: "asyncio.Future[asyncpg.Connection | None]") -> None:
+        self._line = [each for each in self._line if each[1] is not turn]
 
     def _take_back(self, given: asyncpg.Connection | None) -> None:
         """Take back what a caller has got who has given up at the same moment."""
@@ -249,19 +259,24 @@ class ConnectionPool:
                 turn.set_result(connection)
             del self._line[0]
 
-    async def _open_or_note_refusal(self) -> asyncpg.Connection | None:
+    async def _open_or_note_refusal(self, deadline: float) -> asyncpg.Connection | None:
         """Open a connection, or return None if the server is full or still starting."""
         try:
-            connection = await self._open_connection()
+            async with asyncio.timeout_at(deadline):
+                connection = await self._open_connection()
         except FULL_ERRORS as error:
             self._opening -= 1
             self._limit, self._refusal = len(self._connections), error
             if self._next_try is None:
                 self._next_try = self._loop.call_later(FULL_PAUSE_SECONDS, self._raise_limit)
             return None
-        except BaseException:
+        except BaseException as error:
             self._opening -= 1
             self._serve_line()
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable(
+                    f"The database did not answer within {self.acquire_timeout:g} seconds."
+                ) from None
             raise
         self._opening -= 1
         if self._closing:
@@ -281,11 +296,7 @@ class ConnectionPool:
         )
         self._serve_line()
 
-    def _explain_timeout(self, *, is_opening: bool) -> DatabaseUnavailable:
-        if is_opening:
-            return DatabaseUnavailable(
-                f"The database did not answer within {self.acquire_timeout:g} seconds."
-            )
+    def _explain_timeout(self) -> DatabaseUnavailable:
         if self._refusal is not None and self._limit < self._max_size:
             return DatabaseUnavailable(
                 "No connection to the database became free in time, "
