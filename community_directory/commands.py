@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from community_directory import jobs
 from community_directory.calendar import days_between, load_zone, today
-from community_directory.database import connect, transaction
+from community_directory.database import connect, long_running, transaction
 from community_directory.database.migrations import migrate
 from community_directory.demo import load_demo
 from community_directory.errors import (
@@ -134,7 +134,9 @@ async def create_superuser(username: str, email: str, password: str) -> None:
 @command
 async def expire_invitations() -> None:
     """Mark overdue invitations as expired."""
-    print_line(f"Invitations expired: {await invitations.expire_overdue():,}.")
+    with long_running():
+        expired = await invitations.expire_overdue()
+    print_line(f"Invitations expired: {expired:,}.")
 
 
 @command

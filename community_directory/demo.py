@@ -12,7 +12,7 @@ from typing import NamedTuple
 from piccolo.table import Table
 from tqdm import tqdm
 
-from community_directory.database import act_as, transaction
+from community_directory.database import act_as, engine, long_running, transaction
 from community_directory.errors import OperatorError
 from community_directory.queries import highlights
 from community_directory.queries.reputation import github_score
@@ -225,19 +225,21 @@ async def load_demo() -> bool:
     Raises:
         OperatorError: The directory has members of its own.
     """
-    async with transaction() as current:
-        await act_as("demo")
-        await current.connection.execute(f"SELECT pg_advisory_xact_lock({DEMO_LOCK_KEY})")
-        if await CommunityMember.exists().where(
-            CommunityMember.telegram_id == str(FIRST_TELEGRAM_ID)
-        ):
-            return False
-        if await CommunityMember.exists():
-            raise OperatorError(
-                "The directory already has members: the demo data is only for an empty one."
-            )
-        # The times follow the database's clock, which decides whether an invitation is open.
-        await _insert_demo(await current.connection.fetchval("SELECT now()"))
+    with long_running():
+        async with transaction():
+            await act_as("demo")
+            await engine.fetch(f"SELECT pg_advisory_xact_lock({DEMO_LOCK_KEY})")
+            if await CommunityMember.exists().where(
+                CommunityMember.telegram_id == str(FIRST_TELEGRAM_ID)
+            ):
+                return False
+            if await CommunityMember.exists():
+                raise OperatorError(
+                    "The directory already has members: the demo data is only for an empty one."
+                )
+            # The times follow the database's clock, which decides whether an invitation is open.
+            [(now,)] = await engine.fetch("SELECT now()")
+            await _insert_demo(now)
     return True
 
 

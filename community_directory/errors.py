@@ -424,9 +424,9 @@ def database_errors() -> Iterator[None]:
         # asyncpg raises InternalClientError when the connection is cut while it reads a response.
         raise DatabaseUnavailable(NO_ANSWER_MESSAGE) from error
     except asyncpg.InterfaceError as error:
-        # An error about a closed connection or pool means that the database is unavailable. The
-        # others are about wrong arguments, which is a defect of the program.
-        if not re.search(r"is clos(ed|ing)|released back", str(error)):
+        # An error about a closed connection means that the database is unavailable. The others are
+        # about wrong arguments, which is a defect of the program.
+        if "is closed" not in str(error):
             raise
         raise DatabaseUnavailable(NO_ANSWER_MESSAGE) from error
 

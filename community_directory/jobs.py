@@ -10,7 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from community_directory.calendar import days_between, load_zone, today
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DirectoryError
 from community_directory.logs import log_as
 from community_directory.queries import highlights, invitations
@@ -51,8 +51,9 @@ async def expire_overdue_invitations() -> int | None:
 
     Return the number of invitations, or None if another worker is running this job.
     """
-    async with transaction():
-        return await invitations.expire_overdue() if await _try_lock(EXPIRY_LOCK_KEY) else None
+    with long_running():
+        async with transaction():
+            return await invitations.expire_overdue() if await _try_lock(EXPIRY_LOCK_KEY) else None
 
 
 async def roll_up_recent() -> int | None:
@@ -73,7 +74,8 @@ async def roll_up_recent() -> int | None:
     until = today()
     batch = timedelta(days=ROLL_UP_BATCH_DAYS - 1)
     oldest = recent = until - batch
-    [(first,)] = await engine.fetch(FIND_FIRST_EVENT_TIME)
+    with long_running():
+        [(first,)] = await engine.fetch(FIND_FIRST_EVENT_TIME)
     if first is not None:
         oldest = min(oldest, first.astimezone(load_zone(None)).date())
     written = 0
@@ -94,14 +96,15 @@ async def _roll_up_changed(since: date, until: date, recent: date) -> int | None
     Every day from `recent` on counts as changed. Return the number of rows that were written, or
     None if another worker is running the job.
     """
-    async with transaction():
-        if not await _try_lock(ROLL_UP_LOCK_KEY):
-            return None
-        days = days_between(since, until, None)
-        changed = await engine.fetch(FIND_CHANGED_DAYS, **days._asdict(), recent=recent)
-        if not changed:
-            return 0
-        return await highlights.roll_up(changed[0]["day"], until=changed[-1]["day"])
+    with long_running():
+        async with transaction():
+            if not await _try_lock(ROLL_UP_LOCK_KEY):
+                return None
+            days = days_between(since, until, None)
+            changed = await engine.fetch(FIND_CHANGED_DAYS, **days._asdict(), recent=recent)
+            if not changed:
+                return 0
+            return await highlights.roll_up(changed[0]["day"], until=changed[-1]["day"])
 
 
 async def _try_lock(key: int) -> bool:

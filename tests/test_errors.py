@@ -119,8 +119,9 @@ async def test_a_server_that_ends_a_running_statement_is_an_unavailable_database
 async def test_a_read_only_server_is_an_unavailable_database(directory: asyncpg.Pool) -> None:
     async with undone() as current:
         await current.connection.execute("SET TRANSACTION READ ONLY")
-        with pytest.raises(DatabaseUnavailable, match="read-only"):
+        with pytest.raises(DatabaseUnavailable, match="read-only") as read_only:
             await members.add(telegram_id="1", name="Ana", primary_role="developer")
+        assert read_only.value.retry_after is None
 
 
 async def test_a_statement_that_takes_too_long_or_waits_too_long_is_a_busy_database(
@@ -134,8 +135,9 @@ async def test_a_statement_that_takes_too_long_or_waits_too_long_is_a_busy_datab
                 await current.connection.execute(f"SET LOCAL {setting} = 50")
                 with pytest.raises(
                     DatabaseUnavailable, match=r"^The database is busy\. Try again in a moment\.$"
-                ):
+                ) as busy:
                     await members.set_status("#1", "suspended", actor="Luis")
+                assert busy.value.retry_after == 1
 
 
 async def test_the_loser_of_a_serializable_race_is_told_to_try_again(

@@ -262,6 +262,33 @@ def test_any_text_in_any_variable_gives_settings_or_an_error_of_one_line(
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("ACQUIRE_TIMEOUT", "6", "ACQUIRE_TIMEOUT must not be longer than DIRECTORY_CALL_TIMEOUT"),
+        ("STATEMENT_TIMEOUT", "6", "STATEMENT_TIMEOUT must not be longer than DIRECTORY_CALL"),
+        ("LOCK_TIMEOUT", "5.1", "LOCK_TIMEOUT must not be longer than DIRECTORY_CALL_TIMEOUT"),
+        ("LONG_STATEMENT_TIMEOUT", "4", "TIMEOUT must not be shorter than DIRECTORY_CALL_TIMEOUT"),
+    ],
+)
+def test_a_limit_that_contradicts_the_one_of_a_call_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, problem: str
+) -> None:
+    monkeypatch.setenv(f"DIRECTORY_{variable}", value)
+    with pytest.raises(ConfigurationError, match=problem):
+        load_settings()
+    load_settings.cache_clear()
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "3" if value == "4" else "6")
+    load_settings()
+
+
+def test_a_call_may_be_shorter_than_the_default_of_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "1")
+    assert load_settings().call_timeout == 1
+
+
+@pytest.mark.parametrize(
     "host", ["*", "*.example.org", "directory.example.org:8443", "https://directory.example.org"]
 )
 def test_a_text_that_is_no_host_name_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:

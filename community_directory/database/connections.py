@@ -51,6 +51,10 @@ WATCH_SETTINGS = {
 It notices a cut connection after a second, and after half a minute a machine or network that is
 gone.
 """
+PGBOUNCER_MESSAGE = (
+    "PgBouncer refuses the limits of the connection. Set DIRECTORY_STATEMENT_TIMEOUT and "
+    "DIRECTORY_LOCK_TIMEOUT to 0, and set limits for the role instead"
+)
 
 
 class DirectoryEngine(PostgresEngine):
@@ -296,7 +300,10 @@ class Connector:
             own = self._options.get("server_settings", {})
             kept = {name: value for name, value in own.items() if name not in WATCH_SETTINGS}
             self._options = {**self._options, "server_settings": kept}
-            connection = await self._connect()
+            try:
+                connection = await self._connect()
+            except asyncpg.ProtocolViolationError as error:
+                raise ConfigurationError(f"{PGBOUNCER_MESSAGE}: {error}") from error
         try:
             _check_version(connection)
         except DatabaseUnavailable:

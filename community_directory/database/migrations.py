@@ -18,7 +18,13 @@ import asyncpg
 from piccolo.conf.apps import DEFAULT_MODULE_NAME, ENVIRONMENT_VARIABLE, AppRegistry, Finder
 from tqdm import tqdm
 
-from community_directory.database import CONNECTION_ERRORS, DirectoryTransaction, connect, engine
+from community_directory.database import (
+    CONNECTION_ERRORS,
+    DirectoryTransaction,
+    connect,
+    engine,
+    long_running,
+)
 from community_directory.database.adoption import adopt
 from community_directory.errors import DirectoryError, MigrationFailed
 
@@ -42,7 +48,6 @@ MIGRATION_LOCK_TIMEOUT = "5min"
 """The longest time that a process waits for another one that is migrating."""
 TABLE_LOCK_TIMEOUT = "10s"
 """The longest time that a migration waits for a table: other programs queue behind the wait."""
-STATEMENT_TIMEOUT = "15min"
 
 P = ParamSpec("P")
 
@@ -196,15 +201,16 @@ def in_one_transaction(
 async def _open_migration_transaction() -> AsyncIterator[DirectoryTransaction]:
     """Open the transaction of all migrations, take the lock, and adopt an old database."""
     try:
-        async with engine.transaction(allow_nested=False) as current:
-            await current.connection.execute(
-                f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}';"
-                f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}';"
-                f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK_KEY});"
-                f"SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}'"
-            )
-            await adopt()
-            yield current
+        with long_running():
+            async with engine.transaction(allow_nested=False) as current:
+                with current.limit_time():
+                    await current.connection.execute(
+                        f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT}';"
+                        f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK_KEY});"
+                        f"SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}'"
+                    )
+                await adopt()
+                yield current
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed(
             "The schema could not be brought up to date: "

@@ -40,4 +40,5 @@ async def execute_script(script: str) -> None:
     """Run a script of many statements completely or not at all."""
     # Piccolo's Table.raw() takes a single statement, and treats braces as placeholders.
     async with engine.transaction() as current:
-        await current.connection.execute(script)
+        with current.limit_time():
+            await current.connection.execute(script)

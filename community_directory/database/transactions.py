@@ -115,7 +115,6 @@ class DirectoryTransaction(PostgresTransaction):
         Raises:
             TransactionFailed: The transaction has ended, or another task uses it at the moment.
         """
-        self._check_usable()
         with self.limit_time():
             if is_long_running() is not self._root._has_long_limits:
                 await self._match_limits()
@@ -138,7 +137,11 @@ class DirectoryTransaction(PostgresTransaction):
         """Return a context for one call on `connection`: it ends in time, as `fetch` does.
 
         If it does not, or is cancelled, the connection is cut, and the transaction rolled back.
+
+        Raises:
+            TransactionFailed: The transaction has ended, or another task uses it at the moment.
         """
+        self._check_usable()
         return self._use_exclusively(asyncio.get_running_loop().time() + call_limit())
 
     async def _end(self, exception: object) -> None:

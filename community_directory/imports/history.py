@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from community_directory.calendar import load_zone
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.export import (
@@ -113,13 +113,14 @@ class _HistoryWriter:
         """Store events, and the contacts that they need, in one transaction."""
         if not events:
             return
-        async with transaction() as current:
-            await self._resolve_authors(
-                {event.author.telegram_id: event.author for event in events}
-            )
-            await self._record_events(events)
-            if self._dry_run:
-                await current.rollback()
+        with long_running():
+            async with transaction() as current:
+                await self._resolve_authors(
+                    {event.author.telegram_id: event.author for event in events}
+                )
+                await self._record_events(events)
+                if self._dry_run:
+                    await current.rollback()
 
     async def _resolve_authors(self, authors: dict[str, Author]) -> None:
         """Find or add the member of each author."""

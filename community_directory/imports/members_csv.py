@@ -12,7 +12,7 @@ from typing import IO, Any
 import asyncpg
 from pydantic import TypeAdapter, ValidationError
 
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import (
     InvalidInput,
     MemberNotFound,
@@ -133,11 +133,13 @@ async def write_members(file: IO[str]) -> int:
     # Every cell has quotes, because some spreadsheets would split it at a semicolon.
     writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
     writer.writerow(CSV_COLUMNS)
-    async with transaction() as current:
-        cursor = current.connection.cursor(EXPORT_MEMBERS, prefetch=1000)
-        async for record in _translate_errors(cursor):
-            writer.writerow(map(escape_cell, record))
-            count += 1
+    with long_running():
+        async with transaction() as current:
+            with current.limit_time():
+                cursor = current.connection.cursor(EXPORT_MEMBERS, prefetch=1000)
+                async for record in _translate_errors(cursor):
+                    writer.writerow(map(escape_cell, record))
+                    count += 1
     return count
 
 
@@ -172,15 +174,16 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
         raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is not UTF-8 text: save it as CSV UTF-8.") from error
-    async with transaction():
-        importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
-        for line in lines:
-            try:
-                await importer.import_line(line)
-            except UserError as error:
-                problems.append(LineProblem(line.number, str(error)))
-        if problems:
-            raise InvalidLines(sorted(problems))
+    with long_running():
+        async with transaction():
+            importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
+            for line in lines:
+                try:
+                    await importer.import_line(line)
+                except UserError as error:
+                    problems.append(LineProblem(line.number, str(error)))
+            if problems:
+                raise InvalidLines(sorted(problems))
     unchanged = len(lines) - importer.added - importer.changed
     return ImportCounts(importer.added, importer.changed, unchanged)
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from community_directory.calendar import count_days, days_between
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -250,17 +250,22 @@ async def roll_up(
             days.
     """
     days, actor = days_between(day, until or day, zone)._asdict(), required_actor(actor)
-    async with transaction():
-        # The checksums are first: an event that is stored between the two statements makes the day
-        # differ from its checksum, and the next roll-up counts it.
-        await engine.fetch(STORE_DAY_CHECKSUMS, **days)
-        [(rows_written, member_ids, points)] = await engine.fetch(ROLL_UP_DAYS, **days)
-        if member_ids:
-            await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=member_ids)
-            await engine.fetch(
-                ADD_EARNED_POINTS, actor=actor, reason=None, member_ids=member_ids, points=points
-            )
-            await engine.fetch(END_ROLL_UP)
+    with long_running():
+        async with transaction():
+            # The checksums are first: an event that is stored between the two statements makes the
+            # day differ from its checksum, and the next roll-up counts it.
+            await engine.fetch(STORE_DAY_CHECKSUMS, **days)
+            [(rows_written, member_ids, points)] = await engine.fetch(ROLL_UP_DAYS, **days)
+            if member_ids:
+                await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=member_ids)
+                await engine.fetch(
+                    ADD_EARNED_POINTS,
+                    actor=actor,
+                    reason=None,
+                    member_ids=member_ids,
+                    points=points,
+                )
+                await engine.fetch(END_ROLL_UP)
     return int(rows_written)
 
 
@@ -313,12 +318,13 @@ async def verify(
         InvalidInput: The days or the time zone are not valid, or there are too many days.
     """
     days = days_between(day, until or day, zone)._asdict()
-    async with transaction():
-        if repair:
-            await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
-        records = await engine.fetch(FIND_DIFFERENCES, **days)
-        if records and repair:
-            await roll_up(day, until=until, zone=zone)
+    with long_running():
+        async with transaction():
+            if repair:
+                await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
+            records = await engine.fetch(FIND_DIFFERENCES, **days)
+            if records and repair:
+                await roll_up(day, until=until, zone=zone)
     return [_difference_from(record, repaired=repair) for record in records]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import MemberNotFound
 from community_directory.queries.bans import ban_fingerprint, secret_key_required
 from community_directory.queries.relationships import entity_text
@@ -234,9 +234,10 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
         InvalidInput: An id is neither a text nor an integer, or it is too long.
     """
     number = member_number(member_id)
-    records = await engine.fetch(
-        EXPORT_MEMBER, member_id=number, entity_ids=_entity_texts(entity_ids)
-    )
+    with long_running():
+        records = await engine.fetch(
+            EXPORT_MEMBER, member_id=number, entity_ids=_entity_texts(entity_ids)
+        )
     if not records:
         raise MemberNotFound(number)
     exported: dict[str, Any] = json.loads(records[0][0])
@@ -264,36 +265,39 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
     """
     number, entities = member_number(member_id), _entity_texts(entity_ids)
     actor = required_actor(actor)
-    async with transaction():
-        identity = await engine.fetch(GET_IDENTITY, member_id=number)
-        if not identity:
-            raise MemberNotFound(number)
-        await engine.fetch(LOCK_INVITATIONS, member_id=number, usernames=identity[0]["usernames"])
-        [(telegram_id, status, usernames)] = await engine.fetch(LOCK_IDENTITY, member_id=number)
-        erased_id = _make_erased_telegram_id(telegram_id, status)
-        await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
-        invitations = await engine.fetch(
-            ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
-        )
-        # From here on new events of the member wait: an update of telegram_id, a unique key, takes
-        # a stronger lock, for which the foreign key check of an event must wait.
-        await engine.fetch(
-            ERASE_MEMBER,
-            member_id=number,
-            erased_telegram_id=erased_id,
-            actor=actor,
-            reason=None,
-        )
-        # The second run erases the events that were recorded during the first one.
-        await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
-        await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
-        await engine.fetch(
-            ERASE_AUDIT_ENTRIES,
-            member_id=number,
-            invitation_ids=[record["invitation_id"] for record in invitations],
-            actors=_list_actor_names(telegram_id, usernames),
-            personal_fields=PERSONAL_FIELDS,
-        )
+    with long_running():
+        async with transaction():
+            identity = await engine.fetch(GET_IDENTITY, member_id=number)
+            if not identity:
+                raise MemberNotFound(number)
+            await engine.fetch(
+                LOCK_INVITATIONS, member_id=number, usernames=identity[0]["usernames"]
+            )
+            [(telegram_id, status, usernames)] = await engine.fetch(LOCK_IDENTITY, member_id=number)
+            erased_id = _make_erased_telegram_id(telegram_id, status)
+            await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
+            invitations = await engine.fetch(
+                ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
+            )
+            # From here on new events of the member wait: an update of telegram_id, a unique key,
+            # takes a stronger lock, for which the foreign key check of an event must wait.
+            await engine.fetch(
+                ERASE_MEMBER,
+                member_id=number,
+                erased_telegram_id=erased_id,
+                actor=actor,
+                reason=None,
+            )
+            # The second run erases the events that were recorded during the first one.
+            await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
+            await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
+            await engine.fetch(
+                ERASE_AUDIT_ENTRIES,
+                member_id=number,
+                invitation_ids=[record["invitation_id"] for record in invitations],
+                actors=_list_actor_names(telegram_id, usernames),
+                personal_fields=PERSONAL_FIELDS,
+            )
 
 
 def _entity_texts(entity_ids: Sequence[str | int]) -> list[str]:

@@ -33,7 +33,7 @@ FLUSH_AFTER_EVENTS = 200
 FLUSH_AFTER_SECONDS = 0.25
 """The time that the oldest event waits until a batch is sent."""
 TRY_TIMEOUT_SECONDS = 10
-"""The time limit of one try to store a batch: a lock or a dead network could block it forever."""
+"""The time limit of one try to store a batch, which may take several calls on the database."""
 MIN_RETRY_PAUSE_SECONDS = 0.1
 MAX_RETRY_PAUSE_SECONDS = 2.0
 """The pause after a failed try doubles from the minimum to the maximum."""

@@ -22,6 +22,7 @@ from community_directory.queries.participation import (
     RecorderFull,
     RecorderGaveUp,
 )
+from community_directory.settings import load_settings
 from tests.conftest import Server, new_database
 from tests.queries.cases import all_idle, undone
 from tests.queries.test_participation import COUNT, NOON, blocked, message, until_waiting
@@ -465,6 +466,25 @@ async def test_a_silent_network_holds_no_event_longer_than_the_limit(
         assert ids_of(opened.unsaved) == ["2"]
         opened.unsaved.clear()
         await proxy.go_down()
+
+
+async def test_events_are_stored_once_after_a_network_that_loses_all_answers(
+    proxy: Proxy, onlooker: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with participation.recorder() as opened:
+        opened.add(message("1"))
+        await opened.flush()
+        monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "0.3")
+        load_settings.cache_clear()
+        proxy.is_silent = True
+        add_all(opened, [message("2"), message()])
+        await until(lambda: opened.retried >= 2)
+        monkeypatch.undo()
+        load_settings.cache_clear()
+        proxy.come_back()
+        await opened.flush()
+        assert (opened.stored, opened.duplicates, opened.unsaved) == (3, 0, [])
+    assert await onlooker.fetchval(COUNT) == 3
 
 
 # The end

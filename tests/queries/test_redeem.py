@@ -388,6 +388,19 @@ async def nothing_happened(code: str) -> None:
     assert await newcomers() == []
 
 
+async def until_the_server_has_noticed(other: asyncpg.Connection) -> None:
+    """Wait until the server has ended the connections that were cut."""
+    pool = engine.pool
+    assert pool is not None
+    async with asyncio.timeout(SECONDS):
+        while pool.get_size() != await other.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'community_directory'"
+        ):
+            await asyncio.sleep(0.01)
+            await other.execute("SELECT pg_stat_clear_snapshot()")
+
+
 async def test_a_caller_cancelled_while_waiting_for_the_lock_leaves_nothing_behind(
     database: str,
 ) -> None:
@@ -402,6 +415,7 @@ async def test_a_caller_cancelled_while_waiting_for_the_lock_leaves_nothing_behi
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wait_for(task, SECONDS)
+            await until_the_server_has_noticed(other)
         await nothing_happened(code)
         assert (await asyncio.wait_for(redeem(code), SECONDS)).repeated is False
     await other.close()
@@ -410,6 +424,7 @@ async def test_a_caller_cancelled_while_waiting_for_the_lock_leaves_nothing_behi
 async def test_a_caller_cancelled_at_any_point_leaves_nothing_or_everything(
     database: str,
 ) -> None:
+    other = await asyncpg.connect(database)
     async with connect(database, min_size=1, max_size=1):
         ana = await inviter()
         finished = 0
@@ -423,12 +438,14 @@ async def test_a_caller_cancelled_at_any_point_leaves_nothing_or_everything(
                 asyncio.gather(task, return_exceptions=True), SECONDS
             )
             finished += isinstance(result, Redemption)
+            await until_the_server_has_noticed(other)
             accepted = (await invitations.get(code)).status is InvitationStatus.ACCEPTED
             assert accepted == (await members.find_by_telegram_id(f"p{steps}") is not None)
             # The connection is free, and the code is open or used by the same person.
             again = await asyncio.wait_for(redeem(code, f"p{steps}"), SECONDS)
             assert again.repeated is accepted
         await check_invariants(pool())
+    await other.close()
 
 
 @pytest.mark.parametrize(
