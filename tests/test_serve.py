@@ -30,6 +30,12 @@ TIMEOUT = 120
 MAX_SHUTDOWN_SECONDS = 10
 """The longest time from SIGTERM to the end of the process."""
 
+UNFINISHED_REQUEST = (
+    b"POST /public/login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Cookie: csrftoken=abc\r\nX-CSRFToken: abc\r\nContent-Length: 99\r\n\r\n{"
+)
+"""A request whose body never ends."""
+
 
 @contextlib.asynccontextmanager
 async def serving(**variables: str) -> AsyncIterator[Panel]:
@@ -55,12 +61,15 @@ async def end_with_requests_in_flight(panel: Panel) -> None:
     """Send SIGTERM while requests wait for the database, and check how the process ends."""
     paths = ["/api/tables/community_members/", "/insights/", "/readyz"] * 5
     requests = [asyncio.create_task(ask(panel, path)) for path in paths]
+    _, client = await asyncio.open_connection(*panel.url[7:-1].split(":"))
+    client.write(UNFINISHED_REQUEST)
     await asyncio.sleep(0.5)
     started = time.monotonic()
     code = await asyncio.to_thread(panel.stop)
     assert time.monotonic() - started < MAX_SHUTDOWN_SECONDS
     assert code in (-signal.SIGTERM, 128 + signal.SIGTERM)
     await asyncio.gather(*requests, return_exceptions=True)
+    client.close()
     lines = "\n".join([*panel.printed, *panel.logged])
     assert "Traceback" not in lines
     assert "Exception in ASGI application" not in lines
