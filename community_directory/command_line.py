@@ -19,10 +19,13 @@ from rich.box import Box
 
 from community_directory import commands, logs
 from community_directory.commands import Command, print_line
+from community_directory.database import connect
 from community_directory.database.migrations import CONFIGURATION_MODULE
+from community_directory.database.roles import DEFAULT_PREFIX, apply_roles, make_roles_script
 from community_directory.errors import ConfigurationError, DirectoryError, sanitize_for_message
 from community_directory.passwords import password_problem
 from community_directory.psql import run_psql
+from community_directory.queries.privacy import PUBLIC_COLUMNS
 from community_directory.settings import Settings, load_settings
 
 NO_LINES_BOX = Box("    \n" * 8)
@@ -108,6 +111,34 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> No
     sys.exit(run_psql(arguments))
 
 
+def roles(*, apply: bool = False, prefix: str = DEFAULT_PREFIX) -> None:
+    """Print the SQL that creates the database roles and grants each what it needs.
+
+    The roles are directory_owner, which migrates, directory_app for the panel and the bots, and
+    directory_reader, which sees no personal data. Nobody can log in as one of them: make a login a
+    member of one.
+
+    Args:
+        apply: Run the SQL instead, in one transaction, with the login of POSTGRES_URL.
+        prefix: The beginning of the names instead of directory, for a second directory on one
+            server.
+    """
+    script = make_roles_script(PUBLIC_COLUMNS, prefix)
+    if not apply:
+        print_line(script.rstrip())
+        return
+    database = asyncio.run(_apply_roles(script))
+    print_line(
+        f"{prefix}_owner, {prefix}_app and {prefix}_reader have the privileges that they need in "
+        f"the database {sanitize_for_message(database)}."
+    )
+
+
+async def _apply_roles(script: str) -> str:
+    async with connect(min_size=0):
+        return await apply_roles(script)
+
+
 def command_line() -> App:
     """Return the parser of `community-directory`."""
     app = _make_parser(
@@ -121,6 +152,7 @@ def command_line() -> App:
     for name, command in SHARED_COMMANDS.items():
         app.command(_prepare_command(command, name), name=name, version_flags=[])
     app.command(create_admin, version_flags=[])
+    app.command(roles, version_flags=[])
     # psql has an option -h of its own, too.
     app.command(psql, help_flags=["--help"], version_flags=[])
     return app

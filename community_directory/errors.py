@@ -442,6 +442,13 @@ def _translate_error(error: asyncpg.PostgresError) -> DirectoryError | None:
         return InvalidInput(
             f"The {column.replace('_', ' ')} can't be empty.", field=column, code="value_missing"
         )
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        # The message of the server names the table or the function.
+        reason = str(error).partition("\n")[0]
+        return NotAllowed(
+            f"The database role of this program may not do that: {reason}. "
+            "Grant what it needs with the SQL that `community-directory roles` prints."
+        )
     for translation in _TRANSLATIONS:
         if isinstance(error, translation.driver_errors):
             return translation.directory_error(translation.message)
@@ -480,11 +487,6 @@ _TRANSLATIONS = [
         TransactionFailed,
         "An earlier statement of this transaction failed. Begin again, "
         "or give a statement that may fail a transaction of its own.",
-    ),
-    _Translation(
-        (asyncpg.InsufficientPrivilegeError,),
-        NotAllowed,
-        "The database role of this program may not do that. Grant it the missing privilege.",
     ),
     _Translation(
         (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError),

@@ -23,6 +23,7 @@ def main(program: str) -> None:
         os.chdir(folder)
         Path(folder).chmod(0o755)  # PostgreSQL's system user may enter it
         assert "serve" in output_of(program, "--help")
+        assert "CREATE ROLE" in output_of(program, "roles")
         for start in ("The first start", "The second start"):
             seconds = check_panel(program)
             print(f"{start} took {seconds:.1f} seconds.")  # noqa: T201  for the log of CI

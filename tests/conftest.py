@@ -1,7 +1,9 @@
 """The fixtures that give each test a real PostgreSQL database.
 
 Most tests request `directory`: the query helpers are connected to a migrated, empty database, and
-the fixture's value is a pool for raw SQL on the same database. All tests of a worker share it.
+the fixture's value is a pool for raw SQL on the same database. All tests of a worker share it. The
+helpers connect with the rights of `directory_app`, as the panel and the bots do (`app_url`). The
+pool is a superuser's.
 
 A test that changes the schema or the settings of its database, or that needs several of them,
 requests `database`, too. It then has a migrated database of its own. `empty_database` is one
@@ -25,8 +27,12 @@ import pytest
 
 from community_directory.database import connect, embedded
 from community_directory.database.migrations import migrate
+from community_directory.database.roles import make_roles_script
+from community_directory.queries.privacy import PUBLIC_COLUMNS
 from community_directory.settings import Settings, load_settings
+from tests import roles
 from tests.log_guard import log_guard
+from tests.roles import app_url
 from tests.shared import SharedDatabase
 
 # A background job of a shell ignores SIGINT, and the programs that tests start would inherit that.
@@ -92,11 +98,20 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture(scope="session")
 async def template(server: Server) -> AsyncIterator[str]:
-    """Yield the name of a database that the real migrations made."""
-    async with new_database(server) as url:
-        async with connect(url, min_size=0):
-            await migrate()
-        yield database_name(url)
+    """Yield the name of a database that the real migrations and the script of the roles made."""
+    async with superuser_session(server.url) as superuser:
+        await roles.create_migrator(superuser)
+    try:
+        async with new_database(server, owner=roles.MIGRATOR) as url:
+            async with connect(roles.migrator_url(url), min_size=0):
+                await migrate()
+            await run_sql(url, make_roles_script(PUBLIC_COLUMNS, roles.PREFIX))
+            async with superuser_session(server.url) as superuser:
+                await roles.create_programs(superuser)
+            yield database_name(url)
+    finally:
+        async with superuser_session(server.url) as superuser:
+            await roles.drop_roles(superuser)
 
 
 @pytest.fixture
@@ -108,7 +123,7 @@ async def empty_database(server: Server) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database(server: Server, template: str) -> AsyncIterator[str]:
-    """Yield the URL of a migrated database of the test's own, a copy of the template.
+    """Yield the superuser's URL of a migrated database of the test's own, a copy of the template.
 
     Nothing is connected to it. Copying takes a tenth of a second.
     """
@@ -138,7 +153,10 @@ async def emptied_database(shared_database: SharedDatabase) -> AsyncIterator[str
 
 @pytest.fixture
 def directory_url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of the test's own database if it requests `database`, else the shared one."""
+    """Return the URL of the test's own database if it requests `database`, else the shared one.
+
+    It is a superuser's; `app_url` makes a program's of it.
+    """
     name = "database" if "database" in request.fixturenames else "emptied_database"
     url: str = request.getfixturevalue(name)
     return url
@@ -150,7 +168,8 @@ async def directory(directory_url: str) -> AsyncIterator[asyncpg.Pool]:
 
     It fails the test if a connection was not released or a task still runs.
     """
-    async with connect(directory_url, min_size=0), raw_pool(directory_url) as pool, no_tasks_left():
+    helpers = connect(app_url(directory_url), min_size=0)
+    async with helpers, raw_pool(directory_url) as pool, no_tasks_left():
         yield pool
 
 
@@ -184,11 +203,15 @@ async def no_tasks_left() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def new_database(server: Server, template: str | None = None) -> AsyncIterator[str]:
+async def new_database(
+    server: Server, template: str | None = None, *, owner: str | None = None
+) -> AsyncIterator[str]:
     """Create a database from a template, an empty one by default, yield its URL, and drop it."""
     name = new_name()
     await run_sql(
-        server.url, f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}"
+        server.url,
+        f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}"
+        + (f" OWNER {owner}" if owner else ""),
     )
     try:
         yield database_url(server, name)
@@ -227,9 +250,16 @@ def database_name(url: str) -> str:
 
 async def run_sql(url: str, *statements: str) -> None:
     """Run statements one after the other on a connection of their own."""
-    connection = await asyncpg.connect(url)
-    try:
+    async with superuser_session(url) as connection:
         for statement in statements:
             await connection.execute(statement)
+
+
+@asynccontextmanager
+async def superuser_session(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection of its own with this URL, and close it."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
     finally:
         await connection.close()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import Server, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
+from tests.roles import app_url
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
 # starts a server, so that the tests read the output of a later start.
@@ -150,7 +151,7 @@ async def test_main_migrates_an_empty_database_and_serves_it(empty_database: str
 async def test_the_demo_is_loaded_once(database: str) -> None:
     for said in ("The demo community was loaded.", "The demo community is there already."):
         with running_panel(
-            "--demo", POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD
+            "--demo", POSTGRES_URL=app_url(database), DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD
         ) as panel:
             assert said in panel.printed
             panel.stop()
@@ -195,9 +196,11 @@ def test_a_start_that_fails_prints_one_line_and_returns_exit_code_1(
 
 
 async def test_a_port_that_is_taken_is_reported_in_one_line(database: str) -> None:
-    with running_panel(POSTGRES_URL=database, DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD) as panel:
+    with running_panel(
+        POSTGRES_URL=app_url(database), DIRECTORY_ADMIN_PASSWORD=ADMIN_PASSWORD
+    ) as panel:
         port = panel.url.rstrip("/").rpartition(":")[2]
-        ended = run_main("--port", port, POSTGRES_URL=database)
+        ended = run_main("--port", port, POSTGRES_URL=app_url(database))
         panel.stop()
     assert ended.returncode == 1
     assert ended.stderr == f"Can't listen on 127.0.0.1, port {port}: Address already in use. " + (
@@ -231,7 +234,7 @@ def test_help_names_every_option_and_needs_no_database() -> None:
 async def test_uvicorn_starts_while_the_database_is_away(database: str, server: Server) -> None:
     name = database_name(database)
     await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    with running_uvicorn("2", POSTGRES_URL=database) as (process, url):
+    with running_uvicorn("2", POSTGRES_URL=app_url(database)) as (process, url):
         assert await eventually(f"{url}/readyz") == 503
         await run_sql(server.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert httpx.get(f"{url}/readyz", timeout=TIMEOUT).status_code == 200

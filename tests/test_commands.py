@@ -22,6 +22,7 @@ from community_directory.errors import InvalidInput
 from community_directory.settings import load_settings
 from tests.conftest import Server, database_name, run_sql
 from tests.processes import PROJECT, environment
+from tests.roles import app_url
 from tests.tables import rows
 
 PICCOLO = (sys.executable, "-m", "piccolo.main", "community_directory")
@@ -51,7 +52,7 @@ def plain(text: str) -> str:
 @pytest.fixture
 def here(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A migrated database that the settings of this process name; its URL."""
-    monkeypatch.setenv("POSTGRES_URL", database)
+    monkeypatch.setenv("POSTGRES_URL", app_url(database))
     load_settings.cache_clear()
     return database
 
@@ -164,7 +165,7 @@ async def test_days_that_cannot_be_rolled_up_are_reported_in_one_sentence(
 
 
 async def test_a_bad_day_prints_one_sentence_and_returns_exit_code_1(database: str) -> None:
-    ended = piccolo("roll_up_highlights", "--since=soon", url=database)
+    ended = piccolo("roll_up_highlights", "--since=soon", url=app_url(database))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "soon is not a day. Write it as 2026-01-31.\n"
 
@@ -173,7 +174,7 @@ async def test_invitations_expire(database: str) -> None:
     connection = await asyncpg.connect(database)
     await rows.invitation(connection, expires_at=NOON)
     await rows.invitation(connection)
-    ended = piccolo("expire_invitations", url=database)
+    ended = piccolo("expire_invitations", url=app_url(database))
     assert (ended.returncode, ended.stdout, ended.stderr) == (
         0,
         "Invitations expired: 1.\n",

@@ -25,6 +25,7 @@ from community_directory.errors import (
 from community_directory.settings import Settings, load_settings, variable
 from docs import diagrams, hooks
 from tests.processes import PROJECT
+from tests.roles import app_url
 from tests.tables import rows
 
 DOCS = PROJECT / "docs"
@@ -234,7 +235,7 @@ def test_every_page_is_in_the_navigation_and_has_one_title(page: Path) -> None:
 
 def test_every_file_that_a_page_includes_exists() -> None:
     included = {name for text in TEXT.values() for name in re.findall(r'--8<-- "(.+)"', text)}
-    assert {"examples/telegram_bot.py", "examples/roles.sql", "CHANGELOG.md"} <= included
+    assert {"examples/telegram_bot.py", "CHANGELOG.md"} <= included
     for name in included:
         assert (PROJECT / name).is_file(), name
     examples = {str(file.relative_to(PROJECT)) for file in (PROJECT / "examples").glob("*.[ps]*")}
@@ -328,7 +329,7 @@ def test_many_pages_have_python_that_runs() -> None:
 async def test_the_python_of_a_page_runs(
     community: None, directory_url: str, page: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with connect(directory_url, min_size=0):
+    async with connect(app_url(directory_url), min_size=0):
         await run_fences(page, {"__name__": "a_page"})
 
 
@@ -338,7 +339,7 @@ async def test_the_cells_of_the_notebook_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("POSTGRES_URL", directory_url)
+    monkeypatch.setenv("POSTGRES_URL", app_url(directory_url))
     load_settings.cache_clear()
     names: dict[str, object] = {"__name__": "a_page"}
     try:

@@ -252,8 +252,8 @@ async def test_a_missing_field_is_named_in_the_message(directory: asyncpg.Pool) 
     assert refused.value.field == "content"
 
 
-async def test_a_login_without_the_privilege_is_reported(directory: asyncpg.Pool) -> None:
-    async with transaction() as current:
+async def test_a_login_without_the_privilege_is_reported(directory_url: str) -> None:
+    async with connect(directory_url, min_size=0), transaction() as current:
         # The role is dropped when the transaction is rolled back.
         await current.connection.execute(
             "CREATE ROLE test_errors_role; SET LOCAL ROLE test_errors_role"

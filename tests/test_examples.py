@@ -17,26 +17,21 @@ from aiogram.client.session.base import BaseSession
 from aiogram.methods import GetMe, SendMessage, TelegramMethod
 from aiogram.types import Chat, Message, Update, User
 
-from community_directory.database import connect, transaction
 from community_directory.errors import (
     InvitationNotFound,
     InvitationUsed,
     MemberNotActive,
-    NotAllowed,
     OperatorError,
 )
 from community_directory.queries import (
-    audit,
-    highlights,
     invitations,
     members,
     participation,
-    relationships,
 )
 from community_directory.settings import load_settings
 from examples import telegram_bot, web_api
-from tests.conftest import run_sql
 from tests.processes import PROJECT, check_types, environment
+from tests.roles import app_url
 from tests.tables import rows
 
 with warnings.catch_warnings():
@@ -52,7 +47,7 @@ TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
 @pytest.fixture
 def settings_of_the_database(directory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings name the test's database, for a program that connects by itself."""
-    monkeypatch.setenv("POSTGRES_URL", directory_url)
+    monkeypatch.setenv("POSTGRES_URL", app_url(directory_url))
     load_settings.cache_clear()
 
 
@@ -197,7 +192,7 @@ async def test_a_stream_of_events_is_recorded(database: str) -> None:
     connection = await asyncpg.connect(database)
     await rows.member(connection)
     await connection.close()
-    ended = run_example("record_events.py", url=database)
+    ended = run_example("record_events.py", url=app_url(database))
     assert (ended.stdout, ended.stderr) == ("2 stored, 1 already there\n", "")
 
 
@@ -315,69 +310,3 @@ async def test_the_web_api_apologizes_when_the_database_is_away(
         answer = await client.get("/members")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_connected")
     assert "Not connected" in capsys.readouterr().out
-
-
-# The roles
-
-
-@pytest.fixture
-async def roles(database: str) -> AsyncIterator[str]:
-    """Run the script of the roles, and return what its names begin with."""
-    prefix = f"test_{database.partition('?')[0].rpartition('_')[2]}"
-    script = (EXAMPLES / "roles.sql").read_text()
-    await run_sql(
-        database,
-        script.replace("directory_reader", f"{prefix}_reader").replace(
-            "directory_bot", f"{prefix}_bot"
-        ),
-    )
-    yield prefix
-    for role in (f"{prefix}_reader", f"{prefix}_bot"):
-        await run_sql(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
-
-
-async def test_the_role_of_a_bot_may_do_what_a_bot_does(database: str, roles: str) -> None:
-    async with connect(database, min_size=0), transaction() as current:
-        await current.connection.execute(f"SET LOCAL SESSION AUTHORIZATION {roles}_bot")
-        ana = await members.add(telegram_id=1, name="Ana", primary_role="x", status="active")
-        invitation = await invitations.create(created_by=ana.member_id)
-        await invitations.redeem(
-            invitation.invitation_code, telegram_id=2, name="Bea", primary_role="x"
-        )
-        await members.set_status(2, "active", actor="bot")
-        await members.update_profile(2, country="Peru")
-        assert len((await members.search("bea")).items) == 1
-        now = datetime.now(UTC)
-        await participation.record(
-            member_id=2, event_type="MESSAGE", platform="telegram", room_id=1, occurred_at=now
-        )
-        assert await highlights.roll_up(now.date(), zone="UTC") == 1
-        await relationships.link("a", "b", "INVITED", {})
-        assert await relationships.unlink("a", "b", "INVITED")
-        assert (await audit.history(2)).items
-        assert (await members.export(2))["member"]["name"] == "Bea"
-        for statement in ("DELETE FROM directory_audit_log", "TRUNCATE directory_audit_log"):
-            await refused(statement)
-        with pytest.raises(NotAllowed):
-            async with transaction():
-                await members.erase(2, actor="bot")
-
-
-async def test_the_reading_role_can_change_nothing(database: str, roles: str) -> None:
-    async with connect(database, min_size=0), transaction() as current:
-        await members.add(telegram_id=1, name="Ana", primary_role="x", status="active")
-        await current.connection.execute(f"SET LOCAL SESSION AUTHORIZATION {roles}_reader")
-        assert len((await members.leaderboard()).items) == 1
-        assert (await audit.history(1)).items
-        assert not await highlights.verify(datetime.now(UTC).date())
-        await refused("UPDATE community_members SET name = 'Eva'")
-        with pytest.raises(NotAllowed):
-            async with transaction():
-                await members.update_profile(1, name="Eva")
-
-
-async def refused(statement: str) -> None:
-    """Try a statement that the role has no right to."""
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        async with transaction() as current:
-            await current.connection.execute(statement)

@@ -27,6 +27,7 @@ from community_directory.queries.highlights import roll_up, verify
 from community_directory.settings import load_settings
 from tests.database.test_migrations import SECONDS, session, until
 from tests.processes import running_panel
+from tests.roles import app_url
 from tests.tables import rows
 
 TODAY = date(2026, 1, 31)
@@ -596,7 +597,7 @@ async def test_a_job_that_hangs_does_not_delay_the_end(
     monkeypatch.setattr(connections, "CLOSE_TIMEOUT_SECONDS", 3600)
     async with session(database) as other, session(database) as observer:
         await other.execute("BEGIN; LOCK TABLE community_invitations, member_daily_highlights")
-        async with asyncio.timeout(SECONDS), connect(database, min_size=0):
+        async with asyncio.timeout(SECONDS), connect(app_url(database), min_size=0):
             with run_scheduled_jobs():
                 await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
 
@@ -606,7 +607,7 @@ async def test_a_running_panel_expires_invitations_and_rolls_up(database: str) -
         code = await overdue(connection)
         # Today, or yesterday when midnight comes in between.
         await message_at(connection, await connection.fetchval("SELECT now()"))
-        with running_panel(POSTGRES_URL=database) as panel:
+        with running_panel(POSTGRES_URL=app_url(database)) as panel:
             async with asyncio.timeout(SECONDS):
                 while await status_of(connection, code) == "pending" or not await rolled_up(
                     connection

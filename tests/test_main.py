@@ -25,6 +25,7 @@ from community_directory.interrupts import STOPPED_MESSAGE
 from community_directory.psql import split_password
 from tests.log_guard import log_guard
 from tests.processes import PROJECT, environment
+from tests.roles import app_url
 from tests.tables import rows
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
@@ -43,6 +44,7 @@ NAMES = {
     "roll-up",
     "expire-invitations",
     "create-admin",
+    "roles",
     "psql",
 }
 
@@ -194,14 +196,16 @@ async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
             ["--since", "2026-01-31", "--until=2026-01-31"],
         )
     ):
-        assert output_of("roll-up", *options, url=database) == [f"Highlights written: {written}."]
-    assert output_of("expire-invitations", url=database) == ["Invitations expired: 1."]
+        assert output_of("roll-up", *options, url=app_url(database)) == [
+            f"Highlights written: {written}."
+        ]
+    assert output_of("expire-invitations", url=app_url(database)) == ["Invitations expired: 1."]
     file = str(tmp_path / "members.csv")
-    assert output_of("export-members", file, url=database) == [f"2 people are in {file}."]
-    assert output_of("import-members", file, "--overwrite", url=database) == [
+    assert output_of("export-members", file, url=app_url(database)) == [f"2 people are in {file}."]
+    assert output_of("import-members", file, "--overwrite", url=app_url(database)) == [
         "0 added, 0 changed, 2 unchanged."
     ]
-    ended = run("import-telegram", file, "--dry-run", "--chats", "A,B", url=database)
+    ended = run("import-telegram", file, "--dry-run", "--chats", "A,B", url=app_url(database))
     assert ended.returncode == 1
     assert ended.stderr == f"{file} is not JSON: export the chat as JSON.\n"
 
@@ -215,13 +219,13 @@ async def can_sign_in(url: str, username: str, password: str) -> bool:
 
 
 async def test_a_superuser_gets_a_random_password_without_a_terminal(database: str) -> None:
-    said = output_of("create-admin", "eva", "--email=eva@example.org", url=database)
+    said = output_of("create-admin", "eva", "--email=eva@example.org", url=app_url(database))
     assert said[0] == "eva is a superuser of the panel."
     found = re.fullmatch(r"The password is (\S{16}) \(shown only this once\)", said[1])
     assert found
     assert await can_sign_in(database, "eva", found[1])
     for again in (("eva",), ("bo", "--email", "eva@example.org")):
-        ended = run("create-admin", *again, url=database)
+        ended = run("create-admin", *again, url=app_url(database))
         assert (ended.returncode, ended.stdout) == (1, "")
         assert re.fullmatch(
             r"There is already a user with the .* Choose another one\.\n", ended.stderr
@@ -243,8 +247,8 @@ async def test_a_superuser_with_an_ambiguous_name_or_a_wrong_address_is_refused(
     database: str, username: str, options: list[str], sentence: str
 ) -> None:
     if username == "EVA":
-        output_of("create-admin", "eva", url=database)
-    ended = run("create-admin", username, *options, url=database)
+        output_of("create-admin", "eva", url=app_url(database))
+    ended = run("create-admin", username, *options, url=app_url(database))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(sentence)
 
@@ -256,11 +260,11 @@ async def test_the_superuser_of_the_settings_gets_their_address(
     for arguments in ((), ("bo",)):
         subprocess.run(
             [*PROGRAM, "create-admin", *arguments],
-            env=environment(POSTGRES_URL=database, PYTHONPATH=str(PROJECT), **settings),
+            env=environment(POSTGRES_URL=app_url(database), PYTHONPATH=str(PROJECT), **settings),
             stdin=subprocess.DEVNULL,
             check=True,
         )
-    async with connect(database):
+    async with connect(app_url(database)):
         emails = await BaseUser.select(BaseUser.email).output(as_list=True)
     assert sorted(emails) == ["ana@example.org", "bo@localhost"]
 
@@ -291,7 +295,7 @@ def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
 async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: str) -> None:
     good = b"correct horse battery\n"
     lines = [b"short\n", good, b"another one\n", good, good]
-    code, shown = type_into("create-admin", "eva", url=database, lines=lines)
+    code, shown = type_into("create-admin", "eva", url=app_url(database), lines=lines)
     assert code == 0, shown
     assert "The password must have 12 to 128 characters." in shown
     assert "The two passwords differ." in shown
@@ -355,11 +359,11 @@ async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> No
 
 async def test_psql_opens_the_database_of_the_settings(database: str, tmp_path: Path) -> None:
     count = "SELECT count(*) FROM community_members"
-    assert output_of("psql", "-At", "-c", count, url=database) == ["0"]
-    assert output_of("psql", "--version", url=database)[0].startswith("psql (PostgreSQL) ")
+    assert output_of("psql", "-At", "-c", count, url=app_url(database)) == ["0"]
+    assert output_of("psql", "--version", url=app_url(database))[0].startswith("psql (PostgreSQL) ")
     script = tmp_path / "script.sql"
     script.write_text("SELECT 1 / 0;")
-    ended = run("psql", "-v", "ON_ERROR_STOP=1", "-f", str(script), url=database)
+    ended = run("psql", "-v", "ON_ERROR_STOP=1", "-f", str(script), url=app_url(database))
     assert ended.returncode == 3
     assert "division by zero" in ended.stderr
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import PROJECT, check_types, environment
+from tests.roles import app_url
 
 README = (PROJECT / "README.md").read_text()
 
@@ -23,7 +24,7 @@ async def test_the_example_of_a_bot_runs_unchanged(database: str, tmp_path: Path
         subprocess.run(
             [sys.executable, script],
             cwd=tmp_path,
-            env=environment(POSTGRES_URL=database, PYTHONPATH=str(PROJECT)),
+            env=environment(POSTGRES_URL=app_url(database), PYTHONPATH=str(PROJECT)),
             capture_output=True,
             text=True,
             check=True,

@@ -49,6 +49,13 @@ MIGRATION_LOCK_TIMEOUT = "5min"
 TABLE_LOCK_TIMEOUT = "10s"
 """The longest time that a migration waits for a table: other programs queue behind the wait."""
 
+FIND_OWNER = """
+SELECT quote_ident(rolname) AS owner, rolname = current_user AS is_current,
+    pg_has_role(pg_roles.oid, 'USAGE') AS may_be_current
+FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
+WHERE relname = 'community_members' AND relnamespace = to_regnamespace('public')
+"""
+
 P = ParamSpec("P")
 
 
@@ -83,6 +90,12 @@ async def _run_pending() -> int:
     pending = Counter(status.app_name for status in statuses if not status.has_ran)
     total = pending.total()
     if total:
+        if not await _become_owner():
+            raise MigrationFailed(
+                f"Pending migrations: {total}. The login of this program may not run them. Run "
+                "`community-directory migrate` with the login of the tables' owner in "
+                "POSTGRES_URL, and then start this program again."
+            )
         logger.info("Running %d migrations.", total)
     with tqdm(desc="Migrating", total=total, disable=None if total else True) as progress:
         for app_name in manager.get_app_names():
@@ -197,9 +210,26 @@ def in_one_transaction(
     return run_in_one_transaction
 
 
+async def _become_owner() -> bool:
+    """Go on as the owner of the tables until the transaction ends; return whether that is allowed.
+
+    Whichever member of the owner runs a migration, superusers included, the owner also owns what
+    the migration creates. If there are no tables, the login that creates them becomes their owner.
+    """
+    records = await engine.fetch(FIND_OWNER)
+    if not records or records[0]["is_current"]:
+        return True
+    if records[0]["may_be_current"]:
+        await engine.fetch(f"SET LOCAL ROLE {records[0]['owner']}")
+    return bool(records[0]["may_be_current"])
+
+
 @contextlib.asynccontextmanager
 async def _open_migration_transaction() -> AsyncIterator[DirectoryTransaction]:
-    """Open the transaction of all migrations, take the lock, and adopt an old database."""
+    """Open the transaction of all migrations, take the lock, and adopt an old database.
+
+    In it the owner of the tables acts, if the login of the program is a member of the owner.
+    """
     try:
         with long_running():
             async with engine.transaction(allow_nested=False) as current:
@@ -209,7 +239,8 @@ async def _open_migration_transaction() -> AsyncIterator[DirectoryTransaction]:
                         f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK_KEY});"
                         f"SET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}'"
                     )
-                await adopt()
+                if await _become_owner():
+                    await adopt()
                 yield current
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed(

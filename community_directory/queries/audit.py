@@ -32,7 +32,8 @@ ORDER BY id DESC LIMIT :limit
 class Entry:
     """A change of one row.
 
-    `changes` maps each changed column to a list of its old and its new value, as JSON values.
+    `changes` maps each changed column to a list of its old and its new value, as JSON values. The
+    entry of an erasure has `{"erased": [False, True]}` instead.
     """
 
     id: int

@@ -17,6 +17,8 @@ from community_directory.tables import MemberStatus
 
 NOT_PERSONAL = None
 """The class of a column whose value says nothing about a person; an erasure leaves it as it is."""
+IN_FUNCTION = "directory_audit_log_erase"
+"""The class of a column that this function of the database erases: only its owner may change it."""
 
 COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "community_members": {
@@ -88,34 +90,39 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "directory_audit_log": {
         "id": NOT_PERSONAL,
         "changed_at": NOT_PERSONAL,
-        "actor": "CASE WHEN lower(actor) = ANY(:actors) THEN 'erased' ELSE actor END",
-        "reason": "CASE WHEN member_id = :member_id OR row_id = ANY(:invitation_ids)"
-        " THEN NULL ELSE reason END",
+        "actor": IN_FUNCTION,
+        "reason": IN_FUNCTION,
         "action": NOT_PERSONAL,
         "table_name": NOT_PERSONAL,
         "row_id": NOT_PERSONAL,
         "member_id": NOT_PERSONAL,
-        "changes": """(
-            SELECT jsonb_object_agg(field, CASE
-                WHEN field = ANY(:personal_fields) AND (
-                    member_id = :member_id AND table_name = 'community_members'
-                    OR row_id = ANY(:invitation_ids)
-                ) THEN '[null, null]'
-                ELSE change
-            END)
-            FROM jsonb_each(changes) AS changed(field, change)
-        )""",
+        "changes": IN_FUNCTION,
     },
 }
 """The class of every column of every table: `NOT_PERSONAL`, or the SQL of its value when erased."""
+
+STATE_COLUMNS = ("status", "deleted_at")
+"""The columns that an erasure changes, although their values say nothing about a person."""
+SECRET_COLUMNS = ("invitation_code",)
+"""The columns that are not personal, but secret: anybody who reads a code can join with it."""
 
 PERSONAL_FIELDS = [
     column
     for table in ("community_members", "community_invitations")
     for column, erased in COLUMN_CLASSES[table].items()
-    if erased is not NOT_PERSONAL and column not in ("status", "deleted_at")
+    if erased is not NOT_PERSONAL and column not in STATE_COLUMNS
 ]
-"""The fields whose old and new values are erased from the audit log."""
+"""The fields whose old and new values `directory_audit_log_erase` erases from the audit log."""
+
+PUBLIC_COLUMNS = {
+    table: [
+        column
+        for column, erased in columns.items()
+        if (erased is NOT_PERSONAL or column in STATE_COLUMNS) and column not in SECRET_COLUMNS
+    ]
+    for table, columns in COLUMN_CLASSES.items()
+}
+"""The columns of each table without personal data and secrets, for `directory_reader`."""
 
 
 def _assignments_sql(table: str) -> str:
@@ -201,7 +208,7 @@ WHERE member_id = :member_id AND {_differs_sql("member_participation")}
 ERASE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_invitations SET {_assignments_sql("community_invitations")} FROM actor
-WHERE {_concerns_member_sql(":usernames")} RETURNING invitation_id
+WHERE {_concerns_member_sql(":usernames")}
 """)
 ERASE_MEMBER = Statement(f"""
 WITH {ACTOR_CTE}
@@ -212,10 +219,9 @@ ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
-ERASE_AUDIT_ENTRIES = Statement(f"""
-UPDATE directory_audit_log SET {_assignments_sql("directory_audit_log")}
-WHERE member_id = :member_id OR row_id = ANY(:invitation_ids) OR lower(actor) = ANY(:actors)
-""")
+ERASE_AUDIT_ENTRIES = Statement(
+    "SELECT public.directory_audit_log_erase(:member_id, :actor, :reason)"
+)
 
 
 async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) -> dict[str, Any]:
@@ -244,24 +250,32 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
     return {part: content or [] for part, content in exported.items()}
 
 
-async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | int] = ()) -> None:
+async def erase(
+    member_id: str | int,
+    *,
+    actor: str,
+    entity_ids: Sequence[str | int] = (),
+    reason: str | None = None,
+) -> None:
     """Erase the personal data of a member for good, also from the audit log; the counts stay.
 
-    Everything is erased, or nothing. A banned person still can't join: a keyed hash of their
-    Telegram id, made with DIRECTORY_SECRET_KEY, recognizes them. If an old export is imported
-    later, the import adds the person as a contact again.
+    Everything is erased, or nothing. The audit log keeps one entry with the actor and the reason. A
+    banned person still can't join: a keyed hash of their Telegram id, made with
+    DIRECTORY_SECRET_KEY, recognizes them. If an old export is imported later, the import adds the
+    person as a contact again.
 
     Args:
         member_id: The member's number, "#247" or 247.
         actor: The author of the change, for the audit log.
         entity_ids: The ids of the person's ElizaOS entities; only ElizaOS knows them.
+        reason: The reason of the erasure, for the audit log. It stays there, so it must not say
+            anything about the person.
 
     Raises:
         MemberNotFound: No member has this number.
         ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
-        NotAllowed: The database role lacks a privilege on a table.
-        InvalidInput: An id is neither a text nor an integer, the actor is blank, or the database
-            role does not own the audit log, which only its owner can change.
+        NotAllowed: The database role lacks a privilege.
+        InvalidInput: An id is neither a text nor an integer, or the actor is blank.
     """
     number, entities = member_number(member_id), _entity_texts(entity_ids)
     actor = required_actor(actor)
@@ -276,7 +290,7 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
             [(telegram_id, status, usernames)] = await engine.fetch(LOCK_IDENTITY, member_id=number)
             erased_id = _make_erased_telegram_id(telegram_id, status)
             await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
-            invitations = await engine.fetch(
+            await engine.fetch(
                 ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
             )
             # From here on new events of the member wait: an update of telegram_id, a unique key,
@@ -291,23 +305,11 @@ async def erase(member_id: str | int, *, actor: str, entity_ids: Sequence[str | 
             # The second run erases the events that were recorded during the first one.
             await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
             await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
-            await engine.fetch(
-                ERASE_AUDIT_ENTRIES,
-                member_id=number,
-                invitation_ids=[record["invitation_id"] for record in invitations],
-                actors=_list_actor_names(telegram_id, usernames),
-                personal_fields=PERSONAL_FIELDS,
-            )
+            await engine.fetch(ERASE_AUDIT_ENTRIES, member_id=number, actor=actor, reason=reason)
 
 
 def _entity_texts(entity_ids: Sequence[str | int]) -> list[str]:
     return [entity_text(entity_id, "entity_ids") for entity_id in entity_ids]
-
-
-def _list_actor_names(telegram_id: str, usernames: Sequence[str]) -> list[str]:
-    """Return the names under which the audit log can record a person as an actor, in lower case."""
-    at_names = [f"@{username}" for username in usernames]
-    return [telegram_id, f"telegram:{telegram_id}", *usernames, *at_names]
 
 
 def _make_erased_telegram_id(telegram_id: str, status: str) -> str:

@@ -10,7 +10,7 @@ from community_directory.database import connect
 from community_directory.database.migrations import migrate
 from community_directory.errors import MigrationFailed
 from community_directory.queries import audit, members
-from tests.conftest import run_sql
+from tests.conftest import Server, new_database, run_sql
 from tests.database.test_migrations import (
     BACKWARDS,
     FORWARDS,
@@ -43,10 +43,12 @@ async def old_database(empty_database: str) -> str:
     return empty_database
 
 
-@pytest.fixture
-async def clean_dump(database: str) -> str:
-    """Return the schema that the present migrations create."""
-    return await dump(database)
+@pytest.fixture(scope="module")
+async def clean_dump(server: Server) -> str:
+    """Return the schema that the present migrations create, without further roles."""
+    async with new_database(server) as url:
+        await adopt(url)
+        return await dump(url)
 
 
 async def adopt(url: str) -> None:
@@ -74,7 +76,9 @@ async def content(url: str) -> dict[str, list[dict[str, Any]]]:
 
 async def ran(url: str) -> list[tuple[str, str]]:
     async with session(url) as connection:
-        found = await connection.fetch("SELECT app_name, name FROM migration ORDER BY ran_on")
+        found = await connection.fetch(
+            "SELECT app_name, name FROM migration ORDER BY app_name, ran_on"
+        )
         return [(row["app_name"], row["name"]) for row in found]
 
 
@@ -88,7 +92,7 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
     await adopt(old_database)
     assert await dump(old_database) == clean_dump
     assert await content(old_database) == before
-    # The order matters: Piccolo goes back by the time at which a migration ran.
+    # The order matters: Piccolo goes back in an app by the time at which a migration ran.
     assert await ran(old_database) == await ran(database)
 
     await adopt(old_database)

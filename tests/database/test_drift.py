@@ -61,6 +61,7 @@ SCRIPTED_OBJECTS = {
     ("function", "community_members_check_inviter"),
     ("function", "community_members_check_status"),
     ("function", "directory_audit_log_append_only"),
+    ("function", "directory_audit_log_erase"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
     ("function", "panel_user_changed"),

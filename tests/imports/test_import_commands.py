@@ -31,6 +31,7 @@ from tests.imports.exports import (
 )
 from tests.imports.test_history import ALL_ROWS, COUNT_EVENTS
 from tests.processes import PROJECT, environment
+from tests.roles import app_url
 from tests.tables import rows
 
 IMPORT = (sys.executable, "-m", "piccolo.main", "community_directory")
@@ -40,7 +41,7 @@ def run(*arguments: str | Path, url: str, **variables: str) -> subprocess.Comple
     return subprocess.run(
         [*IMPORT, *arguments],
         cwd=PROJECT,
-        env=environment(POSTGRES_URL=url, **variables),
+        env=environment(POSTGRES_URL=app_url(url), **variables),
         capture_output=True,
         text=True,
         timeout=60,
@@ -343,7 +344,7 @@ async def test_a_killed_import_can_be_repeated(
     killed = subprocess.Popen(
         [*IMPORT, "import_telegram", result],
         cwd=PROJECT,
-        env=environment(POSTGRES_URL=database),
+        env=environment(POSTGRES_URL=app_url(database)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -392,7 +393,7 @@ async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path)
         ran = subprocess.run(
             [sys.executable, "-c", MEMORY, path],
             cwd=PROJECT,
-            env=environment(POSTGRES_URL=database),
+            env=environment(POSTGRES_URL=app_url(database)),
             capture_output=True,
             text=True,
             timeout=60,
@@ -421,7 +422,7 @@ async def test_an_interrupted_import_says_how_to_continue(
     stopped = subprocess.Popen(
         [*IMPORT, "import_telegram", result],
         cwd=PROJECT,
-        env=environment(POSTGRES_URL=database),
+        env=environment(POSTGRES_URL=app_url(database)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import resource
-import secrets
 import signal
 import stat
 import sys
@@ -40,6 +39,7 @@ from tests.conftest import Server, new_database, raw_pool, run_sql
 from tests.database.test_migrations import SECONDS, session, until
 from tests.processes import PROJECT, environment
 from tests.queries.cases import all_idle, undone
+from tests.roles import app_url
 from tests.tables import rows
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -350,7 +350,7 @@ async def test_a_killed_process_leaves_no_incomplete_export(
             EXPORT,
             str(file),
             cwd=PROJECT,
-            env=environment(POSTGRES_URL=database),
+            env=environment(POSTGRES_URL=app_url(database)),
             stderr=asyncio.subprocess.DEVNULL,
         )
         await until(community, "bool_or(wait_event_type = 'Lock')")
@@ -1111,43 +1111,6 @@ async def test_an_import_and_a_roll_up_of_the_same_members_do_not_deadlock(
         "SELECT name, reputation_score > 0 AS scored FROM community_members WHERE name = 'New'"
     )
     assert [tuple(row) for row in found] == [("New", True)] * 3
-
-
-RIGHTS = (
-    "SELECT, INSERT, UPDATE ON community_members, community_invitations, member_relationships, "
-    "member_participation, member_daily_highlights",
-    "DELETE ON member_relationships",
-    "USAGE ON SEQUENCE community_member_number",
-)
-"""The rights that `examples/roles.sql` grants to a bot, as far as an import needs them."""
-
-
-@asynccontextmanager
-async def connected_as_bot(database: str) -> AsyncIterator[None]:
-    """Connect with the database role of a bot."""
-    role = f"role_{secrets.token_hex(8)}"
-    await run_sql(
-        database, f"CREATE ROLE {role}", *(f"GRANT {right} TO {role}" for right in RIGHTS)
-    )
-    try:
-        async with connect(database, min_size=0), transaction() as current:
-            await current.connection.execute(f"SET LOCAL SESSION AUTHORIZATION {role}")
-            yield
-    finally:
-        await run_sql(database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
-
-
-async def test_a_bot_with_its_own_database_role_exports_and_imports(
-    database: str, file: Path
-) -> None:
-    await run_sql(
-        database,
-        "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1', 'Ana', 'x')",
-    )
-    async with connected_as_bot(database):
-        text = csv_text(new_person(), {"telegram_id": "1", "name": "Anita", "primary_role": "x"})
-        assert await import_text(file, text) == ImportCounts(1, 1, 0)
-        assert await members_csv.export_members(file.with_name("export.csv")) == 2
 
 
 async def test_an_import_whose_connection_is_lost_changes_nothing(

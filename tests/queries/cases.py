@@ -186,7 +186,7 @@ CASES = {
     "participation.record": Case(EVENT, NOBODY),
     "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
     "members.erase": Case(
-        {"member_id": "#1", "actor": "bot", "entity_ids": ["entity-a"]},
+        {"member_id": "#1", "entity_ids": ["entity-a"], **BY},
         NOBODY,
         statements=None,
         statements_when_refused=3,

@@ -9,6 +9,7 @@ from community_directory.errors import InvalidCursor, InvalidInput
 from community_directory.queries import audit, members
 from community_directory.queries.pages import encode_cursor
 from community_directory.tables import AuditAction, CommunityMember
+from tests.roles import PROGRAM
 from tests.tables import rows
 
 
@@ -27,7 +28,7 @@ async def test_the_history_lists_the_changes_of_every_writer_newest_first(
     assert page.next_cursor is None
     assert [(entry.actor, entry.reason) for entry in page.items] == [
         ("Luis", "left"),
-        (f"db:{login}", None),
+        (f"db:{PROGRAM}", None),
         (f"db:{login}", None),
         ("bot", "met in Lima"),
     ]

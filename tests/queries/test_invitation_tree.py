@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from community_directory.database import engine
+from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import TreeNode
@@ -72,9 +72,9 @@ async def test_a_removed_member_stays_in_the_tree(directory: asyncpg.Pool) -> No
     ],
 )
 async def test_a_circle_of_inviters_in_a_restored_backup_ends(
-    directory: asyncpg.Pool, inviters: dict[int, int | None], lineage: list[str], tree: list[str]
+    directory_url: str, inviters: dict[int, int | None], lineage: list[str], tree: list[str]
 ) -> None:
-    async with undone() as current:
+    async with connect(directory_url, min_size=0), undone() as current:  # as superuser
         for number in inviters:
             await rows.member(current.connection, member_id=f"#{number}")
         await current.connection.execute(

@@ -22,6 +22,7 @@ from community_directory.queries import (
 )
 from community_directory.queries.participation import NewEvent, Recorder
 from tests.queries.cases import CASES
+from tests.roles import app_url
 from tests.tables import rows
 
 CALLERS = 100
@@ -363,7 +364,7 @@ async def test_a_hundred_callers_on_ten_connections_get_their_own_answers(
     database: str,
 ) -> None:
     watcher = await asyncpg.connect(database)
-    async with connect(database, min_size=10, max_size=10):
+    async with connect(app_url(database), min_size=10, max_size=10):
         await run_callers(watcher)
         assert await backends(watcher) == {"idle": 10}
     await watcher.close()

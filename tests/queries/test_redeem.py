@@ -32,6 +32,7 @@ from community_directory.queries.redemption import MAX_REDEMPTION_ATTEMPTS
 from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, MemberStatus
 from tests.conftest import raw_pool
+from tests.roles import app_url
 from tests.tables import rows
 
 SECONDS = 30
@@ -405,7 +406,7 @@ async def test_a_caller_cancelled_while_waiting_for_the_lock_leaves_nothing_behi
     database: str,
 ) -> None:
     other = await asyncpg.connect(database)
-    async with connect(database, min_size=0, max_size=1):
+    async with connect(app_url(database), min_size=0, max_size=1):
         ana = await inviter()
         code = (await invitations.create(created_by=ana.member_id)).invitation_code
         async with other.transaction():
@@ -425,7 +426,7 @@ async def test_a_caller_cancelled_at_any_point_leaves_nothing_or_everything(
     database: str,
 ) -> None:
     other = await asyncpg.connect(database)
-    async with connect(database, min_size=1, max_size=1):
+    async with connect(app_url(database), min_size=1, max_size=1):
         ana = await inviter()
         finished = 0
         for steps in range(40):
@@ -462,7 +463,7 @@ async def test_a_connection_that_is_lost_during_a_redemption_leaves_nothing_behi
         async with transaction():
             return await redeem(code)
 
-    async with connect(database, min_size=0, max_size=1):
+    async with connect(app_url(database), min_size=0, max_size=1):
         ana = await inviter()
         code = (await invitations.create(created_by=ana.member_id)).invitation_code
         async with other.transaction():

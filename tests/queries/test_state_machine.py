@@ -74,6 +74,7 @@ class Directory(RuleBasedStateMachine):
     """The model and the database; the helpers run in the event loop of the test."""
 
     loop: asyncio.AbstractEventLoop
+    database: asyncpg.Pool
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=30)
@@ -92,7 +93,7 @@ class Directory(RuleBasedStateMachine):
     def start(self) -> None:
         self.people: dict[str, Person] = {}
         self.invites: dict[str, Invite] = {}
-        self.run(engine.fetch("TRUNCATE community_members, community_invitations CASCADE"))
+        self.run(self.database.execute("TRUNCATE community_members, community_invitations CASCADE"))
         for telegram_id in PEOPLE[:2]:
             self.add(telegram_id, "active")
         for inviter, username in zip(
@@ -355,7 +356,7 @@ async def test_the_database_agrees_with_the_model_after_any_sequence(
 ) -> None:
     def run() -> None:
         run_state_machine_as_test(
-            type("DirectoryHere", (Directory,), {"loop": loop}),
+            type("DirectoryHere", (Directory,), {"loop": loop, "database": directory}),
             settings=settings(
                 max_examples=60,
                 stateful_step_count=40,

@@ -12,6 +12,7 @@ from community_directory.errors import ConfigurationError
 from community_directory.settings import Settings
 from community_directory.web.admin.users import create_first_superuser
 from tests.processes import PROJECT, environment
+from tests.roles import app_url
 
 
 async def test_the_first_superuser_gets_a_password_that_is_shown_once(
@@ -102,7 +103,7 @@ async def test_the_command_refuses_bad_passwords_and_ends_the_users_sessions(
         return subprocess.run(
             [sys.executable, "-c", answer, "user", "change_password"],
             cwd=PROJECT,
-            env=environment(POSTGRES_URL=database),
+            env=environment(POSTGRES_URL=app_url(database)),
             input="eva\n",
             capture_output=True,
             text=True,

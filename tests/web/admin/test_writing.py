@@ -18,6 +18,7 @@ from community_directory.tables import (
     MemberParticipation,
     MemberRelationship,
 )
+from tests.roles import PROGRAM
 from tests.web.admin.panel_requests import (
     CODE,
     HOSTILE_VALUES,
@@ -390,7 +391,7 @@ async def test_a_change_is_logged_under_the_managers_name(
     await add(client)
     await directory.execute("UPDATE community_members SET country = 'Chile' WHERE member_id = '#1'")
     assert await log(directory) == [
-        ("db:postgres", "INSERT"),
+        (f"db:{PROGRAM}", "INSERT"),
         ("manager", "UPDATE"),
         ("manager", "INSERT"),
         ("manager", "INSERT"),

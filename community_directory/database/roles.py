@@ -1,0 +1,186 @@
+"""The database roles: an owner, a role for the programs, and one that reads no personal data."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from community_directory.database.connections import engine, transaction
+from community_directory.database.limits import long_running
+from community_directory.database.statements import Statement
+from community_directory.errors import InvalidInput, NotAllowed, database_errors
+
+DEFAULT_PREFIX = "directory"
+TEMPLATE_FILE = Path(__file__).with_name("roles.sql")
+
+APP_PRIVILEGES = {
+    "community_members": "SELECT, INSERT, UPDATE",
+    "community_invitations": "SELECT, INSERT, UPDATE",
+    "member_relationships": "SELECT, INSERT, UPDATE, DELETE",
+    "member_participation": "SELECT, INSERT, UPDATE",
+    "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
+    # Triggers write it, and a function erases from it.
+    "directory_audit_log": "SELECT",
+    # The panel's users, their sessions and second factors, and failed sign-ins.
+    "piccolo_user": "SELECT, INSERT, UPDATE, DELETE",
+    "sessions": "SELECT, INSERT, UPDATE, DELETE",
+    "authenticator_secret": "SELECT, INSERT, UPDATE, DELETE",
+    "panel_attempts": "SELECT, INSERT, UPDATE, DELETE",
+    # Piccolo's record of the migrations: a program sees whether one is pending.
+    "migration": "SELECT",
+}
+"""The privileges of the panel and the bots on each table of the database."""
+
+APP_SEQUENCES = (
+    "community_member_number",
+    "piccolo_user_id_seq",
+    "sessions_id_seq",
+    "authenticator_secret_id_seq",
+)
+"""The sequences from which the panel and the bots take numbers."""
+
+OTHER_SEQUENCES = ("directory_audit_log_id_seq", "migration_id_seq")
+
+ERASE_FUNCTION = "directory_audit_log_erase(text, text, text)"
+"""The function that changes the audit log with the rights of its owner."""
+
+PRIVATE_FUNCTIONS = (ERASE_FUNCTION, "directory_audit_log_write()")
+"""The functions that run with the rights of their owner, and that not everybody may use."""
+
+FUNCTIONS = (
+    *PRIVATE_FUNCTIONS,
+    "community_invitations_before_write()",
+    "community_invitations_check_status()",
+    "community_members_before_write()",
+    "community_members_check_inviter()",
+    "community_members_check_status()",
+    "directory_audit_log_append_only()",
+    "directory_search_text(text)",
+    "panel_user_changed()",
+)
+
+FIND_MISSING_PRIVILEGES = Statement("""
+WITH public AS (SELECT oid FROM pg_namespace WHERE nspname = 'public'),
+-- The tables and sequences, which may be missing, too.
+relations AS (
+    SELECT name, privilege, kind, pg_class.oid FROM unnest(
+        :names::text[], :privileges::text[], :kinds::text[]
+    ) WITH ORDINALITY AS needed(name, privilege, kind, number)
+    LEFT JOIN pg_class ON relname = name AND relnamespace = (SELECT oid FROM public)
+    ORDER BY number
+)
+SELECT 'USAGE on the schema public' AS missing
+WHERE NOT has_schema_privilege('public', 'USAGE')
+UNION ALL
+SELECT privilege || ' on the ' || kind || ' ' || name FROM relations
+WHERE NOT coalesce(
+    CASE kind WHEN 'table' THEN has_table_privilege(oid, privilege)
+        ELSE has_sequence_privilege(oid, privilege) END,
+    false
+)
+UNION ALL
+SELECT 'EXECUTE on the function ' || :function
+WHERE NOT EXISTS (
+    SELECT FROM pg_proc WHERE pronamespace = (SELECT oid FROM public)
+        AND proname = :function AND has_function_privilege(oid, 'EXECUTE')
+)
+""")
+
+
+def make_roles_script(
+    public_columns: Mapping[str, Sequence[str]], prefix: str = DEFAULT_PREFIX
+) -> str:
+    """Return the SQL that creates the roles and grants exactly what each of them needs.
+
+    The script may run again at any time. It needs one transaction, in a migrated database.
+
+    Args:
+        public_columns: The columns of each table that the reader may see.
+        prefix: The beginning of the roles' names. A role belongs to all databases of a server, so
+            another directory on the same server needs another prefix to be separate.
+
+    Raises:
+        InvalidInput: The prefix is not a name of lower-case letters, digits and underscores.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]{0,49}", prefix) or prefix.startswith("pg_"):
+        raise InvalidInput(
+            "A prefix has up to 50 lower-case letters, digits and underscores. It begins with a "
+            "letter, and not with pg_."
+        )
+    owner, app, reader = (f"{prefix}_{role}" for role in ("owner", "app", "reader"))
+    grants = [
+        *(
+            f"GRANT {granted} ON public.{table} TO {app};"
+            for table, granted in APP_PRIVILEGES.items()
+        ),
+        *(f"GRANT USAGE ON SEQUENCE public.{name} TO {app};" for name in APP_SEQUENCES),
+        f"GRANT EXECUTE ON FUNCTION public.{ERASE_FUNCTION} TO {app};",
+        "",
+        *(
+            f"GRANT SELECT ({', '.join(columns)})\n    ON public.{table} TO {reader};"
+            for table, columns in public_columns.items()
+            if columns
+        ),
+        f"GRANT SELECT ON public.directory_rolled_up_days TO {reader};",
+    ]
+    return TEMPLATE_FILE.read_text(encoding="utf-8").format(
+        owner=owner,
+        app=app,
+        reader=reader,
+        owned=_join(f"'public.{name}'" for name in (*APP_PRIVILEGES, "community_member_number")),
+        tables=_join(f"public.{table}" for table in APP_PRIVILEGES),
+        sequences=_join(f"public.{name}" for name in (*APP_SEQUENCES, *OTHER_SEQUENCES)),
+        functions=_join(f"'public.{name}'" for name in FUNCTIONS),
+        private_functions=_join(f"public.{name}" for name in PRIVATE_FUNCTIONS),
+        grants="\n".join(grants),
+    )
+
+
+async def apply_roles(script: str) -> str:
+    """Run the script of `make_roles_script` in one transaction, and return the database's name.
+
+    Raises:
+        NotAllowed: The present role may not create or grant the roles, or does not own the tables.
+        SchemaMissing: The migrations have not run.
+    """
+    try:
+        with long_running(), database_errors():
+            async with transaction() as current:
+                with current.limit_time():
+                    await current.connection.execute(script)
+                [(database,)] = await current.fetch("SELECT current_database()")
+                return str(database)
+    except NotAllowed as error:
+        raise NotAllowed(
+            f"The roles were not changed: {' '.join(str(error.__cause__).split())}. Run this as a "
+            "superuser, or with a login that may create roles and owns the database and its tables."
+        ) from error
+
+
+async def missing_privileges() -> list[str]:
+    """Return what the present role lacks of the privileges of the panel and the bots.
+
+    Each is a part of a sentence, such as "INSERT on the table community_members". A role that lacks
+    nothing may have more: the owner of the tables has all of them.
+    """
+    needed = [
+        *(
+            (table, name, "table")
+            for table, names in APP_PRIVILEGES.items()
+            for name in names.split(", ")
+        ),
+        *((sequence, "USAGE", "sequence") for sequence in APP_SEQUENCES),
+    ]
+    names, privileges, kinds = zip(*needed, strict=True)
+    records = await engine.fetch(
+        FIND_MISSING_PRIVILEGES,
+        names=names,
+        privileges=privileges,
+        kinds=kinds,
+        function=ERASE_FUNCTION.partition("(")[0],
+    )
+    return [record["missing"] for record in records]
+
+
+def _join(names: Iterable[str]) -> str:
+    return ",\n    ".join(names)
