@@ -1,4 +1,4 @@
-"""Scheduled jobs: expire overdue invitations each hour, and roll up the highlights each night."""
+"""Scheduled jobs: expire overdue invitations, roll up the highlights, and back up each night."""
 
 import asyncio
 import logging
@@ -9,11 +9,13 @@ from datetime import date, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from community_directory.backup import back_up_daily
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import DirectoryError
 from community_directory.queries import highlights, invitations
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
+from community_directory.settings import load_settings
 
 logger = logging.getLogger(__name__)
 # When the app stops, it cancels running jobs: APScheduler would log a traceback for each of them.
@@ -33,6 +35,9 @@ NIGHTLY_CRON = "30 4 * * *"
 The late events of the day before have arrived by then, and no change of the clocks skips that hour.
 """
 
+BACKUP_CRON = "20 5-23 * * *"
+"""From five in the morning on, each hour: a backup that failed is tried again on the same day."""
+
 JOB_TIMEOUT = timedelta(minutes=50)
 """The time limit of a job, so that it ends before its next run.
 
@@ -42,6 +47,9 @@ ROLL_UP_BATCH_DAYS = 31
 """The maximum number of days that one transaction rolls up: more days would lock members longer."""
 
 FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
+Job = Callable[[], Awaitable[int | str | None]]
+"""A job returns the number of rows, or what it did; None if another worker is running it."""
+
 TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
 
 
@@ -111,12 +119,20 @@ async def _try_lock(key: int) -> bool:
 
 @contextmanager
 def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
-    """Run both jobs now, and then on their schedules until the context ends.
+    """Run the jobs now, and then on their schedules until the context ends.
+
+    Without a directory for backups in the settings, there is no job for them.
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
-    for job, cron in ((expire_overdue_invitations, HOURLY_CRON), (roll_up_recent, NIGHTLY_CRON)):
+    jobs: list[tuple[Job, str]] = [
+        (expire_overdue_invitations, HOURLY_CRON),
+        (roll_up_recent, NIGHTLY_CRON),
+    ]
+    if load_settings().backup_directory is not None:
+        jobs.append((back_up_daily, BACKUP_CRON))
+    for job, cron in jobs:
         trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
         # A machine that wakes from sleep runs a job once, however many runs it has missed.
         scheduler.add_job(
@@ -130,7 +146,7 @@ def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
         scheduler.shutdown(wait=False)
 
 
-async def _run_job(job: Callable[[], Awaitable[int | None]]) -> None:
+async def _run_job(job: Job) -> None:
     try:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()
@@ -141,6 +157,6 @@ async def _run_job(job: Callable[[], Awaitable[int | None]]) -> None:
     except DirectoryError as error:
         logger.warning("%s failed, and is tried again at its next run: %s", job.__name__, error)
     else:
-        logger.info(
-            "%s: %s", job.__name__, "another worker runs it" if done is None else f"{done} rows"
-        )
+        if done is None:
+            done = "another worker runs it"
+        logger.info("%s: %s", job.__name__, f"{done} rows" if isinstance(done, int) else done)

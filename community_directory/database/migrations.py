@@ -19,7 +19,7 @@ from piccolo.conf.apps import DEFAULT_MODULE_NAME, ENVIRONMENT_VARIABLE, AppRegi
 from tqdm import tqdm
 
 from community_directory.database import CONNECTION_ERRORS, DirectoryTransaction, connect, engine
-from community_directory.database.adoption import adopt
+from community_directory.database.adoption import APP_NAME, REPLACED_MIGRATIONS, adopt
 from community_directory.errors import DirectoryError, MigrationFailed
 
 if TYPE_CHECKING:
@@ -89,6 +89,20 @@ async def _run_pending() -> int:
                     )
                 progress.update()
     return total
+
+
+def list_migrations() -> set[tuple[str, str]]:
+    """Return the app and the id of each migration that this version of the package knows."""
+    from piccolo.apps.migrations.commands.base import BaseMigrationManager  # noqa: PLC0415  slow
+
+    manager = BaseMigrationManager()
+    with _use_own_configuration():
+        apps = [manager.get_app_config(name) for name in manager.get_app_names()]
+    known = {(APP_NAME, name) for name in REPLACED_MIGRATIONS}
+    for app in apps:
+        modules = manager.get_migration_modules(app.resolved_migrations_folder_path)
+        known |= {(app.app_name, name) for name in modules}
+    return known
 
 
 def configure_piccolo() -> None:
