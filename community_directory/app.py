@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from community_directory.database import connect, embedded, engine
 from community_directory.database.migrations import configure_piccolo
 from community_directory.errors import DirectoryError, SchemaMissing
-from community_directory.jobs import run_scheduled_jobs
+from community_directory.jobs import run_scheduled_jobs, wait_for_cancelled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
@@ -51,6 +51,7 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
     async with connect(min_size=0):
         with run_scheduled_jobs():
             yield
+        await wait_for_cancelled_jobs()
     if settings.postgres_url is None:
         # A signal to uvicorn ends the process without Python's exit handlers, which would do this.
         embedded.release()

@@ -42,8 +42,10 @@ PACKAGE = "community-directory"
 # The names end with the version of the package that wrote them.
 NAME_FORM = re.compile(r"(?P<database>.+)_(?P<time>\d{4}-\d\d-\d\d_\d{6})_[\w.+!-]+\.dump")
 
+# The statement fails if the tables do not exist.
 SELECT_DATABASE = """
-SELECT current_database() AS name, current_setting('server_version_num')::int / 10000 AS major
+SELECT current_database() AS name, current_setting('server_version_num')::int / 10000 AS major,
+    EXISTS (SELECT FROM public.community_members)
 """
 
 
@@ -82,6 +84,7 @@ async def back_up(path: Path, *, partial: Path | None = None) -> Backup:
         BackupFailed: The backup can't be written, or the file exists.
         BackupRunning: Another process is writing the same file.
         ConfigurationError: The program pg_dump of the server's version is missing.
+        SchemaMissing: The database is no directory.
     """
     _check_is_new(path)
     [database] = await engine.fetch(SELECT_DATABASE)
@@ -91,9 +94,8 @@ async def back_up(path: Path, *, partial: Path | None = None) -> Backup:
     partial = partial or path.with_name(f".{path.name}.partial")
     try:
         async with asyncio.timeout(BACKUP_TIMEOUT.total_seconds()):
-            with _open_new(partial) as descriptor:
-                await _dump(dump, descriptor)
-                await asyncio.to_thread(os.fsync, descriptor)
+            with _new_file(partial):
+                await _dump(dump, partial)
                 backup = await read_backup(partial, restore)
                 partial.rename(path)
         await asyncio.to_thread(_sync_directory, path.parent)
@@ -110,24 +112,23 @@ def _check_is_new(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _open_new(partial: Path) -> Iterator[int]:
+def _new_file(partial: Path) -> Iterator[None]:
     """Create the unfinished file, and delete it unless it has got another name at the end."""
     _delete_stale(partial)
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        partial.touch(FILE_MODE, exist_ok=False)
     except FileExistsError:
         raise BackupRunning(
             f"Another backup is writing this file. If none is, delete {partial}."
         ) from None
     try:
-        yield descriptor
+        yield
     finally:
-        os.close(descriptor)
         partial.unlink(missing_ok=True)
 
 
-async def _dump(program: Path, descriptor: int) -> None:
-    """Run pg_dump with the file as its output, and show how much it has written."""
+async def _dump(program: Path, file: Path) -> None:
+    """Let pg_dump write the file and bring it onto the disk, and show how much it has written."""
     url, password = split_password(make_url(engine.config))
     command = [
         str(program),
@@ -135,14 +136,23 @@ async def _dump(program: Path, descriptor: int) -> None:
         "--no-password",
         f"--lock-wait-timeout={LOCK_TIMEOUT.total_seconds() * 1000:.0f}",
         f"--dbname={url}",
+        f"--file={file}",
     ]
-    async with running(command, password=password, stdout=descriptor) as running_dump:
+    async with running(command, password=password) as running_dump:
         waiting = asyncio.create_task(running_dump.wait())
         with tqdm(desc="Backing up", unit="B", unit_scale=True, disable=None) as progress:
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=PROGRESS_INTERVAL_SECONDS)
-                progress.update(os.fstat(descriptor).st_size - progress.n)
-        await waiting
+                progress.update(os.stat(file).st_size - progress.n)  # noqa: PTH116  blocks for no time
+        try:
+            await waiting
+        except BackupFailed as error:
+            if "statement timeout" not in str(error):
+                raise
+            # Only the wait for tables has a time limit in pg_dump.
+            raise BackupFailed(
+                "Another program has locked a table, for example a migration. Try again later."
+            ) from None
 
 
 def _delete_stale(partial: Path) -> None:
@@ -154,13 +164,12 @@ def _delete_stale(partial: Path) -> None:
 
 def _sync_directory(directory: Path) -> None:
     """Make the new name of a file survive a power cut, where the system can do it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 # What a file contains
@@ -181,22 +190,25 @@ async def read_backup(path: Path, pg_restore: Path) -> Backup:
     program, file_name = str(pg_restore), str(path)
     try:
         contents = (await run([program, "--list", file_name])).decode()
+        _check_contents(contents)
         # The list lies at the beginning of the file. This reads the checksum of each table, too.
         await run([program, f"--file={os.devnull}", file_name])
         members = await _count_rows(program, file_name, "community_members")
         migrations = await run([program, *_select("migration"), file_name])
     except BackupFailed as error:
         raise BackupFailed(_explain_damage(path, str(error))) from None
-    entries = [line for line in contents.splitlines() if line and not line.startswith(";")]
-    if not any(" TABLE DATA public community_members " in entry for entry in entries):
-        raise BackupFailed(f"{path} is not a backup of a directory: it has no members' table.")
     return Backup(
         created_at=_find(r"created at (.+)", contents),
         major=int(_find(r"Dumped from database version: (\d+)", contents)),
-        entries=entries,
+        entries=[line for line in contents.splitlines() if line and not line.startswith(";")],
         members=members,
         migrations=frozenset(_read_migrations(migrations.decode())),
     )
+
+
+def _check_contents(contents: str) -> None:
+    if " TABLE DATA public community_members " not in contents:
+        raise BackupFailed("it has no members")
 
 
 def _find(pattern: str, contents: str) -> str:
@@ -207,7 +219,7 @@ def _find(pattern: str, contents: str) -> str:
 def _explain_damage(path: Path, problem: str) -> str:
     if "unsupported version" in problem:
         return f"{path} comes from a newer PostgreSQL than the server: use a server of its version."
-    return f"{path} is damaged or incomplete: {problem}"
+    return f"{path} is damaged, or no backup of a directory: {problem}"
 
 
 def _select(table: str) -> list[str]:

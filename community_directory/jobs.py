@@ -47,10 +47,15 @@ ROLL_UP_BATCH_DAYS = 31
 """The maximum number of days that one transaction rolls up: more days would lock members longer."""
 
 FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
+CLEAN_UP_TIMEOUT_SECONDS = 2
+"""The longest time that the end of the app waits for cancelled jobs."""
+
 Job = Callable[[], Awaitable[int | str | None]]
 """A job returns the number of rows, or what it did; None if another worker is running it."""
 
 TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
+
+_running: set[asyncio.Task[object]] = set()
 
 
 async def expire_overdue_invitations() -> int | None:
@@ -146,7 +151,20 @@ def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
         scheduler.shutdown(wait=False)
 
 
+async def wait_for_cancelled_jobs() -> None:
+    """Wait until the jobs that the end of `run_scheduled_jobs` cancelled have cleaned up.
+
+    A backup ends its program and deletes its unfinished file.
+    """
+    if _running:
+        await asyncio.wait(_running, timeout=CLEAN_UP_TIMEOUT_SECONDS)
+
+
 async def _run_job(job: Job) -> None:
+    task = asyncio.current_task()
+    assert task  # noqa: S101  for mypy
+    _running.add(task)
+    task.add_done_callback(_running.discard)
     try:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()

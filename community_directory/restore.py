@@ -241,10 +241,10 @@ async def restore(path: Path, backup: Backup, target: Target, *, keep_old: bool 
 
 async def _find_left_out(path: Path, backup: Backup, target: Target) -> tuple[list[str], bool]:
     """Return sentences about what can't be restored, and whether rights can be."""
+    extensions = set(filter(None, map(_find_extension, backup.entries)))
     left_out = [
         f"The extension {name} was left out: this role may not create it."
-        for entry in backup.entries
-        if (name := _find_extension(entry)) and name not in target.extensions
+        for name in sorted(extensions - target.extensions)
     ]
     pg_restore = await find_program("pg_restore", target.major)
     script = (await run([str(pg_restore), "--schema-only", "--file=-", str(path)])).decode()

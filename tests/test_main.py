@@ -39,6 +39,8 @@ NAMES = {
     "import-discord",
     "import-members",
     "export-members",
+    "backup",
+    "restore",
     "roll-up",
     "expire-invitations",
     "create-admin",

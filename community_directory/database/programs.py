@@ -16,7 +16,7 @@ from community_directory.errors import BackupFailed, ConfigurationError
 
 CONNECT_TIMEOUT_SECONDS = 10
 """The longest time that a program waits for a connection to a host."""
-END_TIMEOUT_SECONDS = 5
+END_TIMEOUT_SECONDS = 1
 """The longest time that a program may take to end when it is told to; then it is killed."""
 CHUNK_BYTES = 1 << 18
 
