@@ -163,7 +163,7 @@ class Restored:
 
 async def find_target() -> Target:
     """Return the database of the settings, and what a restore would replace in it."""
-    async with connect(min_size=0):
+    async with connect():  # whose errors say why the database is not available
         url = make_url(engine.config)
     async with _session(url) as session:
         found: dict[str, Any] = dict(await session.fetchrow(SELECT_TARGET) or {})

@@ -112,12 +112,12 @@ async def add_members(url: str, *people: str) -> None:
 
 
 @asynccontextmanager
-async def owned_database(server: Server, template: str | None = None) -> AsyncIterator[str]:
-    """Yield the URL of a database for its owner, who is no superuser and creates no databases."""
+async def owned_database(server: Server, options: str = "") -> AsyncIterator[str]:
+    """Yield the URL of a database for its owner, who is no superuser."""
     role = new_name()
-    await run_sql(server.url, f"CREATE ROLE {role} LOGIN")
+    await run_sql(server.url, f"CREATE ROLE {role} LOGIN {options}")
     try:
-        async with new_database(server, template) as url:
+        async with new_database(server) as url:
             await run_sql(server.url, f"ALTER DATABASE {database_name(url)} OWNER TO {role}")
             yield as_role(url, role)
     finally:
@@ -734,6 +734,61 @@ async def test_an_owner_restores_over_data_in_one_transaction_and_the_old_state_
     assert await names(owner_url) == {"Ana", "Bo", "Cy"}
     assert await fetch(owner_url, "SELECT to_regclass('bot.a')") == "bot.a"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.schema
+async def test_an_owner_who_may_create_databases_gets_a_new_one_like_the_old_one(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dump"
+    async with owned_database(server, "CREATEDB") as url:
+        async with connect(url, min_size=0):
+            await migrate()
+        await add_members(url, "Ana")
+        await make_backup(url, path)
+        await add_members(url, "Bo")
+        like = (
+            "SELECT (to_jsonb(pg_database) - '{oid,datfrozenxid,datminmxid}'::text[])::text"
+            " FROM pg_database WHERE datname = current_database()"
+        )
+        oid = "SELECT oid FROM pg_database WHERE datname = current_database()"
+        before = await fetch(url, oid), await fetch(url, like)
+        use(monkeypatch, url)
+        restored = await restore_file(path, keep_old=False)
+        assert (restored.old_database, restored.old_file) == (None, None)
+        assert await names(url) == {"Ana"}
+        assert await fetch(url, like) == before[1]
+        assert await fetch(url, oid) != before[0]
+
+
+@pytest.mark.faults
+async def test_a_restore_does_not_replace_a_database_that_another_role_uses(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dump"
+    async with owned_database(server, "CREATEDB") as url, owned_database(server) as other:
+        async with connect(url, min_size=0):
+            await migrate()
+        await make_backup(url, path)
+        await add_members(url, "Ana")
+        use(monkeypatch, url)
+        role = re.findall("//(.*)@", other)[0]
+        foreign = await asyncpg.connect(as_role(url, role))
+        with pytest.raises(BackupFailed, match="stop the panel and the bots, and try again"):
+            await restore_file(path)
+        await foreign.close()
+        assert await names(url) == {"Ana"}
+        assert await databases_of(server, url) == [database_name(url)]
+
+
+async def test_a_database_that_does_not_exist_is_named(server: Server, tmp_path: Path) -> None:
+    code, said = run(
+        "restore", "a.dump", url=database_url(server, "no_such_database"), folder=tmp_path
+    )
+    assert (code, said) == (
+        1,
+        'The database is not available: database "no_such_database" does not exist\n',
+    )
 
 
 async def test_a_restore_that_fails_leaves_the_old_state(
