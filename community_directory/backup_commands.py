@@ -48,7 +48,10 @@ def restore_database(file: str, /, *, yes: bool = False, discard_old: bool = Fal
     try:
         restored = asyncio.run(restore(path, backup, target, keep_old=not discard_old))
     except KeyboardInterrupt:
-        print_line("The restore was stopped, and the database is as before.", error=True)
+        print_line(
+            "The restore was stopped: the database has its old contents, or all of the restored.",
+            error=True,
+        )
         raise
     _print_report(restored)
 

@@ -201,8 +201,10 @@ async def restore(path: Path, backup: Backup, target: Target, *, keep_old: bool 
     """Restore a backup into a database, and bring its schema up to date.
 
     A role that may create databases restores into a new one, which takes the name of the old one
-    when it is complete. Otherwise one transaction replaces the contents. Either way the database is
-    as before if this fails, and other programs see the old contents or the new ones.
+    when it is complete and its schema is up to date. Otherwise one transaction replaces the
+    contents, and the migrations follow. Either way the database is as before if this fails, and
+    other programs see the old contents or the new ones; only a migration that fails after the
+    transaction leaves the restored contents with their older schema.
 
     Args:
         path: The file of the backup, which the database runs as a program: it must be trusted.
@@ -303,11 +305,14 @@ async def _replace_database(
             raise BackupFailed("Another restore is running on this server. Try again later.")
         # A killed restore left these behind.
         for left in await session.fetch(FIND_DATABASES, new.rstrip("0123456789_")):
-            await session.execute(f"DROP DATABASE {left[0]}")
+            await session.execute(f"DROP DATABASE {left[0]} WITH (FORCE)")
         await session.execute(f"CREATE DATABASE {_quote(new)} {target.options}")
         try:
             url = replace_database(target.url, new)
             await _load(arguments, backup, target, url)
+            async with _session(url) as restored:
+                if await restored.fetchval(COUNT_MEMBERS) != backup.members:
+                    raise BackupFailed("The restore failed: members are missing.")  # noqa: TRY301
             async with connect(url, min_size=0):
                 await migrate()
             await _swap(session, target, new, old)
