@@ -24,7 +24,7 @@ import pytest
 
 from community_directory import backup, jobs
 from community_directory.backup import back_up, back_up_daily, find_backups, read_backup
-from community_directory.database import connect, engine
+from community_directory.database import connect, engine, programs
 from community_directory.database.migrations import migrate
 from community_directory.database.programs import find_program
 from community_directory.database.programs import run as run_program
@@ -840,6 +840,14 @@ async def test_a_file_cannot_run_a_program(
     use(monkeypatch, owner_url)
     with pytest.raises(BackupFailed, match=r"psql failed: .*restricted"):
         await restore_file(hostile, keep_old=False)
+    # A release of pg_restore from before August 2025 does not restrict psql.
+    pg_restore = await find_program("pg_restore", await server_major(owner_url))
+    old = tmp_path / "pg_restore"
+    old.write_text(f"#!/bin/sh\n{pg_restore} \"$@\" | sed -E '/^.(un)?restrict /d'\n")
+    old.chmod(0o755)
+    monkeypatch.setattr(programs, "INSTALL_DIRECTORIES", (str(tmp_path),))
+    with pytest.raises(BackupFailed, match="too old: it would let a file run programs"):
+        await restore_file(hostile, keep_old=False)
     assert not (tmp_path / "started").exists()
     assert await names(owner_url) == {"Ana"}
 
@@ -1067,6 +1075,8 @@ async def test_an_extension_that_only_a_superuser_creates_is_left_out(
     await run_sql(database, "CREATE EXTENSION pg_stat_statements", "CREATE EXTENSION citext")
     await make_backup(database, path)
     async with owned_database(server) as url:
+        # This extension has another owner, so the role can't set its comment.
+        await run_sql(database_url(server, database_name(url)), "CREATE EXTENSION pg_trgm")
         use(monkeypatch, url)
         restored = await restore_file(path)
         assert restored.left_out == [
