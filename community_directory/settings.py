@@ -123,6 +123,17 @@ class Settings(BaseSettings):
         default_factory=lambda: _find_project_directory() / ".postgres",
         description="The directory for the data of the embedded PostgreSQL.",
     )
+    backup_directory: Path | None = Field(
+        default=None,
+        description="The directory for daily backups, which the panel writes. "
+        "Without it there are none. Each database needs a directory of its own.",
+    )
+    backups_kept: int = Field(
+        default=14,
+        ge=1,
+        le=10_000,
+        description="The number of backups that are kept in the directory for backups.",
+    )
     secret_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
         description="The key that recognizes banned members after their data was erased. "

@@ -20,9 +20,9 @@ from piccolo.apps.user.tables import BaseUser
 
 from community_directory.command_line import command_line, run_parser
 from community_directory.database import connect
+from community_directory.database.programs import split_password
 from community_directory.errors import ConfigurationError
 from community_directory.interrupts import STOPPED_MESSAGE
-from community_directory.psql import split_password
 from tests.log_guard import log_guard
 from tests.processes import PROJECT, environment
 from tests.roles import app_url
@@ -41,6 +41,8 @@ NAMES = {
     "import-discord",
     "import-members",
     "export-members",
+    "backup",
+    "restore",
     "roll-up",
     "expire-invitations",
     "create-admin",
