@@ -268,6 +268,22 @@ async def test_callers_who_give_up_at_any_moment_leave_nothing_behind(url: str) 
         await assert_whole(pool, 2)
 
 
+@pytest.mark.parametrize("clean", [True, False], ids=["a connection", "a free slot"])
+async def test_a_caller_who_gives_up_at_the_moment_of_its_turn_passes_it_on(
+    url: str, *, clean: bool
+) -> None:
+    async with opened(url) as pool:
+        held = await pool.acquire()
+        callers = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+        await asyncio.sleep(0)
+        pool.release(held, clean=clean)
+        callers[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await callers[0]
+        pool.release(await callers[1], clean=True)
+        await assert_whole(pool)
+
+
 async def test_a_cancelled_statement_ends_on_the_server_soon_and_stores_nothing(
     url: str, outside: asyncpg.Connection
 ) -> None:
@@ -359,6 +375,25 @@ async def test_a_cancelled_close_ends_all_connections(
             pool.release(held, clean=True)
             await pool.close(TIMEOUT_SECONDS)
             await until(lambda: _none_left(outside))
+
+
+async def test_a_connection_that_opens_while_the_pool_closes_is_cut(url: str) -> None:
+    go_on, made = asyncio.Event(), asyncio.Queue[asyncpg.Connection]()
+
+    async def open_connection() -> asyncpg.Connection:
+        made.put_nowait(connection := await asyncpg.connect(url))
+        await go_on.wait()
+        return connection
+
+    pool = ConnectionPool(open_connection, min_size=0, max_size=1, acquire_timeout=TIMEOUT_SECONDS)
+    await pool.open()
+    caller = asyncio.create_task(pool.acquire())
+    connection = await made.get()
+    await pool.close(TIMEOUT_SECONDS)
+    go_on.set()
+    with pytest.raises(NotConnected, match="closed"):
+        await caller
+    assert connection.is_closed()
 
 
 async def test_a_connection_that_was_cut_unnoticed_does_not_make_closing_fail(url: str) -> None:

@@ -36,6 +36,7 @@ from community_directory.database import (
     transaction,
 )
 from community_directory.database import pool as pool_module
+from community_directory.database.connections import Connector
 from community_directory.database.limits import server_limits
 from community_directory.database.migrations import MIGRATION_LOCK_KEY
 from community_directory.database.pool import ConnectionPool
@@ -473,11 +474,39 @@ async def test_callers_wait_in_order_when_the_role_has_fewer_connections_than_th
     async with connect(limited_url, max_size=10) as connected, asyncio.timeout(TIMEOUT_SECONDS):
         pool = connected.pool
         assert pool is not None
+        # The first ten open connections, and the server refuses all but two.
         await asyncio.gather(*(call(pool, number) for number in range(40)))
-        # One of the first ten gets the second connection, and the server refuses the others.
         assert sorted(served) == list(range(40))
-        assert served[10:] == list(range(10, 40))
+        served.clear()
+        await asyncio.gather(*(call(pool, number) for number in range(40)))
+        assert served == list(range(40))
         assert pool.get_size() == pool.get_idle_size() == 2
+
+
+async def test_a_caller_whom_the_server_refused_a_connection_keeps_its_place(
+    limited_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "FULL_PAUSE_SECONDS", TIMEOUT_SECONDS)
+    connector, refused = Connector(dsn=limited_url), asyncio.Event()
+
+    async def open_connection() -> asyncpg.Connection:
+        try:
+            return await connector.open()
+        except asyncpg.TooManyConnectionsError:
+            asyncio.get_running_loop().call_soon(refused.set)
+            raise
+
+    pool = ConnectionPool(open_connection, min_size=2, max_size=3, acquire_timeout=TIMEOUT_SECONDS)
+    await pool.open()
+    held, other = [await pool.acquire() for _ in range(2)]
+    first, second = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+    await refused.wait()
+    for waiting in (first, second):
+        pool.release(held, clean=True)
+        assert await waiting is held
+    for connection in (held, other):
+        pool.release(connection, clean=True)
+    await pool.close(TIMEOUT_SECONDS)
 
 
 async def test_a_call_without_hope_of_a_connection_is_told_why(
