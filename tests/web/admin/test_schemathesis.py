@@ -96,8 +96,8 @@ SUPERUSER_PATHS = (
 SUPERUSER_FORMS = ("/api/forms/export-a-person/", "/api/forms/erase-a-person/")
 
 
-LISTS = r"^/tables/[a-z_]+/(count/)?$"
-"""The paths of the operations with the most parameters."""
+LISTS = r"^GET /tables/[a-z_]+/(count/)?$"
+"""The names of the operations with the most parameters."""
 
 KEYS = {"directory_audit_log": 1, "piccolo_user": FIRST_KEY, "sessions": FIRST_KEY}
 """The primary keys of rows in tables without UUIDs."""
@@ -276,6 +276,11 @@ def configuration(role: Role, token: str | None, *, covers_lists: bool) -> str:
     accepted = ["2xx", 403, 404, 422] if role.is_inside else [401, 403]
     credentials = {"csrf_cookie": CSRF_TOKEN, "csrf_token": CSRF_TOKEN, "session": token}
     lines = ["warnings = false", "continue-on-failure = true"]
+    # Keys of rows that calls have added differ from run to run.
+    lines += [
+        f"[phases.{phase}.extra-data-sources]\nresponses = false"
+        for phase in ("examples", "coverage", "fuzzing")
+    ]
     # An empty value in a query means the same as a missing one.
     lines.append("[phases.fuzzing.checks.negative_data_rejection]\nenabled = false")
     lines.append(f"[checks.positive_data_acceptance]\nexpected-statuses = {json.dumps(accepted)}")
@@ -283,8 +288,8 @@ def configuration(role: Role, token: str | None, *, covers_lists: bool) -> str:
         if value:
             lines.append(f"[auth.openapi.{name}]\napi_key = {json.dumps(value)}")
     if not covers_lists:
-        lines.append(f"[[operations]]\ninclude-path-regex = {json.dumps(LISTS)}")
-        lines.append('include-method = "GET"\n[operations.phases.coverage]\nenabled = false')
+        lines.append(f"[[operations]]\ninclude-name-regex = {json.dumps(LISTS)}")
+        lines.append("[operations.phases.coverage]\nenabled = false")
     return "\n".join(lines)
 
 
@@ -333,11 +338,12 @@ def options(role: Role, *, is_thorough: bool) -> list[str]:
     if is_thorough:
         return ["--phases=examples,coverage,fuzzing,stateful", "--max-examples=60"]
     if role.is_inside:
-        return ["--phases=examples,coverage,fuzzing", "--max-examples=2"]
+        return ["--phases=examples,coverage,fuzzing", "--max-examples=1"]
     return ["--phases=examples,fuzzing", "--max-examples=1"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+@pytest.mark.timeout(900)  # some ten seconds on an idle machine
 @pytest.mark.parametrize(
     "is_thorough",
     [False, pytest.param(True, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])],
