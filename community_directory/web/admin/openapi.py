@@ -405,7 +405,7 @@ _REFUSED: Schema = {"anyOf": [_ref("FieldErrors"), _ref("FormError")]}
 ERRORS: Schema = {
     "400": _json("A parameter is unknown, repeated or out of range", _ref("Message")),
     "401": _json("There is no session with the right to use the panel", _object({"error": STRING})),
-    # Without the CSRF token it is a text, without a Content-Type.
+    # The refusal of a request without the CSRF token is a text that has no Content-Type.
     "403": {"description": "Only superusers may do this, or the CSRF token is missing"},
     "404": _json("There is no such row", _ref("Message")),
     "413": {"description": "The body is too large"},
