@@ -22,7 +22,7 @@ from community_directory.jobs import run_scheduled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
-from community_directory.web.security import SecurityHeaders
+from community_directory.web.security import protect
 
 READY_TIMEOUT_SECONDS = 2
 """The seconds that the database may take to answer before the app counts as not ready."""
@@ -100,12 +100,12 @@ class App(Starlette):
         # The health checks accept any host name: a load balancer uses an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]
-        self._production = settings.production
+        self._settings = settings
         super().__init__(routes=routes, lifespan=lifespan)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the security headers around all middleware, so that error pages have them, too."""
-        return SecurityHeaders(super().build_middleware_stack(), production=self._production)
+        """Put the limits and the security headers around all middleware, and around error pages."""
+        return protect(super().build_middleware_stack(), self._settings)
 
 
 try:

@@ -20,8 +20,10 @@ from starlette.staticfiles import StaticFiles
 from community_directory.settings import Settings
 from community_directory.web.admin.forms import FORMS
 from community_directory.web.admin.router import DirectoryRouter
-from community_directory.web.admin.security import IncompatiblePiccoloAdmin, mfa_providers, secure
+from community_directory.web.admin.second_factor import mfa_providers
+from community_directory.web.admin.security import IncompatiblePiccoloAdmin, secure
 from community_directory.web.admin.tables import SIDEBAR_LINKS, PanelTable, configure_tables
+from community_directory.web.admin.users import PanelUser
 from community_directory.web.admin.writing import DirectoryCRUD
 from community_directory.web.security import SESSION_EXTENSION
 
@@ -39,6 +41,8 @@ FRONT_END_HOOKS = (
     "delete_row_button",
     "title_bar",
     "custom_form_error",
+    "login_button",
+    "message_popup",
 )
 """The names in Piccolo Admin's front end on which our scripts and stylesheet depend."""
 
@@ -55,6 +59,7 @@ def create_panel(settings: Settings) -> AdminRouter:
         panel: AdminRouter = create_admin(
             [config for config, _ in configured],
             forms=FORMS,
+            auth_table=PanelUser,
             auto_include_related=False,
             site_name=settings.site_name,
             production=settings.production,
