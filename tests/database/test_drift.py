@@ -80,7 +80,7 @@ SCRIPTED_OBJECTS = {
     ("index", "panel_temporary_passwords_pkey"),
     *(
         ("constraint", f"panel_temporary_passwords.panel_temporary_passwords_{name}")
-        for name in ("pkey", "user_id_fkey")
+        for name in ("pkey", "user_fkey")
     ),
     ("trigger", "community_invitations_audit"),
     ("trigger", "community_invitations_before_write"),

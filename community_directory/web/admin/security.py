@@ -66,8 +66,8 @@ MFA_SWITCHED_OFF = (
     "The second factor is switched off. Ask the operator of this panel to set DIRECTORY_MFA_KEY."
 )
 
-CHOOSE_PASSWORD = "Somebody else set your password. Choose a new one, which only you know."
-CHOOSE_ANOTHER = "The new password must not be the one that you were given."
+CHOICE_REQUIRED = "Somebody else set your password. Choose a new one, which only you know."
+SAME_CHOICE = "The new password must not be the one that you were given."
 
 CREDENTIAL_TEXT = re.compile(rf"[^\0\ud800-\udfff]{{1,{MAX_PASSWORD_LENGTH}}}")
 
@@ -189,7 +189,7 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
                     if "new_password" not in form and await has_temporary_password(
                         form["username"]
                     ):
-                        return _ask_for_new_password(CHOOSE_PASSWORD)
+                        return _ask_for_new_password(CHOICE_REQUIRED)
                 if refusal.detail == "MFA failed":
                     raise HTTPException(401, WRONG_CODE) from None
                 raise
@@ -226,9 +226,9 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
             form: dict[str, str] = self.scope["form"]
             password = form.get("new_password")
             if password is None:
-                return CHOOSE_PASSWORD
+                return CHOICE_REQUIRED
             if password == form["password"]:
-                return CHOOSE_ANOTHER
+                return SAME_CHOICE
             if problem := await _find_password_problem(password, user, settings):
                 return problem
             await replace_temporary_password(user.id, password)

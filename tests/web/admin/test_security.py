@@ -386,10 +386,21 @@ async def attack(username: str, times: int) -> list[int]:
             httpx.AsyncClient(transport=transport, base_url=ADDRESS, cookies=token) as client,
         ):
             client.headers["X-CSRFToken"] = token["csrftoken"]
-            response = await sign_in(client, username, "a wrong password")
-            return response.status_code
+            return int((await sign_in(client, username, "a wrong password")).status_code)
 
     return await asyncio.gather(*map(guess, range(times)))
+
+
+def record_delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that receives the number of failures for each attempt that may be delayed."""
+    delays: list[int] = []
+
+    def delay(failures: int) -> int:
+        delays.append(failures)
+        return 0
+
+    monkeypatch.setattr(attempts, "delay_seconds", delay)
+    return delays
 
 
 async def test_a_thousand_guesses_from_elsewhere_do_not_lock_the_owner_out(
@@ -400,10 +411,7 @@ async def test_a_thousand_guesses_from_elsewhere_do_not_lock_the_owner_out(
     assert (await sign_in(known, "admin")).status_code == 200
     assert await attack("admin", 1000) == [401] * 1000
 
-    delays = []
-    monkeypatch.setattr(
-        attempts, "delay_seconds", lambda failures: delays.append(failures) or 0.001
-    )
+    delays = record_delays(monkeypatch)
     assert (await sign_in(known, "admin")).status_code == 200
     assert delays == []
     assert (await sign_in(await visitor(host="192.0.2.2"), "admin")).status_code == 200
@@ -447,8 +455,7 @@ async def test_a_known_browser_has_a_limit_of_its_own(directory: asyncpg.Pool) -
 async def test_a_browser_is_known_to_the_accounts_that_signed_in_for_a_month(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delays: list[int] = []
-    monkeypatch.setattr(attempts, "delay_seconds", lambda failures: delays.append(failures) or 0)
+    delays = record_delays(monkeypatch)
     for username in ("ana", "bea", "eva"):
         await add_user(username)
     client = await visitor()

@@ -2,7 +2,7 @@
 
 CREATE TABLE public.panel_temporary_passwords (
     user_id integer CONSTRAINT panel_temporary_passwords_pkey PRIMARY KEY
-        CONSTRAINT panel_temporary_passwords_user_id_fkey REFERENCES public.piccolo_user ON DELETE CASCADE
+        CONSTRAINT panel_temporary_passwords_user_fkey REFERENCES public.piccolo_user ON DELETE CASCADE
 );
 COMMENT ON TABLE public.panel_temporary_passwords IS
     'The users of the panel who must choose a new password, because somebody else has set theirs.';
