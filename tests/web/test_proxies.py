@@ -125,8 +125,8 @@ def free_port() -> int:
         return port
 
 
-def caddy_command(folder: Path, port: int, upstream: str) -> list[str]:
-    """Write the documented configuration with an internal certificate, and return the command."""
+def caddy_arguments(folder: Path, port: int, upstream: str) -> list[str]:
+    """Write the documented configuration with an internal certificate, and return the arguments."""
     options = (
         "{\nadmin off\nauto_https disable_redirects\nlocal_certs\nskip_install_trust\n"
         f"default_bind 127.0.0.1\nhttps_port {port}\nstorage file_system {folder}\n}}\n"
@@ -134,11 +134,11 @@ def caddy_command(folder: Path, port: int, upstream: str) -> list[str]:
     file = folder / "Caddyfile"
     site = replace_all(documented("text"), **{"127.0.0.1:8000": upstream})
     file.write_text(options + site)
-    return ["caddy", "run", "--config", str(file)]
+    return ["run", "--config", str(file)]
 
 
-def nginx_command(folder: Path, port: int, upstream: str) -> list[str]:
-    """Write the documented configuration with a certificate, and return the command."""
+def nginx_arguments(folder: Path, port: int, upstream: str) -> list[str]:
+    """Write the documented configuration with a certificate, and return the arguments."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     files = ["-subj", f"/CN={HOST}", "-keyout", str(key), "-out", str(certificate)]
@@ -162,22 +162,24 @@ def nginx_command(folder: Path, port: int, upstream: str) -> list[str]:
         f"{user}daemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
         f"http {{\naccess_log off;\n{temporary}{server}\n}}\n"
     )
-    return ["nginx", "-c", str(file), "-p", str(folder), "-e", "stderr"]
+    return ["-c", str(file), "-p", str(folder), "-e", "stderr"]
 
 
 @contextmanager
 def running_proxy(name: str, folder: Path, upstream: str) -> Iterator[int]:
     """Run a proxy with the documented configuration, and yield its port."""
-    if shutil.which(name) is None:
+    # Debian has nginx in a folder that is not on the path of every user.
+    program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
         if os.environ.get("CI"):
             pytest.fail(f"CI must install {name}")
         pytest.skip(f"no {name} on this machine")
     port = free_port()
-    command = {"caddy": caddy_command, "nginx": nginx_command}[name](folder, port, upstream)
+    arguments = {"caddy": caddy_arguments, "nginx": nginx_arguments}[name](folder, port, upstream)
     environment = {**os.environ, "HOME": str(folder)}
     with (
         (folder / "log").open("w") as log,
-        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,
+        subprocess.Popen([program, *arguments], env=environment, stdout=log, stderr=log) as process,
     ):
         try:
             yield port

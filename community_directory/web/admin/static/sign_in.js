@@ -5,7 +5,7 @@
   const { open, send } = XMLHttpRequest.prototype;
   const parse = (text) => { try { return JSON.parse(text); } catch { return {}; } };
 
-  function show(request) {
+  function say(text) {
     const inner = document.querySelector("#login .inner");
     if (!inner) return;
     let message = inner.querySelector("[role=alert]");
@@ -13,16 +13,21 @@
       message = inner.appendChild(document.createElement("p"));
       message.setAttribute("role", "alert");
     }
+    message.textContent = text;
+  }
+
+  function show(request) {
     const unexpected = "The server sent an unexpected response. Try again in a moment.";
     const { detail = unexpected, code } = parse(request.responseText);
-    message.textContent = request.status === 200 ? "" : detail;
-    if (code === "new_password_required" && !newPassword()) askForNewPassword(inner);
+    say(request.status === 200 ? "" : detail);
+    if (code === "new_password_required" && !newPassword()) askForNewPassword();
   }
 
   const newPassword = () => document.querySelector("#login [name=new_password]");
 
-  function askForNewPassword(inner) {
-    const button = inner.querySelector('[data-uitest="login_button"]');
+  function askForNewPassword() {
+    const button = document.querySelector('#login [data-uitest="login_button"]');
+    if (!button) return;
     const first = addField(button, "new_password", "New password");
     const again = addField(button, "new_password_again", "The new password again");
     const compare = () =>
@@ -50,8 +55,13 @@
   };
 
   XMLHttpRequest.prototype.send = function (body) {
-    if (this.isSignIn && newPassword()) {
-      body = JSON.stringify({ ...JSON.parse(body), new_password: newPassword().value });
+    if (this.isSignIn) {
+      if (newPassword()) {
+        body = JSON.stringify({ ...JSON.parse(body), new_password: newPassword().value });
+      }
+      const text = "Please wait. Too many sign-ins have failed, so the next ones take longer.";
+      const waiting = setTimeout(say, 2000, text);
+      this.addEventListener("loadend", () => clearTimeout(waiting));
     }
     return send.call(this, body);
   };
