@@ -13,8 +13,8 @@ class ForwardedHeaders:
     """ASGI middleware that reads X-Forwarded-For and X-Forwarded-Proto of trusted proxies.
 
     Each proxy appends the address from which it got the request, so the last entries come from
-    the trusted proxies, and everything before them may be invented. Without trusted proxies both
-    headers are ignored. X-Forwarded-Host is always ignored: a proxy passes the header Host on.
+    the trusted proxies, and everything before them may be invented. Both headers are ignored if
+    no proxy is trusted. X-Forwarded-Host is always ignored: a proxy passes the header Host on.
     """
 
     def __init__(self, app: ASGIApp, *, trusted_proxies: int) -> None:

@@ -862,6 +862,14 @@ async def test_codes_have_the_same_limit_as_passwords(with_mfa: httpx.AsyncClien
     assert answers == [401] * CODE_LIMIT.failures + [429]
 
 
+async def test_a_right_code_is_not_counted(
+    with_mfa: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    code = pyotp.TOTP(await enrol(with_mfa)).now()
+    assert (await sign_in(with_mfa, mfa_code=code)).status_code == 200
+    assert await directory.fetchval("SELECT max(failures) FROM panel_attempts") == 0
+
+
 async def test_the_setup_of_the_second_factor_has_the_same_limit(
     with_mfa: httpx.AsyncClient,
 ) -> None:

@@ -71,6 +71,7 @@ async def test_a_user_whose_password_was_set_signs_in_only_with_a_new_one(
         response = await sign_in(ana, password=ANOTHER, new_password=refused)
         assert response.status_code == 403
         assert response.json()["detail"].startswith(said)
+        assert response.json()["code"] == "new_password_required"
         assert not await is_in(ana)
     assert await marked(directory) == ["ana"]
 
