@@ -26,7 +26,7 @@ from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
 from community_directory.web.request_log import RequestLog
-from community_directory.web.security import SecurityHeaders
+from community_directory.web.security import protect
 
 WATCH_INTERVAL_SECONDS = 1
 SERVER_LOST_EXIT_CODE = 1
@@ -90,13 +90,12 @@ class App(Starlette):
         # The health checks accept any host name: a load balancer uses an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]
-        self._production = settings.production
+        self._settings = settings
         super().__init__(routes=routes, lifespan=lifespan)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the security headers and the log around all middleware, error pages included."""
-        stack = SecurityHeaders(super().build_middleware_stack(), production=self._production)
-        return RequestLog(stack, self.router)
+        """Put limits, security headers and the log around all middleware and error pages."""
+        return RequestLog(protect(super().build_middleware_stack(), self._settings), self.router)
 
 
 try:

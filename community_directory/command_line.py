@@ -71,7 +71,7 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
     """Create a superuser of the panel, who may do everything.
 
     It asks for a password on a terminal. Otherwise, or with --generate, it makes a random one and
-    prints it once.
+    prints it once. A random one must be changed at the first sign-in.
 
     Args:
         username: The name for signing in; without it, DIRECTORY_ADMIN_USERNAME or admin.
@@ -86,7 +86,7 @@ def create_admin(username: str = "", /, *, email: str = "", generate: bool = Fal
         email = settings.admin_email if is_default else f"{username}@localhost"
     random = generate or not sys.stdin.isatty()
     password = secrets.token_urlsafe(12) if random else _ask_password(settings, username, email)
-    asyncio.run(commands.create_superuser(username, email, password))
+    asyncio.run(commands.create_superuser(username, email, password, temporary=random))
     if random:
         print_line(f"The password is {password} (shown only this once)")
 

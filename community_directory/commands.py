@@ -100,8 +100,11 @@ async def load_demo_data() -> None:
 
 
 @command
-async def create_superuser(username: str, email: str, password: str) -> None:
-    """Create a superuser of the panel; the caller has checked the password."""
+async def create_superuser(username: str, email: str, password: str, *, temporary: bool) -> None:
+    """Create a superuser of the panel; the caller has checked the password.
+
+    A temporary password must be changed at the first sign-in.
+    """
     # Both modules are slow to import. The second one makes Piccolo check passwords like the panel.
     from piccolo.apps.user.tables import BaseUser  # noqa: PLC0415
 
@@ -127,7 +130,7 @@ async def create_superuser(username: str, email: str, password: str) -> None:
                     f"In the audit log, {sanitize_for_message(username)} could mean a program or "
                     "another user. Choose another username."
                 )
-            await add_superuser(username, email, password)
+            await add_superuser(username, email, password, temporary=temporary)
     print_line(f"{sanitize_for_message(username)} is a superuser of the panel.")
 
 

@@ -167,6 +167,9 @@ CONSTRAINT_MESSAGES = {
     ),
     "directory_audit_log_pkey": ConstraintMessage("This entry already exists.", "id"),
     # piccolo_user, the users of the panel
+    "panel_session_own_password": ConstraintMessage(
+        "Somebody else set this user's password: choose a new one first.", "user_id"
+    ),
     "panel_user_last_superuser": ConstraintMessage(
         "This is the last superuser: make somebody else a superuser first.", "superuser"
     ),

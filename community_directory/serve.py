@@ -31,7 +31,12 @@ def serve_app(host: str | None, port: int | None, *, demo: bool) -> None:
     from community_directory.app import app  # noqa: PLC0415
 
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS)
+        uvicorn.Config(
+            app,
+            log_config=None,
+            proxy_headers=False,  # DIRECTORY_TRUSTED_PROXIES is the only setting about proxies
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
+        )
     )
     with contextlib.suppress(KeyboardInterrupt):
         print_line(f"{settings.site_name} is at {_make_url(listener)} (Ctrl+C stops it)")

@@ -235,6 +235,13 @@ class Settings(BaseSettings):
         default=[],
         description="The host names of the panel, separated by commas; used in production only.",
     )
+    trusted_proxies: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="The number of proxies in front of the panel. With 0 the headers "
+        "X-Forwarded-For and X-Forwarded-Proto are ignored.",
+    )
     mfa_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
         description="The key that encrypts the secrets of two-factor authentication, which is on "

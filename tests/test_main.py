@@ -23,6 +23,7 @@ from community_directory.database import connect
 from community_directory.database.programs import split_password
 from community_directory.errors import ConfigurationError
 from community_directory.interrupts import STOPPED_MESSAGE
+from community_directory.web.admin.users import has_temporary_password
 from tests.log_guard import log_guard
 from tests.processes import PROJECT, environment
 from tests.roles import app_url
@@ -220,12 +221,18 @@ async def can_sign_in(url: str, username: str, password: str) -> bool:
         return await BaseUser.login(username, password) is not None
 
 
+async def must_change_password(url: str, username: str) -> bool:
+    async with connect(url):
+        return await has_temporary_password(username)
+
+
 async def test_a_superuser_gets_a_random_password_without_a_terminal(database: str) -> None:
     said = output_of("create-admin", "eva", "--email=eva@example.org", url=app_url(database))
     assert said[0] == "eva is a superuser of the panel."
     found = re.fullmatch(r"The password is (\S{16}) \(shown only this once\)", said[1])
     assert found
     assert await can_sign_in(database, "eva", found[1])
+    assert await must_change_password(database, "eva")
     for again in (("eva",), ("bo", "--email", "eva@example.org")):
         ended = run("create-admin", *again, url=app_url(database))
         assert (ended.returncode, ended.stdout) == (1, "")
@@ -304,6 +311,7 @@ async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: 
     assert shown.endswith("eva is a superuser of the panel.\n")
     assert "horse" not in shown
     assert await can_sign_in(database, "eva", "correct horse battery")
+    assert not await must_change_password(database, "eva")
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl+C", "Ctrl+D"])

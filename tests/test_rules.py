@@ -142,6 +142,7 @@ async def test_every_reference_is_checked_at_once_and_restricts(
         SELECT conname, confrelid::regclass::text, confdeltype, confupdtype, condeferrable,
             convalidated
         FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+            AND conrelid <> 'panel_temporary_passwords'::regclass  -- refers to users
         """
     )
     references = {rule.name for rule in ROW_RULES if rule.name.endswith("_fkey")}

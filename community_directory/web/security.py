@@ -1,9 +1,13 @@
-"""Security that every page of the app shares: response headers, and how long a session lasts."""
+"""Security that every page of the app shares: limits, headers, and how long a session lasts."""
 
 from datetime import timedelta
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from community_directory.settings import Settings
+from community_directory.web.body_limit import BodyLimit
+from community_directory.web.proxies import ForwardedHeaders
 
 SECURITY_HEADERS = {
     # Piccolo Admin's pages have inline styles. Inline scripts are refused.
@@ -29,6 +33,12 @@ A session therefore ends after four to eight hours without a request.
 """
 
 UNCACHED_PATHS = ("/api/", "/public/")
+
+
+def protect(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Put the limits on requests and the security headers around an app, error pages included."""
+    answered = SecurityHeaders(BodyLimit(app), production=settings.production)
+    return ForwardedHeaders(answered, trusted_proxies=settings.trusted_proxies)
 
 
 class SecurityHeaders:

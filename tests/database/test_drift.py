@@ -64,6 +64,8 @@ SCRIPTED_OBJECTS = {
     ("function", "directory_audit_log_erase"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
+    ("function", "panel_password_set"),
+    ("function", "panel_session_started"),
     ("function", "panel_user_changed"),
     ("column", "community_members.search_text"),
     ("table", "directory_rolled_up_days"),
@@ -74,6 +76,13 @@ SCRIPTED_OBJECTS = {
     ("index", "panel_attempts_pkey"),
     ("constraint", "panel_attempts.panel_attempts_pkey"),
     *(("column", f"panel_attempts.{name}") for name in ("key", "failures", "ends")),
+    ("table", "panel_temporary_passwords"),
+    ("column", "panel_temporary_passwords.user_id"),
+    ("index", "panel_temporary_passwords_pkey"),
+    *(
+        ("constraint", f"panel_temporary_passwords.panel_temporary_passwords_{name}")
+        for name in ("pkey", "user_fkey")
+    ),
     ("trigger", "community_invitations_audit"),
     ("trigger", "community_invitations_before_write"),
     ("trigger", "community_invitations_check_status"),

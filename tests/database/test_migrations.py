@@ -36,7 +36,14 @@ OURS = {
     "member_daily_highlights",
     "directory_audit_log",
 }
-PICCOLOS = {"authenticator_secret", "migration", "panel_attempts", "piccolo_user", "sessions"}
+PICCOLOS = {
+    "authenticator_secret",
+    "migration",
+    "panel_attempts",
+    "panel_temporary_passwords",
+    "piccolo_user",
+    "sessions",
+}
 SECONDS = 30
 """The longest that one step of a test may take."""
 

@@ -1,14 +1,19 @@
-"""The limit on failed sign-ins: attempts are counted in the database, for all workers together."""
+"""The limits on failed sign-ins: attempts are counted in the database, for all workers together."""
 
+import asyncio
 import hashlib
 import ipaddress
+import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple, Self
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from community_directory.database import Statement, engine, transaction
+from community_directory.web.admin.hashing import KNOWN_BROWSERS, UNKNOWN_BROWSERS, HashingQueue
 
 
 class AttemptLimit(NamedTuple):
@@ -22,12 +27,19 @@ class AttemptLimit(NamedTuple):
 
 
 ADDRESS_LIMIT = AttemptLimit(20, timedelta(minutes=15))
-ACCOUNT_LIMIT = AttemptLimit(10, timedelta(minutes=5))
-"""The limit does not apply to an address from which the account has signed in before.
+BROWSER_LIMIT = AttemptLimit(10, timedelta(minutes=5))
+"""The limit of an account in a browser that it signed in from before, instead of the delay."""
+CODE_LIMIT = AttemptLimit(10, timedelta(minutes=5))
+"""The limit on codes of the second factor. Only somebody with the right password can reach it."""
+ACCOUNT_LIMIT = AttemptLimit(2**31 - 1, timedelta(minutes=15))
+"""An account is never blocked: anybody who knows a username could lock its owner out."""
 
-Otherwise anybody who knows a username could lock its owner out.
-"""
-KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
+UNDELAYED_FAILURES = 10
+"""The number of failures of an account within its period after which further attempts wait."""
+MAX_DELAY_SECONDS = 30
+
+BROWSER_COOKIE = "known_browser"
+BROWSER_LIFETIME = timedelta(days=30)
 
 # The statement returns no row when the limit was reached before.
 COUNT_FAILURE = Statement(
@@ -42,7 +54,7 @@ COUNT_FAILURE = Statement(
             ELSE stored.ends
         END
     WHERE stored.ends <= clock_timestamp() OR stored.failures < :limit
-    RETURNING 1
+    RETURNING failures
     """
 )
 GET_SECONDS_LEFT = Statement(
@@ -54,10 +66,10 @@ GET_SECONDS_LEFT = Statement(
 DISCARD_FAILURE = Statement(
     "UPDATE public.panel_attempts SET failures = failures - 1 WHERE key = :key AND failures > 0"
 )
-FIND_KNOWN_ADDRESS = Statement(
+FIND_KNOWN_BROWSER = Statement(
     "SELECT 1 FROM public.panel_attempts WHERE key = :key AND ends > clock_timestamp()"
 )
-STORE_KNOWN_ADDRESS = Statement(
+STORE_KNOWN_BROWSER = Statement(
     """
     INSERT INTO public.panel_attempts (key, failures, ends)
     VALUES (:key, 0, clock_timestamp() + :lifetime)
@@ -78,42 +90,96 @@ class Attempt:
     counts are stored in the database and survive a restart.
     """
 
-    def __init__(self, request: Request, username: str) -> None:
-        address = _client_network(request)
-        self._known_address = _digest("known", username, address)
-        self._account = _digest("account", username)
-        self._limits = {_digest("address", address): ADDRESS_LIMIT, self._account: ACCOUNT_LIMIT}
+    queue: HashingQueue = UNKNOWN_BROWSERS
+    """The queue in which the attempt waits until its password is hashed."""
+
+    def __init__(self, limits: Mapping[bytes, AttemptLimit]) -> None:
+        self._limits = limits
 
     @classmethod
     async def begin(cls, request: Request, username: str) -> Self:
-        """Count an attempt.
+        """Count an attempt to guess a password, and delay it if the account has failed often.
+
+        The delay applies to the right password, too, because a guess that is answered earlier
+        would be a hint. It ends, so nobody can keep the owner of an account out. A browser that
+        the account has signed in from is not delayed, but has a limit of its own.
 
         Raises:
-            HTTPException: The account or the address has failed too often (429).
+            HTTPException: The address or the known browser has failed too often (429).
         """
-        attempt = cls(request, username)
-        if await engine.fetch(FIND_KNOWN_ADDRESS, key=attempt._known_address):
-            del attempt._limits[attempt._account]
+        token = request.cookies.get(BROWSER_COOKIE, "")
+        account = _digest("account", username)
+        limits = {_digest("address", _client_network(request)): ADDRESS_LIMIT}
+        is_known = await engine.fetch(FIND_KNOWN_BROWSER, key=_digest("known", username, token))
+        if is_known:
+            limits[_digest("browser", username, token)] = BROWSER_LIMIT
+        else:
+            limits[account] = ACCOUNT_LIMIT
+        attempt = cls(limits)
+        failures = await attempt._count()
+        if is_known:
+            attempt.queue = KNOWN_BROWSERS
+        else:
+            await asyncio.sleep(delay_seconds(failures[account]))
+        return attempt
+
+    @classmethod
+    async def begin_code(cls, user_id: int) -> Self:
+        """Count an attempt to guess a code of a user's second factor.
+
+        Raises:
+            HTTPException: The account has failed too often (429).
+        """
+        attempt = cls({_digest("code", str(user_id)): CODE_LIMIT})
+        await attempt._count()
+        return attempt
+
+    async def _count(self) -> dict[bytes, int]:
+        """Count a failure for each limit, and return the numbers of failures."""
+        counts = {}
         async with transaction():
             # Rows are locked in the order of their keys: two transactions could otherwise wait
             # for each other.
-            for key, (failures, period) in sorted(attempt._limits.items()):
-                if not await engine.fetch(COUNT_FAILURE, key=key, limit=failures, period=period):
+            for key, (failures, period) in sorted(self._limits.items()):
+                counted = await engine.fetch(COUNT_FAILURE, key=key, limit=failures, period=period)
+                if not counted:
                     records = await engine.fetch(GET_SECONDS_LEFT, key=key)
                     raise _too_many_attempts(max(1, records[0]["seconds"]))
-        return attempt
+                counts[key] = counted[0]["failures"]
+        return counts
 
     async def discard(self) -> None:
         """Remove the attempt from the counts, because it was not a wrong guess."""
         for key in self._limits:
             await engine.fetch(DISCARD_FAILURE, key=key)
 
-    async def remember_address(self) -> None:
-        """Store that the account has signed in from this address."""
-        await engine.fetch(
-            STORE_KNOWN_ADDRESS, key=self._known_address, lifetime=KNOWN_ADDRESS_LIFETIME
-        )
-        await engine.fetch(DELETE_EXPIRED_ATTEMPTS)
+
+def delay_seconds(failures: int) -> int:
+    """Return how long an attempt waits that may be the account's failure with this number."""
+    delayed = failures - UNDELAYED_FAILURES
+    if delayed <= 0:
+        return 0
+    # The exponent is bounded because the count is not.
+    return min(1 << min(delayed - 1, 10), MAX_DELAY_SECONDS)
+
+
+async def remember_browser(request: Request, response: Response, username: str) -> None:
+    """Store that the account has signed in from this browser, which a cookie recognizes.
+
+    The cookie is a random token. One browser may have signed in several accounts.
+    """
+    token = request.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe()
+    await engine.fetch(
+        STORE_KNOWN_BROWSER, key=_digest("known", username, token), lifetime=BROWSER_LIFETIME
+    )
+    await engine.fetch(DELETE_EXPIRED_ATTEMPTS)
+    response.set_cookie(
+        BROWSER_COOKIE,
+        token,
+        max_age=int(BROWSER_LIFETIME.total_seconds()),
+        httponly=True,
+        samesite="strict",
+    )
 
 
 def _too_many_attempts(seconds: int) -> HTTPException:
@@ -127,7 +193,7 @@ def _too_many_attempts(seconds: int) -> HTTPException:
 
 
 def _digest(*parts: str) -> bytes:
-    """Return a hash, which is stored instead of an address and a username.
+    """Return a hash, which is stored instead of an address, a username and a token.
 
     People sometimes type their password into the field for the username.
     """

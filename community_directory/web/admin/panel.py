@@ -22,8 +22,10 @@ from community_directory.web.admin.forms import FORMS
 from community_directory.web.admin.openapi import build_document
 from community_directory.web.admin.router import DirectoryRouter, answer_refused_method
 from community_directory.web.admin.rows import superusers_only
-from community_directory.web.admin.security import IncompatiblePiccoloAdmin, mfa_providers, secure
+from community_directory.web.admin.second_factor import mfa_providers
+from community_directory.web.admin.security import IncompatiblePiccoloAdmin, secure
 from community_directory.web.admin.tables import SIDEBAR_LINKS, PanelTable, configure_tables
+from community_directory.web.admin.users import PanelUser
 from community_directory.web.admin.writing import DirectoryCRUD
 from community_directory.web.security import SESSION_EXTENSION
 
@@ -41,6 +43,8 @@ FRONT_END_HOOKS = (
     "delete_row_button",
     "title_bar",
     "custom_form_error",
+    "login_button",
+    "message_popup",
 )
 """The names in Piccolo Admin's front end on which our scripts and stylesheet depend."""
 
@@ -57,6 +61,7 @@ def create_panel(settings: Settings) -> AdminRouter:
         panel: AdminRouter = create_admin(
             [config for config, _ in configured],
             forms=FORMS,
+            auth_table=PanelUser,
             auto_include_related=False,
             site_name=settings.site_name,
             production=settings.production,

@@ -28,7 +28,7 @@ class TablePolicy:
     """Columns that are never sent to the browser."""
     add: Callable[[RowData, str], Awaitable[object]] | None = None
     """Adds a row with these values for an actor and returns its key, instead of an INSERT."""
-    prepare: Callable[[RowData], RowData] | None = None
+    prepare: Callable[[RowData], Awaitable[RowData]] | None = None
     """Turns the values of a form into the values to store."""
     remove: Callable[[RowData, str], Awaitable[object]] | None = None
     """Removes a row for an actor, instead of a DELETE."""

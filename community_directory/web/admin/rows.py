@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 from piccolo.columns import Column, ForeignKey
+from piccolo.columns.defaults.base import Default
 from piccolo.table import Table
 from piccolo_api.crud.endpoints import PiccoloCRUD
 from piccolo_api.crud.validators import apply_validators
@@ -91,8 +92,8 @@ class TableRows(PiccoloCRUD):
 
         Locked fields are empty, except for those with a choice, which the front end can't empty.
         """
-        new = self.table(_ignore_missing=True)
-        row = {name: getattr(new, name) for name in self.readable if name != self.key}
+        # A new object of the table would hash an empty password here.
+        row = {name: _default(self.columns[name]) for name in self.readable if name != self.key}
         for name in self.policy.locked_when_new:
             if name in row and not self.columns[name]._meta.choices:
                 row[name] = None
@@ -163,6 +164,11 @@ def superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noq
     """Refuse every request of a manager who is no superuser."""
     if not request.user.user.superuser:
         raise HTTPException(403, "Only a superuser may see who can enter the panel.")
+
+
+def _default(column: Column) -> object:
+    value = column.get_default_value()
+    return value.python() if isinstance(value, Default) else value
 
 
 def normalize_member_id(text: str) -> str:

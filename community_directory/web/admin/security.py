@@ -5,10 +5,9 @@ rights change, and keep at least one superuser.
 """
 
 import asyncio
-import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -16,8 +15,6 @@ from nacl.exceptions import CryptoError
 from piccolo.apps.user.tables import BaseUser
 from piccolo_admin.endpoints import AdminRouter
 from piccolo_api.change_password.endpoints import change_password
-from piccolo_api.encryption.providers import XChaCha20Provider
-from piccolo_api.mfa.authenticator.provider import AuthenticatorProvider
 from piccolo_api.mfa.authenticator.tables import AuthenticatorSecret
 from piccolo_api.mfa.endpoints import mfa_setup
 from piccolo_api.mfa.provider import MFAProvider
@@ -35,12 +32,23 @@ from starlette.responses import (
 )
 from starlette.routing import BaseRoute
 
-from community_directory.errors import DirectoryError, InvalidInput, OperatorError
+from community_directory.errors import (
+    DirectoryError,
+    InvalidInput,
+    OperatorError,
+    database_errors,
+)
 from community_directory.passwords import MAX_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings
-from community_directory.web.admin.attempts import Attempt
+from community_directory.web.admin.attempts import Attempt, remember_browser
+from community_directory.web.admin.hashing import KNOWN_BROWSERS, TooBusy
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import answer_error
+from community_directory.web.admin.users import (
+    PanelUser,
+    has_temporary_password,
+    replace_temporary_password,
+)
 from community_directory.web.security import SESSION_IDLE_TIMEOUT, SESSION_MAX_AGE
 
 logger = logging.getLogger(__name__)
@@ -56,6 +64,9 @@ NO_ACCESS = (
 MFA_SWITCHED_OFF = (
     "The second factor is switched off. Ask the operator of this panel to set DIRECTORY_MFA_KEY."
 )
+
+CHOICE_REQUIRED = "Somebody else set your password. Choose a new one, which only you know."
+SAME_CHOICE = "The new password must not be the one that you were given."
 
 CREDENTIAL_TEXT = re.compile(rf"[^\0\ud800-\udfff]{{1,{MAX_PASSWORD_LENGTH}}}")
 
@@ -93,22 +104,7 @@ def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvid
         app.add_exception_handler(DirectoryError, answer_error)
 
 
-def mfa_providers(settings: Settings) -> list[MFAProvider]:
-    """Return the second factors that users can set up: an authenticator app, or none.
-
-    There is none without DIRECTORY_MFA_KEY.
-    """
-    if settings.mfa_key is None:
-        return []
-    key = hashlib.sha256(settings.mfa_key.get_secret_value().encode()).digest()
-    encryption = XChaCha20Provider(key)
-    # A window of 1 accepts a clock that is half a minute off.
-    return [
-        AuthenticatorProvider(encryption, issuer_name=settings.site_name, valid_window=1),
-    ]
-
-
-def hash_new_password(values: RowData) -> RowData:
+async def hash_new_password(values: RowData) -> RowData:
     """Return a user's values to store, with the hash of a new password.
 
     Raises:
@@ -120,30 +116,39 @@ def hash_new_password(values: RowData) -> RowData:
         return values
     password = str(values["password"] or "")
     personal = [str(values[name]) for name in ("username", "email") if values.get(name)]
-    if problem := password_problem(password, *personal):
-        raise InvalidInput(f"The password {problem}.", field="password")
-    return {**values, "password": BaseUser.hash_password(password)}
+    # Both steps run in a thread: the check takes seconds for some passwords.
+    async with KNOWN_BROWSERS.turn():
+        if problem := await asyncio.to_thread(password_problem, password, *personal):
+            raise InvalidInput(f"The password {problem}.", field="password")
+        return {**values, "password": await asyncio.to_thread(BaseUser.hash_password, password)}
 
 
 def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> type[HTTPEndpoint]:
     base: Any = session_login(
+        auth_table=PanelUser,
         session_expiry=SESSION_IDLE_TIMEOUT,
         max_session_expiry=SESSION_MAX_AGE,
         redirect_to=None,
         production=settings.production,
-        hooks=LoginHooks(
-            login_success=[_access_check(settings)], login_failure=[_wrong_credentials]
-        ),
         mfa_providers=providers,
     )
 
     class SignIn(base):  # type: ignore[misc]  # a class that piccolo_api makes at run time
+        @property
+        def _hooks(self) -> LoginHooks:
+            # Those of the base class would not know the request.
+            return LoginHooks(
+                login_success=[self._check_access], login_failure=[_wrong_credentials]
+            )
+
         async def get(self, _: Request) -> Response:
             """Redirect to the panel, whose sign-in form is the only one."""
             return RedirectResponse("../../")
 
         async def post(self, request: Request) -> Response:
-            credentials = await _read_texts(request, "username", "password", "mfa_code")
+            credentials = await _read_texts(
+                request, "username", "password", "mfa_code", "new_password"
+            )
             if not {"username", "password"} <= credentials.keys():
                 raise HTTPException(422, "Type your username and your password.")
             attempt = await Attempt.begin(request, credentials["username"])
@@ -151,20 +156,32 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
                 # pyotp accepts digits of other scripts, in which Piccolo doesn't recognize a
                 # code that was used before.
                 raise HTTPException(401, WRONG_CODE)
-            response = await self._sign_in(request, attempt)
+            try:
+                async with attempt.queue.turn():
+                    response = await self._sign_in(request, attempt)
+            except TooBusy:
+                await attempt.discard()
+                raise
             if response.status_code != 401:
                 await attempt.discard()
             if response.status_code == 200:
-                await attempt.remember_address()
+                await remember_browser(request, response, credentials["username"])
             return response
 
         async def _sign_in(self, request: Request, attempt: Attempt) -> Response:
             try:
-                response: Response = await super().post(request)
+                with database_errors():
+                    response: Response = await super().post(request)
                 return response
             except HTTPException as refusal:
                 if refusal.detail == MFA_CODE_REQUIRED:
                     await attempt.discard()
+                    form = request.scope["form"]
+                    # A code can be used only once, so the password comes first.
+                    if "new_password" not in form and await has_temporary_password(
+                        form["username"]
+                    ):
+                        return _ask_for_new_password(CHOICE_REQUIRED)
                 if refusal.detail == "MFA failed":
                     raise HTTPException(401, WRONG_CODE) from None
                 raise
@@ -180,36 +197,66 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
                 )
                 raise HTTPException(503, MFA_SWITCHED_OFF) from None
 
+        async def _check_access(self, username: str, user_id: int) -> str | None:
+            """Return why a user with the right password may not enter, or None."""
+            user = await BaseUser.objects().get(
+                (BaseUser.id == user_id) & BaseUser.active.eq(True) & BaseUser.admin.eq(True)
+            )
+            if user is None:
+                return NO_ACCESS
+            # A second factor can't be checked without the key, so its users can't sign in.
+            if settings.mfa_key is None and await AuthenticatorSecret.exists().where(
+                AuthenticatorSecret.user_id == user_id, AuthenticatorSecret.revoked_at.is_null()
+            ):
+                return MFA_SWITCHED_OFF
+            if await has_temporary_password(username):
+                return await self._replace_temporary_password(user)
+            return None
+
+        async def _replace_temporary_password(self, user: BaseUser) -> str | None:
+            """Store the new password of the form, or return why it is needed or refused."""
+            form: dict[str, str] = self.scope["form"]
+            password = form.get("new_password")
+            if password is None:
+                return CHOICE_REQUIRED
+            if password == form["password"]:
+                return SAME_CHOICE
+            if problem := await _find_password_problem(password, user, settings):
+                return problem
+            await replace_temporary_password(user.id, password)
+            return None
+
         def _get_error_response(
             self,
             request: Request,  # noqa: ARG002  a parameter of piccolo_api
             error: str,
             response_format: str,  # noqa: ARG002
         ) -> Response:
-            return JSONResponse({"detail": error}, 401 if error == WRONG_CREDENTIALS else 403)
+            if error == WRONG_CREDENTIALS:
+                return JSONResponse({"detail": error}, 401)
+            if error in (NO_ACCESS, MFA_SWITCHED_OFF):
+                return JSONResponse({"detail": error}, 403)
+            return _ask_for_new_password(error)
 
     return SignIn
 
 
+def _ask_for_new_password(detail: str) -> Response:
+    """Answer a sign-in with a temporary password; the script of the form asks for a new one."""
+    return JSONResponse({"detail": detail, "code": "new_password_required"}, 403)
+
+
+async def _find_password_problem(password: str, user: BaseUser, settings: Settings) -> str | None:
+    """Return why a user can't take this password, as a sentence, or None."""
+    # The check runs in a thread, because it takes seconds for some passwords.
+    problem = await asyncio.to_thread(
+        password_problem, password, user.username, user.email, settings.site_name
+    )
+    return f"The password {problem}." if problem else None
+
+
 def _wrong_credentials(username: str) -> str:  # noqa: ARG001  a parameter of piccolo_api
     return WRONG_CREDENTIALS
-
-
-def _access_check(settings: Settings) -> Callable[[str, int], Awaitable[str | None]]:
-    async def check_access(username: str, user_id: int) -> str | None:  # noqa: ARG001  as above
-        has_access = await BaseUser.exists().where(
-            BaseUser.id == user_id, BaseUser.active.eq(True), BaseUser.admin.eq(True)
-        )
-        if not has_access:
-            return NO_ACCESS
-        # A second factor can't be checked without the key, so its users can't sign in.
-        if settings.mfa_key is None and await AuthenticatorSecret.exists().where(
-            AuthenticatorSecret.user_id == user_id, AuthenticatorSecret.revoked_at.is_null()
-        ):
-            return MFA_SWITCHED_OFF
-        return None
-
-    return check_access
 
 
 def _change_password_endpoint(settings: Settings) -> type[HTTPEndpoint]:
@@ -222,19 +269,13 @@ def _change_password_endpoint(settings: Settings) -> type[HTTPEndpoint]:
                 request, "current_password", "new_password", "confirm_new_password"
             )
             attempt = await Attempt.begin(request, user.username)
-            # The check runs in a thread, because it takes seconds for some passwords.
-            problem = await asyncio.to_thread(
-                password_problem,
-                form.get("new_password", ""),
-                user.username,
-                user.email,
-                settings.site_name,
-            )
-            if problem:
+            new_password = form.get("new_password", "")
+            if problem := await _find_password_problem(new_password, user, settings):
                 await attempt.discard()
-                raise HTTPException(422, f"The password {problem}.")
+                raise HTTPException(422, problem)
             try:
-                response: Response = await super().post(request)
+                async with KNOWN_BROWSERS.turn():
+                    response: Response = await super().post(request)
             except HTTPException as refusal:
                 if refusal.detail != "Incorrect password.":
                     await attempt.discard()
@@ -246,7 +287,7 @@ def _change_password_endpoint(settings: Settings) -> type[HTTPEndpoint]:
 
 
 def _mfa_setup_endpoint(provider: MFAProvider) -> type[HTTPEndpoint]:
-    base: Any = mfa_setup(provider=provider)
+    base: Any = mfa_setup(provider=provider, auth_table=PanelUser)
 
     class MFASetup(base):  # type: ignore[misc]  # a class that piccolo_api makes at run time
         async def get(self, request: Request) -> Response:
@@ -255,7 +296,12 @@ def _mfa_setup_endpoint(provider: MFAProvider) -> type[HTTPEndpoint]:
         async def post(self, request: Request) -> Response:
             await _read_texts(request, "action", "password")
             attempt = await Attempt.begin(request, request.user.user.username)
-            response: Response = await super().post(request)
+            try:
+                async with KNOWN_BROWSERS.turn():
+                    response: Response = await super().post(request)
+            except TooBusy:
+                await attempt.discard()
+                raise
             if response.status_code != 401 and b"<p>Error</p>" not in bytes(response.body):
                 await attempt.discard()
             return _remove_blocked_content(response)

@@ -1,6 +1,8 @@
 """The users who may sign in to the panel."""
 
+import asyncio
 import secrets
+from datetime import datetime
 
 from piccolo.apps.user.tables import BaseUser
 
@@ -21,6 +23,20 @@ FIND_SIMILAR_USERNAME = Statement(
 
 TAKE_ADVISORY_LOCK = Statement("SELECT pg_advisory_xact_lock(:key)")
 
+# A trigger stores the password of a user whom another user adds or changes as temporary.
+STORE_TEMPORARY_PASSWORD = Statement(
+    "INSERT INTO public.panel_temporary_passwords (user_id) VALUES (:user_id)"
+)
+DELETE_TEMPORARY_PASSWORD = Statement(
+    "DELETE FROM public.panel_temporary_passwords WHERE user_id = :user_id"
+)
+FIND_TEMPORARY_PASSWORD = Statement(
+    """
+    SELECT 1 FROM public.panel_temporary_passwords
+    JOIN public.piccolo_user ON id = user_id WHERE username = :username
+    """
+)
+
 
 def _validate_password(_: type[BaseUser], password: str) -> None:
     if problem := password_problem(password, load_settings().site_name):
@@ -34,6 +50,68 @@ BaseUser._min_password_length, BaseUser._max_password_length = (
     MAX_PASSWORD_LENGTH,
 )
 BaseUser._validate_password = classmethod(_validate_password)  # type: ignore[assignment]
+
+
+class PanelUser(BaseUser, tablename=BaseUser._meta.tablename):
+    """A user of the panel, whose password is hashed in a thread.
+
+    Piccolo hashes on the thread of the event loop. Its endpoints accept another class of users.
+    """
+
+    @classmethod
+    async def login(cls, username: str, password: str) -> int | None:
+        """Return the id of the user if the password is right.
+
+        A wrong username takes as long as a wrong password.
+        """
+        user = await cls.select(cls.id, cls.password).where(cls.username == username).first()
+        salt, iterations = "", cls._pbkdf2_iteration_count
+        if user:
+            _, stored_iterations, salt, _ = cls.split_stored_password(user["password"])
+            iterations = int(stored_iterations)
+        hashed = await asyncio.to_thread(cls.hash_password, password, salt, iterations)
+        if user is None or not secrets.compare_digest(hashed, user["password"]):
+            return None
+        if iterations != cls._pbkdf2_iteration_count:
+            await cls.update_password(username, password)
+        # The column has no time zone.
+        now = datetime.now()  # noqa: DTZ005
+        await cls.update({cls.last_login: now}).where(cls.username == username)
+        user_id: int = user["id"]
+        return user_id
+
+    @classmethod
+    async def update_password(cls, user: str | int, password: str) -> None:
+        """Store a new password.
+
+        Raises:
+            ValueError: The password is too weak.
+        """
+        hashed = await asyncio.to_thread(_check_and_hash, password)
+        who = cls.username == user if isinstance(user, str) else cls.id == user
+        await cls.update({cls.password: hashed}).where(who)
+
+
+def _check_and_hash(password: str) -> str:
+    BaseUser._validate_password(password)
+    hashed: str = BaseUser.hash_password(password)
+    return hashed
+
+
+async def has_temporary_password(username: str) -> bool:
+    """Tell whether somebody else chose the password of a user, who must choose a new one."""
+    return bool(await engine.fetch(FIND_TEMPORARY_PASSWORD, username=username))
+
+
+async def replace_temporary_password(user_id: int, password: str) -> None:
+    """Store the password that a user chose instead of a temporary one.
+
+    Raises:
+        ValueError: The password is too weak.
+    """
+    async with transaction():
+        await PanelUser.update_password(user_id, password)
+        await engine.fetch(DELETE_TEMPORARY_PASSWORD, user_id=user_id)
 
 
 async def create_first_superuser(settings: Settings) -> str | None:
@@ -62,9 +140,14 @@ async def create_first_superuser(settings: Settings) -> str | None:
         return None if given else password
 
 
-async def add_superuser(username: str, email: str, password: str) -> None:
-    """Store a user of the panel who may do everything."""
-    await BaseUser.create_user(
+async def add_superuser(
+    username: str, email: str, password: str, *, temporary: bool = False
+) -> None:
+    """Store a user of the panel who may do everything.
+
+    A temporary password must be changed at the first sign-in.
+    """
+    user = await BaseUser.create_user(
         username=username,
         password=password,
         email=email,
@@ -72,6 +155,8 @@ async def add_superuser(username: str, email: str, password: str) -> None:
         admin=True,
         superuser=True,
     )
+    if temporary:
+        await engine.fetch(STORE_TEMPORARY_PASSWORD, user_id=user.id)
 
 
 async def is_ambiguous_username(username: str) -> bool:

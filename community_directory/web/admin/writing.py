@@ -157,7 +157,7 @@ class DirectoryCRUD(ListEndpoints):
                     raise InvalidInput(
                         "This member no longer exists. Choose another one.", field=name
                     )
-        return self.policy.prepare(values) if self.policy.prepare else values
+        return await self.policy.prepare(values) if self.policy.prepare else values
 
     async def _insert(self, values: RowData, _: str) -> object:
         given = {

@@ -1,0 +1,118 @@
+"""The second factor: codes of an authenticator app, and codes for those who lost their phone."""
+
+import asyncio
+import hashlib
+import secrets
+
+from piccolo.apps.user.tables import BaseUser
+from piccolo_api.encryption.providers import EncryptionProvider, XChaCha20Provider
+from piccolo_api.mfa.authenticator.provider import AuthenticatorProvider
+from piccolo_api.mfa.authenticator.tables import AuthenticatorSecret
+from piccolo_api.mfa.provider import MFAProvider
+from piccolo_api.mfa.recovery_codes import generate_recovery_code
+
+from community_directory.database import Statement, engine, transaction
+from community_directory.settings import Settings
+from community_directory.web.admin.attempts import Attempt
+
+MAX_APP_CODE_LENGTH = 10
+"""A code of the app is shorter than this, a recovery code is longer."""
+
+FIND_RECOVERY_CODE = Statement(
+    """
+    SELECT recovery_codes[1] AS first_code FROM public.authenticator_secret
+    WHERE user_id = :user_id AND revoked_at IS NULL AND cardinality(recovery_codes) > 0
+    ORDER BY created_at DESC LIMIT 1
+    """
+)
+USE_RECOVERY_CODE = Statement(
+    """
+    UPDATE public.authenticator_secret SET
+        recovery_codes = array_remove(recovery_codes, :hashed::text),
+        recovery_codes_used_at = recovery_codes_used_at || now()
+    WHERE user_id = :user_id AND revoked_at IS NULL AND :hashed::text = ANY (recovery_codes)
+    RETURNING 1
+    """
+)
+
+
+def mfa_providers(settings: Settings) -> list[MFAProvider]:
+    """Return the second factors that users can set up: an authenticator app, or none.
+
+    There is none without DIRECTORY_MFA_KEY.
+    """
+    if settings.mfa_key is None:
+        return []
+    key = hashlib.sha256(settings.mfa_key.get_secret_value().encode()).digest()
+    return [
+        PanelAuthenticator(
+            XChaCha20Provider(key),
+            secret_table=PanelSecret,
+            issuer_name=settings.site_name,
+            valid_window=1,  # accept a clock that is half a minute off
+        )
+    ]
+
+
+class PanelAuthenticator(AuthenticatorProvider):
+    """An authenticator app whose codes can be guessed a limited number of times."""
+
+    async def authenticate_user(self, user: BaseUser, code: str) -> bool:
+        """Return whether the code is right; the password was right before.
+
+        Raises:
+            HTTPException: Too many codes of this user were wrong (429).
+        """
+        attempt = await Attempt.begin_code(user.id)
+        is_right = await super().authenticate_user(user, code)
+        if is_right:
+            await attempt.discard()
+        return is_right
+
+
+class PanelSecret(AuthenticatorSecret, tablename=AuthenticatorSecret._meta.tablename):
+    """A user's secret, with recovery codes that are hashed in a thread.
+
+    Piccolo hashes on the thread of the event loop, eight codes in a row when a user sets the
+    second factor up.
+    """
+
+    @classmethod
+    async def create_new(
+        cls,
+        user_id: int,
+        encryption_provider: EncryptionProvider,
+        recovery_code_count: int = 8,
+    ) -> tuple[AuthenticatorSecret, list[str]]:
+        """Store a secret, and return it with its recovery codes, which are stored as hashes."""
+        codes = [generate_recovery_code() for _ in range(recovery_code_count)]
+        hashed_codes = await asyncio.to_thread(_hash_all, codes)
+        async with transaction():
+            secret, _ = await super().create_new(user_id, encryption_provider, 0)
+            secret.recovery_codes = hashed_codes
+            await secret.save(columns=[cls.recovery_codes])
+        return secret, codes
+
+    @classmethod
+    async def authenticate(
+        cls,
+        user_id: int,
+        code: str,
+        encryption_provider: EncryptionProvider,
+        valid_window: int = 0,
+    ) -> bool:
+        """Return whether a code, of the app or for recovery, is right and was not used before."""
+        if len(code) <= MAX_APP_CODE_LENGTH:
+            return await super().authenticate(user_id, code, encryption_provider, valid_window)
+        found = await engine.fetch(FIND_RECOVERY_CODE, user_id=user_id)
+        if not found:
+            return False
+        _, iterations, salt, _ = BaseUser.split_stored_password(found[0]["first_code"])
+        hashed = await asyncio.to_thread(BaseUser.hash_password, code, salt, int(iterations))
+        return bool(await engine.fetch(USE_RECOVERY_CODE, user_id=user_id, hashed=hashed))
+
+
+def _hash_all(codes: list[str]) -> list[str]:
+    """Hash the codes with the same salt, so that a code is hashed once to be compared with all."""
+    salt = secrets.token_hex(16)
+    return [BaseUser.hash_password(code, salt) for code in codes]
