@@ -36,6 +36,7 @@ SHARED_COMMANDS: dict[str, Command] = {
     "export-members": commands.export_members,
     "roll-up": commands.roll_up_highlights,
     "expire-invitations": commands.expire_invitations,
+    "doctor": commands.run_doctor,
 }
 
 

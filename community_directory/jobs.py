@@ -1,4 +1,7 @@
-"""Scheduled jobs: expire overdue invitations each hour, and roll up the highlights each night."""
+"""Scheduled jobs: expire overdue invitations each hour; roll up the highlights each night.
+
+Each night the directory is checked, too.
+"""
 
 import asyncio
 import logging
@@ -9,6 +12,7 @@ from datetime import date, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from community_directory import doctor
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import DirectoryError
@@ -25,6 +29,8 @@ EXPIRY_LOCK_KEY = 0x7377656570
 """The key of the advisory lock that `expire_overdue_invitations` takes: "sweep" in ASCII."""
 ROLL_UP_LOCK_KEY = 0x6E69676874
 """The key of the advisory lock that `roll_up_recent` takes: "night" in ASCII."""
+DOCTOR_LOCK_KEY = 0x646F63746F72
+"""The key of the advisory lock that `check_directory` takes: "doctor" in ASCII."""
 
 HOURLY_CRON = "0 * * * *"
 NIGHTLY_CRON = "30 4 * * *"
@@ -32,6 +38,8 @@ NIGHTLY_CRON = "30 4 * * *"
 
 The late events of the day before have arrived by then, and no change of the clocks skips that hour.
 """
+DOCTOR_CRON = "30 5 * * *"
+"""An hour after the roll-up, so that the checks see what it wrote."""
 
 JOB_TIMEOUT = timedelta(minutes=50)
 """The time limit of a job, so that it ends before its next run.
@@ -87,6 +95,23 @@ async def roll_up_recent() -> int | None:
     return written
 
 
+async def check_directory() -> int | None:
+    """Run the checks of `community-directory doctor`, and store their report for the panel.
+
+    Return the number of stored reports, or None if another worker is running this job.
+    """
+    async with transaction():
+        if not await _try_lock(DOCTOR_LOCK_KEY):
+            return None
+        results = [result async for result in doctor.run_checks()]
+        report = await doctor.make_report(results, checked_by="nightly job")
+        stored = await doctor.store_report(report)
+    if report.verdict in {doctor.Verdict.WARNING, doctor.Verdict.FAILED}:
+        found = ", ".join(result.id for result in results if result.next_step is not None)
+        logger.warning("Run community-directory doctor, which says what to do about: %s", found)
+    return int(stored)
+
+
 async def _roll_up_changed(since: date, until: date, recent: date) -> int | None:
     """Roll up the days from `since` to `until`, from the first changed day to the last one.
 
@@ -111,18 +136,24 @@ async def _try_lock(key: int) -> bool:
 
 @contextmanager
 def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
-    """Run both jobs now, and then on their schedules until the context ends.
+    """Run the jobs on their schedules until the context ends, and the first two also now.
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
-    for job, cron in ((expire_overdue_invitations, HOURLY_CRON), (roll_up_recent, NIGHTLY_CRON)):
+    crons = {
+        expire_overdue_invitations: HOURLY_CRON,
+        roll_up_recent: NIGHTLY_CRON,
+        check_directory: DOCTOR_CRON,
+    }
+    for job, cron in crons.items():
         trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
         # A machine that wakes from sleep runs a job once, however many runs it has missed.
         scheduler.add_job(
             _run_job, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
         )
-        scheduler.add_job(_run_job, args=(job,))
+        if job is not check_directory:  # it would see what the other two are about to do
+            scheduler.add_job(_run_job, args=(job,))
     scheduler.start()
     try:
         yield scheduler

@@ -41,6 +41,7 @@ NAMES = {
     "export-members",
     "roll-up",
     "expire-invitations",
+    "doctor",
     "create-admin",
     "psql",
 }
