@@ -193,6 +193,11 @@ def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except DirectoryError as error:
         sys.exit(str(error))
+    except BrokenPipeError:
+        # The program that reads the output, such as head, has ended. Python would fail once more
+        # when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _describe_error(error: CycloptsError) -> str:

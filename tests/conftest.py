@@ -80,6 +80,25 @@ async def server() -> AsyncIterator[Server]:
     shutil.rmtree(directory)
 
 
+@pytest.fixture
+async def durable_server(server: Server) -> AsyncIterator[None]:
+    """Let the server of the tests survive a power cut, as a server in production must."""
+    connection = await asyncpg.connect(server.url)
+    before = await connection.fetchval("SHOW fsync")
+    await set_fsync(connection, "on")
+    yield
+    await set_fsync(connection, before)
+    await connection.close()
+
+
+async def set_fsync(connection: asyncpg.Connection, value: str) -> None:
+    """Change the setting, and wait until the server has read it."""
+    await connection.execute(f"ALTER SYSTEM SET fsync = {value}")
+    await connection.execute("SELECT pg_reload_conf()")
+    while await connection.fetchval("SHOW fsync") != value:
+        await asyncio.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 async def template(server: Server) -> AsyncIterator[str]:
     """Yield the name of a database that the real migrations made."""

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import re
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,20 +15,20 @@ import pytest
 from piccolo.apps.user.tables import BaseUser
 from pydantic import TypeAdapter
 
-from community_directory import doctor, jobs
+from community_directory import commands, doctor, jobs
 from community_directory.calendar import today
 from community_directory.database import connect, engine
-from community_directory.demo import load_demo
 from community_directory.doctor import CHECKS, Check, Result, Verdict, run, server_checks
 from community_directory.doctor.model import Finding, Report, Scope
 from community_directory.doctor.schema_checks import CATALOG_PATH, read_catalog
 from community_directory.doctor.text import MARKS, format_result, format_summary
 from community_directory.errors import DatabaseUnavailable
-from community_directory.queries import highlights, invitations, members
+from community_directory.queries import highlights, members
 from community_directory.settings import load_settings
-from tests.conftest import Server, closed_to_all, database_name, run_sql
+from tests.conftest import Server, closed_to_all, database_name, raw_pool, run_sql
+from tests.processes import PROJECT, environment
 from tests.tables import rows
-from tests.test_main import run as run_program
+from tests.test_main import PROGRAM
 
 ALL_CHECKS = {check.id: (check, group) for group, checks in CHECKS.items() for check in checks}
 SAMPLE = Scope(sample=run.SAMPLE_ROWS)
@@ -66,99 +69,90 @@ async def assert_repaired(name: str) -> None:
     await assert_healthy(name)
 
 
-# The whole program
+# The command
 
 
 @pytest.fixture
-async def durable_server(server: Server) -> AsyncIterator[None]:
-    """Let the server of the tests keep its data, which is one of the checks."""
-    connection = await asyncpg.connect(server.url)
-    before = await connection.fetchval("SHOW fsync")
-
-    async def let_fsync_be(value: str) -> None:
-        await connection.execute(f"ALTER SYSTEM SET fsync = {value}")
-        await connection.execute("SELECT pg_reload_conf()")
-        while await connection.fetchval("SHOW fsync") != value:
-            pass
-
-    await let_fsync_be("on")
-    yield
-    await let_fsync_be(before)
-    await connection.close()
-
-
-async def test_a_healthy_directory_with_the_demo_is_in_order(
-    directory: asyncpg.Pool, directory_url: str, durable_server: None
-) -> None:
-    await load_demo()
-    await invitations.expire_overdue()
-    assert [
-        result async for result in doctor.run_checks() if result.verdict is not Verdict.OK
-    ] == []
-    ended = run_program("doctor", "--full", "--fix", url=directory_url)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    *lines, summary = ended.stdout.splitlines()
-    assert [line for line in lines if not line.startswith("  ✓ ok")] == list(CHECKS)
-    assert summary.startswith(f"{len(ALL_CHECKS)} checks in ")
-    assert summary.endswith(f" s: {len(ALL_CHECKS)} ok.")
+async def here(
+    directory_url: str, durable_server: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[asyncpg.Pool]:
+    """A pool for raw SQL on the database that the command uses; its server keeps its data."""
+    monkeypatch.setenv("POSTGRES_URL", directory_url)
+    load_settings.cache_clear()
+    async with raw_pool(directory_url) as pool:
+        yield pool
 
 
 async def test_a_fault_is_exit_code_1_and_a_warning_alone_is_0(
-    directory: asyncpg.Pool, directory_url: str, durable_server: None
+    here: asyncpg.Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await rows.invitation(directory, expires_at=datetime(2026, 1, 1, tzinfo=UTC))
-    ended = run_program("doctor", url=directory_url)
-    assert ended.returncode == 0
-    assert "  ! warning " in ended.stdout
-    async with unguarded(directory) as connection:
+    await rows.invitation(here, expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    await commands.run_doctor()
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if line.startswith("  !")] == [
+        "  ! warning      Invitations that have been overdue for two hours or more: 1."
+    ]
+    async with unguarded(here) as connection:
         await connection.execute("UPDATE community_members SET reputation_tier = 'Expert'")
-    ended = run_program("doctor", url=directory_url)
-    assert ended.returncode == 1
-    assert "  ✗ failed       Members whose tier or shortfall does not fit their score: 1." in (
-        ended.stdout.splitlines()
-    )
-    assert ended.stdout.splitlines()[-1].endswith("1 warning, 1 failed.")
-    ended = run_program("doctor", "--fix", url=directory_url)
-    assert ended.returncode == 0
-    assert ended.stdout.splitlines()[-1].endswith("2 fixed.")
+    with pytest.raises(SystemExit) as ended:
+        await commands.run_doctor()
+    assert ended.value.code == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert "  ✗ failed       Members whose tier or shortfall does not fit their score: 1." in shown
+    assert shown[-1].endswith(f" s: {len(ALL_CHECKS) - 2} ok, 1 warning, 1 failed.")
+    await commands.run_doctor(fix=True)
+    assert capsys.readouterr().out.endswith(f" s: {len(ALL_CHECKS) - 2} ok, 2 fixed.\n")
 
 
 async def test_the_report_as_json_has_stable_names_and_is_the_stored_one(
-    directory: asyncpg.Pool, directory_url: str
+    here: asyncpg.Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await rows.invitation(directory, expires_at=datetime(2026, 1, 1, tzinfo=UTC))
-    ended = run_program("doctor", "--json", url=directory_url)
-    assert ended.stderr == ""
-    report = TypeAdapter(Report).validate_json(ended.stdout, strict=True)
-    assert [result.id for result in report.results] == list(ALL_CHECKS)
-    assert json.loads(ended.stdout).keys() == {
+    await rows.invitation(here, expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    await commands.run_doctor(json=True, full=True)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    report = TypeAdapter(Report).validate_json(shown.out, strict=True)
+    assert list(json.loads(shown.out)) == [
         "checked_at",
         "checked_by",
         "is_full",
         "verdict",
         "results",
-    }
+    ]
+    assert (report.is_full, report.verdict) == (True, Verdict.WARNING)
+    assert [result.id for result in report.results] == list(ALL_CHECKS)
     [overdue] = [result for result in report.results if result.id == "overdue_invitations"]
     assert (overdue.verdict, overdue.count, len(overdue.examples)) == (Verdict.WARNING, 1, 1)
-    assert await doctor.load_last_report() == report
+    async with connect(min_size=0):
+        assert await doctor.load_last_report() == report
 
 
-async def test_an_unavailable_database_ends_the_program_in_one_line(
-    directory_url: str, database: str, server: Server
+async def test_a_database_without_tables_is_examined(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with closed_to_all(server, directory_url):
-        ended = run_program("doctor", url=directory_url)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("The database is not available: ")
+    monkeypatch.setenv("POSTGRES_URL", empty_database)
+    load_settings.cache_clear()
+    with pytest.raises(SystemExit):
+        await commands.run_doctor(fix=True)
+    shown = capsys.readouterr()
+    assert "- table community_members is missing" in shown.out
+    assert "  ✗ failed       Migrations that have not run, or are unknown: " in shown.out
+    assert "– not checked  Every tier follows from the score" in shown.out
+    assert shown.err == "The report was not stored, so the panel shows an earlier one.\n"
 
 
-async def test_a_database_without_tables_is_examined(empty_database: str) -> None:
-    ended = run_program("doctor", "--fix", url=empty_database)
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    assert "index member_status_idx is missing" not in ended.stdout  # only five are named
-    assert "– not checked  Every tier follows from the score" in ended.stdout
-    assert ended.stderr == "The report was not stored, so the panel shows an earlier one.\n"
+def test_a_reader_that_ends_early_is_no_error(directory_url: str) -> None:
+    with subprocess.Popen(
+        [*PROGRAM, "doctor"],
+        env=environment(POSTGRES_URL=directory_url, PYTHONPATH=str(PROJECT)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 1)
 
 
 # The schema
@@ -725,6 +719,23 @@ async def test_a_changed_collation_of_the_database_is_found(
     )
 
 
+async def test_a_standby_that_is_behind_is_found(database: str, directory: asyncpg.Pool) -> None:
+    await assert_healthy("replication")
+    # A view before PostgreSQL's own one, because the server of the tests has no standby.
+    await directory.execute(
+        "CREATE VIEW pg_stat_replication AS SELECT * FROM (VALUES"
+        " (1, 'slow', interval '31 seconds'), (2, 'fast', interval '29 seconds'),"
+        " (3, 'idle', NULL)) AS standbys(pid, application_name, replay_lag);"
+        f"ALTER DATABASE {database_name(database)} SET search_path = public, pg_catalog"
+    )
+    await engine.pool.expire_connections()  # type: ignore[union-attr]
+    result = await examine("replication")
+    assert (result.verdict, result.examples) == (
+        Verdict.WARNING,
+        ["standby slow is behind by 00:00:31"],
+    )
+
+
 async def test_a_slot_that_keeps_much_is_found(directory: asyncpg.Pool, server: Server) -> None:
     name = f"slot_{database_name(server.url)}"
     await directory.execute("SELECT pg_create_physical_replication_slot($1, true)", name)
@@ -968,3 +979,12 @@ def test_every_check_has_a_name_of_its_own_and_says_what_to_do() -> None:
         assert not check.title.endswith(".")
         if check.fix is not None:
             assert "--fix" in check.next_step
+
+
+def test_every_check_has_a_test_that_plants_its_fault() -> None:
+    tests = Path(__file__).read_text()
+    for name in ALL_CHECKS:
+        assert re.search(rf'(examine|findings|findings_with)\(\s*"{name}"', tests), name
+    for name, (check, _) in ALL_CHECKS.items():
+        is_repaired = f'await assert_repaired("{name}")' in tests
+        assert is_repaired == (check.fix is not None), name

@@ -64,6 +64,7 @@ FROM objects ORDER BY 1
 CLEAR_SEARCH_PATH = "SELECT set_config('search_path', 'pg_catalog', true)"
 """PostgreSQL then writes each definition with all its schemas, whatever the session's path is."""
 
+HAS_MIGRATIONS = "SELECT to_regclass('migration') IS NOT NULL"
 LIST_MIGRATIONS = "SELECT app_name, name FROM migration"
 
 FIND_INVALID_INDEXES = Statement("""
@@ -100,8 +101,8 @@ async def find_differences(_: Scope) -> Sequence[Finding]:
     """Find the objects that are missing or changed, and those that were added to our tables."""
     expected: dict[str, str] = json.loads(CATALOG_PATH.read_text(encoding="utf-8"))
     found = await read_catalog()
-    gone = [name for name in expected if name not in found]
-    # A missing table is named without its parts.
+    # Missing tables come first, and are named without their parts.
+    gone = sorted(expected.keys() - found.keys(), key=lambda name: (name[:6] != "table ", name))
     missing = [
         Finding(f"{name} is missing") for name in gone if f"table {_table_of(name)}" not in gone
     ]
@@ -128,7 +129,9 @@ def _table_of(name: str) -> str | None:
 async def find_migrations(_: Scope) -> Sequence[Finding]:
     """Find the migrations that have not run, and those that only a newer version knows."""
     known = _known_migrations()
-    ran = {(app, name) for app, name in await engine.fetch(LIST_MIGRATIONS)}
+    [(has_migrations,)] = await engine.fetch(HAS_MIGRATIONS)
+    records = await engine.fetch(LIST_MIGRATIONS) if has_migrations else []
+    ran = {(record["app_name"], record["name"]) for record in records}
     apps = {app for app, _ in known}
     return [
         *(Finding(f"{app} {name} has not run") for app, name in sorted(known - ran)),

@@ -55,10 +55,13 @@ SELECT format('standby %s is behind by %s', coalesce(nullif(application_name, ''
     date_trunc('second', replay_lag)) AS finding
 FROM pg_stat_replication WHERE replay_lag > :lag::interval
 UNION ALL
-SELECT format('this standby is behind by %s',
-    date_trunc('second', now() - pg_last_xact_replay_timestamp()))
+SELECT format('this standby is behind by %s', date_trunc('second', now() - replayed_at))
+FROM (
+    -- NULL before the first transaction that a standby replays after its start
+    SELECT coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time()) AS replayed_at
+) AS standby
 WHERE pg_is_in_recovery() AND pg_last_wal_receive_lsn() <> pg_last_wal_replay_lsn()
-    AND now() - pg_last_xact_replay_timestamp() > :lag::interval
+    AND now() - replayed_at > :lag::interval
 """)
 FIND_SLOTS = Statement("""
 SELECT format('slot %s keeps %s, and is %s', slot_name, pg_size_pretty(retained),

@@ -11,7 +11,7 @@ from community_directory.web.pages import PageContent
 LINK_LABEL = "Health"
 VERDICT_LABELS = {
     Verdict.FAILED: "Failed",
-    Verdict.WARNING: "Warning",
+    Verdict.WARNING: "Warnings",
     Verdict.NOT_CHECKED: "Not checked",
     Verdict.FIXED: "Fixed",
     Verdict.OK: "In order",
