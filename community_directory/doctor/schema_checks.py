@@ -102,7 +102,9 @@ async def find_differences(_: Scope) -> Sequence[Finding]:
     expected: dict[str, str] = json.loads(CATALOG_PATH.read_text(encoding="utf-8"))
     found = await read_catalog()
     # Missing tables come first, and are named without their parts.
-    gone = sorted(expected.keys() - found.keys(), key=lambda name: (name[:6] != "table ", name))
+    gone = sorted(
+        expected.keys() - found.keys(), key=lambda name: (not name.startswith("table "), name)
+    )
     missing = [
         Finding(f"{name} is missing") for name in gone if f"table {_table_of(name)}" not in gone
     ]

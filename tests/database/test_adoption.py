@@ -74,7 +74,9 @@ async def content(url: str) -> dict[str, list[dict[str, Any]]]:
 
 async def ran(url: str) -> list[tuple[str, str]]:
     async with session(url) as connection:
-        found = await connection.fetch("SELECT app_name, name FROM migration ORDER BY ran_on")
+        found = await connection.fetch(
+            "SELECT app_name, name FROM migration ORDER BY app_name, ran_on"
+        )
         return [(row["app_name"], row["name"]) for row in found]
 
 
@@ -88,7 +90,7 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
     await adopt(old_database)
     assert await dump(old_database) == clean_dump
     assert await content(old_database) == before
-    # The order matters: Piccolo goes back by the time at which a migration ran.
+    # The order matters: Piccolo goes back in an app by the time at which a migration ran.
     assert await ran(old_database) == await ran(database)
 
     await adopt(old_database)
