@@ -82,7 +82,7 @@ WITH RECURSIVE starts AS (
     UNION
     SELECT lineage.start, member.invited_by
     FROM lineage JOIN community_members AS member ON member.member_id = lineage.ancestor
-    WHERE lineage.ancestor <> lineage.start AND member.invited_by IS NOT NULL
+    WHERE member.invited_by IS NOT NULL
 )
 SELECT start || ' is among those who led to their own invitation' AS finding
 FROM lineage WHERE ancestor = start ORDER BY length(start), start
