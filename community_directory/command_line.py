@@ -40,6 +40,7 @@ SHARED_COMMANDS: dict[str, Command] = {
     "backup": backup_commands.back_up_database,
     "roll-up": commands.roll_up_highlights,
     "expire-invitations": commands.expire_invitations,
+    "doctor": commands.run_doctor,
 }
 
 
@@ -227,6 +228,11 @@ def run_parser(parser: App, arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except DirectoryError as error:
         sys.exit(str(error))
+    except BrokenPipeError:
+        # The program that reads the output, such as head, has ended. Python would fail once more
+        # when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _describe_error(error: CycloptsError) -> str:

@@ -16,11 +16,12 @@ from typing import Any, BinaryIO, Never
 
 from tqdm import tqdm
 
-from community_directory import jobs
+from community_directory import doctor, jobs
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import connect, long_running, transaction
 from community_directory.database.migrations import migrate
 from community_directory.demo import load_demo
+from community_directory.doctor.text import format_result, format_summary
 from community_directory.errors import (
     DatabaseUnavailable,
     DirectoryError,
@@ -221,8 +222,39 @@ async def import_members(path: str, *, overwrite: bool = False) -> None:
     )
 
 
+@command
+async def run_doctor(*, full: bool = False, fix: bool = False, json: bool = False) -> None:
+    """Check the schema, the data, the panel and the server, and say what to do about each fault.
+
+    It changes nothing but the report on the panel's page Health, unless --fix is given. The exit
+    code is 1 if a check failed, and 0 if there are only warnings.
+
+    Args:
+        full: Read all rows, not only the newest ones of large tables; this may take minutes.
+        fix: Also repair invitations, highlights, tiers, scores, the next number and old sessions.
+        json: Print the report as JSON.
+    """
+    results: list[doctor.Result] = []
+    group = ""
+    with tqdm(desc="Checking", total=doctor.CHECK_COUNT, leave=False, disable=None) as progress:
+        async for result in doctor.run_checks(full=full, fix=fix):
+            results.append(result)
+            progress.update()
+            if not json:
+                heading = f"{result.group}\n" if result.group != group else ""
+                progress.write(f"{heading}{format_result(result)}")
+            group = result.group
+    report = await doctor.make_report(results, full=full)
+    print_line(doctor.format_json(report) if json else format_summary(results))
+    if not await doctor.store_report(report):
+        print_line("The report was not stored, so the panel shows an earlier one.", error=True)
+    if report.verdict is doctor.Verdict.FAILED:
+        sys.exit(1)
+
+
 COMMANDS: Sequence[Command] = (
     expire_invitations,
+    run_doctor,
     roll_up_highlights,
     import_telegram,
     import_discord,

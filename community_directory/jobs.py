@@ -1,4 +1,4 @@
-"""Scheduled jobs: expire overdue invitations, roll up the highlights, and back up each night."""
+"""Scheduled jobs: expire invitations, roll up the highlights, back up, and check the directory."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
+from community_directory import doctor
 from community_directory.backup import back_up_daily
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
@@ -28,6 +29,8 @@ EXPIRY_LOCK_KEY = 0x7377656570
 """The key of the advisory lock that `expire_overdue_invitations` takes: "sweep" in ASCII."""
 ROLL_UP_LOCK_KEY = 0x6E69676874
 """The key of the advisory lock that `roll_up_recent` takes: "night" in ASCII."""
+DOCTOR_LOCK_KEY = 0x646F63746F72
+"""The key of the advisory lock that `check_directory` takes: "doctor" in ASCII."""
 
 HOURLY_CRON = "0 * * * *"
 NIGHTLY_CRON = "30 4 * * *"
@@ -35,6 +38,8 @@ NIGHTLY_CRON = "30 4 * * *"
 
 The late events of the day before have arrived by then, and no change of the clocks skips that hour.
 """
+DOCTOR_CRON = "30 5 * * *"
+"""An hour after the roll-up, so that the checks see what it wrote."""
 
 BACKUP_CRON = "20 5-23 * * *"
 """From five in the morning on, each hour: a backup that failed is tried again on the same day."""
@@ -103,6 +108,23 @@ async def roll_up_recent() -> int | None:
     return written
 
 
+async def check_directory() -> int | None:
+    """Run the checks of `community-directory doctor`, and store their report for the panel.
+
+    Return the number of stored reports, or None if another worker is running this job.
+    """
+    async with transaction():
+        if not await _try_lock(DOCTOR_LOCK_KEY):
+            return None
+        results = [result async for result in doctor.run_checks()]
+        report = await doctor.make_report(results, checked_by="nightly job")
+        stored = await doctor.store_report(report)
+    if report.verdict in {doctor.Verdict.WARNING, doctor.Verdict.FAILED}:
+        found = ", ".join(result.id for result in results if result.next_step is not None)
+        logger.warning("Run community-directory doctor, which says what to do about: %s", found)
+    return int(stored)
+
+
 async def _roll_up_changed(since: date, until: date, recent: date) -> int | None:
     """Roll up the days from `since` to `until`, from the first changed day to the last one.
 
@@ -128,26 +150,28 @@ async def _try_lock(key: int) -> bool:
 
 @contextmanager
 def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
-    """Run the jobs now, and then on their schedules until the context ends.
+    """Run the jobs on their schedules until the context ends, and all but the check also now.
 
     Without a directory for backups in the settings, there is no job for them.
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
-    jobs: list[tuple[Job, str]] = [
-        (expire_overdue_invitations, HOURLY_CRON),
-        (roll_up_recent, NIGHTLY_CRON),
-    ]
+    crons: dict[Job, str] = {
+        expire_overdue_invitations: HOURLY_CRON,
+        roll_up_recent: NIGHTLY_CRON,
+        check_directory: DOCTOR_CRON,
+    }
     if load_settings().backup_directory is not None:
-        jobs.append((back_up_daily, BACKUP_CRON))
-    for job, cron in jobs:
+        crons[back_up_daily] = BACKUP_CRON
+    for job, cron in crons.items():
         trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
         # A machine that wakes from sleep runs a job once, however many runs it has missed.
         scheduler.add_job(
             _run_job, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
         )
-        scheduler.add_job(_run_job, args=(job,))
+        if job is not check_directory:  # it would see what the others are about to do
+            scheduler.add_job(_run_job, args=(job,))
     scheduler.start()
     try:
         yield scheduler

@@ -14,6 +14,7 @@ from piccolo.columns import Column, ForeignKey
 import community_directory.imports.members_csv
 import community_directory.queries.participation  # noqa: F401  these two define errors of their own
 from community_directory.constraints import CONSTRAINT_MESSAGES
+from community_directory.doctor import CHECKS, Verdict
 from community_directory.errors import (
     DirectoryError,
     OperatorError,
@@ -38,6 +39,24 @@ def settings_table() -> str:
         for name, field in Settings.model_fields.items()
     ]
     return _table(("Variable", "Default", "Meaning"), rows)
+
+
+def checks_tables() -> str:
+    """Return the checks of `community-directory doctor`, a table for each group."""
+    sections = []
+    for group, checks in CHECKS.items():
+        rows = [
+            (
+                f"`{check.id}`",
+                check.title,
+                "a warning" if check.verdict is Verdict.WARNING else "a failure",
+                "yes" if check.fix else "",
+            )
+            for check in checks
+        ]
+        table = _table(("Id", "What is checked", "A fault is", "Repaired by `--fix`"), rows)
+        sections.append(f"### {group}\n\n{table}")
+    return "\n\n".join(sections)
 
 
 def errors_table(family: type[DirectoryError]) -> str:
@@ -85,6 +104,7 @@ def tables() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "checks": checks_tables,
     "settings": settings_table,
     "user errors": partial(errors_table, UserError),
     "operator errors": partial(errors_table, OperatorError),

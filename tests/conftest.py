@@ -96,6 +96,30 @@ async def server() -> AsyncIterator[Server]:
     shutil.rmtree(directory)
 
 
+@pytest.fixture
+async def durable_server(server: Server) -> AsyncIterator[None]:
+    """Let the server of the tests survive a power cut, as a server in production must."""
+    connection = await asyncpg.connect(server.url)
+    found = "SELECT setting, source FROM pg_settings WHERE name = 'fsync'"
+    [(before, source)] = await connection.fetch(found)
+    if before == "off" and source == "command line":
+        await connection.close()
+        pytest.skip("the server was started with fsync=off, which only a restart can change")
+    await set_fsync(connection, "on")
+    yield
+    await set_fsync(connection, before)
+    await connection.close()
+
+
+async def set_fsync(connection: asyncpg.Connection, value: str) -> None:
+    """Change the setting, and wait until the server has read it."""
+    await connection.execute(f"ALTER SYSTEM SET fsync = {value}")
+    await connection.execute("SELECT pg_reload_conf()")
+    async with asyncio.timeout(60):
+        while await connection.fetchval("SHOW fsync") != value:
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 async def template(server: Server) -> AsyncIterator[str]:
     """Yield the name of a database that the real migrations and the script of the roles made."""

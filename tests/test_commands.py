@@ -356,6 +356,7 @@ def test_piccolo_checks_arguments_before_it_runs_a_command() -> None:
 
 COMPLETE: dict[str, dict[str, str]] = {
     "expire_invitations": {},
+    "run_doctor": {},
     "roll_up_highlights": {"since": "2026-01-31", "until": "2026-01-31"},
     "import_members": {"path": str(PROJECT / "README.md")},
     "export_members": {"path": "/proc/members.csv"},

@@ -15,10 +15,11 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from community_directory import doctor
 from community_directory.database import connect
 from community_directory.demo import load_demo
 from community_directory.errors import DirectoryError
-from community_directory.queries import highlights
+from community_directory.queries import highlights, invitations
 from community_directory.tables import (
     EventType,
     InvitationStatus,
@@ -29,6 +30,7 @@ from community_directory.tables import (
 from tests.conftest import Server, database_name, new_database, raw_pool
 from tests.processes import PROJECT
 from tests.tables import rows
+from tests.test_main import run as run_program
 
 LOAD = """
 import asyncio, sys
@@ -657,3 +659,19 @@ async def people_and_codes(url: str) -> tuple[list[tuple[object, ...]], set[str]
     finally:
         await connection.close()
     return [tuple(member) for member in members], {record["invitation_code"] for record in codes}
+
+
+async def test_doctor_finds_a_directory_with_the_demo_in_order(
+    server: Server, loaded: str, durable_server: None
+) -> None:
+    async with new_database(server, database_name(loaded)) as url:
+        async with connect(url, min_size=0):
+            await invitations.expire_overdue()
+            found = [result async for result in doctor.run_checks()]
+        assert [result for result in found if result.verdict is not doctor.Verdict.OK] == []
+        ended = run_program("doctor", "--full", "--fix", url=url)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    *lines, summary = ended.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("  ✓ ok")] == list(doctor.CHECKS)
+    assert summary.startswith(f"{doctor.CHECK_COUNT} checks in ")
+    assert summary.endswith(f" s: {doctor.CHECK_COUNT} ok.")

@@ -487,7 +487,7 @@ async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list
     await asyncio.wait_for(enough.wait(), SECONDS)
 
 
-async def test_both_jobs_run_right_after_the_start(
+async def test_two_of_the_jobs_run_right_after_the_start(
     directory: asyncpg.Pool, end_of_january: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = await overdue(directory)
@@ -498,6 +498,7 @@ async def test_both_jobs_run_right_after_the_start(
         assert {job.id for job in scheduler.get_jobs()} == {
             "expire_overdue_invitations",
             "roll_up_recent",
+            "check_directory",
         }
     assert await status_of(directory, code) == "expired"
     assert await rolled_up(directory) == [TODAY - timedelta(days=1)]

@@ -46,6 +46,7 @@ NAMES = {
     "restore",
     "roll-up",
     "expire-invitations",
+    "doctor",
     "create-admin",
     "roles",
     "psql",

@@ -30,6 +30,7 @@ from community_directory.web.charts import (
     layout_tree,
     stack_areas,
 )
+from community_directory.web.health import build_health_page
 from community_directory.web.pages import ManagerPages, PageContent, message_page
 
 INSIGHTS_PATH = "/insights"
@@ -157,6 +158,7 @@ def create_insights(settings: Settings) -> Starlette:
             Route("/", pages.endpoint(_build_overview_page)),
             Route("/tree/", pick_member),
             Route("/tree/{number}/", tree),
+            Route("/health/", pages.endpoint(build_health_page)),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ]
     )

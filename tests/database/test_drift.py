@@ -72,6 +72,13 @@ SCRIPTED_OBJECTS = {
     ("index", "directory_rolled_up_days_pkey"),
     ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
     *(("column", f"directory_rolled_up_days.{name}") for name in ("day", "checksum")),
+    ("table", "directory_doctor_reports"),
+    ("index", "directory_doctor_reports_pkey"),
+    ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),
+    *(
+        ("column", f"directory_doctor_reports.{name}")
+        for name in ("is_full", "checked_at", "report")
+    ),
     ("table", "panel_attempts"),
     ("index", "panel_attempts_pkey"),
     ("constraint", "panel_attempts.panel_attempts_pkey"),

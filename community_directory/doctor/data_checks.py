@@ -1,0 +1,416 @@
+"""Checks of the data: what constraints and triggers keep, and what jobs bring up to date.
+
+A constraint can't be broken while it is in force. A restored backup, a disabled trigger or a
+failing disk can break what it promised.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from tqdm import tqdm
+
+from community_directory.calendar import days_between, load_zone, today
+from community_directory.database import Statement, engine, transaction
+from community_directory.doctor.model import Check, Finding, Scope, Verdict
+from community_directory.queries import highlights, invitations
+from community_directory.queries.highlights import Difference
+from community_directory.queries.reputation import (
+    GITHUB_POINTS,
+    MAX_SCORE,
+    MAX_TIER_SCORES,
+    add_points_sql,
+)
+from community_directory.queries.values import ACTOR_CTE
+from community_directory.tables import ReputationTier
+
+ACTOR = "doctor"
+"""The author of repairs in the audit log."""
+SAMPLED_DAYS = 7
+"""The days before today whose highlights are counted again."""
+FULL_BATCH_DAYS = 31
+"""The days that one statement counts when all are counted; otherwise it is one day."""
+
+# An overdue invitation counts as expired, so it is only a sign that the hourly job does not run.
+FIND_OVERDUE_INVITATIONS = Statement("""
+SELECT 'invitation ' || invitation_id AS finding FROM community_invitations
+WHERE status = 'pending' AND expires_at < now() - interval '2 hours' ORDER BY expires_at
+""")
+
+FIND_UNACCEPTED_INVITATIONS = Statement("""
+SELECT 'invitation ' || invitation_id AS finding FROM community_invitations
+WHERE (status = 'accepted') <> (accepted_by IS NOT NULL)
+    OR (accepted_by IS NULL) <> (accepted_at IS NULL)
+""")
+
+FIND_BROKEN_REFERENCES = Statement("""
+WITH named AS (
+    -- the numbers that rows refer to; inviters are read from their index alone
+    SELECT DISTINCT 'an inviter' AS holder, invited_by AS number FROM community_members
+    UNION ALL
+    SELECT reference.* FROM (
+        SELECT * FROM community_invitations ORDER BY created_at DESC LIMIT :sample::bigint
+    ) AS newest, LATERAL (
+        VALUES ('the creator of invitation ' || invitation_id, created_by),
+            ('the acceptor of invitation ' || invitation_id, accepted_by)
+    ) AS reference(holder, number)
+    UNION ALL (
+        SELECT 'the member of event ' || id, member_id FROM member_participation
+        ORDER BY occurred_at DESC LIMIT :sample::bigint
+    ) UNION ALL (
+        SELECT 'the member of a highlight of ' || highlight_date, member_id
+        FROM member_daily_highlights ORDER BY highlight_date DESC LIMIT :sample::bigint
+    )
+)
+SELECT format('%s, %s, does not exist', number, holder) AS finding
+FROM named WHERE number IS NOT NULL
+    AND NOT EXISTS (SELECT FROM community_members WHERE member_id = number)
+""")
+
+# Numbers are given out in order, so a member's number is higher than that of their inviter. In a
+# circle at least one is not, and the search begins at each such member. A member who lies on no
+# circle can lead to one: only those who come back to themselves are on it.
+FIND_CIRCLES = Statement("""
+WITH RECURSIVE starts AS (
+    -- the members whose inviter has their number or a higher one
+    SELECT member_id, invited_by FROM community_members
+    WHERE (length(invited_by), invited_by) >= (length(member_id), member_id)
+    LIMIT :sample::bigint
+), lineage AS (
+    -- each start with its inviter, the inviter of that one, and so on
+    SELECT member_id AS start, invited_by AS ancestor FROM starts
+    UNION
+    SELECT lineage.start, member.invited_by
+    FROM lineage JOIN community_members AS member ON member.member_id = lineage.ancestor
+    WHERE member.invited_by IS NOT NULL
+)
+SELECT start || ' is among those who led to their own invitation' AS finding
+FROM lineage WHERE ancestor = start ORDER BY length(start), start
+""")
+
+FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
+
+_TIER_OF_SCORE = (
+    "CASE "
+    + " ".join(
+        f"WHEN reputation_score <= {score} THEN '{tier}'" for tier, score in MAX_TIER_SCORES.items()
+    )
+    + f" ELSE '{ReputationTier.EXPERT}' END"
+)
+_WRONG_TIER = f"""(reputation_tier IS DISTINCT FROM {_TIER_OF_SCORE}
+    OR (reputation_score > 0 AND reputation_shortfall > 0))"""
+FIND_WRONG_TIERS = Statement(f"""
+SELECT format('%s: %s points, %s', member_id, reputation_score, coalesce(reputation_tier, 'none'))
+    AS finding
+FROM community_members WHERE {_WRONG_TIER}
+""")
+# The trigger sets both columns in every update.
+FIX_TIERS = Statement(f"""
+WITH {ACTOR_CTE}
+UPDATE community_members SET reputation_score = reputation_score FROM actor WHERE {_WRONG_TIER}
+""")
+
+_GITHUB_POINTS = " + ".join(
+    f"""CASE WHEN github_profile_data ->> '{name}' ~ '^[1-9][0-9]*$'
+            AND jsonb_typeof(github_profile_data -> '{name}') = 'number'
+        THEN (github_profile_data ->> '{name}')::numeric * {points} ELSE 0 END"""
+    for name, points in GITHUB_POINTS.items()
+)
+_SCORES_BEHIND = f"""
+sampled AS (
+    -- the members whose points are computed
+    SELECT member_id FROM (
+        SELECT member_id FROM member_daily_highlights
+        ORDER BY highlight_date DESC LIMIT :sample::bigint / 10
+    ) AS newest
+    UNION (
+        SELECT member_id FROM community_members WHERE github_verified_at IS NOT NULL
+        LIMIT :sample::bigint / 10
+    )
+), earned AS (
+    -- the points of their highlights
+    SELECT member_id, coalesce(sum(reputation_earned), 0) AS points
+    FROM sampled LEFT JOIN member_daily_highlights USING (member_id) GROUP BY member_id
+), behind AS (
+    -- Those who have less than their parts. Points can be added by hand, so more is no fault, and
+    -- whoever took points away is in the audit log.
+    SELECT member_id, expected - present AS missing
+    FROM community_members AS member JOIN earned USING (member_id),
+    LATERAL (
+        SELECT reputation_score - reputation_shortfall AS present,
+            least({MAX_SCORE}, points + CASE WHEN github_verified_at IS NULL THEN 0
+                ELSE {_GITHUB_POINTS} END) AS expected
+    ) AS sums
+    WHERE expected > present AND NOT EXISTS (
+        SELECT FROM directory_audit_log AS entry
+        WHERE entry.member_id = member.member_id AND table_name = 'community_members'
+            AND (changes -> 'reputation_score' ->> 1)::bigint
+                < (changes -> 'reputation_score' ->> 0)::bigint
+    )
+)"""
+FIND_SCORES_BEHIND = Statement(f"""
+WITH {_SCORES_BEHIND}
+SELECT format('%s lacks %s points', member_id, missing) AS finding FROM behind
+""")
+LIST_BEHIND = Statement(f"WITH {_SCORES_BEHIND} SELECT member_id FROM behind")
+FIX_SCORES = Statement(f"""
+WITH {ACTOR_CTE}, {_SCORES_BEHIND}
+UPDATE community_members AS member SET {add_points_sql("missing")}
+FROM behind, actor WHERE member.member_id = behind.member_id
+""")
+
+FIND_MALFORMED_ACCOUNTS = Statement("""
+SELECT member_id || ': the Telegram id has an unknown form' AS finding
+FROM (
+    SELECT member_id, telegram_id FROM community_members WHERE deleted_at IS NULL
+    ORDER BY created_at DESC LIMIT :sample::bigint
+) AS newest
+WHERE telegram_id !~ '^((discord:)?[1-9][0-9]{0,19}|(erased|banned):.+)$'
+UNION ALL
+SELECT member_id || ': the Discord id has an unknown form'
+FROM community_members
+WHERE profile_data ->> 'discord_id' IS NOT NULL
+    AND profile_data ->> 'discord_id' !~ '^[1-9][0-9]{14,19}$'
+""")
+FIND_SHARED_ACCOUNTS = Statement("""
+SELECT array_to_string((array_agg(member_id ORDER BY length(member_id), member_id))[:5], ', ')
+    || ' have the same Discord account' AS finding
+FROM (
+    SELECT member_id, profile_data ->> 'discord_id' AS discord_id
+    FROM community_members WHERE profile_data ->> 'discord_id' IS NOT NULL
+    UNION
+    SELECT contact.member_id, member.profile_data ->> 'discord_id'
+    FROM community_members AS member JOIN community_members AS contact
+        ON contact.telegram_id = 'discord:' || (member.profile_data ->> 'discord_id')
+    WHERE member.profile_data ->> 'discord_id' IS NOT NULL
+) AS accounts
+GROUP BY discord_id HAVING count(*) > 1
+""")
+# An entity is an id of ElizaOS, which is not stored here, or a member's number.
+FIND_UNKNOWN_ENTITIES = Statement("""
+SELECT format('relationship %s: %s does not exist', id, entity_id) AS finding
+FROM (
+    SELECT id, entity_id_a, entity_id_b FROM member_relationships
+    ORDER BY created_at DESC LIMIT :sample::bigint
+) AS newest, LATERAL (VALUES (entity_id_a), (entity_id_b)) AS entities(entity_id)
+WHERE entity_id ~ '^#[0-9]+$'
+    AND NOT EXISTS (SELECT FROM community_members WHERE member_id = entity_id)
+""")
+
+NUMBER_SEQUENCE = "public.community_member_number"
+# A number that somebody wrote by hand is no fault: the trigger goes past it.
+FIND_TAKEN_NUMBER = Statement(f"""
+SELECT 'this needs USAGE on the sequence community_member_number' AS finding,
+    'not_checked' AS verdict
+WHERE NOT has_sequence_privilege('{NUMBER_SEQUENCE}', 'USAGE, SELECT')
+UNION ALL
+SELECT format('the next number is %s, which is taken', next_number), NULL
+FROM (
+    SELECT '#' || coalesce(pg_sequence_last_value('{NUMBER_SEQUENCE}'), 0) + 1 AS next_number
+    WHERE has_sequence_privilege('{NUMBER_SEQUENCE}', 'USAGE, SELECT')
+) AS sequence
+WHERE EXISTS (SELECT FROM community_members WHERE member_id = next_number)
+""")
+# The sequence goes to the end of the run of taken numbers.
+FIX_NEXT_NUMBER = Statement(f"""
+WITH numbers AS (SELECT substr(member_id, 2)::numeric AS number FROM community_members)
+SELECT setval('{NUMBER_SEQUENCE}', number::bigint) FROM numbers
+WHERE number > coalesce(pg_sequence_last_value('{NUMBER_SEQUENCE}'), 0)
+    AND NOT EXISTS (SELECT FROM community_members WHERE member_id = '#' || number + 1)
+ORDER BY number LIMIT 1
+""")
+
+FIND_INVITATIONS_WITHOUT_INVITER = Statement("""
+SELECT format('invitation %s by %s', invitation_id, created_by) AS finding
+FROM community_invitations AS invitation
+JOIN community_members AS inviter ON inviter.member_id = created_by
+WHERE invitation.status = 'pending' AND expires_at > now()
+    AND (inviter.status = 'banned' OR inviter.deleted_at IS NOT NULL
+        OR inviter.status <> 'active' AND primary_role = 'community_manager')
+""")
+
+
+async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
+    """Find the days whose highlights differ from a recount of the events.
+
+    A day that got events after its roll-up is left to the next nightly job.
+    """
+    findings = []
+    batches = await _batches(scope)
+    # Only a long count shows its progress.
+    hidden = None if scope.is_full else True
+    for first, last in tqdm(batches, desc="Counting highlights", leave=False, disable=hidden):
+        differences = await highlights.verify(first, until=last)
+        if not differences:
+            continue
+        stale = await _find_stale_days(first, last)
+        for day, members in _count_by_day(differences).items():
+            if day not in stale:
+                findings.append(Finding(f"{day}: {members:,} members"))
+            elif day < today() - timedelta(days=1):
+                text = f"{day}: {members:,} members, because events came after the roll-up"
+                findings.append(Finding(text, Verdict.WARNING))
+    return findings
+
+
+async def fix_highlights(scope: Scope) -> None:
+    """Roll up again each batch of days in which a row differs from a recount."""
+    for first, last in await _batches(scope):
+        await highlights.verify(first, until=last, repair=True)
+
+
+async def _batches(scope: Scope) -> Sequence[tuple[date, date]]:
+    """Return the days to count again, up to yesterday, as pairs of a first and a last day.
+
+    Days before the first stored event keep highlights whose events were deleted.
+    """
+    [(first_event,)] = await engine.fetch(FIND_FIRST_EVENT_TIME)
+    if first_event is None:
+        return []
+    oldest = first_event.astimezone(load_zone(None)).date()
+    last = today() - timedelta(days=1)
+    if not scope.is_full:
+        oldest = max(oldest, last - timedelta(days=SAMPLED_DAYS - 1))
+    step = FULL_BATCH_DAYS if scope.is_full else 1
+    starts = [oldest + timedelta(days=days) for days in range(0, (last - oldest).days + 1, step)]
+    return [(start, min(last, start + timedelta(days=step - 1))) for start in starts]
+
+
+async def _find_stale_days(first: date, last: date) -> set[date]:
+    """Return the days whose events have changed since their roll-up."""
+    records = await engine.fetch(
+        highlights.FIND_CHANGED_DAYS, **days_between(first, last, None)._asdict(), recent=date.max
+    )
+    return {record["day"] for record in records}
+
+
+def _count_by_day(differences: Sequence[Difference]) -> Counter[date]:
+    rows = (difference.stored or difference.counted for difference in differences)
+    return Counter(row.highlight_date for row in rows if row is not None)
+
+
+async def fix_overdue_invitations(_: Scope) -> None:
+    """Store the status expired for overdue invitations."""
+    await invitations.expire_overdue(actor=ACTOR)
+
+
+async def fix_tiers(_: Scope) -> None:
+    """Let the trigger compute the tier and the shortfall of each wrong row again."""
+    await engine.fetch(FIX_TIERS, actor=ACTOR, reason=None)
+
+
+async def fix_scores(scope: Scope) -> None:
+    """Add the points that members lack."""
+    async with transaction():
+        behind = await engine.fetch(LIST_BEHIND, sample=scope.sample)
+        # All writers of many members lock them in the same order.
+        await engine.fetch(
+            highlights.LOCK_EARNING_MEMBERS, member_ids=[record["member_id"] for record in behind]
+        )
+        await engine.fetch(FIX_SCORES, actor=ACTOR, reason=None, sample=scope.sample)
+
+
+async def fix_next_number(_: Scope) -> None:
+    """Move the sequence past the numbers that are taken."""
+    await engine.fetch(FIX_NEXT_NUMBER)
+
+
+DATA_CHECKS = (
+    Check(
+        id="overdue_invitations",
+        title="Overdue invitations are marked as expired",
+        problem="Invitations that have been overdue for two hours or more",
+        next_step="The hourly job of the panel does not run: start the panel, or run "
+        "`community-directory expire-invitations` from cron. --fix marks them now.",
+        find=FIND_OVERDUE_INVITATIONS,
+        verdict=Verdict.WARNING,
+        fix=fix_overdue_invitations,
+    ),
+    Check(
+        id="acceptors",
+        title="Every accepted invitation has a member who accepted it",
+        problem="Invitations whose status contradicts who accepted them",
+        next_step="Look at each in the panel, and restore it from a backup or correct it in SQL.",
+        find=FIND_UNACCEPTED_INVITATIONS,
+    ),
+    Check(
+        id="references",
+        title="Every reference leads to a member",
+        problem="References to members who do not exist",
+        next_step="Restore the missing members from a backup, or delete the rows that refer to "
+        "them.",
+        find=FIND_BROKEN_REFERENCES,
+    ),
+    Check(
+        id="circles",
+        title="Nobody was invited by somebody whom they invited",
+        problem="Circles among inviters",
+        next_step="Clear or correct invited_by of one member of each circle in SQL.",
+        find=FIND_CIRCLES,
+    ),
+    Check(
+        id="highlights",
+        title="The highlights agree with the events",
+        problem="Days whose highlights differ from a recount of the events",
+        next_step="Run `community-directory doctor --fix`, which rolls up these days again.",
+        find=find_wrong_highlights,
+        fix=fix_highlights,
+    ),
+    Check(
+        id="tiers",
+        title="Every tier follows from the score",
+        problem="Members whose tier or shortfall does not fit their score",
+        next_step="Run `community-directory doctor --fix`, which computes them again.",
+        find=FIND_WRONG_TIERS,
+        fix=fix_tiers,
+    ),
+    Check(
+        id="scores",
+        title="No score lacks points of GitHub or of the highlights",
+        problem="Members whose score lacks points, although nobody took any away",
+        next_step="Run `community-directory doctor --fix`, which adds the missing points.",
+        find=FIND_SCORES_BEHIND,
+        fix=fix_scores,
+    ),
+    Check(
+        id="accounts",
+        title="Every account has the form of its platform",
+        problem="Accounts of an unknown form",
+        next_step="Correct them in the panel: bots will not recognize these people.",
+        find=FIND_MALFORMED_ACCOUNTS,
+        verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="shared_accounts",
+        title="Every Discord account belongs to one member",
+        problem="Discord accounts of several members",
+        next_step="Remove discord_id from the profile data of all but one of them.",
+        find=FIND_SHARED_ACCOUNTS,
+        verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="entities",
+        title="Every relationship with a member's number leads to a member",
+        problem="Relationships with numbers that nobody has",
+        next_step="Remove them in the panel.",
+        find=FIND_UNKNOWN_ENTITIES,
+        verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="next_number",
+        title="The next member's number is free",
+        problem="The sequence of the numbers is behind",
+        next_step="Run `community-directory doctor --fix`, which moves it past the taken numbers.",
+        find=FIND_TAKEN_NUMBER,
+        fix=fix_next_number,
+    ),
+    Check(
+        id="inviters",
+        title="Nobody who lost their access has open invitations",
+        problem="Open invitations of people who are banned or removed, or of managers who are not "
+        "active",
+        next_step="Cancel them in the panel. They can't be redeemed unless these people come back.",
+        find=FIND_INVITATIONS_WITHOUT_INVITER,
+        verdict=Verdict.WARNING,
+    ),
+)
