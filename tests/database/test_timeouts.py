@@ -688,6 +688,11 @@ async def test_a_long_call_has_the_long_limit_inside_and_outside_of_a_transactio
                     assert await limits() == long
                     _ = 1 / 0
             assert await limits() == short
+            with long_running():
+                with pytest.raises(ZeroDivisionError):
+                    async with transaction():
+                        _ = 1 / 0
+                assert await limits() == long
         with long_running():
             async with transaction() as current:
                 await current.connection.execute("SET LOCAL lock_timeout = 77")
