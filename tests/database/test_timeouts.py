@@ -441,6 +441,22 @@ async def test_a_blocked_event_loop_does_not_cut_an_answered_call(
         assert [tuple(each) for each in await engine.fetch("SELECT pg_backend_pid()")] == [(pid,)]
 
 
+async def test_an_old_connection_that_does_not_answer_is_replaced(
+    scratch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "RENEWAL_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(pool_module, "GRACE_SECONDS", 0.1)
+    proxy = Proxy(scratch_url)
+    async with proxy.running() as address, connect(address, max_size=1) as connected:
+        proxy.freeze(new=False)
+        monkeypatch.setattr(pool_module, "MAX_IDLE_SECONDS", 0)
+        assert connected.pool is not None
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while connected.pool.get_size():
+                await asyncio.sleep(0.01)
+            await engine.fetch("SELECT 1")
+
+
 # A server without room
 
 
@@ -688,6 +704,11 @@ async def test_a_long_call_has_the_long_limit_inside_and_outside_of_a_transactio
                     assert await limits() == long
                     _ = 1 / 0
             assert await limits() == short
+            with long_running():
+                with pytest.raises(ZeroDivisionError):
+                    async with transaction():
+                        _ = 1 / 0
+                assert await limits() == long
         with long_running():
             async with transaction() as current:
                 await current.connection.execute("SET LOCAL lock_timeout = 77")
