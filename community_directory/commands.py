@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import sys
@@ -236,7 +237,9 @@ async def run_doctor(*, full: bool = False, fix: bool = False, json: bool = Fals
     """
     results: list[doctor.Result] = []
     group = ""
-    with tqdm(desc="Checking", total=doctor.CHECK_COUNT, leave=False, disable=None) as progress:
+    limits = long_running() if full or fix else contextlib.nullcontext()
+    bar = tqdm(desc="Checking", total=doctor.CHECK_COUNT, leave=False, disable=None)
+    with limits, bar as progress:
         async for result in doctor.run_checks(full=full, fix=fix):
             results.append(result)
             progress.update()

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from community_directory import commands, doctor, jobs
 from community_directory.calendar import today
-from community_directory.database import connect, engine
+from community_directory.database import act_as, connect, engine, transaction
 from community_directory.doctor import CHECKS, Check, Result, Verdict, run, server_checks
 from community_directory.doctor.model import Finding, Report, Scope
 from community_directory.doctor.schema_checks import CATALOG_PATH, read_catalog
@@ -617,6 +617,15 @@ async def test_a_superuser_without_a_second_factor_is_found_if_there_is_a_key(
     assert (await examine("second_factor")).count == 1
 
 
+async def test_a_password_that_somebody_else_knows_is_found(directory: asyncpg.Pool) -> None:
+    user = await add_user(active=True, admin=True)
+    await assert_healthy("temporary_passwords")
+    async with transaction():
+        await act_as("ana")
+        await BaseUser.update_password("eva", "another one that is long")
+    assert (await examine("temporary_passwords")).examples == [f"user {user}"]
+
+
 async def test_a_user_who_has_not_signed_in_for_90_days_is_found(directory: asyncpg.Pool) -> None:
     user = await add_user(active=True, admin=True)
     await assert_healthy("unused_accounts")
@@ -896,11 +905,15 @@ async def test_a_role_without_privileges_is_told_what_it_cannot_check(
         "this needs USAGE on the sequence community_member_number."
     )
     assert results["replication"].message.endswith("this needs the role pg_monitor.")
+    missing = results["privileges"]
+    assert missing.verdict is Verdict.FAILED
+    assert "INSERT on the table community_members" in missing.examples
     assert results["schema"].verdict is Verdict.OK
     assert {result.verdict for result in results.values()} <= {
         Verdict.OK,
         Verdict.NOT_CHECKED,
-        Verdict.FAILED,  # the server of the tests runs without fsync
+        # The privileges are missing, and the server of the tests runs without fsync.
+        Verdict.FAILED,
     }
 
 
@@ -984,7 +997,9 @@ def test_every_check_has_a_name_of_its_own_and_says_what_to_do() -> None:
 def test_every_check_has_a_test_that_plants_its_fault() -> None:
     tests = Path(__file__).read_text()
     for name in ALL_CHECKS:
-        assert re.search(rf'(examine|findings|findings_with)\(\s*"{name}"', tests), name
+        assert re.search(
+            rf'(examine|findings|findings_with)\(\s*"{name}"|results\["{name}"\]', tests
+        ), name
     for name, (check, _) in ALL_CHECKS.items():
         is_repaired = f'await assert_repaired("{name}")' in tests
         assert is_repaired == (check.fix is not None), name

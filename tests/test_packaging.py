@@ -32,7 +32,8 @@ USED_WITHOUT_IMPORT = {
     "pytest-asyncio",  # a plugin, like the next two
     "pytest-timeout",
     "pytest-xdist",
-    "squawk-cli",  # a program
+    "schemathesis",  # a program, like the next one
+    "squawk-cli",
     "tzdata",  # zoneinfo reads it
 }
 

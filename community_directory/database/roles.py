@@ -26,6 +26,9 @@ APP_PRIVILEGES = {
     "sessions": "SELECT, INSERT, UPDATE, DELETE",
     "authenticator_secret": "SELECT, INSERT, UPDATE, DELETE",
     "panel_attempts": "SELECT, INSERT, UPDATE, DELETE",
+    "panel_temporary_passwords": "SELECT, INSERT, DELETE",
+    # The last results of `community-directory doctor`, for the panel.
+    "directory_doctor_reports": "SELECT, INSERT, UPDATE",
     # Piccolo's record of the migrations: a program sees whether one is pending.
     "migration": "SELECT",
 }
@@ -56,6 +59,8 @@ FUNCTIONS = (
     "community_members_check_status()",
     "directory_audit_log_append_only()",
     "directory_search_text(text)",
+    "panel_password_set()",
+    "panel_session_started()",
     "panel_user_changed()",
 )
 

@@ -29,6 +29,10 @@ FIND_USERS_WITH_EMAIL = Statement("""
 SELECT 'user ' || id AS finding FROM piccolo_user WHERE active AND admin AND email = :email
 """)
 
+FIND_TEMPORARY_PASSWORDS = Statement("""
+SELECT 'user ' || user_id AS finding FROM panel_temporary_passwords ORDER BY user_id
+""")
+
 
 async def find_superusers_without_second_factor(_: Scope) -> Sequence[Finding]:
     """Find the superusers without a second factor, if DIRECTORY_MFA_KEY allows one."""
@@ -59,6 +63,15 @@ PANEL_CHECKS = (
         problem="Superusers of the panel without a second factor",
         next_step="Ask each of them to open the panel and choose “MFA Setup” in the menu.",
         find=find_superusers_without_second_factor,
+        verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="temporary_passwords",
+        title="Every user of the panel has a password that nobody else knows",
+        problem="Users of the panel who have not changed the password that somebody set for them",
+        next_step="Ask each of them to sign in, which asks for a new password, or deactivate the "
+        "account, in the panel under Users.",
+        find=FIND_TEMPORARY_PASSWORDS,
         verdict=Verdict.WARNING,
     ),
     Check(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from community_directory.database import Statement, engine
+from community_directory.database.roles import missing_privileges
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
 from community_directory.settings import load_settings, variable
 
@@ -165,6 +166,11 @@ async def find_ineffective_timeouts(_: Scope) -> Sequence[Finding]:
     ]
 
 
+async def find_missing_privileges(_: Scope) -> Sequence[Finding]:
+    """Find the privileges of the panel and the bots that the present role lacks."""
+    return [Finding(missing) for missing in await missing_privileges()]
+
+
 SERVER_CHECKS = (
     Check(
         id="clock",
@@ -204,6 +210,14 @@ SERVER_CHECKS = (
         problem="Collations whose version changed",
         next_step="Run these statements as the owner of the database, with the programs stopped.",
         find=FIND_CHANGED_COLLATIONS,
+    ),
+    Check(
+        id="privileges",
+        title="This login has the privileges that the panel and the bots need",
+        problem="Missing privileges of this login",
+        next_step="Run `community-directory roles --apply` as the owner of the tables, and grant "
+        "the role directory_app to this login.",
+        find=find_missing_privileges,
     ),
     Check(
         id="replication",
