@@ -284,7 +284,10 @@ def configuration(role: Role, token: str | None, *, covers_lists: bool) -> str:
         for phase in ("examples", "coverage", "fuzzing")
     ]
     # An empty value in a query means the same as a missing one.
-    lines.append("[phases.fuzzing.checks.negative_data_rejection]\nenabled = false")
+    lines += [
+        f"[phases.{phase}.checks.negative_data_rejection]\nenabled = false"
+        for phase in ("fuzzing", "stateful")
+    ]
     lines.append(f"[checks.positive_data_acceptance]\nexpected-statuses = {json.dumps(accepted)}")
     for name, value in credentials.items():
         if value:
