@@ -34,6 +34,7 @@ from community_directory.database import (
     long_running,
     migrate,
     transaction,
+    transactions,
 )
 from community_directory.database import pool as pool_module
 from community_directory.database.connections import Connector
@@ -274,6 +275,22 @@ async def test_a_call_ends_whatever_stops_it(
         limit_calls(FOR_EVER)
     # A call that is cut may be stored, but never a part of it.
     assert await committed_numbers(fault_url) in ([LOCKED], [1, 2, LOCKED])
+
+
+async def test_a_cancelled_transaction_does_not_wait_for_its_rollback(
+    scratch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "ROLLBACK_TIMEOUT_SECONDS", 600)
+    proxy = Proxy(scratch_url)
+    async with proxy.running() as address, connect(address, max_size=1):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1), transaction():
+                    await insert(1)
+                    proxy.freeze(new=False)
+                    await asyncio.Event().wait()
+        await assert_nothing_is_left()
+    assert await committed_numbers(scratch_url) == []
 
 
 @pytest.mark.parametrize("end", [DatabaseUnavailable, TimeoutError, asyncio.CancelledError])
