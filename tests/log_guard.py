@@ -36,7 +36,7 @@ FORBIDDEN_PATTERNS = (
     r"\?[\w-]+=",  # a query string
     r"\b(?:csrftoken|id)=\w{20,}",  # a cookie
     r"postgres(?:ql)?://[^\s/@]*:[^\s/@]+@",  # a URL with a password
-    r"DETAIL:|Failing row contains",  # PostgreSQL's description of a row
+    r"Failing row contains|Key \(",  # PostgreSQL's description of a row
 )
 UNUSABLE_DATABASE_ERRORS = (
     asyncpg.InvalidCatalogNameError,

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import stat
@@ -529,7 +530,9 @@ async def test_a_missing_program_is_named_with_its_version() -> None:
 
 
 @pytest.fixture
-def daily(directory: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def daily(
+    database: str, directory: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The directory for daily backups of the connected database."""
     folder = tmp_path / "backups"
     monkeypatch.setenv("DIRECTORY_BACKUP_DIRECTORY", str(folder))
@@ -989,12 +992,17 @@ def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
             [*PROGRAM, *arguments],
             environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
         )
-    shown = b""
+    shown, typed = b"", b""
     with os.fdopen(terminal, "r+b", buffering=0) as screen, suppress(OSError):
-        while chunk := screen.read(4096):
-            shown += chunk
-            if shown.endswith(b"press Ctrl+C: ") and lines:
-                screen.write(lines.pop(0))
+        while True:
+            if select.select([screen], [], [], 0.5)[0]:
+                shown += screen.read(4096)
+                if shown.endswith(b"press Ctrl+C: ") and lines:
+                    typed = lines.pop(0)
+                    screen.write(typed)
+            elif typed == b"\x03":
+                # input() misses a signal that arrives between its prompt and its wait.
+                screen.write(typed)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), shown.decode().replace("\r", "")
 

@@ -528,7 +528,7 @@ def pgbouncer(closed_port: int) -> Iterator[str]:
 async def test_a_pgbouncer_that_refuses_the_limits_is_reported(pgbouncer: str) -> None:
     error = await refusal(pgbouncer)
     assert isinstance(error, ConfigurationError)
-    assert "Set DIRECTORY_STATEMENT_TIMEOUT and DIRECTORY_LOCK_TIMEOUT to 0" in str(error)
+    assert "set DIRECTORY_STATEMENT_TIMEOUT and DIRECTORY_LOCK_TIMEOUT to 0" in str(error)
 
 
 # Programs elsewhere

@@ -84,13 +84,13 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=8,
+        statements=9,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "repair": False},
         {"zone": "Mars/Olympus"},
-        statements=4,
+        statements=5,
         statements_when_refused=0,
     ),
     "invitations.cancel": Case({"code": "OPENCODE", **BY}, {"code": "NOSUCHCODE"}),
@@ -189,9 +189,14 @@ CASES = {
         {"member_id": "#1", "entity_ids": ["entity-a"], **BY},
         NOBODY,
         statements=None,
-        statements_when_refused=3,
+        statements_when_refused=4,
     ),
-    "members.export": Case({"member_id": "#1", "entity_ids": ["entity-a"]}, NOBODY),
+    "members.export": Case(
+        {"member_id": "#1", "entity_ids": ["entity-a"]},
+        NOBODY,
+        statements=2,
+        statements_when_refused=2,
+    ),
     "reputation.explain": Case({"member_id": "#1"}, NOBODY),
     "relationships.link": Case(
         {

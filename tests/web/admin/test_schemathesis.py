@@ -83,7 +83,7 @@ MANAGER = Role("manager", {"admin": True}, COMMUNITY_TABLES)
 SUPERUSER = Role(
     "superuser",
     {"admin": True, "superuser": True},
-    COMMUNITY_TABLES | {"piccolo_user", "sessions", "erased_persons"},
+    COMMUNITY_TABLES | {"piccolo_user", "panel_temporary_passwords", "sessions", "erased_persons"},
 )
 OUTSIDER = Role("outsider", {})
 NOBODY = Role("nobody", None)
