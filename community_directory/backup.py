@@ -51,7 +51,7 @@ SELECT current_database() AS name, current_setting('server_version_num')::int / 
 
 @dataclass(frozen=True)
 class Backup:
-    """What a file of pg_dump says about itself.
+    """The description of a backup, from its file.
 
     Attributes:
         created_at: When the backup began, as pg_dump wrote it.
@@ -143,7 +143,7 @@ async def _dump(program: Path, file: Path) -> None:
         with tqdm(desc="Backing up", unit="B", unit_scale=True, disable=None) as progress:
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=PROGRESS_INTERVAL_SECONDS)
-                progress.update(os.stat(file).st_size - progress.n)  # noqa: PTH116  blocks for no time
+                progress.update(os.stat(file).st_size - progress.n)  # noqa: PTH116  is quick
         try:
             await waiting
         except BackupFailed as error:

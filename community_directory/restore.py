@@ -147,7 +147,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did.
+    """The outcome of a restore.
 
     Attributes:
         members: The number of members in the database.
@@ -209,8 +209,8 @@ async def restore(path: Path, backup: Backup, target: Target, *, keep_old: bool 
 
     Args:
         path: The file of the backup, which the database runs as a program: it must be trusted.
-        backup: What `check_backup` returned.
-        target: What `find_target` returned.
+        backup: The description that `check_backup` returned.
+        target: The target that `find_target` returned.
         keep_old: Keep the old contents: as a database with another name, or as a backup beside the
             file if the role can't create databases.
 

@@ -148,8 +148,8 @@ async def running(
         command: The path of the program and its arguments, which every user of the machine can see.
         password: The password of the database, which the program gets in its environment.
         on_line: A function to call for each line of the report of `--verbose`.
-        stdin: What the program reads.
-        stdout: Where its output goes.
+        stdin: The stream that the program reads.
+        stdout: The stream for its output.
     """
     # The message about a full disk is looked for in English.
     environment = {**os.environ, "LC_ALL": "C", "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_SECONDS)}
