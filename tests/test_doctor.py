@@ -206,6 +206,12 @@ CHANGED_SCHEMAS = {
     "DROP TRIGGER panel_user_changed ON piccolo_user": (
         "trigger piccolo_user.panel_user_changed is missing"
     ),
+    "DROP TRIGGER panel_session_started ON sessions": (
+        "trigger sessions.panel_session_started is missing"
+    ),
+    "GRANT EXECUTE ON FUNCTION directory_audit_log_erase TO PUBLIC": (
+        "function directory_audit_log_erase differs"
+    ),
     """
     CREATE OR REPLACE FUNCTION community_members_check_status() RETURNS trigger LANGUAGE plpgsql
         AS 'BEGIN RETURN NEW; END'
@@ -556,24 +562,24 @@ async def test_a_relationship_with_a_number_that_nobody_has_is_found(
     assert result.examples == [f"relationship {made['id']}: #9 does not exist"]
 
 
-async def test_a_sequence_behind_the_numbers_is_found_and_moved(as_superuser: asyncpg.Pool) -> None:
+async def test_a_sequence_behind_the_numbers_is_found_and_moved(directory: asyncpg.Pool) -> None:
     await assert_healthy("next_number")
     for _ in range(3):
-        await rows.member(as_superuser)
-    await rows.member(as_superuser, member_id="#9")
+        await rows.member(directory)
+    await rows.member(directory, member_id="#9")
     await assert_healthy("next_number")
-    await as_superuser.execute("SELECT setval('community_member_number', 1)")
+    await directory.execute("SELECT setval('community_member_number', 1)")
     result = await examine("next_number")
     assert (result.verdict, result.examples) == (
         Verdict.FAILED,
         ["the next number is #2, which is taken"],
     )
     await assert_repaired("next_number")
-    assert await as_superuser.fetchval("SELECT nextval('community_member_number')") == 4
+    assert await directory.fetchval("SELECT nextval('community_member_number')") == 4
 
 
-async def test_a_sequence_that_was_never_used_is_found(as_superuser: asyncpg.Pool) -> None:
-    await rows.member(as_superuser, member_id="#1")
+async def test_a_sequence_that_was_never_used_is_found(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, member_id="#1")
     assert (await examine("next_number")).examples == ["the next number is #1, which is taken"]
     await assert_repaired("next_number")
 

@@ -211,13 +211,19 @@ FROM (
 ) AS sequence
 WHERE EXISTS (SELECT FROM community_members WHERE member_id = next_number)
 """)
-# The sequence goes to the end of the run of taken numbers.
+# The sequence goes to the end of the run of taken numbers. Every login that adds members may use
+# nextval; setval would need one more privilege.
 FIX_NEXT_NUMBER = Statement(f"""
-WITH numbers AS (SELECT substr(member_id, 2)::numeric AS number FROM community_members)
-SELECT setval('{NUMBER_SEQUENCE}', number::bigint) FROM numbers
-WHERE number > coalesce(pg_sequence_last_value('{NUMBER_SEQUENCE}'), 0)
-    AND NOT EXISTS (SELECT FROM community_members WHERE member_id = '#' || number + 1)
-ORDER BY number LIMIT 1
+WITH numbers AS (SELECT substr(member_id, 2)::numeric AS number FROM community_members),
+present AS (SELECT coalesce(pg_sequence_last_value('{NUMBER_SEQUENCE}'), 0) AS last),
+run AS (
+    -- the last one of the taken numbers that follow the present number without a gap
+    SELECT last, number::bigint FROM numbers, present
+    WHERE number > last
+        AND NOT EXISTS (SELECT FROM community_members WHERE member_id = '#' || number + 1)
+    ORDER BY number LIMIT 1
+)
+SELECT count(nextval('{NUMBER_SEQUENCE}')) FROM run, generate_series(last + 1, number)
 """)
 
 FIND_INVITATIONS_WITHOUT_INVITER = Statement("""

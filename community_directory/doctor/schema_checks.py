@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.database.migrations import PICCOLO_APPS
+from community_directory.database.migrations import list_known_migrations
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
 
 CATALOG_PATH = Path(__file__).parent / "catalog.json"
@@ -14,8 +13,10 @@ CATALOG_PATH = Path(__file__).parent / "catalog.json"
 
 # The definitions are compared by their MD5, which keeps the file of the expected ones small. They
 # leave out what may differ without harm, or has a check of its own: the schema of the extension,
-# and whether a constraint is validated. NOT NULL is part of its column, although PostgreSQL 18 also
-# has a constraint for it.
+# whether a constraint is validated, and the parentheses and casts of text, which PostgreSQL places
+# differently after a restore. NOT NULL is part of its column, although PostgreSQL 18 also has a
+# constraint for it. A function with its owner's rights is not for everybody, as it would be after a
+# restore without privileges.
 LIST_CATALOG = Statement(r"""
 WITH relations AS (
     SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -47,9 +48,12 @@ WITH relations AS (
     UNION ALL
     SELECT 'trigger', tgname, relname, pg_get_triggerdef(pg_trigger.oid)
     FROM pg_trigger JOIN relations ON relations.oid = tgrelid
-    WHERE NOT tgisinternal AND (relname = 'piccolo_user' OR relname IN (SELECT relname FROM own))
+    WHERE NOT tgisinternal
+        AND (relname IN ('piccolo_user', 'sessions') OR relname IN (SELECT relname FROM own))
     UNION ALL
     SELECT 'function', proname, '', pg_get_functiondef(oid)
+        || CASE WHEN prosecdef AND has_function_privilege('public', oid, 'EXECUTE')
+            THEN ' PUBLIC' ELSE '' END
     FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'
         AND proname ~ '^(community|directory|panel)_'
     UNION ALL
@@ -57,15 +61,17 @@ WITH relations AS (
 )
 SELECT concat_ws('.', kind || ' ' || nullif(on_table, ''),
     CASE WHEN on_table = '' THEN kind || ' ' ELSE '' END || name) AS object,
-    md5(definition) AS definition
+    md5(CASE WHEN kind IN ('constraint', 'index', 'trigger')
+        THEN regexp_replace(definition, '[()]|::(text|character varying)(\[\])?', '', 'g')
+        ELSE definition END) AS definition
 FROM objects ORDER BY 1
 """)
 
 CLEAR_SEARCH_PATH = "SELECT set_config('search_path', 'pg_catalog', true)"
 """PostgreSQL then writes each definition with all its schemas, whatever the session's path is."""
 
-HAS_MIGRATIONS = "SELECT to_regclass('migration') IS NOT NULL"
-LIST_MIGRATIONS = "SELECT app_name, name FROM migration"
+HAS_MIGRATIONS = "SELECT to_regclass('public.migration') IS NOT NULL"
+LIST_MIGRATIONS = "SELECT app_name || ' ' || name AS migration FROM public.migration"
 
 FIND_INVALID_INDEXES = Statement("""
 SELECT format('index %s on %s', indexrelid::regclass, indrelid::regclass) AS finding
@@ -130,33 +136,19 @@ def _table_of(name: str) -> str | None:
 
 async def find_migrations(_: Scope) -> Sequence[Finding]:
     """Find the migrations that have not run, and those that only a newer version knows."""
-    known = _known_migrations()
+    known = list_known_migrations()
     [(has_migrations,)] = await engine.fetch(HAS_MIGRATIONS)
     records = await engine.fetch(LIST_MIGRATIONS) if has_migrations else []
-    ran = {(record["app_name"], record["name"]) for record in records}
-    apps = {app for app, _ in known}
+    ran = {record["migration"] for record in records}
+    apps = {migration.partition(" ")[0] for migration in known}
     return [
-        *(Finding(f"{app} {name} has not run") for app, name in sorted(known - ran)),
+        *(Finding(f"{migration} has not run") for migration in sorted(known - ran)),
         *(
-            Finding(f"{app} {name} is unknown to this version of the program", Verdict.WARNING)
-            for app, name in sorted(ran - known)
-            if app in apps
+            Finding(f"{migration} is unknown to this version of the program", Verdict.WARNING)
+            for migration in sorted(ran - known)
+            if migration.partition(" ")[0] in apps
         ),
     ]
-
-
-def _known_migrations() -> set[tuple[str, str]]:
-    """Return the app and the id of each migration of this program."""
-    # Piccolo's migrations take as long to import as all other modules.
-    from piccolo.apps.migrations.commands.base import BaseMigrationManager  # noqa: PLC0415
-
-    manager = BaseMigrationManager()
-    configurations = [import_module(app).APP_CONFIG for app in PICCOLO_APPS]
-    return {
-        (configuration.app_name, migration_id)
-        for configuration in configurations
-        for migration_id in manager.get_migration_modules(configuration.migrations_folder_path)
-    }
 
 
 SCHEMA_CHECKS = (
