@@ -27,7 +27,7 @@ def run_psql(arguments: Sequence[str]) -> int:
         DatabaseUnavailable: The embedded PostgreSQL does not start.
     """
     given = load_settings().postgres_url
-    url = given.get_secret_value() if given else _make_embedded_url()
+    url = make_url({"dsn": given.get_secret_value()}) if given else _make_embedded_url()
     program = embedded.find_program("psql") or shutil.which("psql")
     if program is None:
         raise ConfigurationError(NO_PSQL_MESSAGE)

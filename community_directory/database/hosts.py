@@ -67,6 +67,13 @@ def split_servers(url: str) -> list[str]:
     return [urlunsplit(parts._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",")]
 
 
+def name_session_attributes(url: str) -> str:
+    """Return the URL with which PostgreSQL's programs find the same server as `open_connection`."""
+    if len(split_servers(url)) == 1 or _names_session_attributes(url):
+        return url
+    return f"{url}{'&' if urlsplit(url).query else '?'}target_session_attrs=read-write"
+
+
 def _names_session_attributes(url: str) -> bool:
     return (
         "target_session_attrs" in parse_qs(urlsplit(url).query)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from community_directory.database import embedded
+from community_directory.database.hosts import name_session_attributes
 from community_directory.errors import BackupFailed, ConfigurationError
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -61,9 +62,9 @@ def _list_candidates(name: str, major: int) -> list[Path]:
 
 
 def make_url(config: Mapping[str, Any]) -> str:
-    """Return the URL of the database of an engine's configuration."""
+    """Return the URL of the database of an engine's configuration, for PostgreSQL's programs."""
     if "dsn" in config:
-        return str(config["dsn"])
+        return name_session_attributes(str(config["dsn"]))
     query = urlencode({"host": config["host"], "port": config["port"]})
     return f"postgresql://{config['user']}@/{config['database']}?{query}"
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from community_directory.database import DirectoryEngine, connect, engine, migrate
+from community_directory import doctor
+from community_directory.database import DirectoryEngine, connect, embedded, engine, migrate
+from community_directory.database.programs import make_url, run
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import members
 from tests.conftest import Server
@@ -137,6 +139,15 @@ async def test_a_command_outside_of_a_pool_finds_the_server_that_accepts_writes(
     assert port == primary.port
 
 
+async def test_the_programs_of_postgresql_find_the_server_that_accepts_writes(pair: Pair) -> None:
+    primary, standby = pair
+    for options in ("", "?application_name=test"):
+        async with connect(join(standby, primary, options=options)):
+            url = make_url(engine.config)
+        psql = str(embedded.find_program("psql"))
+        assert int(await run([psql, "-At", "-c", "SHOW port", f"--dbname={url}"])) == primary.port
+
+
 async def test_a_silent_server_leaves_time_for_the_next_one(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +182,18 @@ async def test_a_standby_alone_answers_queries_and_refuses_writes(pair: Pair) ->
         for helper in WRITING_HELPERS:
             with pytest.raises(DatabaseUnavailable, match="read-only"):
                 await HELPERS[helper](**arguments(helper))
+
+
+async def test_doctor_finds_on_a_standby_what_it_finds_on_the_primary(pair: Pair) -> None:
+    verdicts = []
+    for server in pair:
+        async with connect(server.url):
+            found = [result async for result in doctor.run_checks()]
+            verdicts.append({result.id: result.verdict for result in found})
+            is_stored = await doctor.store_report(await doctor.make_report(found))
+            assert is_stored == (server is pair[0])
+    assert verdicts[0] == verdicts[1]
+    assert doctor.Verdict.NOT_CHECKED not in verdicts[0].values()
 
 
 # Failover
