@@ -27,6 +27,7 @@ from community_directory.database.programs import (
     running,
     split_password,
 )
+from community_directory.database.roles import ERASE_FUNCTION, PRIVATE_FUNCTIONS
 from community_directory.errors import BackupFailed, DatabaseUnavailable, database_errors
 
 RESTORE_LOCK_KEY = 0x726573746F7265
@@ -108,6 +109,10 @@ CLOSE_CONNECTIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_roles ON rolname = current_user
 WHERE datname = $1 AND pid <> pg_backend_pid() AND (rolsuper OR pg_has_role(usesysid, 'USAGE'))
 """
+# Without its privileges, everybody may use a function that was restored.
+REVOKE_PRIVATE_FUNCTIONS = "\n".join(
+    f"REVOKE ALL ON FUNCTION public.{function} FROM PUBLIC;" for function in PRIVATE_FUNCTIONS
+)
 FIND_DATABASES = "SELECT quote_ident(datname) FROM pg_database WHERE starts_with(datname, $1)"
 CHECK_COUNT = """
 DO $$ BEGIN
@@ -238,6 +243,8 @@ async def restore(path: Path, backup: Backup, target: Target, *, keep_old: bool 
     except TimeoutError:
         raise BackupFailed(f"The restore took longer than {BACKUP_TIMEOUT}.") from None
     async with _session(target.url) as session:
+        if not use_privileges:
+            await session.execute(REVOKE_PRIVATE_FUNCTIONS)
         members = await session.fetchval(COUNT_MEMBERS)
     return Restored(members, old_database, old_file, left_out)
 
@@ -264,6 +271,11 @@ async def _find_left_out(path: Path, backup: Backup, target: Target) -> tuple[li
         left_out.append(
             f"The rights of roles were left out, because this role can't grant them to "
             f"{', '.join(sorted(missing))}: create the roles, and grant the rights again."
+        )
+    elif f"GRANT ALL ON FUNCTION public.{ERASE_FUNCTION.partition('(')[0]}(" in script:
+        left_out.append(
+            "The tables belong to the role that restored them: run the SQL of `community-directory "
+            "roles`, which gives them back to the owner's role."
         )
     return left_out, not missing
 

@@ -34,15 +34,16 @@ APP_PRIVILEGES = {
 }
 """The privileges of the panel and the bots on each table of the database."""
 
-APP_SEQUENCES = (
-    "community_member_number",
-    "piccolo_user_id_seq",
-    "sessions_id_seq",
-    "authenticator_secret_id_seq",
-)
-"""The sequences from which the panel and the bots take numbers."""
-
-OTHER_SEQUENCES = ("directory_audit_log_id_seq", "migration_id_seq")
+APP_SEQUENCE_PRIVILEGES = {
+    "community_member_number": "USAGE, SELECT",
+    "piccolo_user_id_seq": "USAGE, SELECT",
+    "sessions_id_seq": "USAGE, SELECT",
+    "authenticator_secret_id_seq": "USAGE, SELECT",
+    # The panel's nightly backup reads every sequence.
+    "directory_audit_log_id_seq": "SELECT",
+    "migration_id_seq": "SELECT",
+}
+"""The privileges of the panel and the bots on each sequence of the database."""
 
 ERASE_FUNCTION = "directory_audit_log_erase(text, text, text)"
 """The function that changes the audit log with the rights of its owner."""
@@ -118,7 +119,10 @@ def make_roles_script(
             f"GRANT {granted} ON public.{table} TO {app};"
             for table, granted in APP_PRIVILEGES.items()
         ),
-        *(f"GRANT USAGE ON SEQUENCE public.{name} TO {app};" for name in APP_SEQUENCES),
+        *(
+            f"GRANT {granted} ON SEQUENCE public.{name} TO {app};"
+            for name, granted in APP_SEQUENCE_PRIVILEGES.items()
+        ),
         f"GRANT EXECUTE ON FUNCTION public.{ERASE_FUNCTION} TO {app};",
         "",
         *(
@@ -134,7 +138,7 @@ def make_roles_script(
         reader=reader,
         owned=_join(f"'public.{name}'" for name in (*APP_PRIVILEGES, "community_member_number")),
         tables=_join(f"public.{table}" for table in APP_PRIVILEGES),
-        sequences=_join(f"public.{name}" for name in (*APP_SEQUENCES, *OTHER_SEQUENCES)),
+        sequences=_join(f"public.{name}" for name in APP_SEQUENCE_PRIVILEGES),
         functions=_join(f"'public.{name}'" for name in FUNCTIONS),
         private_functions=_join(f"public.{name}" for name in PRIVATE_FUNCTIONS),
         grants="\n".join(grants),
@@ -169,12 +173,10 @@ async def missing_privileges() -> list[str]:
     nothing may have more: the owner of the tables has all of them.
     """
     needed = [
-        *(
-            (table, name, "table")
-            for table, names in APP_PRIVILEGES.items()
-            for name in names.split(", ")
-        ),
-        *((sequence, "USAGE", "sequence") for sequence in APP_SEQUENCES),
+        (name, privilege, kind)
+        for kind, granted in (("table", APP_PRIVILEGES), ("sequence", APP_SEQUENCE_PRIVILEGES))
+        for name, privileges in granted.items()
+        for privilege in privileges.split(", ")
     ]
     names, privileges, kinds = zip(*needed, strict=True)
     records = await engine.fetch(

@@ -17,9 +17,8 @@ from community_directory.database import connect, engine
 from community_directory.database.migrations import migrate
 from community_directory.database.roles import (
     APP_PRIVILEGES,
-    APP_SEQUENCES,
+    APP_SEQUENCE_PRIVILEGES,
     FUNCTIONS,
-    OTHER_SEQUENCES,
     apply_roles,
     make_roles_script,
     missing_privileges,
@@ -92,7 +91,7 @@ async def test_every_object_belongs_to_the_owner_and_is_in_the_lists(database: s
     functions = {name.partition("(")[0] for name in FUNCTIONS}
     assert set(found) == {
         *(("r", name) for name in APP_PRIVILEGES),
-        *(("S", name) for name in (*APP_SEQUENCES, *OTHER_SEQUENCES)),
+        *(("S", name) for name in APP_SEQUENCE_PRIVILEGES),
         *(("f", name) for name in functions),
     }
 
@@ -358,6 +357,7 @@ async def test_a_program_lacks_nothing_and_is_told_what_it_lacks(database: str) 
             "UPDATE on the table panel_attempts",
             "DELETE on the table panel_attempts",
             "USAGE on the sequence community_member_number",
+            "SELECT on the sequence community_member_number",
             "EXECUTE on the function directory_audit_log_erase",
         ]
     await run_sql(database, f"REVOKE ALL ON SCHEMA public FROM PUBLIC, {APP}")
@@ -445,9 +445,8 @@ async def test_a_program_has_no_privilege_beyond_the_list(database: str) -> None
             """,
             APP,
         )
-    assert {row["relname"]: row["privileges"] for row in found} == APP_PRIVILEGES | dict.fromkeys(
-        APP_SEQUENCES, "USAGE"
-    )
+    granted = {row["relname"]: row["privileges"] for row in found}
+    assert granted == APP_PRIVILEGES | APP_SEQUENCE_PRIVILEGES
 
 
 # The erasure
