@@ -28,7 +28,12 @@ from community_directory.database.programs import (
     split_password,
 )
 from community_directory.database.roles import ERASE_FUNCTION, PRIVATE_FUNCTIONS
-from community_directory.errors import BackupFailed, DatabaseUnavailable, database_errors
+from community_directory.errors import (
+    BackupFailed,
+    DatabaseUnavailable,
+    NotAllowed,
+    database_errors,
+)
 
 RESTORE_LOCK_KEY = 0x726573746F7265
 """The key of the advisory lock that a restore into a new database takes: "restore" in ASCII."""
@@ -50,13 +55,16 @@ SELECT
         WHERE relkind IN ('r', 'p') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
     ) AS has_tables,
     to_regclass('public.community_members') IS NOT NULL AS is_directory,
+    quote_ident(pg_get_userbyid(table_owner)) AS owner,
+    coalesce(pg_has_role(table_owner, 'USAGE'), true) AS may_replace,
     (rolsuper OR (rolcreatedb AND pg_has_role(datdba, 'USAGE')))
         AND datacl IS NULL AND datconnlimit = -1
         AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = pg_database.oid)
         AS is_replaceable,
     ARRAY(SELECT quote_ident(rolname) FROM pg_roles) || '{PUBLIC}'::text[] AS grantees,
     ARRAY(
-        SELECT quote_ident(rolname) FROM pg_roles AS owners WHERE pg_has_role(owners.oid, 'MEMBER')
+        SELECT quote_ident(rolname) FROM pg_roles AS owners
+        WHERE pg_has_role(coalesce(table_owner, pg_roles.oid), owners.oid, 'MEMBER')
     ) AS owners,
     ARRAY(
         SELECT name FROM pg_available_extension_versions WHERE trusted OR installed OR rolsuper
@@ -74,6 +82,11 @@ JOIN pg_roles ON rolname = current_user
 CROSS JOIN to_jsonb(pg_database) AS database
 -- PostgreSQL 17 has renamed this column.
 CROSS JOIN coalesce(database->>'datlocale', database->>'daticulocale') AS locale
+-- A superuser stays one: not every owner may create all extensions of a backup.
+LEFT JOIN LATERAL (
+    SELECT relowner AS table_owner FROM pg_class
+    WHERE pg_class.oid = to_regclass('public.community_members') AND NOT rolsuper
+) AS directory ON true
 WHERE datname = current_database()
 """
 # The statements that drop everything that a backup contains, except extensions and their parts.
@@ -131,10 +144,12 @@ class Target:
         major: The major version of its server.
         members: The number of its members; None if it is no directory.
         has_tables: Whether it has any table, which a restore replaces.
+        owner: The role that owns its tables, quoted for SQL, and that owns the restored ones, too;
+            None if it is no directory, or if a superuser restores.
         is_replaceable: Whether a new database may take its place.
         options: The options with which CREATE DATABASE makes another one like it.
         grantees: The roles to which rights can be granted, quoted for SQL.
-        owners: The roles whose default privileges this role may set, quoted for SQL.
+        owners: The roles whose default privileges the owner may set, quoted for SQL.
         extensions: The extensions that are installed, or that this role may install.
     """
 
@@ -143,6 +158,7 @@ class Target:
     major: int
     members: int | None
     has_tables: bool
+    owner: str | None
     is_replaceable: bool
     options: str
     grantees: frozenset[str]
@@ -168,11 +184,20 @@ class Restored:
 
 
 async def find_target() -> Target:
-    """Return the database of the settings, and what a restore would replace in it."""
+    """Return the database of the settings, and what a restore would replace in it.
+
+    Raises:
+        NotAllowed: The role is no member of the owner of the tables.
+    """
     async with connect():  # whose errors say why the database is not available
         url = make_url(engine.config)
     async with _session(url) as session:
         found: dict[str, Any] = dict(await session.fetchrow(SELECT_TARGET) or {})
+        if not found.pop("may_replace"):
+            raise NotAllowed(
+                f"The tables belong to {found['owner']}: restore with a login that is this role, "
+                "or a member of it, in POSTGRES_URL."
+            )
         is_directory = found.pop("is_directory")
         members = await session.fetchval(COUNT_MEMBERS) if is_directory else None
     for name in ("grantees", "owners", "extensions"):
@@ -272,7 +297,10 @@ async def _find_left_out(path: Path, backup: Backup, target: Target) -> tuple[li
             f"The rights of roles were left out, because this role can't grant them to "
             f"{', '.join(sorted(missing))}: create the roles, and grant the rights again."
         )
-    elif f"GRANT ALL ON FUNCTION public.{ERASE_FUNCTION.partition('(')[0]}(" in script:
+    elif (
+        target.owner is None
+        and f"GRANT ALL ON FUNCTION public.{ERASE_FUNCTION.partition('(')[0]}(" in script
+    ):
         left_out.append(
             "The tables belong to the role that restored them: run the SQL of `community-directory "
             "roles`, which gives them back to the owner's role."
@@ -412,7 +440,8 @@ async def _replace_contents(
     async with _session(target.url) as session:
         await session.execute("SET search_path = ''")
         drops = "\n".join(row[0] for row in await session.fetch(SELECT_DROPS))
-    begin = f"BEGIN;\nSET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}';\n{drops}\n"
+    become_owner = f"SET LOCAL ROLE {target.owner};\n" if target.owner else ""
+    begin = f"BEGIN;\nSET LOCAL lock_timeout = '{TABLE_LOCK_TIMEOUT}';\n{drops}\n{become_owner}"
     end = f"{CHECK_COUNT.format(members=backup.members)}COMMIT;\n"
     await _load_in_transaction(arguments, backup, target, begin, end)
     async with connect(target.url, min_size=0):

@@ -34,6 +34,7 @@ from community_directory.errors import (
     BackupFailed,
     ConfigurationError,
     DatabaseUnavailable,
+    NotAllowed,
     SchemaMissing,
 )
 from community_directory.jobs import run_scheduled_jobs
@@ -55,6 +56,7 @@ from tests.conftest import (
     new_name,
     run_sql,
 )
+from tests.database.test_roles import owners
 from tests.processes import PROJECT, environment, running_panel
 from tests.roles import MIGRATOR, PREFIX, app_url, migrator_url
 from tests.tables import rows
@@ -1093,19 +1095,31 @@ async def test_a_program_backs_up_and_has_its_rights_after_the_restore_of_an_own
         await add_members(url, "Ana", "Bo")
         assert (await make_backup(app_url(url), path)).members == 2
         use(monkeypatch, migrator_url(url))
-        [sentence] = (await restore_file(path, keep_old=False)).left_out
-        assert "run the SQL of `community-directory roles`" in sentence
+        before = await owners(url)
+        assert (await restore_file(path, keep_old=False)).left_out == []
+        assert await owners(url) == before
         async with connect(app_url(url), min_size=0):
             assert await missing_privileges() == []
             await members.erase("#1", actor="eva")
-        owner = (
-            "SELECT relowner::regrole::text FROM pg_class"
-            " WHERE oid = 'public.community_members'::regclass"
-        )
-        assert await fetch(url, owner) == MIGRATOR
+        use(monkeypatch, app_url(url))
+        with pytest.raises(NotAllowed, match=f"The tables belong to {PREFIX}_owner: restore with"):
+            await restore_file(path)
+
+
+@pytest.mark.schema
+async def test_an_owner_who_restores_into_an_empty_database_is_told_to_apply_the_roles(
+    server: Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dump"
+    await make_backup(app_url(database), path)
+    async with new_database(server, owner=MIGRATOR) as url:
+        use(monkeypatch, migrator_url(url))
+        [sentence] = (await restore_file(path)).left_out
+        assert "run the SQL of `community-directory roles`" in sentence
+        assert set((await owners(url)).values()) == {MIGRATOR}
         async with connect(url, min_size=0):
             await apply_roles(make_roles_script(PUBLIC_COLUMNS, PREFIX))
-        assert await fetch(url, owner) == f"{PREFIX}_owner"
+        assert set((await owners(url)).values()) == {f"{PREFIX}_owner"}
 
 
 @pytest.mark.schema
