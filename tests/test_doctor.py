@@ -644,6 +644,8 @@ async def test_a_password_that_somebody_else_knows_is_found(directory: asyncpg.P
         await act_as("ana")
         await BaseUser.update_password("eva", "another one that is long")
     assert (await examine("temporary_passwords")).examples == [f"user {user}"]
+    await directory.execute("UPDATE piccolo_user SET active = false")
+    await assert_healthy("temporary_passwords")
 
 
 async def test_a_user_who_has_not_signed_in_for_90_days_is_found(directory: asyncpg.Pool) -> None:
@@ -846,14 +848,19 @@ def make_check(find: Any, fix: Any = None) -> Check:
     return Check(id="x", title="It is so", problem="Faults", next_step="Do.", find=find, fix=fix)
 
 
+@pytest.mark.parametrize("limit", ["the check's", "the call's"])
 async def test_a_check_that_takes_too_long_is_not_made(
-    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     async def sleep(_: Scope) -> list[Finding]:
         await engine.fetch("SELECT pg_sleep(600)")
         return []
 
-    monkeypatch.setattr(run, "CHECK_TIMEOUT_SECONDS", 1)
+    if limit == "the check's":
+        monkeypatch.setattr(run, "CHECK_TIMEOUT_SECONDS", 1)
+    else:
+        monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "1")
+        load_settings.cache_clear()
     result = await run.run_check(make_check(sleep), "Data", SAMPLE, fix=False)
     assert (result.verdict, result.message) == (
         Verdict.NOT_CHECKED,
@@ -923,7 +930,7 @@ async def test_a_role_without_privileges_is_told_what_it_cannot_check(
     assert results["next_number"].message.endswith(
         "this needs USAGE on the sequence community_member_number."
     )
-    assert results["replication"].message.endswith("this needs the role pg_monitor.")
+    assert results["replication"].message.endswith("this needs the role pg_read_all_stats.")
     missing = results["privileges"]
     assert missing.verdict is Verdict.FAILED
     assert "INSERT on the table community_members" in missing.examples

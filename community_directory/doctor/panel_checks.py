@@ -30,7 +30,9 @@ SELECT 'user ' || id AS finding FROM piccolo_user WHERE active AND admin AND ema
 """)
 
 FIND_TEMPORARY_PASSWORDS = Statement("""
-SELECT 'user ' || user_id AS finding FROM panel_temporary_passwords ORDER BY user_id
+SELECT 'user ' || id AS finding
+FROM panel_temporary_passwords JOIN piccolo_user ON id = user_id
+WHERE active AND admin ORDER BY id
 """)
 
 

@@ -3,11 +3,13 @@
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 
 import asyncpg
 from pydantic import TypeAdapter
 
 from community_directory.database import Statement, engine, transaction
+from community_directory.database.limits import SERVER_SHARE, call_limit
 from community_directory.doctor.data_checks import DATA_CHECKS
 from community_directory.doctor.model import Check, Finding, Fix, Report, Result, Scope, Verdict
 from community_directory.doctor.panel_checks import PANEL_CHECKS
@@ -152,11 +154,13 @@ async def _find(check: Check, scope: Scope) -> list[Finding]:
     Raises:
         _NotChecked: The check can't be made.
     """
-    timeout = FULL_CHECK_TIMEOUT_SECONDS if scope.is_full else CHECK_TIMEOUT_SECONDS
+    timeout: float = FULL_CHECK_TIMEOUT_SECONDS if scope.is_full else CHECK_TIMEOUT_SECONDS
+    # A client that gives up first would cut the connection, and end the whole run.
+    timeout = min(timeout, SERVER_SHARE * call_limit())
     try:
         # The rollback takes back the settings, too, if the caller has a transaction around it.
         async with transaction() as current:
-            await engine.fetch(START_CHECK, timeout=f"{timeout}s")
+            await engine.fetch(START_CHECK, timeout=f"{ceil(1000 * timeout)}ms")
             if check.needs is not None:
                 [(has_role,)] = await engine.fetch(HAS_ROLE, role=check.needs)
                 if not has_role:

@@ -227,7 +227,7 @@ SERVER_CHECKS = (
         find=FIND_REPLICATION_LAG,
         values={"lag": timedelta(seconds=30)},
         verdict=Verdict.WARNING,
-        needs="pg_monitor",
+        needs="pg_read_all_stats",
     ),
     Check(
         id="slots",
@@ -276,6 +276,6 @@ SERVER_CHECKS = (
         find=FIND_LONG_SESSIONS,
         values={"max_idle": timedelta(minutes=5), "max_active": timedelta(hours=1)},
         verdict=Verdict.WARNING,
-        needs="pg_monitor",
+        needs="pg_read_all_stats",
     ),
 )
