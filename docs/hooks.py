@@ -34,7 +34,11 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     for name, write in PARTS.items():
         if (line := f"<!-- {name} -->") in markdown:
             markdown = markdown.replace(line, write())
-    return re.sub(r"`(tests/[\w/]+\.py)::(\w+)`", rf"[`\2`]({REPOSITORY}/blob/main/\1)", markdown)
+    return re.sub(r"`(tests/[\w/]+\.py)::test_(\w+)`", _link_test, markdown)
+
+
+def _link_test(match: re.Match[str]) -> str:
+    return f"[{match[2].replace('_', ' ')}]({REPOSITORY}/blob/main/{match[1]})"
 
 
 def settings_table() -> str:

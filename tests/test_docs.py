@@ -126,9 +126,9 @@ def test_a_page_without_a_marker_stays_as_it_is() -> None:
 
 
 def test_a_test_that_a_page_names_is_linked_to_its_file() -> None:
-    linked = hooks.on_page_markdown("`tests/test_docs.py::test_it`, `tests/test_docs.py`")
+    linked = hooks.on_page_markdown("`tests/test_docs.py::test_it_works`, `tests/test_docs.py`")
     assert linked == (
-        f"[`test_it`]({hooks.REPOSITORY}/blob/main/tests/test_docs.py), `tests/test_docs.py`"
+        f"[it works]({hooks.REPOSITORY}/blob/main/tests/test_docs.py), `tests/test_docs.py`"
     )
 
 
