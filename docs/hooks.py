@@ -7,6 +7,7 @@ of the settings; `PARTS` has all of them.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import metadata
 from pathlib import Path
 
 from piccolo.columns import Column, ForeignKey
@@ -23,13 +24,21 @@ from community_directory.errors import (
 from community_directory.piccolo_app import APP_CONFIG
 from community_directory.settings import Settings, variable
 
+REPOSITORY = dict(
+    url.split(", ") for url in metadata("community-directory").get_all("Project-URL", [])
+)["Repository"]
+
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replace each line that names a part by that part."""
+    """Replace each line that names a part by that part, and link each test to its file."""
     for name, write in PARTS.items():
         if (line := f"<!-- {name} -->") in markdown:
             markdown = markdown.replace(line, write())
-    return markdown
+    return re.sub(r"`(tests/[\w/]+\.py)::test_(\w+)`", _link_test, markdown)
+
+
+def _link_test(match: re.Match[str]) -> str:
+    return f"[{match[2].replace('_', ' ')}]({REPOSITORY}/blob/main/{match[1]})"
 
 
 def settings_table() -> str:

@@ -125,6 +125,13 @@ def test_a_page_without_a_marker_stays_as_it_is() -> None:
         assert hook.on_page_markdown("# Title\n", page=None) == "# Title\n"
 
 
+def test_a_test_that_a_page_names_is_linked_to_its_file() -> None:
+    linked = hooks.on_page_markdown("`tests/test_docs.py::test_it_works`, `tests/test_docs.py`")
+    assert linked == (
+        f"[it works]({hooks.REPOSITORY}/blob/main/tests/test_docs.py), `tests/test_docs.py`"
+    )
+
+
 # What mkdocstrings takes from the docstrings
 
 
