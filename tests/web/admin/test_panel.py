@@ -160,7 +160,7 @@ def test_every_hook_of_the_scripts_and_the_stylesheet_is_checked() -> None:
 def another_version(monkeypatch: pytest.MonkeyPatch, what: str, directory: Path) -> None:
     """Change Piccolo Admin as a new version could."""
     if what == "class":
-        monkeypatch.setattr(panel, "create_admin", lambda *_, **__: None)
+        monkeypatch.setattr(panel, "DirectoryRouter", lambda *_, **__: None)
     elif what == "name":
         monkeypatch.delattr(piccolo_admin.endpoints, "FastAPIWrapper")
     else:
