@@ -33,8 +33,7 @@ ASSETS_PATH = "/directory-assets"
 ASSET_TAGS = (
     f'<link rel="stylesheet" href=".{ASSETS_PATH}/panel.css">'
     f'<script src=".{ASSETS_PATH}/panel.js"></script>'
-    f'<script src=".{ASSETS_PATH}/sign_in.js"></script>'
-    f'<script src=".{ASSETS_PATH}/return.js"></script></head>'
+    f'<script src=".{ASSETS_PATH}/sign_in.js"></script></head>'
 )
 FRONT_END_HOOKS = (
     "save_button",

@@ -145,9 +145,7 @@ async def test_a_superuser_adds_a_user_and_changes_a_password_and_no_list_shows_
 
 async def test_the_scripts_and_the_stylesheet_are_in_the_page(client: httpx.AsyncClient) -> None:
     found = re.findall(r"\./(directory-assets/[a-z_.]+)", (await client.get("/")).text)
-    assert found == [
-        f"directory-assets/{name}" for name in ("panel.css", "panel.js", "sign_in.js", "return.js")
-    ]
+    assert found == [f"directory-assets/{name}" for name in ("panel.css", "panel.js", "sign_in.js")]
     for path in found:
         assert (await client.get(f"/{path}")).status_code == 200
 
