@@ -62,7 +62,7 @@ async def prepare_database(settings: Settings, *, demo: bool) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens on the port, or end the program if there can be none."""
     try:
-        return socket.create_server(
+        listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     # Python raises TypeError or UnicodeError for a host that can't be encoded.
@@ -71,6 +71,10 @@ def _listen(host: str, port: int) -> socket.socket:
         sys.exit(
             f"Can't listen on {host}, port {port}: {reason}. Choose another with --host or --port."
         )
+    # Connections inherit this. asyncio does not set it for the connections of a given socket, and
+    # each response would wait 40 ms for the client to acknowledge its headers.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _make_url(listener: socket.socket) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from community_directory import serve
 from community_directory.app import SERVER_LOST_MESSAGE
 from community_directory.database import embedded
 from tests.conftest import Server, closed_to_all, database_name, run_sql
@@ -186,3 +188,12 @@ async def test_sigterm_ends_the_panel_in_time_with_a_frozen_embedded_server(
             for process in frozen:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.resume()
+
+
+async def test_no_response_waits_until_the_client_acknowledges_its_headers() -> None:
+    with (
+        serve._listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -27,7 +27,8 @@ class ForwardedHeaders:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             if self._trusted_proxies:
-                scope = {**scope, **self._read(headers)}
+                # A copy would hide from the log the user whom the authentication adds to the scope.
+                scope.update(self._read(headers))
             elif "x-forwarded-for" in headers and not self._has_warned:
                 self._has_warned = True
                 logger.warning(

@@ -7,6 +7,7 @@ from playwright.async_api import Page, expect
 
 from community_directory import doctor
 from community_directory.doctor import Result, Verdict
+from tests.web.conftest import PASSWORD, add_superuser
 
 
 def make_result(verdict: Verdict, **values: object) -> Result:
@@ -106,6 +107,17 @@ async def test_the_link_is_not_shown_without_a_session(
 ) -> None:
     client.cookies.delete("id")
     assert (await client.get("/api/links/")).status_code == 401
+
+
+@pytest.mark.browser
+@pytest.mark.filterwarnings("ignore:If running sessions in production")
+async def test_a_sign_in_returns_to_the_page(visitor: Page, directory: asyncpg.Pool) -> None:
+    await add_superuser("admin")
+    await visitor.goto("/insights/health/")
+    await visitor.fill("input[name=username]", "admin")
+    await visitor.fill("input[name=password]", PASSWORD)
+    await visitor.get_by_role("button", name="Login").click()
+    await expect(visitor.get_by_role("heading", name="Health", exact=True)).to_be_visible()
 
 
 @pytest.mark.browser

@@ -121,7 +121,7 @@ async def test_the_pages_are_not_cached_and_the_panel_links_to_them(
     assert (await client.get("/insights/")).headers["cache-control"] == "no-store"
     assert (await client.get("/api/links/")).json()["Insights"] == "./insights/"
     assert 'href="/"' in (await client.get("/insights/")).text
-    for file in ("insights/static/insights.css", "directory-assets/return.js"):
+    for file in ("insights/static/insights.css", "directory-assets/sign_in.js"):
         assert (await client.get(f"/{file}")).status_code == 200
 
 

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from community_directory.app import App
 from community_directory.logs import LineFormatter
+from community_directory.settings import Settings
 from community_directory.web import request_log
+from tests.web.conftest import ADDRESS
 
 
 @pytest.fixture
@@ -47,6 +50,19 @@ async def test_a_request_has_a_line_with_its_id_and_user(
         assert re.fullmatch(r"user:\d+", actor)
         assert (status, unit) == ("200", "ms")
         assert duration.isdigit()
+
+
+async def test_the_user_is_in_the_line_of_a_request_through_a_proxy(
+    client: httpx.AsyncClient, lines: list[str]
+) -> None:
+    transport = httpx.ASGITransport(App(Settings(trusted_proxies=1)))
+    async with httpx.AsyncClient(
+        transport=transport, base_url=ADDRESS, cookies=client.cookies
+    ) as proxied:
+        for path in ("/api/user/", "/insights/"):
+            response = await proxied.get(path, headers={"X-Forwarded-For": "198.51.100.1"})
+            assert response.status_code == 200
+            assert re.fullmatch(r"user:\d+", parts_of(lines[-1])[3])
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class AttemptLimit(NamedTuple):
 
 ADDRESS_LIMIT = AttemptLimit(20, timedelta(minutes=15))
 BROWSER_LIMIT = AttemptLimit(10, timedelta(minutes=5))
-"""The limit of an account in a browser that it signed in from before, instead of the delay."""
+"""The limit of an account in a browser that it signed in from before, instead of the others."""
 CODE_LIMIT = AttemptLimit(10, timedelta(minutes=5))
 """The limit on codes of the second factor. Only somebody with the right password can reach it."""
 ACCOUNT_LIMIT = AttemptLimit(2**31 - 1, timedelta(minutes=15))
@@ -77,9 +77,12 @@ STORE_KNOWN_BROWSER = Statement(
     """
 )
 # Locked rows are skipped, so that no sign-in waits for a lock while it holds another.
+# The number is limited, because the sign-in after a flood of guesses waits for the statement.
 DELETE_EXPIRED_ATTEMPTS = """
-DELETE FROM public.panel_attempts WHERE key IN
-    (SELECT key FROM public.panel_attempts WHERE ends <= clock_timestamp() FOR UPDATE SKIP LOCKED)
+DELETE FROM public.panel_attempts WHERE key = ANY (ARRAY(
+    SELECT key FROM public.panel_attempts WHERE ends <= clock_timestamp()
+    LIMIT 10000 FOR UPDATE SKIP LOCKED
+))
 """
 
 
@@ -102,25 +105,23 @@ class Attempt:
 
         The delay applies to the right password, too, because a guess that is answered earlier
         would be a hint. It ends, so nobody can keep the owner of an account out. A browser that
-        the account has signed in from is not delayed, but has a limit of its own.
+        the account has signed in from has only a limit of its own: somebody else may have failed
+        at the same address.
 
         Raises:
             HTTPException: The address or the known browser has failed too often (429).
         """
         token = request.cookies.get(BROWSER_COOKIE, "")
-        account = _digest("account", username)
-        limits = {_digest("address", _client_network(request)): ADDRESS_LIMIT}
-        is_known = await engine.fetch(FIND_KNOWN_BROWSER, key=_digest("known", username, token))
-        if is_known:
-            limits[_digest("browser", username, token)] = BROWSER_LIMIT
-        else:
-            limits[account] = ACCOUNT_LIMIT
-        attempt = cls(limits)
-        failures = await attempt._count()
-        if is_known:
+        if await engine.fetch(FIND_KNOWN_BROWSER, key=_digest("known", username, token)):
+            attempt = cls({_digest("browser", username, token): BROWSER_LIMIT})
             attempt.queue = KNOWN_BROWSERS
-        else:
-            await asyncio.sleep(delay_seconds(failures[account]))
+            await attempt._count()
+            return attempt
+        account = _digest("account", username)
+        address = _digest("address", _client_network(request))
+        attempt = cls({account: ACCOUNT_LIMIT, address: ADDRESS_LIMIT})
+        failures = await attempt._count()
+        await asyncio.sleep(delay_seconds(failures[account]))
         return attempt
 
     @classmethod

@@ -10,7 +10,7 @@ import piccolo_admin.endpoints
 from fastapi import FastAPI
 from piccolo.apps.user.tables import BaseUser
 from piccolo.table import Table
-from piccolo_admin.endpoints import AdminRouter, create_admin
+from piccolo_admin.endpoints import AdminRouter
 from piccolo_api.session_auth.tables import SessionsBase
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
@@ -33,8 +33,7 @@ ASSETS_PATH = "/directory-assets"
 ASSET_TAGS = (
     f'<link rel="stylesheet" href=".{ASSETS_PATH}/panel.css">'
     f'<script src=".{ASSETS_PATH}/panel.js"></script>'
-    f'<script src=".{ASSETS_PATH}/sign_in.js"></script>'
-    f'<script src=".{ASSETS_PATH}/return.js"></script></head>'
+    f'<script src=".{ASSETS_PATH}/sign_in.js"></script></head>'
 )
 FRONT_END_HOOKS = (
     "save_button",
@@ -56,13 +55,11 @@ def create_panel(settings: Settings) -> AdminRouter:
         IncompatiblePiccoloAdmin: The installed version of Piccolo Admin doesn't fit.
     """
     configured, providers = configure_tables(settings), mfa_providers(settings)
-    router = patch.object(piccolo_admin.endpoints, "AdminRouter", DirectoryRouter)
-    with router, _use_directory_crud(configured) as served:
-        panel: AdminRouter = create_admin(
-            [config for config, _ in configured],
+    with _use_directory_crud(configured) as served:
+        panel = DirectoryRouter(
+            *(config for config, _ in configured),
             forms=FORMS,
             auth_table=PanelUser,
-            auto_include_related=False,
             site_name=settings.site_name,
             production=settings.production,
             allowed_hosts=settings.allowed_hosts,
@@ -85,7 +82,7 @@ def create_panel(settings: Settings) -> AdminRouter:
 def _use_directory_crud(
     configured: Sequence[PanelTable],
 ) -> Iterator[list[tuple[FastAPI, DirectoryCRUD]]]:
-    """Let `create_admin` serve its tables with `DirectoryCRUD`, for which it has no parameter.
+    """Let `AdminRouter` serve its tables with `DirectoryCRUD`, for which it has no parameter.
 
     `DirectoryCRUD` is mounted without FastAPI's wrapper, which would answer bad requests with
     messages of its own. Yields the endpoints of each table with the app that serves them.

@@ -176,12 +176,15 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
             except HTTPException as refusal:
                 if refusal.detail == MFA_CODE_REQUIRED:
                     await attempt.discard()
-                    form = request.scope["form"]
                     # A code can be used only once, so the password comes first.
-                    if "new_password" not in form and await has_temporary_password(
-                        form["username"]
+                    username = request.scope["form"]["username"]
+                    user = await BaseUser.objects().get(BaseUser.username == username)
+                    if (
+                        user
+                        and await has_temporary_password(username)
+                        and (problem := await self._find_choice_problem(user))
                     ):
-                        return _ask_for_new_password(CHOICE_REQUIRED)
+                        return _ask_for_new_password(problem)
                 if refusal.detail == "MFA failed":
                     raise HTTPException(401, WRONG_CODE) from None
                 raise
@@ -215,16 +218,20 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
 
         async def _replace_temporary_password(self, user: BaseUser) -> str | None:
             """Store the new password of the form, or return why it is needed or refused."""
+            if problem := await self._find_choice_problem(user):
+                return problem
+            await replace_temporary_password(user.id, self.scope["form"]["new_password"])
+            return None
+
+        async def _find_choice_problem(self, user: BaseUser) -> str | None:
+            """Return why the form has no password to replace a temporary one with, or None."""
             form: dict[str, str] = self.scope["form"]
             password = form.get("new_password")
             if password is None:
                 return CHOICE_REQUIRED
             if password == form["password"]:
                 return SAME_CHOICE
-            if problem := await _find_password_problem(password, user, settings):
-                return problem
-            await replace_temporary_password(user.id, password)
-            return None
+            return await _find_password_problem(password, user, settings)
 
         def _get_error_response(
             self,

@@ -452,6 +452,18 @@ async def test_a_known_browser_has_a_limit_of_its_own(directory: asyncpg.Pool) -
     assert (await sign_in(await visitor(host="198.51.100.3"))).status_code == 200
 
 
+async def test_a_known_browser_signs_in_at_an_address_where_somebody_else_failed(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_user()
+    known, attacker = await visitor(), await visitor()
+    assert (await sign_in(known)).status_code == 200
+    for number in range(ADDRESS_LIMIT.failures):
+        assert (await sign_in(attacker, f"name{number}")).status_code == 401
+    assert (await sign_in(attacker)).status_code == 429
+    assert (await sign_in(known)).status_code == 200
+
+
 async def test_a_browser_is_known_to_the_accounts_that_signed_in_for_a_month(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,6 +548,17 @@ async def test_neither_usernames_nor_addresses_are_stored_and_old_counts_are_del
     await directory.execute("UPDATE panel_attempts SET ends = now()")
     await sign_in(client)
     assert await directory.fetchval("SELECT count(*) FROM panel_attempts WHERE ends < now()") == 0
+
+
+async def test_a_sign_in_after_a_flood_deletes_a_part_of_the_old_counts(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_user()
+    await directory.execute(
+        "INSERT INTO panel_attempts SELECT int4send(n), 1, now() FROM generate_series(1, 10003) n"
+    )
+    assert (await sign_in(await visitor())).status_code == 200
+    assert await directory.fetchval("SELECT count(*) FROM panel_attempts WHERE ends < now()") == 3
 
 
 async def test_an_unavailable_database_is_reported_at_sign_in(

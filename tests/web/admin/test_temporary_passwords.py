@@ -140,6 +140,8 @@ async def test_a_second_factor_is_asked_for_after_the_new_password(
     secret = await enrol(ana)
     await set_password(client, "ana", ANOTHER)
     assert (await sign_in(ana, password=ANOTHER)).json()["code"] == "new_password_required"
+    refused = await sign_in(ana, password=ANOTHER, new_password="short")
+    assert refused.json()["detail"] == "The password must have 12 to 128 characters."
     response = await sign_in(ana, password=ANOTHER, new_password=OWN)
     assert (response.status_code, response.json()) == (401, {"detail": "MFA code required"})
     assert await marked(directory) == ["ana"]

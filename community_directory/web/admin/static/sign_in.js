@@ -1,6 +1,7 @@
 // This script shows the server's message after a failed sign-in. Piccolo Admin itself only shows
 // "Problem logging in", for three seconds. It also adds the fields for a new password when the
-// server asks for one, because somebody else has set the present one.
+// server asks for one, because somebody else has set the present one. And it returns to Insights
+// after the sign-in: the front end would look for the page among its own routes, and not find it.
 (() => {
   const { open, send } = XMLHttpRequest.prototype;
   const parse = (text) => { try { return JSON.parse(text); } catch { return {}; } };
@@ -48,9 +49,20 @@
     return input;
   }
 
+  function returnToInsights(event) {
+    const next = new URLSearchParams(location.hash.split("?")[1]).get("nextURL");
+    if (event.target.status !== 200 || !/^\/insights\/[\w/]*$/.test(next)) return;
+    // The front end must not learn of the response: what it does then can stop the browser.
+    event.stopImmediatePropagation();
+    location.replace(new URL(`.${next}`, location.href.split("#")[0]));
+  }
+
   XMLHttpRequest.prototype.open = function (method, url, ...rest) {
     this.isSignIn = String(url).endsWith("public/login/");
-    if (this.isSignIn) this.addEventListener("loadend", () => show(this));
+    if (this.isSignIn) {
+      this.addEventListener("loadend", () => show(this));
+      this.addEventListener("loadend", returnToInsights);
+    }
     return open.call(this, method, url, ...rest);
   };
 
