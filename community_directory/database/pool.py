@@ -229,15 +229,12 @@ class ConnectionPool:
         finally:
             expiry.cancel()
             if turn.cancelled():
-                self._leave_line(turn)
+                self._serve_line()
 
     def _expire(self, turn: "asyncio.Future[asyncpg.Connection | None]") -> None:
         if not turn.done():
-            self._leave_line(turn)
             turn.set_exception(self._explain_timeout())
-
-    def _leave_line(self, turn: "asyncio.Future[asyncpg.Connection | None]") -> None:
-        self._line = [each for each in self._line if each[1] is not turn]
+            self._serve_line()
 
     def _take_back(self, given: asyncpg.Connection | None) -> None:
         """Take back what a caller has got who has given up at the same moment."""
@@ -248,6 +245,7 @@ class ConnectionPool:
             self._serve_line()
 
     def _serve_line(self) -> None:
+        """Serve the first callers as far as possible, and drop those who have given up."""
         while self._line:
             _, turn = self._line[0]
             if not turn.done():
