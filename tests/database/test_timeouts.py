@@ -665,7 +665,7 @@ async def test_a_pool_with_too_many_callers_serves_some_and_cuts_none(
     limit_calls("5")
     async with connect(scratch_url, max_size=1):
         [(pid,)] = await engine.fetch("SELECT pg_backend_pid()")
-        calls = [engine.fetch("SELECT pg_sleep(0.1)") for _ in range(100)]
+        calls = [engine.fetch("SELECT pg_sleep(0.3)") for _ in range(100)]
         ends = await asyncio.gather(*calls, return_exceptions=True)
         refused = [str(end) for end in ends if isinstance(end, DatabaseUnavailable)]
         assert 0 < len(refused) < 100
