@@ -367,11 +367,14 @@ async def test_connecting_and_a_call_without_a_pool_end(
         with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.16 seconds"):
             await on_demand.fetch("SELECT 1")
         proxy.thaw()
-        with pytest.raises(DatabaseUnavailable):
+        limit_calls(FOR_EVER)
+        with pytest.raises(DatabaseUnavailable, match="does not answer"):
             async with on_demand.transaction():
                 proxy.freeze()
+                limit_calls("0.2")
                 await on_demand.fetch("SELECT 1")
         proxy.thaw()
+        limit_calls(FOR_EVER)
         await on_demand.fetch("SELECT 1")
 
 
