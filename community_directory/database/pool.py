@@ -90,7 +90,7 @@ class ConnectionPool:
         self._limit = max_size
         """The number of connections that may be open; less than `max_size` on a full server."""
         self._refusal: asyncpg.PostgresError | None = None
-        """The error with which the full server refused the last further connection."""
+        """The error with which the full server refused the last connection; None if it did not."""
         self._next_try: asyncio.TimerHandle | None = None
         self._returned = asyncio.Event()
         self._closing = False
@@ -280,7 +280,7 @@ class ConnectionPool:
         if self._closing:
             connection.terminate()
             raise NotConnected(POOL_CLOSED_MESSAGE)
-        self._connections[connection] = self._loop.time()
+        self._connections[connection], self._refusal = self._loop.time(), None
         self._raise_limit()
         return connection
 
@@ -295,7 +295,7 @@ class ConnectionPool:
         self._serve_line()
 
     def _explain_timeout(self) -> DatabaseUnavailable:
-        if self._refusal is not None and self._limit < self._max_size:
+        if self._refusal is not None:
             return DatabaseUnavailable(
                 "No connection to the database became free in time, "
                 f"and the server accepts no more of them: {self._refusal}",

@@ -602,6 +602,29 @@ async def test_a_call_without_hope_of_a_connection_is_told_why(
         await call
 
 
+async def test_a_refusal_of_the_past_is_not_the_reason_of_a_later_timeout(
+    limited_url: str, limit_calls: Callable[..., None]
+) -> None:
+    other, proxy = await asyncpg.connect(limited_url), Proxy(limited_url)
+    async with proxy.running() as address, connect(address, max_size=4) as connected:
+        pool = connected.pool
+        assert pool is not None
+        held, pool.acquire_timeout = [await pool.acquire()], 0.5
+        with pytest.raises(DatabaseUnavailable, match="accepts no more of them"):
+            await pool.acquire()
+        await other.close()
+        pool.acquire_timeout = TIMEOUT_SECONDS
+        held.append(await pool.acquire())
+        proxy.freeze()
+        pool.acquire_timeout = 0.5
+        calls = [pool.acquire() for _ in range(4)]
+        for end in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(end, DatabaseUnavailable)
+            assert "accepts no more" not in str(end)
+        for connection in held:
+            pool.release(connection, clean=False)
+
+
 async def test_a_server_that_recovers_from_a_crash_is_asked_again_until_the_time_is_over(
     fault_url: str,
 ) -> None:
