@@ -150,7 +150,7 @@ class Settings(BaseSettings):
         "connection; in a transaction its start, each statement and its commit.",
     )
     acquire_timeout: float = Field(
-        default=5,
+        default=4,
         gt=0,
         le=3600,
         description="The seconds that a call waits for a free connection.",

@@ -93,7 +93,7 @@ async def test_a_network_that_swallows_packets_is_not_ready_until_it_works_again
 ) -> None:
     proxy = Proxy(database)
     async with proxy.running() as url, connected(url) as client:
-        assert await readiness(client) == READY
+        assert await eventually(client) == READY
         proxy.freeze()
         assert await readiness(client) == NO_DATABASE
         assert await readiness(client) == NO_DATABASE
@@ -125,7 +125,7 @@ async def test_an_app_whose_connections_are_all_in_use_is_not_ready(
         assert await readiness(client) == NO_DATABASE
         finish.set()
         await busy
-        assert await readiness(client) == READY
+        assert await eventually(client) == READY
 
 
 async def test_a_database_that_hangs_is_asked_once_at_a_time_and_delays_no_other_request(

@@ -157,6 +157,13 @@ class DirectoryEngine(PostgresEngine):
             self._address_of_task.set(None)
             await pool.close(CLOSE_TIMEOUT_SECONDS)
 
+    async def begin_call(self) -> float:
+        """Return the time of the event loop at which a call that begins now must have ended."""
+        if self.pool is None and self._connects_on_demand:
+            # The embedded server may take longer to start than a call may take.
+            await self._ensure_config()
+        return asyncio.get_running_loop().time() + call_limit()
+
     async def acquire(self) -> tuple[ConnectionPool | None, asyncpg.Connection]:
         """Take a connection from the pool, or open one if there is no pool (`connect_on_demand`).
 
@@ -223,7 +230,7 @@ class DirectoryEngine(PostgresEngine):
             # The server's limits change for a transaction only.
             async with self.transaction() as own:
                 return await own.fetch(sql, *arguments)
-        deadline = asyncio.get_running_loop().time() + call_limit()
+        deadline = await self.begin_call()
         # Piccolo's run_sync() has an event loop of its own, which can't use the pool.
         pool, connection = (
             await self.acquire() if in_pool else (None, await self.get_new_connection())

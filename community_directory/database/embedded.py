@@ -29,6 +29,7 @@ from unittest.mock import patch
 
 import asyncpg
 
+from community_directory.database.pool import close_connection
 from community_directory.errors import ConfigurationError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ With a longer one the package would move the socket to a folder that other users
 """
 RECOVERY_TIMEOUT_SECONDS = 120
 """The seconds that a server may take to recover after a crash before the start counts as failed."""
+ANSWER_TIMEOUT_SECONDS = 60
+"""The seconds that a running server may take to answer, and to create the database if needed."""
 STOP_TIMEOUT_SECONDS = 3
 """The seconds that a server may take to stop before it is killed."""
 UNFINISHED_PREFIX = ".unfinished-"
@@ -475,12 +478,18 @@ def _find_living_processes(users: Path) -> list[int]:
 
 async def _create_database(arguments: dict[str, Any]) -> None:
     try:
-        connection = await asyncpg.connect(**arguments, database="postgres")
-        try:
-            await _keep_data_out_of_log(connection)
-            await _create_database_once(connection)
-        finally:
-            await connection.close()
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            connection = await asyncpg.connect(**arguments, database="postgres")
+            try:
+                await _keep_data_out_of_log(connection)
+                await _create_database_once(connection)
+            finally:
+                await close_connection(connection)
+    except TimeoutError:
+        raise DatabaseUnavailable(
+            "The embedded PostgreSQL runs, but did not answer within "
+            f"{ANSWER_TIMEOUT_SECONDS} seconds. Stop it, and start this program again."
+        ) from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(f"The embedded PostgreSQL is not available: {error}") from error
 

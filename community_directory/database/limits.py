@@ -7,10 +7,12 @@ from math import ceil
 
 from community_directory.settings import load_settings
 
-SERVER_SHARE = 0.8
-"""The longest limit of the server, as a share of the client's.
+PART_SHARE = 0.8
+"""The longest limit of a part of a call, as a share of the limit of the call.
 
-A server that works thus answers before the client gives up, and its connection stays usable.
+A server that works thus answers before the client gives up, and its connection stays usable. A call
+that got its connection late has time for its statement: otherwise a busy pool would cut most of its
+calls and connections.
 """
 
 _is_long_running: ContextVar[bool] = ContextVar("is_long_running", default=False)
@@ -46,17 +48,17 @@ def call_limit() -> float:
 def acquire_limit() -> float:
     """Return the seconds that a call may wait for a connection."""
     settings = load_settings()
-    return min(settings.acquire_timeout, settings.call_timeout)
+    return min(settings.acquire_timeout, settings.call_timeout * PART_SHARE)
 
 
 def server_limits(*, is_long: bool) -> dict[str, str]:
     """Return the server's settings that limit statements; 0ms means no limit."""
     settings = load_settings()
     if is_long:
-        longest = settings.long_statement_timeout * SERVER_SHARE
+        longest = settings.long_statement_timeout * PART_SHARE
         seconds = {"statement_timeout": longest, "lock_timeout": longest}
     else:
-        longest = settings.call_timeout * SERVER_SHARE
+        longest = settings.call_timeout * PART_SHARE
         seconds = {
             "statement_timeout": min(settings.statement_timeout, longest),
             "lock_timeout": min(settings.lock_timeout, longest),

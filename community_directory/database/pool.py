@@ -90,7 +90,7 @@ class ConnectionPool:
         self._limit = max_size
         """The number of connections that may be open; less than `max_size` on a full server."""
         self._refusal: asyncpg.PostgresError | None = None
-        """The error with which the full server refused the last further connection."""
+        """The error with which the full server refused the last connection; None if it did not."""
         self._next_try: asyncio.TimerHandle | None = None
         self._returned = asyncio.Event()
         self._closing = False
@@ -229,15 +229,12 @@ class ConnectionPool:
         finally:
             expiry.cancel()
             if turn.cancelled():
-                self._leave_line(turn)
+                self._serve_line()
 
     def _expire(self, turn: "asyncio.Future[asyncpg.Connection | None]") -> None:
         if not turn.done():
-            self._leave_line(turn)
             turn.set_exception(self._explain_timeout())
-
-    def _leave_line(self, turn: "asyncio.Future[asyncpg.Connection | None]") -> None:
-        self._line = [each for each in self._line if each[1] is not turn]
+            self._serve_line()
 
     def _take_back(self, given: asyncpg.Connection | None) -> None:
         """Take back what a caller has got who has given up at the same moment."""
@@ -248,6 +245,7 @@ class ConnectionPool:
             self._serve_line()
 
     def _serve_line(self) -> None:
+        """Serve the first callers as far as possible, and drop those who have given up."""
         while self._line:
             _, turn = self._line[0]
             if not turn.done():
@@ -282,7 +280,7 @@ class ConnectionPool:
         if self._closing:
             connection.terminate()
             raise NotConnected(POOL_CLOSED_MESSAGE)
-        self._connections[connection] = self._loop.time()
+        self._connections[connection], self._refusal = self._loop.time(), None
         self._raise_limit()
         return connection
 
@@ -297,7 +295,7 @@ class ConnectionPool:
         self._serve_line()
 
     def _explain_timeout(self) -> DatabaseUnavailable:
-        if self._refusal is not None and self._limit < self._max_size:
+        if self._refusal is not None:
             return DatabaseUnavailable(
                 "No connection to the database became free in time, "
                 f"and the server accepts no more of them: {self._refusal}",

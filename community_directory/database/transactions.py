@@ -76,7 +76,7 @@ class DirectoryTransaction(PostgresTransaction):
         return self._outer
 
     async def __aenter__(self) -> Self:
-        deadline = asyncio.get_running_loop().time() + call_limit()
+        deadline = await self.engine.begin_call()
         if self._outer is not None:
             self._outer._check_usable()
             self.connection, self._pool = self._outer.connection, self._outer._pool

@@ -3,7 +3,6 @@
 # ruff: noqa: PT012  a transaction and what fails in it can't be told apart
 
 import asyncio
-import os
 import secrets
 import shutil
 import socket
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextvars import Context
 from pathlib import Path
 from types import SimpleNamespace
@@ -497,38 +496,6 @@ def test_postgresql_15_is_the_oldest_supported_version(major: int, *, accepted: 
             DatabaseUnavailable, match=r"This server runs PostgreSQL 14\. Use version 15 or later\."
         ):
             database_module._check_version(connection)
-
-
-@pytest.fixture
-def pgbouncer(closed_port: int) -> Iterator[str]:
-    """Yield the URL of a PgBouncer, which no server needs to stand behind."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None and not os.environ.get("CI"):
-        pytest.skip("PgBouncer is not installed.")
-    assert program is not None
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        (users := Path(folder) / "users.txt").write_text('"bot" ""\n')
-        (configuration := Path(folder) / "pgbouncer.ini").write_text(
-            "[databases]\n* = host=127.0.0.1\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {closed_port}\nunix_socket_dir =\n"
-            f"auth_type = trust\nauth_file = {users}\n"
-        )
-        # It refuses to run as root.
-        user = ("-u", "nobody") if os.geteuid() == 0 else ()
-        with subprocess.Popen(
-            [program, *user, configuration], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        ) as process:
-            assert process.stderr is not None
-            assert any(b"process up" in line for line in process.stderr)
-            yield f"postgresql://bot@127.0.0.1:{closed_port}/directory"
-            process.kill()
-
-
-async def test_a_pgbouncer_that_refuses_the_limits_is_reported(pgbouncer: str) -> None:
-    error = await refusal(pgbouncer)
-    assert isinstance(error, ConfigurationError)
-    assert "set DIRECTORY_STATEMENT_TIMEOUT and DIRECTORY_LOCK_TIMEOUT to 0" in str(error)
 
 
 # Programs elsewhere

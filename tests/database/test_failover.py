@@ -151,7 +151,7 @@ async def test_the_programs_of_postgresql_find_the_server_that_accepts_writes(pa
 async def test_a_silent_server_leaves_time_for_the_next_one(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2")
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2.5")
     primary, _ = pair
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = join(replace(primary, port=silent.getsockname()[1]), primary)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import random
 import shutil
 import signal
 import subprocess
@@ -14,9 +16,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from community_directory.database import connect, migrate
-from tests.conftest import Server
+from community_directory.database import connect, engine, migrate, transaction
+from community_directory.errors import DatabaseUnavailable
+from tests.conftest import Server, run_sql
 from tests.database.failures import Writers, add_inviter
+from tests.database.scratch import committed_numbers, create_scratch_table, cut_connections
 from tests.processes import PROJECT, environment
 from tests.servers import START_TIMEOUT_SECONDS, PostgresServer, skip_or_fail
 
@@ -59,6 +63,59 @@ async def test_a_server_that_ends_under_load_loses_nothing_that_was_confirmed(
             await writers.confirm(100)
         await writers.check()
     assert writers.unknown.total() > 0
+
+
+async def test_callers_who_give_up_while_the_server_restarts_lose_no_connection(
+    directory: Path,
+) -> None:
+    """The role has fewer connections than the pool, and a third of 200 callers is cancelled."""
+    numbers, confirmed, chance = itertools.count(), set[int](), random.Random(13)
+
+    async def add() -> None:
+        number = next(numbers)
+        async with transaction():
+            await engine.fetch(f"INSERT INTO scratch VALUES ({number})")
+        confirmed.add(number)
+
+    async def repeat() -> None:
+        while True:
+            call = asyncio.create_task(add())
+            if chance.random() < 0.3:
+                asyncio.get_running_loop().call_later(chance.random() * 0.05, call.cancel)
+            await asyncio.wait({call})
+            if not call.cancelled() and (error := call.exception()) is not None:
+                assert isinstance(error, DatabaseUnavailable)
+                await asyncio.sleep(0.05)
+
+    async with running_server(directory) as server:
+        await create_scratch_table(server.url)
+        await run_sql(server.url, "CREATE ROLE few LOGIN CONNECTION LIMIT 4")
+        await run_sql(server.url, "GRANT ALL ON scratch TO few")
+        async with connect(server.url.replace("postgres@", "few@"), max_size=8) as connected:
+            callers = [asyncio.create_task(repeat()) for _ in range(200)]
+            for number in (signal.SIGKILL, signal.SIGINT, None, None):
+                before = len(confirmed)
+                while len(confirmed) < before + 500:
+                    await asyncio.sleep(0.01)
+                if number is None:
+                    await cut_connections(server.url)
+                else:
+                    server.stop(number)
+                    await server.start()
+            for caller in callers:
+                caller.cancel()
+            ends = await asyncio.gather(*callers, return_exceptions=True)
+            assert {type(end) for end in ends} == {asyncio.CancelledError}
+            pool = connected.pool
+            assert pool is not None
+            pool.acquire_timeout = START_TIMEOUT_SECONDS
+            # The line is served in order, so no other caller has a connection then.
+            held = [await pool.acquire() for _ in range(4)]
+            for connection in held:
+                await connection.execute("SELECT 1")
+                pool.release(connection, clean=True)
+            assert pool.get_size() == pool.get_idle_size() == 4
+        assert confirmed <= set(await committed_numbers(server.url))
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from contextvars import Context
 from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -38,7 +39,7 @@ from community_directory.database import (
 )
 from community_directory.database import pool as pool_module
 from community_directory.database.connections import Connector
-from community_directory.database.limits import server_limits
+from community_directory.database.limits import acquire_limit, server_limits
 from community_directory.database.migrations import MIGRATION_LOCK_KEY
 from community_directory.database.pool import ConnectionPool
 from community_directory.demo import load_demo
@@ -103,16 +104,23 @@ async def own_server() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def fault_url(own_server: str) -> str:
-    """Return the URL of a database with the table `scratch` and its locked row only."""
+async def scratch_url(own_server: str) -> str:
+    """Return the URL of a database with the table `scratch`, which is empty."""
     # What an earlier test has cut may still hold a lock.
     await run_sql(
         own_server,
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        "DELETE FROM scratch",
     )
-    await run_sql(own_server, "DELETE FROM scratch", f"INSERT INTO scratch VALUES ({LOCKED})")
     return own_server
+
+
+@pytest.fixture
+async def fault_url(scratch_url: str) -> str:
+    """Return the URL of a database with the table `scratch` and its locked row only."""
+    await run_sql(scratch_url, f"INSERT INTO scratch VALUES ({LOCKED})")
+    return scratch_url
 
 
 # Faults. Each one connects the engine, and yields a function that begins the fault.
@@ -228,10 +236,20 @@ CALLS: list[tuple[Fault, Call]] = [
     *((stopped_server, call) for call in (a_call, a_commit, an_entry)),
 ]
 """Faults, and calls that they stop."""
+ENDS = [
+    *((*each, DatabaseUnavailable) for each in CALLS),
+    *((*each, asyncio.CancelledError) for each in CALLS if each[0] is frozen_network),
+    # A cancelled call does not know which fault stops it, nor that a timeout cancels it.
+    *(
+        pytest.param(*each, asyncio.CancelledError, marks=pytest.mark.faults)
+        for each in CALLS
+        if each[0] is not frozen_network
+    ),
+    *(pytest.param(*each, TimeoutError, marks=pytest.mark.faults) for each in CALLS),
+]
 
 
-@pytest.mark.parametrize("end", [DatabaseUnavailable, TimeoutError, asyncio.CancelledError])
-@pytest.mark.parametrize(("fault", "call"), CALLS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(("fault", "call", "end"), ENDS, ids=lambda each: each.__name__)
 async def test_a_call_ends_whatever_stops_it(
     fault_url: str,
     limit_calls: Callable[..., None],
@@ -360,18 +378,58 @@ async def test_connecting_and_a_call_without_a_pool_end(
         await on_demand.fetch("SELECT 1")
         proxy.freeze()
         limit_calls("0.2")
-        with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.2 seconds"):
+        with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.16 seconds"):
             async with connect(address, min_size=3):
                 pytest.fail("connected")
-        with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.2 seconds"):
+        with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.16 seconds"):
             await on_demand.fetch("SELECT 1")
         proxy.thaw()
-        with pytest.raises(DatabaseUnavailable):
+        limit_calls(FOR_EVER)
+        with pytest.raises(DatabaseUnavailable, match="does not answer"):
             async with on_demand.transaction():
                 proxy.freeze()
+                limit_calls("0.2")
                 await on_demand.fetch("SELECT 1")
         proxy.thaw()
+        limit_calls(FOR_EVER)
         await on_demand.fetch("SELECT 1")
+
+
+@pytest.mark.parametrize("in_transaction", [False, pytest.param(True, marks=pytest.mark.faults)])
+async def test_the_start_of_the_embedded_server_takes_no_time_of_the_first_call(
+    own_server: str,
+    limit_calls: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    in_transaction: bool,
+) -> None:
+    start, on_demand = embedded.start, DirectoryEngine()
+
+    async def start_slowly(data: Path) -> dict[str, Any]:
+        arguments = await start(data)
+        await asyncio.sleep(1.2)
+        return arguments
+
+    monkeypatch.setattr(embedded, "start", start_slowly)
+    limit_calls("1", data_directory=str(data_directory_of(own_server)))
+    on_demand.connect_on_demand()
+    async with on_demand.transaction() if in_transaction else nullcontext():
+        await on_demand.fetch("SELECT 1")
+
+
+async def test_joining_an_embedded_server_that_does_not_answer_ends(
+    fault_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "ANSWER_TIMEOUT_SECONDS", 0.2)
+    async with stopped_server(fault_url) as begin, asyncio.timeout(TIMEOUT_SECONDS):
+        await begin()
+        with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.2 seconds"):
+            await embedded.start(data_directory_of(fault_url))
+
+
+def data_directory_of(url: str) -> Path:
+    """Return the data directory of an embedded server, in which its socket lies."""
+    return Path(parse_qs(urlsplit(url).query)["host"][0])
 
 
 async def test_closing_ends_while_the_network_swallows_everything(
@@ -561,6 +619,29 @@ async def test_a_call_without_hope_of_a_connection_is_told_why(
         await call
 
 
+async def test_a_refusal_of_the_past_is_not_the_reason_of_a_later_timeout(
+    limited_url: str, limit_calls: Callable[..., None]
+) -> None:
+    other, proxy = await asyncpg.connect(limited_url), Proxy(limited_url)
+    async with proxy.running() as address, connect(address, max_size=4) as connected:
+        pool = connected.pool
+        assert pool is not None
+        held, pool.acquire_timeout = [await pool.acquire()], 0.5
+        with pytest.raises(DatabaseUnavailable, match="accepts no more of them"):
+            await pool.acquire()
+        await other.close()
+        pool.acquire_timeout = TIMEOUT_SECONDS
+        held.append(await pool.acquire())
+        proxy.freeze()
+        pool.acquire_timeout = 0.5
+        calls = [pool.acquire() for _ in range(4)]
+        for end in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(end, DatabaseUnavailable)
+            assert "accepts no more" not in str(end)
+        for connection in held:
+            pool.release(connection, clean=False)
+
+
 async def test_a_server_that_recovers_from_a_crash_is_asked_again_until_the_time_is_over(
     fault_url: str,
 ) -> None:
@@ -607,6 +688,32 @@ async def locked_by_another(url: str) -> AsyncIterator[asyncpg.Connection]:
     await other.execute("SELECT pg_advisory_lock(1)")
     yield other
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "acquire", "expected"), [("5", "1", 1), ("5", "4", 4), ("5", "5", 4), ("1", "1", 0.8)]
+)
+def test_a_call_that_waited_for_its_connection_has_time_for_its_statement(
+    limit_calls: Callable[..., None], call: str, acquire: str, expected: float
+) -> None:
+    limit_calls(call, acquire_timeout=acquire)
+    assert acquire_limit() == pytest.approx(expected)
+
+
+@pytest.mark.faults
+async def test_a_pool_with_too_many_callers_serves_some_and_cuts_none(
+    scratch_url: str, limit_calls: Callable[..., None]
+) -> None:
+    """Who waits longest is served next, so each call that is served has little time left."""
+    limit_calls("5")
+    async with connect(scratch_url, max_size=1):
+        [(pid,)] = await engine.fetch("SELECT pg_backend_pid()")
+        calls = [engine.fetch("SELECT pg_sleep(0.3)") for _ in range(100)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [str(end) for end in ends if isinstance(end, DatabaseUnavailable)]
+        assert 0 < len(refused) < 100
+        assert all("became free in time" in reason for reason in refused)
+        assert [tuple(each) for each in await engine.fetch("SELECT pg_backend_pid()")] == [(pid,)]
 
 
 @pytest.mark.parametrize(
@@ -785,14 +892,22 @@ LONG_CALLS: dict[str, Callable[[], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", LONG_CALLS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        each
+        if each in ("roll_up", "erase", "import_history", "load_demo", "migrate")
+        else pytest.param(each, marks=pytest.mark.faults)
+        for each in LONG_CALLS
+    ],
+)
 async def test_a_long_call_waits_longer_for_a_lock_than_other_calls(
-    database: str, limit_calls: Callable[..., None], name: str
+    emptied_database: str, limit_calls: Callable[..., None], name: str
 ) -> None:
-    other = await asyncpg.connect(database)
+    other = await asyncpg.connect(emptied_database)
     await rows.member(other)
     limit_calls(FOR_EVER, lock_timeout="0.1")
-    async with connect(database, max_size=1) as connected:
+    async with connect(emptied_database, max_size=1) as connected:
         limit_calls("0.2", lock_timeout="0.1", long_statement_timeout=FOR_EVER)
         assert connected.pool is not None
         connected.pool.acquire_timeout = TIMEOUT_SECONDS
