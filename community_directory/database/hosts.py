@@ -37,6 +37,7 @@ async def open_connection(dsn: str | None = None, **options: Any) -> asyncpg.Con
 
     Raises:
         ConnectionError: None of several servers can be used.
+        TooManyConnectionsError: One of them is full, and no other one can be used.
     """
     servers = split_servers(dsn or "")
     if dsn is None or len(servers) == 1:
@@ -45,16 +46,19 @@ async def open_connection(dsn: str | None = None, **options: Any) -> asyncpg.Con
     options["timeout"] = CONNECT_SHARE * acquire_limit() / len(servers)
     if not _names_session_attributes(dsn):
         options["target_session_attrs"] = "read-write"
-    failures = []
+    failures: list[str] = []
+    refusal: asyncpg.TooManyConnectionsError | None = None
     for server in sorted(servers, key=lambda server: server != _last_used.get(dsn)):
         try:
             connection: asyncpg.Connection = await asyncpg.connect(server, **options)
+        except asyncpg.TooManyConnectionsError as error:
+            refusal = error
         except LOST_ERRORS as error:
             failures.append(f"{_host(server)}: {_explain(error)}")
         else:
             _last_used[dsn] = server
             return connection
-    raise ConnectionError("; ".join(failures))
+    raise refusal or ConnectionError("; ".join(failures))
 
 
 def split_servers(url: str) -> list[str]:

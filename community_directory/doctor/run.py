@@ -9,7 +9,7 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.database.limits import SERVER_SHARE, call_limit
+from community_directory.database.limits import PART_SHARE, call_limit
 from community_directory.doctor.data_checks import DATA_CHECKS
 from community_directory.doctor.model import Check, Finding, Fix, Report, Result, Scope, Verdict
 from community_directory.doctor.panel_checks import PANEL_CHECKS
@@ -156,7 +156,7 @@ async def _find(check: Check, scope: Scope) -> list[Finding]:
     """
     timeout: float = FULL_CHECK_TIMEOUT_SECONDS if scope.is_full else CHECK_TIMEOUT_SECONDS
     # A client that gives up first would cut the connection, and end the whole run.
-    timeout = min(timeout, SERVER_SHARE * call_limit())
+    timeout = min(timeout, PART_SHARE * call_limit())
     try:
         # The rollback takes back the settings, too, if the caller has a transaction around it.
         async with transaction() as current:

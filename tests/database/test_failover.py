@@ -1,12 +1,13 @@
 """A standby takes over: nothing that was confirmed is lost, and calls find the new primary."""
 
+import asyncio
 import shutil
 import signal
 import socket
 import tempfile
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,18 @@ import asyncpg
 import pytest
 
 from community_directory import doctor
-from community_directory.database import DirectoryEngine, connect, embedded, engine, migrate
+from community_directory.database import (
+    DirectoryEngine,
+    connect,
+    embedded,
+    engine,
+    migrate,
+    transaction,
+)
 from community_directory.database.programs import make_url, run
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import members
-from tests.conftest import Server
+from tests.conftest import Server, run_sql
 from tests.database.failures import Writers, add_inviter
 from tests.database.scratch import cut_connections
 from tests.queries.cases import HELPERS, arguments
@@ -157,6 +165,34 @@ async def test_a_silent_server_leaves_time_for_the_next_one(
         url = join(replace(primary, port=silent.getsockname()[1]), primary)
         async with connect(url):
             assert await current_port() == primary.port
+
+
+async def test_a_full_server_does_not_hide_the_next_one_and_is_waited_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_CALL_TIMEOUT", "2")
+    primary, standby = pair
+    await run_sql(primary.url, "CREATE ROLE few LOGIN CONNECTION LIMIT 1")
+    url = join(standby, primary, login="few")
+    while True:  # until the standby has the role
+        with suppress(asyncpg.InvalidAuthorizationSpecificationError):
+            held = await asyncpg.connect(join(standby, login="few"))
+            break
+        await asyncio.sleep(0.05)
+    async with connect(url, max_size=2):
+        assert await current_port() == primary.port
+        async with transaction():
+            await engine.fetch("SELECT 1")
+            call = asyncio.create_task(_port_outside_of_the_transaction())
+            with pytest.raises(DatabaseUnavailable, match="accepts no more of them"):
+                await call
+        assert await current_port() == primary.port
+    await held.close()
+
+
+async def _port_outside_of_the_transaction() -> int:
+    engine.current_transaction.set(None)
+    return await current_port()
 
 
 async def test_the_reason_is_told_for_each_server_without_a_secret(pair: Pair) -> None:
