@@ -50,7 +50,7 @@ RECOVERY_TIMEOUT_SECONDS = 120
 """The seconds that a server may take to recover after a crash before the start counts as failed."""
 ANSWER_TIMEOUT_SECONDS = 60
 """The seconds that a running server may take to answer, and to create the database if needed."""
-STOP_TIMEOUT_SECONDS = 3
+STOP_TIMEOUT_SECONDS = 2
 """The seconds that a server may take to stop before it is killed."""
 UNFINISHED_PREFIX = ".unfinished-"
 """The beginning of the name of initdb's working directory.
