@@ -88,12 +88,15 @@ async def assert_repaired(name: str) -> None:
 
 @pytest.fixture
 async def here(
-    directory_url: str, durable_server: None, monkeypatch: pytest.MonkeyPatch
+    database: str, durable_server: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[asyncpg.Pool]:
-    """A pool for raw SQL on the database that the command uses; its server keeps its data."""
-    monkeypatch.setenv("POSTGRES_URL", directory_url)
+    """A pool for raw SQL on the database that the command uses; its server keeps its data.
+
+    The database is the test's own: the one of other tests has dead rows.
+    """
+    monkeypatch.setenv("POSTGRES_URL", database)
     load_settings.cache_clear()
-    async with raw_pool(directory_url) as pool:
+    async with raw_pool(database) as pool:
         yield pool
 
 

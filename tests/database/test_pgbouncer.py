@@ -155,7 +155,9 @@ async def test_prepared_statements_that_pgbouncer_does_not_support_are_a_wrong_s
     database: str, start_pgbouncer: StartPgBouncer
 ) -> None:
     _, version = find_pgbouncer()
-    pgbouncer = start_pgbouncer(*(["max_prepared_statements = 0"] if version >= (1, 21) else []))
+    lines = ["max_prepared_statements = 0"] if version >= (1, 21) else []
+    # Two connections that share one server use the same names of statements.
+    pgbouncer = start_pgbouncer(*lines, "default_pool_size = 1")
     async with connect(pgbouncer.url(database), min_size=0):
         calls = [members.find(f"#{number}") for number in range(30)]
         results = await asyncio.gather(*calls, return_exceptions=True)
