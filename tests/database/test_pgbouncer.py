@@ -156,16 +156,16 @@ async def test_prepared_statements_that_pgbouncer_does_not_support_are_a_wrong_s
 ) -> None:
     _, version = find_pgbouncer()
     lines = ["max_prepared_statements = 0"] if version >= (1, 21) else []
-    # Two connections that share one server use the same names of statements.
-    pgbouncer = start_pgbouncer(*lines, "default_pool_size = 1")
-    async with connect(pgbouncer.url(database), min_size=0):
-        calls = [members.find(f"#{number}") for number in range(30)]
-        results = await asyncio.gather(*calls, return_exceptions=True)
-    errors = [result for result in results if result is not None]
-    assert errors
-    for error in errors:
-        assert isinstance(error, ConfigurationError)
-        assert "DIRECTORY_STATEMENT_CACHE_SIZE" in str(error)
+    pgbouncer = start_pgbouncer(*lines)
+    url = pgbouncer.url(database)
+    async with connect(url, min_size=0, max_size=1):
+        await members.find("#1")
+        # This takes the only connection to the server, on which the statement is prepared.
+        other = await asyncpg.connect(url, statement_cache_size=0)
+        async with other.transaction():
+            with pytest.raises(ConfigurationError, match="DIRECTORY_STATEMENT_CACHE_SIZE to 0"):
+                await members.find("#1")
+        await other.close()
 
 
 async def test_settings_that_pgbouncer_does_not_ignore_are_reported_or_can_be_left_out(
