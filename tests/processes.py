@@ -1,7 +1,9 @@
 """Programs of the project, run in processes of their own as a user runs them."""
 
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +20,36 @@ PROJECT = Path(__file__).parent.parent
 """The clone."""
 ADMIN_PASSWORD = "correct horse battery"
 """A password that the panel accepts."""
+
+
+PROGRAM = (sys.executable, "-m", "community_directory")
+
+
+def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
+    """Run a command on a terminal and answer each of its prompts; return its code and output."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(
+            sys.executable,
+            [*PROGRAM, *arguments],
+            environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
+        )
+    shown, typed, length_when_typed = b"", b"", 0
+    while True:
+        if select.select([terminal], [], [], 0.2)[0]:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:  # Linux raises it when the other side is closed
+                break
+        elif shown.endswith(b": ") and len(shown) > length_when_typed and lines:
+            typed, length_when_typed = lines.pop(0), len(shown)
+            os.write(terminal, typed)
+        elif typed == b"\x03":
+            # input() misses a signal that arrives between its prompt and its wait.
+            os.write(terminal, typed)
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown.decode().replace("\r", "")
 
 
 def environment(**variables: str) -> dict[str, str]:

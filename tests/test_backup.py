@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import stat
@@ -57,14 +55,13 @@ from tests.conftest import (
     run_sql,
 )
 from tests.database.test_roles import owners
-from tests.processes import PROJECT, environment, running_panel
+from tests.processes import PROGRAM, PROJECT, environment, running_panel, type_into
 from tests.roles import MIGRATOR, PREFIX, app_url, migrator_url
 from tests.tables import rows
 
 # The tests marked with `schema` run on the oldest supported PostgreSQL, too.
 SECONDS = 60
 """The longest that one step of a test may take."""
-PROGRAM = (sys.executable, "-m", "community_directory")
 OLD_SCHEMA = (PROJECT / "tests/database/data/old_schema.sql").read_text(encoding="utf-8")
 PAGE = (PROJECT / "docs/how-to/back-up.md").read_text()
 
@@ -990,30 +987,6 @@ async def test_a_restore_over_data_asks_for_the_name_of_the_database(
     assert code == 0, said
     assert said.endswith("The database has 0 members.\n")
     assert await names(database) == set()
-
-
-def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
-    """Run a command on a terminal and answer each of its prompts; return its code and output."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(
-            sys.executable,
-            [*PROGRAM, *arguments],
-            environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
-        )
-    shown, typed = b"", b""
-    with os.fdopen(terminal, "r+b", buffering=0) as screen, suppress(OSError):
-        while True:
-            if select.select([screen], [], [], 0.5)[0]:
-                shown += screen.read(4096)
-                if shown.endswith(b"press Ctrl+C: ") and lines:
-                    typed = lines.pop(0)
-                    screen.write(typed)
-            elif typed == b"\x03":
-                # input() misses a signal that arrives between its prompt and its wait.
-                screen.write(typed)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), shown.decode().replace("\r", "")
 
 
 async def test_a_backup_of_a_newer_version_is_refused(

@@ -27,9 +27,8 @@ from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import highlights, members
 from community_directory.settings import load_settings
 from tests.conftest import Server, closed_to_all, database_name, raw_pool, run_sql
-from tests.processes import PROJECT, environment
+from tests.processes import PROGRAM, PROJECT, environment
 from tests.tables import rows
-from tests.test_main import PROGRAM
 
 ALL_CHECKS = {check.id: (check, group) for group, checks in CHECKS.items() for check in checks}
 SAMPLE = Scope(sample=run.SAMPLE_ROWS)

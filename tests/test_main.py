@@ -1,7 +1,6 @@
 """The command line `community-directory …`, as an operator types it."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -25,7 +24,7 @@ from community_directory.errors import ConfigurationError
 from community_directory.interrupts import STOPPED_MESSAGE
 from community_directory.web.admin.users import has_temporary_password
 from tests.log_guard import log_guard
-from tests.processes import PROJECT, environment
+from tests.processes import PROGRAM, PROJECT, environment, type_into
 from tests.roles import app_url
 from tests.tables import rows
 
@@ -33,7 +32,6 @@ from tests.tables import rows
 # starts a server, so that the tests read the output of a later start.
 pytestmark = pytest.mark.usefixtures("server")
 
-PROGRAM = (sys.executable, "-m", "community_directory")
 NAMES = {
     "serve",
     "migrate",
@@ -277,29 +275,6 @@ async def test_the_superuser_of_the_settings_gets_their_address(
     async with connect(app_url(database)):
         emails = await BaseUser.select(BaseUser.email).output(as_list=True)
     assert sorted(emails) == ["ana@example.org", "bo@localhost"]
-
-
-def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
-    """Run a command on a terminal and answer each of its prompts; return its code and output."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(
-            sys.executable,
-            [*PROGRAM, *arguments],
-            environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
-        )
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 4096)
-        except OSError:  # Linux raises it when the other side is closed
-            break
-        if shown.endswith(b": ") and lines:
-            time.sleep(0.05)
-            os.write(terminal, lines.pop(0))
-    _, status = os.waitpid(child, 0)
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(status), shown.decode().replace("\r", "")
 
 
 async def test_a_password_is_asked_for_on_a_terminal_until_it_is_good(database: str) -> None:
