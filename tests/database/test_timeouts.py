@@ -27,6 +27,7 @@ import pytest
 
 from community_directory import jobs
 from community_directory.database import (
+    CONNECTION_ERRORS,
     DirectoryEngine,
     connect,
     connections,
@@ -311,6 +312,16 @@ async def test_a_cancelled_transaction_does_not_wait_for_its_rollback(
     assert await committed_numbers(scratch_url) == []
 
 
+async def error_of(call: "asyncio.Task[object]", end: type[BaseException]) -> BaseException:
+    """Let a call end by its limit, by the time limit of its caller or by cancellation."""
+    if end is asyncio.CancelledError:
+        call.cancel()
+    with pytest.raises(end) as raised:
+        async with asyncio.timeout(0.1 if end is TimeoutError else TIMEOUT_SECONDS):
+            await call
+    return raised.value
+
+
 @pytest.mark.parametrize("end", [DatabaseUnavailable, TimeoutError, asyncio.CancelledError])
 @pytest.mark.parametrize("is_entry", [False, True], ids=["a call", "an entry"])
 async def test_a_call_without_a_free_connection_ends(
@@ -329,19 +340,15 @@ async def test_a_call_without_a_free_connection_ends(
                 enter() if is_entry else engine.fetch("SELECT 1"), context=Context()
             )
             await asyncio.sleep(0.01)
-            if end is asyncio.CancelledError:
-                call.cancel()
-            with pytest.raises(end) as raised:
-                async with asyncio.timeout(0.1 if end is TimeoutError else TIMEOUT_SECONDS):
-                    await call
+            error = await error_of(call, end)
             limit_calls(FOR_EVER)
             # The transaction that has the connection goes on.
             await insert(2)
         await assert_nothing_is_left()
     assert await committed_numbers(scratch_url) == [1, 2]
-    if isinstance(raised.value, DatabaseUnavailable):
-        assert "became free in time" in str(raised.value)
-        assert raised.value.retry_after == 1
+    if isinstance(error, DatabaseUnavailable):
+        assert "became free in time" in str(error)
+        assert error.retry_after == 1
 
 
 @pytest.mark.parametrize("end", [DatabaseUnavailable, TimeoutError, asyncio.CancelledError])
@@ -357,15 +364,11 @@ async def test_a_connection_that_nobody_accepts_is_given_up(
             connected.pool.acquire_timeout = 0.1
         call = asyncio.create_task(engine.fetch("SELECT 1"))
         await asyncio.sleep(0.05)
-        if end is asyncio.CancelledError:
-            call.cancel()
-        with pytest.raises(end) as raised:
-            async with asyncio.timeout(0.1 if end is TimeoutError else TIMEOUT_SECONDS):
-                await call
+        error = await error_of(call, end)
         limit_calls(FOR_EVER)
         proxy.thaw()
         await assert_nothing_is_left()
-    assert end is not DatabaseUnavailable or "did not answer within 0.1 s" in str(raised.value)
+    assert end is not DatabaseUnavailable or "did not answer within 0.1 s" in str(error)
 
 
 async def test_connecting_and_a_call_without_a_pool_end(
@@ -642,6 +645,18 @@ async def test_a_refusal_of_the_past_is_not_the_reason_of_a_later_timeout(
             pool.release(connection, clean=False)
 
 
+async def until_recovering(url: str) -> None:
+    """Wait until a server that has crashed refuses connections; at first it resets them."""
+    while True:
+        try:
+            (await asyncpg.connect(url, timeout=TIMEOUT_SECONDS)).terminate()
+        except asyncpg.CannotConnectNowError:
+            return
+        except CONNECTION_ERRORS:
+            pass
+        await asyncio.sleep(0.01)
+
+
 async def test_a_server_that_recovers_from_a_crash_is_asked_again_until_the_time_is_over(
     fault_url: str,
 ) -> None:
@@ -653,6 +668,7 @@ async def test_a_server_that_recovers_from_a_crash_is_asked_again_until_the_time
         os.kill(pids[0], signal.SIGKILL)
         with pytest.raises(asyncpg.PostgresError):
             await crashing.fetch("SELECT pg_sleep(600)")
+        await until_recovering(fault_url)
         assert connected.pool is not None
         connected.pool.acquire_timeout = 0.5
         with pytest.raises(DatabaseUnavailable, match="accepts no more of them: the database"):
