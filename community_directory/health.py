@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from community_directory.database import engine
-from community_directory.database.migrations import list_known_migrations
+from community_directory.database.migrations import compare_migrations
 from community_directory.errors import DirectoryError, NotAllowed, SchemaMissing
 from community_directory.logs import name_exception
 
@@ -96,13 +96,11 @@ async def check_readiness() -> Readiness:
 
 
 def _judge(found: asyncpg.Record) -> Readiness:
-    known = list_known_migrations()
-    apps = {migration.partition(" ")[0] for migration in known}
-    applied = {each for each in found["migrations"] if each.partition(" ")[0] in apps}
-    if not known <= applied:
+    pending, unknown = compare_migrations(set(found["migrations"]))
+    if pending:
         return OLD_SCHEMA
     if found["is_read_only"]:
         return READ_ONLY
     if not found["may_write"]:
         return NO_PRIVILEGES
-    return NEW_SCHEMA if applied > known else READY
+    return NEW_SCHEMA if unknown else READY

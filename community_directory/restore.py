@@ -16,7 +16,7 @@ from tqdm import tqdm
 from community_directory.backup import BACKUP_TIMEOUT, Backup, back_up, read_backup
 from community_directory.database import connect, engine
 from community_directory.database.adoption import APP_NAME, REPLACED_MIGRATIONS
-from community_directory.database.migrations import list_known_migrations, migrate
+from community_directory.database.migrations import compare_migrations, migrate
 from community_directory.database.programs import (
     CONNECT_TIMEOUT_SECONDS,
     find_program,
@@ -218,9 +218,8 @@ async def check_backup(path: Path, target: Target) -> Backup:
             f"{path} comes from PostgreSQL {backup.major}, and this server runs {target.major}: "
             f"restore it into PostgreSQL {backup.major} or later."
         )
-    known = list_known_migrations() | {f"{APP_NAME} {name}" for name in REPLACED_MIGRATIONS}
-    apps = {migration.partition(" ")[0] for migration in known}
-    if any(app in apps and f"{app} {name}" not in known for app, name in backup.migrations):
+    _, unknown = compare_migrations({f"{app} {name}" for app, name in backup.migrations})
+    if unknown - {f"{APP_NAME} {name}" for name in REPLACED_MIGRATIONS}:
         raise BackupFailed(
             f"{path} was written by a newer version of community-directory: "
             "install that version first."

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Set
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -120,6 +120,19 @@ def list_known_migrations() -> frozenset[str]:
         for app in AppRegistry(list(PICCOLO_APPS)).app_configs.values()
         for migration_id in manager.get_migration_modules(app.resolved_migrations_folder_path)
     )
+
+
+def compare_migrations(ran: Set[str]) -> tuple[Set[str], Set[str]]:
+    """Return the migrations that have not run, and those that only a newer version knows.
+
+    Args:
+        ran: The migrations that have run, as `list_known_migrations` names them. Those of apps
+            that do not belong to this package are ignored.
+    """
+    known = list_known_migrations()
+    apps = {migration.partition(" ")[0] for migration in known}
+    unknown = {each for each in ran - known if each.partition(" ")[0] in apps}
+    return known - ran, unknown
 
 
 def configure_piccolo() -> None:

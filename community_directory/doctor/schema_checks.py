@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.database.migrations import list_known_migrations
+from community_directory.database.migrations import compare_migrations
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
 
 CATALOG_PATH = Path(__file__).parent / "catalog.json"
@@ -136,17 +136,14 @@ def _table_of(name: str) -> str | None:
 
 async def find_migrations(_: Scope) -> Sequence[Finding]:
     """Find the migrations that have not run, and those that only a newer version knows."""
-    known = list_known_migrations()
     [(has_migrations,)] = await engine.fetch(HAS_MIGRATIONS)
     records = await engine.fetch(LIST_MIGRATIONS) if has_migrations else []
-    ran = {record["migration"] for record in records}
-    apps = {migration.partition(" ")[0] for migration in known}
+    pending, unknown = compare_migrations({record["migration"] for record in records})
     return [
-        *(Finding(f"{migration} has not run") for migration in sorted(known - ran)),
+        *(Finding(f"{migration} has not run") for migration in sorted(pending)),
         *(
             Finding(f"{migration} is unknown to this version of the program", Verdict.WARNING)
-            for migration in sorted(ran - known)
-            if migration.partition(" ")[0] in apps
+            for migration in sorted(unknown)
         ),
     ]
 
