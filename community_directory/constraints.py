@@ -23,6 +23,8 @@ _NEGATIVE = "This can't be negative."
 _RANGE = "A date must lie in the years 2000 to 2199."
 _UNREADABLE = "This contains a number that is too large, or is nested too deeply."
 _ENTITY = "An entity's id can't be empty or contain spaces."
+_PLATFORM = "A platform must be a lower-case name such as telegram."
+_ROOM = "A room's id can't be blank."
 _SAME_EVENT = "This event is already stored."
 _SAME_RELATIONSHIP = "This relationship already exists."
 
@@ -120,14 +122,18 @@ CONSTRAINT_MESSAGES = {
         "An event type must be an upper-case name such as MESSAGE.", "event_type"
     ),
     "participation_occurred_at_range_check": ConstraintMessage(_RANGE, "occurred_at"),
-    "participation_platform_check": ConstraintMessage(
-        "A platform must be a lower-case name such as telegram.", "platform"
-    ),
-    "participation_room_id_check": ConstraintMessage("A room's id can't be blank.", "room_id"),
+    "participation_platform_check": ConstraintMessage(_PLATFORM, "platform"),
+    "participation_room_id_check": ConstraintMessage(_ROOM, "room_id"),
     "participation_source_id_check": ConstraintMessage(
         "An event's id on its platform can't be blank.", "source_id"
     ),
     "participation_source_id_key": ConstraintMessage(_SAME_EVENT, "source_id"),
+    # directory_moved_rooms
+    "directory_moved_rooms_pkey": ConstraintMessage("This room has moved already.", "room_id"),
+    "moved_room_id_check": ConstraintMessage(_ROOM, "room_id"),
+    "moved_room_not_itself_check": ConstraintMessage("A room can't move to itself.", "moved_to"),
+    "moved_room_platform_check": ConstraintMessage(_PLATFORM, "platform"),
+    "moved_room_target_check": ConstraintMessage(_ROOM, "moved_to"),
     # member_daily_highlights
     "highlight_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
     "highlight_date_range_check": ConstraintMessage(

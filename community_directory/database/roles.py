@@ -16,7 +16,8 @@ APP_PRIVILEGES = {
     "community_members": "SELECT, INSERT, UPDATE",
     "community_invitations": "SELECT, INSERT, UPDATE",
     "member_relationships": "SELECT, INSERT, UPDATE, DELETE",
-    "member_participation": "SELECT, INSERT, UPDATE",
+    # A reaction that is taken back is deleted.
+    "member_participation": "SELECT, INSERT, UPDATE, DELETE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
     # Triggers write it, and a function erases from it.
@@ -29,6 +30,7 @@ APP_PRIVILEGES = {
     "panel_temporary_passwords": "SELECT, INSERT, DELETE",
     # The last results of `community-directory doctor`, for the panel.
     "directory_doctor_reports": "SELECT, INSERT, UPDATE",
+    "directory_moved_rooms": "SELECT, INSERT, UPDATE",
     # Piccolo's record of the migrations: a program sees whether one is pending.
     "migration": "SELECT",
 }

@@ -30,6 +30,26 @@ EVENT_COLUMNS = (
 )
 DEDUPLICATION_KEY = "platform, room_id, source_id, event_type, member_id"
 
+# Message ids start again at 1 in the new room, so the ids of the old one become other ids.
+CURRENT_SOURCE_ID = """CASE
+    WHEN moved_to IS NULL THEN source_id
+    WHEN id_offset IS NOT NULL AND source_id ~ '^(0|-?[1-9][0-9]{0,17})$'
+        THEN (source_id::bigint - id_offset)::text
+    ELSE id_prefix || source_id
+END"""
+"""The SQL of the source id under which an event is stored: another one, if its room was moved.
+
+It is for rows that are joined with `directory_moved_rooms`.
+"""
+
+CURRENT_PLACE = f"""
+    SELECT platform, coalesce(moved_to, room_id) AS room_id, {CURRENT_SOURCE_ID} AS source_id
+    FROM (
+        SELECT :platform::text AS platform, :room_id::text AS room_id, :source_id::text AS source_id
+    ) AS event LEFT JOIN directory_moved_rooms USING (platform, room_id)
+"""
+"""The room and the source id of one event, which are others if its room was moved."""
+
 # A member's row is updated at most once a minute, however many events the member has. Storing an
 # event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
 #
@@ -42,12 +62,14 @@ DEDUPLICATION_KEY = "platform, room_id, source_id, event_type, member_id"
 # - A batch locks its members in the same order as every writer of many members.
 RECORD_EVENT = Statement(f"""
 WITH
+-- The event's room and source id, which are others if the room was moved.
+place AS ({CURRENT_PLACE}),
 -- The event, unless it is stored already, its member is unknown or its time is too late.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
-    SELECT :event_id::uuid, member_id, :event_type::text, :platform::text, :room_id::text,
-        :source_id::text, coalesce(:occurred_at::timestamptz, now()), :metadata::jsonb
-    FROM community_members
+    SELECT :event_id::uuid, member_id, :event_type::text, platform, room_id, source_id,
+        coalesce(:occurred_at::timestamptz, now()), :metadata::jsonb
+    FROM place, community_members
     WHERE member_id = :member_id
         AND coalesce(:occurred_at::timestamptz, now()) <= {LATEST_EVENT_TIME_SQL}
     ON CONFLICT DO NOTHING
@@ -75,20 +97,25 @@ FROM community_members AS known LEFT JOIN inserted ON true
 WHERE known.member_id = :member_id
 """)
 
+BATCH_EVENTS = f"""
+    SELECT id, member_id, event_type, platform, coalesce(moved_to, room_id) AS room_id,
+        {CURRENT_SOURCE_ID} AS source_id, coalesce(occurred_at, now()) AS occurred_at,
+        event_metadata, n
+    FROM unnest(
+        :event_id::uuid[], :member_id::text[], :event_type::text[], :platform::text[],
+        :room_id::text[], :source_id::text[], :occurred_at::timestamptz[], :metadata::jsonb[]
+    ) WITH ORDINALITY AS event({EVENT_COLUMNS}, n)
+    LEFT JOIN directory_moved_rooms USING (platform, room_id)
+"""
+"""The events of a batch, where they are stored, with the position `n` of each in the batch."""
+
 # Subqueries find the members by arrays: PostgreSQL would read the whole table for a join with a
 # thousand rows. The arrays are made inside the statement: for an array that is a parameter, the
 # planner looks up each value in the column's statistics.
 RECORD_EVENTS = Statement(f"""
 WITH
 -- The batch, with the position of each event in it.
-event AS MATERIALIZED (
-    SELECT id, member_id, event_type, platform, room_id, source_id,
-        coalesce(occurred_at, now()) AS occurred_at, event_metadata, n
-    FROM unnest(
-        :event_id::uuid[], :member_id::text[], :event_type::text[], :platform::text[],
-        :room_id::text[], :source_id::text[], :occurred_at::timestamptz[], :metadata::jsonb[]
-    ) WITH ORDINALITY AS event({EVENT_COLUMNS}, n)
-),
+event AS MATERIALIZED ({BATCH_EVENTS}),
 -- The members of the batch who are in the directory.
 known AS MATERIALIZED (
     SELECT member_id, last_active_at FROM community_members
@@ -221,7 +248,7 @@ class PreparedEvent(NamedTuple):
             raise MemberNotFound(self.row.member_id)
         is_too_late, *columns = records[0]
         if is_too_late:
-            raise _time_out_of_range()
+            raise time_out_of_range()
         return None if columns[0] is None else Event.from_columns(columns)
 
 
@@ -264,6 +291,17 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
     return PreparedEvent(event, row)
 
 
+def prepare_events(events: Iterable[NewEvent], refused: list[Refused]) -> list[PreparedEvent]:
+    """Return the rows of these events, and add those that can't be stored to `refused`."""
+    prepared: list[PreparedEvent] = []
+    for event in events:
+        try:
+            prepared.append(prepare_event(event))
+        except InvalidInput as error:
+            refused.append(Refused(event, error))
+    return prepared
+
+
 def _check_occurred_at(at: object) -> None:
     """Check that a time is aware and not too early; the statement checks that it is not too late.
 
@@ -275,10 +313,11 @@ def _check_occurred_at(at: object) -> None:
             "The time of an event must be a datetime with a time zone.", field="occurred_at"
         )
     if at < EARLIEST_EVENT_TIME:
-        raise _time_out_of_range()
+        raise time_out_of_range()
 
 
-def _time_out_of_range() -> InvalidInput:
+def time_out_of_range() -> InvalidInput:
+    """Return the error for the time of an event that is too early or too late."""
     return InvalidInput(
         "The time of an event must lie between the year 2000 and one day from now.",
         field="occurred_at",
@@ -315,7 +354,7 @@ class EventBatch:
             await self.store()
             return
         self.inserted_ids, self.known_member_ids = set(inserted_ids), set(known_member_ids)
-        self.refused |= {event_id: _time_out_of_range() for event_id in too_late_ids}
+        self.refused |= {event_id: time_out_of_range() for event_id in too_late_ids}
 
     async def recognize_stored(self) -> None:
         """Count the events as inserted that an earlier try with the same ids has stored.

@@ -29,6 +29,7 @@ from community_directory.queries.member_rows import (
 )
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.search import Sort, leaderboard, search
+from community_directory.queries.usernames import set_username
 from community_directory.queries.values import (
     ACTOR_CTE,
     Profile,
@@ -62,6 +63,7 @@ __all__ = [
     "restore",
     "search",
     "set_status",
+    "set_username",
     "update_profile",
     "verify_github",
 ]

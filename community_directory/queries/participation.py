@@ -11,17 +11,17 @@ from itertools import islice
 
 from community_directory.calendar import days_between
 from community_directory.database import Statement, engine
-from community_directory.errors import InvalidInput
 from community_directory.queries.events import (
     BATCH_SIZE,
+    CURRENT_PLACE,
     EVENT_COLUMNS,
     Event,
     EventBatch,
     NewEvent,
-    PreparedEvent,
     Recorded,
     Refused,
     prepare_event,
+    prepare_events,
 )
 from community_directory.queries.pages import (
     Page,
@@ -32,8 +32,9 @@ from community_directory.queries.pages import (
     parse_uuid,
 )
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
+from community_directory.queries.rooms import move_room
 from community_directory.queries.values import member_number
-from community_directory.tables import MemberStatus
+from community_directory.tables import EventType, MemberStatus
 
 __all__ = [
     "ActiveMember",
@@ -48,10 +49,22 @@ __all__ = [
     "activity",
     "history",
     "most_active",
+    "move_room",
     "record",
     "record_many",
     "recorder",
+    "take_back",
 ]
+
+TAKE_BACK_EVENT = Statement(f"""
+WITH place AS ({CURRENT_PLACE})
+DELETE FROM member_participation USING place
+WHERE member_participation.platform = place.platform
+    AND member_participation.room_id = place.room_id
+    AND member_participation.source_id = place.source_id
+    AND event_type = :event_type AND member_id = :member_id
+RETURNING id
+""")
 
 _EVENTS_OF_MEMBER = f"SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = :member_id"
 _NEWEST_FIRST = "ORDER BY occurred_at DESC, id DESC LIMIT :limit"
@@ -159,16 +172,54 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
     recorded = Recorded()
     iterator = iter(events)
     while chunk := list(islice(iterator, BATCH_SIZE)):
-        prepared: list[PreparedEvent] = []
-        for event in chunk:
-            try:
-                prepared.append(prepare_event(event))
-            except InvalidInput as error:
-                recorded.refused.append(Refused(event, error))
-        batch = EventBatch(prepared)
+        batch = EventBatch(prepare_events(chunk, recorded.refused))
         await batch.store()
         batch.report(recorded)
     return recorded
+
+
+async def take_back(
+    *,
+    member_id: str | int,
+    platform: str,
+    room_id: str | int,
+    source_id: str | int,
+    event_type: str = EventType.REACTION,
+) -> bool:
+    """Delete an event that did not last, and return whether it was stored.
+
+    Call it when a member has taken back their last reaction to a message. The next roll-up of the
+    day no longer counts it. A later call of `record` stores the event again, so first wait for the
+    events that a recorder still holds (`Recorder.flush`).
+
+    Args:
+        member_id: The member's number: "#247", or 247.
+        platform: The platform of the event.
+        room_id: The room of the event; one that has moved is found, too.
+        source_id: The id with which the event was recorded.
+        event_type: The type of the event.
+
+    Raises:
+        InvalidInput: No event can have these values.
+    """
+    row = prepare_event(
+        NewEvent(
+            member_id=member_id,
+            event_type=event_type,
+            platform=platform,
+            room_id=room_id,
+            source_id=source_id,
+        )
+    ).row
+    deleted = await engine.fetch(
+        TAKE_BACK_EVENT,
+        member_id=row.member_id,
+        event_type=row.event_type,
+        platform=row.platform,
+        room_id=row.room_id,
+        source_id=row.source_id,
+    )
+    return bool(deleted)
 
 
 def recorder(

@@ -152,6 +152,12 @@ CASES = {
     "members.set_status": Case(
         {"member_id": "#1", "status": "suspended", **BY}, {"status": "pending"}
     ),
+    "members.set_username": Case(
+        {"member_id": "#1", "telegram_username": "ana", **BY},
+        NOBODY,
+        statements=5,
+        statements_when_refused=5,
+    ),
     "members.update_profile": Case(
         {
             "member_id": "#1",
@@ -183,8 +189,18 @@ CASES = {
         {"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
     "participation.most_active": Case({**DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0),
+    "participation.move_room": Case(
+        {"platform": "discord", "old_room_id": "general", "new_room_id": "lobby"},
+        {"new_room_id": "general"},
+        statements=None,
+        statements_when_refused=6,
+    ),
     "participation.record": Case(EVENT, NOBODY),
     "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
+    "participation.take_back": Case(
+        {"member_id": "#1", "platform": "telegram", "room_id": "-1", "source_id": "9"},
+        {"room_id": "\0"},
+    ),
     "members.erase": Case(
         {"member_id": "#1", "entity_ids": ["entity-a"], **BY},
         NOBODY,

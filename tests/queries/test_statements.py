@@ -19,6 +19,8 @@ SEVERAL = {
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
     "members.verify_github": "locks the member before it computes the points",
+    "members.set_username": "waits for its turn, so that a username has one holder",
+    "participation.move_room": "keeps new events out of the old room",
     "participation.record_many": "keeps the transaction usable by a savepoint",
     "members.erase": "changes many tables",
     "members.export": "sets a longer time limit for itself",

@@ -1,0 +1,107 @@
+"""Rooms that became other rooms, such as a Telegram group that became a supergroup.
+
+Callers use `move_room` as `participation.move_room`.
+"""
+
+from community_directory.database import Statement, engine, long_running, transaction
+from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.events import CURRENT_SOURCE_ID
+from community_directory.queries.values import check_texts, id_text
+from community_directory.tables import MemberParticipation, Platform
+
+MIGRATED_ID_OFFSET = 1_000_000_000
+"""Telegram Desktop exports message 42 of the group that became a supergroup as -999,999,958."""
+
+# No event may reach the old room after its events have moved: the lock waits for every statement
+# that stores events, and later ones see the move.
+LOCK_EVENTS = Statement("LOCK TABLE member_participation IN SHARE ROW EXCLUSIVE MODE")
+
+FIND_MOVES = Statement("""
+SELECT room_id, moved_to FROM directory_moved_rooms
+WHERE platform = :platform AND room_id IN (:old_room_id, :new_room_id)
+""")
+
+ADD_MOVE = Statement("""
+WITH
+-- The rooms that had moved to the old one: their events move on.
+forwarded AS (
+    UPDATE directory_moved_rooms
+    SET moved_to = :new_room_id, id_offset = id_offset + :id_offset::bigint,
+        id_prefix = :id_prefix::text || id_prefix
+    WHERE platform = :platform AND moved_to = :old_room_id
+)
+INSERT INTO directory_moved_rooms (platform, room_id, moved_to, id_offset, id_prefix)
+VALUES (:platform, :old_room_id, :new_room_id, :id_offset::bigint, :id_prefix::text)
+""")
+
+MOVE_EVENTS = Statement(f"""
+WITH
+-- The events of the old room, with their places in the new one.
+moving AS (
+    SELECT id, platform, moved_to AS room_id, {CURRENT_SOURCE_ID} AS source_id, event_type,
+        member_id
+    FROM member_participation JOIN directory_moved_rooms USING (platform, room_id)
+    WHERE platform = :platform AND room_id = :old_room_id
+),
+-- Those that the new room contains already, for example from an export of both.
+repeated AS (
+    DELETE FROM member_participation WHERE id IN (
+        SELECT moving.id FROM moving
+        JOIN member_participation USING (platform, room_id, source_id, event_type, member_id)
+    )
+    RETURNING id
+),
+moved AS (
+    UPDATE member_participation AS event
+    SET room_id = moving.room_id, source_id = moving.source_id
+    FROM moving WHERE event.id = moving.id AND event.id NOT IN (SELECT id FROM repeated)
+    RETURNING 1
+)
+SELECT count(*) FROM moved
+""")
+
+
+async def move_room(platform: str, old_room_id: str | int, new_room_id: str | int) -> int:
+    """Move all events of a room to the room that it became, also those that arrive later.
+
+    Call it when a Telegram group becomes a supergroup (`migrate_to_chat_id`). Message ids start
+    again in the new room, so the events get other source ids: on Telegram the message's id minus
+    1,000,000,000, as Telegram Desktop exports them, and otherwise the old room's id, a colon and
+    the source id. An event that the new room contains already is stored once. The call waits for
+    the calls that are storing events, and later ones wait for it. A repeated call changes nothing.
+
+    Returns:
+        The number of events that moved.
+
+    Raises:
+        InvalidInput: The old room has moved to another room, the new one has moved itself, both
+            are the same, or an id can't be stored.
+    """
+    old, new = id_text(old_room_id, "old_room_id"), id_text(new_room_id, "new_room_id")
+    check_texts(MemberParticipation, platform=platform)
+    for room_id in (old, new):
+        check_texts(MemberParticipation, room_id=room_id)
+    with long_running():
+        async with transaction():
+            await engine.fetch(LOCK_EVENTS)
+            moves = await engine.fetch(
+                FIND_MOVES, platform=platform, old_room_id=old, new_room_id=new
+            )
+            for room_id, moved_to in moves:
+                if (room_id, moved_to) != (old, new):
+                    raise InvalidInput(
+                        f"Room {sanitize_for_message(room_id)} has moved to "
+                        f"{sanitize_for_message(moved_to)}: name that room.",
+                        field="old_room_id" if room_id == old else "new_room_id",
+                    )
+            if not moves:
+                await engine.fetch(
+                    ADD_MOVE,
+                    platform=platform,
+                    old_room_id=old,
+                    new_room_id=new,
+                    id_offset=MIGRATED_ID_OFFSET if platform == Platform.TELEGRAM else None,
+                    id_prefix=f"{old}:",
+                )
+            [(moved,)] = await engine.fetch(MOVE_EVENTS, platform=platform, old_room_id=old)
+            return int(moved)
