@@ -18,6 +18,7 @@ def test_every_helper_has_a_case() -> None:
 SEVERAL = {
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
+    "members.mark_bot": "waits for roll-ups before it locks the member",
     "members.verify_github": "locks the member before it computes the points",
     "participation.record_many": "keeps the transaction usable by a savepoint",
     "members.erase": "changes many tables",
