@@ -35,6 +35,9 @@ CONSTRAINT_MESSAGES = {
         "This number belongs to another member.", "member_id"
     ),
     "community_members_pkey": ConstraintMessage("This member already exists.", "id"),
+    "member_bot_reputation_check": ConstraintMessage(
+        "A bot has no points, and only a bot has points that don't count.", "is_bot"
+    ),
     "member_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
     "member_deleted_at_range_check": ConstraintMessage(_RANGE, "deleted_at"),
     "member_github_profile_data_check": ConstraintMessage(_OBJECT, "github_profile_data"),
@@ -162,6 +165,13 @@ CONSTRAINT_MESSAGES = {
     "relationship_type_check": ConstraintMessage(
         "A type must be an upper-case name such as MENTORED.", "relationship_type"
     ),
+    # directory_bots
+    "bot_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
+    "bot_name_check": ConstraintMessage("The name can't be blank.", "name"),
+    "bot_telegram_id_check": ConstraintMessage(
+        "A Telegram id can't be empty or contain spaces.", "telegram_id"
+    ),
+    "directory_bots_pkey": ConstraintMessage("This bot is already known.", "telegram_id"),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(
         "An action must be INSERT, UPDATE or DELETE.", "action"

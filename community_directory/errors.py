@@ -265,6 +265,18 @@ class MemberBanned(UserError):
         super().__init__("This person is banned. If that is a mistake, ask a community manager.")
 
 
+class BotRefused(UserError):
+    """An account that is known as a bot invites, is invited, or redeems an invitation."""
+
+    code = "bot_refused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This account is known as a bot, and bots can't invite or join. "
+            "If that is a mistake, ask a community manager."
+        )
+
+
 class MemberNotActive(MemberError):
     """A call needs an active member, for example as inviter, and this member is not active.
 

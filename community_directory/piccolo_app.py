@@ -10,6 +10,7 @@ from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
     DirectoryAuditLog,
+    DirectoryBot,
     MemberDailyHighlight,
     MemberParticipation,
     MemberRelationship,
@@ -36,6 +37,7 @@ APP_CONFIG = DirectoryApp(
         MemberParticipation,
         MemberDailyHighlight,
         DirectoryAuditLog,
+        DirectoryBot,
     ],
     commands=list(COMMANDS),
 )

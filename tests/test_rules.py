@@ -58,10 +58,12 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     constraints = await directory.fetch(
         """
         SELECT conname FROM pg_constraint
-        WHERE conrelid::regclass::text ~ '^(community|member|directory_audit)_' AND contype <> 'n'
+        WHERE conrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots))'
+            AND contype <> 'n'
         UNION
         SELECT indexrelid::regclass::text FROM pg_index
-        WHERE indrelid::regclass::text ~ '^(community|member|directory_audit)_' AND indisunique
+        WHERE indrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots))'
+            AND indisunique
         """
     )
     functions = await directory.fetch(

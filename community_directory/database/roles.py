@@ -20,6 +20,8 @@ APP_PRIVILEGES = {
     "member_participation": "SELECT, INSERT, UPDATE, DELETE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
+    # The accounts that imports found to be bots.
+    "directory_bots": "SELECT, INSERT, UPDATE, DELETE",
     # Triggers write it, and a function erases from it.
     "directory_audit_log": "SELECT",
     # The panel's users, their sessions and second factors, and failed sign-ins.
@@ -50,7 +52,11 @@ APP_SEQUENCE_PRIVILEGES = {
 ERASE_FUNCTION = "directory_audit_log_erase(text, text, text)"
 """The function that changes the audit log with the rights of its owner."""
 
-PRIVATE_FUNCTIONS = (ERASE_FUNCTION, "directory_audit_log_write()")
+PRIVATE_FUNCTIONS = (
+    ERASE_FUNCTION,
+    "directory_audit_log_write()",
+    "community_members_before_insert()",
+)
 """The functions that run with the rights of their owner, and that not everybody may use."""
 
 FUNCTIONS = (

@@ -141,7 +141,7 @@ sampled AS (
             least({MAX_SCORE}, points + CASE WHEN github_verified_at IS NULL THEN 0
                 ELSE {_GITHUB_POINTS} END) AS expected
     ) AS sums
-    WHERE expected > present AND NOT EXISTS (
+    WHERE expected > present AND NOT is_bot AND NOT EXISTS (
         SELECT FROM directory_audit_log AS entry
         WHERE entry.member_id = member.member_id AND table_name = 'community_members'
             AND (changes -> 'reputation_score' ->> 1)::bigint

@@ -8,6 +8,7 @@ import asyncpg
 
 from community_directory.calendar import count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
+from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -23,10 +24,11 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 
-# A checksum of each day's events: it changes when an event is added, deleted or moved. PostgreSQL
+# A checksum of each day's events: it changes when an event is added, deleted or moved, and when a
+# member is marked as a bot or is no longer one. PostgreSQL
 # computes it from participation_occurred_at_idx alone. If a later version of PostgreSQL computes
 # other hashes, every day is rolled up once more.
-_DAY_CHECKSUMS = """
+_DAY_CHECKSUMS = f"""
 SELECT day, checksum
 FROM unnest(
     :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
@@ -35,7 +37,7 @@ LATERAL (
     SELECT coalesce(sum(hashtextextended(
         member_id, (date_part('epoch', occurred_at) * 1000000)::bigint
     )), 0) AS checksum
-    FROM member_participation WHERE occurred_at >= starts_at AND occurred_at < ends_at
+    FROM member_participation WHERE occurred_at >= starts_at AND occurred_at < ends_at AND {NO_BOTS}
 ) AS events
 """
 
@@ -76,7 +78,7 @@ summed AS (
         END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
     FROM member_participation
     WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
-        AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+        AND event_type IN ('MESSAGE', 'REACTION', 'VOICE') AND {NO_BOTS}
     GROUP BY 1, 2
 ),
 -- The rows that the highlights of these days must have.
@@ -168,6 +170,7 @@ FROM earned, actor, rolling_up WHERE member.member_id = earned.member_id
 # caller's transaction.
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
+_OF_ALL_MEMBERS = f"AND {NO_BOTS}"
 _OF_ONE_MEMBER = "AND member_id = :member_id"
 _AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
@@ -185,9 +188,9 @@ ORDER BY highlight_date DESC, member_id DESC LIMIT :limit
 
 
 LIST_HIGHLIGHTS = {
-    (False, False): _make_list_statement(),
+    (False, False): _make_list_statement(_OF_ALL_MEMBERS),
     (True, False): _make_list_statement(_OF_ONE_MEMBER),
-    (False, True): _make_list_statement(_AFTER_CURSOR),
+    (False, True): _make_list_statement(_OF_ALL_MEMBERS, _AFTER_CURSOR),
     (True, True): _make_list_statement(_OF_ONE_MEMBER, _AFTER_CURSOR),
 }
 """The statements by whether they are about one member, and whether they begin after a cursor."""

@@ -8,6 +8,7 @@ import asyncpg
 
 from community_directory.database import Statement, engine
 from community_directory.errors import (
+    BotRefused,
     InvalidInput,
     InvitationCancelled,
     InvitationNotFound,
@@ -76,12 +77,19 @@ class TreeNode:
     depth: int
 
 
+_INVITED_IS_BOT = """EXISTS (
+    SELECT FROM community_members
+    WHERE is_bot AND lower(telegram_username) = lower(:telegram_username::text)
+)"""
+
 # Inviting the same username again extends the open invitation, which keeps its code.
 CREATE_INVITATION = Statement(f"""
 WITH {ACTOR_CTE}, inviter AS MATERIALIZED (
-    -- the creator of the invitation, if they are an active member with the required role
+    -- The creator of the invitation, if they are an active member with the required role, and no
+    -- bot is invited.
     SELECT member_id FROM community_members, actor
-    WHERE member_id = :created_by AND status = 'active' AND deleted_at IS NULL
+    WHERE member_id = :created_by AND status = 'active' AND deleted_at IS NULL AND NOT is_bot
+        AND NOT {_INVITED_IS_BOT}
         AND (:required_role::text IS NULL OR primary_role = :required_role)
 ), closed AS (
     -- An open invitation of the same username that can't be redeemed any more: it is overdue, or
@@ -92,7 +100,7 @@ WITH {ACTOR_CTE}, inviter AS MATERIALIZED (
     WHERE lower(invitation.invited_telegram_username) = lower(:telegram_username::text)
         AND invitation.status = 'pending' AND earlier.member_id = invitation.created_by
         AND (invitation.expires_at <= now() OR earlier.status <> 'active'
-            OR earlier.deleted_at IS NOT NULL)
+            OR earlier.deleted_at IS NOT NULL OR earlier.is_bot)
     RETURNING 1
 )
 INSERT INTO community_invitations AS invitation
@@ -106,8 +114,9 @@ ON CONFLICT (lower(invited_telegram_username))
 RETURNING {INVITATION_COLUMNS}
 """)
 
-GET_INVITER = Statement("""
-SELECT status, deleted_at FROM community_members WHERE member_id = :member_id
+GET_INVITER = Statement(f"""
+SELECT status, deleted_at, is_bot OR {_INVITED_IS_BOT} AS has_bot
+FROM community_members WHERE member_id = :created_by
 """)
 
 GET_INVITATION = Statement(f"""
@@ -159,16 +168,17 @@ ORDER BY created_at DESC, invitation_id DESC LIMIT :limit
 
 LIST_INVITATION_TREE = Statement("""
 WITH RECURSIVE tree AS (
-    SELECT member_id, name, invited_by, 0 AS depth
+    SELECT member_id, name, invited_by, is_bot, 0 AS depth
     FROM community_members WHERE member_id = :member_id
     UNION ALL
-    SELECT member.member_id, member.name, member.invited_by, depth + 1
+    SELECT member.member_id, member.name, member.invited_by, member.is_bot, depth + 1
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
     -- A restored backup can contain a cycle of members who invited each other. Every member has one
     -- inviter, so such a cycle leads back to the first member, where the recursion ends.
     WHERE member.member_id <> :member_id
 )
-SELECT member_id, name, invited_by, depth FROM tree ORDER BY depth, length(member_id), member_id
+SELECT member_id, name, invited_by, depth FROM tree WHERE depth = 0 OR NOT is_bot
+ORDER BY depth, length(member_id), member_id
 """)
 
 # UNION, unlike UNION ALL, ends at a cycle, because it drops rows that it has found before. A column
@@ -212,6 +222,7 @@ async def create(
         MemberNotFound: No member has the inviter's number, or the inviter was removed.
         MemberNotActive: The inviter is not an active member.
         RoleRequired: The inviter does not have the required role.
+        BotRefused: The inviter, or the member with this username, is a bot.
         InvalidInput: A value can't be stored, or `valid_for` is not 1 second to 365 days.
     """
     created_by = member_number(created_by, "created_by")
@@ -230,9 +241,11 @@ async def create(
     )
     if records:
         return invitation_from(records[0])
-    inviter = await engine.fetch(GET_INVITER, member_id=created_by)
+    inviter = await engine.fetch(GET_INVITER, created_by=created_by, telegram_username=username)
     if not inviter or inviter[0]["deleted_at"] is not None:
         raise MemberNotFound(created_by)
+    if inviter[0]["has_bot"]:
+        raise BotRefused
     status = inviter[0]["status"]
     if status != MemberStatus.ACTIVE or required_role is None:
         raise MemberNotActive(created_by, status)
@@ -401,7 +414,8 @@ async def lineage(member_id: str | int) -> list[TreeNode]:
 async def tree(member_id: str | int) -> list[TreeNode]:
     """List everybody whom a member invited, directly or through others, by depth and number.
 
-    The member comes first, with depth 0. Removed members are included.
+    The member comes first, with depth 0. Removed members are included. Bots are left out, but not
+    the people whom they invited.
 
     Raises:
         MemberNotFound: No member has this number.

@@ -53,6 +53,7 @@ class Member:
     updated_at: datetime
     last_active_at: datetime | None
     deleted_at: datetime | None
+    is_bot: bool
 
 
 _MEMBER_FIELDS = [field.name for field in fields(Member)]
@@ -62,6 +63,9 @@ _GITHUB_DATA_INDEX, _PROFILE_DATA_INDEX, _STATUS_INDEX = map(
 _STATUS_BY_VALUE = {str(status): status for status in MemberStatus}
 
 MEMBER_COLUMNS = ", ".join(_MEMBER_FIELDS)
+
+NO_BOTS = "member_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)"
+"""A condition in SQL: an event or a highlight is not that of a bot."""
 
 # The lock ends with the transaction. NO KEY allows others to record events of the member.
 LOCK_MEMBER = Statement("""

@@ -19,6 +19,7 @@ from community_directory.queries.bans import (
     ban_fingerprint,
     secret_key_required,
 )
+from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
 from community_directory.queries.github import verify_github
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
@@ -56,9 +57,13 @@ __all__ = [
     "export",
     "find",
     "find_by_telegram_id",
+    "forget_bot",
     "get",
     "get_by_telegram_id",
+    "known_bots",
     "leaderboard",
+    "mark_bot",
+    "remember_bots",
     "remove",
     "restore",
     "search",

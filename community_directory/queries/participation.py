@@ -88,7 +88,7 @@ SELECT member_id, name, status, events FROM (
     WHERE occurred_at >= :start AND occurred_at < :end
     GROUP BY member_id
 ) AS counted JOIN community_members USING (member_id)
-WHERE deleted_at IS NULL
+WHERE deleted_at IS NULL AND NOT is_bot
 ORDER BY events DESC, length(member_id), member_id LIMIT :limit
 """)
 
@@ -290,8 +290,8 @@ async def most_active(
 ) -> list[ActiveMember]:
     """Return the members with the most events from `since` to `until`, the most active first.
 
-    Both days are included. Contacts are listed, removed members are not. `zone` is the name of the
-    days' time zone; None means the community's time zone.
+    Both days are included. Contacts are listed, removed members and bots are not. `zone` is the
+    name of the days' time zone; None means the community's time zone.
 
     Raises:
         InvalidInput: The days, the time zone or the limit are not valid.

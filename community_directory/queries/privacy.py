@@ -46,6 +46,8 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "last_active_at": NOT_PERSONAL,
         "deleted_at": "coalesce(deleted_at, now())",
         "reputation_shortfall": NOT_PERSONAL,
+        "is_bot": NOT_PERSONAL,
+        "reputation_withheld": NOT_PERSONAL,
     },
     "community_invitations": {
         "invitation_id": NOT_PERSONAL,
@@ -83,10 +85,11 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "reputation_earned": NOT_PERSONAL,
         "created_at": NOT_PERSONAL,
     },
-    # These rows are deleted.
+    # The rows of these two tables are deleted.
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
+    "directory_bots": dict.fromkeys(["telegram_id", "name", "created_at"], "DELETE"),
     "directory_audit_log": {
         "id": NOT_PERSONAL,
         "changed_at": NOT_PERSONAL,
@@ -219,6 +222,8 @@ ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
+# A known bot that becomes a member leaves the table; an import at that time can add it again.
+ERASE_KNOWN_BOT = Statement("DELETE FROM directory_bots WHERE telegram_id = :telegram_id")
 ERASE_AUDIT_ENTRIES = Statement(
     "SELECT public.directory_audit_log_erase(:member_id, :actor, :reason)"
 )
@@ -305,6 +310,7 @@ async def erase(
             # The second run erases the events that were recorded during the first one.
             await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
             await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
+            await engine.fetch(ERASE_KNOWN_BOT, telegram_id=telegram_id)
             await engine.fetch(ERASE_AUDIT_ENTRIES, member_id=number, actor=actor, reason=reason)
 
 

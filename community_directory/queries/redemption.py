@@ -11,6 +11,7 @@ import asyncpg
 from community_directory.database import Statement, engine
 from community_directory.errors import (
     AlreadyMember,
+    BotRefused,
     DatabaseUnavailable,
     InvitationCancelled,
     InvitationExpired,
@@ -57,20 +58,26 @@ IS_INVITED = """(
 )"""
 """A condition in SQL: the invitation is for anybody, or for this Telegram username."""
 
+IS_KNOWN_BOT = """(
+    EXISTS (SELECT FROM community_members WHERE telegram_id = :telegram_id::text AND is_bot)
+    OR EXISTS (SELECT FROM directory_bots WHERE telegram_id = :telegram_id::text)
+)"""
+"""A condition in SQL: this account is a bot, known as a member or from an import."""
+
 # The statement locks the row of the invitation first: all other callers wait for the lock, then
 # find the invitation accepted and change nothing.
 REDEEM_INVITATION = Statement(f"""
 WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
-    -- The invitation, locked, if it can be redeemed: it is open, its inviter is active, it is meant
-    -- for this person, and the person was not banned and then erased.
+    -- The invitation, locked, if it can be redeemed: it is open, its inviter is active and no bot,
+    -- it is meant for this person, and the person is no bot and was not banned and then erased.
     SELECT invitation.invitation_id, invitation.created_by
     FROM community_invitations AS invitation
     JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
     WHERE invitation.invitation_id = (
         SELECT invitation_id FROM community_invitations WHERE {MATCHING_CODE}
     ) AND invitation.status = 'pending' AND invitation.expires_at > now()
-        AND inviter.status = 'active' AND inviter.deleted_at IS NULL
-        AND {IS_INVITED}
+        AND inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot
+        AND {IS_INVITED} AND NOT {IS_KNOWN_BOT}
         AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = :ban_fingerprint)
         AND NOT {BAN_CHECK_IMPOSSIBLE}
     FOR UPDATE OF invitation
@@ -102,13 +109,14 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
         deleted_at = NULL
     FROM claimed, actor
     WHERE member.telegram_id = :telegram_id::text AND member.status = 'not_member'
+        AND NOT member.is_bot
     RETURNING member.*
 ), returned AS (
     -- a removed member is restored unchanged, so that nobody gets another role by rejoining
     UPDATE community_members AS member SET deleted_at = NULL
     FROM claimed, actor
     WHERE member.telegram_id = :telegram_id::text AND member.deleted_at IS NOT NULL
-        AND member.status NOT IN ('not_member', 'banned')
+        AND member.status NOT IN ('not_member', 'banned') AND NOT member.is_bot
     RETURNING member.*
 ), joined AS (
     -- the row of the three above, or no row if the person is a member or banned
@@ -127,8 +135,9 @@ SELECT {invitation_columns("accepted")}, {member_columns("joined")} FROM accepte
 # The invitation of a code that was not redeemed, its inviter, and the person if they are known.
 EXPLAIN_REFUSAL = Statement(f"""
 SELECT {INVITATION_COLUMNS}, {member_columns("person")},
-    person.is_known, {IS_INVITED} AS is_invited,
-    inviter.status = 'active' AND inviter.deleted_at IS NULL AS inviter_is_active,
+    person.is_known, {IS_INVITED} AS is_invited, {IS_KNOWN_BOT} AS is_known_bot,
+    inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot
+        AS inviter_is_active,
     {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
@@ -175,11 +184,13 @@ async def redeem(
     Raises:
         InvitationNotFound: No invitation has this code.
         InvitationExpired: The invitation has expired, at the error's `expired_at`.
-        InvitationCancelled: The invitation was cancelled, or its inviter is no longer active.
+        InvitationCancelled: The invitation was cancelled, or its inviter is no longer active or
+            is a bot.
         InvitationUsed: Another person has redeemed the code.
         InvitationForSomeoneElse: The invitation is for another Telegram username.
         AlreadyMember: The person is a member already.
         MemberBanned: The person is banned.
+        BotRefused: The account is known as a bot.
         InvalidInput: A value can't be stored.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
         DatabaseUnavailable: Other calls changed the invitation or the person during each of ten
@@ -224,6 +235,8 @@ def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption
     person = _person_from(record) if record["is_known"] else None
     if person is not None and person.status is MemberStatus.BANNED:
         raise MemberBanned
+    if record["is_known_bot"]:
+        raise BotRefused
     if person is not None and _has_joined(person) and invitation.accepted_by == person.member_id:
         return Redemption(person, invitation, repeated=True)
     _raise_for_status(code, invitation)

@@ -39,7 +39,7 @@ MAX_TIER_SCORES = {
 MAX_SCORE = 2**31 - 1
 
 FIND_SCORE_PARTS = Statement("""
-SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END,
+SELECT CASE WHEN github_verified_at IS NOT NULL AND NOT is_bot THEN github_profile_data END,
     reputation_score, reputation_shortfall,
     (SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights
         WHERE member_id = :member_id)
@@ -83,7 +83,7 @@ async def explain(member_id: str | int) -> Explanation:
     """Return the parts of a member's score, and the distance to the next tier.
 
     The points of GitHub are those of the stored `github_profile_data`, if it was verified. Points
-    that another program added for an unverified account are a part of `other`.
+    that another program added for an unverified account are a part of `other`. A bot has no points.
 
     Raises:
         MemberNotFound: No member has this number, or the member was removed.

@@ -113,7 +113,8 @@ WINDOW_SIZE = 1000
 SEARCH_SCORE_RANGE = """
 WITH best AS MATERIALIZED (
     -- the best members of the range
-    SELECT id, status, primary_role, country, deleted_at, search_text FROM community_members
+    SELECT id, status, primary_role, country, deleted_at, is_bot, search_text
+    FROM community_members
     WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW_SIZE}
 ), matching_best AS MATERIALIZED (
     -- the members among them who meet all conditions
@@ -144,6 +145,7 @@ async def search(
     min_reputation: int | None = None,
     max_reputation: int | None = None,
     tier: ReputationTier | str | None = None,
+    is_bot: bool = False,
     sort: Sort = "reputation",
     after: str | None = None,
     limit: int = 20,
@@ -163,6 +165,7 @@ async def search(
         min_reputation: The lowest reputation score.
         max_reputation: The highest reputation score.
         tier: A reputation tier such as "Contributor".
+        is_bot: Whether to find bots, and nobody else. By default they are not found.
         sort: "reputation" (best first), "newest" (added last first), "active" (active last first)
             or "name" (alphabetical).
         after: The `next_cursor` of the page before, which must have the same order.
@@ -185,6 +188,7 @@ async def search(
             "status": None if status is None else parse_choice(MemberStatus, status, "status"),
         },
         scores=scores_between(min_reputation, max_reputation, tier),
+        is_bot=is_bot,
         sort=sort,
         cursor=(
             None
@@ -203,7 +207,7 @@ async def leaderboard(
     after: str | None = None,
     limit: int = 20,
 ) -> Page[Member]:
-    """List the members with the best reputation, best first.
+    """List the members with the best reputation, best first. Bots are left out.
 
     Args:
         status: The status, by default active; None lists members of every status.
@@ -250,6 +254,7 @@ class Search:
     equal: Mapping[str, str | None]
     """Columns and the values that they must have; None means any value."""
     scores: range
+    is_bot: bool = False
     sort: Sort
     cursor: list[Any] | None
     """The values of the row after which the page begins; None for the first page."""
@@ -314,6 +319,7 @@ class Search:
 
     def _conditions(self, parameters: Parameters) -> Iterator[str]:
         yield "deleted_at IS NULL"
+        yield "is_bot" if self.is_bot else "NOT is_bot"
         for column, value in self.equal.items():
             if column == "status" and value == MemberStatus.ACTIVE:
                 # A literal, as in the predicate of member_directory_idx.

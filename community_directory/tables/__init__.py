@@ -4,6 +4,7 @@ Bots import them from here: `from community_directory.tables import CommunityMem
 """
 
 from community_directory.tables.audit import AuditAction, DirectoryAuditLog
+from community_directory.tables.bots import DirectoryBot
 from community_directory.tables.highlights import MemberDailyHighlight
 from community_directory.tables.invitations import CommunityInvitation, InvitationStatus
 from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
@@ -15,6 +16,7 @@ __all__ = [
     "CommunityInvitation",
     "CommunityMember",
     "DirectoryAuditLog",
+    "DirectoryBot",
     "EventType",
     "InvitationStatus",
     "MemberDailyHighlight",

@@ -134,6 +134,15 @@ class CommunityMember(
         default=0,
         help_text="The points by which the sum is below zero. The score itself is then zero.",
     )
+    is_bot = Boolean(
+        default=False,
+        help_text="Whether the account is a bot. A bot earns nothing, and is in no list and count.",
+    )
+    reputation_withheld = Integer(
+        default=0,
+        help_text="The points of a bot, without those of highlights. They count again if the "
+        "account turns out to be a person.",
+    )
 
     member_telegram_id_idx = Unique([telegram_id])
 
@@ -153,6 +162,10 @@ class CommunityMember(
     member_reputation_tier_check = Check(checks.one_of("reputation_tier", ReputationTier))
     member_invited_by_check = Check("invited_by <> member_id")
     member_profile_data_check = Check(checks.json_object("profile_data"))
+    member_bot_reputation_check = Check(
+        "CASE WHEN is_bot THEN reputation_score = 0 AND reputation_shortfall = 0 "
+        "ELSE reputation_withheld = 0 END"
+    )
 
     member_github_profile_data_readable_check = Check(checks.readable_json("github_profile_data"))
     member_profile_data_readable_check = Check(checks.readable_json("profile_data"))

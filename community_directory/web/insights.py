@@ -16,6 +16,7 @@ from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.invitation_rows import effective_status_sql
+from community_directory.queries.member_rows import NO_BOTS
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus
 from community_directory.web.charts import (
@@ -62,7 +63,7 @@ COUNT_MEMBERS = Statement(
         END AS added_week,
         width_bucket(deleted_at, :week_ends) AS removed_week,
         status, reputation_tier, count(*)
-    FROM community_members GROUP BY 1, 2, 3, 4
+    FROM community_members WHERE NOT is_bot GROUP BY 1, 2, 3, 4
     """
 )
 # The chart goes back in time by undoing these changes of status.
@@ -79,7 +80,7 @@ COUNT_STATUS_CHANGES = Statement(
         changes -> 'status' ->> 0, changes -> 'status' ->> 1, count(*)
     FROM directory_audit_log AS entry JOIN community_members AS member ON member.id = entry.row_id
     WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'
-        AND changed_at >= (:week_ends::timestamptz[])[1]
+        AND NOT is_bot AND changed_at >= (:week_ends::timestamptz[])[1]
     GROUP BY 1, 2, 3, 4
     """
 )
@@ -93,16 +94,16 @@ COUNT_INVITATIONS = Statement(
 )
 # The offset of every time zone is a multiple of a quarter of an hour.
 COUNT_EVENTS = Statement(
-    """
+    f"""
     SELECT date_bin('15 minutes', occurred_at, timestamptz '2000-01-01 00:00Z'), count(*)
     FROM (
         SELECT occurred_at FROM member_participation
-        WHERE occurred_at >= :since AND occurred_at <= :until
+        WHERE occurred_at >= :since AND occurred_at <= :until AND {NO_BOTS}
         ORDER BY occurred_at DESC LIMIT :max_events
     ) AS newest GROUP BY 1
     """
 )
-# 100 members are looked up to show 12, because removed members are left out.
+# 100 members are looked up to show 12, because removed members and bots are left out.
 LIST_MOST_ACTIVE = Statement(
     """
     SELECT member_id, name, messages, reactions, minutes FROM (
@@ -114,26 +115,29 @@ LIST_MOST_ACTIVE = Statement(
             length(member_id), member_id
         LIMIT 100
     ) AS counted JOIN community_members USING (member_id)
-    WHERE deleted_at IS NULL AND messages + reactions + minutes > 0
+    WHERE deleted_at IS NULL AND NOT is_bot AND messages + reactions + minutes > 0
     ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id LIMIT 12
     """
 )
-# The recursion goes down level by level, and PostgreSQL stops it when it has enough rows.
+# The recursion goes down level by level, and PostgreSQL stops it when it has enough rows. Bots are
+# left out, except for the root.
 GET_TREE = Statement(
-    """
+    f"""
     WITH RECURSIVE tree AS (
-        SELECT member_id, name, status, deleted_at, invited_by, 0 AS level
+        SELECT member_id, name, status, deleted_at, is_bot, invited_by, 0 AS level
         FROM community_members WHERE member_id = :member_id
         UNION ALL
         SELECT child.*, level + 1 FROM tree CROSS JOIN LATERAL (
-            SELECT member_id, name, status, deleted_at, invited_by FROM community_members
-            WHERE invited_by = tree.member_id ORDER BY length(member_id), member_id
+            SELECT member_id, name, status, deleted_at, is_bot, invited_by
+            FROM community_members WHERE invited_by = tree.member_id AND NOT is_bot
+            ORDER BY length(member_id), member_id
             LIMIT :max_children
         ) AS child WHERE level < :max_levels
     ), drawn AS (SELECT * FROM tree LIMIT :max_nodes)
-    SELECT member_id, name, CASE WHEN deleted_at IS NULL THEN status ELSE 'removed' END,
+    SELECT member_id, name,
+        CASE WHEN deleted_at IS NOT NULL THEN 'removed' WHEN is_bot THEN 'bot' ELSE status END,
         invited_by,
-        (SELECT count(*) FROM community_members AS child WHERE child.invited_by = drawn.member_id)
+        (SELECT count(*) FROM community_members WHERE invited_by = drawn.member_id AND {NO_BOTS})
     FROM drawn
     """
 )

@@ -127,10 +127,22 @@ CASES = {
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
+    "members.forget_bot": Case({"telegram_id": "800"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),
     "members.get_by_telegram_id": Case({"telegram_id": "101"}, {"telegram_id": "999"}),
+    "members.known_bots": Case({"telegram_ids": ["800", "101", "discord:102"]}),
     "members.leaderboard": Case(
         {"status": "active", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
+    "members.mark_bot": Case(
+        {"member_id": "#1", "is_bot": True, **BY},
+        NOBODY,
+        statements=5,
+        statements_when_refused=5,
+    ),
+    "members.remember_bots": Case(
+        {"names": {"800": "Rose", "discord:102": None}},
+        {"names": {"8 0": "Rose"}},
     ),
     "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
     "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
@@ -143,6 +155,7 @@ CASES = {
             "min_reputation": 0,
             "max_reputation": 1000,
             "tier": "Novice",
+            "is_bot": False,
             "sort": "name",
             **CURSOR,
         },

@@ -103,6 +103,19 @@ class Caller:
         assert (await members.remove(number, actor="load")).member_id == number
         assert (await members.restore(number, actor="load")).member_id == number
 
+    async def mark_and_unmark_bot(self) -> None:
+        number = self.anybody()
+        marked = await members.mark_bot(number, actor="load")
+        assert (marked.member_id, marked.is_bot, marked.reputation_score) == (number, True, 0)
+        assert not (await members.mark_bot(number, False, actor="load")).is_bot
+
+    async def remember_and_forget_bots(self) -> None:
+        account = self.newcomer()
+        await members.remember_bots({account: "Rose", f"{account}-2": None})
+        assert await members.known_bots([account, "another"]) == {account}
+        assert await members.forget_bot(account)
+        assert await members.known_bots([account]) == set()
+
     async def search(self) -> None:
         number = self.anybody()
         page = await members.search(
@@ -257,6 +270,8 @@ class Caller:
                 self.edit,
                 self.change_status,
                 self.verify,
+                self.mark_and_unmark_bot,
+                self.remember_and_forget_bots,
                 self.search,
             ),
             *(

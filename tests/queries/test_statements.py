@@ -18,6 +18,7 @@ def test_every_helper_has_a_case() -> None:
 SEVERAL = {
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
+    "members.mark_bot": "waits for roll-ups before it locks the member",
     "members.verify_github": "locks the member before it computes the points",
     "members.set_username": "waits for its turn, so that a username has one holder",
     "participation.move_room": "keeps new events out of the old room",

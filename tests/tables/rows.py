@@ -81,6 +81,12 @@ async def highlight(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def bot(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the account of a known bot that is no member."""
+    columns = {"telegram_id": str(next(_numbers)), "name": "Rose", **columns}
+    return await _insert(database, "directory_bots", columns)
+
+
 async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:
     """Insert an entry of the audit log, which triggers write otherwise."""
     columns = {

@@ -133,6 +133,8 @@ async def test_an_insert_is_logged_with_its_values(directory: asyncpg.Pool) -> N
         "reputation_tier": [None, "Novice"],
         "registration_fee_paid": [None, False],
         "profile_data": [None, {"bio": None}],
+        "is_bot": [None, False],
+        "reputation_withheld": [None, 0],
     }
 
 

@@ -43,14 +43,15 @@ INSERT_ROWS = """
 SET session_replication_role = replica;
 INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, country, github_username, github_verified,
-        github_verified_at, status, reputation_score, invited_by, profile_data, created_at)
+        github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot)
 SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'github' || n, true,
     now(),
     CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END,
     CASE n % 4 WHEN 0 THEN 0 WHEN 1 THEN n * 7919 % 100 + 1 ELSE n * 7919 % 3000 END,
     CASE WHEN n >= 10 THEN '#' || n / 10 END,
     CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
-    timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+    timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
+    n % 4000 = 0
 FROM generate_series(1, 20000) AS n;
 INSERT INTO community_invitations
     (invitation_code, created_by, invited_telegram_username, status, accepted_by, accepted_at,
@@ -133,10 +134,10 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "member_reputation_score_idx",
-        "SELECT id FROM (SELECT id, search_text, status, primary_role, country, deleted_at"
+        "SELECT id FROM (SELECT id, search_text, status, primary_role, country, deleted_at, is_bot"
         " FROM community_members ORDER BY reputation_score DESC, id DESC LIMIT 1000) AS best"
         " WHERE search_text LIKE '%ember 1%' AND status = 'active' AND country = 'Country 7'"
-        " AND primary_role = 'developer' AND deleted_at IS NULL",
+        " AND primary_role = 'developer' AND deleted_at IS NULL AND NOT is_bot",
         (),
         "Index Only Scan",
     ),
@@ -183,8 +184,14 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "member_created_at_idx",
-        "SELECT id FROM community_members WHERE deleted_at IS NULL"
+        "SELECT id FROM community_members WHERE deleted_at IS NULL AND NOT is_bot"
         " ORDER BY created_at DESC, id DESC LIMIT 15 OFFSET 9000",
+        (),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_bot_idx",
+        "SELECT member_id FROM community_members WHERE is_bot",
         (),
         "Index Only Scan",
     ),
@@ -403,7 +410,8 @@ async def test_an_index_serves_the_query_it_is_for(
     community: asyncpg.Connection, use: IndexedQuery
 ) -> None:
     found = await scans(community, use)
-    assert found.keys() == {use.index}
+    # Queries of events and highlights leave bots out, whom they find by an index of their own.
+    assert found.keys() - {"member_bot_idx"} == {use.index} - {"member_bot_idx"}
     if use.node is not None:
         assert found[use.index] == use.node
     assert await community.fetch(use.query, *use.arguments)

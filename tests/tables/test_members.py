@@ -64,8 +64,10 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
     assert read.to_dict() == columns | {
         "id": written.id,
         "member_id": "#2",
+        "is_bot": False,
         "reputation_shortfall": 0,
         "reputation_tier": ReputationTier.EXPERIENCED,
+        "reputation_withheld": 0,
         "created_at": written.created_at,
         "updated_at": written.updated_at,
     }
@@ -277,6 +279,7 @@ EDITS = {
     "created_at": LONG_AGO,
     "updated_at": LONG_AGO,
     "deleted_at": NOON,
+    "is_bot": True,
 }
 
 
@@ -304,6 +307,7 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
         "member_id",
         "reputation_tier",
         "reputation_shortfall",
+        "reputation_withheld",
         "last_active_at",
     }
 

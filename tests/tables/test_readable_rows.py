@@ -29,6 +29,7 @@ FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "member_participation": rows.event,
     "member_daily_highlights": rows.highlight,
     "directory_audit_log": rows.audit_entry,
+    "directory_bots": rows.bot,
 }
 PREFIXES = {
     "community_members": "member",
@@ -37,6 +38,7 @@ PREFIXES = {
     "member_participation": "participation",
     "member_daily_highlights": "highlight",
     "directory_audit_log": "audit",
+    "directory_bots": "bot",
 }
 
 

@@ -18,6 +18,7 @@ from piccolo_api.crud.validators import Validators
 from piccolo_api.session_auth.tables import SessionsBase
 
 from community_directory.errors import (
+    BotRefused,
     InvalidInput,
     MemberBanned,
     MemberError,
@@ -31,6 +32,7 @@ from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
     DirectoryAuditLog,
+    DirectoryBot,
     MemberDailyHighlight,
     MemberParticipation,
     MemberRelationship,
@@ -75,6 +77,7 @@ GENERATED_MEMBER_COLUMNS = frozenset(
         "updated_at",
         "last_active_at",
         "deleted_at",
+        "is_bot",
     ]
 )
 GENERATED_INVITATION_COLUMNS = frozenset(
@@ -99,6 +102,7 @@ COLUMN_LABELS = {
     "created_by": "Invited by",
     "reputation_score": "Reputation",
     "reputation_tier": "Tier",
+    "is_bot": "Bot",
     "highlight_date": "Day",
     "message_count": "Messages",
     "reaction_count": "Reactions",
@@ -133,7 +137,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             columns="member_id name telegram_username primary_role country status reputation_score",
             filters="member_id name telegram_username telegram_id github_username organization"
             " primary_role country status reputation_tier reputation_score invited_by created_at"
-            " last_active_at deleted_at",
+            " last_active_at deleted_at is_bot",
             order="-created_at",
             group=COMMUNITY_GROUP,
             policy=TablePolicy(
@@ -146,7 +150,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 searched=frozenset(
                     {"name", "telegram_username", "organization", "github_username"}
                 ),
-                hidden=frozenset({"reputation_shortfall"}),
+                hidden=frozenset({"reputation_shortfall", "reputation_withheld"}),
                 labels=COLUMN_LABELS | {"member_id": "Number"},
             ),
         ),
@@ -204,6 +208,20 @@ def _engagement_tables() -> list[PanelTable]:
             order="-highlight_date -member_id",
             group=ENGAGEMENT_GROUP,
             policy=TablePolicy(refusals=READ_ONLY, labels=COLUMN_LABELS),
+        ),
+        _table(
+            DirectoryBot,
+            columns="telegram_id name created_at",
+            filters="telegram_id name created_at",
+            order="-created_at",
+            group=ENGAGEMENT_GROUP,
+            policy=TablePolicy(
+                refusals=dict.fromkeys(
+                    ("add", "edit"),
+                    "Imports add bots. A bot that turns out to be a person can be deleted here.",
+                ),
+                labels=COLUMN_LABELS,
+            ),
         ),
     ]
 
@@ -321,7 +339,7 @@ async def _add_invitation(values: RowData, actor: str) -> object:
             actor=actor,
             **options,
         )
-    except MemberError as error:
+    except (MemberError, BotRefused) as error:
         raise InvalidInput(str(error), field="created_by") from error
     except InvalidInput as error:
         field = "expires_at" if error.field == "valid_for" else error.field

@@ -74,6 +74,7 @@ COMMUNITY_TABLES = frozenset(
         "community_members",
         "community_invitations",
         "member_relationships",
+        "directory_bots",
         "member_daily_highlights",
         "directory_audit_log",
         "directory_rolled_up_days",

@@ -1,0 +1,178 @@
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+from piccolo.columns.column_types import Boolean
+from piccolo.columns.column_types import Integer
+from piccolo.columns.column_types import Timestamptz
+from piccolo.columns.column_types import Varchar
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.columns.indexes import IndexMethod
+from piccolo.constraints import Check
+
+ID = "2026-11-29T00:30:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "Bots: the mark of a member, and the accounts that imports know"
+
+
+async def forwards():
+    manager = MigrationManager(
+        migration_id=ID, app_name="community_directory", description=DESCRIPTION
+    )
+
+    manager.add_table(
+        class_name="DirectoryBot",
+        tablename="directory_bots",
+        schema=None,
+        columns=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        column_name="telegram_id",
+        db_column_name="telegram_id",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 255,
+            "default": None,
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        column_name="name",
+        db_column_name="name",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 255,
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        column_name="created_at",
+        db_column_name="created_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": TimestamptzNow(),
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        constraint_name="bot_telegram_id_check",
+        constraint_class=Check,
+        params={
+            "condition": "telegram_id ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        constraint_name="bot_name_check",
+        constraint_class=Check,
+        params={
+            "condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        constraint_name="bot_created_at_range_check",
+        constraint_class=Check,
+        params={
+            "condition": "created_at >= '2000-01-01 00:00Z' AND created_at < '2200-01-01 00:00Z'"
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        column_name="is_bot",
+        db_column_name="is_bot",
+        column_class_name="Boolean",
+        column_class=Boolean,
+        params={
+            "default": False,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        column_name="reputation_withheld",
+        db_column_name="reputation_withheld",
+        column_class_name="Integer",
+        column_class=Integer,
+        params={
+            "default": 0,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        constraint_name="member_bot_reputation_check",
+        constraint_class=Check,
+        params={
+            "condition": "CASE WHEN is_bot THEN reputation_score = 0 AND reputation_shortfall = 0 ELSE reputation_withheld = 0 END"
+        },
+        schema=None,
+    )
+
+    return manager

@@ -1,0 +1,133 @@
+"""Bots: mark the members that are bots, and remember those that are no members.
+
+Callers use it as `members.mark_bot`, `members.remember_bots`, ….
+"""
+
+from collections.abc import Mapping, Sequence
+
+from community_directory.database import Statement, engine, transaction
+from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
+from community_directory.queries.values import (
+    ACTOR_CTE,
+    check_texts,
+    id_text,
+    member_number,
+    required_actor,
+)
+from community_directory.tables import DirectoryBot
+
+# The trigger that deletes the highlights of a bot runs while its row is locked. A roll-up locks its
+# days, then writes highlights, and locks members at last: the mark waits for the days first.
+LOCK_ROLLED_UP_DAYS = Statement("""
+SELECT FROM directory_rolled_up_days
+WHERE day IN (SELECT highlight_date FROM member_daily_highlights WHERE member_id = :member_id)
+ORDER BY day FOR UPDATE
+""")
+MARK_BOT = Statement(f"""
+WITH {ACTOR_CTE}
+UPDATE community_members SET is_bot = :is_bot FROM actor WHERE member_id = :member_id
+RETURNING {MEMBER_COLUMNS}
+""")
+
+# All calls insert in the same order, so that two of them never deadlock.
+REMEMBER_BOTS = Statement("""
+INSERT INTO directory_bots AS known (telegram_id, name)
+SELECT telegram_id, coalesce(name, telegram_id)
+FROM unnest(:telegram_ids::text[], :names::text[]) AS bot(telegram_id, name)
+WHERE NOT EXISTS (
+    SELECT FROM community_members AS member WHERE member.telegram_id = bot.telegram_id
+)
+ORDER BY telegram_id
+ON CONFLICT (telegram_id) DO UPDATE SET name = EXCLUDED.name WHERE known.name <> EXCLUDED.name
+""")
+FORGET_BOT = Statement(
+    "DELETE FROM directory_bots WHERE telegram_id = :telegram_id RETURNING telegram_id"
+)
+FIND_KNOWN_BOTS = Statement("""
+SELECT telegram_id FROM directory_bots WHERE telegram_id = ANY(:telegram_ids)
+UNION
+SELECT account FROM community_members,
+    unnest(ARRAY[telegram_id, 'discord:' || (profile_data ->> 'discord_id')]) AS account
+WHERE is_bot AND account = ANY(:telegram_ids)
+""")
+
+
+async def mark_bot(
+    member_id: str | int, is_bot: bool = True, *, actor: str, reason: str | None = None
+) -> Member:
+    """Mark a member or a contact as a bot, or take the mark away.
+
+    A bot earns nothing: its score is zero, and it has no highlights. It is in no list, count or
+    chart, it can't invite or join, and imports leave its events out. Its events stay stored. If the
+    mark is taken away, the member has the points back that did not come from highlights, and the
+    next roll-up counts the highlights again. A repeated call changes nothing.
+
+    Args:
+        member_id: The number of the member, who may have been removed.
+        is_bot: Whether the member is a bot.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+
+    Raises:
+        MemberNotFound: No member has this number.
+        InvalidInput: `is_bot` is not a bool, or the actor is blank.
+    """
+    number, actor = member_number(member_id), required_actor(actor)
+    if not isinstance(is_bot, bool):
+        raise InvalidInput("Whether a member is a bot must be True or False.", field="is_bot")
+    async with transaction():
+        await engine.fetch(LOCK_ROLLED_UP_DAYS, member_id=number)
+        records = await engine.fetch(
+            MARK_BOT, member_id=number, is_bot=is_bot, actor=actor, reason=reason
+        )
+    if not records:
+        raise MemberNotFound(number)
+    return member_from(records[0])
+
+
+async def remember_bots(names: Mapping[str, str | None]) -> None:
+    """Remember accounts that are bots and no members, so that later imports leave them out.
+
+    Accounts of members and contacts are left as they are: `mark_bot` marks those. A known bot gets
+    its new name. If a known bot becomes a member, the member is marked as a bot.
+
+    Args:
+        names: The name of each account by its `telegram_id`, which is `discord:` and the id for an
+            account of Discord. None means that the name is not known.
+
+    Raises:
+        InvalidInput: An id or a name can't be stored; then nothing is.
+    """
+    if not isinstance(names, Mapping):
+        raise InvalidInput("The names of bots must be a mapping.", field="names")
+    accounts = {id_text(account, "telegram_id"): name for account, name in names.items()}
+    for account, name in accounts.items():
+        check_texts(DirectoryBot, telegram_id=account, name=name)
+    await engine.fetch(REMEMBER_BOTS, telegram_ids=list(accounts), names=list(accounts.values()))
+
+
+async def forget_bot(telegram_id: str | int) -> bool:
+    """Forget an account that `remember_bots` has remembered; return whether it was known.
+
+    The account of a member is not affected: `mark_bot` takes their mark away.
+
+    Raises:
+        InvalidInput: The id is neither a text nor an integer.
+    """
+    account = id_text(telegram_id, "telegram_id")
+    return bool(await engine.fetch(FORGET_BOT, telegram_id=account))
+
+
+async def known_bots(telegram_ids: Sequence[str | int]) -> set[str]:
+    """Return those of these accounts that are bots, members or not.
+
+    An account of Discord, `discord:` and its id, is also that of the member whose `profile_data`
+    has this `discord_id`.
+
+    Raises:
+        InvalidInput: An id is neither a text nor an integer.
+    """
+    accounts = [id_text(account, "telegram_ids") for account in telegram_ids]
+    records = await engine.fetch(FIND_KNOWN_BOTS, telegram_ids=accounts)
+    return {account for (account,) in records}
