@@ -8,7 +8,7 @@ import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from io import BufferedReader
 from os import SEEK_END
@@ -31,8 +31,13 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, NotJson, SkippedItem
-from community_directory.imports.history import Report, import_history
+from community_directory.imports.export import (
+    ExportedEvent,
+    ExportedItem,
+    NotJson,
+    TruncatedExport,
+)
+from community_directory.imports.history import Report, import_history, leave_out_bots
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
@@ -167,36 +172,90 @@ async def roll_up_highlights(*, since: str = "", until: str = "") -> None:
     print_line(f"Highlights written: {written:,}.")
 
 
+Names = tuple[str, ...]
+"""The type of an option that may be repeated, each time with a name or several ones."""
+
+
 @command
-async def import_telegram(path: str, *, dry_run: bool = False, chats: str = "") -> None:
+async def import_telegram(
+    path: str, *, dry_run: bool = False, chats: Names = (), bots: Names = ()
+) -> None:
     """Import the history of groups from a JSON export of Telegram Desktop.
 
     Args:
         path: The file result.json of a chat or of an account.
         dry_run: Only print what would be imported.
-        chats: The groups of an account to import: their names or ids, separated by commas.
+        chats: A group of an account to import, by its name or id; repeat it for each group, or
+            separate them by commas.
+        bots: A bot whose events are left out, by its name or id; repeat it for each bot, or
+            separate them by commas.
     """
-    chosen = [name.strip() for name in chats.split(",") if name.strip()]
     zone = load_zone(None)
-    report = await _import(
-        Path(path),
-        Platform.TELEGRAM,
-        lambda file: telegram.read(file, zone=zone, chats=chosen),
-        dry_run,
-    )
-    if chosen and not report.rooms:
+    given_chats, given_bots = _list_names(chats), _list_names(bots)
+
+    def read(file: BinaryIO) -> Iterator[ExportedItem]:
+        chosen, left_out = given_chats, given_bots
+        if any("," in name for name in (*chosen, *left_out)):
+            rooms, people = _find_names(telegram.read(file, zone=zone))
+            file.seek(0)
+            chosen, left_out = _split_names(chosen, rooms), _split_names(left_out, people)
+        return telegram.read(file, zone=zone, chats=chosen, bots=left_out)
+
+    report = await _import(Path(path), Platform.TELEGRAM, read, dry_run)
+    if given_chats and not report.rooms:
         raise InvalidInput("None of these groups has anything to import in this file.")
 
 
 @command
-async def import_discord(path: str, *, dry_run: bool = False) -> None:
+async def import_discord(path: str, *, dry_run: bool = False, bots: Names = ()) -> None:
     """Import the history of a channel from a JSON export of DiscordChatExporter.
 
     Args:
         path: The file of one channel.
         dry_run: Only print what would be imported.
+        bots: A bot that Discord does not mark as one, by its name or id; repeat it for each bot, or
+            separate them by commas.
     """
-    await _import(Path(path), Platform.DISCORD, discord.read, dry_run)
+    given_bots = _list_names(bots)
+
+    def read(file: BinaryIO) -> Iterator[ExportedItem]:
+        left_out = given_bots
+        if any("," in name for name in left_out):
+            _, people = _find_names(discord.read(file))
+            file.seek(0)
+            left_out = _split_names(left_out, people)
+        return leave_out_bots(discord.read(file), left_out)
+
+    await _import(Path(path), Platform.DISCORD, read, dry_run)
+
+
+def _list_names(names: Names | str) -> list[str]:
+    """Return the values of an option; `join_repeated_options` makes one text of several."""
+    values = names.splitlines() if isinstance(names, str) else names
+    return [name.strip() for name in values if name.strip()]
+
+
+def _find_names(items: Iterable[ExportedItem]) -> tuple[set[str], set[str]]:
+    """Return the names of the chats and those of the authors in an export, as far as it goes."""
+    rooms: set[str] = set()
+    people: set[str] = set()
+    # The second reading meets the same error and reports it.
+    with contextlib.suppress(TruncatedExport):
+        for item in items:
+            if isinstance(item, ExportedEvent):
+                rooms.add(item.room)
+                people.add(item.author.name or "")
+    return rooms, people
+
+
+def _split_names(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Split names at commas, except those that are known as a whole."""
+    return [
+        part.strip()
+        for name in names
+        for part in ([name] if name in known else name.split(","))
+        if part.strip()
+    ]
 
 
 @command
@@ -272,6 +331,24 @@ def expand_help_option(arguments: Sequence[str]) -> list[str]:
     return ["--help" if is_ours and argument == "-h" else argument for argument in arguments]
 
 
+def join_repeated_options(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `piccolo` with one option for those that are repeated.
+
+    Its value has a line for each of them. Piccolo would use only the last one.
+    """
+    if "community_directory" not in arguments[:2]:
+        return list(arguments)
+    joined: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        earlier = [one for one in joined if equals and one.startswith(f"{option}=")]
+        if earlier:
+            joined[joined.index(earlier[0])] += f"\n{value}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def check_arguments(arguments: Sequence[str]) -> None:
     """End the program with one line and exit code 2 if the arguments don't fit the command.
 
@@ -320,13 +397,16 @@ def _find_argument_problem(
             return OPTIONS_MESSAGE
         else:
             return f"There is no option {sanitize_for_message(option)}."
-    twice = next((name for name in named if named.count(name) > 1), None)
+    twice = next(
+        (name for name in named if named.count(name) > 1 and parameters[name].annotation != Names),
+        None,
+    )
     if twice is not None:
         return f"The {twice} is given twice."
     return f"The {missing[0]} is missing." if missing else None
 
 
-Reader = Callable[[BinaryIO], Iterator[ExportedEvent | SkippedItem]]
+Reader = Callable[[BinaryIO], Iterator[ExportedItem]]
 
 
 async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:
@@ -346,6 +426,8 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         await _roll_up_days(sorted(report.days))
     if report.rooms or report.skipped:
         _print_report(report, dry_run=dry_run)
+    elif not report.broken:
+        print_line(f"There are no messages in {path}: nothing to import.")
     if isinstance(report.broken, NotJson):
         problem = "is not JSON: export the chat as JSON" if size else "is empty"
         raise InvalidInput(f"{path} {problem}.")
@@ -408,8 +490,15 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     new, known = report.new_contacts, report.known_people
     people = f"{known:,} {_plural(known, 'person who was', 'people who were')} known"
     print_line(f"  {new:>11,} new {_plural(new, 'contact')}, and {people}")
+    if report.bots:
+        print_line(f"  {report.bots:>11,} {_plural(report.bots, 'bot')}, left out from now on")
     for reason, count in report.skipped.most_common():
         print_line(f"  {count:>11,} left out: {reason}")
+    for place in report.places:
+        print_line(f"{'':14}{''.join(filter(str.isprintable, place))[:100]}")
+    if report.more_places:
+        rest = f"{report.more_places:,} more {_plural(report.more_places, 'place')}"
+        print_line(f"{'':14}and at {rest}")
 
 
 def _plural(count: int, singular: str, plural: str | None = None) -> str:

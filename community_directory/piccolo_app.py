@@ -5,7 +5,12 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig, Command
 
-from community_directory.commands import COMMANDS, check_arguments, expand_help_option
+from community_directory.commands import (
+    COMMANDS,
+    check_arguments,
+    expand_help_option,
+    join_repeated_options,
+)
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -24,6 +29,7 @@ class DirectoryApp(AppConfig):
         """Return the commands. Piccolo calls this method just before it runs one of them."""
         sys.argv[1:] = expand_help_option(sys.argv[1:])
         check_arguments(sys.argv[1:])
+        sys.argv[1:] = join_repeated_options(sys.argv[1:])
         return super().get_commands()
 
 

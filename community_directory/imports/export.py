@@ -104,6 +104,21 @@ class SkippedItem:
 
     reason: SkipReason
     count: int = 1
+    place: str | None = None
+    """Where in the file the items are, for the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotAccount:
+    """An account of an export that is a bot, once for each bot that the reader meets."""
+
+    telegram_id: str
+    name: str
+    """The name that the export shows, or the id if it shows none."""
+
+
+ExportedItem = ExportedEvent | SkippedItem | BotAccount
+"""An item that a reader yields."""
 
 
 @dataclass(frozen=True, slots=True)

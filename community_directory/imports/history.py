@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -10,14 +11,17 @@ from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports import IMPORT_ACTOR
+from community_directory.imports.dry_run import DryRun
 from community_directory.imports.export import (
     Author,
+    BotAccount,
     ExportedEvent,
-    NotAnExport,
+    ExportedItem,
     SkippedItem,
     SkipReason,
     TruncatedExport,
 )
+from community_directory.imports.migrated_groups import MigratedGroups
 from community_directory.queries import members
 from community_directory.queries.events import BATCH_SIZE
 from community_directory.queries.participation import NewEvent, record_many
@@ -26,7 +30,11 @@ from community_directory.tables import Platform
 CONTACT_ROLE = "contact"
 """The primary role of a new contact."""
 DRY_RUN_MEMBER_ID = "new"
-"""Stands for the number of a contact that a dry run does not add."""
+"""Begins what a dry run uses as the number of a contact that it does not add."""
+MAX_PLACES = 5
+"""The maximum number of places of skipped items that a report names."""
+BOT_REASON = "The import shows that this account is a bot."
+"""The reason of the mark of a contact as a bot, in the audit log."""
 MAX_NAME_LENGTH = 255
 
 # A contact that an earlier import made of a Discord account (rank 0) comes before a member whose
@@ -38,6 +46,18 @@ UNION ALL
 SELECT 'discord:' || (profile_data ->> 'discord_id'), member_id, 1 FROM community_members
 WHERE profile_data ->> 'discord_id' = ANY(:discord_ids)
 ORDER BY rank, member_id
+""")
+
+
+# Once somebody has changed the mark of a contact, an import does not change it again.
+FIND_UNMARKED_CONTACTS = Statement("""
+SELECT member_id FROM community_members AS member
+WHERE telegram_id = ANY(:accounts) AND status = 'not_member' AND NOT is_bot AND NOT EXISTS (
+    SELECT FROM directory_audit_log AS entry
+    WHERE entry.member_id = member.member_id AND table_name = 'community_members'
+        AND action = 'UPDATE' AND changes ? 'is_bot'
+)
+ORDER BY member_id
 """)
 
 
@@ -53,6 +73,12 @@ class Report:
     """Events, new or not, by the name of the chat."""
     skipped: Counter[SkipReason] = field(default_factory=Counter)
     """Items that became no event, by the reason."""
+    places: list[str] = field(default_factory=list)
+    """Where the first skipped items are whose place the reader names, at most `MAX_PLACES`."""
+    more_places: int = 0
+    """The number of further places."""
+    bots: int = 0
+    """Accounts that the export or the operator shows to be bots."""
     new_contacts: int = 0
     known_people: int = 0
     days: set[date] = field(default_factory=set)
@@ -62,40 +88,70 @@ class Report:
     broken: TruncatedExport | None = None
     """The error that ended the reading, if the file is not complete."""
 
+    def add_skipped(self, item: SkippedItem) -> None:
+        """Count items that become no event."""
+        self.skipped[item.reason] += item.count
+        if item.place is None:
+            return
+        if len(self.places) < MAX_PLACES:
+            self.places.append(item.place)
+        else:
+            self.more_places += 1
+
 
 async def import_history(
-    items: Iterable[ExportedEvent | SkippedItem], platform: Platform, *, dry_run: bool = False
+    items: Iterable[ExportedItem], platform: Platform, *, dry_run: bool = False
 ) -> Report:
     """Store the events of an export and return a report; a repeated import stores nothing twice.
 
-    Authors who are not in the directory become contacts. Each batch of 1,000 events is one
-    transaction. If the file is truncated, all events before that point are stored.
+    Authors who are not in the directory become contacts. Each batch of at most 1,000 events of one
+    room is one transaction. If the file is truncated, all events before that point are stored.
 
-    A dry run does everything except adding contacts, and rolls back each batch. It may count as
-    new an event that can't be stored, or that another batch of the export contains too.
+    A Telegram group that became a supergroup goes on as one room: if both contain the same message,
+    the events of the old group move to the supergroup, and an export of either stores
+    nothing twice.
 
-    Raises:
-        NotAnExport: The export contains nothing at all.
+    A dry run reads the database, changes nothing in it, and returns the report of the import that
+    would follow.
     """
-    writer = _HistoryWriter(platform, dry_run=dry_run)
-    batch: list[ExportedEvent] = []
-    try:
-        for item in items:
-            if isinstance(item, SkippedItem):
-                writer.report.skipped[item.reason] += item.count
-                continue
-            batch.append(item)
-            writer.report.last = item
-            if len(batch) == BATCH_SIZE:
-                await writer.write_batch(batch)
-                batch = []
-    except TruncatedExport as error:
-        writer.report.broken = error
-    await writer.write_batch(batch)
-    report = writer.report
-    if not (report.rooms or report.skipped or report.broken):
-        raise NotAnExport
-    return report
+    with closing(_HistoryWriter(platform, dry_run=dry_run)) as writer:
+        batch: list[ExportedEvent] = []
+        try:
+            for item in items:
+                if isinstance(item, SkippedItem):
+                    writer.report.add_skipped(item)
+                elif isinstance(item, BotAccount):
+                    writer.add_bot(item)
+                else:
+                    if batch and (len(batch) == BATCH_SIZE or batch[0].room_id != item.room_id):
+                        await writer.write_batch(batch)
+                        batch = []
+                    batch.append(item)
+                    writer.report.last = item
+        except TruncatedExport as error:
+            writer.report.broken = error
+        await writer.write_batch(batch)
+        return writer.report
+
+
+def leave_out_bots(items: Iterable[ExportedItem], bots: Collection[str]) -> Iterator[ExportedItem]:
+    """Yield the items of a reader without the events of these bots, and each bot once.
+
+    `bots` are names, as the export shows them, or ids.
+    """
+    found: set[str] = set()
+    for item in items:
+        if isinstance(item, ExportedEvent) and _is_named(author := item.author, bots):
+            if author.telegram_id not in found:
+                found.add(author.telegram_id)
+                yield BotAccount(author.telegram_id, author.name or author.telegram_id)
+            yield SkippedItem(SkipReason.BOT)
+        else:
+            yield item
+
+
+def _is_named(author: Author, names: Collection[str]) -> bool:
+    return not {author.telegram_id, author.discord_id, author.name}.isdisjoint(names)
 
 
 class _HistoryWriter:
@@ -104,27 +160,57 @@ class _HistoryWriter:
     def __init__(self, platform: Platform, *, dry_run: bool) -> None:
         self.report = Report()
         self._platform = platform
-        self._dry_run = dry_run
+        self._dry_run = DryRun() if dry_run else None
+        self._migrated_groups = MigratedGroups(self._dry_run)
         self._zone = load_zone(None)
         self._member_ids: dict[str, str | SkippedItem] = {}
         """The number of each author, or why their events are skipped, by `Author.telegram_id`."""
+        self._bots: dict[str, str | None] = {}
+        """The names of the bots that are not stored yet, by their `telegram_id`."""
+
+    def close(self) -> None:
+        """Delete the temporary file of a dry run."""
+        if self._dry_run is not None:
+            self._dry_run.close()
+
+    def add_bot(self, bot: BotAccount) -> None:
+        """Leave out the account's events, in later imports, too."""
+        self.report.bots += 1
+        self._member_ids[bot.telegram_id] = SkippedItem(SkipReason.BOT)
+        self._bots[bot.telegram_id] = _clean_name(bot.name)
 
     async def write_batch(self, events: list[ExportedEvent]) -> None:
-        """Store events, and the contacts that they need, in one transaction."""
-        if not events:
-            return
+        """Store events of one room, and the contacts that they need, in one transaction."""
         with long_running():
-            async with transaction() as current:
+            await self._store_bots()
+            if not events:
+                return
+            async with nullcontext() if self._dry_run else transaction():
                 await self._resolve_authors(
                     {event.author.telegram_id: event.author for event in events}
                 )
                 await self._record_events(events)
-                if self._dry_run:
-                    await current.rollback()
+
+    async def _store_bots(self) -> None:
+        """Remember the bots of the export, and mark those that are contacts.
+
+        A contact whose mark somebody has changed before keeps it.
+        """
+        bots, self._bots = self._bots, {}
+        if not bots or self._dry_run is not None:
+            return
+        await members.remember_bots(bots)
+        for (member_id,) in await engine.fetch(FIND_UNMARKED_CONTACTS, accounts=list(bots)):
+            await members.mark_bot(member_id, actor=IMPORT_ACTOR, reason=BOT_REASON)
 
     async def _resolve_authors(self, authors: dict[str, Author]) -> None:
         """Find or add the member of each author."""
         unresolved = authors.keys() - self._member_ids.keys()
+        if not unresolved:
+            return
+        for bot in await members.known_bots(list(unresolved)):
+            self._member_ids[bot] = SkippedItem(SkipReason.BOT)
+            unresolved.remove(bot)
         known = await engine.fetch(
             FIND_KNOWN_PEOPLE,
             accounts=list(unresolved),
@@ -146,7 +232,7 @@ class _HistoryWriter:
         try:
             if self._dry_run:
                 await members.check_addable(author.telegram_id)
-                member_id = DRY_RUN_MEMBER_ID
+                member_id = f"{DRY_RUN_MEMBER_ID}:{author.telegram_id}"
             else:
                 member_id = await self._add_contact(author, author.name)
         except MemberBanned:
@@ -154,6 +240,8 @@ class _HistoryWriter:
         except MemberExists as error:
             # Another program has added the account since it was looked up.
             return error.member_id
+        except InvalidInput:
+            return SkippedItem(SkipReason.NOT_STORABLE)
         self.report.new_contacts += 1
         return member_id
 
@@ -180,18 +268,18 @@ class _HistoryWriter:
         report = self.report
         new_events: list[NewEvent] = []
         exported: dict[int, ExportedEvent] = {}
-        planned: set[tuple[str, ...]] = set()
         for event in events:
             member_id = self._member_ids[event.author.telegram_id]
             if isinstance(member_id, SkippedItem):
                 report.skipped[member_id.reason] += 1
-            elif member_id == DRY_RUN_MEMBER_ID:
-                self._count_planned(event, planned)
             else:
                 new_event = self._make_event(event, member_id)
                 new_events.append(new_event)
                 exported[id(new_event)] = event
-        recorded = await record_many(new_events)
+        if self._platform is Platform.TELEGRAM:
+            await self._migrated_groups.join(new_events)
+        record = record_many if self._dry_run is None else self._dry_run.record_many
+        recorded = await record(new_events)
         report.inserted.update(event.event_type for event in recorded.inserted)
         report.duplicates.update(event.event_type for event in recorded.duplicates)
         for stored in (*recorded.inserted, *recorded.duplicates):
@@ -210,14 +298,6 @@ class _HistoryWriter:
             occurred_at=event.occurred_at,
             metadata=event.metadata,
         )
-
-    def _count_planned(self, event: ExportedEvent, planned: set[tuple[str, ...]]) -> None:
-        """Count an event of a contact that only a real import adds."""
-        key = (event.author.telegram_id, event.event_type, event.room_id, event.source_id)
-        counter = self.report.duplicates if key in planned else self.report.inserted
-        counter[event.event_type] += 1
-        planned.add(key)
-        self._count_room_and_day(event)
 
     def _count_room_and_day(self, event: ExportedEvent) -> None:
         self.report.rooms[event.room] += 1

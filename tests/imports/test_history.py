@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,15 +15,17 @@ from hypothesis import strategies as st
 
 from benchmarks import telegram_export
 from community_directory.database import transaction
-from community_directory.errors import ConfigurationError, InvalidInput
+from community_directory.errors import ConfigurationError
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import (
     Author,
+    BotAccount,
     ExportedEvent,
+    ExportedItem,
     SkippedItem,
     SkipReason,
 )
-from community_directory.imports.history import Report, import_history
+from community_directory.imports.history import Report, import_history, leave_out_bots
 from community_directory.queries import highlights, members, participation
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
@@ -31,6 +34,7 @@ from tests.imports.exports import (
     ANA,
     BO,
     NOON,
+    account,
     chat,
     discord_channel,
     discord_message,
@@ -101,10 +105,11 @@ async def test_authors_become_contacts_and_their_messages_become_events(
 ) -> None:
     report = await from_telegram(TWO_PEOPLE)
     room, minute = "-1001234567890", timedelta(minutes=1)
+    voice_begin = NOON + minute - timedelta(seconds=90)
     assert await stored_events(directory) == [
+        ("Ana García", "VOICE", "telegram", room, "2", voice_begin, '{"duration_seconds": 90}'),
         ("Ana García", "MESSAGE", "telegram", room, "1", NOON, None),
         ("Bo", "REACTION", "telegram", room, "1", NOON, '{"emoji": "🔥"}'),
-        ("Ana García", "VOICE", "telegram", room, "2", NOON + minute, '{"duration_seconds": 90}'),
         ("Bo", "MESSAGE", "telegram", room, "3", NOON + 2 * minute, None),
     ]
     ana, bo = [await members.get_by_telegram_id(account) for account in ("101", "102")]
@@ -114,7 +119,7 @@ async def test_authors_become_contacts_and_their_messages_become_events(
         "contact",
         None,
     )
-    assert (bo.last_active_at, ana.last_active_at) == (NOON + 2 * minute, NOON + minute)
+    assert (bo.last_active_at, ana.last_active_at) == (NOON + 2 * minute, NOON)
     log = await directory.fetch(
         "SELECT DISTINCT actor, action, member_id FROM directory_audit_log ORDER BY member_id"
     )
@@ -457,15 +462,12 @@ async def test_the_events_before_the_end_of_a_truncated_file_are_stored(
     assert (await from_telegram(whole)).inserted == {"MESSAGE": 1}
 
 
-@pytest.mark.parametrize("export", [{}, [], {"chats": {"list": []}}, chat()])
-async def test_a_file_without_messages_is_refused(directory: asyncpg.Pool, export: object) -> None:
-    for dry_run in (False, True):
-        with pytest.raises(
-            InvalidInput,
-            match=r"^There are no messages in this file\."
-            r" Export the chat as JSON, or choose another file\.$",
-        ):
-            await from_telegram(export, dry_run=dry_run)
+@pytest.mark.parametrize("export", [account(), chat()], ids=["account", "chat"])
+async def test_an_export_without_messages_is_nothing_to_do(
+    directory: asyncpg.Pool, export: object
+) -> None:
+    for dry_run in (True, False):
+        assert await from_telegram(export, dry_run=dry_run) == Report()
 
 
 async def test_a_file_that_is_not_json_is_reported(directory: asyncpg.Pool) -> None:
@@ -478,6 +480,277 @@ async def test_an_import_of_skipped_items_alone_succeeds(directory: asyncpg.Pool
     items = [SkippedItem(SkipReason.MALFORMED), SkippedItem(SkipReason.MALFORMED, 3)]
     report = await import_history(items, Platform.TELEGRAM)
     assert report == Report(skipped={SkipReason.MALFORMED: 4})  # type: ignore[arg-type]
+
+
+async def test_the_report_has_the_first_places_of_the_damage(directory: asyncpg.Pool) -> None:
+    items = [
+        SkippedItem(SkipReason.MALFORMED, place=f"near byte {number}") for number in range(1, 9)
+    ]
+    for dry_run in (True, False):
+        report = await import_history(items, Platform.TELEGRAM, dry_run=dry_run)
+        assert report == Report(
+            skipped={SkipReason.MALFORMED: 8},  # type: ignore[arg-type]
+            places=[f"near byte {number}" for number in range(1, 6)],
+            more_places=3,
+        )
+
+
+# Dry runs
+
+
+def event(number: int | str, account: str = "101", **fields: Any) -> ExportedEvent:
+    """Return a message that an export contains."""
+    given: dict[str, Any] = {
+        "author": Author(account, f"Person {account}"),
+        "event_type": EventType.MESSAGE,
+        "room_id": "-1001234567890",
+        "room": "Frutero",
+        "source_id": str(number),
+        "occurred_at": NOON,
+        **fields,
+    }
+    return ExportedEvent(**given)
+
+
+async def dry_and_real(directory: asyncpg.Pool, items: list[ExportedItem]) -> Report:
+    """Check that the dry run changes nothing and says what the import does, and import."""
+    before = await directory.fetch(ALL_ROWS)
+    planned = await import_history(items, Platform.TELEGRAM, dry_run=True)
+    assert await directory.fetch(ALL_ROWS) == before
+    report = await import_history(items, Platform.TELEGRAM)
+    assert planned == report
+    return report
+
+
+async def test_a_dry_run_finds_an_event_that_another_batch_contains_too(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory, telegram_id="102")
+    once = [event(number, str(101 + number % 2)) for number in range(1, 1501)]
+    report = await dry_and_real(directory, [*once, *reversed(once), *once[:3]])
+    assert (report.inserted, report.duplicates) == ({"MESSAGE": 1500}, {"MESSAGE": 1503})
+
+
+async def test_a_dry_run_counts_what_can_not_be_stored(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
+    load_settings.cache_clear()
+    await rows.member(directory, telegram_id="105", status="banned")
+    await members.erase("#1", actor="panel")
+    await rows.member(directory, telegram_id="102")
+    items: list[ExportedItem] = [
+        made
+        for account in ("101", "102", "105")
+        for made in (
+            event(1, account),
+            event("", account),
+            event("\0", account),
+            event("x" * 256, account),
+            event(2, account, metadata={"a": "\0"}),
+            event(3, account, metadata={"a": 10**400}),
+            event(4, account, occurred_at=NOON.replace(year=2099)),
+            event(5, account, occurred_at=NOON.replace(year=1999)),
+            event(6, account, room_id=" "),
+            event(1, account),
+        )
+    ]
+    items.append(event(9, "9" * 300))
+    report = await dry_and_real(directory, items)
+    assert (report.inserted, report.duplicates) == ({"MESSAGE": 2}, {"MESSAGE": 2})
+    assert report.skipped == {SkipReason.NOT_STORABLE: 17, SkipReason.BANNED_AUTHOR: 10}
+    assert (report.new_contacts, report.known_people) == (1, 1)
+
+
+HOSTILE_ITEMS = st.lists(
+    st.builds(SkippedItem, st.sampled_from(SkipReason), st.integers(1, 3), st.none() | st.text())
+    | st.builds(
+        ExportedEvent,
+        author=st.builds(
+            Author,
+            st.integers(1, 5).map(str) | st.just("9" * 300),
+            st.none() | st.text(max_size=5),
+        )
+        | st.integers(1, 3).map(
+            lambda number: Author(f"discord:{number}", "Ana", discord_id=str(number))
+        ),
+        event_type=st.sampled_from(EventType),
+        room_id=st.sampled_from(["-1", "-2", "-1001234567890", " "]),
+        room=st.just("room"),
+        source_id=st.integers(1, 3).map(str)
+        | st.integers(1, 3).map(lambda number: str(number - 1_000_000_000))
+        | st.text(max_size=3),
+        occurred_at=st.sampled_from([NOON, NOON.replace(year=1999), NOON.replace(year=2099)]),
+        metadata=st.none() | st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+    ),
+    max_size=40,
+)
+
+
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(before=HOSTILE_ITEMS, items=HOSTILE_ITEMS)
+async def test_a_dry_run_tells_the_truth_about_any_items(
+    directory: asyncpg.Pool, before: list[ExportedItem], items: list[ExportedItem]
+) -> None:
+    await directory.execute("TRUNCATE community_members, directory_moved_rooms CASCADE")
+    await import_history(before, Platform.TELEGRAM)
+    report = await dry_and_real(directory, items)
+    again = await dry_and_real(directory, items)
+    assert not again.inserted
+    assert again.duplicates == report.inserted + report.duplicates
+
+
+# Groups that became supergroups
+
+OLD_GROUP, SUPERGROUP = "-4242", "-1001234567890"
+
+
+def group(*numbers: int) -> list[ExportedItem]:
+    """Return messages of the old group, each of which has a reaction of Bo."""
+    return [
+        made
+        for number in numbers
+        for made in (
+            event(number, room_id=OLD_GROUP, occurred_at=NOON + timedelta(minutes=number)),
+            event(
+                number,
+                "102",
+                event_type=EventType.REACTION,
+                room_id=OLD_GROUP,
+                occurred_at=NOON + timedelta(minutes=number),
+            ),
+        )
+    ]
+
+
+def supergroup(*numbers: int) -> list[ExportedItem]:
+    """Return the messages as the export of the supergroup has them, and one of its own."""
+    moved = [
+        replace(item, room_id=SUPERGROUP, source_id=str(int(item.source_id) - 1_000_000_000))
+        for item in group(*numbers)
+        if isinstance(item, ExportedEvent)
+    ]
+    return [*moved, event(1, occurred_at=NOON + timedelta(days=1))]
+
+
+@pytest.mark.parametrize("is_one_file", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second", "stored"),
+    [
+        (group(1, 2, 3), supergroup(2, 3, 4), 9),
+        (supergroup(2, 3, 4), group(1, 2, 3), 9),
+        (supergroup(2, 3, 4), group(4), 7),
+        (group(1, 2, 3), [*group(1, 2, 3), *supergroup(1, 2, 3)], 7),
+    ],
+    ids=["group first", "supergroup first", "one in common", "both in one file"],
+)
+async def test_a_group_and_its_supergroup_are_one_room_in_any_order(
+    directory: asyncpg.Pool,
+    first: list[ExportedItem],
+    second: list[ExportedItem],
+    stored: int,
+    is_one_file: bool,
+) -> None:
+    for items in [[*first, *second]] if is_one_file else [first, second]:
+        await dry_and_real(directory, items)
+    rooms = await directory.fetch("SELECT DISTINCT room_id FROM member_participation")
+    assert [row["room_id"] for row in rooms] == [SUPERGROUP]
+    assert await directory.fetchval(COUNT_EVENTS) == stored
+    for items in (first, second):
+        assert not (await dry_and_real(directory, items)).inserted
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"occurred_at": NOON},
+        {"author": Author("103", "Somebody else")},
+        {"room_id": "-1009999999999"},
+        {"event_type": EventType.REACTION},
+    ],
+    ids=["time", "author", "another supergroup", "type"],
+)
+async def test_another_group_is_not_taken_for_the_old_one(
+    directory: asyncpg.Pool, changed: dict[str, Any]
+) -> None:
+    other = [replace(item, **changed) for item in group(1, 2, 3) if isinstance(item, ExportedEvent)]
+    await import_history(other, Platform.TELEGRAM)
+    await dry_and_real(directory, supergroup(1, 2, 3))
+    assert await directory.fetchval("SELECT count(*) FROM directory_moved_rooms") == 0
+
+
+async def test_a_migrated_group_of_an_export_is_read_like_the_group_itself(
+    directory: asyncpg.Pool,
+) -> None:
+    old = chat(message(41), message(42, **BO), type="private_group", id=4242)
+    new = chat(
+        {**message(41), "id": 41 - 1_000_000_000},
+        {**message(42, **BO), "id": 42 - 1_000_000_000},
+        {**message(50), "id": 1},
+    )
+    for exports in ((old, new), (new, old)):
+        await directory.execute("TRUNCATE community_members, directory_moved_rooms CASCADE")
+        for export in exports:
+            await from_telegram(export)
+        assert [(row[3], row[4]) for row in await stored_events(directory)] == [
+            ("-1001234567890", "-999999959"),
+            ("-1001234567890", "-999999958"),
+            ("-1001234567890", "1"),
+        ]
+
+
+# Bots
+
+
+async def test_a_bot_of_an_export_is_left_out_of_every_later_import(
+    directory: asyncpg.Pool,
+) -> None:
+    bot = BotAccount("104", "Rose")
+    report = await dry_and_real(directory, [bot, SkippedItem(SkipReason.BOT), event(1)])
+    assert (report.bots, report.new_contacts) == (1, 1)
+    report = await dry_and_real(directory, [event(2, "104"), event(3)])
+    assert (report.skipped, report.inserted) == ({SkipReason.BOT: 1}, {"MESSAGE": 1})
+    assert [account for account, _ in await stored_names(directory)] == ["101"]
+
+
+async def test_a_contact_that_an_export_shows_to_be_a_bot_is_marked_once(
+    directory: asyncpg.Pool,
+) -> None:
+    await import_history([event(1, "104"), event(2, "105")], Platform.TELEGRAM)
+    await members.set_status("#2", "pending", actor="panel")
+    bots: list[ExportedItem] = [BotAccount("104", "Rose"), BotAccount("105", "A member")]
+    await dry_and_real(directory, bots)
+    marks = [(await members.get(number)).is_bot for number in ("#1", "#2")]
+    assert marks == [True, False]
+    report = await dry_and_real(directory, [event(3, "104")])
+    assert report.skipped == {SkipReason.BOT: 1}
+    await members.mark_bot("#1", False, actor="panel", reason="a person")
+    await dry_and_real(directory, bots)
+    assert not (await members.get("#1")).is_bot
+
+
+async def test_the_bots_that_the_operator_names_are_left_out_and_remembered(
+    directory: asyncpg.Pool,
+) -> None:
+    export = discord_channel(
+        discord_message(1, author=user("801", "ana")),
+        discord_message(2, author=user("802", "bernard bot")),
+        discord_message(3, author=user("803", "rose"), reactions=[discord_reaction(user("804"))]),
+    )
+    items = [*discord.read(io.BytesIO(encode_json(export)))]
+    found = [*leave_out_bots(items, ["Rose", "discord:804", "801", "Bernard"])]
+    assert [item for item in found if isinstance(item, BotAccount)] == [
+        BotAccount("discord:801", "Ana"),
+        BotAccount("discord:803", "Rose"),
+        BotAccount("discord:804", "Ana"),
+    ]
+    report = await import_history(found, Platform.DISCORD)
+    assert (report.bots, report.skipped) == (3, {SkipReason.BOT: 3})
+    report = await from_discord(export)
+    assert (report.skipped, report.duplicates) == ({SkipReason.BOT: 3}, {"MESSAGE": 1})
+    assert [name for _, name in await stored_names(directory)] == ["Bernard Bot"]
 
 
 # Concurrent writers

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,22 @@ from tests.imports.exports import (
     user,
 )
 from tests.imports.test_history import ALL_ROWS, COUNT_EVENTS
-from tests.processes import PROJECT, environment
+from tests.processes import PROGRAM, PROJECT, environment
 from tests.roles import app_url
 from tests.tables import rows
 
 IMPORT = (sys.executable, "-m", "piccolo.main", "community_directory")
 
 
-def run(*arguments: str | Path, url: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def program(is_piccolo: bool) -> Sequence[str]:
+    return IMPORT if is_piccolo else PROGRAM
+
+
+def run(
+    *arguments: str | Path, url: str, program: Sequence[str] = IMPORT, **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*IMPORT, *arguments],
+        [*program, *arguments],
         cwd=PROJECT,
         env=environment(POSTGRES_URL=app_url(url), **variables),
         capture_output=True,
@@ -49,9 +56,11 @@ def run(*arguments: str | Path, url: str, **variables: str) -> subprocess.Comple
     )
 
 
-def run_successfully(*arguments: str | Path, url: str, **variables: str) -> list[str]:
+def run_successfully(
+    *arguments: str | Path, url: str, program: Sequence[str] = IMPORT, **variables: str
+) -> list[str]:
     """Return the lines that a successful command prints, without their indentation."""
-    finished = run(*arguments, url=url, **variables)
+    finished = run(*arguments, url=url, program=program, **variables)
     assert (finished.returncode, finished.stderr) == (0, "")
     return [line.strip() for line in finished.stdout.splitlines()]
 
@@ -93,6 +102,7 @@ SUMMARY = [
     "2 new contacts, and 0 people who were known",
     "2 left out: reactions whose author is not in the export",
     "1 left out: service messages",
+    "1 bot, left out from now on",
     "1 left out: events of bots",
     "1 left out: events of channels and groups",
     "1 left out: malformed messages",
@@ -194,6 +204,60 @@ async def test_only_the_chosen_groups_of_an_account_are_imported(
     assert await directory.fetchval(COUNT_EVENTS) == 4
 
 
+@pytest.mark.parametrize("is_piccolo", [True, False])
+async def test_a_name_with_a_comma_is_one_group_and_the_option_can_be_repeated(
+    directory: asyncpg.Pool, database: str, result: Path, is_piccolo: bool
+) -> None:
+    names = ["Frutero", "Frutero, north", "north", "D", "E"]
+    groups = [chat(message(number), name=name, id=number) for number, name in enumerate(names, 1)]
+    result.write_bytes(encode_json(account(*groups)))
+    command = "import_telegram" if is_piccolo else "import-telegram"
+    for options, chosen in (
+        (["--chats=Frutero, north", "--chats=4"], {"Frutero, north", "D"}),
+        (["--chats=D,Frutero", "--chats=", "--chats= E , "], {"D", "Frutero", "E"}),
+    ):
+        said = run_successfully(
+            command, result, "--dry-run", *options, url=database, program=program(is_piccolo)
+        )
+        assert {line.rpartition(" of ")[2] for line in said if " of " in line} == chosen
+    assert await directory.fetchval(COUNT_EVENTS) == 0
+
+
+async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_too(
+    directory: asyncpg.Pool, database: str, tmp_path: Path
+) -> None:
+    people = {"Bernard Bot": "105", "Rose, the helper": "106", "Rose": "107", "Mod": "108"}
+    telegram_file, discord_file = tmp_path / "result.json", tmp_path / "general.json"
+    telegram_file.write_bytes(
+        encode_json(
+            chat(
+                *(
+                    message(number, **{"from": name, "from_id": f"user{account}"})
+                    for number, (name, account) in enumerate(people.items(), 1)
+                )
+            )
+        )
+    )
+    discord_file.write_bytes(
+        encode_json(
+            discord_channel(
+                *(
+                    discord_message(number, author=user(account, name, nickname=name))
+                    for number, (name, account) in enumerate(people.items(), 1)
+                )
+            )
+        )
+    )
+    for command, file in (("import_telegram", telegram_file), ("import_discord", discord_file)):
+        for options in (["--bots=Rose, the helper", "--bots=108,999"], []):
+            said = run_successfully(command, file, *options, url=database)
+            assert "2 left out: events of bots" in said
+            assert ("2 bots, left out from now on" in said) is bool(options)
+    names = await directory.fetch("SELECT name FROM community_members")
+    assert {row["name"] for row in names} == {"Bernard Bot", "Rose"}
+    assert len(names) == 4
+
+
 async def test_days_and_old_times_are_in_the_zone_of_the_community(
     directory: asyncpg.Pool, database: str, result: Path
 ) -> None:
@@ -253,8 +317,8 @@ async def test_a_channel_of_discord_is_imported_once(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello", b"<!DOCTYPE html><html></html>", b"{}", b"[]", b'{"messages": []}'],
-    ids=["empty", "text", "HTML", "object", "list", "nothing said"],
+    [b"", b"hello", b"<!DOCTYPE html><html></html>", b"{}", b"[]"],
+    ids=["empty", "text", "HTML", "object", "list"],
 )
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
 async def test_a_file_that_is_not_an_export_is_refused_with_one_line(
@@ -265,6 +329,25 @@ async def test_a_file_that_is_not_an_export_is_refused_with_one_line(
     [said] = run_and_fail(command, result, url=database)
     assert re.match(r"There are no messages in this file|.*result\.json is (empty|not JSON)", said)
     assert await directory.fetch(ALL_ROWS) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "export"),
+    [
+        ("import_telegram", chat()),
+        ("import_telegram", account()),
+        ("import_discord", discord_channel()),
+    ],
+    ids=["chat", "account", "channel"],
+)
+async def test_an_export_without_messages_is_nothing_to_do(
+    directory: asyncpg.Pool, database: str, result: Path, command: str, export: object
+) -> None:
+    result.write_bytes(encode_json(export))
+    for arguments in ((), ("--dry-run",)):
+        assert run_successfully(command, result, *arguments, url=database) == [
+            f"There are no messages in {result}: nothing to import."
+        ]
 
 
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
@@ -412,7 +495,7 @@ async def test_unknown_groups_are_an_error(
     result.write_bytes(encode_json(chat(message(1))))
     finished = run("import_telegram", result, "--chats=Nobody", url=database)
     assert (finished.returncode, await directory.fetchval(COUNT_EVENTS)) == (1, 0)
-    assert finished.stderr == "None of these groups has anything to import in this file.\n"
+    assert "Frutero Club" in finished.stderr
 
 
 async def test_an_interrupted_import_says_how_to_continue(
