@@ -31,7 +31,7 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, NotJson, SkippedItem
+from community_directory.imports.export import ExportedItem, NotJson
 from community_directory.imports.history import Report, import_history
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
@@ -326,7 +326,7 @@ def _find_argument_problem(
     return f"The {missing[0]} is missing." if missing else None
 
 
-Reader = Callable[[BinaryIO], Iterator[ExportedEvent | SkippedItem]]
+Reader = Callable[[BinaryIO], Iterator[ExportedItem]]
 
 
 async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:

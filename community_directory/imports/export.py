@@ -40,7 +40,9 @@ class SkipReason(StrEnum):
     SENT_AS_CHAT = "events of channels and groups"
     ANONYMOUS_REACTION = "reactions whose author is not in the export"
     MALFORMED = "malformed messages"
+    UNSUPPORTED = "messages that Telegram Desktop can't export"
     NOT_A_GROUP = "messages in chats that are not groups"
+    NO_CHAT_ID = "messages in groups without an id, which Telegram Desktop exports since 1.4.8"
     CHAT_NOT_CHOSEN = "messages in chats that were not chosen"
     BANNED_AUTHOR = "events of banned people whose data was erased"
     NOT_STORABLE = "events that can't be stored"
@@ -104,6 +106,19 @@ class SkippedItem:
 
     reason: SkipReason
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BotAccount:
+    """An account of an export that is a bot, once for each bot that the reader meets."""
+
+    telegram_id: str
+    name: str
+    """The name that the export shows, or the id if it shows none."""
+
+
+ExportedItem = ExportedEvent | SkippedItem | BotAccount
+"""An item that a reader yields."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.export import (
     Author,
+    BotAccount,
     ExportedEvent,
+    ExportedItem,
     NotAnExport,
     SkippedItem,
     SkipReason,
@@ -64,7 +66,7 @@ class Report:
 
 
 async def import_history(
-    items: Iterable[ExportedEvent | SkippedItem], platform: Platform, *, dry_run: bool = False
+    items: Iterable[ExportedItem], platform: Platform, *, dry_run: bool = False
 ) -> Report:
     """Store the events of an export and return a report; a repeated import stores nothing twice.
 
@@ -83,6 +85,8 @@ async def import_history(
         for item in items:
             if isinstance(item, SkippedItem):
                 writer.report.skipped[item.reason] += item.count
+                continue
+            if isinstance(item, BotAccount):
                 continue
             batch.append(item)
             writer.report.last = item

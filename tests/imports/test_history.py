@@ -101,10 +101,11 @@ async def test_authors_become_contacts_and_their_messages_become_events(
 ) -> None:
     report = await from_telegram(TWO_PEOPLE)
     room, minute = "-1001234567890", timedelta(minutes=1)
+    began = NOON + minute - timedelta(seconds=90)
     assert await stored_events(directory) == [
+        ("Ana García", "VOICE", "telegram", room, "2", began, '{"duration_seconds": 90}'),
         ("Ana García", "MESSAGE", "telegram", room, "1", NOON, None),
         ("Bo", "REACTION", "telegram", room, "1", NOON, '{"emoji": "🔥"}'),
-        ("Ana García", "VOICE", "telegram", room, "2", NOON + minute, '{"duration_seconds": 90}'),
         ("Bo", "MESSAGE", "telegram", room, "3", NOON + 2 * minute, None),
     ]
     ana, bo = [await members.get_by_telegram_id(account) for account in ("101", "102")]
