@@ -68,6 +68,8 @@ UNUSUAL_NAMES = [
     "Zoë 👩\u200d💻",
 ]
 BOT: Person = ("user5551234567", "Frutero Bot")
+BUTTONS = [[{"type": "callback", "text": "🍓", "dataBase64": "Z20", "data": ""}]]
+"""Only the messages of bots have buttons."""
 CHANNEL: Person = ("channel1987654321", "Frutero News")
 DELETED: Person = ("user4000000001", None)
 
@@ -206,9 +208,10 @@ def _ordinary_message(
         message["reply_to_message_id"] = random.choice(latest)
     if random.random() < 0.05:
         message["forwarded_from"] = random.choice(["Some Channel", None])
-    if random.random() < 0.02:
+    if random.random() < 0.02 and author != BOT:
         message["via_bot"] = "@gif"
-    return message | _content(random)
+    message |= _content(random)
+    return message | {"inline_bot_buttons": BUTTONS} if author == BOT else message
 
 
 def _content(random: Random) -> Message:

@@ -40,7 +40,9 @@ class SkipReason(StrEnum):
     SENT_AS_CHAT = "events of channels and groups"
     ANONYMOUS_REACTION = "reactions whose author is not in the export"
     MALFORMED = "malformed messages"
+    UNSUPPORTED = "messages that Telegram Desktop can't export"
     NOT_A_GROUP = "messages in chats that are not groups"
+    NO_CHAT_ID = "messages in groups without an id, which Telegram Desktop exports since 1.4.8"
     CHAT_NOT_CHOSEN = "messages in chats that were not chosen"
     BANNED_AUTHOR = "events of banned people whose data was erased"
     NOT_STORABLE = "events that can't be stored"
@@ -104,8 +106,6 @@ class SkippedItem:
 
     reason: SkipReason
     count: int = 1
-    place: str | None = None
-    """Where in the file the items are, for the report."""
 
 
 @dataclass(frozen=True, slots=True)

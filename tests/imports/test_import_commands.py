@@ -90,7 +90,7 @@ HISTORY = chat(
     service(3, "pin_message", message_id=1),
     message(4, **BO),
     message(5, **{"from": None, "from_id": "user103"}),
-    message(6, **{"from": "Rose_bot", "from_id": "user104"}),
+    message(6, **{"from": "Rose", "from_id": "user104"}, inline_bot_buttons=[[{"type": "url"}]]),
     message(7, **{"from": "News", "from_id": "channel105"}),
     7,
 )
@@ -495,7 +495,10 @@ async def test_unknown_groups_are_an_error(
     result.write_bytes(encode_json(chat(message(1))))
     finished = run("import_telegram", result, "--chats=Nobody", url=database)
     assert (finished.returncode, await directory.fetchval(COUNT_EVENTS)) == (1, 0)
-    assert "Frutero Club" in finished.stderr
+    assert finished.stderr == (
+        "None of the chosen groups is in this file. "
+        "The groups in it are Frutero Club (1234567890).\n"
+    )
 
 
 async def test_an_interrupted_import_says_how_to_continue(

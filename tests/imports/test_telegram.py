@@ -15,20 +15,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from community_directory.errors import InvalidInput
 from community_directory.imports import telegram
 from community_directory.imports.export import (
     Author,
+    BotAccount,
     ExportedEvent,
+    ExportedItem,
     NotAnExport,
     SkippedItem,
     SkipReason,
     TruncatedExport,
 )
+from community_directory.imports.telegram import GroupNotFound
+from community_directory.imports.telegram_survey import survey_export
 from community_directory.tables import EventType
 from tests.imports.exports import (
     ANA,
     BO,
     NOON,
+    Json,
     account,
     chat,
     discord_channel,
@@ -45,15 +51,19 @@ from tests.imports.exports import (
 
 
 def read_items(
-    export: object, *, zone: str = "UTC", chats: Collection[str] = ()
-) -> list[ExportedEvent | SkippedItem]:
+    export: object,
+    *,
+    zone: str = "UTC",
+    chats: Collection[str] = (),
+    bots: Collection[str] = (),
+) -> list[ExportedItem]:
     file = io.BytesIO(export if isinstance(export, bytes) else encode_json(export))
-    return list(telegram.read(file, zone=ZoneInfo(zone), chats=chats))
+    return list(telegram.read(file, zone=ZoneInfo(zone), chats=chats, bots=bots))
 
 
-def read_truncated(file: bytes) -> tuple[list[ExportedEvent | SkippedItem], TruncatedExport]:
+def read_truncated(file: bytes) -> tuple[list[ExportedItem], TruncatedExport]:
     """Return the items of a truncated file, and the error at its end."""
-    found: list[ExportedEvent | SkippedItem] = []
+    found: list[ExportedItem] = []
     with pytest.raises(TruncatedExport) as broken:
         found.extend(telegram.read(io.BytesIO(file), zone=ZoneInfo("UTC")))
     return found, broken.value
@@ -69,9 +79,19 @@ def read_events(
     ]
 
 
-def count_skipped(export: object, *, chats: Collection[str] = ()) -> Counter[str]:
+def read_bots(export: object, *, bots: Collection[str] = ()) -> list[tuple[str, str]]:
+    return [
+        (item.telegram_id, item.name)
+        for item in read_items(export, bots=bots)
+        if isinstance(item, BotAccount)
+    ]
+
+
+def count_skipped(
+    export: object, *, chats: Collection[str] = (), bots: Collection[str] = ()
+) -> Counter[str]:
     counted: Counter[str] = Counter()
-    for item in read_items(export, chats=chats):
+    for item in read_items(export, chats=chats, bots=bots):
         if isinstance(item, SkippedItem):
             counted[item.reason] += item.count
     return counted
@@ -160,31 +180,29 @@ def test_a_group_without_an_id_does_not_get_that_of_the_group_before() -> None:
         chat(message(1), id=1), without(chat(message(2)), "id"), without(chat(message(3)), "type")
     )
     assert [event.source_id for event in read_events(export)] == ["1"]
-    assert count_skipped(export) == {SkipReason.NOT_A_GROUP: 2}
+    assert count_skipped(export) == {SkipReason.NO_CHAT_ID: 1, SkipReason.NOT_A_GROUP: 1}
     anonymous = account(chat(message(1), name="A", id=1), without(chat(message(2), id=2), "name"))
     assert [event.room for event in read_events(anonymous)] == ["A", "-1000000000002"]
 
 
-def test_the_export_of_one_chat_is_read_once() -> None:
-    """Only the export of an account is searched for bots first, because it lists chats."""
+def test_a_file_is_read_twice_in_pieces() -> None:
+    """The first time finds the bots."""
 
     class Counting(io.BytesIO):
         count = 0
-
-        def readinto(self, buffer: Any, /) -> int:
-            count = super().readinto(buffer)
-            self.count += count
-            return count
+        largest = 0
 
         def read(self, size: int | None = -1, /) -> bytes:
             content = super().read(size)
             self.count += len(content)
+            self.largest = max(self.largest, len(content))
             return content
 
-    content = encode_json(chat(*map(message, range(2000))))
+    content = encode_json(chat(*map(message, range(1, 9001))))
     file = Counting(content)
-    assert len(list(telegram.read(file, zone=ZoneInfo("UTC")))) == 2000
-    assert len(content) <= file.count < 1.5 * len(content)
+    assert len(list(telegram.read(file, zone=ZoneInfo("UTC")))) == 9000
+    assert 2 * len(content) <= file.count < 2.5 * len(content)
+    assert file.largest < len(content)
 
 
 @pytest.mark.parametrize("chosen", [["1"], ["A"], ["A", "nothing"], ["1", "A"]])
@@ -197,9 +215,48 @@ def test_chats_are_chosen_by_name_or_id(chosen: list[str]) -> None:
     ] == ["A"]
 
 
+@pytest.mark.parametrize(
+    "chosen", ["1234567890", "-1001234567890", "Frutero Club", " Frutero Club"]
+)
+def test_a_chosen_id_may_be_the_one_of_the_bot_api(chosen: str) -> None:
+    assert len(read_events(chat(message()), chats=[chosen])) == 1
+
+
 def test_chats_that_are_not_groups_cannot_be_chosen() -> None:
     export = account(chat(message(), type="personal_chat", name="Ana", id=101))
-    assert count_skipped(export, chats=["Ana", "101"]) == {SkipReason.NOT_A_GROUP: 1}
+    with pytest.raises(GroupNotFound, match=r"in this file\. There are no groups in it\.$"):
+        read_items(export, chats=["Ana", "101"])
+
+
+def test_the_groups_are_named_if_no_chosen_one_is_there() -> None:
+    export = account(
+        chat(message(), name="Frutero, Madrid", id=1),
+        chat(message(), type="personal_chat", name="Ana", id=101),
+        chat(name="Empty", type="private_group", id=2),
+        chat(message(), name=None, id=3),
+    )
+    with pytest.raises(GroupNotFound) as refused:
+        read_items(export, chats=["Nope"])
+    assert str(refused.value) == (
+        "None of the chosen groups is in this file. "
+        "The groups in it are Frutero, Madrid (1), Empty (2), -1000000000003 (3)."
+    )
+    assert refused.value.field == "chats"
+    with pytest.raises(GroupNotFound, match=r"in it are Frutero Club \(1234567890\)\."):
+        read_items(chat(message()), chats=["Nope"])
+
+
+def test_at_most_ten_groups_are_named() -> None:
+    export = account(*(chat(name=f"G{number}", id=number) for number in range(1, 13)))
+    with pytest.raises(GroupNotFound, match=r"G10 \(10\) and 2 more\.$"):
+        read_items(export, chats=["Nope"])
+
+
+@pytest.mark.parametrize("where", ["first", "last", "alone"])
+def test_a_chosen_group_without_messages_is_found(where: str) -> None:
+    empty, other = chat(name="Empty", id=2), chat(message(), name="Other", id=3)
+    exports = {"first": account(empty, other), "last": account(other, empty), "alone": empty}
+    assert read_events(exports[where], chats=["Empty"]) == []
 
 
 def test_a_bot_is_recognized_by_its_chat_even_if_that_comes_later() -> None:
@@ -219,42 +276,138 @@ def test_a_bot_is_recognized_by_its_chat_even_if_that_comes_later() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "WelcomeBot",
-        "help_bot",
-        "HELP_BOT",
-        "Rose Bot",
-        "Rose bot",
-        "Bot",
-        "bot",
-        "anti-spam-bot",
-        "Admin2Bot",
-    ],
+    "name", ["Bernard Bot", "WelcomeBot", "help_bot", "Bot", "Rose", "GroupHelp", "Telegram"]
 )
-def test_a_bot_is_recognized_by_its_name(name: str) -> None:
-    assert count_skipped(chat(message(1, **sender(name)))) == {SkipReason.BOT: 1}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Botond",
-        "Ana Talbot",
-        "Talbot",
-        "robot",
-        "Bottle",
-        "Abbott",
-        "The Bot Father",
-        "机器人",
-        "Иван",
-    ],
-)
-def test_a_person_is_not_taken_for_a_bot(name: str) -> None:
+def test_nobody_is_taken_for_a_bot_because_of_a_name(name: str) -> None:
     assert [event.author.name for event in read_events(chat(message(1, **sender(name))))] == [name]
 
 
-@pytest.mark.parametrize("number", ["777000", "1087968824", "136817688"])
+ROSE = {"from": "Rose", "from_id": "user609517172"}
+CALLBACK = {"type": "callback", "text": "I am human"}
+BUTTONS = {
+    "4.13.0": [[{**CALLBACK, "data": "x"}]],
+    "4.16.0": [[{**CALLBACK, "dataBase64": "eA", "data": ""}]],
+    "a link": [[{"type": "url", "text": "Rules", "data": "https://frutero.club"}]],
+    "rows": [[CALLBACK, CALLBACK], [{"type": "switch_inline", "text": "Share"}]],
+}
+
+
+@pytest.mark.parametrize("buttons", BUTTONS.values(), ids=BUTTONS.keys())
+def test_an_account_whose_message_has_buttons_is_a_bot_in_the_whole_file(
+    buttons: list[list[Json]],
+) -> None:
+    later = message(4, **ROSE, inline_bot_buttons=buttons)
+    export = chat(
+        message(1, **ROSE),
+        message(2, reactions=[reaction(ROSE, BO)]),
+        service(3, "group_call", duration=9, actor="Rose", actor_id=ROSE["from_id"]),
+        later,
+    )
+    assert [(event.source_id, event.event_type) for event in read_events(export)] == [
+        ("2", "MESSAGE"),
+        ("2", "REACTION"),
+    ]
+    assert count_skipped(export) == {SkipReason.BOT: 4}
+    assert read_bots(export) == [("609517172", "Rose")]
+    # It is a bot in the other groups of an account, too, also in those before.
+    both = account(chat(message(1, **ROSE), id=1), chat(later, type="public_channel", id=2))
+    assert read_bots(both) == [("609517172", "Rose")]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"via_bot": "@like"},
+        {"forwarded_from": "Rose"},
+        {"forwarded_from": None},
+        {"inline_bot_buttons": []},
+        {"inline_bot_buttons": None},
+        {"from_id": "channel609517172"},
+        {"text": '{"from_id": "user101", "inline_bot_buttons": [[1]]}', "inline_bot_buttons": None},
+    ],
+)
+def test_somebody_who_forwards_buttons_or_sends_them_by_means_of_a_bot_is_a_person(
+    how: Json,
+) -> None:
+    export = chat(message(1), message(2, **{"inline_bot_buttons": BUTTONS["a link"]} | how))
+    assert read_events(export)[0].source_id == "1"
+    assert read_bots(export) == []
+
+
+def test_somebody_who_uses_bots_in_line_is_a_person() -> None:
+    """The export does not name a bot that was deleted since, so its buttons seem to be Ana's."""
+    buttons = {"inline_bot_buttons": BUTTONS["4.16.0"]}
+    one, other = message(1, **buttons), message(2, **buttons, via_bot="@like")
+    for messages in ([one, other], [other, one]):
+        assert read_bots(chat(*messages)) == []
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_deleted_bot_is_named_by_its_id(name: str | None) -> None:
+    export = chat(message(1, **ROSE | sender(name), inline_bot_buttons=BUTTONS["a link"]))
+    assert read_bots(export) == [("609517172", "609517172")]
+
+
+def test_only_bots_of_the_groups_that_are_read_are_remembered() -> None:
+    private = chat(message(1, **ROSE), type="bot_chat", id=609517172, name="Rose")
+    assert read_bots(account(chat(message(1)), private)) == []
+
+
+@pytest.mark.parametrize("filler", [0, 100, 250, 1990, 2040, 2050, 4100])
+@pytest.mark.parametrize("indent", [1, None])
+def test_a_bot_is_found_wherever_its_message_is_in_a_large_file(
+    filler: int, indent: int | None
+) -> None:
+    """The file is searched in windows of 2 MiB, and these messages lie at their edges."""
+    said = message(2, text="{", inline_bot_buttons=BUTTONS["a link"], **ROSE)
+    long = message(1, text="x" * 1024 * filler)
+    before, after = message(3, **ROSE), message(4, text="}" * 2**21)
+    export = json.dumps(chat(before, long, said, after), indent=indent).encode()
+    assert read_bots(export) == [("609517172", "Rose")]
+
+
+@pytest.mark.parametrize("order", [sorted, reversed])
+def test_a_bot_is_found_if_another_program_has_sorted_the_keys(order: Any) -> None:
+    said = message(2, **ROSE, inline_bot_buttons=BUTTONS["a link"], reactions=[reaction(BO)])
+    other = message(3, inline_bot_buttons=BUTTONS["a link"], from_id="user7")
+    sorted_messages = [{key: one[key] for key in order(one)} for one in (message(1), said, other)]
+    assert read_bots(chat(*sorted_messages)) == [("609517172", "Rose"), ("7", "Ana García")]
+
+
+def test_a_bot_is_found_by_a_message_with_control_characters() -> None:
+    """Up to 4.15, Telegram Desktop writes the data of buttons as it is."""
+    said = message(2, **ROSE, inline_bot_buttons=[[{**CALLBACK, "data": "HERE"}]])
+    file = encode_json(chat(message(1, **ROSE), said, message(3))).replace(b"HERE", rb"\x01\\x\x1F")
+    assert [event.source_id for event in read_events(file)] == ["3"]
+
+
+def test_a_damaged_message_does_not_hide_the_other_bots() -> None:
+    said = message(2, **ROSE, inline_bot_buttons=BUTTONS["a link"])
+    file = encode_json(chat(said, said | {"text": "HERE"}, said | {"from_id": "user7"}))
+    survey = survey_export(io.BytesIO(file.replace(b'"HERE"', b"video (1).webm")))
+    assert survey.bots == {"609517172", "7"}
+
+
+def test_an_operator_names_other_bots_by_name_or_id() -> None:
+    export = chat(message(1), message(2, **BO), message(3, reactions=[reaction(BO)]))
+    for bots in (["Bo"], ["102"], ["user102"], [" Bo "]):
+        assert {event.author.name for event in read_events(export)} == {"Ana García", "Bo"}
+        found = [item for item in read_items(export, bots=bots) if isinstance(item, ExportedEvent)]
+        assert [event.source_id for event in found] == ["1", "3"]
+        assert count_skipped(export, bots=bots) == {SkipReason.BOT: 2}
+        assert read_bots(export, bots=bots) == [("102", "Bo")]
+    assert read_bots(export, bots=["bo", "10", "B"]) == []
+
+
+def test_an_operator_cannot_name_a_bot_by_its_username() -> None:
+    with pytest.raises(InvalidInput, match="An export has no usernames such as @rose_bot") as error:
+        read_items(chat(message()), bots=["@rose_bot"])
+    assert error.value.field == "bots"
+
+
+@pytest.mark.parametrize(
+    "number", ["777000", "333000", "1087968824", "136817688", "1271266957", "489000"]
+)
 def test_service_accounts_of_telegram_are_not_people(number: str) -> None:
     assert count_skipped(chat(message(from_id=f"user{number}"))) == {SkipReason.BOT: 1}
 
@@ -286,6 +439,28 @@ def test_a_voice_chat_that_ended_is_an_event_with_its_duration() -> None:
         "3",
         {"duration_seconds": 125},
     )
+    # The message has the time of the end.
+    assert event.occurred_at == NOON + timedelta(minutes=2, seconds=-125)
+
+
+def test_the_start_of_a_voice_chat_is_right_across_a_change_of_the_clock() -> None:
+    """In Madrid the clock went from 2:00 to 3:00 on 2020-03-29."""
+    call = without(service(1, "group_call", duration=7200), "date_unixtime")
+    call["date"] = "2020-03-29T04:00:00"
+    [event] = read_events(chat(call), zone="Europe/Madrid")
+    assert event.occurred_at == datetime(2020, 3, 29, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("seconds", [10**9, 10**15, -60, "soon", 1.5, [1], True])
+def test_a_voice_chat_with_an_impossible_duration_is_malformed(seconds: object) -> None:
+    export = chat(service(1, "group_call", duration=seconds), message(2))
+    assert count_skipped(export) == {SkipReason.MALFORMED: 1}
+
+
+def test_a_reaction_to_a_voice_chat_has_the_time_of_the_message() -> None:
+    one = reaction(BO) | {"recent": [BO]}
+    [_, reacted] = read_events(chat(service(1, "group_call", duration=5, reactions=[one])))
+    assert reacted.occurred_at == NOON
 
 
 @pytest.mark.parametrize("fields", [{}, {"duration": 0}, {"duration": None}])
@@ -305,10 +480,7 @@ def test_a_duration_counts_only_for_a_voice_chat() -> None:
 
 
 def test_an_unsupported_message_becomes_no_event() -> None:
-    unsupported = message(
-        1, type="unsupported", action="group_call", duration=60, actor_id="user101"
-    )
-    assert count_skipped(chat(unsupported)) == {SkipReason.SERVICE_MESSAGE: 1}
+    assert count_skipped(chat({"id": 1, "type": "unsupported"})) == {SkipReason.UNSUPPORTED: 1}
 
 
 @pytest.mark.parametrize("name", [None, ""])
@@ -350,6 +522,11 @@ def test_reactions_without_an_author_are_counted() -> None:
     reactions = [reaction(BO, count=4), reaction(emoji="🎉", count=2), reaction(ANA, emoji="🔥")]
     assert count_skipped(chat(message(reactions=reactions))) == {SkipReason.ANONYMOUS_REACTION: 5}
     assert len(read_events(chat(message(reactions=reactions)))) == 3
+
+
+def test_the_stars_of_a_paid_reaction_are_not_counted_as_reactions() -> None:
+    paid = {"type": "paid", "count": 500}
+    assert count_skipped(chat(message(reactions=[paid]))) == {SkipReason.ANONYMOUS_REACTION: 1}
 
 
 def test_a_reaction_with_a_custom_emoji_has_no_metadata() -> None:
@@ -437,22 +614,159 @@ def test_times_of_an_old_export_are_in_the_zone_of_the_community(
     assert [event.occurred_at for event in read_events(chat(old), zone=zone)] == [meant, meant]
 
 
+# Generations of ids
+
+
 @pytest.mark.parametrize(
     ("number", "person"),
     [
         (101, "101"),
-        (0, None),
         (0xFFFF_FFFF, "4294967295"),
-        (0x1_0000_0000, None),
-        (9_600_000_000, None),
+        ((1 << 32) + 1, "1"),
+        (4294968297, "1001"),
+        ((2 << 32) - 1, "4294967295"),
+        (2 << 32, None),
+        (9_824_502_482, None),
+        ((3 << 32) - 1, None),
     ],
 )
-def test_ids_of_an_old_export_are_numbers(number: int, person: str | None) -> None:
+def test_authors_of_old_exports_are_numbers(number: int, person: str | None) -> None:
     export = chat(message(from_id=number))
     assert [event.author.telegram_id for event in read_events(export)] == (
         [person] if person else []
     )
     assert count_skipped(export) == ({} if person else {SkipReason.SENT_AS_CHAT: 1})
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        *(0, 1 << 32, 3 << 32, -5, True, 1.0, None, ["user1001"], {"user_id": 1001}),
+        *("", "user", "user0", "user01001", "user-5", "Ana", "user1001 ", "user1001x"),
+        "user" + "9" * 21,
+    ],
+)
+def test_an_author_of_no_version_is_malformed(author: object) -> None:
+    assert count_skipped(chat(message(1, from_id=author), message(2))) == {SkipReason.MALFORMED: 1}
+
+
+def write_generation(
+    version: str, *, kind: str = "private_supergroup", bare: int = 1234567890
+) -> Json:
+    """Return the same group as the versions of Telegram Desktop export it."""
+    offsets = {"1.6": 0, "2.5": 1 << 32}
+    room = 2 << 32 if version in offsets else 0
+
+    def at(number: int) -> Json:
+        fields = time_fields(NOON + timedelta(minutes=number))
+        return fields if version == "5.10" else without(fields, "date_unixtime")
+
+    def by(number: int, name: str, role: str = "from") -> Json:
+        account = offsets[version] + number if version in offsets else f"user{number}"
+        return {role: name, f"{role}_id": account}
+
+    as_chat = (2 << 32) + 1234567890 if version in offsets else "channel1234567890"
+    messages = [
+        {"id": 1, "type": "message", **at(1), **by(1001, "Ana"), "text": "x"},
+        {"id": 2, "type": "message", **at(2), **by(1002, "Bea"), "text": "x"},
+        {"id": 3, "type": "message", **at(3), "from": "Group", "from_id": as_chat, "text": "x"},
+        {"id": 4, "type": "service", **at(4), **by(1001, "Ana", "actor"), "action": "group_call"},
+    ]
+    messages[3] |= {"duration": 60, "text": ""}
+    return {"name": "Group", "type": kind, "id": room + bare, "messages": messages}
+
+
+@pytest.mark.parametrize(
+    ("kind", "bare", "room"),
+    [
+        ("private_supergroup", 1234567890, "-1001234567890"),
+        ("public_supergroup", 1234567890, "-1001234567890"),
+        ("private_group", 4242, "-4242"),
+    ],
+)
+def test_all_generations_give_the_same_events(kind: str, bare: int, room: str) -> None:
+    new = read_items(write_generation("5.10", kind=kind, bare=bare))
+    events = [item for item in new if isinstance(item, ExportedEvent)]
+    assert [(event.room_id, event.source_id) for event in events] == [
+        (room, "1"),
+        (room, "2"),
+        (room, "4"),
+    ]
+    for version in ("1.6", "2.5", "3.5"):
+        old = write_generation(version, kind=kind, bare=bare)
+        assert read_items(old) == new
+        assert read_items(account(chat(id=7), old)) == new
+        assert read_items(account(old), chats=[str(bare)]) == new
+        assert read_items(old, chats=[str(old["id"])]) == new
+
+
+def test_a_group_of_today_may_have_an_id_as_large_as_an_old_one() -> None:
+    large = write_generation("5.10", bare=9824502482)
+    assert {event.room_id for event in read_events(large)} == {"-1009824502482"}
+
+
+@pytest.mark.parametrize(
+    ("version", "listed", "author", "bot"),
+    [
+        ("1.6", (1 << 32) + 555, 555, "555"),
+        ("2.5", (1 << 32) + 555, (1 << 32) + 555, "555"),
+        ("3.5", 555, "user555", "555"),
+        ("5.10", 555, "user555", "555"),
+        # Since 2021 new accounts have ids that look like the old ids of others.
+        ("3.5", 5000000000, "user5000000000", "5000000000"),
+        ("5.10", 5000000000, "user5000000000", "5000000000"),
+    ],
+)
+def test_a_bot_of_the_list_of_chats_is_known_in_all_generations(
+    version: str, listed: int, author: object, bot: str
+) -> None:
+    group = write_generation(version)
+    group["messages"][0] |= {"from": "Helper", "from_id": author}
+    helper = {"name": "Helper {", "type": "bot_chat", "id": listed, "messages": []}
+    for export in (account(helper, group), account(group, helper)):
+        assert read_bots(export) == [(bot, "Helper")]
+        assert [event.source_id for event in read_events(export)] == ["2", "4"]
+
+
+def test_a_bot_that_the_account_often_uses_in_line_is_a_bot() -> None:
+    for listed, author in ((609517172, "user609517172"), (4904484468, 4904484468)):
+        often = {"id": listed, "category": "inline_bots", "type": "user", "name": "Gif"}
+        friend = {"id": 101, "category": "people", "type": "user", "name": "Ana García"}
+        frequent = {"about": "x", "list": [{**friend, "rating": 1.5}, {**often, "rating": 1.5}]}
+        group = chat(message(1), message(2, **sender("Gif"), from_id=author))
+        export = {"frequent_contacts": frequent, **account(group)}
+        if isinstance(author, int):
+            group["messages"][0]["from_id"] = 101
+        assert read_bots(export) == [("609517172", "Gif")]
+
+
+def test_left_groups_are_read_like_the_others() -> None:
+    export = {**account(chat(message(1), id=1)), "left_chats": {"list": [chat(message(2), id=2)]}}
+    found = [(event.room_id, event.source_id) for event in read_events(export)]
+    assert found == [("-1000000000001", "1"), ("-1000000000002", "2")]
+
+
+def test_messages_of_the_group_before_have_negative_ids_in_its_supergroup() -> None:
+    before = message(-999_999_993, **time_fields(NOON))
+    export = chat(before, service(1, "migrate_from_group", title="Frutero"), message(2))
+    assert [(event.room_id, event.source_id) for event in read_events(export)] == [
+        ("-1001234567890", "-999999993"),
+        ("-1001234567890", "2"),
+    ]
+
+
+def test_all_topics_of_a_group_are_one_room() -> None:
+    topic = service(1, "topic_created", title="Off topic")
+    said = message(2, reply_to_message_id=1, reply_to_peer_id="channel1234567890")
+    export = chat(topic, said, service(3, "topic_edit", new_title="x"), message(4))
+    assert {event.room_id for event in read_events(export)} == {"-1001234567890"}
+    assert count_skipped(export) == {SkipReason.SERVICE_MESSAGE: 2}
+
+
+def test_an_export_from_before_there_were_ids_is_counted() -> None:
+    """Telegram Desktop 1.3.8 to 1.4.7 wrote neither the ids of chats nor those of authors."""
+    old = without(message(1), "from_id", "date_unixtime")
+    assert count_skipped(account(without(chat(old), "id"))) == {SkipReason.NO_CHAT_ID: 1}
 
 
 @pytest.mark.parametrize(
@@ -492,7 +806,7 @@ def test_a_malformed_message_is_counted_and_the_others_are_read(thing: object) -
 
 
 @pytest.mark.parametrize(
-    "thing", [[], [1, [2]], [message(9)], {}, {"id": 1}, {"id": 1, "type": "unsupported"}]
+    "thing", [[], [1, [2]], [message(9)], {}, {"id": 1}, {"id": 1, "type": "message"}]
 )
 def test_a_list_or_an_incomplete_message_is_counted_and_the_others_are_read(
     thing: object,
@@ -502,9 +816,14 @@ def test_a_list_or_an_incomplete_message_is_counted_and_the_others_are_read(
     assert count_skipped(export)[SkipReason.MALFORMED] > 0
 
 
-@pytest.mark.parametrize("number", [1.0, "1234567890", None, True, {"id": 1}, [1]])
-def test_a_chat_whose_id_is_not_an_integer_is_not_a_group(number: object) -> None:
+@pytest.mark.parametrize("number", [1.0, "1234567890", 0, -5])
+def test_a_chat_whose_id_is_not_a_positive_integer_is_not_a_group(number: object) -> None:
     assert count_skipped(chat(message(), id=number)) == {SkipReason.NOT_A_GROUP: 1}
+
+
+@pytest.mark.parametrize("number", [None, True, {"id": 1}, [1]])
+def test_a_chat_whose_id_is_no_number_has_none(number: object) -> None:
+    assert count_skipped(chat(message(), id=number)) == {SkipReason.NO_CHAT_ID: 1}
 
 
 def test_the_last_of_two_equal_json_keys_counts() -> None:
@@ -541,7 +860,7 @@ def test_a_huge_number_does_not_spoil_the_messages_before_it(field: str, number:
     text = encode_json(chat(message(1), message(2, **{field: "HERE"}), message(3))).replace(
         b'"HERE"', number.encode()
     )
-    found: list[ExportedEvent | SkippedItem] = []
+    found: list[ExportedItem] = []
     with suppress(TruncatedExport):
         found.extend(telegram.read(io.BytesIO(text), zone=UTC))
     assert isinstance(found[0], ExportedEvent)
@@ -703,6 +1022,5 @@ def test_any_json_is_read_to_the_end(export: object, where: str) -> None:
         "list": {"chats": {"list": export}},
     }
     assert all(
-        isinstance(item, ExportedEvent | SkippedItem)
-        for item in read_items(json.dumps(whole[where]).encode())
+        isinstance(item, ExportedItem) for item in read_items(json.dumps(whole[where]).encode())
     )
