@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -31,7 +32,8 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.imports import discord, members_csv, telegram
-from community_directory.imports.export import ExportedEvent, NotJson, SkippedItem
+from community_directory.imports.export import ExportedItem, NotJson
+from community_directory.imports.export_check import check_export
 from community_directory.imports.history import Report, import_history
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
@@ -326,7 +328,7 @@ def _find_argument_problem(
     return f"The {missing[0]} is missing." if missing else None
 
 
-Reader = Callable[[BinaryIO], Iterator[ExportedEvent | SkippedItem]]
+Reader = Callable[[BinaryIO], Iterator[ExportedItem]]
 
 
 async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -> Report:
@@ -334,6 +336,7 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         with path.open("rb") as file:
             size = file.seek(0, SEEK_END)
             file.seek(0)
+            check_export(file, platform)
             with tqdm(
                 desc=path.name, total=size, unit="B", unit_scale=True, disable=None
             ) as progress:
@@ -347,8 +350,7 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
     if report.rooms or report.skipped:
         _print_report(report, dry_run=dry_run)
     if isinstance(report.broken, NotJson):
-        problem = "is not JSON: export the chat as JSON" if size else "is empty"
-        raise InvalidInput(f"{path} {problem}.")
+        raise InvalidInput(f"{path} {report.broken.problem}.")
     if report.broken:
         place = (
             f", after message {sanitize_for_message(report.last.source_id)}"
@@ -409,7 +411,11 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     people = f"{known:,} {_plural(known, 'person who was', 'people who were')} known"
     print_line(f"  {new:>11,} new {_plural(new, 'contact')}, and {people}")
     for reason, count in report.skipped.most_common():
-        print_line(f"  {count:>11,} left out: {reason}")
+        print_line(f"  {count:>11,} {_plural(count, _make_singular(reason), reason)}, left out")
+
+
+def _make_singular(items: str) -> str:
+    return re.sub("(event|message|reaction)s", r"\1", items, count=1)
 
 
 def _plural(count: int, singular: str, plural: str | None = None) -> str:

@@ -12,8 +12,9 @@ from community_directory.errors import InvalidInput, MemberBanned, MemberExists
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.export import (
     Author,
+    BotAccount,
     ExportedEvent,
-    NotAnExport,
+    ExportedItem,
     SkippedItem,
     SkipReason,
     TruncatedExport,
@@ -64,7 +65,7 @@ class Report:
 
 
 async def import_history(
-    items: Iterable[ExportedEvent | SkippedItem], platform: Platform, *, dry_run: bool = False
+    items: Iterable[ExportedItem], platform: Platform, *, dry_run: bool = False
 ) -> Report:
     """Store the events of an export and return a report; a repeated import stores nothing twice.
 
@@ -73,9 +74,6 @@ async def import_history(
 
     A dry run does everything except adding contacts, and rolls back each batch. It may count as
     new an event that can't be stored, or that another batch of the export contains too.
-
-    Raises:
-        NotAnExport: The export contains nothing at all.
     """
     writer = _HistoryWriter(platform, dry_run=dry_run)
     batch: list[ExportedEvent] = []
@@ -83,6 +81,8 @@ async def import_history(
         for item in items:
             if isinstance(item, SkippedItem):
                 writer.report.skipped[item.reason] += item.count
+                continue
+            if isinstance(item, BotAccount):
                 continue
             batch.append(item)
             writer.report.last = item
@@ -92,10 +92,7 @@ async def import_history(
     except TruncatedExport as error:
         writer.report.broken = error
     await writer.write_batch(batch)
-    report = writer.report
-    if not (report.rooms or report.skipped or report.broken):
-        raise NotAnExport
-    return report
+    return writer.report
 
 
 class _HistoryWriter:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, BinaryIO
 
 from community_directory.imports.export import (
-    JSON_OBJECT,
     MALFORMED_ERRORS,
     Author,
     ExportedEvent,
@@ -17,8 +16,8 @@ from community_directory.imports.export import (
     SkipReason,
     TruncatedExport,
     parse_digits,
-    stream_json,
 )
+from community_directory.imports.json_stream import JSON_OBJECT, skip_malformed, stream_json
 from community_directory.tables import EventType
 
 CHAT_PREFIXES = ("chats.list.item", "left_chats.list.item")
@@ -71,7 +70,7 @@ def read(
             elif event == JSON_OBJECT:
                 yield from _read_telegram_message(value, chat, bots, zone)
             else:
-                yield SkippedItem(SkipReason.MALFORMED)
+                yield skip_malformed(event, value)
         elif prefix in CHAT_PREFIXES:
             chat = {}
         elif event in {"string", "number"}:
@@ -121,7 +120,7 @@ def _read_telegram_message(
         yield _read_telegram_content(record, message, bots)
         yield from _read_telegram_reactions(record, message, bots, zone)
     except MALFORMED_ERRORS:
-        yield SkippedItem(SkipReason.MALFORMED)
+        yield skip_malformed(JSON_OBJECT, record)
 
 
 def _read_telegram_content(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks import telegram_export
 from community_directory.database import transaction
-from community_directory.errors import ConfigurationError, InvalidInput
+from community_directory.errors import ConfigurationError
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import (
     Author,
@@ -457,15 +457,12 @@ async def test_the_events_before_the_end_of_a_truncated_file_are_stored(
     assert (await from_telegram(whole)).inserted == {"MESSAGE": 1}
 
 
-@pytest.mark.parametrize("export", [{}, [], {"chats": {"list": []}}, chat()])
-async def test_a_file_without_messages_is_refused(directory: asyncpg.Pool, export: object) -> None:
+@pytest.mark.parametrize("export", [{"chats": {"list": []}}, chat()])
+async def test_an_export_without_messages_is_nothing_to_do(
+    directory: asyncpg.Pool, export: object
+) -> None:
     for dry_run in (False, True):
-        with pytest.raises(
-            InvalidInput,
-            match=r"^There are no messages in this file\."
-            r" Export the chat as JSON, or choose another file\.$",
-        ):
-            await from_telegram(export, dry_run=dry_run)
+        assert await from_telegram(export, dry_run=dry_run) == Report()
 
 
 async def test_a_file_that_is_not_json_is_reported(directory: asyncpg.Pool) -> None:
