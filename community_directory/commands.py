@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -37,6 +38,7 @@ from community_directory.imports.export import (
     NotJson,
     TruncatedExport,
 )
+from community_directory.imports.export_check import check_export
 from community_directory.imports.history import Report, import_history, leave_out_bots
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
@@ -201,9 +203,7 @@ async def import_telegram(
             chosen, left_out = _split_names(chosen, rooms), _split_names(left_out, people)
         return telegram.read(file, zone=zone, chats=chosen, bots=left_out)
 
-    report = await _import(Path(path), Platform.TELEGRAM, read, dry_run)
-    if given_chats and not report.rooms:
-        raise InvalidInput("None of these groups has anything to import in this file.")
+    await _import(Path(path), Platform.TELEGRAM, read, dry_run)
 
 
 @command
@@ -414,6 +414,7 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
         with path.open("rb") as file:
             size = file.seek(0, SEEK_END)
             file.seek(0)
+            check_export(file, platform)
             with tqdm(
                 desc=path.name, total=size, unit="B", unit_scale=True, disable=None
             ) as progress:
@@ -429,8 +430,7 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
     elif not report.broken:
         print_line(f"There are no messages in {path}: nothing to import.")
     if isinstance(report.broken, NotJson):
-        problem = "is not JSON: export the chat as JSON" if size else "is empty"
-        raise InvalidInput(f"{path} {problem}.")
+        raise InvalidInput(f"{path} {report.broken.problem}.")
     if report.broken:
         place = (
             f", after message {sanitize_for_message(report.last.source_id)}"
@@ -493,12 +493,16 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     if report.bots:
         print_line(f"  {report.bots:>11,} {_plural(report.bots, 'bot')}, left out from now on")
     for reason, count in report.skipped.most_common():
-        print_line(f"  {count:>11,} left out: {reason}")
+        print_line(f"  {count:>11,} {_plural(count, _make_singular(reason), reason)}, left out")
     for place in report.places:
         print_line(f"{'':14}{''.join(filter(str.isprintable, place))[:100]}")
     if report.more_places:
         rest = f"{report.more_places:,} more {_plural(report.more_places, 'place')}"
         print_line(f"{'':14}and at {rest}")
+
+
+def _make_singular(items: str) -> str:
+    return re.sub("(event|message|reaction)s", r"\1", items, count=1)
 
 
 def _plural(count: int, singular: str, plural: str | None = None) -> str:

@@ -16,8 +16,8 @@ APP_PRIVILEGES = {
     "community_members": "SELECT, INSERT, UPDATE",
     "community_invitations": "SELECT, INSERT, UPDATE",
     "member_relationships": "SELECT, INSERT, UPDATE, DELETE",
-    # A reaction that is taken back is deleted.
-    "member_participation": "SELECT, INSERT, UPDATE, DELETE",
+    # A function deletes an event that is taken back.
+    "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
     # The accounts that imports found to be bots.
@@ -52,8 +52,14 @@ APP_SEQUENCE_PRIVILEGES = {
 ERASE_FUNCTION = "directory_audit_log_erase(text, text, text)"
 """The function that changes the audit log with the rights of its owner."""
 
+TAKE_BACK_FUNCTION = "member_participation_take_back(text, text, text, text, text)"
+"""The function that deletes an event with the rights of its owner."""
+
+APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION)
+"""The functions with the rights of their owner that the panel and the bots may use."""
+
 PRIVATE_FUNCTIONS = (
-    ERASE_FUNCTION,
+    *APP_FUNCTIONS,
     "directory_audit_log_write()",
     "community_members_before_insert()",
 )
@@ -93,10 +99,10 @@ WHERE NOT coalesce(
     false
 )
 UNION ALL
-SELECT 'EXECUTE on the function ' || :function
+SELECT 'EXECUTE on the function ' || function FROM unnest(:functions::text[]) AS function
 WHERE NOT EXISTS (
     SELECT FROM pg_proc WHERE pronamespace = (SELECT oid FROM public)
-        AND proname = :function AND has_function_privilege(oid, 'EXECUTE')
+        AND proname = function AND has_function_privilege(oid, 'EXECUTE')
 )
 """)
 
@@ -131,7 +137,7 @@ def make_roles_script(
             f"GRANT {granted} ON SEQUENCE public.{name} TO {app};"
             for name, granted in APP_SEQUENCE_PRIVILEGES.items()
         ),
-        f"GRANT EXECUTE ON FUNCTION public.{ERASE_FUNCTION} TO {app};",
+        *(f"GRANT EXECUTE ON FUNCTION public.{name} TO {app};" for name in APP_FUNCTIONS),
         "",
         *(
             f"GRANT SELECT ({', '.join(columns)})\n    ON public.{table} TO {reader};"
@@ -192,7 +198,7 @@ async def missing_privileges() -> list[str]:
         names=names,
         privileges=privileges,
         kinds=kinds,
-        function=ERASE_FUNCTION.partition("(")[0],
+        functions=[name.partition("(")[0] for name in APP_FUNCTIONS],
     )
     return [record["missing"] for record in records]
 

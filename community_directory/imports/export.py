@@ -1,21 +1,14 @@
-"""The parts that readers of chat exports share: items, errors, and a stream of JSON."""
+"""The parts that readers of chat exports share: items and errors."""
 
 import re
-from codecs import BOM_UTF8
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, BinaryIO
-
-import ijson
-from ijson.common import ObjectBuilder
 
 from community_directory.errors import InvalidInput, UserError
+from community_directory.imports.file_types import NOT_JSON
 from community_directory.tables import EventType
-
-MAX_EXPORT_DEPTH = 200
-"""The deepest nesting of JSON that is read; no platform nests its exports deeper than ten."""
 
 MALFORMED_ERRORS = (
     ValueError,
@@ -26,9 +19,6 @@ MALFORMED_ERRORS = (
     OSError,
 )
 """The exceptions that reading a malformed message can raise."""
-
-JSON_OBJECT = "object"
-"""The event with which `stream_json` yields an object in one piece."""
 
 
 class SkipReason(StrEnum):
@@ -62,16 +52,26 @@ class TruncatedExport(UserError):
 
 
 class NotJson(TruncatedExport):
-    """The file is not JSON from its beginning, so nothing was read."""
+    """The file is not JSON from its beginning, so nothing was read.
+
+    `problem` says what the file is and what to do; in a message, it follows the file's name.
+    """
+
+    def __init__(self, problem: str = NOT_JSON) -> None:
+        super().__init__(0)
+        self.args = (f"This file {problem}.",)
+        self.problem = problem
 
 
 class NotAnExport(InvalidInput):
-    """The file is readable, but it is not an export of this platform with messages in it."""
+    """The file is readable, but it is not an export of this platform."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "There are no messages in this file. Export the chat as JSON, or choose another file."
-        )
+    def __init__(
+        self,
+        message: str = "There are no messages in this file. "
+        "Export the chat as JSON, or choose another file.",
+    ) -> None:
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class SkippedItem:
 
     reason: SkipReason
     count: int = 1
+    place: str | None = None
+    """Where in the file the items are, for the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,83 +158,6 @@ class ExportedMessage:
             occurred_at=check_event_time(occurred_at or self.sent_at),
             metadata=metadata,
         )
-
-
-class _RepairingReader:
-    r"""A file for ijson, without a byte order mark and with valid escapes.
-
-    Telegram Desktop writes control characters as `\x0B`, which is not an escape of JSON: the
-    reader turns it into `\u000B`.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        if file.read(3) != BOM_UTF8:
-            file.seek(0)
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._file.read(size)
-        # Read on while the chunk may end inside an escape.
-        while b"\\" in chunk[-3:] and (more := self._file.read(4)):
-            chunk += more
-        if b"\\x" not in chunk:
-            return chunk
-        return re.sub(rb"\\(x(?=[0-9A-Fa-f]{2})|.)", _repair_escape, chunk, flags=re.DOTALL)
-
-
-def _repair_escape(match: re.Match[bytes]) -> bytes:
-    return b"\\u00" if match[1] == b"x" else match[0]
-
-
-def stream_json(file: BinaryIO, object_prefixes: Collection[str]) -> Iterator[tuple[str, str, Any]]:
-    """Yield the JSON of a file as the (prefix, event, value) of ijson, some objects in one piece.
-
-    An object under one of `object_prefixes` is yielded as the event `JSON_OBJECT` with the whole
-    object as its value. Ends and keys are not yielded. Memory holds one such object at a time.
-
-    Raises:
-        TruncatedExport: The file ends too early, is not JSON, or is nested deeper than
-            `MAX_EXPORT_DEPTH`. It is `NotJson` if no object or array begins.
-    """
-    events = _parse_json(file)
-    has_begun = False
-    try:
-        for path, event, value in events:
-            prefix = ".".join(path)
-            has_begun = has_begun or event in {"start_map", "start_array"}
-            if event == "start_map" and prefix in object_prefixes:
-                yield prefix, JSON_OBJECT, _build_object(events, len(path))
-            elif event not in {"map_key", "end_map", "end_array"}:
-                yield prefix, event, value
-    except (ijson.JSONError, UnicodeDecodeError):
-        raise (TruncatedExport if has_begun else NotJson)(file.tell()) from None
-
-
-def _build_object(events: Iterator[tuple[list[str], str, Any]], depth: int) -> Any:
-    """Return the object that began at this depth, and take its events from the iterator."""
-    builder = ObjectBuilder()
-    builder.event("start_map", None)
-    for path, event, value in events:
-        builder.event(event, value)
-        if event == "end_map" and len(path) == depth:
-            break
-    return builder.value
-
-
-def _parse_json(file: BinaryIO) -> Iterator[tuple[list[str], str, Any]]:
-    """Yield each event of ijson with its path, which is one list that changes with each event."""
-    path: list[str] = []
-    # Floats, because ijson fails on integers of thousands of digits, and Decimal on huge exponents.
-    for event, value in ijson.basic_parse(_RepairingReader(file), use_float=True):
-        if event == "map_key":
-            path[-1] = value
-        elif event in {"end_map", "end_array"}:
-            path.pop()
-        yield path, event, value
-        if event in {"start_map", "start_array"}:
-            path.append("item" if event == "start_array" else "")
-            if len(path) > MAX_EXPORT_DEPTH:
-                raise TruncatedExport(file.tell())
 
 
 def check_event_time(occurred_at: datetime) -> datetime:

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.imports.export import (
-    JSON_OBJECT,
     MALFORMED_ERRORS,
     Author,
     BotAccount,
@@ -25,8 +24,8 @@ from community_directory.imports.export import (
     SkippedItem,
     SkipReason,
     parse_digits,
-    stream_json,
 )
+from community_directory.imports.json_stream import JSON_OBJECT, skip_malformed, stream_json
 from community_directory.imports.telegram_ids import OLD_CHAT_IDS, parse_author, strip_kind
 from community_directory.imports.telegram_survey import survey_export
 from community_directory.tables import EventType
@@ -104,7 +103,7 @@ def read(
                 yield from _read_telegram_message(value, group, known, zone)
                 yield from known.take_new()
             else:
-                yield SkippedItem(SkipReason.MALFORMED)
+                yield skip_malformed(event, value)
         elif prefix in CHAT_PREFIXES:
             group = group or groups.open(header)
             header, group = {}, None
@@ -214,7 +213,7 @@ def _read_telegram_message(
         yield _read_telegram_content(record, message, bots)
         yield from _read_telegram_reactions(record, message, bots, zone)
     except MALFORMED_ERRORS:
-        yield SkippedItem(SkipReason.MALFORMED)
+        yield skip_malformed(JSON_OBJECT, record)
 
 
 def _read_telegram_content(

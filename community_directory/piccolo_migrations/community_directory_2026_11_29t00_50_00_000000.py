@@ -4,7 +4,7 @@ from community_directory.database.sql_migration import read_sql, sql_migration
 
 ID = "2026-11-29T00:50:00:000000"
 VERSION = "1.38.0"
-DESCRIPTION = "Rooms that became other rooms, and the holders of a username"
+DESCRIPTION = "Rooms that became other rooms, events that are taken back, and holders of usernames"
 
 SQL = Path(__file__).parent / "sql"
 
@@ -14,6 +14,5 @@ async def forwards():
         ID,
         DESCRIPTION,
         forwards=read_sql(SQL, "moved_rooms"),
-        backwards="DROP INDEX public.member_telegram_username_idx;"
-        " DROP TABLE public.directory_moved_rooms;",
+        backwards=read_sql(SQL, "moved_rooms_backwards"),
     )

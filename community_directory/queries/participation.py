@@ -58,12 +58,10 @@ __all__ = [
 
 TAKE_BACK_EVENT = Statement(f"""
 WITH place AS ({CURRENT_PLACE})
-DELETE FROM member_participation USING place
-WHERE member_participation.platform = place.platform
-    AND member_participation.room_id = place.room_id
-    AND member_participation.source_id = place.source_id
-    AND event_type = :event_type AND member_id = :member_id
-RETURNING id
+SELECT public.member_participation_take_back(
+    platform, room_id, source_id, :event_type::text, :member_id::text
+)
+FROM place
 """)
 
 _EVENTS_OF_MEMBER = f"SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = :member_id"
@@ -211,7 +209,7 @@ async def take_back(
             source_id=source_id,
         )
     ).row
-    deleted = await engine.fetch(
+    [(is_deleted,)] = await engine.fetch(
         TAKE_BACK_EVENT,
         member_id=row.member_id,
         event_type=row.event_type,
@@ -219,7 +217,7 @@ async def take_back(
         room_id=row.room_id,
         source_id=row.source_id,
     )
-    return bool(deleted)
+    return bool(is_deleted)
 
 
 def recorder(

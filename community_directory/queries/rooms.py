@@ -34,27 +34,28 @@ INSERT INTO directory_moved_rooms (platform, room_id, moved_to, id_offset, id_pr
 VALUES (:platform, :old_room_id, :new_room_id, :id_offset::bigint, :id_prefix::text)
 """)
 
-MOVE_EVENTS = Statement(f"""
-WITH
--- The events of the old room, with their places in the new one.
-moving AS (
+_MOVING_EVENTS = f"""
     SELECT id, platform, moved_to AS room_id, {CURRENT_SOURCE_ID} AS source_id, event_type,
-        member_id
+        member_id, source_id AS old_source_id
     FROM member_participation JOIN directory_moved_rooms USING (platform, room_id)
     WHERE platform = :platform AND room_id = :old_room_id
-),
--- Those that the new room contains already, for example from an export of both.
-repeated AS (
-    DELETE FROM member_participation WHERE id IN (
-        SELECT moving.id FROM moving
-        JOIN member_participation USING (platform, room_id, source_id, event_type, member_id)
-    )
-    RETURNING id
-),
-moved AS (
+"""
+"""The events of the old room, with their places in the new one."""
+
+# An export of the new room can contain the events of the old one, too.
+DELETE_REPEATED_EVENTS = Statement(f"""
+SELECT public.member_participation_take_back(
+    platform, :old_room_id, old_source_id, event_type, member_id
+)
+FROM ({_MOVING_EVENTS}) AS moving
+JOIN member_participation USING (platform, room_id, source_id, event_type, member_id)
+""")
+
+MOVE_EVENTS = Statement(f"""
+WITH moved AS (
     UPDATE member_participation AS event
     SET room_id = moving.room_id, source_id = moving.source_id
-    FROM moving WHERE event.id = moving.id AND event.id NOT IN (SELECT id FROM repeated)
+    FROM ({_MOVING_EVENTS}) AS moving WHERE event.id = moving.id
     RETURNING 1
 )
 SELECT count(*) FROM moved
@@ -103,5 +104,6 @@ async def move_room(platform: str, old_room_id: str | int, new_room_id: str | in
                     id_offset=MIGRATED_ID_OFFSET if platform == Platform.TELEGRAM else None,
                     id_prefix=f"{old}:",
                 )
+            await engine.fetch(DELETE_REPEATED_EVENTS, platform=platform, old_room_id=old)
             [(moved,)] = await engine.fetch(MOVE_EVENTS, platform=platform, old_room_id=old)
             return int(moved)

@@ -66,6 +66,7 @@ SCRIPTED_OBJECTS = {
     ("function", "directory_audit_log_erase"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
+    ("function", "member_participation_take_back"),
     ("function", "panel_password_set"),
     ("function", "panel_session_started"),
     ("function", "panel_user_changed"),
@@ -74,6 +75,23 @@ SCRIPTED_OBJECTS = {
     ("index", "directory_rolled_up_days_pkey"),
     ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
     *(("column", f"directory_rolled_up_days.{name}") for name in ("day", "checksum")),
+    ("table", "directory_moved_rooms"),
+    ("index", "directory_moved_rooms_pkey"),
+    ("index", "member_telegram_username_idx"),
+    *(
+        ("constraint", f"directory_moved_rooms.{name}")
+        for name in (
+            "directory_moved_rooms_pkey",
+            "moved_room_id_check",
+            "moved_room_not_itself_check",
+            "moved_room_platform_check",
+            "moved_room_target_check",
+        )
+    ),
+    *(
+        ("column", f"directory_moved_rooms.{name}")
+        for name in ("platform", "room_id", "moved_to", "id_offset", "id_prefix")
+    ),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),
     ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),

@@ -100,13 +100,13 @@ SUMMARY = [
     "1 new REACTION event, and 0 that were there already",
     "1 new VOICE event, and 0 that were there already",
     "2 new contacts, and 0 people who were known",
-    "2 left out: reactions whose author is not in the export",
-    "1 left out: service messages",
+    "2 reactions whose author is not in the export, left out",
+    "1 service message, left out",
     "1 bot, left out from now on",
-    "1 left out: events of bots",
-    "1 left out: events of channels and groups",
-    "1 left out: malformed messages",
-    "1 left out: events of deleted accounts that are not in the directory",
+    "1 event of bots, left out",
+    "1 event of channels and groups, left out",
+    "1 malformed message, left out",
+    "1 event of deleted accounts that are not in the directory, left out",
 ]
 
 
@@ -198,8 +198,8 @@ async def test_only_the_chosen_groups_of_an_account_are_imported(
     result.write_bytes(encode_json(account(*groups, personal)))
     said = run_successfully("import_telegram", result, "--chats=A, 3,", url=database)
     assert said[1:3] == ["1 event of A", "1 event of D"]
-    assert "2 left out: messages in chats that were not chosen" in said
-    assert "1 left out: messages in chats that are not groups" in said
+    assert "2 messages in chats that were not chosen, left out" in said
+    assert "1 message in chats that are not groups, left out" in said
     assert "1 event of B, with C" in run_successfully("import_telegram", result, url=database)
     assert await directory.fetchval(COUNT_EVENTS) == 4
 
@@ -251,7 +251,7 @@ async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_to
     for command, file in (("import_telegram", telegram_file), ("import_discord", discord_file)):
         for options in (["--bots=Rose, the helper", "--bots=108,999"], []):
             said = run_successfully(command, file, *options, url=database)
-            assert "2 left out: events of bots" in said
+            assert "2 events of bots, left out" in said
             assert ("2 bots, left out from now on" in said) is bool(options)
     names = await directory.fetch("SELECT name FROM community_members")
     assert {row["name"] for row in names} == {"Bernard Bot", "Rose"}
@@ -302,8 +302,8 @@ async def test_a_channel_of_discord_is_imported_once(
         "1 new REACTION event, and 0 that were there already",
         "1 new VOICE event, and 0 that were there already",
         "1 new contact, and 1 person who was known",
-        "1 left out: reactions whose author is not in the export",
-        "1 left out: service messages",
+        "1 reaction whose author is not in the export, left out",
+        "1 service message, left out",
     ]
     stored = await directory.fetch(ALL_ROWS)
     run_successfully("import_discord", file, url=database)

@@ -896,22 +896,6 @@ def test_a_name_may_have_escapes(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [b"\xff", b"\xc3", b"\x01", b"\\q", b'"', b"\n"],
-    ids=["byte", "half", "control", "escape", "quote", "line"],
-)
-def test_a_file_damaged_in_a_message_yields_the_events_before_it(wrong: bytes) -> None:
-    file = encode_json(chat(message(1), message(2, text="HERE"), message(3))).replace(
-        b"HERE", wrong
-    )
-    found, broken = read_truncated(file)
-    assert [item.source_id for item in found if isinstance(item, ExportedEvent)] == ["1"]
-    assert str(broken) == (
-        f"The file is incomplete or damaged near byte {broken.position:,}: export the chat again."
-    )
-
-
-@pytest.mark.parametrize(
     "file", [b"", b" ", b"hello", b"<html>", b"{", b"[", b'{"messages": [', b"\xff\xfe{\0}\0"]
 )
 def test_a_file_that_is_not_json_is_refused(file: bytes) -> None:

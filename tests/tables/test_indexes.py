@@ -43,7 +43,8 @@ INSERT_ROWS = """
 SET session_replication_role = replica;
 INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, country, github_username, github_verified,
-        github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot)
+        github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot,
+        telegram_username)
 SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'github' || n, true,
     now(),
     CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END,
@@ -51,7 +52,7 @@ SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'gi
     CASE WHEN n >= 10 THEN '#' || n / 10 END,
     CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
-    n % 4000 = 0
+    n % 4000 = 0, 'guest' || n
 FROM generate_series(1, 20000) AS n;
 INSERT INTO community_invitations
     (invitation_code, created_by, invited_telegram_username, status, accepted_by, accepted_at,
@@ -176,6 +177,11 @@ INDEXED_QUERIES = [
         "SELECT member_id FROM community_members WHERE invited_by = $1",
         ("#247",),
         "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_telegram_username_idx",
+        "SELECT * FROM community_members WHERE lower(telegram_username) = lower($1)",
+        ("Guest247",),
     ),
     IndexedQuery(
         "member_discord_id_idx",

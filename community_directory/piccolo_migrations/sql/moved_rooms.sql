@@ -18,3 +18,21 @@ CREATE TABLE public.directory_moved_rooms (
 -- find whoever has a username; Telegram ignores the case of usernames
 CREATE INDEX member_telegram_username_idx
     ON public.community_members (lower(telegram_username)) WHERE telegram_username IS NOT NULL;
+
+-- Delete an event that was taken back, and return whether there was one.
+--
+-- SECURITY DEFINER lets a login do so that may not delete events in any other way.
+CREATE FUNCTION public.member_participation_take_back(
+    its_platform text, its_room_id text, its_source_id text, its_event_type text, its_member_id text
+) RETURNS boolean LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH deleted AS (
+        DELETE FROM public.member_participation
+        WHERE platform = its_platform AND room_id = its_room_id AND source_id = its_source_id
+            AND event_type = its_event_type AND member_id = its_member_id
+        RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM deleted)
+$$;
+
+REVOKE ALL ON FUNCTION public.member_participation_take_back(text, text, text, text, text)
+    FROM PUBLIC;
