@@ -66,7 +66,7 @@ WHERE room_id = :old_room_id
 
 
 class _Outcome(NamedTuple):
-    """What storing an event would do."""
+    """The outcome that storing an event would have."""
 
     room_id: str
     source_id: str | None

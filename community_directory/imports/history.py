@@ -74,7 +74,7 @@ class Report:
     skipped: Counter[SkipReason] = field(default_factory=Counter)
     """Items that became no event, by the reason."""
     places: list[str] = field(default_factory=list)
-    """Where the first skipped items are whose place the reader names, at most `MAX_PLACES`."""
+    """The places of the first skipped items that have one, at most `MAX_PLACES`."""
     more_places: int = 0
     """The number of further places."""
     bots: int = 0
@@ -108,8 +108,7 @@ async def import_history(
     room is one transaction. If the file is truncated, all events before that point are stored.
 
     A Telegram group that became a supergroup goes on as one room: if both contain the same message,
-    the events of the old group move to the supergroup, and an export of either stores
-    nothing twice.
+    the events of the old group move to the supergroup.
 
     A dry run reads the database, changes nothing in it, and returns the report of the import that
     would follow.
@@ -199,7 +198,11 @@ class _HistoryWriter:
         bots, self._bots = self._bots, {}
         if not bots or self._dry_run is not None:
             return
-        await members.remember_bots(bots)
+        try:
+            await members.remember_bots(bots)
+        except InvalidInput:
+            # One of the names has no visible character.
+            await members.remember_bots(dict.fromkeys(bots))
         for (member_id,) in await engine.fetch(FIND_UNMARKED_CONTACTS, accounts=list(bots)):
             await members.mark_bot(member_id, actor=IMPORT_ACTOR, reason=BOT_REASON)
 

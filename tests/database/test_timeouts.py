@@ -48,7 +48,7 @@ from community_directory.errors import ConfigurationError, DatabaseUnavailable, 
 from community_directory.imports import members_csv
 from community_directory.imports.export import Author, ExportedEvent
 from community_directory.imports.history import import_history
-from community_directory.queries import highlights, privacy
+from community_directory.queries import highlights, privacy, rooms
 from community_directory.settings import load_settings
 from community_directory.tables import EventType, Platform
 from tests.conftest import no_tasks_left, run_sql, stop_embedded_server
@@ -898,6 +898,7 @@ LONG_CALLS: dict[str, Callable[[], Awaitable[object]]] = {
     "verify": lambda: highlights.verify(DAY),
     "export": lambda: privacy.export("#1"),
     "erase": lambda: privacy.erase("#1", actor="Ana"),
+    "move_room": lambda: rooms.move_room("telegram", "-1", "-2"),
     "import_history": _import_a_message,
     "import_members": _import_a_member,
     "write_members": lambda: members_csv.write_members(StringIO()),

@@ -715,6 +715,13 @@ async def test_a_bot_of_an_export_is_left_out_of_every_later_import(
     assert [account for account, _ in await stored_names(directory)] == ["101"]
 
 
+async def test_a_bot_without_a_visible_name_is_remembered_too(directory: asyncpg.Pool) -> None:
+    for name in ("\0", "\u200b", "x" * 300, "\ud800"):
+        await directory.execute("TRUNCATE directory_bots")
+        await import_history([BotAccount("104", name)], Platform.TELEGRAM)
+        assert await members.known_bots(["104"]) == {"104"}
+
+
 async def test_a_contact_that_an_export_shows_to_be_a_bot_is_marked_once(
     directory: asyncpg.Pool,
 ) -> None:
