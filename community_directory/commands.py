@@ -187,10 +187,8 @@ async def import_telegram(
     Args:
         path: The file result.json of a chat or of an account.
         dry_run: Only print what would be imported.
-        chats: A group of an account to import, by its name or id; repeat it for each group, or
-            separate them by commas.
-        bots: A bot whose events are left out, by its name or id; repeat it for each bot, or
-            separate them by commas.
+        chats: The groups to import: names or ids, separated by commas. It may be repeated.
+        bots: Bots to leave out: names or ids, separated by commas. It may be repeated.
     """
     zone = load_zone(None)
     given_chats, given_bots = _list_names(chats), _list_names(bots)
@@ -213,8 +211,7 @@ async def import_discord(path: str, *, dry_run: bool = False, bots: Names = ()) 
     Args:
         path: The file of one channel.
         dry_run: Only print what would be imported.
-        bots: A bot that Discord does not mark as one, by its name or id; repeat it for each bot, or
-            separate them by commas.
+        bots: Bots to leave out: names or ids, separated by commas. It may be repeated.
     """
     given_bots = _list_names(bots)
 

@@ -73,6 +73,18 @@ async def event(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def moved_room(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a room that moved to another one."""
+    columns = {
+        "platform": "telegram",
+        "room_id": "-4242",
+        "moved_to": "-1001234567890",
+        "id_prefix": "-4242:",
+        **columns,
+    }
+    return await _insert(database, "directory_moved_rooms", columns)
+
+
 async def highlight(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the highlight of a day without events, of a new member unless `member_id` is given."""
     columns = {"highlight_date": date(2026, 1, 31), **columns}
