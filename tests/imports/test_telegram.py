@@ -334,6 +334,19 @@ def test_somebody_who_forwards_buttons_or_sends_them_by_means_of_a_bot_is_a_pers
     assert read_bots(export) == []
 
 
+@pytest.mark.parametrize("kind", ["personal_chat", "saved_messages"])
+def test_buttons_in_private_are_no_evidence(kind: str) -> None:
+    """The bot of a shop writes to a customer in the name of the shop's owner."""
+    sold = message(1, text="private_group", inline_bot_buttons=BUTTONS["a link"])
+    private = chat(sold, type=kind, id=101)
+    group = chat(message(2))
+    for export in (account(private, group), account(group, private)):
+        assert read_bots(export) == []
+        # The chats lie in different windows of the search.
+        long = chat(message(3, text="x" * 2**21), id=8)
+        assert read_bots(account(long, *export["chats"]["list"], long)) == []
+
+
 def test_somebody_who_uses_bots_in_line_is_a_person() -> None:
     """The export does not name a bot that was deleted since, so its buttons seem to be Ana's."""
     buttons = {"inline_bot_buttons": BUTTONS["4.16.0"]}
