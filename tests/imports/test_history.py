@@ -115,7 +115,7 @@ async def test_authors_become_contacts_and_their_messages_become_events(
         "contact",
         None,
     )
-    assert (bo.last_active_at, ana.last_active_at) == (NOON + 2 * minute, NOON + minute)
+    assert (bo.last_active_at, ana.last_active_at) == (NOON + 2 * minute, NOON)
     log = await directory.fetch(
         "SELECT DISTINCT actor, action, member_id FROM directory_audit_log ORDER BY member_id"
     )
