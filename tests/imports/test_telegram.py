@@ -28,7 +28,7 @@ from community_directory.imports.export import (
     TruncatedExport,
 )
 from community_directory.imports.telegram import GroupNotFound
-from community_directory.imports.telegram_survey import survey_export
+from community_directory.imports.telegram_survey import WINDOW_BYTES, survey_export
 from community_directory.tables import EventType
 from tests.imports.exports import (
     ANA,
@@ -334,6 +334,25 @@ def test_somebody_who_forwards_buttons_or_sends_them_by_means_of_a_bot_is_a_pers
     assert read_bots(export) == []
 
 
+@pytest.mark.parametrize("kind", ["personal_chat", "saved_messages"])
+def test_buttons_in_private_are_no_evidence(kind: str) -> None:
+    """The bot of a shop writes to a customer in the name of the shop's owner."""
+    sold = message(1, text="private_group", inline_bot_buttons=BUTTONS["a link"])
+    private = chat(sold, type=kind, id=101)
+    group = chat(message(2))
+    for export in (account(private, group), account(group, private)):
+        assert read_bots(export) == []
+
+
+def test_buttons_in_private_are_no_evidence_where_searched_pieces_overlap() -> None:
+    """The private chat begins before the second piece, and the next group in it."""
+    sold = message(3, inline_bot_buttons=BUTTONS["a link"])
+    before = chat(message(1, text="x" * (WINDOW_BYTES - 400_000)), id=8)
+    private = chat(message(2, text="x" * 200_000), sold, type="personal_chat", id=101)
+    group = chat(message(4), message(5, text="x" * WINDOW_BYTES))
+    assert read_bots(account(before, private, group)) == []
+
+
 def test_somebody_who_uses_bots_in_line_is_a_person() -> None:
     """The export does not name a bot that was deleted since, so its buttons seem to be Ana's."""
     buttons = {"inline_bot_buttons": BUTTONS["4.16.0"]}
@@ -353,17 +372,27 @@ def test_only_bots_of_the_groups_that_are_read_are_remembered() -> None:
     assert read_bots(account(chat(message(1)), private)) == []
 
 
-@pytest.mark.parametrize("filler", [0, 100, 250, 1990, 2040, 2050, 4100])
+@pytest.mark.parametrize("offset", [-1000, -250, -100, -10, 0, 100])
 @pytest.mark.parametrize("indent", [1, None])
-def test_a_bot_is_found_wherever_its_message_is_in_a_large_file(
-    filler: int, indent: int | None
+def test_a_bot_is_found_at_the_edge_of_what_is_searched_at_once(
+    offset: int, indent: int | None
 ) -> None:
-    """The file is searched in windows of 2 MiB, and these messages lie at their edges."""
     said = message(2, text="{", inline_bot_buttons=BUTTONS["a link"], **ROSE)
-    long = message(1, text="x" * 1024 * filler)
-    before, after = message(3, **ROSE), message(4, text="}" * 2**21)
-    export = json.dumps(chat(before, long, said, after), indent=indent).encode()
-    assert read_bots(export) == [("609517172", "Rose")]
+    after = [message(3, **ROSE), message(4, text="}" * WINDOW_BYTES)]
+
+    def write(filler: int) -> bytes:
+        return json.dumps(chat(message(1, text="x" * filler), said, *after), indent=indent).encode()
+
+    place = WINDOW_BYTES + offset
+    file = write(place - write(0).index(b'"inline_bot_buttons"'))
+    assert file.index(b'"inline_bot_buttons"') == place
+    assert read_bots(file) == [("609517172", "Rose")]
+
+
+def test_a_bot_of_the_list_of_chats_is_known_by_a_long_chat() -> None:
+    long = [message(number, text="x" * WINDOW_BYTES) for number in (1, 2)]
+    helper = chat(*long, name="Rose {", type="bot_chat", id=609517172)
+    assert read_bots(account(helper, chat(message(3, **ROSE)))) == [("609517172", "Rose")]
 
 
 @pytest.mark.parametrize("order", [sorted, reversed])
