@@ -1,9 +1,9 @@
 """Members as a CSV file: an export for spreadsheets, and an import that adds and changes people."""
 
-import csv
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,25 +12,26 @@ from typing import IO, Any
 import asyncpg
 from pydantic import TypeAdapter, ValidationError
 
-from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.errors import (
-    InvalidInput,
-    MemberNotFound,
-    UserError,
-    database_errors,
+from community_directory.database import (
+    Statement,
+    engine,
+    fetch_batches,
+    long_running,
+    transaction,
 )
+from community_directory.errors import InvalidInput, MemberNotFound, UserError
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.csv_file import (
-    CSV_ENCODING,
     CsvLine,
     LineProblem,
     create_file,
-    escape_cell,
+    format_rows,
     read_lines,
+    read_text,
 )
 from community_directory.queries.members import add, update_profile
 from community_directory.queries.values import username_from
-from community_directory.tables import MemberStatus
+from community_directory.tables import CommunityMember, MemberStatus
 
 EDITABLE_COLUMNS = (
     "name",
@@ -71,6 +72,15 @@ CSV_COLUMNS = (
     UPDATED_AT_COLUMN,
 )
 """The columns of an export, in their order."""
+IGNORED_COLUMNS = (
+    *(
+        column._meta.name
+        for column in CommunityMember._meta.columns
+        if column._meta.name not in CSV_COLUMNS
+    ),
+    "invited_by_readable",
+)
+"""The columns that only the panel's download of the members has; an import ignores them."""
 
 EXPORT_MEMBERS = f"""
 SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL
@@ -86,7 +96,7 @@ ORDER BY member_id FOR NO KEY UPDATE
 PROFILE_ADAPTER = TypeAdapter(dict[str, Any])
 
 LineValues = Mapping[str, str | None]
-"""The values of a line by column, without the columns that the file does not have."""
+"""The values of a line by column, without the columns that the line does not have."""
 
 
 class InvalidLines(UserError):
@@ -130,26 +140,13 @@ async def export_members(path: Path) -> int:
 
 async def write_members(file: IO[str]) -> int:
     """Write all members except removed ones as CSV, as of one moment, and return their number."""
-    # Every cell has quotes, because some spreadsheets would split it at a semicolon.
-    writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
-    writer.writerow(CSV_COLUMNS)
-    with long_running():
-        async with transaction() as current:
-            with current.limit_time():
-                cursor = current.connection.cursor(EXPORT_MEMBERS, prefetch=1000)
-                async for record in _translate_errors(cursor):
-                    writer.writerow(map(escape_cell, record))
-                    count += 1
+    count = 0
+    file.write(format_rows([CSV_COLUMNS]))
+    async with aclosing(fetch_batches(EXPORT_MEMBERS)) as batches:
+        async for records in batches:
+            file.write(format_rows(records))
+            count += len(records)
     return count
-
-
-async def _translate_errors(
-    cursor: AsyncIterable[asyncpg.Record],
-) -> AsyncIterator[asyncpg.Record]:
-    """Yield the records of a cursor, and raise database errors as those of this package."""
-    with database_errors():
-        async for record in cursor:
-            yield record
 
 
 async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts:
@@ -165,15 +162,12 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
         InvalidLines: Lines can't be imported; the error has all of them.
         InvalidInput: The file can't be read, or its first line is invalid.
     """
-    try:
-        with path.open(encoding=CSV_ENCODING, newline="") as file:
-            lines, problems = read_lines(
-                file, columns=CSV_COLUMNS, identity_columns=IDENTITY_COLUMNS
-            )
-    except OSError as error:
-        raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8 text: save it as CSV UTF-8.") from error
+    lines, problems = read_lines(
+        read_text(path),
+        columns=CSV_COLUMNS,
+        ignored_columns=IGNORED_COLUMNS,
+        identity_columns=IDENTITY_COLUMNS,
+    )
     with long_running():
         async with transaction():
             importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)

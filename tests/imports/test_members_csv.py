@@ -726,7 +726,7 @@ async def test_every_invalid_line_is_reported_with_the_number_that_an_editor_sho
         '901,"Eva\nLuisa\r\nMaría",dev\n'  # 3 to 5
         "\n"
         "902,,dev\n"  # 7
-        "903,Flo\n"  # 8
+        "903,Flo\n"  # 8: the last cell is empty
         '904,"Gus\n","dev\n\n"\n'  # 9 to 12
         "905,Hal,dev,extra,cells\n"  # 13
         "900,Ivy,dev\n"  # 14
@@ -737,7 +737,7 @@ async def test_every_invalid_line_is_reported_with_the_number_that_an_editor_sho
     assert found == [
         (2, "The name can't be empty."),
         (7, "The name can't be empty."),
-        (8, "This line has 2 cells, but the first line has 3."),
+        (8, "The primary role can't be empty."),
         (13, "This line has 5 cells, but the first line has 3."),
         (14, "This person is already in line 2: keep one of them."),
         (15, "This person is already in line 3: keep one of them."),
@@ -799,16 +799,14 @@ async def test_a_line_that_is_not_csv_ends_the_reading_and_the_lines_before_are_
 HEADERS = {
     "an unknown column": ("member_id,nickname\n#1,x\n", "member_id, nickname"),
     "a column twice": ("member_id,name,name\n#1,x,y\n", "member_id, name, name"),
-    "a column twice but for a space": ("member_id,name, name\n#1,x,y\n", "member_id, name, name"),
-    "a column in capitals": ("MEMBER_ID\n#1\n", "MEMBER_ID"),
+    "a column in two spellings": ("member_id,name, Name\n#1,x,y\n", "member_id, name, Name"),
     "no column that knows a person": ("name,country\nAna,Perú\n", "name, country"),
     "no header": ("#1,Ana\n", "#1, Ana"),
-    "a column without a name": ("member_id,\n#1,x\n", "member_id, "),
     "nothing": ("", "nothing"),
     "an empty line": ("\n\n", "nothing"),
-    "tabs": ("member_id\tname\n#1\tAna\n", "member_id.name"),
+    "lines of empty cells": (",,\n,,\n", "nothing"),
     "a NUL": ("member_id,na\0me\n", "member_id, na.me"),
-    "UTF-16 without a mark": ("member_id\n".encode("utf-16-be").decode(), ".*"),
+    "another delimiter than the file says": ("sep=;\nmember_id,name\n#1,x\n", "member_id,name"),
 }
 
 
@@ -836,10 +834,10 @@ async def test_an_unknown_column_is_named_first(
     "content",
     [
         "member_id,name\n#1,José\n".encode("latin-1"),
-        "member_id\n#1\n".encode("utf-16"),
+        "member_id\n#1\n".encode("utf-16")[:-1],
         b"\x89PNG\r\n\x1a\n\0\0",
     ],
-    ids=["latin-1", "utf-16", "binary"],
+    ids=["latin-1", "half a character", "binary"],
 )
 async def test_a_file_that_is_not_utf_8_is_refused_with_a_message(
     unchanged_community: asyncpg.Pool, file: Path, content: bytes
@@ -1273,3 +1271,146 @@ async def test_an_account_that_a_spreadsheet_changed_is_refused(
 async def test_a_removed_inviter_is_refused(community: asyncpg.Pool, file: Path) -> None:
     text = "telegram_id,name,primary_role,invited_by\n900,Eva,x,#3\n"
     assert await find_problems(file, text) == [(2, "There is no member #3.")]
+
+
+# Files as programs and people make them
+
+TABLE = [["telegram_id", "name", "primary_role"], ["900", "Zoë", "dev"], ["901", "李", "dev"]]
+
+
+def table_text(delimiter: str = ",", rows: list[list[str]] = TABLE) -> str:
+    """Return the text of a file with these cells, as a spreadsheet saves it."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    return text.getvalue()
+
+
+FILES_OF_PROGRAMS = {
+    "commas": table_text().encode(),
+    "semicolons": table_text(";").encode("utf-8-sig"),
+    "tabs": table_text("\t").encode(),
+    "vertical bars": table_text("|").encode(),
+    "Excel's Unicode text": table_text("\t").encode("utf-16"),
+    "UTF-16 of another machine": b"\xfe\xff" + table_text("\t").encode("utf-16-be"),
+    "UTF-16 without a mark": table_text(";").encode("utf-16-le"),
+    "UTF-16 of another machine without a mark": table_text().encode("utf-16-be"),
+    "UTF-32": table_text().encode("utf-32"),
+    "two marks": b"\xef\xbb\xbf" + table_text().encode("utf-8-sig"),
+    "sep=;": ("sep=;\r\n" + table_text(";")).encode(),
+    "sep=; with a mark": ("sep=;\r\n" + table_text(";")).encode("utf-8-sig"),
+    "SEP=,": ("SEP=,\n" + table_text()).encode(),
+    "sep= in quotes": ('"sep=;"\n' + table_text(";")).encode(),
+    "sep= with empty cells": ("sep=;;;\r\n" + table_text(";")).encode(),
+    "sep= and a tab": ("sep=\t\r\n" + table_text("\t")).encode("utf-16"),
+    "sep= and another delimiter": ("sep=^\r\n" + table_text("^")).encode(),
+    "empty rows": ("\n,,\n" + table_text() + ',,\n , \xa0,\n"","",""\n\n,,').encode(),
+    "empty rows with semicolons": (table_text(";") + ";;\r\n ; ;\r\n").encode(),
+    "empty columns": table_text(rows=[["", *row, "", " "] for row in TABLE]).encode(),
+    "longer empty rows": (table_text() + ",,,,,,\n").encode(),
+    "longer lines": (table_text()[:-2] + ",, ,\r\n").encode(),
+    "lines of an old Mac": table_text().replace("\r\n", "\r").encode(),
+}
+
+
+@pytest.mark.parametrize("content", FILES_OF_PROGRAMS.values(), ids=FILES_OF_PROGRAMS)
+async def test_a_file_is_read_as_any_program_saves_it(
+    community: asyncpg.Pool, file: Path, content: bytes
+) -> None:
+    assert await import_text(file, content) == ImportCounts(2, 0, 0)
+    added = [await members.get_by_telegram_id(account) for account in ("900", "901")]
+    assert [member.name for member in added] == ["Zoë", "李"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "TELEGRAM_ID,Name,Primary_Role",
+        "Telegram ID,NAME, primary role ",
+        "telegramId,name,primaryRole",
+        "Telegram-Id,ｎａｍｅ,Primary\xa0Role",
+        '"telegram_id\ufeff","\u200bname","Primary\nRole"',
+    ],
+)
+async def test_names_of_columns_are_read_in_any_spelling(
+    community: asyncpg.Pool, file: Path, header: str
+) -> None:
+    assert await import_text(file, f"{header}\n900,Eva,dev\n") == ImportCounts(1, 0, 0)
+
+
+async def test_lines_are_numbered_behind_a_line_with_the_delimiter_and_empty_ones(
+    unchanged_community: asyncpg.Pool, file: Path
+) -> None:
+    text = 'sep=;\r\n;\r\nmember_id;name\r\n;;\r\n#99;"x\ny"\r\n#98;x\r\n'
+    assert await find_problems(file, text) == [
+        (5, NO_MEMBER.format("#99")),
+        (7, NO_MEMBER.format("#98")),
+    ]
+
+
+async def test_a_value_without_a_column_is_refused(
+    unchanged_community: asyncpg.Pool, file: Path
+) -> None:
+    assert await find_problems(file, "member_id,,name\n#1,,Ana García\n#2,x,Bo\n") == [
+        (
+            3,
+            "This line has a value in column 2, which has no name in the first line: name the"
+            " column, or empty it.",
+        )
+    ]
+
+
+async def test_cells_that_excel_leaves_out_at_the_end_of_a_line_change_nothing(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    text = "member_id,name,organization,country\n#1,Anita\n#2,Bob,Frutero,Perú\n"
+    assert await import_text(file, text) == ImportCounts(0, 2, 0)
+    ana = await members.get("#1")
+    assert (ana.name, ana.organization, ana.country) == ("Anita", "Frutero", "México")
+
+
+async def test_a_file_that_was_cut_is_refused(
+    unchanged_community: asyncpg.Pool, file: Path
+) -> None:
+    text = "member_id,name,organization,country\n#2,Bob,Frutero,Perú\n#1,Ani"
+    assert await find_problems(file, text) == [
+        (
+            3,
+            "The file ends in this line, which has 2 cells instead of 4: save or download the"
+            " file again.",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04\x14\0", "a workbook or an archive"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "a workbook of an old Excel"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"\x1f\x8b\x08\0", "a compressed file"),
+    ],
+)
+async def test_a_file_that_is_no_csv_is_refused_by_its_name(
+    unchanged_community: asyncpg.Pool, file: Path, content: bytes, kind: str
+) -> None:
+    with pytest.raises(
+        InvalidInput, match=rf"members\.csv is {kind}: open it, and save the sheet as CSV UTF-8\.$"
+    ):
+        await import_text(file, content)
+
+
+async def test_a_row_that_was_edited_since_the_export_is_a_conflict_in_any_file(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    await members_csv.export_members(file)
+    table = list(csv.reader(io.StringIO(file.read_text("utf-8-sig"), newline="")))
+    table[1][table[0].index("country")] = "Perú"
+    await members.update_profile("#1", organization="Another")
+    content = table_text("\t", [[*row, ""] for row in table]).encode("utf-16")
+    with pytest.raises(InvalidLines) as error:
+        await import_text(file, content)
+    assert [problem.number for problem in error.value.problems] == [2]
+    assert (await members.get("#1")).country == "México"
+    assert await import_text(file, content, overwrite=True) == ImportCounts(0, 1, 2)
+    ana = await members.get("#1")
+    assert (ana.organization, ana.country) == ("Frutero", "Perú")
