@@ -44,8 +44,12 @@ FILE_SIGNATURES = {
 """The first bytes of files that people take for CSV, and what they are."""
 
 # Spreadsheets run such cells as formulas, so they get an apostrophe in front. A cell that begins
-# with an apostrophe gets another one, so that the original text can be restored.
-UNSAFE_CELL_START = re.compile(r"\s*['=+\-@＝＋－＠]|[\t\r\n]")
+# with an apostrophe gets another one, so that the original text can be restored. Some programs skip
+# invisible characters, or take the other forms of these signs for the same.
+UNSAFE_CELL_START = re.compile(
+    r"[\s\x00-\x1f\x7f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
+    r"['=⁼₌﹦＝+⁺₊﬩﹢＋\-−﹣－@﹫＠]|[\t\r\n]"
+)
 
 NAME_PUNCTUATION = re.compile(r"[\s_'\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff-]")
 """The characters in which the spellings of a column's name differ."""

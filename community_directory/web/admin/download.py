@@ -18,6 +18,7 @@ from community_directory.calendar import today
 from community_directory.database import fetch_batches
 from community_directory.errors import InvalidInput
 from community_directory.imports.csv_file import BYTE_ORDER_MARK, format_rows
+from community_directory.imports.members_csv import UPDATED_AT_COLUMN
 from community_directory.web.admin.listing import ListEndpoints, ListQuery
 from community_directory.web.admin.policy import TablePolicy
 from community_directory.web.admin.rows import MEMBER_LABEL, Endpoint, validated
@@ -105,15 +106,17 @@ class DownloadEndpoints(ListEndpoints):
     async def get_csv(self, request: Request) -> Response:
         """Return all rows of a list as a CSV file, in the order of the list.
 
-        The parameters are those of the list. A request that names no columns gets all of them.
+        The parameters are those of the list. A request that names no columns gets all of them; the
+        time of the last edit is in every file.
         A reference to a member is the member's number, and `__readable=true` adds the name.
         """
         query = ListQuery(request)
         delimiter = query.value("__delimiter") or DELIMITERS[0]
         if delimiter not in DELIMITERS:
             raise InvalidInput("The delimiter must be a comma or a semicolon.")
-        names = self.named_columns(query) or self.readable
-        columns = self._select_as_stored(names, with_labels=query.value("__readable") == "true")
+        columns = self._select_as_stored(
+            self._file_columns(query), with_labels=query.value("__readable") == "true"
+        )
         selected = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
         condition = await self._filter(query)
         # A server drops the body of an answer to HEAD.
@@ -125,6 +128,13 @@ class DownloadEndpoints(ListEndpoints):
         )
         parts = _format_parts(columns, rows, delimiter)
         return FileResponse(request, parts, f"{self.table._meta.tablename}-{today()}.csv")
+
+    def _file_columns(self, query: ListQuery) -> list[str]:
+        names = self.named_columns(query) or self.readable
+        if UPDATED_AT_COLUMN in names or UPDATED_AT_COLUMN not in self.readable:
+            return names
+        # With this column an import of the file notices the edits that were made since.
+        return [*names, UPDATED_AT_COLUMN]
 
     def _select_as_stored(self, names: Iterable[str], *, with_labels: bool) -> dict[str, str]:
         """Return the SQL expressions of these columns by name, as an import reads them."""

@@ -116,7 +116,11 @@ async def test_a_file_has_all_columns_or_those_that_are_named(
     columns = {column._meta.name for column in CommunityMember._meta.columns}
     assert row.keys() == columns - {"reputation_shortfall"}
     (row,) = await fetch_file(client, "community_members", __visible_fields="name,member_id")
-    assert row == {"name": "Ana García", "member_id": "#1"}
+    assert list(row.items())[:2] == [("name", "Ana García"), ("member_id", "#1")]
+    # With the time of the last edit an import notices the edits that were made since.
+    assert row.keys() == {"name", "member_id", "updated_at"}
+    (row,) = await fetch_file(client, "directory_audit_log", __visible_fields="actor")
+    assert row.keys() == {"actor"}
     (row,) = await rows(client, "community_members", __page_size="1000")
     assert "profile_data" not in row
 
@@ -138,10 +142,11 @@ async def test_no_cell_is_a_formula_and_nothing_is_an_empty_cell(
 async def test_a_file_is_utf_8_with_a_mark_and_the_chosen_delimiter(
     client: httpx.AsyncClient, ana: CommunityMember, delimiter: str
 ) -> None:
-    query = {"__visible_fields": "member_id,name", "__delimiter": delimiter}
+    updated_at = (await members.get("#1")).updated_at
+    query = {"__visible_fields": "member_id,updated_at,name", "__delimiter": delimiter}
     response = await client.get(MEMBERS, params=query)
     assert response.content.decode() == "\ufeff" + format_rows(
-        [["member_id", "name"], ["#1", "Ana García"]], delimiter=delimiter
+        [["member_id", "updated_at", "name"], ["#1", updated_at, "Ana García"]], delimiter=delimiter
     )
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == (
@@ -151,8 +156,8 @@ async def test_a_file_is_utf_8_with_a_mark_and_the_chosen_delimiter(
 
 
 async def test_a_list_without_rows_is_a_header(client: httpx.AsyncClient) -> None:
-    response = await client.get(MEMBERS, params={"__visible_fields": "member_id"})
-    assert response.content.decode() == '\ufeff"member_id"\r\n'
+    response = await client.get(MEMBERS, params={"__visible_fields": "updated_at"})
+    assert response.content.decode() == '\ufeff"updated_at"\r\n'
 
 
 async def test_a_reference_is_a_number_with_the_name_beside_it_on_request(
@@ -234,6 +239,18 @@ async def test_a_file_is_only_read(client: httpx.AsyncClient, crowd: None) -> No
 
 
 # Import
+
+
+async def test_the_file_of_a_few_columns_does_not_undo_a_later_edit(
+    client: httpx.AsyncClient, ana: CommunityMember, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.csv"
+    response = await client.get(MEMBERS, params={"__visible_fields": "member_id,country"})
+    file.write_bytes(response.content)
+    await members.update_profile("#1", country="Perú")
+    with pytest.raises(InvalidLines):
+        await members_csv.import_members(file)
+    assert (await members.get("#1")).country == "Perú"
 
 
 @pytest.mark.parametrize(("delimiter", "readable"), [(",", "true"), (";", "false")])
@@ -416,6 +433,7 @@ async def test_the_button_downloads_the_list_that_is_shown(
         "country",
         "status",
         "reputation_score",
+        "updated_at",
     ]
     await expect(page.locator("[data-uitest=csv_modal]")).to_be_hidden()
 
@@ -434,9 +452,13 @@ async def test_the_columns_are_chosen_and_references_get_names(
     async with page.expect_download() as found:
         await page.get_by_role("button", name="Download").click()
     await (await found.value).save_as(tmp_path / "list.csv")
-    assert parse((tmp_path / "list.csv").read_bytes()) == [
-        {"invitation_code": CODE, "created_by": "#1", "created_by_readable": "#1 Ana García"}
-    ]
+    (row,) = parse((tmp_path / "list.csv").read_bytes())
+    assert row.pop("updated_at")
+    assert row == {
+        "invitation_code": CODE,
+        "created_by": "#1",
+        "created_by_readable": "#1 Ana García",
+    }
 
 
 @pytest.mark.browser
