@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from community_directory.imports.csv_file import escape_cell, unescape_cell
+from community_directory.imports.csv_file import (
+    escape_cell,
+    format_rows,
+    read_lines,
+    read_text,
+    unescape_cell,
+)
 from tests.imports.test_members_csv import AWKWARD_TEXTS, TEXTS
 
 FORMULA_STARTS = tuple("=+-@＝＋－＠")
@@ -53,3 +59,38 @@ def test_no_form_of_a_sign_begins_a_formula_behind_invisible_characters(invisibl
 @pytest.mark.parametrize("text", ["'tis", "'90s", "O'Neill", "'"])
 def test_an_apostrophe_that_a_person_typed_stays(text: str) -> None:
     assert unescape_cell(text) == text
+
+
+@given(
+    table=st.lists(st.tuples(TEXTS, TEXTS | st.just(""), TEXTS), max_size=4),
+    delimiter=st.sampled_from(",;\t|"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    names_delimiter=st.booleans(),
+    has_blanks=st.booleans(),
+)
+def test_a_file_is_read_as_it_was_written_in_any_form(
+    tmp_path_factory: pytest.TempPathFactory,
+    table: list[tuple[str, str, str]],
+    delimiter: str,
+    encoding: str,
+    *,
+    names_delimiter: bool,
+    has_blanks: bool,
+) -> None:
+    table = [row for row in table if any(cell.isalnum() for cell in row[0])]
+    written = [("Member ID", "name", "Primary Role"), *table]
+    if has_blanks:
+        written = [row for line in written for row in (line, ("", " ", "", ""))]
+    text = f"sep={delimiter}\r\n" if names_delimiter else ""
+    file = tmp_path_factory.getbasetemp() / "any-form.csv"
+    file.write_bytes((text + format_rows(written, delimiter=delimiter)).encode(encoding))
+    lines, problems = read_lines(
+        read_text(file),
+        columns=("member_id", "name", "primary_role"),
+        ignored_columns=(),
+        identity_columns=("member_id",),
+    )
+    assert problems == []
+    assert [tuple(line.values.values()) for line in lines] == [
+        tuple(cell or None for cell in row) for row in table
+    ]
