@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,8 +27,8 @@ from community_directory.imports.csv_file import (
     escape_cell,
     read_lines,
 )
+from community_directory.queries.identifiers import NORMALIZERS
 from community_directory.queries.members import add, update_profile
-from community_directory.queries.values import username_from
 from community_directory.tables import MemberStatus
 
 EDITABLE_COLUMNS = (
@@ -230,7 +229,7 @@ class _MemberImporter:
             )
         self._line_numbers[account] = line.number
         if member is None:
-            await self._add_member(account, line.values)
+            await self._add_member(line.values)
         else:
             await self._change_member(member, line.values)
 
@@ -250,11 +249,7 @@ class _MemberImporter:
             raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
         return member
 
-    async def _add_member(self, account: str, values: LineValues) -> None:
-        if not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
-            raise InvalidInput(
-                "A telegram_id is a number: check that the spreadsheet has not shortened it."
-            )
+    async def _add_member(self, values: LineValues) -> None:
         inviter = values.get("invited_by")
         if inviter is not None and (
             inviter not in self._by_number or self._by_number[inviter]["deleted_at"]
@@ -357,8 +352,8 @@ def _parse_value(column: str, text: str | None) -> Any:
     """
     if text is None:
         return None
-    if column.endswith("_username"):
-        return username_from(text, column)
+    if column in NORMALIZERS:
+        return NORMALIZERS[column](text, column)
     if column != "profile_data":
         return text
     try:
