@@ -1,10 +1,9 @@
 """Members as a CSV file: an export for spreadsheets, and an import that adds and changes people."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -29,8 +28,8 @@ from community_directory.imports.csv_file import (
     read_lines,
     read_text,
 )
+from community_directory.queries.identifiers import NORMALIZERS
 from community_directory.queries.members import add, update_profile
-from community_directory.queries.values import username_from
 from community_directory.tables import CommunityMember, MemberStatus
 
 EDITABLE_COLUMNS = (
@@ -168,6 +167,7 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
         ignored_columns=IGNORED_COLUMNS,
         identity_columns=IDENTITY_COLUMNS,
     )
+    lines = _normalize_accounts(lines, problems)
     with long_running():
         async with transaction():
             importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
@@ -180,6 +180,23 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
                 raise InvalidLines(sorted(problems))
     unchanged = len(lines) - importer.added - importer.changed
     return ImportCounts(importer.added, importer.changed, unchanged)
+
+
+def _normalize_accounts(lines: list[CsvLine], problems: list[LineProblem]) -> list[CsvLine]:
+    """Return the lines with each `telegram_id` in its one spelling, and add the problems of others.
+
+    Otherwise a line could not be found to be about somebody whom the directory knows.
+    """
+    normalized = []
+    for line in lines:
+        try:
+            account = _parse_value("telegram_id", line.values.get("telegram_id"))
+        except UserError as error:
+            problems.append(LineProblem(line.number, str(error)))
+        else:
+            values = {**line.values, "telegram_id": account} if account else line.values
+            normalized.append(replace(line, values=values))
+    return normalized
 
 
 async def _lock_known_members(lines: list[CsvLine]) -> list[asyncpg.Record]:
@@ -224,7 +241,7 @@ class _MemberImporter:
             )
         self._line_numbers[account] = line.number
         if member is None:
-            await self._add_member(account, line.values)
+            await self._add_member(line.values)
         else:
             await self._change_member(member, line.values)
 
@@ -244,11 +261,7 @@ class _MemberImporter:
             raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
         return member
 
-    async def _add_member(self, account: str, values: LineValues) -> None:
-        if not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
-            raise InvalidInput(
-                "A telegram_id is a number: check that the spreadsheet has not shortened it."
-            )
+    async def _add_member(self, values: LineValues) -> None:
         inviter = values.get("invited_by")
         if inviter is not None and (
             inviter not in self._by_number or self._by_number[inviter]["deleted_at"]
@@ -351,8 +364,8 @@ def _parse_value(column: str, text: str | None) -> Any:
     """
     if text is None:
         return None
-    if column.endswith("_username"):
-        return username_from(text, column)
+    if column in NORMALIZERS:
+        return NORMALIZERS[column](text, column)
     if column != "profile_data":
         return text
     try:
