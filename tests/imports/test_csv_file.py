@@ -78,7 +78,7 @@ def test_a_file_is_read_as_it_was_written_in_any_form(
     has_blanks: bool,
 ) -> None:
     table = [row for row in table if any(cell.isalnum() for cell in row[0])]
-    written = [("Member ID", "name", "Primary Role"), *table]
+    written: list[tuple[str, ...]] = [("Member ID", "name", "Primary Role"), *table]
     if has_blanks:
         written = [row for line in written for row in (line, ("", " ", "", ""))]
     text = f"sep={delimiter}\r\n" if names_delimiter else ""
