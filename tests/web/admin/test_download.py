@@ -235,10 +235,25 @@ async def test_an_invalid_query_is_refused_with_a_message(
 async def test_a_file_is_only_read(client: httpx.AsyncClient, crowd: None) -> None:
     for method in ("POST", "PATCH", "DELETE", "PUT"):
         assert (await client.request(method, MEMBERS, json={})).status_code == 405
+
+
+async def test_the_head_of_a_file_reads_no_rows(
+    client: httpx.AsyncClient, crowd: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    async def count_rows(sql: str, *parameters: object) -> AsyncGenerator[list[Any], None]:
+        async for records in batches.fetch_batches(sql, *parameters):
+            read.append(len(records))
+            yield records
+
+    monkeypatch.setattr(download, "fetch_batches", count_rows)
     response = await client.head(MEMBERS)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
-    assert "Person" not in response.text
+    assert read == []
+    await client.get(MEMBERS)
+    assert read == [50, 50, 22]
 
 
 # Import
