@@ -17,7 +17,8 @@ class ConstraintMessage(NamedTuple):
 
 _NO_MEMBER = "There is no such member."
 _NO_STATUS = "There is no such status."
-_USERNAME = "A username must have no @ in front and no spaces."
+_TELEGRAM_USERNAME = "A Telegram username has up to 32 letters, digits and underscores."
+_ONE_LINE = "This can't contain line breaks, or characters that control the direction of a text."
 _OBJECT = "This must be a JSON object."
 _NEGATIVE = "This can't be negative."
 _RANGE = "A date must lie in the years 2000 to 2199."
@@ -40,11 +41,17 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
     "member_deleted_at_range_check": ConstraintMessage(_RANGE, "deleted_at"),
+    "member_discord_id_check": ConstraintMessage(
+        "A Discord id is a number of up to 20 digits without leading zeros.", "profile_data"
+    ),
     "member_github_profile_data_check": ConstraintMessage(_OBJECT, "github_profile_data"),
     "member_github_profile_data_readable_check": ConstraintMessage(
         _UNREADABLE, "github_profile_data"
     ),
-    "member_github_username_check": ConstraintMessage(_USERNAME, "github_username"),
+    "member_github_username_format_check": ConstraintMessage(
+        "A GitHub username has up to 39 letters, digits, hyphens and underscores.",
+        "github_username",
+    ),
     "member_github_verified_at_range_check": ConstraintMessage(_RANGE, "github_verified_at"),
     "member_github_verified_check": ConstraintMessage(
         "A verified GitHub account needs a username and the time of its verification.",
@@ -59,12 +66,16 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_invited_by_check": ConstraintMessage("Members can't invite themselves.", "invited_by"),
     "member_last_active_at_range_check": ConstraintMessage(_RANGE, "last_active_at"),
-    "member_name_check": ConstraintMessage("The name can't be blank.", "name"),
+    "member_name_one_line_check": ConstraintMessage(_ONE_LINE, "name"),
+    "member_name_visible_check": ConstraintMessage("The name can't be blank.", "name"),
     "member_number_check": ConstraintMessage("A member's number must look like #247.", "member_id"),
     "member_number_never_changes": ConstraintMessage(
         "The number of a member can't be changed.", "member_id"
     ),
-    "member_primary_role_check": ConstraintMessage("The role can't be blank.", "primary_role"),
+    "member_primary_role_one_line_check": ConstraintMessage(_ONE_LINE, "primary_role"),
+    "member_primary_role_visible_check": ConstraintMessage(
+        "The role can't be blank.", "primary_role"
+    ),
     "member_profile_data_check": ConstraintMessage(_OBJECT, "profile_data"),
     "member_profile_data_readable_check": ConstraintMessage(_UNREADABLE, "profile_data"),
     "member_reputation_score_check": ConstraintMessage(_NEGATIVE, "reputation_score"),
@@ -74,13 +85,16 @@ CONSTRAINT_MESSAGES = {
     "member_status_transition": ConstraintMessage(
         "The status of a member can't change in this way.", "status"
     ),
-    "member_telegram_id_check": ConstraintMessage(
-        "A Telegram id can't be empty or contain spaces.", "telegram_id"
+    "member_telegram_id_format_check": ConstraintMessage(
+        "A Telegram id is a number without leading zeros: check that no spreadsheet changed it.",
+        "telegram_id",
     ),
     "member_telegram_id_idx": ConstraintMessage(
         "This Telegram account is already in the directory.", "telegram_id"
     ),
-    "member_telegram_username_check": ConstraintMessage(_USERNAME, "telegram_username"),
+    "member_telegram_username_format_check": ConstraintMessage(
+        _TELEGRAM_USERNAME, "telegram_username"
+    ),
     "member_updated_at_range_check": ConstraintMessage(_RANGE, "updated_at"),
     # community_invitations
     "community_invitations_accepted_by_fkey": ConstraintMessage(_NO_MEMBER, "accepted_by"),
@@ -115,7 +129,9 @@ CONSTRAINT_MESSAGES = {
         "An accepted or cancelled invitation can't be changed: create a new one.", "status"
     ),
     "invitation_updated_at_range_check": ConstraintMessage(_RANGE, "updated_at"),
-    "invitation_username_check": ConstraintMessage(_USERNAME, "invited_telegram_username"),
+    "invitation_username_format_check": ConstraintMessage(
+        _TELEGRAM_USERNAME, "invited_telegram_username"
+    ),
     # member_participation
     "member_participation_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_participation_pkey": ConstraintMessage(_SAME_EVENT, "id"),

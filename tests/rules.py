@@ -110,7 +110,15 @@ def rules_of(factory: Factory, *rules: RowRule) -> list[RowRule]:
     return [replace(rule, factory=factory) for rule in rules]
 
 
-USERNAME_MESSAGE = "A username must have no @ in front and no spaces."
+TELEGRAM_ID_MESSAGE = (
+    "A Telegram id is a number without leading zeros: check that no spreadsheet changed it."
+)
+DISCORD_ID_MESSAGE = "A Discord id is a number of up to 20 digits without leading zeros."
+TELEGRAM_USERNAME_MESSAGE = "A Telegram username has up to 32 letters, digits and underscores."
+GITHUB_USERNAME_MESSAGE = "A GitHub username has up to 39 letters, digits, hyphens and underscores."
+ONE_LINE_MESSAGE = (
+    "This can't contain line breaks, or characters that control the direction of a text."
+)
 OBJECT_MESSAGE = "This must be a JSON object."
 NEGATIVE_MESSAGE = "This can't be negative."
 DATE_MESSAGE = "A date must lie in the years 2000 to 2199."
@@ -139,10 +147,67 @@ INVISIBLE_TEXTS = (
 )
 BLANK_TEXTS = ("", " ", "\t\r\n", *INVISIBLE_TEXTS)
 VISIBLE_TEXTS = ("a", " Ana ", "李", "🙂", "x" * 50)
-CORRECTED_USERNAMES = ("", " ", "@ana", " ana", "ana\n")
+INVISIBLE_NAMES = (
+    *("", " ", "\u00a0", "\u2003", "\u202f", "\u3000", "\u200b", "\ufeff", "\u3164", "\u2800"),
+    *("\u00ad", "\u2062", "\u180e", "\u034f", "\uffa0", "\ufffa", "\U0001d159", "\U000e0041"),
+    " \u3164\u3000\u2800",
+)
+VISIBLE_NAMES = (*VISIBLE_TEXTS, "👩\u200d💻", "نیم\u200cفاصله", "\u3164a")
+CONTROLLED_NAMES = (
+    *("Ana\nGarcía", "Ana\tGarcía", "Ana\x01", "Ana\x7f", "Ana\u0085", "Ana\u2028García"),
+    *("\u202eanA", "Ana\u200f", "A\u061cna", "\u2066Ana\u2069"),
+)
+"""Names that every writer except SQL corrects."""
+CORRECTED_TELEGRAM_IDS = (" 12", "12\n", "１２", "1\u200b2", "\ufeff12")
+BAD_TELEGRAM_IDS = (
+    *CORRECTED_TELEGRAM_IDS,
+    *("", " ", "0", "012", "+12", "-12", "12.0", "1.2E+01", "1" * 21, "12 34", "user12", "@ana"),
+    *("ana", "telegram:12", "discord:012", "discord:ana", "Discord:12", "slack:", "slack:U 1"),
+)
+GOOD_TELEGRAM_IDS = (
+    *("1", "1001", "9" * 20, "discord:123", "slack:U012ab", "matrix:@ana:example.org"),
+    *("erased:1-2", "banned:0a1b"),
+)
+CORRECTED_DISCORD_IDS = tuple(
+    f'{{"discord_id": "{text}"}}' for text in (" 123", "１２３", "<@123>", "<@!123>", "1\u00ad23")
+)
+BAD_DISCORD_IDS = (
+    *CORRECTED_DISCORD_IDS,
+    *(f'{{"discord_id": {value}}}' for value in ('"012"', '"ana#1"', '""', "0.5", "true", "{}")),
+)
+GOOD_DISCORD_IDS = (
+    *(None, "{}", '{"discord_id": null}', '{"discord_id": "123"}', '{"discord_id": 123}'),
+)
+CORRECTED_USERNAMES = (
+    *(
+        "",
+        " ",
+        "@",
+        "@ana",
+        " ana",
+        "ana\n",
+        "\u200bana",
+        "a\u00adna",
+        "＠ana",
+        "ａｎａ",
+        '"ana"',
+        "ana.",
+    ),
+)
 """Texts that every writer except SQL corrects to a username, or to no username."""
-BAD_USERNAMES = (*CORRECTED_USERNAMES, "ana maria", "ana\u2028maria", "\u200bana", "@@ana")
-GOOD_USERNAMES = (None, "a", "ana_garcia", "ana@home", "Ána")
+CORRECTED_TELEGRAM_USERNAMES = (*CORRECTED_USERNAMES, "t.me/ana", "https://telegram.me/ana?a=b")
+CORRECTED_GITHUB_USERNAMES = (*CORRECTED_USERNAMES, "github.com/ana", "https://github.com/ana/")
+BAD_USERNAMES = ("ana maria", "ana\u2028maria", "@@ana", "ana@home", "Ána", "ana.garcia")
+BAD_TELEGRAM_USERNAMES = (
+    *(*CORRECTED_TELEGRAM_USERNAMES, *BAD_USERNAMES, "ana-garcia", "x" * 33, "github.com/ana"),
+    *("t.me/+ana", "t.me/joinchat/ana", "t.me/c/1/2", "t.me/share?url=x", "t.me/bot?start=ana"),
+)
+BAD_GITHUB_USERNAMES = (
+    *(*CORRECTED_GITHUB_USERNAMES, *BAD_USERNAMES, "-ana", "x" * 40, "dependabot[bot]"),
+    *("t.me/ana", "github.com/ana/repository"),
+)
+GOOD_TELEGRAM_USERNAMES = (None, "a", "ana_garcia", "_", "7", "x" * 32)
+GOOD_GITHUB_USERNAMES = (None, "a", "ana-garcia", "octo_ana", "7", "x" * 39)
 BAD_IDS = (*BLANK_TEXTS, "12 34", "12\n", " 12")
 GOOD_IDS = ("0", "-100", "ana@example.org", "x" * 255)
 BAD_NUMBERS = ("247", "#", "#0", "#01", "#-1", "#1a", "# 1", "#1\n")
@@ -167,16 +232,22 @@ ROW_RULES = [
     *rules_of(rows.member,
         column_rule("member_number_check", "member_id", "A member's number must look like #247.",
             BAD_NUMBERS, GOOD_NUMBERS),
-        column_rule("member_telegram_id_check", "telegram_id",
-            "A Telegram id can't be empty or contain spaces.", BAD_IDS, GOOD_IDS),
-        column_rule("member_telegram_username_check", "telegram_username", USERNAME_MESSAGE,
-            BAD_USERNAMES, GOOD_USERNAMES),
-        column_rule("member_name_check", "name", "The name can't be blank.", BLANK_TEXTS,
-            VISIBLE_TEXTS),
-        column_rule("member_primary_role_check", "primary_role", "The role can't be blank.",
-            BLANK_TEXTS, VISIBLE_TEXTS),
-        column_rule("member_github_username_check", "github_username", USERNAME_MESSAGE,
-            BAD_USERNAMES, GOOD_USERNAMES),
+        column_rule("member_telegram_id_format_check", "telegram_id", TELEGRAM_ID_MESSAGE,
+            BAD_TELEGRAM_IDS, GOOD_TELEGRAM_IDS),
+        column_rule("member_telegram_username_format_check", "telegram_username",
+            TELEGRAM_USERNAME_MESSAGE, BAD_TELEGRAM_USERNAMES, GOOD_TELEGRAM_USERNAMES),
+        column_rule("member_discord_id_check", "profile_data", DISCORD_ID_MESSAGE,
+            BAD_DISCORD_IDS, GOOD_DISCORD_IDS),
+        column_rule("member_name_visible_check", "name", "The name can't be blank.",
+            INVISIBLE_NAMES, VISIBLE_NAMES),
+        column_rule("member_name_one_line_check", "name", ONE_LINE_MESSAGE, CONTROLLED_NAMES,
+            VISIBLE_NAMES),
+        column_rule("member_primary_role_visible_check", "primary_role", "The role can't be blank.",
+            INVISIBLE_NAMES, VISIBLE_NAMES),
+        column_rule("member_primary_role_one_line_check", "primary_role", ONE_LINE_MESSAGE,
+            CONTROLLED_NAMES, VISIBLE_NAMES),
+        column_rule("member_github_username_format_check", "github_username",
+            GITHUB_USERNAME_MESSAGE, BAD_GITHUB_USERNAMES, GOOD_GITHUB_USERNAMES),
         RowRule("member_github_verified_check", "github_verified",
             "A verified GitHub account needs a username and the time of its verification.",
             [{**VERIFIED, "github_username": None}, {**VERIFIED, "github_verified_at": None}],
@@ -220,8 +291,8 @@ ROW_RULES = [
     *rules_of(rows.invitation,
         column_rule("invitation_code_check", "invitation_code",
             "A code must have 8 to 16 letters and digits.", BAD_CODES, GOOD_CODES),
-        column_rule("invitation_username_check", "invited_telegram_username", USERNAME_MESSAGE,
-            BAD_USERNAMES, GOOD_USERNAMES),
+        column_rule("invitation_username_format_check", "invited_telegram_username",
+            TELEGRAM_USERNAME_MESSAGE, BAD_TELEGRAM_USERNAMES, GOOD_TELEGRAM_USERNAMES),
         column_rule("invitation_status_check", "status", STATUS_MESSAGE, ["", "Pending", "open"],
             ["pending", "expired", "cancelled"]),
         RowRule("invitation_accepted_by_check", "accepted_by",

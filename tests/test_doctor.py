@@ -522,8 +522,7 @@ async def test_a_score_from_which_somebody_took_points_is_left_alone(
 @pytest.mark.parametrize(
     ("columns", "found"),
     [
-        ({"telegram_id": "ana"}, "#1: the Telegram id has an unknown form"),
-        ({"profile_data": {"discord_id": "ana#1"}}, "#1: the Discord id has an unknown form"),
+        ({"profile_data": {"discord_id": "1234"}}, "#1: the Discord id has an unknown form"),
     ],
 )
 async def test_an_account_of_an_unknown_form_is_found(

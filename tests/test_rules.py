@@ -23,14 +23,22 @@ from community_directory.queries import invitations, members, participation, rel
 from community_directory.tables import checks
 from tests.conftest import Server, new_database
 from tests.rules import (
-    BLANK_TEXTS,
     CHANGE_RULES,
-    CORRECTED_USERNAMES,
+    CONTROLLED_NAMES,
+    CORRECTED_DISCORD_IDS,
+    CORRECTED_GITHUB_USERNAMES,
+    CORRECTED_TELEGRAM_IDS,
+    CORRECTED_TELEGRAM_USERNAMES,
     DATE_MESSAGE,
+    DISCORD_ID_MESSAGE,
+    GITHUB_USERNAME_MESSAGE,
+    INVISIBLE_NAMES,
     MEMBER_MESSAGE,
     OBJECT_MESSAGE,
+    ONE_LINE_MESSAGE,
     ROW_RULES,
-    USERNAME_MESSAGE,
+    TELEGRAM_ID_MESSAGE,
+    TELEGRAM_USERNAME_MESSAGE,
     ChangeRule,
     Columns,
     Factory,
@@ -159,9 +167,10 @@ async def test_a_name_of_invisible_characters_is_blank_in_every_locale(
 ) -> None:
     async with new_database(server, f"template0 LOCALE '{locale}'") as url:
         connection = await asyncpg.connect(url)
-        condition = checks.not_blank("given")
+        condition = checks.visible("given")
         named = await connection.fetch(
-            f"SELECT given FROM unnest($1::text[]) AS given WHERE {condition}", [*BLANK_TEXTS, "É"]
+            f"SELECT given FROM unnest($1::text[]) AS given WHERE {condition}",
+            [*INVISIBLE_NAMES, "É"],
         )
         await connection.close()
     assert [row["given"] for row in named] == ["É"]
@@ -229,6 +238,14 @@ class Writer:
 NEW_MEMBER = {"telegram_id": "900", "name": "Eva", "primary_role": "designer"}
 LINK = {"entity_id_a": "q", "entity_id_b": "z", "relationship_type": "INVITED", "content": "{}"}
 JSON_COLUMNS = {"profile_data", "event_metadata", "content"}
+CORRECTED: Mapping[str, Collection[str]] = {
+    TELEGRAM_ID_MESSAGE: CORRECTED_TELEGRAM_IDS,
+    DISCORD_ID_MESSAGE: CORRECTED_DISCORD_IDS,
+    TELEGRAM_USERNAME_MESSAGE: CORRECTED_TELEGRAM_USERNAMES,
+    GITHUB_USERNAME_MESSAGE: CORRECTED_GITHUB_USERNAMES,
+    ONE_LINE_MESSAGE: CONTROLLED_NAMES,
+}
+"""By message: the values that every way corrects, or treats as missing."""
 PARAMETERS = {"event_metadata": "metadata", "invited_telegram_username": "telegram_username"}
 TABLES: dict[Factory, tuple[str, dict[str, str]]] = {
     rows.member: ("community_members", NEW_MEMBER),
@@ -255,7 +272,7 @@ def helper(
         )
 
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    corrected = {USERNAME_MESSAGE: CORRECTED_USERNAMES, OBJECT_MESSAGE: ["null"]}
+    corrected = {**CORRECTED, OBJECT_MESSAGE: ["null"]}
     return Writer(name, factory, write, frozenset(columns.split()), corrected)
 
 
@@ -272,7 +289,7 @@ def panel(factory: Factory, columns: str) -> Writer:
         factory,
         write,
         frozenset(columns.split()),
-        {USERNAME_MESSAGE: CORRECTED_USERNAMES},
+        CORRECTED,
     )
 
 
@@ -310,7 +327,10 @@ EVENT = "member_id event_type platform room_id source_id event_metadata occurred
 WRITERS = [
     helper(members.add, rows.member, MEMBER, **NEW_MEMBER),
     helper(members.update_profile, rows.member, PROFILE, member_id="#1"),
-    helper(invitations.create, rows.invitation, "invited_telegram_username", created_by="#1"),
+    replace(
+        helper(invitations.create, rows.invitation, "invited_telegram_username", created_by="#1"),
+        own_answers={TELEGRAM_USERNAME_MESSAGE: ("telegram_username", TELEGRAM_USERNAME_MESSAGE)},
+    ),
     replace(
         helper(
             participation.record,
@@ -338,18 +358,15 @@ WRITERS = [
         rows.member,
         change_in_panel,
         frozenset(PROFILE.split()),
-        {USERNAME_MESSAGE: [""]},
+        CORRECTED,
     ),
     Writer(
         "file",
         rows.member,
         import_file,
-        frozenset(f"{PROFILE} github_username".split()),
-        # An empty cell is no value. A leading @ is removed twice: from the cell and by the helper.
-        {
-            **{rule.message: [""] for rule in ROW_RULES},
-            USERNAME_MESSAGE: [*CORRECTED_USERNAMES, "@@ana"],
-        },
+        frozenset(f"{PROFILE} telegram_id github_username".split()),
+        # An empty cell is no value.
+        {rule.message: ["", *CORRECTED.get(rule.message, [])] for rule in ROW_RULES},
         {OBJECT_MESSAGE: ("profile_data", "The profile_data must be a JSON object.")},
     ),
 ]

@@ -1,6 +1,7 @@
 """The database: the engine of the tables, connections, transactions, statements and migrations."""
 
 from community_directory.database.actor import act_as
+from community_directory.database.batches import fetch_batches
 from community_directory.database.connections import (
     DirectoryConnection,
     DirectoryEngine,
@@ -23,6 +24,7 @@ __all__ = [
     "act_as",
     "connect",
     "engine",
+    "fetch_batches",
     "long_running",
     "migrate",
     "transaction",

@@ -1,9 +1,18 @@
-"""CSV files that spreadsheets open safely: cells, lines, and files that are always complete."""
+"""CSV files as spreadsheets write and open them: cells, lines, and files that are always complete.
 
+A file is read as programs of any country save it: with commas, semicolons, tabs or vertical bars
+between the cells, as UTF-8 or as the UTF-16 that Excel calls Unicode text, with a first line
+`sep=;`, with rows and columns that are empty, and with names of columns in any case. It is written
+so that no program runs a cell as a formula.
+"""
+
+import codecs
 import csv
+import io
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +22,42 @@ from community_directory.errors import InvalidInput, sanitize_for_message
 
 CSV_ENCODING = "utf-8-sig"
 """UTF-8 with a byte order mark, by which spreadsheets recognize it."""
+BYTE_ORDER_MARK = "\ufeff"
 MAX_CELL_LENGTH = 10_000_000
 """The longest cell that is read. It is longer than any profile; Python's default is 131,072."""
+DELIMITERS = ",;\t|"
+"""The characters that may separate cells; the first one that fits does."""
+
+# The mark of UTF-32 begins with that of UTF-16.
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+FILE_SIGNATURES = {
+    b"PK\x03\x04": "a workbook or an archive",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "a compressed file",
+}
+"""The first bytes of files that people take for CSV, and what they are."""
 
 # Spreadsheets run such cells as formulas, so they get an apostrophe in front. A cell that begins
-# with an apostrophe gets another one, so that the original text can be restored.
-UNSAFE_CELL_START = re.compile(r"\s*['=+\-@＝＋－＠]|[\t\r\n]")
+# with an apostrophe gets another one, so that the original text can be restored. Some programs skip
+# invisible characters, or take the other forms of these signs for the same.
+UNSAFE_CELL_START = re.compile(
+    r"[\s\x00-\x1f\x7f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
+    r"['=⁼₌﹦＝+⁺₊﬩﹢＋\-−﹣－@﹫＠]|[\t\r\n]"
+)
+
+NAME_PUNCTUATION = re.compile(r"[\s_'\u00ad\u200b-\u200f\u2010-\u2015\u2060\ufeff-]")
+"""The characters in which the spellings of a column's name differ."""
+
+# Excel reads the delimiter from such a line, and doesn't show it.
+DELIMITER_LINE = re.compile(
+    r"""[\ufeff ]*"?sep=([^\w\s"']|\t)"?[,;|\t ]*(\r\n|\r|\n|\Z)""", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +66,7 @@ class CsvLine:
 
     number: int
     values: Mapping[str, str | None]
-    """The value of each column that the file has; None for an empty cell."""
+    """The value of each column that the line has; None for an empty cell."""
 
 
 class LineProblem(NamedTuple):
@@ -35,6 +74,23 @@ class LineProblem(NamedTuple):
 
     number: int
     message: str
+
+
+class _Row(NamedTuple):
+    """A line that is not blank."""
+
+    number: int
+    cells: list[str]
+    ends: bool
+    """Whether a line break follows, or another line."""
+
+
+class _InvalidCsv(Exception):
+    """A line is not valid CSV, so the rest of the file can't be read."""
+
+    def __init__(self, number: int, reason: csv.Error) -> None:
+        super().__init__(str(reason))
+        self.number = number
 
 
 def escape_cell(value: object) -> str:
@@ -48,6 +104,15 @@ def unescape_cell(cell: str) -> str | None:
     if cell.startswith("'") and UNSAFE_CELL_START.match(cell[1:]):
         cell = cell[1:]
     return cell or None
+
+
+def format_rows(rows: Iterable[Iterable[object]], *, delimiter: str = ",") -> str:
+    """Return rows as the text of a CSV file, in which every cell is escaped."""
+    text = io.StringIO()
+    # Every cell has quotes, because some spreadsheets would split it at a semicolon.
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, delimiter=delimiter)
+    writer.writerows(map(escape_cell, row) for row in rows)
+    return text.getvalue()
 
 
 @contextmanager
@@ -95,43 +160,85 @@ def _rename_without_overwriting(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file that is UTF-8, or the UTF-16 that Excel saves.
+
+    Raises:
+        InvalidInput: The file can't be read, is of another kind, or has another encoding.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
+    for signature, kind in FILE_SIGNATURES.items():
+        if content.startswith(signature):
+            raise InvalidInput(f"{path} is {kind}: open it, and save the sheet as CSV UTF-8.")
+    try:
+        return content.decode(_find_encoding(content))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8 text: save it as CSV UTF-8.") from error
+
+
+def _find_encoding(content: bytes) -> str:
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return encoding
+    # Half of the bytes of a Latin text are NUL.
+    if content[:1] == b"\0" != content[1:2]:
+        return "utf-16-be"
+    if content[:1] != b"\0" == content[1:2]:
+        return "utf-16-le"
+    return CSV_ENCODING
+
+
 def read_lines(
-    file: IO[str], *, columns: Collection[str], identity_columns: Collection[str]
+    text: str,
+    *,
+    columns: Collection[str],
+    ignored_columns: Collection[str],
+    identity_columns: Collection[str],
 ) -> tuple[list[CsvLine], list[LineProblem]]:
     """Return the valid lines of a file, and the problems of the others.
 
-    The first line names some of `columns`, and at least one of `identity_columns`. Cells are
-    separated by commas, or by semicolons as spreadsheets of some countries write them. Empty lines
-    are ignored. A line that is not valid CSV ends the reading.
+    The first line that is not blank names some of `columns` and `ignored_columns`, in any case, and
+    at least one of `identity_columns`. Blank lines are ignored, and so are columns without a name
+    and values. A line may lack cells at its end, as Excel leaves empty ones out; it then has no
+    value of their columns. A line that is not valid CSV ends the reading.
 
     Raises:
         InvalidInput: The first line is not valid CSV, or names no such columns.
     """
-    first_line = file.readline()
-    file.seek(0)
-    delimiter = ";" if first_line.count(";") > first_line.count(",") else ","
-    reader = csv.reader(file, strict=True, delimiter=delimiter)
+    names = {_fold_name(name): name for name in (*columns, *ignored_columns)}
     lines: list[CsvLine] = []
     problems: list[LineProblem] = []
     with _allow_long_cells():
-        header = _read_header(reader, columns, identity_columns)
-        number = reader.line_num + 1
+        rows = _read_rows(text, _find_delimiter(text, names))
+        header = _read_header(rows, names, columns, identity_columns)
         try:
-            for cells in reader:
-                problem = _find_problem(cells, header)
-                if problem is not None:
-                    problems.append(LineProblem(number, problem))
-                elif cells:
-                    values = map(unescape_cell, cells)
-                    lines.append(CsvLine(number, dict(zip(header, values, strict=True))))
-                number = reader.line_num + 1
-        except csv.Error as error:
+            for row in rows:
+                if problem := _find_problem(row, header):
+                    problems.append(LineProblem(row.number, problem))
+                else:
+                    cells = zip(header, row.cells, strict=False)
+                    values = {name: unescape_cell(cell) for name, cell in cells if name}
+                    lines.append(CsvLine(row.number, values))
+        except _InvalidCsv as error:
             message = (
                 f"This is not valid CSV ({error}), so the rest of the file was not read."
                 " Correct this line first."
             )
-            problems.append(LineProblem(number, message))
+            problems.append(LineProblem(error.number, message))
     return lines, problems
+
+
+def _fold_name(name: str) -> str:
+    """Return what all spellings of a column's name share, such as Telegram ID and telegram_id."""
+    return NAME_PUNCTUATION.sub("", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _is_blank(cell: str) -> bool:
+    """Tell whether a cell has only white space and invisible characters."""
+    return all(character.isspace() or unicodedata.category(character) == "Cf" for character in cell)
 
 
 @contextmanager
@@ -144,38 +251,93 @@ def _allow_long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+def _find_delimiter(text: str, names: Collection[str]) -> str:
+    """Return the delimiter that the file names, or with which its first line has most names."""
+    if named := DELIMITER_LINE.match(text):
+        return named[1]
+
+    def count_names(delimiter: str) -> int:
+        try:
+            row = next(_read_rows(text, delimiter), None)
+        except _InvalidCsv:
+            return -1
+        return 0 if row is None else sum(_fold_name(cell) in names for cell in row.cells)
+
+    return max(DELIMITERS, key=count_names)
+
+
+def _read_rows(text: str, delimiter: str) -> Iterator[_Row]:
+    """Yield the lines of a file that are not blank.
+
+    Raises:
+        _InvalidCsv: A line is not valid CSV.
+    """
+    file, number = io.StringIO(text, newline=""), 1
+    if named := DELIMITER_LINE.match(text):
+        file.seek(named.end())
+        number = 2
+    before = number - 1
+    reader = csv.reader(file, strict=True, delimiter=delimiter)
+    try:
+        for cells in reader:
+            if not all(map(_is_blank, cells)):
+                ends = file.tell() < len(text) or text.endswith(("\r", "\n"))
+                yield _Row(number, cells, ends)
+            number = before + reader.line_num + 1
+    except csv.Error as error:
+        raise _InvalidCsv(number, error) from error
+
+
 def _read_header(
-    reader: Iterator[list[str]], columns: Collection[str], identity_columns: Collection[str]
-) -> list[str]:
-    """Return the names of columns in the first line.
+    rows: Iterator[_Row],
+    names: Mapping[str, str],
+    columns: Collection[str],
+    identity_columns: Collection[str],
+) -> list[str | None]:
+    """Return the columns that the first line names; None for one without a name.
 
     Raises:
         InvalidInput: The line is not valid CSV, a name is unknown or repeated, or no column tells
             whom a line is about.
     """
     try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
+        row = next(rows, None)
+    except _InvalidCsv as error:
         raise InvalidInput(
             f"The first line is not valid CSV ({error}): save the file as CSV UTF-8."
         ) from error
-    names = set(header)
-    if names <= set(columns) and len(names) == len(header) and names & set(identity_columns):
+    cells = [] if row is None else [cell.strip() for cell in row.cells]
+    named = [cell for cell in cells if not _is_blank(cell)]
+    unknown = [name for name in named if _fold_name(name) not in names]
+    header = [names.get(_fold_name(cell)) for cell in cells]
+    found = {name for name in header if name}
+    if not unknown and len(found) == len(named) and found & set(identity_columns):
         return header
-    unknown = ", ".join(name for name in header if name and name not in columns)
-    problem = f"There is no column {sanitize_for_message(unknown)}. " if unknown else ""
-    found = sanitize_for_message(", ".join(header)) or "nothing"
+    problem = f"There is no column {sanitize_for_message(', '.join(unknown))}. " if unknown else ""
+    shown = sanitize_for_message(", ".join(cells)) or "nothing"
     raise InvalidInput(
         f"{problem}The first line must name each column once, and"
         f" {' or '.join(identity_columns)} among them. The columns are"
-        f" {', '.join(columns)}. Here it says {found}."
+        f" {', '.join(columns)}. Here it says {shown}."
     )
 
 
-def _find_problem(cells: Sequence[str], header: Sequence[str]) -> str | None:
+def _find_problem(row: _Row, header: Sequence[str | None]) -> str | None:
     """Return why the cells of a line can't be read, or None if they can."""
-    if any("\0" in cell for cell in cells):
+    if any("\0" in cell for cell in row.cells):
         return "This line has a NUL character, which can't be stored: remove it."
-    if cells and len(cells) != len(header):
-        return f"This line has {len(cells)} cells, but the first line has {len(header)}."
+    count, expected = len(row.cells), len(header)
+    if not all(map(_is_blank, row.cells[expected:])):
+        return f"This line has {count} cells, but the first line has {expected}."
+    if count < expected and not row.ends:
+        return (
+            f"The file ends in this line, which has {count} cells instead of {expected}: "
+            "save or download the file again."
+        )
+    for position, (name, cell) in enumerate(zip(header, row.cells, strict=False), 1):
+        if name is None and not _is_blank(cell):
+            return (
+                f"This line has a value in column {position}, which has no name in the first"
+                " line: name the column, or empty it."
+            )
     return None

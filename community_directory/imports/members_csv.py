@@ -1,10 +1,9 @@
 """Members as a CSV file: an export for spreadsheets, and an import that adds and changes people."""
 
-import csv
 import json
-import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -12,25 +11,26 @@ from typing import IO, Any
 import asyncpg
 from pydantic import TypeAdapter, ValidationError
 
-from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.errors import (
-    InvalidInput,
-    MemberNotFound,
-    UserError,
-    database_errors,
+from community_directory.database import (
+    Statement,
+    engine,
+    fetch_batches,
+    long_running,
+    transaction,
 )
+from community_directory.errors import InvalidInput, MemberNotFound, UserError
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.csv_file import (
-    CSV_ENCODING,
     CsvLine,
     LineProblem,
     create_file,
-    escape_cell,
+    format_rows,
     read_lines,
+    read_text,
 )
+from community_directory.queries.identifiers import NORMALIZERS
 from community_directory.queries.members import add, update_profile
-from community_directory.queries.values import username_from
-from community_directory.tables import MemberStatus
+from community_directory.tables import CommunityMember, MemberStatus
 
 EDITABLE_COLUMNS = (
     "name",
@@ -71,6 +71,15 @@ CSV_COLUMNS = (
     UPDATED_AT_COLUMN,
 )
 """The columns of an export, in their order."""
+IGNORED_COLUMNS = (
+    *(
+        column._meta.name
+        for column in CommunityMember._meta.columns
+        if column._meta.name not in CSV_COLUMNS
+    ),
+    "invited_by_readable",
+)
+"""The columns that only the panel's download of the members has; an import ignores them."""
 
 EXPORT_MEMBERS = f"""
 SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL
@@ -86,7 +95,7 @@ ORDER BY member_id FOR NO KEY UPDATE
 PROFILE_ADAPTER = TypeAdapter(dict[str, Any])
 
 LineValues = Mapping[str, str | None]
-"""The values of a line by column, without the columns that the file does not have."""
+"""The values of a line by column, without the columns that the line does not have."""
 
 
 class InvalidLines(UserError):
@@ -130,26 +139,13 @@ async def export_members(path: Path) -> int:
 
 async def write_members(file: IO[str]) -> int:
     """Write all members except removed ones as CSV, as of one moment, and return their number."""
-    # Every cell has quotes, because some spreadsheets would split it at a semicolon.
-    writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
-    writer.writerow(CSV_COLUMNS)
-    with long_running():
-        async with transaction() as current:
-            with current.limit_time():
-                cursor = current.connection.cursor(EXPORT_MEMBERS, prefetch=1000)
-                async for record in _translate_errors(cursor):
-                    writer.writerow(map(escape_cell, record))
-                    count += 1
+    count = 0
+    file.write(format_rows([CSV_COLUMNS]))
+    async with aclosing(fetch_batches(EXPORT_MEMBERS)) as batches:
+        async for records in batches:
+            file.write(format_rows(records))
+            count += len(records)
     return count
-
-
-async def _translate_errors(
-    cursor: AsyncIterable[asyncpg.Record],
-) -> AsyncIterator[asyncpg.Record]:
-    """Yield the records of a cursor, and raise database errors as those of this package."""
-    with database_errors():
-        async for record in cursor:
-            yield record
 
 
 async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts:
@@ -165,15 +161,13 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
         InvalidLines: Lines can't be imported; the error has all of them.
         InvalidInput: The file can't be read, or its first line is invalid.
     """
-    try:
-        with path.open(encoding=CSV_ENCODING, newline="") as file:
-            lines, problems = read_lines(
-                file, columns=CSV_COLUMNS, identity_columns=IDENTITY_COLUMNS
-            )
-    except OSError as error:
-        raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path} is not UTF-8 text: save it as CSV UTF-8.") from error
+    lines, problems = read_lines(
+        read_text(path),
+        columns=CSV_COLUMNS,
+        ignored_columns=IGNORED_COLUMNS,
+        identity_columns=IDENTITY_COLUMNS,
+    )
+    lines = _normalize_accounts(lines, problems)
     with long_running():
         async with transaction():
             importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
@@ -186,6 +180,23 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
                 raise InvalidLines(sorted(problems))
     unchanged = len(lines) - importer.added - importer.changed
     return ImportCounts(importer.added, importer.changed, unchanged)
+
+
+def _normalize_accounts(lines: list[CsvLine], problems: list[LineProblem]) -> list[CsvLine]:
+    """Return the lines with each `telegram_id` in its one spelling, and add the problems of others.
+
+    Otherwise a line could not be found to be about somebody whom the directory knows.
+    """
+    normalized = []
+    for line in lines:
+        try:
+            account = _parse_value("telegram_id", line.values.get("telegram_id"))
+        except UserError as error:
+            problems.append(LineProblem(line.number, str(error)))
+        else:
+            values = {**line.values, "telegram_id": account} if account else line.values
+            normalized.append(replace(line, values=values))
+    return normalized
 
 
 async def _lock_known_members(lines: list[CsvLine]) -> list[asyncpg.Record]:
@@ -230,7 +241,7 @@ class _MemberImporter:
             )
         self._line_numbers[account] = line.number
         if member is None:
-            await self._add_member(account, line.values)
+            await self._add_member(line.values)
         else:
             await self._change_member(member, line.values)
 
@@ -250,11 +261,7 @@ class _MemberImporter:
             raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
         return member
 
-    async def _add_member(self, account: str, values: LineValues) -> None:
-        if not re.fullmatch(r"(discord:)?[1-9][0-9]{0,19}", account):
-            raise InvalidInput(
-                "A telegram_id is a number: check that the spreadsheet has not shortened it."
-            )
+    async def _add_member(self, values: LineValues) -> None:
         inviter = values.get("invited_by")
         if inviter is not None and (
             inviter not in self._by_number or self._by_number[inviter]["deleted_at"]
@@ -357,8 +364,8 @@ def _parse_value(column: str, text: str | None) -> Any:
     """
     if text is None:
         return None
-    if column.endswith("_username"):
-        return username_from(text, column)
+    if column in NORMALIZERS:
+        return NORMALIZERS[column](text, column)
     if column != "profile_data":
         return text
     try:

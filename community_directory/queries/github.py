@@ -9,6 +9,7 @@ import asyncpg
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberExists, MemberNotFound
+from community_directory.queries.identifiers import normalize_github_username
 from community_directory.queries.member_rows import (
     LOCK_MEMBER,
     Member,
@@ -20,12 +21,9 @@ from community_directory.queries.values import (
     ACTOR_CTE,
     Profile,
     as_json,
-    check_texts,
     checked_actor,
     member_number,
-    username_from,
 )
-from community_directory.tables import CommunityMember
 
 VERIFY_GITHUB = Statement(f"""
 WITH {ACTOR_CTE}, before AS (
@@ -66,7 +64,7 @@ async def verify_github(
 
     Args:
         member_id: The member's number, "#247" or 247.
-        github_username: The username of the account, with or without @.
+        github_username: The username of the account, with or without @, or a link to it.
         github_profile_data: A JSON object with the counts of the account: `public_repos`,
             `followers`, `stars` and `contributions`.
         actor: The author of the change, for the audit log.
@@ -78,8 +76,7 @@ async def verify_github(
         InvalidInput: A value can't be stored, or the counts earn more points than a score can have.
     """
     number, actor = member_number(member_id), checked_actor(actor)
-    username = username_from(github_username, "github_username")
-    check_texts(CommunityMember, github_username=username)
+    username = normalize_github_username(github_username)
     data = as_json(github_profile_data, field="github_profile_data")
     earned = github_score(github_profile_data)
     if earned > MAX_SCORE:

@@ -1,6 +1,5 @@
 """Rows of invitations: the `Invitation` that a row becomes, and how a code finds its row."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -9,12 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.errors import InvalidInput, InvitationNotFound
+from community_directory.errors import InvitationNotFound
+from community_directory.queries.identifiers import normalize_invitation_code
 from community_directory.tables import InvitationStatus
-
-SEPARATOR_PATTERN = re.compile(r"[\s\u2010-\u2015\u2212-]+")
-"""The spaces and hyphens that people type into a code, and the dashes that phones make of them."""
-CODE_PATTERN = re.compile("[A-Za-z0-9]{8,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +56,26 @@ def invitation_columns(table: str) -> str:
 
 INVITATION_COLUMNS = invitation_columns("invitation")
 
-# The code as it was typed is preferred: other programs may store codes in lower case. The two are
-# listed one by one, because PostgreSQL would plan an array of unknown length again each time.
-MATCHING_CODE = """invitation_code IN (:typed_code::text, :upper_code::text)
-    ORDER BY invitation_code = :typed_code DESC LIMIT 1"""
+# The code as it was typed is preferred, then the one in upper case: other programs may store codes
+# in lower case. They are listed one by one, because PostgreSQL would plan an array of unknown
+# length again each time.
+MATCHING_CODE = """invitation_code IN (:typed_code::text, :upper_code::text, :lower_code::text)
+    ORDER BY invitation_code = :typed_code DESC, invitation_code = :upper_code DESC LIMIT 1"""
 
 
 def normalize_code(code: str) -> dict[str, str]:
-    """Return the parameters of `MATCHING_CODE`: the code as typed, and in upper case.
+    """Return the parameters of `MATCHING_CODE`: the code as typed, in upper case and in lower case.
 
-    Spaces and dashes are removed from both.
+    `normalize_invitation_code` takes it out of what was typed.
 
     Raises:
         InvalidInput: The code is not a text.
         InvitationNotFound: No code can look like this.
     """
-    if not isinstance(code, str):
-        raise InvalidInput("The code must be a text.", field="code")
-    typed = SEPARATOR_PATTERN.sub("", code)
-    if not CODE_PATTERN.fullmatch(typed):
+    typed = normalize_invitation_code(code)
+    if typed is None:
         raise InvitationNotFound(code)
-    return {"typed_code": typed, "upper_code": typed.upper()}
+    return {"typed_code": typed, "upper_code": typed.upper(), "lower_code": typed.lower()}
 
 
 def invitation_from(values: asyncpg.Record | Sequence[Any]) -> Invitation:

@@ -17,6 +17,7 @@ from community_directory.errors import (
     MemberNotFound,
     RoleRequired,
 )
+from community_directory.queries.identifiers import normalize_telegram_username
 from community_directory.queries.invitation_rows import (
     INVITATION_COLUMNS,
     MATCHING_CODE,
@@ -37,12 +38,10 @@ from community_directory.queries.redemption import Redemption, redeem
 from community_directory.queries.values import (
     ACTOR_CTE,
     check_text,
-    check_texts,
     checked_actor,
     member_number,
     parse_choice,
     required_actor,
-    username_from,
 )
 from community_directory.tables import CommunityMember, InvitationStatus, MemberStatus
 from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
@@ -226,8 +225,7 @@ async def create(
         InvalidInput: A value can't be stored, or `valid_for` is not 1 second to 365 days.
     """
     created_by = member_number(created_by, "created_by")
-    username = username_from(telegram_username, "telegram_username")
-    check_texts(CommunityMember, telegram_username=username)
+    username = normalize_telegram_username(telegram_username)
     check_text("required_role", required_role, CommunityMember.primary_role.length)
     records = await engine.fetch(
         CREATE_INVITATION,
@@ -253,7 +251,7 @@ async def create(
 
 
 async def get(code: str) -> Invitation:
-    """Return the invitation with this code, typed in any case, with spaces or dashes.
+    """Return the invitation with this code, typed in any case or pasted, also as a link.
 
     Raises:
         InvitationNotFound: No invitation has this code.
@@ -266,7 +264,7 @@ async def get(code: str) -> Invitation:
 
 
 async def find(code: str) -> Invitation | None:
-    """Return the invitation with this code, typed in any case, with spaces or dashes.
+    """Return the invitation with this code, typed in any case or pasted, also as a link.
 
     Returns:
         The invitation, or None if no invitation has this code.
@@ -290,7 +288,7 @@ async def extend(
     """Extend an open or an expired invitation.
 
     Args:
-        code: The code, typed in any case, with spaces or dashes.
+        code: The code, typed in any case or pasted, also as a link.
         valid_for: The time that is added to the expiry time, or to now if the invitation has
             expired: 1 second to 365 days.
         actor: The author of the change, for the audit log.

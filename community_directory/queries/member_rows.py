@@ -11,14 +11,15 @@ import asyncpg
 
 from community_directory.database import Statement
 from community_directory.queries.bans import ban_fingerprint
-from community_directory.queries.ids import new_id
-from community_directory.queries.values import (
-    Profile,
-    as_json,
-    check_texts,
-    id_text,
-    username_from,
+from community_directory.queries.identifiers import (
+    normalize_github_username,
+    normalize_name,
+    normalize_profile,
+    normalize_telegram_id,
+    normalize_telegram_username,
 )
+from community_directory.queries.ids import new_id
+from community_directory.queries.values import Profile, as_json, check_texts
 from community_directory.tables import CommunityMember, MemberStatus
 
 
@@ -107,22 +108,22 @@ def new_member_values(
     One parameter is not a column: the statement looks for a ban with `ban_fingerprint`.
 
     Raises:
-        InvalidInput: A value has the wrong type, is too long, or is not JSON.
+        InvalidInput: A value has the wrong type, is too long or malformed, or is not JSON.
     """
-    account = id_text(telegram_id, "telegram_id")
+    account = normalize_telegram_id(telegram_id)
     texts = {
         "telegram_id": account,
-        "name": name,
-        "primary_role": primary_role,
-        "telegram_username": username_from(telegram_username, "telegram_username"),
+        "name": normalize_name(name),
+        "primary_role": normalize_name(primary_role, "primary_role"),
+        "telegram_username": normalize_telegram_username(telegram_username),
         "organization": organization,
         "country": country,
-        "github_username": username_from(github_username, "github_username"),
+        "github_username": normalize_github_username(github_username),
     }
     check_texts(CommunityMember, **texts)
     return {
         **texts,
         "id": new_id(),
-        "profile_data": as_json(profile_data, field="profile_data"),
+        "profile_data": as_json(normalize_profile(profile_data), field="profile_data"),
         "ban_fingerprint": ban_fingerprint(account),
     }

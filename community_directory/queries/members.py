@@ -21,6 +21,12 @@ from community_directory.queries.bans import (
 )
 from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
 from community_directory.queries.github import verify_github
+from community_directory.queries.identifiers import (
+    normalize_name,
+    normalize_profile,
+    normalize_telegram_id,
+    normalize_telegram_username,
+)
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
@@ -38,11 +44,9 @@ from community_directory.queries.values import (
     check_text,
     check_texts,
     checked_actor,
-    id_text,
     member_number,
     parse_choice,
     required_actor,
-    username_from,
 )
 from community_directory.tables import CommunityMember, MemberStatus
 
@@ -185,14 +189,16 @@ async def add(
     time, one adds the member and the others raise `MemberExists`.
 
     Args:
-        telegram_id: The id of the Telegram account, a text or an integer.
+        telegram_id: The id of the Telegram account, a number as a text or an integer. An account of
+            another platform has the platform in front, such as "discord:123".
         name: The name that others see.
         primary_role: The role, such as "developer".
         status: The first status; by default the person is a contact ("not_member").
-        telegram_username: The Telegram username, with or without @.
+        telegram_username: The Telegram username, with or without @, or a link to it.
         organization: The organization that the person works for.
         country: The country, as the directory shows it.
-        github_username: The GitHub username; `verify_github` verifies it.
+        github_username: The GitHub username, with or without @, or a link to it; `verify_github`
+            verifies it.
         invited_by: The number of the member who invited the person.
         profile_data: A JSON object with further data.
         actor: The author of the change, for the audit log.
@@ -233,11 +239,10 @@ async def check_addable(telegram_id: str | int) -> None:
     Raises:
         MemberExists: The account belongs to a member or a contact, who may have been removed.
         MemberBanned: The account is banned.
-        InvalidInput: The id is neither a text nor an integer, or it is too long.
+        InvalidInput: The id is malformed.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """
-    account = id_text(telegram_id, "telegram_id")
-    check_texts(CommunityMember, telegram_id=account)
+    account = normalize_telegram_id(telegram_id)
     known = await engine.fetch(
         FIND_KNOWN_ACCOUNT, telegram_id=account, ban_fingerprint=ban_fingerprint(account)
     )
@@ -280,9 +285,9 @@ async def get_by_telegram_id(telegram_id: str | int) -> Member:
 
     Raises:
         MemberNotFound: Nobody has this account, or the member was removed.
-        InvalidInput: The id is neither a text nor an integer.
+        InvalidInput: The id is malformed.
     """
-    account = id_text(telegram_id, "telegram_id")
+    account = normalize_telegram_id(telegram_id)
     return _require_member(
         await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account), account
     )
@@ -295,9 +300,9 @@ async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
         The member, or None if nobody has this account or the member was removed.
 
     Raises:
-        InvalidInput: The id is neither a text nor an integer.
+        InvalidInput: The id is malformed.
     """
-    account = id_text(telegram_id, "telegram_id")
+    account = normalize_telegram_id(telegram_id)
     records = await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account)
     return member_from(records[0]) if records else None
 
@@ -324,21 +329,20 @@ async def update_profile(
         InvalidInput: A value can't be stored.
     """
     number, actor = member_number(member_id), checked_actor(actor)
-    texts = {
-        "name": name,
-        "telegram_username": (
-            UNSET
-            if telegram_username is UNSET
-            else username_from(telegram_username, "telegram_username")
-        ),
-        "primary_role": primary_role,
-        "organization": organization,
-        "country": country,
-    }
-    changes = {field: text for field, text in texts.items() if text is not UNSET}
+    changes: dict[str, str | None] = {}
+    if name is not UNSET:
+        changes["name"] = normalize_name(name)
+    if telegram_username is not UNSET:
+        changes["telegram_username"] = normalize_telegram_username(telegram_username)
+    if primary_role is not UNSET:
+        changes["primary_role"] = normalize_name(primary_role, "primary_role")
+    if organization is not UNSET:
+        changes["organization"] = organization
+    if country is not UNSET:
+        changes["country"] = country
     check_texts(CommunityMember, **changes)
     if profile_data is not UNSET:
-        changes["profile_data"] = as_json(profile_data, field="profile_data")
+        changes["profile_data"] = as_json(normalize_profile(profile_data), field="profile_data")
     if not changes:
         return await get(number)
     records = await engine.fetch(

@@ -170,12 +170,13 @@ async def redeem(
     data that they had. If an error is raised, nothing has changed.
 
     Args:
-        code: The code as the person typed it: in any case, with spaces or dashes.
-        telegram_id: The id of the person's Telegram account, a text or an integer.
+        code: The code as the person typed or pasted it: in any case, with spaces, dashes or quotes,
+            or as the link to the bot.
+        telegram_id: The id of the person's Telegram account, a number as a text or an integer.
         name: The name that others see.
         primary_role: The role, such as "developer".
-        telegram_username: The Telegram username, with or without @. An invitation for one username
-            can be redeemed with that username only.
+        telegram_username: The Telegram username, with or without @, or a link to it. An invitation
+            for one username can be redeemed with that username only.
         organization: The organization that the person works for.
         country: The country, as the directory shows it.
         github_username: The GitHub username; `members.verify_github` verifies it.

@@ -1,4 +1,4 @@
-"""Values that several queries share: JSON, texts, usernames, ids, and the actor of a change."""
+"""Values that several queries share: JSON, texts, ids, and the actor of a change."""
 
 import json
 import re
@@ -94,16 +94,6 @@ def parse_choice(kind: type[Choice], value: Choice | str, field: str) -> Choice:
         raise InvalidInput(
             f"There is no {field} {sanitize_for_message(value)}.", field=field
         ) from None
-
-
-def username_from(username: str | None, field: str) -> str | None:
-    """Return a username without a leading @ and surrounding spaces; an empty one is None.
-
-    Raises:
-        InvalidInput: The username is not a text.
-    """
-    check_text(field, username, None)
-    return (username or "").strip().removeprefix("@") or None
 
 
 def id_text(value: str | int, field: str) -> str:

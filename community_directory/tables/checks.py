@@ -14,6 +14,33 @@ SPACE_CHARACTERS = r"[:space:]\u0085\u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\
 The locale of the database decides which of them belong to [:space:], so each one is listed.
 """
 
+IGNORABLE_CHARACTERS = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Unicode's property Default_Ignorable_Code_Point, for a bracket expression, as all of these."""
+FILLER_CHARACTERS = (
+    r"\u2800\ufff9-\ufffb\U00013430-\U0001343f\U00013441\U00013442\U00016fe4\U0001d159"
+)
+"""Further characters that nobody can see, such as the blank braille pattern."""
+INVISIBLE_CHARACTERS = IGNORABLE_CHARACTERS + FILLER_CHARACTERS
+CONTROL_CHARACTERS = r"\u0001-\u001f\u007f-\u009f\u2028\u2029"
+"""The control characters that PostgreSQL can store, and the separators of lines."""
+DIRECTION_CHARACTERS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""The characters that control the direction of a text, which could make it look like another."""
+
+# The patterns of identifiers mean the same in PostgreSQL and in Python.
+TELEGRAM_ID = "[1-9][0-9]{0,19}"
+ACCOUNT_ID = (
+    f"{TELEGRAM_ID}|discord:{TELEGRAM_ID}"
+    "|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+"
+)
+"""An account of Telegram or of another platform; "user:1" would be a second spelling of "1"."""
+DISCORD_ID = TELEGRAM_ID
+TELEGRAM_USERNAME = "[A-Za-z0-9_]{1,32}"
+GITHUB_USERNAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
+
 
 def one_of(column: str, values: type[StrEnum]) -> str:
     """Return the condition that the column contains a value of the enum."""
@@ -26,17 +53,27 @@ def not_blank(column: str) -> str:
     return f"{column} ~ '[^{SPACE_CHARACTERS}]'"
 
 
+def visible(column: str) -> str:
+    """Return the condition that the text contains a character that people can see."""
+    return f"{column} ~ '[^{SPACE_CHARACTERS}{INVISIBLE_CHARACTERS}]'"
+
+
+def on_one_line(column: str) -> str:
+    """Return the condition that the text has no control characters, nor any of its direction."""
+    return f"{column} !~ '[{CONTROL_CHARACTERS}{DIRECTION_CHARACTERS}]'"
+
+
+def matches(column: str, pattern: str) -> str:
+    """Return the condition that all of the text matches the pattern."""
+    return f"{column} ~ '^({pattern})$'"
+
+
 def no_space(column: str) -> str:
     """Return the condition that the text is not empty and has no white space.
 
-    It is for ids and codes: two spellings of one id would be two ids.
+    It is for ids of other programs: two spellings of one id would be two ids.
     """
     return f"{column} ~ '^[^{SPACE_CHARACTERS}]+$'"
-
-
-def username(column: str) -> str:
-    """Return the condition that the text is a username: no leading @, and no white space."""
-    return f"{column} ~ '^[^@{SPACE_CHARACTERS}][^{SPACE_CHARACTERS}]*$'"
 
 
 def json_object(column: str) -> str:

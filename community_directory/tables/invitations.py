@@ -87,7 +87,6 @@ class CommunityInvitation(
     invitation_code_check = Check(
         "length(invitation_code) >= 8 AND invitation_code ~ '^[A-Za-z0-9]+$'"
     )
-    invitation_username_check = Check(checks.username("invited_telegram_username"))
     invitation_status_check = Check(checks.one_of("status", InvitationStatus))
     invitation_accepted_by_check = Check("(status = 'accepted') = (accepted_by IS NOT NULL)")
     invitation_accepted_at_check = Check("(accepted_by IS NULL) = (accepted_at IS NULL)")
@@ -97,6 +96,10 @@ class CommunityInvitation(
     invitation_accepted_at_range_check = Check(checks.in_range("accepted_at"))
     invitation_created_at_range_check = Check(checks.in_range("created_at"))
     invitation_updated_at_range_check = Check(checks.in_range("updated_at"))
+
+    invitation_username_format_check = Check(
+        checks.matches("invited_telegram_username", checks.TELEGRAM_USERNAME)
+    )
 
     @classmethod
     def get_readable(cls) -> Readable:

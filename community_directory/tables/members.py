@@ -147,11 +147,6 @@ class CommunityMember(
     member_telegram_id_idx = Unique([telegram_id])
 
     member_number_check = Check("member_id ~ '^#[1-9][0-9]*$'")
-    member_telegram_id_check = Check(checks.no_space("telegram_id"))
-    member_telegram_username_check = Check(checks.username("telegram_username"))
-    member_name_check = Check(checks.not_blank("name"))
-    member_primary_role_check = Check(checks.not_blank("primary_role"))
-    member_github_username_check = Check(checks.username("github_username"))
     member_github_verified_check = Check(
         "NOT github_verified OR (github_username IS NOT NULL AND github_verified_at IS NOT NULL)"
     )
@@ -174,6 +169,22 @@ class CommunityMember(
     member_updated_at_range_check = Check(checks.in_range("updated_at"))
     member_last_active_at_range_check = Check(checks.in_range("last_active_at"))
     member_deleted_at_range_check = Check(checks.in_range("deleted_at"))
+
+    # An account has one spelling: another one would be another member.
+    member_telegram_id_format_check = Check(checks.matches("telegram_id", checks.ACCOUNT_ID))
+    member_telegram_username_format_check = Check(
+        checks.matches("telegram_username", checks.TELEGRAM_USERNAME)
+    )
+    member_github_username_format_check = Check(
+        checks.matches("github_username", checks.GITHUB_USERNAME)
+    )
+    member_discord_id_check = Check(
+        checks.matches("(profile_data ->> 'discord_id')", checks.DISCORD_ID)
+    )
+    member_name_visible_check = Check(checks.visible("name"))
+    member_name_one_line_check = Check(checks.on_one_line("name"))
+    member_primary_role_visible_check = Check(checks.visible("primary_role"))
+    member_primary_role_one_line_check = Check(checks.on_one_line("primary_role"))
 
     @classmethod
     def get_readable(cls) -> Readable:

@@ -82,7 +82,7 @@ class Writers:
         joined = {row["invitation_code"]: row["telegram_id"] for row in rows}
         assert not self._joined.items() - joined.items()
         # A member who redeemed an invitation is stored with its acceptance, or neither is.
-        assert {name for name in telegram_ids if name.startswith("redeem-")} == set(joined.values())
+        assert {name for name in telegram_ids if name.startswith("redeem:")} == set(joined.values())
         rows = await engine.fetch("SELECT source_id FROM member_participation")
         sources = Counter(row["source_id"] for row in rows)
         assert max(sources.values()) == 1
@@ -105,12 +105,12 @@ class Writers:
                 self.longest = max(self.longest, time.monotonic() - started)
 
     async def _add(self) -> None:
-        telegram_id = f"add-{next(self._number)}"
+        telegram_id = f"add:{next(self._number)}"
         await members.add(telegram_id=telegram_id, name="A", primary_role="developer")
         self._added.add(telegram_id)
 
     async def _redeem(self) -> None:
-        telegram_id = f"redeem-{next(self._number)}"
+        telegram_id = f"redeem:{next(self._number)}"
         code = (await invitations.create(created_by="#1")).invitation_code
         await invitations.redeem(code, telegram_id=telegram_id, name="A", primary_role="developer")
         self._joined[code] = telegram_id
@@ -129,4 +129,4 @@ class Writers:
 
 async def add_inviter() -> None:
     """Add the active member #1, who invites the others."""
-    await members.add(telegram_id="inviter", name="A", primary_role="developer", status="active")
+    await members.add(telegram_id="1", name="A", primary_role="developer", status="active")

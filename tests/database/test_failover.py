@@ -213,7 +213,7 @@ async def test_the_reason_is_told_for_each_server_without_a_secret(pair: Pair) -
 async def test_a_standby_alone_answers_queries_and_refuses_writes(pair: Pair) -> None:
     _, standby = pair
     async with connect(standby.url):
-        assert (await members.get("#1")).telegram_id == "inviter"
+        assert (await members.get("#1")).telegram_id == "1"
         assert await migrate() == 0
         for helper in WRITING_HELPERS:
             with pytest.raises(DatabaseUnavailable, match="read-only"):

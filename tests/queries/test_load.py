@@ -335,7 +335,7 @@ async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALL
     """
     for number in range(1, COMMUNITY + 1):
         await rows.member(
-            watcher, telegram_id=f"account-#{number}", name=f"name-{number}.", status="active"
+            watcher, telegram_id=f"account:{number}", name=f"name-{number}.", status="active"
         )
     codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
     made: Counter[str] = Counter()

@@ -75,9 +75,9 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
 
 async def test_columns_that_are_not_given_have_defaults(directory: asyncpg.Pool) -> None:
     by_sql = await rows.member(directory)
-    await new_member(telegram_id="by_class").save()
+    await new_member(telegram_id="77").save()
     by_class = await rows.fetch_row(
-        directory, "SELECT * FROM community_members WHERE telegram_id = 'by_class'"
+        directory, "SELECT * FROM community_members WHERE telegram_id = '77'"
     )
 
     for stored in (by_sql, by_class):
@@ -260,7 +260,7 @@ async def test_the_tier_follows_from_a_score_that_is_written_alone(directory: as
 # One edit of each column that can be edited. The number can't, and the tier only with the score.
 EDITS = {
     "id": "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad",
-    "telegram_id": "another",
+    "telegram_id": "88",
     "telegram_username": "another",
     "name": "Another",
     "primary_role": "designer",

@@ -23,7 +23,7 @@ from community_directory.web.admin.rows import (
 from community_directory.web.admin.values import TEXT_COLUMNS, parse_value
 
 MAX_LIST_ROWS = 1000
-"""The most rows of a page; the front end's download of a list asks for this number."""
+"""The most rows of a page."""
 MAX_LIST_PAGES = 1_000_000
 MAX_EXACT_COUNT = 50_000
 """Above this number of rows a count is the planner's estimate."""
@@ -39,6 +39,7 @@ LIST_PARAMETERS = {
     "__order",
     "__readable",
     "__view",
+    "__delimiter",
 }
 RANGE_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 NULL_OPERATORS = {"is_null": "IS NULL", "not_null": "IS NOT NULL"}
@@ -178,7 +179,7 @@ class ListEndpoints(TableRows):
         query = ListQuery(request)
         size = query.number("__page_size", self.page_size, MAX_LIST_ROWS)
         offset = (query.number("__page", 1, MAX_LIST_PAGES) - 1) * size
-        names = self._selected_columns(query.value("__visible_fields"), size)
+        names = self.named_columns(query) or self._listed_columns()
         condition = await self._filter(query)
         order = self._order(query.value("__order"))
         # The subquery selects keys only, so that an index is enough to skip the rows before the
@@ -218,16 +219,20 @@ class ListEndpoints(TableRows):
             records = await self._list_choices(limit, offset)
         return JSONResponse({str(record[0]): record[1] for record in records})
 
-    def _selected_columns(self, requested: str, size: int) -> list[str]:
-        if requested:
-            names = requested.split(",")
-            for name in names:
-                if name not in self.readable:
-                    raise InvalidInput(f"There is no column {sanitize_for_message(name)}.")
-            return names
-        if size == MAX_LIST_ROWS:
-            # The front end's download of all columns names none.
-            return self.readable
+    def named_columns(self, query: ListQuery) -> list[str]:
+        """Return the columns that a request asks for; none if it names none.
+
+        Raises:
+            InvalidInput: There is no such column.
+        """
+        requested = query.value("__visible_fields")
+        names = requested.split(",") if requested else []
+        for name in names:
+            if name not in self.readable:
+                raise InvalidInput(f"There is no column {sanitize_for_message(name)}.")
+        return names
+
+    def _listed_columns(self) -> list[str]:
         return [name for name in self.schema_extra["visible_column_names"] if name in self.readable]
 
     async def _count(self, condition: ListFilter) -> int:

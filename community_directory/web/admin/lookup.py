@@ -13,9 +13,9 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.queries import invitations, members
+from community_directory.queries.identifiers import clean_identifier, normalize_telegram_username
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.search import ANY_RANGE, PATTERN
-from community_directory.queries.values import username_from
 
 MAX_LISTED_MATCHES = 10
 MAX_COUNTED_MATCHES = 100
@@ -113,8 +113,8 @@ async def find_one_member(typed: str, *, removed: bool | None = False) -> Member
     """Return the one member whom a text means.
 
     Args:
-        typed: A number, an @username, a Telegram id, or a name or a part of one. Digits without
-            # are a number or a Telegram id.
+        typed: A number, an @username or a link to it, a Telegram id, or a name or a part of one.
+            Digits without # are a number or a Telegram id.
         removed: Search among the present members (False), the removed ones (True) or all (None).
 
     Raises:
@@ -145,12 +145,16 @@ async def find_one_member(typed: str, *, removed: bool | None = False) -> Member
 
 def _classify(typed: str) -> tuple[str, str]:
     """Return the kind of a text, a key of `MATCH_CONDITIONS`, and the text to search for."""
-    if re.fullmatch(r"#[0-9]+", typed):
-        return "number", typed
-    if re.fullmatch(r"[0-9]+", typed):
-        return "digits", typed
-    if typed.startswith("@"):
-        return "username", typed[1:]
+    text = clean_identifier(typed)
+    if re.fullmatch(r"#[0-9]+", text):
+        return "number", text
+    if re.fullmatch(r"[0-9]+", text):
+        return "digits", text
+    if text.startswith("@") or "/" in text:
+        try:
+            return "username", normalize_telegram_username(text) or ""
+        except InvalidInput:
+            pass  # a part of a name
     return "name", typed
 
 
@@ -182,7 +186,10 @@ async def find_one_invitation(typed: str) -> Invitation:
     """
     if invitation := await invitations.find(typed):
         return invitation
-    username = username_from(typed, "invited_telegram_username")
+    try:
+        username = normalize_telegram_username(typed)
+    except InvalidInput:
+        username = None
     records = await engine.fetch(FIND_OPEN_INVITATION, username=username)
     if records:
         return await invitations.get(records[0]["invitation_code"])

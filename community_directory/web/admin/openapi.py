@@ -12,6 +12,7 @@ from uuid import UUID
 from piccolo.columns import JSON, BigInt, BigSerial, Column, ForeignKey
 from piccolo_admin.endpoints import FormConfig
 
+from community_directory.web.admin.download import DELIMITERS
 from community_directory.web.admin.listing import (
     FILTER_OPERATORS,
     LIKE_PATTERNS,
@@ -112,8 +113,11 @@ def _table_paths(table: DirectoryCRUD) -> Schema:
         deleted = {"204": {"description": "It is deleted"}}
         row["delete"] = _write(name, "Delete a row", deleted, None, [404])
     root = f"/tables/{name}/"
+    file = get("The list as a CSV file", STRING, *filters, *_file_parameters(table))
+    file["responses"]["200"]["content"] = {"text/csv": {"schema": STRING}}
     return {
         root: rows,
+        f"{root}csv/": {"get": file},
         f"{root}count/": {"get": get("The number of rows", _ref("Count"), *filters)},
         f"{root}ids/": {
             "get": get("Rows to refer to, by key", TEXTS_BY_NAME, *_choice_parameters(table))
@@ -214,12 +218,26 @@ def _operators(column: Column) -> list[str]:
 
 
 def _page_parameters(table: DirectoryCRUD) -> list[Schema]:
+    return [
+        _query("__page", _integer(1, MAX_LIST_PAGES)),
+        _query("__page_size", _integer(1, MAX_LIST_ROWS)),
+        *_column_parameters(table),
+    ]
+
+
+def _file_parameters(table: DirectoryCRUD) -> list[Schema]:
+    return [
+        *_column_parameters(table),
+        _query("__delimiter", {"enum": list(DELIMITERS)}),
+        _query("__readable", {"type": "boolean"}, "Add the names of the members referred to"),
+    ]
+
+
+def _column_parameters(table: DirectoryCRUD) -> list[Schema]:
     column = "|".join(table.readable)
     order = {"type": "string", "pattern": f"^(-?({column})(,-?({column}))*)?$"}
     visible = {"type": "string", "pattern": f"^(({column})(,({column}))*)?$"}
     return [
-        _query("__page", _integer(1, MAX_LIST_PAGES)),
-        _query("__page_size", _integer(1, MAX_LIST_ROWS)),
         _query("__order", order, "Columns, separated by commas; with - in descending order"),
         _query("__visible_fields", visible, "Columns, separated by commas"),
     ]

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
+from community_directory.web.admin.download import IncompleteFiles
 from community_directory.web.admin.forms import FORMS
 from community_directory.web.admin.openapi import build_document
 from community_directory.web.admin.router import DirectoryRouter, answer_refused_method
@@ -38,6 +39,7 @@ ASSET_TAGS = (
 FRONT_END_HOOKS = (
     "save_button",
     "create_button",
+    "csv_modal",
     "drop_down_button",
     "delete_row_button",
     "title_bar",
@@ -68,6 +70,7 @@ def create_panel(settings: Settings) -> AdminRouter:
             mfa_providers=providers,
         )
     secure(panel, settings, providers)
+    panel.add_middleware(IncompleteFiles)
     _add_assets(panel)
     private = served[0][0]
     private.add_exception_handler(405, answer_refused_method)

@@ -32,6 +32,8 @@ from community_directory.web.outage import report
 
 NO_ROW = "There is no such row. Perhaps it was deleted."
 
+MEMBER_LABEL = "member_id || ' ' || name"
+"""The SQL expression of a member as text for people."""
 FIND_MEMBER_ID = Statement("SELECT member_id FROM community_members WHERE id = :key")
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
@@ -137,13 +139,19 @@ class TableRows(PiccoloCRUD):
         expressions = []
         for name in names:
             if isinstance(self.columns[name], ForeignKey):
-                member = f'FROM community_members AS person WHERE person.member_id = this."{name}"'
-                label = "member_id || ' ' || name"
-                expressions.append(f'(SELECT id {member}) AS "{name}"')
-                expressions.append(f'(SELECT {label} {member}) AS "{name}_readable"')
+                expressions.append(f'{self.select_member(name, "id")} AS "{name}"')
+                label = self.select_member(name, MEMBER_LABEL)
+                expressions.append(f'{label} AS "{name}_readable"')
             else:
                 expressions.append(f'{self.expression(name)} AS "{name}"')
         return ", ".join(expressions)
+
+    def select_member(self, name: str, selected: str) -> str:
+        """Return the SQL expression of something about the member whom a column refers to."""
+        return (
+            f"(SELECT {selected} FROM community_members AS person"
+            f' WHERE person.member_id = this."{name}")'
+        )
 
     def expression(self, name: str) -> str:
         """Return the SQL expression of a column."""

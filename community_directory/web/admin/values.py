@@ -11,6 +11,7 @@ from piccolo.columns import JSON, BigInt, BigSerial, Column, Text, Timestamp, Va
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter
 
 from community_directory.errors import InvalidInput, text_too_long
+from community_directory.queries.identifiers import NORMALIZERS, normalize_profile
 from community_directory.queries.values import as_json
 from community_directory.web.admin.policy import RowData
 
@@ -146,9 +147,16 @@ def is_unchanged(column: Column, shown: Any, sent: object) -> bool:
 
 
 def _parse_field(column: Column, sent: object) -> object:
+    name = column._meta.name
     value = parse_value(column, sent)
+    if value is not None and name in NORMALIZERS:
+        value = NORMALIZERS[name](value, name)
+    elif value is not None and name == "profile_data":
+        profile = json.loads(value)
+        normalized = normalize_profile(profile)
+        value = value if normalized == profile else as_json(normalized)
     if value is None and column._meta.required:
-        raise InvalidInput("This can't be empty.", field=column._meta.name)
+        raise InvalidInput("This can't be empty.", field=name)
     return value
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from community_directory.database import Parameters, act_as, engine, transaction
 from community_directory.errors import InvalidInput, database_errors, sanitize_for_message
-from community_directory.web.admin.listing import ListEndpoints
+from community_directory.web.admin.download import DownloadEndpoints
 from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
 from community_directory.web.admin.rows import (
     json_response,
@@ -32,7 +32,7 @@ SHOWN_ROW_FIELD = "__seen"
 """The field in which `panel.js` sends the row as the form was filled with it."""
 
 
-class DirectoryCRUD(ListEndpoints):
+class DirectoryCRUD(DownloadEndpoints):
     """All endpoints of one table: besides the lists, those that add, edit and delete rows."""
 
     def __init__(self, table: type[Table], policy: TablePolicy, **options: Any) -> None:

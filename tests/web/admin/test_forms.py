@@ -386,6 +386,9 @@ async def people(directory: asyncpg.Pool) -> None:
         ("#1", "#1"),
         ("2", "#2"),
         ("@ANA", "#1"),
+        ("https://t.me/ana", "#1"),
+        ("＠ana", "#1"),
+        ("９00\u200b", "#1"),
         ("900", "#1"),
         ("discord:77", "#2"),
         ("ana garcia", "#1"),
@@ -502,7 +505,7 @@ async def test_an_unusual_name_is_shown_safely_and_on_one_line(
         "#1 <img src=x onerror=alert(1)> is suspended now."
     )
     assert await submit(client, "suspend-a-member", member="#2", reason="x") == (
-        f"#2 👩‍👩‍👧���{'x' * 51}… is suspended now."
+        f"#2 👩‍👩‍👧 {'x' * 53}… is suspended now."
     )
 
 
@@ -563,7 +566,7 @@ async def test_only_an_active_member_invites_and_a_wrong_username_is_refused(
     client: httpx.AsyncClient, ana: CommunityMember
 ) -> None:
     assert await refused(client, "invite", member="1", telegram_username="a b") == (
-        "A username must have no @ in front and no spaces."
+        "A Telegram username has up to 32 letters, digits and underscores."
     )
     await members.set_status("#1", "suspended", actor="test")
     assert (
@@ -573,7 +576,10 @@ async def test_only_an_active_member_invites_and_a_wrong_username_is_refused(
     assert not (await invitations.list_page()).items
 
 
-@pytest.mark.parametrize("typed", ["{code}", "{lower}", " {dashes} ", "@eva", "EVA", "eva"])
+@pytest.mark.parametrize(
+    "typed",
+    ["{code}", "{lower}", " {dashes} ", "https://t.me/bot?start={code}", "@eva", "EVA", "t.me/eva"],
+)
 async def test_an_invitation_is_found_by_its_code_or_the_invited_username(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, typed: str
 ) -> None:
@@ -861,14 +867,12 @@ async def test_a_hostile_username_is_refused_or_shown_unchanged(
         response = await post(client, "invite", {"member": "#1", "telegram_username": value})
         if response.status_code == 200:
             kept.append(what)
-            whom = {"none": "@Null", "empty": "anybody", "right to left": "@�1#"}.get(
-                what, f"@{value}"
-            )
+            whom = {"none": "@Null", "empty": "anybody"}.get(what, f"@{value}")
             assert f" for {whom}, open until " in response.json()["custom_form_success"]
         else:
             assert response.status_code == 422, response.text
             assert await everything(directory) == before
-    assert kept == ["Null", "none", "wildcards", "right to left", "only an accent", "empty"]
+    assert kept == ["Null", "none", "empty"]
 
 
 @settings(

@@ -97,7 +97,7 @@ SUPERUSER_PATHS = (
 SUPERUSER_FORMS = ("/api/forms/export-a-person/", "/api/forms/erase-a-person/")
 
 
-LISTS = r"^GET /tables/[a-z_]+/(count/)?$"
+LISTS = r"^GET /tables/[a-z_]+/((count|csv)/)?$"
 """The names of the operations with the most parameters."""
 
 KEYS = {"directory_audit_log": 1, "piccolo_user": FIRST_KEY, "sessions": FIRST_KEY}
