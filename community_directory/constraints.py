@@ -128,6 +128,10 @@ CONSTRAINT_MESSAGES = {
         "An event's id on its platform can't be blank.", "source_id"
     ),
     "participation_source_id_key": ConstraintMessage(_SAME_EVENT, "source_id"),
+    "participation_voice_duration_check": ConstraintMessage(
+        "The duration of a voice stay must be a number of seconds, at most 2,678,400 (31 days).",
+        "event_metadata",
+    ),
     # member_daily_highlights
     "highlight_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
     "highlight_date_range_check": ConstraintMessage(

@@ -27,6 +27,7 @@ from tests.rules import (
     CHANGE_RULES,
     CORRECTED_USERNAMES,
     DATE_MESSAGE,
+    DURATION_MESSAGE,
     MEMBER_MESSAGE,
     OBJECT_MESSAGE,
     ROW_RULES,
@@ -321,6 +322,7 @@ WRITERS = [
         ),
         own_answers={
             OBJECT_MESSAGE: ("metadata", OBJECT_MESSAGE),
+            DURATION_MESSAGE: ("metadata", DURATION_MESSAGE),
             DATE_MESSAGE: (
                 "occurred_at",
                 "The time of an event must lie between the year 2000 and one day from now.",

@@ -23,20 +23,40 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 
-# A checksum of each day's events: it changes when an event is added, deleted or moved. PostgreSQL
-# computes it from participation_occurred_at_idx alone. If a later version of PostgreSQL computes
-# other hashes, every day is rolled up once more.
-_DAY_CHECKSUMS = """
-SELECT day, checksum
-FROM unnest(
+# Each day, and the time in UTC at which it starts and ends.
+_DAYS = """unnest(
     :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
-) AS days(day, starts_at, ends_at),
+) AS days(day, starts_at, ends_at)"""
+
+# The time from the start to the end of a VOICE event, in UTC. The index participation_voice_idx has
+# this expression: it finds the stays that reach into a day, however long before it they began.
+STAY = """tsrange(
+    occurred_at AT TIME ZONE 'UTC',
+    (occurred_at AT TIME ZONE 'UTC') + make_interval(secs => coalesce(
+        event_metadata ->> 'duration_seconds', event_metadata ->> 'voice_duration_seconds', '0'
+    )::double precision)
+)"""
+
+# A checksum of each day's events: it changes when an event is added, deleted or moved, or when a
+# stay that began on an earlier day reaches into the day, or no longer does. PostgreSQL computes it
+# from participation_occurred_at_idx alone, except for these stays. If a later version of PostgreSQL
+# computes other hashes, every day is rolled up once more.
+_DAY_CHECKSUMS = f"""
+SELECT day, checksum
+FROM {_DAYS},
 LATERAL (
     SELECT coalesce(sum(hashtextextended(
-        member_id, (date_part('epoch', occurred_at) * 1000000)::bigint
+        member_id, (date_part('epoch', at) * 1000000)::bigint
     )), 0) AS checksum
-    FROM member_participation WHERE occurred_at >= starts_at AND occurred_at < ends_at
-) AS events
+    FROM (
+        SELECT member_id, occurred_at AS at FROM member_participation
+        WHERE occurred_at >= starts_at AND occurred_at < ends_at
+        UNION ALL
+        SELECT member_id, upper({STAY}) AT TIME ZONE 'UTC' FROM member_participation
+        WHERE event_type = 'VOICE' AND {STAY} @> (starts_at AT TIME ZONE 'UTC')
+            AND occurred_at < starts_at
+    ) AS events
+) AS sums
 """
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
@@ -63,21 +83,39 @@ _POINTS_OF_COUNTS = " + ".join(
     f"least({points.most}, {column} / {points.for_each})" for column, points in DAILY_POINTS.items()
 )
 
-# A duration that is negative or not a number counts as 0. The counts stop at the largest integer.
+# A day has at most its own minutes: 1,440, or 60 more or fewer when the clocks change.
 COUNTED_CTES = f"""
+-- The time that each member spent in voice chats on each day. A stay over midnight belongs to both
+-- days, and stays at the same time are one, on one platform or on several.
+stayed AS (
+    SELECT member_id, day, range_agg(stay * hours) AS stays
+    FROM {_DAYS}, LATERAL (
+        SELECT tsrange(starts_at AT TIME ZONE 'UTC', ends_at AT TIME ZONE 'UTC') AS hours
+    ) AS utc, LATERAL (
+        SELECT member_id, {STAY} AS stay FROM member_participation
+        WHERE event_type = 'VOICE' AND {STAY} && hours
+    ) AS stays
+    GROUP BY member_id, day
+),
 -- The events of each member and day by type, and the seconds in voice chats.
 summed AS (
-    SELECT member_id,
-        (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS highlight_date,
-        count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
-        count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
-        coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
-            THEN greatest((event_metadata ->> 'duration_seconds')::numeric, 0)
-        END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
-    FROM member_participation
-    WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
-        AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
-    GROUP BY 1, 2
+    SELECT member_id, highlight_date, sum(messages) AS messages, sum(reactions) AS reactions,
+        sum(seconds) AS seconds
+    FROM (
+        SELECT member_id,
+            (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS highlight_date,
+            count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
+            count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
+            0 AS seconds
+        FROM member_participation
+        WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
+            AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+        GROUP BY 1, 2
+        UNION ALL
+        SELECT member_id, day, 0, 0, extract(epoch FROM sum(upper(stay) - lower(stay)))
+        FROM stayed, unnest(stays) AS stay GROUP BY 1, 2
+    ) AS parts
+    GROUP BY member_id, highlight_date
 ),
 -- The rows that the highlights of these days must have.
 counted AS (
