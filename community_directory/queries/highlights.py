@@ -23,11 +23,6 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 
-# Each day, and the time in UTC at which it starts and ends.
-_DAYS = """unnest(
-    :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
-) AS days(day, starts_at, ends_at)"""
-
 # The time from the start to the end of a VOICE event, in UTC. The index participation_voice_idx has
 # this expression: it finds the stays that reach into a day, however long before it they began.
 STAY = """tsrange(
@@ -43,7 +38,9 @@ STAY = """tsrange(
 # computes other hashes, every day is rolled up once more.
 _DAY_CHECKSUMS = f"""
 SELECT day, checksum
-FROM {_DAYS},
+FROM unnest(
+    :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
+) AS days(day, starts_at, ends_at),
 LATERAL (
     SELECT coalesce(sum(hashtextextended(
         member_id, (date_part('epoch', at) * 1000000)::bigint
@@ -54,7 +51,6 @@ LATERAL (
         UNION ALL
         SELECT member_id, upper({STAY}) AT TIME ZONE 'UTC' FROM member_participation
         WHERE event_type = 'VOICE' AND {STAY} @> (starts_at AT TIME ZONE 'UTC')
-            AND occurred_at < starts_at
     ) AS events
 ) AS sums
 """
@@ -85,37 +81,49 @@ _POINTS_OF_COUNTS = " + ".join(
 
 # A day has at most its own minutes: 1,440, or 60 more or fewer when the clocks change.
 COUNTED_CTES = f"""
--- The time that each member spent in voice chats on each day. A stay over midnight belongs to both
--- days, and stays at the same time are one, on one platform or on several.
-stayed AS (
-    SELECT member_id, day, range_agg(stay * hours) AS stays
-    FROM {_DAYS}, LATERAL (
-        SELECT tsrange(starts_at AT TIME ZONE 'UTC', ends_at AT TIME ZONE 'UTC') AS hours
-    ) AS utc, LATERAL (
+-- Each stay in a voice chat, once for each of these days into which it reaches.
+stays AS (
+    SELECT member_id, stay, unnest((:days::date[])[first_day : last_day]) AS highlight_date,
+        unnest((:starts::timestamptz[])[first_day : last_day]) AS starts_at,
+        unnest((:starts::timestamptz[] || :end::timestamptz)[first_day + 1 : last_day + 1])
+            AS ends_at
+    FROM (
         SELECT member_id, {STAY} AS stay FROM member_participation
-        WHERE event_type = 'VOICE' AND {STAY} && hours
-    ) AS stays
-    GROUP BY member_id, day
+        WHERE event_type = 'VOICE' AND {STAY} && tsrange(
+            (:starts::timestamptz[])[1] AT TIME ZONE 'UTC', :end::timestamptz AT TIME ZONE 'UTC'
+        )
+    ) AS found, LATERAL (
+        SELECT greatest(width_bucket(lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]), 1)
+                AS first_day,
+            width_bucket(upper(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]) AS last_day
+    ) AS positions
+),
+-- The times that each member spent in voice chats on each day. Stays at the same time are one, on
+-- one platform or on several.
+stayed AS (
+    SELECT member_id, highlight_date, unnest(range_agg(stay * tsrange(
+        starts_at AT TIME ZONE 'UTC', ends_at AT TIME ZONE 'UTC'
+    ))) AS time_spent
+    FROM stays GROUP BY member_id, highlight_date
 ),
 -- The events of each member and day by type, and the seconds in voice chats.
 summed AS (
-    SELECT member_id, highlight_date, sum(messages) AS messages, sum(reactions) AS reactions,
-        sum(seconds) AS seconds
+    SELECT member_id, highlight_date, coalesce(messages, 0) AS messages,
+        coalesce(reactions, 0) AS reactions, coalesce(seconds, 0) AS seconds
     FROM (
         SELECT member_id,
             (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS highlight_date,
             count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
-            count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
-            0 AS seconds
+            count(*) FILTER (WHERE event_type = 'REACTION') AS reactions
         FROM member_participation
         WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
             AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
         GROUP BY 1, 2
-        UNION ALL
-        SELECT member_id, day, 0, 0, extract(epoch FROM sum(upper(stay) - lower(stay)))
-        FROM stayed, unnest(stays) AS stay GROUP BY 1, 2
-    ) AS parts
-    GROUP BY member_id, highlight_date
+    ) AS events FULL JOIN (
+        SELECT member_id, highlight_date,
+            extract(epoch FROM sum(upper(time_spent) - lower(time_spent))) AS seconds
+        FROM stayed GROUP BY 1, 2
+    ) AS voice USING (member_id, highlight_date)
 ),
 -- The rows that the highlights of these days must have.
 counted AS (

@@ -152,6 +152,12 @@ def test_a_count_of_zero_is_found() -> None:
     assert read_counts({"stars": 0, "total_stars": 7})["stars"] == 0
 
 
+def test_of_two_spellings_of_a_name_the_same_one_counts_in_any_order() -> None:
+    spellings = {"total_stars": 5, "totalStars": 7, "Total-Stars": 9}
+    for data in (spellings, dict(reversed(spellings.items()))):
+        assert read_counts(data)["stars"] == 9
+
+
 async def test_an_explanation_names_the_counts_that_were_not_found(
     directory: asyncpg.Pool,
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from community_directory.errors import InvalidInput
 from community_directory.queries import members, participation
+from community_directory.queries.events import prepare_event
 from community_directory.queries.participation import NewEvent
 from community_directory.tables.checks import MAX_VOICE_SECONDS, VOICE_DURATION_KEYS
 from tests.tables import rows
@@ -110,6 +111,12 @@ async def test_a_stay_without_a_time_ends_when_it_is_stored(
     await write(voice({key: STAY.total_seconds()}))
     start = await directory.fetchval("SELECT occurred_at FROM member_participation")
     assert before - STAY - TOLERANCE <= start <= datetime.now(UTC) - STAY + TOLERANCE
+
+
+def test_a_stay_that_waits_to_be_stored_ends_at_its_default_time() -> None:
+    event = voice({"duration_seconds": STAY.total_seconds()})
+    at = datetime(2026, 1, 31, tzinfo=UTC)
+    assert prepare_event(event, default_time=at).row.occurred_at == at - STAY
 
 
 @WRITERS
