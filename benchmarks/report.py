@@ -53,7 +53,7 @@ Only the ratios mean something: one run measures all clients in turn, each in it
 ten connections. Times of different runs or machines can't be compared. A ratio is the median of the
 rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record` and
 `roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
-activity and points.
+activity and points, and split voice stays at midnight.
 
 {datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {os.cpu_count()} cores, {platform.machine()} ·
 Python {platform.python_version()}, {versions} ·

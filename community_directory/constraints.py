@@ -153,6 +153,10 @@ CONSTRAINT_MESSAGES = {
     "moved_room_not_itself_check": ConstraintMessage("A room can't move to itself.", "moved_to"),
     "moved_room_platform_check": ConstraintMessage(_PLATFORM, "platform"),
     "moved_room_target_check": ConstraintMessage(_ROOM, "moved_to"),
+    "participation_voice_duration_check": ConstraintMessage(
+        "The duration of a voice stay must be a number of seconds, at most 2,678,400 (31 days).",
+        "event_metadata",
+    ),
     # member_daily_highlights
     "highlight_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
     "highlight_date_range_check": ConstraintMessage(

@@ -78,10 +78,12 @@ async def roll_up_recent() -> int | None:
     """Roll up the last 31 days, and each older day whose events have changed since its roll-up.
 
     An older day is rolled up if it never was before, or if events of that day were added, deleted
-    or moved, by any writer. A change of only the type or the metadata of old events is not noticed:
+    or moved, by any writer. So is each day into which a stay in a voice chat reaches from an
+    earlier day. Any other change of only the type or the metadata of old events is not noticed:
     roll up such a day with `highlights.roll_up`, or empty `directory_rolled_up_days` to have every
     day rolled up again. Days before the first stored event keep their highlights, so that old
-    events can be deleted, whole days at a time.
+    events can be deleted, whole days at a time. The first day that keeps its events loses the
+    minutes of deleted stays that reached into it.
 
     A change of DIRECTORY_TIME_ZONE moves events to other days, so the next run rolls these days up
     again. The highlights of the day before the first stored event may still count events that now

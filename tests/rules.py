@@ -126,6 +126,9 @@ MEMBER_MESSAGE = "There is no such member."
 STATUS_MESSAGE = "There is no such status."
 ENTITY_MESSAGE = "An entity's id can't be empty or contain spaces."
 RELATIONSHIP_MESSAGE = "This relationship already exists."
+DURATION_MESSAGE = (
+    "The duration of a voice stay must be a number of seconds, at most 2,678,400 (31 days)."
+)
 EVENT_MESSAGE = "This event is already stored."
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -225,6 +228,12 @@ BAD_PLATFORMS = (
 )
 GOOD_PLATFORMS = ("a", "telegram", "rocket_chat", "web3")
 GOOD_COUNTS = (None, 0, 2**31 - 1)
+DURATION_KEYS = ("duration_seconds", "voice_duration_seconds")
+BAD_DURATIONS = (
+    *('"60"', '""', '"NaN"', "true", "false", "null", "[]", "[60]", "{}", '{"seconds": 60}'),
+    *("-1", "-0.001", "2678400.5", "2678401", "1e300"),
+)
+GOOD_DURATIONS = ("0", "0.25", "29.5", "60", "2678400")
 
 # Each rule is one entry of a table, which the formatter would spread over many lines.
 # fmt: off
@@ -354,6 +363,13 @@ ROW_RULES = [
             BAD_OBJECTS, [None, *GOOD_OBJECTS]),
         json_rule("participation_event_metadata_readable_check", "event_metadata"),
         date_rule("participation_occurred_at_range_check", "occurred_at"),
+        RowRule("participation_voice_duration_check", "event_metadata", DURATION_MESSAGE,
+            [{"event_type": "VOICE", "event_metadata": f'{{"{key}": {value}}}'}
+             for key in DURATION_KEYS for value in BAD_DURATIONS],
+            [{"event_type": "MESSAGE", "event_metadata": '{"duration_seconds": "1:30"}'},
+             {"event_type": "VOICE", "event_metadata": None},
+             *({"event_type": "VOICE", "event_metadata": f'{{"{key}": {value}}}'}
+               for key in DURATION_KEYS for value in GOOD_DURATIONS)]),
         unique_rule("member_participation_pkey", "id", EVENT_MESSAGE, ROW_ID),
         unique_rule("participation_source_id_key", "source_id", EVENT_MESSAGE, EVENT,
             {"platform": "discord"}, {"room_id": "-200"}, {"event_type": "REACTION"},

@@ -31,6 +31,7 @@ from tests.rules import (
     CORRECTED_TELEGRAM_USERNAMES,
     DATE_MESSAGE,
     DISCORD_ID_MESSAGE,
+    DURATION_MESSAGE,
     GITHUB_USERNAME_MESSAGE,
     INVISIBLE_NAMES,
     MEMBER_MESSAGE,
@@ -343,6 +344,7 @@ WRITERS = [
         ),
         own_answers={
             OBJECT_MESSAGE: ("metadata", OBJECT_MESSAGE),
+            DURATION_MESSAGE: ("metadata", DURATION_MESSAGE),
             DATE_MESSAGE: (
                 "occurred_at",
                 "The time of an event must lie between the year 2000 and one day from now.",

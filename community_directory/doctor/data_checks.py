@@ -4,6 +4,7 @@ A constraint can't be broken while it is in force. A restored backup, a disabled
 failing disk can break what it promised.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -16,10 +17,10 @@ from community_directory.doctor.model import Check, Finding, Scope, Verdict
 from community_directory.queries import highlights, invitations
 from community_directory.queries.highlights import Difference
 from community_directory.queries.reputation import (
-    GITHUB_POINTS,
     MAX_SCORE,
     MAX_TIER_SCORES,
     add_points_sql,
+    github_score,
 )
 from community_directory.queries.values import ACTOR_CTE
 from community_directory.tables import ReputationTier
@@ -30,6 +31,9 @@ SAMPLED_DAYS = 7
 """The days before today whose highlights are counted again."""
 FULL_BATCH_DAYS = 31
 """The days that one statement counts when all are counted; otherwise it is one day."""
+
+GITHUB_BATCH_SIZE = 1000
+"""The number of members whose GitHub data is read at once."""
 
 # An overdue invitation counts as expired, so it is only a sign that the hourly job does not run.
 FIND_OVERDUE_INVITATIONS = Statement("""
@@ -110,27 +114,32 @@ WITH {ACTOR_CTE}
 UPDATE community_members SET reputation_score = reputation_score FROM actor WHERE {_WRONG_TIER}
 """)
 
-_GITHUB_POINTS = " + ".join(
-    f"""CASE WHEN github_profile_data ->> '{name}' ~ '^[1-9][0-9]*$'
-            AND jsonb_typeof(github_profile_data -> '{name}') = 'number'
-        THEN (github_profile_data ->> '{name}')::numeric * {points} ELSE 0 END"""
-    for name, points in GITHUB_POINTS.items()
+# The members whose points are computed.
+LIST_SAMPLED_MEMBERS = Statement("""
+SELECT member_id FROM (
+    SELECT member_id FROM member_daily_highlights
+    ORDER BY highlight_date DESC LIMIT :sample::bigint / 10
+) AS newest
+UNION (
+    SELECT member_id FROM community_members WHERE github_verified_at IS NOT NULL
+    LIMIT :sample::bigint / 10
 )
+""")
+LIST_GITHUB_DATA = Statement("""
+SELECT member_id, github_profile_data FROM community_members
+WHERE member_id = ANY(:member_ids) AND github_verified_at IS NOT NULL
+    AND github_profile_data IS NOT NULL
+""")
 _SCORES_BEHIND = f"""
 sampled AS (
-    -- the members whose points are computed
-    SELECT member_id FROM (
-        SELECT member_id FROM member_daily_highlights
-        ORDER BY highlight_date DESC LIMIT :sample::bigint / 10
-    ) AS newest
-    UNION (
-        SELECT member_id FROM community_members WHERE github_verified_at IS NOT NULL
-        LIMIT :sample::bigint / 10
-    )
+    -- the members, and the points of their GitHub accounts
+    SELECT * FROM unnest(:member_ids::text[], :github_points::numeric[])
+        AS sampled(member_id, github_points)
 ), earned AS (
-    -- the points of their highlights
-    SELECT member_id, coalesce(sum(reputation_earned), 0) AS points
-    FROM sampled LEFT JOIN member_daily_highlights USING (member_id) GROUP BY member_id
+    -- these points and those of their highlights
+    SELECT member_id, github_points + coalesce(sum(reputation_earned), 0) AS points
+    FROM sampled LEFT JOIN member_daily_highlights USING (member_id)
+    GROUP BY member_id, github_points
 ), behind AS (
     -- Those who have less than their parts. Points can be added by hand, so more is no fault, and
     -- whoever took points away is in the audit log.
@@ -138,8 +147,7 @@ sampled AS (
     FROM community_members AS member JOIN earned USING (member_id),
     LATERAL (
         SELECT reputation_score - reputation_shortfall AS present,
-            least({MAX_SCORE}, points + CASE WHEN github_verified_at IS NULL THEN 0
-                ELSE {_GITHUB_POINTS} END) AS expected
+            least({MAX_SCORE}, points) AS expected
     ) AS sums
     WHERE expected > present AND NOT is_bot AND NOT EXISTS (
         SELECT FROM directory_audit_log AS entry
@@ -300,15 +308,34 @@ async def fix_tiers(_: Scope) -> None:
     await engine.fetch(FIX_TIERS, actor=ACTOR, reason=None)
 
 
+async def find_scores_behind(scope: Scope) -> Sequence[Finding]:
+    """Find the members whose score lacks points of GitHub or of the highlights."""
+    records = await engine.fetch(FIND_SCORES_BEHIND, **await _sample_points(scope))
+    return [Finding(record["finding"]) for record in records]
+
+
 async def fix_scores(scope: Scope) -> None:
     """Add the points that members lack."""
     async with transaction():
-        behind = await engine.fetch(LIST_BEHIND, sample=scope.sample)
+        sampled = await _sample_points(scope)
+        behind = await engine.fetch(LIST_BEHIND, **sampled)
         # All writers of many members lock them in the same order.
         await engine.fetch(
             highlights.LOCK_EARNING_MEMBERS, member_ids=[record["member_id"] for record in behind]
         )
-        await engine.fetch(FIX_SCORES, actor=ACTOR, reason=None, sample=scope.sample)
+        await engine.fetch(FIX_SCORES, actor=ACTOR, reason=None, **sampled)
+
+
+async def _sample_points(scope: Scope) -> dict[str, list[object]]:
+    """Return the sampled members and the points of their GitHub accounts, as parameters."""
+    records = await engine.fetch(LIST_SAMPLED_MEMBERS, sample=scope.sample)
+    points = {record["member_id"]: 0 for record in records}
+    member_ids = list(points)
+    for start in range(0, len(member_ids), GITHUB_BATCH_SIZE):
+        batch = member_ids[start : start + GITHUB_BATCH_SIZE]
+        for member_id, data in await engine.fetch(LIST_GITHUB_DATA, member_ids=batch):
+            points[member_id] = github_score(json.loads(data))
+    return {"member_ids": [*points], "github_points": [*points.values()]}
 
 
 async def fix_next_number(_: Scope) -> None:
@@ -370,7 +397,7 @@ DATA_CHECKS = (
         title="No score lacks points of GitHub or of the highlights",
         problem="Members whose score lacks points, although nobody took any away",
         next_step="Run `community-directory doctor --fix`, which adds the missing points.",
-        find=FIND_SCORES_BEHIND,
+        find=find_scores_behind,
         fix=fix_scores,
     ),
     Check(

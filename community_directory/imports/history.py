@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine, long_running, transaction
@@ -25,7 +25,8 @@ from community_directory.imports.migrated_groups import MigratedGroups
 from community_directory.queries import members
 from community_directory.queries.events import BATCH_SIZE
 from community_directory.queries.participation import NewEvent, record_many
-from community_directory.tables import Platform
+from community_directory.tables import EventType, Platform
+from community_directory.tables.checks import MAX_VOICE_SECONDS
 
 CONTACT_ROLE = "contact"
 """The primary role of a new contact."""
@@ -304,7 +305,14 @@ class _HistoryWriter:
 
     def _count_room_and_day(self, event: ExportedEvent) -> None:
         self.report.rooms[event.room] += 1
-        self.report.days.add(event.occurred_at.astimezone(self._zone).date())
+        first = event.occurred_at.astimezone(self._zone).date()
+        self.report.days.add(first)
+        seconds = (event.metadata or {}).get("duration_seconds")
+        if event.event_type == EventType.VOICE and isinstance(seconds, int | float):
+            # The stay may reach into later days.
+            end = event.occurred_at + timedelta(seconds=min(seconds, MAX_VOICE_SECONDS))
+            number = (end.astimezone(self._zone).date() - first).days
+            self.report.days.update(first + timedelta(days=later) for later in range(1, number + 1))
 
 
 def _clean_name(name: str) -> str:

@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
 from community_directory.queries.ids import new_id
 from community_directory.queries.values import as_json, check_texts, id_text, member_number
-from community_directory.tables import MemberParticipation
+from community_directory.tables import EventType, MemberParticipation
+from community_directory.tables.checks import MAX_VOICE_SECONDS, VOICE_DURATION_KEYS
 
 BATCH_SIZE = 1000
 """The maximum number of events that one statement stores."""
@@ -255,15 +257,19 @@ class PreparedEvent(NamedTuple):
 def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> PreparedEvent:
     """Check an event as far as possible without the database, and make its row.
 
-    An event without a time gets `default_time`, or else the time at which it is stored.
+    An event without a time gets `default_time`, or else the time at which it is stored. A stay in a
+    voice chat without a time ends at that time: it began as long before as it lasted.
 
     Raises:
         InvalidInput: The check shows that the event can't be stored.
     """
     if not isinstance(event, NewEvent):
         raise InvalidInput("An event must be a NewEvent.")
+    duration = _voice_duration(event)
     if event.occurred_at is not None:
         _check_occurred_at(event.occurred_at)
+    elif duration is not None:
+        event = replace(event, occurred_at=(default_time or datetime.now(UTC)) - duration)
     elif default_time is not None:
         event = replace(event, occurred_at=default_time)
     metadata = as_json(event.metadata, field="metadata")
@@ -300,6 +306,39 @@ def prepare_events(events: Iterable[NewEvent], refused: list[Refused]) -> list[P
         except InvalidInput as error:
             refused.append(Refused(event, error))
     return prepared
+
+
+def _voice_duration(event: NewEvent) -> timedelta | None:
+    """Return the duration of a stay in a voice chat; None if the event has none.
+
+    Raises:
+        InvalidInput: The metadata has a duration that is not a number of seconds, or is too long.
+    """
+    if event.event_type != EventType.VOICE or not isinstance(event.metadata, Mapping):
+        return None
+    durations = [
+        _check_seconds(event.metadata[key]) for key in VOICE_DURATION_KEYS if key in event.metadata
+    ]
+    return timedelta(seconds=durations[0]) if durations else None
+
+
+def _check_seconds(value: object) -> float:
+    """Return a number of seconds from 0 to `MAX_VOICE_SECONDS` unchanged.
+
+    Raises:
+        InvalidInput: The value is anything else.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= MAX_VOICE_SECONDS
+    ):
+        raise InvalidInput(
+            CONSTRAINT_MESSAGES["participation_voice_duration_check"].message,
+            field="metadata",
+            limit=MAX_VOICE_SECONDS,
+        )
+    return value
 
 
 def _check_occurred_at(at: object) -> None:

@@ -66,7 +66,8 @@ async def verify_github(
         member_id: The member's number, "#247" or 247.
         github_username: The username of the account, with or without @, or a link to it.
         github_profile_data: A JSON object with the counts of the account: `public_repos`,
-            `followers`, `stars` and `contributions`.
+            `followers`, `stars` and `contributions`, or an answer of GitHub's REST or GraphQL API.
+            It is stored as it is. `reputation.explain` names the counts that were not found.
         actor: The author of the change, for the audit log.
         reason: The reason of the change, for the audit log.
 
@@ -78,7 +79,7 @@ async def verify_github(
     number, actor = member_number(member_id), checked_actor(actor)
     username = normalize_github_username(github_username)
     data = as_json(github_profile_data, field="github_profile_data")
-    earned = github_score(github_profile_data)
+    earned = github_score(None if data is None else json.loads(data))
     if earned > MAX_SCORE:
         raise InvalidInput(
             "These counts earn more points than a score can have.",

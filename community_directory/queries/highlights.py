@@ -24,10 +24,20 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 
-# A checksum of each day's events: it changes when an event is added, deleted or moved, and when a
-# member is marked as a bot or is no longer one. PostgreSQL
-# computes it from participation_occurred_at_idx alone. If a later version of PostgreSQL computes
-# other hashes, every day is rolled up once more.
+# The time from the start to the end of a VOICE event, in UTC. The index participation_voice_idx has
+# this expression: it finds the stays that reach into a day, however long before it they began.
+STAY = """tsrange(
+    occurred_at AT TIME ZONE 'UTC',
+    (occurred_at AT TIME ZONE 'UTC') + make_interval(secs => coalesce(
+        event_metadata ->> 'duration_seconds', event_metadata ->> 'voice_duration_seconds', '0'
+    )::double precision)
+)"""
+
+# A checksum of each day's events: it changes when an event is added, deleted or moved, when a stay
+# that began on an earlier day reaches into the day, or no longer does, and when a member is marked
+# as a bot, or is no longer one. PostgreSQL computes it from participation_occurred_at_idx alone,
+# except for these stays. If a later version of PostgreSQL
+# computes other hashes, every day is rolled up once more.
 _DAY_CHECKSUMS = f"""
 SELECT day, checksum
 FROM unnest(
@@ -35,10 +45,16 @@ FROM unnest(
 ) AS days(day, starts_at, ends_at),
 LATERAL (
     SELECT coalesce(sum(hashtextextended(
-        member_id, (date_part('epoch', occurred_at) * 1000000)::bigint
+        member_id, (date_part('epoch', at) * 1000000)::bigint
     )), 0) AS checksum
-    FROM member_participation WHERE occurred_at >= starts_at AND occurred_at < ends_at AND {NO_BOTS}
-) AS events
+    FROM (
+        SELECT member_id, occurred_at AS at FROM member_participation
+        WHERE occurred_at >= starts_at AND occurred_at < ends_at
+        UNION ALL
+        SELECT member_id, upper({STAY}) AT TIME ZONE 'UTC' FROM member_participation
+        WHERE event_type = 'VOICE' AND {STAY} @> (starts_at AT TIME ZONE 'UTC')
+    ) AS events WHERE {NO_BOTS}
+) AS sums
 """
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
@@ -65,21 +81,51 @@ _POINTS_OF_COUNTS = " + ".join(
     f"least({points.most}, {column} / {points.for_each})" for column, points in DAILY_POINTS.items()
 )
 
-# A duration that is negative or not a number counts as 0. The counts stop at the largest integer.
+# A day has at most its own minutes: 1,440, or 60 more or fewer when the clocks change.
 COUNTED_CTES = f"""
+-- Each stay in a voice chat, once for each of these days into which it reaches.
+stays AS (
+    SELECT member_id, stay, unnest((:days::date[])[first_day : last_day]) AS highlight_date,
+        unnest((:starts::timestamptz[])[first_day : last_day]) AS starts_at,
+        unnest((:starts::timestamptz[] || :end::timestamptz)[first_day + 1 : last_day + 1])
+            AS ends_at
+    FROM (
+        SELECT member_id, {STAY} AS stay FROM member_participation
+        WHERE event_type = 'VOICE' AND {STAY} && tsrange(
+            (:starts::timestamptz[])[1] AT TIME ZONE 'UTC', :end::timestamptz AT TIME ZONE 'UTC'
+        )
+    ) AS found, LATERAL (
+        SELECT greatest(width_bucket(lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]), 1)
+                AS first_day,
+            width_bucket(upper(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]) AS last_day
+    ) AS positions
+),
+-- The times that each member spent in voice chats on each day. Stays at the same time are one, on
+-- one platform or on several.
+stayed AS (
+    SELECT member_id, highlight_date, unnest(range_agg(stay * tsrange(
+        starts_at AT TIME ZONE 'UTC', ends_at AT TIME ZONE 'UTC'
+    ))) AS time_spent
+    FROM stays GROUP BY member_id, highlight_date
+),
 -- The events of each member and day by type, and the seconds in voice chats.
 summed AS (
-    SELECT member_id,
-        (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS highlight_date,
-        count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
-        count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
-        coalesce(sum(CASE WHEN jsonb_typeof(event_metadata -> 'duration_seconds') = 'number'
-            THEN greatest((event_metadata ->> 'duration_seconds')::numeric, 0)
-        END) FILTER (WHERE event_type = 'VOICE'), 0) AS seconds
-    FROM member_participation
-    WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
-        AND event_type IN ('MESSAGE', 'REACTION', 'VOICE') AND {NO_BOTS}
-    GROUP BY 1, 2
+    SELECT member_id, highlight_date, coalesce(messages, 0) AS messages,
+        coalesce(reactions, 0) AS reactions, coalesce(seconds, 0) AS seconds
+    FROM (
+        SELECT member_id,
+            (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS highlight_date,
+            count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
+            count(*) FILTER (WHERE event_type = 'REACTION') AS reactions
+        FROM member_participation
+        WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
+            AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+        GROUP BY 1, 2
+    ) AS events FULL JOIN (
+        SELECT member_id, highlight_date,
+            extract(epoch FROM sum(upper(time_spent) - lower(time_spent))) AS seconds
+        FROM stayed GROUP BY 1, 2
+    ) AS voice USING (member_id, highlight_date)
 ),
 -- The rows that the highlights of these days must have.
 counted AS (
@@ -90,6 +136,7 @@ counted AS (
             least(reactions, 2147483647)::integer AS reaction_count,
             least(div(seconds, 60), 2147483647)::integer AS voice_minutes
     ) AS counts
+    WHERE {NO_BOTS}
 )"""
 
 _STORED_CTE = f"""

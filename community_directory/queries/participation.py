@@ -134,9 +134,11 @@ async def record(
             belongs to. Calls with the same platform, room, source id, type and member are about the
             same event; each call without a source id is about a new event.
         occurred_at: An aware datetime, from the year 2000 to one day after the database's current
-            time, which is the default.
-        metadata: A JSON object of at most 10,000 characters. Highlights add up the
-            `duration_seconds` of VOICE events.
+            time, which is the default. The time of a VOICE event is its start; by default it ends
+            now.
+        metadata: A JSON object of at most 10,000 characters. The `duration_seconds` or
+            `voice_duration_seconds` of a VOICE event are a number of seconds, at most 31 days, and
+            highlights count them on the days on which they passed.
 
     Raises:
         MemberNotFound: The member is not in the directory.

@@ -70,8 +70,8 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         # The id of a private chat is the person's own id.
         "room_id": "CASE room_id WHEN :telegram_id THEN 'erased' ELSE room_id END",
         # The highlights are counted from the durations.
-        "event_metadata": "CASE WHEN event_metadata ? 'duration_seconds'"
-        " THEN jsonb_build_object('duration_seconds', event_metadata -> 'duration_seconds') END",
+        "event_metadata": "(SELECT jsonb_object_agg(key, value) FROM jsonb_each(event_metadata)"
+        " WHERE key IN ('duration_seconds', 'voice_duration_seconds'))",
         "occurred_at": NOT_PERSONAL,
         "source_id": "NULL",
     },

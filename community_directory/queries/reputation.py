@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
+from community_directory.queries.github_counts import read_counts
 from community_directory.queries.values import member_number
 from community_directory.tables import ReputationTier
 
 GITHUB_POINTS = {"public_repos": 5, "followers": 3, "stars": 2, "contributions": 1}
-"""The points for each repository, follower, star and contribution in `github_profile_data`."""
+"""The points for each repository, follower, star and contribution of a GitHub account."""
 
 
 class DailyPoints(NamedTuple):
@@ -67,6 +68,8 @@ class Explanation:
 
     github: Mapping[str, int]
     """The points for each count in `github_profile_data`; zeros before the first verification."""
+    github_not_found: tuple[str, ...]
+    """The counts that the verified data does not have, under none of their names."""
     earned: int
     """The points from the daily highlights."""
     other: int
@@ -95,11 +98,15 @@ async def explain(member_id: str | int) -> Explanation:
         raise MemberNotFound(number)
     data, score, shortfall, earned = records[0]
     total = score - shortfall
-    github = github_points(None if data is None else json.loads(data))
+    profile_data = None if data is None else json.loads(data)
+    github = github_points(profile_data)
     tier = tier_of(score)
     following = list(ReputationTier)[list(ReputationTier).index(tier) + 1 :]
     return Explanation(
         github=github,
+        github_not_found=()
+        if profile_data is None
+        else tuple(name for name, count in read_counts(profile_data).items() if count is None),
         earned=earned,
         other=total - earned - sum(github.values()),
         score=score,
@@ -112,18 +119,18 @@ async def explain(member_id: str | int) -> Explanation:
 def github_score(profile_data: Mapping[str, object] | None) -> int:
     """Return the points of a GitHub account.
 
-    They are repositories × 5 + followers × 3 + stars × 2 + contributions × 1. A count that is
-    missing, negative or not a whole number earns nothing.
+    They are repositories × 5 + followers × 3 + stars × 2 + contributions × 1, read under all names
+    that GitHub's APIs and other programs use. A count that is missing, negative or not a whole
+    number earns nothing.
     """
     return sum(github_points(profile_data).values())
 
 
 def github_points(profile_data: Mapping[str, object] | None) -> dict[str, int]:
     """Return the points of `github_score` for each count, by the count's name."""
-    counts = {name: (profile_data or {}).get(name) for name in GITHUB_POINTS}
     return {
-        name: GITHUB_POINTS[name] * count if type(count) is int and count > 0 else 0
-        for name, count in counts.items()
+        name: GITHUB_POINTS[name] * (count or 0)
+        for name, count in read_counts(profile_data).items()
     }
 
 

@@ -8,6 +8,10 @@ from enum import StrEnum
 
 MAX_JSON_DEPTH = 100
 """The maximum number of objects and arrays that are nested in each other in a JSON value."""
+MAX_VOICE_SECONDS = 31 * 24 * 60 * 60
+"""The maximum duration of a stay in a voice chat: 31 days."""
+VOICE_DURATION_KEYS = ("duration_seconds", "voice_duration_seconds")
+"""The names of a stay's duration in the metadata of its event; the first one present counts."""
 SPACE_CHARACTERS = r"[:space:]\u0085\u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u3000\ufeff"
 """The white-space and invisible characters, for a bracket expression of a regular expression.
 
@@ -108,6 +112,19 @@ def readable_json(column: str) -> str:
         f"jsonb_path_exists({column}, 'strict $.**{{{MAX_JSON_DEPTH}}} ? ({container})') OR "
         f"jsonb_path_exists({column}, 'strict $.** ? ({number})'))"
     )
+
+
+def voice_duration(column: str) -> str:
+    """Return the condition that each duration of a VOICE event is a number of seconds.
+
+    It is about events, which have an `event_type`. PostgreSQL orders JSON values by their types
+    first, so only a number lies between two numbers.
+    """
+    durations = " AND ".join(
+        f"coalesce({column} -> '{key}', '0') BETWEEN '0' AND '{MAX_VOICE_SECONDS}'"
+        for key in VOICE_DURATION_KEYS
+    )
+    return f"event_type <> 'VOICE' OR ({durations})"
 
 
 def not_negative(column: str) -> str:

@@ -64,7 +64,9 @@ class MemberParticipation(
     event_metadata = JSONB(
         null=True, default=None, help_text="Details of the event, a JSON object."
     )
-    occurred_at = Timestamptz(help_text="The time of the event, as the platform gives it.")
+    occurred_at = Timestamptz(
+        help_text="The time of the event, as the platform gives it: the start of a VOICE event."
+    )
     source_id = Varchar(
         length=255,
         null=True,
@@ -83,6 +85,7 @@ class MemberParticipation(
 
     participation_event_metadata_readable_check = Check(checks.readable_json("event_metadata"))
     participation_occurred_at_range_check = Check(checks.in_range("occurred_at"))
+    participation_voice_duration_check = Check(checks.voice_duration("event_metadata"))
 
     @classmethod
     def get_readable(cls) -> Readable:

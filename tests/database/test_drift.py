@@ -51,6 +51,7 @@ SCRIPTED_OBJECTS = {
             "participation_event_type_idx",
             "participation_member_id_idx",
             "participation_occurred_at_idx",
+            "participation_voice_idx",
             "relationship_created_at_idx",
             "relationship_entity_b_idx",
             "relationship_type_idx",

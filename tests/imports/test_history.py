@@ -903,6 +903,17 @@ async def test_the_days_of_an_import_are_in_the_zone_of_the_community(
     ]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_the_days_of_an_import_include_those_into_which_a_stay_reaches(
+    directory: asyncpg.Pool, dry_run: bool
+) -> None:
+    stay = ExportedEvent(
+        Author("101", "Ana"), EventType.VOICE, "-1", "room", "1", NOON, {"duration_seconds": 129600}
+    )
+    report = await import_history([stay], Platform.TELEGRAM, dry_run=dry_run)
+    assert report.days == {NOON.date() + timedelta(days=number) for number in range(3)}
+
+
 async def test_an_import_is_rolled_back_with_the_callers_transaction(
     directory: asyncpg.Pool,
 ) -> None:

@@ -11,13 +11,24 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from community_directory.database import act_as, transaction
+from community_directory.calendar import days_between
+from community_directory.database import act_as, engine, transaction
 from community_directory.errors import DirectoryError, InvalidCursor, InvalidInput
 from community_directory.queries import members, participation
-from community_directory.queries.highlights import Difference, Highlight, between, roll_up, verify
+from community_directory.queries.highlights import (
+    FIND_CHANGED_DAYS,
+    Difference,
+    Highlight,
+    between,
+    roll_up,
+    verify,
+)
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
+from community_directory.tables.checks import MAX_VOICE_SECONDS
 from tests.queries.cases import undone
 from tests.queries.test_participation import (
     INSERT_MESSAGE,
@@ -31,6 +42,9 @@ from tests.tables import rows
 SECONDS = 30
 """How long anything here may take before it counts as stuck."""
 MICROSECOND = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = 3600
+"""An hour in seconds."""
 DAY = date(2026, 1, 31)
 NEXT = DAY + timedelta(days=1)
 BEFORE = DAY - timedelta(days=1)
@@ -148,12 +162,12 @@ async def test_a_day_earns_the_points_of_the_table(
 ) -> None:
     await rows.member(directory, reputation_score=95)
     for kind, times in done.items():
-        for _ in range(times):
+        for number in range(times):
             await rows.event(
                 directory,
                 member_id="#1",
                 event_type=kind,
-                occurred_at=at(),
+                occurred_at=at() + number * timedelta(minutes=10),
                 event_metadata={"duration_seconds": 600},
             )
     assert await roll_up(DAY) == 1
@@ -167,40 +181,212 @@ async def test_a_day_of_other_events_has_no_row(directory: asyncpg.Pool) -> None
     assert await stored(directory) == {}
 
 
-@pytest.mark.parametrize("number", ["9e307", "9" * 308, "2147483647000000", "1e300"])
-async def test_a_row_holds_the_minutes_of_any_duration(
-    directory: asyncpg.Pool, number: str
-) -> None:
-    await rows.member(directory)
-    for _ in range(3):
-        await directory.execute(
-            """
-            INSERT INTO member_participation
-                (member_id, event_type, platform, room_id, occurred_at, event_metadata)
-            VALUES ('#1', 'VOICE', 'telegram', '-1', $1, $2)
-            """,
-            at(),
-            f'{{"duration_seconds": {number}}}',
-        )
-    await messages(directory, 1)
-    await roll_up(DAY)
-    assert await stored(directory) == {("#1", DAY): (1, 0, 2**31 - 1, 7)}
+# Voice.
+
+
+async def stay(
+    database: rows.Database,
+    start: datetime,
+    seconds: float,
+    *,
+    member_id: str = "#1",
+    platform: str = "telegram",
+    key: str = "duration_seconds",
+) -> asyncpg.Record:
+    """Insert a stay in a voice chat."""
+    return await rows.event(
+        database,
+        member_id=member_id,
+        platform=platform,
+        event_type="VOICE",
+        occurred_at=start,
+        event_metadata={key: seconds},
+    )
+
+
+async def minutes(database: rows.Database) -> dict[date, int]:
+    """Return the minutes of the member #1 by day."""
+    return {
+        day: counts[2]
+        for (member, day), counts in (await stored(database)).items()
+        if member == "#1"
+    }
 
 
 async def test_voice_minutes_are_the_sum_of_the_seconds_of_a_day(
     directory: asyncpg.Pool,
 ) -> None:
     await rows.member(directory)
-    for seconds in (30, 29.5, 0.25, 0.25, -1000, "60", True):
-        await rows.event(
-            directory,
-            member_id="#1",
-            event_type="VOICE",
-            occurred_at=at(),
-            event_metadata={"duration_seconds": seconds},
-        )
+    for number, seconds in enumerate((30, 29.5, 0.25, 0.25)):
+        await stay(directory, at() + number * timedelta(minutes=1), seconds)
     await roll_up(DAY)
     assert await stored(directory) == {("#1", DAY): (0, 0, 1, 0)}
+
+
+async def test_a_stay_over_midnight_belongs_to_both_days(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await stay(directory, at(DAY, 22), 26 * HOUR)
+    assert await roll_up(BEFORE, until=NEXT + timedelta(days=1)) == 2
+    assert await minutes(directory) == {DAY: 120, NEXT: 1440}
+    assert await scores(directory) == {"#1": 12}
+    # The same rows, a day at a time.
+    await directory.execute("DELETE FROM member_daily_highlights")
+    assert [await roll_up(day) for day in (NEXT, DAY, BEFORE)] == [1, 1, 0]
+    assert await minutes(directory) == {DAY: 120, NEXT: 1440}
+    assert await verify(BEFORE, until=NEXT) == []
+
+
+async def test_the_longest_stay_fills_its_days(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await stay(directory, at(DAY), MAX_VOICE_SECONDS)
+    last = DAY + timedelta(days=31)
+    await roll_up(DAY, until=last + timedelta(days=1))
+    counted = await minutes(directory)
+    assert (counted.pop(DAY), counted.pop(last)) == (720, 720)
+    assert counted == {DAY + timedelta(days=number): 1440 for number in range(1, 31)}
+
+
+# A day of 23 hours, one of 25, no midnight, two of them, and a day that does not exist.
+@pytest.mark.parametrize(
+    ("zone", "day", "expected"),
+    [
+        ("UTC", DAY, [1440, 1440, 1440]),
+        ("America/New_York", date(2026, 3, 8), [1440, 1380, 1440]),
+        ("America/New_York", date(2026, 11, 1), [1440, 1500, 1440]),
+        ("Africa/Cairo", date(2026, 4, 24), [1440, 1380, 1440]),
+        ("America/Havana", date(2026, 11, 1), [1440, 1500, 1440]),
+        ("Pacific/Apia", date(2011, 12, 30), [1440, None, 1440]),
+    ],
+)
+async def test_a_day_has_at_most_its_own_minutes(
+    directory: asyncpg.Pool, zone: str, day: date, expected: list[int | None]
+) -> None:
+    await rows.member(directory)
+    start = datetime.combine(day, time(12), ZoneInfo(zone)).astimezone(UTC)
+    await stay(directory, start - timedelta(days=4), 8 * 24 * HOUR)
+    await stay(directory, start - timedelta(days=3), 8 * 24 * HOUR, platform="discord")
+    days = [day + timedelta(days=number) for number in (-1, 0, 1)]
+    await roll_up(days[0], until=days[2], zone=zone)
+    counted = await minutes(directory)
+    assert [counted.get(each) for each in days] == expected
+
+
+@pytest.mark.parametrize(
+    ("stays", "expected"),
+    [
+        ([(0, 60), (0, 60)], 60),
+        ([(0, 60), (30, 60)], 90),
+        ([(0, 60), (10, 20)], 60),
+        ([(0, 60), (60, 60)], 120),
+        ([(0, 60), (70, 60)], 120),
+        ([(0, 30), (60, 30), (20, 50)], 90),
+        ([(0, 0), (10, 0)], 0),
+    ],
+)
+async def test_stays_at_the_same_time_are_one_on_whatever_platform(
+    directory: asyncpg.Pool, stays: list[tuple[int, int]], expected: int
+) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    for number, (start, length) in enumerate(stays):
+        platform = ("telegram", "discord")[number % 2]
+        await stay(directory, at() + start * timedelta(minutes=1), length * 60, platform=platform)
+    await stay(directory, at(), 600, member_id="#2")
+    await roll_up(DAY)
+    assert await minutes(directory) == {DAY: expected}
+    assert (await stored(directory))["#2", DAY] == (0, 0, 10, 1)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({"voice_duration_seconds": 600}, 10),
+        ({"duration_seconds": 600}, 10),
+        ({"duration_seconds": 600, "voice_duration_seconds": 1200}, 10),
+        ({"duration_seconds": 0, "voice_duration_seconds": 1200}, 0),
+        ({"title": "standup"}, 0),
+        (None, 0),
+    ],
+)
+async def test_either_name_of_a_duration_is_read(
+    directory: asyncpg.Pool, metadata: dict[str, Any] | None, expected: int
+) -> None:
+    await rows.event(directory, event_type="VOICE", occurred_at=at(), event_metadata=metadata)
+    await roll_up(DAY)
+    assert await minutes(directory) == {DAY: expected}
+
+
+def minutes_of_stays(stays: list[tuple[datetime, float]]) -> dict[date, int]:
+    """Return the minutes of each day in UTC, from the starts and the seconds of stays."""
+    seconds: dict[date, timedelta] = {}
+    until = datetime.min.replace(tzinfo=UTC)
+    for start, length in sorted(stays):
+        position, end = max(start, until), start + timedelta(seconds=length)
+        while position < end:
+            midnight = datetime.combine(position.date(), time(), UTC) + timedelta(days=1)
+            part = min(end, midnight) - position
+            seconds[position.date()] = seconds.get(position.date(), timedelta()) + part
+            position = min(end, midnight)
+        until = max(until, end)
+    return {day: int(passed.total_seconds() // 60) for day, passed in seconds.items()}
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    stays=st.lists(
+        st.tuples(
+            st.integers(0, 3 * 24 * 60).map(lambda number: at(DAY, 0) + number * MINUTE),
+            st.integers(0, 4000) | st.integers(0, 2 * 24 * 3600),
+        ),
+        max_size=6,
+    )
+)
+async def test_the_minutes_of_any_stays_are_those_that_passed_on_each_day(
+    directory: asyncpg.Pool, stays: list[tuple[datetime, float]]
+) -> None:
+    for table in ("member_participation", "member_daily_highlights", "community_members"):
+        await directory.execute(f"DELETE FROM {table}")
+    await rows.member(directory, member_id="#1")
+    for start, length in stays:
+        await stay(directory, start, length)
+    await roll_up(DAY, until=DAY + timedelta(days=6))
+    counted = {day: number for day, number in (await minutes(directory)).items() if number}
+    assert counted == {day: number for day, number in minutes_of_stays(stays).items() if number}
+
+
+async def changed(since: date, until: date) -> list[date]:
+    """Return the days that the nightly job would roll up."""
+    days = days_between(since, until, "UTC")._asdict()
+    records = await engine.fetch(FIND_CHANGED_DAYS, **days, recent=date.max)
+    return [record["day"] for record in records]
+
+
+async def test_a_stay_that_reaches_into_later_days_changes_them(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    days = [DAY + timedelta(days=number) for number in range(5)]
+    await roll_up(days[0], until=days[-1])
+    assert await changed(days[0], days[-1]) == []
+    made = await stay(directory, at(days[1], 23), 26 * HOUR)
+    assert await changed(days[0], days[-1]) == days[1:4]
+    await roll_up(days[0], until=days[-1])
+    assert await changed(days[0], days[-1]) == []
+
+    # It ends a second later, then a day later, and then it ends on the day on which it began.
+    for seconds, expected in (
+        (26 * HOUR + 1, days[2:4]),
+        (50 * HOUR, days[2:5]),
+        (HOUR, days[2:5]),
+    ):
+        await directory.execute(
+            "UPDATE member_participation SET event_metadata = $1 WHERE id = $2",
+            json.dumps({"duration_seconds": seconds}),
+            made["id"],
+        )
+        assert await changed(days[0], days[-1]) == expected
+        await roll_up(days[0], until=days[-1])
+    assert await minutes(directory) == {days[1]: 60}
 
 
 async def test_removed_members_are_counted(directory: asyncpg.Pool) -> None:

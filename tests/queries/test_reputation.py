@@ -128,6 +128,7 @@ async def test_a_score_is_explained_part_by_part(directory: asyncpg.Pool) -> Non
     await rows.highlight(directory, reputation_earned=1000)
     assert await explain("#1") == Explanation(
         github={"public_repos": 50, "followers": 15, "stars": 0, "contributions": 0},
+        github_not_found=("contributions",),
         earned=20,
         other=5,
         score=90,
@@ -141,6 +142,7 @@ async def test_a_score_of_zero_is_explained(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     assert await explain("#1") == Explanation(
         github=dict.fromkeys(GITHUB_POINTS, 0),
+        github_not_found=(),
         earned=0,
         other=0,
         score=0,

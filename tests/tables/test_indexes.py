@@ -10,7 +10,12 @@ import asyncpg
 import pytest
 
 from community_directory.database import Statement
-from community_directory.queries.highlights import COUNTED_CTES, LIST_HIGHLIGHTS
+from community_directory.queries.highlights import (
+    COUNTED_CTES,
+    FIND_CHANGED_DAYS,
+    LIST_HIGHLIGHTS,
+    STAY,
+)
 from community_directory.queries.search import ANY_RANGE, SCORE_RANGES
 from tests.conftest import Server, new_database
 
@@ -67,10 +72,12 @@ INSERT INTO member_relationships (entity_id_a, entity_id_b, relationship_type)
 SELECT 'entity-' || n / 4, 'other-' || n / 4 || '-' || n % 4,
     CASE n % 100 WHEN 0 THEN 'MENTORED' ELSE 'INVITED' END
 FROM generate_series(1, 20000) AS n;
-INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id, occurred_at)
+INSERT INTO member_participation
+    (member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata)
 SELECT '#' || n % 500 + 1, CASE n % 100 WHEN 0 THEN 'VOICE' ELSE 'MESSAGE' END,
     'telegram', '-' || n % 7, n::text,
-    timestamptz '2026-01-31 00:00Z' - n * interval '86 seconds'
+    timestamptz '2026-01-31 00:00Z' - n * interval '86 seconds',
+    CASE n % 100 WHEN 0 THEN '{"duration_seconds": 1800}'::jsonb END
 FROM generate_series(1, 60000) AS n;
 INSERT INTO member_daily_highlights (member_id, highlight_date, message_count)
 SELECT '#' || n % 500 + 1, date '2026-01-31' - n / 500, n % 50
@@ -308,9 +315,16 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "participation_occurred_at_idx",
-        Statement(f"WITH {COUNTED_CTES} SELECT * FROM counted").sql,
-        ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], NOW - timedelta(days=8)),
+        "SELECT member_id, event_type FROM member_participation"
+        " WHERE occurred_at >= $1 AND occurred_at < $2 AND event_type = 'MESSAGE'",
+        (NOW - timedelta(days=9), NOW - timedelta(days=8)),
         "Index Scan",
+    ),
+    IndexedQuery(
+        "participation_voice_idx",
+        f"SELECT member_id FROM member_participation"
+        f" WHERE event_type = 'VOICE' AND {STAY} && tsrange($1, $2)",
+        (datetime(2026, 1, 20), datetime(2026, 1, 21)),  # noqa: DTZ001  a time in UTC
     ),
     IndexedQuery(
         "participation_source_id_key",
@@ -421,6 +435,26 @@ async def test_an_index_serves_the_query_it_is_for(
     if use.node is not None:
         assert found[use.index] == use.node
     assert await community.fetch(use.query, *use.arguments)
+
+
+DAY = ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], NOW - timedelta(days=8))
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments", "events"),
+    [
+        (Statement(f"WITH {COUNTED_CTES} SELECT * FROM counted").sql, DAY, "Index Scan"),
+        (FIND_CHANGED_DAYS.sql, (*DAY, NOW.date()), "Index Only Scan"),
+    ],
+    ids=["count", "checksum"],
+)
+async def test_a_day_is_counted_from_its_own_events_and_the_stays_that_reach_into_it(
+    community: asyncpg.Connection, query: str, arguments: tuple[object, ...], events: str
+) -> None:
+    found = await scans(community, IndexedQuery("", query, arguments))
+    assert found["participation_occurred_at_idx"] == events
+    assert found["participation_voice_idx"] in {"Index Scan", "Bitmap Index Scan"}
+    assert "member_participation" not in found
 
 
 async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(

@@ -285,7 +285,9 @@ async def explain_reputation(data: MemberFields, actor: str) -> str:  # noqa: AR
         else "the highest tier"
     )
     made_of = listed or "none so far"
-    return f"{label(person)} has {points} ({made_of}) and is {score.tier}: {next_tier}."
+    missing = ", ".join(name.replace("_", " ") for name in score.github_not_found)
+    hint = f" The GitHub data has no count of: {missing}." if missing else ""
+    return f"{label(person)} has {points} ({made_of}) and is {score.tier}: {next_tier}.{hint}"
 
 
 @form("Roll up highlights", DATA_GROUP)

@@ -757,8 +757,11 @@ async def test_a_reputation_is_explained_part_by_part(
     await members.verify_github("#1", github_username="ana", github_profile_data=data)
     assert await submit(client, "explain-a-reputation", member="1") == (
         "#1 Ana García has 2,560 points (GitHub public repos 2,500, GitHub followers 60) "
-        "and is Expert: the highest tier."
+        "and is Expert: the highest tier. The GitHub data has no count of: stars, contributions."
     )
+    data |= {"stars": 0, "contributions_last_year": 0}
+    await members.verify_github("#1", github_username="ana", github_profile_data=data)
+    assert (await submit(client, "explain-a-reputation", member="1")).endswith("highest tier.")
 
 
 async def test_the_members_are_downloaded_as_a_table_without_formulas(
