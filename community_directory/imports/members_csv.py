@@ -73,7 +73,7 @@ CSV_COLUMNS = (
 """The columns of an export, in their order."""
 
 EXPORT_MEMBERS = f"""
-SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL
+SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL AND NOT is_bot
 ORDER BY length(member_id), member_id
 """
 # The lock keeps the members from being edited between the check and the update. It is taken in the
@@ -129,7 +129,10 @@ async def export_members(path: Path) -> int:
 
 
 async def write_members(file: IO[str]) -> int:
-    """Write all members except removed ones as CSV, as of one moment, and return their number."""
+    """Write all members except removed ones and bots as CSV, and return their number.
+
+    The file has the members of one moment.
+    """
     # Every cell has quotes, because some spreadsheets would split it at a semicolon.
     writer, count = csv.writer(file, quoting=csv.QUOTE_ALL), 0
     writer.writerow(CSV_COLUMNS)
