@@ -437,11 +437,12 @@ async def test_known_bots_are_listed_and_can_be_deleted_only(
     await members.remember_bots({"8": "Rose", "discord:9": "Carl"})
     listed = await rows(client, "directory_bots", name="rose")
     assert [(row["telegram_id"], row["name"]) for row in listed] == [("8", "Rose")]
-    for method, path in (("POST", ""), ("PATCH", "8/")):
+    for method, path in (("POST", ""), ("PATCH", f"{listed[0]['id']}/")):
         refused = await client.request(method, f"/api/tables/directory_bots/{path}", json={})
         assert refused.status_code == 405
-    for known in ("8", "discord:9"):
-        assert (await client.delete(f"/api/tables/directory_bots/{known}/")).status_code == 204
+    for known in await rows(client, "directory_bots"):
+        deleted = await client.delete(f"/api/tables/directory_bots/{known['id']}/")
+        assert deleted.status_code == 204
     assert await members.known_bots(["8", "discord:9"]) == set()
 
 
