@@ -191,7 +191,8 @@ CONSTRAINT_MESSAGES = {
     "bot_telegram_id_check": ConstraintMessage(
         "A Telegram id can't be empty or contain spaces.", "telegram_id"
     ),
-    "directory_bots_pkey": ConstraintMessage("This bot is already known.", "telegram_id"),
+    "bot_telegram_id_idx": ConstraintMessage("This account is already known.", "telegram_id"),
+    "directory_bots_pkey": ConstraintMessage("This bot is already known.", "id"),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(
         "An action must be INSERT, UPDATE or DELETE.", "action"

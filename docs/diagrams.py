@@ -20,7 +20,7 @@ TABLE_WIDTH, TABLE_GAP = 190, 50
 PART_WIDTH, PART_HEIGHT, PART_GAP = 200, 48, 20
 
 TABLE_COLUMNS = (
-    ("community_invitations", "member_relationships"),
+    ("community_invitations", "member_relationships", "directory_bots"),
     ("community_members",),
     ("member_participation", "member_daily_highlights", "directory_audit_log"),
 )

@@ -82,7 +82,7 @@ IGNORED_COLUMNS = (
 """The columns that only the panel's download of the members has; an import ignores them."""
 
 EXPORT_MEMBERS = f"""
-SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL
+SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL AND NOT is_bot
 ORDER BY length(member_id), member_id
 """
 # The lock keeps the members from being edited between the check and the update. It is taken in the
@@ -138,7 +138,10 @@ async def export_members(path: Path) -> int:
 
 
 async def write_members(file: IO[str]) -> int:
-    """Write all members except removed ones as CSV, as of one moment, and return their number."""
+    """Write all members except removed ones and bots as CSV, and return their number.
+
+    The file has the members of one moment.
+    """
     count = 0
     file.write(format_rows([CSV_COLUMNS]))
     async with aclosing(fetch_batches(EXPORT_MEMBERS)) as batches:

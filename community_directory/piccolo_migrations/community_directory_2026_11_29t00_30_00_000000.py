@@ -2,10 +2,13 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns.column_types import Boolean
 from piccolo.columns.column_types import Integer
 from piccolo.columns.column_types import Timestamptz
+from piccolo.columns.column_types import UUID
 from piccolo.columns.column_types import Varchar
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.columns.defaults.uuid import UUID4
 from piccolo.columns.indexes import IndexMethod
 from piccolo.constraints import Check
+from piccolo.constraints import Unique
 
 ID = "2026-11-29T00:30:00:000000"
 VERSION = "1.38.0"
@@ -27,6 +30,27 @@ async def forwards():
     manager.add_column(
         table_class_name="DirectoryBot",
         tablename="directory_bots",
+        column_name="id",
+        db_column_name="id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": UUID4(),
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
         column_name="telegram_id",
         db_column_name="telegram_id",
         column_class_name="Varchar",
@@ -35,7 +59,7 @@ async def forwards():
             "length": 255,
             "default": None,
             "null": False,
-            "primary_key": True,
+            "primary_key": False,
             "unique": False,
             "index": False,
             "index_method": IndexMethod.btree,
@@ -86,6 +110,15 @@ async def forwards():
             "db_column_name": None,
             "secret": False,
         },
+        schema=None,
+    )
+
+    manager.add_constraint(
+        table_class_name="DirectoryBot",
+        tablename="directory_bots",
+        constraint_name="bot_telegram_id_idx",
+        constraint_class=Unique,
+        params={"columns": ["telegram_id"], "nulls_distinct": True},
         schema=None,
     )
 

@@ -89,7 +89,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
-    "directory_bots": dict.fromkeys(["telegram_id", "name", "created_at"], "DELETE"),
+    "directory_bots": dict.fromkeys(["id", "telegram_id", "name", "created_at"], "DELETE"),
     "directory_audit_log": {
         "id": NOT_PERSONAL,
         "changed_at": NOT_PERSONAL,

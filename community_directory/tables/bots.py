@@ -1,7 +1,7 @@
 """Known bots: the accounts that imports found to be bots, and that are no members or contacts."""
 
-from piccolo.columns import Timestamptz, Varchar
-from piccolo.constraints import Check
+from piccolo.columns import UUID, Timestamptz, Varchar
+from piccolo.constraints import Check, Unique
 from piccolo.table import Table
 
 from community_directory.database import engine
@@ -14,9 +14,9 @@ class DirectoryBot(
     db=engine,
     help_text="Accounts that imports found to be bots. Their events are not imported.",
 ):
+    id = UUID(primary_key=True)
     telegram_id = Varchar(
         length=255,
-        primary_key=True,
         default=None,
         required=True,
         help_text="The numeric id of the Telegram account, or discord: and the id on Discord.",
@@ -25,6 +25,8 @@ class DirectoryBot(
         length=255, default=None, required=True, help_text="The name that the export shows."
     )
     created_at = Timestamptz()
+
+    bot_telegram_id_idx = Unique([telegram_id])
 
     bot_telegram_id_check = Check(checks.no_space("telegram_id"))
     bot_name_check = Check(checks.not_blank("name"))

@@ -250,6 +250,8 @@ DESIGNED = {
         "last_active_at": "timestamp with time zone",
         "deleted_at": "timestamp with time zone",
         "reputation_shortfall": "integer NOT NULL DEFAULT 0",
+        "is_bot": "boolean NOT NULL DEFAULT false",
+        "reputation_withheld": "integer NOT NULL DEFAULT 0",
         "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
         "(((((((name)::text || ' '::text)"
         " || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"

@@ -59,6 +59,8 @@ SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'gi
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
     n % 4000 = 0, 'guest' || n
 FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_bots (telegram_id, name)
+SELECT n::text, 'Bot ' || n FROM generate_series(20001, 25000) AS n;
 INSERT INTO community_invitations
     (invitation_code, created_by, invited_telegram_username, status, accepted_by, accepted_at,
         expires_at, created_at)
@@ -201,6 +203,9 @@ INDEXED_QUERIES = [
         " ORDER BY created_at DESC, id DESC LIMIT 15 OFFSET 9000",
         (),
         "Index Only Scan",
+    ),
+    IndexedQuery(
+        "bot_telegram_id_idx", "SELECT * FROM directory_bots WHERE telegram_id = $1", ("20247",)
     ),
     IndexedQuery(
         "member_bot_idx",

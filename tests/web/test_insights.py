@@ -442,6 +442,26 @@ def test_a_name_is_shown_without_control_characters(name: str) -> None:
     assert clean_name(shown) == shown
 
 
+async def test_bots_are_in_no_chart_and_no_list(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    yesterday = NOW - timedelta(days=1)
+    await member(directory, member_id="#1", status="active", created_at=NOW - timedelta(weeks=9))
+    await event(directory, member_id="#1", occurred_at=yesterday)
+    await highlight(directory, member_id="#1", highlight_date=yesterday.date(), message_count=1)
+    paths = ("/insights/", "/insights/tree/1/")
+    before = [(await client.get(path)).text for path in paths]
+    bot = {"name": "Rose", "status": "active", "invited_by": "#1", "is_bot": True}
+    await member(directory, member_id="#2", created_at=NOW - timedelta(weeks=9), **bot)
+    await members.set_status("#2", "suspended", actor="Luis")
+    for minutes in range(60):
+        await event(directory, member_id="#2", occurred_at=yesterday - timedelta(minutes=minutes))
+    await highlight(directory, member_id="#2", highlight_date=yesterday.date(), message_count=60)
+    assert [(await client.get(path)).text for path in paths] == before
+    shown = (await client.get("/insights/tree/2/")).text
+    assert re.search(r"Rose</bdi> \(#2, bot\) invited nobody", shown)
+
+
 # The tree
 
 

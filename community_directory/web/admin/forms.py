@@ -260,6 +260,32 @@ async def restore_member(data: OptionalReasonFields, actor: str) -> str:
     return f"{label(member)} is back and is {_format_status(member.status)}."
 
 
+@form("Mark as a bot", PEOPLE_GROUP)
+async def mark_as_bot(data: OptionalReasonFields, actor: str) -> str:
+    """Take a bot out of every list and count, and take its points.
+
+    Nothing else is deleted: “Mark as a person” undoes it.
+    """
+    person = await find_one_member(data.member, removed=None)
+    if person.is_bot:
+        raise InvalidInput(f"{label(person)} is marked as a bot already.", field="member")
+    member = await members.mark_bot(person.member_id, actor=actor, reason=data.reason)
+    return f"{label(member)} is marked as a bot: it earns nothing, and is in no list."
+
+
+@form("Mark as a person", PEOPLE_GROUP)
+async def mark_as_person(data: OptionalReasonFields, actor: str) -> str:
+    """Bring somebody back who was marked as a bot by mistake, with their points."""
+    person = await find_one_member(data.member, removed=None)
+    if not person.is_bot:
+        raise InvalidInput(f"{label(person)} is not marked as a bot.", field="member")
+    member = await members.mark_bot(person.member_id, False, actor=actor, reason=data.reason)
+    return (
+        f"{label(member)} is a person again. The next roll-up, which runs every night, gives back "
+        "the points of the highlights."
+    )
+
+
 @form("Show who invited a member", PEOPLE_GROUP)
 async def show_inviters(data: MemberFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
     """Show the chain of invitations from the first member to this one."""
@@ -324,7 +350,7 @@ async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  not
 
 @form("Download members as CSV", DATA_GROUP)
 async def download_members(data: NoFields, actor: str) -> FileResponse:  # noqa: ARG001
-    """Download all members except removed ones, as a file for a spreadsheet program."""
+    """Download all members except removed ones and bots, as a file for a spreadsheet program."""
     file = io.BytesIO()
     text = io.TextIOWrapper(file, encoding=csv_file.CSV_ENCODING, newline="")
     await members_csv.write_members(text)

@@ -64,7 +64,7 @@ ESTIMATE_TABLE_ROWS = Statement(
 )
 MEMBER_CHOICES = """
 SELECT id, member_id || ' ' || name, member_id, name FROM community_members
-WHERE deleted_at IS NULL"""
+WHERE deleted_at IS NULL AND NOT is_bot"""
 
 
 class ListQuery:
@@ -329,8 +329,11 @@ class ListEndpoints(TableRows):
             if view not in self.policy.views:
                 raise InvalidInput(f"There is no view {sanitize_for_message(view)}.")
             condition.conditions.append(self.policy.views[view])
-        if self._leaves_removed_out(query):
-            condition.conditions.append(f'this."{self.policy.removed_at_column}" IS NULL')
+        condition.conditions += [
+            listed
+            for name, listed in self.policy.listed.items()
+            if name not in query.filtered_columns
+        ]
         return condition
 
     def _leaves_removed_out(self, query: ListQuery) -> bool:

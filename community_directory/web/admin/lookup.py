@@ -49,7 +49,8 @@ FIND_MATCHES = {
     (kind, removed): Statement(
         f"""
         SELECT * FROM (
-            SELECT member_id, name, telegram_username, status, deleted_at FROM community_members
+            SELECT member_id, name, telegram_username, status, deleted_at, is_bot
+            FROM community_members
             WHERE ({match_condition}) AND {removed_condition} LIMIT {MAX_COUNTED_MATCHES + 1}
         ) AS found ORDER BY length(member_id), member_id
         """
@@ -83,6 +84,7 @@ class MemberMatch(NamedTuple):
     telegram_username: str | None
     status: str
     deleted_at: datetime | None
+    is_bot: bool
 
 
 def label(member: HasName) -> str:
@@ -174,6 +176,8 @@ class _MatchNotFound(MemberNotFound):
 def _describe_match(match: MemberMatch) -> str:
     username = f"@{shorten(match.telegram_username)}, " if match.telegram_username else ""
     status = "removed" if match.deleted_at else match.status.replace("_", " ")
+    if match.is_bot:
+        status = f"{status}, a bot"
     return f"{label(match)} ({username}{status})"
 
 

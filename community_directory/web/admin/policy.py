@@ -33,9 +33,11 @@ class TablePolicy:
     remove: Callable[[RowData, str], Awaitable[object]] | None = None
     """Removes a row for an actor, instead of a DELETE."""
     removed_at_column: str = ""
-    """The time at which a row was removed.
+    """The time at which a row was removed. Forms don't edit removed rows."""
+    listed: Mapping[str, str] = field(default_factory=dict)
+    """SQL conditions by column: a list has the rows that meet each of them.
 
-    Lists leave removed rows out unless they are filtered by this column, and forms don't edit them.
+    A list that is filtered by the column itself does not have to meet its condition.
     """
     computed: Mapping[str, str] = field(default_factory=dict)
     """The SQL expression of each column that is not shown and filtered as it is stored."""

@@ -27,6 +27,7 @@ from community_directory.errors import (
 )
 from community_directory.queries import invitations, members
 from community_directory.queries.invitation_rows import effective_status_sql
+from community_directory.queries.member_rows import NO_BOTS
 from community_directory.settings import Settings
 from community_directory.tables import (
     CommunityInvitation,
@@ -55,6 +56,7 @@ SIDEBAR_LINKS = {
     "Expiring today": "#/community_invitations?__view=expiring_today",
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
     "Removed": "#/community_members?deleted_at__operator=not_null",
+    "Bots": "#/community_members?is_bot=true",
 }
 
 READ_ONLY = dict.fromkeys(ACTIONS.values(), "This table is read-only.")
@@ -147,6 +149,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 add=_add_member,
                 remove=_remove_member,
                 removed_at_column="deleted_at",
+                listed={"deleted_at": "this.deleted_at IS NULL", "is_bot": "NOT this.is_bot"},
                 searched=frozenset(
                     {"name", "telegram_username", "organization", "github_username"}
                 ),
@@ -198,7 +201,11 @@ def _engagement_tables() -> list[PanelTable]:
             filters="member_id event_type platform room_id occurred_at",
             order="-occurred_at",
             group=ENGAGEMENT_GROUP,
-            policy=TablePolicy(refusals=READ_ONLY, labels=COLUMN_LABELS),
+            policy=TablePolicy(
+                refusals=READ_ONLY,
+                listed={"member_id": f"this.{NO_BOTS}"},
+                labels=COLUMN_LABELS,
+            ),
         ),
         _table(
             MemberDailyHighlight,

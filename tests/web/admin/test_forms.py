@@ -496,6 +496,47 @@ async def test_removed_members_are_found_by_the_forms_that_are_about_them(
     )
 
 
+async def test_a_bot_is_marked_and_turns_out_to_be_a_person(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add(directory, "Rose", "active")
+    await add(directory, "Rosendo", "active")
+    assert await refused(client, "mark-as-a-person", member="#1") == (
+        "#1 Rose is not marked as a bot."
+    )
+    assert await submit(client, "mark-as-a-bot", member="#1", reason="it answers all") == (
+        "#1 Rose is marked as a bot: it earns nothing, and is in no list."
+    )
+    assert await last_entry(directory) == ("manager", "it answers all")
+    assert await refused(client, "mark-as-a-bot", member="#1") == (
+        "#1 Rose is marked as a bot already."
+    )
+    assert "#1 Rose (active, a bot), #2 Rosendo (active)" in await refused(
+        client, "ban-a-member", member="rose", reason="spam"
+    )
+    assert await submit(client, "mark-as-a-person", member="#1", reason="a mistake") == (
+        "#1 Rose is a person again. The next roll-up, which runs every night, gives back the points"
+        " of the highlights."
+    )
+    assert await last_entry(directory) == ("manager", "a mistake")
+    assert not (await members.get("#1")).is_bot
+
+
+async def test_a_bot_can_not_invite_in_the_panel(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    await members.mark_bot("#1", actor="Luis")
+    message = (
+        "This account is known as a bot, and bots can't invite or join. "
+        "If that is a mistake, ask a community manager."
+    )
+    assert await refused(client, "invite", member="#1", telegram_username="", days=3) == message
+    row = {"created_by": str(ana.id)}
+    response = await client.post("/api/tables/community_invitations/", json=row)
+    assert response.status_code == 422
+    assert [problem["msg"] for problem in response.json()["detail"]] == [message]
+
+
 async def test_an_unusual_name_is_shown_safely_and_on_one_line(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:

@@ -400,6 +400,52 @@ async def test_an_overdue_invitation_shows_as_expired_before_it_is_marked(
     assert await codes(__view="expiring_today") == {"OPEN2345"}
 
 
+async def test_bots_and_their_events_are_listed_and_counted_only_when_asked_for(
+    client: httpx.AsyncClient, ana: CommunityMember, bea: CommunityMember
+) -> None:
+    for number in ("#1", "#2"):
+        await MemberParticipation(
+            member_id=number, event_type="MESSAGE", platform="telegram", room_id="1"
+        ).save()
+    await members.mark_bot("#2", actor="Luis")
+
+    async def count(table: str, query: str = "") -> int:
+        response = await client.get(f"/api/tables/{table}/count/{query}")
+        return int(response.json()["count"])
+
+    assert await numbers(client) == ["#1"]
+    assert await numbers(client, name="o'neill") == []
+    assert await numbers(client, is_bot="false") == ["#1"]
+    assert await numbers(client, is_bot="true") == ["#2"]
+    assert await numbers(client, is_bot="true", name="o'neill") == ["#2"]
+    assert await count("community_members") == 1
+    assert await count("community_members", "?is_bot=true") == 1
+    assert await search(client, search="") == ["#1 Ana García"]
+    assert await search(client, search="neill") == []
+
+    assert len(await rows(client, "member_participation")) == 1
+    assert await count("member_participation") == 1
+    (event,) = await rows(client, "member_participation", member_id="#2")
+    assert event["member_id_readable"] == "#2 Bea O'Neill"
+    shown = (await client.get(f"/api/tables/community_members/{bea.id}/")).json()
+    assert shown["is_bot"] is True
+
+
+async def test_known_bots_are_listed_and_can_be_deleted_only(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await members.remember_bots({"8": "Rose", "discord:9": "Carl"})
+    listed = await rows(client, "directory_bots", name="rose")
+    assert [(row["telegram_id"], row["name"]) for row in listed] == [("8", "Rose")]
+    for method, path in (("POST", ""), ("PATCH", f"{listed[0]['id']}/")):
+        refused = await client.request(method, f"/api/tables/directory_bots/{path}", json={})
+        assert refused.status_code == 405
+    for known in await rows(client, "directory_bots"):
+        deleted = await client.delete(f"/api/tables/directory_bots/{known['id']}/")
+        assert deleted.status_code == 204
+    assert await members.known_bots(["8", "discord:9"]) == set()
+
+
 # In a database of its own, because the statistics would change the counts of later tests.
 async def test_a_filter_by_a_frequent_word_finds_the_newest_and_estimates_the_rest(
     database: str, client: httpx.AsyncClient, directory: asyncpg.Pool

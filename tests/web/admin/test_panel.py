@@ -82,6 +82,7 @@ async def test_every_link_of_the_side_bar_opens_a_list_that_answers(
         "Expiring today",
         "Top reputation",
         "Removed",
+        "Bots",
     ]
     for link in links.values():
         found = re.fullmatch(r"#/(\w+)\?(.+)", link)
