@@ -7,6 +7,7 @@ characters, too, each version others; so a character that Unicode 14.0 does not 
 Run it as `python -m tools.make_search_text`, with Python 3.11.
 """
 
+import functools
 import re
 import sys
 import unicodedata
@@ -90,10 +91,12 @@ SQL_FUNCTION = r"""-- Return the text as searches compare it: without case, acce
 -- The function does not depend on the database's locale or on the server's version of Unicode, so
 -- its results are the same on every server, and an upgrade can't break an index on them. (With the
 -- collation "C", lower() changes ASCII letters only. The extension unaccent is not IMMUTABLE.)
--- translate() compares each letter with all letters of its list, so a text passes only through the
--- lists of its letters.
+-- translate() compares each letter with all letters of its list, so there are several lists.
 CREATE OR REPLACE FUNCTION public.directory_search_text(value text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    kept text;
+    code_point integer;
 BEGIN
     -- A text of as many bytes as characters is ASCII.
     IF octet_length(value) = length(value) AND value !~ {special_ascii} THEN
@@ -101,7 +104,6 @@ BEGIN
     END IF;
     DECLARE
         unassigned CONSTANT text := {unassigned};
-        kept text;
     BEGIN
         -- Servers normalize the characters of newer versions of Unicode differently, so only the
         -- texts between them are folded.
@@ -115,32 +117,37 @@ BEGIN
                 ) WITH ORDINALITY AS parts(part, number)
             );
         END IF;
-        value := normalize(value, NFKD);
-        -- ´ and similar apostrophes are a space and an accent now.
-        value := regexp_replace(value, {spaced_accents}, '''', 'g');
-        kept := regexp_replace(value, {dropped}, '', 'g');
-        IF kept <> value THEN
-            -- Marks that stood apart may be neighbors now, and have to be in order.
-            value := normalize(kept, NFKD);
-        END IF;
     END;
-    IF value ~ ({punctuation}) THEN
+    value := normalize(value, NFKD);
+    -- ´ and similar apostrophes are a space and an accent now.
+    value := {spaced_accents};
+    kept := regexp_replace(value, {dropped}, '', 'g');
+    IF kept <> value AND octet_length(kept) > length(kept) THEN
+        -- Marks that stood apart may be neighbors now, and have to be in order.
+        kept := normalize(kept, NFKD);
+    END IF;
+    value := kept;
+    IF value ~ {punctuation} THEN
 {punctuation_steps}    END IF;
     IF strpos(value, '  ') > 0 THEN
         value := regexp_replace(value, '  +', ' ', 'g');
     END IF;
-    IF octet_length(value) > length(value) AND value ~ ({letters}) THEN
-{steps}    END IF;
+    WHILE octet_length(value) > length(value) LOOP
+        code_point := ascii(substring(value FROM {letters}));
+        EXIT WHEN code_point IS NULL;
+        -- The letters of a text are in few blocks.
+        {blocks}
+        END IF;
+    END LOOP;
     RETURN lower(value COLLATE "C");
 END $$;
 """
 PUNCTUATION_STEP = """\
         value := regexp_replace(value, {pattern}, {new}, 'g');
 """
-SQL_STEP = """\
-        IF value ~ ({pattern}) THEN  -- {block}
+BLOCK_STEP = """\
+IF code_point < {end} THEN  -- {block}
             {lines}
-        END IF;
 """
 PYTHON_MODULE = '''"""The table of `fold`, as in the SQL function directory_search_text.
 
@@ -227,11 +234,6 @@ def folded(character: str) -> str:
     return punctuation_class(character) or "".join(map(base_letter, small_letters))
 
 
-def block_of(letter: str) -> str:
-    """Return the block that the letter is in."""
-    return next(block for block, end in BLOCKS.items() if ord(letter) < end)
-
-
 NORMALIZED = [character for character in CHARACTERS if nfkd(character) == character]
 DROPPED = [character for character in NORMALIZED if is_dropped(character)]
 FOLDED = {
@@ -280,21 +282,19 @@ def python_literal(pieces: Sequence[str], indent: str, per_line: int) -> str:
     return f"\n{indent}".join(f'"{line}"' for line in lines)
 
 
-def sql_step(block: str, olds: Sequence[str]) -> str:
-    """Return the statement that folds the characters of a block."""
-    single = [old for old in olds if old not in SEQUENCES]
+def block_step(block: str, letters: Sequence[str]) -> str:
+    """Return the branch that folds the letters of a block."""
+    single = [letter for letter in letters if letter not in SEQUENCES]
     lines = [
         f"value := translate(value,\n                {sql_literal(single)},\n"
-        f"                {sql_literal([FOLDED[old] for old in single])});",
+        f"                {sql_literal([FOLDED[letter] for letter in single])});",
         *(
-            f"value := replace(value, '{old}', '{SEQUENCES[old]}');"
-            for old in olds
-            if old in SEQUENCES
+            f"value := replace(value, '{letter}', '{SEQUENCES[letter]}');"
+            for letter in letters
+            if letter in SEQUENCES
         ),
     ]
-    return SQL_STEP.format(
-        pattern=sql_literal(["[", *olds, "]"]), block=block, lines="\n            ".join(lines)
-    )
+    return BLOCK_STEP.format(end=BLOCKS[block], block=block, lines="\n            ".join(lines))
 
 
 def sql_function() -> str:
@@ -303,12 +303,20 @@ def sql_function() -> str:
     # The function lower() changes the letters of ASCII.
     letters = [old for old in FOLDED if not punctuation_class(old) and not old.isascii()]
     special_ascii = [old for old in (*punctuation, *DROPPED) if old.isascii()]
-    blocks = {block: [old for old in letters if block_of(old) == block] for block in BLOCKS}
+    starts = [0, *BLOCKS.values()]
+    blocks = [
+        block_step(block, [old for old in letters if start <= ord(old) < end])
+        for start, (block, end) in zip(starts, BLOCKS.items(), strict=False)
+    ]
     return SQL_FUNCTION.format(
         version=UNICODE_VERSION,
         special_ascii=sql_literal(["[", *ranges(special_ascii), "]|  "]),
         unassigned=bracket_expression(UNASSIGNED),
-        spaced_accents=sql_literal([" [", *map(escape, SPACED_ACCENTS), "]"]),
+        spaced_accents=functools.reduce(
+            lambda sql, accent: f"replace({sql}, U&' \\{ord(accent):04x}', '''')",
+            SPACED_ACCENTS,
+            "value",
+        ),
         dropped=bracket_expression(DROPPED),
         punctuation=bracket_expression(punctuation),
         punctuation_steps="".join(
@@ -319,7 +327,7 @@ def sql_function() -> str:
             for new in "'\"- "
         ),
         letters=sql_literal(["[", *letters, "]"]),
-        steps="".join(sql_step(block, olds) for block, olds in blocks.items()),
+        blocks="        ELS".join(blocks).rstrip("\n"),
     )
 
 
