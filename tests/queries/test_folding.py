@@ -59,6 +59,8 @@ EQUAL = [
     ("น้ำ", "นำ"),
     ("ガンダム", "ｶﾞﾝﾀﾞﾑ"),
     ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+    # Without the invisible character between them, two vowels are in another order.
+    ("ཀ\u0f72\u200d\u0f71", "ཀ\u0f71\u0f72"),
     # Letters that people type as others.
     ("Ørsted Łukasz Đorđe", "orsted lukasz dorde"),
     ("Ægir Œuvre Þór Guðrún", "aegir oeuvre thor gudrun"),
