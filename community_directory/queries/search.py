@@ -14,6 +14,7 @@ import asyncpg
 
 from community_directory.database import Parameters, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.folding import contains_pattern, fold_needle
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.queries.pages import (
     MAX_PAGE_SIZE,
@@ -33,16 +34,10 @@ from community_directory.tables import CommunityMember, MemberStatus, Reputation
 Sort = Literal["reputation", "newest", "active", "name"]
 
 MAX_SEARCH_LENGTH = 200
+SEARCH_TEXT_LENGTH = 350
+"""The length at which the column `search_text` is cut."""
 NEVER_ACTIVE = "1970-01-01T00:00:00+00:00"
 """The time in the cursor for a member without `last_active_at`: PostgreSQL's 'epoch'."""
-
-# The text is escaped after directory_search_text has simplified it, because the simplification can
-# turn a full-width % into a plain one. If it leaves nothing, as for a text of accents alone, the
-# pattern is NULL and matches nobody.
-PATTERN = (
-    r"'%' || regexp_replace("
-    r"nullif(btrim(directory_search_text({})), ''), '([\\%_])', '\\\1', 'g') || '%'"
-)
 
 LIMIT_BUCKETS = (11, 21, 51, MAX_PAGE_SIZE + 1)
 """The values of LIMIT: only a few, because each of them makes another prepared statement."""
@@ -156,9 +151,10 @@ async def search(
 
     Args:
         text: A part of a name, a Telegram or GitHub username, or an organization, at most 200
-            characters. Case and accents do not matter; `%`, `_` and `\` are ordinary characters.
-            Only the first 350 characters of a member's four texts together are searched. A text of
-            accents alone finds nobody.
+            characters. Case, accents, and the kind of an apostrophe, a dash or a space do not
+            matter, nor does an @ before a username; `%`, `_` and `\` are ordinary characters. Only
+            the first 350 characters of a member's four texts together are searched. A text of
+            accents or invisible characters alone finds nobody.
         role: The exact `primary_role`.
         country: The exact country.
         status: The status, by default active; None finds members of every status.
@@ -181,7 +177,7 @@ async def search(
     check_text("role", role, CommunityMember.primary_role.length)
     check_texts(CommunityMember, country=country)
     wanted = Search(
-        text=text,
+        text=fold_needle(text) if text and text.strip() else None,
         equal={
             "primary_role": role,
             "country": country,
@@ -251,6 +247,7 @@ class Search:
     """The checked arguments of `search`."""
 
     text: str | None
+    """The folded text; an empty one finds nobody, and None finds everybody."""
     equal: Mapping[str, str | None]
     """Columns and the values that they must have; None means any value."""
     scores: range
@@ -326,9 +323,9 @@ class Search:
                 yield f"status = '{MemberStatus.ACTIVE}'"
             elif value is not None:
                 yield f"{column} = (SELECT {parameters.bind(value)}::text)"
-        if self.text is not None and self.text.strip():
-            pattern = PATTERN.format(parameters.bind(self.text.strip()))
-            yield f"search_text LIKE (SELECT {pattern})"
+        if self.text is not None:
+            pattern = parameters.bind(contains_pattern(self.text))
+            yield f"search_text LIKE (SELECT {pattern}::text)"
 
     def _score_ranges(self) -> Iterator[str]:
         """Yield the predicates of the ranges that can contain a member of the result."""
@@ -341,7 +338,7 @@ class Search:
 
 
 def is_indexed(text: str) -> bool:
-    """Return whether a text index can find a text: it has three letters or digits in a row."""
+    """Return whether a text index can find a folded text: three letters or digits in a row."""
     return re.search(r"[^\W_]{3}", text) is not None
 
 

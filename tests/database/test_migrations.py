@@ -253,10 +253,9 @@ DESIGNED = {
         "is_bot": "boolean NOT NULL DEFAULT false",
         "reputation_withheld": "integer NOT NULL DEFAULT 0",
         "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
-        "(((((((name)::text || ' '::text)"
-        " || (COALESCE(telegram_username, ''::character varying))::text) || ' '::text)"
-        " || (COALESCE(organization, ''::character varying))::text) || ' '::text)"
-        " || (COALESCE(github_username, ''::character varying))::text)), 350)) STORED",
+        "((((name)::text || COALESCE((' '::text || (telegram_username)::text), ''::text))"
+        " || COALESCE((' '::text || (organization)::text), ''::text))"
+        " || COALESCE((' '::text || (github_username)::text), ''::text))), 350)) STORED",
     },
     "directory_audit_log": {
         "id": "bigint NOT NULL DEFAULT nextval('directory_audit_log_id_seq'::regclass)",

@@ -1,23 +1,23 @@
-"""A search compares texts without case and accents, in every script."""
+"""The database folds the searched text as Python does, on all of Unicode, by one table."""
 
 import re
 import unicodedata
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from community_directory.queries.folding import fold
+from community_directory.queries.folding_table import UNASSIGNED, UNICODE_VERSION
+from tests.queries.test_folding import ASSIGNED, DIFFERENT, EQUAL, NOTHING, TEXTS
+from tools import make_search_text
 
 pytestmark = pytest.mark.schema
 
-# Capitals of later versions than Unicode 14; a newer Python knows their small letters.
-NEWER_CAPITALS = re.compile(
-    "[\u1c89\ua7cb\ua7cc\ua7ce\ua7d2\ua7d4\ua7da\ua7dc\U00010d50-\U00010d65\U00016ea0-\U00016eb8]"
-)
-# Surrogates are no characters, and a text of PostgreSQL can't contain NUL.
-CHARACTERS = [chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000]
-
 
 async def folded(directory: asyncpg.Pool, texts: list[str]) -> list[str]:
-    """Return the texts without case and accents, as PostgreSQL computes them."""
+    """Return the texts as PostgreSQL folds them."""
     found = await directory.fetch(
         """
         SELECT directory_search_text(value)
@@ -29,49 +29,58 @@ async def folded(directory: asyncpg.Pool, texts: list[str]) -> list[str]:
     return [row[0] for row in found]
 
 
-async def test_every_letter_is_folded_like_its_capital(directory: asyncpg.Pool) -> None:
-    pairs = [
-        (letter, letter.casefold())
-        for letter in CHARACTERS
-        if letter.casefold() != letter
-        and len(letter.casefold()) == 1
-        and not unicodedata.category(letter).startswith("M")
-        and not NEWER_CAPITALS.match(letter)
-    ]
-    assert len(pairs) > 1300
-    capitals = await folded(directory, [capital for capital, _ in pairs])
-    small = await folded(directory, [letter for _, letter in pairs])
+async def assert_agreement(directory: asyncpg.Pool, texts: list[str]) -> None:
+    by_database = await folded(directory, texts)
+    by_python = [fold(text) for text in texts]
     assert [
-        pair for pair, one, other in zip(pairs, capitals, small, strict=True) if one != other
+        text for text, one, other in zip(texts, by_database, by_python, strict=True) if one != other
     ] == []
 
 
-async def test_folding_a_folded_text_changes_nothing(directory: asyncpg.Pool) -> None:
-    once = await folded(directory, CHARACTERS)
-    assert await folded(directory, once) == once
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Қанат Ғабит", "қанат ғабит"),
-        ("Արմեն Պետրոսյան", "արմեն պետրոսյան"),
-        ("Ɗanladi Ƙaura", "ɗanladi ƙaura"),
-        ("ŊGŨGĨ", "ŋgugi"),
-        ("Ɛsi Ɔkoto", "ɛsi ɔkoto"),
-        ("Ҳамид Ҷӯра", "ҳамид ҷура"),
-        ("Ұлан Үміт", "ұлан үміт"),
-        ("ΝΊΚΟΣ", "νικος"),
-        ("Ørsted Łukasz Đorđe", "orsted lukasz dorde"),
-        ("STRAẞE", "strasse"),
-        ("Straße", "STRASSE"),
-        ("İstanbul Diyarbakır", "istanbul diyarbakir"),
-        ("Ａｎａ", "ana"),
-        ("ANA", "ana"),
-        ("\u0301", ""),
-    ],
-)
-async def test_different_spellings_of_a_text_are_equal(
-    directory: asyncpg.Pool, one: str, other: str
+async def test_the_database_and_python_fold_every_character_alike(
+    directory: asyncpg.Pool,
 ) -> None:
-    assert len(set(await folded(directory, [one, other]))) == 1
+    await assert_agreement(directory, ASSIGNED)
+    # No two of these characters influence each other, so a text may contain many.
+    others = re.sub(
+        f"[^{UNASSIGNED}\ue000-\uf8ff]",
+        "",
+        "".join(chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000),
+    )
+    assert len(others) > 800_000
+    long = [others[start : start + 10_000] for start in range(0, len(others), 10_000)]
+    await assert_agreement(directory, long)
+    assert await folded(directory, long) == long
+
+
+async def test_the_database_and_python_fold_words_of_all_scripts_alike(
+    directory: asyncpg.Pool,
+) -> None:
+    words = [word for pair in (*EQUAL, *DIFFERENT) for word in pair]
+    await assert_agreement(directory, [*words, *NOTHING, *map("\u0378".join, EQUAL)])
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(TEXTS, min_size=20, max_size=40))
+async def test_the_database_and_python_fold_any_text_alike(
+    directory: asyncpg.Pool, texts: list[str]
+) -> None:
+    await assert_agreement(directory, texts)
+
+
+@pytest.mark.skipif(
+    unicodedata.unidata_version != UNICODE_VERSION,
+    reason="the table is made with the Python that has its version of Unicode",
+)
+def test_both_tables_are_what_the_script_writes() -> None:
+    assert make_search_text.SQL_FILE.read_text(encoding="utf-8") == make_search_text.sql_function()
+    written = make_search_text.PYTHON_FILE.read_text(encoding="utf-8")
+    assert written == make_search_text.python_module()
+
+
+def test_both_tables_are_of_one_version_of_unicode() -> None:
+    assert make_search_text.UNICODE_VERSION == UNICODE_VERSION
+    first_lines = make_search_text.SQL_FILE.read_text(encoding="utf-8")[:400]
+    assert f"from Unicode {UNICODE_VERSION}." in first_lines

@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
-from community_directory.queries.search import ANY_RANGE, PATTERN, is_indexed
+from community_directory.queries.folding import contains_pattern, escape_pattern, fold_needle
+from community_directory.queries.search import ANY_RANGE, SEARCH_TEXT_LENGTH, is_indexed
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import (
     TableRows,
@@ -50,12 +51,10 @@ LIKE_PATTERNS = {
     "ends": "'%' || {}",
     "exact": "{}",
 }
-LIKE_ESCAPED = r"regexp_replace({}, '([\\%_])', '\\\1', 'g')"
-
 FIND_CANDIDATES = Statement(
     f"""
     SELECT id FROM community_members
-    WHERE deleted_at IS NULL AND {ANY_RANGE} AND search_text LIKE {PATTERN.format(":text")}
+    WHERE deleted_at IS NULL AND {ANY_RANGE} AND search_text LIKE :pattern
     LIMIT {MAX_CANDIDATES + 1}
     """
 )
@@ -273,12 +272,14 @@ class ListEndpoints(TableRows):
         if not text:
             return await engine.fetch(f"{MEMBER_CHOICES} ORDER BY created_at DESC, id DESC {page}")
         parameters = Parameters()
-        pattern = PATTERN.format(parameters.bind(text))
+        needle = fold_needle(text)
+        pattern = contains_pattern(needle)
         number = parameters.bind(normalize_member_id(text))
-        matches = f"search_text LIKE {pattern}"
-        if not is_indexed(text):
+        if pattern is None or is_indexed(needle):
+            matches = f"search_text LIKE {parameters.bind(pattern)}"
+        else:
             # The index contains shorter texts only as the beginning of a word.
-            start = pattern.removeprefix("'%' || ")
+            start = parameters.bind(pattern.removeprefix("%"))
             matches = f"(search_text LIKE {start} OR search_text LIKE '% ' || {start})"
         return await engine.fetch(
             f"""
@@ -391,16 +392,23 @@ class ListEndpoints(TableRows):
         self, query: ListQuery, name: str, match: str, sent: str, condition: ListFilter
     ) -> str:
         """Return the condition that a column contains a text, and use an index if possible."""
-        expression, bind = self.expression(name), condition.parameters.bind
-        placeholder = f"{bind(parse_value(self.columns[name], sent))}::text"
-        if name not in self.policy.searched or not is_indexed(sent):
-            pattern = LIKE_PATTERNS[match].format(LIKE_ESCAPED.format(placeholder))
-            return f"{expression} ILIKE {pattern}"
-        text = LIKE_ESCAPED.format(f"directory_search_text({placeholder})")
-        matches = f"directory_search_text({expression}) LIKE {LIKE_PATTERNS[match].format(text)}"
-        if not self._leaves_removed_out(query):
+        bind = condition.parameters.bind
+        needle = fold_needle(parse_value(self.columns[name], sent))
+        pattern = contains_pattern(needle)
+        if pattern is None:
+            return "false"
+        text = f"{bind(escape_pattern(needle))}::text"
+        folded = f"directory_search_text({self.expression(name)})"
+        matches = f"{folded} LIKE {LIKE_PATTERNS[match].format(text)}"
+        if name not in self.policy.searched:
             return matches
-        candidates = await engine.fetch(FIND_CANDIDATES, text=sent)
+        # The stored text spares most rows the folding, unless it was cut.
+        stored = "this.search_text"
+        may_match = f"({stored} LIKE {bind(pattern)} OR length({stored}) = {SEARCH_TEXT_LENGTH})"
+        matches = f"({may_match} AND {matches})"
+        if not is_indexed(needle) or not self._leaves_removed_out(query):
+            return matches
+        candidates = await engine.fetch(FIND_CANDIDATES, pattern=pattern)
         if len(candidates) <= MAX_CANDIDATES:
             keys = bind([record["id"] for record in candidates])
             return f"(this.id = ANY({keys}::uuid[]) AND {matches})"

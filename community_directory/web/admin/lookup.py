@@ -13,9 +13,10 @@ from community_directory.errors import (
     sanitize_for_message,
 )
 from community_directory.queries import invitations, members
+from community_directory.queries.folding import contains_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier, normalize_telegram_username
 from community_directory.queries.invitations import Invitation
-from community_directory.queries.search import ANY_RANGE, PATTERN
+from community_directory.queries.search import ANY_RANGE
 
 MAX_LISTED_MATCHES = 10
 MAX_COUNTED_MATCHES = 100
@@ -27,9 +28,9 @@ JOINERS = "\u200c\u200d"
 # The text index also contains organizations and GitHub usernames; only the name and the username
 # count here.
 NAME_CONDITION = f"""
-directory_search_text(:typed) <> '' AND {ANY_RANGE} AND search_text LIKE {PATTERN.format(":typed")}
+{ANY_RANGE} AND search_text LIKE :pattern
 AND (
-    directory_search_text(name) LIKE {PATTERN.format(":typed")}
+    directory_search_text(name) LIKE :pattern
     OR lower(telegram_username) = lower(:typed)
 )
 OR telegram_id = :typed
@@ -124,7 +125,10 @@ async def find_one_member(typed: str, *, removed: bool | None = False) -> Member
         InvalidInput: Several members match; the message lists them.
     """
     kind, text = _classify(typed)
-    records = await engine.fetch(FIND_MATCHES[kind, removed], typed=text)
+    values: dict[str, str | None] = {"typed": text}
+    if kind == "name":
+        values["pattern"] = contains_pattern(fold_needle(text))
+    records = await engine.fetch(FIND_MATCHES[kind, removed], **values)
     matches = [MemberMatch(*record) for record in records]
     if len(matches) == 1:
         return matches[0]
