@@ -16,6 +16,7 @@ _LINE = re.compile(
     r'^([ \t]*(?:"(?:[^"\\\n]|\\.)*"[ \t]*:[ \t]*)?)(\S(?:.*?\S)??)([ \t]*,?[ \t\r]*)$',
     re.MULTILINE,
 )
+_LOST_PART = "\0" * 4
 _CONTAINERS = frozenset("{}[]")
 
 # Both platforms begin each message with its id and its type, in every version. Telegram Desktop
@@ -32,7 +33,9 @@ _NEXT_OBJECT = re.compile(
     re.VERBOSE,
 )
 # The messages of a chat are the last part of it, in the export of an account, too.
-_AFTER_STRAY_BRACKET = re.compile(r"\s*(?:\}\s*,\s*|,.*)", re.DOTALL)
+_CHAT_HEADER = re.compile(
+    r'"messages"|"type"\s*:\s*"(?:saved|replies|verify|\w+_(?:chat|\w*group|channel)")'
+)
 _END_OF_FILE = re.compile(r"\]\s*\}\s*(?:\]\s*\}\s*\}\s*)?\Z")
 
 
@@ -96,16 +99,23 @@ def contains_message(text: str, start: int, end: int) -> bool:
     return _NEXT_MESSAGE.search(text, start + 1, end) is not None
 
 
+def find_chat(text: str, index: int) -> int | None:
+    """Return the index of the next chat of an account, or None if a message begins before it."""
+    found = _NEXT_OBJECT.search(text, index)
+    return found.start() if found and found["chat"] else None
+
+
 def is_stray_bracket(text: str, index: int) -> bool:
     """Return whether the closing bracket at `index` does not end the list of messages.
 
     A message that lost an opening bracket seems to end too early. Then what is left of it follows,
-    and the next message.
+    and the next message. If the header of a chat is between, even a damaged one, the next message
+    belongs to that chat.
     """
     found = _NEXT_OBJECT.search(text, index)
     if not found or not found["message"]:
         return False
-    return bool(_AFTER_STRAY_BRACKET.fullmatch(text, index + 1, found.start()))
+    return not _CHAT_HEADER.search(text, index, found.start())
 
 
 def repair_object(text: str, boundary: Boundary) -> dict[str, Any] | None:
@@ -123,7 +133,12 @@ def repair_value(text: str) -> Any:
     The text may have control characters, line breaks in strings, escapes that JSON does not know
     (Telegram Desktop writes `\x0B`), and integers of any length. On a line of its own, a value may
     lack its quotes, and a string may contain quotes without a backslash.
+
+    A part of the file that a disk has lost is a row of null characters. What is around it may be of
+    two messages.
     """
+    if _LOST_PART in text:
+        return None
     escaped = _ESCAPE.sub(_repair_escape, text)
     for candidate in (escaped, _LINE.sub(_repair_line, escaped)):
         try:

@@ -16,6 +16,7 @@ from community_directory.imports.file_types import describe_wrong_type
 from community_directory.imports.json_repair import (
     Boundary,
     contains_message,
+    find_chat,
     find_message_end,
     is_stray_bracket,
     repair_object,
@@ -82,6 +83,8 @@ class _JsonStream:
         self._path: list[str] = []
         self._closing: list[str] = []
         """The brackets that close the objects and arrays around the next value."""
+        self._chats: tuple[list[str], list[str]] | None = None
+        """What `_closing` and `_path` are in a list of chats, once one was met."""
         self._last_id: str | None = None
 
     def read(self) -> Iterator[tuple[str, str, Any]]:
@@ -91,7 +94,7 @@ class _JsonStream:
             yield self._read_only_scalar()
             return
         yield from self._read_value()
-        while self._closing:
+        while self._closing or self._find_next_chat():
             character = text.peek()
             if character == "]" and self._is_stray_bracket():
                 yield ".".join(self._path), *self._read_damaged_item()
@@ -130,10 +133,25 @@ class _JsonStream:
         except ValueError:
             key = None
         if not isinstance(key, str) or text.peek() != ":":
-            text.skip_line()
+            self._skip_broken_text()
             return False
         text.index += 1
         self._path[-1] = key
+        return True
+
+    def _skip_broken_text(self) -> str:
+        """Move to the next chat, or return the rest of the line and move behind it."""
+        return "" if self._find_next_chat() else self._text.skip_line()
+
+    def _find_next_chat(self) -> bool:
+        """Move to the next chat, and return whether there is one before the next message.
+
+        A broken message at the end of a chat may seem to close the list of chats.
+        """
+        if self._chats is None or not self._text.find_chat():
+            return False
+        closing, path = self._chats
+        self._closing, self._path = [*closing], [*path]
         return True
 
     def _read_value(self) -> Iterator[tuple[str, str, Any]]:
@@ -151,6 +169,8 @@ class _JsonStream:
         """Enter an object or array, and return its event."""
         is_object = character == "{"
         self._text.index += 1
+        if self._closing[-2:] == ["]", "}"] and self._path[-1] == "messages":
+            self._chats = self._closing[:-1], self._path[:-1]
         self._closing.append("}" if is_object else "]")
         self._path.append("" if is_object else "item")
         if len(self._path) > MAX_EXPORT_DEPTH:
@@ -162,7 +182,7 @@ class _JsonStream:
         try:
             return text.read_scalar()
         except ValueError:
-            return repair_value(text.skip_line().rstrip(", \t\r"))
+            return repair_value(self._skip_broken_text().rstrip(", \t\r"))
 
     def _read_item(self, character: str) -> tuple[str, Any]:
         """Read a value that should be an object, and return its event and value."""
@@ -328,6 +348,15 @@ class _TextReader:
         if len(self.text) - self.index < _CHUNK_SIZE:
             self._read_more()
         return is_stray_bracket(self.text, self.index)
+
+    def find_chat(self) -> bool:
+        """Move to the next chat, and return whether it begins before the next message."""
+        if len(self.text) - self.index < _CHUNK_SIZE:
+            self._read_more()
+        position = find_chat(self.text, self.index)
+        if position is not None:
+            self.index = position
+        return position is not None
 
     def skip_line(self) -> str:
         """Return the rest of the line, and move behind it.

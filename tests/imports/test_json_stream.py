@@ -281,6 +281,18 @@ def test_the_messages_after_a_broken_one_belong_to_their_own_chat() -> None:
     assert len(list_places(found)) == 1
 
 
+@pytest.mark.parametrize("encode", [encode_json, encode_compactly])
+@pytest.mark.parametrize("wrong", [b'"}]}', b'"}]},', b'"}]}]},', b'"}]}]}}'])
+def test_a_chat_that_seems_to_end_too_early_does_not_hide_the_next_one(
+    encode: Callable[[object], bytes], wrong: bytes
+) -> None:
+    file = encode(make_account("a", "HERE", "c", "d")).replace(b'HERE"', wrong)
+    found = list(read_telegram(file))
+    events = [item for item in found if isinstance(item, ExportedEvent)]
+    assert {1, 3, 4} <= set(list_messages(found))
+    assert all(event.room == f"Group {event.source_id}" for event in events)
+
+
 def test_an_export_that_ended_in_the_middle_of_a_message_is_read_up_to_there() -> None:
     """DiscordChatExporter closes the file after a failed request, but not the message."""
     file = encode_json(make_channel("a", "b"))
