@@ -47,6 +47,8 @@ from tests.tables import rows
 pytestmark = pytest.mark.schema
 
 LAST_MIGRATION = "2026-11-29T00:20:00:000000"
+ERASURE_MIGRATION = "2026-11-28T21:20:00:000000"
+"""The migration that creates the function directory_audit_log_erase."""
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
 OWNER, APP, READER = f"{PREFIX}_owner", f"{PREFIX}_app", f"{PREFIX}_reader"
@@ -287,7 +289,7 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         await run_sql(
             database,
             "DROP FUNCTION directory_audit_log_erase",
-            f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
+            f"DELETE FROM migration WHERE name = '{ERASURE_MIGRATION}'",
         )
         async with connect(url, min_size=0):
             assert await migrate() == 1
