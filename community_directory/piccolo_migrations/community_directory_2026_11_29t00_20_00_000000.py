@@ -42,7 +42,7 @@ async def forwards():
         constraint_name="member_telegram_id_format_check",
         constraint_class=Check,
         params={
-            "condition": "telegram_id ~ '^([1-9][0-9]{0,19}|discord:[1-9][0-9]{0,19}|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+)$'"
+            "condition": "(telegram_id ~ '^[1-9][0-9]*$' AND length(telegram_id) <= 20) OR telegram_id ~ '^(discord:[1-9][0-9]{0,19}|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+)$'"
         },
         schema=None,
     )
@@ -53,7 +53,7 @@ async def forwards():
         constraint_name="member_telegram_username_format_check",
         constraint_class=Check,
         params={
-            "condition": "telegram_username ~ '^([A-Za-z0-9_]{1,32})$'"
+            "condition": "telegram_username ~ '^[A-Za-z0-9_]+$' AND length(telegram_username) <= 32"
         },
         schema=None,
     )
@@ -64,7 +64,7 @@ async def forwards():
         constraint_name="member_github_username_format_check",
         constraint_class=Check,
         params={
-            "condition": "github_username ~ '^([A-Za-z0-9][A-Za-z0-9_-]{0,38})$'"
+            "condition": "github_username ~ '^[A-Za-z0-9][A-Za-z0-9_-]*$' AND length(github_username) <= 39"
         },
         schema=None,
     )
@@ -75,7 +75,7 @@ async def forwards():
         constraint_name="member_discord_id_check",
         constraint_class=Check,
         params={
-            "condition": "(profile_data ->> 'discord_id') ~ '^([1-9][0-9]{0,19})$'"
+            "condition": "(profile_data ->> 'discord_id') ~ '^[1-9][0-9]*$' AND length((profile_data ->> 'discord_id')) <= 20"
         },
         schema=None,
     )
@@ -86,7 +86,7 @@ async def forwards():
         constraint_name="member_name_visible_check",
         constraint_class=Check,
         params={
-            "condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff\\u2800\\ufff9-\\ufffb\\U00013430-\\U0001343f\\U00013441\\U00013442\\U00016fe4\\U0001d159]'"
+            "condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff\\u2800\\ufff9-\\ufffc\\U00013430-\\U0001343f\\U00013441\\U00013442\\U00016fe4\\U0001d159]'"
         },
         schema=None,
     )
@@ -108,7 +108,7 @@ async def forwards():
         constraint_name="member_primary_role_visible_check",
         constraint_class=Check,
         params={
-            "condition": "primary_role ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff\\u2800\\ufff9-\\ufffb\\U00013430-\\U0001343f\\U00013441\\U00013442\\U00016fe4\\U0001d159]'"
+            "condition": "primary_role ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff\\u2800\\ufff9-\\ufffc\\U00013430-\\U0001343f\\U00013441\\U00013442\\U00016fe4\\U0001d159]'"
         },
         schema=None,
     )
@@ -130,7 +130,7 @@ async def forwards():
         constraint_name="invitation_username_format_check",
         constraint_class=Check,
         params={
-            "condition": "invited_telegram_username ~ '^([A-Za-z0-9_]{1,32})$'"
+            "condition": "invited_telegram_username ~ '^[A-Za-z0-9_]+$' AND length(invited_telegram_username) <= 32"
         },
         schema=None,
     )

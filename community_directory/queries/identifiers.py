@@ -25,7 +25,7 @@ MAX_INTEGER_ID = 10**20
 """The first integer that has more digits than an id."""
 MAX_CODE_LENGTH = 1000
 """The maximum number of characters of a text that is searched for an invitation code."""
-RESERVED_PREFIXES = ("banned", "erased")
+RESERVED_PREFIXES = ("banned:", "erased:")
 """The prefixes under which the directory itself stores the Telegram id of an erased person."""
 
 INVISIBLE_PATTERN = re.compile(f"[{checks.INVISIBLE_CHARACTERS}]+")
@@ -34,11 +34,19 @@ DIRECTION_PATTERN = re.compile(f"[{checks.DIRECTION_CHARACTERS}]+")
 VISIBLE_PATTERN = re.compile(rf"[^\s{checks.INVISIBLE_CHARACTERS}]")
 UNSTORABLE_PATTERN = re.compile("[\0\ud800-\udfff]")
 
-TELEGRAM_ID_PATTERN = re.compile(checks.TELEGRAM_ID)
-ACCOUNT_ID_PATTERN = re.compile(checks.ACCOUNT_ID)
-DISCORD_ID_PATTERN = re.compile(checks.DISCORD_ID)
-TELEGRAM_USERNAME_PATTERN = re.compile(checks.TELEGRAM_USERNAME)
-GITHUB_USERNAME_PATTERN = re.compile(checks.GITHUB_USERNAME)
+
+def _compile_limited(pattern: str, max_length: int) -> re.Pattern[str]:
+    return re.compile(rf"(?=.{{1,{max_length}}}\Z)(?:{pattern})")
+
+
+ACCOUNT_NUMBER_PATTERN = _compile_limited(checks.ACCOUNT_NUMBER, checks.MAX_ACCOUNT_NUMBER_LENGTH)
+PLATFORM_ID_PATTERN = re.compile(checks.PLATFORM_ID)
+TELEGRAM_USERNAME_PATTERN = _compile_limited(
+    checks.TELEGRAM_USERNAME, checks.MAX_TELEGRAM_USERNAME_LENGTH
+)
+GITHUB_USERNAME_PATTERN = _compile_limited(
+    checks.GITHUB_USERNAME, checks.MAX_GITHUB_USERNAME_LENGTH
+)
 CODE_PATTERN = re.compile("[A-Za-z0-9]{8,16}")
 
 MARKS_AROUND = " \t\r\n\"'`‘’‚‛“”„‟«»‹›<>()[]{},;:!?."
@@ -61,7 +69,7 @@ GITHUB_LINK_PATTERN = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 DISCORD_MENTION_PATTERN = re.compile(r"<@!?([0-9]+)>")
-START_LINK_PATTERN = re.compile(r"[?&;]start=([^&#\s]*)", re.IGNORECASE)
+START_LINK_PATTERN = re.compile(r"[?&;]start(?:app)?=([^&#\s]*)", re.IGNORECASE)
 START_COMMAND_PATTERN = re.compile(r"/start(?:@\w+)?\s+", re.ASCII | re.IGNORECASE)
 OTHER_DASHES = "\u2212\u30fc"
 """The minus sign and the sound mark that Japanese keyboards type, which Unicode counts as none."""
@@ -82,12 +90,13 @@ def normalize_telegram_id(value: str | int, field: str = "telegram_id") -> str:
             spelling than the one that is stored.
     """
     text = id_text(value, field)
-    if TELEGRAM_ID_PATTERN.fullmatch(text):
+    if ACCOUNT_NUMBER_PATTERN.fullmatch(text):
         return text
     check_text(field, text, MAX_IDENTIFIER_LENGTH)
     text = clean_identifier(text)
-    prefix = text.partition(":")[0]
-    if ACCOUNT_ID_PATTERN.fullmatch(text) and prefix not in RESERVED_PREFIXES:
+    if ACCOUNT_NUMBER_PATTERN.fullmatch(text):
+        return text
+    if PLATFORM_ID_PATTERN.fullmatch(text) and not text.startswith(RESERVED_PREFIXES):
         return text
     raise _malformed("member_telegram_id_format_check", field)
 
@@ -102,7 +111,7 @@ def normalize_discord_id(value: str | int, field: str = "profile_data") -> str:
         value = str(value)
     if isinstance(value, str) and len(value) <= MAX_IDENTIFIER_LENGTH:
         text = DISCORD_MENTION_PATTERN.sub(r"\1", clean_identifier(value))
-        if DISCORD_ID_PATTERN.fullmatch(text):
+        if ACCOUNT_NUMBER_PATTERN.fullmatch(text):
             return text
     raise _malformed("member_discord_id_check", field)
 
@@ -216,15 +225,19 @@ def normalize_profile(profile_data: Profile | None) -> Profile | None:
     return profile_data
 
 
-NORMALIZERS: Mapping[str, Callable[[Any, str], Any]] = {
+IDENTIFIER_NORMALIZERS: Mapping[str, Callable[[Any, str], Any]] = {
     "telegram_id": normalize_telegram_id,
     "telegram_username": normalize_telegram_username,
     "invited_telegram_username": normalize_telegram_username,
     "github_username": normalize_github_username,
+}
+"""The function for each column that contains an identifier; it takes the value and the column."""
+NORMALIZERS: Mapping[str, Callable[[Any, str], Any]] = {
+    **IDENTIFIER_NORMALIZERS,
     "name": normalize_name,
     "primary_role": normalize_name,
 }
-"""The function for each column that contains an identifier or a name; it takes value and column."""
+"""The function for each column that contains an identifier or a name."""
 
 
 def _normalize_username(

@@ -25,7 +25,7 @@ IGNORABLE_CHARACTERS = (
 )
 """Unicode's property Default_Ignorable_Code_Point, for a bracket expression, as all of these."""
 FILLER_CHARACTERS = (
-    r"\u2800\ufff9-\ufffb\U00013430-\U0001343f\U00013441\U00013442\U00016fe4\U0001d159"
+    r"\u2800\ufff9-\ufffc\U00013430-\U0001343f\U00013441\U00013442\U00016fe4\U0001d159"
 )
 """Further characters that nobody can see, such as the blank braille pattern."""
 INVISIBLE_CHARACTERS = IGNORABLE_CHARACTERS + FILLER_CHARACTERS
@@ -34,16 +34,19 @@ CONTROL_CHARACTERS = r"\u0001-\u001f\u007f-\u009f\u2028\u2029"
 DIRECTION_CHARACTERS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """The characters that control the direction of a text, which could make it look like another."""
 
-# The patterns of identifiers mean the same in PostgreSQL and in Python.
-TELEGRAM_ID = "[1-9][0-9]{0,19}"
-ACCOUNT_ID = (
-    f"{TELEGRAM_ID}|discord:{TELEGRAM_ID}"
-    "|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+"
+# The patterns of identifiers mean the same in PostgreSQL and in Python. Their lengths are limits of
+# their own, because PostgreSQL takes ten times as long for a bounded repetition.
+ACCOUNT_NUMBER = "[1-9][0-9]*"
+"""The id of a Telegram or Discord account: other digits would be a second spelling of it."""
+MAX_ACCOUNT_NUMBER_LENGTH = 20
+PLATFORM_ID = (
+    "discord:[1-9][0-9]{0,19}|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+"
 )
-"""An account of Telegram or of another platform; "user:1" would be a second spelling of "1"."""
-DISCORD_ID = TELEGRAM_ID
-TELEGRAM_USERNAME = "[A-Za-z0-9_]{1,32}"
-GITHUB_USERNAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
+"""An account of another platform than Telegram, of which "user:1" would be a second spelling."""
+TELEGRAM_USERNAME = "[A-Za-z0-9_]+"
+MAX_TELEGRAM_USERNAME_LENGTH = 32
+GITHUB_USERNAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
+MAX_GITHUB_USERNAME_LENGTH = 39
 
 
 def one_of(column: str, values: type[StrEnum]) -> str:
@@ -67,9 +70,24 @@ def on_one_line(column: str) -> str:
     return f"{column} !~ '[{CONTROL_CHARACTERS}{DIRECTION_CHARACTERS}]'"
 
 
-def matches(column: str, pattern: str) -> str:
-    """Return the condition that all of the text matches the pattern."""
-    return f"{column} ~ '^({pattern})$'"
+def matches(column: str, pattern: str, max_length: int) -> str:
+    """Return the condition that all of the text matches the pattern, and is not too long."""
+    return f"{column} ~ '^{pattern}$' AND length({column}) <= {max_length}"
+
+
+def account_number(column: str) -> str:
+    """Return the condition that the text is the id of a Telegram or Discord account."""
+    return matches(column, ACCOUNT_NUMBER, MAX_ACCOUNT_NUMBER_LENGTH)
+
+
+def account_id(column: str) -> str:
+    """Return the condition that the text is an id of Telegram or, with a prefix, of another one."""
+    return f"({account_number(column)}) OR {column} ~ '^({PLATFORM_ID})$'"
+
+
+def telegram_username(column: str) -> str:
+    """Return the condition that the text is a Telegram username, without an @."""
+    return matches(column, TELEGRAM_USERNAME, MAX_TELEGRAM_USERNAME_LENGTH)
 
 
 def no_space(column: str) -> str:

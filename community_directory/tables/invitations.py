@@ -97,9 +97,7 @@ class CommunityInvitation(
     invitation_created_at_range_check = Check(checks.in_range("created_at"))
     invitation_updated_at_range_check = Check(checks.in_range("updated_at"))
 
-    invitation_username_format_check = Check(
-        checks.matches("invited_telegram_username", checks.TELEGRAM_USERNAME)
-    )
+    invitation_username_format_check = Check(checks.telegram_username("invited_telegram_username"))
 
     @classmethod
     def get_readable(cls) -> Readable:

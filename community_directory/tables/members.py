@@ -171,16 +171,12 @@ class CommunityMember(
     member_deleted_at_range_check = Check(checks.in_range("deleted_at"))
 
     # An account has one spelling: another one would be another member.
-    member_telegram_id_format_check = Check(checks.matches("telegram_id", checks.ACCOUNT_ID))
-    member_telegram_username_format_check = Check(
-        checks.matches("telegram_username", checks.TELEGRAM_USERNAME)
-    )
+    member_telegram_id_format_check = Check(checks.account_id("telegram_id"))
+    member_telegram_username_format_check = Check(checks.telegram_username("telegram_username"))
     member_github_username_format_check = Check(
-        checks.matches("github_username", checks.GITHUB_USERNAME)
+        checks.matches("github_username", checks.GITHUB_USERNAME, checks.MAX_GITHUB_USERNAME_LENGTH)
     )
-    member_discord_id_check = Check(
-        checks.matches("(profile_data ->> 'discord_id')", checks.DISCORD_ID)
-    )
+    member_discord_id_check = Check(checks.account_number("(profile_data ->> 'discord_id')"))
     member_name_visible_check = Check(checks.visible("name"))
     member_name_one_line_check = Check(checks.on_one_line("name"))
     member_primary_role_visible_check = Check(checks.visible("primary_role"))

@@ -244,7 +244,11 @@ CODE_SPELLINGS = (
     *(f"https://t.me/some_bot?start={CODE}", f"t.me/some_bot?start={CODE}&text=a"),
     *(f"tg://resolve?domain=some_bot&start={CODE}", f"<https://t.me/some_bot?start={CODE}>."),
     *(f"Join us: https://t.me/some_bot?start={CODE} See you!", f"/start {CODE}"),
-    *(f"/start@some_bot {CODE}", f"https://t.me/some_bot?a=b&amp;start={CODE}#x"),
+    *(
+        f"/start@some_bot {CODE}",
+        f"https://t.me/some_bot/app?startapp={CODE}",
+        f"https://t.me/some_bot?a=b&amp;start={CODE}#x",
+    ),
     f"https://t.me/some_bot?start=%EF%BB%BF{CODE}",
 )
 
@@ -289,7 +293,8 @@ async def test_a_code_of_another_program_is_found_in_any_case(directory: asyncpg
 # Names
 
 FILLERS = (
-    "\u3164\u2800\u00ad\u2062\u180e\u200b\ufeff\u115f\uffa0\u034f\u2063\U0001d159\U000e0041\ufffa"
+    "\u3164\u2800\u00ad\u2062\u180e\u200b\ufeff\u115f\uffa0\u034f\u2063"
+    "\ufffa\ufffc\U0001d159\U000e0041"
 )
 
 
@@ -301,7 +306,9 @@ async def test_a_name_that_nobody_can_see_is_refused(directory: asyncpg.Pool, na
     for column, message in (("name", "The name"), ("primary_role", "The role")):
         with pytest.raises(InvalidInput, match=rf"^{message} can't be blank\.$") as refused:
             await members.add(
-                **{"telegram_id": 1, "name": "Ana", "primary_role": "dev", column: name * 2}
+                telegram_id=1,
+                name=name * 2 if column == "name" else "Ana",
+                primary_role=name * 2 if column == "primary_role" else "dev",
             )
         assert refused.value.field == column
 

@@ -51,10 +51,10 @@ class Caller:
 
     def newcomer(self) -> str:
         self.newcomers += 1
-        return f"new-{self.number}-{self.newcomers}"
+        return f"new:{self.number}-{self.newcomers}"
 
     async def add(self) -> None:
-        account = self.random.choice([self.newcomer(), f"shared-{self.random.randint(1, 20)}"])
+        account = self.random.choice([self.newcomer(), f"shared:{self.random.randint(1, 20)}"])
         await members.check_addable(account)
         added = await members.add(
             telegram_id=account, name=account, primary_role="developer", actor="load"
@@ -66,12 +66,12 @@ class Caller:
         found = await members.find(number)
         assert found is None or (found.member_id, found.telegram_id) == (
             number,
-            f"account-{number}",
+            f"account:{number}",
         )
         assert (await members.get(number)).member_id == number
 
     async def look_by_account(self) -> None:
-        account = f"account-{self.anybody()}"
+        account = f"account:{self.anybody()}"
         found = await members.find_by_telegram_id(account)
         assert found is None or found.telegram_id == account
         assert (await members.get_by_telegram_id(account)).telegram_id == account
@@ -254,7 +254,7 @@ class Caller:
         await highlights.verify(DAY, repair=True)
 
     async def all_or_nothing(self) -> None:
-        number, account = self.anybody(), f"undone-{self.newcomer()}"
+        number, account = self.anybody(), f"undone:{self.newcomer()}"
         async with transaction():
             assert (await members.get(number)).member_id == number
             added = await members.add(telegram_id=account, name=account, primary_role="developer")
@@ -335,7 +335,7 @@ async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALL
     """
     for number in range(1, COMMUNITY + 1):
         await rows.member(
-            watcher, telegram_id=f"account:{number}", name=f"name-{number}.", status="active"
+            watcher, telegram_id=f"account:#{number}", name=f"name-{number}.", status="active"
         )
     codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
     made: Counter[str] = Counter()
@@ -353,7 +353,7 @@ async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALL
         "SELECT FROM community_members GROUP BY telegram_id HAVING count(*) > 1"
     )
     assert not await watcher.fetch(
-        "SELECT FROM community_members WHERE telegram_id LIKE 'undone-%'"
+        "SELECT FROM community_members WHERE telegram_id LIKE 'undone:%'"
     )
     accepted = "SELECT FROM community_invitations WHERE accepted_by IS NOT NULL"
     assert not await watcher.fetch(f"{accepted} GROUP BY accepted_by HAVING count(*) > 1")

@@ -65,7 +65,7 @@ async def url(server: Server, template: str) -> AsyncIterator[str]:
     chance = random.Random(11)
     people = [
         (
-            f"t{n}",
+            str(n + 1),
             f"{chance.choice(NAMES)} {n}",
             chance.choice([None, f"user_{n}"]),
             chance.choice(ORGANIZATIONS),
@@ -503,8 +503,10 @@ async def test_the_search_text_follows_each_of_its_columns(
         member = await rows.member(current.connection, status="active", name="Zyx")
         number = member["member_id"]
         assert member["search_text"] == "zyx"
-        for text, wanted in (("Wörld-Wide", "worldwide"), ("Ñandú", "nandu"), ("Café", "cafe")):
-            plain = wanted if text != "Wörld-Wide" else "world-wide"
+        texts = {"Wörld-Wide": "world-wide", "Ñandú": "nandu", "Café": "cafe"}
+        if column.endswith("_username"):
+            texts = {"World_Wide": "world_wide", "NANDU": "nandu", "Cafe": "cafe"}
+        for text, plain in texts.items():
             await current.connection.execute(
                 f"UPDATE community_members SET {column} = $2 WHERE member_id = $1", number, text
             )

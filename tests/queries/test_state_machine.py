@@ -36,7 +36,7 @@ from tests.tables.test_members import ALLOWED_TRANSITIONS
 
 Outcome = type[DirectoryError] | None
 
-PEOPLE = [str(number) for number in range(12)]
+PEOPLE = [str(number) for number in range(1, 13)]
 STATUSES = ["not_member", "pending", "active", "suspended", "banned"]
 USERNAMES = [None, None, None, "bea", "BEA", "@eva"]
 

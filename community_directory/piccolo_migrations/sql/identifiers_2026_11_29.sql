@@ -13,7 +13,7 @@ CREATE FUNCTION pg_temp.clean(typed text) RETURNS text LANGUAGE sql IMMUTABLE AS
         regexp_replace(
             normalize(typed, NFKC),
             '[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e'
-                || '\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]+',
+                || '\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc]+',
             '', 'g'
         ),
         E' \t\r\n"''`‘’“”„«»<>()[]{},;:!?.'
@@ -57,7 +57,7 @@ CREATE FUNCTION pg_temp.is_visible(name text) RETURNS boolean LANGUAGE sql IMMUT
     SELECT name ~ (
         '[^[:space:]\u0085\u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u3000\ufeff\u00ad\u034f'
         || '\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u202a-\u202e\u2060-\u206f\u3164'
-        || '\ufe00-\ufe0f\uffa0\ufff0-\ufffb\u2800\U0001bca0-\U0001bca3\U0001d173-\U0001d17a'
+        || '\ufe00-\ufe0f\uffa0\ufff0-\ufffc\u2800\U0001bca0-\U0001bca3\U0001d173-\U0001d17a'
         || '\U000e0000-\U000e0fff\U00013430-\U0001343f\U00013441\U00013442\U00016fe4\U0001d159]'
     )
 $$;

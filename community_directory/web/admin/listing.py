@@ -21,7 +21,7 @@ from community_directory.web.admin.rows import (
     normalize_member_id,
     validated,
 )
-from community_directory.web.admin.values import TEXT_COLUMNS, parse_value
+from community_directory.web.admin.values import TEXT_COLUMNS, normalize_filter, parse_value
 
 MAX_LIST_ROWS = 1000
 """The most rows of a page."""
@@ -362,7 +362,7 @@ class ListEndpoints(TableRows):
             await self._text_condition(query, name, match, value, condition)
             if is_text and operator == "e" and match != "exact"
             else self._value_condition(name, operator, value, condition)
-            for value in query.values(name)
+            for value in [normalize_filter(name, sent) for sent in query.values(name)]
         ]
         return f"({(' AND ' if operator == 'ne' else ' OR ').join(conditions)})"
 

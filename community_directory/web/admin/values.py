@@ -11,7 +11,12 @@ from piccolo.columns import JSON, BigInt, BigSerial, Column, Text, Timestamp, Va
 from pydantic import AfterValidator, BeforeValidator, StringConstraints, TypeAdapter
 
 from community_directory.errors import InvalidInput, text_too_long
-from community_directory.queries.identifiers import NORMALIZERS, normalize_profile
+from community_directory.queries.identifiers import (
+    IDENTIFIER_NORMALIZERS,
+    NORMALIZERS,
+    normalize_invitation_code,
+    normalize_profile,
+)
 from community_directory.queries.values import as_json
 from community_directory.web.admin.policy import RowData
 
@@ -108,6 +113,22 @@ def parse_value(column: Column, sent: object) -> Any:
     ):
         raise InvalidInput("This number is too large.", field=name)
     return value.replace(tzinfo=None) if isinstance(column, Timestamp) else value
+
+
+def normalize_filter(name: str, sent: str) -> str:
+    """Return the text that a filter of a column looks for.
+
+    An identifier gets its one spelling, so that @ana and t.me/ana find ana. A part of one stays as
+    it is.
+    """
+    try:
+        if name == "invitation_code":
+            return normalize_invitation_code(sent) or sent
+        if name in IDENTIFIER_NORMALIZERS:
+            return IDENTIFIER_NORMALIZERS[name](sent, name) or sent
+    except InvalidInput:
+        pass  # a part of an identifier
+    return sent
 
 
 def parse_json_object(text: str | bytes) -> RowData:

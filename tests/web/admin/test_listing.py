@@ -358,6 +358,11 @@ async def test_numbers_are_sorted_as_numbers(client: httpx.AsyncClient, crowd: N
         ({"country__match": "contains", "reputation_score__operator": "e"}, ["#3", "#2", "#1"]),
         ({"country": ""}, ["#3", "#2", "#1"]),
         ({"country__operator": "is_null"}, ["#3"]),
+        ({"telegram_username": "t.me/bea_dev"}, ["#2"]),
+        ({"telegram_username": "@bea_dev", "telegram_username__match": "exact"}, ["#2"]),
+        ({"telegram_username": "a_d"}, ["#2"]),
+        ({"telegram_username": "a-d"}, []),
+        ({"telegram_id": "７７\u200b", "telegram_id__match": "exact"}, ["#2"]),
     ],
 )
 async def test_a_filter_finds_the_matching_rows(
@@ -370,7 +375,9 @@ async def test_a_filter_finds_the_matching_rows(
     await CommunityMember.update(
         {"country": "Perú", "organization": "Frutero", "reputation_score": 10}, force=True
     ).where(CommunityMember.member_id == "#1")
-    await CommunityMember.update({"country": "Chile"}).where(CommunityMember.member_id == "#2")
+    await CommunityMember.update(
+        {"country": "Chile", "telegram_username": "bea_dev", "telegram_id": "77"}
+    ).where(CommunityMember.member_id == "#2")
     await add(client, status="pending", name="Eva")
     assert await numbers(client, **filters) == expected
 
