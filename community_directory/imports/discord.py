@@ -27,6 +27,7 @@ from community_directory.imports.export import (
     NotAnExport,
     SkippedItem,
     SkipReason,
+    parse_account_number,
     parse_digits,
 )
 from community_directory.imports.json_stream import JSON_OBJECT, skip_malformed, stream_json
@@ -181,7 +182,7 @@ class _ChannelReader:
             yield message.make_event(_read_discord_author(user), event_type, metadata=metadata)
 
     def _skip_bot(self, user: Mapping[str, Any]) -> Iterator[ExportedItem]:
-        discord_id = parse_digits(user["id"])
+        discord_id = parse_account_number(user["id"])
         if discord_id not in self._bots:
             self._bots.add(discord_id)
             yield BotAccount(f"discord:{discord_id}", _get_name(user) or discord_id)
@@ -197,7 +198,7 @@ def _read_emoji(emoji: object) -> Mapping[str, object] | None:
 
 def _read_discord_author(user: Mapping[str, Any]) -> Author | SkippedItem:
     """Return an account as an author, whose name is None if it is deleted."""
-    discord_id = parse_digits(user["id"])
+    discord_id = parse_account_number(user["id"])
     if discord_id == DELETED_USER_ID:
         # Many people share this id.
         return SkippedItem(SkipReason.DELETED_ACCOUNT)

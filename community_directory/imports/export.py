@@ -182,3 +182,15 @@ def parse_digits(value: object) -> str:
         if re.fullmatch(r"-?[1-9][0-9]{0,19}", digits):
             return digits
     raise ValueError
+
+
+def parse_account_number(value: object) -> str:
+    """Return the digits of the number of an account, which is not negative.
+
+    Raises:
+        ValueError: The value is not such a number.
+    """
+    digits = parse_digits(value)
+    if digits.startswith("-"):
+        raise ValueError
+    return digits

@@ -1,6 +1,5 @@
 """Stores the items of an export: authors become contacts, and what they did becomes events."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, nullcontext
@@ -24,6 +23,7 @@ from community_directory.imports.export import (
 from community_directory.imports.migrated_groups import MigratedGroups
 from community_directory.queries import members
 from community_directory.queries.events import BATCH_SIZE
+from community_directory.queries.identifiers import visible_name
 from community_directory.queries.participation import NewEvent, record_many
 from community_directory.tables import EventType, Platform
 from community_directory.tables.checks import MAX_VOICE_SECONDS
@@ -199,11 +199,7 @@ class _HistoryWriter:
         bots, self._bots = self._bots, {}
         if not bots or self._dry_run is not None:
             return
-        try:
-            await members.remember_bots(bots)
-        except InvalidInput:
-            # One of the names has no visible character.
-            await members.remember_bots(dict.fromkeys(bots))
+        await members.remember_bots(bots)
         for (member_id,) in await engine.fetch(FIND_UNMARKED_CONTACTS, accounts=list(bots)):
             await members.mark_bot(member_id, actor=IMPORT_ACTOR, reason=BOT_REASON)
 
@@ -250,18 +246,11 @@ class _HistoryWriter:
         return member_id
 
     async def _add_contact(self, author: Author, name: str) -> str:
-        try:
-            return await self._add_contact_named(author, _clean_name(name))
-        except InvalidInput:
-            # The name has no visible character.
-            return await self._add_contact_named(author, author.telegram_id)
-
-    async def _add_contact_named(self, author: Author, name: str) -> str:
         profile = None if author.discord_id is None else {"discord_id": author.discord_id}
         async with transaction():
             added = await members.add(
                 telegram_id=author.telegram_id,
-                name=name,
+                name=_clean_name(name) or author.telegram_id,
                 primary_role=CONTACT_ROLE,
                 profile_data=profile,
                 actor=IMPORT_ACTOR,
@@ -315,6 +304,6 @@ class _HistoryWriter:
             self.report.days.update(first + timedelta(days=later) for later in range(1, number + 1))
 
 
-def _clean_name(name: str) -> str:
-    """Return the name on one line, without characters that PostgreSQL refuses, and cut to fit."""
-    return re.sub(r"[\0-\x1f\x7f\ud800-\udfff]+", " ", name)[:MAX_NAME_LENGTH]
+def _clean_name(name: str) -> str | None:
+    """Return the name as a member can have it, or None if nobody could see it."""
+    return visible_name(name[:MAX_NAME_LENGTH])

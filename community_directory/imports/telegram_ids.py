@@ -11,7 +11,7 @@
 
 import re
 
-from community_directory.imports.export import parse_digits
+from community_directory.imports.export import parse_account_number
 
 OLD_USER_IDS = range(1 << 32, 2 << 32)
 """The ids of users with the kind of peer in front."""
@@ -45,7 +45,4 @@ def parse_author(account: object) -> str | None:
     text = str(account)
     if CHAT_PATTERN.match(text):
         return None
-    digits = parse_digits(text.removeprefix("user"))
-    if digits.startswith("-"):
-        raise ValueError
-    return digits
+    return parse_account_number(text.removeprefix("user"))

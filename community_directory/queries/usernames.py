@@ -5,15 +5,9 @@ Callers use it as `members.set_username`.
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import MemberNotFound
+from community_directory.queries.identifiers import normalize_telegram_username
 from community_directory.queries.member_rows import Member, member_columns, member_from
-from community_directory.queries.values import (
-    ACTOR_CTE,
-    check_texts,
-    checked_actor,
-    member_number,
-    username_from,
-)
-from community_directory.tables import CommunityMember
+from community_directory.queries.values import ACTOR_CTE, checked_actor, member_number
 
 # Two calls with one username run one after the other: a statement does not see what another one
 # has not committed yet. The number is an arbitrary seed.
@@ -58,7 +52,7 @@ async def set_username(
 
     Args:
         member_id: The member's number: "#247", or 247.
-        telegram_username: The username, with or without @.
+        telegram_username: The username, with or without @, or the link to the account.
         actor: The author of the change, for the audit log.
         reason: The reason of the change, for the audit log.
 
@@ -67,8 +61,7 @@ async def set_username(
         InvalidInput: The username can't be stored.
     """
     number, actor = member_number(member_id), checked_actor(actor)
-    username = username_from(telegram_username, "telegram_username")
-    check_texts(CommunityMember, telegram_username=username)
+    username = normalize_telegram_username(telegram_username)
     async with transaction():
         await engine.fetch(LOCK_USERNAME, telegram_username=username)
         records = await engine.fetch(

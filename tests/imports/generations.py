@@ -287,7 +287,7 @@ TELEGRAM_GENERATIONS = [
         has_reactions=False,
         has_unquoted_emoji=True,
     ),
-    TelegramGeneration("4.12", _at(2023, 12, 31), has_reactions=False),
+    TelegramGeneration("4.13", _at(2023, 12, 31), has_reactions=False),
     TelegramGeneration("5.13, account", _at(2025, 4, 1), is_account=True),
     TelegramGeneration("5.13", _at(2025, 4, 2)),
 ]
