@@ -43,8 +43,8 @@ EXCEPTIONS = {
         "constraint-missing-not-valid",
         "require-concurrent-index-creation",
     },
-    # The columns are new, so that no row can break the constraint. An index of 100,000 members takes
-    # a second.
+    # The columns are new, so that no row can break the constraint. An index of 100,000 members
+    # takes a second.
     "community_directory 2026-11-29T00:30:00:000000": {"constraint-missing-not-valid"},
     "community_directory 2026-11-29T00:31:00:000000": {
         "require-concurrent-index-creation",
