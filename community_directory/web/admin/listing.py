@@ -333,9 +333,16 @@ class ListEndpoints(TableRows):
         condition.conditions += [
             listed
             for name, listed in self.policy.listed.items()
-            if name not in query.filtered_columns
+            if not self._is_asked_for(query, name)
         ]
         return condition
+
+    def _is_asked_for(self, query: ListQuery, name: str) -> bool:
+        """Tell whether a list is filtered by a column in a way that asks for all of its rows."""
+        if name not in query.filtered_columns:
+            return False
+        # All members but one are not a wish to see the bots among them.
+        return not isinstance(self.columns[name], ForeignKey) or query.operator(name)[0] == "e"
 
     def _leaves_removed_out(self, query: ListQuery) -> bool:
         column = self.policy.removed_at_column

@@ -37,7 +37,8 @@ class TablePolicy:
     listed: Mapping[str, str] = field(default_factory=dict)
     """SQL conditions by column: a list has the rows that meet each of them.
 
-    A list that is filtered by the column itself does not have to meet its condition.
+    A list that is filtered by the column itself, or by certain members in it, does not have to meet
+    its condition.
     """
     computed: Mapping[str, str] = field(default_factory=dict)
     """The SQL expression of each column that is not shown and filtered as it is stored."""

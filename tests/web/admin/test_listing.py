@@ -17,6 +17,7 @@ from community_directory.tables import (
     MemberDailyHighlight,
     MemberParticipation,
 )
+from community_directory.web.admin import listing
 from tests.web.admin.panel_requests import (
     CODE,
     HOSTILE_VALUES,
@@ -447,8 +448,30 @@ async def test_bots_and_their_events_are_listed_and_counted_only_when_asked_for(
     assert await count("member_participation") == 1
     (event,) = await rows(client, "member_participation", member_id="#2")
     assert event["member_id_readable"] == "#2 Bea O'Neill"
+    for query in (
+        {"member_id": "#3", "member_id__operator": "ne"},
+        {"member_id__operator": "not_null"},
+    ):
+        (event,) = await rows(client, "member_participation", **query)
+        assert event["member_id_readable"] == "#1 Ana García"
     shown = (await client.get(f"/api/tables/community_members/{bea.id}/")).json()
     assert shown["is_bot"] is True
+
+
+async def test_the_estimate_of_a_long_list_of_events_expects_few_bots(
+    client: httpx.AsyncClient,
+    ana: CommunityMember,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await directory.execute(
+        """INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id)
+        SELECT '#1', 'MESSAGE', 'telegram', '1', n::text FROM generate_series(1, 1000) AS n"""
+    )
+    await directory.execute("ANALYZE community_members, member_participation")
+    monkeypatch.setattr(listing, "MAX_EXACT_COUNT", 100)
+    response = await client.get("/api/tables/member_participation/count/")
+    assert 900 <= response.json()["count"] <= 1000
 
 
 async def test_known_bots_are_listed_and_can_be_deleted_only(
