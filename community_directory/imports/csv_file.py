@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.identifiers import VISIBLE_PATTERN
 
 CSV_ENCODING = "utf-8-sig"
 """UTF-8 with a byte order mark, by which spreadsheets recognize it."""
@@ -202,8 +203,8 @@ def read_lines(
 
     The first line that is not blank names some of `columns` and `ignored_columns`, in any case, and
     at least one of `identity_columns`. Blank lines are ignored, and so are columns without a name
-    and values. A line may lack cells at its end, as Excel leaves empty ones out; it then has no
-    value of their columns. A line that is not valid CSV ends the reading.
+    and values. A blank cell is None. A line may lack cells at its end, as Excel leaves empty ones
+    out; it then has no value of their columns. A line that is not valid CSV ends the reading.
 
     Raises:
         InvalidInput: The first line is not valid CSV, or names no such columns.
@@ -220,7 +221,11 @@ def read_lines(
                     problems.append(LineProblem(row.number, problem))
                 else:
                     cells = zip(header, row.cells, strict=False)
-                    values = {name: unescape_cell(cell) for name, cell in cells if name}
+                    values = {
+                        name: None if _is_blank(cell) else unescape_cell(cell)
+                        for name, cell in cells
+                        if name
+                    }
                     lines.append(CsvLine(row.number, values))
         except _InvalidCsv as error:
             message = (
@@ -238,7 +243,7 @@ def _fold_name(name: str) -> str:
 
 def _is_blank(cell: str) -> bool:
     """Tell whether a cell has only white space and invisible characters."""
-    return all(character.isspace() or unicodedata.category(character) == "Cf" for character in cell)
+    return not VISIBLE_PATTERN.search(cell)
 
 
 @contextmanager
@@ -277,7 +282,7 @@ def _read_rows(text: str, delimiter: str) -> Iterator[_Row]:
         file.seek(named.end())
         number = 2
     before = number - 1
-    reader = csv.reader(file, strict=True, delimiter=delimiter)
+    reader = csv.reader(file, strict=True, delimiter=delimiter, skipinitialspace=True)
     try:
         for cells in reader:
             if not all(map(_is_blank, cells)):

@@ -28,7 +28,7 @@ from community_directory.imports.csv_file import (
     read_lines,
     read_text,
 )
-from community_directory.queries.identifiers import NORMALIZERS
+from community_directory.queries.identifiers import NORMALIZERS, clean_identifier
 from community_directory.queries.members import add, update_profile
 from community_directory.tables import CommunityMember, MemberStatus
 
@@ -45,6 +45,8 @@ IDENTITY_COLUMNS = ("member_id", "telegram_id")
 """The columns that tell whom a line is about; the directory assigns the `member_id`."""
 INSERT_ONLY_COLUMNS = ("github_username", "status", "invited_by")
 """The columns that are read for new people only; an import can't change them."""
+MEMBER_REFERENCES = (*IDENTITY_COLUMNS, "invited_by")
+"""The columns that tell whom a line is about, and who invited them."""
 READ_ONLY_COLUMNS = (
     "github_verified",
     "reputation_score",
@@ -170,7 +172,7 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
         ignored_columns=IGNORED_COLUMNS,
         identity_columns=IDENTITY_COLUMNS,
     )
-    lines = _normalize_accounts(lines, problems)
+    lines = _normalize_identifiers(lines, problems)
     with long_running():
         async with transaction():
             importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
@@ -185,20 +187,24 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
     return ImportCounts(importer.added, importer.changed, unchanged)
 
 
-def _normalize_accounts(lines: list[CsvLine], problems: list[LineProblem]) -> list[CsvLine]:
-    """Return the lines with each `telegram_id` in its one spelling, and add the problems of others.
+def _normalize_identifiers(lines: list[CsvLine], problems: list[LineProblem]) -> list[CsvLine]:
+    """Return the lines with each identifier of a member in its one spelling.
 
-    Otherwise a line could not be found to be about somebody whom the directory knows.
+    Otherwise a line could not be found to be about somebody whom the directory knows. The lines
+    with malformed identifiers are left out, and `problems` gets them.
     """
     normalized = []
     for line in lines:
         try:
-            account = _parse_value("telegram_id", line.values.get("telegram_id"))
+            identifiers = {
+                column: _parse_value(column, line.values[column])
+                for column in MEMBER_REFERENCES
+                if column in line.values
+            }
         except UserError as error:
             problems.append(LineProblem(line.number, str(error)))
         else:
-            values = {**line.values, "telegram_id": account} if account else line.values
-            normalized.append(replace(line, values=values))
+            normalized.append(replace(line, values={**line.values, **identifiers}))
     return normalized
 
 
@@ -305,7 +311,7 @@ class _MemberImporter:
         if updated_at is None:
             return False
         try:
-            exported_edit = datetime.fromisoformat(updated_at)
+            exported_edit = datetime.fromisoformat(updated_at.strip())
         except ValueError:
             exported_edit = None
         if exported_edit is not None and exported_edit.utcoffset() is not None:
@@ -369,6 +375,8 @@ def _parse_value(column: str, text: str | None) -> Any:
         return None
     if column in NORMALIZERS:
         return NORMALIZERS[column](text, column)
+    if column in {"member_id", "status", "invited_by"}:
+        return clean_identifier(text)
     if column != "profile_data":
         return text
     try:
