@@ -300,6 +300,8 @@ async def show_inviters(data: MemberFields, actor: str) -> str:  # noqa: ARG001 
 async def explain_reputation(data: MemberFields, actor: str) -> str:  # noqa: ARG001
     """Show the parts of a member's score and the points that the next tier needs."""
     person = await find_one_member(data.member)
+    if person.is_bot:
+        return f"{label(person)} is marked as a bot, and bots earn nothing."
     score = await reputation.explain(person.member_id)
     parts = {f"GitHub {name.replace('_', ' ')}": points for name, points in score.github.items()}
     parts |= {"daily highlights": score.earned, "other": score.other}

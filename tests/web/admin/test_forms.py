@@ -510,6 +510,9 @@ async def test_a_bot_is_marked_and_turns_out_to_be_a_person(
         "#1 Rose is marked as a bot: it earns nothing, and is in no list."
     )
     assert await last_entry(directory) == ("manager", "it answers all")
+    assert await submit(client, "explain-a-reputation", member="#1") == (
+        "#1 Rose is marked as a bot, and bots earn nothing."
+    )
     assert await refused(client, "mark-as-a-bot", member="#1") == (
         "#1 Rose is marked as a bot already."
     )
