@@ -376,7 +376,7 @@ async def test_a_backup_is_for_its_owner_only_and_never_replaces_a_file(
     database: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.dump"
-    await add_members(database, "Ana", "Bo\\.\n")
+    await add_members(database, "Ana", "Bo\\.")
     made = await make_backup(database, path)
     assert made.members == 2
     assert ("community_directory", "2026-11-28T15:00:00:000000") in made.migrations

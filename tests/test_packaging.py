@@ -25,7 +25,7 @@ WORKFLOWS = {
 WORKFLOW = WORKFLOWS["tests"]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 
-OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "examples", "main", "tests"}
+OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "examples", "main", "tests", "tools"}
 DISTRIBUTIONS = {"tortoise": ["tortoise-orm"], **packages_distributions()}
 """Distributions by import name; the benchmarks' are known even where they are not installed."""
 USED_WITHOUT_IMPORT = {

@@ -1,9 +1,9 @@
 """Reads the ids of people and chats, as each version of Telegram Desktop writes them.
 
-- Since version 2.7.2 an author is `user1001`, `channel1234567890` or `chat4242`, and the id of a
+- Since version 2.7.2 an author is `user1001`, `channel1600000001` or `chat4242`, and the id of a
   chat is its number.
 - Versions 2.4.0 to 2.7.1 write an author as a number, with the kind of peer in front of it:
-  2³² + 1001 is a user, and 2 × 2³² + 1234567890 is a group or a channel.
+  2³² + 1001 is a user, and 2 × 2³² + 1600000001 is a group or a channel.
 - Versions 1.4.8 to 2.3.2 write an author as the number of the user. All versions from 1.4.8 to
   2.7.1 write the id of a chat with the kind of peer in front of it.
 - Versions before 1.4.8 write no ids.

@@ -17,8 +17,8 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-BEFORE = "2026-11-28T21:20:00:000000"
-"""The last migration before the one that is tested, apart from those of the search."""
+BEFORE = "2026-11-29T00:10:00:000000"
+"""The last migration before the one that is tested."""
 MIGRATION = "2026-11-29T00:20:00:000000"
 
 

@@ -211,7 +211,13 @@ CASES = {
     "participation.record": Case(EVENT, NOBODY),
     "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
     "participation.take_back": Case(
-        {"member_id": "#1", "platform": "telegram", "room_id": "-1", "source_id": "9"},
+        {
+            "member_id": "#1",
+            "platform": "telegram",
+            "room_id": "-1",
+            "source_id": "9",
+            "event_type": "REACTION",
+        },
         {"room_id": "\0"},
     ),
     "members.erase": Case(

@@ -29,8 +29,8 @@ DEVELOPER: dict[str, Any] = {"name": "Eva", "primary_role": "developer"}
 
 
 async def add_member(name: str, **columns: Any) -> Member:
-    new = {"telegram_id": name, "primary_role": "developer", "status": "active", **columns}
-    return await members.add(name=name, **new)
+    new = {"primary_role": "developer", "status": "active", **columns}
+    return await members.add(**{"telegram_id": f"account:{name}", "name": name, **new})
 
 
 async def record_messages(member_id: str, number: int = 7, at: datetime = NOON) -> None:

@@ -116,6 +116,11 @@ class Caller:
         assert await members.forget_bot(account)
         assert await members.known_bots([account]) == set()
 
+    async def take_over_username(self) -> None:
+        number, username = self.anybody(), f"user{self.random.randint(1, 10)}"
+        named = await members.set_username(number, username, actor="load")
+        assert (named.member_id, named.telegram_username) == (number, username)
+
     async def search(self) -> None:
         number = self.anybody()
         page = await members.search(
@@ -237,6 +242,33 @@ class Caller:
         }
         self.stored += [str(event.source_id) for event in recorded.inserted]
 
+    def event_of(self, event_type: str) -> NewEvent:
+        """Return an event in a room of its own."""
+        return NewEvent(
+            member_id=self.anybody(),
+            event_type=event_type,
+            platform="telegram",
+            room_id=self.newcomer(),
+            source_id="1",
+        )
+
+    async def take_back(self) -> None:
+        event = self.event_of("REACTION")
+        assert len((await participation.record_many([event])).inserted) == 1
+        for is_stored in (True, False):
+            assert is_stored is await participation.take_back(
+                member_id=event.member_id,
+                platform=event.platform,
+                room_id=event.room_id,
+                source_id="1",
+            )
+
+    async def move_room(self) -> None:
+        event = self.event_of("JOINED")
+        assert len((await participation.record_many([event])).inserted) == 1
+        assert await participation.move_room("telegram", event.room_id, self.newcomer()) == 1
+        assert len((await participation.record_many([event])).duplicates) == 1
+
     async def look_at_participation(self) -> None:
         number = self.anybody()
         page = await participation.history(number, limit=5)
@@ -272,6 +304,7 @@ class Caller:
                 self.verify,
                 self.mark_and_unmark_bot,
                 self.remember_and_forget_bots,
+                self.take_over_username,
                 self.search,
             ),
             *(
@@ -295,6 +328,8 @@ class Caller:
                 self.record,
                 self.record_many,
                 self.add_to_recorder,
+                self.take_back,
+                self.move_room,
                 self.look_at_participation,
                 self.roll_up,
                 self.all_or_nothing,
@@ -361,7 +396,9 @@ async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALL
     # Each event once, and told to one caller as new.
     sources = [
         row["source_id"]
-        for row in await watcher.fetch("SELECT source_id FROM member_participation")
+        for row in await watcher.fetch(
+            "SELECT source_id FROM member_participation WHERE event_type = 'MESSAGE'"
+        )
     ]
     assert len(set(sources)) == len(sources) > 100
     answered = Counter(source for caller in callers for source in caller.stored)

@@ -131,6 +131,10 @@ def _table_paths(table: DirectoryCRUD) -> Schema:
 
 def _form_paths(form: FormConfig) -> Schema:
     fields = form.pydantic_model.model_json_schema()
+    for name, field in fields["properties"].items():
+        if field.get("type") == "string" and "format" not in field:
+            # The front end sends the text "null" as null.
+            fields["properties"][name] = {**field, "type": ["string", "null"]}
     if isinstance(form, DirectoryForm) and form.answers_with_file:
         answer: Schema = {"description": "A file to download", "content": {"*/*": {}}}
     else:

@@ -34,6 +34,7 @@ from community_directory.tables import (
 )
 from community_directory.web.security import SESSION_IDLE_TIMEOUT
 from tests.processes import environment
+from tests.tables import rows
 from tests.web.conftest import ADDRESS, PASSWORD, PanelServer
 
 pytest.importorskip("schemathesis", reason="Schemathesis comes with the extra dev")
@@ -214,6 +215,7 @@ async def seed(directory: asyncpg.Pool) -> None:
         id=KEY, member_id="#1", event_type="MESSAGE", platform="telegram", room_id="1"
     ).save()
     await MemberDailyHighlight(id=KEY, member_id="#1", highlight_date=date(2026, 1, 31)).save()
+    await rows.bot(directory, id=KEY)
 
 
 async def fetch_document(app: ASGIApp) -> dict[str, Any]:
