@@ -203,3 +203,19 @@ async def test_a_count_that_is_stored_as_a_whole_number_is_read_as_one(
         await members.verify_github(
             "#1", github_username="ana", github_profile_data={"public_repos": count}
         )
+
+
+@pytest.mark.parametrize(
+    ("repositories", "stars"),
+    [
+        ({"totalCount": 0, "nodes": []}, 0),
+        (0, 0),
+        ({"totalCount": 2, "nodes": []}, None),
+        ({"totalCount": 2, "nodes": [None, {}]}, None),
+        ({"nodes": None}, None),
+    ],
+)
+def test_an_account_without_repositories_has_no_stars(
+    repositories: object, stars: int | None
+) -> None:
+    assert read_counts({"repositories": repositories})["stars"] == stars
