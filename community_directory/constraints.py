@@ -17,6 +17,9 @@ class ConstraintMessage(NamedTuple):
 
 _NO_MEMBER = "There is no such member."
 _NO_STATUS = "There is no such status."
+_TELEGRAM_ID = (
+    "A Telegram id is a number without leading zeros: check that no spreadsheet changed it."
+)
 _TELEGRAM_USERNAME = "A Telegram username has up to 32 letters, digits and underscores."
 _ONE_LINE = "This can't contain line breaks, or characters that control the direction of a text."
 _OBJECT = "This must be a JSON object."
@@ -85,10 +88,7 @@ CONSTRAINT_MESSAGES = {
     "member_status_transition": ConstraintMessage(
         "The status of a member can't change in this way.", "status"
     ),
-    "member_telegram_id_format_check": ConstraintMessage(
-        "A Telegram id is a number without leading zeros: check that no spreadsheet changed it.",
-        "telegram_id",
-    ),
+    "member_telegram_id_format_check": ConstraintMessage(_TELEGRAM_ID, "telegram_id"),
     "member_telegram_id_idx": ConstraintMessage(
         "This Telegram account is already in the directory.", "telegram_id"
     ),
@@ -188,9 +188,7 @@ CONSTRAINT_MESSAGES = {
     # directory_bots
     "bot_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
     "bot_name_check": ConstraintMessage("The name can't be blank.", "name"),
-    "bot_telegram_id_check": ConstraintMessage(
-        "A Telegram id can't be empty or contain spaces.", "telegram_id"
-    ),
+    "bot_telegram_id_check": ConstraintMessage(_TELEGRAM_ID, "telegram_id"),
     "bot_telegram_id_idx": ConstraintMessage("This account is already known.", "telegram_id"),
     "directory_bots_pkey": ConstraintMessage("This bot is already known.", "id"),
     # directory_audit_log

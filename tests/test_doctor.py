@@ -512,6 +512,24 @@ async def test_a_score_that_lacks_points_is_found_and_completed(
     assert (await members.get(active_member)).reputation_score == 2 * 5 + 1 * 3 + 5
 
 
+async def test_a_count_that_an_earlier_version_did_not_find_earns_its_points(
+    directory: asyncpg.Pool,
+) -> None:
+    data = {"repositories": {"totalCount": 15}, "total_stars": 200}
+    await rows.member(
+        directory,
+        github_username="ana",
+        github_verified=True,
+        github_verified_at=datetime.now(UTC),
+        github_profile_data=json.dumps(data),
+    )
+    assert (await examine("scores")).examples == ["#1 lacks 475 points"]
+    await assert_repaired("scores")
+    assert (await members.get("#1")).reputation_score == 475
+    again = await members.verify_github("#1", github_username="ana", github_profile_data=data)
+    assert again.reputation_score == 475
+
+
 async def test_a_score_from_which_somebody_took_points_is_left_alone(
     directory: asyncpg.Pool, active_member: str
 ) -> None:

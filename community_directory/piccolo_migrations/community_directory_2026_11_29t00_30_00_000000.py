@@ -128,7 +128,7 @@ async def forwards():
         constraint_name="bot_telegram_id_check",
         constraint_class=Check,
         params={
-            "condition": "telegram_id ~ '^[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]+$'"
+            "condition": "(telegram_id ~ '^[1-9][0-9]*$' AND length(telegram_id) <= 20) OR telegram_id ~ '^(discord:[1-9][0-9]{0,19}|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+)$'"
         },
         schema=None,
     )
@@ -139,7 +139,7 @@ async def forwards():
         constraint_name="bot_name_check",
         constraint_class=Check,
         params={
-            "condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]'"
+            "condition": "name ~ '[^[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200f\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufff8\\U0001bca0-\\U0001bca3\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff\\u2800\\ufff9-\\ufffc\\U00013430-\\U0001343f\\U00013441\\U00013442\\U00016fe4\\U0001d159]'"
         },
         schema=None,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.queries.identifiers import normalize_name, normalize_telegram_id
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.queries.values import (
     ACTOR_CTE,
@@ -101,7 +102,10 @@ async def remember_bots(names: Mapping[str, str | None]) -> None:
     """
     if not isinstance(names, Mapping):
         raise InvalidInput("The names of bots must be a mapping.", field="names")
-    accounts = {id_text(account, "telegram_id"): name for account, name in names.items()}
+    accounts = {
+        normalize_telegram_id(account): None if name is None else normalize_name(name)
+        for account, name in names.items()
+    }
     for account, name in accounts.items():
         check_texts(DirectoryBot, telegram_id=account, name=name)
     await engine.fetch(REMEMBER_BOTS, telegram_ids=list(accounts), names=list(accounts.values()))
@@ -113,9 +117,9 @@ async def forget_bot(telegram_id: str | int) -> bool:
     The account of a member is not affected: `mark_bot` takes their mark away.
 
     Raises:
-        InvalidInput: The id is neither a text nor an integer.
+        InvalidInput: The id is malformed.
     """
-    account = id_text(telegram_id, "telegram_id")
+    account = normalize_telegram_id(telegram_id)
     return bool(await engine.fetch(FORGET_BOT, telegram_id=account))
 
 

@@ -4,6 +4,7 @@ Callers use it as `members.verify_github`.
 """
 
 import json
+from decimal import Decimal
 
 import asyncpg
 
@@ -79,7 +80,7 @@ async def verify_github(
     number, actor = member_number(member_id), checked_actor(actor)
     username = normalize_github_username(github_username)
     data = as_json(github_profile_data, field="github_profile_data")
-    earned = github_score(None if data is None else json.loads(data))
+    earned = github_score(None if data is None else json.loads(data, parse_float=_parse_as_stored))
     if earned > MAX_SCORE:
         raise InvalidInput(
             "These counts earn more points than a score can have.",
@@ -113,3 +114,8 @@ async def verify_github(
     if owner is not None:
         raise MemberExists(f"This GitHub account belongs to member {owner}.", owner)
     return member_from(member)
+
+
+def _parse_as_stored(number: str) -> float:
+    """Return a number of JSON as PostgreSQL gives it back: 1e+16 becomes a whole number."""
+    return int(Decimal(number)) if "e+" in number else float(number)

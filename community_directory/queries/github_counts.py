@@ -45,7 +45,8 @@ def read_counts(profile_data: Mapping[str, object] | None) -> dict[str, int | No
 
     The data is an answer of GitHub's REST or GraphQL API, or the data of another program. A count
     is a whole number, or the `totalCount` or `totalContributions` of an object. A missing total is
-    the sum of its parts: of the listed repositories, their stars, or the kinds of contributions.
+    the sum of its parts: of the listed repositories, their stars, or the kinds of contributions. An
+    account without repositories has no stars.
 
     Returns:
         Each count by its name in `COUNT_NAMES`; None if the data has no such count, or only values
@@ -62,10 +63,13 @@ def read_counts(profile_data: Mapping[str, object] | None) -> dict[str, int | No
         "stars": [_first_count(map(repository.get, STAR_NAMES)) for repository in repositories],
         "contributions": _find_contributions(accounts),
     }
-    return {
+    found = {
         name: _add_up(parts.get(name, [])) if count is None else count
         for name, count in counts.items()
     }
+    if found["public_repos"] == 0 and found["stars"] is None:
+        found["stars"] = 0
+    return found
 
 
 def _fields(data: Mapping[str, object]) -> Fields:

@@ -69,7 +69,7 @@ GITHUB_LINK_PATTERN = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 DISCORD_MENTION_PATTERN = re.compile(r"<@!?([0-9]+)>")
-START_LINK_PATTERN = re.compile(r"[?&;]start(?:app)?=([^&#\s]*)", re.IGNORECASE)
+START_LINK_PATTERN = re.compile(r"(?:^|[?&;])start(?:app)?=([^&#\s]*)", re.IGNORECASE)
 START_COMMAND_PATTERN = re.compile(r"/start(?:@\w+)?\s+", re.ASCII | re.IGNORECASE)
 OTHER_DASHES = "\u2212\u30fc"
 """The minus sign and the sound mark that Japanese keyboards type, which Unicode counts as none."""
@@ -171,10 +171,10 @@ def normalize_invitation_code(code: str) -> str | None:
         return code
     if len(code) > MAX_CODE_LENGTH:
         return None
-    text = clean_identifier(code)
+    # A link may be percent-encoded, also as a whole, in a link that shares it.
+    text = clean_identifier(unquote(code))
     link = START_LINK_PATTERN.search(text)
-    # The code of a link may be percent-encoded.
-    text = clean_identifier(unquote(link[1])) if link else START_COMMAND_PATTERN.sub("", text)
+    text = link[1] if link else START_COMMAND_PATTERN.sub("", text)
     text = "".join(character for character in text if not _is_separator(character))
     while text and not _is_letter_or_number(text[0]):
         text = text[1:]

@@ -28,6 +28,6 @@ class DirectoryBot(
 
     bot_telegram_id_idx = Unique([telegram_id])
 
-    bot_telegram_id_check = Check(checks.no_space("telegram_id"))
-    bot_name_check = Check(checks.not_blank("name"))
+    bot_telegram_id_check = Check(checks.account_id("telegram_id"))
+    bot_name_check = Check(checks.visible("name"))
     bot_created_at_range_check = Check(checks.in_range("created_at"))

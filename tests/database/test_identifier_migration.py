@@ -132,6 +132,8 @@ async def test_an_open_invitation_for_a_link_can_be_redeemed_afterwards(
         "EEEEEEEE": ("t.me/eva", "pending", 1, ("eva", "cancelled")),
         "FFFFFFFF": ("https://t.me/eva", "pending", 2, ("eva", "pending")),
         "GGGGGGGG": (None, "pending", 1, (None, "pending")),
+        "HHHHHHHH": ("zoe", "pending", -1, ("zoe", "expired")),
+        "JJJJJJJJ": ("t.me/zoe", "pending", 1, ("zoe", "pending")),
     }
     for code, (username, status, days, _) in stored.items():
         await rows.invitation(

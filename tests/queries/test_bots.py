@@ -334,6 +334,18 @@ async def test_accounts_of_bots_are_remembered_until_they_are_forgotten(
     assert await members.known_bots(["8", "discord:9"]) == {"discord:9"}
 
 
+async def test_an_account_of_a_bot_has_one_spelling_and_a_visible_name(
+    directory: asyncpg.Pool,
+) -> None:
+    await members.remember_bots({" １０\u200b": "\u202eRose\n", "11": "Eva"})
+    found = await directory.fetch("SELECT telegram_id, name FROM directory_bots ORDER BY name")
+    assert [tuple(row) for row in found] == [("11", "Eva"), ("10", "Rose")]
+    for names in ({"010": "Rose"}, {"user10": "Rose"}, {"@rose": "Rose"}, {"12": "\u3164"}):
+        with pytest.raises(InvalidInput):
+            await members.remember_bots(names)
+    assert await members.forget_bot("１０")
+
+
 async def test_a_member_is_a_known_bot_by_each_of_their_accounts(directory: asyncpg.Pool) -> None:
     await add_member("Rose", telegram_id="8", profile_data={"discord_id": "9"})
     await add_member("Ana", telegram_id="10", profile_data={"discord_id": "11"})

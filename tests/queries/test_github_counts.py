@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from community_directory.errors import InvalidInput
 from community_directory.queries import members
 from community_directory.queries.github_counts import COUNT_NAMES, read_counts
 from community_directory.queries.reputation import GITHUB_POINTS, explain, github_score
@@ -191,3 +192,30 @@ def test_the_counts_of_any_data_do_not_depend_on_the_order_of_its_keys(
     counts = read_counts(data)
     assert all(count is None or count >= 0 for count in counts.values())
     assert read_counts(dict(reversed(data.items()))) == counts
+
+
+@pytest.mark.parametrize("count", [1e16, 1.5e300, 10**16])
+async def test_a_count_that_is_stored_as_a_whole_number_is_read_as_one(
+    directory: asyncpg.Pool, count: float
+) -> None:
+    await rows.member(directory)
+    with pytest.raises(InvalidInput):
+        await members.verify_github(
+            "#1", github_username="ana", github_profile_data={"public_repos": count}
+        )
+
+
+@pytest.mark.parametrize(
+    ("repositories", "stars"),
+    [
+        ({"totalCount": 0, "nodes": []}, 0),
+        (0, 0),
+        ({"totalCount": 2, "nodes": []}, None),
+        ({"totalCount": 2, "nodes": [None, {}]}, None),
+        ({"nodes": None}, None),
+    ],
+)
+def test_an_account_without_repositories_has_no_stars(
+    repositories: object, stars: int | None
+) -> None:
+    assert read_counts({"repositories": repositories})["stars"] == stars

@@ -250,6 +250,8 @@ CODE_SPELLINGS = (
         f"https://t.me/some_bot?a=b&amp;start={CODE}#x",
     ),
     f"https://t.me/some_bot?start=%EF%BB%BF{CODE}",
+    f"https://t.me/share/url?url=https%3A%2F%2Ft.me%2Fsome_bot%3Fstart%3D{CODE}%26a%3Db",
+    *(f"start={CODE}", f"?start={CODE}"),
 )
 
 

@@ -110,13 +110,14 @@ FROM spelled
 WHERE member.id = spelled.id AND member.github_username <> spelled.repaired
     AND NOT (spelled.github_verified AND lower(repaired) IN (SELECT account FROM shared));
 
--- Nobody could redeem an invitation for a misspelled username. Of several open ones for a person
--- the well-spelled one stays open, or else the one that is open for the longest time.
+-- Nobody could redeem an invitation for a misspelled username. Of several pending ones for a person
+-- an overdue one can't be redeemed either; of the others the well-spelled one stays open, or else
+-- the one that is open for the longest time.
 WITH open_invitation AS MATERIALIZED (
     SELECT invitation_id, row_number() OVER (
         PARTITION BY lower(pg_temp.telegram_username(invited_telegram_username))
-        ORDER BY invited_telegram_username ~ '^[A-Za-z0-9_]{1,32}$' DESC, expires_at DESC,
-            invitation_id
+        ORDER BY expires_at > now() DESC, invited_telegram_username ~ '^[A-Za-z0-9_]{1,32}$' DESC,
+            expires_at DESC, invitation_id
     ) AS position
     FROM public.community_invitations
     WHERE status = 'pending' AND pg_temp.telegram_username(invited_telegram_username) IS NOT NULL
