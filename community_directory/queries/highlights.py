@@ -28,9 +28,9 @@ from community_directory.queries.values import ACTOR_CTE, member_number, require
 # this expression: it finds the stays that reach into a day, however long before it they began.
 STAY = """tsrange(
     occurred_at AT TIME ZONE 'UTC',
-    (occurred_at AT TIME ZONE 'UTC') + make_interval(secs => coalesce(
+    (occurred_at AT TIME ZONE 'UTC') + make_interval(secs => round(coalesce(
         event_metadata ->> 'duration_seconds', event_metadata ->> 'voice_duration_seconds', '0'
-    )::double precision)
+    )::numeric, 6)::double precision)
 )"""
 
 # A checksum of each day's events: it changes when an event is added, deleted or moved, when a stay

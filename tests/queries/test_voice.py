@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from community_directory.errors import InvalidInput
-from community_directory.queries import members, participation
+from community_directory.queries import highlights, members, participation
 from community_directory.queries.events import prepare_event
 from community_directory.queries.participation import NewEvent
 from community_directory.tables.checks import MAX_VOICE_SECONDS, VOICE_DURATION_KEYS
@@ -140,3 +140,17 @@ async def test_an_erased_person_keeps_the_durations_under_both_names(
         '{"duration_seconds": 60}',
         '{"voice_duration_seconds": 90}',
     ]
+
+
+async def test_a_duration_that_no_float_can_be_is_counted(directory: asyncpg.Pool) -> None:
+    member = await rows.member(directory)
+    await directory.execute(
+        """INSERT INTO member_participation
+            (id, member_id, event_type, platform, room_id, occurred_at, event_metadata)
+        VALUES (gen_random_uuid(), $1, 'VOICE', 'discord', '1', '2026-01-31',
+            '{"duration_seconds": 1e-400}')""",
+        member["member_id"],
+    )
+    await highlights.roll_up(date(2026, 1, 31))
+    page = await highlights.between(date(2026, 1, 31), date(2026, 1, 31))
+    assert [row.voice_minutes for row in page.items] == [0]

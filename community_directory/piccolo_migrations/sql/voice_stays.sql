@@ -27,9 +27,9 @@ WHERE event_type = 'VOICE' AND (
 -- On Telegram, the message that reports a voice chat is sent at its end: that was the stored time.
 UPDATE public.member_participation
 SET occurred_at = greatest(
-    occurred_at - make_interval(secs => coalesce(
+    occurred_at - make_interval(secs => round(coalesce(
         event_metadata ->> 'duration_seconds', event_metadata ->> 'voice_duration_seconds'
-    )::double precision),
+    )::numeric, 6)::double precision),
     '2000-01-01 00:00Z'
 )
 WHERE event_type = 'VOICE' AND platform = 'telegram'
@@ -38,9 +38,9 @@ WHERE event_type = 'VOICE' AND platform = 'telegram'
 -- find the stays that reach into a day
 CREATE INDEX IF NOT EXISTS participation_voice_idx ON public.member_participation USING gist (tsrange(
     occurred_at AT TIME ZONE 'UTC',
-    (occurred_at AT TIME ZONE 'UTC') + make_interval(secs => coalesce(
+    (occurred_at AT TIME ZONE 'UTC') + make_interval(secs => round(coalesce(
         event_metadata ->> 'duration_seconds', event_metadata ->> 'voice_duration_seconds', '0'
-    )::double precision)
+    )::numeric, 6)::double precision)
 )) WHERE event_type = 'VOICE';
 
 -- The next nightly job rolls up every day again.

@@ -31,6 +31,8 @@ TURN_TIMEOUT_SECONDS = 30
 """The longest time that a download waits for its turn."""
 SEND_TIMEOUT_SECONDS = 60
 """The longest time in which a browser takes no data before its download is cut."""
+DOWNLOAD_TIMEOUT_SECONDS = 3600
+"""The longest time of a download, which keeps a connection of the pool."""
 BUSY = "Other lists are being downloaded at the moment. Try again in a minute."
 INCOMPLETE = "directory.incomplete"
 """The key of a request's scope that is set while its response is a part of a file."""
@@ -52,7 +54,7 @@ class FileResponse(StreamingResponse):
 
     async def stream_response(self, send: Send) -> None:
         """Send the file, and end what makes it in any case."""
-        async with aclosing(self._parts) as parts:
+        async with asyncio.timeout(DOWNLOAD_TIMEOUT_SECONDS), aclosing(self._parts) as parts:
             part = await anext(parts)
             self._scope[INCOMPLETE] = True
             start = {"status": self.status_code, "headers": self.raw_headers}

@@ -156,12 +156,12 @@ def _classify(typed: str) -> tuple[str, str]:
         return "number", text
     if re.fullmatch(r"[0-9]+", text):
         return "digits", text
-    if text.startswith("@") or "/" in text:
+    if text.startswith("@") or "/" in text or text.casefold().endswith(".t.me"):
         try:
             return "username", normalize_telegram_username(text) or ""
         except InvalidInput:
             pass  # a part of a name
-    return "name", typed
+    return "name", text
 
 
 class _MatchNotFound(MemberNotFound):
