@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks import telegram_export
 from community_directory.database import transaction
-from community_directory.errors import ConfigurationError
+from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import (
     Author,
@@ -758,6 +758,26 @@ async def test_the_bots_that_the_operator_names_are_left_out_and_remembered(
     report = await from_discord(export)
     assert (report.skipped, report.duplicates) == ({SkipReason.BOT: 3}, {"MESSAGE": 1})
     assert [name for _, name in await stored_names(directory)] == ["Bernard Bot"]
+
+
+async def test_an_operator_names_other_bots_by_name_or_id(directory: asyncpg.Pool) -> None:
+    items = [event(1), event(2, "102"), event(3, "102", author=Author("103", None))]
+    for name in ("Person 102", "102", "user102", " Person 102 ", "\u202ePerson 102"):
+        found = [*leave_out_bots(items, [name, "\u200b"])]
+        assert found == [
+            items[0],
+            BotAccount("102", "Person 102"),
+            SkippedItem(SkipReason.BOT),
+            items[2],
+        ]
+    for name in ("person 102", "10", "Person", "", "\u200b"):
+        assert [*leave_out_bots(items, [name])] == items
+
+
+async def test_an_operator_cannot_name_a_bot_by_its_username() -> None:
+    with pytest.raises(InvalidInput, match="An export has no usernames such as @rose_bot") as error:
+        [*leave_out_bots([], [" @rose_bot"])]
+    assert error.value.field == "bots"
 
 
 # Concurrent writers
