@@ -431,7 +431,8 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
                     read(ProgressReader(file, progress)), platform, dry_run=dry_run
                 )
     except OSError as error:
-        raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
+        problem = (error.strerror or str(error)).rstrip(".")  # a pipe has no strerror
+        raise InvalidInput(f"Can't read {path}: {problem}.") from error
     if not dry_run:
         await _roll_up_days(sorted(report.days))
     if report.rooms or report.skipped:

@@ -43,13 +43,18 @@ def program(is_piccolo: bool) -> Sequence[str]:
 
 
 def run(
-    *arguments: str | Path, url: str, program: Sequence[str] = IMPORT, **variables: str
+    *arguments: str | Path,
+    url: str,
+    program: Sequence[str] = IMPORT,
+    typed: str | None = None,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*program, *arguments],
         cwd=PROJECT,
         env=environment(POSTGRES_URL=app_url(url), **variables),
         capture_output=True,
+        input=typed,
         text=True,
         timeout=60,
         check=False,
@@ -407,6 +412,9 @@ async def test_an_unreadable_file_is_named(database: str, tmp_path: Path, comman
     assert run_and_fail(command, tmp_path, url=database) == [
         f"Can't read {tmp_path}: Is a directory."
     ]
+    from_pipe = run(command, "/dev/stdin", url=database, typed="{}")
+    assert from_pipe.returncode == 1
+    assert from_pipe.stderr == "Can't read /dev/stdin: File or stream is not seekable.\n"
 
 
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
