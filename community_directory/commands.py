@@ -33,13 +33,19 @@ from community_directory.errors import (
 )
 from community_directory.imports import discord, members_csv, telegram
 from community_directory.imports.export import (
+    BotAccount,
     ExportedEvent,
     ExportedItem,
     NotJson,
     TruncatedExport,
 )
 from community_directory.imports.export_check import check_export
-from community_directory.imports.history import Report, import_history, leave_out_bots
+from community_directory.imports.history import (
+    Report,
+    find_confirmed_people,
+    import_history,
+    leave_out_bots,
+)
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations
 from community_directory.tables import Platform
@@ -190,7 +196,7 @@ async def import_telegram(
         chats: The groups to import: names or ids, separated by commas. It may be repeated.
         bots: Bots to leave out: names or ids, separated by commas. It may be repeated.
     """
-    zone = load_zone(None)
+    zone, confirmed = load_zone(None), await find_confirmed_people()
     given_chats, given_bots = _list_names(chats), _list_names(bots)
 
     def read(file: BinaryIO) -> Iterator[ExportedItem]:
@@ -199,7 +205,8 @@ async def import_telegram(
             rooms, people = _find_names(telegram.read(file, zone=zone))
             file.seek(0)
             chosen, left_out = _split_names(chosen, rooms), _split_names(left_out, people)
-        return telegram.read(file, zone=zone, chats=chosen, bots=left_out)
+        items = telegram.read(file, zone=zone, chats=chosen, people=confirmed)
+        return leave_out_bots(items, left_out)
 
     await _import(Path(path), Platform.TELEGRAM, read, dry_run)
 
@@ -233,15 +240,20 @@ def _list_names(names: Names | str) -> list[str]:
 
 
 def _find_names(items: Iterable[ExportedItem]) -> tuple[set[str], set[str]]:
-    """Return the names of the chats and those of the authors in an export, as far as it goes."""
+    """Return the names of the chats and those of the authors in an export, as far as it goes.
+
+    Bots that the export itself shows are among the authors.
+    """
     rooms: set[str] = set()
     people: set[str] = set()
     # The second reading meets the same error and reports it.
     with contextlib.suppress(TruncatedExport):
         for item in items:
-            if isinstance(item, ExportedEvent):
-                rooms.add(item.room)
-                people.add(item.author.name or "")
+            if isinstance(item, BotAccount):
+                people.add(item.name.strip())
+            elif isinstance(item, ExportedEvent):
+                rooms.add(item.room.strip())
+                people.add((item.author.name or "").strip())
     return rooms, people
 
 
@@ -419,7 +431,8 @@ async def _import(path: Path, platform: Platform, read: Reader, dry_run: bool) -
                     read(ProgressReader(file, progress)), platform, dry_run=dry_run
                 )
     except OSError as error:
-        raise InvalidInput(f"Can't read {path}: {error.strerror}.") from error
+        problem = (error.strerror or str(error)).rstrip(".")  # a pipe has no strerror
+        raise InvalidInput(f"Can't read {path}: {problem}.") from error
     if not dry_run:
         await _roll_up_days(sorted(report.days))
     if report.rooms or report.skipped:

@@ -7,7 +7,7 @@ differs is recognized by itself:
   (`"19"`), threads up to 2.34 (`"11"`), messages about new threads up to 2.35, and later ones, such
   as the answers of apps (`"20"`), in all versions.
 - Authors have no nickname before 2.27, and no discriminator but `0000` after Discord gave it up.
-- People who reacted are named since 2.41; earlier versions only count them. No version names the
+- People who reacted are named since 2.40.4; earlier versions only count them. No version names the
   people of super reactions (bursts).
 - Direct messages have the server `@me` up to 2.25, and `0` since.
 - Forwarded messages, polls and stickers are messages of their authors, whatever their content.
@@ -27,6 +27,7 @@ from community_directory.imports.export import (
     NotAnExport,
     SkippedItem,
     SkipReason,
+    make_reaction_metadata,
     parse_account_number,
     parse_digits,
 )
@@ -166,7 +167,10 @@ class _ChannelReader:
             if user["id"] in reacted:
                 continue
             reacted.add(user["id"])
-            metadata = _read_emoji(reaction.get("emoji"))
+            emoji = reaction.get("emoji")
+            metadata = make_reaction_metadata(
+                emoji.get("name") if isinstance(emoji, dict) else None
+            )
             yield from self._read_event(user, message, EventType.REACTION, metadata)
 
     def _read_event(
@@ -187,13 +191,6 @@ class _ChannelReader:
             self._bots.add(discord_id)
             yield BotAccount(f"discord:{discord_id}", _get_name(user) or discord_id)
         yield SkippedItem(SkipReason.BOT)
-
-
-def _read_emoji(emoji: object) -> Mapping[str, object] | None:
-    """Return the metadata of a reaction, or None if PostgreSQL can't store the emoji's name."""
-    name = emoji.get("name") if isinstance(emoji, dict) else None
-    is_storable = isinstance(name, str) and name and not re.search("[\0\ud800-\udfff]", name)
-    return {"emoji": name} if is_storable else None
 
 
 def _read_discord_author(user: Mapping[str, Any]) -> Author | SkippedItem:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -54,9 +54,9 @@ CREATE TABLE planned_events (
 ) WITHOUT ROWID
 """
 ADD_PLANNED_EVENT = "INSERT OR IGNORE INTO planned_events VALUES (?, ?, ?, ?, ?)"
-FIND_ROOMS_OF_PLANNED_EVENT = """
-SELECT room_id FROM planned_events
-WHERE source_id = ? AND event_type = ? AND member_id = ? AND occurred_at = ?
+FIND_PLANNED_EVENTS = """
+SELECT room_id, occurred_at FROM planned_events
+WHERE source_id = ? AND event_type = ? AND member_id = ?
 """
 MOVE_PLANNED_EVENTS = """
 UPDATE OR REPLACE planned_events
@@ -113,16 +113,21 @@ class DryRun:
                 recorded.inserted.append(event)
         return recorded
 
-    def find_rooms(self, events: Iterable[tuple[str, str, datetime]]) -> set[str]:
-        """Return the rooms with messages of these members, source ids and times."""
-        return {
-            room_id
-            for member_id, source_id, occurred_at in events
-            for (room_id,) in self._planned.execute(
-                FIND_ROOMS_OF_PLANNED_EVENT,
-                (source_id, EventType.MESSAGE, member_id, occurred_at.timestamp()),
+    def find_messages(
+        self, messages: Iterable[tuple[str, str, datetime]], tolerance: timedelta
+    ) -> list[tuple[str, float]]:
+        """Return the rooms with messages of these members, source ids and times.
+
+        The times may differ by the tolerance. The difference in seconds comes with each room.
+        """
+        return [
+            (room_id, planned_at - occurred_at.timestamp())
+            for member_id, source_id, occurred_at in messages
+            for room_id, planned_at in self._planned.execute(
+                FIND_PLANNED_EVENTS, (source_id, EventType.MESSAGE, member_id)
             )
-        }
+            if abs(planned_at - occurred_at.timestamp()) <= tolerance.total_seconds()
+        ]
 
     def move_room(self, old_room_id: str, new_room_id: str) -> None:
         """Treat the events of a Telegram group as those of the supergroup that it became."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from community_directory.errors import InvalidInput, UserError
 from community_directory.imports.file_types import NOT_JSON
+from community_directory.queries.identifiers import UNSTORABLE_PATTERN
 from community_directory.tables import EventType
 
 MALFORMED_ERRORS = (
@@ -169,6 +170,12 @@ def check_event_time(occurred_at: datetime) -> datetime:
     if not 2000 <= occurred_at.year <= 2100:
         raise ValueError
     return occurred_at
+
+
+def make_reaction_metadata(emoji: object) -> Mapping[str, object] | None:
+    """Return the metadata of a reaction, or None if there is no emoji that can be stored."""
+    is_storable = isinstance(emoji, str) and emoji and not UNSTORABLE_PATTERN.search(emoji)
+    return {"emoji": emoji} if is_storable else None
 
 
 def parse_digits(value: object) -> str:

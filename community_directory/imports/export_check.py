@@ -16,10 +16,13 @@ _ACCOUNT_KEYS = {
     "chats",
     "left_chats",
     "personal_information",
+    "profile_pictures",
+    "stories",
     "contacts",
     "frequent_contacts",
     "sessions",
     "web_sessions",
+    "other_data",
 }
 """The parts of the export of a Telegram account, of which the user chooses some."""
 

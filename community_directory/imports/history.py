@@ -8,7 +8,12 @@ from datetime import date, timedelta
 
 from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.errors import InvalidInput, MemberBanned, MemberExists
+from community_directory.errors import (
+    InvalidInput,
+    MemberBanned,
+    MemberExists,
+    sanitize_for_message,
+)
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.imports.dry_run import DryRun
 from community_directory.imports.export import (
@@ -59,6 +64,16 @@ WHERE telegram_id = ANY(:accounts) AND status = 'not_member' AND NOT is_bot AND 
         AND action = 'UPDATE' AND changes ? 'is_bot'
 )
 ORDER BY member_id
+""")
+
+
+FIND_CONFIRMED_PEOPLE = Statement("""
+SELECT telegram_id FROM community_members AS member
+WHERE NOT is_bot AND EXISTS (
+    SELECT FROM directory_audit_log AS entry
+    WHERE entry.member_id = member.member_id AND table_name = 'community_members'
+        AND action = 'UPDATE' AND changes ? 'is_bot'
+)
 """)
 
 
@@ -134,14 +149,30 @@ async def import_history(
         return writer.report
 
 
+async def find_confirmed_people() -> set[str]:
+    """Return the Telegram ids of those whose mark as a bot somebody has taken away."""
+    return {telegram_id for (telegram_id,) in await engine.fetch(FIND_CONFIRMED_PEOPLE)}
+
+
 def leave_out_bots(items: Iterable[ExportedItem], bots: Collection[str]) -> Iterator[ExportedItem]:
     """Yield the items of a reader without the events of these bots, and each bot once.
 
-    `bots` are names, as the export shows them, or ids.
+    `bots` are names, as the export or the directory shows them, or ids.
+
+    Raises:
+        InvalidInput: One of `bots` is a @username, which an export does not have.
     """
+    names = {_clean_name(bot) for bot in bots} - {None}
+    ids = {bot.strip().removeprefix("user") for bot in bots}
+    if username := next((name for name in ids if name.startswith("@")), None):
+        raise InvalidInput(
+            f"An export has no usernames such as {sanitize_for_message(username)}. "
+            "Give the bot's name, as the group shows it, or its id.",
+            field="bots",
+        )
     found: set[str] = set()
     for item in items:
-        if isinstance(item, ExportedEvent) and _is_named(author := item.author, bots):
+        if isinstance(item, ExportedEvent) and _is_named(author := item.author, names, ids):
             if author.telegram_id not in found:
                 found.add(author.telegram_id)
                 yield BotAccount(author.telegram_id, author.name or author.telegram_id)
@@ -150,8 +181,9 @@ def leave_out_bots(items: Iterable[ExportedItem], bots: Collection[str]) -> Iter
             yield item
 
 
-def _is_named(author: Author, names: Collection[str]) -> bool:
-    return not {author.telegram_id, author.discord_id, author.name}.isdisjoint(names)
+def _is_named(author: Author, names: Collection[str | None], ids: Collection[str]) -> bool:
+    name = author.name and _clean_name(author.name)
+    return name in names or not {author.telegram_id, author.discord_id}.isdisjoint(ids)
 
 
 class _HistoryWriter:

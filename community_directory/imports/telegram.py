@@ -23,6 +23,7 @@ from community_directory.imports.export import (
     NotAnExport,
     SkippedItem,
     SkipReason,
+    make_reaction_metadata,
     parse_digits,
 )
 from community_directory.imports.json_stream import JSON_OBJECT, skip_malformed, stream_json
@@ -68,26 +69,25 @@ def read(
     *,
     zone: tzinfo,
     chats: Collection[str] = (),
-    bots: Collection[str] = (),
+    people: Collection[str] = (),
 ) -> Iterator[ExportedItem]:
     """Yield the events of the groups in an export, in the order of the file.
 
     With `chats`, only the groups with these names or ids are read. The events of bots are skipped:
-    of the service accounts, of those that the export shows to be bots (see `survey_export`), and
-    of those whose names or ids are in `bots`. Each bot is yielded once, after the first message in
-    which it occurs. Old exports write times without a zone: they are read in `zone`.
+    of the service accounts, and of those that the export shows to be bots (see `survey_export`).
+    The accounts with the ids `people` are people, whatever the export shows. Each bot is yielded
+    once, after the first message in which it occurs. Old exports write times without a zone: they
+    are read in `zone`.
 
     The file is read twice, and the first time is short.
 
     Raises:
         GroupNotFound: The file has none of the chosen groups.
-        InvalidInput: One of `bots` is a @username, which an export does not have.
         NotAnExport: The file has messages, but no chat before them.
         TruncatedExport: The file ends too early, or is not JSON.
     """
-    known = _Bots(bots)
     survey = survey_export(file)
-    known.ids |= survey.bots
+    known = _Bots(survey.bots.difference(people) | SERVICE_ACCOUNT_IDS)
     file.seek(0)
     groups = _Groups(chats, has_old_ids=survey.has_old_ids)
     header: dict[str, Any] = {}
@@ -166,21 +166,14 @@ class _Groups:
 class _Bots:
     """The bots of an export."""
 
-    def __init__(self, named: Collection[str]) -> None:
-        self._names = {name.strip() for name in named}
-        self.ids = SERVICE_ACCOUNT_IDS | {name.removeprefix("user") for name in self._names}
+    def __init__(self, ids: Collection[str]) -> None:
+        self._ids = ids
         self._met: set[str] = set()
         self._new: list[BotAccount] = []
-        if username := next((name for name in self._names if name.startswith("@")), None):
-            raise InvalidInput(
-                f"An export has no usernames such as {sanitize_for_message(username)}. "
-                "Give the bot's name, as the group shows it, or its id.",
-                field="bots",
-            )
 
     def recognize(self, telegram_id: str, name: str | None) -> bool:
         """Return whether the account is a bot, and remember it if it is."""
-        if telegram_id not in self.ids and (name is None or name.strip() not in self._names):
+        if telegram_id not in self._ids:
             return False
         if telegram_id not in self._met:
             self._met.add(telegram_id)
@@ -261,7 +254,7 @@ def _read_telegram_reactions(
                 _read_telegram_author(person["from_id"], person.get("from"), bots),
                 EventType.REACTION,
                 occurred_at=_parse_telegram_time(person, export_zone) if "date" in person else None,
-                metadata={"emoji": str(reaction["emoji"])} if "emoji" in reaction else None,
+                metadata=make_reaction_metadata(reaction.get("emoji")),
             )
 
 

@@ -28,6 +28,9 @@ TELEGRAM_EXPORTS: dict[str, Any] = {
     "chats that were left": {"left_chats": {"list": []}},
     "contacts alone": {"about": "", "contacts": {"list": []}},
     "sessions alone": {"sessions": {"list": []}},
+    "pictures alone": {"about": "", "profile_pictures": []},
+    "stories alone": {"about": "", "stories": []},
+    "other data alone": {"about": "", "other_data": {}},
 }
 DISCORD_EXPORTS: dict[str, Any] = {
     "a channel": discord_channel(discord_message()),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks import telegram_export
 from community_directory.database import transaction
-from community_directory.errors import ConfigurationError
+from community_directory.errors import ConfigurationError, InvalidInput
 from community_directory.imports import discord, telegram
 from community_directory.imports.export import (
     Author,
@@ -681,6 +681,45 @@ async def test_another_group_is_not_taken_for_the_old_one(
     assert await directory.fetchval("SELECT count(*) FROM directory_moved_rooms") == 0
 
 
+@pytest.mark.parametrize("is_one_file", [True, False])
+@pytest.mark.parametrize(
+    ("shift", "is_same"),
+    [
+        (timedelta(hours=-6), True),
+        (timedelta(hours=5, minutes=45), True),
+        (timedelta(hours=27), False),
+        (timedelta(minutes=7), False),
+    ],
+    ids=str,
+)
+async def test_a_group_is_recognized_if_its_times_were_read_in_another_zone(
+    directory: asyncpg.Pool, shift: timedelta, is_same: bool, is_one_file: bool
+) -> None:
+    old: list[ExportedItem] = [
+        replace(item, occurred_at=item.occurred_at + shift)
+        for item in group(1, 2, 3)
+        if isinstance(item, ExportedEvent)
+    ]
+    for first, second in ((old, supergroup(1, 2, 3)), (supergroup(1, 2, 3), old)):
+        await directory.execute("TRUNCATE community_members, directory_moved_rooms CASCADE")
+        for items in [[*first, *second]] if is_one_file else [first, second]:
+            await dry_and_real(directory, items)
+        assert await directory.fetchval(COUNT_EVENTS) == (7 if is_same else 13)
+
+
+async def test_few_messages_at_other_times_do_not_show_that_two_groups_are_one(
+    directory: asyncpg.Pool,
+) -> None:
+    old: list[ExportedItem] = [
+        replace(item, occurred_at=item.occurred_at + timedelta(hours=hours))
+        for item, hours in zip(group(1, 2, 3), (1, 1, 1, 1, 2, 2), strict=True)
+        if isinstance(item, ExportedEvent)
+    ]
+    await import_history(old, Platform.TELEGRAM)
+    await dry_and_real(directory, supergroup(1, 2, 3))
+    assert await directory.fetchval("SELECT count(*) FROM directory_moved_rooms") == 0
+
+
 async def test_a_migrated_group_of_an_export_is_read_like_the_group_itself(
     directory: asyncpg.Pool,
 ) -> None:
@@ -758,6 +797,26 @@ async def test_the_bots_that_the_operator_names_are_left_out_and_remembered(
     report = await from_discord(export)
     assert (report.skipped, report.duplicates) == ({SkipReason.BOT: 3}, {"MESSAGE": 1})
     assert [name for _, name in await stored_names(directory)] == ["Bernard Bot"]
+
+
+async def test_an_operator_names_other_bots_by_name_or_id(directory: asyncpg.Pool) -> None:
+    items = [event(1), event(2, "102"), event(3, "102", author=Author("103", None))]
+    for name in ("Person 102", "102", "user102", " Person 102 ", "\u202ePerson 102"):
+        found = [*leave_out_bots(items, [name, "\u200b"])]
+        assert found == [
+            items[0],
+            BotAccount("102", "Person 102"),
+            SkippedItem(SkipReason.BOT),
+            items[2],
+        ]
+    for name in ("person 102", "10", "Person", "", "\u200b"):
+        assert [*leave_out_bots(items, [name])] == items
+
+
+async def test_an_operator_cannot_name_a_bot_by_its_username() -> None:
+    with pytest.raises(InvalidInput, match="An export has no usernames such as @rose_bot") as error:
+        [*leave_out_bots([], [" @rose_bot"])]
+    assert error.value.field == "bots"
 
 
 # Concurrent writers

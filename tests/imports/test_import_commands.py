@@ -43,13 +43,18 @@ def program(is_piccolo: bool) -> Sequence[str]:
 
 
 def run(
-    *arguments: str | Path, url: str, program: Sequence[str] = IMPORT, **variables: str
+    *arguments: str | Path,
+    url: str,
+    program: Sequence[str] = IMPORT,
+    typed: str | None = None,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*program, *arguments],
         cwd=PROJECT,
         env=environment(POSTGRES_URL=app_url(url), **variables),
         capture_output=True,
+        input=typed,
         text=True,
         timeout=60,
         check=False,
@@ -258,6 +263,54 @@ async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_to
     assert len(names) == 4
 
 
+@pytest.mark.parametrize("platform", ["telegram", "discord"])
+async def test_the_name_of_a_bot_that_the_file_shows_is_not_split(
+    directory: asyncpg.Pool, database: str, result: Path, platform: str
+) -> None:
+    buttons = {"inline_bot_buttons": [[{"type": "callback", "text": "Yes"}]]}
+    names = ["Rose, the helper", "Rose", "the helper"]
+    if platform == "telegram":
+        people = [
+            {"from": name, "from_id": f"user10{number}"} for number, name in enumerate(names, 1)
+        ]
+        export = chat(
+            *(
+                message(number, **person, **(buttons if number == 1 else {}))
+                for number, person in enumerate(people, 1)
+            )
+        )
+    else:
+        export = discord_channel(
+            *(
+                discord_message(
+                    number, author=user(f"10{number}", name, nickname=name, isBot=number == 1)
+                )
+                for number, name in enumerate(names, 1)
+            )
+        )
+    result.write_bytes(encode_json(export))
+    said = run_successfully(f"import_{platform}", result, "--bots=Rose, the helper", url=database)
+    assert "1 bot, left out from now on" in said
+    names_of_people = await directory.fetch("SELECT name FROM community_members ORDER BY name")
+    assert [name for (name,) in names_of_people] == ["Rose", "the helper"]
+
+
+async def test_whoever_is_marked_as_a_person_is_imported_whatever_the_file_shows(
+    directory: asyncpg.Pool, database: str, result: Path
+) -> None:
+    buttons = [[{"type": "callback", "text": "Yes"}]]
+    result.write_bytes(encode_json(chat(message(1))))
+    run_successfully("import_telegram", result, url=database)
+    result.write_bytes(encode_json(chat(message(1), message(2, inline_bot_buttons=buttons))))
+    said = run_successfully("import_telegram", result, url=database)
+    assert "2 events of bots, left out" in said
+    await members.mark_bot("#1", False, actor="panel", reason="a person")
+    for options in (["--dry-run"], []):
+        said = run_successfully("import_telegram", result, *options, url=database)
+        assert "1 new MESSAGE event, and 1 that were there already" in said
+        assert not any("bot" in line for line in said)
+
+
 async def test_days_and_old_times_are_in_the_zone_of_the_community(
     directory: asyncpg.Pool, database: str, result: Path
 ) -> None:
@@ -359,6 +412,9 @@ async def test_an_unreadable_file_is_named(database: str, tmp_path: Path, comman
     assert run_and_fail(command, tmp_path, url=database) == [
         f"Can't read {tmp_path}: Is a directory."
     ]
+    from_pipe = run(command, "/dev/stdin", url=database, typed="{}")
+    assert from_pipe.returncode == 1
+    assert from_pipe.stderr == "Can't read /dev/stdin: File or stream is not seekable.\n"
 
 
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from community_directory.errors import InvalidInput
 from community_directory.imports import telegram
 from community_directory.imports.export import (
     Author,
@@ -55,10 +54,10 @@ def read_items(
     *,
     zone: str = "UTC",
     chats: Collection[str] = (),
-    bots: Collection[str] = (),
+    people: Collection[str] = (),
 ) -> list[ExportedItem]:
     file = io.BytesIO(export if isinstance(export, bytes) else encode_json(export))
-    return list(telegram.read(file, zone=ZoneInfo(zone), chats=chats, bots=bots))
+    return list(telegram.read(file, zone=ZoneInfo(zone), chats=chats, people=people))
 
 
 def read_truncated(file: bytes) -> tuple[list[ExportedItem], TruncatedExport]:
@@ -79,19 +78,17 @@ def read_events(
     ]
 
 
-def read_bots(export: object, *, bots: Collection[str] = ()) -> list[tuple[str, str]]:
+def read_bots(export: object, *, people: Collection[str] = ()) -> list[tuple[str, str]]:
     return [
         (item.telegram_id, item.name)
-        for item in read_items(export, bots=bots)
+        for item in read_items(export, people=people)
         if isinstance(item, BotAccount)
     ]
 
 
-def count_skipped(
-    export: object, *, chats: Collection[str] = (), bots: Collection[str] = ()
-) -> Counter[str]:
+def count_skipped(export: object, *, chats: Collection[str] = ()) -> Counter[str]:
     counted: Counter[str] = Counter()
-    for item in read_items(export, chats=chats, bots=bots):
+    for item in read_items(export, chats=chats):
         if isinstance(item, SkippedItem):
             counted[item.reason] += item.count
     return counted
@@ -417,21 +414,13 @@ def test_a_damaged_message_does_not_hide_the_other_bots() -> None:
     assert survey.bots == {"609517172", "7"}
 
 
-def test_an_operator_names_other_bots_by_name_or_id() -> None:
-    export = chat(message(1), message(2, **BO), message(3, reactions=[reaction(BO)]))
-    for bots in (["Bo"], ["102"], ["user102"], [" Bo "]):
-        assert {event.author.name for event in read_events(export)} == {"Ana García", "Bo"}
-        found = [item for item in read_items(export, bots=bots) if isinstance(item, ExportedEvent)]
-        assert [event.source_id for event in found] == ["1", "3"]
-        assert count_skipped(export, bots=bots) == {SkipReason.BOT: 2}
-        assert read_bots(export, bots=bots) == [("102", "Bo")]
-    assert read_bots(export, bots=["bo", "10", "B"]) == []
-
-
-def test_an_operator_cannot_name_a_bot_by_its_username() -> None:
-    with pytest.raises(InvalidInput, match="An export has no usernames such as @rose_bot") as error:
-        read_items(chat(message()), bots=["@rose_bot"])
-    assert error.value.field == "bots"
+def test_a_confirmed_person_is_no_bot_whatever_the_export_shows() -> None:
+    said = message(1, **ROSE, inline_bot_buttons=BUTTONS["a link"])
+    other = message(2, **ROSE | {"from_id": "user7"}, inline_bot_buttons=BUTTONS["a link"])
+    export = chat(said, other, message(3, from_id="user777000"))
+    items = read_items(export, people=["609517172", "777000"])
+    assert [item.source_id for item in items if isinstance(item, ExportedEvent)] == ["1"]
+    assert read_bots(export, people=["609517172"]) == [("7", "Rose"), ("777000", "Ana García")]
 
 
 @pytest.mark.parametrize(
