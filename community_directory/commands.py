@@ -530,6 +530,10 @@ def _parse_day(text: str) -> date:
 
 
 def print_line(sentence: str, *, error: bool = False) -> None:
-    """Print a line at once: to stdout, or with `error` to stderr, if it is not a result."""
+    """Print a line at once: to stdout, or with `error` to stderr, if it is not a result.
+
+    Characters that the stream's encoding lacks are written as escapes.
+    """
     stream = sys.stderr if error else sys.stdout
-    print(sentence, file=stream, flush=True)
+    encoding = stream.encoding or "utf-8"
+    print(sentence.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

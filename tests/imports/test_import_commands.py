@@ -557,6 +557,12 @@ async def test_unknown_groups_are_an_error(
     )
 
 
+async def test_a_terminal_without_unicode_gets_escapes(database: str, result: Path) -> None:
+    result.write_bytes(encode_json(chat(message(), name="Café 🍓")))
+    said = run_successfully("import_telegram", result, url=database, PYTHONIOENCODING="ascii")
+    assert "1 event of Caf\\xe9 \\U0001f353" in said
+
+
 async def test_an_interrupted_import_says_how_to_continue(
     directory: asyncpg.Pool, database: str, result: Path
 ) -> None:
