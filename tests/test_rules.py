@@ -367,8 +367,8 @@ WRITERS = [
         rows.member,
         import_file,
         frozenset(f"{PROFILE} telegram_id github_username".split()),
-        # An empty cell is no value.
-        {rule.message: ["", *CORRECTED.get(rule.message, [])] for rule in ROW_RULES},
+        # A blank cell is no value.
+        {rule.message: [*INVISIBLE_NAMES, *CORRECTED.get(rule.message, [])] for rule in ROW_RULES},
         {OBJECT_MESSAGE: ("profile_data", "The profile_data must be a JSON object.")},
     ),
 ]

@@ -222,7 +222,7 @@ def read_lines(
                 else:
                     cells = zip(header, row.cells, strict=False)
                     values = {
-                        name: None if _is_blank(cell) else unescape_cell(cell)
+                        name: None if is_blank(cell) else unescape_cell(cell)
                         for name, cell in cells
                         if name
                     }
@@ -241,7 +241,7 @@ def _fold_name(name: str) -> str:
     return NAME_PUNCTUATION.sub("", unicodedata.normalize("NFKC", name).casefold())
 
 
-def _is_blank(cell: str) -> bool:
+def is_blank(cell: str) -> bool:
     """Tell whether a cell has only white space and invisible characters."""
     return not VISIBLE_PATTERN.search(cell)
 
@@ -285,7 +285,7 @@ def _read_rows(text: str, delimiter: str) -> Iterator[_Row]:
     reader = csv.reader(file, strict=True, delimiter=delimiter, skipinitialspace=True)
     try:
         for cells in reader:
-            if not all(map(_is_blank, cells)):
+            if not all(map(is_blank, cells)):
                 ends = file.tell() < len(text) or text.endswith(("\r", "\n"))
                 yield _Row(number, cells, ends)
             number = before + reader.line_num + 1
@@ -312,7 +312,7 @@ def _read_header(
             f"The first line is not valid CSV ({error}): save the file as CSV UTF-8."
         ) from error
     cells = [] if row is None else [cell.strip() for cell in row.cells]
-    named = [cell for cell in cells if not _is_blank(cell)]
+    named = [cell for cell in cells if not is_blank(cell)]
     unknown = [name for name in named if _fold_name(name) not in names]
     header = [names.get(_fold_name(cell)) for cell in cells]
     found = {name for name in header if name}
@@ -332,7 +332,7 @@ def _find_problem(row: _Row, header: Sequence[str | None]) -> str | None:
     if any("\0" in cell for cell in row.cells):
         return "This line has a NUL character, which can't be stored: remove it."
     count, expected = len(row.cells), len(header)
-    if not all(map(_is_blank, row.cells[expected:])):
+    if not all(map(is_blank, row.cells[expected:])):
         return f"This line has {count} cells, but the first line has {expected}."
     if count < expected and not row.ends:
         return (
@@ -340,7 +340,7 @@ def _find_problem(row: _Row, header: Sequence[str | None]) -> str | None:
             "save or download the file again."
         )
     for position, (name, cell) in enumerate(zip(header, row.cells, strict=False), 1):
-        if name is None and not _is_blank(cell):
+        if name is None and not is_blank(cell):
             return (
                 f"This line has a value in column {position}, which has no name in the first"
                 " line: name the column, or empty it."

@@ -25,6 +25,7 @@ from community_directory.imports.csv_file import (
     LineProblem,
     create_file,
     format_rows,
+    is_blank,
     read_lines,
     read_text,
 )
@@ -334,11 +335,16 @@ def _find_profile_changes(member: asyncpg.Record, values: LineValues) -> dict[st
         for column in EDITABLE_COLUMNS
         if column in values
     }
-    # Values are compared as JSON, because in Python True equals 1.
+    # A blank value is that of a blank cell. Values are compared as JSON, because in Python True
+    # equals 1.
+    stored = {
+        column: None if is_blank(member[column] or "") else _parse_value(column, member[column])
+        for column in fields
+    }
     return {
         column: value
         for column, value in fields.items()
-        if _to_sorted_json(value) != _to_sorted_json(_parse_value(column, member[column] or None))
+        if _to_sorted_json(value) != _to_sorted_json(stored[column])
     }
 
 

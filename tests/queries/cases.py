@@ -143,6 +143,7 @@ CASES = {
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},
+        statements_when_refused=0,
     ),
     "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
     "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
