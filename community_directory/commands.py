@@ -502,6 +502,8 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     print_line(f"  {new:>11,} new {_plural(new, 'contact')}, and {people}")
     if report.bots:
         print_line(f"  {report.bots:>11,} {_plural(report.bots, 'bot')}, left out from now on")
+    for bot in report.unknown_bots:
+        print_line(f"{'':14}No account in the file is the bot {sanitize_for_message(bot)}.")
     for reason, count in report.skipped.most_common():
         print_line(f"  {count:>11,} {_plural(count, _make_singular(reason), reason)}, left out")
     for place in report.places:

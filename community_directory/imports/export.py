@@ -120,7 +120,15 @@ class BotAccount:
     """The name that the export shows, or the id if it shows none."""
 
 
-ExportedItem = ExportedEvent | SkippedItem | BotAccount
+@dataclass(frozen=True, slots=True)
+class UnknownBot:
+    """A bot that the operator has named, of which the export has nothing."""
+
+    given: str
+    """The name or the id, as it was given."""
+
+
+ExportedItem = ExportedEvent | SkippedItem | BotAccount | UnknownBot
 """An item that a reader yields."""
 
 

@@ -24,6 +24,7 @@ from community_directory.imports.export import (
     SkippedItem,
     SkipReason,
     TruncatedExport,
+    UnknownBot,
 )
 from community_directory.imports.migrated_groups import MigratedGroups
 from community_directory.queries import members
@@ -95,6 +96,8 @@ class Report:
     """The number of further places."""
     bots: int = 0
     """Accounts that the export or the operator shows to be bots."""
+    unknown_bots: list[str] = field(default_factory=list)
+    """The bots that the operator named and that the export does not have."""
     new_contacts: int = 0
     known_people: int = 0
     days: set[date] = field(default_factory=set)
@@ -137,6 +140,8 @@ async def import_history(
                     writer.report.add_skipped(item)
                 elif isinstance(item, BotAccount):
                     writer.add_bot(item)
+                elif isinstance(item, UnknownBot):
+                    writer.report.unknown_bots.append(item.given)
                 else:
                     if batch and (len(batch) == BATCH_SIZE or batch[0].room_id != item.room_id):
                         await writer.write_batch(batch)
@@ -157,33 +162,47 @@ async def find_confirmed_people() -> set[str]:
 def leave_out_bots(items: Iterable[ExportedItem], bots: Collection[str]) -> Iterator[ExportedItem]:
     """Yield the items of a reader without the events of these bots, and each bot once.
 
-    `bots` are names, as the export or the directory shows them, or ids.
+    `bots` are names, as the export or the directory shows them, or ids. Those of which the export
+    has nothing come last.
 
     Raises:
         InvalidInput: One of `bots` is a @username, which an export does not have.
     """
-    names = {_clean_name(bot) for bot in bots} - {None}
-    ids = {bot.strip().removeprefix("user") for bot in bots}
-    if username := next((name for name in ids if name.startswith("@")), None):
+    if username := next((bot.strip() for bot in bots if bot.strip().startswith("@")), None):
         raise InvalidInput(
             f"An export has no usernames such as {sanitize_for_message(username)}. "
             "Give the bot's name, as the group shows it, or its id.",
             field="bots",
         )
-    found: set[str] = set()
+    unknown = [bot for bot in bots if _clean_name(bot)]
+    is_bot: dict[str, bool] = {}
     for item in items:
-        if isinstance(item, ExportedEvent) and _is_named(author := item.author, names, ids):
-            if author.telegram_id not in found:
-                found.add(author.telegram_id)
-                yield BotAccount(author.telegram_id, author.name or author.telegram_id)
+        account = _find_account(item)
+        if account and account.telegram_id not in is_bot:
+            is_bot[account.telegram_id] = any(_is_named(account, bot) for bot in bots)
+            unknown = [bot for bot in unknown if not _is_named(account, bot)]
+            if isinstance(item, ExportedEvent) and is_bot[account.telegram_id]:
+                yield BotAccount(account.telegram_id, account.name or account.telegram_id)
+        if isinstance(item, ExportedEvent) and is_bot[item.author.telegram_id]:
             yield SkippedItem(SkipReason.BOT)
         else:
             yield item
+    yield from map(UnknownBot, unknown)
 
 
-def _is_named(author: Author, names: Collection[str | None], ids: Collection[str]) -> bool:
-    name = author.name and _clean_name(author.name)
-    return name in names or not {author.telegram_id, author.discord_id}.isdisjoint(ids)
+def _find_account(item: ExportedItem) -> Author | None:
+    """Return the account that an item is about, if it is about one."""
+    if isinstance(item, BotAccount):
+        return Author(item.telegram_id, item.name, item.telegram_id.removeprefix("discord:"))
+    return item.author if isinstance(item, ExportedEvent) else None
+
+
+def _is_named(account: Author, bot: str) -> bool:
+    """Return whether the operator means this account by a name or an id."""
+    if bot.strip().removeprefix("user") in {account.telegram_id, account.discord_id}:
+        return True
+    name = account.name and _clean_name(account.name)
+    return bool(name) and name == _clean_name(bot)
 
 
 class _HistoryWriter:

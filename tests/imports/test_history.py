@@ -24,6 +24,7 @@ from community_directory.imports.export import (
     ExportedItem,
     SkippedItem,
     SkipReason,
+    UnknownBot,
 )
 from community_directory.imports.history import Report, import_history, leave_out_bots
 from community_directory.queries import highlights, members, participation
@@ -794,6 +795,7 @@ async def test_the_bots_that_the_operator_names_are_left_out_and_remembered(
     ]
     report = await import_history(found, Platform.DISCORD)
     assert (report.bots, report.skipped) == (3, {SkipReason.BOT: 3})
+    assert report.unknown_bots == ["Bernard"]
     report = await from_discord(export)
     assert (report.skipped, report.duplicates) == ({SkipReason.BOT: 3}, {"MESSAGE": 1})
     assert [name for _, name in await stored_names(directory)] == ["Bernard Bot"]
@@ -809,8 +811,16 @@ async def test_an_operator_names_other_bots_by_name_or_id(directory: asyncpg.Poo
             SkippedItem(SkipReason.BOT),
             items[2],
         ]
-    for name in ("person 102", "10", "Person", "", "\u200b"):
+    for name in ("person 102", "10", "Person"):
+        assert [*leave_out_bots(items, [name])] == [*items, UnknownBot(name)]
+    for name in ("", "\u200b"):
         assert [*leave_out_bots(items, [name])] == items
+
+
+async def test_a_bot_that_the_file_shows_itself_is_not_unknown() -> None:
+    items = [BotAccount("102", "Rose"), BotAccount("discord:9", "MEE6")]
+    assert [*leave_out_bots(items, ["Rose", "9"])] == items
+    assert [*leave_out_bots(items, ["102", "discord:9", "8"])] == [*items, UnknownBot("8")]
 
 
 async def test_an_operator_cannot_name_a_bot_by_its_username() -> None:

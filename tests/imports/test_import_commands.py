@@ -258,6 +258,8 @@ async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_to
             said = run_successfully(command, file, *options, url=database)
             assert "2 events of bots, left out" in said
             assert ("2 bots, left out from now on" in said) is bool(options)
+            unknown = "No account in the file is the bot 999."
+            assert (unknown in said) is bool(options)
     names = await directory.fetch("SELECT name FROM community_members")
     assert {row["name"] for row in names} == {"Bernard Bot", "Rose"}
     assert len(names) == 4
