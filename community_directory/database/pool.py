@@ -272,6 +272,8 @@ class ConnectionPool:
             self._opening -= 1
             self._serve_line()
             if isinstance(error, TimeoutError):
+                if self._refusal is not None:
+                    raise self._explain_timeout() from None
                 raise DatabaseUnavailable(
                     f"The database did not answer within {self.acquire_timeout:g} seconds."
                 ) from None

@@ -450,7 +450,7 @@ async def test_the_error_for_a_malformed_url_shows_no_part_of_it(url: str) -> No
 async def test_a_pool_that_cannot_be_filled_closes_all_its_connections(
     server: Server, empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_ACQUIRE_TIMEOUT", "3")
+    monkeypatch.setenv("DIRECTORY_ACQUIRE_TIMEOUT", "2")
     role = f"test_{secrets.token_hex(8)}"
     await run_sql(server.url, f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}' CONNECTION LIMIT 2")
     try:

@@ -251,6 +251,25 @@ async def test_a_connection_that_cannot_be_opened_leaves_its_slot_free(
 # Callers that give up or leave something behind
 
 
+async def test_a_refusal_is_told_even_if_the_next_attempt_gets_no_answer() -> None:
+    attempts = 0
+
+    async def open_connection() -> asyncpg.Connection:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise asyncpg.TooManyConnectionsError("too many connections")
+        answer: asyncio.Future[asyncpg.Connection] = asyncio.get_running_loop().create_future()
+        return await answer
+
+    pool = ConnectionPool(open_connection, min_size=0, max_size=1, acquire_timeout=1)
+    await pool.open()
+    with pytest.raises(DatabaseUnavailable, match="accepts no more of them: too many connections"):
+        await pool.acquire()
+    assert attempts == 2
+    await pool.close(TIMEOUT_SECONDS)
+
+
 async def test_callers_who_give_up_at_any_moment_leave_nothing_behind(url: str) -> None:
     async with opened(url, max_size=2) as pool:
         for turns in range(40):
