@@ -200,7 +200,8 @@ def _read_discord_author(user: Mapping[str, Any]) -> Author | SkippedItem:
         # Many people share this id.
         return SkippedItem(SkipReason.DELETED_ACCOUNT)
     name = None if _is_deleted(user) else _get_name(user) or discord_id
-    return Author(f"discord:{discord_id}", name, discord_id)
+    account_name = user.get("name") if user.get("nickname") else None
+    return Author(f"discord:{discord_id}", name, discord_id, account_name)
 
 
 def _get_name(user: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -84,6 +84,8 @@ class Author:
     name: str | None
     """The name that the export shows; None for a deleted account."""
     discord_id: str | None = None
+    account_name: str | None = field(default=None, compare=False)
+    """The name of the account, if `name` is the one that it has on a server."""
 
 
 @dataclass(frozen=True, slots=True)

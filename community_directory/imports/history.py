@@ -77,6 +77,14 @@ WHERE NOT is_bot AND EXISTS (
 )
 """)
 
+# Exports without nicknames name an account by itself.
+FIND_CONTACTS_TO_RENAME = Statement("""
+SELECT telegram_id, member_id FROM community_members
+JOIN unnest(:accounts::text[], :account_names::text[]) AS account(telegram_id, name)
+    USING (telegram_id, name)
+WHERE status = 'not_member' AND deleted_at IS NULL ORDER BY member_id
+""")
+
 
 @dataclass(slots=True)
 class Report:
@@ -273,9 +281,28 @@ class _HistoryWriter:
             if account not in self._member_ids:
                 self._member_ids[account] = member_id
                 self.report.known_people += 1
+        await self._rename_contacts(authors[account] for account in unresolved)
         # Sorted, so that two imports at the same time do not deadlock.
         for account in sorted(unresolved - self._member_ids.keys()):
             self._member_ids[account] = await self._add_author(authors[account])
+
+    async def _rename_contacts(self, authors: Iterable[Author]) -> None:
+        """Give a contact the nickname of the export if it has the name of the account so far."""
+        nicknamed = {
+            author.telegram_id: author
+            for author in authors
+            if author.name and author.account_name and author.account_name != author.name
+        }
+        if not nicknamed or self._dry_run is not None:
+            return
+        found = await engine.fetch(
+            FIND_CONTACTS_TO_RENAME,
+            accounts=list(nicknamed),
+            account_names=[_clean_name(author.account_name or "") for author in nicknamed.values()],
+        )
+        for account, member_id in found:
+            if name := _clean_name(nicknamed[account].name or ""):
+                await members.update_profile(member_id, name=name, actor=IMPORT_ACTOR)
 
     async def _add_author(self, author: Author) -> str | SkippedItem:
         if author.name is None:

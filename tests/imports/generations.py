@@ -111,6 +111,7 @@ class TelegramGeneration:
     has_buttons: bool = True
     has_reactions: bool = True
     has_unquoted_emoji: bool = False
+    has_nicknames = False
 
     def exports(self) -> list[Entry]:
         """Return the entries that the file contains."""
@@ -128,6 +129,10 @@ class TelegramGeneration:
             for event in _telegram_events(entry, has_reactions=self.has_reactions)
             if TELEGRAM_NAMES[event.account] and event.account != "group"
         }
+
+    def names(self) -> dict[str, str]:
+        """Return the name of each account with events in the file."""
+        return {event.account: TELEGRAM_NAMES[event.account] or "" for event in self.events()}
 
     def recognized_bots(self) -> set[str]:
         """Return the bots that the file shows to be bots."""
@@ -295,7 +300,7 @@ TELEGRAM_GENERATIONS = [
 # ------------------------------------------------------------------------------------ Discord
 
 DISCORD_NAMES = {
-    "801": ("Ana", "Ana"),
+    "801": ("ana", "Ana García"),
     "802": ("Bernard Bot", "Bernard Bot"),
     "803": ("日向", "日向"),
     "804": ("Deleted User 1a2b3c4d", "Deleted User 1a2b3c4d"),
@@ -349,6 +354,14 @@ class DiscordGeneration:
             for entry in self.exports()
             for event in self._events(entry)
             if event.account in DISCORD_PEOPLE
+        }
+
+    def names(self) -> dict[str, str]:
+        """Return the name of each person in the file, and the nicknames if it has them."""
+        index = 1 if self.has_nicknames else 0
+        return {
+            event.account: DISCORD_NAMES[event.account.removeprefix("discord:")][index]
+            for event in self.events()
         }
 
     def recognized_bots(self) -> set[str]:
@@ -446,8 +459,3 @@ DISCORD_GENERATIONS = [
 ]
 
 Generation = TelegramGeneration | DiscordGeneration
-
-NAMES = {account: name for account, name in TELEGRAM_NAMES.items() if name} | {
-    f"discord:{account}": nickname for account, (_, nickname) in DISCORD_NAMES.items()
-}
-"""The name of each contact, by its `telegram_id`."""

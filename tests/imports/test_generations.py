@@ -12,7 +12,6 @@ from community_directory.tables import Platform
 from tests.imports.generations import (
     CLOCK,
     DISCORD_GENERATIONS,
-    NAMES,
     TELEGRAM_GENERATIONS,
     Event,
     Generation,
@@ -39,7 +38,10 @@ def expected(*generations: Generation) -> tuple[set[Event], list[tuple[str, str]
     bots = set().union(*(generation.recognized_bots() for generation in generations))
     events = set().union(*(generation.events() for generation in generations))
     events = {event for event in events if event.account not in bots}
-    return events, sorted({(event.account, NAMES[event.account]) for event in events})
+    # A nickname stays, and replaces the name of the account.
+    by_knowledge = sorted(generations, key=lambda generation: generation.has_nicknames)
+    names = {account: name for each in by_knowledge for account, name in each.names().items()}
+    return events, sorted({(event.account, names[event.account]) for event in events})
 
 
 async def stored(database: rows.Database) -> tuple[set[Event], list[Any]]:
