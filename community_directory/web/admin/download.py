@@ -116,9 +116,10 @@ class DownloadEndpoints(ListEndpoints):
         delimiter = query.value("__delimiter") or DELIMITERS[0]
         if delimiter not in DELIMITERS:
             raise InvalidInput("The delimiter must be a comma or a semicolon.")
-        columns = self._select_as_stored(
-            self._file_columns(query), with_labels=query.value("__readable") == "true"
-        )
+        readable = query.value("__readable") or "false"
+        if readable not in {"true", "false"}:
+            raise InvalidInput("The value of __readable must be true or false.")
+        columns = self._select_as_stored(self._file_columns(query), with_labels=readable == "true")
         selected = ", ".join(f'{expression} AS "{name}"' for name, expression in columns.items())
         condition = await self._filter(query)
         # A server drops the body of an answer to HEAD.

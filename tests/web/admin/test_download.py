@@ -218,6 +218,8 @@ async def test_no_file_has_a_password_or_a_token(client: httpx.AsyncClient) -> N
         "__view=nothing",
         "__delimiter=x",
         "__delimiter=,;",
+        "__readable=AAA",
+        "__readable=True",
         "__delimiter=,&__delimiter=;",
         "nothing=1",
         "created_at=yesterday",
