@@ -11,7 +11,7 @@ import asyncpg
 from piccolo.constraints import Check
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import InvalidInput, text_too_long
+from community_directory.errors import InvalidInput
 from community_directory.queries.events import (
     BATCH_EVENTS,
     LATEST_EVENT_TIME_SQL,
@@ -23,9 +23,8 @@ from community_directory.queries.events import (
     time_out_of_range,
 )
 from community_directory.queries.rooms import MIGRATED_ID_OFFSET
+from community_directory.queries.values import check_texts
 from community_directory.tables import EventType, MemberParticipation
-
-MAX_SOURCE_ID_LENGTH = 255
 
 _CHECKS = " AND ".join(
     f"({check.condition}) IS NOT FALSE"
@@ -195,6 +194,8 @@ def _find_problem(row: asyncpg.Record) -> InvalidInput | None:
         return InvalidInput("The database does not accept this event.")
     if row["is_too_late"]:
         return time_out_of_range()
-    if len(row["source_id"] or "") > MAX_SOURCE_ID_LENGTH:
-        return text_too_long("source_id", len(row["source_id"]), MAX_SOURCE_ID_LENGTH)
+    try:
+        check_texts(MemberParticipation, source_id=row["source_id"])
+    except InvalidInput as error:
+        return error
     return None

@@ -55,29 +55,23 @@ WHERE profile_data ->> 'discord_id' = ANY(:discord_ids)
 ORDER BY rank, member_id
 """)
 
-
 # Once somebody has changed the mark of a contact, an import does not change it again.
-FIND_UNMARKED_CONTACTS = Statement("""
-SELECT member_id FROM community_members AS member
-WHERE telegram_id = ANY(:accounts) AND status = 'not_member' AND NOT is_bot AND NOT EXISTS (
+_HAS_CHANGED_MARK = """EXISTS (
     SELECT FROM directory_audit_log AS entry
     WHERE entry.member_id = member.member_id AND table_name = 'community_members'
         AND action = 'UPDATE' AND changes ? 'is_bot'
-)
+)"""
+FIND_UNMARKED_CONTACTS = Statement(f"""
+SELECT member_id FROM community_members AS member
+WHERE telegram_id = ANY(:accounts) AND status = 'not_member' AND NOT is_bot
+    AND NOT {_HAS_CHANGED_MARK}
 ORDER BY member_id
 """)
-
-
-FIND_CONFIRMED_PEOPLE = Statement("""
-SELECT telegram_id FROM community_members AS member
-WHERE NOT is_bot AND EXISTS (
-    SELECT FROM directory_audit_log AS entry
-    WHERE entry.member_id = member.member_id AND table_name = 'community_members'
-        AND action = 'UPDATE' AND changes ? 'is_bot'
-)
+FIND_CONFIRMED_PEOPLE = Statement(f"""
+SELECT telegram_id FROM community_members AS member WHERE NOT is_bot AND {_HAS_CHANGED_MARK}
 """)
 
-# Exports without nicknames name an account by itself.
+# A contact of an export without nicknames has the name of the account.
 FIND_CONTACTS_TO_RENAME = Statement("""
 SELECT telegram_id, member_id FROM community_members
 JOIN unnest(:accounts::text[], :account_names::text[]) AS account(telegram_id, name)
@@ -187,8 +181,9 @@ def leave_out_bots(items: Iterable[ExportedItem], bots: Collection[str]) -> Iter
     for item in items:
         account = _find_account(item)
         if account and account.telegram_id not in is_bot:
-            is_bot[account.telegram_id] = any(_is_named(account, bot) for bot in bots)
-            unknown = [bot for bot in unknown if not _is_named(account, bot)]
+            found = [bot for bot in bots if _is_named(account, bot)]
+            is_bot[account.telegram_id] = bool(found)
+            unknown = [bot for bot in unknown if bot not in found]
             if isinstance(item, ExportedEvent) and is_bot[account.telegram_id]:
                 yield BotAccount(account.telegram_id, account.name or account.telegram_id)
         if isinstance(item, ExportedEvent) and is_bot[item.author.telegram_id]:

@@ -36,8 +36,8 @@ STAY = """tsrange(
 # A checksum of each day's events: it changes when an event is added, deleted or moved, when a stay
 # that began on an earlier day reaches into the day, or no longer does, and when a member is marked
 # as a bot, or is no longer one. PostgreSQL computes it from participation_occurred_at_idx alone,
-# except for these stays. If a later version of PostgreSQL
-# computes other hashes, every day is rolled up once more.
+# except for these stays. If a later version of PostgreSQL computes other hashes, every day is
+# rolled up once more.
 _DAY_CHECKSUMS = f"""
 SELECT day, checksum
 FROM unnest(
