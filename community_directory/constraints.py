@@ -69,6 +69,13 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_invited_by_check": ConstraintMessage("Members can't invite themselves.", "invited_by"),
     "member_last_active_at_range_check": ConstraintMessage(_RANGE, "last_active_at"),
+    "community_members_merged_into_fkey": ConstraintMessage(_NO_MEMBER, "merged_into"),
+    "member_merged_check": ConstraintMessage(
+        "A merged member is removed, and has no account.", "merged_into"
+    ),
+    "member_merged_into_check": ConstraintMessage(
+        "A member can't be merged into itself.", "merged_into"
+    ),
     "member_name_one_line_check": ConstraintMessage(_ONE_LINE, "name"),
     "member_name_visible_check": ConstraintMessage("The name can't be blank.", "name"),
     "member_number_check": ConstraintMessage("A member's number must look like #247.", "member_id"),
@@ -191,6 +198,30 @@ CONSTRAINT_MESSAGES = {
     "bot_telegram_id_check": ConstraintMessage(_TELEGRAM_ID, "telegram_id"),
     "bot_telegram_id_idx": ConstraintMessage("This account is already known.", "telegram_id"),
     "directory_bots_pkey": ConstraintMessage("This bot is already known.", "id"),
+    # member_accounts
+    "member_account_details_check": ConstraintMessage(_OBJECT, "details"),
+    "member_account_details_readable_check": ConstraintMessage(_UNREADABLE, "details"),
+    "member_account_id_check": ConstraintMessage(
+        "The id of an account must be spelled as its platform spells it.", "account_id"
+    ),
+    "member_account_idx": ConstraintMessage(
+        "This account belongs to another member.", "account_id"
+    ),
+    "member_account_in_column": ConstraintMessage(
+        "The member's own fields name this account: change those first.", "account_id"
+    ),
+    "member_account_linked_at_range_check": ConstraintMessage(_RANGE, "linked_at"),
+    "member_account_platform_check": ConstraintMessage(_PLATFORM, "platform"),
+    "member_account_proof_check": ConstraintMessage("There is no such proof.", "proof"),
+    "member_account_proved_at_check": ConstraintMessage(
+        "Fill in the time of the proof, unless the account is only stated.", "proved_at"
+    ),
+    "member_account_proved_at_range_check": ConstraintMessage(_RANGE, "proved_at"),
+    "member_account_username_check": ConstraintMessage(
+        "A username can't be empty or contain spaces.", "username"
+    ),
+    "member_accounts_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_accounts_pkey": ConstraintMessage("This account is already linked.", "id"),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(
         "An action must be INSERT, UPDATE or DELETE.", "action"

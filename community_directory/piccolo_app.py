@@ -16,6 +16,7 @@ from community_directory.tables import (
     CommunityMember,
     DirectoryAuditLog,
     DirectoryBot,
+    MemberAccount,
     MemberDailyHighlight,
     MemberParticipation,
     MemberRelationship,
@@ -44,6 +45,7 @@ APP_CONFIG = DirectoryApp(
         MemberDailyHighlight,
         DirectoryAuditLog,
         DirectoryBot,
+        MemberAccount,
     ],
     commands=list(COMMANDS),
 )

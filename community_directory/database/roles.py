@@ -16,6 +16,7 @@ APP_PRIVILEGES = {
     "community_members": "SELECT, INSERT, UPDATE",
     "community_invitations": "SELECT, INSERT, UPDATE",
     "member_relationships": "SELECT, INSERT, UPDATE, DELETE",
+    "member_accounts": "SELECT, INSERT, UPDATE, DELETE",
     # A function deletes an event that is taken back.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
@@ -72,6 +73,9 @@ FUNCTIONS = (
     "community_members_before_write()",
     "community_members_check_inviter()",
     "community_members_check_status()",
+    "community_members_name_accounts()",
+    "member_accounts_before_write()",
+    "member_accounts_named(community_members)",
     "directory_audit_log_append_only()",
     "directory_search_text(text)",
     "panel_password_set()",

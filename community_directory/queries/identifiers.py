@@ -11,13 +11,13 @@ characters, which come along when people copy a text from a chat or a web page.
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.errors import InvalidInput
 from community_directory.queries.values import Profile, check_text, id_text
-from community_directory.tables import checks
+from community_directory.tables import Platform, checks
 
 MAX_IDENTIFIER_LENGTH = 255
 """The maximum number of characters of an identifier as somebody typed it, links included."""
@@ -25,8 +25,8 @@ MAX_INTEGER_ID = 10**20
 """The first integer that has more digits than an id."""
 MAX_CODE_LENGTH = 1000
 """The maximum number of characters of a text that is searched for an invitation code."""
-RESERVED_PREFIXES = ("banned:", "erased:")
-"""The prefixes under which the directory itself stores the Telegram id of an erased person."""
+RESERVED_PREFIXES = ("banned:", "erased:", "merged:")
+"""The prefixes of what stands for the Telegram id of an erased or merged person."""
 
 INVISIBLE_PATTERN = re.compile(f"[{checks.INVISIBLE_CHARACTERS}]+")
 CONTROL_PATTERN = re.compile(f"[\0\ud800-\udfff{checks.CONTROL_CHARACTERS}]+")
@@ -47,6 +47,15 @@ TELEGRAM_USERNAME_PATTERN = _compile_limited(
 GITHUB_USERNAME_PATTERN = _compile_limited(
     checks.GITHUB_USERNAME, checks.MAX_GITHUB_USERNAME_LENGTH
 )
+ACCOUNT_PATTERNS: Mapping[str, re.Pattern[str]] = {
+    Platform.TELEGRAM: ACCOUNT_NUMBER_PATTERN,
+    Platform.DISCORD: ACCOUNT_NUMBER_PATTERN,
+    Platform.GITHUB: GITHUB_USERNAME_PATTERN,
+    Platform.ELIZAOS: re.compile(checks.ENTITY_ID),
+}
+OTHER_ACCOUNT_PATTERN = re.compile("[!-~]+")
+PLATFORM_PATTERN = re.compile("[a-z][a-z0-9_]*")
+MAX_PLATFORM_LENGTH = 50
 CODE_PATTERN = re.compile("[A-Za-z0-9]{8,16}")
 
 MARKS_AROUND = " \t\r\n\"'`‘’‚‛“”„‟«»‹›<>()[]{},;:!?."
@@ -75,6 +84,18 @@ OTHER_DASHES = "\u2212\u30fc"
 """The minus sign and the sound mark that Japanese keyboards type, which Unicode counts as none."""
 
 
+class Account(NamedTuple):
+    """An account on a platform, by the platform's own id of it."""
+
+    platform: str
+    account_id: str
+
+    @property
+    def telegram_id(self) -> str:
+        """The account as the column `telegram_id` has it: "1001", or "discord:123"."""
+        return self.account_id if self.platform == Platform.TELEGRAM else ":".join(self)
+
+
 def clean_identifier(text: str) -> str:
     """Return a text in the form NFKC, without invisible characters and spaces around it."""
     return INVISIBLE_PATTERN.sub("", unicodedata.normalize("NFKC", text)).strip()
@@ -99,6 +120,42 @@ def normalize_telegram_id(value: str | int, field: str = "telegram_id") -> str:
     if PLATFORM_ID_PATTERN.fullmatch(text) and not text.startswith(RESERVED_PREFIXES):
         return text
     raise _malformed("member_telegram_id_format_check", field)
+
+
+def parse_account(telegram_id: str) -> Account:
+    """Return the account that a stored `telegram_id` names, which is "1001" or "discord:123".
+
+    This is the one place, beside the SQL function `member_accounts_named`, that takes the column
+    apart.
+    """
+    platform, colon, account_id = telegram_id.partition(":")
+    return Account(platform, account_id) if colon else Account(Platform.TELEGRAM, telegram_id)
+
+
+def normalize_account(platform: str, account_id: str | int) -> Account:
+    """Return an account as it is stored: its platform, and the one spelling of its id there.
+
+    Args:
+        platform: A lower-case name, such as "telegram", "discord", "github" or "elizaos".
+        account_id: The platform's own id of the account, a text or an integer.
+
+    Raises:
+        InvalidInput: The platform or the id is malformed.
+    """
+    check_text("platform", platform, MAX_PLATFORM_LENGTH)
+    if not PLATFORM_PATTERN.fullmatch(platform):
+        raise _malformed("member_account_platform_check", "platform")
+    text = id_text(account_id, "account_id")
+    check_text("account_id", text, MAX_IDENTIFIER_LENGTH)
+    cleaned = clean_identifier(text)
+    if platform in (Platform.GITHUB, Platform.ELIZAOS):
+        cleaned = cleaned.lower()
+    if mention := DISCORD_MENTION_PATTERN.fullmatch(cleaned) if platform == "discord" else None:
+        cleaned = mention[1]
+    pattern = ACCOUNT_PATTERNS.get(platform, OTHER_ACCOUNT_PATTERN)
+    if not pattern.fullmatch(cleaned):
+        raise _malformed("member_account_id_check", "account_id")
+    return Account(platform, cleaned)
 
 
 def normalize_discord_id(value: str | int, field: str = "profile_data") -> str:

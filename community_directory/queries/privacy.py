@@ -48,6 +48,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "reputation_shortfall": NOT_PERSONAL,
         "is_bot": NOT_PERSONAL,
         "reputation_withheld": NOT_PERSONAL,
+        "merged_into": NOT_PERSONAL,
     },
     "community_invitations": {
         "invitation_id": NOT_PERSONAL,
@@ -85,7 +86,21 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "reputation_earned": NOT_PERSONAL,
         "created_at": NOT_PERSONAL,
     },
-    # The rows of these two tables are deleted.
+    # The rows of these tables are deleted.
+    "member_accounts": dict.fromkeys(
+        [
+            "id",
+            "platform",
+            "account_id",
+            "username",
+            "member_id",
+            "proof",
+            "proved_at",
+            "linked_at",
+            "details",
+        ],
+        "DELETE",
+    ),
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),

@@ -3,6 +3,7 @@
 Bots import them from here: `from community_directory.tables import CommunityMember, MemberStatus`.
 """
 
+from community_directory.tables.accounts import AccountProof, MemberAccount
 from community_directory.tables.audit import AuditAction, DirectoryAuditLog
 from community_directory.tables.bots import DirectoryBot
 from community_directory.tables.highlights import MemberDailyHighlight
@@ -12,6 +13,7 @@ from community_directory.tables.participation import EventType, MemberParticipat
 from community_directory.tables.relationships import MemberRelationship
 
 __all__ = [
+    "AccountProof",
     "AuditAction",
     "CommunityInvitation",
     "CommunityMember",
@@ -19,6 +21,7 @@ __all__ = [
     "DirectoryBot",
     "EventType",
     "InvitationStatus",
+    "MemberAccount",
     "MemberDailyHighlight",
     "MemberParticipation",
     "MemberRelationship",

@@ -43,6 +43,8 @@ PLATFORM_ID = (
     "discord:[1-9][0-9]{0,19}|(?!(discord|https?|id|tel|telegram|tg|user):)[a-z][a-z0-9_]*:[!-~]+"
 )
 """An account of another platform than Telegram, of which "user:1" would be a second spelling."""
+ENTITY_ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+"""The id of an ElizaOS entity, a UUID in lower case."""
 TELEGRAM_USERNAME = "[A-Za-z0-9_]+"
 MAX_TELEGRAM_USERNAME_LENGTH = 32
 GITHUB_USERNAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -83,6 +85,17 @@ def account_number(column: str) -> str:
 def account_id(column: str) -> str:
     """Return the condition that the text is an id of Telegram or, with a prefix, of another one."""
     return f"({account_number(column)}) OR {column} ~ '^({PLATFORM_ID})$'"
+
+
+def platform_account(platform: str, column: str) -> str:
+    """Return the condition that the text is the one spelling of an account's id on a platform."""
+    github = matches(column, GITHUB_USERNAME, MAX_GITHUB_USERNAME_LENGTH)
+    return (
+        f"CASE WHEN {platform} IN ('telegram', 'discord') THEN {account_number(column)}"
+        f" WHEN {platform} = 'github' THEN {column} = lower({column}) AND {github}"
+        f" WHEN {platform} = 'elizaos' THEN {column} ~ '^{ENTITY_ID}$'"
+        f" ELSE {column} ~ '^[!-~]+$' END"
+    )
 
 
 def telegram_username(column: str) -> str:

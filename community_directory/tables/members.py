@@ -143,6 +143,15 @@ class CommunityMember(
         help_text="The points of a bot, without those of highlights. They count again if the "
         "account turns out to be a person.",
     )
+    merged_into: ForeignKey["CommunityMember"] = ForeignKey(
+        "self",
+        target_column="member_id",
+        null=True,
+        default=None,
+        on_delete=OnDelete.restrict,
+        on_update=OnUpdate.restrict,
+        help_text="The member who has everything of this one since the two were merged.",
+    )
 
     member_telegram_id_idx = Unique([telegram_id])
 
@@ -160,6 +169,12 @@ class CommunityMember(
     member_bot_reputation_check = Check(
         "CASE WHEN is_bot THEN reputation_score = 0 AND reputation_shortfall = 0 "
         "ELSE reputation_withheld = 0 END"
+    )
+    member_merged_into_check = Check("merged_into <> member_id")
+    # The columns of a merged member name no account any more.
+    member_merged_check = Check(
+        "merged_into IS NULL OR (deleted_at IS NOT NULL AND telegram_id LIKE 'merged:%'"
+        " AND NOT github_verified)"
     )
 
     member_github_profile_data_readable_check = Check(checks.readable_json("github_profile_data"))

@@ -25,6 +25,8 @@ class Platform(StrEnum):
 
     TELEGRAM = "telegram"
     DISCORD = "discord"
+    GITHUB = "github"
+    ELIZAOS = "elizaos"
 
 
 class MemberParticipation(
