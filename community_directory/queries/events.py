@@ -14,6 +14,7 @@ from uuid import UUID
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
+from community_directory.queries.identifiers import normalize_account
 from community_directory.queries.ids import new_id
 from community_directory.queries.values import as_json, check_texts, id_text, member_number
 from community_directory.tables import EventType, MemberParticipation
@@ -30,7 +31,6 @@ LATEST_EVENT_TIME_SQL = "now() + interval '1 day'"
 EVENT_COLUMNS = (
     "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 )
-DEDUPLICATION_KEY = "platform, room_id, source_id, event_type, member_id"
 
 # Message ids start again at 1 in the new room, so the ids of the old one become other ids.
 CURRENT_SOURCE_ID = """CASE
@@ -52,28 +52,43 @@ CURRENT_PLACE = f"""
 """
 """The room and the source id of one event, which are others if its room was moved."""
 
+# An account as `EventRow.member_id` has it, "discord:123". Each belongs to one member.
+_HOLDER_OF_ACCOUNT = """(
+    SELECT member_id FROM member_accounts
+    WHERE platform = split_part(:member_id::text, ':', 1)
+        AND account_id = substr(:member_id::text, strpos(:member_id::text, ':') + 1)
+)"""
+
+
 # A member's row is updated at most once a minute, however many events the member has. Storing an
 # event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
 #
 # There is one exception. A statement reads the version of the row that was current when it began.
-# If that version has been replaced, PostgreSQL locks it and then its successor. SKIP LOCKED waits
-# for a successor that is locked, if a foreign key still locks the old version (FOR KEY SHARE). The
-# waiting statement holds the old version, so two rules prevent a deadlock:
+# If that version has been replaced, PostgreSQL locks it and then its successor. SKIP LOCKED can
+# wait for a successor that is locked, because a foreign key still locks the old version (FOR KEY
+# SHARE). Two rules prevent a deadlock then:
 # - An update never touches an old version. It finds the locked version by its ctid, and leaves a
 #   version that is newer than the statement to the next event.
 # - A batch locks its members in the same order as every writer of many members.
-RECORD_EVENT = Statement(f"""
+def _make_record_statement(member: str) -> Statement:
+    """Return the statement that stores an event of a member, whose number is this SQL."""
+    return Statement(f"""
 WITH
 -- The event's room and source id, which are others if the room was moved.
 place AS ({CURRENT_PLACE}),
+-- The member, or the one into whom they were merged. The lock, which the foreign key takes anyway,
+-- waits for a merge: no event is stored for a member who no longer exists.
+person AS MATERIALIZED (
+    SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
+    WHERE member_id = {member} FOR KEY SHARE
+),
 -- The event, unless it is stored already, its member is unknown or its time is too late.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
     SELECT :event_id::uuid, member_id, :event_type::text, platform, room_id, source_id,
         coalesce(:occurred_at::timestamptz, now()), :metadata::jsonb
-    FROM place, community_members
-    WHERE member_id = :member_id
-        AND coalesce(:occurred_at::timestamptz, now()) <= {LATEST_EVENT_TIME_SQL}
+    FROM place, person
+    WHERE coalesce(:occurred_at::timestamptz, now()) <= {LATEST_EVENT_TIME_SQL}
     ON CONFLICT DO NOTHING
     RETURNING {EVENT_COLUMNS}
 ),
@@ -81,11 +96,9 @@ inserted AS (
 -- platform's clock may be ahead of the database's: the last activity never lies in the future.
 active AS MATERIALIZED (
     SELECT member.ctid, least(occurred_at, now()) AS at
-    FROM inserted, community_members AS member
-    WHERE member.member_id = :member_id AND (
-        last_active_at IS NULL
+    FROM inserted JOIN community_members AS member USING (member_id)
+    WHERE last_active_at IS NULL
         OR last_active_at < least(occurred_at, now()) - interval '1 minute'
-    )
     FOR NO KEY UPDATE OF member SKIP LOCKED
 ),
 -- The member's new last activity.
@@ -95,9 +108,12 @@ updated AS (
 )
 -- No row: the member is unknown. A row of NULLs: the event is stored already, or too late.
 SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late, inserted.*
-FROM community_members AS known LEFT JOIN inserted ON true
-WHERE known.member_id = :member_id
+FROM person LEFT JOIN inserted ON true
 """)
+
+
+RECORD_EVENT = _make_record_statement(":member_id")
+RECORD_EVENT_OF_ACCOUNT = _make_record_statement(_HOLDER_OF_ACCOUNT)
 
 BATCH_EVENTS = f"""
     SELECT id, member_id, event_type, platform, coalesce(moved_to, room_id) AS room_id,
@@ -118,19 +134,42 @@ RECORD_EVENTS = Statement(f"""
 WITH
 -- The batch, with the position of each event in it.
 event AS MATERIALIZED ({BATCH_EVENTS}),
--- The members of the batch who are in the directory.
+-- The accounts of the batch, and whose they are.
+account AS MATERIALIZED (
+    SELECT named, (
+        SELECT member_id FROM member_accounts
+        WHERE platform = split_part(named, ':', 1)
+            AND account_id = substr(named, strpos(named, ':') + 1)
+    ) AS member_id
+    FROM (SELECT DISTINCT member_id AS named FROM event WHERE member_id LIKE '%:%') AS accounts
+),
+-- The members of the batch who are in the directory, locked as the foreign key does anyway: this
+-- waits for a merge. The events of a merged member are those of the other one.
+person AS MATERIALIZED (
+    SELECT member_id AS named, coalesce(merged_into, member_id) AS member_id, last_active_at
+    FROM community_members
+    WHERE member_id = ANY(ARRAY(
+        SELECT member_id FROM event UNION SELECT member_id FROM account
+    ))
+    ORDER BY member_id FOR KEY SHARE
+),
+-- The member of each number and account of the batch.
 known AS MATERIALIZED (
-    SELECT member_id, last_active_at FROM community_members
-    WHERE member_id = ANY(ARRAY(SELECT member_id FROM event))
+    SELECT named, member_id FROM person
+    UNION ALL
+    SELECT account.named, person.member_id
+    FROM account JOIN person ON person.named = account.member_id
 ),
 -- The new events. All batches insert in the same order, so that two batches with the same events
 -- never deadlock; among duplicates in one batch the first is stored. ON CONFLICT covers the row id
 -- too: a batch that is sent again with the same ids stores nothing twice.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
-    SELECT {EVENT_COLUMNS} FROM event JOIN known USING (member_id)
+    SELECT id, known.member_id, event_type, platform, room_id, source_id, occurred_at,
+        event_metadata
+    FROM event JOIN known ON known.named = event.member_id
     WHERE occurred_at <= {LATEST_EVENT_TIME_SQL}
-    ORDER BY {DEDUPLICATION_KEY}, n
+    ORDER BY platform, room_id, source_id, event_type, known.member_id, n
     ON CONFLICT DO NOTHING
     RETURNING id, member_id, occurred_at
 ),
@@ -140,8 +179,12 @@ newest AS (
 ),
 -- The members whose last activity moves forward by more than a minute.
 active AS MATERIALIZED (
-    SELECT member_id, at FROM newest JOIN known USING (member_id)
-    WHERE last_active_at IS NULL OR last_active_at < at - interval '1 minute'
+    SELECT newest.member_id, at
+    FROM newest LEFT JOIN person ON person.named = newest.member_id
+    WHERE coalesce(person.last_active_at, (
+        SELECT last_active_at FROM community_members AS other
+        WHERE person IS NULL AND other.member_id = newest.member_id
+    ), '-infinity') < at - interval '1 minute'
 ),
 -- The row versions of those that are not locked by another transaction.
 locked AS MATERIALIZED (
@@ -157,7 +200,7 @@ updated AS (
         AND member.member_id = active.member_id
 )
 SELECT ARRAY(SELECT id FROM inserted) AS inserted_ids,
-    ARRAY(SELECT member_id FROM known) AS known_member_ids,
+    ARRAY(SELECT named FROM known) AS known_members,
     ARRAY(SELECT id FROM event WHERE occurred_at > {LATEST_EVENT_TIME_SQL}) AS too_late_ids
 """)
 
@@ -190,7 +233,8 @@ class Event:
 class NewEvent:
     """An event to record; the parameters of `participation.record` describe its fields."""
 
-    member_id: str | int
+    member_id: str | int | None = None
+    account: tuple[str, str | int] | None = None
     event_type: str
     platform: str
     room_id: str | int
@@ -215,7 +259,7 @@ class Recorded:
     duplicates: list[NewEvent] = field(default_factory=list)
     """The events that were stored already."""
     unknown: list[NewEvent] = field(default_factory=list)
-    """The events whose member is not in the directory."""
+    """The events whose member or account is not in the directory."""
     refused: list[Refused] = field(default_factory=list)
 
 
@@ -224,6 +268,7 @@ class EventRow(NamedTuple):
 
     event_id: UUID
     member_id: str
+    """The number of the member, or an account of theirs as "discord:123"."""
     event_type: str
     platform: str
     room_id: str
@@ -242,10 +287,11 @@ class PreparedEvent(NamedTuple):
         """Store the event once and return it, or return None if it is stored already.
 
         Raises:
-            MemberNotFound: The member is not in the directory.
+            MemberNotFound: The member or the account is not in the directory.
             InvalidInput: The database refuses the event.
         """
-        records = await engine.fetch(RECORD_EVENT, **self.row._asdict())
+        statement = RECORD_EVENT if self.event.account is None else RECORD_EVENT_OF_ACCOUNT
+        records = await engine.fetch(statement, **self.row._asdict())
         if not records:
             raise MemberNotFound(self.row.member_id)
         is_too_late, *columns = records[0]
@@ -286,7 +332,7 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
     )
     row = EventRow(
         event_id=new_id(),
-        member_id=member_number(event.member_id),
+        member_id=_name_member(event),
         event_type=event.event_type,
         platform=event.platform,
         room_id=room_id,
@@ -295,6 +341,27 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
         metadata=metadata,
     )
     return PreparedEvent(event, row)
+
+
+def _name_member(event: NewEvent) -> str:
+    """Return the member's number, or their account as "discord:123".
+
+    Raises:
+        InvalidInput: The event has neither, or both, or the account is malformed.
+    """
+    if event.account is None and event.member_id is not None:
+        return member_number(event.member_id)
+    if event.account is None or event.member_id is not None:
+        raise InvalidInput(
+            "Give either the member's number or an account of theirs.", field="member_id"
+        )
+    try:
+        platform, account_id = event.account
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            'An account is a platform and an id, such as ("discord", "123").', field="account"
+        ) from None
+    return ":".join(normalize_account(platform, account_id))
 
 
 def prepare_events(events: Iterable[NewEvent], refused: list[Refused]) -> list[PreparedEvent]:
@@ -369,8 +436,8 @@ class EventBatch:
     def __init__(self, prepared: list[PreparedEvent]) -> None:
         self.prepared = prepared
         self.inserted_ids: set[UUID] = set()
-        self.known_member_ids: set[str] = set()
-        """The members of these events who are in the directory."""
+        self.known_members: set[str] = set()
+        """The numbers and accounts of these events that are in the directory."""
         self.refused: dict[UUID, InvalidInput] = {}
 
     async def store(self) -> None:
@@ -382,7 +449,7 @@ class EventBatch:
             # One statement needs no transaction. Inside the caller's transaction it needs a
             # savepoint, because its failure must not abort that transaction.
             async with transaction() if engine.transaction_exists() else nullcontext():
-                inserted_ids, known_member_ids, too_late_ids = await _insert(accepted)
+                inserted_ids, known_members, too_late_ids = await _insert(accepted)
         except InvalidInput as error:
             refused = await _find_refused(accepted, error)
             if not refused:
@@ -392,7 +459,7 @@ class EventBatch:
             # their locks in another order than a whole batch does, and could cause a deadlock.
             await self.store()
             return
-        self.inserted_ids, self.known_member_ids = set(inserted_ids), set(known_member_ids)
+        self.inserted_ids, self.known_members = set(inserted_ids), set(known_members)
         self.refused |= {event_id: time_out_of_range() for event_id in too_late_ids}
 
     async def recognize_stored(self) -> None:
@@ -415,7 +482,7 @@ class EventBatch:
                 recorded.refused.append(Refused(event, self.refused[row.event_id]))
             elif row.event_id in self.inserted_ids:
                 recorded.inserted.append(event)
-            elif row.member_id in self.known_member_ids:
+            elif row.member_id in self.known_members:
                 recorded.duplicates.append(event)
             else:
                 recorded.unknown.append(event)
@@ -427,8 +494,8 @@ async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str],
     [outcome] = await engine.fetch(
         RECORD_EVENTS, **dict(zip(EventRow._fields, columns, strict=True))
     )
-    inserted_ids, known_member_ids, too_late_ids = outcome
-    return inserted_ids, known_member_ids, too_late_ids
+    inserted_ids, known_members, too_late_ids = outcome
+    return inserted_ids, known_members, too_late_ids
 
 
 async def _find_refused(

@@ -112,7 +112,8 @@ class ActiveMember:
 
 async def record(
     *,
-    member_id: str | int,
+    member_id: str | int | None = None,
+    account: tuple[str, str | int] | None = None,
     event_type: str,
     platform: str,
     room_id: str | int,
@@ -123,10 +124,13 @@ async def record(
     """Store an event once and return it, or return None if it is stored already.
 
     The event moves the member's `last_active_at` forward, at most once a minute. The call does not
-    wait for other updates of the member. Events of removed members are stored, too.
+    wait for other updates of the member. Events of removed members are stored, too, and those of a
+    merged member are those of the other one.
 
     Args:
         member_id: The member's number: "#247", or 247.
+        account: Instead of the number, an account of the member: its platform and its id there,
+            such as ("discord", "123").
         event_type: An upper-case name. Highlights count MESSAGE, REACTION and VOICE.
         platform: A lower-case name, such as "telegram" or "discord".
         room_id: The platform's id of the chat or channel.
@@ -141,12 +145,13 @@ async def record(
             highlights count them on the days on which they passed.
 
     Raises:
-        MemberNotFound: The member is not in the directory.
-        InvalidInput: The event can't be stored.
+        MemberNotFound: The member or the account is not in the directory.
+        InvalidInput: The event can't be stored, or it has both a number and an account, or neither.
     """
     prepared = prepare_event(
         NewEvent(
             member_id=member_id,
+            account=account,
             event_type=event_type,
             platform=platform,
             room_id=room_id,
