@@ -52,13 +52,18 @@ CURRENT_PLACE = f"""
 """
 """The room and the source id of one event, which are others if its room was moved."""
 
-# An account as `EventRow.member_id` has it, "discord:123". Each belongs to one member.
-_HOLDER_OF_ACCOUNT = """(
-    SELECT member_id FROM member_accounts
-    WHERE platform = split_part(:member_id::text, ':', 1)
-        AND account_id = substr(:member_id::text, strpos(:member_id::text, ':') + 1)
-)"""
+CURRENT_MEMBER = """
+    SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
+    WHERE member_id = coalesce((
+        SELECT member_id FROM member_accounts
+        WHERE platform = split_part(:member_id::text, ':', 1)
+            AND account_id = substr(:member_id::text, strpos(:member_id::text, ':') + 1)
+    ), :member_id)
+"""
+"""The SQL of the member with this number, or with an account such as "discord:123".
 
+Of a merged member it is the number of the other one.
+"""
 
 # A member's row is updated at most once a minute, however many events the member has. Storing an
 # event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
@@ -70,18 +75,13 @@ _HOLDER_OF_ACCOUNT = """(
 # - An update never touches an old version. It finds the locked version by its ctid, and leaves a
 #   version that is newer than the statement to the next event.
 # - A batch locks its members in the same order as every writer of many members.
-def _make_record_statement(member: str) -> Statement:
-    """Return the statement that stores an event of a member, whose number is this SQL."""
-    return Statement(f"""
+RECORD_EVENT = Statement(f"""
 WITH
 -- The event's room and source id, which are others if the room was moved.
 place AS ({CURRENT_PLACE}),
 -- The member, or the one into whom they were merged. The lock, which the foreign key takes anyway,
 -- waits for a merge: no event is stored for a member who no longer exists.
-person AS MATERIALIZED (
-    SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
-    WHERE member_id = {member} FOR KEY SHARE
-),
+person AS MATERIALIZED ({CURRENT_MEMBER} FOR KEY SHARE),
 -- The event, unless it is stored already, its member is unknown or its time is too late.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
@@ -111,10 +111,6 @@ SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late, inser
 FROM person LEFT JOIN inserted ON true
 """)
 
-
-RECORD_EVENT = _make_record_statement(":member_id")
-RECORD_EVENT_OF_ACCOUNT = _make_record_statement(_HOLDER_OF_ACCOUNT)
-
 BATCH_EVENTS = f"""
     SELECT id, member_id, event_type, platform, coalesce(moved_to, room_id) AS room_id,
         {CURRENT_SOURCE_ID} AS source_id, coalesce(occurred_at, now()) AS occurred_at,
@@ -134,31 +130,29 @@ RECORD_EVENTS = Statement(f"""
 WITH
 -- The batch, with the position of each event in it.
 event AS MATERIALIZED ({BATCH_EVENTS}),
--- The accounts of the batch, and whose they are.
-account AS MATERIALIZED (
-    SELECT named, (
-        SELECT member_id FROM member_accounts
-        WHERE platform = split_part(named, ':', 1)
-            AND account_id = substr(named, strpos(named, ':') + 1)
-    ) AS member_id
-    FROM (SELECT DISTINCT member_id AS named FROM event WHERE member_id LIKE '%:%') AS accounts
+-- The numbers of the batch, and the accounts, each with the number of its member.
+named AS MATERIALIZED (
+    SELECT DISTINCT member_id AS named, member_id FROM event WHERE member_id NOT LIKE '%:%'
+    UNION ALL
+    SELECT concat(platform, ':', account_id), member_id FROM member_accounts
+    WHERE platform = ANY(ARRAY(
+        SELECT DISTINCT split_part(member_id, ':', 1) FROM event WHERE member_id LIKE '%:%'
+    )) AND account_id = ANY(ARRAY(
+        SELECT DISTINCT substr(member_id, strpos(member_id, ':') + 1) FROM event
+        WHERE member_id LIKE '%:%'
+    ))
 ),
 -- The members of the batch who are in the directory, locked as the foreign key does anyway: this
 -- waits for a merge. The events of a merged member are those of the other one.
 person AS MATERIALIZED (
-    SELECT member_id AS named, coalesce(merged_into, member_id) AS member_id, last_active_at
+    SELECT member_id, coalesce(merged_into, member_id) AS current_id, last_active_at
     FROM community_members
-    WHERE member_id = ANY(ARRAY(
-        SELECT member_id FROM event UNION SELECT member_id FROM account
-    ))
+    WHERE member_id = ANY(ARRAY(SELECT member_id FROM named))
     ORDER BY member_id FOR KEY SHARE
 ),
--- The member of each number and account of the batch.
+-- The present member of each number and account of the batch.
 known AS MATERIALIZED (
-    SELECT named, member_id FROM person
-    UNION ALL
-    SELECT account.named, person.member_id
-    FROM account JOIN person ON person.named = account.member_id
+    SELECT named, current_id AS member_id FROM named JOIN person USING (member_id)
 ),
 -- The new events. All batches insert in the same order, so that two batches with the same events
 -- never deadlock; among duplicates in one batch the first is stored. ON CONFLICT covers the row id
@@ -179,8 +173,8 @@ newest AS (
 ),
 -- The members whose last activity moves forward by more than a minute.
 active AS MATERIALIZED (
-    SELECT newest.member_id, at
-    FROM newest LEFT JOIN person ON person.named = newest.member_id
+    SELECT member_id, at
+    FROM newest LEFT JOIN person USING (member_id)
     WHERE coalesce(person.last_active_at, (
         SELECT last_active_at FROM community_members AS other
         WHERE person IS NULL AND other.member_id = newest.member_id
@@ -290,8 +284,7 @@ class PreparedEvent(NamedTuple):
             MemberNotFound: The member or the account is not in the directory.
             InvalidInput: The database refuses the event.
         """
-        statement = RECORD_EVENT if self.event.account is None else RECORD_EVENT_OF_ACCOUNT
-        records = await engine.fetch(statement, **self.row._asdict())
+        records = await engine.fetch(RECORD_EVENT, **self.row._asdict())
         if not records:
             raise MemberNotFound(self.row.member_id)
         is_too_late, *columns = records[0]

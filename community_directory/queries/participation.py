@@ -13,6 +13,7 @@ from community_directory.calendar import days_between
 from community_directory.database import Statement, engine
 from community_directory.queries.events import (
     BATCH_SIZE,
+    CURRENT_MEMBER,
     CURRENT_PLACE,
     EVENT_COLUMNS,
     Event,
@@ -59,23 +60,24 @@ __all__ = [
 TAKE_BACK_EVENT = Statement(f"""
 WITH place AS ({CURRENT_PLACE})
 SELECT public.member_participation_take_back(
-    platform, room_id, source_id, :event_type::text, :member_id::text
+    platform, room_id, source_id, :event_type::text, member_id
 )
-FROM place
+FROM place, ({CURRENT_MEMBER}) AS person
 """)
 
-_EVENTS_OF_MEMBER = f"SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = :member_id"
+_EVENTS_OF_MEMBER = f"""
+SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = ({CURRENT_MEMBER})"""
 _NEWEST_FIRST = "ORDER BY occurred_at DESC, id DESC LIMIT :limit"
 LIST_EVENTS = Statement(f"{_EVENTS_OF_MEMBER} {_NEWEST_FIRST}")
 LIST_EVENTS_AFTER = Statement(
     f"{_EVENTS_OF_MEMBER} AND (occurred_at, id) < (:occurred_at, :event_id) {_NEWEST_FIRST}"
 )
 
-COUNT_DAILY_EVENTS = Statement("""
+COUNT_DAILY_EVENTS = Statement(f"""
 SELECT (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS day,
     event_type, count(*) AS events
 FROM member_participation
-WHERE member_id = :member_id
+WHERE member_id = ({CURRENT_MEMBER})
     AND occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
 GROUP BY 1, 2 ORDER BY 1, 2
 """)
@@ -185,7 +187,8 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
 
 async def take_back(
     *,
-    member_id: str | int,
+    member_id: str | int | None = None,
+    account: tuple[str, str | int] | None = None,
     platform: str,
     room_id: str | int,
     source_id: str | int,
@@ -199,6 +202,7 @@ async def take_back(
 
     Args:
         member_id: The member's number: "#247", or 247.
+        account: Instead of the number, an account of the member, such as ("discord", "123").
         platform: The platform of the event.
         room_id: The room of the event; one that has moved is found, too.
         source_id: The id with which the event was recorded.
@@ -210,13 +214,14 @@ async def take_back(
     row = prepare_event(
         NewEvent(
             member_id=member_id,
+            account=account,
             event_type=event_type,
             platform=platform,
             room_id=room_id,
             source_id=source_id,
         )
     ).row
-    [(is_deleted,)] = await engine.fetch(
+    deleted = await engine.fetch(
         TAKE_BACK_EVENT,
         member_id=row.member_id,
         event_type=row.event_type,
@@ -224,7 +229,7 @@ async def take_back(
         room_id=row.room_id,
         source_id=row.source_id,
     )
-    return bool(is_deleted)
+    return any(is_deleted for (is_deleted,) in deleted)
 
 
 def recorder(

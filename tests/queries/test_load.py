@@ -254,7 +254,6 @@ class Caller:
 
     async def take_back(self) -> None:
         event = self.event_of("REACTION")
-        assert event.member_id is not None
         assert len((await participation.record_many([event])).inserted) == 1
         for is_stored in (True, False):
             assert is_stored is await participation.take_back(
