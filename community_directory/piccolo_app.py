@@ -19,6 +19,7 @@ from community_directory.tables import (
     MemberAccount,
     MemberDailyHighlight,
     MemberParticipation,
+    MemberPermission,
     MemberRelationship,
 )
 
@@ -46,6 +47,7 @@ APP_CONFIG = DirectoryApp(
         DirectoryAuditLog,
         DirectoryBot,
         MemberAccount,
+        MemberPermission,
     ],
     commands=list(COMMANDS),
 )

@@ -10,6 +10,7 @@ from community_directory.tables.highlights import MemberDailyHighlight
 from community_directory.tables.invitations import CommunityInvitation, InvitationStatus
 from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
 from community_directory.tables.participation import EventType, MemberParticipation, Platform
+from community_directory.tables.permissions import MemberPermission, Permission
 from community_directory.tables.relationships import MemberRelationship
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "MemberAccount",
     "MemberDailyHighlight",
     "MemberParticipation",
+    "MemberPermission",
     "MemberRelationship",
     "MemberStatus",
+    "Permission",
     "Platform",
     "ReputationTier",
 ]
