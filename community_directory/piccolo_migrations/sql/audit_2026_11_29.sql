@@ -46,8 +46,10 @@ BEGIN
 
     -- The log has the last names of the member, too, because the erasure of the row is in it.
     WITH entry AS (
-        SELECT table_name, changes,
-            coalesce(changes -> 'platform' ->> 1, changes -> 'platform' ->> 0) AS platform
+        -- Only the first or the last entry of an account has its platform.
+        SELECT table_name, changes, max(
+            coalesce(changes -> 'platform' ->> 1, changes -> 'platform' ->> 0)
+        ) OVER (PARTITION BY row_id) AS platform
         FROM public.directory_audit_log
         WHERE member_id = ANY(numbers) AND table_name IN ('community_members', 'member_accounts')
     ), known(username, platform, account_id) AS (
