@@ -154,6 +154,15 @@ CONSTRAINT_MESSAGES = {
         "An event's id on its platform can't be blank.", "source_id"
     ),
     "participation_source_id_key": ConstraintMessage(_SAME_EVENT, "source_id"),
+    # directory_erased_accounts
+    "directory_erased_accounts_pkey": ConstraintMessage(
+        "This account is already known as erased.", "fingerprint"
+    ),
+    "erased_account_erased_at_range_check": ConstraintMessage(_RANGE, "erased_at"),
+    "erased_account_fingerprint_check": ConstraintMessage(
+        "A fingerprint has 64 hexadecimal digits.", "fingerprint"
+    ),
+    "erased_account_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     # directory_moved_rooms
     "directory_moved_rooms_pkey": ConstraintMessage("This room has moved already.", "room_id"),
     "moved_room_id_check": ConstraintMessage(_ROOM, "room_id"),
@@ -206,6 +215,9 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_account_idx": ConstraintMessage(
         "This account belongs to another member.", "account_id"
+    ),
+    "member_account_of_erased": ConstraintMessage(
+        "This member was erased, and can have no account.", "member_id"
     ),
     "member_account_in_column": ConstraintMessage(
         "The member's own fields name this account: change those first.", "account_id"

@@ -35,6 +35,8 @@ APP_PRIVILEGES = {
     # The last results of `community-directory doctor`, for the panel.
     "directory_doctor_reports": "SELECT, INSERT, UPDATE",
     "directory_moved_rooms": "SELECT, INSERT, UPDATE",
+    # Keyed hashes of the accounts of erased people, who may come back.
+    "directory_erased_accounts": "SELECT, INSERT, UPDATE, DELETE",
     # Piccolo's record of the migrations: a program sees whether one is pending.
     "migration": "SELECT",
 }
@@ -78,7 +80,9 @@ FUNCTIONS = (
     "community_members_check_status()",
     "community_members_lose_permissions()",
     "community_members_name_accounts()",
+    "community_members_remember_ban()",
     "member_accounts_before_write()",
+    "member_accounts_check_erased()",
     "member_accounts_named(community_members)",
     "member_permissions_check_holder()",
     "directory_audit_log_append_only()",

@@ -1,7 +1,8 @@
 """Rows of members: the class for a row, and the checked values of a new row."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -9,8 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.database import Statement
-from community_directory.queries.bans import ban_fingerprint
+from community_directory.database import Statement, engine
+from community_directory.errors import InvalidInput, MemberExists
+from community_directory.queries.bans import account_values
 from community_directory.queries.identifiers import (
     normalize_github_username,
     normalize_name,
@@ -105,7 +107,8 @@ def new_member_values(
 ) -> dict[str, object]:
     """Check the values of a new member, and return them as parameters of a statement.
 
-    One parameter is not a column: the statement looks for a ban with `ban_fingerprint`.
+    Those of `account_values` are no columns: the statement looks for the owner of the account, and
+    for a ban.
 
     Raises:
         InvalidInput: A value has the wrong type, is too long or malformed, or is not JSON.
@@ -121,9 +124,30 @@ def new_member_values(
         "github_username": normalize_github_username(github_username),
     }
     check_texts(CommunityMember, **texts)
+    profile = normalize_profile(profile_data)
     return {
         **texts,
         "id": new_id(),
-        "profile_data": as_json(normalize_profile(profile_data), field="profile_data"),
-        "ban_fingerprint": ban_fingerprint(account),
+        "profile_data": as_json(profile, field="profile_data"),
+        **account_values(account, profile.get("discord_id") if profile else None),
     }
+
+
+@contextmanager
+def account_may_be_linked(telegram_id: str) -> Iterator[None]:
+    """Suppress the error of a statement that adds a member whose account is being linked.
+
+    Another call can link the account to a member at the same time. Afterwards the caller can find
+    out who that is.
+
+    Raises:
+        MemberExists: The same, in a transaction of the caller: it has failed, so that the member's
+            number can't be looked up.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        if error.code != "member_account_idx":
+            raise
+        if engine.transaction_exists():
+            raise MemberExists(str(error), telegram_id) from error

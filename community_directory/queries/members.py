@@ -15,8 +15,12 @@ from community_directory.errors import (
     StatusChangeRefused,
 )
 from community_directory.queries.bans import (
+    ACCOUNT_OWNER,
     BAN_CHECK_IMPOSSIBLE,
-    ban_fingerprint,
+    FORGET_ERASED_ACCOUNTS,
+    IS_BANNED,
+    account_values,
+    find_erased,
     secret_key_required,
 )
 from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
@@ -30,6 +34,7 @@ from community_directory.queries.identifiers import (
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
+    account_may_be_linked,
     member_columns,
     member_from,
     new_member_values,
@@ -61,6 +66,7 @@ __all__ = [
     "export",
     "find",
     "find_by_telegram_id",
+    "find_erased",
     "forget_bot",
     "get",
     "get_by_telegram_id",
@@ -111,29 +117,27 @@ WHERE telegram_id = :telegram_id AND deleted_at IS NULL
 """)
 
 ADD_MEMBER = Statement(f"""
-WITH {ACTOR_CTE}
-INSERT INTO community_members (id, telegram_id, name, primary_role, status, telegram_username,
-    organization, country, github_username, invited_by, profile_data)
-SELECT :id::uuid, :telegram_id::text, :name, :primary_role, :status, :telegram_username,
-    :organization, :country, :github_username, :invited_by, :profile_data::jsonb
-FROM actor
--- ON CONFLICT alone would use up a member's number for each conflict.
-WHERE NOT EXISTS (
-    SELECT 1 FROM community_members WHERE telegram_id IN (:telegram_id::text, :ban_fingerprint)
-) AND NOT {BAN_CHECK_IMPOSSIBLE}
-ON CONFLICT (telegram_id) DO NOTHING
-RETURNING {MEMBER_COLUMNS}
+WITH {ACTOR_CTE}, added AS (
+    -- the new member, if the account belongs to nobody and is not banned
+    INSERT INTO community_members AS member (id, telegram_id, name, primary_role, status,
+        telegram_username, organization, country, github_username, invited_by, profile_data)
+    SELECT :id::uuid, :telegram_id::text, :name, :primary_role, :status, :telegram_username,
+        :organization, :country, :github_username, :invited_by, :profile_data::jsonb
+    FROM actor
+    -- ON CONFLICT alone would use up a member's number for each conflict.
+    WHERE {ACCOUNT_OWNER} IS NULL AND NOT {IS_BANNED} AND NOT {BAN_CHECK_IMPOSSIBLE}
+    ON CONFLICT (telegram_id) DO NOTHING
+    RETURNING member.*
+), forgotten AS (
+    -- somebody who was erased has come back
+    {FORGET_ERASED_ACCOUNTS} AND EXISTS (SELECT FROM added)
+)
+SELECT {member_columns("added")} FROM added
 """)
 
-# The row of a ban comes before another row of the same account. A row of NULLs means that the ban
-# check is impossible.
 FIND_KNOWN_ACCOUNT = Statement(f"""
-(
-    SELECT member_id, status FROM community_members
-    WHERE telegram_id IN (:telegram_id, :ban_fingerprint)
-    ORDER BY status = 'banned' DESC
-)
-UNION ALL SELECT NULL, NULL WHERE {BAN_CHECK_IMPOSSIBLE}
+SELECT {ACCOUNT_OWNER} AS member_id, {IS_BANNED} AS is_banned,
+    {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible
 """)
 
 SET_MEMBER_STATUS = Statement(f"""
@@ -227,10 +231,13 @@ async def add(
     )
     values |= {"status": status, "invited_by": invited_by}
     values |= {"actor": checked_actor(actor), "reason": reason}
-    while not (records := await engine.fetch(ADD_MEMBER, **values)):
+    account = {name: values[name] for name in FIND_KNOWN_ACCOUNT.parameters}
+    while True:
+        with account_may_be_linked(str(values["telegram_id"])):
+            if records := await engine.fetch(ADD_MEMBER, **values):
+                return member_from(records[0])
         # If this raises nothing, the account was erased between the two statements: try again.
-        await check_addable(telegram_id)
-    return member_from(records[0])
+        await _check_addable(account)
 
 
 async def check_addable(telegram_id: str | int) -> None:
@@ -242,18 +249,19 @@ async def check_addable(telegram_id: str | int) -> None:
         InvalidInput: The id is malformed.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """
-    account = normalize_telegram_id(telegram_id)
-    known = await engine.fetch(
-        FIND_KNOWN_ACCOUNT, telegram_id=account, ban_fingerprint=ban_fingerprint(account)
+    await _check_addable(account_values(normalize_telegram_id(telegram_id)))
+
+
+async def _check_addable(account: Mapping[str, object]) -> None:
+    [(member_id, is_banned, ban_check_impossible)] = await engine.fetch(
+        FIND_KNOWN_ACCOUNT, **account
     )
-    if not known:
-        return
-    member_id, status = known[0]
-    if member_id is None:
-        raise secret_key_required()
-    if status == MemberStatus.BANNED:
+    if is_banned:
         raise MemberBanned
-    raise MemberExists(f"This Telegram account already belongs to member {member_id}.", member_id)
+    if member_id is not None:
+        raise MemberExists(f"This account already belongs to member {member_id}.", member_id)
+    if ban_check_impossible:
+        raise secret_key_required()
 
 
 async def get(member_id: str | int) -> Member:

@@ -5,12 +5,20 @@ Callers use it as `members.export` and `members.erase`.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.errors import MemberNotFound
-from community_directory.queries.bans import ban_fingerprint, secret_key_required
+from community_directory.errors import DatabaseUnavailable, MemberNotFound
+from community_directory.queries.bans import (
+    REMEMBER_ERASED_ACCOUNTS,
+    make_fingerprint,
+    secret_key_required,
+)
+from community_directory.queries.identifiers import RESERVED_PREFIXES, Account
 from community_directory.queries.relationships import entity_text
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 from community_directory.tables import MemberStatus
@@ -24,7 +32,9 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "community_members": {
         "id": NOT_PERSONAL,
         "member_id": NOT_PERSONAL,
-        "telegram_id": ":erased_telegram_id",
+        # That of a merged member says that it was merged.
+        "telegram_id": "CASE WHEN merged_into IS NULL THEN :erased_telegram_id ELSE telegram_id"
+        " END",
         "telegram_username": "NULL",
         "name": "'Erased member'",
         "primary_role": "'erased'",
@@ -68,8 +78,8 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "member_id": NOT_PERSONAL,
         "event_type": NOT_PERSONAL,
         "platform": NOT_PERSONAL,
-        # The id of a private chat is the person's own id.
-        "room_id": "CASE room_id WHEN :telegram_id THEN 'erased' ELSE room_id END",
+        # The id of a private chat is the id of the person's account.
+        "room_id": "CASE WHEN room_id = ANY(:room_ids) THEN 'erased' ELSE room_id END",
         # The highlights are counted from the durations.
         "event_metadata": "(SELECT jsonb_object_agg(key, value) FROM jsonb_each(event_metadata)"
         " WHERE key IN ('duration_seconds', 'voice_duration_seconds'))",
@@ -135,7 +145,7 @@ PERSONAL_FIELDS = [
     for table in ("community_members", "community_invitations")
     for column, erased in COLUMN_CLASSES[table].items()
     if erased is not NOT_PERSONAL and column not in STATE_COLUMNS
-]
+] + ["account_id", "username", "details"]
 """The fields whose old and new values `directory_audit_log_erase` erases from the audit log."""
 
 PUBLIC_COLUMNS = {
@@ -165,101 +175,158 @@ def _erased_columns(table: str) -> dict[str, str]:
     return {column: erased for column, erased in classes.items() if erased is not NOT_PERSONAL}
 
 
-FORMER_USERNAMES = """ARRAY(
-    SELECT lower(telegram_username) FROM community_members
-    WHERE member_id = :member_id AND telegram_username IS NOT NULL
-    UNION
-    SELECT lower(username)
-    FROM directory_audit_log, jsonb_array_elements_text(changes -> 'telegram_username') AS username
-    WHERE member_id = :member_id AND table_name = 'community_members' AND username IS NOT NULL
+PERSON_CTES = """member AS (
+    -- the member, who has everything of those that were merged into it
+    SELECT * FROM community_members WHERE member_id = (
+        SELECT coalesce(merged_into, member_id) FROM community_members WHERE member_id = :member_id
+    )
+), person AS (
+    -- the member's number and those of the merged ones, the present and former Telegram usernames
+    -- in lower case, and the ids under which relationships of the person are stored
+    SELECT member.member_id, telegram_id, status, numbers, ARRAY(
+        SELECT lower(telegram_username) FROM community_members
+        WHERE member_id = ANY(numbers) AND telegram_username IS NOT NULL
+        UNION
+        SELECT lower(username) FROM member_accounts AS account
+        WHERE account.member_id = member.member_id AND platform = 'telegram'
+            AND username IS NOT NULL
+        UNION
+        SELECT lower(username) FROM directory_audit_log AS entry,
+            jsonb_array_elements_text(changes -> 'telegram_username') AS username
+        WHERE entry.member_id = ANY(numbers) AND table_name = 'community_members'
+            AND username IS NOT NULL
+    ) AS usernames, numbers || :entity_ids::text[] || ARRAY(
+        SELECT spelling FROM member_accounts AS account,
+            unnest(ARRAY[account_id, upper(account_id)]) AS spelling
+        WHERE account.member_id = member.member_id AND platform = 'elizaos'
+    ) AS entity_ids
+    FROM member, LATERAL (
+        SELECT array_agg(member_id::text ORDER BY member_id) AS numbers
+        FROM community_members AS merged
+        WHERE merged.member_id = member.member_id OR merged.merged_into = member.member_id
+    ) AS merged
 )"""
-"""The Telegram usernames that the member has now or had before, in lower case."""
+"""The CTEs `member` and `person`, of the member with a number and of everybody merged into it."""
 
 
-def _concerns_member_sql(usernames: str) -> str:
-    """Return the SQL condition that a member accepted an invitation, or that it is for them.
+def _concerns_person_sql(numbers: str, usernames: str) -> str:
+    """Return the SQL condition that a person accepted an invitation, or that it is for them.
 
-    `usernames` is the SQL of an array of the member's usernames, in lower case.
+    The parameters are the SQL of arrays: of the person's numbers, and of their usernames in lower
+    case.
     """
-    return f"(accepted_by = :member_id OR lower(invited_telegram_username) = ANY({usernames}))"
+    return f"(accepted_by = ANY({numbers}) OR lower(invited_telegram_username) = ANY({usernames}))"
 
 
-EXPORT_MEMBER = Statement(f"""
+EXPORT_PERSON = Statement(f"""
+WITH {PERSON_CTES}
 SELECT jsonb_build_object(
     'member', to_jsonb(member) - 'search_text',
+    'merged_members', (
+        SELECT jsonb_agg(to_jsonb(merged) - 'search_text' ORDER BY merged.created_at)
+        FROM community_members AS merged WHERE merged_into = person.member_id
+    ),
+    'accounts', (
+        SELECT jsonb_agg(account ORDER BY linked_at, platform, account_id)
+        FROM member_accounts AS account WHERE account.member_id = person.member_id
+    ),
     'invitations', (
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
-        WHERE created_by = :member_id OR {_concerns_member_sql(FORMER_USERNAMES)}
+        WHERE created_by = ANY(numbers) OR {_concerns_person_sql("numbers", "usernames")}
     ),
     'participation', (
         SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event
-        WHERE member_id = :member_id
+        WHERE event.member_id = ANY(numbers)
     ),
     'highlights', (
         SELECT jsonb_agg(highlight ORDER BY highlight_date)
-        FROM member_daily_highlights AS highlight WHERE member_id = :member_id
+        FROM member_daily_highlights AS highlight WHERE highlight.member_id = ANY(numbers)
     ),
     'relationships', (
         SELECT jsonb_agg(relationship ORDER BY created_at)
         FROM member_relationships AS relationship
-        WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
+        WHERE entity_id_a = ANY(entity_ids) OR entity_id_b = ANY(entity_ids)
     ),
     'changes', (
         SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry
-        WHERE entry.member_id = :member_id
+        WHERE entry.member_id = ANY(numbers)
     )
 )
-FROM community_members AS member WHERE member_id = :member_id
+FROM member, person
 """)
 
-_GET_IDENTITY = f"""
-SELECT telegram_id, status, {FORMER_USERNAMES} AS usernames
-FROM community_members WHERE member_id = :member_id
-"""
-GET_IDENTITY = Statement(_GET_IDENTITY)
-# NO KEY allows other transactions to record events of the member while earlier ones are rewritten.
-LOCK_IDENTITY = Statement(f"{_GET_IDENTITY} FOR NO KEY UPDATE")
-# An erasure locks invitations before the member, as a redemption does: the opposite order could
-# cause a deadlock.
+FIND_PERSON = Statement(f"""
+WITH {PERSON_CTES}
+SELECT member_id, telegram_id, status, numbers, usernames, entity_ids, ARRAY(
+    SELECT platform FROM member_accounts AS account WHERE account.member_id = person.member_id
+    ORDER BY platform, account_id
+) AS platforms, ARRAY(
+    SELECT account_id FROM member_accounts AS account WHERE account.member_id = person.member_id
+    ORDER BY platform, account_id
+) AS account_ids
+FROM person
+""")
+# An erasure locks invitations before members, as a redemption does: the opposite order could cause
+# a deadlock.
 LOCK_INVITATIONS = Statement(f"""
-SELECT FROM community_invitations WHERE {_concerns_member_sql(":usernames")}
+SELECT FROM community_invitations WHERE {_concerns_person_sql(":numbers", ":usernames")}
 ORDER BY invitation_id FOR UPDATE
+""")
+# NO KEY allows other transactions to record events of the member while earlier ones are rewritten.
+LOCK_MEMBERS = Statement("""
+SELECT FROM community_members WHERE member_id = ANY(:numbers)
+ORDER BY member_id FOR NO KEY UPDATE
+""")
+# New events and accounts of the member wait, because their foreign keys need a lock, too.
+LOCK_MEMBERS_FULLY = Statement("""
+SELECT FROM community_members WHERE member_id = ANY(:numbers) ORDER BY member_id FOR UPDATE
 """)
 ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments_sql("member_participation")}
-WHERE member_id = :member_id AND {_differs_sql("member_participation")}
+WHERE member_id = ANY(:numbers) AND {_differs_sql("member_participation")}
 """)
 ERASE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_invitations SET {_assignments_sql("community_invitations")} FROM actor
-WHERE {_concerns_member_sql(":usernames")}
+WHERE {_concerns_person_sql(":numbers", ":usernames")}
 """)
-ERASE_MEMBER = Statement(f"""
+# A trigger deletes the accounts.
+ERASE_MEMBERS = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_members SET {_assignments_sql("community_members")} FROM actor
-WHERE member_id = :member_id
+WHERE member_id = ANY(:numbers)
 """)
 ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
 # A known bot that becomes a member leaves the table; an import at that time can add it again.
-ERASE_KNOWN_BOT = Statement("DELETE FROM directory_bots WHERE telegram_id = :telegram_id")
+ERASE_KNOWN_BOTS = Statement("DELETE FROM directory_bots WHERE telegram_id = ANY(:telegram_ids)")
 ERASE_AUDIT_ENTRIES = Statement(
     "SELECT public.directory_audit_log_erase(:member_id, :actor, :reason)"
 )
+
+MAX_ERASURE_ATTEMPTS = 10
+"""The maximum number of attempts while other calls merge members."""
+
+
+class _PersonChanged(Exception):
+    """Another call has merged members since the person was looked up."""
 
 
 async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) -> dict[str, Any]:
     """Return everything that is stored about a person, removed or not, as JSON values.
 
+    The number of a merged member leads to the member who has everything of it.
+
     Args:
         member_id: The member's number, "#247" or 247.
-        entity_ids: The ids of the person's ElizaOS entities; only ElizaOS knows them.
+        entity_ids: The ids of the person's ElizaOS entities, beside those that are accounts of the
+            member.
 
     Returns:
-        A dictionary with the keys `member` (a dictionary of columns), `invitations`,
-        `participation`, `highlights`, `relationships` and `changes` (lists of rows).
+        A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `accounts`,
+        `invitations`, `participation`, `highlights`, `relationships` and `changes` (lists of rows).
 
     Raises:
         MemberNotFound: No member has this number.
@@ -268,7 +335,7 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
     number = member_number(member_id)
     with long_running():
         records = await engine.fetch(
-            EXPORT_MEMBER, member_id=number, entity_ids=_entity_texts(entity_ids)
+            EXPORT_PERSON, member_id=number, entity_ids=_entity_texts(entity_ids)
         )
     if not records:
         raise MemberNotFound(number)
@@ -285,15 +352,20 @@ async def erase(
 ) -> None:
     """Erase the personal data of a member for good, also from the audit log; the counts stay.
 
-    Everything is erased, or nothing. The audit log keeps one entry with the actor and the reason. A
-    banned person still can't join: a keyed hash of their Telegram id, made with
-    DIRECTORY_SECRET_KEY, recognizes them. If an old export is imported later, the import adds the
-    person as a contact again.
+    Everything is erased, or nothing: the member and everybody who was merged into it, under each of
+    their accounts. The number of a merged member leads to the member who has everything of it. The
+    audit log keeps one entry with the actor and the reason.
+
+    Keyed hashes of the accounts, made with DIRECTORY_SECRET_KEY, recognize the person: a banned one
+    still can't join with any of them, and an import of an old export leaves them out. Somebody who
+    was not banned may come back by themselves. If the key is not set, an import of an old export
+    adds the person as a contact again.
 
     Args:
         member_id: The member's number, "#247" or 247.
         actor: The author of the change, for the audit log.
-        entity_ids: The ids of the person's ElizaOS entities; only ElizaOS knows them.
+        entity_ids: The ids of the person's ElizaOS entities, beside those that are accounts of the
+            member.
         reason: The reason of the erasure, for the audit log. It stays there, so it must not say
             anything about the person.
 
@@ -302,37 +374,71 @@ async def erase(
         ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
         NotAllowed: The database role lacks a privilege.
         InvalidInput: An id is neither a text nor an integer, or the actor is blank.
+        DatabaseUnavailable: Other calls merged the member during each of ten attempts.
     """
     number, entities = member_number(member_id), _entity_texts(entity_ids)
     actor = required_actor(actor)
     with long_running():
-        async with transaction():
-            identity = await engine.fetch(GET_IDENTITY, member_id=number)
-            if not identity:
-                raise MemberNotFound(number)
-            await engine.fetch(
-                LOCK_INVITATIONS, member_id=number, usernames=identity[0]["usernames"]
-            )
-            [(telegram_id, status, usernames)] = await engine.fetch(LOCK_IDENTITY, member_id=number)
-            erased_id = _make_erased_telegram_id(telegram_id, status)
-            await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
-            await engine.fetch(
-                ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
-            )
-            # From here on new events of the member wait: an update of telegram_id, a unique key,
-            # takes a stronger lock, for which the foreign key check of an event must wait.
-            await engine.fetch(
-                ERASE_MEMBER,
-                member_id=number,
-                erased_telegram_id=erased_id,
-                actor=actor,
-                reason=None,
-            )
-            # The second run erases the events that were recorded during the first one.
-            await engine.fetch(ERASE_EVENTS, member_id=number, telegram_id=telegram_id)
-            await engine.fetch(ERASE_RELATIONSHIPS, entity_ids=entities)
-            await engine.fetch(ERASE_KNOWN_BOT, telegram_id=telegram_id)
-            await engine.fetch(ERASE_AUDIT_ENTRIES, member_id=number, actor=actor, reason=reason)
+        for _ in range(MAX_ERASURE_ATTEMPTS):
+            with suppress(_PersonChanged):
+                async with transaction():
+                    await _erase(number, entities, actor, reason)
+                return
+    raise DatabaseUnavailable("The directory is busy. Try again in a moment.")
+
+
+async def _erase(number: str, entities: list[str], actor: str, reason: str | None) -> None:
+    """Erase a person in the transaction of the caller.
+
+    Raises:
+        _PersonChanged: Another call merged members before these were locked.
+    """
+    found = await _find_person(number, entities)
+    await _run(LOCK_INVITATIONS, found)
+    await _run(LOCK_MEMBERS, found)
+    person = await _find_person(number, entities)
+    if person["numbers"] != found["numbers"]:
+        raise _PersonChanged
+    change = {"actor": actor, "reason": None}
+    await _run(ERASE_EVENTS, person)
+    await _run(ERASE_INVITATIONS, person | change)
+    # From here on new events of the member wait, and an account that was linked until now is known.
+    await _run(LOCK_MEMBERS_FULLY, person)
+    person = await _find_person(number, entities)
+    await _run(ERASE_MEMBERS, person | change)
+    # The second run erases the events that were recorded during the first one.
+    await _run(ERASE_EVENTS, person)
+    await _run(ERASE_RELATIONSHIPS, person)
+    await _run(ERASE_KNOWN_BOTS, person)
+    await _run(REMEMBER_ERASED_ACCOUNTS, person)
+    await _run(ERASE_AUDIT_ENTRIES, person | {"actor": actor, "reason": reason})
+
+
+async def _find_person(number: str, entities: list[str]) -> dict[str, Any]:
+    """Return the values of a person that the statements of an erasure have as parameters.
+
+    Raises:
+        MemberNotFound: No member has this number.
+        ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
+    """
+    records = await engine.fetch(FIND_PERSON, member_id=number, entity_ids=entities)
+    if not records:
+        raise MemberNotFound(number)
+    person = dict(records[0])
+    accounts = map(Account, person["platforms"], person["account_ids"])
+    telegram_ids = [account.telegram_id for account in accounts]
+    fingerprints = map(make_fingerprint, telegram_ids)
+    return person | {
+        "telegram_ids": telegram_ids,
+        "room_ids": [*telegram_ids, *person["account_ids"]],
+        "fingerprints": [text for text in fingerprints if text is not None],
+        "erased_telegram_id": _make_erased_telegram_id(person["telegram_id"], person["status"]),
+    }
+
+
+async def _run(statement: Statement, values: dict[str, Any]) -> list[asyncpg.Record]:
+    """Run a statement with those of the values that are its parameters."""
+    return await engine.fetch(statement, **{name: values[name] for name in statement.parameters})
 
 
 def _entity_texts(entity_ids: Sequence[str | int]) -> list[str]:
@@ -342,17 +448,17 @@ def _entity_texts(entity_ids: Sequence[str | int]) -> list[str]:
 def _make_erased_telegram_id(telegram_id: str, status: str) -> str:
     """Return the text that replaces a Telegram id.
 
-    It is the ban fingerprint of a banned member, and a new random text for any other member. A
-    fingerprint stays as it is, so that a second erasure does not lose the ban.
+    That of a banned member contains the fingerprint of the account, and that of any other member is
+    a new random text. The text of an earlier erasure stays as it is.
 
     Raises:
         ConfigurationError: The member is banned, and DIRECTORY_SECRET_KEY is not set.
     """
-    if telegram_id.startswith("banned:"):
+    if telegram_id.startswith(RESERVED_PREFIXES):
         return telegram_id
     if status != MemberStatus.BANNED:
         return f"erased:{uuid4()}"
-    fingerprint = ban_fingerprint(telegram_id)
+    fingerprint = make_fingerprint(telegram_id)
     if fingerprint is None:
         raise secret_key_required()
-    return fingerprint
+    return f"banned:{fingerprint}"

@@ -20,7 +20,13 @@ from community_directory.errors import (
     InvitationUsed,
     MemberBanned,
 )
-from community_directory.queries.bans import BAN_CHECK_IMPOSSIBLE, secret_key_required
+from community_directory.queries.bans import (
+    ACCOUNT_OWNER,
+    BAN_CHECK_IMPOSSIBLE,
+    FORGET_ERASED_ACCOUNTS,
+    IS_BANNED,
+    secret_key_required,
+)
 from community_directory.queries.invitation_rows import (
     INVITATION_COLUMN_COUNT,
     INVITATION_COLUMNS,
@@ -32,6 +38,7 @@ from community_directory.queries.invitation_rows import (
 )
 from community_directory.queries.member_rows import (
     Member,
+    account_may_be_linked,
     member_columns,
     member_from,
     new_member_values,
@@ -58,18 +65,22 @@ IS_INVITED = """(
 )"""
 """A condition in SQL: the invitation is for anybody, or for this Telegram username."""
 
-IS_KNOWN_BOT = """(
-    EXISTS (SELECT FROM community_members WHERE telegram_id = :telegram_id::text AND is_bot)
+IS_KNOWN_BOT = f"""(
+    EXISTS (SELECT FROM community_members WHERE member_id = {ACCOUNT_OWNER} AND is_bot)
     OR EXISTS (SELECT FROM directory_bots WHERE telegram_id = :telegram_id::text)
 )"""
 """A condition in SQL: this account is a bot, known as a member or from an import."""
+
+# PostgreSQL checks it again after it has waited for the lock of the row: the member may have been
+# erased, or merged into another one, in the meantime.
+HAS_ACCOUNTS = "member.telegram_id !~ '^(erased|banned|merged):'"
 
 # The statement locks the row of the invitation first: all other callers wait for the lock, then
 # find the invitation accepted and change nothing.
 REDEEM_INVITATION = Statement(f"""
 WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     -- The invitation, locked, if it can be redeemed: it is open, its inviter is active and no bot,
-    -- it is meant for this person, and the person is no bot and was not banned and then erased.
+    -- it is meant for this person, and the person is no bot and is not banned under any account.
     SELECT invitation.invitation_id, invitation.created_by
     FROM community_invitations AS invitation
     JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
@@ -78,9 +89,11 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     ) AND invitation.status = 'pending' AND invitation.expires_at > now()
         AND inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot
         AND {IS_INVITED} AND NOT {IS_KNOWN_BOT}
-        AND NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = :ban_fingerprint)
-        AND NOT {BAN_CHECK_IMPOSSIBLE}
+        AND NOT {IS_BANNED} AND NOT {BAN_CHECK_IMPOSSIBLE}
     FOR UPDATE OF invitation
+), known AS MATERIALIZED (
+    -- the number of the member or contact whose account this is
+    SELECT {ACCOUNT_OWNER} AS member_id
 ), newcomer AS (
     -- a person whom the directory does not know becomes a pending member
     INSERT INTO community_members AS member (id, telegram_id, name, primary_role, status,
@@ -88,9 +101,9 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     SELECT :id::uuid, :telegram_id::text, :name, :primary_role, 'pending',
         :telegram_username::text, :organization, :country, :github_username, :profile_data::jsonb,
         claimed.created_by
-    FROM claimed, actor
+    FROM claimed, actor, known
     -- ON CONFLICT alone would use up a member's number for each conflict.
-    WHERE NOT EXISTS (SELECT 1 FROM community_members WHERE telegram_id = :telegram_id::text)
+    WHERE known.member_id IS NULL
     ON CONFLICT (telegram_id) DO NOTHING
     RETURNING member.*
 ), contact AS (
@@ -100,23 +113,26 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
         invited_by = claimed.created_by,
         name = :name,
         primary_role = :primary_role,
-        telegram_username = coalesce(:telegram_username::text, member.telegram_username),
+        -- of their second account, it is not the username of telegram_id
+        telegram_username = CASE member.telegram_id WHEN :telegram_id::text
+            THEN coalesce(:telegram_username::text, member.telegram_username)
+            ELSE member.telegram_username END,
         organization = coalesce(:organization, member.organization),
         country = coalesce(:country, member.country),
         github_username = CASE WHEN member.github_verified THEN member.github_username
             ELSE coalesce(:github_username, member.github_username) END,
         profile_data = coalesce(:profile_data::jsonb, member.profile_data),
         deleted_at = NULL
-    FROM claimed, actor
-    WHERE member.telegram_id = :telegram_id::text AND member.status = 'not_member'
-        AND NOT member.is_bot
+    FROM claimed, actor, known
+    WHERE member.member_id = known.member_id AND member.status = 'not_member'
+        AND NOT member.is_bot AND {HAS_ACCOUNTS}
     RETURNING member.*
 ), returned AS (
     -- a removed member is restored unchanged, so that nobody gets another role by rejoining
     UPDATE community_members AS member SET deleted_at = NULL
-    FROM claimed, actor
-    WHERE member.telegram_id = :telegram_id::text AND member.deleted_at IS NOT NULL
-        AND member.status NOT IN ('not_member', 'banned') AND NOT member.is_bot
+    FROM claimed, actor, known
+    WHERE member.member_id = known.member_id AND member.deleted_at IS NOT NULL
+        AND member.status NOT IN ('not_member', 'banned') AND NOT member.is_bot AND {HAS_ACCOUNTS}
     RETURNING member.*
 ), joined AS (
     -- the row of the three above, or no row if the person is a member or banned
@@ -128,6 +144,9 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     FROM claimed, joined
     WHERE invitation.invitation_id = claimed.invitation_id
     RETURNING invitation.*
+), forgotten AS (
+    -- somebody who was erased has come back
+    {FORGET_ERASED_ACCOUNTS} AND EXISTS (SELECT FROM newcomer)
 )
 SELECT {invitation_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
 """)
@@ -135,16 +154,15 @@ SELECT {invitation_columns("accepted")}, {member_columns("joined")} FROM accepte
 # The invitation of a code that was not redeemed, its inviter, and the person if they are known.
 EXPLAIN_REFUSAL = Statement(f"""
 SELECT {INVITATION_COLUMNS}, {member_columns("person")},
-    person.is_known, {IS_INVITED} AS is_invited, {IS_KNOWN_BOT} AS is_known_bot,
+    person.is_known, {IS_BANNED} AS is_banned, {IS_INVITED} AS is_invited,
+    {IS_KNOWN_BOT} AS is_known_bot,
     inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot
         AS inviter_is_active,
     {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
 LEFT JOIN (
-    SELECT true AS is_known, * FROM community_members
-    WHERE telegram_id IN (:telegram_id, :ban_fingerprint)
-    ORDER BY status = 'banned' DESC LIMIT 1
+    SELECT true AS is_known, * FROM community_members WHERE member_id = {ACCOUNT_OWNER}
 ) AS person ON true
 WHERE {MATCHING_CODE}
 """)
@@ -209,14 +227,14 @@ async def redeem(
         profile_data=profile_data,
     )
     actor = f"telegram:{person['telegram_id']}"[:MAX_ACTOR_LENGTH]
-    identity = {key: person[key] for key in ("telegram_id", "telegram_username", "ban_fingerprint")}
+    values = {**person, **code_values}
+    identity = {name: values[name] for name in EXPLAIN_REFUSAL.parameters}
     for _ in range(MAX_REDEMPTION_ATTEMPTS):
-        records = await engine.fetch(
-            REDEEM_INVITATION, actor=actor, reason=None, **code_values, **person
-        )
-        if records:
-            return Redemption(_person_from(records[0]), invitation_from(records[0]), repeated=False)
-        refusal = await engine.fetch(EXPLAIN_REFUSAL, **code_values, **identity)
+        with account_may_be_linked(str(person["telegram_id"])):
+            records = await engine.fetch(REDEEM_INVITATION, actor=actor, reason=None, **values)
+            if records:
+                return Redemption(_person_from(records[0]), invitation_from(records[0]), False)
+        refusal = await engine.fetch(EXPLAIN_REFUSAL, **identity)
         repeated = _explain_refusal(code, refusal)
         if repeated is not None:
             return repeated
@@ -234,7 +252,7 @@ def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption
     record = records[0]
     invitation = invitation_from(record)
     person = _person_from(record) if record["is_known"] else None
-    if person is not None and person.status is MemberStatus.BANNED:
+    if record["is_banned"]:
         raise MemberBanned
     if record["is_known_bot"]:
         raise BotRefused

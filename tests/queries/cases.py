@@ -127,6 +127,7 @@ CASES = {
     ),
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
     "members.find": Case({"member_id": "#1"}),
+    "members.find_erased": Case({"telegram_ids": ["101", "discord:102"]}),
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.forget_bot": Case({"telegram_id": "800"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),

@@ -220,6 +220,8 @@ class Caller:
         added = await members.add(telegram_id=account, name=account, primary_role="developer")
         await privacy.erase(added.member_id, actor="load")
         assert await members.find_by_telegram_id(account) is None
+        # DIRECTORY_SECRET_KEY is not set.
+        assert await members.find_erased([account]) == set()
 
     def event(self) -> NewEvent:
         """Each source id is of one member and one time, whoever delivers it."""

@@ -25,7 +25,7 @@ from community_directory.errors import (
     MemberBanned,
 )
 from community_directory.queries import invitations, members
-from community_directory.queries.bans import ban_fingerprint
+from community_directory.queries.bans import make_fingerprint
 from community_directory.queries.invitations import Redemption
 from community_directory.queries.members import Member
 from community_directory.queries.redemption import MAX_REDEMPTION_ATTEMPTS
@@ -622,7 +622,7 @@ async def test_a_banned_and_erased_person_cannot_redeem_even_after_their_row_was
     monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
     load_settings.cache_clear()
     await rows.member(pool(), telegram_id="1", name="written in by hand")
-    await rows.member(pool(), telegram_id=ban_fingerprint("1"), status="banned")
+    await rows.member(pool(), telegram_id=f"banned:{make_fingerprint('1')}", status="banned")
     await refused(MemberBanned, code)
     with pytest.raises(MemberBanned):
         await members.add(telegram_id=1, name="Bea", primary_role="designer")

@@ -7,7 +7,7 @@ the row as PostgreSQL stored it. Columns with a default are left to the table.
 import itertools
 import json
 import uuid
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -49,6 +49,21 @@ async def invitation(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def account(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert an account that a manager linked, of a new member unless `member_id` is given."""
+    columns = {
+        "id": uuid.uuid4(),
+        "platform": "elizaos",
+        "account_id": str(uuid.uuid4()),
+        "proof": "manager",
+        "proved_at": datetime.now(UTC),
+        **columns,
+    }
+    return await _insert(
+        database, "member_accounts", await _with_member(database, "member_id", columns)
+    )
+
+
 async def relationship(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a relationship: one entity invited another."""
     columns = {
@@ -70,6 +85,14 @@ async def event(database: Database, **columns: object) -> asyncpg.Record:
     }
     return await _insert(
         database, "member_participation", await _with_member(database, "member_id", columns)
+    )
+
+
+async def erased_account(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the fingerprint of an erased account, of a new member unless `member_id` is given."""
+    columns = {"fingerprint": f"{next(_numbers):064}", **columns}
+    return await _insert(
+        database, "directory_erased_accounts", await _with_member(database, "member_id", columns)
     )
 
 
