@@ -187,7 +187,7 @@ async def test_a_malformed_value_is_refused(
 ) -> None:
     values = {"member_id": ana, "platform": "discord", "account_id": "5", **BY, **changed}
     with pytest.raises(InvalidInput):
-        await accounts.link(**values)  # type: ignore[arg-type]
+        await accounts.link(**values)
 
 
 async def test_a_known_bot_belongs_to_no_person(directory: asyncpg.Pool, ana: str) -> None:
