@@ -217,8 +217,8 @@ SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation WHERE {MATC
 
 EXTEND_INVITATION = Statement(f"""
 WITH {ACTOR_CTE}, claim AS MATERIALIZED (
-    -- The invitation of the code. An expired one is open again afterwards: open_at is the time until
-    -- which the quota of its creator has no place for it.
+    -- The invitation of the code. An expired one is open again afterwards: open_at is the time
+    -- until which the quota of its creator has no place for it.
     SELECT invitation_id, created_by, max_open, CASE WHEN is_expired THEN
         (community_invitations_claim(created_by, NULL, max_open, NULL)).open_at
     END AS open_at

@@ -31,6 +31,15 @@ from community_directory.queries.identifiers import (
     normalize_telegram_id,
     normalize_telegram_username,
 )
+from community_directory.queries.lookup import (
+    find,
+    find_by_account,
+    find_by_telegram_id,
+    find_by_username,
+    get,
+    get_by_telegram_id,
+    resolve,
+)
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
@@ -65,7 +74,9 @@ __all__ = [
     "erase",
     "export",
     "find",
+    "find_by_account",
     "find_by_telegram_id",
+    "find_by_username",
     "find_erased",
     "forget_bot",
     "get",
@@ -75,6 +86,7 @@ __all__ = [
     "mark_bot",
     "remember_bots",
     "remove",
+    "resolve",
     "restore",
     "search",
     "set_status",
@@ -106,15 +118,6 @@ class _Unset(Enum):
 
 UNSET: Final = _Unset.UNSET
 """The value of a profile field that stays as it is; None empties the field."""
-
-GET_MEMBER = Statement(f"""
-SELECT {MEMBER_COLUMNS} FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
-""")
-
-GET_MEMBER_BY_TELEGRAM_ID = Statement(f"""
-SELECT {MEMBER_COLUMNS} FROM community_members
-WHERE telegram_id = :telegram_id AND deleted_at IS NULL
-""")
 
 ADD_MEMBER = Statement(f"""
 WITH {ACTOR_CTE}, added AS (
@@ -262,57 +265,6 @@ async def _check_addable(account: Mapping[str, object]) -> None:
         raise MemberExists(f"This account already belongs to member {member_id}.", member_id)
     if ban_check_impossible:
         raise secret_key_required()
-
-
-async def get(member_id: str | int) -> Member:
-    """Return the member with this number, "#247" or 247.
-
-    Raises:
-        MemberNotFound: No member has this number, or the member was removed.
-        InvalidInput: The number is neither a text nor an integer.
-    """
-    number = member_number(member_id)
-    return _require_member(await engine.fetch(GET_MEMBER, member_id=number), number)
-
-
-async def find(member_id: str | int) -> Member | None:
-    """Return the member with this number, "#247" or 247.
-
-    Returns:
-        The member, or None if no member has this number or the member was removed.
-
-    Raises:
-        InvalidInput: The number is neither a text nor an integer.
-    """
-    records = await engine.fetch(GET_MEMBER, member_id=member_number(member_id))
-    return member_from(records[0]) if records else None
-
-
-async def get_by_telegram_id(telegram_id: str | int) -> Member:
-    """Return the member or contact with this Telegram account.
-
-    Raises:
-        MemberNotFound: Nobody has this account, or the member was removed.
-        InvalidInput: The id is malformed.
-    """
-    account = normalize_telegram_id(telegram_id)
-    return _require_member(
-        await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account), account
-    )
-
-
-async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
-    """Return the member or contact with this Telegram account.
-
-    Returns:
-        The member, or None if nobody has this account or the member was removed.
-
-    Raises:
-        InvalidInput: The id is malformed.
-    """
-    account = normalize_telegram_id(telegram_id)
-    records = await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account)
-    return member_from(records[0]) if records else None
 
 
 async def update_profile(

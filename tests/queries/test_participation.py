@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, connect, transaction
@@ -84,7 +85,9 @@ async def blocked(database: str, sql: str, *arguments: object) -> AsyncIterator[
         await connection.close()
 
 
-async def until_waiting(connection: asyncpg.Connection, number: int = 1) -> None:
+async def until_waiting(
+    connection: asyncpg.Connection | PoolConnectionProxy, number: int = 1
+) -> None:
     """Wait until that many other sessions wait for a lock."""
     query = """
         SELECT count(*) FROM pg_stat_activity

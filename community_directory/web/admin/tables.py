@@ -33,6 +33,7 @@ from community_directory.tables import (
     CommunityMember,
     DirectoryAuditLog,
     DirectoryBot,
+    MemberAccount,
     MemberDailyHighlight,
     MemberParticipation,
     MemberPermission,
@@ -123,6 +124,11 @@ COLUMN_LABELS = {
     "relationship_type": "Type",
     "entity_id_a": "From",
     "entity_id_b": "To",
+    "account_id": "Account id",
+    "proof": "Proof",
+    "proved_at": "Proved at",
+    "linked_at": "Linked at",
+    "details": "Details",
     "changed_at": "When",
     "actor": "Who",
     "action": "What",
@@ -195,6 +201,19 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 refusals=dict.fromkeys(
                     ACTIONS.values(),
                     "Use the forms “Grant a permission” and “Revoke a permission”.",
+                ),
+                labels=COLUMN_LABELS,
+            ),
+        ),
+        _table(
+            MemberAccount,
+            columns="platform account_id username member_id proof proved_at linked_at",
+            filters="platform account_id username member_id proof linked_at",
+            order="-linked_at",
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                refusals=dict.fromkeys(
+                    ACTIONS.values(), "Use the forms “Link an account” and “Unlink an account”."
                 ),
                 labels=COLUMN_LABELS,
             ),
