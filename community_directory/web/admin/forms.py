@@ -476,9 +476,9 @@ async def erase_person(data: EraseFields, actor: str) -> str:
             f"Nothing was erased. To erase {label(person)}, "
             f"type {person.member_id} as confirmation."
         )
+    [(discord_id,)] = await engine.fetch(FIND_STATED_ACCOUNT, member_id=person.member_id)
     try:
-        [(discord_id,)] = await engine.fetch(FIND_STATED_ACCOUNT, member_id=person.member_id)
-    await members.erase(person.member_id, actor=actor)
+        await members.erase(person.member_id, actor=actor)
     except ConfigurationError as error:
         # A superuser has to read which setting is missing. The message that is safe for anybody
         # asks to try again later, which would not help.
