@@ -215,27 +215,51 @@ SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation WHERE {MATC
 """)
 
 
-def _make_change_statement(assignments: str) -> Statement:
-    """Return the statement that changes a pending or expired invitation by these assignments."""
-    return Statement(f"""
-    WITH {ACTOR_CTE}, before AS (
-        -- the invitation of the code, locked
-        SELECT invitation_id, status FROM community_invitations WHERE {MATCHING_CODE} FOR UPDATE
-    ), changed AS (
-        -- the invitation after the change; an accepted or cancelled one stays as it is
-        UPDATE community_invitations AS invitation SET {assignments} FROM before, actor
-        WHERE invitation.invitation_id = before.invitation_id
-            AND before.status IN ('pending', 'expired')
-        RETURNING {INVITATION_COLUMNS}
-    )
-    SELECT before.status AS before, changed.* FROM before LEFT JOIN changed ON true
-    """)
-
-
-EXTEND_INVITATION = _make_change_statement(
-    "status = 'pending', expires_at = greatest(expires_at, now()) + :valid_for::interval"
+EXTEND_INVITATION = Statement(f"""
+WITH {ACTOR_CTE}, claim AS MATERIALIZED (
+    -- The invitation of the code. An expired one is open again afterwards: open_at is the time
+    -- until which the quota of its creator has no place for it.
+    SELECT invitation_id, created_by, max_open, CASE WHEN is_expired THEN
+        (community_invitations_claim(created_by, NULL, max_open, NULL)).open_at
+    END AS open_at
+    FROM (
+        SELECT invitation_id, created_by, {effective_status_sql("invitation")} = 'expired'
+            AS is_expired
+        FROM community_invitations AS invitation WHERE {MATCHING_CODE}
+    ) AS found
+    JOIN community_members AS member ON member.member_id = found.created_by, {_MEMBER_QUOTA}
+), before AS (
+    -- the invitation, locked after the quota, as a new invitation does
+    SELECT invitation.invitation_id, invitation.status
+    FROM claim JOIN community_invitations AS invitation USING (invitation_id)
+    FOR UPDATE OF invitation
+), changed AS (
+    -- the invitation after the change; an accepted or cancelled one stays as it is
+    UPDATE community_invitations AS invitation
+    SET status = 'pending', expires_at = greatest(expires_at, now()) + :valid_for::interval
+    FROM before, claim, actor
+    WHERE invitation.invitation_id = before.invitation_id AND claim.open_at IS NULL
+        AND before.status IN ('pending', 'expired')
+    RETURNING {INVITATION_COLUMNS}
 )
-CANCEL_INVITATION = _make_change_statement("status = 'cancelled'")
+SELECT before.status AS before, changed.*, claim.created_by AS inviter, max_open, open_at,
+    nullif(open_at, 'infinity') AS next_at
+FROM claim JOIN before USING (invitation_id) LEFT JOIN changed ON true
+""")
+
+CANCEL_INVITATION = Statement(f"""
+WITH {ACTOR_CTE}, before AS (
+    -- the invitation of the code, locked
+    SELECT invitation_id, status FROM community_invitations WHERE {MATCHING_CODE} FOR UPDATE
+), changed AS (
+    -- the invitation after the change; an accepted or cancelled one stays as it is
+    UPDATE community_invitations AS invitation SET status = 'cancelled' FROM before, actor
+    WHERE invitation.invitation_id = before.invitation_id
+        AND before.status IN ('pending', 'expired')
+    RETURNING {INVITATION_COLUMNS}
+)
+SELECT before.status AS before, changed.* FROM before LEFT JOIN changed ON true
+""")
 
 EXPIRE_OVERDUE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
@@ -408,6 +432,8 @@ async def extend(
 ) -> Invitation:
     """Extend an open or an expired invitation.
 
+    An expired one is open again afterwards, and so needs a place in its inviter's quota.
+
     Args:
         code: The code, typed in any case or pasted, also as a link.
         valid_for: The time that is added to the expiry time, or to now if the invitation has
@@ -419,6 +445,8 @@ async def extend(
         InvitationNotFound: No invitation has this code.
         InvitationUsed: The invitation was accepted.
         InvitationCancelled: The invitation was cancelled.
+        InvitationQuotaExceeded: The invitation has expired, and its inviter has as many open ones
+            as they can have.
         InvalidInput: `valid_for` is not 1 second to 365 days, or the invitation has expired and its
             username has a newer one that is open.
     """
@@ -428,7 +456,13 @@ async def extend(
         valid_for=_checked_validity(valid_for),
         actor=checked_actor(actor),
         reason=reason,
+        **_quota_settings(),
     )
+    if records and records[0]["open_at"] is not None:
+        refused = records[0]
+        raise InvitationQuotaExceeded(
+            refused["inviter"], refused["max_open"], None, refused["next_at"]
+        )
     return _require_changed_invitation(code, records)
 
 

@@ -323,6 +323,42 @@ async def test_an_invitation_that_is_redeemed_while_it_is_extended_costs_no_seco
         await move(directory, 8 * DAY)
 
 
+@pytest.mark.parametrize("swept", [False, True])
+async def test_an_expired_invitation_is_opened_again_only_within_the_quota(
+    directory: asyncpg.Pool, ana: str, set_quotas: SetQuotas, swept: bool
+) -> None:
+    set_quotas(2, 3)
+    old = await invitations.create(created_by=ana)
+    await move(directory, 4 * DAY)
+    if swept:
+        await invitations.expire_overdue()
+    first, second = await invite(ana, 2)
+    with pytest.raises(InvitationQuotaExceeded) as error:
+        await invitations.extend(old.invitation_code)
+    assert (error.value.member_id, error.value.limit, error.value.period) == (ana, 2, None)
+    assert error.value.next_at == first.expires_at
+    # An open one keeps its place, and a place that is free is taken by no new invitation.
+    await invitations.extend(first.invitation_code)
+    await invitations.cancel(second.invitation_code)
+    await invitations.extend(old.invitation_code)
+    await refusal(ana)
+    with pytest.raises(InvitationCancelled):
+        await invitations.extend(second.invitation_code)
+
+
+async def test_twenty_expired_invitations_extended_at_once_do_not_pass_the_quota(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    old = [await rows.invitation(directory, created_by=ana) for _ in range(20)]
+    await move(directory, 9 * DAY)
+    work = [invitations.extend(invitation["invitation_code"]) for invitation in old]
+    work += [invitations.create(created_by=ana) for _ in range(10)]
+    results = await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), SECONDS)
+    refused = [result for result in results if isinstance(result, Exception)]
+    assert [type(error) for error in refused] == [InvitationQuotaExceeded] * 20
+    assert (await invitations.quota(ana)).open == 10
+
+
 async def test_a_failed_transaction_gives_its_place_back(ana: str, set_quotas: SetQuotas) -> None:
     set_quotas(1, 1)
 
