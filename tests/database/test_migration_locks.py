@@ -53,6 +53,8 @@ EXCEPTIONS = {
     "community_directory 2026-11-29T00:50:00:000000": {"require-concurrent-index-creation"},
     # No older version may miss the index: with it, the version is slower without a key only.
     "community_directory 2026-11-29T01:30:00:000000": {"require-concurrent-index-deletion"},
+    # The table is new and empty.
+    "community_directory 2026-11-29T01:11:00:000000": {"require-concurrent-index-creation"},
 }
 """The rules of squawk that a migration breaks, by its app and its id, each with a reason."""
 EXCEPTIONS_OF_THE_ADOPTION = {

@@ -22,7 +22,13 @@ from community_directory.app import app
 from community_directory.calendar import today
 from community_directory.database import engine
 from community_directory.errors import InvalidInput, OperatorError
-from community_directory.queries import highlights, invitations, members, participation
+from community_directory.queries import (
+    highlights,
+    invitations,
+    members,
+    participation,
+    permissions,
+)
 from community_directory.settings import load_settings
 from community_directory.tables import CommunityMember
 from community_directory.web.admin.forms import FORMS
@@ -38,6 +44,7 @@ FILLED: dict[str, Any] = {
     "invitation": "NOSUCHCODE",
     "reason": "why",
     "number_again": "1",
+    "permission": "review",
 }
 HARMLESS = {("days", "a number"), *itertools.product(("since", "until"), ("none", "empty"))}
 HOSTILE = {
@@ -600,6 +607,55 @@ async def test_inviting_a_username_again_keeps_the_code_and_tells_the_manager(
     assert said.startswith(
         f"There was already an open invitation {code} of #1 Ana García for @eva, open until "
     )
+
+
+async def test_a_manager_invites_within_the_quota_of_the_inviter(
+    client: httpx.AsyncClient, ana: CommunityMember
+) -> None:
+    for _ in range(10):
+        await submit(client, "invite", member="1")
+    assert (await refused(client, "invite", member="1")).startswith(
+        "Member #1 has 10 open invitations, and can't have more. The next one is free on "
+    )
+    response = await client.post("/api/tables/community_invitations/", json={"created_by": "#1"})
+    assert response.status_code == 422
+    assert "has 10 open invitations" in shown_to_the_manager(response)
+    await submit(client, "grant-a-permission", member="1", permission="manage")
+    await submit(client, "invite", member="1")
+
+
+@pytest.mark.parametrize("typed", ["review", " REVIEW "])
+async def test_a_permission_is_granted_and_revoked(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool, typed: str
+) -> None:
+    said = await submit(
+        client, "grant-a-permission", member="Ana", permission=typed, reason="helps on Sundays"
+    )
+    assert said == "#1 Ana García has the permission review now."
+    assert await permissions.has("#1", "review")
+    assert await last_entry(directory) == ("manager", "helps on Sundays")
+    [listed] = (await client.get("/api/tables/member_permissions/")).json()["rows"]
+    assert (listed["permission"], listed["member_id_readable"]) == ("review", "#1 Ana García")
+
+    said = await submit(client, "revoke-a-permission", member="1", permission=typed)
+    assert said == "#1 Ana García does not have the permission review any more."
+    assert not await permissions.has("#1", "review")
+    assert (
+        await refused(client, "revoke-a-permission", member="1", permission="review")
+        == "#1 Ana García does not have the permission review."
+    )
+
+
+async def test_an_unknown_permission_and_an_inactive_member_are_refused(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    for slug in ("grant-a-permission", "revoke-a-permission"):
+        said = await refused(client, slug, member="1", permission="king")
+        assert said == "There is no permission king."
+    await add(directory, "Eva", "pending")
+    said = await refused(client, "grant-a-permission", member="Eva", permission="manage")
+    assert said == "Only an active member can do this. The status of member #2 is pending."
+    assert await directory.fetchval("SELECT count(*) FROM member_permissions") == 0
 
 
 @pytest.mark.parametrize("days", [0, 366, "", "x", None, 2.5])

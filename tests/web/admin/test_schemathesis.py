@@ -145,6 +145,8 @@ BODIES: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/forms/reinstate-a-member/"): {"member": "#6"},
     ("post", "/forms/remove-a-member/"): {"member": "#7"},
     ("post", "/forms/restore-a-member/"): {"member": "#8"},
+    ("post", "/forms/grant-a-permission/"): {"member": "#1", "permission": "review"},
+    ("post", "/forms/revoke-a-permission/"): {"member": "#4", "permission": "invite"},
     ("post", "/forms/show-who-invited-a-member/"): {"member": "#1"},
     ("post", "/forms/explain-a-reputation/"): {"member": "#1"},
     ("post", "/forms/export-a-person/"): {"member": "#1"},
@@ -228,6 +230,7 @@ async def seed(directory: asyncpg.Pool) -> None:
         id=KEY, member_id="#1", event_type="MESSAGE", platform="telegram", room_id="1"
     ).save()
     await MemberDailyHighlight(id=KEY, member_id="#1", highlight_date=date(2026, 1, 31)).save()
+    await rows.permission(directory, id=KEY, member_id="#4", permission="invite")
     await rows.bot(directory, id=KEY)
 
 
