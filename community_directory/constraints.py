@@ -155,7 +155,6 @@ CONSTRAINT_MESSAGES = {
     ),
     "participation_source_id_key": ConstraintMessage(_SAME_EVENT, "source_id"),
     # directory_erased_accounts
-    "directory_erased_accounts_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "directory_erased_accounts_pkey": ConstraintMessage(
         "This account is already known as erased.", "fingerprint"
     ),
@@ -163,6 +162,7 @@ CONSTRAINT_MESSAGES = {
     "erased_account_fingerprint_check": ConstraintMessage(
         "A fingerprint has 64 hexadecimal digits.", "fingerprint"
     ),
+    "erased_account_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     # directory_moved_rooms
     "directory_moved_rooms_pkey": ConstraintMessage("This room has moved already.", "room_id"),
     "moved_room_id_check": ConstraintMessage(_ROOM, "room_id"),

@@ -67,11 +67,11 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     constraints = await directory.fetch(
         """
         SELECT conname FROM pg_constraint
-        WHERE conrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots|moved))'
+        WHERE conrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots|erased|moved))'
             AND contype <> 'n'
         UNION
         SELECT indexrelid::regclass::text FROM pg_index
-        WHERE indrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots|moved))'
+        WHERE indrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots|erased|moved))'
             AND indisunique
         """
     )

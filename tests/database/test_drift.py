@@ -34,7 +34,6 @@ SCRIPTED_OBJECTS = {
             "invitation_open_username_idx",
             "invitation_pending_expires_at_idx",
             "invitation_status_idx",
-            "member_banned_and_erased_idx",
             "member_bot_idx",
             "member_created_at_idx",
             "member_directory_idx",
@@ -76,6 +75,24 @@ SCRIPTED_OBJECTS = {
     ("index", "directory_rolled_up_days_pkey"),
     ("constraint", "directory_rolled_up_days.directory_rolled_up_days_pkey"),
     *(("column", f"directory_rolled_up_days.{name}") for name in ("day", "checksum")),
+    ("function", "community_members_remember_ban"),
+    ("function", "member_accounts_check_erased"),
+    ("table", "directory_erased_accounts"),
+    ("index", "directory_erased_accounts_pkey"),
+    ("index", "erased_account_member_idx"),
+    *(
+        ("constraint", f"directory_erased_accounts.{name}")
+        for name in (
+            "directory_erased_accounts_pkey",
+            "erased_account_erased_at_range_check",
+            "erased_account_fingerprint_check",
+            "erased_account_member_id_fkey",
+        )
+    ),
+    *(
+        ("column", f"directory_erased_accounts.{name}")
+        for name in ("fingerprint", "member_id", "erased_at")
+    ),
     ("table", "directory_moved_rooms"),
     ("index", "directory_moved_rooms_pkey"),
     ("index", "member_telegram_username_idx"),
@@ -120,7 +137,9 @@ SCRIPTED_OBJECTS = {
     ("trigger", "community_members_check_inviter"),
     ("trigger", "community_members_check_new_inviter"),
     ("trigger", "community_members_check_status"),
+    ("trigger", "community_members_remember_ban"),
     ("trigger", "directory_audit_log_append_only"),
+    ("trigger", "member_accounts_check_erased"),
     ("sequence", "community_member_number"),
     ("extension", "pg_trgm"),
 }

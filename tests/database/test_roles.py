@@ -576,8 +576,10 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
     fixed = ["search_path=pg_catalog, pg_temp"]
     assert [tuple(row) for row in found] == [
         ("community_members_before_insert", fixed, False),
+        ("community_members_remember_ban", fixed, False),
         ("directory_audit_log_erase", fixed, False),
         ("directory_audit_log_write", fixed, False),
+        ("member_accounts_check_erased", fixed, False),
         ("member_participation_take_back", fixed, False),
     ]
 

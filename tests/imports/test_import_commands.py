@@ -467,7 +467,7 @@ async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_i
 async def test_nothing_is_imported_without_the_secret_key(
     directory: asyncpg.Pool, database: str, result: Path
 ) -> None:
-    await rows.member(directory, telegram_id="banned:0123", status="banned", deleted_at=NOON)
+    await rows.member(directory, telegram_id=f"banned:{0:064}", status="banned", deleted_at=NOON)
     result.write_bytes(encode_json(HISTORY))
     before = await directory.fetch(ALL_ROWS)
     [said] = run_and_fail("import_telegram", result, url=database)

@@ -170,12 +170,6 @@ INDEXED_QUERIES = [
         for scores, condition in SCORE_RANGES.items()
     ),
     IndexedQuery(
-        "member_banned_and_erased_idx",
-        "SELECT EXISTS (SELECT 1 FROM community_members WHERE telegram_id LIKE 'banned:%')",
-        (),
-        "Index Only Scan",
-    ),
-    IndexedQuery(
         "member_github_verified_idx",
         "SELECT * FROM community_members"
         " WHERE lower(github_username) = lower($1) AND github_verified",

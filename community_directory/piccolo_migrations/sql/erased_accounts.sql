@@ -7,7 +7,7 @@ CREATE TABLE public.directory_erased_accounts (
     CONSTRAINT erased_account_fingerprint_check CHECK (fingerprint ~ '^[0-9a-f]{64}$'),
     CONSTRAINT erased_account_erased_at_range_check
         CHECK (erased_at >= '2000-01-01 00:00Z' AND erased_at < '2200-01-01 00:00Z'),
-    CONSTRAINT directory_erased_accounts_member_id_fkey FOREIGN KEY (member_id)
+    CONSTRAINT erased_account_member_id_fkey FOREIGN KEY (member_id)
         REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT
 );
 

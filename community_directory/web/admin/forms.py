@@ -378,7 +378,8 @@ async def export_person(data: MemberFields, actor: str) -> FileResponse:  # noqa
 async def erase_person(data: EraseFields, actor: str) -> str:
     """Delete a person's data from the directory and the audit log. This can't be undone.
 
-    Counts of their activity are kept, and a banned person stays banned. For superusers only.
+    Counts of their activity are kept, and a banned person stays banned, with all of their accounts.
+    For superusers only.
     """
     person = await find_one_member(data.member, removed=None)
     if data.number_again.removeprefix("#") != person.member_id[1:]:
@@ -392,7 +393,25 @@ async def erase_person(data: EraseFields, actor: str) -> str:
         # A superuser has to read which setting is missing. The message that is safe for anybody
         # asks to try again later, which would not help.
         raise InvalidInput(str(error)) from error
-    return f"{person.member_id} was erased."
+    return " ".join([f"{person.member_id} was erased.", *await _erasure_warnings(person)])
+
+
+async def _erasure_warnings(person: Member) -> list[str]:
+    """Return what could still lead to a person who was erased."""
+    warnings = []
+    if load_settings().secret_key is None:
+        warnings.append(
+            "An import of an old export would add this person again, because DIRECTORY_SECRET_KEY "
+            "is not set."
+        )
+    if discord_id := (person.profile_data or {}).get("discord_id"):
+        other = await members.find_by_telegram_id(f"discord:{discord_id}")
+        if other is not None:
+            warnings.append(
+                f"Their profile named the Discord account of {label(other)}: if that is the same "
+                "person, erase that member, too."
+            )
+    return warnings
 
 
 async def _set_status(
