@@ -22,7 +22,6 @@ from community_directory.queries import audit, invitations, members, privacy, re
 from community_directory.queries.bans import make_fingerprint
 from community_directory.queries.invitations import Redemption
 from community_directory.settings import load_settings
-from tests.conftest import raw_pool
 from tests.queries.test_participation import blocked, until_waiting
 from tests.queries.test_privacy import KEY, data
 from tests.tables import rows
@@ -559,7 +558,7 @@ async def test_an_account_is_not_linked_to_a_member_who_is_erased_at_the_same_ti
     directory: asyncpg.Pool, directory_url: str
 ) -> None:
     number = await member(directory)
-    async with raw_pool(directory_url) as watching, watching.acquire() as watcher:
+    async with blocked(directory_url, "SELECT") as watcher:
         async with transaction():
             await members.erase(number, actor="eva")
             linking = asyncio.create_task(directory.execute(LINK, "discord", "6", number))
