@@ -233,11 +233,11 @@ class MemberNotFound(MemberError):
 
 
 class MemberExists(MemberError):
-    """A Telegram account or a verified GitHub account already belongs to another member.
+    """An account already belongs to another member.
 
     Attributes:
-        member_id: The number of the other member; the GitHub username if two members verify the
-            same account at the same time.
+        member_id: The number of the other member; the account itself, or the GitHub username, if
+            both get it at the same time, and the number can't be looked up.
     """
 
     code = "member_exists"

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     )
     secret_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
         default=None,
-        description="The key that recognizes banned members after their data was erased. "
+        description="The key that recognizes the accounts of people whose data was erased. "
         "It has 32 characters or more and must never change.",
     )
     pool_max_size: int = Field(

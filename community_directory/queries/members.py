@@ -192,8 +192,9 @@ async def add(
 ) -> Member:
     """Add a person, and give them the next number.
 
-    A Telegram account belongs to one member: of several calls with the same account at the same
-    time, one adds the member and the others raise `MemberExists`.
+    An account belongs to one member: of several calls with the same account at the same time, one
+    adds the member and the others raise `MemberExists`. Somebody who was erased, but not banned, is
+    welcome; an import asks `find_erased` first.
 
     Args:
         telegram_id: The id of the Telegram account, a number as a text or an integer. An account of
@@ -214,7 +215,7 @@ async def add(
     Raises:
         MemberExists: The account belongs to a member or a contact, who may have been removed. The
             error contains their number.
-        MemberBanned: The account is banned.
+        MemberBanned: The account, or the Discord account that the profile states, is banned.
         InvalidInput: A value can't be stored.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """

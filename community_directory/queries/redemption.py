@@ -190,7 +190,8 @@ async def redeem(
     Args:
         code: The code as the person typed or pasted it: in any case, with spaces, dashes or quotes,
             or as the link to the bot.
-        telegram_id: The id of the person's Telegram account, a number as a text or an integer.
+        telegram_id: The id of the person's Telegram account, a number as a text or an integer. An
+            account of another platform has the platform in front, such as "discord:123".
         name: The name that others see.
         primary_role: The role, such as "developer".
         telegram_username: The Telegram username, with or without @, or a link to it. An invitation
@@ -207,8 +208,10 @@ async def redeem(
             is a bot.
         InvitationUsed: Another person has redeemed the code.
         InvitationForSomeoneElse: The invitation is for another Telegram username.
-        AlreadyMember: The person is a member already.
-        MemberBanned: The person is banned.
+        AlreadyMember: The person is a member already, perhaps with another account.
+        MemberBanned: One of the person's accounts is banned.
+        MemberExists: The account is being linked to a member, and a transaction of the caller has
+            failed therefore.
         BotRefused: The account is known as a bot.
         InvalidInput: A value can't be stored.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.

@@ -97,8 +97,7 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
     before["directory_rolled_up_days"] = before["directory_doctor_reports"] = []
     before["panel_temporary_passwords"] = before["directory_moved_rooms"] = []
     before["directory_bots"] = before["member_permissions"] = []
-    before["directory_erased_accounts"] = []
-    before["directory_bots"] = before["directory_link_codes"] = []
+    before["directory_erased_accounts"] = before["directory_link_codes"] = []
     before["directory_link_tries"] = before["directory_proved_pairs"] = []
 
     await adopt(old_database)

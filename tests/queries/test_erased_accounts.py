@@ -22,7 +22,6 @@ from community_directory.queries import audit, invitations, members, privacy, re
 from community_directory.queries.bans import make_fingerprint
 from community_directory.queries.invitations import Redemption
 from community_directory.settings import load_settings
-from tests.conftest import raw_pool
 from tests.queries.test_participation import blocked, until_waiting
 from tests.queries.test_privacy import KEY, data
 from tests.tables import rows
@@ -343,8 +342,9 @@ async def merged(directory: asyncpg.Pool) -> tuple[str, str]:
             username=username,
             details=details,
         )
-    rename = "UPDATE member_accounts SET username = 'zq.new' WHERE username = 'zq.discord'"
-    assert await directory.execute(rename) == "UPDATE 1"
+    rename = "UPDATE member_accounts SET username = $1 WHERE account_id = '880055'"
+    for username in ("zq.between", "zq.new"):
+        assert await directory.execute(rename, username) == "UPDATE 1"
     await directory.execute("DELETE FROM member_accounts WHERE account_id = '880055'")
     await merge(directory, duplicate, number)
     for room in ("880011", "880044", "discord:880033", "880033"):
@@ -354,7 +354,13 @@ async def merged(directory: asyncpg.Pool) -> tuple[str, str]:
         await relationships.link(entity, "somebody", "MENTORED", {"topic": "zq-bees"})
     await relationships.link("others", "entirely", "MENTORED", {"topic": "other-bees"})
     # What the person did themselves, to somebody else
-    for actor in ("880044", "telegram:880044", "@zq_second", "discord:880055", "discord:zq.new"):
+    for actor in (
+        "880044",
+        "telegram:880044",
+        "@zq_second",
+        "discord:880055",
+        "discord:zq.between",
+    ):
         await members.update_profile("#1", country=actor[-1], actor=actor, reason="theirs")
     return number, duplicate
 
@@ -502,10 +508,12 @@ async def test_a_link_at_the_same_time_is_a_clear_error_in_a_transaction_of_the_
 
 
 @pytest.mark.usefixtures("key")
-async def test_a_redemption_never_revives_a_contact_who_is_erased_at_the_same_time(
-    directory: asyncpg.Pool, directory_url: str, code: str
+@pytest.mark.parametrize("status", ["not_member", "active"])
+async def test_a_redemption_never_revives_somebody_who_is_erased_at_the_same_time(
+    directory: asyncpg.Pool, directory_url: str, code: str, status: str
 ) -> None:
-    number = await member(directory)
+    number = await member(directory, status=status)
+    await members.remove(number, actor="eva")
     async with blocked(directory_url, LOCK_MEMBERS) as other:
         erasing = asyncio.create_task(members.erase(number, actor="eva"))
         await until_waiting(other)
@@ -559,7 +567,7 @@ async def test_an_account_is_not_linked_to_a_member_who_is_erased_at_the_same_ti
     directory: asyncpg.Pool, directory_url: str
 ) -> None:
     number = await member(directory)
-    async with raw_pool(directory_url) as watching, watching.acquire() as watcher:
+    async with blocked(directory_url, "SELECT") as watcher:
         async with transaction():
             await members.erase(number, actor="eva")
             linking = asyncio.create_task(directory.execute(LINK, "discord", "6", number))

@@ -58,8 +58,13 @@ SELECT status FROM community_members WHERE member_id = :member_id AND deleted_at
 FOR NO KEY UPDATE
 """)
 
-FIND_STATED_ACCOUNT = Statement("""
-SELECT profile_data ->> 'discord_id' FROM community_members WHERE member_id = :member_id
+FIND_STATED_ACCOUNT_OWNER = Statement("""
+SELECT owner.member_id, owner.name FROM community_members AS member
+JOIN member_accounts AS account
+    ON platform = 'discord' AND account_id = member.profile_data ->> 'discord_id'
+JOIN community_members AS owner
+    ON owner.member_id = account.member_id AND owner.member_id <> member.member_id
+WHERE member.member_id = :member_id
 """)
 
 FORMS: list[FormConfig] = []
@@ -476,32 +481,25 @@ async def erase_person(data: EraseFields, actor: str) -> str:
             f"Nothing was erased. To erase {label(person)}, "
             f"type {person.member_id} as confirmation."
         )
-    [(discord_id,)] = await engine.fetch(FIND_STATED_ACCOUNT, member_id=person.member_id)
+    stated = await engine.fetch(FIND_STATED_ACCOUNT_OWNER, member_id=person.member_id)
     try:
         await members.erase(person.member_id, actor=actor)
     except ConfigurationError as error:
         # A superuser has to read which setting is missing. The message that is safe for anybody
         # asks to try again later, which would not help.
         raise InvalidInput(str(error)) from error
-    return " ".join([f"{person.member_id} was erased.", *await _erasure_warnings(discord_id)])
-
-
-async def _erasure_warnings(discord_id: str | None) -> list[str]:
-    """Return what could still lead to a person who was erased."""
-    warnings = []
+    answer = [f"{person.member_id} was erased."]
     if load_settings().secret_key is None:
-        warnings.append(
+        answer.append(
             "An import of an old export would add this person again, because DIRECTORY_SECRET_KEY "
             "is not set."
         )
-    if discord_id is not None:
-        other = await members.find_by_telegram_id(f"discord:{discord_id}")
-        if other is not None:
-            warnings.append(
-                f"Their profile named the Discord account of {label(other)}: if that is the same "
-                "person, erase that member, too."
-            )
-    return warnings
+    answer += [
+        f"Their profile named the Discord account of {number} {shorten(name)}: if that is the same "
+        "person, erase that member, too."
+        for number, name in stated
+    ]
+    return " ".join(answer)
 
 
 async def _set_status(

@@ -36,6 +36,7 @@ from community_directory.web.admin.lookup import find_one_member
 from community_directory.web.admin.router import DirectoryForm, DirectoryRouter
 from community_directory.web.outage import RETRY_HINT
 from tests.conftest import Server, closed_to_all
+from tests.tables import rows
 from tests.tables.rows import fetch_row
 
 SLUGS = [form.slug for form in FORMS]
@@ -900,11 +901,31 @@ async def test_a_person_is_erased_only_when_the_number_is_typed_again(
             "Nothing was erased. To erase #1 Ana García, type #1 as confirmation."
         )
     assert await everything(directory) == before
-    assert (
-        await submit(client, "erase-a-person", member="ana", number_again="#1") == "#1 was erased."
+    assert await submit(client, "erase-a-person", member="ana", number_again="#1") == (
+        "#1 was erased. An import of an old export would add this person again, because "
+        "DIRECTORY_SECRET_KEY is not set."
     )
     assert await directory.fetchval("SELECT name FROM community_members") == "Erased member"
     assert await last_entry(directory) == ("manager", None)
+
+
+async def test_an_erasure_names_the_member_whose_account_the_profile_stated(
+    client: httpx.AsyncClient,
+    ana: CommunityMember,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
+    load_settings.cache_clear()
+    await rows.member(directory, telegram_id="discord:5", name="Bea")
+    await members.update_profile("#1", profile_data={"discord_id": "5"})
+    assert await submit(client, "erase-a-person", member="#1", number_again="1") == (
+        "#1 was erased. Their profile named the Discord account of #2 Bea: if that is the same "
+        "person, erase that member, too."
+    )
+    assert await submit(client, "erase-a-person", member="#2", number_again="2") == (
+        "#2 was erased."
+    )
 
 
 async def test_a_banned_person_is_not_erased_without_the_key(
