@@ -1,7 +1,6 @@
 """Insights: pages that show the community in charts, and the tree of who invited whom."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.queries.member_rows import NO_BOTS
-from community_directory.queries.values import member_number
+from community_directory.queries.values import MEMBER_NUMBER_PATTERN, member_number
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus
 from community_directory.web.charts import (
@@ -154,11 +153,11 @@ def create_insights(settings: Settings) -> Starlette:
 
     async def pick_member(request: Request) -> Response:
         """Redirect to the tree of the picked member, so that its address survives the sign-in."""
-        number = member_number(request.query_params.get("member", ""))
-        if not re.fullmatch("#[1-9][0-9]*", number):
+        number = MEMBER_NUMBER_PATTERN.fullmatch(request.query_params.get("member", ""))
+        if not number:
             return await tree(request)
         root = request.scope.get("root_path", "")
-        return RedirectResponse(f"{root}/tree/{number[1:]}/", status_code=303)
+        return RedirectResponse(f"{root}/tree/{number[1]}/", status_code=303)
 
     return Starlette(
         routes=[
@@ -227,7 +226,7 @@ async def _build_tree_page(request: Request) -> PageContent:
     if not requested.strip():
         return PageContent("tree.html", {"tree": None, "inviter": None})
     member_id = member_number(requested)
-    nodes = await _get_nodes(member_id)
+    nodes = await _get_nodes(member_id) if MEMBER_NUMBER_PATTERN.fullmatch(requested) else []
     if not nodes:
         message = str(MemberNotFound(member_id))
         return message_page("Nobody has this number", message, 404, pick=True)

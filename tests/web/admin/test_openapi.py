@@ -80,6 +80,7 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
         "member_daily_highlights": [],
         "directory_audit_log": [],
         "directory_bots": ["delete"],
+        "member_accounts": [],
         "piccolo_user": ["delete", "patch", "post"],
         "sessions": ["delete"],
     }
