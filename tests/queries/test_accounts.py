@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.database import engine, transaction
 from community_directory.errors import (
@@ -682,14 +683,17 @@ async def until_somebody_waits(directory: asyncpg.Pool) -> None:
 
 
 async def link_during(
-    directory: asyncpg.Pool, change: Callable[[asyncpg.Connection], Awaitable[object]]
+    directory: asyncpg.Pool, change: Callable[[PoolConnectionProxy], Awaitable[object]]
 ) -> object:
     """Link the Telegram account 1003 to #3 while another transaction has made a change."""
-    async with directory.acquire() as connection, asyncio.TaskGroup() as group:
-        async with connection.transaction():
-            await change(connection)
-            linking = group.create_task(catch(accounts.link("#3", "telegram", "1003", **BY)))
-            await until_somebody_waits(directory)
+    async with (
+        directory.acquire() as connection,
+        asyncio.TaskGroup() as group,
+        connection.transaction(),
+    ):
+        await change(connection)
+        linking = group.create_task(catch(accounts.link("#3", "telegram", "1003", **BY)))
+        await until_somebody_waits(directory)
     return linking.result()
 
 
@@ -705,7 +709,7 @@ async def test_whoever_joined_with_the_account_at_the_same_time_keeps_it(
 ) -> None:
     await rows.member(directory, telegram_id="discord:5")
 
-    async def join(connection: asyncpg.Connection) -> None:
+    async def join(connection: PoolConnectionProxy) -> None:
         await rows.member(connection, telegram_id="1003")
 
     refused = await link_during(directory, join)
@@ -719,7 +723,7 @@ async def test_nobody_who_is_erased_at_the_same_time_gets_an_account(
 ) -> None:
     await rows.member(directory, telegram_id="1009")
 
-    async def erase(connection: asyncpg.Connection) -> None:
+    async def erase(connection: PoolConnectionProxy) -> None:
         await connection.execute(
             "UPDATE community_members SET telegram_id = 'erased:1', deleted_at = now()"
             " WHERE member_id = '#3'"
