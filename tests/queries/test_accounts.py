@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.database import engine, transaction
 from community_directory.errors import (
@@ -670,3 +671,72 @@ async def test_many_links_of_one_account_at_once_are_one(directory: asyncpg.Pool
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results].count(LinkedAccount) == 1
     assert {type(result) for result in results} == {LinkedAccount, AccountTaken}
+
+
+async def until_somebody_waits(directory: asyncpg.Pool) -> None:
+    """Wait until a statement waits for a lock."""
+    waiting = """SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database())"""
+    async with asyncio.timeout(10):
+        while not await directory.fetchval(waiting):
+            await asyncio.sleep(0.01)
+
+
+async def link_during(
+    directory: asyncpg.Pool, change: Callable[[PoolConnectionProxy], Awaitable[object]]
+) -> object:
+    """Link the Telegram account 1003 to #3 while another transaction has made a change."""
+    async with (
+        directory.acquire() as connection,
+        asyncio.TaskGroup() as group,
+        connection.transaction(),
+    ):
+        await change(connection)
+        linking = group.create_task(catch(accounts.link("#3", "telegram", "1003", **BY)))
+        await until_somebody_waits(directory)
+    return linking.result()
+
+
+async def catch(call: Awaitable[object]) -> object:
+    try:
+        return await call
+    except DirectoryError as error:
+        return error
+
+
+async def test_whoever_joined_with_the_account_at_the_same_time_keeps_it(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await rows.member(directory, telegram_id="discord:5")
+
+    async def join(connection: PoolConnectionProxy) -> None:
+        await rows.member(connection, telegram_id="1003")
+
+    refused = await link_during(directory, join)
+    assert isinstance(refused, AccountTaken)
+    assert refused.member_id == "#4"
+    assert await columns_of(directory, "#3") == ("discord:5", None)
+
+
+async def test_nobody_who_is_erased_at_the_same_time_gets_an_account(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await rows.member(directory, telegram_id="1009")
+
+    async def erase(connection: PoolConnectionProxy) -> None:
+        await connection.execute(
+            "UPDATE community_members SET telegram_id = 'erased:1', deleted_at = now()"
+            " WHERE member_id = '#3'"
+        )
+
+    assert isinstance(await link_during(directory, erase), MemberNotFound)
+    assert await named("#3") == set()
+
+
+@pytest.mark.parametrize("column", ["used_at", "expires_at"])
+async def test_a_code_that_is_over_counts_as_a_wrong_one(
+    directory: asyncpg.Pool, ana: str, column: str
+) -> None:
+    code = (await accounts.begin_link(ana)).code
+    await directory.execute(f"UPDATE directory_link_codes SET {column} = now()")
+    assert await refusals(6, code) == ["link_code_invalid"] * 5 + ["too_many_tries"]

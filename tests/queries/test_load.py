@@ -11,6 +11,7 @@ import asyncpg
 from community_directory.database import connect, transaction
 from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput
 from community_directory.queries import (
+    accounts,
     audit,
     highlights,
     invitations,
@@ -202,6 +203,23 @@ class Caller:
         )
         await relationships.unlink(a, b, "MENTORED")
 
+    async def link_account(self) -> None:
+        number, account = self.anybody(), self.newcomer()
+        begun = await accounts.begin_link(number)
+        linked = await accounts.complete_link(begun.code, platform="load", account_id=account)
+        assert (linked.member_id, linked.account_id) == (number, account)
+        assert linked in await accounts.of(number)
+        for again in (number, self.anybody()):
+            await accounts.link(again, "load", f"{account}-{again}", username=account, actor="load")
+        found = await members.find_by_account("load", account)
+        assert found is None or found.member_id == number
+        assert await accounts.unlink("load", account, actor="load")
+
+    async def resolve(self) -> None:
+        number = self.anybody()
+        assert (await members.resolve(number)).member_id == number
+        await members.find_by_username(f"user{self.random.randint(1, 10)}")
+
     async def explain_score(self) -> None:
         explained = await reputation.explain(self.anybody())
         parts = (*explained.github.values(), explained.earned, explained.other)
@@ -334,6 +352,8 @@ class Caller:
                 self.expire_overdue,
                 self.look_at_the_tree,
                 self.link,
+                self.link_account,
+                self.resolve,
                 self.explain_score,
                 self.look_back,
                 self.export,
@@ -444,6 +464,7 @@ def test_the_callers_use_every_helper() -> None:
         for function in vars(Caller).values()
         if asyncio.iscoroutinefunction(function)
         for value in (
+            accounts,
             audit,
             highlights,
             invitations,

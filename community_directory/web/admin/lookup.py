@@ -52,7 +52,7 @@ FIND_BY_KEY = {
         )
         SELECT member_id, {MATCH_COLUMNS}, min(rank) AS rank
         FROM found JOIN community_members USING (member_id)
-        WHERE {condition} GROUP BY id
+        WHERE {condition} GROUP BY member_id, id
         ORDER BY rank, length(member_id), member_id LIMIT {MAX_COUNTED_MATCHES + 1}
         """
     )
