@@ -74,6 +74,7 @@ FUNCTIONS = (
     "community_members_check_inviter()",
     "community_members_check_status()",
     "community_members_name_accounts()",
+    "community_members_release_accounts()",
     "member_accounts_before_write()",
     "member_accounts_named(community_members)",
     "directory_audit_log_append_only()",
