@@ -127,7 +127,12 @@ SCRIPTED_OBJECTS = {
     ("trigger", "community_members_check_inviter"),
     ("trigger", "community_members_check_new_inviter"),
     ("trigger", "community_members_check_status"),
+    ("trigger", "community_members_name_accounts"),
+    ("trigger", "community_members_name_other_accounts"),
+    ("trigger", "community_members_release_accounts"),
     ("trigger", "directory_audit_log_append_only"),
+    ("trigger", "member_accounts_audit"),
+    ("trigger", "member_accounts_before_write"),
     ("sequence", "community_member_number"),
     ("extension", "pg_trgm"),
 }
@@ -326,8 +331,8 @@ CHANGED_DATABASES = {
         "constraint community_members.member_github_verified_at_range_check",
         "constraint community_members.member_github_verified_check",
     ],
-    "ALTER TABLE community_members ALTER telegram_id TYPE varchar(300)": [
-        "column community_members.telegram_id"
+    "ALTER TABLE community_members ALTER country TYPE varchar(300)": [
+        "column community_members.country"
     ],
     "ALTER TABLE community_members ALTER name DROP NOT NULL": ["column community_members.name"],
     "ALTER TABLE community_members ALTER status SET DEFAULT 'active'": [
