@@ -137,10 +137,12 @@ LAST_TIME = datetime(2199, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 ROW_ID = {"id": UUID("019c13f6-0000-7000-8000-000000000000")}
 VERIFIED = {"github_verified": True, "github_username": "Ana", "github_verified_at": NOON}
+MERGED = {"telegram_id": "merged:0a-1", "deleted_at": NOON}
 ACCEPTED = {"status": "accepted", "created_by": "#1", "accepted_by": "#2", "accepted_at": NOON}
 NAMED_INVITATION = {"invited_telegram_username": "Ana"}
 RELATIONSHIP = {"entity_id_a": "a", "entity_id_b": "b", "relationship_type": "INVITED"}
 PLACE = {"platform": "telegram", "room_id": "-100"}
+ENTITY = "504a537a-480a-0488-8a95-259e71354ad5"
 EVENT = {**PLACE, "event_type": "MESSAGE", "member_id": "#1", "source_id": "42"}
 HIGHLIGHT = {"member_id": "#1", "highlight_date": date(2026, 1, 31)}
 
@@ -270,6 +272,16 @@ ROW_RULES = [
         RowRule("member_invited_by_check", "invited_by", "Members can't invite themselves.",
             [{"member_id": "#7", "invited_by": "#7"}],
             [{"invited_by": None}, {"invited_by": "#1"}]),
+        RowRule("member_merged_into_check", "merged_into", "A member can't be merged into itself.",
+            [{**MERGED, "member_id": "#7", "merged_into": "#7"}], [{**MERGED, "merged_into": "#1"}]),
+        RowRule("member_merged_check", "merged_into",
+            "A merged member is removed, and has no account.",
+            [{**MERGED, "merged_into": "#1", "telegram_id": "7"},
+                {**MERGED, "merged_into": "#1", "deleted_at": None},
+                {**MERGED, "merged_into": "#1", **VERIFIED}],
+            [MERGED, {**MERGED, "merged_into": "#1"}]),
+        RowRule("community_members_merged_into_fkey", "merged_into", MEMBER_MESSAGE,
+            [{**MERGED, "merged_into": "#999"}], [{**MERGED, "merged_into": "#1"}]),
         column_rule("member_profile_data_check", "profile_data", OBJECT_MESSAGE, BAD_OBJECTS,
             [None, *GOOD_OBJECTS]),
         column_rule("member_reputation_shortfall_check", "reputation_shortfall", NEGATIVE_MESSAGE,
@@ -419,6 +431,39 @@ ROW_RULES = [
             {"member_id": "#3", "permission": "review"}),
         reference_rule("member_permissions_member_id_fkey", "member_id", {}),
     ),
+    *rules_of(rows.account,
+        column_rule("member_account_platform_check", "platform",
+            "A platform must be a lower-case name such as telegram.", BAD_PLATFORMS,
+            ["slack", "x_1"]),
+        RowRule("member_account_id_check", "account_id",
+            "The id of an account must be spelled as its platform spells it.",
+            [{"platform": platform, "account_id": text} for platform, text in (
+                ("telegram", "012"), ("telegram", "ana"), ("telegram", "1" * 21), ("discord", "0"),
+                ("discord", "<@5>"), ("github", "Ana"), ("github", "-ana"), ("github", "a" * 40),
+                ("elizaos", ENTITY.upper()), ("elizaos", "ana"), ("slack", ""), ("slack", "U 1"))],
+            [{"platform": platform, "account_id": text} for platform, text in (
+                ("telegram", "1001"), ("discord", "9" * 20), ("github", "ana-dev"),
+                ("github", "583231"), ("elizaos", ENTITY), ("slack", "U012ab"))]),
+        column_rule("member_account_username_check", "username",
+            "A username can't be empty or contain spaces.", ["", " ana", "a b", "ana\n"],
+            [None, "ana", "Ána.ß"]),
+        column_rule("member_account_proof_check", "proof", "There is no such proof.",
+            ["", "Code", "guess"], ["platform", "code", "manager"]),
+        RowRule("member_account_proved_at_check", "proved_at",
+            "Fill in the time of the proof, unless the account is only stated.",
+            [{"proof": "code", "proved_at": None}, {"proof": "stated", "proved_at": NOON}],
+            [{"proof": "stated", "proved_at": None}, {"proof": "code", "proved_at": NOON}]),
+        column_rule("member_account_details_check", "details", OBJECT_MESSAGE, BAD_OBJECTS,
+            [None, "{}"]),
+        json_rule("member_account_details_readable_check", "details"),
+        date_rule("member_account_proved_at_range_check", "proved_at"),
+        date_rule("member_account_linked_at_range_check", "linked_at"),
+        unique_rule("member_accounts_pkey", "id", "This account is already linked.", ROW_ID),
+        unique_rule("member_account_idx", "account_id", "This account belongs to another member.",
+            {"platform": "telegram", "account_id": "1001", "member_id": "#1"},
+            {"platform": "discord"}, {"account_id": "1002"}),
+        reference_rule("member_accounts_member_id_fkey", "member_id", {"member_id": "#1"}),
+    ),
     *rules_of(rows.moved_room,
         column_rule("moved_room_platform_check", "platform",
             "A platform must be a lower-case name such as telegram.", BAD_PLATFORMS,
@@ -497,6 +542,9 @@ CHANGE_RULES = [
         "This member invited the chosen inviter, directly or through others: choose another one.",
         "UPDATE community_members SET invited_by = '#1' WHERE member_id = '#2'",
         "UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'"),
+    change_rule("member_account_in_column", "account_id",
+        "The member's own fields name this account: change those first.",
+        "DELETE FROM member_accounts WHERE member_id = '#1'"),
     change_rule("invitation_status_transition", "status",
         "An accepted or cancelled invitation can't be changed: create a new one.",
         "INSERT INTO community_invitations (invitation_code, created_by, status)"

@@ -85,6 +85,7 @@ FUNCTIONS = (
     "community_members_lose_permissions()",
     "community_members_name_accounts()",
     "community_members_remember_ban()",
+    "community_members_release_accounts()",
     "member_accounts_before_write()",
     "member_accounts_check_erased()",
     "member_accounts_named(community_members)",

@@ -409,4 +409,17 @@ async def forwards():
         schema=None,
     )
 
+    # The same column as the class has it. No statement is run for this.
+    manager.alter_column(
+        table_class_name="CommunityMember",
+        tablename="community_members",
+        column_name="merged_into",
+        db_column_name="merged_into",
+        params={"references": "self"},
+        old_params={"references": CommunityMember},
+        column_class=ForeignKey,
+        old_column_class=ForeignKey,
+        schema=None,
+    )
+
     return manager

@@ -53,6 +53,8 @@ ACCOUNT_PATTERNS: Mapping[str, re.Pattern[str]] = {
     Platform.GITHUB: GITHUB_USERNAME_PATTERN,
     Platform.ELIZAOS: re.compile(checks.ENTITY_ID),
 }
+CASELESS_PLATFORMS = (Platform.GITHUB, Platform.ELIZAOS)
+"""The platforms that ignore the case of ids: they are stored in lower case."""
 OTHER_ACCOUNT_PATTERN = re.compile("[!-~]+")
 OTHER_USERNAME_PATTERN = re.compile(r"[^\s\0\ud800-\udfff\u200b-\u200f\ufeff]+")
 PLATFORM_PATTERN = re.compile("[a-z][a-z0-9_]*")
@@ -130,7 +132,9 @@ def parse_account(telegram_id: str) -> Account:
     apart.
     """
     platform, colon, account_id = telegram_id.partition(":")
-    return Account(platform, account_id) if colon else Account(Platform.TELEGRAM, telegram_id)
+    if not colon:
+        return Account(Platform.TELEGRAM, telegram_id)
+    return Account(platform, account_id.lower() if platform in CASELESS_PLATFORMS else account_id)
 
 
 def check_platform(platform: str) -> None:
@@ -158,7 +162,7 @@ def normalize_account(platform: str, account_id: str | int) -> Account:
     text = id_text(account_id, "account_id")
     check_text("account_id", text, MAX_IDENTIFIER_LENGTH)
     cleaned = clean_identifier(text)
-    if platform in (Platform.GITHUB, Platform.ELIZAOS):
+    if platform in CASELESS_PLATFORMS:
         cleaned = cleaned.lower()
     if mention := DISCORD_MENTION_PATTERN.fullmatch(cleaned) if platform == "discord" else None:
         cleaned = mention[1]

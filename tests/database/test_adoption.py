@@ -71,7 +71,7 @@ async def content(url: str) -> dict[str, list[dict[str, Any]]]:
                 found[table] = [json.loads(row[0]) for row in selected]
     for row in found["community_members"]:
         row.pop("search_text")
-        for column in ("reputation_shortfall", "is_bot", "reputation_withheld"):
+        for column in ("reputation_shortfall", "is_bot", "reputation_withheld", "merged_into"):
             row.pop(column, None)
     return found
 
@@ -102,7 +102,12 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
 
     await adopt(old_database)
     assert await dump(old_database) == clean_dump
-    assert await content(old_database) == before
+    after = await content(old_database)
+    before["member_accounts"] = after["member_accounts"]
+    assert after == before
+    assert {account["member_id"] for account in after["member_accounts"]} == {
+        member["member_id"] for member in after["community_members"]
+    }
     # The order matters: Piccolo goes back in an app by the time at which a migration ran.
     assert await ran(old_database) == await ran(database)
 

@@ -34,6 +34,9 @@ SCRIPTED_OBJECTS = {
             "invitation_open_username_idx",
             "invitation_pending_expires_at_idx",
             "invitation_status_idx",
+            "member_account_member_idx",
+            "member_account_username_idx",
+            "member_banned_and_erased_idx",
             "member_bot_idx",
             "member_created_at_idx",
             "member_directory_idx",
@@ -42,6 +45,7 @@ SCRIPTED_OBJECTS = {
             "member_github_verified_idx",
             "member_invited_by_idx",
             "member_permission_permission_idx",
+            "member_merged_into_idx",
             "member_reputation_score_idx",
             "member_search_0_idx",
             "member_search_1001_idx",
@@ -67,10 +71,14 @@ SCRIPTED_OBJECTS = {
     ("function", "community_members_check_status"),
     ("function", "community_members_lose_permissions"),
     ("function", "member_permissions_check_holder"),
+    ("function", "community_members_name_accounts"),
+    ("function", "community_members_release_accounts"),
     ("function", "directory_audit_log_append_only"),
     ("function", "directory_audit_log_erase"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
+    ("function", "member_accounts_before_write"),
+    ("function", "member_accounts_named"),
     ("function", "member_participation_take_back"),
     ("function", "panel_password_set"),
     ("function", "panel_session_started"),
@@ -181,6 +189,11 @@ SCRIPTED_OBJECTS = {
     ("trigger", "member_permissions_check_holder"),
     ("trigger", "directory_audit_log_append_only"),
     ("trigger", "member_accounts_check_erased"),
+    ("trigger", "community_members_name_accounts"),
+    ("trigger", "community_members_name_other_accounts"),
+    ("trigger", "community_members_release_accounts"),
+    ("trigger", "member_accounts_audit"),
+    ("trigger", "member_accounts_before_write"),
     ("sequence", "community_member_number"),
     ("extension", "pg_trgm"),
 }
@@ -379,8 +392,8 @@ CHANGED_DATABASES = {
         "constraint community_members.member_github_verified_at_range_check",
         "constraint community_members.member_github_verified_check",
     ],
-    "ALTER TABLE community_members ALTER telegram_id TYPE varchar(300)": [
-        "column community_members.telegram_id"
+    "ALTER TABLE community_members ALTER country TYPE varchar(300)": [
+        "column community_members.country"
     ],
     "ALTER TABLE community_members ALTER name DROP NOT NULL": ["column community_members.name"],
     "ALTER TABLE community_members ALTER status SET DEFAULT 'active'": [

@@ -252,6 +252,7 @@ DESIGNED = {
         "reputation_shortfall": "integer NOT NULL DEFAULT 0",
         "is_bot": "boolean NOT NULL DEFAULT false",
         "reputation_withheld": "integer NOT NULL DEFAULT 0",
+        "merged_into": "character varying(20)",
         "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
         "((((name)::text || COALESCE((' '::text || (telegram_username)::text), ''::text))"
         " || COALESCE((' '::text || (organization)::text), ''::text))"

@@ -23,6 +23,7 @@ from community_directory.database.roles import (
     make_roles_script,
     missing_privileges,
 )
+from community_directory.database.sql_migration import read_sql
 from community_directory.errors import InvalidInput, MigrationFailed, NotAllowed, SchemaMissing
 from community_directory.queries import audit, highlights, members
 from community_directory.queries.privacy import PERSONAL_FIELDS, PUBLIC_COLUMNS
@@ -48,6 +49,7 @@ pytestmark = pytest.mark.schema
 
 LAST_MIGRATION = "2026-11-29T01:11:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
+SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
 OWNER, APP, READER = f"{PREFIX}_owner", f"{PREFIX}_app", f"{PREFIX}_reader"
 
@@ -286,9 +288,7 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP FUNCTION member_participation_take_back",
-            "DROP TABLE directory_moved_rooms",
-            "DROP INDEX member_telegram_username_idx",
+            read_sql(SQL, "accounts_backwards"),
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):
@@ -580,6 +580,9 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("directory_audit_log_erase", fixed, False),
         ("directory_audit_log_write", fixed, False),
         ("member_accounts_check_erased", fixed, False),
+        ("community_members_name_accounts", fixed, False),
+        ("community_members_release_accounts", fixed, False),
+        ("member_accounts_before_write", fixed, False),
         ("member_participation_take_back", fixed, False),
     ]
 

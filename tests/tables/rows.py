@@ -161,6 +161,19 @@ async def proved_pair(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def merged_member(
+    database: Database, *, merged_into: object, **columns: object
+) -> asyncpg.Record:
+    """Insert the row that a merged member leaves behind."""
+    return await member(
+        database,
+        telegram_id=f"merged:{uuid.uuid4()}",
+        deleted_at=datetime.now(UTC),
+        merged_into=merged_into,
+        **columns,
+    )
+
+
 async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:
     """Insert an entry of the audit log, which triggers write otherwise."""
     columns = {

@@ -59,6 +59,14 @@ SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'gi
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
     n % 4000 = 0, 'guest' || n
 FROM generate_series(1, 20000) AS n;
+INSERT INTO member_accounts (id, platform, account_id, username, member_id, proof, proved_at)
+SELECT gen_random_uuid(), named.platform, named.account_id, named.username, member_id, named.proof,
+    CASE WHEN named.proof <> 'stated' THEN now() END
+FROM community_members AS member, member_accounts_named(member) AS named;
+INSERT INTO community_members
+    (member_id, telegram_id, name, primary_role, deleted_at, merged_into)
+SELECT '#' || n, 'merged:' || n, 'Member ' || n, 'developer', now(), '#' || n - 25000
+FROM generate_series(25001, 26000) AS n;
 INSERT INTO directory_bots (telegram_id, name)
 SELECT n::text, 'Bot ' || n FROM generate_series(20001, 25000) AS n;
 INSERT INTO community_invitations
@@ -200,6 +208,27 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "bot_telegram_id_idx", "SELECT * FROM directory_bots WHERE telegram_id = $1", ("20247",)
+    ),
+    IndexedQuery(
+        "member_account_idx",
+        "SELECT * FROM member_accounts WHERE platform = 'telegram' AND account_id = $1",
+        ("12345",),
+        "Index Scan",
+    ),
+    IndexedQuery(
+        "member_account_member_idx",
+        "SELECT * FROM member_accounts WHERE member_id = $1",
+        ("#247",),
+    ),
+    IndexedQuery(
+        "member_account_username_idx",
+        "SELECT * FROM member_accounts WHERE lower(username) = lower($1) AND platform = $2",
+        ("Guest1247", "telegram"),
+    ),
+    IndexedQuery(
+        "member_merged_into_idx",
+        "SELECT * FROM community_members WHERE merged_into = $1",
+        ("#247",),
     ),
     IndexedQuery(
         "member_bot_idx",

@@ -65,6 +65,7 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
         "id": written.id,
         "member_id": "#2",
         "is_bot": False,
+        "merged_into": None,
         "reputation_shortfall": 0,
         "reputation_tier": ReputationTier.EXPERIENCED,
         "reputation_withheld": 0,
@@ -99,6 +100,7 @@ async def test_columns_that_are_not_given_have_defaults(directory: asyncpg.Pool)
             "profile_data",
             "last_active_at",
             "deleted_at",
+            "merged_into",
         ]
     assert by_sql["id"] != by_class["id"]
 
@@ -305,6 +307,7 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
     all_columns = {column._meta.name for column in CommunityMember._meta.columns}
     assert all_columns - EDITS.keys() == {
         "member_id",
+        "merged_into",  # only together with others
         "reputation_tier",
         "reputation_shortfall",
         "reputation_withheld",

@@ -31,6 +31,7 @@ FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "directory_audit_log": rows.audit_entry,
     "directory_bots": rows.bot,
     "member_permissions": rows.permission,
+    "member_accounts": rows.account,
 }
 PREFIXES = {
     "community_members": "member",
@@ -41,6 +42,7 @@ PREFIXES = {
     "directory_audit_log": "audit",
     "directory_bots": "bot",
     "member_permissions": "member_permission",
+    "member_accounts": "member_account",
 }
 
 
