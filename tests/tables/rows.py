@@ -7,7 +7,7 @@ the row as PostgreSQL stored it. Columns with a default are left to the table.
 import itertools
 import json
 import uuid
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -46,6 +46,21 @@ async def invitation(database: Database, **columns: object) -> asyncpg.Record:
     }
     return await _insert(
         database, "community_invitations", await _with_member(database, "created_by", columns)
+    )
+
+
+async def account(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert an account that a manager linked, of a new member unless `member_id` is given."""
+    columns = {
+        "id": uuid.uuid4(),
+        "platform": "elizaos",
+        "account_id": str(uuid.uuid4()),
+        "proof": "manager",
+        "proved_at": datetime.now(UTC),
+        **columns,
+    }
+    return await _insert(
+        database, "member_accounts", await _with_member(database, "member_id", columns)
     )
 
 
@@ -97,6 +112,19 @@ async def bot(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the account of a known bot that is no member."""
     columns = {"telegram_id": str(next(_numbers)), "name": "Rose", **columns}
     return await _insert(database, "directory_bots", columns)
+
+
+async def merged_member(
+    database: Database, *, merged_into: object, **columns: object
+) -> asyncpg.Record:
+    """Insert the row that a merged member leaves behind."""
+    return await member(
+        database,
+        telegram_id=f"merged:{uuid.uuid4()}",
+        deleted_at=datetime.now(UTC),
+        merged_into=merged_into,
+        **columns,
+    )
 
 
 async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:
