@@ -85,6 +85,7 @@ GENERATED_MEMBER_COLUMNS = frozenset(
         "last_active_at",
         "deleted_at",
         "is_bot",
+        "merged_into",
     ]
 )
 GENERATED_INVITATION_COLUMNS = frozenset(
