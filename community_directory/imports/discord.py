@@ -32,7 +32,8 @@ from community_directory.imports.export import (
     parse_digits,
 )
 from community_directory.imports.json_stream import JSON_OBJECT, skip_malformed, stream_json
-from community_directory.tables import EventType
+from community_directory.queries.identifiers import Account
+from community_directory.tables import EventType, Platform
 
 DISCORD_MESSAGE_PREFIX = "messages.item"
 CHANNEL_PREFIXES = {
@@ -54,6 +55,8 @@ WRITTEN_MESSAGE_TYPES = {"Default", "Reply", "0", "19"}
 CALL_TYPES = {"Call", "3"}
 APP_MESSAGE_TYPES = {"20", "23"}
 """The types of the answers of apps to a command."""
+NO_DISCRIMINATOR = "0000"
+USERNAME_PATTERN = re.compile("[a-z0-9_.]{2,32}")
 DELETED_USER_ID = "456226577798135808"
 """The account that Discord shows in place of deleted ones."""
 DELETED_NAME_PATTERN = re.compile(r"Deleted User(?: [0-9a-f]{6,32})?|deleted_user_[0-9a-f]{6,32}")
@@ -189,7 +192,8 @@ class _ChannelReader:
         discord_id = parse_account_number(user["id"])
         if discord_id not in self._bots:
             self._bots.add(discord_id)
-            yield BotAccount(f"discord:{discord_id}", _get_name(user) or discord_id)
+            account = Account(Platform.DISCORD, discord_id)
+            yield BotAccount(account.telegram_id, _get_name(user) or discord_id)
         yield SkippedItem(SkipReason.BOT)
 
 
@@ -201,7 +205,21 @@ def _read_discord_author(user: Mapping[str, Any]) -> Author | SkippedItem:
         return SkippedItem(SkipReason.DELETED_ACCOUNT)
     name = None if _is_deleted(user) else _get_name(user) or discord_id
     account_name = user.get("name") if user.get("nickname") else None
-    return Author(f"discord:{discord_id}", name, discord_id, account_name)
+    return Author(
+        Account(Platform.DISCORD, discord_id).telegram_id,
+        name,
+        discord_id,
+        account_name,
+        _get_username(user) if name else None,
+    )
+
+
+def _get_username(user: Mapping[str, Any]) -> str | None:
+    """Return the username of an account, which is unique since it has no discriminator."""
+    name = user.get("name")
+    if user.get("discriminator") != NO_DISCRIMINATOR or not isinstance(name, str):
+        return None
+    return name if USERNAME_PATTERN.fullmatch(name) else None
 
 
 def _get_name(user: Mapping[str, Any]) -> str | None:

@@ -36,6 +36,7 @@ class SkipReason(StrEnum):
     NO_CHAT_ID = "messages in groups without an id, which Telegram Desktop exports since 1.4.8"
     CHAT_NOT_CHOSEN = "messages in chats that were not chosen"
     BANNED_AUTHOR = "events of banned people whose data was erased"
+    ERASED_AUTHOR = "events of people whose data was erased"
     NOT_STORABLE = "events that can't be stored"
 
 
@@ -86,6 +87,8 @@ class Author:
     discord_id: str | None = None
     account_name: str | None = field(default=None, compare=False)
     """The name of the account, if `name` is the one that it has on a server."""
+    username: str | None = field(default=None, compare=False)
+    """The unique name by which others find the account, if the export shows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Stores the items of an export: authors become contacts, and what they did becomes events."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -28,9 +28,11 @@ from community_directory.imports.export import (
 )
 from community_directory.imports.migrated_groups import MigratedGroups
 from community_directory.queries import members
+from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.events import BATCH_SIZE
-from community_directory.queries.identifiers import visible_name
+from community_directory.queries.identifiers import parse_account, visible_name
 from community_directory.queries.participation import NewEvent, record_many
+from community_directory.queries.values import ACTOR_CTE
 from community_directory.tables import EventType, Platform
 from community_directory.tables.checks import MAX_VOICE_SECONDS
 
@@ -44,16 +46,16 @@ BOT_REASON = "The import shows that this account is a bot."
 """The reason of the mark of a contact as a bot, in the audit log."""
 MAX_NAME_LENGTH = 255
 
-# A contact that an earlier import made of a Discord account (rank 0) comes before a member whose
-# profile names that account (rank 1): otherwise the same history would be stored twice.
-FIND_KNOWN_PEOPLE = Statement("""
-SELECT telegram_id AS account, member_id, 0 AS rank FROM community_members
-WHERE telegram_id = ANY(:accounts)
-UNION ALL
-SELECT 'discord:' || (profile_data ->> 'discord_id'), member_id, 1 FROM community_members
-WHERE profile_data ->> 'discord_id' = ANY(:discord_ids)
-ORDER BY rank, member_id
-""")
+# An erasure or a merge that ends while the statement waits for its lock has changed telegram_id.
+_FIND_KNOWN_PEOPLE = f"""
+SELECT sought.telegram_id, member_id
+FROM {OWNED_ACCOUNTS} JOIN community_members AS member USING (member_id)
+WHERE member.telegram_id !~ '^(banned|erased|merged):'
+ORDER BY member_id
+"""
+FIND_KNOWN_PEOPLE = Statement(_FIND_KNOWN_PEOPLE)
+# An erasure or a merge waits for the lock, so it finds all events of the transaction.
+LOCK_KNOWN_PEOPLE = Statement(f"{_FIND_KNOWN_PEOPLE} FOR KEY SHARE OF member")
 
 # Once somebody has changed the mark of a contact, an import does not change it again.
 _HAS_CHANGED_MARK = """EXISTS (
@@ -62,21 +64,39 @@ _HAS_CHANGED_MARK = """EXISTS (
         AND action = 'UPDATE' AND changes ? 'is_bot'
 )"""
 FIND_UNMARKED_CONTACTS = Statement(f"""
-SELECT member_id FROM community_members AS member
-WHERE telegram_id = ANY(:accounts) AND status = 'not_member' AND NOT is_bot
-    AND NOT {_HAS_CHANGED_MARK}
+SELECT DISTINCT member_id FROM {OWNED_ACCOUNTS} JOIN community_members AS member USING (member_id)
+WHERE proof <> 'stated' AND status = 'not_member' AND NOT is_bot AND NOT {_HAS_CHANGED_MARK}
 ORDER BY member_id
 """)
-FIND_CONFIRMED_PEOPLE = Statement(f"""
-SELECT telegram_id FROM community_members AS member WHERE NOT is_bot AND {_HAS_CHANGED_MARK}
+FIND_CONFIRMED_ACCOUNTS = Statement(f"""
+SELECT account_id FROM member_accounts JOIN community_members AS member USING (member_id)
+WHERE platform = :platform AND NOT is_bot AND {_HAS_CHANGED_MARK}
 """)
 
 # A contact of an export without nicknames has the name of the account.
-FIND_CONTACTS_TO_RENAME = Statement("""
-SELECT telegram_id, member_id FROM community_members
-JOIN unnest(:accounts::text[], :account_names::text[]) AS account(telegram_id, name)
-    USING (telegram_id, name)
+FIND_CONTACTS_TO_RENAME = Statement(f"""
+SELECT sought.telegram_id, member_id
+FROM {OWNED_ACCOUNTS}
+JOIN unnest(:telegram_ids::text[], :account_names::text[]) AS author(telegram_id, name)
+    USING (telegram_id)
+JOIN community_members AS member USING (member_id, name)
 WHERE status = 'not_member' AND deleted_at IS NULL ORDER BY member_id
+""")
+
+# A username that is already known may be newer than the export. An account that another
+# transaction changes is left as it is.
+FILL_USERNAMES = Statement(f"""
+WITH {ACTOR_CTE}, vacant AS (
+    -- the accounts whose username is not known, with the one of the export
+    SELECT account.id, author.username
+    FROM unnest(:platforms::text[], :account_ids::text[], :usernames::text[])
+        AS author(platform, account_id, username)
+    JOIN member_accounts AS account USING (platform, account_id)
+    WHERE account.username IS NULL
+    ORDER BY account.id FOR NO KEY UPDATE OF account SKIP LOCKED
+)
+UPDATE member_accounts AS account SET username = vacant.username FROM vacant, actor
+WHERE account.id = vacant.id
 """)
 
 
@@ -157,8 +177,9 @@ async def import_history(
 
 
 async def find_confirmed_people() -> set[str]:
-    """Return the Telegram ids of those whose mark as a bot somebody has taken away."""
-    return {telegram_id for (telegram_id,) in await engine.fetch(FIND_CONFIRMED_PEOPLE)}
+    """Return the Telegram accounts of those whose mark as a bot somebody has taken away."""
+    records = await engine.fetch(FIND_CONFIRMED_ACCOUNTS, platform=Platform.TELEGRAM)
+    return {account_id for (account_id,) in records}
 
 
 def leave_out_bots(items: Iterable[ExportedItem], bots: Collection[str]) -> Iterator[ExportedItem]:
@@ -217,8 +238,10 @@ class _HistoryWriter:
         self._dry_run = DryRun() if dry_run else None
         self._migrated_groups = MigratedGroups(self._dry_run)
         self._zone = load_zone(None)
-        self._member_ids: dict[str, str | SkippedItem] = {}
-        """The number of each author, or why their events are skipped, by `Author.telegram_id`."""
+        self._member_ids: dict[str, str] = {}
+        """The number of each author, by `Author.telegram_id`."""
+        self._skipped: dict[str, SkippedItem] = {}
+        """The reason why the events of some authors are skipped, by `Author.telegram_id`."""
         self._bots: dict[str, str | None] = {}
         """The names of the bots that are not stored yet, by their `telegram_id`."""
 
@@ -230,7 +253,7 @@ class _HistoryWriter:
     def add_bot(self, bot: BotAccount) -> None:
         """Leave out the account's events, in later imports, too."""
         self.report.bots += 1
-        self._member_ids[bot.telegram_id] = SkippedItem(SkipReason.BOT)
+        self._skipped[bot.telegram_id] = SkippedItem(SkipReason.BOT)
         self._bots[bot.telegram_id] = _clean_name(bot.name)
 
     async def write_batch(self, events: list[ExportedEvent]) -> None:
@@ -239,11 +262,13 @@ class _HistoryWriter:
             await self._store_bots()
             if not events:
                 return
+            authors = {event.author.telegram_id: event.author for event in events}
+            unseen = authors.keys() - self._member_ids.keys() - self._skipped.keys()
             async with nullcontext() if self._dry_run else transaction():
-                await self._resolve_authors(
-                    {event.author.telegram_id: event.author for event in events}
-                )
+                await self._leave_out_known_bots(unseen)
+                await self._resolve_authors(authors, unseen)
                 await self._record_events(events)
+            await self._fill_usernames([authors[account] for account in sorted(unseen)])
 
     async def _store_bots(self) -> None:
         """Remember the bots of the export, and mark those that are contacts.
@@ -254,32 +279,42 @@ class _HistoryWriter:
         if not bots or self._dry_run is not None:
             return
         await members.remember_bots(bots)
-        for (member_id,) in await engine.fetch(FIND_UNMARKED_CONTACTS, accounts=list(bots)):
+        contacts = await engine.fetch(FIND_UNMARKED_CONTACTS, **account_parameters(bots))
+        for (member_id,) in contacts:
             await members.mark_bot(member_id, actor=IMPORT_ACTOR, reason=BOT_REASON)
 
-    async def _resolve_authors(self, authors: dict[str, Author]) -> None:
-        """Find or add the member of each author."""
-        unresolved = authors.keys() - self._member_ids.keys()
+    async def _leave_out_known_bots(self, unseen: Set[str]) -> None:
+        if unseen:
+            for bot in await members.known_bots(list(unseen)):
+                self._skipped[bot] = SkippedItem(SkipReason.BOT)
+
+    async def _resolve_authors(self, authors: Mapping[str, Author], unseen: Set[str]) -> None:
+        """Find or add the member of each author.
+
+        People are looked up for each batch again, because an account can pass to another member,
+        or be erased, while a long file is imported. `unseen` are the accounts of no batch before.
+        """
+        unresolved = authors.keys() - self._skipped.keys()
+        if self._dry_run is not None:
+            unresolved -= self._member_ids.keys()
         if not unresolved:
             return
-        for bot in await members.known_bots(list(unresolved)):
-            self._member_ids[bot] = SkippedItem(SkipReason.BOT)
-            unresolved.remove(bot)
         known = await engine.fetch(
-            FIND_KNOWN_PEOPLE,
-            accounts=list(unresolved),
-            discord_ids=[
-                discord_id for account in unresolved if (discord_id := authors[account].discord_id)
-            ],
+            FIND_KNOWN_PEOPLE if self._dry_run else LOCK_KNOWN_PEOPLE,
+            **account_parameters(unresolved),
         )
-        for account, member_id, _ in known:
-            if account not in self._member_ids:
-                self._member_ids[account] = member_id
-                self.report.known_people += 1
-        await self._rename_contacts(authors[account] for account in unresolved)
+        for account, member_id in known:
+            unresolved.remove(account)
+            self._member_ids[account] = member_id
+            self.report.known_people += account in unseen
+        await self._rename_contacts(authors[account] for account in unseen - self._skipped.keys())
         # Sorted, so that two imports at the same time do not deadlock.
-        for account in sorted(unresolved - self._member_ids.keys()):
-            self._member_ids[account] = await self._add_author(authors[account])
+        for account in sorted(unresolved):
+            outcome = await self._add_author(authors[account])
+            if isinstance(outcome, SkippedItem):
+                self._skipped[account] = outcome
+            else:
+                self._member_ids[account] = outcome
 
     async def _rename_contacts(self, authors: Iterable[Author]) -> None:
         """Give a contact the nickname of the export if it has the name of the account so far."""
@@ -292,12 +327,30 @@ class _HistoryWriter:
             return
         found = await engine.fetch(
             FIND_CONTACTS_TO_RENAME,
-            accounts=list(nicknamed),
+            **account_parameters(nicknamed),
             account_names=[_clean_name(author.account_name or "") for author in nicknamed.values()],
         )
         for account, member_id in found:
             if name := _clean_name(nicknamed[account].name or ""):
                 await members.update_profile(member_id, name=name, actor=IMPORT_ACTOR)
+
+    async def _fill_usernames(self, authors: Sequence[Author]) -> None:
+        """Store the usernames of accounts that have none so far.
+
+        It runs after the transaction: whoever changes a member locks the member before the
+        accounts.
+        """
+        named = [author for author in authors if author.username]
+        if named and self._dry_run is None:
+            accounts = [parse_account(author.telegram_id) for author in named]
+            await engine.fetch(
+                FILL_USERNAMES,
+                platforms=[account.platform for account in accounts],
+                account_ids=[account.account_id for account in accounts],
+                usernames=[author.username for author in named],
+                actor=IMPORT_ACTOR,
+                reason=None,
+            )
 
     async def _add_author(self, author: Author) -> str | SkippedItem:
         if author.name is None:
@@ -335,11 +388,11 @@ class _HistoryWriter:
         new_events: list[NewEvent] = []
         exported: dict[int, ExportedEvent] = {}
         for event in events:
-            member_id = self._member_ids[event.author.telegram_id]
-            if isinstance(member_id, SkippedItem):
-                report.skipped[member_id.reason] += 1
+            account = event.author.telegram_id
+            if account in self._skipped:
+                report.skipped[self._skipped[account].reason] += 1
             else:
-                new_event = self._make_event(event, member_id)
+                new_event = self._make_event(event, self._member_ids[account])
                 new_events.append(new_event)
                 exported[id(new_event)] = event
         if self._platform is Platform.TELEGRAM:

@@ -1,6 +1,7 @@
 """Members as a CSV file: an export for spreadsheets, and an import that adds and changes people."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from community_directory.imports.csv_file import (
     read_lines,
     read_text,
 )
+from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import NORMALIZERS, clean_identifier
 from community_directory.queries.members import add, update_profile
 from community_directory.tables import CommunityMember, MemberStatus
@@ -88,13 +90,23 @@ EXPORT_MEMBERS = f"""
 SELECT {", ".join(CSV_COLUMNS)} FROM community_members WHERE deleted_at IS NULL AND NOT is_bot
 ORDER BY length(member_id), member_id
 """
+# The members who have these accounts or numbers. The number of a merged member leads to the other
+# one.
+FIND_KNOWN_MEMBERS = Statement(f"""
+SELECT telegram_id AS identifier, member_id FROM {OWNED_ACCOUNTS}
+UNION ALL
+SELECT member_id, coalesce(merged_into, member_id) FROM community_members
+WHERE member_id = ANY(:member_ids)
+""")
 # The lock keeps the members from being edited between the check and the update. It is taken in the
 # order of member_id, as every statement that locks many members does.
-LOCK_KNOWN_MEMBERS = Statement(f"""
+LOCK_MEMBERS = Statement(f"""
 SELECT {", ".join(CSV_COLUMNS)}, deleted_at FROM community_members
-WHERE telegram_id = ANY(:accounts) OR member_id = ANY(:member_ids)
+WHERE member_id = ANY(:member_ids)
 ORDER BY member_id FOR NO KEY UPDATE
 """)
+NUMBER_PATTERN = re.compile(r"^([1-9][0-9]*)$", re.ASCII)
+"""The number of a member without the # in front of it."""
 PROFILE_ADAPTER = TypeAdapter(dict[str, Any])
 
 LineValues = Mapping[str, str | None]
@@ -157,7 +169,9 @@ async def write_members(file: IO[str]) -> int:
 async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts:
     """Add the new people of a file and change the profiles of the others: all of it, or nothing.
 
-    A line names a person by `member_id` or `telegram_id`. The file may leave out other columns.
+    A line names a person by `member_id`, "#247" or "247", or by `telegram_id`, which may be any
+    account of the person, such as "1001" or "discord:123". The number of a merged member leads to
+    the other one. The file may leave out other columns.
 
     A line is refused if it differs from a member who was edited after its `updated_at`. With
     `overwrite` such a line is imported, except the columns that an import can't change. A line
@@ -176,7 +190,9 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
     lines = _normalize_identifiers(lines, problems)
     with long_running():
         async with transaction():
-            importer = _MemberImporter(await _lock_known_members(lines), overwrite=overwrite)
+            numbers = await _find_known_members(lines)
+            members = await engine.fetch(LOCK_MEMBERS, member_ids=list(set(numbers.values())))
+            importer = _MemberImporter(numbers, members, overwrite=overwrite)
             for line in lines:
                 try:
                     await importer.import_line(line)
@@ -209,31 +225,36 @@ def _normalize_identifiers(lines: list[CsvLine], problems: list[LineProblem]) ->
     return normalized
 
 
-async def _lock_known_members(lines: list[CsvLine]) -> list[asyncpg.Record]:
-    """Lock and return the members whom a file is about, and the inviters of new people."""
-    return await engine.fetch(
-        LOCK_KNOWN_MEMBERS,
-        accounts=[line.values.get("telegram_id") for line in lines],
+async def _find_known_members(lines: list[CsvLine]) -> dict[str, str]:
+    """Return the present number of each known account and number in a file."""
+    records = await engine.fetch(
+        FIND_KNOWN_MEMBERS,
+        **account_parameters(
+            account for line in lines if (account := line.values.get("telegram_id"))
+        ),
         member_ids=[
             line.values.get(column) for line in lines for column in ("member_id", "invited_by")
         ],
     )
+    return {record["identifier"]: record["member_id"] for record in records}
 
 
 class _MemberImporter:
     """Imports lines one after the other; a refused line changes nothing in the database.
 
-    `known_members` are the members whom the lines are about, removed ones included, and the
-    inviters of new people.
+    `numbers` are the present numbers of the accounts and the numbers in the lines. `members` are
+    the members with these numbers, removed ones included.
     """
 
-    def __init__(self, known_members: list[asyncpg.Record], *, overwrite: bool) -> None:
+    def __init__(
+        self, numbers: Mapping[str, str], members: list[asyncpg.Record], *, overwrite: bool
+    ) -> None:
         self.added = self.changed = 0
-        self._by_account = {member["telegram_id"]: member for member in known_members}
-        self._by_number = {member["member_id"]: member for member in known_members}
+        self._numbers = numbers
+        self._members = {member["member_id"]: member for member in members}
         self._overwrite = overwrite
         self._line_numbers: dict[str, int] = {}
-        """The number of the line in which each account was found."""
+        """The number of the line in which each member, or each new account, was found."""
 
     async def import_line(self, line: CsvLine) -> None:
         """Add or change the person of a line.
@@ -242,18 +263,22 @@ class _MemberImporter:
             UserError: The line can't be imported.
         """
         member = self._find_member(line.values)
-        account = line.values.get("telegram_id") if member is None else member["telegram_id"]
-        if account is None:
+        person = line.values.get("telegram_id") if member is None else member["member_id"]
+        if person is None:
             raise InvalidInput("A new person needs a telegram_id: add it to this line.")
-        if account in self._line_numbers:
+        if person in self._line_numbers:
             raise InvalidInput(
-                f"This person is already in line {self._line_numbers[account]}: keep one of them."
+                f"This person is already in line {self._line_numbers[person]}: keep one of them."
             )
-        self._line_numbers[account] = line.number
+        self._line_numbers[person] = line.number
+        inviter = line.values.get("invited_by")
+        values = line.values
+        if inviter is not None:
+            values = {**values, "invited_by": self._numbers.get(inviter, inviter)}
         if member is None:
-            await self._add_member(line.values)
+            await self._add_member(values)
         else:
-            await self._change_member(member, line.values)
+            await self._change_member(member, values)
 
     def _find_member(self, values: LineValues) -> asyncpg.Record | None:
         """Return the member whom a line is about, or None for a new person.
@@ -263,9 +288,9 @@ class _MemberImporter:
             MemberNotFound: No member has this `member_id`.
         """
         number = values.get("member_id")
-        if number is None:
-            member = self._by_account.get(values.get("telegram_id"))
-        elif (member := self._by_number.get(number)) is None:
+        identifier = number or values.get("telegram_id") or ""
+        member = self._members.get(self._numbers.get(identifier, ""))
+        if member is None and number is not None:
             raise MemberNotFound(number)
         if member is not None and member["deleted_at"] is not None:
             raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
@@ -274,7 +299,7 @@ class _MemberImporter:
     async def _add_member(self, values: LineValues) -> None:
         inviter = values.get("invited_by")
         if inviter is not None and (
-            inviter not in self._by_number or self._by_number[inviter]["deleted_at"]
+            inviter not in self._members or self._members[inviter]["deleted_at"]
         ):
             raise MemberNotFound(inviter)
         fields = {
@@ -287,7 +312,9 @@ class _MemberImporter:
         self.added += 1
 
     async def _change_member(self, member: asyncpg.Record, values: LineValues) -> None:
-        _refuse_changes(member, values, IDENTITY_COLUMNS)
+        account = values.get("telegram_id")
+        if account is not None and self._numbers.get(account) != member["member_id"]:
+            raise _unchangeable(member, "telegram_id")
         changes = _find_profile_changes(member, values)
         if not changes and not _find_differences(member, values, INSERT_ONLY_COLUMNS):
             return
@@ -366,9 +393,13 @@ def _refuse_changes(member: asyncpg.Record, values: LineValues, columns: Sequenc
         InvalidInput: It changes one of them.
     """
     for column in _find_differences(member, values, columns):
-        raise InvalidInput(
-            f"An import can't change the {column} of member {member['member_id']}.", field=column
-        )
+        raise _unchangeable(member, column)
+
+
+def _unchangeable(member: asyncpg.Record, column: str) -> InvalidInput:
+    return InvalidInput(
+        f"An import can't change the {column} of member {member['member_id']}.", field=column
+    )
 
 
 def _parse_value(column: str, text: str | None) -> Any:
@@ -381,7 +412,9 @@ def _parse_value(column: str, text: str | None) -> Any:
         return None
     if column in NORMALIZERS:
         return NORMALIZERS[column](text, column)
-    if column in {"member_id", "status", "invited_by"}:
+    if column in {"member_id", "invited_by"}:
+        return NUMBER_PATTERN.sub(r"#\1", clean_identifier(text))
+    if column == "status":
         return clean_identifier(text)
     if column != "profile_data":
         return text

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import normalize_name, normalize_telegram_id
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.queries.values import (
@@ -31,13 +32,17 @@ UPDATE community_members SET is_bot = :is_bot FROM actor WHERE member_id = :memb
 RETURNING {MEMBER_COLUMNS}
 """)
 
-# All calls insert in the same order, so that two of them never deadlock.
+# All calls insert in the same order, so that two of them never deadlock. A profile that only states
+# an account makes nobody its owner.
 REMEMBER_BOTS = Statement("""
 INSERT INTO directory_bots AS known (telegram_id, name)
 SELECT telegram_id, coalesce(name, telegram_id)
-FROM unnest(:telegram_ids::text[], :names::text[]) AS bot(telegram_id, name)
+FROM unnest(:telegram_ids::text[], :platforms::text[], :account_ids::text[], :names::text[])
+    AS bot(telegram_id, platform, account_id, name)
 WHERE NOT EXISTS (
-    SELECT FROM community_members AS member WHERE member.telegram_id = bot.telegram_id
+    SELECT FROM member_accounts AS account
+    WHERE account.platform = bot.platform AND account.account_id = bot.account_id
+        AND proof <> 'stated'
 )
 ORDER BY telegram_id
 ON CONFLICT (telegram_id) DO UPDATE SET name = EXCLUDED.name WHERE known.name <> EXCLUDED.name
@@ -45,12 +50,11 @@ ON CONFLICT (telegram_id) DO UPDATE SET name = EXCLUDED.name WHERE known.name <>
 FORGET_BOT = Statement(
     "DELETE FROM directory_bots WHERE telegram_id = :telegram_id RETURNING telegram_id"
 )
-FIND_KNOWN_BOTS = Statement("""
+FIND_KNOWN_BOTS = Statement(f"""
 SELECT telegram_id FROM directory_bots WHERE telegram_id = ANY(:telegram_ids)
 UNION
-SELECT account FROM community_members,
-    unnest(ARRAY[telegram_id, 'discord:' || (profile_data ->> 'discord_id')]) AS account
-WHERE is_bot AND account = ANY(:telegram_ids)
+SELECT telegram_id FROM {OWNED_ACCOUNTS}
+WHERE EXISTS (SELECT FROM community_members WHERE member_id = owner.member_id AND is_bot)
 """)
 
 
@@ -108,7 +112,7 @@ async def remember_bots(names: Mapping[str, str | None]) -> None:
     }
     for account, name in accounts.items():
         check_texts(DirectoryBot, telegram_id=account, name=name)
-    await engine.fetch(REMEMBER_BOTS, telegram_ids=list(accounts), names=list(accounts.values()))
+    await engine.fetch(REMEMBER_BOTS, **account_parameters(accounts), names=list(accounts.values()))
 
 
 async def forget_bot(telegram_id: str | int) -> bool:
@@ -126,12 +130,11 @@ async def forget_bot(telegram_id: str | int) -> bool:
 async def known_bots(telegram_ids: Sequence[str | int]) -> set[str]:
     """Return those of these accounts that are bots, members or not.
 
-    An account of Discord, `discord:` and its id, is also that of the member whose `profile_data`
-    has this `discord_id`.
+    An account of Discord is `discord:` and its id. All accounts of a member that is a bot are bots.
 
     Raises:
         InvalidInput: An id is neither a text nor an integer.
     """
     accounts = [id_text(account, "telegram_ids") for account in telegram_ids]
-    records = await engine.fetch(FIND_KNOWN_BOTS, telegram_ids=accounts)
+    records = await engine.fetch(FIND_KNOWN_BOTS, **account_parameters(accounts))
     return {account for (account,) in records}

@@ -281,31 +281,41 @@ WHERE (:created_by::text IS NULL OR created_by = :created_by)
 ORDER BY created_at DESC, invitation_id DESC LIMIT :limit
 """)
 
-LIST_INVITATION_TREE = Statement("""
-WITH RECURSIVE tree AS (
-    SELECT member_id, name, invited_by, is_bot, 0 AS depth
-    FROM community_members WHERE member_id = :member_id
+_START_CTE = """start AS (
+    -- the member; the number of a merged member leads to the other one
+    SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
+    WHERE member_id = :member_id
+)"""
+LIST_INVITATION_TREE = Statement(f"""
+WITH RECURSIVE {_START_CTE}, tree AS (
+    -- the member, whom they invited, whom those invited, and so on
+    SELECT member_id, name, invited_by, is_bot, merged_into, 0 AS depth
+    FROM community_members WHERE member_id = (SELECT member_id FROM start)
     UNION ALL
-    SELECT member.member_id, member.name, member.invited_by, member.is_bot, depth + 1
+    SELECT member.member_id, member.name, member.invited_by, member.is_bot, member.merged_into,
+        depth + 1
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
     -- A restored backup can contain a cycle of members who invited each other. Every member has one
     -- inviter, so such a cycle leads back to the first member, where the recursion ends.
-    WHERE member.member_id <> :member_id
+    WHERE member.member_id <> (SELECT member_id FROM start)
 )
-SELECT member_id, name, invited_by, depth FROM tree WHERE depth = 0 OR NOT is_bot
+SELECT member_id, name, invited_by, depth FROM tree
+WHERE depth = 0 OR NOT is_bot AND merged_into IS NULL
 ORDER BY depth, length(member_id), member_id
 """)
 
 # UNION, unlike UNION ALL, ends at a cycle, because it drops rows that it has found before. A column
 # for the depth would make these rows different, so `lineage` counts the depth.
-LIST_LINEAGE = Statement("""
-WITH RECURSIVE lineage AS (
-    SELECT member_id, name, invited_by FROM community_members WHERE member_id = :member_id
+LIST_LINEAGE = Statement(f"""
+WITH RECURSIVE {_START_CTE}, lineage AS (
+    -- the member, their inviter, the inviter of that one, and so on
+    SELECT member_id, name, invited_by
+    FROM community_members WHERE member_id = (SELECT member_id FROM start)
     UNION
     SELECT member.member_id, member.name, member.invited_by
     FROM lineage JOIN community_members AS member ON member.member_id = lineage.invited_by
 )
-SELECT member_id, name, invited_by FROM lineage
+SELECT lineage.*, start.member_id AS start FROM lineage, start
 """)
 
 
@@ -551,10 +561,10 @@ async def lineage(member_id: str | int) -> list[TreeNode]:
     """
     number = member_number(member_id)
     records = await engine.fetch(LIST_LINEAGE, member_id=number)
-    found = {record["member_id"]: record for record in records}
-    record = found.pop(number, None)
-    if record is None:
+    if not records:
         raise MemberNotFound(number)
+    found = {record["member_id"]: record for record in records}
+    record: asyncpg.Record | None = found.pop(records[0]["start"])
     nodes: list[TreeNode] = []
     while record is not None:
         nodes.append(

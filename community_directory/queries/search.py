@@ -6,7 +6,7 @@ search takes longer the more members match.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import asyncpg
 from community_directory.database import Parameters, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.folding import contains_pattern, fold_needle
+from community_directory.queries.identifiers import clean_identifier
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.queries.pages import (
     MAX_PAGE_SIZE,
@@ -99,6 +100,8 @@ would look up each of them to find the best.
 """
 ANY_RANGE = f"({' OR '.join(SCORE_RANGES.values())})"
 """A condition in SQL that is true for every member, and lets PostgreSQL use the text indexes."""
+USERNAME_PATTERN = re.compile(r"[\w.-]+")
+"""A text that can be the username of an account."""
 WINDOW_SIZE = 1000
 """The number of members of a range that are read in order before its text index is used."""
 
@@ -123,12 +126,20 @@ SELECT * FROM (
     SELECT {COLUMNS} FROM community_members
     WHERE id = ANY(ARRAY(SELECT id FROM matching_best)) AND (SELECT best_are_enough FROM decision)
     UNION ALL
-    SELECT * FROM (
-        -- OFFSET 0 prevents PostgreSQL from reading the range in order again.
-        SELECT {COLUMNS} FROM community_members WHERE {BOUNDS} AND {CONDITIONS} OFFSET 0
-    ) AS matching WHERE NOT (SELECT best_are_enough FROM decision)
+    SELECT * FROM ({MATCHING}) AS matching WHERE NOT (SELECT best_are_enough FROM decision)
 ) AS found ORDER BY reputation_score DESC, id DESC LIMIT {LIMIT}
 """
+
+# The username of an account on Discord, or of a second one on Telegram, is not in search_text. The
+# key of the member, unlike the number, is in the index of the best members. With arrays instead of
+# a join PostgreSQL expects a few members, and does not read the whole table.
+HAS_USERNAME = """id = ANY(ARRAY(
+    SELECT id FROM community_members WHERE member_id = ANY(ARRAY(
+        SELECT member_id FROM member_accounts
+        WHERE lower(username) = lower((SELECT {USERNAME}::text))
+    ))
+))"""
+"""A condition in SQL: the member has an account with this username."""
 
 
 async def search(
@@ -150,11 +161,13 @@ async def search(
     The result is one page; its `next_cursor`, passed as `after`, continues it.
 
     Args:
-        text: A part of a name, a Telegram or GitHub username, or an organization, at most 200
-            characters. Case, accents, and the kind of an apostrophe, a dash or a space do not
-            matter, nor does an @ before a username; `%`, `_` and `\` are ordinary characters. Only
-            the first 350 characters of a member's four texts together are searched. A text of
-            accents or invisible characters alone finds nobody.
+        text: A part of a name, a Telegram or GitHub username, or an organization, or the whole
+            username of any other account, such as one on Discord, of at least 3 characters. The
+            text has at most 200 characters. Case, accents, and the kind of an apostrophe, a dash or
+            a space do not matter, nor does an @ before a username; `%`, `_` and `\` are ordinary
+            characters. Only
+            the first 350 characters of a member's four texts together are searched for a part. A
+            text of accents or invisible characters alone finds nobody.
         role: The exact `primary_role`.
         country: The exact country.
         status: The status, by default active; None finds members of every status.
@@ -178,6 +191,7 @@ async def search(
     check_texts(CommunityMember, country=country)
     wanted = Search(
         text=fold_needle(text) if text and text.strip() else None,
+        username=None if text is None else _parse_username(text),
         equal={
             "primary_role": role,
             "country": country,
@@ -217,6 +231,25 @@ async def leaderboard(
     return await search(status=status, after=after, limit=limit)
 
 
+def _parse_username(text: str) -> str | None:
+    """Return the username that the text can be, or None if it can be none."""
+    username = clean_identifier(text).removeprefix("@")
+    return username if USERNAME_PATTERN.fullmatch(username) else None
+
+
+def _union(columns: str, conditions: Sequence[str], matches: Sequence[str]) -> str:
+    """Return the SQL of all members who meet the conditions, and match in one of several ways.
+
+    PostgreSQL uses another index for each way. OFFSET 0 prevents it from reading the members in
+    order, whose cost it underestimates.
+    """
+    return " UNION ALL ".join(
+        f"(SELECT {columns} FROM community_members"
+        f" WHERE {' AND '.join([*conditions, match])} OFFSET 0)"
+        for match in matches
+    )
+
+
 async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
     records: list[asyncpg.Record] = []
     for sql, parameters in wanted.statements(MEMBER_COLUMNS):
@@ -248,6 +281,8 @@ class Search:
 
     text: str | None
     """The folded text; an empty one finds nobody, and None finds everybody."""
+    username: str | None = None
+    """The text as a username; None if it can be none."""
     equal: Mapping[str, str | None]
     """Columns and the values that they must have; None means any value."""
     scores: range
@@ -269,20 +304,24 @@ class Search:
         parameters = Parameters()
         bounds = list(self._bounds(parameters))
         conditions = list(self._conditions(parameters))
+        matches = list(self._matches(parameters))
         if self._uses_text_index() and self.sort == "reputation":
             for score_range in self._score_ranges():
+                in_range = " AND ".join([score_range, *bounds])
                 sql = SEARCH_SCORE_RANGE.format(
                     COLUMNS=columns,
-                    BOUNDS=" AND ".join([score_range, *bounds]),
-                    CONDITIONS=" AND ".join(conditions),
+                    BOUNDS=in_range,
+                    MATCHING=_union(columns, [in_range, *conditions], matches),
+                    CONDITIONS=" AND ".join([*conditions, f"({' OR '.join(matches)})"]),
                     WINDOW_SIZE=WINDOW_SIZE,
                     LIMIT=limit,
                 )
                 yield sql, parameters
         else:
-            yield self._statement(columns, " AND ".join(conditions + bounds), limit), parameters
+            where = " AND ".join(conditions + bounds)
+            yield self._statement(columns, where, matches, limit), parameters
 
-    def _statement(self, columns: str, where: str, limit: int) -> str:
+    def _statement(self, columns: str, where: str, matches: list[str], limit: int) -> str:
         """Return the statement that reads all members in the order of the search."""
         order = SORT_ORDERS[self.sort]
         ordered = (
@@ -290,11 +329,10 @@ class Search:
         )
         source = "community_members"
         if self._uses_text_index():
-            # OFFSET 0 prevents PostgreSQL from reading all members in order, whose cost it
-            # underestimates.
-            source = f"(SELECT * FROM {source} WHERE {where} AND {ANY_RANGE} OFFSET 0) AS found"
-            where = "true"
-        elif self.text and self.sort == "reputation":
+            found = _union("*", [where, ANY_RANGE], matches)
+            return f"SELECT {columns} FROM ({found}) AS found {ordered}"
+        where = " AND ".join([where, *matches])
+        if self.text and self.sort == "reputation":
             # The index contains all columns of the conditions, so that for a text of two letters
             # PostgreSQL reads the table rows of the matching members only.
             where = f"id = ANY(ARRAY(SELECT id FROM {source} WHERE {where} {ordered}))"
@@ -323,9 +361,16 @@ class Search:
                 yield f"status = '{MemberStatus.ACTIVE}'"
             elif value is not None:
                 yield f"{column} = (SELECT {parameters.bind(value)}::text)"
-        if self.text is not None:
-            pattern = parameters.bind(contains_pattern(self.text))
-            yield f"search_text LIKE (SELECT {pattern}::text)"
+
+    def _matches(self, parameters: Parameters) -> Iterator[str]:
+        """Yield the conditions of which one must be true if there is a text; no two are."""
+        if self.text is None:
+            return
+        pattern = f"(SELECT {parameters.bind(contains_pattern(self.text))}::text)"
+        yield f"search_text LIKE {pattern}"
+        if self.username is not None and self._uses_text_index():
+            has_username = HAS_USERNAME.format(USERNAME=parameters.bind(self.username))
+            yield f"{has_username} AND search_text NOT LIKE {pattern}"
 
     def _score_ranges(self) -> Iterator[str]:
         """Yield the predicates of the ranges that can contain a member of the result."""

@@ -62,7 +62,7 @@ COUNT_MEMBERS = Statement(
         END AS added_week,
         width_bucket(deleted_at, :week_ends) AS removed_week,
         status, reputation_tier, count(*)
-    FROM community_members WHERE NOT is_bot GROUP BY 1, 2, 3, 4
+    FROM community_members WHERE NOT is_bot AND merged_into IS NULL GROUP BY 1, 2, 3, 4
     """
 )
 # The chart goes back in time by undoing these changes of status.
@@ -79,7 +79,7 @@ COUNT_STATUS_CHANGES = Statement(
         changes -> 'status' ->> 0, changes -> 'status' ->> 1, count(*)
     FROM directory_audit_log AS entry JOIN community_members AS member ON member.id = entry.row_id
     WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'
-        AND NOT is_bot AND changed_at >= (:week_ends::timestamptz[])[1]
+        AND NOT is_bot AND merged_into IS NULL AND changed_at >= (:week_ends::timestamptz[])[1]
     GROUP BY 1, 2, 3, 4
     """
 )
@@ -119,7 +119,7 @@ LIST_MOST_ACTIVE = Statement(
     """
 )
 # The recursion goes down level by level, and PostgreSQL stops it when it has enough rows. Bots are
-# left out, except for the root.
+# left out, except for the root, and so are merged members, whose numbers lead to the other one.
 GET_TREE = Statement(
     f"""
     WITH RECURSIVE tree AS (
@@ -131,7 +131,8 @@ GET_TREE = Statement(
         UNION ALL
         SELECT child.*, level + 1 FROM tree CROSS JOIN LATERAL (
             SELECT member_id, name, status, deleted_at, is_bot, invited_by
-            FROM community_members WHERE invited_by = tree.member_id AND NOT is_bot
+            FROM community_members
+            WHERE invited_by = tree.member_id AND NOT is_bot AND merged_into IS NULL
             ORDER BY length(member_id), member_id
             LIMIT :max_children
         ) AS child WHERE level < :max_levels
@@ -139,7 +140,10 @@ GET_TREE = Statement(
     SELECT member_id, name,
         CASE WHEN deleted_at IS NOT NULL THEN 'removed' WHEN is_bot THEN 'bot' ELSE status END,
         invited_by,
-        (SELECT count(*) FROM community_members WHERE invited_by = drawn.member_id AND {NO_BOTS})
+        (
+            SELECT count(*) FROM community_members
+            WHERE invited_by = drawn.member_id AND {NO_BOTS} AND merged_into IS NULL
+        )
     FROM drawn
     """
 )

@@ -632,7 +632,7 @@ INVALID_PEOPLE: dict[str, tuple[dict[str, object], str]] = {
     "a new person of an unknown inviter": (new_person(invited_by="#99"), NO_MEMBER.format("#99")),
     "a new person invited by a name": (new_person(invited_by="ana"), NO_MEMBER.format("ana")),
     "a new person with a number": (new_person(member_id="#99"), NO_MEMBER.format("#99")),
-    "a number that is none": ({"member_id": "1", "name": "Ana"}, NO_MEMBER.format("1")),
+    "a number that is none": ({"member_id": "one", "name": "Ana"}, NO_MEMBER.format("one")),
     "a number of somebody else": (
         {"member_id": "#1", "telegram_id": "102"},
         CANT_CHANGE.format("telegram_id"),
@@ -1469,3 +1469,63 @@ async def test_a_known_person_is_found_by_any_spelling_of_their_account(
     assert await find_problems(file, twice) == [
         (3, "This person is already in line 2: keep one of them.")
     ]
+
+
+# Accounts and merged members
+
+
+@pytest.mark.parametrize(
+    "identifiers",
+    [
+        {"telegram_id": "1001"},
+        {"telegram_id": "discord:801"},
+        {"telegram_id": "github:ana-dev"},
+        {"member_id": "1"},
+        {"member_id": " 1 "},
+        {"member_id": "5"},
+        {"member_id": "#5"},
+        {"member_id": "1", "telegram_id": "discord:801"},
+        {"member_id": "5", "telegram_id": "101"},
+    ],
+    ids=lambda identifiers: " ".join(identifiers.values()),
+)
+async def test_a_line_finds_a_member_by_any_account_and_any_number(
+    community: asyncpg.Pool, file: Path, identifiers: dict[str, str]
+) -> None:
+    await rows.account(community, platform="telegram", account_id="1001", member_id="#1")
+    await rows.account(community, platform="discord", account_id="801", member_id="#1")
+    await rows.account(community, platform="github", account_id="ana-dev", member_id="#1")
+    await rows.merged_member(community, merged_into="#1")
+    counts = await import_text(file, csv_text({**identifiers, "name": "Ana María"}))
+    assert counts == ImportCounts(added=0, changed=1, unchanged=0)
+    ana = await members.get("#1")
+    assert (ana.name, ana.telegram_id) == ("Ana María", "101")
+
+
+async def test_lines_with_two_accounts_of_a_person_are_refused(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    await rows.account(community, platform="discord", account_id="801", member_id="#1")
+    await rows.merged_member(community, merged_into="#1")
+    people = [{"telegram_id": "discord:801"}, {"member_id": "5"}, {"telegram_id": "101"}]
+    twice = "This person is already in line 2: keep one of them."
+    assert await find_problems(file, csv_text(*people)) == [(3, twice), (4, twice)]
+
+
+async def test_an_account_of_another_member_beside_a_number_is_refused(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    await rows.account(community, platform="discord", account_id="801", member_id="#2")
+    person = {"member_id": "1", "telegram_id": "discord:801"}
+    assert await find_problems(file, csv_text(person)) == [(2, CANT_CHANGE.format("telegram_id"))]
+
+
+async def test_the_number_of_a_merged_inviter_leads_to_the_other_one(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    await rows.merged_member(community, merged_into="#1")
+    new = new_person(telegram_id="950", name="Gus")
+    known = {"telegram_id": "102", "name": "Bo", "primary_role": "developer"}
+    text = csv_text({**new, "invited_by": "5"}, {**known, "invited_by": "#5"})
+    assert await import_text(file, text) == ImportCounts(added=1, changed=0, unchanged=1)
+    assert (await members.get_by_telegram_id("950")).invited_by == "#1"

@@ -62,6 +62,17 @@ async def test_a_removed_member_stays_in_the_tree(directory: asyncpg.Pool) -> No
     assert [node.member_id for node in await invitations.tree("#2")] == ["#2", "#3"]
 
 
+async def test_a_merged_member_is_in_no_tree_and_leads_to_the_other_one(
+    directory: asyncpg.Pool,
+) -> None:
+    for number, invited_by in {"#1": None, "#2": "#1", "#3": "#2"}.items():
+        await rows.member(directory, member_id=number, invited_by=invited_by)
+    await rows.merged_member(directory, member_id="#4", invited_by="#1", merged_into="#2")
+    assert [node.member_id for node in await invitations.tree("#1")] == ["#1", "#2", "#3"]
+    assert await invitations.tree("#4") == await invitations.tree("#2")
+    assert await invitations.lineage("#4") == await invitations.lineage("#2")
+
+
 @pytest.mark.parametrize(
     ("inviters", "lineage", "tree"),
     [

@@ -517,3 +517,84 @@ async def test_names_of_only_emoji_are_paged_to_the_end(directory: asyncpg.Pool)
         if after is None:
             break
     assert sorted(found) == sorted(moons)
+
+
+# The usernames of other accounts.
+
+
+async def link(database: rows.Database, member_id: str, username: str, account_id: str) -> None:
+    await database.execute(
+        """
+        INSERT INTO member_accounts
+            (id, platform, account_id, username, member_id, proof, proved_at)
+        VALUES (gen_random_uuid(), 'discord', $1, $2, $3, 'code', now())
+        """,
+        account_id,
+        username,
+        member_id,
+    )
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize(
+    "text", ["night.owl_7", "@Night.Owl_7", " NIGHT.OWL_7 ", "@\u200bnight.owl_7"]
+)
+async def test_the_username_of_another_account_is_found(
+    directory: asyncpg.Connection, text: str, sort: Sort
+) -> None:
+    for number, name in enumerate(("Ana", "Bo")):
+        member_id = await somebody(directory, name=name)
+        await link(directory, member_id, f"night.owl_{7 + number}", str(5 + number))
+    assert await found(text, sort=sort) == {"Ana"}
+
+
+@pytest.mark.parametrize("text", ["night.owl", "owl_7", "night owl_7", "night%", "@night.owl_7 x"])
+async def test_a_part_of_the_username_of_another_account_is_not_found(
+    directory: asyncpg.Connection, text: str
+) -> None:
+    await link(directory, await somebody(directory, name="Ana"), "night.owl_7", "5")
+    assert await found(text) == set()
+
+
+async def test_whoever_has_the_username_of_another_account_meets_the_other_conditions_too(
+    directory: asyncpg.Connection,
+) -> None:
+    people: tuple[dict[str, object], ...] = (
+        {"name": "Ana", "country": "Mexico"},
+        {"name": "Suspended", "country": "Mexico", "status": "suspended"},
+        {"name": "Removed", "country": "Mexico", "deleted_at": NOON},
+        {"name": "Bot", "country": "Mexico", "is_bot": True},
+        {"name": "Elsewhere", "country": "Spain"},
+    )
+    for number, columns in enumerate(people):
+        await link(directory, await somebody(directory, **columns), "owl", str(number + 5))
+    assert await found("owl", country="Mexico") == {"Ana"}
+    assert await found("owl", country="Mexico", status=None) == {"Ana", "Suspended"}
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_matches_by_text_and_by_another_account_are_one_list_in_pages(
+    directory: asyncpg.Connection, sort: Sort
+) -> None:
+    """Somebody who is found in both ways is there once."""
+    for number in range(12):
+        member_id = await somebody(
+            directory,
+            name=f"Owl {number}" if number % 3 else f"Person {number}",
+            reputation_score=100 * number,
+        )
+        if number % 2 == 0:
+            await link(directory, member_id, "owl", str(number + 5))
+    expected = [
+        f"Owl {number}" if number % 3 else f"Person {number}"
+        for number in reversed(range(12))
+        if number % 3 or number % 2 == 0
+    ]
+    names: list[str] = []
+    after = None
+    while True:
+        page = await members.search("owl", sort=sort, limit=3, after=after)
+        names += [member.name for member in page.items]
+        if (after := page.next_cursor) is None:
+            break
+    assert names == expected if sort == "reputation" else sorted(names) == sorted(expected)

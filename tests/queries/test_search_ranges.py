@@ -310,9 +310,11 @@ async def test_another_order_uses_the_text_indexes_of_all_ranges(
         assert (await members.search("user_29", status=None, sort=sort)).items
     async with undone() as current:
         await current.connection.execute("SET LOCAL enable_seqscan = off")
-        assert await scanned(current.connection, statements[0]) == {
-            f"member_search_{scores.start}_idx": 1 for scores in SCORE_RANGES
-        }
+        loops = await scanned(current.connection, statements[0])
+    # Other indexes find whoever has this username on another account.
+    expected = {f"member_search_{scores.start}_idx": 1 for scores in SCORE_RANGES}
+    assert loops.items() >= expected.items()
+    assert loops["member_account_username_idx"] == 1
 
 
 async def test_a_range_that_was_read_to_its_end_uses_no_text_index(

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.folding import contains_pattern, escape_pattern, fold_needle
+from community_directory.queries.identifiers import clean_identifier
 from community_directory.queries.search import ANY_RANGE, SEARCH_TEXT_LENGTH, is_indexed
 from community_directory.queries.values import member_number
 from community_directory.web.admin.policy import RowData
@@ -263,7 +264,7 @@ class ListEndpoints(TableRows):
         )
 
     async def _find_members(self, text: str, limit: int, offset: int) -> list[asyncpg.Record]:
-        """Find members by number, or by a part of the name or username."""
+        """Find members by number, by a part of the name or username, or by another account's."""
         page = f"LIMIT {limit} OFFSET {offset}"
         if not text:
             return await engine.fetch(f"{MEMBER_CHOICES} ORDER BY created_at DESC, id DESC {page}")
@@ -276,6 +277,7 @@ class ListEndpoints(TableRows):
             "(SELECT coalesce(merged_into, member_id) FROM community_members"
             f" WHERE member_id = {typed})"
         )
+        username = parameters.bind(clean_identifier(text).removeprefix("@"))
         if pattern is None or is_indexed(needle):
             matches = f"search_text LIKE {parameters.bind(pattern)}"
         else:
@@ -286,6 +288,10 @@ class ListEndpoints(TableRows):
             f"""
             SELECT * FROM (
                 ({MEMBER_CHOICES} AND member_id = {number})
+                UNION
+                ({MEMBER_CHOICES} AND member_id IN (
+                    SELECT member_id FROM member_accounts WHERE lower(username) = lower({username})
+                ))
                 UNION
                 ({MEMBER_CHOICES} AND {ANY_RANGE} AND {matches} LIMIT {MAX_CANDIDATES})
             ) AS found

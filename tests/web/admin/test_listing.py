@@ -18,6 +18,7 @@ from community_directory.tables import (
     MemberParticipation,
 )
 from community_directory.web.admin import listing
+from tests.tables import rows as table_rows
 from tests.web.admin.panel_requests import (
     CODE,
     HOSTILE_VALUES,
@@ -545,3 +546,21 @@ def test_every_foreign_key_refers_to_a_member() -> None:
     for table in Finder().get_app_config("community_directory").table_classes:
         for column in table._meta.foreign_key_columns:
             assert column._foreign_key_meta.resolved_target_column is CommunityMember.member_id
+
+
+async def test_a_member_to_refer_to_is_found_by_the_username_of_another_account(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    for name, account_id in (("Ana", "5"), ("Bo", "6")):
+        member = await table_rows.member(directory, name=name)
+        await directory.execute(
+            "INSERT INTO member_accounts"
+            " (id, platform, account_id, username, member_id, proof, proved_at)"
+            " VALUES (gen_random_uuid(), 'discord', $1, $2, $3, 'code', now())",
+            account_id,
+            f"{name.lower()}.owl",
+            member["member_id"],
+        )
+    for typed in ("ana.owl", "@Ana.Owl"):
+        response = await client.get("/api/tables/community_members/ids/", params={"search": typed})
+        assert [label.split()[1] for label in response.json().values()] == ["Ana"]
