@@ -76,6 +76,7 @@ FUNCTIONS = (
     "community_members_name_accounts()",
     "member_accounts_before_write()",
     "member_accounts_named(community_members)",
+    "member_relationships_before_write()",
     "directory_audit_log_append_only()",
     "directory_search_text(text)",
     "panel_password_set()",

@@ -7,7 +7,7 @@ the row as PostgreSQL stored it. Columns with a default are left to the table.
 import itertools
 import json
 import uuid
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 import asyncpg
@@ -46,6 +46,21 @@ async def invitation(database: Database, **columns: object) -> asyncpg.Record:
     }
     return await _insert(
         database, "community_invitations", await _with_member(database, "created_by", columns)
+    )
+
+
+async def account(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert an account that a manager linked, of a new member unless `member_id` is given."""
+    columns = {
+        "id": uuid.uuid4(),
+        "platform": "elizaos",
+        "account_id": str(uuid.uuid4()),
+        "proof": "manager",
+        "proved_at": datetime.now(UTC),
+        **columns,
+    }
+    return await _insert(
+        database, "member_accounts", await _with_member(database, "member_id", columns)
     )
 
 
