@@ -13,9 +13,9 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Statement, engine, transaction
 from community_directory.elizaos import UUID_PATTERN, account_entity_ids
-from community_directory.errors import MemberNotFound, text_too_long
+from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
 from community_directory.queries.values import (
     Profile,
     as_json,
@@ -251,14 +251,15 @@ async def of_member(
         InvalidInput: A value has the wrong type or is too long.
     """
     check_texts(MemberRelationship, relationship_type=relationship_type)
-    number, entities = await _find_entities(member_id, agent_id)
-    records = await engine.fetch(
-        LIST_EDGES,
-        member_id=number,
-        entity_ids=[entity.entity_id for entity in entities],
-        relationship_type=relationship_type,
-        limit=MAX_LISTED_RELATIONSHIPS,
-    )
+    async with transaction():
+        number, entities = await _find_entities(member_id, agent_id)
+        records = await engine.fetch(
+            LIST_EDGES,
+            member_id=number,
+            entity_ids=[entity.entity_id for entity in entities],
+            relationship_type=relationship_type,
+            limit=MAX_LISTED_RELATIONSHIPS,
+        )
     return [Edge(**{**record, "content": json.loads(record["content"])}) for record in records]
 
 
@@ -284,6 +285,10 @@ async def entities_of(member_id: str | int, *, agent_id: str | None = None) -> l
 async def _find_entities(member_id: str | int, agent_id: str | None) -> tuple[str, list[Entity]]:
     number = member_number(member_id)
     check_text("agent_id", agent_id, MAX_ENTITY_ID_LENGTH)
+    if agent_id is not None and not UUID_PATTERN.fullmatch(agent_id):
+        raise InvalidInput(
+            "The id of an agent is a UUID: string_to_uuid makes it of the name.", field="agent_id"
+        )
     records = await engine.fetch(FIND_ENTITIES, member_id=number)
     if not records:
         raise MemberNotFound(number)

@@ -68,6 +68,7 @@ SCRIPTED_OBJECTS = {
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
     ("function", "member_participation_take_back"),
+    ("function", "member_relationships_before_write"),
     ("function", "panel_password_set"),
     ("function", "panel_session_started"),
     ("function", "panel_user_changed"),

@@ -348,9 +348,8 @@ async def test_what_the_directory_can_not_have_is_left_out_and_counted(
     report = await import_relationships(AGENT, found)
     assert (report.added, report.left_out) == (0, {reason: 1})
     assert await stored(directory) == {}
-    assert not await directory.fetchval(
-        "SELECT EXISTS (SELECT FROM member_accounts WHERE member_id = '#3' AND platform = 'elizaos')"
-    )
+    linked = "SELECT account_id FROM member_accounts WHERE member_id = '#3'"
+    assert [account for (account,) in await directory.fetch(linked)] == ["1003"]
 
 
 async def test_a_backslash_before_a_nul_in_letters_is_stored(
@@ -480,8 +479,8 @@ def test_a_file_has_rows_of_either_spelling(tmp_path: Path, names: tuple[str, st
         (ANA, BO): AgentRelationship([], {}),
         (ANA, STRANGER): AgentRelationship([], {}),
     }
+    file.write_text(json.dumps([other]))
     with pytest.raises(InvalidInput, match="other agents"):
-        file.write_text(json.dumps([other]))
         read_agent_file(file, AGENT)
 
 
@@ -533,7 +532,7 @@ async def test_a_time_that_can_not_be_stored_is_the_present_one(
     assert age.total_seconds() < 600
 
 
-# Types and commands
+# Types
 
 
 @pytest.mark.parametrize(

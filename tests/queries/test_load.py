@@ -190,6 +190,12 @@ class Caller:
         )
         await relationships.unlink(a, b, "MENTORED")
 
+    async def look_at_the_graph(self) -> None:
+        number = self.anybody()
+        assert number in {entity.entity_id for entity in await relationships.entities_of(number)}
+        for edge in await relationships.of_member(number):
+            assert number in (edge.member_id_a, edge.member_id_b)
+
     async def explain_score(self) -> None:
         explained = await reputation.explain(self.anybody())
         parts = (*explained.github.values(), explained.earned, explained.other)
@@ -319,6 +325,7 @@ class Caller:
                 self.expire_overdue,
                 self.look_at_the_tree,
                 self.link,
+                self.look_at_the_graph,
                 self.explain_score,
                 self.look_back,
                 self.export,

@@ -351,5 +351,13 @@ async def test_a_removed_or_unknown_member_has_no_relationships(
         with pytest.raises(MemberNotFound) as refused:
             await helper(number)
         assert refused.value.member_id == number
-    with pytest.raises(InvalidInput):
-        await helper("#1", agent_id="x" * 256)
+
+
+@pytest.mark.parametrize("helper", [relationships.of_member, relationships.entities_of])
+@pytest.mark.parametrize("agent_id", ["", "Kukulcan", "x" * 256, 7])
+async def test_the_id_of_an_agent_must_be_a_uuid(
+    directory: asyncpg.Pool, people: None, helper: Callable[..., Awaitable[Any]], agent_id: object
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await helper("#1", agent_id=agent_id)
+    assert refused.value.field == "agent_id"

@@ -24,6 +24,7 @@ SEVERAL = {
     "participation.move_room": "keeps new events out of the old room",
     "participation.record_many": "keeps the transaction usable by a savepoint",
     "members.erase": "changes many tables",
+    "relationships.of_member": "computes the ids of entities before it looks for them",
     "members.export": "sets a longer time limit for itself",
 }
 
