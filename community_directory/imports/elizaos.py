@@ -63,25 +63,24 @@ ORDER BY a, b, type
 ON CONFLICT (entity_id_a, entity_id_b, relationship_type) DO UPDATE SET content = EXCLUDED.content
 """)
 
-# The locks let an erasure of the same person wait, or this statement wait for it: an erased person
-# gets no account.
+# An erasure of one of these people waits for the end of the import, or the import for the erasure.
+LOCK_PEOPLE = Statement("""
+SELECT member_id FROM community_members WHERE member_id = ANY(:member_ids) AND deleted_at IS NULL
+ORDER BY member_id FOR KEY SHARE
+""")
+
 LINK_ENTITIES = Statement(f"""
-WITH {ACTOR_CTE}, present AS MATERIALIZED (
-    SELECT member_id FROM community_members, actor
-    WHERE member_id = ANY(:member_ids) AND deleted_at IS NULL
-    ORDER BY member_id FOR KEY SHARE OF community_members
-)
+WITH {ACTOR_CTE}
 INSERT INTO member_accounts
     (id, platform, account_id, member_id, proof, proved_at, details)
 SELECT gen_random_uuid(), 'elizaos', account_id, member_id, 'platform', now(),
     jsonb_build_object('agent_id', :agent_id::text, 'seed', seed)
-FROM unnest(:entity_ids::text[], :member_ids::text[], :seeds::text[])
+FROM actor, unnest(:entity_ids::text[], :member_ids::text[], :seeds::text[])
     AS new(account_id, member_id, seed)
-JOIN present USING (member_id)
+ORDER BY account_id
 ON CONFLICT (platform, account_id) DO NOTHING
 RETURNING id
 """)
-
 
 FIND_ERASED = Statement("""
 SELECT telegram_id FROM community_members WHERE telegram_id = ANY(:fingerprints::text[])
@@ -219,6 +218,16 @@ class _ImportPlan:
             else:
                 self._store(key, pair, text, content, relationship.created_at)
 
+    def leave_out(self, gone: set[str]) -> None:
+        """Take the relationships of these members out of the plan."""
+        for key in [key for key in self.new if not gone.isdisjoint(key[:2])]:
+            del self.new[key]
+            self.report.left_out[LeftOut.REMOVED] += 1
+            if key in self._known:
+                self.report.changed -= 1
+            else:
+                self.report.added -= 1
+
     def _store(
         self, key: Key, pair: Pair, text: str, content: Profile, created_at: datetime | None
     ) -> None:
@@ -262,32 +271,43 @@ async def import_relationships(agent_id: str, rows: AgentRows, *, dry_run: bool 
     accounts = list(people.find_new_accounts(sorted(ends | rows.entities.keys())))
     plan.report.entities = len(accounts)
     if not dry_run:
-        plan.report.entities = await _store(agent_id, plan.new, accounts)
+        ends = {end for key in plan.new for end in key[:2]}
+        involved = {person.member_id for end in ends if (person := people.find(end))}
+        plan.report.entities = await _store(agent_id, plan, accounts, involved)
     return plan.report
 
 
 async def _store(
-    agent_id: str, new: Mapping[Key, NewRelationship], accounts: Sequence[NewAccount]
+    agent_id: str, plan: _ImportPlan, accounts: Sequence[NewAccount], involved: set[str]
 ) -> int:
-    """Store relationships and accounts in one transaction; return the number of new accounts."""
+    """Store relationships and accounts in one transaction; return the number of new accounts.
+
+    Members who were removed or erased since they were read get neither.
+    """
+    members = involved.union(account.member_id for account in accounts)
     with long_running():
         async with transaction():
+            present = await engine.fetch(LOCK_PEOPLE, member_ids=sorted(members))
+            gone = members.difference(member_id for (member_id,) in present)
+            plan.leave_out(gone)
+            stored = sorted(plan.new.items())
             await engine.fetch(
                 STORE_RELATIONSHIPS,
-                sources=[one.source for one in new.values()],
-                targets=[one.target for one in new.values()],
-                types=[key.type for key in new],
-                contents=[one.content for one in new.values()],
-                times=[one.created_at for one in new.values()],
+                sources=[new.source for _, new in stored],
+                targets=[new.target for _, new in stored],
+                types=[key.type for key, _ in stored],
+                contents=[new.content for _, new in stored],
+                times=[new.created_at for _, new in stored],
             )
+            kept = [account for account in accounts if account.member_id not in gone]
             linked = await engine.fetch(
                 LINK_ENTITIES,
                 actor=IMPORT_ACTOR,
                 reason=None,
                 agent_id=agent_id,
-                entity_ids=[account.entity_id for account in accounts],
-                member_ids=[account.member_id for account in accounts],
-                seeds=[account.seed for account in accounts],
+                entity_ids=[account.entity_id for account in kept],
+                member_ids=[account.member_id for account in kept],
+                seeds=[account.seed for account in kept],
             )
     return len(linked)
 

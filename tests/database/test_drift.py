@@ -122,6 +122,7 @@ SCRIPTED_OBJECTS = {
     ("trigger", "community_members_check_new_inviter"),
     ("trigger", "community_members_check_status"),
     ("trigger", "directory_audit_log_append_only"),
+    ("trigger", "member_relationships_before_write"),
     ("sequence", "community_member_number"),
     ("extension", "pg_trgm"),
 }

@@ -1,6 +1,8 @@
 """Relationships go to the tables or a file of an ElizaOS agent, and come back, once each."""
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +159,19 @@ async def test_an_export_adds_to_a_row_without_tags_or_an_object(
     await agent.relate(ANA, BO, None, metadata)
     assert await export() == Report(added=1)
     assert await agent.relationships() == {(ANA, BO): (["INVITED"], {"INVITED": {}})}
+
+
+async def test_a_tag_that_the_agent_adds_during_an_export_is_there_once(
+    directory: asyncpg.Pool, people: None, agent: AgentTables
+) -> None:
+    async with agent_database.open_agent_database(AGENT) as database:
+        changes, _ = await export_relationships(AGENT, await database.read())
+    await agent.relate(ANA, BO, ["friend", "INVITED"], {"strength": 5})
+    async with agent_database.open_agent_database(AGENT) as database:
+        await database.add(changes)
+    assert await agent.relationships() == {
+        (ANA, BO): (["friend", "INVITED"], {"strength": 5, "INVITED": {}})
+    }
 
 
 async def test_an_entity_that_the_agent_knows_comes_before_a_computed_one(
@@ -316,6 +331,51 @@ async def test_a_second_import_and_an_import_after_an_export_change_nothing(
         (BO, STRANGER, "FRIEND"),
         (BO, STRANGER, "FRIEND_OF_ANA"),
     }
+
+
+async def test_an_invitation_that_the_agent_has_as_a_relationship_is_not_stored(
+    directory: asyncpg.Pool, people: None
+) -> None:
+    found = only(ANA, BO, "invited", invited={"at": "a party"})
+    assert await import_relationships(AGENT, found) == Report(unchanged=1, entities=2)
+    assert await stored(directory) == {}
+
+
+async def test_a_person_who_is_erased_during_an_import_gets_nothing_back(
+    directory: asyncpg.Pool, people: None
+) -> None:
+    found = AgentRows(
+        {},
+        {
+            (ANA, BO): AgentRelationship(["friend"]),
+            (STRANGER, BO): AgentRelationship(["friend"]),
+        },
+    )
+    async with directory.acquire() as connection:
+        erasure = connection.transaction()
+        await erasure.start()
+        await connection.execute(
+            "UPDATE community_members SET deleted_at = now(), telegram_id = 'erased:1'"
+            " WHERE member_id = '#1'"
+        )
+        importing = asyncio.create_task(import_relationships(AGENT, found))
+        await wait_for_lock(directory)
+        await erasure.commit()
+    report = await importing
+    assert report == Report(added=1, entities=1, left_out=Counter({LeftOut.REMOVED: 1}))
+    assert await stored(directory) == {(STRANGER, BO, "FRIEND"): {}}
+    assert not await directory.fetch("SELECT FROM member_accounts WHERE member_id = '#1'")
+
+
+async def wait_for_lock(directory: asyncpg.Pool) -> None:
+    """Wait until a statement in this database waits for another session."""
+    waiting = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    async with asyncio.timeout(30):
+        while not await directory.fetchval(waiting):
+            await asyncio.sleep(0.01)
 
 
 async def test_new_details_of_the_agent_replace_the_content(
