@@ -17,7 +17,7 @@ from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
-from community_directory import backup_commands, commands, logs
+from community_directory import backup_commands, commands, elizaos_commands, logs
 from community_directory.commands import Command, print_line
 from community_directory.database import connect
 from community_directory.database.migrations import CONFIGURATION_MODULE
@@ -43,6 +43,10 @@ SHARED_COMMANDS: dict[str, Command] = {
     "doctor": commands.run_doctor,
     "grant": commands.grant_permission,
     "revoke": commands.revoke_permission,
+}
+ELIZAOS_COMMANDS: dict[str, Command] = {
+    "export": elizaos_commands.export_to_agent,
+    "import": elizaos_commands.import_from_agent,
 }
 
 
@@ -158,6 +162,11 @@ def command_line() -> App:
     app.command(backup_commands.restore_database, name="restore", version_flags=[])
     app.command(create_admin, version_flags=[])
     app.command(roles, version_flags=[])
+    elizaos = _make_parser("elizaos", help="Exchange relationships with an ElizaOS agent.")
+    for name, command in ELIZAOS_COMMANDS.items():
+        prepared = _prepare_command(command, f"elizaos-{name}")
+        elizaos.command(prepared, name=name, version_flags=[])
+    app.command(elizaos)
     # psql has an option -h of its own, too.
     app.command(psql, help_flags=["--help"], version_flags=[])
     return app

@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         description="The URL of the database, which may name several servers (host1,host2). "
         "The default is an embedded PostgreSQL.",
     )
+    elizaos_url: Annotated[SecretStr, AfterValidator(_check_postgres_url)] | None = Field(
+        default=None,
+        description="The URL of the database of an ElizaOS agent, with the agent's own login, for "
+        "`community-directory elizaos`. Without it, that command works with files only.",
+    )
     data_directory: Path = Field(
         default_factory=lambda: _find_project_directory() / ".postgres",
         description="The directory for the data of the embedded PostgreSQL.",

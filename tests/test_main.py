@@ -45,10 +45,13 @@ NAMES = {
     "roll-up",
     "expire-invitations",
     "doctor",
+    "elizaos",
     "create-admin",
     "roles",
     "psql",
 }
+ELIZAOS_NAMES = ("elizaos export", "elizaos import")
+"""The commands of which `elizaos` consists."""
 
 
 def run(*arguments: str, url: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
@@ -91,17 +94,20 @@ def help_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands_of(command_line()) == NAMES
+    assert commands_of(command_line()["elizaos"]) == {"export", "import"}
     shown = help_of(capsys=capsys)
     for name in NAMES:
         assert re.search(rf" {name} [A-Z]", shown), name
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("command", [*sorted(NAMES - {"elizaos"}), *ELIZAOS_NAMES])
 def test_the_help_of_a_command_describes_each_of_its_arguments(
-    name: str, capsys: pytest.CaptureFixture[str]
+    command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = command_line()[name]
-    shown = help_of(name, capsys=capsys)
+    parser = command_line()
+    for name in command.split():
+        parser = parser[name]
+    shown = help_of(*command.split(), capsys=capsys)
     for argument in parser.assemble_argument_collection(parse_docstring=True):
         description = argument.parameter.help
         assert description, argument.name

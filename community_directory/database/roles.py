@@ -90,6 +90,7 @@ FUNCTIONS = (
     "member_accounts_check_erased()",
     "member_accounts_named(community_members)",
     "member_permissions_check_holder()",
+    "member_relationships_before_write()",
     "directory_audit_log_append_only()",
     "directory_search_text(text)",
     "panel_password_set()",

@@ -55,7 +55,7 @@ WITH relations AS (
         || CASE WHEN prosecdef AND has_function_privilege('public', oid, 'EXECUTE')
             THEN ' PUBLIC' ELSE '' END
     FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'
-        AND proname ~ '^(community|directory|panel)_'
+        AND proname ~ '^(community|directory|member|panel)_'
     UNION ALL
     SELECT 'extension', extname, '', '' FROM pg_extension WHERE extname = 'pg_trgm'
 )

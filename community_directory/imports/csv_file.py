@@ -117,7 +117,7 @@ def format_rows(rows: Iterable[Iterable[object]], *, delimiter: str = ",") -> st
 
 
 @contextmanager
-def create_file(path: Path) -> Iterator[IO[str]]:
+def create_file(path: Path, *, encoding: str = CSV_ENCODING) -> Iterator[IO[str]]:
     """Open a new text file that gets its name only when all of it is written.
 
     Only its owner can read the file.
@@ -128,7 +128,7 @@ def create_file(path: Path) -> Iterator[IO[str]]:
     """
     with tempfile.NamedTemporaryFile(
         "w",
-        encoding=CSV_ENCODING,
+        encoding=encoding,
         newline="",
         dir=path.parent,
         prefix=f".{path.name}.",

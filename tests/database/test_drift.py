@@ -80,6 +80,7 @@ SCRIPTED_OBJECTS = {
     ("function", "member_accounts_before_write"),
     ("function", "member_accounts_named"),
     ("function", "member_participation_take_back"),
+    ("function", "member_relationships_before_write"),
     ("function", "panel_password_set"),
     ("function", "panel_session_started"),
     ("function", "panel_user_changed"),
@@ -194,6 +195,7 @@ SCRIPTED_OBJECTS = {
     ("trigger", "community_members_release_accounts"),
     ("trigger", "member_accounts_audit"),
     ("trigger", "member_accounts_before_write"),
+    ("trigger", "member_relationships_before_write"),
     ("sequence", "community_member_number"),
     ("extension", "pg_trgm"),
 }

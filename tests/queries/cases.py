@@ -62,6 +62,7 @@ NEWCOMER = {
 BY = {"actor": "bot", "reason": "a test"}
 NOBODY = {"member_id": "#99"}
 LINK_CODE = "ABCDEFGH2345"
+AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 CURSOR = {"after": None, "limit": 5}
 DAY = date(2026, 1, 31)
 DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
@@ -287,6 +288,7 @@ CASES = {
         statements_when_refused=2,
     ),
     "reputation.explain": Case({"member_id": "#1"}, NOBODY),
+    "relationships.entities_of": Case({"member_id": "#1", "agent_id": AGENT}, NOBODY),
     "relationships.link": Case(
         {
             "entity_id_a": "entity-a",
@@ -297,6 +299,12 @@ CASES = {
         {"entity_id_b": "entity-a"},
     ),
     "relationships.list_for": Case({"entity_id": "entity-a", "relationship_type": "MENTORED"}),
+    "relationships.of_member": Case(
+        {"member_id": "#1", "relationship_type": "INVITED", "agent_id": AGENT},
+        NOBODY,
+        statements=5,
+        statements_when_refused=3,
+    ),
     "relationships.unlink": Case(
         {"entity_id_a": "entity-a", "entity_id_b": "entity-b", "relationship_type": "MENTORED"}
     ),

@@ -220,6 +220,12 @@ class Caller:
         assert (await members.resolve(number)).member_id == number
         await members.find_by_username(f"user{self.random.randint(1, 10)}")
 
+    async def look_at_the_graph(self) -> None:
+        number = self.anybody()
+        assert number in {entity.entity_id for entity in await relationships.entities_of(number)}
+        for edge in await relationships.of_member(number):
+            assert number in (edge.member_id_a, edge.member_id_b)
+
     async def explain_score(self) -> None:
         explained = await reputation.explain(self.anybody())
         parts = (*explained.github.values(), explained.earned, explained.other)
@@ -354,6 +360,7 @@ class Caller:
                 self.link,
                 self.link_account,
                 self.resolve,
+                self.look_at_the_graph,
                 self.explain_score,
                 self.look_back,
                 self.export,
