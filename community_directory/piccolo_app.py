@@ -16,6 +16,7 @@ from community_directory.tables import (
     CommunityMember,
     DirectoryAuditLog,
     DirectoryBot,
+    DirectoryMerge,
     MemberAccount,
     MemberDailyHighlight,
     MemberParticipation,
@@ -46,6 +47,7 @@ APP_CONFIG = DirectoryApp(
         DirectoryAuditLog,
         DirectoryBot,
         MemberAccount,
+        DirectoryMerge,
     ],
     commands=list(COMMANDS),
 )

@@ -140,7 +140,8 @@ BEGIN
         RETURN OLD;
     END IF;
     NEW.member_id := coalesce(
-        (SELECT merged_into FROM public.community_members WHERE member_id = NEW.member_id),
+        (SELECT merged_into FROM public.community_members WHERE member_id = NEW.member_id
+            FOR KEY SHARE),  -- it waits for a merge that is about to commit
         NEW.member_id
     );
     RETURN NEW;
