@@ -41,6 +41,8 @@ SHARED_COMMANDS: dict[str, Command] = {
     "roll-up": commands.roll_up_highlights,
     "expire-invitations": commands.expire_invitations,
     "doctor": commands.run_doctor,
+    "grant": commands.grant_permission,
+    "revoke": commands.revoke_permission,
 }
 
 

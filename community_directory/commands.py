@@ -47,7 +47,7 @@ from community_directory.imports.history import (
     leave_out_bots,
 )
 from community_directory.interrupts import exit_stopped
-from community_directory.queries import highlights, invitations
+from community_directory.queries import highlights, invitations, permissions
 from community_directory.tables import Platform
 
 OPTIONS_MESSAGE = (
@@ -292,6 +292,41 @@ async def import_members(path: str, *, overwrite: bool = False) -> None:
 
 
 @command
+async def grant_permission(member: str, permission: str, /, *, reason: str = "") -> None:
+    """Grant a permission to an active member.
+
+    Args:
+        member: The number of the member, such as 247.
+        permission: invite, review, moderate, or manage, which includes the others.
+        reason: The reason, for the audit log.
+    """
+    granted = await permissions.grant(
+        _parse_number(member), permission, actor="command:grant", reason=reason
+    )
+    print_line(f"{granted.member_id} has the permission {granted.permission}.")
+
+
+@command
+async def revoke_permission(member: str, permission: str, /, *, reason: str = "") -> None:
+    """Revoke a permission of a member.
+
+    Args:
+        member: The number of the member, such as 247.
+        permission: invite, review, moderate or manage.
+        reason: The reason, for the audit log.
+    """
+    number = _parse_number(member)
+    held = await permissions.revoke(number, permission, actor="command:revoke", reason=reason)
+    lost = "no longer has" if held else "did not have"
+    print_line(f"{number} {lost} the permission {permission}.")
+
+
+def _parse_number(text: str) -> str:
+    """Return a member's number; a shell takes # for a comment, so that it may be left out."""
+    return f"#{text}" if text.isdecimal() else text
+
+
+@command
 async def run_doctor(*, full: bool = False, fix: bool = False, json: bool = False) -> None:
     """Check the schema, the data, the panel and the server, and say what to do about each fault.
 
@@ -300,7 +335,8 @@ async def run_doctor(*, full: bool = False, fix: bool = False, json: bool = Fals
 
     Args:
         full: Read all rows, not only the newest ones of large tables; this may take minutes.
-        fix: Also repair invitations, highlights, tiers, scores, the next number and old sessions.
+        fix: Also repair invitations, highlights, tiers, scores, permissions, the next number and
+            old sessions.
         json: Print the report as JSON.
     """
     results: list[doctor.Result] = []

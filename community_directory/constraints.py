@@ -222,6 +222,17 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_accounts_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_accounts_pkey": ConstraintMessage("This account is already linked.", "id"),
+    # member_permissions
+    "member_permission_check": ConstraintMessage("There is no such permission.", "permission"),
+    "member_permission_granted_at_range_check": ConstraintMessage(_RANGE, "granted_at"),
+    "member_permission_holder": ConstraintMessage(
+        "Only an active member can hold a permission.", "member_id"
+    ),
+    "member_permission_idx": ConstraintMessage(
+        "The member holds this permission already.", "permission"
+    ),
+    "member_permissions_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_permissions_pkey": ConstraintMessage("This permission already exists.", "id"),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(
         "An action must be INSERT, UPDATE or DELETE.", "action"

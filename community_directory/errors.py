@@ -8,7 +8,7 @@ stable `code`. `database_errors` translates the exceptions of asyncpg into these
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -296,23 +296,23 @@ class MemberNotActive(MemberError):
         self.status = status
 
 
-class RoleRequired(MemberError):
-    """A call needs a member with a certain role, and this member does not have it.
+class PermissionRequired(MemberError):
+    """A call needs a member with a certain permission, and this member does not hold it.
 
     Attributes:
         member_id: The number of the member.
-        role: The role that the member lacks.
+        permission: The permission that the member lacks.
     """
 
-    code = "role_required"
+    code = "permission_required"
 
-    def __init__(self, member_id: str, role: str) -> None:
+    def __init__(self, member_id: str, permission: str) -> None:
         super().__init__(
-            f"This needs the role {sanitize_for_message(role)}, "
+            f"This needs the permission {sanitize_for_message(permission)}, "
             f"which member {sanitize_for_message(member_id)} does not have.",
             member_id,
         )
-        self.role = role
+        self.permission = permission
 
 
 class StatusChangeRefused(MemberError):
@@ -454,6 +454,39 @@ class InvitationForSomeoneElse(InvitationError):
             "This code is meant for somebody else. Ask whoever invited you for one of your own.",
             invitation_code,
         )
+
+
+class InvitationQuotaExceeded(MemberError):
+    """A member has as many open invitations, or invitations in seven days, as they may have.
+
+    Attributes:
+        member_id: The number of the member.
+        limit: The number of invitations that the member may have.
+        period: The time in which the limit counts new invitations; None if it counts open ones.
+        next_at: The time from which the member can invite again, at the latest; None for a limit of
+            zero.
+    """
+
+    code = "invitation_quota_exceeded"
+
+    def __init__(
+        self, member_id: str, limit: int, period: timedelta | None, next_at: datetime | None
+    ) -> None:
+        member = f"Member {sanitize_for_message(member_id)}"
+        if next_at is None:
+            message = f"{member} can't invite anybody. Ask a community manager."
+        elif period is None:
+            message = (
+                f"{member} has {limit:,} open invitations, and can't have more. The next one is "
+                f"free on {next_at:%Y-%m-%d at %H:%M} UTC, or when one is used or cancelled."
+            )
+        else:
+            message = (
+                f"{member} has created {limit:,} invitations in {period.days} days, and can't "
+                f"create more. The next one is free on {next_at:%Y-%m-%d at %H:%M} UTC."
+            )
+        super().__init__(message, member_id)
+        self.limit, self.period, self.next_at = limit, period, next_at
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from community_directory.tables import (
     MemberAccount,
     MemberDailyHighlight,
     MemberParticipation,
+    MemberPermission,
     MemberRelationship,
 )
 
@@ -48,6 +49,7 @@ APP_CONFIG = DirectoryApp(
         DirectoryBot,
         MemberAccount,
         DirectoryMerge,
+        MemberPermission,
     ],
     commands=list(COMMANDS),
 )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -29,11 +30,25 @@ from community_directory.passwords import password_problem
 
 VARIABLE_PREFIX = "DIRECTORY_"
 MIN_KEY_LENGTH = 32
+MAX_QUOTA = 9_999_999
 POSTGRES_URL_FORM = (
     "must look like postgresql://user:password@host:5432/database "
     "(write an @ in the password as %40)"
 )
 """The end of a message whose subject is the setting or the URL."""
+
+
+QUOTA_NAMES = frozenset(
+    {
+        *("invite", "review", "moderate"),
+        *("novice", "contributor", "active developer", "experienced", "expert"),
+    }
+)
+"""The permissions and the tiers, in lower case, that can have a quota of invitations."""
+QUOTAS_FORM = (
+    "must look like invite=50/100,Expert=20/40: for each permission or tier, once, the open "
+    "invitations and those in seven days; members who can manage have no quota"
+)
 
 
 def _find_project_directory() -> Path:
@@ -99,6 +114,19 @@ def _check_bot_username(value: str) -> str:
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{2,31}", username):
         raise ValueError("must be the username of a Telegram bot, such as frutero_bot")
     return username
+
+
+def _parse_quotas(value: object) -> object:
+    """Return the quotas of a text such as "invite=50/100,Expert=20/40", by name in lower case."""
+    if not isinstance(value, str):
+        return value
+    quotas: dict[str, tuple[str, str]] = {}
+    for item in filter(None, (item.strip() for item in value.split(","))):
+        found = re.fullmatch(r"(.+?)\s*=\s*([0-9]{1,7})\s*/\s*([0-9]{1,7})", item, re.ASCII)
+        if not found or found[1].lower() not in QUOTA_NAMES or found[1].lower() in quotas:
+            raise ValueError(QUOTAS_FORM)
+        quotas[found[1].lower()] = (found[2], found[3])
+    return quotas
 
 
 class Settings(BaseSettings):
@@ -246,6 +274,26 @@ class Settings(BaseSettings):
         default=None,
         description="The key that encrypts the secrets of two-factor authentication, which is on "
         "if the key is set. It has 32 characters or more and must never change.",
+    )
+
+    max_open_invitations: int = Field(
+        default=10,
+        ge=0,
+        le=MAX_QUOTA,
+        description="The number of open invitations that a member can have.",
+    )
+    max_weekly_invitations: int = Field(
+        default=20,
+        ge=0,
+        le=MAX_QUOTA,
+        description="The number of invitations that a member can create in seven days.",
+    )
+    invitation_quotas: Annotated[
+        dict[str, tuple[int, int]], NoDecode, BeforeValidator(_parse_quotas)
+    ] = Field(
+        default={},
+        description="Both numbers for members with a permission or in a tier, instead of these, "
+        "such as invite=50/100,Expert=20/40. The permission manage has no limits.",
     )
 
     @model_validator(mode="before")

@@ -128,7 +128,7 @@ def _default(name: str) -> str:
     if field.default_factory is not None:
         default = field.get_default(call_default_factory=True, validated_data={})
         return f"`{default.name}`" if isinstance(default, Path) else f"`{default}`"
-    if field.default is None or field.default == []:
+    if field.default is None or field.default in ([], {}):
         return "none"
     return f"`{str(field.default).lower()}`" if field.default is False else f"`{field.default}`"
 

@@ -4,22 +4,24 @@ import asyncio
 import re
 import sys
 
-from community_directory.database import connect, migrate
+from community_directory.database import connect, migrate, transaction
 from community_directory.errors import DirectoryError
-from community_directory.queries import members
+from community_directory.queries import members, permissions
 
 
 async def main(telegram_id: str, name: str) -> None:
     async with connect():
         await migrate()
-        member = await members.add(
-            telegram_id=telegram_id,
-            name=name,
-            primary_role="community_manager",
-            status="active",
-            actor="first_member.py",
-            reason="The community begins.",
-        )
+        async with transaction():
+            member = await members.add(
+                telegram_id=telegram_id,
+                name=name,
+                primary_role="founder",
+                status="active",
+                actor="first_member.py",
+                reason="The community begins.",
+            )
+            await permissions.grant(member.member_id, "manage", actor="first_member.py")
     print(f"{member.name} is member {member.member_id}.")
 
 

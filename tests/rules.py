@@ -22,7 +22,7 @@ Factory: TypeAlias = Callable[..., Awaitable[asyncpg.Record]]
 
 @dataclass(frozen=True)
 class RowRule:
-    """A rule for new rows. The members #1 and #2 exist."""
+    """A rule for new rows. The members #1 and #2 exist, and #3, who is active."""
 
     name: str
     """The name of the constraint."""
@@ -404,6 +404,20 @@ ROW_RULES = [
         unique_rule("directory_bots_pkey", "id", "This bot is already known.", ROW_ID),
         unique_rule("bot_telegram_id_idx", "telegram_id", "This account is already known.",
             {"telegram_id": "12345"}, {"telegram_id": "67890"}),
+    ),
+    *rules_of(rows.permission,
+        column_rule("member_permission_check", "permission", "There is no such permission.",
+            ["", "Manage", "admin"], ["invite", "review", "moderate", "manage"]),
+        RowRule("member_permission_holder", "member_id",
+            "Only an active member can hold a permission.", [{"member_id": "#1"}],
+            [{"member_id": "#3"}]),
+        date_rule("member_permission_granted_at_range_check", "granted_at"),
+        unique_rule("member_permissions_pkey", "id", "This permission already exists.", ROW_ID),
+        unique_rule("member_permission_idx", "permission",
+            "The member holds this permission already.",
+            {"member_id": "#3", "permission": "manage"},
+            {"member_id": "#3", "permission": "review"}),
+        reference_rule("member_permissions_member_id_fkey", "member_id", {}),
     ),
     *rules_of(rows.moved_room,
         column_rule("moved_room_platform_check", "platform",

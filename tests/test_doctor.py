@@ -608,7 +608,6 @@ async def test_a_sequence_that_was_never_used_is_found(directory: asyncpg.Pool) 
     [
         ({"status": "active"}, False),
         ({"status": "suspended"}, False),
-        ({"status": "suspended", "primary_role": "community_manager"}, True),
         ({"status": "banned"}, True),
         ({"status": "active", "deleted_at": datetime(2026, 1, 1, tzinfo=UTC)}, True),
     ],
@@ -620,6 +619,29 @@ async def test_open_invitations_of_people_who_lost_their_access_are_found(
     made = await rows.invitation(directory, created_by="#1")
     result = await examine("inviters")
     assert result.examples == [f"invitation {made['invitation_id']} by #1"] * is_found
+
+
+@pytest.mark.parametrize(
+    "columns", ["status = 'suspended'", "deleted_at = now()", "is_bot = true"]
+)
+async def test_a_permission_of_somebody_who_is_not_active_is_found_and_deleted(
+    directory: asyncpg.Pool, columns: str
+) -> None:
+    await rows.permission(directory, permission="review")
+    await rows.permission(directory, permission="manage")
+    await assert_healthy("permissions")
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            f"UPDATE community_members SET {columns} WHERE member_id = '#2'"
+        )
+    result = await examine("permissions")
+    assert (result.verdict, result.examples) == (
+        Verdict.FAILED,
+        ["#2 has the permission manage"],
+    )
+    await assert_repaired("permissions")
+    assert await directory.fetchval("SELECT permission FROM member_permissions") == "review"
 
 
 # The panel

@@ -98,10 +98,11 @@ def test_every_message_is_one_sentence() -> None:
 
 @pytest.fixture
 async def connection(directory: asyncpg.Pool) -> AsyncIterator[PoolConnectionProxy]:
-    """Yield a connection to a directory with the members #1 and #2."""
+    """Yield a connection to a directory with the members #1 and #2, and the active member #3."""
     async with directory.acquire() as connection:
         await rows.member(connection)
         await rows.member(connection)
+        await rows.member(connection, status="active")
         yield connection
 
 

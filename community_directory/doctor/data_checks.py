@@ -234,8 +234,19 @@ SELECT format('invitation %s by %s', invitation_id, created_by) AS finding
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = created_by
 WHERE invitation.status = 'pending' AND expires_at > now()
-    AND (inviter.status = 'banned' OR inviter.deleted_at IS NOT NULL
-        OR inviter.status <> 'active' AND primary_role = 'community_manager')
+    AND (inviter.status = 'banned' OR inviter.deleted_at IS NOT NULL)
+""")
+
+FIND_WRONG_HOLDERS = Statement("""
+SELECT format('%s has the permission %s', member_id, permission) AS finding
+FROM member_permissions JOIN community_members AS member USING (member_id)
+WHERE status <> 'active' OR deleted_at IS NOT NULL OR is_bot
+""")
+DELETE_WRONG_PERMISSIONS = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_permissions AS held USING community_members AS member, actor
+WHERE member.member_id = held.member_id
+    AND (status <> 'active' OR deleted_at IS NOT NULL OR is_bot)
 """)
 
 
@@ -343,6 +354,11 @@ async def fix_next_number(_: Scope) -> None:
     await engine.fetch(FIX_NEXT_NUMBER)
 
 
+async def fix_permissions(_: Scope) -> None:
+    """Delete the permissions of people who are not active members."""
+    await engine.fetch(DELETE_WRONG_PERMISSIONS, actor=ACTOR, reason=None)
+
+
 DATA_CHECKS = (
     Check(
         id="overdue_invitations",
@@ -436,10 +452,17 @@ DATA_CHECKS = (
     Check(
         id="inviters",
         title="Nobody who lost their access has open invitations",
-        problem="Open invitations of people who are banned or removed, or of managers who are not "
-        "active",
+        problem="Open invitations of people who are banned or removed",
         next_step="Cancel them in the panel. They can't be redeemed unless these people come back.",
         find=FIND_INVITATIONS_WITHOUT_INVITER,
         verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="permissions",
+        title="Only active members hold permissions",
+        problem="Permissions of people who are not active members",
+        next_step="Run `community-directory doctor --fix`, which deletes them.",
+        find=FIND_WRONG_HOLDERS,
+        fix=fix_permissions,
     ),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -12,10 +12,11 @@ from community_directory.errors import (
     InvalidInput,
     InvitationCancelled,
     InvitationNotFound,
+    InvitationQuotaExceeded,
     InvitationUsed,
     MemberNotActive,
     MemberNotFound,
-    RoleRequired,
+    PermissionRequired,
 )
 from community_directory.queries.identifiers import normalize_telegram_username
 from community_directory.queries.invitation_rows import (
@@ -43,12 +44,20 @@ from community_directory.queries.values import (
     parse_choice,
     required_actor,
 )
-from community_directory.tables import CommunityMember, InvitationStatus, MemberStatus
+from community_directory.settings import load_settings
+from community_directory.tables import (
+    CommunityMember,
+    InvitationStatus,
+    MemberStatus,
+    Permission,
+)
 from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
 
 __all__ = [
     "MAX_VALIDITY",
+    "QUOTA_PERIOD",
     "Invitation",
+    "InvitationQuota",
     "Redemption",
     "TreeNode",
     "cancel",
@@ -59,11 +68,14 @@ __all__ = [
     "get",
     "lineage",
     "list_page",
+    "quota",
     "redeem",
     "tree",
 ]
 
 MAX_VALIDITY = timedelta(days=365)
+QUOTA_PERIOD = timedelta(days=7)
+"""The time in which the quota of new invitations counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +88,121 @@ class TreeNode:
     depth: int
 
 
+@dataclass(frozen=True, slots=True)
+class InvitationQuota:
+    """The invitations that a member has, and those that they can have.
+
+    Attributes:
+        max_open: The largest number of open invitations; None if there is no limit.
+        max_weekly: The largest number of new invitations in seven days; None if there is no limit.
+        open: The number of open invitations.
+        weekly: The number of invitations that were created in the last seven days.
+        next_at: The time, aware and in UTC, from which the member can invite again, at the latest;
+            None if they can now, and for a limit of zero.
+    """
+
+    max_open: int | None
+    max_weekly: int | None
+    open: int
+    weekly: int
+    next_at: datetime | None
+
+    @property
+    def left(self) -> int | None:
+        """The number of invitations that the member can create now; None if there is no limit."""
+        if self.max_open is None or self.max_weekly is None:
+            return None
+        return max(0, min(self.max_open - self.open, self.max_weekly - self.weekly))
+
+
 _INVITED_IS_BOT = """EXISTS (
     SELECT FROM community_members
     WHERE is_bot AND lower(telegram_username) = lower(:telegram_username::text)
 )"""
 
+# The quota of a member, whose limits are NULL for a manager. A quota of the tier or of a permission
+# takes the place of the general one; of several ones, the largest numbers count.
+_MEMBER_QUOTA = """LATERAL (
+    SELECT
+        CASE WHEN NOT is_manager THEN coalesce(max(named.max_open), :max_open) END AS max_open,
+        CASE WHEN NOT is_manager THEN coalesce(max(named.max_weekly), :max_weekly) END
+            AS max_weekly
+    FROM (
+        SELECT coalesce(array_agg(permission::text), '{}') AS permissions,
+            coalesce(bool_or(permission = 'manage'), false) AS is_manager
+        FROM member_permissions AS held WHERE held.member_id = member.member_id
+    ) AS held
+    LEFT JOIN unnest(:quota_names::text[], :quotas_open::integer[], :quotas_weekly::integer[])
+        AS named(name, max_open, max_weekly)
+        ON name = lower(member.reputation_tier) OR name = ANY(permissions)
+    GROUP BY is_manager
+) AS quota"""
+
 # Inviting the same username again extends the open invitation, which keeps its code.
 CREATE_INVITATION = Statement(f"""
 WITH {ACTOR_CTE}, inviter AS MATERIALIZED (
-    -- The creator of the invitation, if they are an active member with the required role, and no
-    -- bot is invited.
-    SELECT member_id FROM community_members, actor
+    -- The creator of the invitation, if they are an active member with the required permission, and
+    -- no bot is invited.
+    SELECT member_id, max_open, max_weekly
+    FROM actor, community_members AS member, {_MEMBER_QUOTA}
     WHERE member_id = :created_by AND status = 'active' AND deleted_at IS NULL AND NOT is_bot
         AND NOT {_INVITED_IS_BOT}
-        AND (:required_role::text IS NULL OR primary_role = :required_role)
+        AND (:required_permission::text IS NULL OR EXISTS (
+            SELECT FROM member_permissions AS held
+            WHERE held.member_id = member.member_id
+                AND held.permission IN (:required_permission, 'manage')
+        ))
+), claim AS MATERIALIZED (
+    -- The times until which the quota of the inviter is used up, if it is. Whoever has one waits
+    -- here until other calls in the name of the same inviter have ended.
+    SELECT inviter.*, open_at, weekly_at
+    FROM inviter, LATERAL community_invitations_claim(
+        member_id, :telegram_username, max_open, max_weekly
+    )
+), permitted AS MATERIALIZED (
+    -- the inviter, if the quota allows another invitation
+    SELECT member_id FROM claim WHERE open_at IS NULL AND weekly_at IS NULL
 ), closed AS (
     -- An open invitation of the same username that can't be redeemed any more: it is overdue, or
     -- its creator is no longer active. It would conflict with the new one.
     UPDATE community_invitations AS invitation
     SET status = CASE WHEN invitation.expires_at <= now() THEN 'expired' ELSE 'cancelled' END
-    FROM inviter, community_members AS earlier
+    FROM permitted, community_members AS earlier
     WHERE lower(invitation.invited_telegram_username) = lower(:telegram_username::text)
         AND invitation.status = 'pending' AND earlier.member_id = invitation.created_by
         AND (invitation.expires_at <= now() OR earlier.status <> 'active'
             OR earlier.deleted_at IS NOT NULL OR earlier.is_bot)
     RETURNING 1
+), created AS (
+    -- the new invitation, or the extended one
+    INSERT INTO community_invitations AS invitation
+        (invitation_code, created_by, invited_telegram_username, expires_at)
+    SELECT :code, permitted.member_id, :telegram_username::text, now() + :valid_for::interval
+    -- The count makes PostgreSQL close the earlier invitation first.
+    FROM permitted, (SELECT count(*) FROM closed) AS closed
+    ON CONFLICT (lower(invited_telegram_username))
+        WHERE status = 'pending' AND invited_telegram_username IS NOT NULL
+        DO UPDATE SET expires_at = greatest(invitation.expires_at, EXCLUDED.expires_at)
+    RETURNING {INVITATION_COLUMNS}
 )
-INSERT INTO community_invitations AS invitation
-    (invitation_code, created_by, invited_telegram_username, expires_at)
-SELECT :code, inviter.member_id, :telegram_username::text, now() + :valid_for::interval
--- The count makes PostgreSQL close the earlier invitation first.
-FROM inviter, (SELECT count(*) FROM closed) AS closed
-ON CONFLICT (lower(invited_telegram_username))
-    WHERE status = 'pending' AND invited_telegram_username IS NOT NULL
-    DO UPDATE SET expires_at = greatest(invitation.expires_at, EXCLUDED.expires_at)
-RETURNING {INVITATION_COLUMNS}
+SELECT created.*, claim.max_open, claim.max_weekly,
+    nullif(greatest(open_at, weekly_at), 'infinity') AS next_at,
+    coalesce(open_at >= weekly_at, open_at IS NOT NULL) AS is_open_limit
+FROM claim LEFT JOIN created ON true
+""")
+
+GET_QUOTA = Statement(f"""
+SELECT status, deleted_at, is_bot AS has_bot, max_open, max_weekly, open, weekly,
+    nullif(greatest(open_at, weekly_at), 'infinity') AS next_at
+FROM community_members AS member, {_MEMBER_QUOTA},
+    LATERAL community_invitations_free_at(member_id, max_open, max_weekly),
+    LATERAL (
+        SELECT count(*) FILTER (WHERE invitation.status = 'pending' AND expires_at > now()) AS open,
+            count(*) FILTER (WHERE invitation.created_at > now() - :period::interval) AS weekly
+        FROM community_invitations AS invitation
+        WHERE invitation.created_by = member.member_id
+    ) AS counted
+WHERE member.member_id = :member_id
 """)
 
 GET_INVITER = Statement(f"""
@@ -198,14 +290,16 @@ async def create(
     created_by: str | int,
     telegram_username: str | None = None,
     valid_for: timedelta = DEFAULT_VALIDITY,
-    required_role: str | None = None,
+    required_permission: Permission | str | None = None,
     actor: str | None = None,
     reason: str | None = None,
 ) -> Invitation:
     """Create an invitation, or extend the open invitation of the same Telegram username.
 
     A username has at most one open invitation. Inviting it again keeps the code, and keeps the
-    later of the two expiry times.
+    later of the two expiry times. It costs nothing of the inviter's quota, which limits the open
+    invitations and the new ones in seven days for every caller, however many calls there are at the
+    same time. Members who hold the permission `manage` have no quota.
 
     Args:
         created_by: The number of the inviter, an active member.
@@ -213,41 +307,68 @@ async def create(
             None, anybody who has the code can redeem it.
         valid_for: The time until the invitation expires: 1 second to 365 days, or three days if it
             is left out.
-        required_role: The `primary_role` that the inviter must have; None allows every role.
+        required_permission: The permission that the inviter must have, as `permissions.has` tells;
+            None lets every active member invite.
         actor: The author of the change, for the audit log; the inviter if it is left out.
         reason: The reason of the change, for the audit log.
 
     Raises:
         MemberNotFound: No member has the inviter's number, or the inviter was removed.
         MemberNotActive: The inviter is not an active member.
-        RoleRequired: The inviter does not have the required role.
+        PermissionRequired: The inviter does not have the required permission.
+        InvitationQuotaExceeded: The inviter has used up the quota. The error contains the time from
+            which the next invitation is free.
         BotRefused: The inviter, or the member with this username, is a bot.
-        InvalidInput: A value can't be stored, or `valid_for` is not 1 second to 365 days.
+        InvalidInput: A value can't be stored, there is no such permission, or `valid_for` is not 1
+            second to 365 days.
     """
     created_by = member_number(created_by, "created_by")
     username = normalize_telegram_username(telegram_username)
-    check_text("required_role", required_role, CommunityMember.primary_role.length)
+    if required_permission is not None:
+        required_permission = parse_choice(Permission, required_permission, "required_permission")
     records = await engine.fetch(
         CREATE_INVITATION,
         created_by=created_by,
         code=new_code(),
         telegram_username=username,
         valid_for=_checked_validity(valid_for),
-        required_role=required_role,
+        required_permission=required_permission,
         actor=checked_actor(actor) or created_by,
         reason=reason,
+        **_quota_settings(),
     )
-    if records:
-        return invitation_from(records[0])
-    inviter = await engine.fetch(GET_INVITER, created_by=created_by, telegram_username=username)
-    if not inviter or inviter[0]["deleted_at"] is not None:
-        raise MemberNotFound(created_by)
-    if inviter[0]["has_bot"]:
-        raise BotRefused
-    status = inviter[0]["status"]
-    if status != MemberStatus.ACTIVE or required_role is None:
-        raise MemberNotActive(created_by, status)
-    raise RoleRequired(created_by, required_role)
+    if not records:
+        inviter = await engine.fetch(GET_INVITER, created_by=created_by, telegram_username=username)
+        _check_inviter(created_by, inviter)
+        if required_permission is not None:
+            raise PermissionRequired(created_by, required_permission)
+        raise MemberNotActive(created_by, inviter[0]["status"])
+    [created] = records
+    if created["invitation_code"] is not None:
+        return invitation_from(created)
+    limit, period = (
+        (created["max_open"], None)
+        if created["is_open_limit"]
+        else (created["max_weekly"], QUOTA_PERIOD)
+    )
+    raise InvitationQuotaExceeded(created_by, limit, period, created["next_at"])
+
+
+async def quota(member_id: str | int) -> InvitationQuota:
+    """Return how many invitations an active member has, and how many they can have.
+
+    Raises:
+        MemberNotFound: No member has this number, or the member was removed.
+        MemberNotActive: The member is not active.
+        BotRefused: The member is a bot.
+        InvalidInput: The number is neither a text nor an integer.
+    """
+    number = member_number(member_id)
+    records = await engine.fetch(
+        GET_QUOTA, member_id=number, period=QUOTA_PERIOD, **_quota_settings()
+    )
+    _check_inviter(number, records)
+    return InvitationQuota(*list(records[0])[3:])
 
 
 async def get(code: str) -> Invitation:
@@ -424,6 +545,29 @@ async def tree(member_id: str | int) -> list[TreeNode]:
     if not records:
         raise MemberNotFound(number)
     return [TreeNode(*record) for record in records]
+
+
+def _quota_settings() -> dict[str, object]:
+    """Return the settings of the quotas as parameters of a statement."""
+    settings = load_settings()
+    quotas = settings.invitation_quotas
+    return {
+        "max_open": settings.max_open_invitations,
+        "max_weekly": settings.max_weekly_invitations,
+        "quota_names": list(quotas),
+        "quotas_open": [max_open for max_open, _ in quotas.values()],
+        "quotas_weekly": [max_weekly for _, max_weekly in quotas.values()],
+    }
+
+
+def _check_inviter(member_id: str, records: Sequence[asyncpg.Record]) -> None:
+    """Raise the reason why a member can't invite, if there is one in their row."""
+    if not records or records[0]["deleted_at"] is not None:
+        raise MemberNotFound(member_id)
+    if records[0]["has_bot"]:
+        raise BotRefused
+    if records[0]["status"] != MemberStatus.ACTIVE:
+        raise MemberNotActive(member_id, records[0]["status"])
 
 
 def _require_changed_invitation(code: str, records: Sequence[asyncpg.Record]) -> Invitation:

@@ -101,6 +101,12 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         ],
         "DELETE",
     ),
+    "member_permissions": {
+        "id": NOT_PERSONAL,
+        "member_id": NOT_PERSONAL,
+        "permission": NOT_PERSONAL,
+        "granted_at": NOT_PERSONAL,
+    },
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),

@@ -11,6 +11,7 @@ from community_directory.tables.invitations import CommunityInvitation, Invitati
 from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
 from community_directory.tables.merges import DirectoryMerge
 from community_directory.tables.participation import EventType, MemberParticipation, Platform
+from community_directory.tables.permissions import MemberPermission, Permission
 from community_directory.tables.relationships import MemberRelationship
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "MemberAccount",
     "MemberDailyHighlight",
     "MemberParticipation",
+    "MemberPermission",
     "MemberRelationship",
     "MemberStatus",
+    "Permission",
     "Platform",
     "ReputationTier",
 ]

@@ -46,7 +46,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-LAST_MIGRATION = "2026-11-29T00:50:00:000000"
+LAST_MIGRATION = "2026-11-29T01:11:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
 OWNER, APP, READER = f"{PREFIX}_owner", f"{PREFIX}_app", f"{PREFIX}_reader"

@@ -99,7 +99,7 @@ CASES = {
             "created_by": "#1",
             "telegram_username": "eva",
             "valid_for": timedelta(days=1),
-            "required_role": "developer",
+            "required_permission": "invite",
             **BY,
         },
         {"created_by": "#2"},
@@ -115,6 +115,7 @@ CASES = {
     "invitations.list_page": Case(
         {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
+    "invitations.quota": Case({"member_id": "#1"}, NOBODY),
     "invitations.redeem": Case(
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
@@ -221,6 +222,23 @@ CASES = {
         },
         {"room_id": "\0"},
     ),
+    "permissions.grant": Case(
+        {"member_id": "#1", "permission": "review", "granted_by": "#1", **BY},
+        {"granted_by": "#2"},
+        statements=7,
+        statements_when_refused=4,
+    ),
+    "permissions.has": Case({"member_id": "#1", "permission": "review"}),
+    "permissions.holders": Case(
+        {"permission": "review", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
+    "permissions.of": Case({"member_id": "#1"}, NOBODY),
+    "permissions.revoke": Case(
+        {"member_id": "#1", "permission": "invite", "revoked_by": "#1", **BY},
+        {"revoked_by": "#2"},
+        statements=6,
+        statements_when_refused=4,
+    ),
     "members.erase": Case(
         {"member_id": "#1", "entity_ids": ["entity-a"], **BY},
         NOBODY,
@@ -279,6 +297,7 @@ async def community(database: rows.Database) -> None:
         status="active",
         deleted_at=await database.fetchval("SELECT now()"),
     )
+    await rows.permission(database, member_id="#1", permission="manage")
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(
         database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"

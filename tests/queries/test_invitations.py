@@ -17,11 +17,11 @@ from community_directory.errors import (
     InvitationUsed,
     MemberNotActive,
     MemberNotFound,
-    RoleRequired,
+    PermissionRequired,
 )
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation
-from community_directory.tables import InvitationStatus
+from community_directory.tables import InvitationStatus, Permission
 from community_directory.tables.invitations import CODE_ALPHABET, new_code
 from tests.tables import rows
 
@@ -120,7 +120,7 @@ async def test_a_validity_outside_its_limits_is_refused(ana: str, valid_for: tim
 async def test_only_an_active_member_can_invite(directory: asyncpg.Pool, status: str) -> None:
     inviter = await rows.member(directory, status=status)
     with pytest.raises(MemberNotActive) as error:
-        await invitations.create(created_by=inviter["member_id"], required_role="developer")
+        await invitations.create(created_by=inviter["member_id"], required_permission="invite")
     assert (error.value.member_id, error.value.status) == (inviter["member_id"], status)
     assert str(error.value) == (
         "Only an active member can do this. "
@@ -128,17 +128,38 @@ async def test_only_an_active_member_can_invite(directory: asyncpg.Pool, status:
     )
 
 
-async def test_a_role_can_be_required(directory: asyncpg.Pool, ana: str) -> None:
-    with pytest.raises(RoleRequired) as error:
-        await invitations.create(created_by=ana, required_role="community_manager")
-    assert (error.value.member_id, error.value.role) == (ana, "community_manager")
+async def test_a_permission_can_be_required(directory: asyncpg.Pool, ana: str) -> None:
+    with pytest.raises(PermissionRequired) as error:
+        await invitations.create(created_by=ana, required_permission="review")
+    assert (error.value.member_id, error.value.permission) == (ana, "review")
     assert f"which member {ana} does not have" in str(error.value)
 
-    manager = await rows.member(directory, status="active", primary_role="community_manager")
-    made = await invitations.create(
-        created_by=manager["member_id"], required_role="community_manager"
-    )
-    assert made.created_by == manager["member_id"]
+    await rows.permission(directory, member_id=ana, permission="invite")
+    with pytest.raises(PermissionRequired):
+        await invitations.create(created_by=ana, required_permission=Permission.REVIEW)
+    made = await invitations.create(created_by=ana, required_permission=Permission.INVITE)
+    assert made.created_by == ana
+
+
+async def test_a_manager_has_every_permission_that_is_required(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await rows.permission(directory, member_id=ana, permission="manage")
+    for permission in Permission:
+        await invitations.create(created_by=ana, required_permission=permission)
+
+
+async def test_an_own_role_is_no_permission(directory: asyncpg.Pool) -> None:
+    eva = await rows.member(directory, status="active", primary_role="manage")
+    with pytest.raises(PermissionRequired):
+        await invitations.create(created_by=eva["member_id"], required_permission="manage")
+
+
+@pytest.mark.parametrize("permission", ["community_manager", "", "x\0", 1])
+async def test_an_unknown_permission_can_not_be_required(ana: str, permission: Any) -> None:
+    with pytest.raises(InvalidInput) as error:
+        await invitations.create(created_by=ana, required_permission=permission)
+    assert error.value.field == "required_permission"
 
 
 @pytest.mark.parametrize("number", ["#999", "", "999", "#1\0", "x" * 10_000])

@@ -16,6 +16,7 @@ from community_directory.queries import (
     invitations,
     members,
     participation,
+    permissions,
     privacy,
     relationships,
     reputation,
@@ -121,6 +122,16 @@ class Caller:
         named = await members.set_username(number, username, actor="load")
         assert (named.member_id, named.telegram_username) == (number, username)
 
+    async def grant_and_revoke(self) -> None:
+        number = self.anybody()
+        granted = await permissions.grant(number, "review", actor="load")
+        assert (granted.member_id, granted.permission) == (number, "review")
+        found = await permissions.of(number)
+        assert {held.member_id for held in found} <= {number}
+        await permissions.has(number, "review")
+        await permissions.holders("review")
+        await permissions.revoke(number, "review", actor="load")
+
     async def search(self) -> None:
         number = self.anybody()
         page = await members.search(
@@ -131,6 +142,7 @@ class Caller:
 
     async def invite(self) -> None:
         maker, guest = self.anybody(), f"guest{self.random.randint(1, 30)}"
+        await invitations.quota(maker)
         made = await invitations.create(
             created_by=maker, telegram_username=self.random.choice([guest, None])
         )
@@ -309,6 +321,7 @@ class Caller:
             ),
             *(
                 self.remove_and_restore,
+                self.grant_and_revoke,
                 self.invite,
                 self.redeem,
                 self.look_at_invitations,
@@ -372,6 +385,7 @@ async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALL
         await rows.member(
             watcher, telegram_id=f"account:#{number}", name=f"name-{number}.", status="active"
         )
+    await permissions.grant("#1", "manage", actor="load")
     codes = [(await invitations.create(created_by="#1")).invitation_code for _ in range(20)]
     made: Counter[str] = Counter()
 
@@ -433,6 +447,7 @@ def test_the_callers_use_every_helper() -> None:
             invitations,
             members,
             participation,
+            permissions,
             privacy,
             relationships,
             reputation,

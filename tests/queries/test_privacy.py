@@ -283,7 +283,7 @@ async def test_an_erased_member_cannot_be_restored(person: Member) -> None:
 async def test_a_concurrent_erasure_and_redemption_never_deadlock(
     directory: asyncpg.Pool,
 ) -> None:
-    await rows.member(directory, status="active")
+    await rows.permission(directory, permission="manage")
     for number in range(25):
         contact = await rows.member(
             directory, telegram_id=f"55{number}", telegram_username=f"contact{number}"

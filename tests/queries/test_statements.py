@@ -23,6 +23,8 @@ SEVERAL = {
     "members.set_username": "waits for its turn, so that a username has one holder",
     "participation.move_room": "keeps new events out of the old room",
     "participation.record_many": "keeps the transaction usable by a savepoint",
+    "permissions.grant": "locks the members before it asks who may grant",
+    "permissions.revoke": "locks the members before it asks who may revoke",
     "members.erase": "changes many tables",
     "members.export": "sets a longer time limit for itself",
 }

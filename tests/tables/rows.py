@@ -93,6 +93,14 @@ async def highlight(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def permission(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a permission, of a new active member unless `member_id` is given."""
+    if "member_id" not in columns:
+        columns["member_id"] = (await member(database, status="active"))["member_id"]
+    columns = {"id": uuid.uuid4(), "permission": "review", **columns}
+    return await _insert(database, "member_permissions", columns)
+
+
 async def bot(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the account of a known bot that is no member."""
     columns = {"telegram_id": str(next(_numbers)), "name": "Rose", **columns}

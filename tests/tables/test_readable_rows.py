@@ -30,6 +30,7 @@ FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "member_daily_highlights": rows.highlight,
     "directory_audit_log": rows.audit_entry,
     "directory_bots": rows.bot,
+    "member_permissions": rows.permission,
 }
 PREFIXES = {
     "community_members": "member",
@@ -39,6 +40,7 @@ PREFIXES = {
     "member_daily_highlights": "highlight",
     "directory_audit_log": "audit",
     "directory_bots": "bot",
+    "member_permissions": "member_permission",
 }
 
 

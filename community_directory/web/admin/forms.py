@@ -18,7 +18,7 @@ from community_directory.calendar import today
 from community_directory.database import Statement, engine
 from community_directory.errors import ConfigurationError, InvalidInput, MemberNotFound
 from community_directory.imports import csv_file, members_csv
-from community_directory.queries import highlights, invitations, members, reputation
+from community_directory.queries import highlights, invitations, members, permissions, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
@@ -103,6 +103,12 @@ class RequiredReasonFields(MemberFields):
     """The fields of a form about one member, for which a reason is required."""
 
     reason: RequiredReason = Field(title=REASON_TITLE)
+
+
+class PermissionFields(OptionalReasonFields):
+    """The fields of a form about a permission of one member."""
+
+    permission: RequiredText = Field(title="Permission: invite, review, moderate or manage")
 
 
 class InviteFields(BaseModel):
@@ -284,6 +290,29 @@ async def mark_as_person(data: OptionalReasonFields, actor: str) -> str:
         f"{label(member)} is a person again. The next roll-up, which runs every night, gives back "
         "the points of the highlights."
     )
+
+
+@form("Grant a permission", PEOPLE_GROUP)
+async def grant_permission(data: PermissionFields, actor: str) -> str:
+    """Let an active member invite, review newcomers, moderate, or manage, which includes the rest.
+
+    A suspension, a ban and a removal take all permissions of a member.
+    """
+    person = await find_one_member(data.member)
+    granted = await permissions.grant(
+        person.member_id, data.permission.lower(), actor=actor, reason=data.reason
+    )
+    return f"{label(person)} has the permission {granted.permission} now."
+
+
+@form("Revoke a permission", PEOPLE_GROUP)
+async def revoke_permission(data: PermissionFields, actor: str) -> str:
+    """Take a permission from a member. The table Permissions lists who has which."""
+    person = await find_one_member(data.member)
+    permission = data.permission.lower()
+    if not await permissions.revoke(person.member_id, permission, actor=actor, reason=data.reason):
+        raise InvalidInput(f"{label(person)} does not have the permission {permission}.")
+    return f"{label(person)} does not have the permission {permission} any more."
 
 
 @form("Show who invited a member", PEOPLE_GROUP)

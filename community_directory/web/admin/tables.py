@@ -35,6 +35,7 @@ from community_directory.tables import (
     DirectoryBot,
     MemberDailyHighlight,
     MemberParticipation,
+    MemberPermission,
     MemberRelationship,
     MemberStatus,
 )
@@ -85,6 +86,7 @@ GENERATED_MEMBER_COLUMNS = frozenset(
         "last_active_at",
         "deleted_at",
         "is_bot",
+        "merged_into",
     ]
 )
 GENERATED_INVITATION_COLUMNS = frozenset(
@@ -180,6 +182,20 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 },
                 computed={"status": effective_status_sql("this")},
                 views={"open": OPEN_CONDITION, "expiring_today": expiring_today},
+                labels=COLUMN_LABELS,
+            ),
+        ),
+        _table(
+            MemberPermission,
+            columns="permission member_id granted_at",
+            filters="permission member_id granted_at",
+            order="-granted_at",
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                refusals=dict.fromkeys(
+                    ACTIONS.values(),
+                    "Use the forms “Grant a permission” and “Revoke a permission”.",
+                ),
                 labels=COLUMN_LABELS,
             ),
         ),

@@ -75,6 +75,7 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
     assert writes == {
         "community_members": ["delete", "patch", "post"],
         "community_invitations": ["patch", "post"],
+        "member_permissions": [],
         "member_relationships": ["delete", "patch", "post"],
         "member_participation": [],
         "member_daily_highlights": [],

@@ -74,6 +74,7 @@ COMMUNITY_TABLES = frozenset(
     {
         "community_members",
         "community_invitations",
+        "member_permissions",
         "member_relationships",
         "directory_bots",
         "member_daily_highlights",
