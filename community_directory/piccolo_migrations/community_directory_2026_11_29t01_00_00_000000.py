@@ -154,7 +154,7 @@ async def forwards():
         column_class=ForeignKey,
         params={
             "references": CommunityMember,
-            "on_delete": OnDelete.restrict,
+            "on_delete": OnDelete.cascade,
             "on_update": OnUpdate.restrict,
             "target_column": "member_id",
             "null": False,

@@ -14,6 +14,7 @@ from uuid import UUID
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
+from community_directory.queries.identifiers import normalize_account
 from community_directory.queries.ids import new_id
 from community_directory.queries.values import as_json, check_texts, id_text, member_number
 from community_directory.tables import EventType, MemberParticipation
@@ -30,7 +31,6 @@ LATEST_EVENT_TIME_SQL = "now() + interval '1 day'"
 EVENT_COLUMNS = (
     "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
 )
-DEDUPLICATION_KEY = "platform, room_id, source_id, event_type, member_id"
 
 # Message ids start again at 1 in the new room, so the ids of the old one become other ids.
 CURRENT_SOURCE_ID = """CASE
@@ -52,13 +52,26 @@ CURRENT_PLACE = f"""
 """
 """The room and the source id of one event, which are others if its room was moved."""
 
+CURRENT_MEMBER = """
+    SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
+    WHERE member_id = coalesce((
+        SELECT member_id FROM member_accounts
+        WHERE platform = split_part(:member_id::text, ':', 1)
+            AND account_id = substr(:member_id::text, strpos(:member_id::text, ':') + 1)
+    ), :member_id)
+"""
+"""The SQL of the member with this number, or with an account such as "discord:123".
+
+Of a merged member it is the number of the other one.
+"""
+
 # A member's row is updated at most once a minute, however many events the member has. Storing an
 # event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
 #
 # There is one exception. A statement reads the version of the row that was current when it began.
-# If that version has been replaced, PostgreSQL locks it and then its successor. SKIP LOCKED waits
-# for a successor that is locked, if a foreign key still locks the old version (FOR KEY SHARE). The
-# waiting statement holds the old version, so two rules prevent a deadlock:
+# If that version has been replaced, PostgreSQL locks it and then its successor. SKIP LOCKED can
+# wait for a successor that is locked, because a foreign key still locks the old version (FOR KEY
+# SHARE). Two rules prevent a deadlock then:
 # - An update never touches an old version. It finds the locked version by its ctid, and leaves a
 #   version that is newer than the statement to the next event.
 # - A batch locks its members in the same order as every writer of many members.
@@ -66,14 +79,16 @@ RECORD_EVENT = Statement(f"""
 WITH
 -- The event's room and source id, which are others if the room was moved.
 place AS ({CURRENT_PLACE}),
+-- The member, or the one into whom they were merged. The lock, which the foreign key takes anyway,
+-- waits for a merge: no event is stored for a member who no longer exists.
+person AS MATERIALIZED ({CURRENT_MEMBER} FOR KEY SHARE),
 -- The event, unless it is stored already, its member is unknown or its time is too late.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
     SELECT :event_id::uuid, member_id, :event_type::text, platform, room_id, source_id,
         coalesce(:occurred_at::timestamptz, now()), :metadata::jsonb
-    FROM place, community_members
-    WHERE member_id = :member_id
-        AND coalesce(:occurred_at::timestamptz, now()) <= {LATEST_EVENT_TIME_SQL}
+    FROM place, person
+    WHERE coalesce(:occurred_at::timestamptz, now()) <= {LATEST_EVENT_TIME_SQL}
     ON CONFLICT DO NOTHING
     RETURNING {EVENT_COLUMNS}
 ),
@@ -81,11 +96,9 @@ inserted AS (
 -- platform's clock may be ahead of the database's: the last activity never lies in the future.
 active AS MATERIALIZED (
     SELECT member.ctid, least(occurred_at, now()) AS at
-    FROM inserted, community_members AS member
-    WHERE member.member_id = :member_id AND (
-        last_active_at IS NULL
+    FROM inserted JOIN community_members AS member USING (member_id)
+    WHERE last_active_at IS NULL
         OR last_active_at < least(occurred_at, now()) - interval '1 minute'
-    )
     FOR NO KEY UPDATE OF member SKIP LOCKED
 ),
 -- The member's new last activity.
@@ -95,8 +108,7 @@ updated AS (
 )
 -- No row: the member is unknown. A row of NULLs: the event is stored already, or too late.
 SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late, inserted.*
-FROM community_members AS known LEFT JOIN inserted ON true
-WHERE known.member_id = :member_id
+FROM person LEFT JOIN inserted ON true
 """)
 
 BATCH_EVENTS = f"""
@@ -118,19 +130,40 @@ RECORD_EVENTS = Statement(f"""
 WITH
 -- The batch, with the position of each event in it.
 event AS MATERIALIZED ({BATCH_EVENTS}),
--- The members of the batch who are in the directory.
+-- The numbers of the batch, and the accounts, each with the number of its member.
+named AS MATERIALIZED (
+    SELECT DISTINCT member_id AS named, member_id FROM event WHERE member_id NOT LIKE '%:%'
+    UNION ALL
+    SELECT concat(platform, ':', account_id), member_id FROM member_accounts
+    WHERE platform = ANY(ARRAY(
+        SELECT DISTINCT split_part(member_id, ':', 1) FROM event WHERE member_id LIKE '%:%'
+    )) AND account_id = ANY(ARRAY(
+        SELECT DISTINCT substr(member_id, strpos(member_id, ':') + 1) FROM event
+        WHERE member_id LIKE '%:%'
+    ))
+),
+-- The members of the batch who are in the directory, locked as the foreign key does anyway: this
+-- waits for a merge. The events of a merged member are those of the other one.
+person AS MATERIALIZED (
+    SELECT member_id, coalesce(merged_into, member_id) AS current_id, last_active_at
+    FROM community_members
+    WHERE member_id = ANY(ARRAY(SELECT member_id FROM named))
+    ORDER BY member_id FOR KEY SHARE
+),
+-- The present member of each number and account of the batch.
 known AS MATERIALIZED (
-    SELECT member_id, last_active_at FROM community_members
-    WHERE member_id = ANY(ARRAY(SELECT member_id FROM event))
+    SELECT named, current_id AS member_id FROM named JOIN person USING (member_id)
 ),
 -- The new events. All batches insert in the same order, so that two batches with the same events
 -- never deadlock; among duplicates in one batch the first is stored. ON CONFLICT covers the row id
 -- too: a batch that is sent again with the same ids stores nothing twice.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
-    SELECT {EVENT_COLUMNS} FROM event JOIN known USING (member_id)
+    SELECT id, known.member_id, event_type, platform, room_id, source_id, occurred_at,
+        event_metadata
+    FROM event JOIN known ON known.named = event.member_id
     WHERE occurred_at <= {LATEST_EVENT_TIME_SQL}
-    ORDER BY {DEDUPLICATION_KEY}, n
+    ORDER BY platform, room_id, source_id, event_type, known.member_id, n
     ON CONFLICT DO NOTHING
     RETURNING id, member_id, occurred_at
 ),
@@ -140,8 +173,12 @@ newest AS (
 ),
 -- The members whose last activity moves forward by more than a minute.
 active AS MATERIALIZED (
-    SELECT member_id, at FROM newest JOIN known USING (member_id)
-    WHERE last_active_at IS NULL OR last_active_at < at - interval '1 minute'
+    SELECT member_id, at
+    FROM newest LEFT JOIN person USING (member_id)
+    WHERE coalesce(person.last_active_at, (
+        SELECT last_active_at FROM community_members AS other
+        WHERE person IS NULL AND other.member_id = newest.member_id
+    ), '-infinity') < at - interval '1 minute'
 ),
 -- The row versions of those that are not locked by another transaction.
 locked AS MATERIALIZED (
@@ -157,7 +194,7 @@ updated AS (
         AND member.member_id = active.member_id
 )
 SELECT ARRAY(SELECT id FROM inserted) AS inserted_ids,
-    ARRAY(SELECT member_id FROM known) AS known_member_ids,
+    ARRAY(SELECT named FROM known) AS known_members,
     ARRAY(SELECT id FROM event WHERE occurred_at > {LATEST_EVENT_TIME_SQL}) AS too_late_ids
 """)
 
@@ -190,7 +227,8 @@ class Event:
 class NewEvent:
     """An event to record; the parameters of `participation.record` describe its fields."""
 
-    member_id: str | int
+    member_id: str | int | None = None
+    account: tuple[str, str | int] | None = None
     event_type: str
     platform: str
     room_id: str | int
@@ -215,7 +253,7 @@ class Recorded:
     duplicates: list[NewEvent] = field(default_factory=list)
     """The events that were stored already."""
     unknown: list[NewEvent] = field(default_factory=list)
-    """The events whose member is not in the directory."""
+    """The events whose member or account is not in the directory."""
     refused: list[Refused] = field(default_factory=list)
 
 
@@ -224,6 +262,7 @@ class EventRow(NamedTuple):
 
     event_id: UUID
     member_id: str
+    """The number of the member, or an account of theirs as "discord:123"."""
     event_type: str
     platform: str
     room_id: str
@@ -242,7 +281,7 @@ class PreparedEvent(NamedTuple):
         """Store the event once and return it, or return None if it is stored already.
 
         Raises:
-            MemberNotFound: The member is not in the directory.
+            MemberNotFound: The member or the account is not in the directory.
             InvalidInput: The database refuses the event.
         """
         records = await engine.fetch(RECORD_EVENT, **self.row._asdict())
@@ -286,7 +325,7 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
     )
     row = EventRow(
         event_id=new_id(),
-        member_id=member_number(event.member_id),
+        member_id=_name_member(event),
         event_type=event.event_type,
         platform=event.platform,
         room_id=room_id,
@@ -295,6 +334,27 @@ def prepare_event(event: NewEvent, *, default_time: datetime | None = None) -> P
         metadata=metadata,
     )
     return PreparedEvent(event, row)
+
+
+def _name_member(event: NewEvent) -> str:
+    """Return the member's number, or their account as "discord:123".
+
+    Raises:
+        InvalidInput: The event has neither, or both, or the account is malformed.
+    """
+    if event.account is None and event.member_id is not None:
+        return member_number(event.member_id)
+    if event.account is None or event.member_id is not None:
+        raise InvalidInput(
+            "Give either the member's number or an account of theirs.", field="member_id"
+        )
+    try:
+        platform, account_id = event.account
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            'An account is a platform and an id, such as ("discord", "123").', field="account"
+        ) from None
+    return ":".join(normalize_account(platform, account_id))
 
 
 def prepare_events(events: Iterable[NewEvent], refused: list[Refused]) -> list[PreparedEvent]:
@@ -369,8 +429,8 @@ class EventBatch:
     def __init__(self, prepared: list[PreparedEvent]) -> None:
         self.prepared = prepared
         self.inserted_ids: set[UUID] = set()
-        self.known_member_ids: set[str] = set()
-        """The members of these events who are in the directory."""
+        self.known_members: set[str] = set()
+        """The numbers and accounts of these events that are in the directory."""
         self.refused: dict[UUID, InvalidInput] = {}
 
     async def store(self) -> None:
@@ -382,7 +442,7 @@ class EventBatch:
             # One statement needs no transaction. Inside the caller's transaction it needs a
             # savepoint, because its failure must not abort that transaction.
             async with transaction() if engine.transaction_exists() else nullcontext():
-                inserted_ids, known_member_ids, too_late_ids = await _insert(accepted)
+                inserted_ids, known_members, too_late_ids = await _insert(accepted)
         except InvalidInput as error:
             refused = await _find_refused(accepted, error)
             if not refused:
@@ -392,7 +452,7 @@ class EventBatch:
             # their locks in another order than a whole batch does, and could cause a deadlock.
             await self.store()
             return
-        self.inserted_ids, self.known_member_ids = set(inserted_ids), set(known_member_ids)
+        self.inserted_ids, self.known_members = set(inserted_ids), set(known_members)
         self.refused |= {event_id: time_out_of_range() for event_id in too_late_ids}
 
     async def recognize_stored(self) -> None:
@@ -415,7 +475,7 @@ class EventBatch:
                 recorded.refused.append(Refused(event, self.refused[row.event_id]))
             elif row.event_id in self.inserted_ids:
                 recorded.inserted.append(event)
-            elif row.member_id in self.known_member_ids:
+            elif row.member_id in self.known_members:
                 recorded.duplicates.append(event)
             else:
                 recorded.unknown.append(event)
@@ -427,8 +487,8 @@ async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str],
     [outcome] = await engine.fetch(
         RECORD_EVENTS, **dict(zip(EventRow._fields, columns, strict=True))
     )
-    inserted_ids, known_member_ids, too_late_ids = outcome
-    return inserted_ids, known_member_ids, too_late_ids
+    inserted_ids, known_members, too_late_ids = outcome
+    return inserted_ids, known_members, too_late_ids
 
 
 async def _find_refused(

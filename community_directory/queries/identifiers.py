@@ -142,6 +142,7 @@ def normalize_account(platform: str, account_id: str | int) -> Account:
     Raises:
         InvalidInput: The platform or the id is malformed.
     """
+    platform = id_text(platform, "platform")
     check_text("platform", platform, MAX_PLATFORM_LENGTH)
     if not PLATFORM_PATTERN.fullmatch(platform):
         raise _malformed("member_account_platform_check", "platform")

@@ -13,6 +13,7 @@ from community_directory.calendar import days_between
 from community_directory.database import Statement, engine
 from community_directory.queries.events import (
     BATCH_SIZE,
+    CURRENT_MEMBER,
     CURRENT_PLACE,
     EVENT_COLUMNS,
     Event,
@@ -59,23 +60,24 @@ __all__ = [
 TAKE_BACK_EVENT = Statement(f"""
 WITH place AS ({CURRENT_PLACE})
 SELECT public.member_participation_take_back(
-    platform, room_id, source_id, :event_type::text, :member_id::text
+    platform, room_id, source_id, :event_type::text, member_id
 )
-FROM place
+FROM place, ({CURRENT_MEMBER}) AS person
 """)
 
-_EVENTS_OF_MEMBER = f"SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = :member_id"
+_EVENTS_OF_MEMBER = f"""
+SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = ({CURRENT_MEMBER})"""
 _NEWEST_FIRST = "ORDER BY occurred_at DESC, id DESC LIMIT :limit"
 LIST_EVENTS = Statement(f"{_EVENTS_OF_MEMBER} {_NEWEST_FIRST}")
 LIST_EVENTS_AFTER = Statement(
     f"{_EVENTS_OF_MEMBER} AND (occurred_at, id) < (:occurred_at, :event_id) {_NEWEST_FIRST}"
 )
 
-COUNT_DAILY_EVENTS = Statement("""
+COUNT_DAILY_EVENTS = Statement(f"""
 SELECT (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS day,
     event_type, count(*) AS events
 FROM member_participation
-WHERE member_id = :member_id
+WHERE member_id = ({CURRENT_MEMBER})
     AND occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
 GROUP BY 1, 2 ORDER BY 1, 2
 """)
@@ -112,7 +114,8 @@ class ActiveMember:
 
 async def record(
     *,
-    member_id: str | int,
+    member_id: str | int | None = None,
+    account: tuple[str, str | int] | None = None,
     event_type: str,
     platform: str,
     room_id: str | int,
@@ -123,10 +126,13 @@ async def record(
     """Store an event once and return it, or return None if it is stored already.
 
     The event moves the member's `last_active_at` forward, at most once a minute. The call does not
-    wait for other updates of the member. Events of removed members are stored, too.
+    wait for other updates of the member. Events of removed members are stored, too, and those of a
+    merged member are those of the other one.
 
     Args:
         member_id: The member's number: "#247", or 247.
+        account: Instead of the number, an account of the member: its platform and its id there,
+            such as ("discord", "123").
         event_type: An upper-case name. Highlights count MESSAGE, REACTION and VOICE.
         platform: A lower-case name, such as "telegram" or "discord".
         room_id: The platform's id of the chat or channel.
@@ -141,12 +147,13 @@ async def record(
             highlights count them on the days on which they passed.
 
     Raises:
-        MemberNotFound: The member is not in the directory.
-        InvalidInput: The event can't be stored.
+        MemberNotFound: The member or the account is not in the directory.
+        InvalidInput: The event can't be stored, or it has both a number and an account, or neither.
     """
     prepared = prepare_event(
         NewEvent(
             member_id=member_id,
+            account=account,
             event_type=event_type,
             platform=platform,
             room_id=room_id,
@@ -180,7 +187,8 @@ async def record_many(events: Iterable[NewEvent]) -> Recorded:
 
 async def take_back(
     *,
-    member_id: str | int,
+    member_id: str | int | None = None,
+    account: tuple[str, str | int] | None = None,
     platform: str,
     room_id: str | int,
     source_id: str | int,
@@ -194,6 +202,7 @@ async def take_back(
 
     Args:
         member_id: The member's number: "#247", or 247.
+        account: Instead of the number, an account of the member, such as ("discord", "123").
         platform: The platform of the event.
         room_id: The room of the event; one that has moved is found, too.
         source_id: The id with which the event was recorded.
@@ -205,13 +214,14 @@ async def take_back(
     row = prepare_event(
         NewEvent(
             member_id=member_id,
+            account=account,
             event_type=event_type,
             platform=platform,
             room_id=room_id,
             source_id=source_id,
         )
     ).row
-    [(is_deleted,)] = await engine.fetch(
+    deleted = await engine.fetch(
         TAKE_BACK_EVENT,
         member_id=row.member_id,
         event_type=row.event_type,
@@ -219,7 +229,7 @@ async def take_back(
         room_id=row.room_id,
         source_id=row.source_id,
     )
-    return bool(is_deleted)
+    return any(is_deleted for (is_deleted,) in deleted)
 
 
 def recorder(

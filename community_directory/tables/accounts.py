@@ -58,7 +58,7 @@ class MemberAccount(
         null=False,
         default=None,
         required=True,
-        on_delete=OnDelete.restrict,
+        on_delete=OnDelete.cascade,
         on_update=OnUpdate.restrict,
     )
     proof = Varchar(

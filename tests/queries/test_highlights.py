@@ -34,7 +34,7 @@ from tests.queries.test_participation import (
     INSERT_MESSAGE,
     blocked,
     until_blocked_by,
-    until_holding_and_waiting,
+    until_ended_or_waiting,
 )
 from tests.queries.test_redeem import held
 from tests.tables import rows
@@ -891,7 +891,7 @@ async def test_a_roll_up_and_an_event_that_began_before_a_members_update_do_not_
         await earlier.execute("COMMIT")
         await until_blocked_by(holder)
         await other.execute("ROLLBACK TO before")
-        await until_holding_and_waiting(other, 2)
+        await until_ended_or_waiting(recording, other, 2)
         await holder.execute("COMMIT")
         await together(recording, counting)
     assert await scores(directory) == {"#1": 2, "#2": 2}

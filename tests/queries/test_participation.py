@@ -108,15 +108,13 @@ async def until_blocked_by(blocker: asyncpg.Connection) -> None:
             await blocker.execute("SELECT pg_stat_clear_snapshot()")
 
 
-async def until_holding_and_waiting(connection: asyncpg.Connection, number: int = 1) -> None:
-    """Wait until that many sessions hold a version of a member's row, and wait for another one."""
-    query = """
-        SELECT count(*) FROM pg_locks AS held JOIN pg_locks AS waiting USING (pid)
-        WHERE held.relation = 'community_members'::regclass AND held.locktype = 'tuple'
-            AND held.granted AND waiting.locktype = 'transactionid' AND NOT waiting.granted
-    """
+async def until_ended_or_waiting(
+    work: asyncio.Future[Any], connection: asyncpg.Connection, number: int = 1
+) -> None:
+    """Wait until the work has ended, or that many sessions wait for the end of a transaction."""
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
     async with asyncio.timeout(10):
-        while await connection.fetchval(query) < number:
+        while not work.done() and await connection.fetchval(query) < number:
             await asyncio.sleep(0.01)
 
 
@@ -619,7 +617,7 @@ INSERT_MESSAGE = (
 async def test_two_statements_that_began_before_a_members_update_do_not_deadlock(
     database: str, directory: asyncpg.Pool, batch: bool
 ) -> None:
-    """The second one waits for the member whom the first one has locked and will update."""
+    """The second one may wait for the member whom the first one has locked and will update."""
     for _ in range(2):
         await rows.member(directory)
     await directory.execute(PAUSE_AT_FIRST_MEMBER)
@@ -649,41 +647,64 @@ async def test_two_statements_that_began_before_a_members_update_do_not_deadlock
         await other.execute("ROLLBACK TO before_first")
         await until_blocked_by(pause)
         await other.execute("ROLLBACK TO before_second")
-        await until_holding_and_waiting(pause)
+        await until_ended_or_waiting(second, pause)
         await pause.execute("SELECT pg_advisory_unlock(1)")
         await asyncio.wait_for(asyncio.gather(first, second), 10)
     assert await directory.fetchval(COUNT) == 4
     assert (await last_active_at("#1"), await last_active_at("#2")) == (later, NOON)
 
 
-async def test_a_batch_locks_its_members_in_the_order_of_their_numbers(
-    database: str, directory: asyncpg.Pool
-) -> None:
+@pytest.fixture
+async def unordered(database: str, directory: asyncpg.Pool) -> None:
+    """#3, #1 and #2, whom statements read in this order, in which they are stored."""
     for number in (3, 1, 2):
         await rows.member(directory, member_id=f"#{number}")
-    # The batch reads the table in the order in which it is stored.
-    await directory.execute(
-        f"ALTER DATABASE {urlsplit(database).path[1:]} SET enable_indexscan = off"
-    )
-    await directory.execute(
-        f"ALTER DATABASE {urlsplit(database).path[1:]} SET enable_bitmapscan = off"
-    )
-    async with blocked(database, INSERT_MESSAGE, "#2", "0") as other:
-        await other.execute("SAVEPOINT before")
-        await other.execute(INSERT_MESSAGE, "#2", "1")
+    for scan in ("indexscan", "bitmapscan"):
+        await directory.execute(
+            f"ALTER DATABASE {urlsplit(database).path[1:]} SET enable_{scan} = off"
+        )
+
+
+@pytest.mark.usefixtures("unordered")
+async def test_a_batch_waits_for_its_members_in_the_order_of_their_numbers(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    async with blocked(
+        database, "SELECT FROM community_members WHERE member_id = '#2' FOR UPDATE"
+    ) as holder:
+        recording = asyncio.create_task(
+            participation.record_many(message("1", member_id=f"#{number}") for number in (3, 2, 1))
+        )
+        await until_blocked_by(holder)
+        free = await directory.fetch(
+            "SELECT member_id FROM community_members FOR UPDATE SKIP LOCKED"
+        )
+    assert len((await recording).inserted) == 3
+    assert [member_id for (member_id,) in free] == ["#3"]
+
+
+@pytest.mark.usefixtures("unordered")
+async def test_a_batch_locks_its_active_members_in_the_order_of_their_numbers(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    async with (
+        blocked(database, INSERT_MESSAGE, "#2", "0") as holder,
+        blocked(database, INSERT_MESSAGE, "#3", "1") as other,
+    ):
         recording = asyncio.create_task(
             participation.record_many(message("1", member_id=f"#{number}") for number in (1, 2, 3))
         )
         await until_waiting(other)
         await record(message("between", member_id="#2", occurred_at=NOON))
-        async with blocked(
-            database, "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE"
-        ) as holder:
-            await other.execute("ROLLBACK TO before")
-            await until_blocked_by(holder)
-            free = await directory.fetch(
-                "SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED"
-            )
+        await holder.execute(
+            "SELECT FROM community_members WHERE member_id = '#2' FOR NO KEY UPDATE"
+        )
+        await other.execute("ROLLBACK")
+        await until_blocked_by(holder)
+        free = await directory.fetch(
+            "SELECT member_id FROM community_members FOR NO KEY UPDATE SKIP LOCKED"
+        )
+        await holder.execute("COMMIT")
         await recording
     assert [member_id for (member_id,) in free] == ["#3"]
 
