@@ -621,9 +621,7 @@ async def test_open_invitations_of_people_who_lost_their_access_are_found(
     assert result.examples == [f"invitation {made['invitation_id']} by #1"] * is_found
 
 
-@pytest.mark.parametrize(
-    "columns", ["status = 'suspended'", "deleted_at = now()", "is_bot = true"]
-)
+@pytest.mark.parametrize("columns", ["status = 'suspended'", "deleted_at = now()", "is_bot = true"])
 async def test_a_permission_of_somebody_who_is_not_active_is_found_and_deleted(
     directory: asyncpg.Pool, columns: str
 ) -> None:
@@ -632,9 +630,7 @@ async def test_a_permission_of_somebody_who_is_not_active_is_found_and_deleted(
     await assert_healthy("permissions")
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
-        await connection.execute(
-            f"UPDATE community_members SET {columns} WHERE member_id = '#2'"
-        )
+        await connection.execute(f"UPDATE community_members SET {columns} WHERE member_id = '#2'")
     result = await examine("permissions")
     assert (result.verdict, result.examples) == (
         Verdict.FAILED,

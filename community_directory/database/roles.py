@@ -73,7 +73,7 @@ PRIVATE_FUNCTIONS = (
     "community_members_check_merge()",
     "community_members_follow_merge(text)",
     "community_invitations_follow_merge()",
-    "member_participation_before_insert()",
+    "member_participation_follow_merge()",
 )
 """The functions that run with the rights of their owner, and that not everybody may use."""
 

@@ -81,6 +81,7 @@ SELECT (SELECT count(*) FROM member_participation WHERE member_id = :duplicate),
     ),
     (SELECT count(*) FROM community_members WHERE invited_by = :duplicate AND member_id <> :into),
     (SELECT count(*) FROM member_accounts WHERE member_id = :duplicate),
+    (SELECT count(*) FROM member_permissions WHERE member_id = :duplicate),
     (SELECT count(*) FROM community_members WHERE merged_into = :duplicate)
 """)
 
@@ -148,6 +149,7 @@ class MergeCounts:
     children: int = 0
     """The members whom the duplicate invited."""
     accounts: int = 0
+    permissions: int = 0
     merged_numbers: int = 0
     """The numbers that led to the duplicate."""
 

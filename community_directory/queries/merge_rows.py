@@ -230,6 +230,54 @@ journal AS (
 SELECT count(*) FROM found
 """)
 
+# A member who is not active holds no permission: those of both are kept in the journal.
+TAKE_PERMISSIONS = Statement(f"""
+WITH {ACTOR_CTE}, taken AS (
+    DELETE FROM member_permissions AS held USING actor WHERE member_id = ANY(:numbers)
+    RETURNING held.*
+),
+journal AS (
+    INSERT INTO directory_merged_rows (merge_id, table_name, row_id, before)
+    SELECT :merge_id::uuid, 'member_permissions', taken.id, to_jsonb(taken) FROM taken
+)
+SELECT count(*) FROM taken WHERE member_id = :duplicate
+""")
+_JOURNALED_PERMISSIONS = """
+    SELECT held.* FROM directory_merged_rows AS journal,
+        jsonb_populate_record(NULL::member_permissions, before) AS held
+    WHERE merge_id = :merge_id::uuid AND table_name = 'member_permissions'
+"""
+GIVE_PERMISSIONS = Statement(f"""
+WITH {ACTOR_CTE}
+INSERT INTO member_permissions (id, member_id, permission, granted_at)
+SELECT gen_random_uuid(), :into, permission, granted_at
+FROM ({_JOURNALED_PERMISSIONS}) AS held, actor WHERE member_id = :duplicate
+ON CONFLICT DO NOTHING
+RETURNING permission
+""")
+# A permission that was revoked since stays revoked, unless the merge itself took it.
+RETURN_PERMISSIONS = Statement(f"""
+WITH {ACTOR_CTE}
+INSERT INTO member_permissions
+SELECT held.* FROM ({_JOURNALED_PERMISSIONS}) AS held
+JOIN community_members AS holder USING (member_id), actor
+WHERE holder.status = 'active' AND holder.deleted_at IS NULL AND NOT holder.is_bot
+    AND (:were_taken::boolean OR EXISTS (
+        SELECT FROM member_permissions AS present
+        WHERE present.member_id = :into AND present.permission = held.permission
+    ))
+ON CONFLICT DO NOTHING
+RETURNING member_id, permission
+""")
+REVOKE_PERMISSIONS = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_permissions USING actor
+WHERE member_id = :into AND permission = ANY(:permissions::text[])
+""")
+COUNT_JOURNALED_PERMISSIONS = Statement(f"""
+SELECT count(*) FROM ({_JOURNALED_PERMISSIONS}) AS held WHERE member_id = :duplicate
+""")
+
 _CASTS = {
     "github_profile_data": "::jsonb",
     "registration_fee_paid": "::boolean",

@@ -31,6 +31,7 @@ from community_directory.queries.merge_plan import (
 )
 from community_directory.queries.reputation import github_score
 from community_directory.queries.values import id_text, member_number, required_actor
+from community_directory.tables import MemberStatus
 
 _GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
 _FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
@@ -195,6 +196,14 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False)
             sql.MOVE_CHILDREN, merge_id=merge_id, **pair_ids, **call._asdict()
         )
     )
+    stays_active = planned["status"] == MemberStatus.ACTIVE
+    permissions = await _fetch_count(
+        sql.TAKE_PERMISSIONS,
+        merge_id=merge_id,
+        numbers=[duplicate] if stays_active else numbers,
+        duplicate=duplicate,
+        **call._asdict(),
+    )
     await engine.fetch(sql.MARK_MERGED, **pair_ids, **call._asdict())
     late, late_spans, late_counted = await _move_rows(pair_ids, merge_id, call)
     late["children"] = await _fetch_count(
@@ -216,6 +225,11 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False)
         pair.duplicate["profile_data"],
         call,
     )
+    given = (
+        await engine.fetch(sql.GIVE_PERMISSIONS, merge_id=merge_id, **pair_ids, **call._asdict())
+        if permissions and stays_active
+        else []
+    )
     changes = _changes(pair.into, filled)
     days = [day for span in spans + late_spans for day in (span.days[0], span.days[-1])]
     before = {
@@ -226,6 +240,7 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False)
             "deleted_at": _encode(pair.duplicate["deleted_at"]),
         },
         "points": {**points, "highlights": sums[duplicate]},
+        "permissions": [permission for (permission,) in given] if stays_active else None,
         "days": [day.isoformat() for day in (min(days), max(days))] if days else None,
     }
     await engine.fetch(sql.STORE_BEFORE, merge_id=merge_id, before=json.dumps(before))
@@ -235,7 +250,12 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False)
         id=merge_id,
         duplicate=duplicate,
         into=into,
-        moved=MergeCounts(**counts, accounts=accounts, merged_numbers=merged_numbers),
+        moved=MergeCounts(
+            **counts,
+            accounts=accounts,
+            permissions=permissions,
+            merged_numbers=merged_numbers,
+        ),
         filled=tuple(changes),
     )
 
@@ -369,6 +389,7 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         **call._asdict(),
     )
     await engine.fetch(sql.RETURN_PROOFS, merge_id=merge_id, duplicate=duplicate)
+    permissions = await _return_permissions(pair_ids, merge_id, before["permissions"], left, call)
     await engine.fetch(sql.FINISH_UNMERGE, merge_id=merge_id)
     await engine.fetch(sql.END_MERGING)
     return Unmerge(
@@ -380,6 +401,7 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
             invitations=len(invitations),
             children=len(children),
             accounts=len(accounts),
+            permissions=permissions,
             merged_numbers=len(merged_numbers),
         ),
         left=tuple(left),
@@ -411,6 +433,41 @@ async def _return_events(
         "collapsed_events": collapsed,
         "highlights": highlights,
     }
+
+
+async def _return_permissions(
+    pair_ids: Mapping[str, str],
+    merge_id: UUID,
+    given: Sequence[str] | None,
+    left: list[str],
+    call: _Call,
+) -> int:
+    """Give back the permissions, and return the number of those of the duplicate.
+
+    Args:
+        pair_ids: The numbers of both members.
+        merge_id: The id of the merge.
+        given: The permissions that the other member got by the merge; None if it took them all,
+            because the person was not active.
+        left: Gets a sentence about permissions that can't be given back.
+        call: The author of the change.
+    """
+    duplicate = pair_ids["duplicate"]
+    ids = {"merge_id": merge_id, "into": pair_ids["into"]}
+    held = await _fetch_count(
+        sql.COUNT_JOURNALED_PERMISSIONS, merge_id=merge_id, duplicate=duplicate
+    )
+    returned = await engine.fetch(
+        sql.RETURN_PERMISSIONS, were_taken=given is None, **ids, **call._asdict()
+    )
+    if given:
+        await engine.fetch(
+            sql.REVOKE_PERMISSIONS, into=ids["into"], permissions=given, **call._asdict()
+        )
+    count = sum(member_id == duplicate for member_id, _ in returned)
+    if count < held:
+        left.append(f"{duplicate} has {count} of {held} permissions: the others were revoked.")
+    return count
 
 
 async def _plan_restoration(

@@ -59,26 +59,48 @@ END $$;
 
 REVOKE ALL ON FUNCTION public.community_members_follow_merge(text) FROM PUBLIC;
 
--- Give a new event of a merged member to the other one.
-CREATE FUNCTION public.member_participation_before_insert() RETURNS trigger LANGUAGE plpgsql
+-- Give new events of merged members to the other ones. An event that the other one has, too, is not
+-- stored again.
+--
+-- The foreign keys of a statement's rows are checked before this trigger runs: they have waited for
+-- a merge that was about to commit, and the trigger sees it. A moved event is checked again.
+CREATE FUNCTION public.member_participation_follow_merge() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    followed text;
+    stray record;
 BEGIN
-    -- As in community_members_follow_merge: a call of it would take longer for each event.
-    SELECT merged_into INTO followed FROM public.community_members
-    WHERE member_id = NEW.member_id FOR KEY SHARE;
-    IF followed IS NOT NULL THEN
-        NEW.member_id := followed;
+    IF NOT EXISTS (SELECT FROM public.community_members WHERE merged_into IS NOT NULL) THEN
+        RETURN NULL;
     END IF;
-    RETURN NEW;
+    FOR stray IN
+        -- OFFSET 0 looks up each member: a join could read all merged members for each event.
+        SELECT added.id FROM added, LATERAL (
+            SELECT FROM public.community_members AS member
+            WHERE member.member_id = added.member_id AND merged_into IS NOT NULL OFFSET 0
+        ) AS merged
+    LOOP
+        LOOP
+            DELETE FROM public.member_participation AS event
+            USING public.community_members AS member, public.member_participation AS kept
+            WHERE event.id = stray.id AND member.member_id = event.member_id
+                AND kept.member_id = member.merged_into AND kept.platform = event.platform
+                AND kept.room_id = event.room_id AND kept.source_id = event.source_id
+                AND kept.event_type = event.event_type;
+            UPDATE public.member_participation AS event SET member_id = member.merged_into
+            FROM public.community_members AS member
+            WHERE event.id = stray.id AND member.member_id = event.member_id
+                AND merged_into IS NOT NULL;
+            EXIT WHEN NOT FOUND;
+        END LOOP;
+    END LOOP;
+    RETURN NULL;
 END $$;
 
-REVOKE ALL ON FUNCTION public.member_participation_before_insert() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.member_participation_follow_merge() FROM PUBLIC;
 
-CREATE TRIGGER member_participation_before_insert
-    BEFORE INSERT ON public.member_participation
-    FOR EACH ROW EXECUTE FUNCTION public.member_participation_before_insert();
+CREATE TRIGGER member_participation_follow_merge
+    AFTER INSERT ON public.member_participation REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION public.member_participation_follow_merge();
 
 -- Give a new invitation of a merged member, or one that a merged member accepts, to the other one.
 CREATE FUNCTION public.community_invitations_follow_merge() RETURNS trigger LANGUAGE plpgsql

@@ -1,12 +1,12 @@
 -- Reverse merges.sql. Merged members stay merged: the accounts and events are those of the others.
 
-DROP TRIGGER member_participation_before_insert ON public.member_participation;
+DROP TRIGGER member_participation_follow_merge ON public.member_participation;
 DROP TRIGGER community_invitations_follow_merge ON public.community_invitations;
 DROP TRIGGER community_members_before_invited ON public.community_members;
 DROP TRIGGER community_members_before_other_inviter ON public.community_members;
 DROP TRIGGER community_members_check_merge ON public.community_members;
 DROP TRIGGER community_members_check_new_merge ON public.community_members;
-DROP FUNCTION public.member_participation_before_insert();
+DROP FUNCTION public.member_participation_follow_merge();
 DROP FUNCTION public.community_invitations_follow_merge();
 DROP FUNCTION public.community_members_before_invited();
 DROP FUNCTION public.community_members_check_merge();
