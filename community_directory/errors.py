@@ -398,6 +398,31 @@ class StatusChangeRefused(MemberError):
         self.before, self.after = before, after
 
 
+class MergeRefused(MemberError):
+    """Two members can't be merged, or a merge can't be undone.
+
+    Attributes:
+        member_id: The number of the member who should be merged, or come back.
+    """
+
+    code = "merge_refused"
+
+
+class NotMerged(MemberError):
+    """A merge should be undone, and no member with this number is merged into another one.
+
+    Attributes:
+        member_id: The number or the id by which the caller looked for the merge.
+    """
+
+    code = "not_merged"
+
+    def __init__(self, member_id: str) -> None:
+        super().__init__(
+            f"{sanitize_for_message(member_id)} is not merged into another member.", member_id
+        )
+
+
 class InvitationError(UserError):
     """The base class of the errors about one invitation.
 

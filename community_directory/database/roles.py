@@ -17,12 +17,14 @@ APP_PRIVILEGES = {
     "community_invitations": "SELECT, INSERT, UPDATE",
     "member_relationships": "SELECT, INSERT, UPDATE, DELETE",
     "member_accounts": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_merges": "SELECT, INSERT, UPDATE",
+    "directory_merged_rows": "SELECT, INSERT, UPDATE, DELETE",
     "member_permissions": "SELECT, INSERT, DELETE",
     # The one-time codes, the wrong tries, and pairs of members that a code has proved to be one.
     "directory_link_codes": "SELECT, INSERT, UPDATE, DELETE",
     "directory_link_tries": "SELECT, INSERT, UPDATE, DELETE",
     "directory_proved_pairs": "SELECT, INSERT, UPDATE, DELETE",
-    # A function deletes an event that is taken back.
+    # Functions delete an event that is taken back, or that two merged members had.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
@@ -63,13 +65,21 @@ ERASE_FUNCTION = "directory_audit_log_erase(text, text, text)"
 TAKE_BACK_FUNCTION = "member_participation_take_back(text, text, text, text, text)"
 """The function that deletes an event with the rights of its owner."""
 
-APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION)
+COLLAPSE_FUNCTION = "member_participation_collapse(uuid)"
+"""The function that deletes the events that two merged members had, and keeps them elsewhere."""
+
+APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION, COLLAPSE_FUNCTION)
 """The functions with the rights of their owner that the panel and the bots may use."""
 
 PRIVATE_FUNCTIONS = (
     *APP_FUNCTIONS,
     "directory_audit_log_write()",
     "community_members_before_insert()",
+    "community_members_before_invited()",
+    "community_members_check_merge()",
+    "community_members_follow_merge(text)",
+    "community_invitations_follow_merge()",
+    "member_participation_follow_merge()",
 )
 """The functions that run with the rights of their owner, and that not everybody may use."""
 

@@ -28,7 +28,8 @@ ORDER BY day FOR UPDATE
 """)
 MARK_BOT = Statement(f"""
 WITH {ACTOR_CTE}
-UPDATE community_members SET is_bot = :is_bot FROM actor WHERE member_id = :member_id
+UPDATE community_members SET is_bot = :is_bot FROM actor
+WHERE member_id = :member_id AND merged_into IS NULL
 RETURNING {MEMBER_COLUMNS}
 """)
 

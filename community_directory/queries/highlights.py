@@ -1,12 +1,14 @@
 """Highlights: each member's activity on each day, counted from the events."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
 
-from community_directory.calendar import count_days, days_between
+from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.pages import (
@@ -33,12 +35,15 @@ STAY = """tsrange(
     )::numeric, 6)::double precision)
 )"""
 
+
 # A checksum of each day's events: it changes when an event is added, deleted or moved, when a stay
 # that began on an earlier day reaches into the day, or no longer does, and when a member is marked
 # as a bot, or is no longer one. PostgreSQL computes it from participation_occurred_at_idx alone,
 # except for these stays. If a later version of PostgreSQL computes other hashes, every day is
 # rolled up once more.
-_DAY_CHECKSUMS = f"""
+def _make_day_checksums(of_members: str = "") -> str:
+    """Return the SQL of the checksums of days, of all members or under a condition in SQL."""
+    return f"""
 SELECT day, checksum
 FROM unnest(
     :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
@@ -49,13 +54,23 @@ LATERAL (
     )), 0) AS checksum
     FROM (
         SELECT member_id, occurred_at AS at FROM member_participation
-        WHERE occurred_at >= starts_at AND occurred_at < ends_at
+        WHERE occurred_at >= starts_at AND occurred_at < ends_at {of_members}
         UNION ALL
         SELECT member_id, upper({STAY}) AT TIME ZONE 'UTC' FROM member_participation
         WHERE event_type = 'VOICE' AND {STAY} @> (starts_at AT TIME ZONE 'UTC')
+            {of_members}
     ) AS events WHERE {NO_BOTS}
 ) AS sums
 """
+
+
+_DAY_CHECKSUMS = _make_day_checksums()
+
+MERGE_LOCK_KEY = 0x6D65726765
+"""The key of the advisory lock of merges: "merge" in ASCII."""
+# A roll-up waits for a merge, and a merge for roll-ups: otherwise a roll-up that read the events
+# before the merge could store highlights of the merged member after it.
+LOCK_OUT_MERGES = f"SELECT pg_advisory_xact_lock_shared({MERGE_LOCK_KEY})"
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
 # without the lock a slow one could overwrite the counts of a later one. All roll-ups lock the days
@@ -81,8 +96,11 @@ _POINTS_OF_COUNTS = " + ".join(
     f"least({points.most}, {column} / {points.for_each})" for column, points in DAILY_POINTS.items()
 )
 
+
 # A day has at most its own minutes: 1,440, or 60 more or fewer when the clocks change.
-COUNTED_CTES = f"""
+def _make_counted_ctes(of_members: str = "", of_days: str = "") -> str:
+    """Return the CTEs that count the highlights of days, under further conditions in SQL."""
+    return f"""
 -- Each stay in a voice chat, once for each of these days into which it reaches.
 stays AS (
     SELECT member_id, stay, unnest((:days::date[])[first_day : last_day]) AS highlight_date,
@@ -93,7 +111,7 @@ stays AS (
         SELECT member_id, {STAY} AS stay FROM member_participation
         WHERE event_type = 'VOICE' AND {STAY} && tsrange(
             (:starts::timestamptz[])[1] AT TIME ZONE 'UTC', :end::timestamptz AT TIME ZONE 'UTC'
-        )
+        ) {of_members}
     ) AS found, LATERAL (
         SELECT greatest(width_bucket(lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]), 1)
                 AS first_day,
@@ -119,7 +137,7 @@ summed AS (
             count(*) FILTER (WHERE event_type = 'REACTION') AS reactions
         FROM member_participation
         WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
-            AND event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+            AND event_type IN ('MESSAGE', 'REACTION', 'VOICE') {of_members}
         GROUP BY 1, 2
     ) AS events FULL JOIN (
         SELECT member_id, highlight_date,
@@ -136,19 +154,29 @@ counted AS (
             least(reactions, 2147483647)::integer AS reaction_count,
             least(div(seconds, 60), 2147483647)::integer AS voice_minutes
     ) AS counts
-    WHERE {NO_BOTS}
+    WHERE {NO_BOTS} {of_days}
 )"""
 
-_STORED_CTE = f"""
+
+COUNTED_CTES = _make_counted_ctes()
+
+
+def _make_stored_cte(conditions: str = "") -> str:
+    """Return the CTE with the highlights that days have, under further conditions in SQL."""
+    return f"""
 -- The rows that the highlights of these days have.
 stored AS (
     SELECT member_id, highlight_date, {_COUNT_COLUMNS}, reputation_earned
     FROM member_daily_highlights
     WHERE highlight_date BETWEEN (:days::date[])[1] AND (:days::date[])[cardinality(:days::date[])]
+        {conditions}
 )"""
 
-ROLL_UP_DAYS = Statement(f"""
-WITH {COUNTED_CTES}, {_STORED_CTE},
+
+def _make_roll_up_statement(of_members: str = "", of_days: str = "") -> Statement:
+    """Return the statement that stores the highlights of days, under further conditions."""
+    return Statement(f"""
+WITH {_make_counted_ctes(of_members, of_days)}, {_make_stored_cte(f"{of_members} {of_days}")},
 -- The rows that are new or differ.
 written AS (
     INSERT INTO member_daily_highlights AS highlight
@@ -187,6 +215,25 @@ SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM deleted) AS rows_w
     coalesce(array_agg(member_id), '{{}}') AS member_ids,
     coalesce(array_agg(points), '{{}}') AS points
 FROM earned
+""")
+
+
+ROLL_UP_DAYS = _make_roll_up_statement()
+
+_OF_THESE_MEMBERS = "AND member_id = ANY(:member_ids::text[])"
+_OF_THESE_DAYS = "AND highlight_date = ANY(:counted_days::date[])"
+RECOUNT_MEMBERS = _make_roll_up_statement(_OF_THESE_MEMBERS, _OF_THESE_DAYS)
+
+FIND_ROLLED_UP_DAYS = Statement("""
+SELECT day FROM directory_rolled_up_days WHERE day BETWEEN :first AND :last
+""")
+
+GET_MEMBER_CHECKSUMS = Statement(f"{_make_day_checksums(_OF_THESE_MEMBERS)} WHERE checksum <> 0")
+
+CHANGE_DAY_CHECKSUMS = Statement("""
+UPDATE directory_rolled_up_days AS stored SET checksum = stored.checksum + change
+FROM unnest(:days::date[], :changes::numeric[]) AS changed(day, change)
+WHERE stored.day = changed.day
 """)
 
 # All writers of many members lock them in the same order. The lock is a statement of its own: the
@@ -243,7 +290,7 @@ LIST_HIGHLIGHTS = {
 """The statements by whether they are about one member, and whether they begin after a cursor."""
 
 FIND_DIFFERENCES = Statement(f"""
-WITH {COUNTED_CTES}, {_STORED_CTE}
+WITH {COUNTED_CTES}, {_make_stored_cte()}
 SELECT stored.*, counted.* FROM stored
 FULL JOIN counted ON counted.member_id = stored.member_id
     AND counted.highlight_date = stored.highlight_date
@@ -302,6 +349,7 @@ async def roll_up(
     days, actor = days_between(day, until or day, zone)._asdict(), required_actor(actor)
     with long_running():
         async with transaction():
+            await engine.fetch(LOCK_OUT_MERGES)
             # The checksums are first: an event that is stored between the two statements makes the
             # day differ from its checksum, and the next roll-up counts it.
             await engine.fetch(STORE_DAY_CHECKSUMS, **days)
@@ -371,6 +419,7 @@ async def verify(
     with long_running():
         async with transaction():
             if repair:
+                await engine.fetch(LOCK_OUT_MERGES)
                 await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
             records = await engine.fetch(FIND_DIFFERENCES, **days)
             if records and repair:
@@ -389,3 +438,42 @@ def _difference_from(record: asyncpg.Record, *, repaired: bool) -> Difference:
 def _highlight_from(values: tuple[Any, ...]) -> Highlight:
     member_id, day, *counts = values
     return Highlight(member_id, day, *(count or 0 for count in counts))
+
+
+async def count_member_checksums(member_ids: Sequence[str], days: DaySpan) -> dict[date, Decimal]:
+    """Return the part of these members in the checksum of each day."""
+    records = await engine.fetch(GET_MEMBER_CHECKSUMS, member_ids=member_ids, **days._asdict())
+    return {record["day"]: record["checksum"] for record in records}
+
+
+async def recount_members(
+    member_ids: Sequence[str], days: DaySpan, before: Mapping[date, Decimal], first_day: date | None
+) -> list[date]:
+    """Count the highlights of some members again, after their events changed in this transaction.
+
+    The days are those that were rolled up. Their checksums change by what changed in the events of
+    these members, so that the nightly roll-up has nothing to do. The caller adds the points to the
+    scores.
+
+    Args:
+        member_ids: The numbers of the members.
+        days: The days of the changed events.
+        before: The result of `count_member_checksums` before the change.
+        first_day: The day of the first stored event: earlier days keep their highlights.
+
+    Returns:
+        The days that were counted.
+    """
+    after = await count_member_checksums(member_ids, days)
+    changes = {
+        day: after.get(day, Decimal(0)) - before.get(day, Decimal(0))
+        for day in sorted(before.keys() | after.keys())
+    }
+    await engine.fetch(CHANGE_DAY_CHECKSUMS, days=list(changes), changes=list(changes.values()))
+    rolled_up = await engine.fetch(FIND_ROLLED_UP_DAYS, first=days.days[0], last=days.days[-1])
+    counted = [day for (day,) in rolled_up if first_day is not None and day >= first_day]
+    if counted:
+        await engine.fetch(
+            RECOUNT_MEMBERS, member_ids=member_ids, counted_days=counted, **days._asdict()
+        )
+    return counted

@@ -48,6 +48,13 @@ from community_directory.queries.member_rows import (
     member_from,
     new_member_values,
 )
+from community_directory.queries.merge_plan import (
+    ConflictKind,
+    MergeConflict,
+    MergeCounts,
+    MergePreview,
+)
+from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.search import Sort, leaderboard, search
 from community_directory.queries.usernames import set_username
@@ -67,8 +74,14 @@ from community_directory.tables import CommunityMember, MemberStatus
 __all__ = [
     "ALLOWED_TRANSITIONS",
     "UNSET",
+    "ConflictKind",
     "Member",
+    "Merge",
+    "MergeConflict",
+    "MergeCounts",
+    "MergePreview",
     "Sort",
+    "Unmerge",
     "add",
     "check_addable",
     "erase",
@@ -84,6 +97,8 @@ __all__ = [
     "known_bots",
     "leaderboard",
     "mark_bot",
+    "merge",
+    "merge_preview",
     "remember_bots",
     "remove",
     "resolve",
@@ -91,6 +106,7 @@ __all__ = [
     "search",
     "set_status",
     "set_username",
+    "unmerge",
     "update_profile",
     "verify_github",
 ]
@@ -149,6 +165,7 @@ WITH {ACTOR_CTE}, before AS (
     SELECT id, status FROM community_members
     -- A removed member can still be banned, or else any code would bring them back.
     WHERE member_id = :member_id AND (deleted_at IS NULL OR :status::text = 'banned')
+        AND merged_into IS NULL
     FOR NO KEY UPDATE
 ), changed AS (
     -- the member after the change, if the change is allowed
@@ -170,7 +187,8 @@ RETURNING {MEMBER_COLUMNS}
 RESTORE_MEMBER = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_members SET deleted_at = NULL FROM actor
-WHERE member_id = :member_id AND deleted_at IS NOT NULL AND telegram_id !~ '^(erased|banned):'
+WHERE member_id = :member_id AND deleted_at IS NOT NULL AND merged_into IS NULL
+    AND telegram_id !~ '^(erased|banned):'
 RETURNING {MEMBER_COLUMNS}
 """)
 

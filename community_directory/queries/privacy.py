@@ -121,6 +121,14 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
     "directory_bots": dict.fromkeys(["id", "telegram_id", "name", "created_at"], "DELETE"),
+    "directory_merges": {
+        "id": NOT_PERSONAL,
+        "duplicate_id": NOT_PERSONAL,
+        "into_id": NOT_PERSONAL,
+        "merged_at": NOT_PERSONAL,
+        "undone_at": NOT_PERSONAL,
+        "before": "NULL",
+    },
     "directory_audit_log": {
         "id": NOT_PERSONAL,
         "changed_at": NOT_PERSONAL,

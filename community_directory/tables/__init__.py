@@ -9,6 +9,7 @@ from community_directory.tables.bots import DirectoryBot
 from community_directory.tables.highlights import MemberDailyHighlight
 from community_directory.tables.invitations import CommunityInvitation, InvitationStatus
 from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
+from community_directory.tables.merges import DirectoryMerge
 from community_directory.tables.participation import EventType, MemberParticipation, Platform
 from community_directory.tables.permissions import MemberPermission, Permission
 from community_directory.tables.relationships import MemberRelationship
@@ -20,6 +21,7 @@ __all__ = [
     "CommunityMember",
     "DirectoryAuditLog",
     "DirectoryBot",
+    "DirectoryMerge",
     "EventType",
     "InvitationStatus",
     "MemberAccount",
