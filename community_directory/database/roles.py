@@ -34,6 +34,7 @@ APP_PRIVILEGES = {
     # The last results of `community-directory doctor`, for the panel.
     "directory_doctor_reports": "SELECT, INSERT, UPDATE",
     "directory_moved_rooms": "SELECT, INSERT, UPDATE",
+    "directory_dismissed_merges": "SELECT, INSERT",
     # Piccolo's record of the migrations: a program sees whether one is pending.
     "migration": "SELECT",
 }

@@ -34,6 +34,7 @@ from community_directory.queries.member_rows import (
     member_from,
     new_member_values,
 )
+from community_directory.queries.merge_suggestions import dismiss_suggestion, merge_suggestions
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.search import Sort, leaderboard, search
 from community_directory.queries.usernames import set_username
@@ -57,6 +58,7 @@ __all__ = [
     "Sort",
     "add",
     "check_addable",
+    "dismiss_suggestion",
     "erase",
     "export",
     "find",
@@ -67,6 +69,7 @@ __all__ = [
     "known_bots",
     "leaderboard",
     "mark_bot",
+    "merge_suggestions",
     "remember_bots",
     "remove",
     "restore",

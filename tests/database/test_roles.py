@@ -46,7 +46,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-LAST_MIGRATION = "2026-11-29T00:50:00:000000"
+LAST_MIGRATION = "2026-11-29T01:50:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
 OWNER, APP, READER = f"{PREFIX}_owner", f"{PREFIX}_app", f"{PREFIX}_reader"
@@ -286,9 +286,8 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP FUNCTION member_participation_take_back",
-            "DROP TABLE directory_moved_rooms",
-            "DROP INDEX member_telegram_username_idx",
+            "DROP TABLE directory_dismissed_merges",
+            "DROP INDEX member_inviter_name_idx",
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):

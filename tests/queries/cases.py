@@ -125,6 +125,7 @@ CASES = {
         statements_when_refused=2,
     ),
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
+    "members.dismiss_suggestion": Case({"member_id": "#1", "other": "#2", **BY}, {"other": "#99"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.forget_bot": Case({"telegram_id": "800"}),
@@ -140,6 +141,7 @@ CASES = {
         statements=5,
         statements_when_refused=5,
     ),
+    "members.merge_suggestions": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},

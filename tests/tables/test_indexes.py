@@ -208,6 +208,13 @@ INDEXED_QUERIES = [
         "bot_telegram_id_idx", "SELECT * FROM directory_bots WHERE telegram_id = $1", ("20247",)
     ),
     IndexedQuery(
+        "member_inviter_name_idx",
+        "SELECT member_id FROM community_members WHERE invited_by = $1"
+        " AND directory_search_text(name) = $2 AND deleted_at IS NULL AND NOT is_bot",
+        ("#7", "member 70"),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
         "member_bot_idx",
         "SELECT member_id FROM community_members WHERE is_bot",
         (),

@@ -79,6 +79,7 @@ COMMUNITY_TABLES = frozenset(
         "member_daily_highlights",
         "directory_audit_log",
         "directory_rolled_up_days",
+        "directory_dismissed_merges",
     }
 )
 MANAGER = Role("manager", {"admin": True}, COMMUNITY_TABLES)
