@@ -231,6 +231,24 @@ CONSTRAINT_MESSAGES = {
     "dismissed_merge_order_check": ConstraintMessage(
         "The lower of the two numbers comes first.", "member_a"
     ),
+    # directory_link_codes, directory_link_tries, directory_proved_pairs
+    "directory_link_codes_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "directory_link_codes_pkey": ConstraintMessage(
+        "This member already has a code: replace it.", "member_id"
+    ),
+    "directory_link_tries_pkey": ConstraintMessage(
+        "The tries of this account are counted already.", "account_id"
+    ),
+    "directory_proved_pairs_member_a_fkey": ConstraintMessage(_NO_MEMBER, "member_a"),
+    "directory_proved_pairs_member_b_fkey": ConstraintMessage(_NO_MEMBER, "member_b"),
+    "directory_proved_pairs_pkey": ConstraintMessage("This pair is already stored.", "member_b"),
+    "link_code_hash_idx": ConstraintMessage("This code is taken: choose another one.", "code_hash"),
+    "link_tries_wrong_check": ConstraintMessage(
+        "The number of wrong tries must be positive.", "wrong"
+    ),
+    "proved_pair_order_check": ConstraintMessage(
+        "A pair has two members, the smaller number (as a text) first.", "member_b"
+    ),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(
         "An action must be INSERT, UPDATE or DELETE.", "action"

@@ -6,7 +6,7 @@ stable `code`. `database_errors` translates the exceptions of asyncpg into these
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -241,6 +241,66 @@ class MemberExists(MemberError):
     """
 
     code = "member_exists"
+
+
+class AmbiguousMember(InvalidInput):
+    """A text means several members.
+
+    Attributes:
+        field: Always "member_id".
+        member_ids: The numbers of these members, at most 20.
+    """
+
+    code = "ambiguous_member"
+
+    def __init__(self, member_ids: Sequence[str]) -> None:
+        super().__init__(
+            f"Several members match: {', '.join(member_ids)}. Give the number of the one you mean.",
+            field="member_id",
+        )
+        self.member_ids = list(member_ids)
+
+
+class AccountTaken(MemberError):
+    """An account belongs to another member than the one to whom it is to be linked.
+
+    Attributes:
+        member_id: The number of the other member.
+    """
+
+    code = "account_taken"
+
+    def __init__(self, member_id: str) -> None:
+        super().__init__(
+            f"This account belongs to member {sanitize_for_message(member_id)}. "
+            "If both are the same person, ask a community manager to merge them.",
+            member_id,
+        )
+
+
+class LinkCodeInvalid(UserError):
+    """A code that links two accounts is wrong, has expired, or was used by another account."""
+
+    code = "link_code_invalid"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This code is wrong or has expired. Ask for a new one on your other account."
+        )
+
+
+class TooManyTries(UserError):
+    """An account has typed so many wrong codes that it has to wait.
+
+    Attributes:
+        retry_at: The time from which the account can try again.
+    """
+
+    code = "too_many_tries"
+
+    def __init__(self, retry_at: datetime) -> None:
+        super().__init__("There were too many wrong codes. Try again in ten minutes.")
+        self.retry_at = retry_at
 
 
 class AlreadyMember(MemberError):

@@ -67,13 +67,14 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
     constraints = await directory.fetch(
         """
         SELECT conname FROM pg_constraint
-        WHERE conrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots|moved))'
+        WHERE conrelid::regclass::text ~ $1
             AND contype <> 'n'
         UNION
         SELECT indexrelid::regclass::text FROM pg_index
-        WHERE indrelid::regclass::text ~ '^(community_|member_|directory_(audit|bots|moved))'
+        WHERE indrelid::regclass::text ~ $1
             AND indisunique
-        """
+        """,
+        "^(community_|member_|directory_(audit|bots|link|moved|proved))",
     )
     functions = await directory.fetch(
         "SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"

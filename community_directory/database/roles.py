@@ -17,6 +17,10 @@ APP_PRIVILEGES = {
     "community_invitations": "SELECT, INSERT, UPDATE",
     "member_relationships": "SELECT, INSERT, UPDATE, DELETE",
     "member_accounts": "SELECT, INSERT, UPDATE, DELETE",
+    # The one-time codes, the wrong tries, and pairs of members that a code has proved to be one.
+    "directory_link_codes": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_link_tries": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_proved_pairs": "SELECT, INSERT, UPDATE, DELETE",
     # A function deletes an event that is taken back.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",

@@ -54,6 +54,7 @@ ACCOUNT_PATTERNS: Mapping[str, re.Pattern[str]] = {
     Platform.ELIZAOS: re.compile(checks.ENTITY_ID),
 }
 OTHER_ACCOUNT_PATTERN = re.compile("[!-~]+")
+OTHER_USERNAME_PATTERN = re.compile(r"[^\s\0\ud800-\udfff\u200b-\u200f\ufeff]+")
 PLATFORM_PATTERN = re.compile("[a-z][a-z0-9_]*")
 MAX_PLATFORM_LENGTH = 50
 CODE_PATTERN = re.compile("[A-Za-z0-9]{8,16}")
@@ -132,6 +133,17 @@ def parse_account(telegram_id: str) -> Account:
     return Account(platform, account_id) if colon else Account(Platform.TELEGRAM, telegram_id)
 
 
+def check_platform(platform: str) -> None:
+    """Check that the name of a platform is a lower-case name.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    check_text("platform", platform, MAX_PLATFORM_LENGTH)
+    if not PLATFORM_PATTERN.fullmatch(platform or ""):
+        raise _malformed("member_account_platform_check", "platform")
+
+
 def normalize_account(platform: str, account_id: str | int) -> Account:
     """Return an account as it is stored: its platform, and the one spelling of its id there.
 
@@ -142,9 +154,7 @@ def normalize_account(platform: str, account_id: str | int) -> Account:
     Raises:
         InvalidInput: The platform or the id is malformed.
     """
-    check_text("platform", platform, MAX_PLATFORM_LENGTH)
-    if not PLATFORM_PATTERN.fullmatch(platform):
-        raise _malformed("member_account_platform_check", "platform")
+    check_platform(platform)
     text = id_text(account_id, "account_id")
     check_text("account_id", text, MAX_IDENTIFIER_LENGTH)
     cleaned = clean_identifier(text)
@@ -208,6 +218,30 @@ def normalize_github_username(value: str | None, field: str = "github_username")
         GITHUB_USERNAME_PATTERN,
         GITHUB_LINK_PATTERN,
     )
+
+
+def normalize_username(platform: str, username: str | None) -> str | None:
+    """Return the username of an account as it is stored; a blank one is None.
+
+    It may have an @ in front. On Telegram and GitHub it may be a link to the account.
+
+    Raises:
+        InvalidInput: The platform is malformed, or the value contains no username.
+    """
+    check_platform(platform)
+    if platform == Platform.TELEGRAM:
+        return normalize_telegram_username(username, "username")
+    if platform == Platform.GITHUB:
+        return normalize_github_username(username, "username")
+    check_text("username", username, MAX_IDENTIFIER_LENGTH)
+    if username is None:
+        return None
+    text = clean_identifier(username).removeprefix("@")
+    if not text:
+        return None
+    if not OTHER_USERNAME_PATTERN.fullmatch(text):
+        raise _malformed("member_account_username_check", "username")
+    return text
 
 
 def normalize_invitation_code(code: str) -> str | None:

@@ -27,6 +27,15 @@ from community_directory.queries.identifiers import (
     normalize_telegram_id,
     normalize_telegram_username,
 )
+from community_directory.queries.lookup import (
+    find,
+    find_by_account,
+    find_by_telegram_id,
+    find_by_username,
+    get,
+    get_by_telegram_id,
+    resolve,
+)
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
@@ -62,7 +71,9 @@ __all__ = [
     "erase",
     "export",
     "find",
+    "find_by_account",
     "find_by_telegram_id",
+    "find_by_username",
     "forget_bot",
     "get",
     "get_by_telegram_id",
@@ -72,6 +83,7 @@ __all__ = [
     "merge_suggestions",
     "remember_bots",
     "remove",
+    "resolve",
     "restore",
     "search",
     "set_status",
@@ -103,15 +115,6 @@ class _Unset(Enum):
 
 UNSET: Final = _Unset.UNSET
 """The value of a profile field that stays as it is; None empties the field."""
-
-GET_MEMBER = Statement(f"""
-SELECT {MEMBER_COLUMNS} FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
-""")
-
-GET_MEMBER_BY_TELEGRAM_ID = Statement(f"""
-SELECT {MEMBER_COLUMNS} FROM community_members
-WHERE telegram_id = :telegram_id AND deleted_at IS NULL
-""")
 
 ADD_MEMBER = Statement(f"""
 WITH {ACTOR_CTE}
@@ -257,57 +260,6 @@ async def check_addable(telegram_id: str | int) -> None:
     if status == MemberStatus.BANNED:
         raise MemberBanned
     raise MemberExists(f"This Telegram account already belongs to member {member_id}.", member_id)
-
-
-async def get(member_id: str | int) -> Member:
-    """Return the member with this number, "#247" or 247.
-
-    Raises:
-        MemberNotFound: No member has this number, or the member was removed.
-        InvalidInput: The number is neither a text nor an integer.
-    """
-    number = member_number(member_id)
-    return _require_member(await engine.fetch(GET_MEMBER, member_id=number), number)
-
-
-async def find(member_id: str | int) -> Member | None:
-    """Return the member with this number, "#247" or 247.
-
-    Returns:
-        The member, or None if no member has this number or the member was removed.
-
-    Raises:
-        InvalidInput: The number is neither a text nor an integer.
-    """
-    records = await engine.fetch(GET_MEMBER, member_id=member_number(member_id))
-    return member_from(records[0]) if records else None
-
-
-async def get_by_telegram_id(telegram_id: str | int) -> Member:
-    """Return the member or contact with this Telegram account.
-
-    Raises:
-        MemberNotFound: Nobody has this account, or the member was removed.
-        InvalidInput: The id is malformed.
-    """
-    account = normalize_telegram_id(telegram_id)
-    return _require_member(
-        await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account), account
-    )
-
-
-async def find_by_telegram_id(telegram_id: str | int) -> Member | None:
-    """Return the member or contact with this Telegram account.
-
-    Returns:
-        The member, or None if nobody has this account or the member was removed.
-
-    Raises:
-        InvalidInput: The id is malformed.
-    """
-    account = normalize_telegram_id(telegram_id)
-    records = await engine.fetch(GET_MEMBER_BY_TELEGRAM_ID, telegram_id=account)
-    return member_from(records[0]) if records else None
 
 
 async def update_profile(

@@ -237,6 +237,21 @@ ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
+# It runs before the accounts are deleted.
+ERASE_LINK_CODES = Statement("""
+WITH numbers AS (
+    SELECT member_id FROM community_members
+    WHERE member_id = :member_id OR merged_into = :member_id
+), codes AS (
+    DELETE FROM directory_link_codes WHERE member_id IN (SELECT member_id FROM numbers)
+), tries AS (
+    DELETE FROM directory_link_tries AS tries USING member_accounts AS account
+    WHERE account.member_id IN (SELECT member_id FROM numbers)
+        AND (tries.platform, tries.account_id) = (account.platform, account.account_id)
+)
+DELETE FROM directory_proved_pairs
+WHERE member_a IN (SELECT member_id FROM numbers) OR member_b IN (SELECT member_id FROM numbers)
+""")
 # A known bot that becomes a member leaves the table; an import at that time can add it again.
 ERASE_KNOWN_BOT = Statement("DELETE FROM directory_bots WHERE telegram_id = :telegram_id")
 ERASE_AUDIT_ENTRIES = Statement(
@@ -313,6 +328,7 @@ async def erase(
             await engine.fetch(
                 ERASE_INVITATIONS, member_id=number, usernames=usernames, actor=actor, reason=None
             )
+            await engine.fetch(ERASE_LINK_CODES, member_id=number)
             # From here on new events of the member wait: an update of telegram_id, a unique key,
             # takes a stronger lock, for which the foreign key check of an event must wait.
             await engine.fetch(

@@ -21,6 +21,11 @@ MAX_JSON_LENGTH = 1_000_000
 MAX_ACTOR_LENGTH = 255
 """The maximum number of characters of an actor in the audit log."""
 
+MEMBER_NUMBER_PATTERN = re.compile(r"\s*#?([1-9][0-9]{0,18})\s*")
+"""A member's number as people type it; the group has its digits."""
+MAX_NUMBER_LENGTH = 255
+"""The maximum number of characters of a text that can be a member's number."""
+
 ACTOR_CTE = """actor AS MATERIALIZED (
     -- the actor and the reason of this change, for the audit trigger
     SELECT set_config(
@@ -115,13 +120,18 @@ def id_text(value: str | int, field: str) -> str:
 
 
 def member_number(value: str | int, field: str = "member_id") -> str:
-    """Return a member's number as it is stored: 247 becomes "#247", a text stays as it is.
+    """Return a member's number as it is stored: "#247", "247" and 247 become "#247".
+
+    Any other text stays as it is, and is the number of nobody.
 
     Raises:
         InvalidInput: The number is neither a text nor an integer, or it has thousands of digits.
     """
     text = id_text(value, field)
-    return f"#{text}" if type(value) is int else text
+    if type(value) is int:
+        return f"#{text}"
+    number = MEMBER_NUMBER_PATTERN.fullmatch(text) if len(text) <= MAX_NUMBER_LENGTH else None
+    return f"#{number[1]}" if number else text
 
 
 def check_texts(table: type[Table], **texts: str | None) -> None:

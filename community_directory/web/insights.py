@@ -17,6 +17,7 @@ from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.values import member_number
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus
 from community_directory.web.charts import (
@@ -51,7 +52,6 @@ MAX_TREE_LEVELS = 4
 """The levels of the drawn tree below its root."""
 MAX_DRAWN_CHILDREN = 12
 MAX_DRAWN_NODES = 150
-MEMBER_NUMBER = re.compile(r"\s*#?([1-9][0-9]{0,18})\s*")
 
 # The members are grouped by present status, tier, and the weeks in which they were added and
 # removed. Week 0 is the time before the first of the :week_ends.
@@ -126,7 +126,10 @@ GET_TREE = Statement(
     f"""
     WITH RECURSIVE tree AS (
         SELECT member_id, name, status, deleted_at, is_bot, invited_by, 0 AS level
-        FROM community_members WHERE member_id = :member_id
+        FROM community_members WHERE member_id = (
+            SELECT coalesce(merged_into, member_id) FROM community_members
+            WHERE member_id = :member_id
+        )
         UNION ALL
         SELECT child.*, level + 1 FROM tree CROSS JOIN LATERAL (
             SELECT member_id, name, status, deleted_at, is_bot, invited_by
@@ -152,11 +155,11 @@ def create_insights(settings: Settings) -> Starlette:
 
     async def pick_member(request: Request) -> Response:
         """Redirect to the tree of the picked member, so that its address survives the sign-in."""
-        number = MEMBER_NUMBER.fullmatch(request.query_params.get("member", ""))
-        if not number:
+        number = member_number(request.query_params.get("member", ""))
+        if not re.fullmatch("#[1-9][0-9]*", number):
             return await tree(request)
         root = request.scope.get("root_path", "")
-        return RedirectResponse(f"{root}/tree/{number[1]}/", status_code=303)
+        return RedirectResponse(f"{root}/tree/{number[1:]}/", status_code=303)
 
     return Starlette(
         routes=[
@@ -225,9 +228,8 @@ async def _build_tree_page(request: Request) -> PageContent:
     requested = request.path_params.get("number") or request.query_params.get("member", "")
     if not requested.strip():
         return PageContent("tree.html", {"tree": None, "inviter": None})
-    number = MEMBER_NUMBER.fullmatch(requested)
-    member_id = f"#{number[1]}" if number else requested
-    nodes = await _get_nodes(member_id) if number else []
+    member_id = member_number(requested)
+    nodes = await _get_nodes(member_id)
     if not nodes:
         message = str(MemberNotFound(member_id))
         return message_page("Nobody has this number", message, 404, pick=True)

@@ -96,7 +96,9 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
             event["occurred_at"] = start.isoformat()
     before["directory_rolled_up_days"] = before["directory_doctor_reports"] = []
     before["panel_temporary_passwords"] = before["directory_moved_rooms"] = []
-    before["directory_bots"] = before["directory_dismissed_merges"] = []
+    before["directory_bots"] = before["directory_link_codes"] = []
+    before["directory_link_tries"] = before["directory_proved_pairs"] = []
+    before["directory_dismissed_merges"] = []
 
     await adopt(old_database)
     assert await dump(old_database) == clean_dump

@@ -114,6 +114,39 @@ SCRIPTED_OBJECTS = {
         ("column", f"directory_dismissed_merges.{name}")
         for name in ("id", "member_a", "member_b", "dismissed_at")
     ),
+    *(
+        (kind, name)
+        for name in ("directory_link_codes", "directory_link_tries", "directory_proved_pairs")
+        for kind, name in (("table", name), ("index", f"{name}_pkey"))
+    ),
+    ("index", "link_code_hash_idx"),
+    ("index", "proved_pair_member_b_idx"),
+    *(
+        ("constraint", name)
+        for name in (
+            "directory_link_codes.directory_link_codes_member_id_fkey",
+            "directory_link_codes.directory_link_codes_pkey",
+            "directory_link_codes.link_code_hash_idx",
+            "directory_link_tries.directory_link_tries_pkey",
+            "directory_link_tries.link_tries_wrong_check",
+            "directory_proved_pairs.directory_proved_pairs_member_a_fkey",
+            "directory_proved_pairs.directory_proved_pairs_member_b_fkey",
+            "directory_proved_pairs.directory_proved_pairs_pkey",
+            "directory_proved_pairs.proved_pair_order_check",
+        )
+    ),
+    *(
+        ("column", f"directory_link_codes.{name}")
+        for name in ("member_id", "code_hash", "expires_at", "used_at")
+    ),
+    *(
+        ("column", f"directory_link_tries.{name}")
+        for name in ("platform", "account_id", "wrong", "ends_at")
+    ),
+    *(
+        ("column", f"directory_proved_pairs.{name}")
+        for name in ("member_a", "member_b", "proved_at")
+    ),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),
     ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),

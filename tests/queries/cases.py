@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
@@ -60,6 +61,7 @@ NEWCOMER = {
 }
 BY = {"actor": "bot", "reason": "a test"}
 NOBODY = {"member_id": "#99"}
+LINK_CODE = "ABCDEFGH2345"
 CURSOR = {"after": None, "limit": 5}
 DAY = date(2026, 1, 31)
 DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
@@ -75,6 +77,31 @@ EVENT: dict[str, Any] = {
 }
 
 CASES = {
+    "accounts.begin_link": Case({"account": ("telegram", "101")}, NOBODY | {"account": None}),
+    "accounts.complete_link": Case(
+        {"code": LINK_CODE, "platform": "discord", "account_id": "5", "username": "ana"},
+        {"code": "NOSUCHCODE"},
+        statements=10,
+        statements_when_refused=6,
+    ),
+    "accounts.link": Case(
+        {
+            "member_id": "#1",
+            "platform": "elizaos",
+            "account_id": "b850bc30-45f8-0041-a00a-83df46d8555d",
+            "username": "ana",
+            "details": {"agent_id": "b850bc30-45f8-0041-a00a-83df46d8555d", "seed": "1001"},
+            **BY,
+        },
+        NOBODY,
+        statements=4,
+        statements_when_refused=4,
+    ),
+    "accounts.of": Case({"member_id": "#1"}),
+    "accounts.unlink": Case(
+        {"platform": "discord", "account_id": "5", **BY},
+        {"platform": "telegram", "account_id": "101"},
+    ),
     "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "highlights.between": Case(
         {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR},
@@ -127,6 +154,12 @@ CASES = {
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
     "members.dismiss_suggestion": Case({"member_id": "#1", "other": "#2", **BY}, {"other": "#99"}),
     "members.find": Case({"member_id": "#1"}),
+    "members.find_by_account": Case({"platform": "telegram", "account_id": "101"}),
+    "members.find_by_username": Case(
+        {"username": "@ana", "platform": "telegram"},
+        {"username": "a b"},
+        statements_when_refused=0,
+    ),
     "members.find_by_telegram_id": Case({"telegram_id": "101"}),
     "members.forget_bot": Case({"telegram_id": "800"}),
     "members.get": Case({"member_id": "#1"}, NOBODY),
@@ -148,6 +181,7 @@ CASES = {
         statements_when_refused=0,
     ),
     "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
+    "members.resolve": Case({"member": "#1"}, {"member": "#99"}),
     "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
     "members.search": Case(
         {
@@ -260,7 +294,7 @@ def arguments(helper: str, changed: Mapping[str, object] | None = None) -> dict[
 async def community(database: rows.Database) -> None:
     """Add the active #1, who wrote once and invited the pending #2, and the removed #3.
 
-    There are an open invitation and a link, too.
+    There are an open invitation, a link, and a code with which #1 links another account, too.
     """
     await rows.member(
         database, telegram_id="101", telegram_username="ana", country="México", status="active"
@@ -285,6 +319,7 @@ async def community(database: rows.Database) -> None:
     await rows.relationship(
         database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"
     )
+    await rows.link_code(database, member_id="#1", code_hash=sha256(LINK_CODE.encode()).digest())
     await rows.event(database, member_id="#1", occurred_at=datetime(2026, 1, 31, 18, tzinfo=UTC))
 
 

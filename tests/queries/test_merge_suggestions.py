@@ -443,7 +443,7 @@ def usernames(person: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def expected_kinds(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
-    kinds = set()
+    kinds: set[str] = set()
     if (
         one["github_username"]
         and one["github_username"].lower() == (other["github_username"] or "").lower()
@@ -471,8 +471,8 @@ async def test_suggestions_agree_with_a_comparison_of_all_pairs(
     directory: asyncpg.Pool, people: list[dict[str, Any]]
 ) -> None:
     await directory.execute("TRUNCATE community_members CASCADE")
-    for number in ("#1", "#2"):
-        await rows.member(directory, member_id=number, name=f"Root {number}")
+    for inviter in ("#1", "#2"):
+        await rows.member(directory, member_id=inviter, name=f"Root {inviter}")
     for number, person in enumerate(people, 3):
         columns = {
             name: person[name]

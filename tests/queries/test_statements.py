@@ -16,6 +16,8 @@ def test_every_helper_has_a_case() -> None:
 
 # The reasons of the helpers that send more than one
 SEVERAL = {
+    "accounts.complete_link": "counts the tries of an account one after the other",
+    "accounts.link": "tries again after another call that takes the account",
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
     "members.mark_bot": "waits for roll-ups before it locks the member",

@@ -7,7 +7,7 @@ the row as PostgreSQL stored it. Columns with a default are left to the table.
 import itertools
 import json
 import uuid
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
@@ -103,6 +103,37 @@ async def bot(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the account of a known bot that is no member."""
     columns = {"telegram_id": str(next(_numbers)), "name": "Rose", **columns}
     return await _insert(database, "directory_bots", columns)
+
+
+async def link_code(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a code that links an account, of a new member unless `member_id` is given."""
+    columns = {
+        "code_hash": next(_numbers).to_bytes(32, "big"),
+        "expires_at": datetime.now(UTC) + timedelta(minutes=10),
+        **columns,
+    }
+    return await _insert(
+        database, "directory_link_codes", await _with_member(database, "member_id", columns)
+    )
+
+
+async def link_tries(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the wrong codes that an account has typed."""
+    columns = {
+        "platform": "discord",
+        "account_id": str(next(_numbers)),
+        "wrong": 1,
+        "ends_at": datetime.now(UTC) + timedelta(minutes=10),
+        **columns,
+    }
+    return await _insert(database, "directory_link_tries", columns)
+
+
+async def proved_pair(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a pair of members, #1 and #2 unless they are given."""
+    return await _insert(
+        database, "directory_proved_pairs", {"member_a": "#1", "member_b": "#2", **columns}
+    )
 
 
 async def audit_entry(database: Database, **columns: object) -> asyncpg.Record:

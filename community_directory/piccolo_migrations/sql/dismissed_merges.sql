@@ -33,6 +33,3 @@ CREATE INDEX member_inviter_name_idx
     ON public.community_members (invited_by, public.directory_search_text(name))
     INCLUDE (member_id, name)
     WHERE invited_by IS NOT NULL AND deleted_at IS NULL AND NOT is_bot;
-
-CREATE TABLE IF NOT EXISTS public.directory_proved_pairs (member_a varchar(20), member_b varchar(20), proved_at timestamptz);
-GRANT SELECT ON public.directory_proved_pairs TO PUBLIC;

@@ -18,9 +18,10 @@ from community_directory.calendar import today
 from community_directory.database import Statement, engine
 from community_directory.errors import ConfigurationError, InvalidInput, MemberNotFound
 from community_directory.imports import csv_file, members_csv
-from community_directory.queries import highlights, invitations, members, reputation
+from community_directory.queries import accounts, highlights, invitations, members, reputation
 from community_directory.queries.invitations import MAX_VALIDITY, Invitation
 from community_directory.queries.members import Member
+from community_directory.queries.values import member_number
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from community_directory.tables.invitations import DEFAULT_VALIDITY
@@ -82,7 +83,9 @@ Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2999, 12, 31))]
 ValidityDays = Annotated[int, Field(ge=1, le=MAX_VALIDITY.days)]
 
 # The front end identifies a field by its title, so that two fields of a form need different ones.
-MEMBER_TITLE = "Member: number, @username, Telegram id, or a part of the name"
+MEMBER_TITLE = "Member: number, @username, account id, or a part of the name"
+PLATFORM_TITLE = "Platform: telegram, discord, github, elizaos, or another name"
+ACCOUNT_TITLE = "Id of the account on the platform"
 REASON_TITLE = "Reason, for the audit log"
 INVITATION_TITLE = "Invitation: its code, or the @username it is for"
 
@@ -137,6 +140,23 @@ class EraseFields(MemberFields):
     """The fields of the form that erases a person."""
 
     number_again: RequiredText = Field(title="Their number, typed again as confirmation")
+
+
+class LinkFields(MemberFields):
+    """The fields of the form that links an account to a member."""
+
+    platform: RequiredText = Field(title=PLATFORM_TITLE)
+    account_id: RequiredText = Field(title=ACCOUNT_TITLE)
+    username: ShortText = Field(default="", title="Username of the account (optional)")
+    reason: RequiredReason = Field(title=REASON_TITLE)
+
+
+class UnlinkFields(BaseModel):
+    """The fields of the form that unlinks an account."""
+
+    platform: RequiredText = Field(title=PLATFORM_TITLE)
+    account_id: RequiredText = Field(title=ACCOUNT_TITLE)
+    reason: RequiredReason = Field(title=REASON_TITLE)
 
 
 class SpanFields(BaseModel):
@@ -286,6 +306,35 @@ async def mark_as_person(data: OptionalReasonFields, actor: str) -> str:
     )
 
 
+@form("Link an account", PEOPLE_GROUP)
+async def link_account(data: LinkFields, actor: str) -> str:
+    """Give a member another account, for example on Discord, if you know that it is theirs.
+
+    On Discord, the id is a number: turn on the developer mode, then choose “Copy User ID”.
+    """
+    person = await find_one_member(data.member)
+    linked = await accounts.link(
+        person.member_id,
+        data.platform.lower(),
+        data.account_id,
+        username=data.username,
+        actor=actor,
+        reason=data.reason,
+    )
+    return (
+        f"The {_describe_account(linked.platform, linked.account_id)} belongs to {label(person)}."
+    )
+
+
+@form("Unlink an account", PEOPLE_GROUP)
+async def unlink_account(data: UnlinkFields, actor: str) -> str:
+    """Take an account away from its member. What it did stays with the member."""
+    platform = data.platform.lower()
+    if not await accounts.unlink(platform, data.account_id, actor=actor, reason=data.reason):
+        raise InvalidInput("Nobody has this account. Check the platform and the id.")
+    return f"The {_describe_account(platform, data.account_id)} belongs to nobody now."
+
+
 @form("Show who invited a member", PEOPLE_GROUP)
 async def show_inviters(data: MemberFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
     """Show the chain of invitations from the first member to this one."""
@@ -381,7 +430,7 @@ async def erase_person(data: EraseFields, actor: str) -> str:
     Counts of their activity are kept, and a banned person stays banned. For superusers only.
     """
     person = await find_one_member(data.member, removed=None)
-    if data.number_again.removeprefix("#") != person.member_id[1:]:
+    if member_number(data.number_again) != person.member_id:
         raise InvalidInput(
             f"Nothing was erased. To erase {label(person)}, "
             f"type {person.member_id} as confirmation."
@@ -455,6 +504,10 @@ async def _describe_invitation(invitation: Invitation) -> str:
     invited = f"@{shorten(username)}" if username else "anybody"
     inviter = await find_label(invitation.created_by)
     return f"invitation {invitation.invitation_code} of {inviter} for {invited}"
+
+
+def _describe_account(platform: str, account_id: str) -> str:
+    return f"{shorten(platform)} account {shorten(account_id)}"
 
 
 def _explain_sending(invitation: Invitation) -> str:

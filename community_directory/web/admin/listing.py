@@ -14,13 +14,9 @@ from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.folding import contains_pattern, escape_pattern, fold_needle
 from community_directory.queries.search import ANY_RANGE, SEARCH_TEXT_LENGTH, is_indexed
+from community_directory.queries.values import member_number
 from community_directory.web.admin.policy import RowData
-from community_directory.web.admin.rows import (
-    TableRows,
-    json_response,
-    normalize_member_id,
-    validated,
-)
+from community_directory.web.admin.rows import TableRows, json_response, validated
 from community_directory.web.admin.values import TEXT_COLUMNS, normalize_filter, parse_value
 
 MAX_LIST_ROWS = 1000
@@ -274,7 +270,12 @@ class ListEndpoints(TableRows):
         parameters = Parameters()
         needle = fold_needle(text)
         pattern = contains_pattern(needle)
-        number = parameters.bind(normalize_member_id(text))
+        typed = parameters.bind(member_number(text))
+        # A merged number leads to the other member.
+        number = (
+            "(SELECT coalesce(merged_into, member_id) FROM community_members"
+            f" WHERE member_id = {typed})"
+        )
         if pattern is None or is_indexed(needle):
             matches = f"search_text LIKE {parameters.bind(pattern)}"
         else:
@@ -288,7 +289,7 @@ class ListEndpoints(TableRows):
                 UNION
                 ({MEMBER_CHOICES} AND {ANY_RANGE} AND {matches} LIMIT {MAX_CANDIDATES})
             ) AS found
-            ORDER BY member_id = {number} DESC, length(member_id), member_id {page}
+            ORDER BY (member_id = {number}) IS TRUE DESC, length(member_id), member_id {page}
             """,
             *parameters,
         )
@@ -391,7 +392,7 @@ class ListEndpoints(TableRows):
     def _value_condition(self, name: str, operator: str, sent: str, condition: ListFilter) -> str:
         value = parse_value(self.columns[name], sent)
         if name == "member_id":
-            value = normalize_member_id(value)
+            value = member_number(value)
         placeholder = condition.parameters.bind(value)
         return f"{self.expression(name)} {FILTER_OPERATORS[operator]} {placeholder}"
 

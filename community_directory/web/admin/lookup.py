@@ -1,6 +1,5 @@
 """The member or invitation that a manager means by a text typed into one field."""
 
-import re
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from community_directory.queries import invitations, members
 from community_directory.queries.folding import contains_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier, normalize_telegram_username
 from community_directory.queries.invitations import Invitation
+from community_directory.queries.lookup import FIND_NUMBERS, best_matches, parse_member_key
 from community_directory.queries.search import ANY_RANGE
 
 MAX_LISTED_MATCHES = 10
@@ -33,31 +33,41 @@ AND (
     directory_search_text(name) LIKE :pattern
     OR lower(telegram_username) = lower(:typed)
 )
-OR telegram_id = :typed
+OR member_id = ANY(ARRAY(
+    SELECT member_id FROM member_accounts WHERE lower(username) = lower(:typed)
+))
 """
-MATCH_CONDITIONS = {
-    "number": "member_id = :typed",
-    "digits": "member_id = '#' || :typed OR telegram_id = :typed",
-    "username": "lower(telegram_username) = lower(:typed)",
-    "name": NAME_CONDITION,
-}
+MATCH_COLUMNS = "name, telegram_username, status, deleted_at, is_bot"
+# A merged member is nobody's match: its number and its accounts lead to the other one.
 REMOVED_CONDITIONS = {
-    None: "true",
+    None: "merged_into IS NULL",
     False: "deleted_at IS NULL",
-    True: "deleted_at IS NOT NULL",
+    True: "deleted_at IS NOT NULL AND merged_into IS NULL",
 }
-FIND_MATCHES = {
-    (kind, removed): Statement(
+FIND_BY_KEY = {
+    removed: Statement(
+        f"""
+        WITH found AS (
+            {FIND_NUMBERS}
+        )
+        SELECT member_id, {MATCH_COLUMNS}, min(rank) AS rank
+        FROM found JOIN community_members USING (member_id)
+        WHERE {condition} GROUP BY id
+        ORDER BY rank, length(member_id), member_id LIMIT {MAX_COUNTED_MATCHES + 1}
+        """
+    )
+    for removed, condition in REMOVED_CONDITIONS.items()
+}
+FIND_BY_NAME = {
+    removed: Statement(
         f"""
         SELECT * FROM (
-            SELECT member_id, name, telegram_username, status, deleted_at, is_bot
-            FROM community_members
-            WHERE ({match_condition}) AND {removed_condition} LIMIT {MAX_COUNTED_MATCHES + 1}
+            SELECT member_id, {MATCH_COLUMNS} FROM community_members
+            WHERE ({NAME_CONDITION}) AND {condition} LIMIT {MAX_COUNTED_MATCHES + 1}
         ) AS found ORDER BY length(member_id), member_id
         """
     )
-    for kind, match_condition in MATCH_CONDITIONS.items()
-    for removed, removed_condition in REMOVED_CONDITIONS.items()
+    for removed, condition in REMOVED_CONDITIONS.items()
 }
 FIND_OPEN_INVITATION = Statement(
     """
@@ -116,20 +126,15 @@ async def find_one_member(typed: str, *, removed: bool | None = False) -> Member
     """Return the one member whom a text means.
 
     Args:
-        typed: A number, an @username or a link to it, a Telegram id, or a name or a part of one.
-            Digits without # are a number or a Telegram id.
+        typed: A number, an account, an @username or a link, as `members.resolve` understands them,
+            or a name or a part of one.
         removed: Search among the present members (False), the removed ones (True) or all (None).
 
     Raises:
         MemberNotFound: Nobody matches.
         InvalidInput: Several members match; the message lists them.
     """
-    kind, text = _classify(typed)
-    values: dict[str, str | None] = {"typed": text}
-    if kind == "name":
-        values["pattern"] = contains_pattern(fold_needle(text))
-    records = await engine.fetch(FIND_MATCHES[kind, removed], **values)
-    matches = [MemberMatch(*record) for record in records]
+    matches = await _find_matches(typed, removed=removed)
     if len(matches) == 1:
         return matches[0]
     if not matches:
@@ -149,19 +154,14 @@ async def find_one_member(typed: str, *, removed: bool | None = False) -> Member
     )
 
 
-def _classify(typed: str) -> tuple[str, str]:
-    """Return the kind of a text, a key of `MATCH_CONDITIONS`, and the text to search for."""
+async def _find_matches(typed: str, *, removed: bool | None) -> list[MemberMatch]:
+    if key := parse_member_key(typed):
+        found = best_matches(await engine.fetch(FIND_BY_KEY[removed], **key._asdict()))
+        return [MemberMatch(*tuple(record)[:-1]) for record in found]
     text = clean_identifier(typed)
-    if re.fullmatch(r"#[0-9]+", text):
-        return "number", text
-    if re.fullmatch(r"[0-9]+", text):
-        return "digits", text
-    if text.startswith("@") or "/" in text or text.casefold().endswith(".t.me"):
-        try:
-            return "username", normalize_telegram_username(text) or ""
-        except InvalidInput:
-            pass  # a part of a name
-    return "name", text
+    pattern = contains_pattern(fold_needle(text))
+    records = await engine.fetch(FIND_BY_NAME[removed], typed=text, pattern=pattern)
+    return [MemberMatch(*record) for record in records]
 
 
 class _MatchNotFound(MemberNotFound):

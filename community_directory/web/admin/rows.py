@@ -7,7 +7,6 @@ Every foreign key of the panel refers to a member.
 """
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import date
 from functools import cached_property
@@ -26,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 
 from community_directory.database import Statement, engine
 from community_directory.errors import InvalidInput, OperatorError
+from community_directory.queries.values import member_number
 from community_directory.web.admin.policy import RowData, TablePolicy
 from community_directory.web.admin.values import parse_value
 from community_directory.web.outage import report
@@ -34,7 +34,12 @@ NO_ROW = "There is no such row. Perhaps it was deleted."
 
 MEMBER_LABEL = "member_id || ' ' || name"
 """The SQL expression of a member as text for people."""
-FIND_MEMBER_ID = Statement("SELECT member_id FROM community_members WHERE id = :key")
+FIND_MEMBER_ID = Statement(
+    "SELECT coalesce(merged_into, member_id) FROM community_members WHERE id = :key"
+)
+FIND_PRESENT_NUMBER = Statement(
+    "SELECT coalesce(merged_into, member_id) FROM community_members WHERE member_id = :number"
+)
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
@@ -158,13 +163,18 @@ class TableRows(PiccoloCRUD):
         return self.policy.computed.get(name, f'this."{name}"')
 
     async def find_member_id(self, sent: str) -> str | None:
-        """Return the number of the member with this key or number; None for an unknown key."""
+        """Return the number of the member with this key or number; None for an unknown key.
+
+        A merged member leads to the other one.
+        """
         try:
             key = UUID(sent)
         except ValueError:
-            return normalize_member_id(sent)
+            number = member_number(sent)
+            records = await engine.fetch(FIND_PRESENT_NUMBER, number=number)
+            return records[0][0] if records else number
         records = await engine.fetch(FIND_MEMBER_ID, key=key)
-        return records[0]["member_id"] if records else None
+        return records[0][0] if records else None
 
 
 # piccolo_api passes the arguments of a validator by name.
@@ -177,11 +187,6 @@ def superusers_only(piccolo_crud: PiccoloCRUD, request: Request) -> None:  # noq
 def _default(column: Column) -> object:
     value = column.get_default_value()
     return value.python() if isinstance(value, Default) else value
-
-
-def normalize_member_id(text: str) -> str:
-    """Return a member's number with its #, which may be left out; any other text as it is."""
-    return f"#{text}" if re.fullmatch("[0-9]{1,19}", text, re.ASCII) else text
 
 
 def to_row_data(record: asyncpg.Record) -> RowData:
