@@ -110,7 +110,8 @@ class Caller:
         assert not (await members.mark_bot(number, False, actor="load")).is_bot
 
     async def dismiss_suggestion(self) -> None:
-        await members.dismiss_suggestion(self.anybody(), self.anybody(), actor="load")
+        pair = self.random.sample(range(1, COMMUNITY + 1), 2)
+        await members.dismiss_suggestion(*pair, actor="load")
         for suggestion in (await members.merge_suggestions()).items:
             assert suggestion.member.member_id != suggestion.other.member_id
 

@@ -59,6 +59,8 @@ SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'gi
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
     n % 4000 = 0, 'guest' || n
 FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_dismissed_merges (member_a, member_b)
+SELECT '#' || n, '#' || n + 1 FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_bots (telegram_id, name)
 SELECT n::text, 'Bot ' || n FROM generate_series(20001, 25000) AS n;
 INSERT INTO community_invitations
@@ -206,6 +208,11 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "bot_telegram_id_idx", "SELECT * FROM directory_bots WHERE telegram_id = $1", ("20247",)
+    ),
+    IndexedQuery(
+        "dismissed_merge_idx",
+        "SELECT FROM directory_dismissed_merges WHERE member_a = $1 AND member_b = $2",
+        ("#247", "#248"),
     ),
     IndexedQuery(
         "member_inviter_name_idx",

@@ -50,10 +50,10 @@ FIND_BY_KEY = {
         WITH found AS (
             {FIND_NUMBERS}
         )
-        SELECT member_id, {MATCH_COLUMNS}, min(rank) AS rank
-        FROM found JOIN community_members USING (member_id)
-        WHERE {condition} GROUP BY id
-        ORDER BY rank, length(member_id), member_id LIMIT {MAX_COUNTED_MATCHES + 1}
+        SELECT member.member_id, {MATCH_COLUMNS}, min(rank) AS rank
+        FROM found JOIN community_members AS member ON member.member_id = found.member_id
+        WHERE {condition} GROUP BY member.id
+        ORDER BY rank, length(member.member_id), member.member_id LIMIT {MAX_COUNTED_MATCHES + 1}
         """
     )
     for removed, condition in REMOVED_CONDITIONS.items()
