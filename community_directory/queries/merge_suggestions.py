@@ -228,10 +228,8 @@ async def merge_suggestions(*, limit: int = 20, after: str | None = None) -> Pag
     strength = member_a = member_b = None
     if after is not None:
         strength, member_a, member_b = decode_cursor(
-            after, "merge_suggestions", parse_int, parse_text, parse_text
+            after, "merge_suggestions", _parse_strength, parse_text, parse_text
         )
-        if strength not in range(1, len(ReasonKind) + 1):
-            strength = len(ReasonKind)
     records = await engine.fetch(
         LIST_SUGGESTIONS,
         kinds=list(ReasonKind),
@@ -276,6 +274,14 @@ async def dismiss_suggestion(
             raise MemberNotFound(number)
     if found["first"] == found["second"]:
         raise InvalidInput("These are the same member. Choose two members.", field="other")
+
+
+def _parse_strength(value: object) -> int:
+    """Parse the field of a cursor that is the place of a reason among `ReasonKind`."""
+    strength = parse_int(value)
+    if not 1 <= strength <= len(ReasonKind):
+        raise ValueError
+    return strength
 
 
 def _suggestion_from(record: asyncpg.Record | Sequence[Any]) -> MergeSuggestion:

@@ -13,6 +13,7 @@ from community_directory.errors import InvalidCursor, InvalidInput, MemberNotFou
 from community_directory.queries import audit, members
 from community_directory.queries.folding import fold
 from community_directory.queries.merge_suggestions import MergeSuggestion, ReasonKind
+from community_directory.queries.pages import encode_cursor
 from tests.tables import rows
 
 Found = list[tuple[str, str, list[tuple[str, str | None]]]]
@@ -233,6 +234,8 @@ async def test_bots_and_removed_erased_and_merged_members_are_not_suggested(
     assert await suggestions() == []
     await members.mark_bot("#3", False, actor="test")
     assert [pair[:2] for pair in await found()] == [("#2", "#3")]
+    await members.remove("#2", actor="test")
+    assert await suggestions() == []
 
 
 async def test_contacts_and_banned_members_are_suggested(directory: asyncpg.Pool) -> None:
@@ -278,12 +281,15 @@ async def test_each_pair_is_listed_once_with_all_its_reasons(directory: asyncpg.
     ]
 
 
-async def test_a_proof_follows_a_member_who_was_merged(directory: asyncpg.Pool) -> None:
+@pytest.mark.parametrize(("merged", "other"), [("#2", "#3"), ("#3", "#2")])
+async def test_a_proof_follows_a_member_who_was_merged(
+    directory: asyncpg.Pool, merged: str, other: str
+) -> None:
     await three(directory)
     await directory.execute("INSERT INTO directory_proved_pairs VALUES ('#2', '#3', now())")
-    await merge(directory, "#2", "#1")
-    assert await found() == [("#1", "#3", [("proved", None)])]
-    await merge(directory, "#3", "#1")
+    await merge(directory, merged, "#1")
+    assert await found() == [("#1", other, [("proved", None)])]
+    await merge(directory, other, "#1")
     assert await suggestions() == []
 
 
@@ -338,12 +344,13 @@ async def test_a_dismissal_is_about_two_members_and_nobody_else(directory: async
     assert [pair[:2] for pair in await found()] == [("#2", "#4"), ("#3", "#4")]
 
 
+@pytest.mark.parametrize("merged", ["#2", "#3"])
 async def test_a_dismissal_stays_with_whoever_a_member_is_merged_into(
-    directory: asyncpg.Pool,
+    directory: asyncpg.Pool, merged: str
 ) -> None:
     await three(directory, github_username="ana")
     await members.dismiss_suggestion("#2", "#3", actor="ana")
-    await merge(directory, "#3", "#1")
+    await merge(directory, merged, "#1")
     await directory.execute(
         "UPDATE community_members SET github_username = 'ana' WHERE member_id = '#1'"
     )
@@ -401,7 +408,15 @@ async def test_a_dismissal_that_is_rolled_back_leaves_nothing(directory: asyncpg
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "WyJoaXN0b3J5Iiw1XQ", "WyJtZXJnZV9zdWdnZXN0aW9ucyIsMSwiIzEiXQ"]
+    "cursor",
+    [
+        "",
+        "x",
+        encode_cursor("history", 5),
+        encode_cursor("merge_suggestions", 1, "#1"),
+        encode_cursor("merge_suggestions", 0, "#1", "#2"),
+        encode_cursor("merge_suggestions", 2**40, "#1", "#2"),
+    ],
 )
 async def test_a_cursor_of_another_list_is_refused(directory: asyncpg.Pool, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
