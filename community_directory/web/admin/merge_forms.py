@@ -135,7 +135,7 @@ def _describe_preview(preview: MergePreview) -> str:
         f"Nothing was changed so far. This is what happens if you merge {label(duplicate)} "
         f"into {label(into)}:",
         f"{into.member_id} gets {_list_rows(preview.counts)}.",
-        f"{_count(collapsed, 'event')} that both have become one." if collapsed else "",
+        f"Events that both have, and that count once: {collapsed:,}." if collapsed else "",
         f"These fields change: {', '.join(filled)}." if filled else "",
         f"The status is then {preview.status.replace('_', ' ')}."
         if preview.status != into.status

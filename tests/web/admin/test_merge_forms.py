@@ -75,6 +75,27 @@ async def test_a_merge_is_done_and_undone_in_the_managers_name(
     assert await refused(client, UNDO, number="3") == "#3 is not merged into another member."
 
 
+async def test_what_both_have_is_shown_and_what_can_not_be_undone_is_told(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await two(directory)
+    await participation.record(
+        member_id="#2", event_type="MESSAGE", platform="telegram", room_id="r", source_id="1"
+    )
+    await members.set_status("#3", "suspended", actor="test")
+    lines = (await refused(client, MERGE, duplicate="#3", into="#2")).splitlines()
+    assert "Events that both have, and that count once: 1." in lines
+    assert "The status is then suspended." in lines
+
+    await submit(client, MERGE, duplicate="#3", into="#2", number_again="3")
+    await members.update_profile("#2", country="Perú", actor="test")
+    said = await submit(client, UNDO, number="#3")
+    assert said.splitlines()[1:] != []
+    assert "country" in said
+    assert (await members.get("#2")).country == "Perú"
+    assert (await members.get("#3")).country == "Chile"
+
+
 async def test_a_merge_that_is_refused_says_why_and_changes_nothing(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
