@@ -245,6 +245,15 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_permissions_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_permissions_pkey": ConstraintMessage("This permission already exists.", "id"),
+    # directory_dismissed_merges
+    "directory_dismissed_merges_pkey": ConstraintMessage("This pair is already stored.", "id"),
+    "dismissed_merge_dismissed_at_range_check": ConstraintMessage(_RANGE, "dismissed_at"),
+    "dismissed_merge_idx": ConstraintMessage("This suggestion was dismissed before.", "member_b"),
+    "dismissed_merge_member_a_fkey": ConstraintMessage(_NO_MEMBER, "member_a"),
+    "dismissed_merge_member_b_fkey": ConstraintMessage(_NO_MEMBER, "member_b"),
+    "dismissed_merge_order_check": ConstraintMessage(
+        "The lower of the two numbers comes first.", "member_a"
+    ),
     # directory_link_codes, directory_link_tries, directory_proved_pairs
     "directory_link_codes_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "directory_link_codes_pkey": ConstraintMessage(

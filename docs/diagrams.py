@@ -1,7 +1,8 @@
-"""Draw the tables and the imports of the package as SVG, from the code.
+"""Draw the tables, the accounts and the imports of the package as SVG.
 
-MkDocs calls `on_page_markdown` for each page: `<!-- diagram of the tables -->` and
-`<!-- diagram of the imports -->` become pictures, whose colours `site.css` gives.
+MkDocs calls `on_page_markdown` for each page: `<!-- diagram of the tables -->`,
+`<!-- diagram of the accounts -->` and `<!-- diagram of the imports -->` become pictures, whose
+colours `site.css` gives.
 """
 
 import ast
@@ -13,6 +14,7 @@ from typing import Any
 from piccolo.columns import ForeignKey
 
 from community_directory.piccolo_app import APP_CONFIG
+from community_directory.tables import Platform
 
 PACKAGE = Path(__file__).parent.parent / "community_directory"
 ROW_HEIGHT = 18
@@ -26,10 +28,26 @@ TABLE_COLUMNS = (
 )
 """The tables from left to right, and from top to bottom."""
 
+ACCOUNTS = {
+    Platform.TELEGRAM: "1001",
+    Platform.DISCORD: "80351110224678912",
+    Platform.GITHUB: "583231",
+    Platform.ELIZAOS: "b850bc30-45f8-…",
+}
+"""An account on each platform, as the picture shows it."""
+OWNED_THINGS = (
+    "events and highlights",
+    "invitations and invited members",
+    "relationships",
+    "audit log",
+)
+"""What a member has; after a merge, that of both members."""
+
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Replace each line that names a picture by that picture."""
-    for name, draw in (("tables", draw_tables), ("imports", draw_imports)):
+    pictures = (("tables", draw_tables), ("accounts", draw_accounts), ("imports", draw_imports))
+    for name, draw in pictures:
         if (line := f"<!-- diagram of the {name} -->") in markdown:
             markdown = markdown.replace(line, f'<div class="diagram" tabindex="0">{draw()}</div>')
     return markdown
@@ -61,6 +79,32 @@ def draw_tables() -> str:
     ]
     width = len(TABLE_COLUMNS) * (TABLE_WIDTH + TABLE_GAP) - TABLE_GAP
     return _svg(width, bottom, "The tables and their foreign keys", [*arrows, *shapes])
+
+
+def draw_accounts() -> str:
+    """Return a member with their accounts, and another one who was merged into them."""
+    member_x, things_x = 260, 520
+    step = PART_HEIGHT + PART_GAP
+    middle = 2 * step - PART_GAP // 2
+    shapes = []
+    for number, (platform, account_id) in enumerate(ACCOUNTS.items()):
+        y = number * step
+        shapes += _labeled_box(0, y, platform, account_id)
+        shapes.append(_arrow(PART_WIDTH, y + PART_HEIGHT // 2, member_x, middle))
+    for number, thing in enumerate(OWNED_THINGS):
+        y = number * step
+        shapes.append(_box(things_x, y, PART_WIDTH, PART_HEIGHT))
+        shapes.append(_text(things_x + PART_WIDTH // 2, y + 29, thing, middle=True))
+        shapes.append(_arrow(member_x + PART_WIDTH, middle, things_x, y + PART_HEIGHT // 2))
+    merged_y = 4 * step
+    shapes += _labeled_box(member_x, middle - PART_HEIGHT // 2, "member #247", "community_members")
+    shapes += _labeled_box(member_x, merged_y, "merged member #298", "merged_into = #247")
+    center = member_x + PART_WIDTH // 2
+    shapes.append(
+        f'<path d="M{center} {merged_y} V{middle + PART_HEIGHT // 2}" marker-end="url(#arrow)"/>'
+    )
+    height = merged_y + PART_HEIGHT
+    return _svg(things_x + PART_WIDTH, height, "The accounts of a member, and a merge", shapes)
 
 
 def draw_imports() -> str:
@@ -159,6 +203,20 @@ def _reference(start: tuple[int, int], end: tuple[int, int]) -> str:
         x2, bend = x2 + TABLE_WIDTH, x1 - TABLE_GAP // 2
     else:
         bend = x1 - TABLE_GAP // 4
+    return f'<path d="M{x1} {y1} H{bend} V{y2} H{x2}" marker-end="url(#arrow)"/>'
+
+
+def _labeled_box(x: int, y: int, title: str, text: str) -> list[str]:
+    center = x + PART_WIDTH // 2
+    return [
+        _box(x, y, PART_WIDTH, PART_HEIGHT),
+        _text(center, y + 20, title, "title", middle=True),
+        _text(center, y + 39, text, "muted", middle=True),
+    ]
+
+
+def _arrow(x1: int, y1: int, x2: int, y2: int) -> str:
+    bend = (x1 + x2) // 2
     return f'<path d="M{x1} {y1} H{bend} V{y2} H{x2}" marker-end="url(#arrow)"/>'
 
 

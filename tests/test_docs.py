@@ -23,6 +23,7 @@ from community_directory.errors import (
     UserError,
 )
 from community_directory.settings import Settings, load_settings, variable
+from community_directory.tables import Platform
 from docs import diagrams, hooks
 from tests.processes import PROJECT
 from tests.roles import app_url
@@ -101,6 +102,12 @@ def test_the_diagram_of_the_tables_has_an_arrow_for_each_foreign_key() -> None:
     tables = Finder().get_app_config("community_directory").table_classes
     keys = [key for table in tables for key in table._meta.foreign_key_columns]
     assert diagrams.draw_tables().count('marker-end="url(#arrow)"') == len(keys) > 0
+
+
+def test_every_platform_is_in_the_diagram_of_the_accounts() -> None:
+    assert "<!-- diagram of the accounts -->" in TEXT[DOCS / "explanation/accounts.md"]
+    drawing = diagrams.draw_accounts()
+    assert all(f">{platform}</text>" in drawing for platform in Platform)
 
 
 def test_every_part_of_the_package_is_in_the_diagram_and_explained() -> None:

@@ -43,6 +43,7 @@ APP_PRIVILEGES = {
     "directory_moved_rooms": "SELECT, INSERT, UPDATE",
     # Keyed hashes of the accounts of erased people, who may come back.
     "directory_erased_accounts": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_dismissed_merges": "SELECT, INSERT",
     # Piccolo's record of the migrations: a program sees whether one is pending.
     "migration": "SELECT",
 }

@@ -55,6 +55,7 @@ from community_directory.queries.merge_plan import (
     MergePreview,
 )
 from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
+from community_directory.queries.merge_suggestions import dismiss_suggestion, merge_suggestions
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.search import Sort, leaderboard, search
 from community_directory.queries.usernames import set_username
@@ -84,6 +85,7 @@ __all__ = [
     "Unmerge",
     "add",
     "check_addable",
+    "dismiss_suggestion",
     "erase",
     "export",
     "find",
@@ -99,6 +101,7 @@ __all__ = [
     "mark_bot",
     "merge",
     "merge_preview",
+    "merge_suggestions",
     "remember_bots",
     "remove",
     "resolve",

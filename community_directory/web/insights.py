@@ -33,6 +33,7 @@ from community_directory.web.charts import (
 )
 from community_directory.web.health import build_health_page
 from community_directory.web.pages import ManagerPages, PageContent, message_page
+from community_directory.web.suggestions import build_suggestions_page
 
 INSIGHTS_PATH = "/insights"
 """The path at which the pages are mounted, one level below the panel."""
@@ -168,6 +169,7 @@ def create_insights(settings: Settings) -> Starlette:
             Route("/", pages.endpoint(_build_overview_page)),
             Route("/tree/", pick_member),
             Route("/tree/{number}/", tree),
+            Route("/suggestions/", pages.endpoint(build_suggestions_page)),
             Route("/health/", pages.endpoint(build_health_page)),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ]

@@ -124,6 +124,27 @@ SCRIPTED_OBJECTS = {
         ("column", f"directory_moved_rooms.{name}")
         for name in ("platform", "room_id", "moved_to", "id_offset", "id_prefix")
     ),
+    ("table", "directory_dismissed_merges"),
+    ("index", "directory_dismissed_merges_pkey"),
+    ("index", "dismissed_merge_idx"),
+    ("index", "member_inviter_name_idx"),
+    ("trigger", "directory_dismissed_merges.directory_dismissed_merges_audit_a"),
+    ("trigger", "directory_dismissed_merges.directory_dismissed_merges_audit_b"),
+    *(
+        ("constraint", f"directory_dismissed_merges.{name}")
+        for name in (
+            "directory_dismissed_merges_pkey",
+            "dismissed_merge_dismissed_at_range_check",
+            "dismissed_merge_idx",
+            "dismissed_merge_member_a_fkey",
+            "dismissed_merge_member_b_fkey",
+            "dismissed_merge_order_check",
+        )
+    ),
+    *(
+        ("column", f"directory_dismissed_merges.{name}")
+        for name in ("id", "member_a", "member_b", "dismissed_at")
+    ),
     *(
         (kind, name)
         for name in ("directory_link_codes", "directory_link_tries", "directory_proved_pairs")

@@ -154,6 +154,7 @@ CASES = {
         statements_when_refused=2,
     ),
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
+    "members.dismiss_suggestion": Case({"member_id": "#1", "other": "#2", **BY}, {"other": "#99"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_erased": Case({"telegram_ids": ["101", "discord:102"]}),
     "members.find_by_account": Case({"platform": "telegram", "account_id": "101"}),
@@ -176,6 +177,7 @@ CASES = {
         statements=5,
         statements_when_refused=5,
     ),
+    "members.merge_suggestions": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},

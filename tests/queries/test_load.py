@@ -111,6 +111,12 @@ class Caller:
         assert (marked.member_id, marked.is_bot, marked.reputation_score) == (number, True, 0)
         assert not (await members.mark_bot(number, False, actor="load")).is_bot
 
+    async def dismiss_suggestion(self) -> None:
+        pair = self.random.sample(range(1, COMMUNITY + 1), 2)
+        await members.dismiss_suggestion(*pair, actor="load")
+        for suggestion in (await members.merge_suggestions()).items:
+            assert suggestion.member.member_id != suggestion.other.member_id
+
     async def remember_and_forget_bots(self) -> None:
         account = self.newcomer()
         await members.remember_bots({account: "Rose", f"{account}-2": None})
@@ -344,6 +350,7 @@ class Caller:
                 self.remember_and_forget_bots,
                 self.take_over_username,
                 self.search,
+                self.dismiss_suggestion,
             ),
             *(
                 self.remove_and_restore,

@@ -108,6 +108,12 @@ async def moved_room(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "directory_moved_rooms", columns)
 
 
+async def dismissed_merge(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the members #1 and #2, who must exist, as two persons."""
+    columns = {"member_a": "#1", "member_b": "#2", **columns}
+    return await _insert(database, "directory_dismissed_merges", columns)
+
+
 async def highlight(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the highlight of a day without events, of a new member unless `member_id` is given."""
     columns = {"highlight_date": date(2026, 1, 31), **columns}

@@ -67,6 +67,8 @@ INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, deleted_at, merged_into)
 SELECT '#' || n, 'merged:' || n, 'Member ' || n, 'developer', now(), '#' || n - 25000
 FROM generate_series(25001, 26000) AS n;
+INSERT INTO directory_dismissed_merges (member_a, member_b)
+SELECT '#' || n, '#' || n + 1 FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_bots (telegram_id, name)
 SELECT n::text, 'Bot ' || n FROM generate_series(20001, 25000) AS n;
 INSERT INTO community_invitations
@@ -229,6 +231,18 @@ INDEXED_QUERIES = [
         "member_merged_into_idx",
         "SELECT * FROM community_members WHERE merged_into = $1",
         ("#247",),
+    ),
+    IndexedQuery(
+        "dismissed_merge_idx",
+        "SELECT FROM directory_dismissed_merges WHERE member_a = $1 AND member_b = $2",
+        ("#247", "#248"),
+    ),
+    IndexedQuery(
+        "member_inviter_name_idx",
+        "SELECT member_id FROM community_members WHERE invited_by = $1"
+        " AND directory_search_text(name) = $2 AND deleted_at IS NULL AND NOT is_bot",
+        ("#7", "member 70"),
+        "Index Only Scan",
     ),
     IndexedQuery(
         "member_bot_idx",

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+import community_directory.web.admin.merge_forms  # noqa: F401  it adds its forms to the menu
 from community_directory.settings import Settings
 from community_directory.web.admin.download import IncompleteFiles
 from community_directory.web.admin.forms import FORMS

@@ -58,6 +58,7 @@ SIDEBAR_LINKS = {
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
     "Removed": "#/community_members?deleted_at__operator=not_null",
     "Bots": "#/community_members?is_bot=true",
+    "Merge suggestions": "./insights/suggestions/",
 }
 
 READ_ONLY = dict.fromkeys(ACTIONS.values(), "This table is read-only.")

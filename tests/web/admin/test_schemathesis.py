@@ -81,6 +81,9 @@ COMMUNITY_TABLES = frozenset(
         "member_daily_highlights",
         "directory_audit_log",
         "directory_rolled_up_days",
+        "directory_dismissed_merges",
+        "directory_merges",
+        "directory_merged_rows",
     }
 )
 MANAGER = Role("manager", {"admin": True}, COMMUNITY_TABLES)
@@ -147,6 +150,13 @@ BODIES: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/forms/restore-a-member/"): {"member": "#8"},
     ("post", "/forms/grant-a-permission/"): {"member": "#1", "permission": "review"},
     ("post", "/forms/revoke-a-permission/"): {"member": "#4", "permission": "invite"},
+    ("post", "/forms/merge-two-members/"): {
+        "duplicate": "#8",
+        "into": "#1",
+        "number_again": "8",
+    },
+    ("post", "/forms/undo-a-merge/"): {"number": "#8"},
+    ("post", "/forms/dismiss-a-merge-suggestion/"): {"member": "#1", "other": "#4"},
     ("post", "/forms/show-who-invited-a-member/"): {"member": "#1"},
     ("post", "/forms/explain-a-reputation/"): {"member": "#1"},
     ("post", "/forms/export-a-person/"): {"member": "#1"},
