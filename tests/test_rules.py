@@ -162,8 +162,13 @@ async def test_every_reference_is_checked_at_once_and_restricts(
     )
     references = {rule.name for rule in ROW_RULES if rule.name.endswith("_fkey")}
     assert {row["conname"]: tuple(row)[1:] for row in found} == {
-        name: ("community_members", b"c" if name in DELETED_WITH_THE_MEMBER else b"r", b"r")
-        + (False, True)
+        name: (
+            "community_members",
+            b"c" if name in DELETED_WITH_THE_MEMBER else b"r",
+            b"r",
+            False,
+            True,
+        )
         for name in references
     }
 

@@ -36,7 +36,7 @@ class LeftOut(StrEnum):
     NO_ENTITY = "relationships of an entity that is neither a UUID nor a member"
     REMOVED = "relationships of removed members"
     ONE_PERSON = "relationships of a person with themselves"
-    ERASED = "relationships of people who were banned and erased"
+    ERASED = "relationships of people who were erased"
     NO_TYPE = "relationships without a tag that is a type"
     NOT_STORABLE = "relationships with details that can't be stored"
 

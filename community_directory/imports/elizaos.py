@@ -27,7 +27,7 @@ from community_directory.imports.agent_rows import (
     add_contents,
     read_contents,
 )
-from community_directory.queries.bans import ban_fingerprint
+from community_directory.queries.bans import find_erased
 from community_directory.queries.identifiers import Account, normalize_account
 from community_directory.queries.values import ACTOR_CTE, Profile, as_json
 from community_directory.tables import Platform
@@ -80,10 +80,6 @@ FROM actor, unnest(:entity_ids::text[], :member_ids::text[], :seeds::text[])
 ORDER BY account_id
 ON CONFLICT (platform, account_id) DO NOTHING
 RETURNING id
-""")
-
-FIND_ERASED = Statement("""
-SELECT telegram_id FROM community_members WHERE telegram_id = ANY(:fingerprints::text[])
 """)
 
 
@@ -315,15 +311,13 @@ async def _store(
 async def _find_erased(
     people: People, ends: Iterable[str], entities: Mapping[str, AgentEntity]
 ) -> set[str]:
-    """Return the entities of people who were banned and erased, by all accounts that are known."""
+    """Return the entities of people who were erased, by all accounts that are known."""
     key_texts: defaultdict[str, set[str]] = defaultdict(set)
     for end in ends:
         if people.find(end) is None:
             for account in _accounts_of(end, entities.get(end)):
-                if fingerprint := ban_fingerprint(account.telegram_id):
-                    key_texts[fingerprint].add(end)
-    found = await engine.fetch(FIND_ERASED, fingerprints=list(key_texts))
-    return {end for (fingerprint,) in found for end in key_texts[fingerprint]}
+                key_texts[account.telegram_id].add(end)
+    return {end for account in await find_erased(list(key_texts)) for end in key_texts[account]}
 
 
 def _accounts_of(entity: str, known: AgentEntity | None) -> Iterator[Account]:

@@ -54,8 +54,8 @@ from community_directory.queries.merge_plan import (
     MergeCounts,
     MergePreview,
 )
-from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
 from community_directory.queries.merge_suggestions import dismiss_suggestion, merge_suggestions
+from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.search import Sort, leaderboard, search
 from community_directory.queries.usernames import set_username

@@ -464,7 +464,7 @@ async def _return_permissions(
         await engine.fetch(
             sql.REVOKE_PERMISSIONS, into=ids["into"], permissions=given, **call._asdict()
         )
-    count = sum(member_id == duplicate for member_id, _ in returned)
+    count: int = sum(member_id == duplicate for member_id, _ in returned)
     if count < held:
         left.append(f"{duplicate} has {count} of {held} permissions: the others were revoked.")
     return count

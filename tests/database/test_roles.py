@@ -23,7 +23,6 @@ from community_directory.database.roles import (
     make_roles_script,
     missing_privileges,
 )
-from community_directory.database.sql_migration import read_sql
 from community_directory.errors import InvalidInput, MigrationFailed, NotAllowed, SchemaMissing
 from community_directory.queries import audit, highlights, members
 from community_directory.queries.privacy import PERSONAL_FIELDS, PUBLIC_COLUMNS

@@ -50,7 +50,9 @@ UNVERIFIED: Columns = {"github_verified": False, "github_verified_at": None}
 
 async def stored(database: rows.Database) -> Accounts:
     """Return all accounts."""
-    found = await database.fetch("SELECT platform, account_id, member_id, proof FROM member_accounts")
+    found = await database.fetch(
+        "SELECT platform, account_id, member_id, proof FROM member_accounts"
+    )
     return {tuple(row) for row in found}
 
 
@@ -107,7 +109,9 @@ async def test_a_new_row_has_the_accounts_that_its_columns_name(
     assert {(platform, key, proof) for platform, key, _, proof in await stored(directory)} == named
 
 
-async def test_an_account_has_the_username_and_the_times_of_its_row(directory: asyncpg.Pool) -> None:
+async def test_an_account_has_the_username_and_the_times_of_its_row(
+    directory: asyncpg.Pool,
+) -> None:
     member = await rows.member(directory, telegram_username="Ana_1", **verified("Ana-dev", id=7))
     await rows.member(directory, telegram_id="discord:5", telegram_username="Eva_1", **states("6"))
     found = await directory.fetch("SELECT * FROM member_accounts ORDER BY platform, account_id")
@@ -207,7 +211,7 @@ async def test_a_helper_and_an_erasure_keep_the_accounts_in_step(directory: asyn
     member = await members.add(telegram_id=1001, name="Ana", primary_role="developer")
     await members.update_profile(member.member_id, profile_data={"discord_id": 5})
     await members.verify_github(
-        member.member_id, username="Ana", profile_data={"id": 7}, actor="bot"
+        member.member_id, github_username="Ana", github_profile_data={"id": 7}
     )
     assert {account[:2] for account in await stored(directory)} == {
         ("telegram", "1001"),
@@ -341,9 +345,15 @@ async def test_an_account_follows_the_username_of_its_column(directory: asyncpg.
     await rows.member(directory, telegram_username="ana", **verified("ana", id=7))
     names = "SELECT platform, username FROM member_accounts"
     await change(directory, "#1", telegram_username="Ana_2", **verified("ana-dev", id=7))
-    assert dict(await directory.fetch(names)) == {"telegram": "Ana_2", "github": "ana-dev"}
+    assert {key: value for key, value in await directory.fetch(names)} == {
+        "telegram": "Ana_2",
+        "github": "ana-dev",
+    }
     await change(directory, "#1", telegram_username=None)
-    assert dict(await directory.fetch(names)) == {"telegram": None, "github": "ana-dev"}
+    assert {key: value for key, value in await directory.fetch(names)} == {
+        "telegram": None,
+        "github": "ana-dev",
+    }
 
 
 async def test_a_change_keeps_the_proof_the_name_and_the_details_of_a_linked_account(
@@ -431,10 +441,11 @@ async def test_one_statement_passes_a_verified_account_on_in_any_order_of_the_ro
     giver, taker = moving
     for member_id in ("#1", "#2"):
         username = f"dev-{member_id[1]}"
-        await rows.member(directory, member_id=member_id, **verified(username, id=7, **{}))\
-            if member_id == giver else await rows.member(
-                directory, member_id=member_id, github_username=username
-            )
+        await rows.member(
+            directory, member_id=member_id, **verified(username, id=7)
+        ) if member_id == giver else await rows.member(
+            directory, member_id=member_id, github_username=username
+        )
     await directory.execute(
         "UPDATE community_members SET github_verified = member_id = $1, github_verified_at = now(),"
         " github_profile_data = '{\"id\": 7}'",
@@ -447,7 +458,9 @@ async def test_one_statement_passes_a_verified_account_on_in_any_order_of_the_ro
 async def test_one_statement_moves_telegram_ids_along(directory: asyncpg.Pool) -> None:
     for number in (1003, 1002, 1001):
         await rows.member(directory, telegram_id=str(number))
-    await directory.execute("UPDATE community_members SET telegram_id = (telegram_id::int + 1)::text")
+    await directory.execute(
+        "UPDATE community_members SET telegram_id = (telegram_id::int + 1)::text"
+    )
     assert await stored(directory) == {
         ("telegram", "1004", "#1", "platform"),
         ("telegram", "1003", "#2", "platform"),
@@ -526,7 +539,7 @@ async def test_a_helper_says_that_the_account_belongs_to_another_member(
     await rows.member(directory, **verified("ana", id=7))
     await rows.member(directory)
     with pytest.raises(InvalidInput, match="This account belongs to another member") as refused:
-        await members.verify_github("#2", username="bea", profile_data={"id": 7}, actor="bot")
+        await members.verify_github("#2", github_username="bea", github_profile_data={"id": 7})
     assert (refused.value.field, refused.value.code) == ("account_id", "member_account_idx")
 
 
@@ -559,7 +572,9 @@ async def test_a_row_whose_account_another_member_has_can_be_edited(
     await rows.member(directory, **verified("ana", id=7))
     async with directory.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
-        await rows.member(connection, **{"member_id": "#2", "telegram_id": "2", **verified("b", id=7)})
+        await rows.member(
+            connection, **{"member_id": "#2", "telegram_id": "2", **verified("b", id=7)}
+        )
     await change(directory, "#2", **verified("bea", id=7), telegram_username="bea", **states("5"))
     assert {account[:3] for account in await stored(directory)} >= {
         ("github", "7", "#1"),
@@ -626,7 +641,9 @@ async def test_a_stated_account_can_pass_to_another_member_but_not_be_deleted(
 async def test_a_linked_account_can_be_changed_and_unlinked(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await rows.account(directory, member_id="#1", platform="discord", account_id="5")
-    await directory.execute("UPDATE member_accounts SET account_id = '6' WHERE platform = 'discord'")
+    await directory.execute(
+        "UPDATE member_accounts SET account_id = '6' WHERE platform = 'discord'"
+    )
     assert ("discord", "6", "#1", "manager") in await stored(directory)
     await directory.execute("DELETE FROM member_accounts WHERE platform = 'discord'")
     assert len(await stored(directory)) == 1
@@ -666,12 +683,18 @@ async def test_the_log_records_what_is_written_to_the_accounts_and_not_what_foll
 ) -> None:
     await rows.member(directory, telegram_id="1001", **states("5"))
     await change(directory, "#1", telegram_id="1002")
-    logged = "SELECT action FROM directory_audit_log WHERE table_name = 'member_accounts' ORDER BY id"
+    logged = (
+        "SELECT action FROM directory_audit_log WHERE table_name = 'member_accounts' ORDER BY id"
+    )
     assert await directory.fetch(logged) == []
     await rows.account(directory, member_id="#1", platform="slack", account_id="U1")
     await directory.execute("UPDATE member_accounts SET username = 'ana' WHERE platform = 'slack'")
     await directory.execute("DELETE FROM member_accounts WHERE platform = 'slack'")
-    assert [row["action"] for row in await directory.fetch(logged)] == ["INSERT", "UPDATE", "DELETE"]
+    assert [row["action"] for row in await directory.fetch(logged)] == [
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+    ]
     newest = (await audit.history("#1")).items[0]
     assert newest.changes["account_id"] == ["U1", None]
 
