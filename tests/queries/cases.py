@@ -81,6 +81,7 @@ DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
 BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
 EVENT: dict[str, Any] = {
     "member_id": "#1",
+    "account": None,
     "event_type": "VOICE",
     "platform": "discord",
     "room_id": "general",
@@ -293,6 +294,7 @@ CASES = {
     "participation.take_back": Case(
         {
             "member_id": "#1",
+            "account": None,
             "platform": "telegram",
             "room_id": "-1",
             "source_id": "9",
