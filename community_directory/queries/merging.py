@@ -33,6 +33,8 @@ from community_directory.queries.reputation import github_score
 from community_directory.queries.values import id_text, member_number, required_actor
 from community_directory.tables import MemberStatus
 
+__all__ = ["Merge", "Unmerge", "merge", "merge_preview", "unmerge"]
+
 _GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
 _FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
 _TIMES = ("github_verified_at", "last_active_at")
