@@ -285,9 +285,11 @@ LOCK_MEMBERS = Statement("""
 SELECT FROM community_members WHERE member_id = ANY(:numbers)
 ORDER BY member_id FOR NO KEY UPDATE
 """)
-# New events and accounts of the member wait, because their foreign keys need a lock, too.
+# New events and accounts of the member wait, because their foreign keys need a lock, too. An event of
+# a merged number locks that row first, and then the other member.
 LOCK_MEMBERS_FULLY = Statement("""
-SELECT FROM community_members WHERE member_id = ANY(:numbers) ORDER BY member_id FOR UPDATE
+SELECT FROM community_members WHERE member_id = ANY(:numbers)
+ORDER BY merged_into IS NULL, member_id FOR UPDATE
 """)
 ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments_sql("member_participation")}
