@@ -188,12 +188,13 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False)
     pair_ids = {"duplicate": duplicate, "into": into}
     await engine.fetch(sql.ADD_MERGE, merge_id=merge_id, **pair_ids)
 
-    # The first pass moves nearly everything, while events of the duplicate are still stored. The
-    # second one moves what was stored during the first.
+    # The first pass moves nearly everything, while events of both are still stored. The second one
+    # moves what was stored during the first.
     moved, spans, counted = await _move_rows(pair_ids, merge_id, call)
     merged_numbers = await _fetch_count(
         sql.MOVE_MERGED_NUMBERS, merge_id=merge_id, **pair_ids, **call._asdict()
     )
+    await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=numbers)
     planned = plan_columns(pair)
     if planned["invited_by"] != pair.into["invited_by"]:
         await _fill(pair, {**_present(pair), "invited_by": planned["invited_by"]}, 0, None, call)
@@ -371,6 +372,9 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         sql.RETURN_CHILDREN, merge_id=merge_id, **pair_ids, **call._asdict()
     )
     sums_after = await _sum_highlights(numbers)
+    # The number leads nowhere for this transaction, but still to the other member for new events.
+    for number in numbers:
+        await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=[number])
     restored, points = await _plan_restoration(pair, before, left)
     changes = before["into"]
     old_profile, new_profile = changes.get("profile_data", (None, None))
