@@ -255,19 +255,20 @@ FROM ({_JOURNALED_PERMISSIONS}) AS held, actor WHERE member_id = :duplicate
 ON CONFLICT DO NOTHING
 RETURNING permission
 """)
-# A permission that was revoked since stays revoked, unless the merge itself took it.
+# The permissions of the duplicate, and of the other member if the merge took them. One that the
+# other member got and that was revoked since stays revoked.
 RETURN_PERMISSIONS = Statement(f"""
 WITH {ACTOR_CTE}
 INSERT INTO member_permissions
 SELECT held.* FROM ({_JOURNALED_PERMISSIONS}) AS held
 JOIN community_members AS holder USING (member_id), actor
 WHERE holder.status = 'active' AND holder.deleted_at IS NULL AND NOT holder.is_bot
-    AND (:were_taken::boolean OR EXISTS (
-        SELECT FROM member_permissions AS present
-        WHERE present.member_id = :into AND present.permission = held.permission
-    ))
+    AND (:were_taken::boolean OR held.permission = ANY(:present::text[]))
 ON CONFLICT DO NOTHING
 RETURNING member_id, permission
+""")
+LIST_PERMISSIONS = Statement("""
+SELECT permission FROM member_permissions WHERE member_id = :into
 """)
 REVOKE_PERMISSIONS = Statement(f"""
 WITH {ACTOR_CTE}

@@ -365,9 +365,13 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         sql.RETURN_CHILDREN, merge_id=merge_id, **pair_ids, **call._asdict()
     )
     sums_after = await _sum_highlights(numbers)
+    # The other member loses them if the status of before is not active.
+    present = await engine.fetch(sql.LIST_PERMISSIONS, into=into)
     restored, points = await _plan_restoration(pair, before, left)
     changes = before["into"]
     old_profile, new_profile = changes.get("profile_data", (None, None))
+    if new_profile and _was_profile_changed(pair.into["profile_data"], old_profile, new_profile):
+        left.append(f"The profile data of {into} was changed since: the changed keys stay.")
     await engine.fetch(
         sql.UNFILL_MEMBER,
         member_id=into,
@@ -389,7 +393,9 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         **call._asdict(),
     )
     await engine.fetch(sql.RETURN_PROOFS, merge_id=merge_id, duplicate=duplicate)
-    permissions = await _return_permissions(pair_ids, merge_id, before["permissions"], left, call)
+    permissions = await _return_permissions(
+        pair_ids, merge_id, before["permissions"], [name for (name,) in present], left, call
+    )
     await engine.fetch(sql.FINISH_UNMERGE, merge_id=merge_id)
     await engine.fetch(sql.END_MERGING)
     return Unmerge(
@@ -439,6 +445,7 @@ async def _return_permissions(
     pair_ids: Mapping[str, str],
     merge_id: UUID,
     given: Sequence[str] | None,
+    present: Sequence[str],
     left: list[str],
     call: _Call,
 ) -> int:
@@ -449,20 +456,24 @@ async def _return_permissions(
         merge_id: The id of the merge.
         given: The permissions that the other member got by the merge; None if it took them all,
             because the person was not active.
+        present: The permissions that the other member held until now.
         left: Gets a sentence about permissions that can't be given back.
         call: The author of the change.
     """
     duplicate = pair_ids["duplicate"]
-    ids = {"merge_id": merge_id, "into": pair_ids["into"]}
     held = await _fetch_count(
         sql.COUNT_JOURNALED_PERMISSIONS, merge_id=merge_id, duplicate=duplicate
     )
     returned = await engine.fetch(
-        sql.RETURN_PERMISSIONS, were_taken=given is None, **ids, **call._asdict()
+        sql.RETURN_PERMISSIONS,
+        merge_id=merge_id,
+        were_taken=given is None,
+        present=present,
+        **call._asdict(),
     )
     if given:
         await engine.fetch(
-            sql.REVOKE_PERMISSIONS, into=ids["into"], permissions=given, **call._asdict()
+            sql.REVOKE_PERMISSIONS, into=pair_ids["into"], permissions=given, **call._asdict()
         )
     count: int = sum(member_id == duplicate for member_id, _ in returned)
     if count < held:
@@ -495,6 +506,12 @@ async def _plan_restoration(
         if group == _GITHUB_GROUP:
             points -= before["points"]["github"]
     return planned, points
+
+
+def _was_profile_changed(present: str | None, old: str | None, new: str) -> bool:
+    """Return whether a key that came from the duplicate has another value by now."""
+    was, became, is_now = (json.loads(profile or "{}") for profile in (old, new, present))
+    return any(key in is_now and is_now[key] != became[key] for key in became.keys() - was.keys())
 
 
 async def _would_close_circle(number: str, changes: Mapping[str, Any]) -> bool:
