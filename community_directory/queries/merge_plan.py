@@ -15,6 +15,8 @@ from community_directory.errors import MemberNotFound
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.tables import MemberStatus
 
+__all__ = ["ConflictKind", "MergeConflict", "MergeCounts", "MergePreview"]
+
 MERGED_COLUMNS = (
     "telegram_id",
     "telegram_username",

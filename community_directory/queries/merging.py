@@ -33,6 +33,8 @@ from community_directory.queries.reputation import github_score
 from community_directory.queries.values import id_text, member_number, required_actor
 from community_directory.tables import MemberStatus
 
+__all__ = ["Merge", "Unmerge", "merge", "merge_preview", "unmerge"]
+
 _GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
 _FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
 _TIMES = ("github_verified_at", "last_active_at")
@@ -91,9 +93,13 @@ async def merge_preview(duplicate: str | int, *, into: str | int) -> MergePrevie
         MemberNotFound: No member has one of the numbers.
         InvalidInput: A number is neither a text nor an integer.
     """
-    pair = await get_pair(member_number(duplicate), member_number(into, "into"))
-    own, other = (json.loads(each["profile_data"] or "{}") for each in (pair.into, pair.duplicate))
-    return await make_preview(pair, {key: other[key] for key in other if key not in own})
+    numbers = member_number(duplicate), member_number(into, "into")
+    async with transaction():
+        pair = await get_pair(*numbers)
+        own, other = (
+            json.loads(each["profile_data"] or "{}") for each in (pair.into, pair.duplicate)
+        )
+        return await make_preview(pair, {key: other[key] for key in other if key not in own})
 
 
 async def merge(
