@@ -111,7 +111,7 @@ class Merging(RuleBasedStateMachine):
 
     def add(self, data: st.DataObject, index: int) -> None:
         telegram_id = f"{data.draw(st.sampled_from(['', 'discord:']))}{1001 + index}"
-        inviter = data.draw(st.none() | st.sampled_from([*self.people] or [None]))
+        inviter = data.draw(st.sampled_from([None, *self.people]))
         invites = None
         if inviter is not None and data.draw(st.booleans()):
             invites = self.run(invitations.create(created_by=inviter))
