@@ -108,7 +108,7 @@ FUNCTIONS = {
 """All functions of Drizzle that the TypeScript may call."""
 
 FIXED_OPTIONS: dict[str, dict[str, object]] = {
-    "bigint": {"mode": "bigint"}, 
+    "bigint": {"mode": "bigint"},
     "timestamp with time zone": {"withTimezone": True},
 }
 ARGUMENT_OPTIONS = {

@@ -92,6 +92,12 @@ async function main() {
     .set({ telegram_id: "1003", status: "active" })
     .where(eq(communityMembers.member_id, "#248"));
 
+  // The database gives the next number for an empty one.
+  const [third] = await db
+    .insert(communityMembers)
+    .values({ member_id: "", telegram_id: "1004", name: "Zoe", primary_role: "developer" })
+    .returning();
+
   const another = { name: "Eva", primary_role: "developer" };
   const failures = {
     sameColumn: await failureOf(
@@ -116,6 +122,7 @@ async function main() {
     JSON.stringify({
       inviter,
       accepted,
+      third,
       members: await db
         .select()
         .from(communityMembers)

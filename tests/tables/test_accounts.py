@@ -345,12 +345,12 @@ async def test_an_account_follows_the_username_of_its_column(directory: asyncpg.
     await rows.member(directory, telegram_username="ana", **verified("ana", id=7))
     names = "SELECT platform, username FROM member_accounts"
     await change(directory, "#1", telegram_username="Ana_2", **verified("ana-dev", id=7))
-    assert dict(await directory.fetch(names)) == {
+    assert {row["platform"]: row["username"] for row in await directory.fetch(names)} == {
         "telegram": "Ana_2",
         "github": "ana-dev",
     }
     await change(directory, "#1", telegram_username=None)
-    assert dict(await directory.fetch(names)) == {
+    assert {row["platform"]: row["username"] for row in await directory.fetch(names)} == {
         "telegram": None,
         "github": "ana-dev",
     }
