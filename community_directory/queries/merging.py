@@ -93,9 +93,13 @@ async def merge_preview(duplicate: str | int, *, into: str | int) -> MergePrevie
         MemberNotFound: No member has one of the numbers.
         InvalidInput: A number is neither a text nor an integer.
     """
-    pair = await get_pair(member_number(duplicate), member_number(into, "into"))
-    own, other = (json.loads(each["profile_data"] or "{}") for each in (pair.into, pair.duplicate))
-    return await make_preview(pair, {key: other[key] for key in other if key not in own})
+    numbers = member_number(duplicate), member_number(into, "into")
+    async with transaction():
+        pair = await get_pair(*numbers)
+        own, other = (
+            json.loads(each["profile_data"] or "{}") for each in (pair.into, pair.duplicate)
+        )
+        return await make_preview(pair, {key: other[key] for key in other if key not in own})
 
 
 async def merge(
