@@ -255,9 +255,15 @@ async def test_a_manager_finds_two_members_in_the_list_merges_them_and_undoes_it
     )
     await page.get_by_role("link", name="Merge two members").click()
     await expect(page.get_by_role("heading", name="Merge two members")).to_be_visible()
+    told, heading = page.locator(".errors li"), page.locator(".errors p")
+    await submit_in_browser(page, duplicate="#1", into="#1")
+    await expect(told).to_contain_text("Name two different members.")
+    await expect(heading).to_be_visible()
     await submit_in_browser(page, duplicate="#2", into="#1", reason="she says so")
-    told = page.locator(".errors li")
     await expect(told).to_contain_text("To merge them, type #2 as confirmation.")
+    # A preview does not look like an error.
+    await expect(heading).to_be_hidden()
+    await expect(page.locator("#message_popup")).to_be_hidden()
     lines = (await told.inner_text()).splitlines()
     assert lines[1] == "#1 gets 1 account."
     # What was typed is still there.
@@ -266,6 +272,10 @@ async def test_a_manager_finds_two_members_in_the_list_merges_them_and_undoes_it
         "#2 Ana G. was merged into #1 Ana García"
     )
     assert (await members.get("#2")).member_id == "#1"
+    # The freed number leads to the other member.
+    await open_form(page, "Explain a reputation")
+    await submit_in_browser(page, member="#2")
+    await expect(page.locator("#success_message")).to_contain_text("#1 Ana García")
     await open_form(page, "Undo a merge")
     await submit_in_browser(page, number="#2")
     await expect(page.locator("#success_message")).to_contain_text("#2 Ana G. is back")
