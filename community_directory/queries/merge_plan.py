@@ -285,7 +285,7 @@ def plan_columns(pair: Pair) -> dict[str, Any]:
     if _is_telegram(duplicate) and not _is_telegram(into):
         planned["telegram_id"] = duplicate["telegram_id"]
         planned["telegram_username"] = duplicate["telegram_username"] or into["telegram_username"]
-    if takes_github(pair):
+    if _takes_github(pair):
         planned |= {column: duplicate[column] for column in _GITHUB_COLUMNS}
     if duplicate["registration_fee_paid"] and not into["registration_fee_paid"]:
         for column in ("registration_fee_paid", "registration_fee_tx_hash"):
@@ -297,7 +297,7 @@ def plan_columns(pair: Pair) -> dict[str, Any]:
     return planned
 
 
-def takes_github(pair: Pair) -> bool:
+def _takes_github(pair: Pair) -> bool:
     """Return whether the GitHub account of the duplicate becomes that of the other member."""
     duplicate, into = pair
     if into["github_verified"]:

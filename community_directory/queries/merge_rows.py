@@ -245,6 +245,19 @@ journal AS (
 SELECT count(*) FROM found
 """)
 
+LIST_ACCOUNTS = Statement("""
+SELECT platform, account_id FROM member_accounts WHERE member_id = :into
+""")
+# Those of the duplicate that the other member did not have before the merge was done again.
+DELETE_OTHER_ACCOUNTS = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_accounts AS account USING directory_merged_rows AS journal, actor
+WHERE merge_id = :merge_id::uuid AND table_name = 'member_accounts' AND account.id = row_id
+    AND (platform, account_id) NOT IN (
+        SELECT * FROM unnest(:platforms::text[], :account_ids::text[])
+    )
+""")
+
 # A member who is not active holds no permission: those of both are kept in the journal.
 TAKE_PERMISSIONS = Statement(f"""
 WITH {ACTOR_CTE}, taken AS (
@@ -266,7 +279,9 @@ GIVE_PERMISSIONS = Statement(f"""
 WITH {ACTOR_CTE}
 INSERT INTO member_permissions (id, member_id, permission, granted_at)
 SELECT gen_random_uuid(), :into, permission, granted_at
-FROM ({_JOURNALED_PERMISSIONS}) AS held, actor WHERE member_id = :duplicate
+FROM ({_JOURNALED_PERMISSIONS}) AS held, actor
+WHERE member_id = :duplicate
+    AND (:allowed::text[] IS NULL OR permission = ANY(:allowed::text[]))
 ON CONFLICT DO NOTHING
 RETURNING permission
 """)

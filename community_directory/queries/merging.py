@@ -4,7 +4,7 @@ Callers use it as `members.merge`, `members.merge_preview` and `members.unmerge`
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -27,7 +27,6 @@ from community_directory.queries.merge_plan import (
     get_pair,
     make_preview,
     plan_columns,
-    takes_github,
 )
 from community_directory.queries.reputation import github_score
 from community_directory.queries.values import id_text, member_number, required_actor
@@ -37,6 +36,16 @@ __all__ = ["Merge", "Unmerge", "merge", "merge_preview", "unmerge"]
 
 _GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
 _FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
+_COLUMN_GROUPS = (
+    _GITHUB_GROUP,
+    _FEE_GROUP,
+    *(
+        (column,)
+        for column in MERGED_COLUMNS
+        if column not in (*_GITHUB_GROUP, *_FEE_GROUP, "profile_data")
+    ),
+)
+"""The columns that go together: all of a group come back, or none."""
 _TIMES = ("github_verified_at", "last_active_at")
 
 
@@ -73,6 +82,29 @@ class _Call(NamedTuple):
 
     actor: str
     reason: str | None
+
+
+class _Present(NamedTuple):
+    """What a member has before merges into it are undone and done again.
+
+    Somebody may have decided so since the merges: what is no longer there does not come back.
+    """
+
+    own_columns: Collection[str]
+    """The columns whose value is from no merge: they stay."""
+    profile_keys: Collection[str] | None
+    """The keys of the profile; None if there is no profile."""
+    permissions: Sequence[str] | None
+    """None if the status is from a merge, which can have taken permissions."""
+    platforms: Sequence[str]
+    account_ids: Sequence[str]
+
+
+class _Again(NamedTuple):
+    """A merge that is done again."""
+
+    merge_id: UUID
+    present: _Present
 
 
 class _Days(NamedTuple):
@@ -163,17 +195,43 @@ async def unmerge(
             await engine.fetch(sql.LOCK_MERGES)
             *later, merge = await _find_merges(number, merge_id)
             await _lock_merges([*later, merge])
-            for each in later:
-                await _unmerge(each, call)
-            undone = await _unmerge(merge, call)
+            present: dict[str, _Present] = {}
+            for each in (*later, merge):
+                into = each["into_id"]
+                if into not in present:
+                    same = [other for other in (*later, merge) if other["into_id"] == into]
+                    present[into] = await _find_present(same)
+                undone = await _unmerge(each, call)
             for each in reversed(later):
-                await _merge(each["duplicate_id"], each["into_id"], call, again=each["id"])
+                duplicate, into = each["duplicate_id"], each["into_id"]
+                again = _Again(each["id"], present[into])
+                await _merge(duplicate, into, call, again=again)
             return undone
 
 
-async def _merge(duplicate: str, into: str, call: _Call, *, again: UUID | None = None) -> Merge:
-    """Merge a member into another one; `again` is the id of a merge that was undone for others."""
-    numbers, merge_id = [duplicate, into], again or new_id()
+async def _find_present(merges: Sequence[asyncpg.Record]) -> _Present:
+    """Return what the other member of these merges has before they are undone."""
+    duplicate, into = merges[0]["duplicate_id"], merges[0]["into_id"]
+    row = (await get_pair(duplicate, into)).into
+    changes = [json.loads(merge["before"])["into"] for merge in merges]
+    merged = {
+        column for each in changes for group in _unchanged_groups(row, each) for column in group
+    }
+    accounts = await engine.fetch(sql.LIST_ACCOUNTS, into=into)
+    permissions = await engine.fetch(sql.LIST_PERMISSIONS, into=into)
+    profile = row["profile_data"]
+    return _Present(
+        own_columns=[column for column in _present_columns(row) if column not in merged],
+        profile_keys=None if profile is None else json.loads(profile).keys(),
+        permissions=None if "status" in merged else [name for (name,) in permissions],
+        platforms=[platform for platform, _ in accounts],
+        account_ids=[account_id for _, account_id in accounts],
+    )
+
+
+async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None = None) -> Merge:
+    """Merge a member into another one; `again` is a merge that was undone for another one."""
+    numbers, merge_id = [duplicate, into], again.merge_id if again else new_id()
     await get_pair(duplicate, into)
     spans = (await _find_days(duplicate)).spans
     await _lock(numbers, [day for span in spans for day in (span.days[0], span.days[-1])])
@@ -192,9 +250,18 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: UUID | None =
         sql.MOVE_MERGED_NUMBERS, merge_id=merge_id, **pair_ids, **call._asdict()
     )
     await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=numbers)
-    planned = plan_columns(pair)
+    planned, duplicate_profile = plan_columns(pair), pair.duplicate["profile_data"]
+    if again:
+        planned |= {column: pair.into[column] for column in again.present.own_columns}
+        duplicate_profile = _pick_keys(duplicate_profile, again.present.profile_keys)
     if planned["invited_by"] != pair.into["invited_by"]:
-        await _fill(pair, {**_present(pair), "invited_by": planned["invited_by"]}, 0, None, call)
+        await _fill(
+            pair,
+            {**_present_columns(pair.into), "invited_by": planned["invited_by"]},
+            0,
+            None,
+            call,
+        )
     moved.update(
         children=await _fetch_count(
             sql.MOVE_CHILDREN, merge_id=merge_id, **pair_ids, **call._asdict()
@@ -220,17 +287,31 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: UUID | None =
         sql.MOVE_ACCOUNTS, merge_id=merge_id, **pair_ids, **call._asdict()
     )
     sums_after = await _sum_highlights([into])
-    points = _moved_points(pair, sums[duplicate])
+    points = _moved_points(pair, planned, sums[duplicate])
     highlight_points = sums_after[into] - sums[into]
     filled = await _fill(
         pair,
         planned,
         sum(points.values()) + highlight_points,
-        pair.duplicate["profile_data"],
+        duplicate_profile,
         call,
     )
+    if again:
+        await engine.fetch(
+            sql.DELETE_OTHER_ACCOUNTS,
+            merge_id=merge_id,
+            platforms=again.present.platforms,
+            account_ids=again.present.account_ids,
+            **call._asdict(),
+        )
     given = (
-        await engine.fetch(sql.GIVE_PERMISSIONS, merge_id=merge_id, **pair_ids, **call._asdict())
+        await engine.fetch(
+            sql.GIVE_PERMISSIONS,
+            merge_id=merge_id,
+            allowed=again.present.permissions if again else None,
+            **pair_ids,
+            **call._asdict(),
+        )
         if permissions and stays_active
         else []
     )
@@ -338,30 +419,36 @@ async def _fill(
     return filled
 
 
-def _present(pair: Pair) -> dict[str, Any]:
-    return {column: pair.into[column] for column in MERGED_COLUMNS if column != "profile_data"}
+def _present_columns(member: asyncpg.Record) -> dict[str, Any]:
+    return {column: member[column] for column in MERGED_COLUMNS if column != "profile_data"}
 
 
-def _moved_points(pair: Pair, highlight_points: int) -> dict[str, int]:
+def _pick_keys(profile: str | None, keys: Collection[str] | None) -> str | None:
+    """Return the part of a profile that has these keys, or None if one of both is None."""
+    if profile is None or keys is None:
+        return None
+    return json.dumps({key: value for key, value in json.loads(profile).items() if key in keys})
+
+
+def _moved_points(pair: Pair, planned: Mapping[str, Any], highlight_points: int) -> dict[str, int]:
     """Return the points that the other member gets besides those of highlights.
 
     The points of GitHub are those of the account that the other member has in their columns.
     """
     duplicate, into = pair
-    rewarded, own = _github_points(duplicate), _github_points(into)
     total = (
         duplicate["reputation_score"]
         + duplicate["reputation_withheld"]
         - duplicate["reputation_shortfall"]
     )
     return {
-        "other": total - highlight_points - rewarded,
-        "github": rewarded - own if takes_github(pair) else 0,
+        "other": total - highlight_points - _github_points(duplicate),
+        "github": _github_points(planned) - _github_points(into),
     }
 
 
-def _github_points(member: asyncpg.Record) -> int:
-    """Return the points of GitHub that the score of a member contains."""
+def _github_points(member: asyncpg.Record | Mapping[str, Any]) -> int:
+    """Return the points of GitHub that a score with these columns contains."""
     if member["github_verified_at"] is None or member["github_profile_data"] is None:
         return 0
     return github_score(json.loads(member["github_profile_data"]))
@@ -423,7 +510,10 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
     permissions = await _return_permissions(
         pair_ids,
         merge_id,
-        given=before["permissions"],
+        given=before["permissions"] or (),
+        # Whoever became active again since does not get back what a ban or a suspension took.
+        were_taken=before["permissions"] is None
+        and pair.into["status"] == changes.get("status", (None, pair.into["status"]))[1],
         present=[name for (name,) in present],
         left=left,
         call=call,
@@ -476,7 +566,8 @@ async def _return_permissions(
     pair_ids: Mapping[str, str],
     merge_id: UUID,
     *,
-    given: Sequence[str] | None,
+    given: Sequence[str],
+    were_taken: bool,
     present: Sequence[str],
     left: list[str],
     call: _Call,
@@ -486,8 +577,8 @@ async def _return_permissions(
     Args:
         pair_ids: The numbers of both members.
         merge_id: The id of the merge.
-        given: The permissions that the other member got by the merge; None if it took them all,
-            because the person was not active.
+        given: The permissions that the other member got by the merge.
+        were_taken: Whether the merge took all of both, because the person was not active.
         present: The permissions that the other member held until now.
         left: Gets a sentence about permissions that can't be given back.
         call: The author of the change.
@@ -499,7 +590,7 @@ async def _return_permissions(
     returned = await engine.fetch(
         sql.RETURN_PERMISSIONS,
         merge_id=merge_id,
-        were_taken=given is None,
+        were_taken=were_taken,
         present=present,
         **call._asdict(),
     )
@@ -521,13 +612,14 @@ async def _plan_restoration(
     A column that somebody has changed since the merge stays as it is, and is told in `left`.
     """
     present, changes, number = pair.into, before["into"], pair.into["member_id"]
-    planned = _present(pair)
+    planned = _present_columns(present)
     points = -before["points"]["other"]
-    for group in (_GITHUB_GROUP, _FEE_GROUP, *((column,) for column in planned)):
+    unchanged = _unchanged_groups(present, changes)
+    for group in _COLUMN_GROUPS:
         changed = [column for column in group if column in changes]
-        if not changed or (len(group) == 1 and group[0] in (*_GITHUB_GROUP, *_FEE_GROUP)):
+        if not changed:
             continue
-        if any(_encode(present[column]) != changes[column][1] for column in changed):
+        if group not in unchanged:
             if group != ("last_active_at",):
                 left.append(f"{_label(group[0])} of {number} was changed since, and stays.")
             continue
@@ -538,6 +630,18 @@ async def _plan_restoration(
         if group == _GITHUB_GROUP:
             points -= before["points"]["github"]
     return planned, points
+
+
+def _unchanged_groups(present: asyncpg.Record, changes: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the groups of columns that a merge changed, and that nobody has changed since."""
+    return [
+        group
+        for group in _COLUMN_GROUPS
+        if any(column in changes for column in group)
+        and all(
+            _encode(present[column]) == changes[column][1] for column in group if column in changes
+        )
+    ]
 
 
 def _was_profile_changed(present: str | None, old: str | None, new: str) -> bool:
@@ -619,7 +723,7 @@ def _parse_merge(value: str | int | UUID) -> tuple[str | None, UUID | None]:
 async def _find_merges(number: str | None, merge_id: UUID | None) -> list[asyncpg.Record]:
     records = await engine.fetch(sql.FIND_MERGES, number=number, merge_id=merge_id)
     if not records:
-        raise NotMerged(number or str(merge_id))
+        raise NotMerged(str(merge_id) if number is None else number)
     return records
 
 

@@ -792,6 +792,65 @@ async def test_nothing_of_one_duplicate_stays_because_of_another_one(
     assert await dump(directory) == earlier
 
 
+async def test_what_somebody_decided_since_outlives_the_undoing_of_another_merge(
+    pair: asyncpg.Pool,
+) -> None:
+    await pair.execute("""UPDATE community_members SET profile_data = '{"b": 1}'""")
+    await permissions.grant("#1", "moderate", actor="Luis")
+    await add_member("1003", country="Peru", profile_data={"a": 1, "b": 2})
+    await members.set_status("#3", "banned", actor="Luis")
+    await merge("#2")
+    await merge("#3")
+    # Luis forgives the person, who does not want the rest any more.
+    await members.set_status("#1", "active", actor="Luis")
+    await permissions.grant("#1", "review", actor="Luis")
+    await members.update_profile("#1", country=None, profile_data={}, actor="Luis")
+    await accounts.unlink("telegram", "1003", actor="Luis")
+
+    undone = await unmerge("#2")
+
+    forgiven = await members.get("#1")
+    assert (forgiven.status, forgiven.country, forgiven.profile_data) == ("active", None, {})
+    assert [held.permission for held in await permissions.of("#1")] == ["review"]
+    assert await named("#1") == {"telegram:1001"}
+    assert await named("#2") == {"telegram:1002"}
+    assert undone.left == ()
+
+    await unmerge("#3")
+    assert await named("#3") == {"telegram:1003"}
+    assert [held.permission for held in await permissions.of("#1")] == ["review"]
+
+
+async def test_a_field_that_another_duplicate_has_too_comes_from_it_after_an_undoing(
+    pair: asyncpg.Pool,
+) -> None:
+    await pair.execute("UPDATE community_members SET country = 'Spain' WHERE member_id = '#2'")
+    await add_member("1003", country="Peru")
+    await members.set_status("#2", "suspended", actor="Luis")
+    await permissions.grant("#3", "review", actor="Luis")
+    await merge("#2")
+    await merge("#3")
+
+    await unmerge("#2")
+
+    person = await members.get("#1")
+    assert (person.status, person.country) == ("active", "Peru")
+    assert [held.permission for held in await permissions.of("#1")] == ["review"]
+
+
+async def test_whoever_is_active_again_gets_no_permission_by_the_undoing_of_another_merge(
+    pair: asyncpg.Pool,
+) -> None:
+    await add_member("1003")
+    await permissions.grant("#3", "review", actor="Luis")
+    await members.set_status("#1", "suspended", actor="Luis")
+    await merge("#2")
+    await merge("#3")
+    await members.set_status("#1", "active", actor="Luis")
+    await unmerge("#2")
+    assert await permissions.of("#1") == []
+
+
 async def test_a_field_that_was_changed_since_stays_and_is_told(directory: asyncpg.Pool) -> None:
     await add_member("1001")
     await add_member("1002", organization="Acme", country="Spain", profile_data={"a": 1, "b": 2})
