@@ -26,7 +26,7 @@ from community_directory.settings import Settings, load_settings, variable
 from community_directory.tables import Platform
 from docs import diagrams, hooks
 from tests.processes import PROJECT
-from tests.queries.cases import STEPS_OF_A_MERGE
+from tests.queries.cases import INTERNAL_FUNCTIONS
 from tests.roles import app_url
 from tests.tables import rows
 
@@ -183,7 +183,7 @@ def test_every_public_helper_is_in_the_reference(module_name: str) -> None:
     for name in getattr(module, "__all__", vars(module)):
         value = getattr(module, name)
         if inspect.iscoroutinefunction(value) and not name.startswith("_"):
-            if f"{value.__module__.rpartition('.')[2]}.{name}" in STEPS_OF_A_MERGE:
+            if name in INTERNAL_FUNCTIONS:
                 continue
             assert is_documented(value.__module__, name), f"{module_name}.{name}"
             assert inspect.getdoc(value)

@@ -168,6 +168,7 @@ class MergePreview:
     filled: Mapping[str, Any]
     """The fields that the other member gets, with their values; `profile_data` has the new keys."""
     conflicts: Sequence[MergeConflict]
+    """Those that refuse the merge, or else those that do not."""
 
     @property
     def is_refused(self) -> bool:
@@ -310,7 +311,6 @@ async def make_preview(pair: Pair, new_keys: Mapping[str, Any]) -> MergePreview:
     duplicate, into = pair
     numbers = {"duplicate": duplicate["member_id"], "into": into["member_id"]}
     [counts] = await engine.fetch(COUNT_ROWS, **numbers)
-    refusals = find_refusals(pair)
     planned = plan_columns(pair)
     filled = {column: value for column, value in planned.items() if value != into[column]}
     for column in ("status", "last_active_at"):
@@ -323,9 +323,7 @@ async def make_preview(pair: Pair, new_keys: Mapping[str, Any]) -> MergePreview:
         counts=MergeCounts(*counts),
         status=MemberStatus(planned["status"]),
         filled=filled,
-        conflicts=tuple(
-            refusals + ([] if len({*numbers.values()}) == 1 else find_differences(pair))
-        ),
+        conflicts=tuple(find_refusals(pair) or find_differences(pair)),
     )
 
 
