@@ -26,6 +26,8 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 
+__all__ = ["Difference", "Highlight", "between", "roll_up", "verify"]
+
 # The time from the start to the end of a VOICE event, in UTC. The index participation_voice_idx has
 # this expression: it finds the stays that reach into a day, however long before it they began.
 STAY = """tsrange(
