@@ -1,7 +1,7 @@
 """Merges at the same time as everything else: nothing is half merged, lost, or blocked for good."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, date, datetime
@@ -14,11 +14,8 @@ import pytest
 
 from community_directory.database import engine, transaction
 from community_directory.errors import (
-    AlreadyMember,
     DirectoryError,
-    InvitationCancelled,
     MemberMerged,
-    MemberNotFound,
     MergeRefused,
     NotMerged,
 )
@@ -33,7 +30,7 @@ from community_directory.queries import (
     permissions,
 )
 from community_directory.queries.participation import NewEvent
-from tests.queries.test_participation import blocked, until_waiting
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 
 DAY = date(2026, 1, 31)
@@ -71,9 +68,22 @@ WHERE merged_into IS NULL AND reputation_score - reputation_shortfall <> (
 )
 """
 
+MERGED_TABLES = (
+    "community_members",
+    "community_invitations",
+    "member_participation",
+    "member_daily_highlights",
+    "member_accounts",
+    "member_permissions",
+    "directory_rolled_up_days",
+    "directory_merges",
+    "directory_merged_rows",
+    "directory_audit_log",
+)
+NEWCOMER: dict[str, Any] = {"name": "Cy", "primary_role": "designer"}
 NEW_ACCOUNTS = count(3000)
 
-Call = Callable[[], Awaitable[object]]
+Call = Callable[[], Coroutine[Any, Any, object]]
 
 
 async def add_pair(directory: asyncpg.Pool) -> tuple[str, str]:
@@ -120,13 +130,9 @@ def unmerging(duplicate: str) -> Call:
 
 async def dump_all(directory: asyncpg.Pool) -> list[str]:
     """Return the rows of all tables that a merge writes."""
-    tables = ("community_members", "community_invitations", "member_participation")
-    tables += ("member_daily_highlights", "member_accounts", "member_permissions")
-    tables += ("directory_rolled_up_days", "directory_merges", "directory_audit_log")
-    tables += ("directory_merged_rows",)
     return [
         await directory.fetchval(f"SELECT array_agg(t::text ORDER BY t::text)::text FROM {table} t")
-        for table in tables
+        for table in MERGED_TABLES
     ]
 
 
@@ -179,7 +185,8 @@ async def record_many(number: str) -> None:
         for other in (number, "#1", "#2")
     ]
     recorded = await participation.record_many(events)
-    assert recorded.unknown == recorded.refused == []
+    assert recorded.unknown == []
+    assert recorded.refused == []
 
 
 async def roll_up(number: str) -> None:
@@ -193,8 +200,8 @@ async def invite(number: str) -> None:
 
 async def redeem(number: str) -> None:
     page = await invitations.list_page(status="pending")
-    code, newcomer = page.items[0].invitation_code, {"name": "Cy", "primary_role": "designer"}
-    child = await invitations.redeem(code, telegram_id=next(NEW_ACCOUNTS), **newcomer)
+    code = page.items[0].invitation_code
+    child = await invitations.redeem(code, telegram_id=next(NEW_ACCOUNTS), **NEWCOMER)
     assert child.member.invited_by is not None
 
 
@@ -211,7 +218,7 @@ async def verify_github(number: str) -> None:
     await members.verify_github(number, github_username=name, github_profile_data={})
 
 
-CALLS: dict[Callable[[str], Awaitable[None]], tuple[type[DirectoryError], ...]] = {
+CALLS: dict[Callable[[str], Coroutine[Any, Any, None]], tuple[type[DirectoryError], ...]] = {
     ban: (MemberMerged,),
     complete_link: (),
     edit: (MemberMerged,),
@@ -233,19 +240,19 @@ CALLS: dict[Callable[[str], Awaitable[None]], tuple[type[DirectoryError], ...]] 
 @pytest.mark.parametrize("of_duplicate", [True, False], ids=["duplicate", "other"])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 async def test_a_merge_and_another_call_at_once_leave_no_half(
-    directory: asyncpg.Pool, call: Callable[[str], Awaitable[None]], of_duplicate: bool
+    directory: asyncpg.Pool, call: Callable[[str], Coroutine[Any, Any, None]], of_duplicate: bool
 ) -> None:
     first, second = await add_pair(directory)
     for duplicate, into in ((first, second), (second, first)):
         number = duplicate if of_duplicate else into
-        merged, other = await run_at_once(merging(duplicate, into), lambda n=number: call(n))
+        merged, other = await run_at_once(merging(duplicate, into), partial(call, number))
         assert other is None or isinstance(other, CALLS[call])
         await check_whole(directory)
         if isinstance(merged, DirectoryError):
             assert isinstance(merged, MergeRefused)
             assert call in {erase, remove}
             return
-        undone, other = await run_at_once(unmerging(duplicate), lambda n=number: call(n))
+        undone, other = await run_at_once(unmerging(duplicate), partial(call, number))
         await check_whole(directory)
         if isinstance(undone, DirectoryError):
             assert isinstance(undone, MergeRefused)
@@ -465,10 +472,9 @@ async def test_codes_of_a_contact_and_a_redemption_at_once_leave_one_member(
         await rows.member(directory, telegram_id=f"discord:{account_id}")
         code = (await accounts.begin_link(ana)).code
         invited = (await invitations.create(created_by=ana)).invitation_code
-        person = {"telegram_id": f"discord:{account_id}", "name": "Cy", "primary_role": "designer"}
         await run_at_once(
             partial(accounts.complete_link, code, platform="discord", account_id=account_id),
-            partial(invitations.redeem, invited, **person),
+            partial(invitations.redeem, invited, telegram_id=f"discord:{account_id}", **NEWCOMER),
         )
         await check_whole(directory)
         found = await members.find_by_account("discord", account_id)
