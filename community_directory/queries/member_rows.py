@@ -90,8 +90,8 @@ def member_columns(table: str) -> str:
 def present_number_sql(number: str) -> str:
     """Return the SQL of a member's number, or of that of the member into whom they were merged.
 
-    What reads something of a member, records an event or links an account follows merged numbers.
-    What changes a member's row, permissions or status refuses them (`member_not_found`).
+    Calls that read something of a member, record an event or link an account follow merged numbers.
+    Calls that change a member's row or permissions refuse them (`member_not_found`).
     """
     return f"""coalesce(
         (SELECT merged_into FROM community_members WHERE member_id = {number}::text), {number}
