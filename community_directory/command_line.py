@@ -32,6 +32,7 @@ NO_LINES_BOX = Box("    \n" * 8)
 """The box around the lists of the help: without lines, which disturb in a log or screen reader."""
 SHARED_COMMANDS: dict[str, Command] = {
     "migrate": commands.migrate_schema,
+    "schema": commands.print_schema,
     "demo": commands.load_demo_community,
     "import-telegram": commands.import_telegram,
     "import-discord": commands.import_discord,

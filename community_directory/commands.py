@@ -49,6 +49,7 @@ from community_directory.imports.history import (
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations, permissions
 from community_directory.tables import Platform
+from community_directory.typescript import make_typescript
 
 OPTIONS_MESSAGE = (
     "Write options as --since=2026-01-31, and switches such as --dry-run without a value."
@@ -96,6 +97,18 @@ async def migrate_schema() -> None:
     """Bring the database's schema up to date: all pending migrations run, or none."""
     count = await migrate()
     print_line(f"Migrations run: {count}." if count else "The schema is up to date.")
+
+
+@command
+async def print_schema(*, typescript: bool) -> None:
+    """Print the schema of the database for programs in other languages.
+
+    Args:
+        typescript: Print a module of TypeScript with tables of Drizzle ORM and types of their rows.
+    """
+    if not typescript:
+        raise InvalidInput("There is one format: write --typescript.")
+    print_line((await make_typescript()).rstrip())
 
 
 @command
@@ -335,8 +348,7 @@ async def run_doctor(*, full: bool = False, fix: bool = False, json: bool = Fals
 
     Args:
         full: Read all rows, not only the newest ones of large tables; this may take minutes.
-        fix: Also repair invitations, highlights, tiers, scores, permissions, the next number and
-            old sessions.
+        fix: Also repair what can be repaired without harm.
         json: Print the report as JSON.
     """
     results: list[doctor.Result] = []

@@ -86,6 +86,7 @@ IGNORED_COLUMNS = (
         if column._meta.name not in CSV_COLUMNS
     ),
     "invited_by_readable",
+    "merged_into_readable",
 )
 """The columns that only the panel's download of the members has; an import ignores them."""
 
