@@ -17,12 +17,30 @@ import asyncpg
 from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.database import connect
-from community_directory.queries import participation
+from community_directory.queries import members, participation
 from community_directory.queries.participation import NewEvent
 
 MEMBERS = 10_000
 BATCH = 1000
 AUTHORS = ("number", "account")
+KEYS = {
+    "get": "#{}",
+    "resolve, by number": "#{}",
+    "resolve, by username": "@user{}",
+    "resolve, by link": "https://t.me/user{}",
+    "resolve, by id on Discord": "discord:{}",
+}
+"""Calls that find a member, and their key with the member's number for {}."""
+
+# A username and an account on Discord of each member.
+ADD_ACCOUNTS = """
+UPDATE community_members SET telegram_username = 'user' || substr(member_id, 2);
+INSERT INTO member_accounts (id, platform, account_id, member_id, proof, proved_at)
+SELECT gen_random_uuid(), 'discord', substr(member_id, 2), member_id, 'code', now()
+FROM community_members;
+ANALYZE community_members;
+ANALYZE member_accounts;
+"""
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -35,6 +53,7 @@ async def main() -> None:
     async with scratch_database() as url:
         connection = await asyncpg.connect(url)
         await load(connection, members=MEMBERS, events=1000)
+        await connection.execute(ADD_ACCOUNTS, timeout=600)
         await connection.close()
         async with connect(url):
             say("One event")
@@ -43,6 +62,8 @@ async def main() -> None:
             await _compare(
                 {f"by {author}": _record_batch(author) for author in AUTHORS}, rounds // 10
             )
+            say("One member")
+            await _compare({name: _find_one(name) for name in KEYS}, rounds)
 
 
 async def _compare(calls: dict[str, Call], rounds: int) -> None:
@@ -79,6 +100,12 @@ def _record_one(author: str) -> Call:
 def _record_batch(author: str) -> Call:
     events = _make_events(author)
     return lambda: participation.record_many(NewEvent(**next(events)) for _ in range(BATCH))
+
+
+def _find_one(name: str) -> Call:
+    numbers = itertools.cycle(range(1, MEMBERS + 1))
+    find = members.get if name == "get" else members.resolve
+    return lambda: find(KEYS[name].format(next(numbers)))
 
 
 if __name__ == "__main__":

@@ -348,8 +348,7 @@ async def run_doctor(*, full: bool = False, fix: bool = False, json: bool = Fals
 
     Args:
         full: Read all rows, not only the newest ones of large tables; this may take minutes.
-        fix: Also repair invitations, highlights, tiers, scores, permissions, the next number and
-            old sessions.
+        fix: Also repair what can be repaired without harm.
         json: Print the report as JSON.
     """
     results: list[doctor.Result] = []

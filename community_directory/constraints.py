@@ -245,6 +245,24 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_permissions_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_permissions_pkey": ConstraintMessage("This permission already exists.", "id"),
+    "member_merged_flat": ConstraintMessage(
+        "One of the two was merged before: merge into the member who has everything.",
+        "merged_into",
+    ),
+    # directory_merges, directory_merged_rows
+    "directory_merged_rows_merge_id_fkey": ConstraintMessage("There is no such merge.", "merge_id"),
+    "directory_merged_rows_pkey": ConstraintMessage("This row is already stored.", "row_id"),
+    "directory_merges_duplicate_id_fkey": ConstraintMessage(_NO_MEMBER, "duplicate_id"),
+    "directory_merges_into_id_fkey": ConstraintMessage(_NO_MEMBER, "into_id"),
+    "directory_merges_pkey": ConstraintMessage("This merge is already stored.", "id"),
+    "merge_before_check": ConstraintMessage(_OBJECT, "before"),
+    "merge_before_readable_check": ConstraintMessage(_UNREADABLE, "before"),
+    "merge_members_check": ConstraintMessage("A member can't be merged into itself.", "into_id"),
+    "merge_merged_at_range_check": ConstraintMessage(_RANGE, "merged_at"),
+    "merge_standing_idx": ConstraintMessage(
+        "This member is already merged into another one.", "duplicate_id"
+    ),
+    "merge_undone_at_range_check": ConstraintMessage(_RANGE, "undone_at"),
     # directory_dismissed_merges
     "directory_dismissed_merges_pkey": ConstraintMessage("This pair is already stored.", "id"),
     "dismissed_merge_dismissed_at_range_check": ConstraintMessage(_RANGE, "dismissed_at"),

@@ -232,6 +232,22 @@ class MemberNotFound(MemberError):
         super().__init__(f"There is no member {sanitize_for_message(member_id)}.", member_id)
 
 
+class MemberMerged(MemberNotFound):
+    """The member was merged into another one, whose number has to be named for this change.
+
+    Attributes:
+        member_id: The number of the merged member.
+        merged_into: The number of the other member.
+    """
+
+    code = "member_merged"
+
+    def __init__(self, member_id: str, merged_into: str) -> None:
+        super().__init__(member_id)
+        self.args = (f"{member_id} was merged into {merged_into}. Use {merged_into}.",)
+        self.merged_into = merged_into
+
+
 class MemberExists(MemberError):
     """An account already belongs to another member.
 

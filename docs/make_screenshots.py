@@ -24,11 +24,15 @@ PAGE_PATHS = {
     "to-review": "#/community_members?status=pending",
     "invitations": "#/community_invitations?__view=open",
     "form": "#/forms/approve-a-newcomer/",
+    "accounts": "#/member_accounts",
+    "suggestions": "insights/suggestions/",
+    "merge-form": "#/forms/merge-two-members/",
+    "merges": "#/directory_merges",
     "log": "#/directory_audit_log",
     "insights": "insights/",
     "tree": "insights/tree/1/",
 }
-DARK_PAGES = ("insights", "tree")
+DARK_PAGES = ("insights", "tree", "suggestions")
 
 
 async def main(directory: Path) -> None:

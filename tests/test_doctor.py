@@ -193,8 +193,8 @@ CHANGED_SCHEMAS = {
     "ALTER TABLE community_members DROP COLUMN github_verified_at CASCADE": (
         "column community_members.github_verified_at is missing"
     ),
-    "ALTER TABLE community_members ALTER telegram_id TYPE varchar(300)": (
-        "column community_members.telegram_id differs"
+    "ALTER TABLE community_members ALTER registration_fee_tx_hash TYPE varchar(300)": (
+        "column community_members.registration_fee_tx_hash differs"
     ),
     "ALTER TABLE community_members ALTER name DROP NOT NULL": (
         "column community_members.name differs"

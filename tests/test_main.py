@@ -47,6 +47,8 @@ NAMES = {
     "doctor",
     "elizaos",
     "create-admin",
+    "grant",
+    "revoke",
     "roles",
     "psql",
 }

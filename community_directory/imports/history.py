@@ -145,8 +145,9 @@ async def import_history(
 ) -> Report:
     """Store the events of an export and return a report; a repeated import stores nothing twice.
 
-    Authors who are not in the directory become contacts. Each batch of at most 1,000 events of one
-    room is one transaction. If the file is truncated, all events before that point are stored.
+    Authors who are not in the directory become contacts, unless they were erased. Each batch of at
+    most 1,000 events of one room is one transaction. If the file is truncated, all events before
+    that point are stored.
 
     A Telegram group that became a supergroup goes on as one room: if both contain the same message,
     the events of the old group move to the supergroup.
@@ -308,9 +309,10 @@ class _HistoryWriter:
             self._member_ids[account] = member_id
             self.report.known_people += account in unseen
         await self._rename_contacts(authors[account] for account in unseen - self._skipped.keys())
+        erased = await members.find_erased(list(unresolved)) if unresolved else set()
         # Sorted, so that two imports at the same time do not deadlock.
         for account in sorted(unresolved):
-            outcome = await self._add_author(authors[account])
+            outcome = await self._add_author(authors[account], is_erased=account in erased)
             if isinstance(outcome, SkippedItem):
                 self._skipped[account] = outcome
             else:
@@ -352,12 +354,15 @@ class _HistoryWriter:
                 reason=None,
             )
 
-    async def _add_author(self, author: Author) -> str | SkippedItem:
+    async def _add_author(self, author: Author, *, is_erased: bool) -> str | SkippedItem:
         if author.name is None:
             return SkippedItem(SkipReason.DELETED_ACCOUNT)
         try:
-            if self._dry_run:
+            if is_erased or self._dry_run:
                 await members.check_addable(author.telegram_id)
+            if is_erased:
+                return SkippedItem(SkipReason.ERASED_AUTHOR)
+            if self._dry_run:
                 member_id = f"{DRY_RUN_MEMBER_ID}:{author.telegram_id}"
             else:
                 member_id = await self._add_contact(author, author.name)

@@ -31,8 +31,11 @@ from community_directory.imports.csv_file import (
     read_text,
 )
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
-from community_directory.queries.identifiers import NORMALIZERS, clean_identifier
-from community_directory.queries.members import add, update_profile
+from community_directory.queries.identifiers import (
+    NORMALIZERS,
+    clean_identifier,
+)
+from community_directory.queries.members import add, check_addable, find_erased, update_profile
 from community_directory.tables import CommunityMember, MemberStatus
 
 EDITABLE_COLUMNS = (
@@ -83,6 +86,7 @@ IGNORED_COLUMNS = (
         if column._meta.name not in CSV_COLUMNS
     ),
     "invited_by_readable",
+    "merged_into_readable",
 )
 """The columns that only the panel's download of the members has; an import ignores them."""
 
@@ -105,6 +109,8 @@ SELECT {", ".join(CSV_COLUMNS)}, deleted_at FROM community_members
 WHERE member_id = ANY(:member_ids)
 ORDER BY member_id FOR NO KEY UPDATE
 """)
+ERASED_PREFIXES = ("banned:", "erased:")
+"""The prefixes of what stands for the telegram_id of somebody who was erased."""
 NUMBER_PATTERN = re.compile(r"^([1-9][0-9]*)$", re.ASCII)
 """The number of a member without the # in front of it."""
 PROFILE_ADAPTER = TypeAdapter(dict[str, Any])
@@ -173,6 +179,8 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
     account of the person, such as "1001" or "discord:123". The number of a merged member leads to
     the other one. The file may leave out other columns.
 
+    A line about somebody who was erased is refused, if DIRECTORY_SECRET_KEY is set.
+
     A line is refused if it differs from a member who was edited after its `updated_at`. With
     `overwrite` such a line is imported, except the columns that an import can't change. A line
     without `updated_at` is always imported. An import that fails may use up member numbers.
@@ -192,7 +200,8 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
         async with transaction():
             numbers = await _find_known_members(lines)
             members = await engine.fetch(LOCK_MEMBERS, member_ids=list(set(numbers.values())))
-            importer = _MemberImporter(numbers, members, overwrite=overwrite)
+            erased = await _find_erased(lines, numbers)
+            importer = _MemberImporter(numbers, members, erased, overwrite=overwrite)
             for line in lines:
                 try:
                     await importer.import_line(line)
@@ -239,19 +248,32 @@ async def _find_known_members(lines: list[CsvLine]) -> dict[str, str]:
     return {record["identifier"]: record["member_id"] for record in records}
 
 
+async def _find_erased(lines: list[CsvLine], numbers: Mapping[str, str]) -> set[str]:
+    """Return the accounts of a file whose owner was erased, and which nobody has again."""
+    accounts = {account for line in lines if (account := line.values.get("telegram_id"))}
+    return await find_erased(list(accounts - numbers.keys()))
+
+
 class _MemberImporter:
     """Imports lines one after the other; a refused line changes nothing in the database.
 
     `numbers` are the present numbers of the accounts and the numbers in the lines. `members` are
-    the members with these numbers, removed ones included.
+    the members with these numbers, removed ones included. `erased` are the accounts of people who
+    were erased.
     """
 
     def __init__(
-        self, numbers: Mapping[str, str], members: list[asyncpg.Record], *, overwrite: bool
+        self,
+        numbers: Mapping[str, str],
+        members: list[asyncpg.Record],
+        erased: set[str],
+        *,
+        overwrite: bool,
     ) -> None:
         self.added = self.changed = 0
         self._numbers = numbers
         self._members = {member["member_id"]: member for member in members}
+        self._erased = erased
         self._overwrite = overwrite
         self._line_numbers: dict[str, int] = {}
         """The number of the line in which each member, or each new account, was found."""
@@ -284,7 +306,7 @@ class _MemberImporter:
         """Return the member whom a line is about, or None for a new person.
 
         Raises:
-            InvalidInput: The member was removed.
+            InvalidInput: The member was removed or erased.
             MemberNotFound: No member has this `member_id`.
         """
         number = values.get("member_id")
@@ -292,6 +314,8 @@ class _MemberImporter:
         member = self._members.get(self._numbers.get(identifier, ""))
         if member is None and number is not None:
             raise MemberNotFound(number)
+        if member is not None and member["telegram_id"].startswith(ERASED_PREFIXES):
+            raise _was_erased()
         if member is not None and member["deleted_at"] is not None:
             raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
         return member
@@ -308,6 +332,9 @@ class _MemberImporter:
         }
         fields["status"] = fields["status"] or MemberStatus.NOT_MEMBER
         async with transaction():
+            if fields["telegram_id"] in self._erased:
+                await check_addable(fields["telegram_id"])
+                raise _was_erased()
             await add(**fields, actor=IMPORT_ACTOR)
         self.added += 1
 
@@ -394,6 +421,13 @@ def _refuse_changes(member: asyncpg.Record, values: LineValues, columns: Sequenc
     """
     for column in _find_differences(member, values, columns):
         raise _unchangeable(member, column)
+
+
+def _was_erased() -> InvalidInput:
+    return InvalidInput(
+        "This person was erased: delete the line. They are welcome to join again by themselves.",
+        field="telegram_id",
+    )
 
 
 def _unchangeable(member: asyncpg.Record, column: str) -> InvalidInput:

@@ -23,6 +23,7 @@ from community_directory.errors import (
     InvalidInput,
     LinkCodeInvalid,
     MemberBanned,
+    MemberMerged,
     MemberNotFound,
     TooManyTries,
     UserError,
@@ -39,6 +40,7 @@ from community_directory.queries.identifiers import (
     normalize_username,
 )
 from community_directory.queries.ids import new_id
+from community_directory.queries.member_rows import member_not_found, present_number_sql
 from community_directory.queries.values import (
     ACTOR_CTE,
     MAX_ACTOR_LENGTH,
@@ -61,10 +63,7 @@ PROVED_REASON = "The person proved with a one-time code that both accounts are t
 
 ACCOUNT_COLUMNS = "platform, account_id, username, member_id, proof, proved_at, linked_at, details"
 THIS_ACCOUNT = "platform = :platform::text AND account_id = :account_id::text"
-PRESENT_NUMBER = """coalesce(
-    (SELECT merged_into FROM community_members WHERE member_id = :member_id::text), :member_id
-)"""
-"""The SQL of a member's number, or of the number that it was merged into."""
+PRESENT_NUMBER = present_number_sql(":member_id")
 
 LIST_ACCOUNTS = Statement(f"""
 SELECT {ACCOUNT_COLUMNS} FROM member_accounts WHERE member_id = {PRESENT_NUMBER}
@@ -519,14 +518,17 @@ async def _link(
             continue
         if record["platform"] is not None:
             return _account_from(record)
-        _raise_refusal(number, record)
+        if record["number"] is None:
+            not_found = await member_not_found(number)
+            if not isinstance(not_found, MemberMerged):
+                raise not_found
+            # The member was merged at the same time: the next attempt follows the number.
+        _raise_refusal(record)
     raise taken or DatabaseUnavailable("The directory is busy. Try again in a moment.")
 
 
-def _raise_refusal(number: str, record: asyncpg.Record) -> None:
+def _raise_refusal(record: asyncpg.Record) -> None:
     """Raise the reason why an account was not linked, if there is one."""
-    if record["number"] is None:
-        raise MemberNotFound(number)
     if record["owner"] is not None:
         raise AccountTaken(record["owner"])
     if record["is_banned"]:

@@ -21,9 +21,24 @@ from community_directory.queries.values import member_number
 from community_directory.tables import AuditAction
 
 LIST_AUDIT_ENTRIES = Statement("""
-SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes
-FROM directory_audit_log
-WHERE member_id = :member_id AND (:before_id::bigint IS NULL OR id < :before_id)
+WITH person AS (
+    -- the number, and those of the member who has everything of it and of all merged into that one
+    SELECT :member_id::text AS number
+    UNION
+    SELECT number FROM community_members AS named, LATERAL (
+        SELECT coalesce(named.merged_into, named.member_id) AS number
+        UNION ALL
+        SELECT member_id FROM community_members
+        WHERE merged_into = coalesce(named.merged_into, named.member_id)
+    ) AS numbers
+    WHERE named.member_id = :member_id
+)
+SELECT entry.* FROM person, LATERAL (
+    SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes
+    FROM directory_audit_log
+    WHERE member_id = number AND (:before_id::bigint IS NULL OR id < :before_id)
+    ORDER BY id DESC LIMIT :limit
+) AS entry
 ORDER BY id DESC LIMIT :limit
 """)
 
@@ -52,8 +67,9 @@ async def history(
 ) -> Page[Entry]:
     """List the changes of a member and of the invitations that they created, newest first.
 
-    The changes of all writers are included: helpers, the panel and plain SQL. The page is empty if
-    no member has this number.
+    The changes of all writers are included: helpers, the panel and plain SQL. Those of everybody
+    who was merged into the member are included, too, and the number of a merged member leads to the
+    other one. The page is empty if no member has this number.
 
     Args:
         member_id: The member's number, "#247" or 247.

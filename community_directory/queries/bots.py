@@ -6,10 +6,15 @@ Callers use it as `members.mark_bot`, `members.remember_bots`, ….
 from collections.abc import Mapping, Sequence
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.errors import InvalidInput
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import normalize_name, normalize_telegram_id
-from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
+from community_directory.queries.member_rows import (
+    MEMBER_COLUMNS,
+    Member,
+    member_from,
+    member_not_found,
+)
 from community_directory.queries.values import (
     ACTOR_CTE,
     check_texts,
@@ -88,7 +93,7 @@ async def mark_bot(
             MARK_BOT, member_id=number, is_bot=is_bot, actor=actor, reason=reason
         )
     if not records:
-        raise MemberNotFound(number)
+        raise await member_not_found(number)
     return member_from(records[0])
 
 

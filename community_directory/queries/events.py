@@ -143,12 +143,13 @@ named AS MATERIALIZED (
     ))
 ),
 -- The members of the batch who are in the directory, locked as the foreign key does anyway: this
--- waits for a merge. The events of a merged member are those of the other one.
+-- waits for a merge. The events of a merged member are those of the other one, whom their foreign
+-- key locks afterwards: merged members are the first.
 person AS MATERIALIZED (
     SELECT member_id, coalesce(merged_into, member_id) AS current_id, last_active_at
     FROM community_members
     WHERE member_id = ANY(ARRAY(SELECT member_id FROM named))
-    ORDER BY member_id FOR KEY SHARE
+    ORDER BY merged_into IS NULL, member_id FOR KEY SHARE
 ),
 -- The present member of each number and account of the batch.
 known AS MATERIALIZED (

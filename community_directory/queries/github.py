@@ -9,13 +9,14 @@ from decimal import Decimal
 import asyncpg
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import InvalidInput, MemberExists, MemberNotFound
+from community_directory.errors import InvalidInput, MemberExists
 from community_directory.queries.identifiers import normalize_github_username
 from community_directory.queries.member_rows import (
     LOCK_MEMBER,
     Member,
     member_columns,
     member_from,
+    member_not_found,
 )
 from community_directory.queries.reputation import MAX_SCORE, add_points_sql, github_score
 from community_directory.queries.values import (
@@ -109,7 +110,7 @@ async def verify_github(
         # because the caller's transaction may have failed.
         raise MemberExists(str(error), github_username) from error
     if not records:
-        raise MemberNotFound(number)
+        raise await member_not_found(number)
     owner, *member = records[0]
     if owner is not None:
         raise MemberExists(f"This GitHub account belongs to member {owner}.", owner)

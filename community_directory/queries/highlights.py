@@ -10,7 +10,7 @@ import asyncpg
 
 from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.member_rows import NO_BOTS, present_number_sql
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -25,6 +25,8 @@ from community_directory.queries.reputation import (
     add_points_sql,
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
+
+__all__ = ["Difference", "Highlight", "between", "roll_up", "verify"]
 
 # The time from the start to the end of a VOICE event, in UTC. The index participation_voice_idx has
 # this expression: it finds the stays that reach into a day, however long before it they began.
@@ -265,7 +267,7 @@ FROM earned, actor, rolling_up WHERE member.member_id = earned.member_id
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
 _OF_ALL_MEMBERS = f"AND {NO_BOTS}"
-_OF_ONE_MEMBER = "AND member_id = :member_id"
+_OF_ONE_MEMBER = f"AND member_id = {present_number_sql(':member_id')}"
 _AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
 
@@ -377,7 +379,8 @@ async def between(
 ) -> Page[Highlight]:
     """Return a page of the highlights from `since` to `until`, newest first.
 
-    Both days are included. The highlights are those of one member, or of all members.
+    Both days are included. The highlights are those of one member, or of all members. The number of
+    a merged member leads to the other one.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this query.

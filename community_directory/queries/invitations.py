@@ -27,6 +27,7 @@ from community_directory.queries.invitation_rows import (
     invitation_from,
     normalize_code,
 )
+from community_directory.queries.member_rows import member_not_found, present_number_sql
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -202,7 +203,7 @@ FROM community_members AS member, {_MEMBER_QUOTA},
         FROM community_invitations AS invitation
         WHERE invitation.created_by = member.member_id
     ) AS counted
-WHERE member.member_id = :member_id
+WHERE member.member_id = {present_number_sql(":member_id")}
 """)
 
 GET_INVITER = Statement(f"""
@@ -274,7 +275,7 @@ RETURNING invitation_id
 
 LIST_INVITATIONS = Statement(f"""
 SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation
-WHERE (:created_by::text IS NULL OR created_by = :created_by)
+WHERE (:created_by::text IS NULL OR created_by = {present_number_sql(":created_by")})
     AND (:status::text IS NULL OR {effective_status_sql("invitation")} = :status)
     AND (:before_time::timestamptz IS NULL
         OR (created_at, invitation_id) < (:before_time, :before_id))
@@ -373,7 +374,7 @@ async def create(
     )
     if not records:
         inviter = await engine.fetch(GET_INVITER, created_by=created_by, telegram_username=username)
-        _check_inviter(created_by, inviter)
+        await _check_inviter(created_by, inviter)
         if required_permission is not None:
             raise PermissionRequired(created_by, required_permission)
         raise MemberNotActive(created_by, inviter[0]["status"])
@@ -391,6 +392,8 @@ async def create(
 async def quota(member_id: str | int) -> InvitationQuota:
     """Return how many invitations an active member has, and how many they can have.
 
+    The number of a merged member leads to the other one.
+
     Raises:
         MemberNotFound: No member has this number, or the member was removed.
         MemberNotActive: The member is not active.
@@ -401,7 +404,7 @@ async def quota(member_id: str | int) -> InvitationQuota:
     records = await engine.fetch(
         GET_QUOTA, member_id=number, period=QUOTA_PERIOD, **_quota_settings()
     )
-    _check_inviter(number, records)
+    await _check_inviter(number, records)
     return InvitationQuota(*list(records[0])[3:])
 
 
@@ -517,6 +520,7 @@ async def list_page(
 
     Args:
         created_by: The number of an inviter, whose invitations are listed; None lists those of all.
+            The number of a merged member leads to the other one.
         status: The effective status of the listed invitations; None lists every status.
         after: The `next_cursor` of the page before.
         limit: The number of invitations on the page, 1 to 100.
@@ -604,10 +608,10 @@ def _quota_settings() -> dict[str, object]:
     }
 
 
-def _check_inviter(member_id: str, records: Sequence[asyncpg.Record]) -> None:
+async def _check_inviter(member_id: str, records: Sequence[asyncpg.Record]) -> None:
     """Raise the reason why a member can't invite, if there is one in their row."""
     if not records or records[0]["deleted_at"] is not None:
-        raise MemberNotFound(member_id)
+        raise await member_not_found(member_id)
     if records[0]["has_bot"]:
         raise BotRefused
     if records[0]["status"] != MemberStatus.ACTIVE:

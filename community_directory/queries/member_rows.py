@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from community_directory.database import Statement, engine
-from community_directory.errors import InvalidInput, MemberExists
+from community_directory.errors import InvalidInput, MemberExists, MemberMerged, MemberNotFound
 from community_directory.queries.bans import account_values
 from community_directory.queries.identifiers import (
     normalize_github_username,
@@ -70,6 +70,10 @@ MEMBER_COLUMNS = ", ".join(_MEMBER_FIELDS)
 NO_BOTS = "member_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)"
 """A condition in SQL: an event or a highlight is not that of a bot."""
 
+FIND_OTHER_NUMBER = Statement("""
+SELECT merged_into FROM community_members WHERE member_id = :member_id AND merged_into IS NOT NULL
+""")
+
 # The lock ends with the transaction. NO KEY allows others to record events of the member.
 LOCK_MEMBER = Statement("""
 SELECT CASE WHEN github_verified_at IS NOT NULL THEN github_profile_data END AS rewarded
@@ -81,6 +85,23 @@ FROM community_members WHERE member_id = :member_id FOR NO KEY UPDATE
 def member_columns(table: str) -> str:
     """Return the SQL of a member's columns from a table or alias, in the order of `member_from`."""
     return ", ".join(f"{table}.{name}" for name in _MEMBER_FIELDS)
+
+
+def present_number_sql(number: str) -> str:
+    """Return the SQL of a member's number, or of that of the member into whom they were merged.
+
+    What reads something of a member, records an event or links an account follows merged numbers.
+    What changes a member's row, permissions or status refuses them (`member_not_found`).
+    """
+    return f"""coalesce(
+        (SELECT merged_into FROM community_members WHERE member_id = {number}::text), {number}
+    )"""
+
+
+async def member_not_found(member_id: str) -> MemberNotFound:
+    """Return the error for a number that no present member has, which names another one to use."""
+    records = await engine.fetch(FIND_OTHER_NUMBER, member_id=member_id)
+    return MemberMerged(member_id, records[0][0]) if records else MemberNotFound(member_id)
 
 
 def member_from(values: asyncpg.Record | Sequence[Any]) -> Member:

@@ -11,7 +11,7 @@ from community_directory.database import Statement, engine
 from community_directory.errors import (
     MemberBanned,
     MemberExists,
-    MemberNotFound,
+    MemberMerged,
     StatusChangeRefused,
 )
 from community_directory.queries.bans import (
@@ -46,6 +46,7 @@ from community_directory.queries.member_rows import (
     account_may_be_linked,
     member_columns,
     member_from,
+    member_not_found,
     new_member_values,
 )
 from community_directory.queries.merge_plan import (
@@ -326,7 +327,10 @@ async def update_profile(
     if profile_data is not UNSET:
         changes["profile_data"] = as_json(normalize_profile(profile_data), field="profile_data")
     if not changes:
-        return await get(number)
+        member = await get(number)
+        if member.member_id != number:
+            raise MemberMerged(number, member.member_id)
+        return member
     records = await engine.fetch(
         _make_update_statement(*changes),
         member_id=number,
@@ -334,7 +338,7 @@ async def update_profile(
         reason=reason,
         **changes,
     )
-    return _require_member(records, number)
+    return await _require_member(records, number)
 
 
 @cache
@@ -377,7 +381,7 @@ async def set_status(
         reason=reason,
     )
     if not records:
-        raise MemberNotFound(number)
+        raise await member_not_found(number)
     before, *member = records[0]
     if member[0] is None:
         raise StatusChangeRefused(number, before, after)
@@ -395,7 +399,7 @@ async def remove(member_id: str | int, *, actor: str, reason: str | None = None)
     records = await engine.fetch(
         REMOVE_MEMBER, member_id=number, actor=required_actor(actor), reason=reason
     )
-    return _require_member(records, number)
+    return await _require_member(records, number)
 
 
 async def restore(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:
@@ -409,10 +413,10 @@ async def restore(member_id: str | int, *, actor: str, reason: str | None = None
     records = await engine.fetch(
         RESTORE_MEMBER, member_id=number, actor=required_actor(actor), reason=reason
     )
-    return _require_member(records, number)
+    return await _require_member(records, number)
 
 
-def _require_member(records: Sequence[asyncpg.Record], member_id: str) -> Member:
+async def _require_member(records: Sequence[asyncpg.Record], member_id: str) -> Member:
     if not records:
-        raise MemberNotFound(member_id)
+        raise await member_not_found(member_id)
     return member_from(records[0])

@@ -15,6 +15,8 @@ from community_directory.errors import MemberNotFound
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.tables import MemberStatus
 
+__all__ = ["ConflictKind", "MergeConflict", "MergeCounts", "MergePreview"]
+
 MERGED_COLUMNS = (
     "telegram_id",
     "telegram_username",
@@ -166,6 +168,7 @@ class MergePreview:
     filled: Mapping[str, Any]
     """The fields that the other member gets, with their values; `profile_data` has the new keys."""
     conflicts: Sequence[MergeConflict]
+    """Those that refuse the merge, or else those that do not."""
 
     @property
     def is_refused(self) -> bool:
@@ -308,7 +311,6 @@ async def make_preview(pair: Pair, new_keys: Mapping[str, Any]) -> MergePreview:
     duplicate, into = pair
     numbers = {"duplicate": duplicate["member_id"], "into": into["member_id"]}
     [counts] = await engine.fetch(COUNT_ROWS, **numbers)
-    refusals = find_refusals(pair)
     planned = plan_columns(pair)
     filled = {column: value for column, value in planned.items() if value != into[column]}
     for column in ("status", "last_active_at"):
@@ -321,9 +323,7 @@ async def make_preview(pair: Pair, new_keys: Mapping[str, Any]) -> MergePreview:
         counts=MergeCounts(*counts),
         status=MemberStatus(planned["status"]),
         filled=filled,
-        conflicts=tuple(
-            refusals + ([] if len({*numbers.values()}) == 1 else find_differences(pair))
-        ),
+        conflicts=tuple(find_refusals(pair) or find_differences(pair)),
     )
 
 

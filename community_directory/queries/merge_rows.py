@@ -23,7 +23,10 @@ END_MERGING = "SELECT set_config('community_directory.merging', '', true)"
 # allows other transactions to record events of the members.
 LOCK_INVITATIONS = Statement("""
 SELECT FROM community_invitations
-WHERE created_by = ANY(:numbers) OR accepted_by = ANY(:numbers)
+WHERE created_by = ANY(:numbers) OR accepted_by = ANY(:numbers) OR invitation_id = ANY(ARRAY(
+    SELECT row_id FROM directory_merged_rows
+    WHERE merge_id = ANY(:merge_ids::uuid[]) AND table_name = 'community_invitations'
+))
 ORDER BY invitation_id FOR UPDATE
 """)
 LOCK_DAYS = Statement("""
@@ -32,7 +35,18 @@ SELECT FROM directory_rolled_up_days WHERE day BETWEEN :first AND :last ORDER BY
 LOCK_MEMBERS = Statement("""
 SELECT FROM community_members
 WHERE member_id = ANY(:numbers) OR invited_by = ANY(:numbers) OR merged_into = ANY(:numbers)
+    OR id = ANY(ARRAY(
+        SELECT row_id FROM directory_merged_rows
+        WHERE merge_id = ANY(:merge_ids::uuid[]) AND table_name = 'community_members'
+    ))
 ORDER BY member_id FOR NO KEY UPDATE
+""")
+
+# New events of these members wait from here on, because their foreign keys need a lock, too. An
+# event of a merged number locks that row first, and then the other member: so do all who lock both.
+LOCK_MEMBERS_FULLY = Statement("""
+SELECT FROM community_members WHERE member_id = ANY(:numbers)
+ORDER BY merged_into IS NULL, member_id FOR UPDATE
 """)
 
 # The times of a member's first and last event, stays in voice chats to their end, and the days of
@@ -54,9 +68,12 @@ SELECT
     (SELECT min(occurred_at) FROM member_participation) AS first_event_at
 """)
 
+# The time is that after the wait for other merges: merges are undone in the reverse order. A merge
+# that is done again keeps its time.
 ADD_MERGE = Statement("""
-INSERT INTO directory_merges (id, duplicate_id, into_id)
-VALUES (:merge_id::uuid, :duplicate, :into)
+INSERT INTO directory_merges (id, duplicate_id, into_id, merged_at)
+VALUES (:merge_id::uuid, :duplicate, :into, clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET undone_at = NULL
 """)
 STORE_BEFORE = Statement("""
 UPDATE directory_merges SET before = :before::jsonb WHERE id = :merge_id::uuid
@@ -204,8 +221,6 @@ journal AS ({_JOURNAL_MEMBERS.format(column="merged_into")})
 SELECT count(*) FROM moved
 """)
 
-# From here on new events of the duplicate wait: an update of telegram_id, a unique key, takes a
-# stronger lock, for which the foreign key check of an event must wait.
 MARK_MERGED = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_members SET merged_into = :into, telegram_id = 'merged:' || gen_random_uuid(),
@@ -255,19 +270,20 @@ FROM ({_JOURNALED_PERMISSIONS}) AS held, actor WHERE member_id = :duplicate
 ON CONFLICT DO NOTHING
 RETURNING permission
 """)
-# A permission that was revoked since stays revoked, unless the merge itself took it.
+# The permissions of the duplicate, and of the other member if the merge took them. One that the
+# other member got and that was revoked since stays revoked.
 RETURN_PERMISSIONS = Statement(f"""
 WITH {ACTOR_CTE}
 INSERT INTO member_permissions
 SELECT held.* FROM ({_JOURNALED_PERMISSIONS}) AS held
 JOIN community_members AS holder USING (member_id), actor
 WHERE holder.status = 'active' AND holder.deleted_at IS NULL AND NOT holder.is_bot
-    AND (:were_taken::boolean OR EXISTS (
-        SELECT FROM member_permissions AS present
-        WHERE present.member_id = :into AND present.permission = held.permission
-    ))
+    AND (:were_taken::boolean OR held.permission = ANY(:present::text[]))
 ON CONFLICT DO NOTHING
 RETURNING member_id, permission
+""")
+LIST_PERMISSIONS = Statement("""
+SELECT permission FROM member_permissions WHERE member_id = :into
 """)
 REVOKE_PERMISSIONS = Statement(f"""
 WITH {ACTOR_CTE}
@@ -304,24 +320,23 @@ FROM actor WHERE member_id = :member_id
 RETURNING {_MERGED_VALUES}
 """)
 
-FIND_MERGE = Statement("""
-SELECT merge.id, duplicate_id, into_id, before, member.merged_into AS into_merged,
+# The merge of a number or with an id, after those that must be undone before it, the newest first:
+# they were done later, into the member who has everything of it.
+FIND_MERGES = Statement("""
+WITH RECURSIVE chain AS (
+    SELECT id, into_id, merged_at FROM directory_merges
+    WHERE undone_at IS NULL AND (duplicate_id = :number OR id = :merge_id::uuid)
+    UNION ALL
+    SELECT further.id, further.into_id, further.merged_at
+    FROM chain JOIN directory_merges AS further ON further.duplicate_id = chain.into_id
+    WHERE undone_at IS NULL
+)
+SELECT merge.id, duplicate_id, merge.into_id, before,
     member.telegram_id ~ '^(erased|banned):' AS is_erased
-FROM directory_merges AS merge JOIN community_members AS member ON member.member_id = into_id
-WHERE undone_at IS NULL AND (duplicate_id = :number OR merge.id = :merge_id::uuid)
-""")
-
-LOCK_JOURNALED_INVITATIONS = Statement("""
-SELECT FROM community_invitations WHERE invitation_id IN (
-    SELECT row_id FROM directory_merged_rows
-    WHERE merge_id = :merge_id::uuid AND table_name = 'community_invitations'
-) ORDER BY invitation_id FOR UPDATE
-""")
-LOCK_JOURNALED_MEMBERS = Statement("""
-SELECT FROM community_members WHERE member_id = ANY(:numbers) OR id IN (
-    SELECT row_id FROM directory_merged_rows
-    WHERE merge_id = :merge_id::uuid AND table_name = 'community_members'
-) ORDER BY member_id FOR NO KEY UPDATE
+FROM chain JOIN directory_merges AS merge ON merge.into_id = chain.into_id
+    AND merge.merged_at >= chain.merged_at AND merge.undone_at IS NULL
+JOIN community_members AS member ON member.member_id = merge.into_id
+ORDER BY merge.merged_at DESC
 """)
 
 # The number leads nowhere from here on. The accounts can then move back; the columns of the member
@@ -331,17 +346,6 @@ WITH {ACTOR_CTE}
 UPDATE community_members SET merged_into = NULL FROM actor WHERE member_id = :duplicate
 """)
 
-_KEY = "platform, room_id, source_id, event_type"
-_JOURNALED_EVENTS = f"""
-    SELECT event.id, event_type, platform, coalesce(moved_to, room_id) AS room_id,
-        {CURRENT_SOURCE_ID} AS source_id, occurred_at, event_metadata, journal.merge_id
-    FROM directory_merged_rows AS journal,
-        jsonb_populate_record(NULL::member_participation, before) AS event
-        LEFT JOIN directory_moved_rooms USING (platform, room_id)
-    WHERE journal.table_name = 'member_participation' AND before IS NOT NULL
-"""
-"""The collapsed events of all merges, where they are stored now: their rooms may have moved."""
-
 
 def _events_of(member: str) -> str:
     return EVENT_COLUMNS.replace("member_id", f":{member}")
@@ -349,10 +353,21 @@ def _events_of(member: str) -> str:
 
 # An event that the other member does not have any more was taken back: it stays deleted.
 RETURN_COLLAPSED_EVENTS = Statement(f"""
-WITH returned AS (
+WITH
+-- The collapsed events where they are stored now: their rooms may have moved.
+event AS (
+    SELECT event.id, event_type, platform, coalesce(moved_to, room_id) AS room_id,
+        {CURRENT_SOURCE_ID} AS source_id, occurred_at, event_metadata
+    FROM directory_merged_rows AS journal,
+        jsonb_populate_record(NULL::member_participation, before) AS event
+        LEFT JOIN directory_moved_rooms USING (platform, room_id)
+    WHERE merge_id = :merge_id::uuid AND journal.table_name = 'member_participation'
+        AND before IS NOT NULL
+),
+returned AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
-    SELECT {_events_of("duplicate")} FROM ({_JOURNALED_EVENTS}) AS event
-    WHERE merge_id = :merge_id::uuid AND EXISTS (
+    SELECT {_events_of("duplicate")} FROM event
+    WHERE EXISTS (
         SELECT FROM member_participation AS kept
         WHERE kept.member_id = :into
             AND (kept.platform, kept.room_id, kept.source_id, kept.event_type)
@@ -373,31 +388,6 @@ WITH returned AS (
 )
 SELECT count(*) FROM returned
 """)
-# An event that came from this duplicate may have stood for that of another one, too.
-REVIVE_EVENTS = Statement(f"""
-WITH found AS MATERIALIZED (
-    SELECT event.* FROM ({_JOURNALED_EVENTS}) AS event
-    JOIN directory_merges AS merge ON merge.id = event.merge_id
-    WHERE merge.into_id = :into AND merge.undone_at IS NULL AND merge.id <> :merge_id::uuid
-        AND EXISTS (
-            SELECT FROM member_participation AS returned
-            WHERE returned.member_id = :duplicate
-                AND (returned.platform, returned.room_id, returned.source_id, returned.event_type)
-                    = (event.platform, event.room_id, event.source_id, event.event_type)
-        )
-),
-revived AS (
-    INSERT INTO member_participation ({EVENT_COLUMNS})
-    SELECT {_events_of("into")} FROM found
-    ON CONFLICT DO NOTHING
-    RETURNING id
-)
-UPDATE directory_merged_rows AS journal SET before = NULL
-FROM revived, found
-WHERE found.id = revived.id AND journal.merge_id = found.merge_id
-    AND journal.table_name = 'member_participation' AND journal.row_id = found.id
-""")
-
 RETURN_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE},
 -- The invitations with their creator after the return, and what they were before the merge.

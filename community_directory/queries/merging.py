@@ -33,6 +33,8 @@ from community_directory.queries.reputation import github_score
 from community_directory.queries.values import id_text, member_number, required_actor
 from community_directory.tables import MemberStatus
 
+__all__ = ["Merge", "Unmerge", "merge", "merge_preview", "unmerge"]
+
 _GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
 _FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
 _TIMES = ("github_verified_at", "last_active_at")
@@ -91,9 +93,13 @@ async def merge_preview(duplicate: str | int, *, into: str | int) -> MergePrevie
         MemberNotFound: No member has one of the numbers.
         InvalidInput: A number is neither a text nor an integer.
     """
-    pair = await get_pair(member_number(duplicate), member_number(into, "into"))
-    own, other = (json.loads(each["profile_data"] or "{}") for each in (pair.into, pair.duplicate))
-    return await make_preview(pair, {key: other[key] for key in other if key not in own})
+    numbers = member_number(duplicate), member_number(into, "into")
+    async with transaction():
+        pair = await get_pair(*numbers)
+        own, other = (
+            json.loads(each["profile_data"] or "{}") for each in (pair.into, pair.duplicate)
+        )
+        return await make_preview(pair, {key: other[key] for key in other if key not in own})
 
 
 async def merge(
@@ -136,8 +142,8 @@ async def unmerge(
     """Undo a merge: the member is back under their number, with what they had.
 
     What happened since then stays with the other member. What somebody has changed since stays as
-    it is, and is told in `left`. Other merges stay, whatever their order: if the other member was
-    merged further, that merge is undone and done again.
+    it is, and is told in `left`. Merges can be undone in any order: those that were done later,
+    into the same member or of that member into a further one, are undone and done again.
 
     Args:
         member_id_or_merge: The number of the merged member, "#298" or 298, or the id of the merge.
@@ -155,39 +161,37 @@ async def unmerge(
     with long_running():
         async with transaction():
             await engine.fetch(sql.LOCK_MERGES)
-            merge = await _find_merge(number, merge_id)
-            later: list[asyncpg.Record] = []
-            while (later or [merge])[-1]["into_merged"] is not None:
-                later.append(await _find_merge((later or [merge])[-1]["into_id"], None))
-            for each in reversed(later):
+            *later, merge = await _find_merges(number, merge_id)
+            await _lock_merges([*later, merge])
+            for each in later:
                 await _unmerge(each, call)
             undone = await _unmerge(merge, call)
-            for each in later:
-                await _merge(each["duplicate_id"], each["into_id"], call, again=True)
+            for each in reversed(later):
+                await _merge(each["duplicate_id"], each["into_id"], call, again=each["id"])
             return undone
 
 
-async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False) -> Merge:
-    numbers, merge_id = [duplicate, into], new_id()
+async def _merge(duplicate: str, into: str, call: _Call, *, again: UUID | None = None) -> Merge:
+    """Merge a member into another one; `again` is the id of a merge that was undone for others."""
+    numbers, merge_id = [duplicate, into], again or new_id()
     await get_pair(duplicate, into)
-    await engine.fetch(sql.LOCK_INVITATIONS, numbers=numbers)
-    for span in (await _find_days(duplicate)).spans:
-        await engine.fetch(sql.LOCK_DAYS, first=span.days[0], last=span.days[-1])
-    await engine.fetch(sql.LOCK_MEMBERS, numbers=numbers)
+    spans = (await _find_days(duplicate)).spans
+    await _lock(numbers, [day for span in spans for day in (span.days[0], span.days[-1])])
     pair = await get_pair(duplicate, into)
-    if not again and (refusals := find_refusals(pair)):
+    if again is None and (refusals := find_refusals(pair)):
         raise MergeRefused(refusals[0].message, duplicate)
     await engine.fetch(sql.BEGIN_MERGING)
     sums = await _sum_highlights(numbers)
     pair_ids = {"duplicate": duplicate, "into": into}
     await engine.fetch(sql.ADD_MERGE, merge_id=merge_id, **pair_ids)
 
-    # The first pass moves nearly everything, while events of the duplicate are still stored. The
-    # second one moves what was stored during the first.
+    # The first pass moves nearly everything, while events of both are still stored. The second one
+    # moves what was stored during the first.
     moved, spans, counted = await _move_rows(pair_ids, merge_id, call)
     merged_numbers = await _fetch_count(
         sql.MOVE_MERGED_NUMBERS, merge_id=merge_id, **pair_ids, **call._asdict()
     )
+    await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=numbers)
     planned = plan_columns(pair)
     if planned["invited_by"] != pair.into["invited_by"]:
         await _fill(pair, {**_present(pair), "invited_by": planned["invited_by"]}, 0, None, call)
@@ -258,6 +262,34 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: bool = False)
         ),
         filled=tuple(changes),
     )
+
+
+async def _lock(
+    numbers: Sequence[str], days: Sequence[date], merge_ids: Sequence[UUID] = ()
+) -> None:
+    """Lock what a merge of these members changes, or the undoing of these merges."""
+    rows = {"numbers": numbers, "merge_ids": merge_ids}
+    await engine.fetch(sql.LOCK_INVITATIONS, **rows)
+    if days:
+        await engine.fetch(sql.LOCK_DAYS, first=min(days), last=max(days))
+    await engine.fetch(sql.LOCK_MEMBERS, **rows)
+
+
+async def _lock_merges(merges: Sequence[asyncpg.Record]) -> None:
+    """Lock what the undoing of these merges changes, and what merging again changes.
+
+    Raises:
+        MergeRefused: The other member of one of them was erased.
+    """
+    days: list[date] = []
+    for merge in merges:
+        if merge["is_erased"] or merge["before"] is None:
+            duplicate, into = merge["duplicate_id"], merge["into_id"]
+            message = f"{into} was erased, together with {duplicate}: the merge can't be undone."
+            raise MergeRefused(message, duplicate)
+        days += map(date.fromisoformat, json.loads(merge["before"])["days"] or ())
+    numbers = {merge[column] for merge in merges for column in ("duplicate_id", "into_id")}
+    await _lock(sorted(numbers), [*days, today()], [merge["id"] for merge in merges])
 
 
 async def _move_rows(
@@ -337,17 +369,9 @@ def _github_points(member: asyncpg.Record) -> int:
 
 async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
     merge_id, duplicate, into = merge["id"], merge["duplicate_id"], merge["into_id"]
-    if merge["is_erased"] or merge["before"] is None:
-        raise MergeRefused(
-            f"{into} was erased, together with {duplicate}: the merge can't be undone.", duplicate
-        )
     before = json.loads(merge["before"])
     numbers, pair_ids = [duplicate, into], {"duplicate": duplicate, "into": into}
     spans = _spans(*map(date.fromisoformat, before["days"])) if before["days"] else []
-    await engine.fetch(sql.LOCK_JOURNALED_INVITATIONS, merge_id=merge_id)
-    for span in spans:
-        await engine.fetch(sql.LOCK_DAYS, first=span.days[0], last=span.days[-1])
-    await engine.fetch(sql.LOCK_JOURNALED_MEMBERS, merge_id=merge_id, numbers=numbers)
     pair = await get_pair(duplicate, into)
     await engine.fetch(sql.BEGIN_MERGING)
     left: list[str] = []
@@ -365,9 +389,16 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         sql.RETURN_CHILDREN, merge_id=merge_id, **pair_ids, **call._asdict()
     )
     sums_after = await _sum_highlights(numbers)
+    # The number leads nowhere for this transaction, but still to the other member for new events.
+    for number in numbers:
+        await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=[number])
+    # The other member loses them if the status of before is not active.
+    present = await engine.fetch(sql.LIST_PERMISSIONS, into=into)
     restored, points = await _plan_restoration(pair, before, left)
     changes = before["into"]
     old_profile, new_profile = changes.get("profile_data", (None, None))
+    if new_profile and _was_profile_changed(pair.into["profile_data"], old_profile, new_profile):
+        left.append(f"The profile data of {into} was changed since: the changed keys stay.")
     await engine.fetch(
         sql.UNFILL_MEMBER,
         member_id=into,
@@ -389,7 +420,14 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         **call._asdict(),
     )
     await engine.fetch(sql.RETURN_PROOFS, merge_id=merge_id, duplicate=duplicate)
-    permissions = await _return_permissions(pair_ids, merge_id, before["permissions"], left, call)
+    permissions = await _return_permissions(
+        pair_ids,
+        merge_id,
+        given=before["permissions"],
+        present=[name for (name,) in present],
+        left=left,
+        call=call,
+    )
     await engine.fetch(sql.FINISH_UNMERGE, merge_id=merge_id)
     await engine.fetch(sql.END_MERGING)
     return Unmerge(
@@ -416,7 +454,6 @@ async def _return_events(
     checksums = [await count_member_checksums(members, span) for span in spans]
     collapsed = await _fetch_count(sql.RETURN_COLLAPSED_EVENTS, merge_id=merge_id, **pair_ids)
     returned = await _fetch_count(sql.RETURN_EVENTS, merge_id=merge_id, **pair_ids)
-    await engine.fetch(sql.REVIVE_EVENTS, merge_id=merge_id, **pair_ids)
     highlights = await _fetch_count(sql.RETURN_HIGHLIGHTS, merge_id=merge_id)
     first_event_day = await _find_first_event_day(pair_ids["duplicate"])
     counted: list[date] = []
@@ -438,7 +475,9 @@ async def _return_events(
 async def _return_permissions(
     pair_ids: Mapping[str, str],
     merge_id: UUID,
+    *,
     given: Sequence[str] | None,
+    present: Sequence[str],
     left: list[str],
     call: _Call,
 ) -> int:
@@ -449,20 +488,24 @@ async def _return_permissions(
         merge_id: The id of the merge.
         given: The permissions that the other member got by the merge; None if it took them all,
             because the person was not active.
+        present: The permissions that the other member held until now.
         left: Gets a sentence about permissions that can't be given back.
         call: The author of the change.
     """
     duplicate = pair_ids["duplicate"]
-    ids = {"merge_id": merge_id, "into": pair_ids["into"]}
     held = await _fetch_count(
         sql.COUNT_JOURNALED_PERMISSIONS, merge_id=merge_id, duplicate=duplicate
     )
     returned = await engine.fetch(
-        sql.RETURN_PERMISSIONS, were_taken=given is None, **ids, **call._asdict()
+        sql.RETURN_PERMISSIONS,
+        merge_id=merge_id,
+        were_taken=given is None,
+        present=present,
+        **call._asdict(),
     )
     if given:
         await engine.fetch(
-            sql.REVOKE_PERMISSIONS, into=ids["into"], permissions=given, **call._asdict()
+            sql.REVOKE_PERMISSIONS, into=pair_ids["into"], permissions=given, **call._asdict()
         )
     count: int = sum(member_id == duplicate for member_id, _ in returned)
     if count < held:
@@ -495,6 +538,12 @@ async def _plan_restoration(
         if group == _GITHUB_GROUP:
             points -= before["points"]["github"]
     return planned, points
+
+
+def _was_profile_changed(present: str | None, old: str | None, new: str) -> bool:
+    """Return whether a key that came from the duplicate has another value by now."""
+    was, became, is_now = (json.loads(profile or "{}") for profile in (old, new, present))
+    return any(key in is_now and is_now[key] != became[key] for key in became.keys() - was.keys())
 
 
 async def _would_close_circle(number: str, changes: Mapping[str, Any]) -> bool:
@@ -567,11 +616,11 @@ def _parse_merge(value: str | int | UUID) -> tuple[str | None, UUID | None]:
         return member_number(value), None
 
 
-async def _find_merge(number: str | None, merge_id: UUID | None) -> asyncpg.Record:
-    records = await engine.fetch(sql.FIND_MERGE, number=number, merge_id=merge_id)
+async def _find_merges(number: str | None, merge_id: UUID | None) -> list[asyncpg.Record]:
+    records = await engine.fetch(sql.FIND_MERGES, number=number, merge_id=merge_id)
     if not records:
         raise NotMerged(number or str(merge_id))
-    return records[0]
+    return records
 
 
 async def _find_days(number: str) -> _Days:

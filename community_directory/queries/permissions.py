@@ -14,7 +14,12 @@ from community_directory.errors import (
     PermissionRequired,
 )
 from community_directory.queries.ids import new_id
-from community_directory.queries.member_rows import Member, member_columns, member_from
+from community_directory.queries.member_rows import (
+    Member,
+    member_columns,
+    member_from,
+    member_not_found,
+)
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -252,7 +257,7 @@ async def _lock(number: str, granted_by: str | int | None) -> tuple[str, bool]:
     found = {record["member_id"]: record for record in records}
     for wanted in (manager, number):
         if wanted is not None and wanted not in found:
-            raise MemberNotFound(wanted)
+            raise await member_not_found(wanted)
     if manager is not None and not await has(manager, Permission.MANAGE):
         raise PermissionRequired(manager, Permission.MANAGE)
     return found[number]["status"], found[number]["is_bot"]

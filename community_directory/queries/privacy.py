@@ -234,6 +234,19 @@ SELECT jsonb_build_object(
         SELECT jsonb_agg(to_jsonb(merged) - 'search_text' ORDER BY merged.created_at)
         FROM community_members AS merged WHERE merged_into = person.member_id
     ),
+    'merges', (
+        -- with the rows that a merge deleted or changed, as they were before
+        SELECT jsonb_agg(to_jsonb(merge) || jsonb_build_object('rows', (
+            SELECT coalesce(jsonb_agg(
+                jsonb_build_object('table', table_name, 'row', earlier.before)
+                ORDER BY table_name, row_id
+            ), '[]')
+            FROM directory_merged_rows AS earlier
+            WHERE merge_id = merge.id AND earlier.before IS NOT NULL
+        )) ORDER BY merged_at, id)
+        FROM directory_merges AS merge
+        WHERE duplicate_id = ANY(numbers) OR into_id = ANY(numbers)
+    ),
     'accounts', (
         SELECT jsonb_agg(account ORDER BY linked_at, platform, account_id)
         FROM member_accounts AS account WHERE account.member_id = person.member_id
@@ -285,9 +298,11 @@ LOCK_MEMBERS = Statement("""
 SELECT FROM community_members WHERE member_id = ANY(:numbers)
 ORDER BY member_id FOR NO KEY UPDATE
 """)
-# New events and accounts of the member wait, because their foreign keys need a lock, too.
+# New events and accounts of the member wait, because their foreign keys need a lock, too. An event
+# of a merged number locks that row first, and then the other member.
 LOCK_MEMBERS_FULLY = Statement("""
-SELECT FROM community_members WHERE member_id = ANY(:numbers) ORDER BY member_id FOR UPDATE
+SELECT FROM community_members WHERE member_id = ANY(:numbers)
+ORDER BY merged_into IS NULL, member_id FOR UPDATE
 """)
 ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments_sql("member_participation")}
@@ -303,6 +318,15 @@ ERASE_MEMBERS = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_members SET {_assignments_sql("community_members")} FROM actor
 WHERE member_id = ANY(:numbers)
+""")
+# The merges can't be undone any more.
+ERASE_MERGES = Statement(f"""
+WITH erased AS (
+    UPDATE directory_merges SET {_assignments_sql("directory_merges")}
+    WHERE duplicate_id = ANY(:numbers) OR into_id = ANY(:numbers)
+    RETURNING id
+)
+DELETE FROM directory_merged_rows WHERE merge_id IN (SELECT id FROM erased)
 """)
 ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
@@ -348,8 +372,9 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
             member.
 
     Returns:
-        A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `accounts`,
-        `invitations`, `participation`, `highlights`, `relationships` and `changes` (lists of rows).
+        A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
+        `accounts`, `invitations`, `participation`, `highlights`, `relationships` and `changes`
+        (lists of rows). A merge has the `rows` that it deleted or changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -432,6 +457,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)
+    await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
     await _run(ERASE_KNOWN_BOTS, person)
     await _run(REMEMBER_ERASED_ACCOUNTS, person)

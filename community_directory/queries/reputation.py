@@ -8,6 +8,7 @@ from typing import NamedTuple
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.github_counts import read_counts
+from community_directory.queries.member_rows import present_number_sql
 from community_directory.queries.values import member_number
 from community_directory.tables import ReputationTier
 
@@ -39,12 +40,13 @@ MAX_TIER_SCORES = {
 """The highest score of each tier but the last. The trigger on members has the same limits."""
 MAX_SCORE = 2**31 - 1
 
-FIND_SCORE_PARTS = Statement("""
+FIND_SCORE_PARTS = Statement(f"""
 SELECT CASE WHEN github_verified_at IS NOT NULL AND NOT is_bot THEN github_profile_data END,
     reputation_score, reputation_shortfall,
-    (SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights
-        WHERE member_id = :member_id)
-FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
+    (SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights AS highlight
+        WHERE highlight.member_id = member.member_id)
+FROM community_members AS member
+WHERE member_id = {present_number_sql(":member_id")} AND deleted_at IS NULL
 """)
 
 
@@ -87,6 +89,7 @@ async def explain(member_id: str | int) -> Explanation:
 
     The points of GitHub are those of the stored `github_profile_data`, if it was verified. Points
     that another program added for an unverified account are a part of `other`. A bot has no points.
+    The number of a merged member leads to the other one.
 
     Raises:
         MemberNotFound: No member has this number, or the member was removed.

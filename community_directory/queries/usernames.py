@@ -4,9 +4,13 @@ Callers use it as `members.set_username`.
 """
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import MemberNotFound
 from community_directory.queries.identifiers import normalize_telegram_username
-from community_directory.queries.member_rows import Member, member_columns, member_from
+from community_directory.queries.member_rows import (
+    Member,
+    member_columns,
+    member_from,
+    member_not_found,
+)
 from community_directory.queries.values import ACTOR_CTE, checked_actor, member_number
 
 # Two calls with one username run one after the other: a statement does not see what another one
@@ -72,5 +76,5 @@ async def set_username(
             reason=reason,
         )
     if not records:
-        raise MemberNotFound(number)
+        raise await member_not_found(number)
     return member_from(records[0])

@@ -36,7 +36,6 @@ SCRIPTED_OBJECTS = {
             "invitation_status_idx",
             "member_account_member_idx",
             "member_account_username_idx",
-            "member_banned_and_erased_idx",
             "member_bot_idx",
             "member_created_at_idx",
             "member_directory_idx",
@@ -124,17 +123,52 @@ SCRIPTED_OBJECTS = {
         ("column", f"directory_moved_rooms.{name}")
         for name in ("platform", "room_id", "moved_to", "id_offset", "id_prefix")
     ),
+    ("index", "merge_into_idx"),
+    ("index", "merge_standing_idx"),
+    ("table", "directory_merged_rows"),
+    ("index", "directory_merged_rows_pkey"),
+    *(
+        ("constraint", f"directory_merged_rows.directory_merged_rows_{name}")
+        for name in ("pkey", "merge_id_fkey")
+    ),
+    *(
+        ("column", f"directory_merged_rows.{name}")
+        for name in ("merge_id", "table_name", "row_id", "before")
+    ),
+    *(
+        ("function", name)
+        for name in (
+            "community_invitations_follow_merge",
+            "community_members_before_invited",
+            "community_members_check_merge",
+            "community_members_follow_merge",
+            "member_participation_collapse",
+            "member_participation_follow_merge",
+        )
+    ),
+    *(
+        ("trigger", name)
+        for name in (
+            "community_invitations_follow_merge",
+            "community_members_before_invited",
+            "community_members_before_other_inviter",
+            "community_members_check_merge",
+            "community_members_check_new_merge",
+            "member_participation_follow_merge",
+        )
+    ),
     ("table", "directory_dismissed_merges"),
     ("index", "directory_dismissed_merges_pkey"),
     ("index", "dismissed_merge_idx"),
     ("index", "member_inviter_name_idx"),
-    ("trigger", "directory_dismissed_merges.directory_dismissed_merges_audit_a"),
-    ("trigger", "directory_dismissed_merges.directory_dismissed_merges_audit_b"),
+    ("trigger", "directory_dismissed_merges_audit_a"),
+    ("trigger", "directory_dismissed_merges_audit_b"),
     *(
         ("constraint", f"directory_dismissed_merges.{name}")
         for name in (
             "directory_dismissed_merges_pkey",
-            "dismissed_merge_dismissed_at_range_check",
+            # PostgreSQL cuts the table and the name together off after 63 bytes.
+            "dismissed_merge_dismissed_at_range_c",
             "dismissed_merge_idx",
             "dismissed_merge_member_a_fkey",
             "dismissed_merge_member_b_fkey",

@@ -574,15 +574,23 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
     )
     fixed = ["search_path=pg_catalog, pg_temp"]
     assert [tuple(row) for row in found] == [
+        ("community_invitations_follow_merge", fixed, False),
         ("community_members_before_insert", fixed, False),
+        ("community_members_before_invited", fixed, False),
+        ("community_members_check_merge", fixed, False),
+        ("community_members_follow_merge", fixed, False),
+        ("community_members_lose_permissions", fixed, False),
+        ("community_members_name_accounts", fixed, False),
+        ("community_members_release_accounts", fixed, False),
         ("community_members_remember_ban", fixed, False),
         ("directory_audit_log_erase", fixed, False),
         ("directory_audit_log_write", fixed, False),
-        ("member_accounts_check_erased", fixed, False),
-        ("community_members_name_accounts", fixed, False),
-        ("community_members_release_accounts", fixed, False),
         ("member_accounts_before_write", fixed, False),
+        ("member_accounts_check_erased", fixed, False),
+        ("member_participation_collapse", fixed, False),
+        ("member_participation_follow_merge", fixed, False),
         ("member_participation_take_back", fixed, False),
+        ("member_permissions_check_holder", fixed, False),
     ]
 
 

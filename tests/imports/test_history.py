@@ -26,8 +26,13 @@ from community_directory.imports.export import (
     SkipReason,
     UnknownBot,
 )
-from community_directory.imports.history import Report, import_history, leave_out_bots
-from community_directory.queries import highlights, members, participation
+from community_directory.imports.history import (
+    Report,
+    _HistoryWriter,
+    import_history,
+    leave_out_bots,
+)
+from community_directory.queries import accounts, highlights, members, participation
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
 from community_directory.tables import EventType, Platform
@@ -290,6 +295,83 @@ async def test_a_banned_and_erased_person_is_skipped(
     }
     assert {event[0] for event in await stored_events(directory)} == {"Bo"}
     assert await directory.fetchval("SELECT count(*) FROM community_members") == 2
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIRECTORY_SECRET_KEY", "a key of at least thirty-two characters")
+    load_settings.cache_clear()
+
+
+async def test_an_erased_person_does_not_come_back_with_an_old_export(
+    directory: asyncpg.Pool, key: None
+) -> None:
+    discord_export = discord_channel(
+        discord_message(1, reactions=[discord_reaction(user("802", "bo"))])
+    )
+    await from_telegram(TWO_PEOPLE)
+    ana = (await members.get_by_telegram_id("101")).member_id
+    await accounts.link(ana, "discord", "801", actor="eva")
+    await from_discord(discord_export)
+    await members.erase(ana, actor="eva")
+    before = await directory.fetch(ALL_ROWS)
+    for dry_run in (True, False):
+        report = await from_telegram(TWO_PEOPLE, dry_run=dry_run)
+        assert (report.skipped[SkipReason.ERASED_AUTHOR], report.new_contacts) == (2, 0)
+        report = await from_discord(discord_export, dry_run=dry_run)
+        assert (report.skipped, report.new_contacts) == ({SkipReason.ERASED_AUTHOR: 1}, 0)
+    assert await directory.fetch(ALL_ROWS) == before
+
+
+async def test_an_erased_person_who_came_back_is_imported_again(
+    directory: asyncpg.Pool, key: None
+) -> None:
+    await members.erase((await rows.member(directory, telegram_id="101"))["member_id"], actor="eva")
+    back = await members.add(telegram_id="101", name="Ana", primary_role="x")
+    report = await from_telegram(TWO_PEOPLE)
+    assert (report.known_people, report.new_contacts) == (1, 1)
+    assert {event.member_id for event in (await participation.history(back.member_id)).items} == {
+        back.member_id
+    }
+
+
+async def test_an_author_who_is_erased_between_two_batches_gets_nothing_more(
+    directory: asyncpg.Pool, key: None
+) -> None:
+    writer = _HistoryWriter(Platform.TELEGRAM, dry_run=False)
+    await writer.write_batch([event(1), event(2)])
+    await members.erase("#1", actor="eva")
+    await writer.write_batch([event(3), event(4)])
+    assert writer.report.skipped == {SkipReason.ERASED_AUTHOR: 2}
+    assert await directory.fetchval("SELECT count(*) FROM community_members") == 1
+    assert await directory.fetchval(COUNT_EVENTS) == 2
+
+
+async def test_the_erased_people_of_a_batch_are_found_with_one_statement(
+    directory: asyncpg.Pool, key: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    async def count(accounts: list[str]) -> set[str]:
+        asked.append(sorted(accounts))
+        return await find_erased(accounts)
+
+    find_erased = members.find_erased
+    monkeypatch.setattr(members, "find_erased", count)
+    for _ in range(2):
+        await from_telegram(TWO_PEOPLE)
+    assert asked == [["101", "102"]]
+
+
+async def test_a_contact_has_an_account_with_the_username_of_the_export(
+    directory: asyncpg.Pool,
+) -> None:
+    await from_telegram(TWO_PEOPLE)
+    await from_discord(discord_channel(discord_message(1)))
+    for number, expected in (("#1", ("telegram", "101", None)), ("#3", ("discord", "801", "ana"))):
+        [found] = await accounts.of(number)
+        assert (found.platform, found.account_id, found.username) == expected
+        assert found.proof == "platform"
 
 
 async def test_an_import_without_the_secret_key_is_refused_if_banned_people_were_erased(

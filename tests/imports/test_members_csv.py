@@ -32,7 +32,7 @@ from community_directory.errors import (
 from community_directory.imports import members_csv
 from community_directory.imports.csv_file import LineProblem
 from community_directory.imports.members_csv import CSV_COLUMNS, ImportCounts, InvalidLines
-from community_directory.queries import audit, highlights, members, participation
+from community_directory.queries import accounts, audit, highlights, members, participation
 from community_directory.queries.identifiers import VISIBLE_PATTERN, visible_name
 from community_directory.settings import load_settings
 from community_directory.tables.checks import MAX_JSON_DEPTH
@@ -910,6 +910,25 @@ async def test_an_erased_person_can_be_added_again(community: asyncpg.Pool, file
     assert (await members.get("#5")).telegram_id == "102"
 
 
+async def test_no_line_brings_back_somebody_who_was_erased(
+    key: None, community: asyncpg.Pool, file: Path
+) -> None:
+    await accounts.link("#2", "discord", "5", actor="eva")
+    await members_csv.export_members(file)
+    exported = file.read_text(encoding="utf-8-sig")
+    file.unlink()
+    await members.erase("#2", actor="eva")
+    said = "This person was erased: delete the line. They are welcome to join again by themselves."
+    assert await find_problems(file, exported) == [(3, said)]
+    text = csv_text(new_person(telegram_id="102"), new_person(telegram_id="discord:5"))
+    assert await find_problems(file, text) == [(2, said), (3, said)]
+
+    back = await members.add(telegram_id="102", name="Bo", primary_role="x")
+    counts = await import_text(file, csv_text({"telegram_id": "102", "name": "Bobby"}))
+    assert counts == ImportCounts(0, 1, 0)
+    assert (await members.get(back.member_id)).name == "Bobby"
+
+
 EDITED = (
     "Member #1 was edited after this file was exported: export the members again, or import with"
     " --overwrite."
@@ -1068,7 +1087,7 @@ async def test_a_person_added_concurrently_is_reported(
         await until(community, "bool_or($1 = ANY(pg_blocking_pids(pid)))", other.get_server_pid())
         await other.execute("COMMIT")
         found = await task
-    assert found == [(3, "This Telegram account already belongs to member #5.")]
+    assert found == [(3, "This account already belongs to member #5.")]
     after, _ = await read_state(community)
     assert after[:4] == before[0]
     assert [row["name"] for row in after[4:]] == ["Eve"]

@@ -4,6 +4,7 @@ The helpers are found by their modules, so a test fails for a new one without a 
 """
 
 import inspect
+import json
 import pkgutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,15 @@ from tests.tables import rows
 
 Helper = Callable[..., Awaitable[Any]]
 
+INTERNAL_FUNCTIONS = {
+    "count_member_checksums",
+    "get_pair",
+    "make_preview",
+    "member_not_found",
+    "recount_members",
+}
+"""The functions that only other modules of the helpers call."""
+
 
 def _found() -> dict[str, Helper]:
     """Return the helpers by the names that callers use: `members.search` lies in `search`."""
@@ -28,6 +38,8 @@ def _found() -> dict[str, Helper]:
         module = import_module(f"{queries.__name__}.{found.name}")
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
             if name.startswith("_") or not function.__module__.startswith(queries.__name__):
+                continue
+            if name in INTERNAL_FUNCTIONS:
                 continue
             # The module that exports a helper of another module counts.
             if function.__module__ != module.__name__ or function not in names:
@@ -69,6 +81,7 @@ DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
 BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
 EVENT: dict[str, Any] = {
     "member_id": "#1",
+    "account": None,
     "event_type": "VOICE",
     "platform": "discord",
     "room_id": "general",
@@ -76,9 +89,19 @@ EVENT: dict[str, Any] = {
     "occurred_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
     "metadata": {"duration_seconds": 600},
 }
+MERGED: dict[str, Any] = {
+    "into": {},
+    "duplicate": {"telegram_id": "104", "github_verified": False, "deleted_at": None},
+    "points": {"other": 0, "github": 0, "highlights": 0},
+    "permissions": [],
+    "days": None,
+}
+"""What a merge of a member without anything else stores to be undone."""
 
 CASES = {
-    "accounts.begin_link": Case({"account": ("telegram", "101")}, NOBODY | {"account": None}),
+    "accounts.begin_link": Case(
+        {"member_id": None, "account": ("telegram", "101")}, NOBODY | {"account": None}
+    ),
     "accounts.complete_link": Case(
         {"code": LINK_CODE, "platform": "discord", "account_id": "5", "username": "ana"},
         {"code": "NOSUCHCODE"},
@@ -96,7 +119,7 @@ CASES = {
         },
         NOBODY,
         statements=4,
-        statements_when_refused=4,
+        statements_when_refused=5,
     ),
     "accounts.of": Case({"member_id": "#1"}),
     "accounts.unlink": Case(
@@ -112,7 +135,7 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=9,
+        statements=10,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
@@ -143,7 +166,7 @@ CASES = {
     "invitations.list_page": Case(
         {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
-    "invitations.quota": Case({"member_id": "#1"}, NOBODY),
+    "invitations.quota": Case({"member_id": "#1"}, NOBODY, statements_when_refused=2),
     "invitations.redeem": Case(
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
@@ -175,6 +198,24 @@ CASES = {
         {"member_id": "#1", "is_bot": True, **BY},
         NOBODY,
         statements=5,
+        statements_when_refused=6,
+    ),
+    "members.merge": Case(
+        {"duplicate": "#2", "into": "#1", **BY},
+        {"into": "#99"},
+        statements=None,
+        statements_when_refused=5,
+    ),
+    "members.merge_preview": Case(
+        {"duplicate": "#2", "into": "#1"},
+        {"into": "#99"},
+        statements=None,
+        statements_when_refused=3,
+    ),
+    "members.unmerge": Case(
+        {"member_id_or_merge": "#4", **BY},
+        {"member_id_or_merge": "#1"},
+        statements=None,
         statements_when_refused=5,
     ),
     "members.merge_suggestions": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
@@ -183,9 +224,11 @@ CASES = {
         {"names": {"8 0": "Rose"}},
         statements_when_refused=0,
     ),
-    "members.remove": Case({"member_id": "#1", **BY}, NOBODY),
+    "members.remove": Case({"member_id": "#1", **BY}, NOBODY, statements_when_refused=2),
     "members.resolve": Case({"member": "#1"}, {"member": "#99"}),
-    "members.restore": Case({"member_id": "#3", **BY}, {"member_id": "#1"}),
+    "members.restore": Case(
+        {"member_id": "#3", **BY}, {"member_id": "#1"}, statements_when_refused=2
+    ),
     "members.search": Case(
         {
             "text": "ana",
@@ -209,7 +252,7 @@ CASES = {
         {"member_id": "#1", "telegram_username": "ana", **BY},
         NOBODY,
         statements=5,
-        statements_when_refused=5,
+        statements_when_refused=6,
     ),
     "members.update_profile": Case(
         {
@@ -223,6 +266,7 @@ CASES = {
             **BY,
         },
         NOBODY,
+        statements_when_refused=2,
     ),
     "members.verify_github": Case(
         {
@@ -253,6 +297,7 @@ CASES = {
     "participation.take_back": Case(
         {
             "member_id": "#1",
+            "account": None,
             "platform": "telegram",
             "room_id": "-1",
             "source_id": "9",
@@ -321,6 +366,7 @@ def arguments(helper: str, changed: Mapping[str, object] | None = None) -> dict[
 async def community(database: rows.Database) -> None:
     """Add the active #1, who wrote once and invited the pending #2, and the removed #3.
 
+    #4 was merged into #1.
     There are an open invitation, a link, and a code with which #1 links another account, too.
     """
     await rows.member(
@@ -342,6 +388,8 @@ async def community(database: rows.Database) -> None:
         status="active",
         deleted_at=await database.fetchval("SELECT now()"),
     )
+    await rows.merged_member(database, merged_into="#1")
+    await rows.merge(database, duplicate_id="#4", before=json.dumps(MERGED))
     await rows.permission(database, member_id="#1", permission="manage")
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(

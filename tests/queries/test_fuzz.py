@@ -138,6 +138,8 @@ def kinds(helper: str) -> dict[str, str]:
         options = {hints[name], *get_args(hints[name])}
         if get_origin(hints[name]) is Sequence:
             found[name] = "texts"
+        elif any(get_origin(option) is tuple for option in options):
+            found[name] = "account"
         elif get_origin(hints[name]) is Literal or str in options:
             found[name] = "text"
         elif bool in options:
@@ -194,6 +196,7 @@ async def test_the_cases_name_every_parameter_and_each_is_fuzzed() -> None:
         assert set(found.values()) <= {
             "text",
             "texts",
+            "account",
             "number",
             "time",
             "json",
@@ -214,6 +217,18 @@ async def test_hostile_text_returns_a_result_or_raises_a_directory_error(
         if isinstance(answer, UserError):
             assert is_sentence(answer)
         assert all_idle()
+
+
+@pytest.mark.parametrize(("helper", "name"), of_kind("account"))
+async def test_a_hostile_account_returns_a_result_or_raises_a_directory_error(
+    directory: asyncpg.Pool, helper: str, name: str
+) -> None:
+    for text in [*HOSTILE.values(), *NUMBERS, None, True]:
+        for account in ((text, "101"), ("telegram", text), ("discord", text), (text,), text):
+            answer = await settle(helper, **{"member_id": None, name: account})
+            if isinstance(answer, UserError):
+                assert is_sentence(answer)
+            assert all_idle()
 
 
 @pytest.mark.parametrize(("helper", "name"), of_kind("text"))

@@ -28,6 +28,9 @@ SEVERAL = {
     "permissions.grant": "locks the members before it asks who may grant",
     "permissions.revoke": "locks the members before it asks who may revoke",
     "members.erase": "changes many tables",
+    "members.merge": "changes many tables",
+    "members.merge_preview": "counts the rows of many tables",
+    "members.unmerge": "changes many tables",
     "relationships.of_member": "computes the ids of entities before it looks for them",
     "members.export": "sets a longer time limit for itself",
 }

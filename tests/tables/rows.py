@@ -108,6 +108,20 @@ async def moved_room(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "directory_moved_rooms", columns)
 
 
+async def merge(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the merge of #2 into #1, who must exist."""
+    columns = {"id": uuid.uuid4(), "duplicate_id": "#2", "into_id": "#1", **columns}
+    return await _insert(database, "directory_merges", columns)
+
+
+async def merged_row(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a row that a merge moved, of a new merge unless `merge_id` is given."""
+    if "merge_id" not in columns:
+        columns["merge_id"] = (await merge(database))["id"]
+    columns = {"table_name": "member_participation", "row_id": uuid.uuid4(), **columns}
+    return await _insert(database, "directory_merged_rows", columns)
+
+
 async def dismissed_merge(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the members #1 and #2, who must exist, as two persons."""
     columns = {"member_a": "#1", "member_b": "#2", **columns}

@@ -69,6 +69,18 @@ SELECT '#' || n, 'merged:' || n, 'Member ' || n, 'developer', now(), '#' || n - 
 FROM generate_series(25001, 26000) AS n;
 INSERT INTO directory_dismissed_merges (member_a, member_b)
 SELECT '#' || n, '#' || n + 1 FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_merges (id, duplicate_id, into_id, merged_at, undone_at)
+SELECT gen_random_uuid(), '#' || n, '#' || n - 25000, now(), CASE WHEN n % 2 = 0 THEN now() END
+FROM generate_series(25001, 26000) AS n;
+INSERT INTO member_permissions (id, member_id, permission)
+SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invite' END
+FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
+SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_proved_pairs (member_a, member_b, proved_at)
+SELECT '#0', '#' || n, now() FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_erased_accounts (fingerprint, member_id)
+SELECT encode(sha256(n::text::bytea), 'hex'), '#' || n FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_bots (telegram_id, name)
 SELECT n::text, 'Bot ' || n FROM generate_series(20001, 25000) AS n;
 INSERT INTO community_invitations
@@ -226,6 +238,39 @@ INDEXED_QUERIES = [
         "member_account_username_idx",
         "SELECT * FROM member_accounts WHERE lower(username) = lower($1) AND platform = $2",
         ("Guest1247", "telegram"),
+    ),
+    IndexedQuery(
+        "member_permission_idx",
+        "SELECT permission FROM member_permissions WHERE member_id = $1",
+        ("#247",),
+    ),
+    IndexedQuery(
+        "member_permission_permission_idx",
+        "SELECT member_id FROM member_permissions WHERE permission = $1",
+        ("manage",),
+    ),
+    IndexedQuery(
+        "merge_standing_idx",
+        "SELECT * FROM directory_merges WHERE duplicate_id = $1 AND undone_at IS NULL",
+        ("#25001",),
+        "Index Scan",
+    ),
+    IndexedQuery("merge_into_idx", "SELECT * FROM directory_merges WHERE into_id = $1", ("#247",)),
+    IndexedQuery(
+        "link_code_hash_idx",
+        "SELECT * FROM directory_link_codes WHERE code_hash = sha256($1::text::bytea)",
+        ("247",),
+        "Index Scan",
+    ),
+    IndexedQuery(
+        "proved_pair_member_b_idx",
+        "SELECT * FROM directory_proved_pairs WHERE member_b = $1",
+        ("#247",),
+    ),
+    IndexedQuery(
+        "erased_account_member_idx",
+        "SELECT * FROM directory_erased_accounts WHERE member_id = $1",
+        ("#247",),
     ),
     IndexedQuery(
         "member_merged_into_idx",

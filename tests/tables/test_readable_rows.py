@@ -32,6 +32,7 @@ FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "directory_bots": rows.bot,
     "member_permissions": rows.permission,
     "member_accounts": rows.account,
+    "directory_merges": rows.merge,
 }
 PREFIXES = {
     "community_members": "member",
@@ -43,6 +44,7 @@ PREFIXES = {
     "directory_bots": "bot",
     "member_permissions": "member_permission",
     "member_accounts": "member_account",
+    "directory_merges": "merge",
 }
 
 

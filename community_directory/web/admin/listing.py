@@ -378,6 +378,9 @@ class ListEndpoints(TableRows):
             else self._value_condition(name, operator, value, condition)
             for value in [normalize_filter(name, sent) for sent in query.values(name)]
         ]
+        if name == "member_id" and operator == "e" and self.policy.keeps_merged_numbers:
+            numbers = [n for sent in query.values(name) for n in await self.find_numbers(sent)]
+            conditions.append(f"this.member_id = ANY({condition.parameters.bind(numbers)})")
         return f"({(' AND ' if operator == 'ne' else ' OR ').join(conditions)})"
 
     async def _member_condition(
@@ -385,7 +388,9 @@ class ListEndpoints(TableRows):
     ) -> str:
         column = self.columns[name]
         members = [
-            await self.find_member_id(parse_value(column, value)) for value in query.values(name)
+            number
+            for value in query.values(name)
+            for number in await self.find_numbers(parse_value(column, value))
         ]
         bind = condition.parameters.bind
         if len(members) == 1:

@@ -16,7 +16,9 @@ from community_directory.queries.folding import contains_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier, normalize_telegram_username
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.lookup import FIND_NUMBERS, best_matches, parse_member_key
+from community_directory.queries.member_rows import Member
 from community_directory.queries.search import ANY_RANGE
+from community_directory.queries.values import member_number
 
 MAX_LISTED_MATCHES = 10
 MAX_COUNTED_MATCHES = 100
@@ -138,7 +140,8 @@ async def find_one_member(typed: str, *, removed: bool | None = False) -> Member
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        raise _MatchNotFound(typed, removed=removed)
+        into = await _find_merged_into(typed) if removed else None
+        raise _MatchNotFound(typed, removed=removed, merged_into=into)
     if len(matches) > MAX_COUNTED_MATCHES:
         raise InvalidInput(
             f"More than {MAX_COUNTED_MATCHES} people match. "
@@ -164,11 +167,24 @@ async def _find_matches(typed: str, *, removed: bool | None) -> list[MemberMatch
     return [MemberMatch(*record) for record in records]
 
 
+async def _find_merged_into(typed: str) -> Member | None:
+    """Return the member who has everything of a merged one, if the text is the number of that."""
+    number = member_number(typed)
+    member = await members.find(number)
+    return member if member and member.member_id != number else None
+
+
 class _MatchNotFound(MemberNotFound):
     """`MemberNotFound` with a message about the text that was typed."""
 
-    def __init__(self, typed: str, *, removed: bool | None) -> None:
+    def __init__(self, typed: str, *, removed: bool | None, merged_into: Member | None) -> None:
         super().__init__(typed)
+        if merged_into:
+            number = member_number(typed)
+            self.args = (
+                f"{number} was merged into {label(merged_into)}. Use the form “Undo a merge”.",
+            )
+            return
         who = "No removed member" if removed else "No member"
         hint = " A removed member must be restored first." if removed is False else ""
         self.args = (

@@ -132,6 +132,7 @@ def _describe_preview(preview: MergePreview) -> str:
     collapsed = preview.counts.collapsed_events
     filled = [column.replace("_", " ") for column in preview.filled]
     lines = [
+        # panel.js knows a preview by its first sentence.
         f"Nothing was changed so far. This is what happens if you merge {label(duplicate)} "
         f"into {label(into)}:",
         f"{into.member_id} gets {_list_rows(preview.counts)}.",

@@ -44,6 +44,9 @@ class TablePolicy:
     """The SQL expression of each column that is not shown and filtered as it is stored."""
     views: Mapping[str, str] = field(default_factory=dict)
     """SQL conditions by the name of the view; a link selects a view with `?__view=…`."""
+    keeps_merged_numbers: bool = False
+    """The rows keep the numbers of merged members, so that a filter by a number looks for all
+    numbers of the person."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The names of columns for people."""
     searched: frozenset[str] = frozenset()

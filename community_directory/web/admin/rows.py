@@ -32,7 +32,7 @@ from community_directory.web.outage import report
 
 NO_ROW = "There is no such row. Perhaps it was deleted."
 
-MEMBER_LABEL = "member_id || ' ' || name"
+MEMBER_LABEL = "member_id || ' ' || name || coalesce(' (merged into ' || merged_into || ')', '')"
 """The SQL expression of a member as text for people."""
 FIND_MEMBER_ID = Statement(
     "SELECT coalesce(merged_into, member_id) FROM community_members WHERE id = :key"
@@ -40,6 +40,9 @@ FIND_MEMBER_ID = Statement(
 FIND_PRESENT_NUMBER = Statement(
     "SELECT coalesce(merged_into, member_id) FROM community_members WHERE member_id = :number"
 )
+FIND_NUMBERS_OF_PERSON = Statement("""
+SELECT member_id FROM community_members WHERE member_id = :number OR merged_into = :number
+""")
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Response]])
 
@@ -175,6 +178,17 @@ class TableRows(PiccoloCRUD):
             return records[0][0] if records else number
         records = await engine.fetch(FIND_MEMBER_ID, key=key)
         return records[0][0] if records else None
+
+    async def find_numbers(self, sent: str) -> list[str]:
+        """Return the numbers to look for instead of a key or number, which means a person.
+
+        These are the present number, and the merged ones if the rows of the table keep them.
+        """
+        number = await self.find_member_id(sent)
+        if number is None or not self.policy.keeps_merged_numbers:
+            return [number] if number else []
+        records = await engine.fetch(FIND_NUMBERS_OF_PERSON, number=number)
+        return [number for (number,) in records]
 
 
 # piccolo_api passes the arguments of a validator by name.

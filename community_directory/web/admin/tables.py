@@ -33,6 +33,7 @@ from community_directory.tables import (
     CommunityMember,
     DirectoryAuditLog,
     DirectoryBot,
+    DirectoryMerge,
     MemberAccount,
     MemberDailyHighlight,
     MemberParticipation,
@@ -55,10 +56,10 @@ SIDEBAR_LINKS = {
     "To review": "#/community_members?status=pending",
     "Open invitations": "#/community_invitations?__view=open",
     "Expiring today": "#/community_invitations?__view=expiring_today",
+    "Merge suggestions": "./insights/suggestions/",
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
     "Removed": "#/community_members?deleted_at__operator=not_null",
     "Bots": "#/community_members?is_bot=true",
-    "Merge suggestions": "./insights/suggestions/",
 }
 
 READ_ONLY = dict.fromkeys(ACTIONS.values(), "This table is read-only.")
@@ -130,6 +131,13 @@ COLUMN_LABELS = {
     "proved_at": "Proved at",
     "linked_at": "Linked at",
     "details": "Details",
+    "merged_into": "Merged into",
+    "duplicate_id": "Merged member",
+    "into_id": "Into",
+    "merged_at": "Merged at",
+    "undone_at": "Undone at",
+    "permission": "Permission",
+    "granted_at": "Granted at",
     "changed_at": "When",
     "actor": "Who",
     "action": "What",
@@ -163,7 +171,12 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 add=_add_member,
                 remove=_remove_member,
                 removed_at_column="deleted_at",
-                listed={"deleted_at": "this.deleted_at IS NULL", "is_bot": "NOT this.is_bot"},
+                listed={
+                    "deleted_at": "this.deleted_at IS NULL",
+                    "is_bot": "NOT this.is_bot",
+                    "merged_into": "this.merged_into IS NULL",
+                },
+                keeps_merged_numbers=True,
                 searched=frozenset(
                     {"name", "telegram_username", "organization", "github_username"}
                 ),
@@ -193,6 +206,19 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             ),
         ),
         _table(
+            MemberAccount,
+            columns="platform account_id username member_id proof proved_at linked_at",
+            filters="platform account_id username member_id proof linked_at",
+            order="-linked_at",
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                refusals=dict.fromkeys(
+                    ACTIONS.values(), "Use the forms “Link an account” and “Unlink an account”."
+                ),
+                labels=COLUMN_LABELS,
+            ),
+        ),
+        _table(
             MemberPermission,
             columns="permission member_id granted_at",
             filters="permission member_id granted_at",
@@ -207,15 +233,18 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             ),
         ),
         _table(
-            MemberAccount,
-            columns="platform account_id username member_id proof proved_at linked_at",
-            filters="platform account_id username member_id proof linked_at",
-            order="-linked_at",
+            DirectoryMerge,
+            columns="merged_at duplicate_id into_id undone_at",
+            filters="duplicate_id into_id merged_at undone_at",
+            order="-merged_at",
             group=COMMUNITY_GROUP,
             policy=TablePolicy(
                 refusals=dict.fromkeys(
-                    ACTIONS.values(), "Use the forms “Link an account” and “Unlink an account”."
+                    ACTIONS.values(), "Use the forms “Merge two members” and “Undo a merge”."
                 ),
+                # What the fields of the members were is personal, and a list has no use for it.
+                hidden=frozenset({"before"}),
+                keeps_merged_numbers=True,
                 labels=COLUMN_LABELS,
             ),
         ),
@@ -284,7 +313,10 @@ def _panel_tables() -> list[PanelTable]:
             group=PANEL_GROUP,
             # The column member_id identifies the row for people.
             policy=TablePolicy(
-                refusals=READ_ONLY, hidden=frozenset({"row_id"}), labels=COLUMN_LABELS
+                refusals=READ_ONLY,
+                hidden=frozenset({"row_id"}),
+                keeps_merged_numbers=True,
+                labels=COLUMN_LABELS,
             ),
         ),
         _table(

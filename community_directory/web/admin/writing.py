@@ -94,9 +94,7 @@ class DirectoryCRUD(DownloadEndpoints):
         async with _acting_manager(request):
             row = await self.read_row(row_id, "FOR NO KEY UPDATE OF this")
             if self.policy.removed_at_column and row[self.policy.removed_at_column] is not None:
-                raise InvalidInput(
-                    "This member was removed. Use the form “Restore a member” first."
-                )
+                raise InvalidInput(_explain_removed(row))
             changes = parse_changes(
                 self.columns,
                 stored=row,
@@ -189,6 +187,12 @@ async def _acting_manager(request: Request) -> AsyncIterator[str]:
     async with transaction():
         await act_as(actor)
         yield actor
+
+
+def _explain_removed(row: RowData) -> str:
+    if into := row.get("merged_into_readable"):
+        return f"This member was merged into {into}. Edit that one, or use the form “Undo a merge”."
+    return "This member was removed. Use the form “Restore a member” first."
 
 
 async def _read_body(request: Request) -> RowData:

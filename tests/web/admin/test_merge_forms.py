@@ -9,6 +9,7 @@ from playwright.async_api import Page, expect
 
 from community_directory.queries import members, participation
 from community_directory.tables import CommunityMember
+from tests.web.admin.panel_requests import rows as listed
 from tests.web.admin.test_browser import open_form
 from tests.web.admin.test_browser import submit as submit_in_browser
 from tests.web.admin.test_forms import add, everything, last_entry, refused, submit
@@ -111,6 +112,87 @@ async def test_a_merge_that_is_refused_says_why_and_changes_nothing(
     assert await everything(directory) == before
 
 
+async def test_a_merged_number_leads_to_the_other_member_in_every_list(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await two(directory)
+    await add(directory, "Bo Three")
+    await submit(client, MERGE, duplicate="#4", into="#3", number_again="4")
+    await submit(client, MERGE, duplicate="#3", into="#2", number_again="3", reason="asked")
+
+    # A merged member is in no list, also in that of removed ones.
+    assert await found(client, "community_members") == {"#1", "#2"}
+    assert await found(client, "community_members", deleted_at__operator="not_null") == set()
+    for number in ("#2", "#3", "4"):
+        assert await found(client, "community_members", member_id=number) == {"#2"}
+        assert await found(client, "member_participation", member_id=number) == {"#2 Bo"}
+        assert await found(client, "member_accounts", member_id=number) == {"#2 Bo"}
+        # The log and the merges keep the numbers under which they were written.
+        logged = await found(client, "directory_audit_log", member_id=number)
+        assert logged == {"#2", "#3", "#4"}
+        assert await found(
+            client, "directory_merges", duplicate_id=number, shown="duplicate_id"
+        ) == {
+            "#3 Bo Two (merged into #2)",
+            "#4 Bo Three (merged into #2)",
+        }
+    assert await found(client, "directory_audit_log", member_id="#1") == {"#1"}
+    assert await found(client, "directory_merges", duplicate_id="#1", shown="duplicate_id") == set()
+    assert await found(client, "directory_merges", into_id="#9", shown="into_id") == set()
+
+
+async def found(
+    client: httpx.AsyncClient, table: str, *, shown: str = "member_id", **query: str
+) -> set[str]:
+    """Return the members in a column of a list."""
+    records = await listed(client, table, **query)
+    return {record.get(f"{shown}_readable") or record[shown] for record in records}
+
+
+async def test_the_page_of_a_merged_member_names_the_other_one(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await two(directory)
+    await submit(client, MERGE, duplicate="#3", into="#2", number_again="3")
+    key = await directory.fetchval("SELECT id FROM community_members WHERE member_id = '#3'")
+    path = f"/api/tables/community_members/{key}/"
+    row = (await client.get(path)).json()
+    assert row["merged_into_readable"] == "#2 Bo"
+    response = await client.patch(path, json={"country": "Perú"})
+    assert response.json()["custom_form_error"] == (
+        "This member was merged into #2 Bo. Edit that one, or use the form “Undo a merge”."
+    )
+    assert (await client.delete(path)).status_code == 422
+    assert await refused(client, "restore-a-member", member="3") == (
+        "#3 was merged into #2 Bo. Use the form “Undo a merge”."
+    )
+
+
+async def test_the_list_of_merges_has_no_personal_values_and_refuses_writes(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await two(directory)
+    await submit(client, MERGE, duplicate="#3", into="#2", number_again="3")
+    [merge] = await listed(client, "directory_merges")
+    assert merge["into_id_readable"] == "#2 Bo"
+    path = f"/api/tables/directory_merges/{merge['id']}/"
+    assert "Chile" in await directory.fetchval("SELECT before::text FROM directory_merges")
+    for url in (path, "/api/tables/directory_merges/csv/", "/api/tables/directory_merges/"):
+        text = (await client.get(url)).text
+        assert "#3" in text
+        assert "Chile" not in text
+    for method, url in (
+        ("POST", "/api/tables/directory_merges/"),
+        ("PATCH", path),
+        ("DELETE", path),
+    ):
+        response = await client.request(method, url, json={})
+        assert response.status_code == 405, method
+        assert response.json()["detail"] == (
+            "Use the forms “Merge two members” and “Undo a merge”."
+        )
+
+
 async def test_a_suggestion_is_dismissed_and_leaves_the_list(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
@@ -173,9 +255,15 @@ async def test_a_manager_finds_two_members_in_the_list_merges_them_and_undoes_it
     )
     await page.get_by_role("link", name="Merge two members").click()
     await expect(page.get_by_role("heading", name="Merge two members")).to_be_visible()
+    told, heading = page.locator(".errors li"), page.locator(".errors p")
+    await submit_in_browser(page, duplicate="#1", into="#1")
+    await expect(told).to_contain_text("Name two different members.")
+    await expect(heading).to_be_visible()
     await submit_in_browser(page, duplicate="#2", into="#1", reason="she says so")
-    told = page.locator(".errors li")
     await expect(told).to_contain_text("To merge them, type #2 as confirmation.")
+    # A preview does not look like an error.
+    await expect(heading).to_be_hidden()
+    await expect(page.locator("#message_popup")).to_be_hidden()
     lines = (await told.inner_text()).splitlines()
     assert lines[1] == "#1 gets 1 account."
     # What was typed is still there.
@@ -184,6 +272,10 @@ async def test_a_manager_finds_two_members_in_the_list_merges_them_and_undoes_it
         "#2 Ana G. was merged into #1 Ana García"
     )
     assert (await members.get("#2")).member_id == "#1"
+    # The freed number leads to the other member.
+    await open_form(page, "Explain a reputation")
+    await submit_in_browser(page, member="#2")
+    await expect(page.locator("#success_message")).to_contain_text("#1 Ana García")
     await open_form(page, "Undo a merge")
     await submit_in_browser(page, number="#2")
     await expect(page.locator("#success_message")).to_contain_text("#2 Ana G. is back")

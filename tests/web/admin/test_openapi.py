@@ -82,6 +82,7 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
         "directory_audit_log": [],
         "directory_bots": ["delete"],
         "member_accounts": [],
+        "directory_merges": [],
         "piccolo_user": ["delete", "patch", "post"],
         "sessions": ["delete"],
     }
@@ -94,7 +95,12 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
 async def test_no_answer_in_the_document_has_a_hidden_or_secret_column(
     document: dict[str, Any],
 ) -> None:
-    hidden = {"sessions": "token", "piccolo_user": "password", "directory_audit_log": "row_id"}
+    hidden = {
+        "sessions": "token",
+        "piccolo_user": "password",
+        "directory_audit_log": "row_id",
+        "directory_merges": "before",
+    }
     for table, column in hidden.items():
         for schema in (table, f"{table}.listed", f"{table}.form"):
             assert column not in columns_of(document, schema)

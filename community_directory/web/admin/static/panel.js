@@ -2,6 +2,8 @@
 // table's policy says. With each form it sends the row with which the form was filled, so that the
 // server knows which fields a person changed. A list is downloaded as the server writes it.
 (() => {
+  // A form's answer that begins so is no error, although the front end shows it as one.
+  const PREVIEW = "Nothing was changed so far.";
   // The locked fields and the refused actions of each table.
   const policies = {};
   // The path and the row of the open form.
@@ -20,6 +22,10 @@
     }
     lock('[data-uitest="save_button"]', policy.locked || []);
     lock('[data-uitest="create_button"]', policy.locked_when_new || []);
+  }
+
+  function showAsPreview(isPreview) {
+    document.documentElement.classList.toggle("is-preview", isPreview);
   }
 
   function lock(button, names) {
@@ -48,8 +54,16 @@
     const { method, path, search } = this.directory;
     const [, list] = path.match(/\/api\/tables\/([^/]+)\/$/) || [];
     const [, name, row] = path.match(/\/api\/tables\/([^/]+)\/([^/]+)\/$/) || [];
+    const isFormOfActions = /\/api\/forms\/[^/]+\/$/.test(path);
     const isForm = row && table() === name && location.hash.includes(row);
-    if (method === "GET" && list) {
+    if (method === "POST" && isFormOfActions) {
+      this.addEventListener("load", async () => {
+        // The front end asks for a Blob, because an answer can be a file.
+        const text = this.status === 422 ? await new Response(this.response).text() : "";
+        const { custom_form_error: message } = parse(text) || {};
+        showAsPreview((message || "").startsWith(PREVIEW));
+      });
+    } else if (method === "GET" && list) {
       this.addEventListener("load", () => {
         if (this.status === 200) queries[list] = search;
       });
@@ -111,4 +125,5 @@
 
   new MutationObserver(apply).observe(document.documentElement, { childList: true, subtree: true });
   addEventListener("hashchange", apply);
+  addEventListener("hashchange", () => showAsPreview(false));
 })();

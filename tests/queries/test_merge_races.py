@@ -1,0 +1,473 @@
+"""Merges at the same time as everything else: nothing is half merged, lost, or blocked for good."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context
+from datetime import UTC, date, datetime
+from functools import partial
+from itertools import count, pairwise
+from typing import Any
+
+import asyncpg
+import pytest
+
+from community_directory.database import engine, transaction
+from community_directory.errors import (
+    AlreadyMember,
+    DirectoryError,
+    InvitationCancelled,
+    MemberMerged,
+    MemberNotFound,
+    MergeRefused,
+    NotMerged,
+)
+from community_directory.queries import (
+    accounts,
+    audit,
+    highlights,
+    invitations,
+    members,
+    merge_rows,
+    participation,
+    permissions,
+)
+from community_directory.queries.participation import NewEvent
+from tests.queries.test_participation import blocked, until_waiting
+from tests.tables import rows
+
+DAY = date(2026, 1, 31)
+MORNING = datetime(2026, 1, 31, 9, tzinfo=UTC)
+EVENT: dict[str, Any] = {
+    "event_type": "MESSAGE",
+    "platform": "telegram",
+    "room_id": "-100",
+    "occurred_at": MORNING,
+}
+ENTITY = "0d7a4c1e-5b2f-4c3d-8e9f-a1b2c3d4e5f6"
+
+# A row that names a merged member, or an account in a column that its member does not have.
+FIND_HALVES = """
+SELECT 'event', member_id FROM member_participation JOIN merged USING (member_id)
+UNION ALL SELECT 'highlight', member_id FROM member_daily_highlights JOIN merged USING (member_id)
+UNION ALL SELECT 'account', member_id FROM member_accounts JOIN merged USING (member_id)
+UNION ALL SELECT 'permission', member_id FROM member_permissions JOIN merged USING (member_id)
+UNION ALL SELECT 'invitation', member_id FROM community_invitations
+    JOIN merged ON member_id IN (created_by, accepted_by)
+UNION ALL SELECT 'child', merged.member_id FROM community_members AS child
+    JOIN merged ON merged.member_id IN (child.invited_by, child.merged_into)
+    WHERE child.member_id NOT IN (SELECT member_id FROM merged)
+UNION ALL SELECT 'present', member_id FROM merged WHERE deleted_at IS NULL
+UNION ALL SELECT 'column', member.member_id
+    FROM community_members AS member, member_accounts_named(member) AS named
+    LEFT JOIN member_accounts AS account USING (platform, account_id)
+    WHERE named.proof <> 'stated' AND account.member_id IS DISTINCT FROM member.member_id
+"""
+FIND_WRONG_SCORES = """
+SELECT member_id, reputation_score, reputation_shortfall FROM community_members
+WHERE merged_into IS NULL AND reputation_score - reputation_shortfall <> (
+    SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights AS highlight
+    WHERE highlight.member_id = community_members.member_id
+)
+"""
+
+NEW_ACCOUNTS = count(3000)
+
+Call = Callable[[], Awaitable[object]]
+
+
+async def add_pair(directory: asyncpg.Pool) -> tuple[str, str]:
+    """Add two members with events, an invitation and a permission each; return their numbers."""
+    numbers = []
+    for telegram_id in ("discord:5", "1001"):
+        row = await rows.member(directory, telegram_id=telegram_id, status="active")
+        numbers.append(row["member_id"])
+        await rows.permission(directory, member_id=numbers[-1], permission="manage")
+        await rows.invitation(directory, created_by=numbers[-1])
+        for n in range(3):
+            await participation.record(member_id=numbers[-1], source_id=n, **EVENT)
+    return numbers[0], numbers[1]
+
+
+async def check_whole(directory: asyncpg.Pool) -> None:
+    """Check that nothing is left at a merged member, and that all counts agree with the events."""
+    merged = "WITH merged AS (SELECT * FROM community_members WHERE merged_into IS NOT NULL)"
+    assert await directory.fetch(merged + FIND_HALVES) == []
+    await highlights.roll_up(DAY)
+    assert await highlights.verify(DAY) == []
+    assert await directory.fetch(FIND_WRONG_SCORES) == []
+
+
+async def run_at_once(*calls: Call) -> list[object]:
+    """Run calls at the same time, and return the results; only errors of the package are among."""
+    results = await asyncio.wait_for(
+        asyncio.gather(*(call() for call in calls), return_exceptions=True), 60
+    )
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, DirectoryError):
+            raise result
+    return results
+
+
+def merging(duplicate: str, into: str) -> Call:
+    return lambda: members.merge(duplicate, into=into, actor="eva")
+
+
+def unmerging(duplicate: str) -> Call:
+    return lambda: members.unmerge(duplicate, actor="eva")
+
+
+async def dump_all(directory: asyncpg.Pool) -> list[str]:
+    """Return the rows of all tables that a merge writes."""
+    tables = ("community_members", "community_invitations", "member_participation")
+    tables += ("member_daily_highlights", "member_accounts", "member_permissions")
+    tables += ("directory_rolled_up_days", "directory_merges", "directory_audit_log")
+    tables += ("directory_merged_rows",)
+    return [
+        await directory.fetchval(f"SELECT array_agg(t::text ORDER BY t::text)::text FROM {table} t")
+        for table in tables
+    ]
+
+
+class TakenBack(Exception):
+    """Rolls back a transaction in which nothing failed."""
+
+
+# Pairs of a merge and one other call, with the errors that the other call may raise
+
+
+async def erase(number: str) -> None:
+    await members.erase(number, actor="eva")
+
+
+async def ban(number: str) -> None:
+    await members.set_status(number, "banned", actor="eva")
+
+
+async def suspend(number: str) -> None:
+    await members.set_status(number, "suspended", actor="eva")
+
+
+async def remove(number: str) -> None:
+    await members.remove(number, actor="eva")
+
+
+async def link(number: str) -> None:
+    await accounts.link(number, "telegram", f"200{number[1:]}", actor="eva")
+
+
+async def complete_link(number: str) -> None:
+    code = (await accounts.begin_link(number)).code
+    await accounts.complete_link(code, platform="discord", account_id=f"300{number[1:]}")
+
+
+async def unlink(number: str) -> None:
+    await accounts.link(number, "elizaos", ENTITY, actor="eva")
+    await accounts.unlink("elizaos", ENTITY, actor="eva")
+
+
+async def record(number: str) -> None:
+    for n in range(2, 6):
+        await participation.record(member_id=number, source_id=n, **EVENT)
+
+
+async def record_many(number: str) -> None:
+    events = [
+        NewEvent(member_id=other, source_id=n, **EVENT)
+        for n in range(2, 6)
+        for other in (number, "#1", "#2")
+    ]
+    recorded = await participation.record_many(events)
+    assert recorded.unknown == recorded.refused == []
+
+
+async def roll_up(number: str) -> None:
+    del number
+    await highlights.roll_up(DAY)
+
+
+async def invite(number: str) -> None:
+    await invitations.create(created_by=number)
+
+
+async def redeem(number: str) -> None:
+    page = await invitations.list_page(created_by=number, status="pending")
+    code, newcomer = page.items[0].invitation_code, {"name": "Cy", "primary_role": "designer"}
+    await invitations.redeem(code, telegram_id=next(NEW_ACCOUNTS), **newcomer)
+
+
+async def grant(number: str) -> None:
+    await permissions.grant(number, "review", actor="eva", granted_by=number)
+
+
+async def edit(number: str) -> None:
+    await members.update_profile(number, country="Chile", profile_data={"discord_id": "7"})
+
+
+async def verify_github(number: str) -> None:
+    name = f"dev-{number[1:]}"
+    await members.verify_github(number, github_username=name, github_profile_data={})
+
+
+CALLS: dict[Callable[[str], Awaitable[None]], tuple[type[DirectoryError], ...]] = {
+    ban: (MemberMerged,),
+    complete_link: (),
+    edit: (MemberMerged,),
+    erase: (),
+    grant: (MemberMerged,),
+    invite: (MemberMerged,),
+    link: (),
+    record: (),
+    record_many: (),
+    redeem: (),
+    remove: (MemberMerged,),
+    roll_up: (),
+    suspend: (MemberMerged,),
+    unlink: (),
+    verify_github: (MemberMerged,),
+}
+
+
+@pytest.mark.parametrize("of_duplicate", [True, False], ids=["duplicate", "other"])
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+async def test_a_merge_and_another_call_at_once_leave_no_half(
+    directory: asyncpg.Pool, call: Callable[[str], Awaitable[None]], of_duplicate: bool
+) -> None:
+    first, second = await add_pair(directory)
+    for duplicate, into in ((first, second), (second, first)):
+        number = duplicate if of_duplicate else into
+        merged, other = await run_at_once(merging(duplicate, into), lambda n=number: call(n))
+        assert other is None or isinstance(other, CALLS[call])
+        await check_whole(directory)
+        if isinstance(merged, DirectoryError):
+            assert isinstance(merged, MergeRefused)
+            assert call in {erase, remove}
+            return
+        undone, other = await run_at_once(unmerging(duplicate), lambda n=number: call(n))
+        await check_whole(directory)
+        if isinstance(undone, DirectoryError):
+            assert isinstance(undone, MergeRefused)
+            assert call is erase
+            return
+
+
+@pytest.mark.parametrize("telegram_ids", [("discord:5", "1001"), ("1001", "1002")])
+async def test_events_of_both_numbers_never_deadlock_with_merges(
+    directory: asyncpg.Pool, telegram_ids: tuple[str, str]
+) -> None:
+    for telegram_id in telegram_ids:
+        await rows.member(directory, telegram_id=telegram_id, status="active")
+    sources, done = count(), asyncio.Event()
+
+    async def record_all(*numbers: str) -> int:
+        recorded = 0
+        while not done.is_set():
+            events = [
+                NewEvent(member_id=number, source_id=next(sources), **EVENT) for number in numbers
+            ]
+            if len(events) == 1:
+                assert await participation.record(
+                    member_id=numbers[0], source_id=next(sources), **EVENT
+                )
+                recorded += 1
+            else:
+                recorded += len((await participation.record_many(events)).inserted)
+        return recorded
+
+    async def merge_all() -> None:
+        for duplicate, into in (("#1", "#2"), ("#2", "#1")) * 5:
+            await members.merge(duplicate, into=into, actor="eva")
+            await members.unmerge(duplicate, actor="eva")
+        done.set()
+
+    counts = await run_at_once(
+        merge_all,
+        lambda: record_all("#1"),
+        lambda: record_all("#2"),
+        lambda: record_all("#1", "#2"),
+        lambda: record_all("#2", "#1"),
+    )
+    done.set()
+    assert [error for error in counts if isinstance(error, DirectoryError)] == []
+    stored = await directory.fetchval("SELECT count(*) FROM member_participation")
+    assert stored == sum(recorded for recorded in counts if isinstance(recorded, int))
+    await check_whole(directory)
+
+
+async def test_two_merges_in_both_directions_at_once_end_as_one(directory: asyncpg.Pool) -> None:
+    for _ in range(5):
+        first, second = await add_pair(directory)
+        results = await run_at_once(merging(first, second), merging(second, first))
+        refused = [result for result in results if isinstance(result, MergeRefused)]
+        assert len(refused) == 1
+        await check_whole(directory)
+        into = await members.get(first)
+        assert into.member_id == (await members.get(second)).member_id
+        events = await participation.history(first)
+        assert len(events.items) == 3
+        await members.erase(first, actor="eva")
+
+
+async def test_a_ring_of_merges_at_once_ends_as_one_member(directory: asyncpg.Pool) -> None:
+    numbers = [
+        (await rows.member(directory, telegram_id=str(n), status="active"))["member_id"]
+        for n in range(1, 6)
+    ]
+    for number in numbers:
+        await participation.record(member_id=number, source_id=number, **EVENT)
+    ring = [merging(one, other) for one, other in pairwise([*numbers, numbers[0]])]
+    results = await run_at_once(*ring)
+    merged = [result for result in results if not isinstance(result, DirectoryError)]
+    present = await directory.fetch("SELECT FROM community_members WHERE merged_into IS NULL")
+    assert len(merged) + len(present) == len(numbers)
+    await check_whole(directory)
+    assert await directory.fetchval("SELECT count(*) FROM member_participation") == len(numbers)
+
+
+async def test_two_undoings_of_one_merge_at_once_end_as_one(directory: asyncpg.Pool) -> None:
+    first, second = await add_pair(directory)
+    await members.merge(second, into=first, actor="eva")
+    results = await run_at_once(unmerging(second), unmerging(second))
+    assert sum(isinstance(result, NotMerged) for result in results) == 1
+    assert (await members.get(second)).member_id == second
+    await check_whole(directory)
+
+
+# Orders that are certain: the second call waits for the first one
+
+
+async def test_an_event_that_waits_for_a_merge_is_stored_for_the_other_one(
+    directory: asyncpg.Pool,
+) -> None:
+    first, second = await add_pair(directory)
+    other = {**EVENT, "platform": "discord"}
+    batch = [NewEvent(member_id=number, source_id="b", **other) for number in (first, second)]
+    async with directory.acquire() as observer:
+        async with transaction():
+            await members.merge(first, into=second, actor="eva")
+            recording = asyncio.create_task(
+                participation.record(member_id=first, source_id="a", **other), context=Context()
+            )
+            recording_many = asyncio.create_task(
+                participation.record_many(batch), context=Context()
+            )
+            await until_waiting(observer, 2)
+        stored, recorded = await recording, await recording_many
+    assert stored is not None
+    assert stored.member_id == second
+    assert (len(recorded.inserted), len(recorded.duplicates)) == (1, 1)
+    await check_whole(directory)
+
+
+async def test_an_event_that_waits_for_an_undoing_is_stored_for_the_member_who_is_back(
+    directory: asyncpg.Pool,
+) -> None:
+    first, second = await add_pair(directory)
+    await members.merge(first, into=second, actor="eva")
+    async with directory.acquire() as observer:
+        async with transaction():
+            await members.unmerge(first, actor="eva")
+            recording = asyncio.create_task(
+                participation.record(member_id=first, source_id="a", **EVENT), context=Context()
+            )
+            await until_waiting(observer)
+        stored = await recording
+    assert stored is not None
+    assert stored.member_id == first
+    await check_whole(directory)
+
+
+async def test_a_merge_that_waits_for_an_erasure_is_refused(directory: asyncpg.Pool) -> None:
+    first, second = await add_pair(directory)
+    for duplicate, into in ((first, second), (second, first)):
+        async with directory.acquire() as observer:
+            async with transaction():
+                await members.erase(first, actor="eva")
+                merge = asyncio.create_task(merging(duplicate, into)(), context=Context())
+                await until_waiting(observer)
+            with pytest.raises(MergeRefused, match="was erased"):
+                await merge
+    await check_whole(directory)
+
+
+async def test_a_merge_that_waits_for_a_ban_brings_the_ban(directory: asyncpg.Pool) -> None:
+    first, second = await add_pair(directory)
+    async with directory.acquire() as observer:
+        async with transaction():
+            await members.set_status(first, "banned", actor="eva")
+            merge = asyncio.create_task(merging(first, second)(), context=Context())
+            await until_waiting(observer)
+        await merge
+    assert (await members.get(second)).status == "banned"
+    assert await permissions.of(second) == []
+
+
+async def test_a_merge_that_fails_at_its_end_leaves_nothing(
+    directory: asyncpg.Pool, directory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await add_pair(directory)
+    before = await dump_all(directory)
+    fetch = engine.fetch
+
+    async def fail_at_the_end(statement: Any, **values: Any) -> Any:
+        if statement is merge_rows.STORE_BEFORE:
+            raise ConnectionError
+        return await fetch(statement, **values)
+
+    monkeypatch.setattr(engine, "fetch", fail_at_the_end)
+    with pytest.raises(ConnectionError):
+        await members.merge(first, into=second, actor="eva")
+    monkeypatch.undo()
+    assert await dump_all(directory) == before
+
+
+# A contact who proves an account
+
+
+async def test_a_contact_who_types_a_code_is_merged_in_one_transaction(
+    directory: asyncpg.Pool,
+) -> None:
+    ana = (await rows.member(directory, telegram_id="1001", status="active"))["member_id"]
+    contact = (await rows.member(directory, telegram_id="discord:5"))["member_id"]
+    await participation.record(account=("discord", "5"), source_id="1", **EVENT)
+    before = await dump_all(directory)
+    typed = {"platform": "discord", "account_id": "5"}
+    with suppress(TakenBack):
+        async with transaction():
+            code = (await accounts.begin_link(ana)).code
+            await accounts.complete_link(code, **typed)
+            raise TakenBack
+    assert await dump_all(directory) == before
+
+    code = (await accounts.begin_link(ana)).code
+    linked = await accounts.complete_link(code, **typed)
+    assert (linked.member_id, linked.proof) == (ana, "column")
+    assert (await members.get(contact)).member_id == ana
+    assert [event.source_id for event in (await participation.history(ana)).items] == ["1"]
+    [entry] = [
+        entry
+        for entry in (await audit.history(ana)).items
+        if entry.member_id == contact and entry.changes.get("merged_into")
+    ]
+    assert (entry.actor, entry.reason) == ("discord:5", accounts.PROVED_REASON)
+    await members.unmerge(contact, actor="eva")
+    assert (await members.get(contact)).telegram_id == "discord:5"
+
+
+async def test_codes_of_a_contact_and_a_redemption_at_once_leave_one_member(
+    directory: asyncpg.Pool,
+) -> None:
+    ana = (await rows.member(directory, telegram_id="1001", status="active"))["member_id"]
+    for account_id in range(50, 55):
+        await rows.member(directory, telegram_id=f"discord:{account_id}")
+        code = (await accounts.begin_link(ana)).code
+        invited = (await invitations.create(created_by=ana)).invitation_code
+        person = {"telegram_id": f"discord:{account_id}", "name": "Cy", "primary_role": "designer"}
+        await run_at_once(
+            partial(accounts.complete_link, code, platform="discord", account_id=account_id),
+            partial(invitations.redeem, invited, **person),
+        )
+        await check_whole(directory)
+        found = await members.find_by_account("discord", account_id)
+        assert found is not None
+        assert (found.member_id == ana) is not (found.status == "pending")
