@@ -682,8 +682,11 @@ async def people_and_codes(url: str) -> tuple[list[tuple[object, ...]], set[str]
     connection = await asyncpg.connect(url)
     try:
         members = await connection.fetch(
-            "SELECT member_id, name, regexp_replace(telegram_id, '^merged:.*', 'merged'), status,"
-            " invited_by, github_profile_data, profile_data FROM community_members ORDER BY created_at"
+            """
+            SELECT member_id, name, regexp_replace(telegram_id, '^merged:.*', 'merged'), status,
+                invited_by, github_profile_data, profile_data
+            FROM community_members ORDER BY created_at, length(member_id), member_id
+            """
         )
         codes = await connection.fetch("SELECT invitation_code FROM community_invitations")
     finally:
