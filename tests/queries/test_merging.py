@@ -85,6 +85,12 @@ def _comparable(table: str, row: dict[str, Any]) -> str:
     return json.dumps({key: row[key] for key in row if key not in ignored}, sort_keys=True)
 
 
+async def invite(directory: asyncpg.Pool, number: str, inviter: str) -> None:
+    await directory.execute(
+        "UPDATE community_members SET invited_by = $2 WHERE member_id = $1", number, inviter
+    )
+
+
 async def named(member_id: str) -> set[str]:
     """Return the accounts of a member, such as "discord:5"."""
     return {f"{found.platform}:{found.account_id}" for found in await accounts.of(member_id)}
@@ -479,9 +485,7 @@ async def test_the_inviter_is_the_own_one_unless_the_two_invited_each_other(
     await add_member("1003")
     await add_member("1004")
     for number, inviter in inviters.items():
-        await pair.execute(
-            "UPDATE community_members SET invited_by = $2 WHERE member_id = $1", number, inviter
-        )
+        await invite(pair, number, inviter)
     earlier = await dump(pair)
     await merge()
     assert (await members.get("#1")).invited_by == expected
@@ -783,12 +787,15 @@ async def test_nothing_of_one_duplicate_stays_because_of_another_one(
         )
     earlier = await dump(directory)
     ids = [(await merge("#2")).id, (await merge("#3")).id]
+    merged_at = "SELECT merged_at FROM directory_merges WHERE id = $1"
     first, second = order
+    kept = ids[0 if second == "#2" else 1]
+    at = await directory.fetchval(merged_at, kept)
     assert (await unmerge(first)).left == ()
-    [still] = [each for each, number in zip(ids, ("#2", "#3"), strict=True) if number == second]
+    assert await directory.fetchval(merged_at, kept) == at
     assert (await members.get("#1")).status == ("banned" if second == "#3" else "active")
     assert await permissions.has("#1", "review") is (second == "#2")
-    assert (await members.unmerge(still, actor="Luis")).left == ()
+    assert (await members.unmerge(kept, actor="Luis")).left == ()
     assert await dump(directory) == earlier
 
 
@@ -920,13 +927,27 @@ async def test_a_merge_into_an_erased_member_is_not_undone(pair: asyncpg.Pool) -
 
 async def test_a_child_that_became_an_ancestor_stays(pair: asyncpg.Pool) -> None:
     await add_member("1003", invited_by="#2")
+    for telegram_id in ("1004", "1005"):
+        await add_member(telegram_id)
+    await invite(pair, "#1", "#5")
+    await invite(pair, "#2", "#4")
     await merge()
-    await pair.execute("UPDATE community_members SET invited_by = NULL WHERE member_id = '#3'")
-    await pair.execute("UPDATE community_members SET invited_by = '#3' WHERE member_id = '#1'")
+    await invite(pair, "#4", "#3")
+    assert (await unmerge()).restored.children == 0
+    assert (await members.get("#3")).invited_by == "#1"
+
+
+async def test_the_inviter_stays_if_the_invitations_would_run_in_a_circle(
+    pair: asyncpg.Pool,
+) -> None:
+    await add_member("1003", invited_by="#2")
+    await add_member("1004", invited_by="#1")
+    await invite(pair, "#1", "#3")
+    await merge()
+    await invite(pair, "#3", "#4")
     left = (await unmerge()).left
-    assert left == ()
-    assert (await members.get("#1")).invited_by == "#3"
-    assert (await members.get("#3")).invited_by is None
+    assert left == ("The inviter of #1 stays: the invitations would run in a circle.",)
+    assert (await members.get("#1")).invited_by is None
 
 
 async def test_a_ban_since_the_merge_stays_with_the_other_member(pair: asyncpg.Pool) -> None:

@@ -661,8 +661,12 @@ async def test_hostile_names_do_not_break_the_pages(
         )
         await invitation(directory, created_by=first)
         await event(directory, member_id=inviter)
+        # the same GitHub account: two members who seem to be one person
+        for twin in (f"#{number + 500}", f"#{number + 600}"):
+            await member(directory, member_id=twin, name=name, github_username=f"twin-{number}")
     paths = [
         "insights/",
+        "insights/suggestions/",
         *(f"insights/tree/{number}/" for number in range(int(first[1:]), int(first[1:]) + 6)),
     ]
     await look(browser, panel, paths)

@@ -23,14 +23,22 @@ CREATE TABLE public.directory_merged_rows (
 -- Delete the events of a duplicate that the other member has, too, and keep them in
 -- directory_merged_rows; return their number.
 --
--- SECURITY DEFINER lets a login do so that may not delete events in any other way.
+-- SECURITY DEFINER lets a login do so that may not delete events in any other way. Without statistics,
+-- such as right after an import, PostgreSQL would compare each event with each: nested loops are off.
 CREATE FUNCTION public.member_participation_collapse(its_merge uuid) RETURNS bigint
-    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    duplicate varchar(20);
+    other varchar(20);
+    collapsed bigint;
+BEGIN
+    SELECT duplicate_id, into_id INTO duplicate, other FROM public.directory_merges
+    WHERE id = its_merge AND undone_at IS NULL;
     WITH deleted AS (
         DELETE FROM public.member_participation AS event
-        USING public.directory_merges AS merge, public.member_participation AS kept
-        WHERE merge.id = its_merge AND merge.undone_at IS NULL
-            AND event.member_id = merge.duplicate_id AND kept.member_id = merge.into_id
+        USING public.member_participation AS kept
+        WHERE event.member_id = duplicate AND kept.member_id = other
             AND kept.platform = event.platform AND kept.room_id = event.room_id
             AND kept.source_id = event.source_id AND kept.event_type = event.event_type
         RETURNING event.*
@@ -38,8 +46,9 @@ CREATE FUNCTION public.member_participation_collapse(its_merge uuid) RETURNS big
         INSERT INTO public.directory_merged_rows (merge_id, table_name, row_id, before)
         SELECT its_merge, 'member_participation', deleted.id, to_jsonb(deleted) FROM deleted
     )
-    SELECT count(*) FROM deleted
-$$;
+    SELECT count(*) INTO collapsed FROM deleted;
+    RETURN collapsed;
+END $$;
 
 REVOKE ALL ON FUNCTION public.member_participation_collapse(uuid) FROM PUBLIC;
 
