@@ -85,7 +85,7 @@ class _Call(NamedTuple):
 
 
 class _Present(NamedTuple):
-    """What a member has before merges into it are undone and done again.
+    """The state of a member before merges into it are undone and done again.
 
     Somebody may have decided so since the merges: what is no longer there does not come back.
     """
@@ -175,7 +175,8 @@ async def unmerge(
 
     What happened since then stays with the other member. What somebody has changed since stays as
     it is, and is told in `left`. Merges can be undone in any order: those that were done later,
-    into the same member or of that member into a further one, are undone and done again.
+    into the same member or of that member into a further one, are undone and done again, without
+    what somebody has changed or taken away since.
 
     Args:
         member_id_or_merge: The number of the merged member, "#298" or 298, or the id of the merge.

@@ -11,6 +11,7 @@ from community_directory.database import Statement, engine
 from community_directory.errors import InvalidInput, NotMerged
 from community_directory.queries import members
 from community_directory.queries.members import MergeCounts, MergePreview
+from community_directory.tables import MemberStatus
 from community_directory.web.admin.forms import (
     MEMBER_TITLE,
     PEOPLE_GROUP,
@@ -141,10 +142,21 @@ def _describe_preview(preview: MergePreview) -> str:
         f"The status is then {preview.status.replace('_', ' ')}."
         if preview.status != into.status
         else "",
+        _describe_permissions(preview),
         *(conflict.message for conflict in preview.conflicts),
         f"To merge them, type {duplicate.member_id} as confirmation.",
     ]
     return "\n".join(filter(None, lines))
+
+
+def _describe_permissions(preview: MergePreview) -> str:
+    if not preview.counts.permissions:
+        return ""
+    duplicate, into = preview.duplicate.member_id, preview.into.member_id
+    permissions = f"{_count(preview.counts.permissions, 'permission')} of {duplicate}"
+    if preview.status is MemberStatus.ACTIVE:
+        return f"{into} gets {permissions}."
+    return f"{into} does not get {permissions}: the person is not active."
 
 
 def _list_rows(counts: MergeCounts) -> str:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from community_directory.queries import members, participation
+from community_directory.queries import members, participation, permissions
 from community_directory.tables import CommunityMember
 from tests.web.admin.panel_requests import rows as listed
 from tests.web.admin.test_browser import open_form
@@ -95,6 +95,18 @@ async def test_what_both_have_is_shown_and_what_can_not_be_undone_is_told(
     assert "country" in said
     assert (await members.get("#2")).country == "Perú"
     assert (await members.get("#3")).country == "Chile"
+
+
+async def test_the_preview_tells_who_gets_the_permissions_of_the_duplicate(
+    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    await two(directory)
+    await permissions.grant("#3", "manage", actor="Luis")
+    said = await refused(client, MERGE, duplicate="#3", into="2")
+    assert "#2 gets 1 permission of #3." in said.splitlines()
+    await members.set_status("#2", "suspended", actor="Luis")
+    said = await refused(client, MERGE, duplicate="#3", into="2")
+    assert "#2 does not get 1 permission of #3: the person is not active." in said.splitlines()
 
 
 async def test_a_merge_that_is_refused_says_why_and_changes_nothing(
