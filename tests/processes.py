@@ -34,9 +34,11 @@ def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
             [*PROGRAM, *arguments],
             environment(POSTGRES_URL=url, PYTHONPATH=str(PROJECT)),
         )
-    shown, typed, length_when_typed = b"", b"", 0
+    shown, typed, length_when_typed, quiet = b"", b"", 0, 0
     while True:
+        quiet += 1
         if select.select([terminal], [], [], 0.2)[0]:
+            quiet = 0
             try:
                 shown += os.read(terminal, 4096)
             except OSError:  # Linux raises it when the other side is closed
@@ -44,9 +46,11 @@ def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
         elif shown.endswith(b": ") and len(shown) > length_when_typed and lines:
             typed, length_when_typed = lines.pop(0), len(shown)
             os.write(terminal, typed)
-        elif typed == b"\x03":
-            # input() misses a signal that arrives between its prompt and its wait.
+        elif typed == b"\x03" and quiet == 25:
+            # input() misses a signal that arrives between its prompt and its wait. A second one ends
+            # a program that has heard the first one and is still busy.
             os.write(terminal, typed)
+            quiet = 0
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), shown.decode().replace("\r", "")

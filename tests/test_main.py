@@ -50,6 +50,7 @@ NAMES = {
     "grant",
     "revoke",
     "roles",
+    "schema",
     "psql",
 }
 ELIZAOS_NAMES = ("elizaos export", "elizaos import")

@@ -222,7 +222,7 @@ def read_lines(
                 else:
                     cells = zip(header, row.cells, strict=False)
                     values = {
-                        name: None if is_blank(cell) else unescape_cell(cell)
+                        name: None if is_blank(text := unescape_cell(cell) or "") else text
                         for name, cell in cells
                         if name
                     }

@@ -587,7 +587,7 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("directory_audit_log_write", fixed, False),
         ("member_accounts_before_write", fixed, False),
         ("member_accounts_check_erased", fixed, False),
-        ("member_participation_collapse", fixed, False),
+        ("member_participation_collapse", [*fixed, "enable_nestloop=off"], False),
         ("member_participation_follow_merge", fixed, False),
         ("member_participation_take_back", fixed, False),
         ("member_permissions_check_holder", fixed, False),

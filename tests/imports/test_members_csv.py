@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from community_directory.constraints import CONSTRAINT_MESSAGES
@@ -444,6 +444,7 @@ async def test_an_unchanged_export_is_imported_without_changes(
     organization=TEXTS,
     bio=st.dictionaries(TEXTS, TEXTS | st.integers() | st.booleans(), max_size=3),
 )
+@example(name="Ana", organization="\r", bio={})
 async def test_any_exported_text_is_imported_without_changes(
     directory: asyncpg.Pool,
     tmp_path_factory: pytest.TempPathFactory,

@@ -253,6 +253,19 @@ class Caller:
         # DIRECTORY_SECRET_KEY is not set.
         assert await members.find_erased([account]) == set()
 
+    async def merge(self) -> None:
+        accounts_of_both = self.newcomer(), self.newcomer()
+        into, duplicate = [
+            (await members.add(telegram_id=account, name=account, primary_role="x")).member_id
+            for account in accounts_of_both
+        ]
+        assert (await members.merge_preview(duplicate, into=into)).refusals == ()
+        merged = await members.merge(duplicate, into=into, actor="load")
+        assert (await members.get(duplicate)).member_id == merged.into == into
+        undone = await members.unmerge(duplicate, actor="load")
+        assert (undone.id, undone.left) == (merged.id, ())
+        assert (await members.get(duplicate)).telegram_id == accounts_of_both[1]
+
     def event(self) -> NewEvent:
         """Each source id is of one member and one time, whoever delivers it."""
         number = self.random.randint(1, 500)
@@ -367,6 +380,7 @@ class Caller:
                 self.link,
                 self.link_account,
                 self.resolve,
+                self.merge,
                 self.look_at_the_graph,
                 self.explain_score,
                 self.look_back,
