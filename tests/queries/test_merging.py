@@ -738,6 +738,12 @@ async def test_only_a_merge_can_be_undone(pair: asyncpg.Pool, number: Any) -> No
         await members.unmerge(number, actor="Luis")
 
 
+async def test_an_empty_number_is_not_called_none(pair: asyncpg.Pool) -> None:
+    with pytest.raises(NotMerged) as error:
+        await members.unmerge("", actor="Luis")
+    assert "None" not in str(error.value)
+
+
 async def test_a_merge_is_undone_once_by_its_id_and_can_be_done_again(pair: asyncpg.Pool) -> None:
     earlier = await dump(pair)
     done = await merge()
