@@ -47,8 +47,8 @@ def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:
             typed, length_when_typed = lines.pop(0), len(shown)
             os.write(terminal, typed)
         elif typed == b"\x03" and quiet == 25:
-            # input() misses a signal that arrives between its prompt and its wait. A second one ends
-            # a program that has heard the first one and is still busy.
+            # input() misses a signal that arrives between its prompt and its wait. A second one
+            # ends a program that has heard the first one and is still busy.
             os.write(terminal, typed)
             quiet = 0
     _, status = os.waitpid(child, 0)

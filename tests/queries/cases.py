@@ -99,9 +99,7 @@ MERGED: dict[str, Any] = {
 """What a merge of a member without anything else stores to be undone."""
 
 CASES = {
-    "accounts.begin_link": Case(
-        {"member_id": "#1", "account": None}, NOBODY
-    ),
+    "accounts.begin_link": Case({"member_id": "#1", "account": None}, NOBODY),
     "accounts.complete_link": Case(
         {"code": LINK_CODE, "platform": "discord", "account_id": "5", "username": "ana"},
         {"code": "NOSUCHCODE"},
