@@ -14,16 +14,20 @@ from tqdm import tqdm
 
 from community_directory.database import act_as, engine, long_running, transaction
 from community_directory.errors import OperatorError
-from community_directory.queries import highlights
+from community_directory.queries import accounts, highlights, members, permissions
+from community_directory.queries.ids import new_id
 from community_directory.queries.reputation import github_score
 from community_directory.tables import (
+    AccountProof,
     CommunityInvitation,
     CommunityMember,
     EventType,
     InvitationStatus,
+    MemberAccount,
     MemberParticipation,
     MemberRelationship,
     MemberStatus,
+    Permission,
     Platform,
 )
 from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
@@ -35,6 +39,8 @@ DEMO_BATCH_ROWS = 1000
 """The rows of one statement: asyncpg allows 32,767 parameters, and a row has at most 10."""
 FIRST_TELEGRAM_ID = 9_999_000_001
 """The demo's Telegram ids count up from this one; Telegram gives lower ones to people."""
+FIRST_DISCORD_ID = 999_000_000_000_100_001
+"""The demo's Discord ids count up from this one."""
 DRAWN_EVENTS = 26_000
 """The number of random events; those outside a person's time as an active member are left out."""
 EVENT_DAYS = 90
@@ -250,7 +256,8 @@ async def _insert_demo(now: datetime) -> None:
     events = _make_events(rng, people, now)
     invitations = list(_make_invitations(rng, people, now))
     relationships = list(_make_relationships(rng, people, now))
-    tables: tuple[Sequence[Table], ...] = (invitations, events, relationships)
+    own_accounts = list(_make_accounts(rng, people))
+    tables: tuple[Sequence[Table], ...] = (invitations, events, relationships, own_accounts)
 
     total = len(people) + sum(len(rows) for rows in tables)
     with tqdm(desc="Loading the demo", total=total, unit=" rows", disable=None) as progress:
@@ -270,6 +277,36 @@ async def _insert_demo(now: datetime) -> None:
     # One more day at each end, because the dates are in UTC and not in the community's time zone.
     first_day = (events[0].occurred_at - timedelta(days=1)).date()
     await highlights.roll_up(first_day, until=(now + timedelta(days=1)).date())
+    await _grant_permissions(people)
+    await _add_doubles(people)
+
+
+async def _grant_permissions(people: Sequence[DemoPerson]) -> None:
+    """Grant one permission to each founder: the first one can manage."""
+    for person, permission in zip(people, reversed(Permission), strict=False):
+        await permissions.grant(person.row.member_id, permission, actor="demo")
+
+
+async def _add_doubles(people: Sequence[DemoPerson]) -> None:
+    """Add two founders a second time, as they came on Discord, and merge one of them."""
+    for number, person in enumerate(people[1:3], start=len(people)):
+        account_id = FIRST_DISCORD_ID + number
+        double = await members.add(
+            telegram_id=f"{Platform.DISCORD}:{account_id}",
+            name=f"{person.row.name} (Discord)",
+            primary_role=person.row.primary_role,
+            actor="demo",
+        )
+        await accounts.link(
+            double.member_id,
+            Platform.DISCORD,
+            account_id,
+            username=person.row.telegram_username,
+            actor="demo",
+        )
+    await members.merge(
+        double.member_id, into=person.row.member_id, actor="demo", reason="The same person"
+    )
 
 
 def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
@@ -454,6 +491,35 @@ def _make_invitation(
         expires_at=created + DEFAULT_VALIDITY,
         created_at=created,
         updated_at=updated,
+    )
+
+
+def _make_accounts(rng: Random, people: list[DemoPerson]) -> Iterator[MemberAccount]:
+    """Yield an entity of an ElizaOS agent for everybody, and Discord accounts of many members."""
+    for number, person in enumerate(people):
+        row = person.row
+        yield _make_account(row, Platform.ELIZAOS, _make_entity_id(row), row.created_at)
+        time_as_member = person.active_until - row.created_at
+        if time_as_member and rng.random() < 0.6:
+            proved_at = row.created_at + time_as_member * rng.random()
+            account = _make_account(
+                row, Platform.DISCORD, str(FIRST_DISCORD_ID + number), proved_at
+            )
+            account.username = (row.telegram_username or f"guest_{number}_demo").replace("_", ".")
+            yield account
+
+
+def _make_account(
+    member: CommunityMember, platform: Platform, account_id: str, proved_at: datetime
+) -> MemberAccount:
+    return MemberAccount(
+        id=new_id(),
+        platform=platform,
+        account_id=account_id,
+        member_id=member,
+        proof=AccountProof.CODE if platform is Platform.DISCORD else AccountProof.PLATFORM,
+        proved_at=proved_at,
+        linked_at=proved_at,
     )
 
 

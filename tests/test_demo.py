@@ -93,6 +93,8 @@ async def contents(database: asyncpg.Pool | asyncpg.Connection) -> asyncpg.Recor
             (SELECT max(created_at) FROM member_daily_highlights),
             (SELECT count(*) FROM member_relationships) AS relationships,
             (SELECT max(created_at) FROM member_relationships),
+            (SELECT count(*) FROM member_accounts
+                WHERE platform = 'elizaos' OR platform = 'discord' AND proof = 'code') AS accounts,
             (SELECT count(*) FROM directory_audit_log) AS audit_entries
         """,
     )
@@ -144,10 +146,18 @@ async def test_names_come_from_the_whole_world_and_no_two_are_the_same(
 async def test_usernames_and_telegram_ids_are_reserved_for_the_demo(
     community: asyncpg.Connection,
 ) -> None:
-    members = await community.fetch("SELECT * FROM community_members ORDER BY created_at")
+    *members, double, merged = await community.fetch(
+        "SELECT * FROM community_members ORDER BY created_at, length(member_id), member_id"
+    )
     assert [member["telegram_id"] for member in members] == [
         str(9_999_000_001 + n) for n in range(len(members))
     ]
+    assert double["telegram_id"] == f"discord:{999_000_000_000_100_001 + len(members)}"
+    assert merged["telegram_id"].startswith("merged:")
+    discord = await community.fetch("SELECT * FROM member_accounts WHERE platform = 'discord'")
+    assert len(discord) > 100
+    assert all(account["account_id"].startswith("999000000000100") for account in discord)
+    assert all(re.fullmatch(r"[a-z0-9._]+[._]demo", account["username"]) for account in discord)
     usernames = [member["telegram_username"] for member in members if member["telegram_username"]]
     assert len(members) * 0.8 < len(set(usernames)) == len(usernames) < len(members)
     assert all(re.fullmatch(r"[a-z]+(_[a-z0-9]+)*_demo", username) for username in usernames)
@@ -582,6 +592,11 @@ async def test_every_audit_entry_except_new_tiers_names_the_demo_as_its_actor(
     assert {tuple(record) for record in records} == {
         ("demo", "INSERT", "community_members", loaded["members"]),
         ("demo", "INSERT", "community_invitations", loaded["invitations"]),
+        ("demo", "INSERT", "member_accounts", loaded["accounts"]),
+        ("demo", "INSERT", "member_permissions", 4),
+        # The usernames of the two doubles, and the merge of one of them.
+        ("demo", "UPDATE", "member_accounts", 3),
+        ("demo", "UPDATE", "community_members", 1),
     }
 
 
@@ -667,8 +682,11 @@ async def people_and_codes(url: str) -> tuple[list[tuple[object, ...]], set[str]
     connection = await asyncpg.connect(url)
     try:
         members = await connection.fetch(
-            "SELECT member_id, name, telegram_id, status, invited_by, github_profile_data,"
-            " profile_data FROM community_members ORDER BY created_at"
+            """
+            SELECT member_id, name, regexp_replace(telegram_id, '^merged:.*', 'merged'), status,
+                invited_by, github_profile_data, profile_data
+            FROM community_members ORDER BY created_at, length(member_id), member_id
+            """
         )
         codes = await connection.fetch("SELECT invitation_code FROM community_invitations")
     finally:

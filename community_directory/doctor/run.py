@@ -211,7 +211,7 @@ def _explain(error: DirectoryError | asyncpg.PostgresError) -> str:
     is_lost = isinstance(error, DatabaseUnavailable) and not isinstance(cause, OUTAGES_OF_ONE_CHECK)
     if is_lost or not isinstance(cause, asyncpg.PostgresError):
         raise error
-    return str(cause)
+    return str(cause).rstrip(".")
 
 
 def _judge(check: Check, group: str, found: Sequence[Finding]) -> Result:

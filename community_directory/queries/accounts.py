@@ -40,13 +40,14 @@ from community_directory.queries.identifiers import (
     normalize_username,
 )
 from community_directory.queries.ids import new_id
-from community_directory.queries.member_rows import member_not_found, present_number_sql
+from community_directory.queries.member_rows import member_not_found
 from community_directory.queries.values import (
     ACTOR_CTE,
     MAX_ACTOR_LENGTH,
     Profile,
     as_json,
     member_number,
+    present_number_sql,
     required_actor,
 )
 from community_directory.tables import AccountProof, MemberStatus

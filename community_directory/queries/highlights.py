@@ -10,7 +10,7 @@ import asyncpg
 
 from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.queries.member_rows import NO_BOTS, present_number_sql
+from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -24,7 +24,12 @@ from community_directory.queries.reputation import (
     MAX_DAILY_POINTS,
     add_points_sql,
 )
-from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
+from community_directory.queries.values import (
+    ACTOR_CTE,
+    member_number,
+    present_number_sql,
+    required_actor,
+)
 
 __all__ = ["Difference", "Highlight", "between", "roll_up", "verify"]
 

@@ -27,7 +27,7 @@ from community_directory.queries.invitation_rows import (
     invitation_from,
     normalize_code,
 )
-from community_directory.queries.member_rows import member_not_found, present_number_sql
+from community_directory.queries.member_rows import member_not_found
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -43,6 +43,7 @@ from community_directory.queries.values import (
     checked_actor,
     member_number,
     parse_choice,
+    present_number_sql,
     required_actor,
 )
 from community_directory.settings import load_settings

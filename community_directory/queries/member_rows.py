@@ -87,17 +87,6 @@ def member_columns(table: str) -> str:
     return ", ".join(f"{table}.{name}" for name in _MEMBER_FIELDS)
 
 
-def present_number_sql(number: str) -> str:
-    """Return the SQL of a member's number, or of that of the member into whom they were merged.
-
-    Calls that read something of a member, record an event or link an account follow merged numbers.
-    Calls that change a member's row or permissions refuse them (`member_not_found`).
-    """
-    return f"""coalesce(
-        (SELECT merged_into FROM community_members WHERE member_id = {number}::text), {number}
-    )"""
-
-
 async def member_not_found(member_id: str) -> MemberNotFound:
     """Return the error for a number that no present member has, which names another one to use."""
     records = await engine.fetch(FIND_OTHER_NUMBER, member_id=member_id)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.github_counts import read_counts
-from community_directory.queries.member_rows import present_number_sql
-from community_directory.queries.values import member_number
+from community_directory.queries.values import member_number, present_number_sql
 from community_directory.tables import ReputationTier
 
 GITHUB_POINTS = {"public_repos": 5, "followers": 3, "stars": 2, "contributions": 1}

@@ -119,6 +119,17 @@ def id_text(value: str | int, field: str) -> str:
     raise InvalidInput(f"The {field.replace('_', ' ')} must be a text or an integer.", field=field)
 
 
+def present_number_sql(number: str) -> str:
+    """Return the SQL of a member's number, or of that of the member into whom they were merged.
+
+    Calls that read something of a member, record an event or link an account follow merged numbers.
+    Calls that change a member's row or permissions refuse them (`member_not_found`).
+    """
+    return f"""coalesce(
+        (SELECT merged_into FROM community_members WHERE member_id = {number}::text), {number}
+    )"""
+
+
 def member_number(value: str | int, field: str = "member_id") -> str:
     """Return a member's number as it is stored: "#247", "247" and 247 become "#247".
 
