@@ -180,9 +180,9 @@ async def resolve(member: str | int) -> Member:
     It can be a number (`#247`, `247`), the id of a Telegram account, an account with its platform
     in front (`discord:123`, `telegram:1001`, `github:ana`), a mention (`@ana`, `<@123>`), a link to
     an account (`t.me/ana`, `tg://user?id=1001`, `github.com/ana`, `discord.com/users/123`), or the
-    UUID of an ElizaOS entity. Digits alone are a number or a Telegram id. A username is one on Telegram, or,
-    if nobody has it there, one on another platform. A merged number leads to the member who has
-    everything of it.
+    UUID of an ElizaOS entity. Digits alone are a number or a Telegram id. A username is one on
+    Telegram, or, if nobody has it there, one on another platform. A merged number leads to the
+    member who has everything of it.
 
     Args:
         member: The text, or an integer.
