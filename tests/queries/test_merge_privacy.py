@@ -104,3 +104,12 @@ async def test_an_erasure_after_the_undoing_covers_what_the_merge_wrote_into_the
     values = ("zqtwo", "zqland", "88092", "zqreason")
     assert [line for line in dump.splitlines() if any(value in line for value in values)] == []
     assert "zqone" in dump
+
+
+async def test_an_erasure_covers_the_reason_why_a_suggestion_was_dismissed(
+    directory: asyncpg.Pool, database: str
+) -> None:
+    numbers = [await add_member(directory, f"zq{i}", telegram_id=f"9900{i}") for i in range(2)]
+    await members.dismiss_suggestion(*numbers, actor="eva", reason="zqreason")
+    await members.erase(numbers[1], actor="eva")
+    assert "zqreason" not in await data(database)

@@ -101,13 +101,15 @@ BEGIN
             WHERE actor NOT IN (SELECT lower(username) FROM public.piccolo_user)
         );
     END IF;
-    -- The rows of the person, their accounts, which may have been another member's, the invitations
-    -- that they accepted, and those that were for their usernames.
+    -- The rows of the person, their accounts, which may have been another member's, the suggestions
+    -- to merge them with another one, the invitations that they accepted, and those that were for
+    -- their usernames.
     personal_rows := ARRAY(
         SELECT id FROM public.community_members WHERE member_id = ANY(numbers)
         UNION
         SELECT row_id FROM public.directory_audit_log
-        WHERE table_name = 'member_accounts' AND member_id = ANY(numbers)
+        WHERE table_name IN ('member_accounts', 'directory_dismissed_merges')
+            AND member_id = ANY(numbers)
         UNION
         SELECT invitation_id FROM public.community_invitations WHERE accepted_by = ANY(numbers)
         UNION
