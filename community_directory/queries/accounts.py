@@ -81,9 +81,14 @@ WITH {ACTOR_CTE}, member AS MATERIALIZED (
     WHERE member_id = {PRESENT_NUMBER} AND deleted_at IS NULL
     FOR NO KEY UPDATE
 ), owner AS (
-    -- another member who has the account; one who only states it does not count
+    -- Another member who has the account; one who only states it does not count. An account of
+    -- GitHub may be known by its number, and a username of digits alone looks like another number.
     SELECT account.member_id FROM member_accounts AS account, member
-    WHERE {THIS_ACCOUNT} AND proof <> 'stated' AND account.member_id <> member.member_id
+    WHERE platform = :platform::text AND (
+            account_id = :account_id::text OR platform = 'github'
+                AND lower(username) = :account_id AND :account_id !~ '^[0-9]+$'
+        ) AND proof <> 'stated' AND account.member_id <> member.member_id
+    LIMIT 1
 ), refusal AS (
     SELECT EXISTS (SELECT FROM directory_bots WHERE telegram_id = :telegram_id) AND NOT is_bot
             OR is_bot AND :proof::text = 'code' AS is_bot,

@@ -94,13 +94,15 @@ def make_fingerprint(telegram_id: str) -> str | None:
     that case statements check `BAN_CHECK_IMPOSSIBLE`.
 
     Args:
-        telegram_id: The account as `Account.telegram_id` spells it.
+        telegram_id: The account as the column has it, "1001" or "discord:123". The case of an id
+            counts only where the platform tells it apart.
     """
     key = load_settings().secret_key
     if key is None:
         return None
+    account = parse_account(telegram_id).telegram_id
     digest = hmac.digest(
-        key.get_secret_value().encode(), telegram_id.encode(errors="surrogatepass"), sha256
+        key.get_secret_value().encode(), account.encode(errors="surrogatepass"), sha256
     )
     return digest.hex()
 
@@ -119,9 +121,10 @@ async def find_erased(telegram_ids: Sequence[str | int]) -> set[str]:
         InvalidInput: An id is neither a text nor an integer.
     """
     accounts = [id_text(account, "telegram_ids") for account in telegram_ids]
-    fingerprints = {make_fingerprint(account): account for account in accounts}
-    records = await engine.fetch(FIND_ERASED_ACCOUNTS, fingerprints=list(fingerprints))
-    return {fingerprints[fingerprint] for (fingerprint,) in records}
+    fingerprints = {account: make_fingerprint(account) for account in accounts}
+    records = await engine.fetch(FIND_ERASED_ACCOUNTS, fingerprints=list(fingerprints.values()))
+    erased = {fingerprint for (fingerprint,) in records}
+    return {account for account, fingerprint in fingerprints.items() if fingerprint in erased}
 
 
 def secret_key_required() -> ConfigurationError:

@@ -9,8 +9,17 @@ from decimal import Decimal
 import asyncpg
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import InvalidInput, MemberExists
-from community_directory.queries.identifiers import normalize_github_username
+from community_directory.errors import InvalidInput, MemberBanned, MemberExists
+from community_directory.queries.bans import (
+    BAN_CHECK_IMPOSSIBLE,
+    make_fingerprint,
+    secret_key_required,
+)
+from community_directory.queries.identifiers import (
+    ACCOUNT_NUMBER_PATTERN,
+    Account,
+    normalize_github_username,
+)
 from community_directory.queries.member_rows import (
     LOCK_MEMBER,
     Member,
@@ -26,15 +35,26 @@ from community_directory.queries.values import (
     checked_actor,
     member_number,
 )
+from community_directory.tables import Platform
 
 VERIFY_GITHUB = Statement(f"""
 WITH {ACTOR_CTE}, before AS (
-    -- the member, and another member who has verified this GitHub account
+    -- the member, another member who has verified this GitHub account or to whom it is linked, and
+    -- whether it belonged to a banned person who was erased
     SELECT id, (
         SELECT member_id FROM community_members
         WHERE github_verified AND lower(github_username) = lower(:github_username::text)
             AND member_id <> :member_id
-    ) AS owner
+        UNION ALL
+        SELECT member_id FROM member_accounts
+        WHERE platform = 'github' AND account_id = ANY(:account_ids::text[])
+            AND proof <> 'stated' AND member_id <> :member_id
+        LIMIT 1
+    ) AS owner, EXISTS (
+        SELECT FROM directory_erased_accounts
+        JOIN community_members AS banned USING (member_id)
+        WHERE fingerprint = ANY(:fingerprints::text[]) AND banned.status = 'banned'
+    ) AS is_banned, {BAN_CHECK_IMPOSSIBLE} AS is_unknown
     FROM community_members WHERE member_id = :member_id AND deleted_at IS NULL
 ), verified AS (
     -- the member after the verification, if nobody else has the account
@@ -42,10 +62,12 @@ WITH {ACTOR_CTE}, before AS (
         github_verified = true, github_verified_at = now(),
         github_profile_data = :github_profile_data::jsonb,
         {add_points_sql(":points::numeric")}
-    FROM before, actor WHERE member.id = before.id AND before.owner IS NULL
+    FROM before, actor
+    WHERE member.id = before.id AND before.owner IS NULL AND NOT is_banned AND NOT is_unknown
     RETURNING member.*
 )
-SELECT before.owner, {member_columns("verified")} FROM before LEFT JOIN verified ON true
+SELECT before.owner, is_banned, is_unknown, {member_columns("verified")}
+FROM before LEFT JOIN verified ON true
 """)
 
 
@@ -75,13 +97,21 @@ async def verify_github(
 
     Raises:
         MemberExists: The account belongs to another member.
+        MemberBanned: The account belonged to a banned person who was erased.
         MemberNotFound: No member has this number, or the member was removed.
+        ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
         InvalidInput: A value can't be stored, or the counts earn more points than a score can have.
     """
     number, actor = member_number(member_id), checked_actor(actor)
     username = normalize_github_username(github_username)
     data = as_json(github_profile_data, field="github_profile_data")
-    earned = github_score(None if data is None else json.loads(data, parse_float=_parse_as_stored))
+    stored = None if data is None else json.loads(data, parse_float=_parse_as_stored)
+    earned = github_score(stored)
+    account_ids = _account_ids(username, stored)
+    fingerprints = [
+        make_fingerprint(Account(Platform.GITHUB, account_id).telegram_id)
+        for account_id in account_ids
+    ]
     if earned > MAX_SCORE:
         raise InvalidInput(
             "These counts earn more points than a score can have.",
@@ -99,6 +129,9 @@ async def verify_github(
                 member_id=number,
                 github_username=username,
                 github_profile_data=data,
+                account_ids=account_ids,
+                fingerprints=fingerprints,
+                fingerprint=fingerprints[0] if fingerprints else None,
                 points=earned - github_score(None if rewarded is None else json.loads(rewarded)),
                 actor=actor,
                 reason=reason,
@@ -111,10 +144,26 @@ async def verify_github(
         raise MemberExists(str(error), github_username) from error
     if not records:
         raise await member_not_found(number)
-    owner, *member = records[0]
+    owner, is_banned, is_unknown, *member = records[0]
     if owner is not None:
         raise MemberExists(f"This GitHub account belongs to member {owner}.", owner)
+    if is_banned:
+        raise MemberBanned
+    if is_unknown:
+        raise secret_key_required()
     return member_from(member)
+
+
+def _account_ids(username: str | None, data: Profile | None) -> list[str]:
+    """Return the ids under which an account can be known: its number, and its username.
+
+    A username of digits alone counts only without a number: it could be the number of another one.
+    """
+    numbers = [str((data or {}).get(key)) for key in ("id", "databaseId")]
+    known = [number for number in numbers if ACCOUNT_NUMBER_PATTERN.fullmatch(number)][:1]
+    if username is not None and not (known and username.isdigit()):
+        known.append(username.lower())
+    return known
 
 
 def _parse_as_stored(number: str) -> float:

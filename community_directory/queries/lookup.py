@@ -6,6 +6,7 @@ leads to the other one.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import asyncpg
@@ -19,9 +20,7 @@ from community_directory.queries.identifiers import (
     Account,
     clean_identifier,
     normalize_account,
-    normalize_github_username,
     normalize_telegram_id,
-    normalize_telegram_username,
     normalize_username,
     parse_account,
 )
@@ -37,13 +36,21 @@ from community_directory.tables import Platform, checks
 MAX_MATCHES = 20
 """The maximum number of members that a lookup reads to say that it is ambiguous."""
 
-ACCOUNT_PATTERN = re.compile(r"(?!(?:https?|tg):)([a-z][a-z0-9_]*):([!-~]+)")
+ACCOUNT_PATTERN = re.compile(r"(?!(?:https?|tg):)([a-z][a-z0-9_]*):([!-~]+)", re.IGNORECASE)
 """An account with its platform in front, such as "discord:123"."""
+MARKS_AFTER = ",;:!?."
+"""The marks of a sentence that come after a mention."""
 ENTITY_PATTERN = re.compile(checks.ENTITY_ID, re.IGNORECASE)
 USERNAME_PATTERN = re.compile(r"@([^\s@]+)")
-TELEGRAM_USER_LINK_PATTERN = re.compile(r"tg:(?://)?user/?\?id=([0-9]+)", re.IGNORECASE)
+TELEGRAM_USER_LINK_PATTERN = re.compile(
+    r"(?:tg:(?://)?(?:user/?\?id|openmessage/?\?user_id)="
+    r"|(?:https?://)?web\.telegram\.org/(?:[akz]/)?#)([0-9]+)",
+    re.IGNORECASE,
+)
 DISCORD_USER_LINK_PATTERN = re.compile(
-    r"(?:https?://)?(?:www\.)?discord(?:app)?\.com/users/([0-9]+)/?", re.IGNORECASE
+    r"(?:(?:https?://)?(?:(?:www|canary|ptb)\.)?discord(?:app)?\.com|discord://-)"
+    r"/users/([0-9]+)/?(?:[?#].*)?",
+    re.IGNORECASE,
 )
 
 GET_MEMBER = Statement(f"""
@@ -112,19 +119,20 @@ class MemberKey(NamedTuple):
 def parse_member_key(text: str) -> MemberKey | None:
     """Return what a text means, or None if it is a plain word or text, such as a name."""
     text = clean_identifier(text)
-    number = member_number(text)
-    if number.startswith("#") and number != text:
+    bare = text.strip(MARKS_AROUND)
+    number = member_number(bare)
+    if number.startswith("#") and number != bare:
         # Digits alone can also be the id of a Telegram account.
         return MemberKey(number, Platform.TELEGRAM, number[1:])
-    if re.fullmatch("#[0-9]+", text):
+    if re.fullmatch("#[0-9]+", bare):
         return MemberKey(number)
-    if re.fullmatch("[0-9]+", text):
-        return MemberKey(None, Platform.TELEGRAM, text)
+    if re.fullmatch("[0-9]+", bare):
+        return MemberKey(None, Platform.TELEGRAM, bare)
     return _parse_account_key(text) or _parse_username_key(text)
 
 
 def _parse_account_key(text: str) -> MemberKey | None:
-    if mention := DISCORD_MENTION_PATTERN.fullmatch(text):
+    if mention := DISCORD_MENTION_PATTERN.fullmatch(text.rstrip(MARKS_AFTER)):
         return MemberKey(None, Platform.DISCORD, mention[1])
     if ENTITY_PATTERN.fullmatch(text):
         return MemberKey(None, Platform.ELIZAOS, text.lower())
@@ -135,40 +143,46 @@ def _parse_account_key(text: str) -> MemberKey | None:
         if link := pattern.fullmatch(text.strip(MARKS_AROUND)):
             return MemberKey(None, platform, link[1])
     if account := ACCOUNT_PATTERN.fullmatch(text):
-        try:
-            return MemberKey(None, *normalize_account(account[1], account[2]))
-        except InvalidInput:
-            pass
+        name, account_id = account[1].lower(), account[2]
+        # Digits are an id on GitHub, and another text is a username, which can be the id, too.
+        if name != Platform.GITHUB or account_id.isdigit():
+            with suppress(InvalidInput):
+                return MemberKey(None, *normalize_account(name, account_id))
+        return _parse_username(name, account_id)
     return None
 
 
 def _parse_username_key(text: str) -> MemberKey | None:
     is_link = "/" in text or text.casefold().endswith(".t.me") or text.startswith("tg:")
     if is_link:
-        for normalize, platform in (
-            (normalize_telegram_username, Platform.TELEGRAM),
-            (normalize_github_username, Platform.GITHUB),
-        ):
-            try:
-                username = normalize(text)
-            except InvalidInput:
-                continue
-            if platform is Platform.GITHUB and username:
-                return MemberKey(None, platform, username.lower(), username, platform)
-            return MemberKey(username=username, username_platform=platform)
+        for platform in (Platform.TELEGRAM, Platform.GITHUB):
+            if key := _parse_username(platform, text):
+                return key
     username_match = USERNAME_PATTERN.fullmatch(text.strip(MARKS_AROUND))
     return MemberKey(username=username_match[1]) if username_match else None
+
+
+def _parse_username(platform: str, text: str) -> MemberKey | None:
+    """Return what a username of a platform means, or a link to one; None if it is none."""
+    username = None
+    with suppress(InvalidInput):
+        username = normalize_username(platform, text)
+    if username is None:
+        return None
+    if platform == Platform.GITHUB and not username.isdigit():
+        return MemberKey(None, platform, username.lower(), username, platform)
+    return MemberKey(username=username, username_platform=platform)
 
 
 async def resolve(member: str | int) -> Member:
     """Return the member whom a text means, as a person or a program writes it.
 
     It can be a number (`#247`, `247`), the id of a Telegram account, an account with its platform
-    in front (`discord:123`, `telegram:1001`), a mention (`@ana`, `<@123>`), a link to an account
-    (`t.me/ana`, `tg://user?id=1001`, `github.com/ana`, `discord.com/users/123`), or the UUID of an
-    ElizaOS entity. Digits alone are a number or a Telegram id. A username is one on Telegram, or,
-    if nobody has it there, one on another platform. A merged number leads to the member who has
-    everything of it.
+    in front (`discord:123`, `telegram:1001`, `github:ana`), a mention (`@ana`, `<@123>`), a link to
+    an account (`t.me/ana`, `tg://user?id=1001`, `github.com/ana`, `discord.com/users/123`), or the
+    UUID of an ElizaOS entity. Digits alone are a number or a Telegram id. A username is one on
+    Telegram, or, if nobody has it there, one on another platform. A merged number leads to the
+    member who has everything of it.
 
     Args:
         member: The text, or an integer.

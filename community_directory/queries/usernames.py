@@ -33,6 +33,14 @@ released AS (
     UPDATE community_members AS member SET telegram_username = NULL FROM concerned, actor
     WHERE member.id = concerned.id AND concerned.member_id <> :member_id
         AND EXISTS (SELECT FROM concerned WHERE member_id = :member_id)
+),
+-- So do the second accounts of anybody, whose usernames are in no column.
+released_accounts AS (
+    UPDATE member_accounts AS account SET username = NULL
+    FROM community_members AS holder, actor
+    WHERE lower(account.username) = lower(:telegram_username) AND account.platform = 'telegram'
+        AND holder.member_id = account.member_id AND holder.telegram_id <> account.account_id
+        AND EXISTS (SELECT FROM concerned WHERE member_id = :member_id)
 )
 UPDATE community_members AS member SET telegram_username = :telegram_username::text
 FROM concerned, actor

@@ -20,6 +20,7 @@ from community_directory.errors import (
     InvalidInput,
     LinkCodeInvalid,
     MemberBanned,
+    MemberExists,
     MemberNotFound,
     TooManyTries,
 )
@@ -104,6 +105,23 @@ async def test_an_account_of_another_member_is_refused(directory: asyncpg.Pool, 
             await accounts.link("#2", platform, account_id, **BY)
         assert refused.value.member_id == ana
     assert await named("#2") == {"telegram:1002"}
+
+
+async def test_a_github_account_is_the_same_by_its_number_and_its_username(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await rows.member(directory)
+    data = {"id": 583231}
+    await accounts.link(ana, "github", "Ana-Dev", actor="luis")
+    with pytest.raises(MemberExists, match=f"belongs to member {ana}"):
+        await members.verify_github("#2", github_username="ana-dev", github_profile_data=data)
+    await members.verify_github(ana, github_username="ana-dev", github_profile_data=data)
+    await accounts.unlink("github", "ana-dev", actor="luis")
+    with pytest.raises(AccountTaken, match=f"belongs to member {ana}"):
+        await accounts.link("#2", "github", "Ana-Dev", actor="luis")
+    # digits alone are a number, even if somebody has them as their username
+    await members.verify_github("#2", github_username="777", github_profile_data={"id": 8})
+    await accounts.link("#3", "github", "777", actor="luis")
 
 
 async def test_an_account_that_somebody_only_states_passes_to_whoever_proves_it(

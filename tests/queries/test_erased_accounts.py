@@ -214,6 +214,48 @@ async def test_an_erasure_of_an_account_that_was_added_again_does_not_lift_the_b
 
 
 @pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("known", "verified"),
+    [({"id": 583231}, {"databaseId": "583231"}), ({}, {}), ({}, {"id": 583231})],
+    ids=["the number", "the username", "the username, with a number by now"],
+)
+async def test_nobody_else_verifies_the_github_account_of_a_banned_person_who_was_erased(
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    known: dict[str, Any],
+    verified: dict[str, Any],
+) -> None:
+    number = await member(directory)
+    await members.verify_github(number, github_username="Ana-Dev", github_profile_data=known)
+    await members.set_status(number, "banned", actor="eva")
+    await members.erase(number, actor="eva")
+    other = str((await rows.member(directory))["member_id"])
+    with pytest.raises(MemberBanned):
+        await members.verify_github(other, github_username="ana-dev", github_profile_data=verified)
+    assert not (await members.get(other)).github_verified
+    await members.verify_github(other, github_username="bo", github_profile_data={"id": 7})
+    monkeypatch.delenv("DIRECTORY_SECRET_KEY")
+    load_settings.cache_clear()
+    with pytest.raises(ConfigurationError):
+        await members.verify_github(other, github_username="cy", github_profile_data={"id": 8})
+
+
+@pytest.mark.usefixtures("key")
+async def test_another_spelling_of_an_account_does_not_lift_the_ban(
+    directory: asyncpg.Pool, code: str
+) -> None:
+    number = str((await rows.member(directory, telegram_id="github:Ana"))["member_id"])
+    await members.set_status(number, "banned", actor="eva")
+    await members.erase(number, actor="eva")
+    for account in ("github:Ana", "github:ana", "github:ANA"):
+        await refuses(MemberBanned, code, account)
+    assert await members.find_erased(["github:Ana", "github:ANA", "github:bo"]) == {
+        "github:Ana",
+        "github:ANA",
+    }
+
+
+@pytest.mark.usefixtures("key")
 async def test_a_ban_that_another_program_stores_in_the_column_is_remembered(
     directory: asyncpg.Pool, code: str
 ) -> None:

@@ -51,14 +51,19 @@ async def ana(directory: asyncpg.Pool) -> str:
 @pytest.mark.parametrize(
     "text",
     [
-        *("#1", "1", 1, " #1 ", "＃１", "\u200b#1", "1\n"),
+        *("#1", "1", 1, " #1 ", "＃１", "\u200b#1", "1\n", "#1,", "(#1)", "“#1”.", "1."),
         *("1001", 1001, "telegram:1001", "tg://user?id=1001"),
+        *("Telegram:1001", "tg://openmessage?user_id=1001", "https://web.telegram.org/a/#1001"),
+        *("telegram:ana_garcia", "telegram:@Ana_Garcia", "telegram:t.me/ana_garcia"),
         *("@ana_garcia", "@Ana_Garcia", "ana_garcia", "＠ana_garcia", "“@ana_garcia”"),
         *("t.me/ana_garcia", "https://t.me/Ana_Garcia", "ana_garcia.t.me"),
         *("tg://resolve?domain=ana_garcia", "https://web.telegram.org/k/#@ana_garcia"),
         *("discord:5", "<@5>", "<@!5>", "https://discord.com/users/5", "discord.com/users/5/"),
+        *("Discord:5", "<@5>,", "https://canary.discord.com/users/5", "discord://-/users/5"),
+        *("https://discord.com/users/5?x=1", "discord:ana.garcia", "discord:@Ana.Garcia"),
         *("@ana.garcia", "ana.garcia"),
         *("github.com/ana-dev", "https://github.com/Ana-Dev/", "github:583231"),
+        *("github:ana-dev", "GitHub:Ana-Dev", "github:@ana-dev", "github:github.com/ana-dev"),
         *(ENTITY, ENTITY.upper(), f"elizaos:{ENTITY}"),
     ],
 )
@@ -157,6 +162,16 @@ async def test_a_verified_github_account_comes_before_one_that_is_only_stated(
     await members.verify_github("#2", github_username="Ana-Dev", github_profile_data={})
     assert (await members.resolve("github.com/ana-dev")).member_id == "#2"
     assert found_number(await members.find_by_username("ana-dev", "github")) == "#2"
+
+
+async def test_digits_in_a_link_to_github_are_a_username_and_no_number(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    with pytest.raises(MemberNotFound):
+        await members.resolve("github.com/583231")
+    await members.verify_github("#2", github_username="583231", github_profile_data={"id": 9})
+    assert (await members.resolve("github.com/583231")).member_id == "#2"
+    assert (await members.resolve("github:583231")).member_id == ana
 
 
 async def test_a_merged_number_leads_to_the_other_member(directory: asyncpg.Pool) -> None:

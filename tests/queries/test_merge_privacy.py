@@ -91,3 +91,25 @@ async def test_an_export_after_the_undoing_has_the_merge_without_rows(
     for number in pair:
         [merge] = (await members.export(number))["merges"]
         assert (merge["before"], merge["rows"]) == (None, [])
+
+
+async def test_an_erasure_after_the_undoing_covers_what_the_merge_wrote_into_the_other_one(
+    pair: tuple[str, str], directory: asyncpg.Pool, database: str
+) -> None:
+    third = await add_member(directory, "third", telegram_id="99001")
+    await members.merge(pair[0], into=third, actor="eva", reason="theirs")
+    await members.unmerge(pair[1], actor="eva", reason="zqreason")
+    await members.erase(pair[1], actor="eva")
+    dump = (await data(database)).lower()
+    values = ("zqtwo", "zqland", "88092", "zqreason")
+    assert [line for line in dump.splitlines() if any(value in line for value in values)] == []
+    assert "zqone" in dump
+
+
+async def test_an_erasure_covers_the_reason_why_a_suggestion_was_dismissed(
+    directory: asyncpg.Pool, database: str
+) -> None:
+    numbers = [await add_member(directory, f"zq{i}", telegram_id=f"9900{i}") for i in range(2)]
+    await members.dismiss_suggestion(*numbers, actor="eva", reason="zqreason")
+    await members.erase(numbers[1], actor="eva")
+    assert "zqreason" not in await data(database)

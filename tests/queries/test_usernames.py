@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from community_directory.errors import InvalidInput, MemberNotFound
-from community_directory.queries import audit, members
+from community_directory.queries import accounts, audit, members
 from tests.tables import rows
 
 
@@ -30,6 +30,18 @@ async def test_a_username_leaves_its_first_holder(directory: asyncpg.Pool) -> No
         ]
         assert (entry.actor, entry.reason) == ("bot", "seen in the group")
         assert entry.changes == {"telegram_username": change}
+
+
+async def test_a_username_leaves_a_second_account(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    for number, account, username in (("#1", "5001", "Mona"), ("#2", "5002", "bo")):
+        await accounts.link(number, "telegram", account, username=username, actor="luis")
+    await members.set_username("#2", "mona")
+    assert (await members.resolve("@mona")).member_id == "#2"
+    assert [found.username for found in await accounts.of("#1")] == [None, None]
+    await members.set_username("#2", "bo")
+    assert {found.username for found in await accounts.of("#2")} == {"bo", None}
 
 
 async def now(directory: asyncpg.Pool) -> object:

@@ -27,6 +27,7 @@ DECLARE
     accounts text[];
     actors text[];
     personal_rows uuid[];
+    personal_entries bigint[];
 BEGIN
     SELECT id INTO erased_row FROM public.community_members
     WHERE member_id = erased_member AND telegram_id ~ '^(erased|banned):' AND NOT EXISTS (
@@ -100,13 +101,15 @@ BEGIN
             WHERE actor NOT IN (SELECT lower(username) FROM public.piccolo_user)
         );
     END IF;
-    -- The rows of the person, their accounts, which may have been another member's, the invitations
-    -- that they accepted, and those that were for their usernames.
+    -- The rows of the person, their accounts, which may have been another member's, the suggestions
+    -- to merge them with another one, the invitations that they accepted, and those that were for
+    -- their usernames.
     personal_rows := ARRAY(
         SELECT id FROM public.community_members WHERE member_id = ANY(numbers)
         UNION
         SELECT row_id FROM public.directory_audit_log
-        WHERE table_name = 'member_accounts' AND member_id = ANY(numbers)
+        WHERE table_name IN ('member_accounts', 'directory_dismissed_merges')
+            AND member_id = ANY(numbers)
         UNION
         SELECT invitation_id FROM public.community_invitations WHERE accepted_by = ANY(numbers)
         UNION
@@ -115,21 +118,35 @@ BEGIN
         WHERE table_name = 'community_invitations' AND lower(username) = ANY(usernames)
     );
 
+    -- A merge that was undone wrote values of the person into the row of the other member, and took
+    -- them out again. The entries of one transaction have one time.
+    personal_entries := ARRAY(
+        SELECT other.id FROM public.directory_audit_log AS own,
+            jsonb_array_elements_text(own.changes -> 'merged_into') AS into_id,
+            public.directory_audit_log AS other
+        WHERE own.member_id = ANY(numbers) AND own.table_name = 'community_members'
+            AND other.member_id = into_id AND other.changed_at = own.changed_at
+    );
+
     UPDATE public.directory_audit_log SET
         actor = CASE WHEN lower(actor) = ANY(actors) THEN 'erased' ELSE actor END,
         reason = CASE
             WHEN changes ? 'erased' THEN reason  -- of an earlier erasure
-            WHEN member_id = ANY(numbers) OR row_id = ANY(personal_rows) THEN NULL
+            WHEN member_id = ANY(numbers) OR row_id = ANY(personal_rows)
+                OR id = ANY(personal_entries) THEN NULL
             ELSE reason
         END,
         changes = (
             SELECT jsonb_object_agg(field, CASE
-                WHEN field = ANY(personal_fields) AND row_id = ANY(personal_rows) THEN '[null, null]'
+                WHEN field = ANY(personal_fields)
+                    AND (row_id = ANY(personal_rows) OR id = ANY(personal_entries))
+                    THEN '[null, null]'
                 ELSE change
             END)
             FROM jsonb_each(changes) AS changed(field, change)
         )
-    WHERE member_id = ANY(numbers) OR row_id = ANY(personal_rows) OR lower(actor) = ANY(actors);
+    WHERE member_id = ANY(numbers) OR row_id = ANY(personal_rows) OR id = ANY(personal_entries)
+        OR lower(actor) = ANY(actors);
 
     -- A blank actor violates the constraint of the column.
     INSERT INTO public.directory_audit_log
