@@ -143,7 +143,7 @@ async def merge(
     invitations, children in the tree, and the points that were given by hand. Events that both have
     become one. The profile of the other member stays, and its empty fields are filled. The status
     is the strictest of the two if one is banned or suspended, or else the furthest. An invitation
-    of one for the other is cancelled. Highlights and points are counted again.
+    of one that the other has accepted is cancelled. Highlights and points are counted again.
 
     The number of the duplicate leads to the other member from then on, and `unmerge` undoes the
     merge. Everything is merged, or nothing. Events of other members are not delayed.

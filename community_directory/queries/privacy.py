@@ -325,6 +325,14 @@ WITH erased AS (
     UPDATE directory_merges SET {_assignments_sql("directory_merges")}
     WHERE duplicate_id = ANY(:numbers) OR into_id = ANY(:numbers)
     RETURNING id
+), others AS (
+    -- the accounts of the person that somebody else had when these were merged
+    DELETE FROM directory_merged_rows AS earlier USING directory_merges AS merge,
+        unnest(:platforms::text[], :account_ids::text[]) AS own(platform, account_id)
+    WHERE merge_id = merge.id AND table_name = 'member_accounts'
+        AND earlier.before ->> 'platform' = own.platform
+        AND earlier.before ->> 'account_id' = own.account_id
+        AND merge_id NOT IN (SELECT id FROM erased)
 )
 DELETE FROM directory_merged_rows WHERE merge_id IN (SELECT id FROM erased)
 """)

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from community_directory.errors import MergeRefused
-from community_directory.queries import members
+from community_directory.queries import accounts, members
 from tests.queries.test_privacy import data
 from tests.tables import rows
 
@@ -48,6 +48,19 @@ async def pair(directory: asyncpg.Pool) -> tuple[str, str]:
     duplicate = await add_member(directory, "zqtwo", telegram_id="88092", country="Zqland")
     await members.merge(duplicate, into=into, actor="eva", reason="zqreason")
     return into, duplicate
+
+
+async def test_an_erasure_covers_an_account_that_another_member_had_when_they_were_merged(
+    pair: tuple[str, str], directory: asyncpg.Pool, database: str
+) -> None:
+    other = (await rows.member(directory))["member_id"]
+    account = "discord", f"8800{pair[1][1:]}"
+    assert await accounts.unlink(*account, actor="eva")
+    await accounts.link(other, *account, username="zqtwo.discord", actor="eva")
+    await members.erase(other, actor="eva")
+    dump = (await data(database)).lower()
+    assert [line for line in dump.splitlines() if account[1] in line] == []
+    assert (await members.unmerge(pair[1], actor="eva")).duplicate == pair[1]
 
 
 @pytest.mark.parametrize("freed", [False, True], ids=["its own number", "the freed number"])

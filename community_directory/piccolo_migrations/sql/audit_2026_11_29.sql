@@ -111,6 +111,12 @@ BEGIN
         WHERE table_name IN ('member_accounts', 'directory_dismissed_merges')
             AND member_id = ANY(numbers)
         UNION
+        SELECT row_id FROM public.directory_audit_log,
+            jsonb_array_elements_text(changes -> 'account_id') AS account_id
+        WHERE table_name = 'member_accounts' AND lower(concat_ws(':', coalesce(
+            changes #>> '{platform,1}', changes #>> '{platform,0}'
+        ), account_id)) = ANY(accounts)
+        UNION
         SELECT invitation_id FROM public.community_invitations WHERE accepted_by = ANY(numbers)
         UNION
         SELECT row_id FROM public.directory_audit_log,
