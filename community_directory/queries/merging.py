@@ -4,17 +4,17 @@ Callers use it as `members.merge`, `members.merge_preview` and `members.unmerge`
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from community_directory.calendar import MAX_SPAN_DAYS, DaySpan, days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.errors import MergeRefused, NotMerged
+from community_directory.errors import DatabaseUnavailable, MergeRefused, NotMerged
 from community_directory.queries import merge_rows as sql
 from community_directory.queries.highlights import count_member_checksums, recount_members
 from community_directory.queries.ids import new_id
@@ -33,6 +33,11 @@ from community_directory.queries.values import id_text, member_number, required_
 from community_directory.tables import MemberStatus
 
 __all__ = ["Merge", "Unmerge", "merge", "merge_preview", "unmerge"]
+
+MAX_ATTEMPTS = 5
+"""The number of times that a merge is tried while events of both members are delivered again."""
+
+_Result = TypeVar("_Result")
 
 _GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
 _FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
@@ -162,10 +167,7 @@ async def merge(
     """
     numbers = member_number(duplicate), member_number(into, "into")
     call = _Call(required_actor(actor), reason)
-    with long_running():
-        async with transaction():
-            await engine.fetch(sql.LOCK_MERGES)
-            return await _merge(*numbers, call)
+    return await _run_alone(lambda: _merge(*numbers, call))
 
 
 async def unmerge(
@@ -191,23 +193,45 @@ async def unmerge(
     """
     number, merge_id = _parse_merge(member_id_or_merge)
     call = _Call(required_actor(actor), reason)
-    with long_running():
-        async with transaction():
-            await engine.fetch(sql.LOCK_MERGES)
-            *later, merge = await _find_merges(number, merge_id)
-            await _lock_merges([*later, merge])
-            present: dict[str, _Present] = {}
-            for each in (*later, merge):
-                into = each["into_id"]
-                if into not in present:
-                    same = [other for other in (*later, merge) if other["into_id"] == into]
-                    present[into] = await _find_present(same)
-                undone = await _unmerge(each, call)
-            for each in reversed(later):
-                duplicate, into = each["duplicate_id"], each["into_id"]
-                again = _Again(each["id"], present[into])
-                await _merge(duplicate, into, call, again=again)
-            return undone
+    return await _run_alone(lambda: _unmerge_after_later_ones(number, merge_id, call))
+
+
+async def _run_alone(change: Callable[[], Awaitable[_Result]]) -> _Result:
+    """Run a merge or an unmerge in a transaction, one after the other.
+
+    An event that is delivered again while its row moves waits for the merge, which waits for the
+    event's member: PostgreSQL ends one of them. If that is the merge, it is done once more.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            with long_running():
+                async with transaction():
+                    await engine.fetch(sql.LOCK_MERGES)
+                    return await change()
+        except DatabaseUnavailable as error:
+            is_deadlock = isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
+            if not is_deadlock or attempt == MAX_ATTEMPTS:
+                raise
+    raise AssertionError  # the last attempt returned or raised
+
+
+async def _unmerge_after_later_ones(
+    number: str | None, merge_id: UUID | None, call: _Call
+) -> Unmerge:
+    *later, merge = await _find_merges(number, merge_id)
+    await _lock_merges([*later, merge])
+    present: dict[str, _Present] = {}
+    for each in (*later, merge):
+        into = each["into_id"]
+        if into not in present:
+            same = [other for other in (*later, merge) if other["into_id"] == into]
+            present[into] = await _find_present(same)
+        undone = await _unmerge(each, call)
+    for each in reversed(later):
+        duplicate, into = each["duplicate_id"], each["into_id"]
+        again = _Again(each["id"], present[into])
+        await _merge(duplicate, into, call, again=again)
+    return undone
 
 
 async def _find_present(merges: Sequence[asyncpg.Record]) -> _Present:

@@ -7,7 +7,7 @@ from contextvars import Context
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import count, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -32,7 +32,7 @@ from community_directory.queries import (
     permissions,
 )
 from community_directory.queries.participation import NewEvent
-from tests.queries.test_participation import until_waiting
+from tests.queries.test_participation import blocked, until_blocked_by, until_waiting
 from tests.tables import rows
 
 DAY = date(2026, 1, 31)
@@ -86,6 +86,7 @@ NEWCOMER: dict[str, Any] = {"name": "Cy", "primary_role": "designer"}
 NEW_ACCOUNTS = count(3000)
 
 Call = Callable[[], Coroutine[Any, Any, object]]
+Result = TypeVar("Result")
 
 
 async def add_pair(directory: asyncpg.Pool) -> tuple[str, str]:
@@ -175,9 +176,17 @@ async def unlink(number: str) -> None:
     await accounts.unlink("elizaos", ENTITY, actor="eva")
 
 
+async def deliver(call: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Deliver events; while a merge moves those that are stored, they may be refused once."""
+    try:
+        return await call()
+    except DatabaseUnavailable:
+        return await call()
+
+
 async def record(number: str) -> None:
     for n in range(2, 6):
-        await participation.record(member_id=number, source_id=n, **EVENT)
+        await deliver(partial(participation.record, member_id=number, source_id=n, **EVENT))
 
 
 async def record_many(number: str) -> None:
@@ -186,11 +195,7 @@ async def record_many(number: str) -> None:
         for n in range(2, 6)
         for other in (number, "#1", "#2")
     ]
-    # Events that are delivered again while a merge moves them may be refused once, as documented.
-    try:
-        recorded = await participation.record_many(events)
-    except DatabaseUnavailable:
-        recorded = await participation.record_many(events)
+    recorded = await deliver(partial(participation.record_many, events))
     assert recorded.unknown == []
     assert recorded.refused == []
 
@@ -264,6 +269,27 @@ async def test_a_merge_and_another_call_at_once_leave_no_half(
             assert isinstance(undone, MergeRefused)
             assert call is erase
             return
+
+
+async def test_a_merge_that_is_ended_because_of_a_deadlock_is_done_once_more(
+    directory: asyncpg.Pool, directory_url: str
+) -> None:
+    into, duplicate = await add_pair(directory)
+    lock = "SELECT FROM community_members WHERE member_id = $1 FOR KEY SHARE"
+    again = """
+        INSERT INTO member_participation (member_id, event_type, platform, room_id, source_id)
+        SELECT member_id, event_type, platform, room_id, source_id FROM member_participation
+        WHERE member_id = $1 ON CONFLICT DO NOTHING
+    """
+    async with blocked(directory_url, lock, duplicate) as other:
+        # The other session leaves it to the merge to find the deadlock.
+        await other.execute("SET LOCAL deadlock_timeout = '8s'")
+        merge = asyncio.create_task(merging(duplicate, into)())
+        await until_blocked_by(other)
+        await asyncio.wait_for(other.execute(again, duplicate), 20)
+        await other.execute("COMMIT")
+        assert isinstance(await asyncio.wait_for(merge, 20), members.Merge)
+    await check_whole(directory)
 
 
 @pytest.mark.parametrize("telegram_ids", [("discord:5", "1001"), ("1001", "1002")])

@@ -538,7 +538,7 @@ async def test_a_helper_says_that_the_account_belongs_to_another_member(
 ) -> None:
     await rows.member(directory, **verified("ana", id=7))
     await rows.member(directory)
-    with pytest.raises(MemberExists, match="This account belongs to another member"):
+    with pytest.raises(MemberExists, match="This GitHub account belongs to member #1"):
         await members.verify_github("#2", github_username="bea", github_profile_data={"id": 7})
 
 
