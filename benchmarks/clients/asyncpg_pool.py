@@ -10,7 +10,7 @@ from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, Statement, connect, transaction
-from community_directory.queries import events, highlights, invitations, members
+from community_directory.queries import events, highlights, invitations, lookup, members
 from community_directory.queries.member_rows import MEMBER_COLUMNS
 
 INSERT = f"""
@@ -132,7 +132,8 @@ class Client(Base):
 
     async def member(self, telegram_id: str) -> Any:
         """Return a member's row."""
-        return await self._pool.fetchrow(members.GET_MEMBER_BY_TELEGRAM_ID.sql, telegram_id)
+        statement = lookup.GET_MEMBER_BY_ACCOUNT.sql
+        return await self._pool.fetchrow(statement, "telegram", telegram_id)
 
     async def record(self, *row: Any) -> Any:
         """Store one event."""

@@ -173,6 +173,8 @@ async def running(
         if process.returncode is None:
             await _end(process)
         errors.cancel()
+        await asyncio.wait([errors])
+        await _read_rest(process)
 
 
 async def run(command: Sequence[str], **options: Any) -> bytes:
@@ -219,6 +221,15 @@ async def _read_line(stream: asyncio.StreamReader) -> str:
     except asyncio.LimitOverrunError as overrun:
         line = await stream.read(overrun.consumed)
     return line.decode(errors="replace")
+
+
+async def _read_rest(process: asyncio.subprocess.Process) -> None:
+    """Read the output of a program that has ended: asyncio closes a pipe at its end only."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_TIMEOUT_SECONDS):
+            for stream in filter(None, (process.stdout, process.stderr)):
+                while await stream.read(CHUNK_BYTES):
+                    pass
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
