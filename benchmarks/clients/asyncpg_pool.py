@@ -10,7 +10,7 @@ from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, Statement, connect, transaction
-from community_directory.queries import events, highlights, invitations, lookup, members
+from community_directory.queries import events, highlights, invitations, lookup
 from community_directory.queries.member_rows import MEMBER_COLUMNS
 
 INSERT = f"""
