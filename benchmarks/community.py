@@ -146,6 +146,14 @@ FROM generate_series(1, $1::bigint) AS n, LATERAL (SELECT
     FROM (SELECT 1.5 * pg_temp.chance(n, 16) - 0.5 AS rank) AS ranked
 ) AS made
 """
+
+ACCOUNTS = """
+INSERT INTO member_accounts (id, platform, account_id, username, member_id, proof, proved_at)
+SELECT gen_random_uuid(), named.platform, named.account_id, named.username, member_id, named.proof,
+    CASE WHEN named.proof <> 'stated' THEN created_at END
+FROM community_members AS member, member_accounts_named(member) AS named
+"""
+
 # One in 20 is open, and none is overdue.
 INVITATIONS = """
 INSERT INTO community_invitations (invitation_id, invitation_code, created_by,
@@ -259,7 +267,7 @@ WHERE o.conrelid = ANY('{TABLES}'::regclass[]) AND o.contype IN ('p', 'u')
 async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = True) -> Community:
     """Fill the empty, migrated tables, and with `original` those of the original design."""
     midnight = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC)
-    with tqdm(total=6 if original else 5, desc=str(size), unit="step", disable=None) as bar:
+    with tqdm(total=7 if original else 6, desc=str(size), unit="step", disable=None) as bar:
         # Without triggers and foreign keys, and with memory for the indexes; durability stays on.
         await connection.execute(
             "SET session_replication_role = replica; SET maintenance_work_mem = '512MB'"
@@ -268,6 +276,7 @@ async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = T
         async with _without_secondary_indexes(connection):
             for statement, *arguments in (
                 (MEMBERS, size.members),
+                (ACCOUNTS,),
                 (INVITATIONS, size.members, size.invitations),
                 (EVENTS, size.members, size.events, midnight),
                 (HIGHLIGHTS,),
