@@ -34,7 +34,8 @@ KEYS = {
 
 # A username and an account on Discord of each member.
 ADD_ACCOUNTS = """
-UPDATE community_members SET telegram_username = 'user' || substr(member_id, 2);
+UPDATE community_members
+SET telegram_username = 'user' || substr(member_id, 2), last_active_at = now();
 INSERT INTO member_accounts (id, platform, account_id, member_id, proof, proved_at)
 SELECT gen_random_uuid(), 'discord', substr(member_id, 2), member_id, 'code', now()
 FROM community_members;

@@ -81,6 +81,13 @@ PRIVATE_FUNCTIONS = (
     "community_members_follow_merge(text)",
     "community_invitations_follow_merge()",
     "member_participation_follow_merge()",
+    "community_members_lose_permissions()",
+    "community_members_name_accounts()",
+    "community_members_remember_ban()",
+    "community_members_release_accounts()",
+    "member_accounts_before_write()",
+    "member_accounts_check_erased()",
+    "member_permissions_check_holder()",
 )
 """The functions that run with the rights of their owner, and that not everybody may use."""
 
@@ -93,14 +100,7 @@ FUNCTIONS = (
     "community_members_before_write()",
     "community_members_check_inviter()",
     "community_members_check_status()",
-    "community_members_lose_permissions()",
-    "community_members_name_accounts()",
-    "community_members_remember_ban()",
-    "community_members_release_accounts()",
-    "member_accounts_before_write()",
-    "member_accounts_check_erased()",
     "member_accounts_named(community_members)",
-    "member_permissions_check_holder()",
     "member_relationships_before_write()",
     "directory_audit_log_append_only()",
     "directory_search_text(text)",

@@ -19,6 +19,7 @@ from community_directory.database.roles import (
     APP_PRIVILEGES,
     APP_SEQUENCE_PRIVILEGES,
     FUNCTIONS,
+    PRIVATE_FUNCTIONS,
     apply_roles,
     make_roles_script,
     missing_privileges,
@@ -592,6 +593,9 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("member_participation_take_back", fixed, False),
         ("member_permissions_check_holder", fixed, False),
     ]
+    # A restore without privileges revokes them again.
+    private = {name.partition("(")[0] for name in PRIVATE_FUNCTIONS}
+    assert private == {row["proname"] for row in found}
 
 
 async def test_a_table_of_the_session_does_not_make_anybody_the_owner_of_the_log(
