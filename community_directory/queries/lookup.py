@@ -94,14 +94,16 @@ FIND_NUMBERS = """
 """
 """The SQL that finds members by the parameters of a `MemberKey`."""
 
+# With an array PostgreSQL looks each member up; with a join it may read all of them.
 RESOLVE_MEMBER = Statement(f"""
-WITH found AS (
+WITH found AS MATERIALIZED (
     {FIND_NUMBERS}
 )
-SELECT {member_columns("member")}, min(found.rank) AS rank
-FROM found JOIN community_members AS member USING (member_id)
-WHERE member.deleted_at IS NULL
-GROUP BY member.id ORDER BY rank, length(member.member_id), member.member_id LIMIT {MAX_MATCHES}
+SELECT {member_columns("member")},
+    (SELECT min(rank) FROM found WHERE found.member_id = member.member_id) AS rank
+FROM community_members AS member
+WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM found)) AND member.deleted_at IS NULL
+ORDER BY rank, length(member.member_id), member.member_id LIMIT {MAX_MATCHES}
 """)
 
 
