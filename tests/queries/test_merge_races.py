@@ -307,12 +307,13 @@ async def test_events_of_both_numbers_never_deadlock_with_merges(
                 NewEvent(member_id=number, source_id=next(sources), **EVENT) for number in numbers
             ]
             if len(events) == 1:
-                assert await participation.record(
-                    member_id=numbers[0], source_id=next(sources), **EVENT
-                )
+                event = {"member_id": numbers[0], "source_id": next(sources), **EVENT}
+                assert await deliver(partial(participation.record, **event))
                 recorded += 1
             else:
-                recorded += len((await participation.record_many(events)).inserted)
+                recorded += len(
+                    (await deliver(partial(participation.record_many, events))).inserted
+                )
         return recorded
 
     async def merge_all() -> None:
