@@ -48,6 +48,7 @@ from community_directory.imports.history import (
 )
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import highlights, invitations, permissions
+from community_directory.queries.values import member_number
 from community_directory.tables import Platform
 from community_directory.typescript import make_typescript
 
@@ -313,9 +314,7 @@ async def grant_permission(member: str, permission: str, /, *, reason: str = "")
         permission: invite, review, moderate, or manage, which includes the others.
         reason: The reason, for the audit log.
     """
-    granted = await permissions.grant(
-        _parse_number(member), permission, actor="command:grant", reason=reason
-    )
+    granted = await permissions.grant(member, permission, actor="command:grant", reason=reason)
     print_line(f"{granted.member_id} has the permission {granted.permission}.")
 
 
@@ -328,15 +327,10 @@ async def revoke_permission(member: str, permission: str, /, *, reason: str = ""
         permission: invite, review, moderate or manage.
         reason: The reason, for the audit log.
     """
-    number = _parse_number(member)
+    number = member_number(member)
     held = await permissions.revoke(number, permission, actor="command:revoke", reason=reason)
     lost = "no longer has" if held else "did not have"
     print_line(f"{number} {lost} the permission {permission}.")
-
-
-def _parse_number(text: str) -> str:
-    """Return a member's number; a shell takes # for a comment, so that it may be left out."""
-    return f"#{text}" if text.isdecimal() else text
 
 
 @command

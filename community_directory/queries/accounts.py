@@ -4,12 +4,10 @@ Triggers keep the accounts that a member's own columns name, such as `telegram_i
 """
 
 import json
-import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from importlib import import_module
 from typing import cast
 
 import asyncpg
@@ -41,6 +39,7 @@ from community_directory.queries.identifiers import (
 )
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import member_not_found
+from community_directory.queries.merging import merge
 from community_directory.queries.values import (
     ACTOR_CTE,
     MAX_ACTOR_LENGTH,
@@ -51,7 +50,7 @@ from community_directory.queries.values import (
     required_actor,
 )
 from community_directory.tables import AccountProof, MemberStatus
-from community_directory.tables.invitations import CODE_ALPHABET
+from community_directory.tables.invitations import new_code
 
 LINK_CODE_LENGTH = 12
 """The number of characters of a one-time code: 12 of 30, which is 58 bits."""
@@ -160,18 +159,14 @@ SELECT is_in_column FROM known
 """)
 
 # An account that is only stated proves nothing: with it, somebody could enter another's membership.
-FIND_BEGINNER = """
+BEGIN_LINK = Statement(f"""
+WITH beginner AS (
     SELECT member_id, status, is_bot FROM community_members
     WHERE deleted_at IS NULL AND member_id = coalesce(
-        (
-            SELECT coalesce(merged_into, member_id) FROM community_members
-            WHERE member_id = :member_id::text
-        ),
-        (SELECT member_id FROM member_accounts WHERE {this_account} AND proof <> 'stated')
+        {PRESENT_NUMBER},
+        (SELECT member_id FROM member_accounts WHERE {THIS_ACCOUNT} AND proof <> 'stated')
     )
-"""
-BEGIN_LINK = Statement(f"""
-WITH beginner AS ({FIND_BEGINNER.format(this_account=THIS_ACCOUNT)}), expired AS (
+), expired AS (
     -- Codes and tries that are over, except for the row that the new code replaces.
     DELETE FROM directory_link_codes WHERE member_id IN (
         SELECT member_id FROM directory_link_codes
@@ -373,7 +368,7 @@ async def begin_link(
         raise InvalidInput("Give either the number of a member or an account.", field="member_id")
     number = None if member_id is None else member_number(member_id)
     known = None if account is None else _checked_account(account)
-    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(LINK_CODE_LENGTH))
+    code = new_code(LINK_CODE_LENGTH)
     records = await engine.fetch(
         BEGIN_LINK,
         member_id=number,
@@ -457,7 +452,7 @@ async def _complete(
             await engine.fetch(REMEMBER_PAIR, one=number, other=owner)
             return AccountTaken(owner)
         duplicate, number = pair
-        await _load_merge()(duplicate, into=number, actor=_actor_of(account), reason=PROVED_REASON)
+        await merge(duplicate, into=number, actor=_actor_of(account), reason=PROVED_REASON)
     linked = await _link(
         number,
         account,
@@ -482,11 +477,6 @@ def _choose_survivor(found: asyncpg.Record) -> tuple[str, str] | None:
     if found["status"] == MemberStatus.NOT_MEMBER:
         return found["member_id"], found["owner"]
     return None
-
-
-def _load_merge() -> Callable[..., Awaitable[object]]:
-    merging = import_module("community_directory.queries.merging")
-    return cast("Callable[..., Awaitable[object]]", merging.merge)
 
 
 async def _link(

@@ -27,10 +27,14 @@ from community_directory.queries.identifiers import (
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
-    member_columns,
     member_from,
 )
-from community_directory.queries.values import check_text, id_text, member_number
+from community_directory.queries.values import (
+    check_text,
+    id_text,
+    member_number,
+    present_number_sql,
+)
 from community_directory.tables import Platform, checks
 
 MAX_MATCHES = 20
@@ -55,9 +59,7 @@ DISCORD_USER_LINK_PATTERN = re.compile(
 
 GET_MEMBER = Statement(f"""
 SELECT {MEMBER_COLUMNS} FROM community_members
-WHERE member_id = coalesce(
-    (SELECT merged_into FROM community_members WHERE member_id = :member_id), :member_id
-) AND deleted_at IS NULL
+WHERE member_id = {present_number_sql(":member_id")} AND deleted_at IS NULL
 """)
 
 GET_MEMBER_BY_ACCOUNT = Statement(f"""
@@ -94,17 +96,29 @@ FIND_NUMBERS = """
 """
 """The SQL that finds members by the parameters of a `MemberKey`."""
 
-# With an array PostgreSQL looks each member up; with a join it may read all of them.
-RESOLVE_MEMBER = Statement(f"""
-WITH found AS MATERIALIZED (
-    {FIND_NUMBERS}
-)
-SELECT {member_columns("member")},
-    (SELECT min(rank) FROM found WHERE found.member_id = member.member_id) AS rank
-FROM community_members AS member
-WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM found)) AND member.deleted_at IS NULL
-ORDER BY rank, length(member.member_id), member.member_id LIMIT {MAX_MATCHES}
-""")
+
+def make_lookup_statement(columns: str, condition: str, limit: int) -> Statement:
+    """Return the statement that finds members by a `MemberKey`, those of the lowest rank first.
+
+    Args:
+        columns: The columns of each member; `rank` follows.
+        condition: A further condition in SQL.
+        limit: The maximum number of members.
+    """
+    # With an array PostgreSQL looks each member up; with a join it may read all of them.
+    return Statement(f"""
+    WITH found AS MATERIALIZED (
+        {FIND_NUMBERS}
+    )
+    SELECT {columns},
+        (SELECT min(rank) FROM found WHERE found.member_id = member.member_id) AS rank
+    FROM community_members AS member
+    WHERE member.member_id = ANY(ARRAY(SELECT member_id FROM found)) AND {condition}
+    ORDER BY rank, length(member.member_id), member.member_id LIMIT {limit}
+    """)
+
+
+RESOLVE_MEMBER = make_lookup_statement(MEMBER_COLUMNS, "deleted_at IS NULL", MAX_MATCHES)
 
 
 class MemberKey(NamedTuple):

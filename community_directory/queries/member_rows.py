@@ -70,6 +70,13 @@ MEMBER_COLUMNS = ", ".join(_MEMBER_FIELDS)
 NO_BOTS = "member_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)"
 """A condition in SQL: an event or a highlight is not that of a bot."""
 
+# New events and accounts of these members wait, because their foreign keys need a lock, too. An
+# event of a merged number locks that row first, and then the other member: so do all who lock both.
+LOCK_MEMBERS_FULLY = Statement("""
+SELECT FROM community_members WHERE member_id = ANY(:numbers)
+ORDER BY merged_into IS NULL, member_id FOR UPDATE
+""")
+
 FIND_OTHER_NUMBER = Statement("""
 SELECT merged_into FROM community_members WHERE member_id = :member_id AND merged_into IS NOT NULL
 """)

@@ -44,15 +44,16 @@ STATUS_ORDER = (
 )
 """The statuses in the order in which they count: the later one of two is that of the person."""
 
-_GITHUB_COLUMNS = (
+GITHUB_COLUMNS = (
     "github_username",
     "github_verified",
     "github_verified_at",
     "github_profile_data",
 )
+FEE_COLUMNS = ("registration_fee_paid", "registration_fee_tx_hash")
 
 # Both members, with the number of the one whom each invited, directly or through others.
-_GET_PAIR = f"""
+GET_PAIR = Statement(f"""
 WITH RECURSIVE lineage AS (
     SELECT member_id AS descendant, invited_by AS ancestor FROM community_members
     WHERE member_id IN (:duplicate, :into)
@@ -66,8 +67,7 @@ SELECT {MEMBER_COLUMNS}, merged_into, reputation_shortfall, reputation_withheld,
             AND ancestor <> descendant
     ) AS descends_from_other
 FROM community_members WHERE member_id IN (:duplicate, :into)
-"""
-GET_PAIR = Statement(_GET_PAIR)
+""")
 
 COUNT_ROWS = Statement("""
 SELECT (SELECT count(*) FROM member_participation WHERE member_id = :duplicate),
@@ -247,7 +247,7 @@ def find_differences(pair: Pair) -> list[MergeConflict]:
         tell(
             ConflictKind.INVITERS,
             f"{inviters[0]} invited {number} and {inviters[1]} invited {other}: "
-            f"{inviters[1] if _merged_inviter(pair) == inviters[1] else inviters[0]} stays.",
+            f"{_merged_inviter(pair)} stays.",
         )
     for kind, columns in (
         (ConflictKind.NAMES, ["name"]),
@@ -286,10 +286,9 @@ def plan_columns(pair: Pair) -> dict[str, Any]:
         planned["telegram_id"] = duplicate["telegram_id"]
         planned["telegram_username"] = duplicate["telegram_username"] or into["telegram_username"]
     if _takes_github(pair):
-        planned |= {column: duplicate[column] for column in _GITHUB_COLUMNS}
+        planned |= {column: duplicate[column] for column in GITHUB_COLUMNS}
     if duplicate["registration_fee_paid"] and not into["registration_fee_paid"]:
-        for column in ("registration_fee_paid", "registration_fee_tx_hash"):
-            planned[column] = duplicate[column]
+        planned |= {column: duplicate[column] for column in FEE_COLUMNS}
     times = [each["last_active_at"] for each in pair if each["last_active_at"] is not None]
     planned["last_active_at"] = max(times, default=None)
     planned["status"] = _merged_status(pair)

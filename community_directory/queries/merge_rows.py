@@ -42,13 +42,6 @@ WHERE member_id = ANY(:numbers) OR invited_by = ANY(:numbers) OR merged_into = A
 ORDER BY member_id FOR NO KEY UPDATE
 """)
 
-# New events of these members wait from here on, because their foreign keys need a lock, too. An
-# event of a merged number locks that row first, and then the other member: so do all who lock both.
-LOCK_MEMBERS_FULLY = Statement("""
-SELECT FROM community_members WHERE member_id = ANY(:numbers)
-ORDER BY merged_into IS NULL, member_id FOR UPDATE
-""")
-
 # The times of a member's first and last event, stays in voice chats to their end, and the days of
 # the first and the last highlight; the time of the first event of all members.
 FIND_SPAN = Statement(f"""

@@ -18,7 +18,10 @@ from community_directory.errors import DatabaseUnavailable, MergeRefused, NotMer
 from community_directory.queries import merge_rows as sql
 from community_directory.queries.highlights import count_member_checksums, recount_members
 from community_directory.queries.ids import new_id
+from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
 from community_directory.queries.merge_plan import (
+    FEE_COLUMNS,
+    GITHUB_COLUMNS,
     MERGED_COLUMNS,
     MergeCounts,
     MergePreview,
@@ -39,15 +42,13 @@ MAX_ATTEMPTS = 5
 
 _Result = TypeVar("_Result")
 
-_GITHUB_GROUP = ("github_username", "github_verified", "github_verified_at", "github_profile_data")
-_FEE_GROUP = ("registration_fee_paid", "registration_fee_tx_hash")
 _COLUMN_GROUPS = (
-    _GITHUB_GROUP,
-    _FEE_GROUP,
+    GITHUB_COLUMNS,
+    FEE_COLUMNS,
     *(
         (column,)
         for column in MERGED_COLUMNS
-        if column not in (*_GITHUB_GROUP, *_FEE_GROUP, "profile_data")
+        if column not in (*GITHUB_COLUMNS, *FEE_COLUMNS, "profile_data")
     ),
 )
 """The columns that go together: all of a group come back, or none."""
@@ -274,7 +275,7 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None
     merged_numbers = await _fetch_count(
         sql.MOVE_MERGED_NUMBERS, merge_id=merge_id, **pair_ids, **call._asdict()
     )
-    await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=numbers)
+    await engine.fetch(LOCK_MEMBERS_FULLY, numbers=numbers)
     planned, duplicate_profile = plan_columns(pair), pair.duplicate["profile_data"]
     if again:
         planned |= {column: pair.into[column] for column in again.present.own_columns}
@@ -503,7 +504,7 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
     sums_after = await _sum_highlights(numbers)
     # The number leads nowhere for this transaction, but still to the other member for new events.
     for number in numbers:
-        await engine.fetch(sql.LOCK_MEMBERS_FULLY, numbers=[number])
+        await engine.fetch(LOCK_MEMBERS_FULLY, numbers=[number])
     # The other member loses them if the status of before is not active.
     present = await engine.fetch(sql.LIST_PERMISSIONS, into=into)
     restored, points = await _plan_restoration(pair, before, left)
@@ -652,7 +653,7 @@ async def _plan_restoration(
             left.append(f"The inviter of {number} stays: the invitations would run in a circle.")
             continue
         planned |= {column: _decode(column, changes[column][0]) for column in changed}
-        if group == _GITHUB_GROUP:
+        if group == GITHUB_COLUMNS:
             points -= before["points"]["github"]
     return planned, points
 

@@ -19,8 +19,14 @@ from community_directory.queries.bans import (
     secret_key_required,
 )
 from community_directory.queries.identifiers import RESERVED_PREFIXES, Account
+from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
 from community_directory.queries.relationships import entity_text
-from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
+from community_directory.queries.values import (
+    ACTOR_CTE,
+    member_number,
+    present_number_sql,
+    required_actor,
+)
 from community_directory.tables import MemberStatus
 
 NOT_PERSONAL = None
@@ -183,11 +189,9 @@ def _erased_columns(table: str) -> dict[str, str]:
     return {column: erased for column, erased in classes.items() if erased is not NOT_PERSONAL}
 
 
-PERSON_CTES = """member AS (
+PERSON_CTES = f"""member AS (
     -- the member, who has everything of those that were merged into it
-    SELECT * FROM community_members WHERE member_id = (
-        SELECT coalesce(merged_into, member_id) FROM community_members WHERE member_id = :member_id
-    )
+    SELECT * FROM community_members WHERE member_id = {present_number_sql(":member_id")}
 ), person AS (
     -- the member's number and those of the merged ones, the present and former Telegram usernames
     -- in lower case, and the ids under which relationships of the person are stored
@@ -297,12 +301,6 @@ ORDER BY invitation_id FOR UPDATE
 LOCK_MEMBERS = Statement("""
 SELECT FROM community_members WHERE member_id = ANY(:numbers)
 ORDER BY member_id FOR NO KEY UPDATE
-""")
-# New events and accounts of the member wait, because their foreign keys need a lock, too. An event
-# of a merged number locks that row first, and then the other member.
-LOCK_MEMBERS_FULLY = Statement("""
-SELECT FROM community_members WHERE member_id = ANY(:numbers)
-ORDER BY merged_into IS NULL, member_id FOR UPDATE
 """)
 ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments_sql("member_participation")}

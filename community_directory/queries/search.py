@@ -165,9 +165,8 @@ async def search(
             username of any other account, such as one on Discord, of at least 3 characters. The
             text has at most 200 characters. Case, accents, and the kind of an apostrophe, a dash or
             a space do not matter, nor does an @ before a username; `%`, `_` and `\` are ordinary
-            characters. Only
-            the first 350 characters of a member's four texts together are searched for a part. A
-            text of accents or invisible characters alone finds nobody.
+            characters. Only the first 350 characters of a member's four texts together are searched
+            for a part. A text of accents or invisible characters alone finds nobody.
         role: The exact `primary_role`.
         country: The exact country.
         status: The status, by default active; None finds members of every status.

@@ -21,9 +21,9 @@ CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Capital letters and digits without 0, O, 1, I, L and U, which people confuse with others."""
 
 
-def new_code() -> str:
-    """Return a random code: 16 of 30 characters, which is 78 bits."""
-    return "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+def new_code(length: int = CODE_LENGTH) -> str:
+    """Return a random code of so many of 30 characters: 16 of them are 78 bits."""
+    return "".join(secrets.choice(CODE_ALPHABET) for _ in range(length))
 
 
 class InvitationStatus(StrEnum):

@@ -16,7 +16,11 @@ from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.queries.member_rows import NO_BOTS
-from community_directory.queries.values import MEMBER_NUMBER_PATTERN, member_number
+from community_directory.queries.values import (
+    MEMBER_NUMBER_PATTERN,
+    member_number,
+    present_number_sql,
+)
 from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus
 from community_directory.web.charts import (
@@ -125,10 +129,7 @@ GET_TREE = Statement(
     f"""
     WITH RECURSIVE tree AS (
         SELECT member_id, name, status, deleted_at, is_bot, invited_by, 0 AS level
-        FROM community_members WHERE member_id = (
-            SELECT coalesce(merged_into, member_id) FROM community_members
-            WHERE member_id = :member_id
-        )
+        FROM community_members WHERE member_id = {present_number_sql(":member_id")}
         UNION ALL
         SELECT child.*, level + 1 FROM tree CROSS JOIN LATERAL (
             SELECT member_id, name, status, deleted_at, is_bot, invited_by

@@ -586,7 +586,7 @@ async def merged(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> li
             "UPDATE member_accounts SET member_id = $2 WHERE member_id = $1", duplicate, into
         )
 
-    monkeypatch.setattr(accounts, "_load_merge", lambda: merge_for_test)
+    monkeypatch.setattr(accounts, "merge", merge_for_test)
     return done
 
 
@@ -630,7 +630,7 @@ async def test_an_error_of_the_merge_leaves_the_code_unused(
     async def refuse(duplicate: str, *, into: str, actor: str, reason: str) -> None:
         raise BotRefused
 
-    monkeypatch.setattr(accounts, "_load_merge", lambda: refuse)
+    monkeypatch.setattr(accounts, "merge", refuse)
     code = (await accounts.begin_link(ana)).code
     with pytest.raises(BotRefused):
         await complete(code)

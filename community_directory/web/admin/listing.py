@@ -15,7 +15,7 @@ from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.folding import contains_pattern, escape_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier
 from community_directory.queries.search import ANY_RANGE, SEARCH_TEXT_LENGTH, is_indexed
-from community_directory.queries.values import member_number
+from community_directory.queries.values import member_number, present_number_sql
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import TableRows, json_response, validated
 from community_directory.web.admin.values import TEXT_COLUMNS, normalize_filter, parse_value
@@ -271,12 +271,7 @@ class ListEndpoints(TableRows):
         parameters = Parameters()
         needle = fold_needle(text)
         pattern = contains_pattern(needle)
-        typed = parameters.bind(member_number(text))
-        # A merged number leads to the other member.
-        number = (
-            "(SELECT coalesce(merged_into, member_id) FROM community_members"
-            f" WHERE member_id = {typed})"
-        )
+        number = present_number_sql(parameters.bind(member_number(text)))
         username = parameters.bind(clean_identifier(text).removeprefix("@"))
         if pattern is None or is_indexed(needle):
             matches = f"search_text LIKE {parameters.bind(pattern)}"
@@ -295,7 +290,7 @@ class ListEndpoints(TableRows):
                 UNION
                 ({MEMBER_CHOICES} AND {ANY_RANGE} AND {matches} LIMIT {MAX_CANDIDATES})
             ) AS found
-            ORDER BY (member_id = {number}) IS TRUE DESC, length(member_id), member_id {page}
+            ORDER BY member_id = {number} DESC, length(member_id), member_id {page}
             """,
             *parameters,
         )

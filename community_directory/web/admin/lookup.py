@@ -15,7 +15,7 @@ from community_directory.queries import invitations, members
 from community_directory.queries.folding import contains_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier, normalize_telegram_username
 from community_directory.queries.invitations import Invitation
-from community_directory.queries.lookup import FIND_NUMBERS, best_matches, parse_member_key
+from community_directory.queries.lookup import best_matches, make_lookup_statement, parse_member_key
 from community_directory.queries.member_rows import Member
 from community_directory.queries.search import ANY_RANGE
 from community_directory.queries.values import member_number
@@ -47,16 +47,8 @@ REMOVED_CONDITIONS = {
     True: "deleted_at IS NOT NULL AND merged_into IS NULL",
 }
 FIND_BY_KEY = {
-    removed: Statement(
-        f"""
-        WITH found AS (
-            {FIND_NUMBERS}
-        )
-        SELECT member_id, {MATCH_COLUMNS}, min(rank) AS rank
-        FROM found JOIN community_members USING (member_id)
-        WHERE {condition} GROUP BY member_id, id
-        ORDER BY rank, length(member_id), member_id LIMIT {MAX_COUNTED_MATCHES + 1}
-        """
+    removed: make_lookup_statement(
+        f"member_id, {MATCH_COLUMNS}", condition, MAX_COUNTED_MATCHES + 1
     )
     for removed, condition in REMOVED_CONDITIONS.items()
 }

@@ -11,6 +11,7 @@ from community_directory.database import Statement, engine
 from community_directory.errors import InvalidInput, NotMerged
 from community_directory.queries import members
 from community_directory.queries.members import MergeCounts, MergePreview
+from community_directory.queries.values import member_number
 from community_directory.tables import MemberStatus
 from community_directory.web.admin.forms import (
     MEMBER_TITLE,
@@ -75,7 +76,7 @@ async def merge_members(data: MergeFields, actor: str) -> str:
     """
     duplicate = await find_one_member(data.duplicate, removed=None)
     into = await find_one_member(data.into)
-    if data.number_again.removeprefix("#") != duplicate.member_id[1:]:
+    if member_number(data.number_again) != duplicate.member_id:
         # A refused form keeps what was typed, so that only the confirmation is missing.
         preview = await members.merge_preview(duplicate.member_id, into=into.member_id)
         raise InvalidInput(_describe_preview(preview), field="number_again")
