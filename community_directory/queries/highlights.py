@@ -75,10 +75,8 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
                     )) FROM unnest(:starts::timestamptz[]) AS start
                 ) {of_members}
             ) AS found, LATERAL (
-                -- A day that does not exist starts together with the next one.
-                SELECT greatest(width_bucket(
-                        lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]
-                    ) - 1, 1) AS first_day,
+                SELECT width_bucket(lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[])
+                        AS first_day,
                     width_bucket(upper(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]) AS last_day
             ) AS positions
         ) AS stays WHERE stay @> (starts_at AT TIME ZONE 'UTC')
