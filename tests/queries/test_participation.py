@@ -1040,6 +1040,7 @@ DAYS_OF_ZONES = [
 )
 async def test_the_most_active_are_those_of_a_recount(
     shared: asyncpg.Connection,
+    *,
     place: tuple[str, date],
     span: int,
     limit: int,
