@@ -211,14 +211,11 @@ written AS (
         (id, member_id, highlight_date, {_COUNT_COLUMNS}, reputation_earned)
     SELECT overlay(
         md5(member_id || (highlight_date - date '2000-01-01')) PLACING :id_start FROM 1
-    )::uuid, * FROM counted ORDER BY member_id, highlight_date
+    )::uuid, * FROM (SELECT * FROM counted EXCEPT SELECT * FROM stored) AS changed
+    ORDER BY member_id, highlight_date
     ON CONFLICT (member_id, highlight_date) DO UPDATE SET message_count = EXCLUDED.message_count,
         reaction_count = EXCLUDED.reaction_count, voice_minutes = EXCLUDED.voice_minutes,
         reputation_earned = EXCLUDED.reputation_earned
-    WHERE (highlight.message_count, highlight.reaction_count, highlight.voice_minutes,
-            highlight.reputation_earned)
-        IS DISTINCT FROM (EXCLUDED.message_count, EXCLUDED.reaction_count, EXCLUDED.voice_minutes,
-            EXCLUDED.reputation_earned)
     RETURNING member_id, highlight_date, reputation_earned
 ),
 -- The rows without events: these were deleted or moved.
