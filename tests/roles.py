@@ -51,6 +51,19 @@ async def create_programs(superuser: asyncpg.Connection) -> None:
         )
 
 
+def make_login_script(login: str, group: str | None) -> str:
+    """Return the SQL that lets a role of a node log in there, and creates it if it is missing."""
+    member = f"GRANT {PREFIX}_{group} TO {login};" if group else ""
+    return f"""
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{login}') THEN
+            CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}';
+        END IF;
+        ALTER ROLE {login} LOGIN;
+        {member}
+    END $$"""
+
+
 async def drop_roles(superuser: asyncpg.Connection) -> None:
     """Drop the roles of this worker; its databases are gone."""
     for role in (MIGRATOR, PROGRAM, REPORTER, *(f"{PREFIX}_{name}" for name in GROUPS)):
