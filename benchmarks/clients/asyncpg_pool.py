@@ -168,11 +168,16 @@ class Client(Base):
         days = statements[0][1]
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
-            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
+            [(_, member_ids, points)] = await connection.fetch(*statements[1])
             if member_ids:
-                await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)
+                added = dict(zip(member_ids, points, strict=True))
+                locked = await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)
                 await connection.fetch(
-                    highlights.ADD_EARNED_POINTS.sql, "roll-up", "", member_ids, points
+                    highlights.ADD_EARNED_POINTS.sql,
+                    "roll-up",
+                    "",
+                    [ctid for _, ctid in locked],
+                    [added[member_id] for member_id, _ in locked],
                 )
                 await connection.fetch(highlights.END_ROLL_UP)
 

@@ -160,6 +160,7 @@ async def record(
 
     Raises:
         MemberNotFound: The member or the account is not in the directory.
+        EventArchived: The day of the event is archived: only its counts are kept.
         InvalidInput: The event can't be stored, or it has both a number and an account, or neither.
     """
     prepared = prepare_event(

@@ -1,17 +1,15 @@
 """The archive: events of old days go, their counts stay, and nothing is counted twice."""
 
 import asyncio
-import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
 from community_directory.calendar import today
-from community_directory.errors import DatabaseUnavailable, EventArchived, InvalidInput
+from community_directory.errors import DatabaseUnavailable, InvalidInput
 from community_directory.queries import archive as archive_module
-from community_directory.queries import members, participation, reputation
 from community_directory.queries.archive import (
     LIMIT_LOCK_WAIT,
     ArchivedDay,
@@ -19,9 +17,8 @@ from community_directory.queries.archive import (
     archive_next_day,
     preview,
 )
-from community_directory.queries.highlights import between, roll_up, verify
-from community_directory.queries.participation import Activity, NewEvent
-from community_directory.settings import load_settings
+from community_directory.queries.highlights import roll_up, verify
+from community_directory.queries.participation import NewEvent
 from tests.queries.test_highlights import at, changed, messages, scores, stay, stored
 from tests.tables import rows
 
@@ -64,9 +61,7 @@ async def test_the_events_of_old_days_go_and_their_counts_stay(directory: asyncp
     await messages(directory, 6, day=DAY)
     await messages(directory, 2, "#2", day=DAY)
     for event_type in ("REACTION", "REACTION", "JOIN"):
-        await rows.event(
-            directory, member_id="#1", event_type=event_type, occurred_at=at(DAY)
-        )
+        await rows.event(directory, member_id="#1", event_type=event_type, occurred_at=at(DAY))
     await stay(directory, at(DAY), 600)
     await messages(directory, 3, day=NEXT)
     await messages(directory, 4, day=LAST)
@@ -229,6 +224,6 @@ async def test_two_workers_share_the_days(directory: asyncpg.Pool) -> None:
         await messages(directory, 2, day=day)
     roll_ups = [roll_up(day) for day in days]
     found = await asyncio.gather(archive(days[-1]), archive(days[-1]), *roll_ups)
-    assert {**found[0], **found[1]} == {day: 2 for day in days[:-1]}
+    assert {**found[0], **found[1]} == dict.fromkeys(days[:-1], 2)
     assert not found[0].keys() & found[1].keys()
     assert await stored(directory) == {("#1", day): (2, 0, 0, 2) for day in days}
