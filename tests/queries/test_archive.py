@@ -276,9 +276,11 @@ async def test_two_workers_share_the_days(directory: asyncpg.Pool) -> None:
     for day in days:
         await messages(directory, 2, day=day)
     roll_ups = [roll_up(day) for day in days]
-    found = await asyncio.gather(archive(days[-1]), archive(days[-1]), *roll_ups)
-    assert {**found[0], **found[1]} == dict.fromkeys(days[:-1], 2)
-    assert not found[0].keys() & found[1].keys()
+    one, other = (asyncio.create_task(archive(days[-1])) for _ in range(2))
+    await asyncio.gather(*roll_ups)
+    first, second = await one, await other
+    assert first | second == dict.fromkeys(days[:-1], 2)
+    assert not first.keys() & second.keys()
     assert await stored(directory) == {("#1", day): (2, 0, 0, 2) for day in days}
 
 
@@ -308,9 +310,14 @@ async def test_each_event_is_counted_once_after_a_change_of_the_zone(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
     await rows.member(directory)
-    for hours in range(5 * 24):
-        moment = at(DAY, 0) + timedelta(hours=hours, minutes=30)
-        await rows.event(directory, member_id="#1", occurred_at=moment)
+    await directory.execute(
+        """
+        INSERT INTO member_participation (member_id, event_type, platform, room_id, occurred_at)
+        SELECT '#1', 'MESSAGE', 'telegram', '-1', $1::timestamptz + hour * interval '1 hour'
+        FROM generate_series(0, 5 * 24 - 1) AS hour
+        """,
+        at(DAY, 0) + timedelta(minutes=30),
+    )
     await archive(LAST)
     use_zone(monkeypatch, zone)
     until = DAY + timedelta(days=6)
@@ -402,9 +409,8 @@ async def test_archived_days_of_merged_members_are_added_and_come_back(
     await add_members()
     for member_id, count in (("#1", 2), ("#2", 4)):
         await messages(directory, count, member_id, day=DAY)
-        await stay(
-            directory, at(DAY, 20 if member_id == "#1" else 23), 2 * HOUR, member_id=member_id
-        )
+        start = at(DAY, 20 if member_id == "#1" else 23)
+        await stay(directory, start, 2 * HOUR, member_id=member_id)
         await messages(directory, count, member_id, day=LAST)
     await roll_up(DAY, until=LAST)
     counts = await stored(directory)
@@ -421,14 +427,8 @@ async def test_archived_days_of_merged_members_are_added_and_come_back(
     }
     assert await verify(DAY, until=LAST) == []
     assert await changed(NEXT, LAST) == []
-    before_undoing = await directory.fetchval(
-        "SELECT sum(message_count) FROM member_daily_highlights"
-    )
-    assert await unmerge()
+    await unmerge()
     assert await stored(directory) == counts
-    assert await directory.fetchval("SELECT sum(message_count) FROM member_daily_highlights") == (
-        before_undoing
-    )
     assert await scores(directory) == {
         member_id: sum(points for (of, _), (*_, points) in counts.items() if of == member_id)
         for member_id in ("#1", "#2")
