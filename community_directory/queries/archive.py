@@ -12,7 +12,12 @@ from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput
 from community_directory.queries import highlights
-from community_directory.queries.archived_days import find_archive, find_first_open_day, open_days
+from community_directory.queries.archived_days import (
+    ARCHIVED_BEFORE_SQL,
+    find_archive,
+    find_first_open_day,
+    open_days,
+)
 from community_directory.queries.highlights import STAY
 from community_directory.queries.merge_rows import LOCK_MERGES, day_points_sql
 from community_directory.queries.reputation import DAILY_POINTS
@@ -114,10 +119,11 @@ WHERE table_name = 'member_participation' AND CASE
     ) END
 """)
 
-PREVIEW_EVENTS = Statement("""
+PREVIEW_EVENTS = Statement(f"""
 SELECT event_type, count(*) AS events, count(DISTINCT member_id) AS members,
     min(occurred_at) AS first_at
-FROM member_participation WHERE occurred_at < :before
+FROM member_participation
+WHERE occurred_at >= coalesce({ARCHIVED_BEFORE_SQL}, '-infinity') AND occurred_at < :before
 GROUP BY event_type ORDER BY count(*) DESC, event_type
 """)
 

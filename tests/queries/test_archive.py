@@ -166,6 +166,7 @@ async def test_a_stay_is_deleted_with_the_last_day_into_which_it_reaches(
     assert counts == {("#1", DAY): (0, 0, 120, 6), ("#1", NEXT): (0, 0, 1440, 6)}
 
     assert await archive_next_day(LAST) == ArchivedDay(DAY, 3)
+    assert await preview(NEXT) == []
     assert await roll_up(DAY, until=LAST) == 0
     assert await verify(DAY, until=LAST) == []
     assert await changed(NEXT, LAST) == []
