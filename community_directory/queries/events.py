@@ -70,6 +70,9 @@ CURRENT_MEMBER = """
 Of a merged member it is the number of the other one.
 """
 
+_OCCURRED_AT = "coalesce(:occurred_at::timestamptz, now())"
+_ACTIVE_AT = f"least({_OCCURRED_AT}, now())"
+
 # A member's row is updated at most once a minute, however many events the member has. Storing an
 # event does not wait for another update of that row: SKIP LOCKED leaves it to the next event.
 #
@@ -77,9 +80,12 @@ Of a merged member it is the number of the other one.
 # If that version has been replaced, PostgreSQL locks it and then its successor. SKIP LOCKED can
 # wait for a successor that is locked, because a foreign key still locks the old version (FOR KEY
 # SHARE). Two rules prevent a deadlock then:
-# - An update never touches an old version. It finds the locked version by its ctid, and leaves a
-#   version that is newer than the statement to the next event.
+# - An update never touches an old version. It finds the locked version by the transaction that
+#   wrote it (xmin), and leaves a version that is newer than the statement to the next event.
 # - A batch locks its members in the same order as every writer of many members.
+#
+# The statements run on Citus, too, which refuses `ctid` in an update, and fails if the query of a
+# locking clause joins members with another CTE: such a query reads the CTEs in subqueries.
 RECORD_EVENT = Statement(f"""
 WITH
 -- The event's room and source id, which are others if the room was moved.
@@ -91,26 +97,24 @@ person AS MATERIALIZED ({CURRENT_MEMBER} FOR KEY SHARE),
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
     SELECT :event_id::uuid, member_id, :event_type::text, platform, room_id, source_id,
-        coalesce(:occurred_at::timestamptz, now()), :metadata::jsonb
+        {_OCCURRED_AT}, :metadata::jsonb
     FROM place, person
-    WHERE coalesce(:occurred_at::timestamptz, now())
-        BETWEEN {EARLIEST_OPEN_TIME_SQL} AND {LATEST_EVENT_TIME_SQL}
+    WHERE {_OCCURRED_AT} BETWEEN {EARLIEST_OPEN_TIME_SQL} AND {LATEST_EVENT_TIME_SQL}
     ON CONFLICT DO NOTHING
     RETURNING {EVENT_COLUMNS}
 ),
 -- The locked member, if the event moves their last activity forward by more than a minute. A
 -- platform's clock may be ahead of the database's: the last activity never lies in the future.
 active AS MATERIALIZED (
-    SELECT member.ctid, least(occurred_at, now()) AS at
-    FROM inserted JOIN community_members AS member USING (member_id)
-    WHERE last_active_at IS NULL
-        OR last_active_at < least(occurred_at, now()) - interval '1 minute'
-    FOR NO KEY UPDATE OF member SKIP LOCKED
+    SELECT member_id, xmin AS version, {_ACTIVE_AT} AS at FROM community_members
+    WHERE member_id = (SELECT member_id FROM inserted)
+        AND coalesce(last_active_at, '-infinity') < {_ACTIVE_AT} - interval '1 minute'
+    FOR NO KEY UPDATE SKIP LOCKED
 ),
 -- The member's new last activity.
 updated AS (
-    UPDATE community_members AS member SET last_active_at = active.at
-    FROM active WHERE member.ctid = active.ctid
+    UPDATE community_members AS member SET last_active_at = active.at FROM active
+    WHERE member.member_id = active.member_id AND member.xmin = active.version
 )
 -- No row: the member is unknown. A row of NULLs: the event is stored already, too early or late.
 SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late,
@@ -192,16 +196,23 @@ active AS MATERIALIZED (
 ),
 -- The row versions of those that are not locked by another transaction.
 locked AS MATERIALIZED (
-    SELECT ctid FROM community_members
+    SELECT member_id, xmin::text AS version FROM community_members
     WHERE member_id = ANY(ARRAY(SELECT member_id FROM active))
     ORDER BY member_id FOR NO KEY UPDATE SKIP LOCKED
+),
+-- Both in one row for each member; no version if the member is locked by another transaction. For a
+-- join PostgreSQL could compare each row with each.
+moved AS (
+    SELECT member_id, max(at) AS at, max(version) AS version FROM (
+        SELECT member_id, at, NULL AS version FROM active
+        UNION ALL SELECT member_id, NULL, version FROM locked
+    ) AS found GROUP BY member_id
 ),
 -- Their new last activity. A version that another writer has committed since this statement began
 -- is invisible to it, so a later activity is never overwritten.
 updated AS (
-    UPDATE community_members AS member SET last_active_at = active.at FROM active
-    WHERE member.ctid = ANY(ARRAY(SELECT ctid FROM locked))
-        AND member.member_id = active.member_id
+    UPDATE community_members AS member SET last_active_at = moved.at FROM moved
+    WHERE member.member_id = moved.member_id AND member.xmin::text = moved.version
 )
 SELECT ARRAY(SELECT id FROM inserted) AS inserted_ids,
     ARRAY(SELECT named FROM known) AS known_members,
