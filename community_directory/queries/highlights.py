@@ -53,23 +53,38 @@ STAY = """tsrange(
 def _make_day_checksums(of_members: str = "") -> str:
     """Return the SQL of the checksums of days, of all members or under a condition in SQL."""
     return f"""
-SELECT day, checksum
-FROM unnest(
-    :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
-) AS days(day, starts_at, ends_at),
-LATERAL (
-    SELECT coalesce(sum(hashtextextended(
+SELECT day, coalesce(checksum, 0) AS checksum
+FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
+    SELECT day, sum(hashtextextended(
         member_id, (date_part('epoch', at) * 1000000)::bigint
-    )), 0) AS checksum
+    )) AS checksum
     FROM (
-        SELECT member_id, occurred_at AS at FROM member_participation
-        WHERE occurred_at >= starts_at AND occurred_at < ends_at {of_members}
+        SELECT member_id, occurred_at AS at,
+            (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS day
+        FROM member_participation
+        WHERE occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end {of_members}
         UNION ALL
-        SELECT member_id, upper({STAY}) AT TIME ZONE 'UTC' FROM member_participation
-        WHERE event_type = 'VOICE' AND {STAY} @> (starts_at AT TIME ZONE 'UTC')
-            {of_members}
-    ) AS events WHERE {NO_BOTS}
-) AS sums
+        SELECT member_id, upper(stay) AT TIME ZONE 'UTC', day
+        FROM (
+            SELECT member_id, stay, unnest((:days::date[])[first_day : last_day]) AS day,
+                unnest((:starts::timestamptz[])[first_day : last_day]) AS starts_at
+            FROM (
+                SELECT member_id, {STAY} AS stay FROM member_participation
+                WHERE event_type = 'VOICE' AND {STAY} && (
+                    SELECT range_agg(tsrange(
+                        start AT TIME ZONE 'UTC', start AT TIME ZONE 'UTC', '[]'
+                    )) FROM unnest(:starts::timestamptz[]) AS start
+                ) {of_members}
+            ) AS found, LATERAL (
+                -- A day that does not exist starts together with the next one.
+                SELECT greatest(width_bucket(
+                        lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]
+                    ) - 1, 1) AS first_day,
+                    width_bucket(upper(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]) AS last_day
+            ) AS positions
+        ) AS stays WHERE stay @> (starts_at AT TIME ZONE 'UTC')
+    ) AS events WHERE {NO_BOTS} GROUP BY day
+) AS sums USING (day)
 """
 
 
