@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from community_directory.calendar import today
+from community_directory.calendar import DaySpan, today
 from community_directory.errors import DatabaseUnavailable, EventArchived, InvalidInput
 from community_directory.queries import archive as archive_module
+from community_directory.queries import highlights as highlights_module
 from community_directory.queries import members, participation, reputation
 from community_directory.queries.archive import (
     LIMIT_LOCK_WAIT,
@@ -285,6 +286,20 @@ async def test_two_workers_share_the_days(directory: asyncpg.Pool) -> None:
     assert await stored(directory) == {("#1", day): (2, 0, 0, 2) for day in days}
 
 
+async def test_a_day_that_is_archived_during_a_check_does_not_differ(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    await messages(directory, 2, day=DAY)
+    await archive(NEXT)
+
+    async def open_days_before(days: DaySpan) -> DaySpan:
+        return days
+
+    monkeypatch.setattr(highlights_module, "open_days", open_days_before)
+    assert await verify(DAY) == []
+
+
 # Time zones.
 
 
@@ -469,6 +484,23 @@ async def test_an_event_of_both_counts_once_for_good(directory: asyncpg.Pool) ->
     counts = await stored(directory)
     assert {key: counted[0] for key, counted in counts.items()} == {("#1", DAY): 1, ("#2", DAY): 2}
     assert await directory.fetch("SELECT FROM directory_merged_rows") == []
+
+
+async def test_a_merge_is_undone_while_its_days_wait_for_the_archive(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_members()
+    for member_id, sources in {"#1": "abc", "#2": "bc"}.items():
+        for source_id in sources:
+            await record_of(member_id, source_id, at(DAY))
+    await merge()
+    await rows.archive(
+        directory, closed_before=at(NEXT, 0), archived_until=None, archived_before=None
+    )
+    restored = (await unmerge()).restored
+    assert (restored.events, restored.collapsed_events) == (2, 2)
+    assert await archive(NEXT) == {DAY: 5}
+    assert await stored(directory) == {("#1", DAY): (3, 0, 0, 3), ("#2", DAY): (2, 0, 0, 2)}
 
 
 async def test_merges_of_archived_days_are_undone_in_any_order(
