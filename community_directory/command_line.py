@@ -46,6 +46,7 @@ SHARED_COMMANDS: dict[str, Command] = {
     "export-members": commands.export_members,
     "backup": backup_commands.back_up_database,
     "roll-up": commands.roll_up_highlights,
+    "archive": commands.archive_events,
     "expire-invitations": commands.expire_invitations,
     "doctor": commands.run_doctor,
     "grant": commands.grant_permission,

@@ -47,9 +47,10 @@ from community_directory.imports.history import (
     leave_out_bots,
 )
 from community_directory.interrupts import exit_stopped
-from community_directory.queries import highlights, invitations, permissions
+from community_directory.queries import archive, highlights, invitations, permissions
 from community_directory.queries.values import member_number
-from community_directory.tables import Platform
+from community_directory.settings import load_settings
+from community_directory.tables import EventType, Platform
 from community_directory.typescript import make_typescript
 
 OPTIONS_MESSAGE = (
@@ -192,6 +193,47 @@ async def roll_up_highlights(*, since: str = "", until: str = "") -> None:
             raise DatabaseUnavailable("Another process is rolling up. Try again later.")
         written = found
     print_line(f"Highlights written: {written:,}.")
+
+
+@command
+async def archive_events(*, before: str = "", dry_run: bool = False) -> None:
+    """Turn the events of old days into daily counts for good, and delete them.
+
+    The counts of each day are compared with its events first. Messages, reactions, minutes in voice
+    chats and points stay; rooms, times of the day and events of other types are gone.
+
+    Args:
+        before: The first day that is kept, such as 2026-01-31; without it, the one that
+            DIRECTORY_EVENT_RETENTION_DAYS says.
+        dry_run: Only print what would be deleted.
+    """
+    retention = load_settings().event_retention_days
+    if not before and retention is None:
+        raise InvalidInput("Set DIRECTORY_EVENT_RETENTION_DAYS, or give the day with --before.")
+    kept = _parse_day(before) if before else today() - timedelta(days=retention or 0)
+    if dry_run:
+        _print_old_events(await archive.preview(kept), kept)
+        return
+    days = events = 0
+    with tqdm(desc="Archiving", unit=" days", disable=None) as progress:
+        while archived := await archive.archive_next_day(kept):
+            days, events = days + 1, events + archived.events
+            progress.update()
+    print_line(f"Archived: {days:,} {_plural(days, 'day')}, {events:,} {_plural(events, 'event')}.")
+
+
+def _print_old_events(old: Sequence[archive.OldEvents], kept: date) -> None:
+    """Print what the archive of the days before `kept` would delete."""
+    if not old:
+        print_line(f"There are no events of days before {kept}: nothing to archive.")
+        return
+    first = min(each.first_day for each in old)
+    print_line(f"Nothing was deleted. Of the days from {first} to before {kept} it would delete:")
+    for each in old:
+        members = f"{each.members:,} {_plural(each.members, 'member')}"
+        event = f"{each.event_type} {_plural(each.events, 'event')}"
+        lost = "" if each.event_type in set(EventType) else ", of which no count is kept"
+        print_line(f"  {each.events:>11,} {event} of {members}{lost}")
 
 
 Names = tuple[str, ...]

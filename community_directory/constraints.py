@@ -153,6 +153,9 @@ CONSTRAINT_MESSAGES = {
     "participation_source_id_check": ConstraintMessage(
         "An event's id on its platform can't be blank.", "source_id"
     ),
+    "participation_day_archived": ConstraintMessage(
+        "This event is older than the events that are kept: its day is archived.", "occurred_at"
+    ),
     "participation_source_id_key": ConstraintMessage(_SAME_EVENT, "source_id"),
     # directory_erased_accounts
     "directory_erased_accounts_pkey": ConstraintMessage(
@@ -163,6 +166,19 @@ CONSTRAINT_MESSAGES = {
         "A fingerprint has 64 hexadecimal digits.", "fingerprint"
     ),
     "erased_account_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    # directory_archive
+    "archive_days_check": ConstraintMessage(
+        "The last archived day needs its end, which must not be after closed_before.",
+        "archived_before",
+    ),
+    "archive_one_row_check": ConstraintMessage("The table has one row.", "id"),
+    "archive_only_forwards": ConstraintMessage(
+        "An archived day stays archived: its events are deleted.", "archived_until"
+    ),
+    "archive_only_old_days": ConstraintMessage(
+        "The events of the last 90 days can't be archived.", "closed_before"
+    ),
+    "directory_archive_pkey": ConstraintMessage("The table has one row.", "id"),
     # directory_moved_rooms
     "directory_moved_rooms_pkey": ConstraintMessage("This room has moved already.", "room_id"),
     "moved_room_id_check": ConstraintMessage(_ROOM, "room_id"),

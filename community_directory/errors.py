@@ -205,6 +205,25 @@ class InvalidCursor(InvalidInput):
         )
 
 
+class EventArchived(InvalidInput):
+    """The event is older than the events that are kept: its day has become daily counts for good.
+
+    Attributes:
+        closed_before: The time before which events are refused.
+        field: Always "occurred_at".
+    """
+
+    code = "event_archived"
+
+    def __init__(self, closed_before: datetime) -> None:
+        super().__init__(
+            "This event is older than the events that are kept: those before "
+            f"{closed_before:%Y-%m-%d %H:%M} UTC are archived.",
+            field="occurred_at",
+        )
+        self.closed_before = closed_before
+
+
 class MemberError(UserError):
     """The base class of the errors about one member.
 

@@ -1,4 +1,4 @@
-"""Scheduled jobs: expire invitations, roll up the highlights, back up, and check the directory."""
+"""Scheduled jobs: expire invitations, roll up and archive, back up, and check the directory."""
 
 import asyncio
 import logging
@@ -15,7 +15,8 @@ from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DirectoryError
 from community_directory.logs import log_as
-from community_directory.queries import highlights, invitations
+from community_directory.queries import archive, highlights, invitations
+from community_directory.queries.archived_days import find_first_open_day, open_days
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 from community_directory.settings import load_settings
 
@@ -41,6 +42,9 @@ The late events of the day before have arrived by then, and no change of the clo
 DOCTOR_CRON = "30 5 * * *"
 """An hour after the roll-up, so that the checks see what it wrote."""
 
+ARCHIVE_CRON = "30 6 * * *"
+"""After the roll-up and the daily backup, which still contains the events."""
+
 BACKUP_CRON = "20 5-23 * * *"
 """From five in the morning on, each hour: a backup that failed is tried again on the same day."""
 
@@ -52,7 +56,6 @@ The days that it has rolled up by then stay rolled up.
 ROLL_UP_BATCH_DAYS = 31
 """The maximum number of days that one transaction rolls up: more days would lock members longer."""
 
-FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
 CLEAN_UP_TIMEOUT_SECONDS = 2
 """The longest time that the end of the app waits for cancelled jobs."""
 
@@ -81,9 +84,8 @@ async def roll_up_recent() -> int | None:
     or moved, by any writer. So is each day into which a stay in a voice chat reaches from an
     earlier day. Any other change of only the type or the metadata of old events is not noticed:
     roll up such a day with `highlights.roll_up`, or empty `directory_rolled_up_days` to have every
-    day rolled up again. Days before the first stored event keep their highlights, so that old
-    events can be deleted, whole days at a time. The first day that keeps its events loses the
-    minutes of deleted stays that reached into it.
+    day rolled up again. The highlights of archived days are final, and so are those of days before
+    the first stored event.
 
     A change of DIRECTORY_TIME_ZONE moves events to other days, so the next run rolls these days up
     again. The highlights of the day before the first stored event may still count events that now
@@ -95,9 +97,9 @@ async def roll_up_recent() -> int | None:
     batch = timedelta(days=ROLL_UP_BATCH_DAYS - 1)
     oldest = recent = until - batch
     with long_running():
-        [(first,)] = await engine.fetch(FIND_FIRST_EVENT_TIME)
+        first = await find_first_open_day()
     if first is not None:
-        oldest = min(oldest, first.astimezone(load_zone(None)).date())
+        oldest = min(oldest, first)
     written = 0
     # The newest days are first: a failure in an old month delays no recent day.
     while until >= oldest:
@@ -127,6 +129,23 @@ async def check_directory() -> int | None:
     return int(stored)
 
 
+async def archive_old_events() -> int:
+    """Archive each day that is older than DIRECTORY_EVENT_RETENTION_DAYS, the oldest day first.
+
+    Each day is a transaction of its own: the days that were archived by the time limit of the job
+    stay archived, and the next run continues. Two workers share the days.
+
+    Return the number of deleted events.
+    """
+    retention = load_settings().event_retention_days
+    if retention is None:
+        return 0
+    before, deleted = today() - timedelta(days=retention), 0
+    while archived := await archive.archive_next_day(before):
+        deleted += archived.events
+    return deleted
+
+
 async def _roll_up_changed(since: date, until: date, recent: date) -> int | None:
     """Roll up the days from `since` to `until`, from the first changed day to the last one.
 
@@ -137,7 +156,7 @@ async def _roll_up_changed(since: date, until: date, recent: date) -> int | None
         async with transaction():
             if not await _try_lock(ROLL_UP_LOCK_KEY):
                 return None
-            days = days_between(since, until, None)
+            days = await open_days(days_between(since, until, None))
             changed = await engine.fetch(FIND_CHANGED_DAYS, **days._asdict(), recent=recent)
             if not changed:
                 return 0
@@ -152,9 +171,11 @@ async def _try_lock(key: int) -> bool:
 
 @contextmanager
 def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
-    """Run the jobs on their schedules until the context ends, and all but the check also now.
+    """Run the jobs on their schedules until the context ends, and most of them also now.
 
-    Without a directory for backups in the settings, there is no job for them.
+    The check would see what the others are about to do, and the archive deletes for good: both wait
+    for their time. Without a directory for backups in the settings, there is no job for them, and
+    without a number of days for which events are kept, there is none that archives.
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
@@ -166,13 +187,15 @@ def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
     }
     if load_settings().backup_directory is not None:
         crons[back_up_daily] = BACKUP_CRON
+    if load_settings().event_retention_days is not None:
+        crons[archive_old_events] = ARCHIVE_CRON
     for job, cron in crons.items():
         trigger = CronTrigger.from_crontab(cron, timezone=load_zone(None))
         # A machine that wakes from sleep runs a job once, however many runs it has missed.
         scheduler.add_job(
             _run_job, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
         )
-        if job is not check_directory:  # it would see what the others are about to do
+        if job not in (check_directory, archive_old_events):
             scheduler.add_job(_run_job, args=(job,))
     scheduler.start()
     try:

@@ -31,6 +31,8 @@ from community_directory.passwords import password_problem
 VARIABLE_PREFIX = "DIRECTORY_"
 MIN_KEY_LENGTH = 32
 MAX_QUOTA = 9_999_999
+MIN_RETENTION_DAYS = 90
+"""The number of days whose events are always kept; a trigger has the same limit."""
 POSTGRES_URL_FORM = (
     "must look like postgresql://user:password@host:5432/database "
     "(write an @ in the password as %40)"
@@ -258,6 +260,13 @@ class Settings(BaseSettings):
     time_zone: Annotated[str, AfterValidator(_check_time_zone)] = Field(
         default="UTC",
         description="The time zone of the community's days, for example America/Mexico_City.",
+    )
+    event_retention_days: int | None = Field(
+        default=None,
+        ge=MIN_RETENTION_DAYS,
+        le=36_500,
+        description="The number of days before today whose events are kept. Each night, the events "
+        "of older days become daily counts for good, and are deleted. By default all are kept.",
     )
     production: bool = Field(
         default=False,

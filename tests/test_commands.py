@@ -93,6 +93,37 @@ async def test_highlights_are_rolled_up_from_one_day_to_another(events: str) -> 
     assert await rolled_up(events) == [1, 15, 30, 31]
 
 
+async def test_old_events_become_daily_counts(
+    events: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection = await asyncpg.connect(events)
+    await rows.event(connection, member_id="#2", event_type="JOIN", occurred_at=NOON)
+    await connection.close()
+    needed = "Set DIRECTORY_EVENT_RETENTION_DAYS, or give the day with --before."
+    assert await exit_of(commands.archive_events) == needed
+    assert "The last 90 days can't be archived" in await exit_of(
+        commands.archive_events, before="2199-01-01"
+    )
+    await commands.archive_events(before="2026-01-01", dry_run=True)
+    await commands.archive_events(before="2026-02-01", dry_run=True)
+    await commands.archive_events(before="2026-01-31")
+    await commands.archive_events(before="2026-01-31")
+    assert capsys.readouterr().out.splitlines() == [
+        "There are no events of days before 2026-01-01: nothing to archive.",
+        "Nothing was deleted. Of the days from 2026-01-01 to before 2026-02-01 it would delete:",
+        "            4 MESSAGE events of 1 member",
+        "            1 JOIN event of 1 member, of which no count is kept",
+        "Archived: 3 days, 3 events.",
+        "Archived: 0 days, 0 events.",
+    ]
+    assert await rolled_up(events) == [1, 15, 30]
+    monkeypatch.setenv("DIRECTORY_EVENT_RETENTION_DAYS", "90")
+    load_settings.cache_clear()
+    await commands.archive_events(dry_run=True)
+    await commands.archive_events()
+    assert "Archived: 1 day, 2 events." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

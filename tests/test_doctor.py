@@ -24,6 +24,7 @@ from community_directory.doctor.model import Finding, Report, Scope
 from community_directory.doctor.schema_checks import CATALOG_PATH, read_catalog
 from community_directory.doctor.text import MARKS, format_result, format_summary
 from community_directory.errors import DatabaseUnavailable
+from community_directory.jobs import archive_old_events
 from community_directory.queries import highlights, members
 from community_directory.settings import load_settings
 from tests.conftest import Server, closed_to_all, database_name, raw_pool, run_sql
@@ -468,6 +469,44 @@ async def test_an_old_wrong_highlight_is_found_and_repaired_when_all_days_are_co
     result = await examine("highlights", full=True, fix=True)
     assert result.verdict is Verdict.FIXED
     assert await highlights.verify(day) == []
+
+
+async def test_an_event_on_an_archived_day_is_found(directory: asyncpg.Pool) -> None:
+    end = noon(100)
+    await rows.archive(directory, closed_before=end, archived_until=end.date(), archived_before=end)
+    await rows.event(directory, occurred_at=end)
+    async with unguarded(directory) as connection:
+        for duration in (3600, 3601):  # the second stay reaches into the next day
+            await rows.event(
+                connection,
+                member_id="#1",
+                event_type="VOICE",
+                occurred_at=end - timedelta(hours=1),
+                event_metadata={"duration_seconds": duration},
+            )
+    result = await examine("archived_days")
+    assert (result.verdict, result.count) == (Verdict.WARNING, 1)
+    # Nothing is counted of archived days.
+    await assert_healthy("highlights")
+    assert (await examine("highlights", full=True)).count == 1
+
+
+async def test_events_that_should_have_been_archived_are_found(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.event(directory, occurred_at=noon(98))
+    await assert_healthy("old_events")
+    monkeypatch.setenv("DIRECTORY_EVENT_RETENTION_DAYS", "90")
+    load_settings.cache_clear()
+    result = await examine("old_events")
+    assert (result.verdict, result.examples) == (
+        Verdict.WARNING,
+        [f"8 days from {noon(98).date()} on"],
+    )
+    await archive_old_events()
+    await assert_healthy("old_events")
+    await rows.event(directory, occurred_at=noon(90))
+    await assert_healthy("old_events")
 
 
 async def test_late_events_of_older_days_are_a_warning_and_those_of_yesterday_and_today_nothing(

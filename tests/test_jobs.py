@@ -19,6 +19,7 @@ from community_directory import jobs
 from community_directory.database import connect, connections
 from community_directory.errors import DirectoryError
 from community_directory.jobs import (
+    archive_old_events,
     expire_overdue_invitations,
     roll_up_recent,
     run_scheduled_jobs,
@@ -384,6 +385,33 @@ async def test_one_of_two_workers_runs_a_job(
         assert [task.result() for task in done] == [None]
         await other.execute("ROLLBACK")
         assert await asyncio.wait_for(waiting.pop(), SECONDS) == 0
+
+
+async def test_old_events_are_archived_if_the_settings_say_so(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest = datetime.now(UTC) - timedelta(days=103)
+    for day in range(5):
+        await message_at(directory, oldest + timedelta(days=day))
+    count = "SELECT count(*) FROM member_participation"
+    assert await archive_old_events() == 0
+    with run_scheduled_jobs() as scheduler:
+        assert scheduler.get_job("archive_old_events") is None
+    assert await directory.fetchval(count) == 5
+
+    monkeypatch.setenv("DIRECTORY_EVENT_RETENTION_DAYS", "100")
+    load_settings.cache_clear()
+    with run_scheduled_jobs() as scheduler:
+        # It waits for the night, so that an operator can still change their mind.
+        names = [job.name for job in scheduler.get_jobs() if job.args == (archive_old_events,)]
+        assert names == ["_run_job"]
+        assert scheduler.get_job("archive_old_events").trigger.fields[5].expressions[0].first == 6
+    assert await archive_old_events() == 3
+    assert await archive_old_events() == 0
+    assert await directory.fetchval(count) == 2
+    # The nightly roll-up goes on after the archived days.
+    assert await roll_up_recent() == 2
+    assert len(await rolled_up(directory)) == 5
 
 
 def times(trigger: CronTrigger, start: datetime, count: int) -> Iterator[datetime]:

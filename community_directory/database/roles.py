@@ -28,6 +28,8 @@ APP_PRIVILEGES = {
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
+    # The days whose events were deleted: a row that only goes forwards.
+    "directory_archive": "SELECT, INSERT, UPDATE",
     # The accounts that imports found to be bots.
     "directory_bots": "SELECT, INSERT, UPDATE, DELETE",
     # Triggers write it, and a function erases from it.
@@ -69,7 +71,10 @@ TAKE_BACK_FUNCTION = "member_participation_take_back(text, text, text, text, tex
 COLLAPSE_FUNCTION = "member_participation_collapse(uuid)"
 """The function that deletes the events that two merged members had, and keeps them elsewhere."""
 
-APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION, COLLAPSE_FUNCTION)
+ARCHIVE_FUNCTION = "member_participation_archive(timestamp with time zone)"
+"""The function that deletes the events of the last archived day."""
+
+APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION, COLLAPSE_FUNCTION, ARCHIVE_FUNCTION)
 """The functions with the rights of their owner that the panel and the bots may use."""
 
 PRIVATE_FUNCTIONS = (
@@ -102,6 +107,7 @@ FUNCTIONS = (
     "community_members_check_status()",
     "member_accounts_named(community_members)",
     "member_relationships_before_write()",
+    "directory_archive_before_write()",
     "directory_audit_log_append_only()",
     "directory_search_text(text)",
     "panel_password_set()",
@@ -174,7 +180,7 @@ def make_roles_script(
             for table, columns in public_columns.items()
             if columns
         ),
-        f"GRANT SELECT ON public.directory_rolled_up_days TO {reader};",
+        f"GRANT SELECT ON public.directory_archive, public.directory_rolled_up_days TO {reader};",
     ]
     return TEMPLATE_FILE.read_text(encoding="utf-8").format(
         owner=owner,

@@ -11,11 +11,16 @@ from datetime import date, timedelta
 
 from tqdm import tqdm
 
-from community_directory.calendar import days_between, load_zone, today
+from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine, transaction
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
 from community_directory.queries import highlights, invitations, merge_rows
-from community_directory.queries.highlights import Difference
+from community_directory.queries.archived_days import (
+    ARCHIVED_BEFORE_SQL,
+    find_first_open_day,
+    open_days,
+)
+from community_directory.queries.highlights import STAY, Difference
 from community_directory.queries.reputation import (
     MAX_SCORE,
     MAX_TIER_SCORES,
@@ -23,6 +28,7 @@ from community_directory.queries.reputation import (
     github_score,
 )
 from community_directory.queries.values import ACTOR_CTE
+from community_directory.settings import load_settings
 from community_directory.tables import ReputationTier
 
 ACTOR = "doctor"
@@ -32,6 +38,8 @@ SAMPLED_DAYS = 7
 FULL_BATCH_DAYS = 31
 """The days that one statement counts when all are counted; otherwise it is one day."""
 
+MAX_MISSED_NIGHTS = 7
+"""The number of days by which the archive may be late."""
 GITHUB_BATCH_SIZE = 1000
 """The number of members whose GitHub data is read at once."""
 
@@ -96,7 +104,15 @@ SELECT start || ' is among those who led to their own invitation' AS finding
 FROM lineage WHERE ancestor = start ORDER BY length(start), start
 """)
 
-FIND_FIRST_EVENT_TIME = "SELECT min(occurred_at) FROM member_participation"
+# A stay in a voice chat that reaches into an open day stays until that one is archived.
+FIND_STRAY_EVENTS = Statement(f"""
+SELECT 'event ' || id AS finding FROM member_participation
+WHERE occurred_at < {ARCHIVED_BEFORE_SQL} AND (
+    event_type <> 'VOICE'
+    OR (upper({STAY}) <= {ARCHIVED_BEFORE_SQL} AT TIME ZONE 'UTC') IS NOT FALSE
+)
+ORDER BY occurred_at
+""")
 
 _TIER_OF_SCORE = (
     "CASE "
@@ -383,12 +399,11 @@ async def fix_highlights(scope: Scope) -> None:
 async def _batches(scope: Scope) -> Sequence[tuple[date, date]]:
     """Return the days to count again, up to yesterday, as pairs of a first and a last day.
 
-    Days before the first stored event keep highlights whose events were deleted.
+    Archived days, and days before the first stored event, have no events to count.
     """
-    [(first_event,)] = await engine.fetch(FIND_FIRST_EVENT_TIME)
-    if first_event is None:
+    oldest = await find_first_open_day()
+    if oldest is None:
         return []
-    oldest = first_event.astimezone(load_zone(None)).date()
     last = today() - timedelta(days=1)
     if not scope.is_full:
         oldest = max(oldest, last - timedelta(days=SAMPLED_DAYS - 1))
@@ -397,10 +412,23 @@ async def _batches(scope: Scope) -> Sequence[tuple[date, date]]:
     return [(start, min(last, start + timedelta(days=step - 1))) for start in starts]
 
 
+async def find_overdue_days(_: Scope) -> Sequence[Finding]:
+    """Find the first day that should have been archived some nights ago."""
+    retention, oldest = load_settings().event_retention_days, await find_first_open_day()
+    if retention is None or oldest is None:
+        return []
+    days = (today() - timedelta(days=retention) - oldest).days
+    if days <= MAX_MISSED_NIGHTS:
+        return []
+    return [Finding(f"{days:,} days from {oldest} on")]
+
+
 async def _find_stale_days(first: date, last: date) -> set[date]:
     """Return the days whose events have changed since their roll-up."""
     records = await engine.fetch(
-        highlights.FIND_CHANGED_DAYS, **days_between(first, last, None)._asdict(), recent=date.max
+        highlights.FIND_CHANGED_DAYS,
+        **(await open_days(days_between(first, last, None)))._asdict(),
+        recent=date.max,
     )
     return {record["day"] for record in records}
 
@@ -521,6 +549,24 @@ DATA_CHECKS = (
         next_step="Run `community-directory doctor --fix`, which rolls up these days again.",
         find=find_wrong_highlights,
         fix=fix_highlights,
+    ),
+    Check(
+        id="archived_days",
+        title="No event lies on an archived day",
+        problem="Events on archived days, which no count contains",
+        next_step="A program that does not use the helpers has written them: look at them in the "
+        "panel, and delete them in SQL.",
+        find=FIND_STRAY_EVENTS,
+        verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="old_events",
+        title="Events are archived when DIRECTORY_EVENT_RETENTION_DAYS says so",
+        problem="Days that should have been archived",
+        next_step="The nightly job of the panel does not run, or fails: look at its log, or run "
+        "`community-directory archive`.",
+        find=find_overdue_days,
+        verdict=Verdict.WARNING,
     ),
     Check(
         id="tiers",

@@ -11,9 +11,11 @@ import asyncpg
 from piccolo.constraints import Check
 
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import InvalidInput
+from community_directory.errors import EventArchived, InvalidInput
+from community_directory.queries.archived_days import CLOSED_BEFORE_SQL
 from community_directory.queries.events import (
     BATCH_EVENTS,
+    EARLIEST_OPEN_TIME_SQL,
     LATEST_EVENT_TIME_SQL,
     EventRow,
     NewEvent,
@@ -37,6 +39,7 @@ LOOK_UP_EVENTS = Statement(f"""
 WITH event AS MATERIALIZED ({BATCH_EVENTS})
 SELECT id, room_id, source_id, {_CHECKS} AS is_valid,
     occurred_at > {LATEST_EVENT_TIME_SQL} AS is_too_late,
+    CASE WHEN occurred_at < {EARLIEST_OPEN_TIME_SQL} THEN {CLOSED_BEFORE_SQL} END AS closed_before,
     EXISTS (
         SELECT FROM member_participation AS stored
         WHERE stored.platform = event.platform AND stored.room_id = event.room_id
@@ -194,6 +197,8 @@ def _find_problem(row: asyncpg.Record) -> InvalidInput | None:
         return InvalidInput("The database does not accept this event.")
     if row["is_too_late"]:
         return time_out_of_range()
+    if row["closed_before"] is not None:
+        return EventArchived(row["closed_before"])
     try:
         check_texts(MemberParticipation, source_id=row["source_id"])
     except InvalidInput as error:

@@ -37,6 +37,7 @@ class SkipReason(StrEnum):
     CHAT_NOT_CHOSEN = "messages in chats that were not chosen"
     BANNED_AUTHOR = "events of banned people whose data was erased"
     ERASED_AUTHOR = "events of people whose data was erased"
+    ARCHIVED = "events of archived days, of which only daily counts are kept"
     NOT_STORABLE = "events that can't be stored"
 
 

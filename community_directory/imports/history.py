@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import (
+    EventArchived,
     InvalidInput,
     MemberBanned,
     MemberExists,
@@ -408,9 +409,14 @@ class _HistoryWriter:
         report.duplicates.update(event.event_type for event in recorded.duplicates)
         for stored in (*recorded.inserted, *recorded.duplicates):
             self._count_room_and_day(exported[id(stored)])
-        not_stored = len(recorded.refused) + len(recorded.unknown)
-        if not_stored:
-            report.skipped[SkipReason.NOT_STORABLE] += not_stored
+        archived = sum(isinstance(each.error, EventArchived) for each in recorded.refused)
+        not_stored = len(recorded.refused) - archived + len(recorded.unknown)
+        for reason, count in (
+            (SkipReason.ARCHIVED, archived),
+            (SkipReason.NOT_STORABLE, not_stored),
+        ):
+            if count:
+                report.skipped[reason] += count
 
     def _make_event(self, event: ExportedEvent, member_id: str) -> NewEvent:
         return NewEvent(

@@ -11,9 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+import asyncpg
+
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import Statement, engine, transaction
-from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
+from community_directory.errors import EventArchived, InvalidInput, MemberNotFound, text_too_long
+from community_directory.queries.archived_days import CLOSED_BEFORE_SQL
 from community_directory.queries.identifiers import normalize_account
 from community_directory.queries.ids import new_id
 from community_directory.queries.values import as_json, check_texts, id_text, member_number
@@ -27,6 +30,8 @@ MAX_METADATA_LENGTH = 10_000
 EARLIEST_EVENT_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_EVENT_TIME_SQL = "now() + interval '1 day'"
 """The latest time that an event may have. It is SQL, because the database's clock decides."""
+EARLIEST_OPEN_TIME_SQL = f"coalesce({CLOSED_BEFORE_SQL}, '-infinity')"
+"""The earliest time that a new event may have: the days before are archived."""
 
 EVENT_COLUMNS = (
     "id, member_id, event_type, platform, room_id, source_id, occurred_at, event_metadata"
@@ -88,13 +93,13 @@ place AS ({CURRENT_PLACE}),
 -- The member, or the one into whom they were merged. The lock, which the foreign key takes anyway,
 -- waits for a merge: no event is stored for a member who no longer exists.
 person AS MATERIALIZED ({CURRENT_MEMBER} FOR KEY SHARE),
--- The event, unless it is stored already, its member is unknown or its time is too late.
+-- The event, unless it is stored already, its member is unknown, or its time is too early or late.
 inserted AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
     SELECT :event_id::uuid, member_id, :event_type::text, platform, room_id, source_id,
         {_OCCURRED_AT}, :metadata::jsonb
     FROM place, person
-    WHERE {_OCCURRED_AT} <= {LATEST_EVENT_TIME_SQL}
+    WHERE {_OCCURRED_AT} BETWEEN {EARLIEST_OPEN_TIME_SQL} AND {LATEST_EVENT_TIME_SQL}
     ON CONFLICT DO NOTHING
     RETURNING {EVENT_COLUMNS}
 ),
@@ -111,8 +116,11 @@ updated AS (
     UPDATE community_members AS member SET last_active_at = active.at FROM active
     WHERE member.member_id = active.member_id AND member.xmin = active.version
 )
--- No row: the member is unknown. A row of NULLs: the event is stored already, or too late.
-SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late, inserted.*
+-- No row: the member is unknown. A row of NULLs: the event is stored already, too early or late.
+SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late,
+    CASE WHEN :occurred_at::timestamptz < {EARLIEST_OPEN_TIME_SQL} THEN {CLOSED_BEFORE_SQL} END
+        AS closed_before,
+    inserted.*
 FROM person LEFT JOIN inserted ON true
 """
 RECORD_EVENT = Statement(_RECORD_EVENT)
@@ -173,7 +181,7 @@ inserted AS (
     SELECT id, known.member_id, event_type, platform, room_id, source_id, occurred_at,
         event_metadata
     FROM event JOIN known ON known.named = event.member_id
-    WHERE occurred_at <= {LATEST_EVENT_TIME_SQL}
+    WHERE occurred_at BETWEEN {EARLIEST_OPEN_TIME_SQL} AND {LATEST_EVENT_TIME_SQL}
     ORDER BY platform, room_id, source_id, event_type, known.member_id, n
     ON CONFLICT DO NOTHING
     RETURNING id, member_id, occurred_at
@@ -213,7 +221,9 @@ updated AS (
 )
 SELECT ARRAY(SELECT id FROM inserted) AS inserted_ids,
     ARRAY(SELECT named FROM known) AS known_members,
-    ARRAY(SELECT id FROM event WHERE occurred_at > {LATEST_EVENT_TIME_SQL}) AS too_late_ids
+    ARRAY(SELECT id FROM event WHERE occurred_at > {LATEST_EVENT_TIME_SQL}) AS too_late_ids,
+    ARRAY(SELECT id FROM event WHERE occurred_at < {EARLIEST_OPEN_TIME_SQL}) AS archived_ids,
+    {CLOSED_BEFORE_SQL} AS closed_before
 """)
 
 FIND_STORED_EVENTS = Statement("SELECT id FROM member_participation WHERE id = ANY(:event_ids)")
@@ -304,6 +314,7 @@ class PreparedEvent(NamedTuple):
 
         Raises:
             MemberNotFound: The member or the account is not in the directory.
+            EventArchived: The day of the event is archived.
             InvalidInput: The database refuses the event.
         """
         waits = durable or engine.transaction_exists()
@@ -311,9 +322,11 @@ class PreparedEvent(NamedTuple):
         records = await engine.fetch(statement, **self.row._asdict())
         if not records:
             raise MemberNotFound(self.row.member_id)
-        is_too_late, *columns = records[0]
+        is_too_late, closed_before, *columns = records[0]
         if is_too_late:
             raise time_out_of_range()
+        if closed_before is not None:
+            raise EventArchived(closed_before)
         return None if columns[0] is None else Event.from_columns(columns)
 
 
@@ -466,7 +479,7 @@ class EventBatch:
             # One statement needs no transaction. Inside the caller's transaction it needs a
             # savepoint, because its failure must not abort that transaction.
             async with transaction() if engine.transaction_exists() else nullcontext():
-                inserted_ids, known_members, too_late_ids = await _insert(accepted)
+                outcome = await _insert(accepted)
         except InvalidInput as error:
             refused = await _find_refused(accepted, error)
             if not refused:
@@ -476,8 +489,13 @@ class EventBatch:
             # their locks in another order than a whole batch does, and could cause a deadlock.
             await self.store()
             return
-        self.inserted_ids, self.known_members = set(inserted_ids), set(known_members)
-        self.refused |= {event_id: time_out_of_range() for event_id in too_late_ids}
+        self.inserted_ids = set(outcome["inserted_ids"])
+        self.known_members = set(outcome["known_members"])
+        self.refused |= {event_id: time_out_of_range() for event_id in outcome["too_late_ids"]}
+        self.refused |= {
+            event_id: EventArchived(outcome["closed_before"])
+            for event_id in outcome["archived_ids"]
+        }
 
     async def recognize_stored(self) -> None:
         """Count the events as inserted that an earlier try with the same ids has stored.
@@ -505,14 +523,13 @@ class EventBatch:
                 recorded.unknown.append(event)
 
 
-async def _insert(prepared: list[PreparedEvent]) -> tuple[list[UUID], list[str], list[UUID]]:
-    """Store the events; return the new ids, the known members, and the ids that are too late."""
+async def _insert(prepared: list[PreparedEvent]) -> asyncpg.Record:
+    """Store the events, and return the row of `RECORD_EVENTS`."""
     columns = zip(*(each.row for each in prepared), strict=True)
     [outcome] = await engine.fetch(
         RECORD_EVENTS, **dict(zip(EventRow._fields, columns, strict=True))
     )
-    inserted_ids, known_members, too_late_ids = outcome
-    return inserted_ids, known_members, too_late_ids
+    return outcome
 
 
 async def _find_refused(

@@ -10,6 +10,7 @@ import asyncpg
 
 from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
+from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL, open_days
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.pages import (
@@ -295,7 +296,8 @@ FROM earned, actor, rolling_up WHERE member.ctid = earned.version
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
 _OF_ALL_MEMBERS = f"AND {NO_BOTS}"
-_OF_ONE_MEMBER = f"AND member_id = {present_number_sql(':member_id')}"
+# Those of archived days stay when a member is marked as a bot.
+_OF_ONE_MEMBER = f"AND member_id = {present_number_sql(':member_id')} AND {NO_BOTS}"
 _AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
 
@@ -325,6 +327,9 @@ SELECT stored.*, counted.* FROM stored
 FULL JOIN counted ON counted.member_id = stored.member_id
     AND counted.highlight_date = stored.highlight_date
 WHERE stored IS DISTINCT FROM counted
+    -- A day may have been archived since the caller looked.
+    AND coalesce(stored.highlight_date, counted.highlight_date)
+        > coalesce({ARCHIVED_UNTIL_SQL}, '-infinity')
 ORDER BY coalesce(stored.highlight_date, counted.highlight_date),
     coalesce(stored.member_id, counted.member_id)
 """)
@@ -361,7 +366,8 @@ async def roll_up(
 
     Repeated calls, in any order, end in the same rows, even if events arrived late or were deleted.
     A day without events has no row. The same transaction adds the points
-    (`reputation.DAILY_POINTS`) to each member's score, and updates the tier.
+    (`reputation.DAILY_POINTS`) to each member's score, and updates the tier. An archived day has no
+    events any more: its rows are final, and it is left out.
 
     Args:
         day: The only day, or the first one.
@@ -376,10 +382,15 @@ async def roll_up(
         InvalidInput: The days, the time zone or the actor are not valid, or there are too many
             days.
     """
-    days, actor = days_between(day, until or day, zone)._asdict(), required_actor(actor)
+    span, actor = days_between(day, until or day, zone), required_actor(actor)
     with long_running():
         async with transaction():
+            # The lock waits for a day that is being archived, too.
             await engine.fetch(LOCK_OUT_MERGES)
+            span = await open_days(span)
+            if not span.days:
+                return 0
+            days = span._asdict()
             # The checksums are first: an event that is stored between the two statements makes the
             # day differ from its checksum, and the next roll-up counts it.
             await engine.fetch(STORE_DAY_CHECKSUMS, **days)
@@ -446,6 +457,8 @@ async def verify(
 ) -> list[Difference]:
     """Compare the rows of a day, or of all days up to `until`, with a recount of the events.
 
+    An archived day has no events to count: it is left out.
+
     Args:
         day: The only day, or the first one.
         until: The last day.
@@ -458,11 +471,16 @@ async def verify(
     Raises:
         InvalidInput: The days or the time zone are not valid, or there are too many days.
     """
-    days = days_between(day, until or day, zone)._asdict()
+    span = days_between(day, until or day, zone)
     with long_running():
         async with transaction():
             if repair:
                 await engine.fetch(LOCK_OUT_MERGES)
+            span = await open_days(span)
+            if not span.days:
+                return []
+            days = span._asdict()
+            if repair:
                 await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
             records = await engine.fetch(FIND_DIFFERENCES, **days)
             if records and repair:
@@ -484,7 +502,8 @@ def _highlight_from(values: tuple[Any, ...]) -> Highlight:
 
 
 async def count_member_checksums(member_ids: Sequence[str], days: DaySpan) -> dict[date, Decimal]:
-    """Return the part of these members in the checksum of each day."""
+    """Return the part of these members in the checksum of each day that is not archived."""
+    days = await open_days(days)
     records = await engine.fetch(GET_MEMBER_CHECKSUMS, member_ids=member_ids, **days._asdict())
     return {record["day"]: record["checksum"] for record in records}
 
@@ -494,9 +513,9 @@ async def recount_members(
 ) -> list[date]:
     """Count the highlights of some members again, after their events changed in this transaction.
 
-    The days are those that were rolled up. Their checksums change by what changed in the events of
-    these members, so that the nightly roll-up has nothing to do. The caller adds the points to the
-    scores.
+    The days are those that were rolled up, and are not archived. Their checksums change by what
+    changed in the events of these members, so that the nightly roll-up has nothing to do. The
+    caller adds the points to the scores.
 
     Args:
         member_ids: The numbers of the members.
@@ -507,6 +526,9 @@ async def recount_members(
     Returns:
         The days that were counted.
     """
+    days = await open_days(days)
+    if not days.days:
+        return []
     after = await count_member_checksums(member_ids, days)
     changes = {
         day: after.get(day, Decimal(0)) - before.get(day, Decimal(0))

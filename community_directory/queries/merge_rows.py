@@ -99,7 +99,7 @@ SELECT count(*) FROM moved
 _COUNTS = ("message_count", "reaction_count", "voice_minutes")
 
 
-def _points_sql(counts: dict[str, str]) -> str:
+def day_points_sql(counts: dict[str, str]) -> str:
     """Return the SQL of the points of a day with these counts, each an expression in SQL."""
     parts = (
         f"least({points.most}, ({counts[column]}) / {points.for_each})"
@@ -132,13 +132,13 @@ FROM ({_JOURNALED_HIGHLIGHTS}) AS moved
 WHERE highlight_date <> ALL(:counted_days::date[])
 ON CONFLICT (member_id, highlight_date) DO UPDATE
 SET {", ".join(f"{column} = {sum_}" for column, sum_ in _SUMS.items())},
-    reputation_earned = {_points_sql(_SUMS)}
+    reputation_earned = {day_points_sql(_SUMS)}
 """)
 SUBTRACT_OTHER_HIGHLIGHTS = Statement(f"""
 WITH changed AS (
     UPDATE member_daily_highlights AS highlight
     SET {", ".join(f"{column} = {rest}" for column, rest in _REMAINDERS.items())},
-        reputation_earned = {_points_sql(_REMAINDERS)}
+        reputation_earned = {day_points_sql(_REMAINDERS)}
     FROM ({_JOURNALED_HIGHLIGHTS}) AS moved
     WHERE highlight.member_id = :into AND highlight.highlight_date = moved.highlight_date
         AND moved.highlight_date <> ALL(:counted_days::date[])

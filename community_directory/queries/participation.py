@@ -11,6 +11,7 @@ from itertools import islice
 
 from community_directory.calendar import days_between
 from community_directory.database import Statement, engine
+from community_directory.queries.archived_days import ARCHIVED_BEFORE_SQL, ARCHIVED_UNTIL_SQL
 from community_directory.queries.events import (
     BATCH_SIZE,
     CURRENT_MEMBER,
@@ -74,13 +75,24 @@ LIST_EVENTS_AFTER = Statement(
     f"{_EVENTS_OF_MEMBER} AND (occurred_at, id) < (:occurred_at, :event_id) {_NEWEST_FIRST}"
 )
 
+# Archived days have no events any more, but their counts.
 COUNT_DAILY_EVENTS = Statement(f"""
 SELECT (:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])] AS day,
     event_type, count(*) AS events
 FROM member_participation
 WHERE member_id = ({CURRENT_MEMBER})
-    AND occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end
-GROUP BY 1, 2 ORDER BY 1, 2
+    AND occurred_at >= greatest((:starts::timestamptz[])[1], {ARCHIVED_BEFORE_SQL})
+    AND occurred_at < :end
+GROUP BY 1, 2
+UNION ALL
+SELECT highlight_date, counts.event_type, counts.events
+FROM member_daily_highlights, LATERAL (
+    VALUES ('MESSAGE', message_count), ('REACTION', reaction_count)
+) AS counts(event_type, events)
+WHERE member_id = ({CURRENT_MEMBER}) AND highlight_date <= {ARCHIVED_UNTIL_SQL}
+    AND highlight_date BETWEEN (:days::date[])[1] AND (:days::date[])[cardinality(:days::date[])]
+    AND counts.events > 0
+ORDER BY 1, 2
 """)
 
 # Only the members with the most events are looked up: for most of a large community that would take
@@ -163,6 +175,7 @@ async def record(
 
     Raises:
         MemberNotFound: The member or the account is not in the directory.
+        EventArchived: The day of the event is archived: only its counts are kept.
         InvalidInput: The event can't be stored, or it has both a number and an account, or neither.
     """
     prepared = prepare_event(
@@ -213,7 +226,8 @@ async def take_back(
 
     Call it when a member has taken back their last reaction to a message. The next roll-up of the
     day no longer counts it. A later call of `record` stores the event again, so first wait for the
-    events that a recorder still holds (`Recorder.flush`).
+    events that a recorder still holds (`Recorder.flush`). An event of an archived day is not stored
+    any more: the result is False, and the day's counts stay.
 
     Args:
         member_id: The member's number: "#247", or 247.
@@ -270,6 +284,8 @@ async def history(
 ) -> Page[Event]:
     """Return a page of a member's events, newest first.
 
+    Events of archived days are deleted: `highlights.between` has what was counted of them.
+
     Raises:
         InvalidCursor: `after` is not a cursor of this query.
         InvalidInput: The number or the limit is not valid.
@@ -297,7 +313,9 @@ async def activity(
     """Count a member's events by day and type, from `since` to `until`, oldest day first.
 
     Both days are included. A day without events is left out. `zone` is the name of the days' time
-    zone; None means the community's time zone.
+    zone; None means the community's time zone. Archived days have their messages and reactions, as
+    the days of the community's time zone; voice stays and events of other types are not counted
+    any more.
 
     Raises:
         InvalidInput: The number, the days or the time zone are not valid.

@@ -123,6 +123,19 @@ SCRIPTED_OBJECTS = {
         ("column", f"directory_moved_rooms.{name}")
         for name in ("platform", "room_id", "moved_to", "id_offset", "id_prefix")
     ),
+    ("table", "directory_archive"),
+    ("index", "directory_archive_pkey"),
+    ("function", "directory_archive_before_write"),
+    ("function", "member_participation_archive"),
+    ("trigger", "directory_archive_before_write"),
+    *(
+        ("constraint", f"directory_archive.{name}")
+        for name in ("archive_days_check", "archive_one_row_check", "directory_archive_pkey")
+    ),
+    *(
+        ("column", f"directory_archive.{name}")
+        for name in ("id", "closed_before", "archived_until", "archived_before")
+    ),
     ("index", "merge_into_idx"),
     ("index", "merge_standing_idx"),
     ("table", "directory_merged_rows"),

@@ -47,7 +47,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-LAST_MIGRATION = "2026-11-29T10:11:00:000000"
+LAST_MIGRATION = "2026-11-29T10:30:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
@@ -588,6 +588,7 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("directory_audit_log_write", fixed, False),
         ("member_accounts_before_write", fixed, False),
         ("member_accounts_check_erased", fixed, False),
+        ("member_participation_archive", fixed, False),
         ("member_participation_collapse", [*fixed, "enable_nestloop=off"], False),
         ("member_participation_follow_merge", fixed, False),
         ("member_participation_take_back", fixed, False),
@@ -631,6 +632,8 @@ async def test_the_reader_sees_each_column_that_is_not_personal_and_no_other(
     )
     readable = {(table, column) for table, names in PUBLIC_COLUMNS.items() for column in names}
     readable |= {("directory_rolled_up_days", "day"), ("directory_rolled_up_days", "checksum")}
+    archive = ("id", "closed_before", "archived_until", "archived_before")
+    readable |= {("directory_archive", column) for column in archive}
     seen = set()
     async with session(reader_url(directory_url)) as reader:
         for table, column in columns:

@@ -33,6 +33,7 @@ from community_directory.imports.history import (
     leave_out_bots,
 )
 from community_directory.queries import accounts, highlights, members, participation
+from community_directory.queries.archive import archive_next_day
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
 from community_directory.tables import EventType, Platform
@@ -612,6 +613,22 @@ async def test_a_dry_run_finds_an_event_that_another_batch_contains_too(
     once = [event(number, str(101 + number % 2)) for number in range(1, 1501)]
     report = await dry_and_real(directory, [*once, *reversed(once), *once[:3]])
     assert (report.inserted, report.duplicates) == ({"MESSAGE": 1500}, {"MESSAGE": 1503})
+
+
+async def test_the_events_of_archived_days_are_counted_and_left_out(
+    directory: asyncpg.Pool,
+) -> None:
+    items: list[ExportedItem] = [
+        event(number, occurred_at=NOON + timedelta(days=number // 2)) for number in range(6)
+    ]
+    await import_history(items, Platform.TELEGRAM)
+    before = NOON.date() + timedelta(days=2)
+    while await archive_next_day(before):
+        pass
+    report = await dry_and_real(directory, [*items, event(9, occurred_at=NOON)])
+    assert report.skipped == {SkipReason.ARCHIVED: 5}
+    assert (report.inserted, report.duplicates) == ({}, {"MESSAGE": 2})
+    assert report.days == {before}
 
 
 async def test_a_dry_run_counts_what_can_not_be_stored(

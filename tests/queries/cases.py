@@ -23,9 +23,12 @@ Helper = Callable[..., Awaitable[Any]]
 
 INTERNAL_FUNCTIONS = {
     "count_member_checksums",
+    "find_archive",
+    "find_first_open_day",
     "get_pair",
     "make_preview",
     "member_not_found",
+    "open_days",
     "recount_members",
 }
 """The functions that only other modules of the helpers call."""
@@ -124,6 +127,10 @@ CASES = {
         {"platform": "discord", "account_id": "5", **BY},
         {"platform": "telegram", "account_id": "101"},
     ),
+    "archive.archive_next_day": Case(
+        {"before": DAY}, {"before": date.max}, statements=None, statements_when_refused=0
+    ),
+    "archive.preview": Case({"before": DAY}, {"before": date.max}, statements_when_refused=0),
     "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "highlights.between": Case(
         {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR},
@@ -133,13 +140,13 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=10,
+        statements=11,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "repair": False},
         {"zone": "Mars/Olympus"},
-        statements=5,
+        statements=6,
         statements_when_refused=0,
     ),
     "invitations.cancel": Case({"code": "OPENCODE", **BY}, {"code": "NOSUCHCODE"}),

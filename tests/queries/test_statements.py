@@ -18,6 +18,7 @@ def test_every_helper_has_a_case() -> None:
 SEVERAL = {
     "accounts.complete_link": "counts the tries of an account one after the other",
     "accounts.link": "tries again after another call that takes the account",
+    "archive.archive_next_day": "counts a day again before it deletes its events",
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
     "members.mark_bot": "waits for roll-ups before it locks the member",

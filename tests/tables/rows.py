@@ -96,6 +96,18 @@ async def erased_account(database: Database, **columns: object) -> asyncpg.Recor
     )
 
 
+async def archive(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the row that says which days are archived: those of 2025."""
+    end = datetime(2026, 1, 1, tzinfo=UTC)
+    columns = {
+        "closed_before": end,
+        "archived_until": date(2025, 12, 31),
+        "archived_before": end,
+        **columns,
+    }
+    return await _insert(database, "directory_archive", columns)
+
+
 async def moved_room(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a room that moved to another one."""
     columns = {
