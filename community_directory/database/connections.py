@@ -29,6 +29,7 @@ from community_directory.database.replicas import (
     REPLICA_SHARE,
     Replica,
     ReplicaSet,
+    is_primary_only,
     is_write,
 )
 from community_directory.database.statements import Statement
@@ -252,7 +253,7 @@ class DirectoryEngine(PostgresEngine):
 
         The answer has every change that this process made before, and every change that any
         program made DIRECTORY_READ_LAG_SECONDS before. Without such a replica, and inside a
-        transaction or `long_running`, it is the primary's, as that of `fetch` is.
+        transaction, `primary_only` or `long_running`, the primary answers, as it does for `fetch`.
 
         Args:
             statement: A `Statement`, or plain SQL with `$1`, `$2`, ….
@@ -264,7 +265,7 @@ class DirectoryEngine(PostgresEngine):
             TypeError: The values do not fit the statement.
         """
         replicas = self.replicas
-        if replicas is None or self.transaction_exists() or is_long_running():
+        if replicas is None or self.transaction_exists() or is_long_running() or is_primary_only():
             return await self.fetch(statement, *arguments, **values)
         sql, bound = _bind(statement, arguments, values)
         self._check_task()

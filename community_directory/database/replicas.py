@@ -12,8 +12,8 @@ import contextlib
 import logging
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextvars import Context, ContextVar
 from functools import lru_cache
 from math import inf
 from typing import NamedTuple
@@ -21,7 +21,12 @@ from typing import NamedTuple
 import asyncpg
 
 from community_directory.database.pool import CONNECTION_ERRORS, ConnectionPool, run_call
-from community_directory.errors import DatabaseUnavailable, DirectoryError, UserError
+from community_directory.errors import (
+    DatabaseUnavailable,
+    DirectoryError,
+    UserError,
+    database_errors,
+)
 
 REPLICA_SHARE = 0.5
 """The share of a call's time in which a replica must answer, so that the primary still can."""
@@ -61,6 +66,23 @@ QUERY_PATTERN = re.compile(
 WRITE_PATTERN = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
+_is_primary_only: ContextVar[bool] = ContextVar("is_primary_only", default=False)
+
+is_primary_only = _is_primary_only.get
+"""Return whether the current task is inside `primary_only`."""
+
+
+@contextlib.contextmanager
+def primary_only() -> Iterator[None]:
+    """Let the primary answer all queries inside, also those that may be a moment old.
+
+    Use it for a query that must see what another process has just written.
+    """
+    token = _is_primary_only.set(True)
+    try:
+        yield
+    finally:
+        _is_primary_only.reset(token)
 
 
 @lru_cache(maxsize=1000)
@@ -207,7 +229,8 @@ class ReplicaSet:
         if replica is None:
             return None
         try:
-            return await replica.fetch(sql, arguments, deadline)
+            with database_errors():
+                return await replica.fetch(sql, arguments, deadline)
         except UserError:
             return None
         except (DirectoryError, *CONNECTION_ERRORS):

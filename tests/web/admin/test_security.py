@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -871,6 +871,25 @@ async def test_a_user_with_a_second_factor_signs_in_only_with_it(
     assert (await sign_in(client, mfa_code=code)).status_code == 200
     assert await is_in(client)
     assert (await sign_in(client, mfa_code=code)).status_code == 401
+
+
+async def test_a_code_from_before_the_last_one_is_refused(with_mfa: httpx.AsyncClient) -> None:
+    totp = pyotp.TOTP(await enrol(with_mfa))
+    now = datetime.now(UTC)
+    assert (await sign_in(with_mfa, mfa_code=totp.at(now, 1))).status_code == 200
+    for earlier in (0, 1):
+        assert (await sign_in(with_mfa, mfa_code=totp.at(now, earlier))).status_code == 401
+
+
+async def test_of_simultaneous_attempts_with_the_same_code_one_succeeds(
+    with_mfa: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    code = pyotp.TOTP(await enrol(with_mfa)).now()
+    (provider,) = second_factor.mfa_providers(WITH_MFA)
+    ana = await BaseUser.objects().get(BaseUser.username == "ana")
+    assert ana
+    attempts = [provider.authenticate_user(ana, code) for _ in range(5)]
+    assert sorted(await asyncio.gather(*attempts)) == [False] * 4 + [True]
 
 
 async def test_codes_have_the_same_limit_as_passwords(with_mfa: httpx.AsyncClient) -> None:
