@@ -183,6 +183,8 @@ class DirectoryEngine(PostgresEngine):
         """Close the pools; after `CLOSE_TIMEOUT_SECONDS` connections in use are cut, too."""
         pool, self.pool = self.pool, None
         replicas, self.replicas = self.replicas, None
+        if replicas is not None:
+            replicas.stop_watching()
         if pool is not None:
             # This task may connect to another database later; the tasks that it started may not.
             self._address_of_task.set(None)

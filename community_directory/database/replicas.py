@@ -246,10 +246,13 @@ class ReplicaSet:
             if problem
         ]
 
-    async def close(self, timeout: float) -> None:  # noqa: ASYNC109  as ConnectionPool.close
-        """Stop watching, and close the pools; see `ConnectionPool.close`."""
+    def stop_watching(self) -> None:
+        """Stop the watchers, which need the pool of the primary."""
         for watcher in self._watchers:
             watcher.cancel()
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109  as ConnectionPool.close
+        """Close the pools; see `ConnectionPool.close`."""
         await asyncio.gather(*(replica.close(timeout) for replica in self._replicas))
 
     def _choose(self) -> Replica | None:

@@ -31,15 +31,15 @@ class RecentWrites:
             await self._app(scope, receive, send)
             return
 
+        may_write = scope["method"] not in SAFE_METHODS
+
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if may_write and message["type"] == "http.response.start":
                 MutableHeaders(scope=message).append("Set-Cookie", self._cookie)
             await send(message)
 
-        if scope["method"] not in SAFE_METHODS:
-            send = send_with_cookie
         if COOKIE in Request(scope).cookies:
             with primary_only():
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, send_with_cookie)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_with_cookie)

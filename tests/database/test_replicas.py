@@ -44,6 +44,18 @@ async def own_pair(server: Server) -> AsyncIterator[Pair]:
         yield started
 
 
+@asynccontextmanager
+async def running_standby(primary: PostgresServer) -> AsyncIterator[PostgresServer]:
+    """Run another standby of this server."""
+    standby = PostgresServer(primary.directory.parent / "c")
+    standby.copy(primary)
+    try:
+        await standby.start()
+        yield standby
+    finally:
+        standby.stop(signal.SIGKILL)
+
+
 @pytest.fixture(autouse=True)
 def generous_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow a lag that no test reaches by chance."""
@@ -297,8 +309,8 @@ def test_the_end_of_the_log_is_that_of_the_last_record(next_record: int, last_en
 # A replica that can't be used
 
 
-async def test_a_replica_that_stops_and_starts_fails_no_query(own_pair: Pair) -> None:
-    primary, standby = own_pair
+async def test_a_replica_that_stops_and_starts_fails_no_query(pair: Pair) -> None:
+    primary, standby = pair
     async with connect(primary.url, read_url=standby.url):
         for number in (signal.SIGINT, signal.SIGKILL):
             await wait_until_used(standby)
@@ -315,6 +327,7 @@ async def test_a_replica_that_stops_and_starts_fails_no_query(own_pair: Pair) ->
             await run_sql(primary.url, "DROP TABLE newer")
 
 
+@pytest.mark.faults
 async def test_a_silent_replica_leaves_the_primary_time_to_answer(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +388,56 @@ async def test_an_error_of_a_query_is_that_of_the_primary(pair: Pair) -> None:
         with pytest.raises(TypeError, match="named"):
             await engine.read("SELECT 1", number=1)
         await wait_until_used(standby)
+
+
+# Promotions
+
+
+@pytest.mark.faults
+async def test_a_replica_that_is_promoted_gives_no_answer_from_then_on(own_pair: Pair) -> None:
+    primary, standby = own_pair
+    async with connect(primary.url, read_url=standby.url):
+        await wait_until_used(standby)
+        standby.promote()
+        await run_sql(standby.url, "UPDATE community_members SET name = 'promoted'")
+        (found,) = (await members.search()).items
+        assert found.name != "promoted"
+        assert "It is no standby" in await find_problem()
+        assert await read_port() == primary.port
+
+
+@pytest.mark.faults
+async def test_a_standby_that_was_ahead_of_the_new_primary_is_no_replica(own_pair: Pair) -> None:
+    primary, behind = own_pair
+    async with running_standby(primary) as ahead:
+        behind.stop()
+        await run_sql(primary.url, "CREATE TABLE lost AS SELECT generate_series(1, 100000)")
+        async with connect(primary.url, read_url=ahead.url):
+            await wait_until_used(ahead)
+        primary.stop(signal.SIGKILL)
+        await behind.start()
+        behind.promote()
+        async with connect(behind.url, read_url=ahead.url):
+            await run_sql(behind.url, "UPDATE community_members SET name = 'new'")
+            assert "It does not follow the primary." in await find_problem()
+            (found,) = (await members.search()).items
+            assert found.name == "new"
+
+
+@pytest.mark.faults
+async def test_a_standby_that_follows_the_new_primary_is_a_replica_again(own_pair: Pair) -> None:
+    primary, standby = own_pair
+    async with running_standby(primary) as other:
+        primary.stop(signal.SIGKILL)
+        standby.promote()
+        async with connect(standby.url, read_url=other.url):
+            follow = f"ALTER SYSTEM SET primary_conninfo = '{standby.url}'"
+            await run_sql(other.url, follow, "SELECT pg_reload_conf()")
+            # Otherwise it may take until the next checkpoint.
+            await run_sql(standby.url, "CHECKPOINT")
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                while await read_port() != other.port:
+                    await run_sql(other.url, "CHECKPOINT")
 
 
 # The end
