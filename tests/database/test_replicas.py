@@ -116,6 +116,16 @@ async def test_a_replica_answers_what_may_be_a_moment_old_and_nothing_else(pair:
             assert await read_port() == primary.port
 
 
+async def test_a_replica_needs_no_privilege_but_to_read_the_tables(pair: Pair) -> None:
+    primary, standby = pair
+    await run_sql(primary.url, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN")
+    async with connect(primary.url, read_url=standby.url):
+        await wait_until_used(standby)
+    urls = [server.url.replace("postgres@", "reader@") for server in pair]
+    async with connect(urls[0], read_url=urls[1]):
+        await wait_until_used(standby)
+
+
 async def test_two_replicas_answer_in_turn(pair: Pair) -> None:
     primary, standby = pair
     both = f"postgresql://postgres@127.0.0.1:{standby.port},localhost:{standby.port}/postgres"
