@@ -259,6 +259,11 @@ class Settings(BaseSettings):
         default="UTC",
         description="The time zone of the community's days, for example America/Mexico_City.",
     )
+    metrics_token: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
+        default=None,
+        description="The token with which Prometheus reads /metrics, 32 characters or more. "
+        "Without it the page does not exist.",
+    )
     production: bool = Field(
         default=False,
         description="Whether the panel is served over HTTPS. If so, browsers send its cookies "

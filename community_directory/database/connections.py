@@ -36,6 +36,7 @@ from community_directory.errors import (
     database_errors,
 )
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
+from community_directory.tracing import trace_calls_if_configured
 
 MIN_POSTGRES_VERSION = 15
 CLOSE_TIMEOUT_SECONDS = 2
@@ -401,6 +402,7 @@ class DirectoryConnection:
             self._restore_engine()
             raise
         self._is_open = True
+        trace_calls_if_configured()
         return self
 
     def _restore_engine(self) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -485,3 +486,6 @@ async def recount_members(
             RECOUNT_MEMBERS, member_ids=member_ids, counted_days=counted, **days._asdict()
         )
     return counted
+
+
+observe_helpers(globals())

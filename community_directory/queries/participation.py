@@ -24,6 +24,7 @@ from community_directory.queries.events import (
     prepare_event,
     prepare_events,
 )
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -314,3 +315,6 @@ async def most_active(
         ActiveMember(member_id, name, MemberStatus(status), events)
         for member_id, name, status, events in records
     ]
+
+
+observe_helpers(globals())
