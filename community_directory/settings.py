@@ -147,6 +147,19 @@ class Settings(BaseSettings):
         description="The URL of the database, which may name several servers (host1,host2). "
         "The default is an embedded PostgreSQL.",
     )
+    postgres_read_url: Annotated[SecretStr, AfterValidator(_check_postgres_url)] | None = Field(
+        default=None,
+        validation_alias="POSTGRES_READ_URL",
+        description="The URL of the standbys of POSTGRES_URL, such as "
+        "postgresql://user:password@host1,host2/database. They answer searches, lists and counts.",
+    )
+    read_lag_seconds: float = Field(
+        default=5,
+        ge=0.1,
+        le=3600,
+        description="The seconds that an answer of a standby may lack at most. "
+        "The primary answers while no standby is as recent.",
+    )
     elizaos_url: Annotated[SecretStr, AfterValidator(_check_postgres_url)] | None = Field(
         default=None,
         description="The URL of the database of an ElizaOS agent, with the agent's own login, for "
@@ -327,6 +340,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{variable('long_statement_timeout')} must not be shorter than "
                 f"{variable('call_timeout')}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_read_url(self) -> "Settings":
+        if self.postgres_read_url is not None and self.postgres_url is None:
+            raise ValueError(
+                f"{variable('postgres_read_url')} needs {variable('postgres_url')}, "
+                "the URL of the primary"
             )
         return self
 

@@ -11,6 +11,7 @@ from community_directory.database.connections import (
 )
 from community_directory.database.limits import long_running
 from community_directory.database.pool import CONNECTION_ERRORS
+from community_directory.database.replicas import primary_only
 from community_directory.database.statements import Parameters, Statement
 from community_directory.database.transactions import DirectoryTransaction
 
@@ -27,6 +28,7 @@ __all__ = [
     "fetch_batches",
     "long_running",
     "migrate",
+    "primary_only",
     "transaction",
 ]
 

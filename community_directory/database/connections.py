@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Self, cast
 
@@ -12,7 +12,7 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.querystring import QueryString
 
 from community_directory.database import embedded
-from community_directory.database.hosts import open_connection
+from community_directory.database.hosts import host_of, list_servers, open_connection
 from community_directory.database.limits import (
     acquire_limit,
     call_limit,
@@ -22,9 +22,15 @@ from community_directory.database.limits import (
 from community_directory.database.pool import (
     CONNECTION_ERRORS,
     POOL_CLOSED_MESSAGE,
-    CallGuard,
     ConnectionPool,
-    close_connection,
+    run_call,
+)
+from community_directory.database.replicas import (
+    REPLICA_SHARE,
+    Replica,
+    ReplicaSet,
+    is_primary_only,
+    is_write,
 )
 from community_directory.database.statements import Statement
 from community_directory.database.transactions import DirectoryTransaction
@@ -65,12 +71,14 @@ class DirectoryEngine(PostgresEngine):
 
     Attributes:
         pool: The open connection pool, if there is one.
+        replicas: The replicas that answer `read`, if there are any.
     """
 
     def __init__(self) -> None:
         super().__init__(config={})
         # Piccolo's class declares a pool of asyncpg here.
         self.pool: ConnectionPool | None = None  # type: ignore[assignment, unused-ignore]
+        self.replicas: ReplicaSet | None = None
         self._address_of_task: ContextVar[tuple[object, ...] | None] = ContextVar(
             "address", default=None
         )
@@ -150,13 +158,39 @@ class DirectoryEngine(PostgresEngine):
         self._connects_on_demand = False
         self._address_of_task.set(self._address)
 
+    async def start_replicas(self, url: str, max_size: int) -> None:
+        """Let the servers of this URL answer `read` as soon as they are known to be recent.
+
+        Args:
+            url: The URL, which names each server.
+            max_size: The maximum number of connections to each of them.
+        """
+        connectors = {
+            host_of(server) or "on this machine": Connector(
+                **_make_config(server), target_session_attrs="any"
+            )
+            for server in list_servers(url)
+        }
+        replicas = []
+        for name, connector in connectors.items():
+            pool = ConnectionPool(
+                connector.open, min_size=0, max_size=max_size, acquire_timeout=acquire_limit()
+            )
+            await pool.open()
+            replicas.append(Replica(name, pool))
+        self.replicas = ReplicaSet(replicas, self.fetch, load_settings().read_lag_seconds)
+
     async def close_connection_pool(self) -> None:
-        """Close the pool; after `CLOSE_TIMEOUT_SECONDS` connections in use are cut, too."""
+        """Close the pools; after `CLOSE_TIMEOUT_SECONDS` connections in use are cut, too."""
         pool, self.pool = self.pool, None
+        replicas, self.replicas = self.replicas, None
+        if replicas is not None:
+            replicas.stop_watching()
         if pool is not None:
             # This task may connect to another database later; the tasks that it started may not.
             self._address_of_task.set(None)
-            await pool.close(CLOSE_TIMEOUT_SECONDS)
+            closing = [each.close(CLOSE_TIMEOUT_SECONDS) for each in (pool, replicas) if each]
+            await asyncio.gather(*closing)
 
     async def begin_call(self) -> float:
         """Return the time of the event loop at which a call that begins now must have ended."""
@@ -165,8 +199,13 @@ class DirectoryEngine(PostgresEngine):
             await self._ensure_config()
         return asyncio.get_running_loop().time() + call_limit()
 
-    async def acquire(self) -> tuple[ConnectionPool | None, asyncpg.Connection]:
+    async def acquire(
+        self, deadline: float | None = None
+    ) -> tuple[ConnectionPool | None, asyncpg.Connection]:
         """Take a connection from the pool, or open one if there is no pool (`connect_on_demand`).
+
+        Args:
+            deadline: The time of the event loop at which the wait ends at the latest.
 
         Returns:
             The pool, which takes the connection back, or None; and the connection.
@@ -179,12 +218,18 @@ class DirectoryEngine(PostgresEngine):
         pool = self.pool
         if pool is None:
             return None, await self.get_new_connection()
+        self._check_task()
+        if deadline is not None:
+            deadline = min(deadline, asyncio.get_running_loop().time() + pool.acquire_timeout)
+        return pool, await pool.acquire(deadline)
+
+    def _check_task(self) -> None:
+        """Raise NotConnected if the task has used the pool of another database before."""
         address = self._address_of_task.get()
         if address is None:
             self._address_of_task.set(self._address)
         elif address != self._address:
             raise NotConnected(POOL_CLOSED_MESSAGE)
-        return pool, await pool.acquire()
 
     async def fetch(
         self, statement: Statement | str, /, *arguments: object, **values: object
@@ -200,15 +245,39 @@ class DirectoryEngine(PostgresEngine):
             DirectoryError: The database refuses the statement, or can't be reached.
             TypeError: The values do not fit the statement.
         """
-        if isinstance(statement, str):
-            if values:
-                raise TypeError("Plain SQL takes positional values, and a Statement named ones.")
-            with database_errors():
-                return await self._run(statement, arguments)
-        if arguments:
-            raise TypeError("A Statement takes named values, such as member_id=…")
+        sql, bound = _bind(statement, arguments, values)
         with database_errors():
-            return await self._run(statement.sql, statement.arguments(values))
+            return await self._run(sql, bound)
+
+    async def read(
+        self, statement: Statement | str, /, *arguments: object, **values: object
+    ) -> list[asyncpg.Record]:
+        """Run one query whose answer may be a moment old, on a replica if one is recent enough.
+
+        The answer has every change that this process made before, and every change that any
+        program made DIRECTORY_READ_LAG_SECONDS before. Without such a replica, and inside a
+        transaction, `primary_only` or `long_running`, the primary answers, as it does for `fetch`.
+
+        Args:
+            statement: A `Statement`, or plain SQL with `$1`, `$2`, ….
+            arguments: The values of plain SQL, in the order of their numbers.
+            values: The values of a `Statement`, by the names of its parameters.
+
+        Raises:
+            DirectoryError: The database refuses the statement, or can't be reached.
+            TypeError: The values do not fit the statement.
+        """
+        replicas = self.replicas
+        if replicas is None or self.transaction_exists() or is_long_running() or is_primary_only():
+            return await self.fetch(statement, *arguments, **values)
+        sql, bound = _bind(statement, arguments, values)
+        self._check_task()
+        deadline = await self.begin_call()
+        records = await replicas.fetch(sql, bound, deadline - REPLICA_SHARE * call_limit())
+        if records is not None:
+            return records
+        with database_errors():
+            return await self._run(sql, bound, deadline=deadline)
 
     async def run_querystring(
         self, querystring: QueryString, in_pool: bool = True
@@ -222,7 +291,12 @@ class DirectoryEngine(PostgresEngine):
         return await self._run(ddl, [], in_pool=in_pool)
 
     async def _run(
-        self, sql: str, arguments: Sequence[object], *, in_pool: bool = True
+        self,
+        sql: str,
+        arguments: Sequence[object],
+        *,
+        in_pool: bool = True,
+        deadline: float | None = None,
     ) -> list[asyncpg.Record]:
         current = self.find_open_transaction()
         if current is not None:
@@ -231,27 +305,16 @@ class DirectoryEngine(PostgresEngine):
             # The server's limits change for a transaction only.
             async with self.transaction() as own:
                 return await own.fetch(sql, *arguments)
-        deadline = await self.begin_call()
-        # Piccolo's run_sync() has an event loop of its own, which can't use the pool.
-        pool, connection = (
-            await self.acquire() if in_pool else (None, await self.get_new_connection())
-        )
-        clean = False
+        ends = await self.begin_call() if deadline is None else deadline
         try:
-            with CallGuard(connection, pool, deadline):
-                records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
-            clean = True
-        except (asyncpg.PostgresError, asyncpg.InterfaceError):
-            clean = True  # the statement failed, and left nothing in the session
-            raise
+            # Piccolo's run_sync() has an event loop of its own, which can't use the pool.
+            pool, connection = (
+                await self.acquire(deadline) if in_pool else (None, await self.get_new_connection())
+            )
+            return await run_call(connection, pool, ends, sql, arguments)
         finally:
-            if pool is not None:
-                pool.release(connection, clean=clean)
-            elif clean:
-                await close_connection(connection)
-            else:
-                connection.terminate()
-        return records
+            if self.replicas is not None and is_write(sql):
+                self.replicas.note_write()
 
     async def _ensure_config(self) -> None:
         """Set `config` from the settings unless it is set; start the embedded server if needed."""
@@ -262,6 +325,23 @@ class DirectoryEngine(PostgresEngine):
             self.config = _make_config(settings.postgres_url.get_secret_value())
         else:
             self.config = {**await embedded.start(settings.data_directory), **_read_options()}
+
+
+def _bind(
+    statement: Statement | str, arguments: Sequence[object], values: Mapping[str, object]
+) -> tuple[str, Sequence[object]]:
+    """Return the SQL of a statement and its values by number.
+
+    Raises:
+        TypeError: The values do not fit the statement.
+    """
+    if isinstance(statement, str):
+        if values:
+            raise TypeError("Plain SQL takes positional values, and a Statement named ones.")
+        return statement, arguments
+    if arguments:
+        raise TypeError("A Statement takes named values, such as member_id=…")
+    return statement.sql, statement.arguments(values)
 
 
 engine = DirectoryEngine()
@@ -363,8 +443,11 @@ class DirectoryConnection:
     Await it or enter it with `async with` to open the pool.
     """
 
-    def __init__(self, url: str | None, *, min_size: int, max_size: int | None) -> None:
-        self._url, self._min_size, self._max_size = url, min_size, max_size
+    def __init__(
+        self, url: str | None, *, read_url: str | None, min_size: int, max_size: int | None
+    ) -> None:
+        self._url, self._read_url = url, read_url
+        self._min_size, self._max_size = min_size, max_size
         self._is_open = False
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -397,7 +480,10 @@ class DirectoryConnection:
             max_size = self._max_size
             if max_size is None:
                 max_size = load_settings().pool_max_size
+            read_url = self._find_read_url()
             await engine.start_connection_pool(min_size=self._min_size, max_size=max_size)
+            if read_url is not None:
+                await engine.start_replicas(read_url, max_size)
         except BaseException:
             self._restore_engine()
             raise
@@ -405,13 +491,27 @@ class DirectoryConnection:
         trace_calls_if_configured()
         return self
 
+    def _find_read_url(self) -> str | None:
+        read_url = self._read_url
+        # The standbys of the settings are those of the database of the settings.
+        if read_url is None and self._url is None:
+            found = load_settings().postgres_read_url
+            read_url = found.get_secret_value() if found else None
+        if read_url is not None and not is_postgres_url(read_url):
+            raise ConfigurationError(f"The URL of the replicas {POSTGRES_URL_FORM}.")
+        return read_url
+
     def _restore_engine(self) -> None:
         engine.config = self._config
         _connect_lock.release()
 
 
 def connect(
-    url: str | None = None, *, min_size: int = 1, max_size: int | None = None
+    url: str | None = None,
+    *,
+    read_url: str | None = None,
+    min_size: int = 1,
+    max_size: int | None = None,
 ) -> DirectoryConnection:
     """Open the connection pool that the tables and the query helpers use.
 
@@ -425,16 +525,18 @@ def connect(
 
     Args:
         url: The URL of the database; by default the one of the settings.
+        read_url: The URL of standbys of this database, which answer the helpers whose result may be
+            a moment old; by default the one of the settings, if `url` is not given.
         min_size: The number of connections that are opened at once.
-        max_size: The maximum number of connections; by default the one of the settings, which is
-            DIRECTORY_POOL_MAX_SIZE or 10.
+        max_size: The maximum number of connections to each server; by default the one of the
+            settings, which is DIRECTORY_POOL_MAX_SIZE or 10.
 
     Raises:
         AlreadyConnected: This process has an open pool; it can have one at a time.
         ConfigurationError: The URL or a setting is wrong.
         DatabaseUnavailable: No connection can be opened.
     """
-    return DirectoryConnection(url, min_size=min_size, max_size=max_size)
+    return DirectoryConnection(url, read_url=read_url, min_size=min_size, max_size=max_size)
 
 
 def transaction() -> DirectoryTransaction:

@@ -54,7 +54,7 @@ async def open_connection(dsn: str | None = None, **options: Any) -> asyncpg.Con
         except asyncpg.TooManyConnectionsError as error:
             refusal = error
         except LOST_ERRORS as error:
-            failures.append(f"{_host(server)}: {_explain(error)}")
+            failures.append(f"{host_of(server)}: {_explain(error)}")
         else:
             _last_used[dsn] = server
             return connection
@@ -62,11 +62,14 @@ async def open_connection(dsn: str | None = None, **options: Any) -> asyncpg.Con
 
 
 def split_servers(url: str) -> list[str]:
+    """Return the URLs of the servers that `open_connection` tries one after the other."""
+    # asyncpg must see all servers to tell whether one is the standby that is preferred.
+    return [url] if "prefer-standby" in urlsplit(url).query else list_servers(url)
+
+
+def list_servers(url: str) -> list[str]:
     """Return the URL of each server that a URL such as postgresql://user@a,b/database names."""
     parts = urlsplit(url)
-    # asyncpg must see all servers to tell whether one is the standby that is preferred.
-    if "prefer-standby" in parts.query:
-        return [url]
     login, at, hosts = parts.netloc.rpartition("@")
     return [urlunsplit(parts._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",")]
 
@@ -85,7 +88,8 @@ def _names_session_attributes(url: str) -> bool:
     )
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """Return the host and port of a URL, without its login."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 

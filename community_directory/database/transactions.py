@@ -220,6 +220,8 @@ class DirectoryTransaction(PostgresTransaction):
     async def _release(self, *, clean: bool) -> None:
         if self._outer is not None:
             return
+        if self.engine.replicas is not None:
+            self.engine.replicas.note_write()
         if self._pool is not None:
             self._pool.release(self.connection, clean=clean)
         elif clean:

@@ -82,7 +82,7 @@ async def history(
         InvalidInput: The limit is not 1 to 100, or the number is neither a text nor an integer.
     """
     before_id = None if after is None else decode_cursor(after, "history", parse_int)[0]
-    records = await engine.fetch(
+    records = await engine.read(
         LIST_AUDIT_ENTRIES,
         limit=checked_limit(limit) + 1,
         member_id=member_number(member_id),

@@ -401,7 +401,7 @@ async def between(
             after, "highlights", parse_date, parse_text
         )
     statement = LIST_HIGHLIGHTS[member_id is not None, after is not None]
-    found = [Highlight(*record) for record in await engine.fetch(statement, **values)]
+    found = [Highlight(*record) for record in await engine.read(statement, **values)]
     return make_page(
         found, limit, "highlights", lambda last: (last.highlight_date.isoformat(), last.member_id)
     )

@@ -539,7 +539,7 @@ async def list_page(
     before_time = before_id = None
     if after is not None:
         before_time, before_id = decode_cursor(after, "invitations", parse_timestamp, parse_uuid)
-    records = await engine.fetch(
+    records = await engine.read(
         LIST_INVITATIONS,
         created_by=created_by,
         status=status,

@@ -265,7 +265,7 @@ async def history(
         values["occurred_at"], values["event_id"] = decode_cursor(
             after, "participation", parse_timestamp, parse_uuid
         )
-    records = await engine.fetch(
+    records = await engine.read(
         LIST_EVENTS_AFTER if values else LIST_EVENTS,
         limit=checked_limit(limit) + 1,
         member_id=member_number(member_id),
@@ -288,7 +288,7 @@ async def activity(
     Raises:
         InvalidInput: The number, the days or the time zone are not valid.
     """
-    records = await engine.fetch(
+    records = await engine.read(
         COUNT_DAILY_EVENTS,
         member_id=member_number(member_id),
         **days_between(since, until, zone)._asdict(),
@@ -308,7 +308,7 @@ async def most_active(
         InvalidInput: The days, the time zone or the limit are not valid.
     """
     days = days_between(since, until, zone)
-    records = await engine.fetch(
+    records = await engine.read(
         RANK_ACTIVE_MEMBERS, start=days.starts[0], end=days.end, limit=checked_limit(limit)
     )
     return [

@@ -256,7 +256,7 @@ async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
         found_before = {record["id"] for record in records}
         records += [
             record
-            for record in await engine.fetch(sql, *parameters)
+            for record in await engine.read(sql, *parameters)
             if record["id"] not in found_before
         ]
         if len(records) >= wanted.limit:

@@ -188,21 +188,21 @@ async def _build_overview_page(_: Request) -> PageContent:
     ]
     # The statements run at the same time, each on its own connection.
     members, changes, invitations, quarters, most_active = await asyncio.gather(
-        engine.fetch(COUNT_MEMBERS, week_ends=week_ends),
-        engine.fetch(COUNT_STATUS_CHANGES, week_ends=week_ends),
-        engine.fetch(
+        engine.read(COUNT_MEMBERS, week_ends=week_ends),
+        engine.read(COUNT_STATUS_CHANGES, week_ends=week_ends),
+        engine.read(
             COUNT_INVITATIONS,
             since=week_ends[0],
             statuses=list(InvitationStatus),
             waiting_times=list(WAITING_TIMES.values())[:-1],
         ),
-        engine.fetch(
+        engine.read(
             COUNT_EVENTS,
             since=now - timedelta(days=ACTIVITY_DAYS),
             until=now,
             max_events=MAX_ACTIVITY_EVENTS,
         ),
-        engine.fetch(LIST_MOST_ACTIVE, since=today - timedelta(days=MOST_ACTIVE_DAYS)),
+        engine.read(LIST_MOST_ACTIVE, since=today - timedelta(days=MOST_ACTIVE_DAYS)),
     )
     growth = count_statuses(members, changes, len(week_ends) + 1)
     # A week ends at midnight: its label is the day before.
@@ -239,14 +239,14 @@ async def _build_tree_page(request: Request) -> PageContent:
         return message_page("Nobody has this number", message, 404, pick=True)
     tree = layout_tree(nodes)
     inviter = tree.nodes[0].invited_by
-    names = await engine.fetch(GET_NAME, member_id=inviter) if inviter else []
+    names = await engine.read(GET_NAME, member_id=inviter) if inviter else []
     variables = {"tree": tree, "inviter": (inviter, names[0]["name"]) if names else None}
     return PageContent("tree.html", variables)
 
 
 async def _get_nodes(member_id: str) -> list[DrawnNode]:
     """Return the members to draw, from the one with this number down; none if there is none."""
-    records = await engine.fetch(
+    records = await engine.read(
         GET_TREE,
         member_id=member_id,
         max_levels=MAX_TREE_LEVELS,

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from community_directory.settings import Settings
 from community_directory.web.body_limit import BodyLimit
 from community_directory.web.proxies import ForwardedHeaders
+from community_directory.web.recent_writes import RecentWrites
 
 SECURITY_HEADERS = {
     # Piccolo Admin's pages have inline styles. Inline scripts are refused.
@@ -37,6 +38,8 @@ UNCACHED_PATHS = ("/api/", "/public/")
 
 def protect(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Put the limits on requests and the security headers around an app, error pages included."""
+    if settings.postgres_read_url is not None:
+        app = RecentWrites(app, max_lag=settings.read_lag_seconds)
     answered = SecurityHeaders(BodyLimit(app), production=settings.production)
     return ForwardedHeaders(answered, trusted_proxies=settings.trusted_proxies)
 

@@ -1,13 +1,11 @@
 """A standby takes over: nothing that was confirmed is lost, and calls find the new primary."""
 
 import asyncio
-import shutil
 import signal
 import socket
-import tempfile
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +25,8 @@ from community_directory.database.programs import make_url, run
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import members
 from tests.conftest import Server, run_sql
-from tests.database.failures import Writers, add_inviter
+from tests.database.failures import Writers
+from tests.database.pairs import Pair, make_synchronous, running_pair
 from tests.database.scratch import cut_connections
 from tests.queries.cases import HELPERS, arguments
 from tests.servers import PostgresServer
@@ -43,41 +42,6 @@ WRITING_HELPERS = (
     "participation.record_many",
     "relationships.link",
 )
-Pair = tuple[PostgresServer, PostgresServer]
-"""A running primary with the schema, and a running standby that each commit waits for."""
-
-
-@asynccontextmanager
-async def running_pair() -> AsyncIterator[Pair]:
-    directory = Path(tempfile.mkdtemp(prefix="servers-"))
-    directory.chmod(0o755)
-    primary = PostgresServer(directory / "a")
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, directory)
-        stack.callback(primary.stop, signal.SIGKILL)
-        primary.initialize()
-        await primary.start()
-        async with connect(primary.url, min_size=0):
-            await migrate()
-            await add_inviter()
-        standby = PostgresServer(directory / "b")
-        standby.copy(primary)
-        stack.callback(standby.stop, signal.SIGKILL)
-        await standby.start()
-        await make_synchronous(primary)
-        yield primary, standby
-
-
-async def make_synchronous(primary: PostgresServer) -> None:
-    """Let every commit wait for the standby, and wait until the standby streams."""
-    connection = await asyncpg.connect(primary.url)
-    await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-    await connection.execute("SELECT pg_reload_conf()")
-    while not await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
-    ):
-        await connection.execute("SELECT pg_sleep(0.05)")
-    await connection.close()
 
 
 # The server of the session has opened the embedded server's programs to the system user.

@@ -180,7 +180,7 @@ class ListEndpoints(TableRows):
         order = self._order(query.value("__order"))
         # The subquery selects keys only, so that an index is enough to skip the rows before the
         # page.
-        records = await engine.fetch(
+        records = await engine.read(
             f"""
             SELECT {self.select(dict.fromkeys([self.key, *names]))} FROM (
                 SELECT this."{self.key}" FROM {self.table_name} AS this
@@ -233,11 +233,11 @@ class ListEndpoints(TableRows):
 
     async def _count(self, condition: ListFilter) -> int:
         rows = f"FROM {self.table_name} AS this WHERE {condition.where}"
-        plan = await engine.fetch(f"EXPLAIN (FORMAT JSON) SELECT {rows}", *condition.parameters)
+        plan = await engine.read(f"EXPLAIN (FORMAT JSON) SELECT {rows}", *condition.parameters)
         estimate = int(json.loads(plan[0][0])[0]["Plan"]["Plan Rows"])
         if estimate > MAX_EXACT_COUNT:
             return estimate
-        records = await engine.fetch(f"SELECT count(*) {rows}", *condition.parameters)
+        records = await engine.read(f"SELECT count(*) {rows}", *condition.parameters)
         return int(records[0][0])
 
     async def _count_in_sample(self, condition: ListFilter) -> int:
@@ -245,10 +245,10 @@ class ListEndpoints(TableRows):
 
         The estimate is made from a few pages of the table.
         """
-        records = await engine.fetch(ESTIMATE_TABLE_ROWS, table_name=self.table_name)
+        records = await engine.read(ESTIMATE_TABLE_ROWS, table_name=self.table_name)
         table_rows = records[0]["reltuples"]
         percentage = min(100, 100 * COUNT_SAMPLE_ROWS / max(table_rows, 1))
-        records = await engine.fetch(
+        records = await engine.read(
             f"""SELECT count(*) FILTER (WHERE {condition.where}) AS matching, count(*) AS read
             FROM {self.table_name} AS this TABLESAMPLE SYSTEM ({percentage}) REPEATABLE (0)""",
             *condition.parameters,
@@ -258,7 +258,7 @@ class ListEndpoints(TableRows):
 
     async def _list_choices(self, limit: int, offset: int) -> list[asyncpg.Record]:
         label = self.schema_extra["link_column_name"]
-        return await engine.fetch(
+        return await engine.read(
             f"""SELECT "{self.key}", "{label}"::text FROM {self.table_name} AS this
             ORDER BY {self._order("")} LIMIT {limit} OFFSET {offset}"""
         )
@@ -267,7 +267,7 @@ class ListEndpoints(TableRows):
         """Find members by number, by a part of the name or username, or by another account's."""
         page = f"LIMIT {limit} OFFSET {offset}"
         if not text:
-            return await engine.fetch(f"{MEMBER_CHOICES} ORDER BY created_at DESC, id DESC {page}")
+            return await engine.read(f"{MEMBER_CHOICES} ORDER BY created_at DESC, id DESC {page}")
         parameters = Parameters()
         needle = fold_needle(text)
         pattern = contains_pattern(needle)
@@ -279,7 +279,7 @@ class ListEndpoints(TableRows):
             # The index contains shorter texts only as the beginning of a word.
             start = parameters.bind(pattern.removeprefix("%"))
             matches = f"(search_text LIKE {start} OR search_text LIKE '% ' || {start})"
-        return await engine.fetch(
+        return await engine.read(
             f"""
             SELECT * FROM (
                 ({MEMBER_CHOICES} AND member_id = {number})
@@ -422,7 +422,7 @@ class ListEndpoints(TableRows):
         matches = f"({may_match} AND {matches})"
         if not is_indexed(needle) or not self._leaves_removed_out(query):
             return matches
-        candidates = await engine.fetch(FIND_CANDIDATES, pattern=pattern)
+        candidates = await engine.read(FIND_CANDIDATES, pattern=pattern)
         if len(candidates) <= MAX_CANDIDATES:
             keys = bind([record["id"] for record in candidates])
             return f"(this.id = ANY({keys}::uuid[]) AND {matches})"

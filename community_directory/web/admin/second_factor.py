@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import secrets
+from datetime import UTC, datetime
 
+import pyotp
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.encryption.providers import EncryptionProvider, XChaCha20Provider
 from piccolo_api.mfa.authenticator.provider import AuthenticatorProvider
@@ -18,6 +20,16 @@ from community_directory.web.admin.attempts import Attempt
 MAX_APP_CODE_LENGTH = 10
 """A code of the app is shorter than this, a recovery code is longer."""
 
+CODE_OFFSETS = (-1, 0, 1)
+"""The steps of half a minute whose codes are right: a clock may be one of them off."""
+
+# The lock lets simultaneous attempts, on any worker, know of each other.
+LOCK_LAST_CODE = Statement(
+    """
+    SELECT secret, last_used_code FROM public.authenticator_secret
+    WHERE user_id = :user_id AND revoked_at IS NULL ORDER BY created_at DESC LIMIT 1 FOR UPDATE
+    """
+)
 FIND_RECOVERY_CODE = Statement(
     """
     SELECT recovery_codes[1] AS first_code FROM public.authenticator_secret
@@ -49,7 +61,7 @@ def mfa_providers(settings: Settings) -> list[MFAProvider]:
             XChaCha20Provider(key),
             secret_table=PanelSecret,
             issuer_name=settings.site_name,
-            valid_window=1,  # accept a clock that is half a minute off
+            valid_window=max(CODE_OFFSETS),
         )
     ]
 
@@ -103,13 +115,30 @@ class PanelSecret(AuthenticatorSecret, tablename=AuthenticatorSecret._meta.table
     ) -> bool:
         """Return whether a code, of the app or for recovery, is right and was not used before."""
         if len(code) <= MAX_APP_CODE_LENGTH:
-            return await super().authenticate(user_id, code, encryption_provider, valid_window)
+            async with transaction():
+                found = await engine.fetch(LOCK_LAST_CODE, user_id=user_id)
+                if not found or _is_used(code, encryption_provider, **found[0]):
+                    return False
+                return await super().authenticate(user_id, code, encryption_provider, valid_window)
         found = await engine.fetch(FIND_RECOVERY_CODE, user_id=user_id)
         if not found:
             return False
         _, iterations, salt, _ = BaseUser.split_stored_password(found[0]["first_code"])
         hashed = await asyncio.to_thread(BaseUser.hash_password, code, salt, int(iterations))
         return bool(await engine.fetch(USE_RECOVERY_CODE, user_id=user_id, hashed=hashed))
+
+
+def _is_used(
+    code: str, encryption_provider: EncryptionProvider, *, secret: str, last_used_code: str | None
+) -> bool:
+    """Return whether a code is not newer than the one that was used last.
+
+    Piccolo compares it with that one alone, and would accept an earlier one again.
+    """
+    totp = pyotp.TOTP(encryption_provider.decrypt(encrypted_value=secret))
+    now = datetime.now(UTC)
+    codes = [totp.at(now, offset) for offset in CODE_OFFSETS]
+    return last_used_code in codes and code in codes[: codes.index(last_used_code) + 1]
 
 
 def _hash_all(codes: list[str]) -> list[str]:

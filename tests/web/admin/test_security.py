@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -32,6 +32,7 @@ from community_directory.web.admin.attempts import (
 )
 from community_directory.web.admin.security import WRONG_CREDENTIALS
 from tests.conftest import Server, closed_to_all
+from tests.database.test_migrations import until
 from tests.web.conftest import ADDRESS
 
 pytestmark = [
@@ -871,6 +872,29 @@ async def test_a_user_with_a_second_factor_signs_in_only_with_it(
     assert (await sign_in(client, mfa_code=code)).status_code == 200
     assert await is_in(client)
     assert (await sign_in(client, mfa_code=code)).status_code == 401
+
+
+async def test_a_code_from_before_the_last_one_is_refused(with_mfa: httpx.AsyncClient) -> None:
+    totp = pyotp.TOTP(await enrol(with_mfa))
+    now = datetime.now(UTC)
+    assert (await sign_in(with_mfa, mfa_code=totp.at(now, 1))).status_code == 200
+    for earlier in (0, 1):
+        assert (await sign_in(with_mfa, mfa_code=totp.at(now, earlier))).status_code == 401
+
+
+async def test_of_simultaneous_attempts_with_the_same_code_one_succeeds(
+    with_mfa: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    code = pyotp.TOTP(await enrol(with_mfa)).now()
+    (provider,) = second_factor.mfa_providers(WITH_MFA)
+    ana = await BaseUser.objects().get(BaseUser.username == "ana")
+    assert ana
+    async with directory.acquire() as other, directory.acquire() as observer:
+        await other.execute("BEGIN; SELECT FROM authenticator_secret FOR UPDATE")
+        both = [asyncio.create_task(provider.authenticate_user(ana, code)) for _ in range(2)]
+        await until(observer, "count(*) FILTER (WHERE wait_event_type = 'Lock') = 2")
+        await other.execute("ROLLBACK")
+        assert sorted(await asyncio.gather(*both)) == [False, True]
 
 
 async def test_codes_have_the_same_limit_as_passwords(with_mfa: httpx.AsyncClient) -> None:
