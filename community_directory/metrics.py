@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from community_directory.database import engine
-from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.errors import MemberNotFound, UserError
 from community_directory.observers import Observer, code_of, observers, outcome_of
 from community_directory.queries.observation import CALL_BUCKETS, call_durations
 from community_directory.queries.participation import Event, Recorded
@@ -49,13 +49,13 @@ class HelperDurations(Collector):
 
 
 class CurrentState(Collector):
-    """Reads the state of the pool and of the open recorders when the metrics are read.
+    """Reads the state of the pool, the replicas and the open recorders with the metrics.
 
     That may happen in another thread than the one of the event loop.
     """
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges of the pool, if there is one, and of the recorders."""
+        """Yield the gauges of the pool and the replicas, if there are any, and the recorders."""
         if (pool := engine.pool) is not None:
             size, idle = pool.get_size(), pool.get_idle_size()
             connections = GaugeMetricFamily(
@@ -74,17 +74,26 @@ class CurrentState(Collector):
                 "Calls that wait for a connection of the pool.",
                 pool.get_waiting(),
             )
+        if (replicas := engine.replicas) is not None:
+            ages = GaugeMetricFamily(
+                "directory_replica_age_seconds",
+                "Time since a replica was known to have every change; infinite if it is not used.",
+                labels=("replica",),
+            )
+            for name, age in replicas.get_ages().items():
+                ages.add_metric((name,), age)
+            yield ages
         recorders = list(open_recorders)
         yield GaugeMetricFamily(
             "directory_recorder_pending_events",
             "Events that recorders have taken and not stored yet.",
             sum(recorder.pending for recorder in recorders),
         )
-        ages = [time.monotonic() - added for each in recorders if (added := each.oldest_added_at)]
+        added = [at for recorder in recorders if (at := recorder.oldest_added_at) is not None]
         yield GaugeMetricFamily(
             "directory_recorder_oldest_event_age_seconds",
             "Time since the oldest of these events was added.",
-            max(ages, default=0),
+            time.monotonic() - min(added) if added else 0,
         )
 
 
@@ -123,8 +132,14 @@ class Metrics(Observer):
         )
         self._waits = Histogram(
             "directory_pool_wait_seconds",
-            "Wait for a connection of the calls that found none free.",
+            "Wait for a connection, to the primary or a replica, of calls that found none free.",
             buckets=WAIT_BUCKETS,
+            registry=registry,
+        )
+        self._reads = Counter(
+            "directory_reads",
+            "Queries that a replica may answer, by the server that answered: replica or primary.",
+            ("server",),
             registry=registry,
         )
         self._job_runs = Counter(
@@ -184,7 +199,7 @@ class Metrics(Observer):
         self._errors.labels(helper, code).inc()
         if helper == "invitations.redeem":
             self._redemptions.labels(code).inc()
-        elif helper == "participation.record" and isinstance(error, MemberNotFound | InvalidInput):
+        elif helper == "participation.record" and isinstance(error, UserError):
             outcome = "unknown" if isinstance(error, MemberNotFound) else "refused"
             self._events.labels(helper, outcome).inc()
 
@@ -206,6 +221,10 @@ class Metrics(Observer):
     def connection_awaited(self, seconds: float) -> None:
         """Observe the wait."""
         self._waits.observe(seconds)
+
+    def read_answered(self, server: str) -> None:
+        """Count the query."""
+        self._reads.labels(server).inc()
 
     def events_lost(self, reason: str, number: int) -> None:
         """Count the events."""

@@ -34,6 +34,9 @@ class Observer:
     def connection_awaited(self, seconds: float) -> None:
         """Note how long a call waited for a connection that was not free at once."""
 
+    def read_answered(self, server: str) -> None:
+        """Note which server answered a query that a replica may answer: "replica" or "primary"."""
+
     def events_lost(self, reason: str, number: int) -> None:
         """Note events that a recorder did not store: "dropped" or "given_up"."""
 

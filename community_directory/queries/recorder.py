@@ -182,7 +182,10 @@ class Recorder:
     @property
     def oldest_added_at(self) -> float | None:
         """The time of the event loop at which the oldest of them was added; None without any."""
-        return self._pending[0].added_at if self._pending else None
+        try:
+            return self._pending[0].added_at
+        except IndexError:
+            return None
 
     def add(self, event: NewEvent) -> None:
         """Add an event to the queue, and return at once.
