@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
-from starlette.routing import Mount, Route, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
 from community_directory import logs
@@ -25,6 +25,7 @@ from community_directory.jobs import run_scheduled_jobs, wait_for_cancelled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
+from community_directory.web.metrics import create_metrics_page
 from community_directory.web.request_log import RequestLog
 from community_directory.web.security import protect
 
@@ -87,9 +88,12 @@ class App(Starlette):
         insights = Mount(INSIGHTS_PATH, create_insights(settings))
         panel = Mount("/", create_panel(settings))
         pages = Router([Route(INSIGHTS_PATH, redirect_to_insights), insights, panel])
-        # The health checks accept any host name: a load balancer uses an address.
+        # The health checks and the metrics accept any host name: programs use an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
-        routes = [Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", hosted)]
+        routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz)]
+        if settings.metrics_token is not None:
+            routes.append(create_metrics_page(settings.metrics_token))
+        routes.append(Mount("/", hosted))
         self._settings = settings
         super().__init__(routes=routes, lifespan=lifespan)
 

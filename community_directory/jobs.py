@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -15,6 +16,7 @@ from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DirectoryError
 from community_directory.logs import log_as
+from community_directory.observers import observers
 from community_directory.queries import archive, highlights, invitations
 from community_directory.queries.archived_days import find_first_open_day, open_days
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
@@ -218,11 +220,22 @@ async def _run_job(job: Job) -> None:
     assert task  # noqa: S101  for mypy
     _running.add(task)
     task.add_done_callback(_running.discard)
-    with log_as(f"job:{job.__name__}"):
-        await _run_and_log(job)
+    began, outcome = time.monotonic(), "cancelled"
+    try:
+        with log_as(f"job:{job.__name__}"):
+            outcome = await _run_and_log(job)
+    except Exception:
+        outcome = "failed"
+        for observer in observers:
+            observer.error_unhandled("job")
+        raise
+    finally:
+        for observer in observers:
+            observer.job_ended(job.__name__, outcome, time.monotonic() - began)
 
 
-async def _run_and_log(job: Job) -> None:
+async def _run_and_log(job: Job) -> str:
+    """Run a job, log what it did, and return its outcome, as `Observer.job_ended` names it."""
     try:
         async with asyncio.timeout(JOB_TIMEOUT.total_seconds()):
             done = await job()
@@ -230,9 +243,12 @@ async def _run_and_log(job: Job) -> None:
         logger.warning(
             "%s took longer than %s, and continues at its next run.", job.__name__, JOB_TIMEOUT
         )
+        return "failed"
     except DirectoryError as error:
         logger.warning("%s failed, and is tried again at its next run: %s", job.__name__, error)
-    else:
-        if done is None:
-            done = "another worker runs it"
-        logger.info("%s: %s", job.__name__, f"{done} rows" if isinstance(done, int) else done)
+        return "failed"
+    if done is None:
+        logger.info("%s: another worker runs it", job.__name__)
+        return "skipped"
+    logger.info("%s: %s", job.__name__, f"{done} rows" if isinstance(done, int) else done)
+    return "succeeded"

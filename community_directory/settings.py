@@ -281,6 +281,11 @@ class Settings(BaseSettings):
         description="The number of days before today whose events are kept. Each night, the events "
         "of older days become daily counts for good, and are deleted. By default all are kept.",
     )
+    metrics_token: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
+        default=None,
+        description="The token with which Prometheus reads /metrics, 32 characters or more. "
+        "Without it the page does not exist.",
+    )
     production: bool = Field(
         default=False,
         description="Whether the panel is served over HTTPS. If so, browsers send its cookies "

@@ -28,8 +28,10 @@ import pytest
 from community_directory.database import connect, embedded
 from community_directory.database.migrations import migrate
 from community_directory.database.roles import make_roles_script
+from community_directory.observers import observers
 from community_directory.queries.privacy import PUBLIC_COLUMNS
 from community_directory.settings import Settings, load_settings
+from community_directory.tracing import tracers
 from tests import citus, roles
 from tests.log_guard import log_guard
 from tests.roles import app_url
@@ -49,6 +51,14 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     load_settings.cache_clear()
     yield
     load_settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def no_observers() -> Iterator[None]:
+    """Let a test count or trace calls without any effect on the next test."""
+    yield
+    observers.clear()
+    tracers.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -157,9 +157,10 @@ class Directive:
         if name not in self.members:
             return False
         # A module may also show what it imports from another one.
-        return getattr(pkgutil.resolve_name(self.name), name) is getattr(
-            importlib.import_module(module), name
-        )
+        found = getattr(pkgutil.resolve_name(self.name), name)
+        own = getattr(importlib.import_module(module), name)
+        # The module that exports a helper observes its calls.
+        return inspect.unwrap(found) is inspect.unwrap(own) if callable(own) else found is own
 
 
 def directives() -> Iterator[Directive]:

@@ -41,7 +41,9 @@ from community_directory.errors import (
     NotConnected,
     database_errors,
 )
+from community_directory.observers import observers
 from community_directory.settings import POSTGRES_URL_FORM, is_postgres_url, load_settings
+from community_directory.tracing import trace_calls_if_configured
 
 MIN_POSTGRES_VERSION = 15
 CLOSE_TIMEOUT_SECONDS = 2
@@ -273,6 +275,8 @@ class DirectoryEngine(PostgresEngine):
         self._check_task()
         deadline = await self.begin_call()
         records = await replicas.fetch(sql, bound, deadline - REPLICA_SHARE * call_limit())
+        for observer in observers:
+            observer.read_answered("primary" if records is None else "replica")
         if records is not None:
             return records
         with database_errors():
@@ -487,6 +491,7 @@ class DirectoryConnection:
             self._restore_engine()
             raise
         self._is_open = True
+        trace_calls_if_configured()
         return self
 
     def _find_read_url(self) -> str | None:

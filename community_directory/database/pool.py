@@ -23,6 +23,7 @@ from community_directory.errors import (
     DatabaseUnavailable,
     NotConnected,
 )
+from community_directory.observers import observers
 
 CONNECTION_ERRORS = (
     OSError,
@@ -114,11 +115,19 @@ class ConnectionPool:
 
     def get_size(self) -> int:
         """Return the number of open connections."""
-        return sum(not connection.is_closed() for connection in self._connections)
+        return sum(not connection.is_closed() for connection in list(self._connections))
 
     def get_idle_size(self) -> int:
         """Return the number of open connections that no caller uses."""
-        return sum(not connection.is_closed() for connection, _ in self._idle)
+        return sum(not connection.is_closed() for connection, _ in list(self._idle))
+
+    def get_max_size(self) -> int:
+        """Return the maximum number of connections."""
+        return self._max_size
+
+    def get_waiting(self) -> int:
+        """Return the number of callers that wait for a connection to become free."""
+        return sum(not turn.done() for _, turn in list(self._line))
 
     async def acquire(self, deadline: float | None = None) -> asyncpg.Connection:
         """Return a connection; callers get one in the order of their calls.
@@ -138,13 +147,17 @@ class ConnectionPool:
             return connection
         if deadline is None:
             deadline = self._loop.time() + self.acquire_timeout
-        number = next(self._numbers)
-        while True:
-            connection = await self._wait_for_turn(number, deadline)
-            if connection is None:
-                connection = await self._open_or_note_refusal(deadline)
-            if connection is not None:
-                return connection
+        number, began = next(self._numbers), self._loop.time()
+        try:
+            while True:
+                connection = await self._wait_for_turn(number, deadline)
+                if connection is None:
+                    connection = await self._open_or_note_refusal(deadline)
+                if connection is not None:
+                    return connection
+        finally:
+            for observer in observers:
+                observer.connection_awaited(self._loop.time() - began)
 
     def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
         """Take a connection back; one that is not clean is cut at once."""

@@ -205,6 +205,7 @@ class ReplicaSet:
         self._fetch_primary = fetch_primary
         self._max_lag = max_lag
         self._written_at = -inf
+        self._loop = asyncio.get_running_loop()
         # Without the context of the caller, which may have a transaction or a long time limit.
         self._watchers = [
             asyncio.create_task(self._watch(replica), context=Context())
@@ -251,6 +252,10 @@ class ReplicaSet:
             for replica, problem in zip(replicas, problems, strict=True)
             if problem
         ]
+
+    def get_ages(self) -> dict[str, float]:
+        """Return how many seconds ago each replica had every change; infinity if it is not used."""
+        return {each.name: self._loop.time() - each.confirmed_at for each in list(self._replicas)}
 
     def stop_watching(self) -> None:
         """Stop the watchers, which need the pool of the primary."""

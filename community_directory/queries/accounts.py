@@ -40,6 +40,7 @@ from community_directory.queries.identifiers import (
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import member_not_found
 from community_directory.queries.merging import merge
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.values import (
     ACTOR_CTE,
     MAX_ACTOR_LENGTH,
@@ -564,3 +565,6 @@ def _account_from(record: asyncpg.Record) -> LinkedAccount:
     if values["details"] is not None:
         values["details"] = json.loads(values["details"])
     return LinkedAccount(**values)
+
+
+observe_helpers(globals())

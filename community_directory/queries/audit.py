@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from community_directory.database import Statement, engine
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -98,3 +99,6 @@ def _audit_entry_from(record: asyncpg.Record) -> Entry:
         "changes": json.loads(record["changes"]),
     }
     return Entry(**values)
+
+
+observe_helpers(globals())

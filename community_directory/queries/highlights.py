@@ -13,6 +13,7 @@ from community_directory.database import Statement, engine, long_running, transa
 from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL, open_days
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -546,3 +547,6 @@ async def recount_members(
             **days._asdict(),
         )
     return counted
+
+
+observe_helpers(globals())

@@ -28,6 +28,7 @@ from community_directory.queries.invitation_rows import (
     normalize_code,
 )
 from community_directory.queries.member_rows import member_not_found
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -640,3 +641,6 @@ def _checked_validity(valid_for: object) -> timedelta:
             f"An invitation is open for 1 second to {MAX_VALIDITY.days} days.", field="valid_for"
         )
     return valid_for
+
+
+observe_helpers(globals())

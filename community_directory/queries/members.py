@@ -57,6 +57,7 @@ from community_directory.queries.merge_plan import (
 )
 from community_directory.queries.merge_suggestions import dismiss_suggestion, merge_suggestions
 from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.search import Sort, leaderboard, search
 from community_directory.queries.usernames import set_username
@@ -420,3 +421,6 @@ async def _require_member(records: Sequence[asyncpg.Record], member_id: str) -> 
     if not records:
         raise await member_not_found(member_id)
     return member_from(records[0])
+
+
+observe_helpers(globals())

@@ -26,6 +26,7 @@ from community_directory.queries.events import (
     prepare_events,
 )
 from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -359,3 +360,6 @@ async def most_active(
         if len(found) >= limit or len(records) < candidates:
             return found[:limit]
         candidates *= 10
+
+
+observe_helpers(globals())

@@ -20,6 +20,7 @@ from community_directory.queries.member_rows import (
     member_from,
     member_not_found,
 )
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
     checked_limit,
@@ -269,3 +270,6 @@ def _parse_permission(permission: Permission | str) -> Permission:
 
 def _permission_from(member_id: str, permission: str, granted_at: datetime) -> MemberPermission:
     return MemberPermission(member_id, Permission(permission), granted_at)
+
+
+observe_helpers(globals())

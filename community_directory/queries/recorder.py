@@ -17,6 +17,7 @@ from typing import Self
 from community_directory.database import engine
 from community_directory.errors import NotConnected, OperatorError, sanitize_for_message
 from community_directory.logs import name_exception
+from community_directory.observers import observers
 from community_directory.queries.events import (
     BATCH_SIZE,
     EventBatch,
@@ -25,6 +26,7 @@ from community_directory.queries.events import (
     Recorded,
     prepare_event,
 )
+from community_directory.queries.observation import observed
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,9 @@ MAX_RETRY_PAUSE_SECONDS = 2.0
 """The pause after a failed try doubles from the minimum to the maximum."""
 CANCEL_TIMEOUT_SECONDS = 1
 """The time that the end of the block waits until a cancelled try returns its connection."""
+
+open_recorders: "set[Recorder]" = set()
+"""The recorders whose blocks have begun and not ended."""
 
 
 class RecorderFull(OperatorError):
@@ -145,6 +150,7 @@ class Recorder:
         self._pool = engine.pool
         loop = asyncio.get_running_loop()
         self._worker = loop.create_task(self._run(), context=_copy_context_without_transaction())
+        open_recorders.add(self)
         return self
 
     async def __aexit__(
@@ -159,6 +165,7 @@ class Recorder:
                 async with asyncio.timeout(self._close_timeout):
                     await self._flush(worker)
         finally:
+            open_recorders.discard(self)
             worker.cancel()
             if self._pending and not self._pending[0].tried:
                 self._last_error = TimeoutError("The recorder ended before its first try did.")
@@ -166,6 +173,19 @@ class Recorder:
             await asyncio.wait({worker}, timeout=CANCEL_TIMEOUT_SECONDS)
         if self.unsaved and exception is None:
             raise RecorderGaveUp(self.unsaved) from self._last_error
+
+    @property
+    def pending(self) -> int:
+        """The number of events that wait, or are being stored."""
+        return len(self._pending)
+
+    @property
+    def oldest_added_at(self) -> float | None:
+        """The time of the event loop at which the oldest of them was added; None without any."""
+        try:
+            return self._pending[0].added_at
+        except IndexError:
+            return None
 
     def add(self, event: NewEvent) -> None:
         """Add an event to the queue, and return at once.
@@ -180,6 +200,7 @@ class Recorder:
         self._require_worker()
         if len(self._pending) + len(self.unsaved) >= self._max_pending:
             self.dropped += 1
+            _note_lost("dropped", 1)
             raise RecorderFull(self._max_pending)
         prepared = prepare_event(event, default_time=datetime.now(UTC))
         self._pending.append(_PendingEvent(prepared, asyncio.get_running_loop().time()))
@@ -237,9 +258,7 @@ class Recorder:
         try:
             self._check_connection()
             async with asyncio.timeout(TRY_TIMEOUT_SECONDS):
-                await batch.store()
-                if waiting[0].tried:
-                    await batch.recognize_stored()
+                recorded = await _store(batch, again=waiting[0].tried)
         except Exception as error:  # no error of any kind may lose an event
             failure = error
         worker = asyncio.current_task()
@@ -249,7 +268,7 @@ class Recorder:
         if failure is not None:
             self._note_failure(waiting, failure)
             return False
-        self._count(batch)
+        self._count(recorded)
         self._remove(len(waiting))
         return True
 
@@ -275,9 +294,7 @@ class Recorder:
             sum(1 for _ in takewhile(lambda each: each.added_at <= too_old, self._pending))
         )
 
-    def _count(self, batch: EventBatch) -> None:
-        recorded = Recorded()
-        batch.report(recorded)
+    def _count(self, recorded: Recorded) -> None:
         self.stored += len(recorded.inserted)
         self.duplicates += len(recorded.duplicates)
         self.unknown += len(recorded.unknown)
@@ -297,6 +314,7 @@ class Recorder:
                 _format_count_with_verb(number),
                 name_exception(self._last_error),
             )
+            _note_lost("given_up", number)
             self.unsaved += [each.prepared.event for each in islice(self._pending, number)]
             self._remove(number)
 
@@ -310,6 +328,22 @@ class Recorder:
             self._has_events.clear()
         if len(self._pending) < FLUSH_AFTER_EVENTS:
             self._is_due.clear()
+
+
+@observed("participation.recorder")
+async def _store(batch: EventBatch, *, again: bool) -> Recorded:
+    """Store a batch, and return the outcome for each event; `again` if an earlier try failed."""
+    await batch.store()
+    if again:
+        await batch.recognize_stored()
+    recorded = Recorded()
+    batch.report(recorded)
+    return recorded
+
+
+def _note_lost(reason: str, number: int) -> None:
+    for observer in observers:
+        observer.events_lost(reason, number)
 
 
 def _format_count(number: int) -> str:

@@ -16,6 +16,7 @@ import asyncpg
 from community_directory.database import Statement, engine, transaction
 from community_directory.elizaos import UUID_PATTERN, account_entity_ids
 from community_directory.errors import InvalidInput, MemberNotFound, text_too_long
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.values import (
     Profile,
     as_json,
@@ -353,3 +354,6 @@ def entity_text(entity_id: str | int, field: str) -> str:
 
 def _relationship_from(record: asyncpg.Record) -> Relationship:
     return Relationship(**{**record, "content": json.loads(record["content"])})
+
+
+observe_helpers(globals())

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from community_directory.database import Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.github_counts import read_counts
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.values import member_number, present_number_sql
 from community_directory.tables import ReputationTier
 
@@ -152,3 +153,6 @@ def scores_of(tier: ReputationTier) -> range:
         MAX_TIER_SCORES[tiers[below]] + 1 if below >= 0 else 0,
         MAX_TIER_SCORES.get(tier, MAX_SCORE) + 1,
     )
+
+
+observe_helpers(globals())

@@ -12,13 +12,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from community_directory.logs import LogContext, set_log_context
+from community_directory.observers import observers
 
 REQUEST_ID_HEADER = "X-Request-ID"
 VALID_REQUEST_ID = re.compile("[0-9A-Fa-f-]{20,64}")
 """The request ids that are accepted from a proxy; neither a name nor a code looks like this."""
 
-QUIET_PATHS = ("/healthz", "/readyz")
-"""The health checks, which come every few seconds. They are logged at the level DEBUG."""
+QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
+"""The paths that programs ask every few seconds. They are logged at the level DEBUG."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +65,21 @@ class RequestLog:
             if status == 0:
                 response = PlainTextResponse("The server is stopping. Try again.", 503)
                 await response(scope, receive, send_with_id)
+        except Exception:
+            for observer in observers:
+                observer.error_unhandled("request")
+            raise
         finally:
-            milliseconds = (time.perf_counter() - started) * 1000
+            seconds = time.perf_counter() - started
+            for observer in observers:
+                observer.request_ended(status or 500, seconds)
             logger.log(
                 logging.DEBUG if path in QUIET_PATHS else logging.INFO,
                 "%s %s %d %.0f ms",
                 scope["method"],
                 self._hide_unknown_parts(path),
                 status or 500,
-                milliseconds,
+                seconds * 1000,
             )
 
     def _hide_unknown_parts(self, path: str) -> str:

@@ -5,11 +5,13 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
+from math import inf
 
 import asyncpg
 import pytest
 from asyncpg.connection import LoggedQuery
 
+from community_directory import metrics
 from community_directory.database import connect, engine, long_running, transaction
 from community_directory.database.replicas import is_write, skip_header
 from community_directory.errors import ConfigurationError, InvalidInput, NotConnected
@@ -124,6 +126,36 @@ async def test_a_replica_needs_no_privilege_but_to_read_the_tables(pair: Pair) -
     urls = [server.url.replace("postgres@", "reader@") for server in pair]
     async with connect(urls[0], read_url=urls[1]):
         await wait_until_used(standby)
+
+
+async def test_the_metrics_say_which_server_answers_and_how_old_a_replica_is(pair: Pair) -> None:
+    primary, standby = pair
+    name, gone = f"127.0.0.1:{standby.port}", f"127.0.0.1:{find_free_port()}"
+    registry = metrics.enable()
+
+    def counted(server: str) -> float:
+        return registry.get_sample_value("directory_reads_total", {"server": server}) or 0
+
+    def age_of(replica: str) -> float:
+        age = registry.get_sample_value("directory_replica_age_seconds", {"replica": replica})
+        assert age is not None
+        return age
+
+    async with connect(primary.url, read_url=f"postgresql://postgres@{name},{gone}/postgres"):
+        await wait_until_used(standby)
+        for server, port in (("replica", standby.port), ("primary", primary.port)):
+            if server == "primary":
+                engine.replicas.note_write()  # type: ignore[union-attr]
+            before = counted("replica"), counted("primary")
+            assert await read_port() == port
+            grown = {
+                each: counted(each) - earlier
+                for each, earlier in zip(("replica", "primary"), before, strict=True)
+            }
+            assert grown == {"replica": server == "replica", "primary": server == "primary"}
+        assert 0 <= age_of(name) < TIMEOUT_SECONDS
+        assert age_of(gone) == inf
+    assert registry.get_sample_value("directory_replica_age_seconds", {"replica": name}) is None
 
 
 async def test_two_replicas_answer_in_turn(pair: Pair) -> None:

@@ -37,6 +37,7 @@ INTERNAL_FUNCTIONS = {
 def _found() -> dict[str, Helper]:
     """Return the helpers by the names that callers use: `members.search` lies in `search`."""
     names: dict[Helper, str] = {}
+    helpers: dict[Helper, Helper] = {}
     for found in pkgutil.iter_modules(queries.__path__):
         module = import_module(f"{queries.__name__}.{found.name}")
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
@@ -45,9 +46,11 @@ def _found() -> dict[str, Helper]:
             if name in INTERNAL_FUNCTIONS:
                 continue
             # The module that exports a helper of another module counts.
-            if function.__module__ != module.__name__ or function not in names:
-                names[function] = f"{found.name}.{name}"
-    return {name: function for function, name in names.items()}
+            itself = inspect.unwrap(function)
+            if function.__module__ != module.__name__ or itself not in names:
+                names[itself] = f"{found.name}.{name}"
+                helpers[itself] = function
+    return {name: helpers[itself] for itself, name in names.items()}
 
 
 HELPERS = _found()

@@ -1,5 +1,6 @@
 """The number of a merged member: reading and recording follow it, and changes of it are refused."""
 
+import inspect
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -93,8 +94,7 @@ async def merged(directory: asyncpg.Pool) -> None:
 
 def name_of_number(helper: str) -> str | None:
     """Return the name of the parameter with the number of a member, if there is one."""
-    code = HELPERS[helper].__code__
-    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    parameters = inspect.signature(HELPERS[helper]).parameters
     return next((name for name in NAMES if name in parameters), None)
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from community_directory.database import Statement, engine, transaction
+from community_directory.observers import observers
 from community_directory.web.admin.hashing import KNOWN_BROWSERS, UNKNOWN_BROWSERS, HashingQueue
 
 
@@ -184,6 +185,8 @@ async def remember_browser(request: Request, response: Response, username: str) 
 
 
 def _too_many_attempts(seconds: int) -> HTTPException:
+    for observer in observers:
+        observer.sign_in_failed("too_many_attempts")
     minutes = -(-seconds // 60)
     wait = f"{minutes} minute{'s' if minutes > 1 else ''}"
     return HTTPException(

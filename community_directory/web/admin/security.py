@@ -38,6 +38,7 @@ from community_directory.errors import (
     OperatorError,
     database_errors,
 )
+from community_directory.observers import observers
 from community_directory.passwords import MAX_PASSWORD_LENGTH, password_problem
 from community_directory.settings import Settings
 from community_directory.web.admin.attempts import Attempt, remember_browser
@@ -155,7 +156,7 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
             if not credentials.get("mfa_code", "").isascii():
                 # pyotp accepts digits of other scripts, in which Piccolo doesn't recognize a
                 # code that was used before.
-                raise HTTPException(401, WRONG_CODE)
+                raise _wrong_code()
             try:
                 async with attempt.queue.turn():
                     response = await self._sign_in(request, attempt)
@@ -186,7 +187,7 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
                     ):
                         return _ask_for_new_password(problem)
                 if refusal.detail == "MFA failed":
-                    raise HTTPException(401, WRONG_CODE) from None
+                    raise _wrong_code() from None
                 raise
             except ValueError as weak_password:
                 # Piccolo hashes a correct old password again, and then refuses it as too weak.
@@ -263,7 +264,15 @@ async def _find_password_problem(password: str, user: BaseUser, settings: Settin
 
 
 def _wrong_credentials(username: str) -> str:  # noqa: ARG001  a parameter of piccolo_api
+    for observer in observers:
+        observer.sign_in_failed("wrong_password")
     return WRONG_CREDENTIALS
+
+
+def _wrong_code() -> HTTPException:
+    for observer in observers:
+        observer.sign_in_failed("wrong_code")
+    return HTTPException(401, WRONG_CODE)
 
 
 def _change_password_endpoint(settings: Settings) -> type[HTTPEndpoint]:
