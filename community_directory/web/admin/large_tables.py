@@ -15,10 +15,14 @@ ESTIMATE_TABLE_ROWS = Statement(
 
 
 class Plan(NamedTuple):
-    """The planner's estimate of a query: the rows that it returns, and the cost of all of them."""
+    """The planner's estimate of a query."""
 
     rows: int
+    """The rows that it returns."""
     cost: float
+    """The cost of all of them."""
+    is_walk: bool
+    """The rows are read in their order, and those that a filter does not match are skipped."""
 
 
 async def count_table_rows(table_name: str) -> int:
@@ -30,8 +34,11 @@ async def count_table_rows(table_name: str) -> int:
 async def plan_query(sql: str, arguments: Sequence[object]) -> Plan:
     """Return the planner's estimate of a query, which is not run."""
     records = await engine.fetch(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
-    top = json.loads(records[0][0])[0]["Plan"]
-    return Plan(top["Plan Rows"], top["Total Cost"])
+    top = node = json.loads(records[0][0])[0]["Plan"]
+    while node.get("Plans") and node["Node Type"] != "Sort":
+        node = node["Plans"][0]
+    is_walk = node["Node Type"] != "Sort" and "Index Cond" not in node
+    return Plan(top["Plan Rows"], top["Total Cost"], is_walk)
 
 
 async def find_values(

@@ -54,8 +54,8 @@ class TablePolicy:
 
     In a large table a filter finds whole values by it, or by a comparison with the column.
     """
-    unique_key: frozenset[str] = frozenset()
-    """The columns of a unique index with which a list reads its pages, if it is sorted by them."""
+    unique_key: tuple[str, ...] = ()
+    """The columns of a unique index that has the order of a list which is sorted by the first."""
     views: Mapping[str, str] = field(default_factory=dict)
     """SQL conditions by the name of the view; a link selects a view with `?__view=…`."""
     keeps_merged_numbers: bool = False

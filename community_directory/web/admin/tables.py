@@ -309,7 +309,7 @@ def _engagement_tables() -> list[PanelTable]:
             group=ENGAGEMENT_GROUP,
             policy=TablePolicy(
                 refusals=READ_ONLY,
-                unique_key=frozenset({"member_id", "highlight_date"}),
+                unique_key=("highlight_date", "member_id"),
                 labels=COLUMN_LABELS,
             ),
         ),
