@@ -13,6 +13,9 @@ async def forwards():
     return sql_migration(
         ID,
         DESCRIPTION,
-        forwards=read_sql(SQL, "panel_lists"),
-        backwards=read_sql(SQL, "panel_lists_backwards"),
+        forwards=read_sql(SQL, "panel_lists") + read_sql(SQL, "audit_erasure"),
+        # The function of before was written by the script of this name.
+        backwards=read_sql(SQL, "audit_erasure_backwards")
+        + read_sql(SQL, "audit_2026_11_29")
+        + read_sql(SQL, "panel_lists_backwards"),
     )
