@@ -179,6 +179,7 @@ CASES = {
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
     "invitations.tree": Case({"member_id": "#1"}, NOBODY),
+    "invitations.tree_counts": Case({"member_id": "#1"}, NOBODY),
     "members.add": Case(
         {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY},
         {"telegram_id": "101"},
