@@ -6,7 +6,7 @@ search takes longer the more members match.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -57,6 +57,11 @@ class _SortOrder(NamedTuple):
     parse: Callable[[object], object]
     """The parser of the cursor field."""
 
+    @property
+    def order_by(self) -> str:
+        """The SQL that sorts members, where the key breaks ties."""
+        return f"ORDER BY {self.expression} {self.direction}, id {self.direction}"
+
 
 def _parse_score(value: object) -> int:
     """Parse the field of a cursor that is a reputation score."""
@@ -86,49 +91,73 @@ SORT_ORDERS: dict[Sort, _SortOrder] = {
     ),
 }
 
-SCORE_RANGES = {
-    range(1001, MAX_SCORE + 1): "reputation_score > 1000",
-    range(101, 1001): "reputation_score BETWEEN 101 AND 1000",
-    range(1, 101): "reputation_score BETWEEN 1 AND 100",
-    # PostgreSQL would choose another index, the primary key's, for a condition with =.
-    range(1): "reputation_score <= 0",
-}
-"""The scores that have a text index of their own, best first, and the predicate of each index.
-
-One index for all members would be slow for a word that only members of a low score have: PostgreSQL
-would look up each of them to find the best.
-"""
-ANY_RANGE = f"({' OR '.join(SCORE_RANGES.values())})"
-"""A condition in SQL that is true for every member, and lets PostgreSQL use the text indexes."""
 USERNAME_PATTERN = re.compile(r"[\w.-]+")
 """A text that can be the username of an account."""
+ACTIVE_OR_ANY = (MemberStatus.ACTIVE, None)
+IS_ACTIVE = f"status = '{MemberStatus.ACTIVE}'"
+"""A condition in SQL, with a literal for the predicates of the indexes."""
 WINDOW_SIZE = 1000
-"""The number of members of a range that are read in order before its text index is used."""
+"""The number of members that are read in order before a sample decides how to continue."""
+SAMPLE_SIZE = 1000
+"""The approximate number of members in the sample."""
+RARE_SHARE = 0.01
+"""The share of the sample below which a condition is rare, and an index finds its members."""
+COMMON_SHARE = 0.003
+"""The share of the sample from which matches are so many that they are soon found in order."""
 
-# The first members of a range contain a page of a common text, and the index finds a rare text;
-# each method is slow where the other one is fast. Only the first members show how common the text
-# is, so both methods are in one statement.
-SEARCH_SCORE_RANGE = """
-WITH best AS MATERIALIZED (
-    -- the best members of the range
-    SELECT id, status, primary_role, country, deleted_at, is_bot, search_text
-    FROM community_members
-    WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW_SIZE}
-), matching_best AS MATERIALIZED (
+# The first members in the order contain a page of common matches, and an index finds the members
+# who meet a rare condition; each way is slow where the other one is fast. The order can hide how
+# common a condition is: the best members have no word that newcomers share. So a sample decides
+# when the first members are not enough.
+SEARCH = """
+WITH first AS MATERIALIZED (
+    -- the first members in the order
+    SELECT id, status, primary_role, country, reputation_score, search_text
+    FROM community_members WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
+), matching_first AS MATERIALIZED (
     -- the members among them who meet all conditions
-    SELECT id FROM best WHERE {CONDITIONS} LIMIT {LIMIT}
+    SELECT id FROM first WHERE {FILTERS} AND {MATCHING} LIMIT {LIMIT}
+), sample AS MATERIALIZED (
+    -- the members in some pages of the table, and those among them who meet conditions
+    SELECT count(*) AS members,
+        count(*) FILTER (WHERE {TEXT}) AS with_text,
+        count(*) FILTER (WHERE {FILTERS}) AS with_filters,
+        count(*) FILTER (WHERE {TEXT} AND {FILTERS}) AS with_both
+    FROM community_members TABLESAMPLE SYSTEM ((
+        SELECT least(100, 100 * {SAMPLE_SIZE} / greatest(reltuples, 1)) FROM pg_class
+        WHERE oid = 'public.community_members'::regclass
+    )) REPEATABLE (0)
 ), decision AS MATERIALIZED (
-    -- whether they are enough: they fill the page, or the range has no more members
-    SELECT (SELECT count(*) FROM matching_best) = {LIMIT}
-        OR (SELECT count(*) FROM best) < {WINDOW_SIZE} AS best_are_enough
+    SELECT CASE {DECISION} END AS way
 )
-SELECT * FROM (
-    SELECT {COLUMNS} FROM community_members
-    WHERE id = ANY(ARRAY(SELECT id FROM matching_best)) AND (SELECT best_are_enough FROM decision)
-    UNION ALL
-    SELECT * FROM ({MATCHING}) AS matching WHERE NOT (SELECT best_are_enough FROM decision)
-) AS found ORDER BY reputation_score DESC, id DESC LIMIT {LIMIT}
+-- PostgreSQL reads only the part that the decision names.
+SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
 """
+DECISION = {
+    # The first members fill the page, or there are no others.
+    "first": "(SELECT count(*) FROM matching_first) = {LIMIT}"
+    " OR (SELECT count(*) FROM first) < {WINDOW_SIZE}",
+    "in_order": f"(SELECT with_both >= members * {COMMON_SHARE} FROM sample)",
+    "by_text": f"(SELECT with_text < members * {RARE_SHARE} AND with_text <= with_filters"
+    " FROM sample)",
+    "by_filters": f"(SELECT with_filters < members * {RARE_SHARE} FROM sample)",
+}
+"""Ways to find the members, and the condition in SQL of each; the first true one counts."""
+
+
+class _Equal(NamedTuple):
+    """A condition that a column has a value, other than the status active."""
+
+    column: str
+    value: str
+    """The SQL of the value, which PostgreSQL does not know when it plans the statement."""
+
+    @property
+    def sql(self) -> str:
+        """The condition; a literal lets PostgreSQL use the index of the other statuses."""
+        others = f" AND NOT {IS_ACTIVE}" if self.column == "status" else ""
+        return f"{self.column} = {self.value}{others}"
+
 
 # The username of an account on Discord, or of a second one on Telegram, is not in search_text. The
 # key of the member, unlike the number, is in the index of the best members. With arrays instead of
@@ -236,32 +265,11 @@ def _parse_username(text: str) -> str | None:
     return username if USERNAME_PATTERN.fullmatch(username) else None
 
 
-def _union(columns: str, conditions: Sequence[str], matches: Sequence[str]) -> str:
-    """Return the SQL of all members who meet the conditions, and match in one of several ways.
-
-    PostgreSQL uses another index for each way. OFFSET 0 prevents it from reading the members in
-    order, whose cost it underestimates.
-    """
-    return " UNION ALL ".join(
-        f"(SELECT {columns} FROM community_members"
-        f" WHERE {' AND '.join([*conditions, match])} OFFSET 0)"
-        for match in matches
-    )
-
-
 async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
-    records: list[asyncpg.Record] = []
-    for sql, parameters in wanted.statements(MEMBER_COLUMNS):
-        # A member whose score changes between two statements can be in the results of both.
-        found_before = {record["id"] for record in records}
-        records += [
-            record
-            for record in await engine.fetch(sql, *parameters)
-            if record["id"] not in found_before
-        ]
-        if len(records) >= wanted.limit:
-            break
-    return records[: wanted.limit]
+    if wanted.text == "" or not wanted.scores:
+        return []
+    sql, parameters = wanted.statement(MEMBER_COLUMNS)
+    return (await engine.fetch(sql, *parameters))[: wanted.limit]
 
 
 def _cursor_values(member: Member, sort: Sort) -> tuple[str | int, ...]:
@@ -279,7 +287,7 @@ class Search:
     """The checked arguments of `search`."""
 
     text: str | None
-    """The folded text; an empty one finds nobody, and None finds everybody."""
+    """The folded text, which is not empty; None finds everybody."""
     username: str | None = None
     """The text as a username; None if it can be none."""
     equal: Mapping[str, str | None]
@@ -292,74 +300,120 @@ class Search:
     limit: int
     """The number of records to find."""
 
-    def statements(self, columns: str) -> Iterator[tuple[str, Parameters]]:
-        """Yield SQL and its parameters, to be run in turn until there are `limit` records.
+    def statement(self, columns: str) -> tuple[str, Parameters]:
+        """Return the SQL and its parameters; it can find more records than `limit`.
 
         The SQL contains every constant as a literal, because PostgreSQL can use a partial index
         only if it knows the value. A parameter is written as (SELECT $1): PostgreSQL does not know
         this value when it plans the statement, so one plan serves all values.
         """
-        limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
         parameters = Parameters()
-        bounds = list(self._bounds(parameters))
-        conditions = list(self._conditions(parameters))
-        matches = list(self._matches(parameters))
-        if self._uses_text_index() and self.sort == "reputation":
-            for score_range in self._score_ranges():
-                in_range = " AND ".join([score_range, *bounds])
-                sql = SEARCH_SCORE_RANGE.format(
-                    COLUMNS=columns,
-                    BOUNDS=in_range,
-                    MATCHING=_union(columns, [in_range, *conditions], matches),
-                    CONDITIONS=" AND ".join([*conditions, f"({' OR '.join(matches)})"]),
-                    WINDOW_SIZE=WINDOW_SIZE,
-                    LIMIT=limit,
-                )
-                yield sql, parameters
-        else:
-            where = " AND ".join(conditions + bounds)
-            yield self._statement(columns, where, matches, limit), parameters
+        equal = list(self._equal(parameters))
+        bounds = " AND ".join(self._bounds(parameters, equal))
+        filters = " AND ".join(self._filters(parameters, equal)) or "true"
+        matches = list(self._matches(parameters)) or ["true"]
+        matching = f"({' OR '.join(matches)})"
+        source = f"SELECT {columns} FROM community_members"
+        everybody = f"{source} WHERE {bounds} AND {filters} AND {matching}"
+        order_by = SORT_ORDERS[self.sort].order_by
+        limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
+        if self._is_read_in_order():
+            return f"{everybody} {order_by} LIMIT {limit}", parameters
+        if self.is_bot:
+            # OFFSET 0 prevents PostgreSQL from looking for the few bots among all members.
+            sql = f"SELECT * FROM ({everybody} OFFSET 0) AS found {order_by} LIMIT {limit}"
+            return sql, parameters
 
-    def _statement(self, columns: str, where: str, matches: list[str], limit: int) -> str:
-        """Return the statement that reads all members in the order of the search."""
-        order = SORT_ORDERS[self.sort]
-        ordered = (
-            f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {limit}"
+        by_id = f"{source} WHERE id = ANY(ARRAY({{}}))"
+        ways = {}
+        if self.sort != "active":
+            ways["first"] = by_id.format("SELECT id FROM matching_first")
+        if is_indexed(self.text or ""):
+            # PostgreSQL uses another index for each match. OFFSET 0 prevents it from reading the
+            # members in order.
+            ways["by_text"] = " UNION ALL ".join(
+                f"({source} WHERE {bounds} AND {filters} AND {match} OFFSET 0)" for match in matches
+            )
+        if filters not in ("true", IS_ACTIVE):
+            # An index has the columns of the filters, and in the order of reputation of the bounds.
+            in_index = f"{bounds} AND {filters}" if self.sort == "reputation" else filters
+            # From a condition with = and an unknown value, PostgreSQL expects as many members as
+            # have an average value, and reads the whole table; with BETWEEN it expects few.
+            rare = "".join(
+                f" AND {condition.column} BETWEEN {condition.value} AND {condition.value}"
+                for condition in equal
+            )
+            ids = f"SELECT id FROM community_members WHERE deleted_at IS NULL AND {in_index}{rare}"
+            ways["by_filters"] = f"{by_id.format(ids)} AND {bounds} AND {matching}"
+        # PostgreSQL expects that a CASE is true for half of the members. So it reads them in the
+        # order of an index until the page is full; if no index has the order, it sorts all.
+        in_order = "in_order" if "first" in ways else "sorted"
+        ways[in_order] = by_id.format(
+            f"SELECT id FROM community_members WHERE {bounds}"
+            f" AND CASE WHEN {filters} AND {matching} THEN true END {order_by} LIMIT {limit}"
         )
-        source = "community_members"
-        if self._uses_text_index():
-            found = _union("*", [where, ANY_RANGE], matches)
-            return f"SELECT {columns} FROM ({found}) AS found {ordered}"
-        where = " AND ".join([where, *matches])
-        if self.text and self.sort == "reputation":
-            # The index contains all columns of the conditions, so that for a text of two letters
-            # PostgreSQL reads the table rows of the matching members only.
-            where = f"id = ANY(ARRAY(SELECT id FROM {source} WHERE {where} {ordered}))"
-        return f"SELECT {columns} FROM {source} WHERE {where} {ordered}"
+        sizes = {"LIMIT": limit, "WINDOW_SIZE": WINDOW_SIZE}
+        decision = [
+            f"WHEN {condition.format(**sizes)} THEN '{way}'"
+            for way, condition in DECISION.items()
+            if way in ways
+        ]
+        sql = SEARCH.format(
+            BOUNDS=bounds,
+            FILTERS=filters,
+            MATCHING=matching,
+            TEXT=matches[0],
+            ORDER_BY=order_by,
+            DECISION=" ".join([*decision, f"WHEN true THEN '{in_order}'"]),
+            WAYS=" UNION ALL ".join(
+                f"SELECT * FROM ({found}) AS {way} WHERE (SELECT way FROM decision) = '{way}'"
+                for way, found in ways.items()
+            ),
+            SAMPLE_SIZE=SAMPLE_SIZE,
+            **sizes,
+        )
+        return sql, parameters
 
-    def _uses_text_index(self) -> bool:
-        return is_indexed(self.text or "")
+    def _is_read_in_order(self) -> bool:
+        """Return whether an index contains the members who meet the conditions in order."""
+        if self.text is not None or self.is_bot or self.equal.get("status") not in ACTIVE_OR_ANY:
+            return False
+        role, country = self.equal.get("primary_role"), self.equal.get("country")
+        if self.sort == "reputation" and role is not None and country is not None:
+            return True
+        is_any_score = self.scores == range(MAX_SCORE + 1) or self.sort == "reputation"
+        return role is None and country is None and is_any_score
 
-    def _bounds(self, parameters: Parameters) -> Iterator[str]:
+    def _equal(self, parameters: Parameters) -> Iterator["_Equal"]:
+        for column, value in self.equal.items():
+            if value is not None and (column, value) != ("status", MemberStatus.ACTIVE):
+                yield _Equal(column, f"(SELECT {parameters.bind(value)}::text)")
+
+    def _bounds(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
+        """Yield the conditions that an index in the order contains."""
+        yield "deleted_at IS NULL"
+        yield "is_bot" if self.is_bot else "NOT is_bot"
         order = SORT_ORDERS[self.sort]
-        if self.scores.start > 0:
-            yield f"reputation_score >= (SELECT {parameters.bind(self.scores.start)}::integer)"
-        if self.scores.stop <= MAX_SCORE:
-            yield f"reputation_score < (SELECT {parameters.bind(self.scores.stop)}::integer)"
         if self.cursor is not None:
             value, row_id = map(parameters.bind, self.cursor)
             row = f"({order.cursor_sql.format(value)}, (SELECT {row_id}::uuid))"
             yield f"({order.expression}, id) {order.operator} {row}"
+        if self.sort == "reputation":
+            yield from self._score_limits(parameters)
+            yield from (condition.sql for condition in equal if condition.column == "status")
 
-    def _conditions(self, parameters: Parameters) -> Iterator[str]:
-        yield "deleted_at IS NULL"
-        yield "is_bot" if self.is_bot else "NOT is_bot"
-        for column, value in self.equal.items():
-            if column == "status" and value == MemberStatus.ACTIVE:
-                # A literal, as in the predicate of member_directory_idx.
-                yield f"status = '{MemberStatus.ACTIVE}'"
-            elif value is not None:
-                yield f"{column} = (SELECT {parameters.bind(value)}::text)"
+    def _score_limits(self, parameters: Parameters) -> Iterator[str]:
+        if self.scores.start > 0:
+            yield f"reputation_score >= (SELECT {parameters.bind(self.scores.start)}::integer)"
+        if self.scores.stop <= MAX_SCORE:
+            yield f"reputation_score < (SELECT {parameters.bind(self.scores.stop)}::integer)"
+
+    def _filters(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
+        if self.sort != "reputation":
+            yield from self._score_limits(parameters)
+        if self.equal.get("status") == MemberStatus.ACTIVE:
+            yield IS_ACTIVE
+        yield from (condition.sql for condition in equal)
 
     def _matches(self, parameters: Parameters) -> Iterator[str]:
         """Yield the conditions of which one must be true if there is a text; no two are."""
@@ -367,18 +421,9 @@ class Search:
             return
         pattern = f"(SELECT {parameters.bind(contains_pattern(self.text))}::text)"
         yield f"search_text LIKE {pattern}"
-        if self.username is not None and self._uses_text_index():
+        if self.username is not None and is_indexed(self.text):
             has_username = HAS_USERNAME.format(USERNAME=parameters.bind(self.username))
             yield f"{has_username} AND search_text NOT LIKE {pattern}"
-
-    def _score_ranges(self) -> Iterator[str]:
-        """Yield the predicates of the ranges that can contain a member of the result."""
-        stop = self.scores.stop
-        if self.cursor is not None:
-            stop = min(stop, self.cursor[0] + 1)
-        for scores, predicate in SCORE_RANGES.items():
-            if scores.start < stop and self.scores.start < scores.stop:
-                yield predicate
 
 
 def is_indexed(text: str) -> bool:
