@@ -6,7 +6,7 @@ search takes longer the more members match.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -93,56 +93,69 @@ SORT_ORDERS: dict[Sort, _SortOrder] = {
 
 USERNAME_PATTERN = re.compile(r"[\w.-]+")
 """A text that can be the username of an account."""
-ACTIVE_OR_ANY = (MemberStatus.ACTIVE, None)
 IS_ACTIVE = f"status = '{MemberStatus.ACTIVE}'"
 """A condition in SQL, with a literal for the predicates of the indexes."""
-WINDOW_SIZE = 1000
+WINDOW_SIZE = 2000
 """The number of members that are read in order before a sample decides how to continue."""
 SAMPLE_SIZE = 1000
 """The approximate number of members in the sample."""
-RARE_SHARE = 0.01
-"""The share of the sample below which a condition is rare, and an index finds its members."""
-COMMON_SHARE = 0.003
-"""The share of the sample from which matches are so many that they are soon found in order."""
+SMALL_TABLE = 20_000
+"""The most members of a table of which every part is read faster than a sample."""
 
-# The first members in the order contain a page of common matches, and an index finds the members
-# who meet a rare condition; each way is slow where the other one is fast. The order can hide how
-# common a condition is: the best members have no word that newcomers share. So a sample decides
-# when the first members are not enough.
+# Microseconds for each member who is read, as measured among a million members. The figure of
+# in_order is three times the measured one, because the matches may be far from the beginning.
+COSTS = {"by_text": 5, "by_filters": 8, "in_order": 0.6, "sorted": 0.4}
+
+# The first members in the order, if they contain a page. An index has the text, too, so that
+# PostgreSQL reads the table for the matching members only.
+SEARCH_FIRST = """
+SELECT * FROM (
+    {SOURCE} WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
+) AS first WHERE {FILTERS} LIMIT {LIMIT}
+"""
+SEARCH_FIRST_TEXT = """
+{SOURCE} WHERE id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, status, primary_role, country, reputation_score, search_text
+        FROM community_members WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
+    ) AS first WHERE {FILTERS} AND {MATCHING} LIMIT {LIMIT}
+)) {ORDER_BY} LIMIT {LIMIT}
+"""
+# An order contains a page of common matches near its beginning, and an index finds the members who
+# meet a rare condition; each way is slow where the other one is fast. A sample of the table tells
+# how common the conditions are, which the first members in the order do not: the best members have
+# no word that newcomers share.
 SEARCH = """
-WITH first AS MATERIALIZED (
-    -- the first members in the order
-    SELECT id, status, primary_role, country, reputation_score, search_text
-    FROM community_members WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
-), matching_first AS MATERIALIZED (
-    -- the members among them who meet all conditions
-    SELECT id FROM first WHERE {FILTERS} AND {MATCHING} LIMIT {LIMIT}
+WITH estimate AS MATERIALIZED (
+    SELECT greatest(reltuples, 1) AS members FROM pg_class
+    WHERE oid = 'public.community_members'::regclass
 ), sample AS MATERIALIZED (
     -- the members in some pages of the table, and those among them who meet conditions
-    SELECT count(*) AS members,
+    SELECT greatest(count(*), 1) AS size,
         count(*) FILTER (WHERE {TEXT}) AS with_text,
         count(*) FILTER (WHERE {FILTERS}) AS with_filters,
         count(*) FILTER (WHERE {TEXT} AND {FILTERS}) AS with_both
     FROM community_members TABLESAMPLE SYSTEM ((
-        SELECT least(100, 100 * {SAMPLE_SIZE} / greatest(reltuples, 1)) FROM pg_class
-        WHERE oid = 'public.community_members'::regclass
+        SELECT least(100, 100 * {SAMPLE_SIZE} / members) FROM estimate
     )) REPEATABLE (0)
+), cost AS MATERIALIZED (
+    -- the cost of each way, from the number of members that it reads
+    SELECT with_text * members / size * {by_text} AS by_text,
+        with_filters * members / size * {by_filters} AS by_filters,
+        {IN_ORDER} AS in_order
+    FROM sample, estimate
 ), decision AS MATERIALIZED (
-    SELECT CASE {DECISION} END AS way
+    SELECT CASE {DECISION} ELSE 'in_order' END AS way
 )
 -- PostgreSQL reads only the part that the decision names.
 SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
 """
-DECISION = {
-    # The first members fill the page, or there are no others.
-    "first": "(SELECT count(*) FROM matching_first) = {LIMIT}"
-    " OR (SELECT count(*) FROM first) < {WINDOW_SIZE}",
-    "in_order": f"(SELECT with_both >= members * {COMMON_SHARE} FROM sample)",
-    "by_text": f"(SELECT with_text < members * {RARE_SHARE} AND with_text <= with_filters"
-    " FROM sample)",
-    "by_filters": f"(SELECT with_filters < members * {RARE_SHARE} FROM sample)",
-}
-"""Ways to find the members, and the condition in SQL of each; the first true one counts."""
+IN_ORDER = """least(members, {LIMIT} * size
+            / greatest(with_both, with_text::float8 * with_filters / size, 1e-6)) * {in_order}"""
+SORTED = "members * {sorted}"
+"""The costs of reading members in order until the page is full, and of sorting all."""
+IS_SMALL = "(SELECT members <= {SMALL_TABLE} FROM estimate)"
+"""A condition in SQL: every part of the table is read faster than a sample."""
 
 
 class _Equal(NamedTuple):
@@ -266,10 +279,13 @@ def _parse_username(text: str) -> str | None:
 
 
 async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
-    if wanted.text == "" or not wanted.scores:
-        return []
-    sql, parameters = wanted.statement(MEMBER_COLUMNS)
-    return (await engine.fetch(sql, *parameters))[: wanted.limit]
+    records: list[asyncpg.Record] = []
+    if wanted.text != "" and wanted.scores:
+        for sql, parameters in wanted.statements(MEMBER_COLUMNS):
+            records = await engine.fetch(sql, *parameters)
+            if len(records) >= wanted.limit:
+                break
+    return records[: wanted.limit]
 
 
 def _cursor_values(member: Member, sort: Sort) -> tuple[str | int, ...]:
@@ -300,94 +316,133 @@ class Search:
     limit: int
     """The number of records to find."""
 
-    def statement(self, columns: str) -> tuple[str, Parameters]:
-        """Return the SQL and its parameters; it can find more records than `limit`.
+    def statements(self, columns: str) -> Iterator[tuple[str, Parameters]]:
+        """Yield SQL and its parameters, to be run in turn until one finds `limit` records.
 
-        The SQL contains every constant as a literal, because PostgreSQL can use a partial index
-        only if it knows the value. A parameter is written as (SELECT $1): PostgreSQL does not know
-        this value when it plans the statement, so one plan serves all values.
+        The last one finds all records of the page. The SQL contains every constant as a literal,
+        because PostgreSQL can use a partial index only if it knows the value. A parameter is
+        written as (SELECT $1): PostgreSQL does not know this value when it plans the statement, so
+        one plan serves all values.
         """
         parameters = Parameters()
         equal = list(self._equal(parameters))
-        bounds = " AND ".join(self._bounds(parameters, equal))
-        filters = " AND ".join(self._filters(parameters, equal)) or "true"
         matches = list(self._matches(parameters)) or ["true"]
-        matching = f"({' OR '.join(matches)})"
-        source = f"SELECT {columns} FROM community_members"
-        everybody = f"{source} WHERE {bounds} AND {filters} AND {matching}"
-        order_by = SORT_ORDERS[self.sort].order_by
         limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
+        parts: dict[str, object] = {
+            "SOURCE": f"SELECT {columns} FROM community_members",
+            "BOUNDS": " AND ".join(self._bounds(parameters, equal)),
+            "FILTERS": " AND ".join(self._filters(parameters, equal)) or "true",
+            "TEXT": matches[0],
+            "MATCHING": f"({' OR '.join(matches)})",
+            "ORDER_BY": SORT_ORDERS[self.sort].order_by,
+            "LIMIT": limit,
+            "WINDOW_SIZE": WINDOW_SIZE,
+            "SAMPLE_SIZE": SAMPLE_SIZE,
+        }
+        everybody = "{SOURCE} WHERE {BOUNDS} AND {FILTERS} AND {MATCHING}".format(**parts)
+        page = "{ORDER_BY} LIMIT {LIMIT}".format(**parts)
         if self._is_read_in_order():
-            return f"{everybody} {order_by} LIMIT {limit}", parameters
+            yield f"{everybody} {page}", parameters
+            return
         if self.is_bot:
             # OFFSET 0 prevents PostgreSQL from looking for the few bots among all members.
-            sql = f"SELECT * FROM ({everybody} OFFSET 0) AS found {order_by} LIMIT {limit}"
-            return sql, parameters
-
-        by_id = f"{source} WHERE id = ANY(ARRAY({{}}))"
-        ways = {}
-        if self.sort != "active":
-            ways["first"] = by_id.format("SELECT id FROM matching_first")
-        if is_indexed(self.text or ""):
-            # PostgreSQL uses another index for each match. OFFSET 0 prevents it from reading the
-            # members in order.
-            ways["by_text"] = " UNION ALL ".join(
-                f"({source} WHERE {bounds} AND {filters} AND {match} OFFSET 0)" for match in matches
-            )
-        if filters not in ("true", IS_ACTIVE):
-            # An index has the columns of the filters, and in the order of reputation of the bounds.
-            in_index = f"{bounds} AND {filters}" if self.sort == "reputation" else filters
-            # From a condition with = and an unknown value, PostgreSQL expects as many members as
-            # have an average value, and reads the whole table; with BETWEEN it expects few.
-            rare = "".join(
-                f" AND {condition.column} BETWEEN {condition.value} AND {condition.value}"
-                for condition in equal
-            )
-            ids = f"SELECT id FROM community_members WHERE deleted_at IS NULL AND {in_index}{rare}"
-            ways["by_filters"] = f"{by_id.format(ids)} AND {bounds} AND {matching}"
+            yield f"SELECT * FROM ({everybody} OFFSET 0) AS found {page}", parameters
+            return
+        index_ways = self._index_ways(parts, matches, equal)
         # PostgreSQL expects that a CASE is true for half of the members. So it reads them in the
         # order of an index until the page is full; if no index has the order, it sorts all.
-        in_order = "in_order" if "first" in ways else "sorted"
-        ways[in_order] = by_id.format(
-            f"SELECT id FROM community_members WHERE {bounds}"
-            f" AND CASE WHEN {filters} AND {matching} THEN true END {order_by} LIMIT {limit}"
-        )
-        sizes = {"LIMIT": limit, "WINDOW_SIZE": WINDOW_SIZE}
-        decision = [
-            f"WHEN {condition.format(**sizes)} THEN '{way}'"
-            for way, condition in DECISION.items()
-            if way in ways
-        ]
-        sql = SEARCH.format(
-            BOUNDS=bounds,
-            FILTERS=filters,
-            MATCHING=matching,
-            TEXT=matches[0],
-            ORDER_BY=order_by,
-            DECISION=" ".join([*decision, f"WHEN true THEN '{in_order}'"]),
-            WAYS=" UNION ALL ".join(
-                f"SELECT * FROM ({found}) AS {way} WHERE (SELECT way FROM decision) = '{way}'"
-                for way, found in ways.items()
+        in_order = """
+        {SOURCE} WHERE id = ANY(ARRAY(
+            SELECT id FROM community_members
+            WHERE {BOUNDS} AND CASE WHEN {FILTERS} AND {MATCHING} THEN true END
+            {ORDER_BY} LIMIT {LIMIT}
+        )) {ORDER_BY}
+        """.format(**parts)
+        if not index_ways:
+            yield in_order, parameters
+            return
+        if self._begins_in_order(index_ways):
+            first = SEARCH_FIRST if self.text is None else SEARCH_FIRST_TEXT
+            yield first.format(**parts), parameters
+        decision = {
+            way: f"(SELECT {way} <= least({', '.join([*index_ways, 'in_order'])}) FROM cost)"
+            for way in index_ways
+        }
+        if self.sort != "reputation":
+            # In the order of reputation it is faster to read a small table in order.
+            way = next(iter(index_ways))
+            decision[way] = f"{IS_SMALL.format(SMALL_TABLE=SMALL_TABLE)} OR {decision[way]}"
+        ways = index_ways | {"in_order": in_order}
+        yield (
+            SEARCH.format(
+                **parts,
+                **COSTS,
+                IN_ORDER=(SORTED if self.sort == "active" else IN_ORDER).format(**parts, **COSTS),
+                DECISION=" ".join(
+                    f"WHEN {chosen} THEN '{way}'" for way, chosen in decision.items()
+                ),
+                WAYS=" UNION ALL ".join(
+                    f"SELECT * FROM ({found}) AS {way} WHERE (SELECT way FROM decision) = '{way}'"
+                    for way, found in ways.items()
+                ),
             ),
-            SAMPLE_SIZE=SAMPLE_SIZE,
-            **sizes,
+            parameters,
         )
-        return sql, parameters
+
+    def _index_ways(
+        self, parts: dict[str, object], matches: list[str], equal: list["_Equal"]
+    ) -> dict[str, str]:
+        """Return the SQL of all members who meet the conditions, by each way that has an index."""
+        ways = {}
+        if is_indexed(self.text or ""):
+            # PostgreSQL uses another index for each match, and because of the CASE no other one, in
+            # which a frequent value could take longer than to read the matching members.
+            ways["by_text"] = " UNION ALL ".join(
+                "{SOURCE} WHERE {MATCH} AND CASE WHEN {BOUNDS} AND {FILTERS} THEN true END".format(
+                    **parts, MATCH=match
+                )
+                for match in matches
+            )
+        if parts["FILTERS"] not in ("true", IS_ACTIVE):
+            # An index has the columns of the filters, and in the order of reputation of the bounds.
+            # From a condition with = and an unknown value, PostgreSQL expects as many members as
+            # have an average value, and reads the whole table; with BETWEEN it expects few.
+            in_index = [
+                "deleted_at IS NULL",
+                parts["BOUNDS"] if self.sort == "reputation" else "true",
+                *(f"{each.column} BETWEEN {each.value} AND {each.value}" for each in equal),
+            ]
+            ways["by_filters"] = """
+            {SOURCE} WHERE id = ANY(ARRAY(
+                SELECT id FROM community_members WHERE {IN_INDEX} AND {FILTERS}
+            )) AND {BOUNDS} AND {MATCHING}
+            """.format(**parts, IN_INDEX=" AND ".join(map(str, in_index)))
+        return ways
 
     def _is_read_in_order(self) -> bool:
         """Return whether an index contains the members who meet the conditions in order."""
-        if self.text is not None or self.is_bot or self.equal.get("status") not in ACTIVE_OR_ANY:
+        if self.text is not None or self.is_bot:
             return False
         role, country = self.equal.get("primary_role"), self.equal.get("country")
-        if self.sort == "reputation" and role is not None and country is not None:
-            return True
-        is_any_score = self.scores == range(MAX_SCORE + 1) or self.sort == "reputation"
-        return role is None and country is None and is_any_score
+        if self.sort == "reputation":
+            has_both = self._is_active_or_any() and role is not None and country is not None
+            return has_both or (role is None and country is None)
+        is_any_score = self.scores == range(MAX_SCORE + 1)
+        return self._is_active_or_any() and role is None and country is None and is_any_score
 
     def _equal(self, parameters: Parameters) -> Iterator["_Equal"]:
         for column, value in self.equal.items():
             if value is not None and (column, value) != ("status", MemberStatus.ACTIVE):
                 yield _Equal(column, f"(SELECT {parameters.bind(value)}::text)")
+
+    def _begins_in_order(self, index_ways: Container[str]) -> bool:
+        """Return whether the first members in the order are worth a statement of their own."""
+        if self.sort == "reputation":
+            return self._is_active_or_any()
+        return self.sort != "active" and "by_text" not in index_ways
+
+    def _is_active_or_any(self) -> bool:
+        return self.equal.get("status") in (MemberStatus.ACTIVE, None)
 
     def _bounds(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
         """Yield the conditions that an index in the order contains."""

@@ -66,8 +66,8 @@ EXCEPTIONS = {
     "community_directory 2026-11-29T01:41:00:000000": {"require-concurrent-index-creation"},
     # An index of 100,000 members takes a third of a second.
     "community_directory 2026-11-29T01:50:00:000000": {"require-concurrent-index-creation"},
-    # An operator can create the indexes before, with CREATE INDEX CONCURRENTLY. The old ones must be
-    # there until then.
+    # An operator can create the indexes before, with CREATE INDEX CONCURRENTLY. The old ones must
+    # be there until then.
     "community_directory 2026-11-29T10:00:00:000000": {
         "require-concurrent-index-creation",
         "require-concurrent-index-deletion",

@@ -589,7 +589,7 @@ async def test_a_day_is_counted_from_its_own_events_and_the_stays_that_reach_int
     assert "member_participation" not in found
 
 
-SEARCHES = [
+SEARCHES: list[dict[str, Any]] = [
     {"text": text, "role": role, "country": country, "status": status, **scores, "sort": sort}
     for text, role, country, status, scores, sort in product(
         (None, "member", "me"),
@@ -605,19 +605,19 @@ SEARCHES = [
 async def test_no_search_in_the_order_of_an_index_reads_the_whole_table(
     community: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    statements: list[tuple[Any, ...]] = []
+    statements: set[tuple[Any, ...]] = set()
 
     async def fetch(*statement: Any) -> list[asyncpg.Record]:
-        statements.append(statement)
+        statements.add(statement)
         return []
 
     monkeypatch.setattr(engine, "fetch", fetch)
     for asked in SEARCHES:
         await members.search(**asked)
-    assert len(statements) == len(SEARCHES)
-    for asked, (sql, *arguments) in zip(SEARCHES, statements, strict=True):
+    assert len(statements) > len(SEARCHES)
+    for sql, *arguments in statements:
         found = await scans(community, IndexedQuery("", sql, tuple(arguments)))
-        assert "Seq Scan" not in found.values(), asked
+        assert "Seq Scan" not in found.values(), (sql, arguments)
 
 
 async def test_a_query_without_an_index_reads_and_sorts_the_whole_table(
