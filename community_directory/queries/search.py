@@ -6,7 +6,7 @@ search takes longer the more members match.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -57,6 +57,11 @@ class _SortOrder(NamedTuple):
     parse: Callable[[object], object]
     """The parser of the cursor field."""
 
+    @property
+    def order_by(self) -> str:
+        """The SQL that sorts members, where the key breaks ties."""
+        return f"ORDER BY {self.expression} {self.direction}, id {self.direction}"
+
 
 def _parse_score(value: object) -> int:
     """Parse the field of a cursor that is a reputation score."""
@@ -86,49 +91,86 @@ SORT_ORDERS: dict[Sort, _SortOrder] = {
     ),
 }
 
-SCORE_RANGES = {
-    range(1001, MAX_SCORE + 1): "reputation_score > 1000",
-    range(101, 1001): "reputation_score BETWEEN 101 AND 1000",
-    range(1, 101): "reputation_score BETWEEN 1 AND 100",
-    # PostgreSQL would choose another index, the primary key's, for a condition with =.
-    range(1): "reputation_score <= 0",
-}
-"""The scores that have a text index of their own, best first, and the predicate of each index.
-
-One index for all members would be slow for a word that only members of a low score have: PostgreSQL
-would look up each of them to find the best.
-"""
-ANY_RANGE = f"({' OR '.join(SCORE_RANGES.values())})"
-"""A condition in SQL that is true for every member, and lets PostgreSQL use the text indexes."""
 USERNAME_PATTERN = re.compile(r"[\w.-]+")
 """A text that can be the username of an account."""
-WINDOW_SIZE = 1000
-"""The number of members of a range that are read in order before its text index is used."""
+IS_ACTIVE = f"status = '{MemberStatus.ACTIVE}'"
+"""A condition in SQL, with a literal for the predicates of the indexes."""
+WINDOW_SIZE = 2000
+"""The number of members that are read in order before a sample decides how to continue."""
+SAMPLE_SIZE = 1000
+"""The approximate number of members in the sample."""
+SMALL_TABLE = 20_000
+"""The most members of a table of which every part is read faster than a sample."""
 
-# The first members of a range contain a page of a common text, and the index finds a rare text;
-# each method is slow where the other one is fast. Only the first members show how common the text
-# is, so both methods are in one statement.
-SEARCH_SCORE_RANGE = """
-WITH best AS MATERIALIZED (
-    -- the best members of the range
-    SELECT id, status, primary_role, country, deleted_at, is_bot, search_text
-    FROM community_members
-    WHERE {BOUNDS} ORDER BY reputation_score DESC, id DESC LIMIT {WINDOW_SIZE}
-), matching_best AS MATERIALIZED (
-    -- the members among them who meet all conditions
-    SELECT id FROM best WHERE {CONDITIONS} LIMIT {LIMIT}
-), decision AS MATERIALIZED (
-    -- whether they are enough: they fill the page, or the range has no more members
-    SELECT (SELECT count(*) FROM matching_best) = {LIMIT}
-        OR (SELECT count(*) FROM best) < {WINDOW_SIZE} AS best_are_enough
-)
+# Microseconds for each member who is read, as measured among a million members. The figure of
+# in_order is three times the measured one, because the matches may be far from the beginning.
+COSTS = {"by_text": 5, "by_filters": 8, "in_order": 0.6, "sorted": 0.4}
+
+# The first members in the order, if they contain a page. An index has the text, too, so that
+# PostgreSQL reads the table for the matching members only.
+SEARCH_FIRST = """
 SELECT * FROM (
-    SELECT {COLUMNS} FROM community_members
-    WHERE id = ANY(ARRAY(SELECT id FROM matching_best)) AND (SELECT best_are_enough FROM decision)
-    UNION ALL
-    SELECT * FROM ({MATCHING}) AS matching WHERE NOT (SELECT best_are_enough FROM decision)
-) AS found ORDER BY reputation_score DESC, id DESC LIMIT {LIMIT}
+    {SOURCE} WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
+) AS first WHERE {FILTERS} LIMIT {LIMIT}
 """
+SEARCH_FIRST_TEXT = """
+{SOURCE} WHERE id = ANY(ARRAY(
+    SELECT id FROM (
+        SELECT id, status, primary_role, country, reputation_score, search_text
+        FROM community_members WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
+    ) AS first WHERE {FILTERS} AND {MATCHING} LIMIT {LIMIT}
+)) {ORDER_BY} LIMIT {LIMIT}
+"""
+# An order contains a page of common matches near its beginning, and an index finds the members who
+# meet a rare condition; each way is slow where the other one is fast. A sample of the table tells
+# how common the conditions are, which the first members in the order do not: the best members have
+# no word that newcomers share.
+SEARCH = """
+WITH estimate AS MATERIALIZED (
+    SELECT greatest(reltuples, 1) AS members FROM pg_class
+    WHERE oid = 'public.community_members'::regclass
+), sample AS MATERIALIZED (
+    -- the members in some pages of the table, and those among them who meet conditions
+    SELECT greatest(count(*), 1) AS size,
+        count(*) FILTER (WHERE {TEXT}) AS with_text,
+        count(*) FILTER (WHERE {FILTERS}) AS with_filters,
+        count(*) FILTER (WHERE {TEXT} AND {FILTERS}) AS with_both
+    FROM community_members TABLESAMPLE SYSTEM ((
+        SELECT least(100, 100 * {SAMPLE_SIZE} / members) FROM estimate
+    )) REPEATABLE (0)
+), cost AS MATERIALIZED (
+    -- the cost of each way, from the number of members that it reads
+    SELECT with_text * members / size * {by_text} AS by_text,
+        with_filters * members / size * {by_filters} AS by_filters,
+        {IN_ORDER} AS in_order
+    FROM sample, estimate
+), decision AS MATERIALIZED (
+    SELECT CASE {DECISION} ELSE 'in_order' END AS way
+)
+-- PostgreSQL reads only the part that the decision names.
+SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
+"""
+IN_ORDER = """least(members, {LIMIT} * size
+            / greatest(with_both, with_text::float8 * with_filters / size, 1e-6)) * {in_order}"""
+SORTED = "members * {sorted}"
+"""The costs of reading members in order until the page is full, and of sorting all."""
+IS_SMALL = "(SELECT members <= {SMALL_TABLE} FROM estimate)"
+"""A condition in SQL: every part of the table is read faster than a sample."""
+
+
+class _Equal(NamedTuple):
+    """A condition that a column has a value, other than the status active."""
+
+    column: str
+    value: str
+    """The SQL of the value, which PostgreSQL does not know when it plans the statement."""
+
+    @property
+    def sql(self) -> str:
+        """The condition; a literal lets PostgreSQL use the index of the other statuses."""
+        others = f" AND NOT {IS_ACTIVE}" if self.column == "status" else ""
+        return f"{self.column} = {self.value}{others}"
+
 
 # The username of an account on Discord, or of a second one on Telegram, is not in search_text. The
 # key of the member, unlike the number, is in the index of the best members. With arrays instead of
@@ -236,31 +278,13 @@ def _parse_username(text: str) -> str | None:
     return username if USERNAME_PATTERN.fullmatch(username) else None
 
 
-def _union(columns: str, conditions: Sequence[str], matches: Sequence[str]) -> str:
-    """Return the SQL of all members who meet the conditions, and match in one of several ways.
-
-    PostgreSQL uses another index for each way. OFFSET 0 prevents it from reading the members in
-    order, whose cost it underestimates.
-    """
-    return " UNION ALL ".join(
-        f"(SELECT {columns} FROM community_members"
-        f" WHERE {' AND '.join([*conditions, match])} OFFSET 0)"
-        for match in matches
-    )
-
-
 async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
     records: list[asyncpg.Record] = []
-    for sql, parameters in wanted.statements(MEMBER_COLUMNS):
-        # A member whose score changes between two statements can be in the results of both.
-        found_before = {record["id"] for record in records}
-        records += [
-            record
-            for record in await engine.read(sql, *parameters)
-            if record["id"] not in found_before
-        ]
-        if len(records) >= wanted.limit:
-            break
+    if wanted.text != "" and wanted.scores:
+        for sql, parameters in wanted.statements(MEMBER_COLUMNS):
+            records = await engine.read(sql, *parameters)
+            if len(records) >= wanted.limit:
+                break
     return records[: wanted.limit]
 
 
@@ -279,7 +303,7 @@ class Search:
     """The checked arguments of `search`."""
 
     text: str | None
-    """The folded text; an empty one finds nobody, and None finds everybody."""
+    """The folded text, which is not empty; None finds everybody."""
     username: str | None = None
     """The text as a username; None if it can be none."""
     equal: Mapping[str, str | None]
@@ -293,73 +317,158 @@ class Search:
     """The number of records to find."""
 
     def statements(self, columns: str) -> Iterator[tuple[str, Parameters]]:
-        """Yield SQL and its parameters, to be run in turn until there are `limit` records.
+        """Yield SQL and its parameters, to be run in turn until one finds `limit` records.
 
-        The SQL contains every constant as a literal, because PostgreSQL can use a partial index
-        only if it knows the value. A parameter is written as (SELECT $1): PostgreSQL does not know
-        this value when it plans the statement, so one plan serves all values.
+        The last one finds all records of the page. The SQL contains every constant as a literal,
+        because PostgreSQL can use a partial index only if it knows the value. A parameter is
+        written as (SELECT $1): PostgreSQL does not know this value when it plans the statement, so
+        one plan serves all values.
         """
-        limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
         parameters = Parameters()
-        bounds = list(self._bounds(parameters))
-        conditions = list(self._conditions(parameters))
-        matches = list(self._matches(parameters))
-        if self._uses_text_index() and self.sort == "reputation":
-            for score_range in self._score_ranges():
-                in_range = " AND ".join([score_range, *bounds])
-                sql = SEARCH_SCORE_RANGE.format(
-                    COLUMNS=columns,
-                    BOUNDS=in_range,
-                    MATCHING=_union(columns, [in_range, *conditions], matches),
-                    CONDITIONS=" AND ".join([*conditions, f"({' OR '.join(matches)})"]),
-                    WINDOW_SIZE=WINDOW_SIZE,
-                    LIMIT=limit,
-                )
-                yield sql, parameters
-        else:
-            where = " AND ".join(conditions + bounds)
-            yield self._statement(columns, where, matches, limit), parameters
-
-    def _statement(self, columns: str, where: str, matches: list[str], limit: int) -> str:
-        """Return the statement that reads all members in the order of the search."""
-        order = SORT_ORDERS[self.sort]
-        ordered = (
-            f"ORDER BY {order.expression} {order.direction}, id {order.direction} LIMIT {limit}"
+        equal = list(self._equal(parameters))
+        matches = list(self._matches(parameters)) or ["true"]
+        limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
+        parts: dict[str, object] = {
+            "SOURCE": f"SELECT {columns} FROM community_members",
+            "BOUNDS": " AND ".join(self._bounds(parameters, equal)),
+            "FILTERS": " AND ".join(self._filters(parameters, equal)) or "true",
+            "TEXT": matches[0],
+            "MATCHING": f"({' OR '.join(matches)})",
+            "ORDER_BY": SORT_ORDERS[self.sort].order_by,
+            "LIMIT": limit,
+            "WINDOW_SIZE": WINDOW_SIZE,
+            "SAMPLE_SIZE": SAMPLE_SIZE,
+        }
+        everybody = "{SOURCE} WHERE {BOUNDS} AND {FILTERS} AND {MATCHING}".format(**parts)
+        page = "{ORDER_BY} LIMIT {LIMIT}".format(**parts)
+        if self._is_read_in_order():
+            yield f"{everybody} {page}", parameters
+            return
+        if self.is_bot:
+            # OFFSET 0 prevents PostgreSQL from looking for the few bots among all members.
+            yield f"SELECT * FROM ({everybody} OFFSET 0) AS found {page}", parameters
+            return
+        index_ways = self._index_ways(parts, matches, equal)
+        # PostgreSQL expects that a CASE is true for half of the members. So it reads them in the
+        # order of an index until the page is full; if no index has the order, it sorts all.
+        in_order = """
+        {SOURCE} WHERE id = ANY(ARRAY(
+            SELECT id FROM community_members
+            WHERE {BOUNDS} AND CASE WHEN {FILTERS} AND {MATCHING} THEN true END
+            {ORDER_BY} LIMIT {LIMIT}
+        )) {ORDER_BY}
+        """.format(**parts)
+        if not index_ways:
+            yield in_order, parameters
+            return
+        if self._begins_in_order(index_ways):
+            first = SEARCH_FIRST if self.text is None else SEARCH_FIRST_TEXT
+            yield first.format(**parts), parameters
+        decision = {
+            way: f"(SELECT {way} <= least({', '.join([*index_ways, 'in_order'])}) FROM cost)"
+            for way in index_ways
+        }
+        if self.sort != "reputation":
+            # In the order of reputation it is faster to read a small table in order.
+            way = next(iter(index_ways))
+            decision[way] = f"{IS_SMALL.format(SMALL_TABLE=SMALL_TABLE)} OR {decision[way]}"
+        ways = index_ways | {"in_order": in_order}
+        yield (
+            SEARCH.format(
+                **parts,
+                **COSTS,
+                IN_ORDER=(SORTED if self.sort == "active" else IN_ORDER).format(**parts, **COSTS),
+                DECISION=" ".join(
+                    f"WHEN {chosen} THEN '{way}'" for way, chosen in decision.items()
+                ),
+                WAYS=" UNION ALL ".join(
+                    f"SELECT * FROM ({found}) AS {way} WHERE (SELECT way FROM decision) = '{way}'"
+                    for way, found in ways.items()
+                ),
+            ),
+            parameters,
         )
-        source = "community_members"
-        if self._uses_text_index():
-            found = _union("*", [where, ANY_RANGE], matches)
-            return f"SELECT {columns} FROM ({found}) AS found {ordered}"
-        where = " AND ".join([where, *matches])
-        if self.text and self.sort == "reputation":
-            # The index contains all columns of the conditions, so that for a text of two letters
-            # PostgreSQL reads the table rows of the matching members only.
-            where = f"id = ANY(ARRAY(SELECT id FROM {source} WHERE {where} {ordered}))"
-        return f"SELECT {columns} FROM {source} WHERE {where} {ordered}"
 
-    def _uses_text_index(self) -> bool:
-        return is_indexed(self.text or "")
+    def _index_ways(
+        self, parts: dict[str, object], matches: list[str], equal: list["_Equal"]
+    ) -> dict[str, str]:
+        """Return the SQL of all members who meet the conditions, by each way that has an index."""
+        ways = {}
+        if is_indexed(self.text or ""):
+            # PostgreSQL uses another index for each match, and because of the CASE no other one, in
+            # which a frequent value could take longer than to read the matching members.
+            ways["by_text"] = " UNION ALL ".join(
+                "{SOURCE} WHERE {MATCH} AND CASE WHEN {BOUNDS} AND {FILTERS} THEN true END".format(
+                    **parts, MATCH=match
+                )
+                for match in matches
+            )
+        if parts["FILTERS"] not in ("true", IS_ACTIVE):
+            # An index has the columns of the filters, and in the order of reputation of the bounds.
+            # From a condition with = and an unknown value, PostgreSQL expects as many members as
+            # have an average value, and reads the whole table; with BETWEEN it expects few.
+            in_index = [
+                "deleted_at IS NULL",
+                parts["BOUNDS"] if self.sort == "reputation" else "true",
+                *(f"{each.column} BETWEEN {each.value} AND {each.value}" for each in equal),
+            ]
+            ways["by_filters"] = """
+            {SOURCE} WHERE id = ANY(ARRAY(
+                SELECT id FROM community_members WHERE {IN_INDEX} AND {FILTERS}
+            )) AND {BOUNDS} AND {MATCHING}
+            """.format(**parts, IN_INDEX=" AND ".join(map(str, in_index)))
+        return ways
 
-    def _bounds(self, parameters: Parameters) -> Iterator[str]:
+    def _is_read_in_order(self) -> bool:
+        """Return whether an index contains the members who meet the conditions in order."""
+        if self.text is not None or self.is_bot:
+            return False
+        role, country = self.equal.get("primary_role"), self.equal.get("country")
+        if self.sort == "reputation":
+            has_both = self._is_active_or_any() and role is not None and country is not None
+            return has_both or (role is None and country is None)
+        is_any_score = self.scores == range(MAX_SCORE + 1)
+        return self._is_active_or_any() and role is None and country is None and is_any_score
+
+    def _equal(self, parameters: Parameters) -> Iterator["_Equal"]:
+        for column, value in self.equal.items():
+            if value is not None and (column, value) != ("status", MemberStatus.ACTIVE):
+                yield _Equal(column, f"(SELECT {parameters.bind(value)}::text)")
+
+    def _begins_in_order(self, index_ways: Container[str]) -> bool:
+        """Return whether the first members in the order are worth a statement of their own."""
+        if self.sort == "reputation":
+            return self._is_active_or_any()
+        return self.sort != "active" and "by_text" not in index_ways
+
+    def _is_active_or_any(self) -> bool:
+        return self.equal.get("status") in (MemberStatus.ACTIVE, None)
+
+    def _bounds(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
+        """Yield the conditions that an index in the order contains."""
+        yield "deleted_at IS NULL"
+        yield "is_bot" if self.is_bot else "NOT is_bot"
         order = SORT_ORDERS[self.sort]
-        if self.scores.start > 0:
-            yield f"reputation_score >= (SELECT {parameters.bind(self.scores.start)}::integer)"
-        if self.scores.stop <= MAX_SCORE:
-            yield f"reputation_score < (SELECT {parameters.bind(self.scores.stop)}::integer)"
         if self.cursor is not None:
             value, row_id = map(parameters.bind, self.cursor)
             row = f"({order.cursor_sql.format(value)}, (SELECT {row_id}::uuid))"
             yield f"({order.expression}, id) {order.operator} {row}"
+        if self.sort == "reputation":
+            yield from self._score_limits(parameters)
+            yield from (condition.sql for condition in equal if condition.column == "status")
 
-    def _conditions(self, parameters: Parameters) -> Iterator[str]:
-        yield "deleted_at IS NULL"
-        yield "is_bot" if self.is_bot else "NOT is_bot"
-        for column, value in self.equal.items():
-            if column == "status" and value == MemberStatus.ACTIVE:
-                # A literal, as in the predicate of member_directory_idx.
-                yield f"status = '{MemberStatus.ACTIVE}'"
-            elif value is not None:
-                yield f"{column} = (SELECT {parameters.bind(value)}::text)"
+    def _score_limits(self, parameters: Parameters) -> Iterator[str]:
+        if self.scores.start > 0:
+            yield f"reputation_score >= (SELECT {parameters.bind(self.scores.start)}::integer)"
+        if self.scores.stop <= MAX_SCORE:
+            yield f"reputation_score < (SELECT {parameters.bind(self.scores.stop)}::integer)"
+
+    def _filters(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
+        if self.sort != "reputation":
+            yield from self._score_limits(parameters)
+        if self.equal.get("status") == MemberStatus.ACTIVE:
+            yield IS_ACTIVE
+        yield from (condition.sql for condition in equal)
 
     def _matches(self, parameters: Parameters) -> Iterator[str]:
         """Yield the conditions of which one must be true if there is a text; no two are."""
@@ -367,18 +476,9 @@ class Search:
             return
         pattern = f"(SELECT {parameters.bind(contains_pattern(self.text))}::text)"
         yield f"search_text LIKE {pattern}"
-        if self.username is not None and self._uses_text_index():
+        if self.username is not None and is_indexed(self.text):
             has_username = HAS_USERNAME.format(USERNAME=parameters.bind(self.username))
             yield f"{has_username} AND search_text NOT LIKE {pattern}"
-
-    def _score_ranges(self) -> Iterator[str]:
-        """Yield the predicates of the ranges that can contain a member of the result."""
-        stop = self.scores.stop
-        if self.cursor is not None:
-            stop = min(stop, self.cursor[0] + 1)
-        for scores, predicate in SCORE_RANGES.items():
-            if scores.start < stop and self.scores.start < scores.stop:
-                yield predicate
 
 
 def is_indexed(text: str) -> bool:

@@ -423,7 +423,7 @@ async def test_an_extension_that_is_there_already_is_used_where_it_is(empty_data
         await migrate()
     async with session(empty_database) as connection:
         definition = await connection.fetchval(
-            "SELECT pg_get_indexdef('member_search_0_idx'::regclass)"
+            "SELECT pg_get_indexdef('member_search_idx'::regclass)"
         )
         assert '"Extensions".gin_trgm_ops' in definition
         await rows.member(connection)

@@ -4,19 +4,20 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import asyncpg
 import pytest
 
-from community_directory.database import Statement
+from community_directory.database import Statement, engine
+from community_directory.queries import members
 from community_directory.queries.highlights import (
     COUNTED_CTES,
     FIND_CHANGED_DAYS,
     LIST_HIGHLIGHTS,
     STAY,
 )
-from community_directory.queries.search import ANY_RANGE, SCORE_RANGES
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -175,7 +176,7 @@ INDEXED_QUERIES = [
         "Index Only Scan",
     ),
     IndexedQuery(
-        "member_directory_idx",
+        "member_role_idx",
         "SELECT * FROM community_members"
         " WHERE primary_role = $1 AND country = $2 AND status = 'active'"
         " AND deleted_at IS NULL AND reputation_score >= 10 AND (reputation_score, id) < ($3, $4)"
@@ -183,14 +184,56 @@ INDEXED_QUERIES = [
         ("developer", "Country 7", 1500, "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad"),
         "Index Scan",
     ),
-    *(
-        IndexedQuery(
-            f"member_search_{scores.start}_idx",
-            f"SELECT * FROM community_members WHERE {condition}"
-            " AND search_text LIKE '%' || directory_search_text($1) || '%'",
-            ("ember 1247",),
-        )
-        for scores, condition in SCORE_RANGES.items()
+    IndexedQuery(
+        "member_role_idx",
+        "SELECT id FROM community_members WHERE primary_role = (SELECT $1::text)"
+        " AND primary_role BETWEEN (SELECT $1::text) AND (SELECT $1::text)"
+        " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot",
+        ("developer",),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_country_idx",
+        "SELECT id FROM community_members WHERE country = (SELECT $1::text)"
+        " AND country BETWEEN (SELECT $1::text) AND (SELECT $1::text)"
+        " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot AND reputation_score > 10",
+        ("Country 7",),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_other_status_idx",
+        "SELECT id FROM community_members"
+        " WHERE status = (SELECT $1::text) AND NOT status = 'active' AND deleted_at IS NULL"
+        " AND primary_role = 'developer' AND NOT is_bot AND search_text LIKE '%ember%'"
+        " ORDER BY reputation_score DESC, id DESC LIMIT 20",
+        ("pending",),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_name_idx",
+        "SELECT id FROM community_members WHERE deleted_at IS NULL AND NOT is_bot"
+        " AND (directory_search_text(name), id) > (directory_search_text($1), $2)"
+        " AND CASE WHEN search_text LIKE '%ember%' AND status = 'active' AND country <> 'Peru'"
+        " AND primary_role = 'developer' AND reputation_score > 10 THEN true END"
+        " ORDER BY directory_search_text(name), id LIMIT 20",
+        ("Member 247", "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad"),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_newest_idx",
+        "SELECT id FROM community_members WHERE deleted_at IS NULL AND NOT is_bot"
+        " AND CASE WHEN search_text LIKE '%ember%' AND status = 'active' AND country <> 'Peru'"
+        " AND primary_role = 'developer' AND reputation_score > 10 THEN true END"
+        " ORDER BY created_at DESC, id DESC LIMIT 20",
+        (),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_search_idx",
+        "SELECT * FROM community_members"
+        " WHERE search_text LIKE '%' || directory_search_text($1) || '%'",
+        ("ember 1247",),
+        "Bitmap Index Scan",
     ),
     IndexedQuery(
         "member_github_verified_idx",
@@ -215,7 +258,7 @@ INDEXED_QUERIES = [
         ("248",),
     ),
     IndexedQuery(
-        "member_created_at_idx",
+        "member_newest_idx",
         "SELECT id FROM community_members WHERE deleted_at IS NULL AND NOT is_bot"
         " ORDER BY created_at DESC, id DESC LIMIT 15 OFFSET 9000",
         (),
@@ -561,13 +604,35 @@ async def test_members_are_counted_from_an_index_alone(
     assert "community_members" not in found
 
 
-async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(
-    community: asyncpg.Connection,
+SEARCHES: list[dict[str, Any]] = [
+    {"text": text, "role": role, "country": country, "status": status, **scores, "sort": sort}
+    for text, role, country, status, scores, sort in product(
+        (None, "member", "me"),
+        (None, "developer"),
+        (None, "Country 7"),
+        ("active", "pending", None),
+        ({}, {"min_reputation": 10}, {"min_reputation": 10, "max_reputation": 20}),
+        ("reputation", "newest", "name"),
+    )
+]
+
+
+async def test_no_search_in_the_order_of_an_index_reads_the_whole_table(
+    community: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = f"SELECT * FROM community_members WHERE {ANY_RANGE} AND search_text LIKE $1"
-    assert await scans(community, IndexedQuery("", query, ("%ember 1247%",))) == {
-        f"member_search_{scores.start}_idx": "Bitmap Index Scan" for scores in SCORE_RANGES
-    }
+    statements: set[tuple[Any, ...]] = set()
+
+    async def fetch(*statement: Any) -> list[asyncpg.Record]:
+        statements.add(statement)
+        return []
+
+    monkeypatch.setattr(engine, "read", fetch)
+    for asked in SEARCHES:
+        await members.search(**asked)
+    assert len(statements) > len(SEARCHES)
+    for sql, *arguments in statements:
+        found = await scans(community, IndexedQuery("", sql, tuple(arguments)))
+        assert "Seq Scan" not in found.values(), (sql, arguments)
 
 
 async def test_a_query_without_an_index_reads_and_sorts_the_whole_table(

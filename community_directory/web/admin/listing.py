@@ -13,7 +13,7 @@ from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.folding import contains_pattern, escape_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier
-from community_directory.queries.search import ANY_RANGE, SEARCH_TEXT_LENGTH, is_indexed
+from community_directory.queries.search import SEARCH_TEXT_LENGTH, is_indexed
 from community_directory.queries.values import member_number, present_number_sql
 from community_directory.web.admin.large_tables import (
     count_table_rows,
@@ -70,7 +70,7 @@ LIKE_PATTERNS = {
 FIND_CANDIDATES = Statement(
     f"""
     SELECT id FROM community_members
-    WHERE deleted_at IS NULL AND {ANY_RANGE} AND search_text LIKE :pattern
+    WHERE deleted_at IS NULL AND search_text LIKE :pattern
     LIMIT {MAX_CANDIDATES + 1}
     """
 )
@@ -416,7 +416,7 @@ class ListEndpoints(TableRows):
                     SELECT member_id FROM member_accounts WHERE lower(username) = lower({username})
                 ))
                 UNION
-                ({MEMBER_CHOICES} AND {ANY_RANGE} AND {matches} LIMIT {MAX_CANDIDATES})
+                ({MEMBER_CHOICES} AND {matches} LIMIT {MAX_CANDIDATES})
             ) AS found
             ORDER BY member_id = {number} DESC, length(member_id), member_id {page}
             """,

@@ -17,7 +17,6 @@ from community_directory.queries.identifiers import clean_identifier, normalize_
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.lookup import best_matches, make_lookup_statement, parse_member_key
 from community_directory.queries.member_rows import Member
-from community_directory.queries.search import ANY_RANGE
 from community_directory.queries.values import member_number
 
 MAX_LISTED_MATCHES = 10
@@ -29,8 +28,8 @@ JOINERS = "\u200c\u200d"
 
 # The text index also contains organizations and GitHub usernames; only the name and the username
 # count here.
-NAME_CONDITION = f"""
-{ANY_RANGE} AND search_text LIKE :pattern
+NAME_CONDITION = """
+search_text LIKE :pattern
 AND (
     directory_search_text(name) LIKE :pattern
     OR lower(telegram_username) = lower(:typed)
