@@ -165,8 +165,9 @@ class Client(Base):
 
     async def roll_up(self, statements: list[SentStatement]) -> Any:
         """Count a day in one transaction, and update the members whose points change."""
-        days = statements[0][1]
+        days = next(arguments for _, arguments in statements if arguments)
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.fetch(highlights.LOCK_OUT_MERGES)
             await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
             [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
             if member_ids:
