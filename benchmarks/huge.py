@@ -27,7 +27,7 @@ from benchmarks.scratch import scratch_database
 from community_directory.database import connect, transaction
 from community_directory.errors import DirectoryError, UserError
 from community_directory.queries.pages import Page
-from community_directory.settings import Settings
+from community_directory.settings import Settings, load_settings
 from community_directory.web.admin.users import create_first_superuser
 
 MEMBERS: Final = 1_000_000
@@ -63,6 +63,7 @@ async def run(database: str | None, members: int) -> None:
     """Ask everything of a database that has the community, or of a scratch database."""
     limits = ("DIRECTORY_CALL_TIMEOUT", "DIRECTORY_STATEMENT_TIMEOUT")
     with patch.dict(os.environ, dict.fromkeys(limits, TIMEOUT_SECONDS)):
+        load_settings.cache_clear()
         if database:
             await _ask_all(database)
             return
