@@ -34,7 +34,8 @@ SECONDS = 40
 # The program prints the value of each line of SQL, until its input ends. MEMORY stands for the
 # memory of the machine, in bytes.
 PROGRAM = """
-import asyncio, os, sys
+import asyncio, sys
+import os
 from pathlib import Path
 import asyncpg
 from community_directory.database import embedded
