@@ -17,7 +17,7 @@ from unittest.mock import patch
 import asyncpg
 from tqdm import tqdm
 
-from benchmarks import chart, report
+from benchmarks import chart, huge, report
 from benchmarks.community import Community, Size, fill
 from benchmarks.measure import NAMES, Contender, LeftOutError, Pace, Process, measure
 from benchmarks.operations import GROWTH, LINES, SIZES, Supply
@@ -41,6 +41,10 @@ class Place:
 async def main() -> None:
     """Measure what the command line asks for."""
     options = _options()
+    if options.huge:
+        await huge.run(options.database, options.members)
+        return
+    load = report.load()
     results, pace = Results(), QUICK if options.quick else THOROUGH
     size = SIZES["10k"] if options.quick else SIZES["100k"]
     async with AsyncExitStack() as stack:
@@ -59,7 +63,9 @@ async def main() -> None:
     say(report.tables(results))
     if not options.quick and options.clients == list(NAMES) and options.operations == list(LINES):
         command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-        report.save(results, command=command, size=str(place.community.size), server=server)
+        report.save(
+            results, command=command, size=str(place.community.size), server=server, load=load
+        )
         chart.draw(results)
 
 
@@ -73,6 +79,19 @@ def _options() -> argparse.Namespace:
     )
     length.add_argument(
         "--full", action="store_true", help="measure also with 10,000 and 1,000,000 members"
+    )
+    length.add_argument(
+        "--huge",
+        action="store_true",
+        help="ask everything of 1,000,000 members, and print what takes too long",
+    )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="with --huge: a database that has the community; what is written is rolled back",
+    )
+    parser.add_argument(
+        "--members", type=int, default=huge.MEMBERS, help="with --huge: make a smaller community"
     )
     parser.add_argument(
         "--clients",

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,22 +44,48 @@ async def server(connection: asyncpg.Connection) -> str:
     return f"PostgreSQL {version} ({settings or 'all settings are the defaults'})"
 
 
-def save(results: Results, *, command: str, size: str, server: str) -> None:
+def load() -> float:
+    """Return the load of the machine in the last minute."""
+    return os.getloadavg()[0]
+
+
+def heading(
+    *, command: str, size: str, server: str, load: float, versions: Iterable[str] = ()
+) -> str:
+    """Return the circumstances of this run; `load` is that of the machine before it."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}"
+    loads = f"load of the machine {load:.1f} before and {os.getloadavg()[0]:.1f} at the end"
+    python = ", ".join([f"Python {platform.python_version()}", *versions])
+    return f"""{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {machine} · {loads} ·
+{python} ·
+{server}
+"""
+
+
+def replace_part(path: Path, name: str, text: str) -> None:
+    """Replace the part of a Markdown file between the comments with this name."""
+    pattern = re.compile(f"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    before = path.read_text(encoding="utf-8")
+    after, parts = pattern.subn(lambda found: f"{found[1]}{text}{found[2]}", before)
+    if parts != 1:
+        raise ValueError(f"{path} has {parts} parts with the name {name}.")
+    path.write_text(after, encoding="utf-8")
+
+
+def save(results: Results, *, command: str, size: str, server: str, load: float) -> None:
     """Write the report into `RESULTS.md`, above the part that people write."""
     by_hand = PATH.read_text(encoding="utf-8").partition(MARK)[2]
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
+    versions = (f"{name} {version}" for name, version in sorted(results.versions.items()))
     head = f"""# Results
 
 Only the ratios mean something: one run measures all clients in turn, each in its own process with
 ten connections. Times of different runs or machines can't be compared. A ratio is the median of the
 rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record` and
 `roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
-activity and points, and split voice stays at midnight.
+activity and points, and split voice stays at midnight. All clients search the same stored column
+with the same indexes; the helpers and asyncpg also find the usernames of other accounts.
 
-{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {os.cpu_count()} cores, {platform.machine()} ·
-Python {platform.python_version()}, {versions} ·
-{server}
-"""
+{heading(command=command, size=size, server=server, load=load, versions=versions)}"""
     PATH.write_text(f"{head}\n{tables(results)}\n{MARK}{by_hand}", encoding="utf-8")
 
 
@@ -104,7 +131,7 @@ def _goals(results: Results) -> str:
                 "yes" if goal.is_met(figure) else "**no**",
             ]
         )
-    return _table(["operation", "figure", "goal", "found", "met"], rows)
+    return table(["operation", "figure", "goal", "found", "met"], rows)
 
 
 def _ratios(results: Results) -> str:
@@ -114,7 +141,7 @@ def _ratios(results: Results) -> str:
         for line in _LINES
         if (line, YARDSTICK) in results.measured
     ]
-    return _table(["", *clients], rows)
+    return table(["", *clients], rows)
 
 
 def _growth(results: Results) -> str:
@@ -123,7 +150,7 @@ def _growth(results: Results) -> str:
         [line.name, *(_ratio(results, (line.name, size), (line.name, first)) for size in SIZES)]
         for line in GROWTH
     ]
-    return _table(["", *(f"{members:,} members" for members in SIZES.values())], rows)
+    return table(["", *(f"{members:,} members" for members in SIZES.values())], rows)
 
 
 def _ratio(results: Results, over: tuple[str, str], under: tuple[str, str]) -> str:
@@ -141,7 +168,7 @@ def _figures(results: Results) -> str:
             results.measured.items(), key=lambda item: _place(*item[0])
         )
     ]
-    return _table(
+    return table(
         [
             "",
             "client",
@@ -169,7 +196,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
     """Return a Markdown table with aligned columns."""
     cells = [head, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -100,7 +101,8 @@ async def server() -> AsyncIterator[Server]:
     # The path of pytest's tmp_path is too long for a socket, and when root runs the tests, it is
     # closed to the user that PostgreSQL runs as.
     directory = Path(tempfile.mkdtemp(prefix="directory-"))
-    arguments = await embedded.start(directory / "postgres")
+    with patch.object(embedded, "_find_memory", return_value=0):  # a small server
+        arguments = await embedded.start(directory / "postgres")
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
     # The data need not survive a power cut.
     await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")

@@ -9,6 +9,7 @@ CLIENTS: Final = {
     "asyncpg-original": ("asyncpg_pool", "OnOriginalTables"),
     "piccolo": ("piccolo_docs", "Client"),
     "sqlalchemy": ("sqlalchemy_orm", "Client"),
+    "sqlalchemy-core": ("sqlalchemy_core", "Client"),
     "tortoise": ("tortoise_orm", "Client"),
     "django": ("django_orm", "Client"),
 }

@@ -165,11 +165,11 @@ class Client(Base):
 
     async def roll_up(self, statements: list[SentStatement]) -> Any:
         """Count a day in one transaction, and update the members whose points change."""
-        [lock_out_merges, store_day_checksums, roll_up_days] = statements[:3]
+        days = next(arguments for _, arguments in statements if arguments)
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.fetch(lock_out_merges[0])
-            await connection.fetch(store_day_checksums[0], *store_day_checksums[1])
-            [(_, member_ids, points)] = await connection.fetch(roll_up_days[0], *roll_up_days[1])
+            await connection.fetch(highlights.LOCK_OUT_MERGES)
+            await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
+            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
             if member_ids:
                 added = dict(zip(member_ids, points, strict=True))
                 locked = await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)

@@ -14,13 +14,15 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Count, Func, Q, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, TruncDate
 from django.utils import timezone
 from psycopg.errors import UniqueViolation
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, TREE, place, span
+from benchmarks.clients.orm import ORM, PAGE, TREE, index_condition, place, span
+from community_directory.queries.folding import fold_needle
 
 settings.configure(USE_TZ=True, TIME_ZONE="UTC")
 django.setup()
@@ -117,6 +119,9 @@ class Highlight(models.Model):
 
         app_label = "directory"
         db_table = "member_daily_highlights"
+
+
+SEARCH_TEXT = RawSQL("search_text", (), output_field=models.TextField())
 
 
 class Client(ORM):
@@ -222,14 +227,13 @@ class Client(ORM):
             ]
 
     async def search(self, text: str) -> list[Member]:
-        """Return the highest scores among members with the text in one of four columns."""
-        found = (
-            Q(name__icontains=text)
-            | Q(telegram_username__icontains=text)
-            | Q(organization__icontains=text)
-            | Q(github_username__icontains=text)
+        """Return the highest scores among members with the text in the searched column."""
+        members = Member.objects.alias(search_text=SEARCH_TEXT).filter(
+            RawSQL(index_condition(text), (), output_field=models.BooleanField()),
+            search_text__contains=fold_needle(text),
+            status="active",
+            deleted_at=None,
         )
-        members = Member.objects.filter(found, status="active", deleted_at=None)
         async with self.thread():
             return [member async for member in members.order_by("-reputation_score", "-id")[:PAGE]]
 

@@ -10,7 +10,8 @@ from typing import Final
 from benchmarks.say import say
 
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "drizzle"
-INSTALL: Final = ("install", "--no-audit", "--no-fund", "--no-package-lock", "--silent")
+INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+"""npm's arguments: the versions of the lock file, which names no registry."""
 
 
 class DrizzleMissingError(Exception):

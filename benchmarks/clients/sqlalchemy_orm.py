@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from datetime import date, datetime
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -14,11 +14,11 @@ from sqlalchemy import (
     cast,
     func,
     make_url,
-    or_,
     select,
     tuple_,
     update,
 )
+from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 from sqlalchemy.schema import FetchedValue
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, span
+from benchmarks.clients.orm import ORM, PAGE, index_condition, search_pattern, span
 
 
 class Base(DeclarativeBase):
@@ -69,6 +69,8 @@ class Member(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_active_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    # The database computes it; a query reads it only to search.
+    search_text: Mapped[str] = mapped_column(FetchedValue(), deferred=True)
 
 
 class Invitation(Base):
@@ -210,16 +212,12 @@ class Client(ORM):
             return (await session.scalars(_best(statement).limit(PAGE + 1))).all()
 
     async def search(self, text: str) -> Any:
-        """Return the highest scores among members with the text in one of four columns."""
-        columns = (
-            Member.name,
-            Member.telegram_username,
-            Member.organization,
-            Member.github_username,
-        )
-        found = or_(*(column.icontains(text, autoescape=True) for column in columns))
+        """Return the highest scores among members with the text in the searched column."""
         statement = select(Member).where(
-            Member.status == "active", Member.deleted_at.is_(None), found
+            Member.status == "active",
+            Member.deleted_at.is_(None),
+            sql_text(index_condition(text)),
+            Member.search_text.like(search_pattern(text)),
         )
         async with self.reading() as session:
             return (await session.scalars(_best(statement).limit(PAGE))).all()
@@ -236,48 +234,20 @@ class Client(ORM):
 
     async def last_30_days_raw(self, member_id: str, since: date, until: date) -> Any:
         """Count a member's events by day and type."""
-        start, end = span(since, until)
-        day = cast(func.timezone("UTC", Event.occurred_at), Date).label("day")
-        statement = (
-            select(day, Event.event_type, func.count())
-            .where(
-                Event.member_id == member_id, Event.occurred_at >= start, Event.occurred_at < end
-            )
-            .group_by(day, Event.event_type)
-            .order_by(day, Event.event_type)
-        )
         async with self.reading() as session:
-            return (await session.execute(statement)).all()
+            return (await session.execute(count_by_day(Event, member_id, since, until))).all()
 
     async def roll_up(self, day: date) -> int:
         """Count each member's highlight of a day in the database."""
-        start, end = span(day, day)
-        seconds = func.sum(cast(Event.event_metadata["duration_seconds"].astext, Numeric))
-        counted = (
-            select(
-                Event.member_id,
-                func.count().filter(Event.event_type == "MESSAGE").label("message_count"),
-                func.count().filter(Event.event_type == "REACTION").label("reaction_count"),
-                func.coalesce(func.div(seconds.filter(Event.event_type == "VOICE"), 60), 0).label(
-                    "voice_minutes"
-                ),
-            )
-            .where(Event.occurred_at >= start, Event.occurred_at < end)
-            .where(Event.event_type.in_(["MESSAGE", "REACTION", "VOICE"]))
-            .group_by(Event.member_id)
-        )
         upsert = insert(Highlight)
-        counts = {
-            name: upsert.excluded[name]
-            for name in ("message_count", "reaction_count", "voice_minutes")
-        }
+        counts = {name: upsert.excluded[name] for name in COUNTS}
         upsert = upsert.on_conflict_do_update(
             index_elements=["member_id", "highlight_date"], set_=counts
         )
         async with self.writing.begin() as session:
             rows = [
                 {**row, "highlight_date": day}
-                for row in (await session.execute(counted)).mappings()
+                for row in (await session.execute(count_highlights(Event, day))).mappings()
             ]
             if rows:
                 await session.execute(upsert, rows)
@@ -303,6 +273,39 @@ class Client(ORM):
                 statement.execution_options(synchronize_session=False)
             )
             return int(result.rowcount)
+
+
+COUNTS: Final = ("message_count", "reaction_count", "voice_minutes")
+
+
+def count_by_day(event: Any, member_id: str, since: date, until: date) -> Any:
+    """Return a SELECT of a member's events by day and type; `event` has the columns."""
+    start, end = span(since, until)
+    day = cast(func.timezone("UTC", event.occurred_at), Date).label("day")
+    return (
+        select(day, event.event_type, func.count())
+        .where(event.member_id == member_id, event.occurred_at >= start, event.occurred_at < end)
+        .group_by(day, event.event_type)
+        .order_by(day, event.event_type)
+    )
+
+
+def count_highlights(event: Any, day: date) -> Any:
+    """Return a SELECT of each member's counts on a day; `event` has the columns."""
+    start, end = span(day, day)
+    seconds = func.sum(cast(event.event_metadata["duration_seconds"].astext, Numeric))
+    counts = (
+        func.count().filter(event.event_type == "MESSAGE"),
+        func.count().filter(event.event_type == "REACTION"),
+        func.coalesce(func.div(seconds.filter(event.event_type == "VOICE"), 60), 0),
+    )
+    labels = (count.label(name) for count, name in zip(counts, COUNTS, strict=True))
+    return (
+        select(event.member_id, *labels)
+        .where(event.occurred_at >= start, event.occurred_at < end)
+        .where(event.event_type.in_(["MESSAGE", "REACTION", "VOICE"]))
+        .group_by(event.member_id)
+    )
 
 
 def _best(statement: Any) -> Any:

@@ -14,7 +14,8 @@ from tortoise.models import Model
 from tortoise.transactions import in_transaction
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, TREE, place, span
+from benchmarks.clients.orm import ORM, PAGE, TREE, index_condition, place, span
+from community_directory.queries.folding import fold_needle
 
 
 class Member(Model):
@@ -199,14 +200,15 @@ class Client(ORM):
         return await page.order_by("-reputation_score", "-id").limit(PAGE + 1)
 
     async def search(self, text: str) -> list[Member]:
-        """Return the highest scores among members with the text in one of four columns."""
-        found = (
-            Q(name__icontains=text)
-            | Q(telegram_username__icontains=text)
-            | Q(organization__icontains=text)
-            | Q(github_username__icontains=text)
+        """Return the highest scores among members with the text in the searched column."""
+        members = Member.annotate(
+            search_text=RawSQL("search_text"), is_searched=RawSQL(index_condition(text))
+        ).filter(
+            is_searched=True,
+            search_text__contains=fold_needle(text),
+            status="active",
+            deleted_at__isnull=True,
         )
-        members = Member.filter(found, status="active", deleted_at__isnull=True)
         return await members.order_by("-reputation_score", "-id").limit(PAGE)
 
     async def last_30_days(self, member_id: str, since: date, until: date) -> list[Highlight]:

@@ -57,6 +57,14 @@ UNFINISHED_PREFIX = ".unfinished-"
 
 As long as this directory exists, no server has ever used the data directory.
 """
+MEGABYTE = 2**20
+MEMORY_FILE = "memory.conf"
+"""The file in the data directory with the settings that depend on the memory."""
+CONTAINER_LIMIT_FILES = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+"""The files with the memory limit of a container, in versions 2 and 1 of Linux's control groups."""
 ENDING_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
 """The signals that end a process by default, except for SIGINT, which Python handles."""
 
@@ -302,6 +310,11 @@ def _server_class() -> "type[PostgresServer]":
                 with patch.dict(os.environ, {"PGCTLTIMEOUT": str(STOP_TIMEOUT_SECONDS)}):
                     super()._cleanup()
 
+        def ensure_postgres_running(self) -> None:
+            if not _is_running(self.pgdata):
+                _write_memory_settings(self.pgdata)
+            super().ensure_postgres_running()
+
         def ensure_pgdata_inited(self) -> None:
             if not (self.pgdata / "PG_VERSION").exists():
                 self._initialize()
@@ -329,6 +342,51 @@ def _server_class() -> "type[PostgresServer]":
             data.chmod(0o700)
 
     return Server
+
+
+def _write_memory_settings(data: Path) -> None:
+    """Give the server its share of the memory, in a file that its configuration includes.
+
+    The file is written at each start, because the machine may have another size than at the last
+    one. `ALTER SYSTEM` takes precedence. A configuration that names the file, also in a comment, is
+    not changed.
+    """
+    configuration, settings = data / "postgresql.conf", data / MEMORY_FILE
+    if MEMORY_FILE.encode() not in configuration.read_bytes():
+        with configuration.open("a", encoding="utf-8") as file:
+            file.write(f"include_if_exists = '{MEMORY_FILE}'\n")
+    settings.write_text(memory_settings(_find_memory()), encoding="utf-8")
+    settings.chmod(0o644)  # for a program that runs as root, another user runs the server
+
+
+def memory_settings(memory: int) -> str:
+    """Return the settings of a server on a machine with so many bytes of memory.
+
+    PostgreSQL's own defaults, 128 MB and 4 GB, are the least. With 1 GB of buffers instead of
+    128 MB, 20,000 lookups among 3,000,000 events took 0.65 of the processor time, and sums of all
+    highlights 0.78; 3 GB gained no more, and the bot and the panel need memory, too.
+    """
+    shared_buffers = min(max(memory // 8, 128 * MEGABYTE), 1024 * MEGABYTE)
+    cache_size = max(memory // 2, 4096 * MEGABYTE)
+    return (
+        "# Written at each start of the server. To choose other values, use ALTER SYSTEM.\n"
+        f"shared_buffers = {shared_buffers // MEGABYTE}MB\n"
+        f"effective_cache_size = {cache_size // MEGABYTE}MB\n"
+    )
+
+
+def _find_memory() -> int:
+    """Return the bytes of memory that this process may use: those of the machine or the container.
+
+    A container without a limit has the text "max" in its file, or a number above any memory.
+    """
+    import psutil  # noqa: PLC0415  an extra
+
+    limits = [psutil.virtual_memory().total]
+    for file in CONTAINER_LIMIT_FILES:
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(file).read_text()))
+    return min(limits)
 
 
 def _find_bin_directory() -> Path:

@@ -31,13 +31,17 @@ pytestmark = pytest.mark.usefixtures("server")
 SECONDS = 40
 """The longest that one step of a test may take."""
 
-# The program prints the value of each line of SQL, until its input ends.
+# The program prints the value of each line of SQL, until its input ends. MEMORY stands for the
+# memory of the machine, in bytes.
 PROGRAM = """
 import asyncio, sys
+import os
 from pathlib import Path
 import asyncpg
 from community_directory.database import embedded
 from community_directory.errors import DirectoryError
+
+embedded._find_memory = lambda: int(os.environ.get("MEMORY", "0"))
 
 async def busy(arguments):
     async with asyncpg.create_pool(**arguments, min_size=4, max_size=4) as pool:
@@ -536,6 +540,72 @@ def test_letters_with_accents_have_upper_and_lower_case(data: Path) -> None:
         program.end()
 
 
+@pytest.mark.parametrize(
+    ("gigabytes", "shared_buffers", "effective_cache_size"),
+    [
+        (1, "128MB", "4096MB"),  # a small machine: the defaults of PostgreSQL
+        (4, "512MB", "4096MB"),
+        (64, "1024MB", "32768MB"),
+    ],
+)
+def test_the_server_uses_a_share_of_the_memory(
+    gigabytes: int, shared_buffers: str, effective_cache_size: str
+) -> None:
+    written = embedded.memory_settings(gigabytes * 2**30)
+    assert f"\nshared_buffers = {shared_buffers}\n" in written
+    assert f"\neffective_cache_size = {effective_cache_size}\n" in written
+
+
+def test_a_server_on_a_machine_of_another_size_uses_its_share_from_then_on(data: Path) -> None:
+    shown = "SELECT current_setting('shared_buffers') || current_setting('effective_cache_size')"
+    for gigabytes, settings in ((2, "'256MB4GB'"), (4, "'512MB4GB'"), (16, "'1GB8GB'")):
+        with running(data, MEMORY=str(gigabytes * 2**30)) as program:
+            assert program.sql(shown) == settings
+            assert program.end() == (0, "")
+    assert (data / "postgresql.conf").read_text().count(embedded.MEMORY_FILE) == 1
+
+
+def test_the_memory_that_an_operator_chose_stays(data: Path) -> None:
+    with running(data) as program:
+        program.sql("ALTER SYSTEM SET shared_buffers = '64MB'")
+        assert program.end() == (0, "")
+    with running(data, MEMORY=str(16 * 2**30)) as program:
+        assert program.sql("SHOW shared_buffers") == "'64MB'"
+        assert program.end() == (0, "")
+
+
+def test_a_server_of_root_can_read_its_settings_whatever_the_umask(data: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert note(data) == "'kept'"
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, None),
+        ({"v2": "max\n"}, None),
+        ({"v2": f"{2**29}\n"}, 2**29),
+        ({"v1": f"{2**28}\n"}, 2**28),
+        ({"v1": "9223372036854771712\n"}, None),  # no limit
+    ],
+)
+def test_the_memory_of_a_container_is_its_limit(
+    limits: dict[str, str],
+    expected: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for version, text in limits.items():
+        (tmp_path / version).write_text(text)
+    files = (str(tmp_path / "v2"), str(tmp_path / "v1"))
+    monkeypatch.setattr(embedded, "CONTAINER_LIMIT_FILES", files)
+    machine = psutil.virtual_memory().total
+    assert embedded._find_memory() == min(machine, expected or machine)
+
+
 def test_the_server_listens_on_a_socket_in_its_directory_only(data: Path) -> None:
     with running(data) as program:
         assert program.sql("SHOW unix_socket_directories") == f"'{data}'"
@@ -633,7 +703,7 @@ def test_data_of_another_version_is_refused_and_not_changed(data: Path) -> None:
 
 
 def test_the_error_for_damaged_data_names_the_log(data: Path) -> None:
-    (data / "postgresql.conf").write_text("shared_buffers = lots\n")
+    (data / "postgresql.conf").write_text("max_connections = lots\n")
     line = refusal(data)
     assert "contains errors" in line
     assert line.endswith(f" (see its log, {data / 'log'})\n")

@@ -20,6 +20,7 @@ from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
@@ -94,7 +95,8 @@ def limit_calls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 async def own_server() -> AsyncIterator[str]:
     """Yield the URL of a database of a server of this module's own, which a test may stop."""
     data = Path(tempfile.mkdtemp(prefix="directory-")) / "postgres"
-    arguments = await embedded.start(data)
+    with patch.object(embedded, "_find_memory", return_value=0):  # a small server
+        arguments = await embedded.start(data)
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
     # The data need not survive a power cut.
     await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
