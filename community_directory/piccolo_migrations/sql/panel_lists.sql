@@ -5,8 +5,8 @@
 CREATE INDEX IF NOT EXISTS member_removed_idx
     ON public.community_members (created_at DESC, id DESC) WHERE deleted_at IS NOT NULL;
 -- find the different roles and countries, and the members of a rare one
-CREATE INDEX IF NOT EXISTS member_role_idx ON public.community_members (primary_role);
-CREATE INDEX IF NOT EXISTS member_home_country_idx ON public.community_members (country);
+CREATE INDEX IF NOT EXISTS member_any_role_idx ON public.community_members (primary_role);
+CREATE INDEX IF NOT EXISTS member_any_country_idx ON public.community_members (country);
 
 -- find the invitations for a username, open or not: those of a person, for an export or an erasure
 CREATE INDEX IF NOT EXISTS invitation_username_idx
