@@ -305,6 +305,7 @@ RARE = {"country": "Narnia"}
         ("qx", {}, None),
         # The text is rare.
         ("user_2999", {}, "by_text"),
+        ("user_29", {"status": None}, "by_text"),
         ("nobody has it", {}, "by_text"),
         ("nobody has it", {"sort": "name", "role": "developer"}, "by_text"),
         ("user_2999", {"sort": "active"}, "by_text"),

@@ -635,6 +635,26 @@ async def test_no_search_in_the_order_of_an_index_reads_the_whole_table(
         assert "Seq Scan" not in found.values(), (sql, arguments)
 
 
+async def test_an_update_of_the_last_activity_writes_to_no_index(
+    community: asyncpg.Connection,
+) -> None:
+    """Its page has room for the new version of the row, and no index depends on the column."""
+    assert await community.fetchval(
+        "SELECT reloptions FROM pg_class WHERE oid = 'community_members'::regclass"
+    ) == ["fillfactor=90"]
+    dependent = await community.fetch(
+        """
+        SELECT objid::regclass::text AS index_name
+        FROM pg_depend JOIN pg_index ON indexrelid = objid
+        JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+        WHERE classid = 'pg_class'::regclass AND refobjid = 'community_members'::regclass
+            AND attname = $1
+        """,
+        "last_active_at",
+    )
+    assert dependent == []
+
+
 async def test_a_query_without_an_index_reads_and_sorts_the_whole_table(
     community: asyncpg.Connection,
 ) -> None:

@@ -4,7 +4,7 @@
 -- docs/how-to/upgrade.md.
 
 -- An update of last_active_at then finds room in the page of the row, and writes to no index. New
--- pages have the room; the old ones get it from VACUUM.
+-- pages have the room; in the old ones, VACUUM makes some from the versions that updates left.
 ALTER TABLE public.community_members SET (fillfactor = 90);
 
 -- list members by name, page by page, where id breaks ties; find the first matches of a text,
