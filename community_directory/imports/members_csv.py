@@ -31,12 +31,12 @@ from community_directory.imports.csv_file import (
     read_lines,
     read_text,
 )
+from community_directory.imports.member_batches import add_members, update_profiles
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import (
     NORMALIZERS,
     clean_identifier,
 )
-from community_directory.imports.member_batches import add_members, update_profiles
 from community_directory.queries.member_rows import profile_values
 from community_directory.queries.members import (
     add,
