@@ -52,7 +52,8 @@ INSERT INTO community_members
         github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot,
         telegram_username)
 SELECT '#' || n, n::text, 'Member ' || n,
-    CASE n % 100 WHEN 0 THEN 'designer' ELSE 'developer' END, 'Country ' || n % 10, 'github' || n, true,
+    CASE n % 100 WHEN 0 THEN 'designer' ELSE 'developer' END, 'Country ' || n % 10, 'github' || n,
+    true,
     now(),
     CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END,
     CASE n % 4 WHEN 0 THEN 0 WHEN 1 THEN n * 7919 % 100 + 1 ELSE n * 7919 % 3000 END,
