@@ -227,7 +227,9 @@ CASES = {
         statements=None,
         statements_when_refused=5,
     ),
-    "members.merge_suggestions": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
+    "members.merge_suggestions": Case(
+        CURSOR, {"limit": 0}, statements=2, statements_when_refused=0
+    ),
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},
