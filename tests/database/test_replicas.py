@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from math import inf
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,7 +14,8 @@ from asyncpg.connection import LoggedQuery
 
 from community_directory import metrics
 from community_directory.database import connect, engine, long_running, transaction
-from community_directory.database.replicas import is_write, skip_header
+from community_directory.database.pool import ConnectionPool
+from community_directory.database.replicas import Replica, ReplicaSet, is_write, skip_header
 from community_directory.errors import ConfigurationError, InvalidInput, NotConnected
 from community_directory.queries import members
 from community_directory.settings import load_settings
@@ -317,17 +319,46 @@ async def test_a_replica_that_is_behind_is_not_used_until_it_has_caught_up(
         assert found.name == "C"
 
 
+async def test_what_was_confirmed_longer_ago_than_the_lag_counts_for_nothing() -> None:
+    async def wait_for_ever(*_: str) -> Any:
+        await asyncio.Event().wait()
+
+    pool = ConnectionPool(wait_for_ever, min_size=0, max_size=1, acquire_timeout=0)
+    await pool.open()
+    replica = Replica("host", pool)
+    replicas = ReplicaSet([replica], wait_for_ever, max_lag=10)
+    now = asyncio.get_running_loop().time()
+    replica.confirmed_at = now - 11
+    assert await replicas.fetch("SELECT 1", (), now) is None
+    # It was not tried: what fails there is not trusted any longer.
+    assert replica.confirmed_at == now - 11
+    replica.confirmed_at = now - 9
+    assert await replicas.fetch("SELECT 1", (), now) is None
+    assert replica.confirmed_at == -inf
+    replicas.stop_watching()
+    await replicas.close(0)
+
+
 async def test_a_replica_of_a_primary_without_writes_is_not_behind(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_lag(monkeypatch, "0.5")
     primary, standby = pair
-    # The next record will begin behind the header of a file that has no record.
-    await run_sql(primary.url, "SELECT pg_switch_wal()")
     async with connect(primary.url, read_url=standby.url):
         for _ in range(2):
             await wait_until_used(standby)
             await run_sql(primary.url, "SELECT pg_sleep(0.6)")
+
+
+async def test_a_log_that_ends_with_its_file_is_replayed_to_its_end(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_lag(monkeypatch, "10")
+    primary, standby = pair
+    async with connect(primary.url, read_url=standby.url):
+        await wait_until_used(standby)
+        # The next record will begin behind the header of the next file.
+        await run_sql(primary.url, "SELECT pg_switch_wal()")
         assert engine.replicas
         assert await engine.replicas.find_problems() == []
 
@@ -440,6 +471,8 @@ async def test_a_replica_that_is_promoted_gives_no_answer_from_then_on(own_pair:
     primary, standby = own_pair
     async with connect(primary.url, read_url=standby.url):
         await wait_until_used(standby)
+        assert engine.replicas
+        engine.replicas.stop_watching()  # the promotion falls between two checks
         standby.promote()
         await run_sql(standby.url, "UPDATE community_members SET name = 'promoted'")
         (found,) = (await members.search()).items
