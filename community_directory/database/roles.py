@@ -69,7 +69,10 @@ TAKE_BACK_FUNCTION = "member_participation_take_back(text, text, text, text, tex
 COLLAPSE_FUNCTION = "member_participation_collapse(uuid)"
 """The function that deletes the events that two merged members had, and keeps them elsewhere."""
 
-APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION, COLLAPSE_FUNCTION)
+MOVE_FUNCTIONS = ("member_participation_move(uuid)", "member_participation_return(uuid)")
+"""The functions that move the events of a merged member, and give them back."""
+
+APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION, COLLAPSE_FUNCTION, *MOVE_FUNCTIONS)
 """The functions with the rights of their owner that the panel and the bots may use."""
 
 PRIVATE_FUNCTIONS = (
