@@ -165,14 +165,20 @@ class Client(Base):
 
     async def roll_up(self, statements: list[SentStatement]) -> Any:
         """Count a day in one transaction, and update the members whose points change."""
-        days = statements[0][1]
+        [lock_out_merges, store_day_checksums, roll_up_days] = statements[:3]
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
-            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
+            await connection.fetch(lock_out_merges[0])
+            await connection.fetch(store_day_checksums[0], *store_day_checksums[1])
+            [(_, member_ids, points)] = await connection.fetch(roll_up_days[0], *roll_up_days[1])
             if member_ids:
-                await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)
+                added = dict(zip(member_ids, points, strict=True))
+                locked = await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)
                 await connection.fetch(
-                    highlights.ADD_EARNED_POINTS.sql, "roll-up", "", member_ids, points
+                    highlights.ADD_EARNED_POINTS.sql,
+                    "roll-up",
+                    "",
+                    [ctid for _, ctid in locked],
+                    [added[member_id] for member_id, _ in locked],
                 )
                 await connection.fetch(highlights.END_ROLL_UP)
 
