@@ -116,7 +116,7 @@ async def check() -> list[Finding]:
     """
     async with transaction():
         records = await engine.fetch(FIND_SETTINGS, names=SETTINGS)
-        settings: dict[str, str] = dict(records)
+        settings = {record["name"]: record["setting"] for record in records}
         findings = list(_check_server(settings))
         [(has_citus,)] = await engine.fetch(FIND_DISTRIBUTED)
         shards = []
