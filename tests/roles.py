@@ -51,16 +51,14 @@ async def create_programs(superuser: asyncpg.Connection) -> None:
         )
 
 
-def make_login_script(login: str, group: str | None) -> str:
-    """Return the SQL that lets a role of a node log in there, and creates it if it is missing."""
-    member = f"GRANT {PREFIX}_{group} TO {login};" if group else ""
+def make_login_script(login: str, group: str) -> str:
+    """Return the SQL that creates a login on a worker of Citus."""
     return f"""
     DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{login}') THEN
             CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}';
         END IF;
-        ALTER ROLE {login} LOGIN;
-        {member}
+        GRANT {PREFIX}_{group} TO {login};
     END $$"""
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests import citus
+from tests import cluster
 from tests.log_guard import SELECT_PERSONAL_VALUES
 
 EMPTY_TIMEOUT_SECONDS = 60
@@ -86,8 +86,8 @@ class SharedDatabase:
     async def create(self) -> None:
         """Copy the template, and create the functions and triggers of `SETUP`."""
         await self._on_server(f"CREATE DATABASE {self.name} TEMPLATE {self._template}")
-        if citus.CLUSTER_URL:
-            await citus.distribute(self.url)
+        if cluster.CLUSTER_URL:
+            await cluster.distribute(self.url)
         connection = await asyncpg.connect(self.url)
         try:
             deletes = "\n".join(row[0] for row in await connection.fetch(SELECT_DELETES))
@@ -106,8 +106,8 @@ class SharedDatabase:
             self._connection.terminate()
             self._connection = None
         await self._on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
-        if citus.CLUSTER_URL:
-            await citus.drop(self.name)
+        if cluster.CLUSTER_URL:
+            await cluster.drop(self.name)
 
     async def empty(self) -> None:
         """Delete all rows and restart all sequences.

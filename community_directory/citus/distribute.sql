@@ -49,18 +49,17 @@ ALTER TABLE public.member_daily_highlights
     ADD CONSTRAINT member_daily_highlights_member_id_fkey FOREIGN KEY (member_id)
     REFERENCES public.member_keys (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT;
 
--- 4. The triggers that keep the numbers. SECURITY DEFINER lets a login do so that may write members
--- only: the owner of the function writes the numbers on the workers.
+-- 4. The triggers that keep the numbers
 
 CREATE FUNCTION public.member_keys_add() RETURNS trigger LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO public.member_keys (member_id) VALUES (NEW.member_id) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
 
 CREATE FUNCTION public.member_keys_remove() RETURNS trigger LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_present boolean;
 BEGIN
@@ -73,8 +72,6 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-
-REVOKE ALL ON FUNCTION public.member_keys_add(), public.member_keys_remove() FROM PUBLIC;
 
 CREATE TRIGGER member_keys_add_new
     AFTER INSERT ON public.community_members
@@ -92,15 +89,32 @@ CREATE CONSTRAINT TRIGGER member_keys_remove_deleted
     AFTER DELETE ON public.community_members DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION public.member_keys_remove();
 
--- 5. The owner of the tables, so that the triggers write the numbers with its rights
+-- 5. One role for each transaction: Citus connects to the workers as the present role, and refuses
+-- a second one in the same transaction. So no function that writes the distributed tables runs with
+-- the rights of its owner. Whoever may store events may delete them, too.
+
+ALTER FUNCTION public.member_participation_take_back(text, text, text, text, text)
+    SECURITY INVOKER;
+ALTER FUNCTION public.member_participation_collapse(uuid) SECURITY INVOKER;
+ALTER FUNCTION public.member_participation_move(uuid) SECURITY INVOKER;
+ALTER FUNCTION public.member_participation_return(uuid) SECURITY INVOKER;
 
 DO $$
 DECLARE
     owner text;
+    program text;
 BEGIN
     SELECT relowner::regrole INTO owner FROM pg_class
     WHERE oid = 'public.community_members'::regclass;
     EXECUTE format('ALTER TABLE public.member_keys OWNER TO %s', owner);
     EXECUTE format('ALTER FUNCTION public.member_keys_add() OWNER TO %s', owner);
     EXECUTE format('ALTER FUNCTION public.member_keys_remove() OWNER TO %s', owner);
+    FOR program IN
+        SELECT grantee::regrole FROM pg_class, aclexplode(relacl)
+        WHERE oid = 'public.community_members'::regclass AND privilege_type = 'INSERT'
+            AND grantee NOT IN (0, relowner)
+    LOOP
+        EXECUTE format('GRANT DELETE ON public.member_participation TO %s', program);
+        EXECUTE format('GRANT SELECT, INSERT, DELETE ON public.member_keys TO %s', program);
+    END LOOP;
 END $$;

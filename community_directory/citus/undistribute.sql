@@ -21,12 +21,33 @@ ALTER TABLE public.member_participation DROP CONSTRAINT member_participation_mem
 ALTER TABLE public.member_daily_highlights DROP CONSTRAINT member_daily_highlights_member_id_fkey;
 DROP TABLE public.member_keys;
 
--- 2. The tables
+-- 2. The functions that delete events, for programs that may not delete them in any other way
+
+ALTER FUNCTION public.member_participation_take_back(text, text, text, text, text)
+    SECURITY DEFINER;
+ALTER FUNCTION public.member_participation_collapse(uuid) SECURITY DEFINER;
+ALTER FUNCTION public.member_participation_move(uuid) SECURITY DEFINER;
+ALTER FUNCTION public.member_participation_return(uuid) SECURITY DEFINER;
+
+DO $$
+DECLARE
+    program text;
+BEGIN
+    FOR program IN
+        SELECT grantee::regrole FROM pg_class, aclexplode(relacl)
+        WHERE oid = 'public.member_participation'::regclass AND privilege_type = 'DELETE'
+            AND grantee NOT IN (0, relowner)
+    LOOP
+        EXECUTE format('REVOKE DELETE ON public.member_participation FROM %s', program);
+    END LOOP;
+END $$;
+
+-- 3. The tables
 
 SELECT undistribute_table('public.member_participation');
 SELECT undistribute_table('public.member_daily_highlights');
 
--- 3. The keys and the trigger of the migrations
+-- 4. The keys and the trigger of the migrations
 
 ALTER TABLE public.member_participation
     DROP CONSTRAINT member_participation_pkey,

@@ -54,10 +54,8 @@ async def distribute(url: str) -> None:
             parts = urlsplit(worker)
             await coordinator.fetch("SELECT citus_add_node($1, $2)", parts.hostname, parts.port)
     run_script(url, "distribute")
-    # A function with the rights of the owner connects to the workers as that role.
     for worker in workers:
-        for role, login in ((None, f"{roles.PREFIX}_owner"), ("app", roles.PROGRAM)):
-            await run(worker, roles.make_login_script(login, role))
+        await run(worker, roles.make_login_script(roles.PROGRAM, "app"))
 
 
 def run_script(url: str, name: Literal["distribute", "undistribute"]) -> None:
