@@ -28,6 +28,7 @@ from community_directory.queries import highlights, members
 from community_directory.settings import load_settings
 from tests.conftest import Server, closed_to_all, database_name, raw_pool, run_sql
 from tests.processes import PROGRAM, PROJECT, environment
+from tests.servers import find_free_port
 from tests.tables import rows
 
 ALL_CHECKS = {check.id: (check, group) for group, checks in CHECKS.items() for check in checks}
@@ -958,6 +959,18 @@ async def test_a_standby_that_is_behind_is_found(database: str, as_superuser: as
         Verdict.WARNING,
         ["standby slow is behind by 00:00:31"],
     )
+
+
+async def test_a_replica_that_cannot_answer_is_found(database: str) -> None:
+    async with connect(database):
+        await assert_healthy("replicas")
+    closed = f"127.0.0.1:{find_free_port()}"
+    async with connect(database, read_url=f"postgresql://postgres@{closed}/postgres"):
+        result = await examine("replicas")
+        assert (result.verdict, result.count) == (Verdict.WARNING, 1)
+        assert result.examples[0].startswith(closed)
+        async with transaction():  # as in the nightly job
+            assert (await examine("replicas")).examples == result.examples
 
 
 async def test_a_slot_that_keeps_much_is_found(directory: asyncpg.Pool, server: Server) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,10 +34,14 @@ class Load:
 
     Attributes:
         done: The number of calls by name.
+        longest: The longest time in seconds that a caller's round of calls took.
     """
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
+        self.longest = 0.0
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._calls: dict[str, Counter[str]] = {}
         self._number = itertools.count(1)
 
     @asynccontextmanager
@@ -49,18 +53,32 @@ class Load:
             for task in tasks:
                 task.cancel()
 
-    async def wait(self) -> None:
-        """Wait until enough further calls of each kind have succeeded."""
-        before = self.done.copy()
+    async def measure(self, state: str) -> None:
+        """Wait until enough further calls of each kind have succeeded, and count them."""
+        before, started = self.done.copy(), time.monotonic()
         async with asyncio.timeout(300):
             while any(
                 self.done[name] - number < CALLS_PER_STATE for name, number in before.items()
             ):
                 await asyncio.sleep(0.01)
+        self._seconds[state] += time.monotonic() - started
+        self._calls.setdefault(state, Counter()).update(self.done - before)
+
+    def describe(self) -> str:
+        """Return how many calls a second there were in each state."""
+        lines = [
+            f"{name}, standby {state}: {number / self._seconds[state]:.1f} a second"
+            for state, calls in self._calls.items()
+            for name, number in sorted(calls.items())
+        ]
+        total = f"{self.done.total()} calls, no error, the longest round {self.longest:.1f} s"
+        return "\n".join([*lines, total])
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
+            started = time.monotonic()
             await work()
+            self.longest = max(self.longest, time.monotonic() - started)
 
     async def bot_search(self) -> None:
         await members.leaderboard()
@@ -159,25 +177,22 @@ async def run_load(panels: list[Panel], standby: PostgresServer) -> None:
             *(manager.work for manager in managers),
         ),
     ):
-        started = time.monotonic()
         recording = asyncio.create_task(record_events(stream, load))
         while len(load.done) < 6:
             await asyncio.sleep(0.01)
         for end in ends:
-            await load.wait()
+            await load.measure("running")
             standby.stop(end)
-            await load.wait()
+            await load.measure("away")
             await asyncio.to_thread(asyncio.run, standby.start())
-        await load.wait()
-        seconds = time.monotonic() - started
+        await load.measure("running")
         recording.cancel()
     await asyncio.gather(recording, return_exceptions=True)
     for manager in managers:
         await manager.close()
     [(events,)] = await engine.fetch("SELECT count(*) FROM member_participation")
     assert events == load.done["bot: events"]
-    for name, number in load.done.items():
-        print(f"{name}: {number} in {seconds:.0f} s, {number / seconds:.0f} a second")  # noqa: T201
+    print(load.describe())  # noqa: T201
 
 
 async def record_events(stream: participation.Recorder, load: Load) -> None:

@@ -85,6 +85,9 @@ def test_the_settings_are_read_only_once(monkeypatch: pytest.MonkeyPatch) -> Non
         ("DIRECTORY_BOT_USERNAME", "t.me/hunter_bot", "must be the username of a Telegram bot"),
         ("DIRECTORY_BOT_USERNAME", "@@hunter_bot", "must be the username of a Telegram bot"),
         ("DIRECTORY_PRODUCTION", "perhaps", "valid boolean"),
+        ("POSTGRES_READ_URL", "postgresql://secret@host", "POSTGRES_READ_URL needs POSTGRES_URL"),
+        ("POSTGRES_READ_URL", "mysql://secret@host", "POSTGRES_READ_URL"),
+        ("DIRECTORY_READ_LAG_SECONDS", "0", "DIRECTORY_READ_LAG_SECONDS"),
         ("DIRECTORY_PRODUCTION", "true", "DIRECTORY_ALLOWED_HOSTS must be set together"),
         ("DIRECTORY_ALLOWED_HOSTS", "example.org", "DIRECTORY_PRODUCTION"),
         (

@@ -240,10 +240,16 @@ class ReplicaSet:
 
     async def find_problems(self) -> list[str]:
         """Check each replica now, and return what is wrong with those that can't be used."""
-        problems = await asyncio.gather(*map(self._find_problem, self._replicas))
+        replicas = list(self._replicas)
+        # Without the transaction of the caller.
+        checks = [
+            asyncio.create_task(self._find_problem(replica), context=Context())
+            for replica in replicas
+        ]
+        problems = await asyncio.gather(*checks)
         return [
             f"{replica.name}: {problem}"
-            for replica, problem in zip(self._replicas, problems, strict=True)
+            for replica, problem in zip(replicas, problems, strict=True)
             if problem
         ]
 

@@ -171,6 +171,13 @@ async def find_missing_privileges(_: Scope) -> Sequence[Finding]:
     return [Finding(missing) for missing in await missing_privileges()]
 
 
+async def find_unusable_replicas(_: Scope) -> Sequence[Finding]:
+    """Find the servers of POSTGRES_READ_URL that can't answer queries now."""
+    if engine.replicas is None:
+        return []
+    return [Finding(problem) for problem in await engine.replicas.find_problems()]
+
+
 SERVER_CHECKS = (
     Check(
         id="clock",
@@ -228,6 +235,15 @@ SERVER_CHECKS = (
         values={"lag": timedelta(seconds=30)},
         verdict=Verdict.WARNING,
         needs="pg_read_all_stats",
+    ),
+    Check(
+        id="replicas",
+        title="Every server of POSTGRES_READ_URL can answer queries",
+        problem="Servers of POSTGRES_READ_URL that can't answer",
+        next_step="Start the standby, set it up again, or take it out of POSTGRES_READ_URL. "
+        "Meanwhile the primary answers.",
+        find=find_unusable_replicas,
+        verdict=Verdict.WARNING,
     ),
     Check(
         id="slots",

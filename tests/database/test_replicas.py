@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from math import inf
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,7 +14,8 @@ from asyncpg.connection import LoggedQuery
 
 from community_directory import metrics
 from community_directory.database import connect, engine, long_running, transaction
-from community_directory.database.replicas import is_write, skip_header
+from community_directory.database.pool import ConnectionPool
+from community_directory.database.replicas import Replica, ReplicaSet, is_write, skip_header
 from community_directory.errors import ConfigurationError, InvalidInput, NotConnected
 from community_directory.queries import members
 from community_directory.settings import load_settings
@@ -146,6 +148,16 @@ async def test_the_metrics_say_which_server_answers_and_how_old_a_replica_is(pai
         assert 0 <= age_of(name) < TIMEOUT_SECONDS
         assert age_of(gone) == inf
     assert registry.get_sample_value("directory_replica_age_seconds", {"replica": name}) is None
+
+
+async def test_a_replica_needs_no_privilege_but_to_read_the_tables(pair: Pair) -> None:
+    primary, standby = pair
+    await run_sql(primary.url, "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN")
+    async with connect(primary.url, read_url=standby.url):
+        await wait_until_used(standby)
+    urls = [server.url.replace("postgres@", "reader@") for server in pair]
+    async with connect(urls[0], read_url=urls[1]):
+        await wait_until_used(standby)
 
 
 async def test_two_replicas_answer_in_turn(pair: Pair) -> None:
@@ -305,6 +317,26 @@ async def test_a_replica_that_is_behind_is_not_used_until_it_has_caught_up(
         await wait_until_used(standby)
         (found,) = (await members.search()).items
         assert found.name == "C"
+
+
+async def test_what_was_confirmed_longer_ago_than_the_lag_counts_for_nothing() -> None:
+    async def wait_for_ever(*_: str) -> Any:
+        await asyncio.Event().wait()
+
+    pool = ConnectionPool(wait_for_ever, min_size=0, max_size=1, acquire_timeout=0)
+    await pool.open()
+    replica = Replica("host", pool)
+    replicas = ReplicaSet([replica], wait_for_ever, max_lag=10)
+    now = asyncio.get_running_loop().time()
+    replica.confirmed_at = now - 11
+    assert await replicas.fetch("SELECT 1", (), now) is None
+    # It was not tried: what fails there is not trusted any longer.
+    assert replica.confirmed_at == now - 11
+    replica.confirmed_at = now - 9
+    assert await replicas.fetch("SELECT 1", (), now) is None
+    assert replica.confirmed_at == -inf
+    replicas.stop_watching()
+    await replicas.close(0)
 
 
 async def test_a_replica_of_a_primary_without_writes_is_not_behind(

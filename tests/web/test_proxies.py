@@ -25,6 +25,8 @@ from tests.processes import ADMIN_PASSWORD, PROJECT, running_panel
 
 HOST = "directory.example.org"
 """The name of the panel in the documentation."""
+SEVERAL = "Run several processes"
+"""The section of the documentation about several processes."""
 
 
 async def tell(scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,10 +105,10 @@ async def test_an_operator_who_forgot_the_setting_is_told_once(
 # Caddy and nginx
 
 
-def documented(language: str) -> str:
-    """Return the configuration of a proxy from the documentation."""
+def documented(language: str, heading: str = "Put a proxy in front") -> str:
+    """Return the configuration of a proxy from a section of the documentation."""
     text = (PROJECT / "docs/how-to/deploy.md").read_text(encoding="utf-8")
-    section = text.partition("## Put a proxy in front")[2]
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     (block,) = re.findall(rf"^    ```{language}\n(.*?)^    ```$", section, re.DOTALL | re.MULTILINE)
     return str(re.sub("^    ", "", block, flags=re.MULTILINE))
 
@@ -125,19 +127,28 @@ def free_port() -> int:
         return port
 
 
-def caddy_arguments(folder: Path, port: int, upstream: str) -> list[str]:
+def caddy_arguments(folder: Path, port: int, *upstreams: str) -> list[str]:
     """Write the documented configuration with an internal certificate, and return the arguments."""
+    site = documented("text")
+    if len(upstreams) > 1:
+        several = documented("text", SEVERAL).strip()
+        site = replace_all(site, **{"reverse_proxy 127.0.0.1:8000": several})
     options = (
         "{\nadmin off\nauto_https disable_redirects\nlocal_certs\nskip_install_trust\n"
         f"default_bind 127.0.0.1\nhttps_port {port}\nstorage file_system {folder}\n}}\n"
     )
     file = folder / "Caddyfile"
-    site = replace_all(documented("text"), **{"127.0.0.1:8000": upstream})
-    file.write_text(options + site)
+    file.write_text(options + name_upstreams(site, *upstreams))
     return ["run", "--config", str(file)]
 
 
-def nginx_arguments(folder: Path, port: int, upstream: str) -> list[str]:
+def name_upstreams(configuration: str, *upstreams: str) -> str:
+    """Replace the documented addresses of the panel's processes."""
+    names = ("127.0.0.1:8000", "127.0.0.1:8001")
+    return replace_all(configuration, **dict(zip(names, upstreams, strict=False)))
+
+
+def nginx_arguments(folder: Path, port: int, *upstreams: str) -> list[str]:
     """Write the documented configuration with a certificate, and return the arguments."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
@@ -149,9 +160,12 @@ def nginx_arguments(folder: Path, port: int, upstream: str) -> list[str]:
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
             "/etc/ssl/directory.pem": certificate,
             "/etc/ssl/directory.key": key,
-            "http://127.0.0.1:8000": f"http://{upstream}",
         },
     )
+    if len(upstreams) > 1:
+        server = replace_all(server, **{"http://127.0.0.1:8000": "http://directory"})
+        server = documented("nginx", SEVERAL) + server
+    server = name_upstreams(server, *upstreams)
     temporary = "".join(
         f"{name}_temp_path {folder}/{name};\n"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -166,7 +180,7 @@ def nginx_arguments(folder: Path, port: int, upstream: str) -> list[str]:
 
 
 @contextmanager
-def running_proxy(name: str, folder: Path, upstream: str) -> Iterator[int]:
+def running_proxy(name: str, folder: Path, *upstreams: str) -> Iterator[int]:
     """Run a proxy with the documented configuration, and yield its port."""
     # Debian has nginx in a folder that is not on the path of every user.
     program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -175,7 +189,7 @@ def running_proxy(name: str, folder: Path, upstream: str) -> Iterator[int]:
             pytest.fail(f"CI must install {name}")
         pytest.skip(f"no {name} on this machine")
     port = free_port()
-    arguments = {"caddy": caddy_arguments, "nginx": nginx_arguments}[name](folder, port, upstream)
+    arguments = {"caddy": caddy_arguments, "nginx": nginx_arguments}[name](folder, port, *upstreams)
     environment = {**os.environ, "HOME": str(folder)}
     with (
         (folder / "log").open("w") as log,
