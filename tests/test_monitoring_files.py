@@ -39,6 +39,10 @@ EXPRESSIONS = [
         for panel in PANELS
         for target in panel["targets"]
     ),
+    *(
+        ("growth.md", query)
+        for query in re.findall(r"^```promql\n(.*?)^```", GROWTH, re.MULTILINE | re.DOTALL)
+    ),
 ]
 
 
