@@ -10,12 +10,25 @@ from typing import Final
 
 import asyncpg
 
-from benchmarks.measure import NAMES
+from benchmarks.clients import LABELS
+from benchmarks.measure import NAMES, ROOT
 from benchmarks.operations import GOALS, GROWTH, LINES, SIZES
 from benchmarks.results import Measured, Results
 
 YARDSTICK: Final = "asyncpg"
 PATH: Final = Path(__file__).with_name("RESULTS.md")
+SHORT_TABLE_PAGES: Final = (ROOT / "README.md", ROOT / "docs/explanation/performance.md")
+SHORT_LINES: Final = {
+    "member": "a member by Telegram id",
+    "record": "record an event",
+    "record 1,000": "record 1,000 events",
+    "redeem": "redeem a code",
+    "directory page": "a page of the directory",
+    "search: a rare word": "search a rare word",
+    "search: a common word": "search a common word",
+    "last 30 days": "a member's last 30 days",
+}
+"""The lines of the short table, with their names there."""
 MARK: Final = (
     "<!-- `python -m benchmarks` writes the part above this line, people the part below. -->\n"
 )
@@ -87,6 +100,18 @@ with the same indexes; the helpers and asyncpg also find the usernames of other 
 
 {heading(command=command, size=size, server=server, load=load, versions=versions)}"""
     PATH.write_text(f"{head}\n{tables(results)}\n{MARK}{by_hand}", encoding="utf-8")
+    for page in SHORT_TABLE_PAGES:
+        replace_part(page, "benchmarks", f"\n{short_table(results)}\n")
+
+
+def short_table(results: Results) -> str:
+    """Return the table of a few operations, for readers who don't know the benchmarks."""
+    clients = [client for client in LABELS if client != YARDSTICK]
+    rows = [
+        [label, *(_ratio(results, (line, client), (line, YARDSTICK)) for client in clients)]
+        for line, label in SHORT_LINES.items()
+    ]
+    return table(["time ÷ bare asyncpg", *(LABELS[client] for client in clients)], rows)
 
 
 def tables(results: Results) -> str:
