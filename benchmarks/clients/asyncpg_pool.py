@@ -54,7 +54,7 @@ class Client(Base):
         self._sent_statements: dict[tuple[str, str], list[SentStatement]] = {}
 
     async def open(self, url: str) -> None:
-        """Open ten connections."""
+        """Open the connections."""
         self._url = url
         self._pool = await asyncpg.create_pool(url, min_size=POOL, max_size=POOL, **self.options)
 
