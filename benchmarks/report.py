@@ -92,9 +92,9 @@ def save(results: Results, *, command: str, size: str, server: str, load: float)
     head = f"""# Results
 
 Only the ratios mean something: one run measures all clients in turn, each in its own process with
-eight connections. Times of different runs or machines can't be compared. A ratio is the median of the
-rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record` and
-`roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
+eight connections. Times of different runs or machines can't be compared. A ratio is the median of
+the rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record`
+and `roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
 activity and points, and split voice stays at midnight. All clients search the same stored column
 with the same indexes; the helpers and asyncpg also find the usernames of other accounts.
 
