@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,12 +31,20 @@ from community_directory.imports.csv_file import (
     read_lines,
     read_text,
 )
+from community_directory.imports.member_batches import add_members, update_profiles
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import (
     NORMALIZERS,
     clean_identifier,
 )
-from community_directory.queries.members import add, check_addable, find_erased, update_profile
+from community_directory.queries.member_rows import profile_values
+from community_directory.queries.members import (
+    add,
+    addition_values,
+    check_addable,
+    find_erased,
+    update_profile,
+)
 from community_directory.tables import CommunityMember, MemberStatus
 
 EDITABLE_COLUMNS = (
@@ -109,6 +118,8 @@ SELECT {", ".join(CSV_COLUMNS)}, deleted_at FROM community_members
 WHERE member_id = ANY(:member_ids)
 ORDER BY member_id FOR NO KEY UPDATE
 """)
+BATCH_LINES = 1000
+"""The number of lines that one statement writes."""
 ERASED_PREFIXES = ("banned:", "erased:")
 """The prefixes of what stands for the telegram_id of somebody who was erased."""
 NUMBER_PATTERN = re.compile(r"^([1-9][0-9]*)$", re.ASCII)
@@ -203,10 +214,9 @@ async def import_members(path: Path, *, overwrite: bool = False) -> ImportCounts
             erased = await _find_erased(lines, numbers)
             importer = _MemberImporter(numbers, members, erased, overwrite=overwrite)
             for line in lines:
-                try:
-                    await importer.import_line(line)
-                except UserError as error:
-                    problems.append(LineProblem(line.number, str(error)))
+                await importer.import_line(line)
+            await importer.write()
+            problems += importer.problems
             if problems:
                 raise InvalidLines(sorted(problems))
     unchanged = len(lines) - importer.added - importer.changed
@@ -254,8 +264,34 @@ async def _find_erased(lines: list[CsvLine], numbers: Mapping[str, str]) -> set[
     return await find_erased(list(accounts - numbers.keys()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """The new person of a line: the arguments of `add`, and the parameters of its statement."""
+
+    line_number: int
+    fields: dict[str, Any]
+    values: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The change of a line: the arguments of `update_profile`, and the parameters."""
+
+    line_number: int
+    member_id: str
+    fields: dict[str, Any]
+    values: dict[str, str | None]
+
+
+class _NotAllWritten(Exception):
+    """A statement did not write all lines of its batch."""
+
+
 class _MemberImporter:
-    """Imports lines one after the other; a refused line changes nothing in the database.
+    """Imports lines in batches; a refused line changes nothing in the database.
+
+    A batch is one statement. If a line of it is refused, its lines are written one after the other,
+    so that each has its own error.
 
     `numbers` are the present numbers of the accounts and the numbers in the lines. `members` are
     the members with these numbers, removed ones included. `erased` are the accounts of people who
@@ -271,6 +307,9 @@ class _MemberImporter:
         overwrite: bool,
     ) -> None:
         self.added = self.changed = 0
+        self.problems: list[LineProblem] = []
+        self._additions: list[_Addition] = []
+        self._changes: list[_Change] = []
         self._numbers = numbers
         self._members = {member["member_id"]: member for member in members}
         self._erased = erased
@@ -279,7 +318,63 @@ class _MemberImporter:
         """The number of the line in which each member, or each new account, was found."""
 
     async def import_line(self, line: CsvLine) -> None:
-        """Add or change the person of a line.
+        """Check a line, and add or change its person with the next batch."""
+        try:
+            await self._check_line(line)
+        except UserError as error:
+            self.problems.append(LineProblem(line.number, str(error)))
+        if len(self._additions) + len(self._changes) >= BATCH_LINES:
+            await self.write()
+
+    async def write(self) -> None:
+        """Write the lines that were checked."""
+        additions, self._additions = self._additions, []
+        changes, self._changes = self._changes, []
+        self.added += len(additions)
+        self.changed += len(changes)
+        if additions and not await self._write_at_once(partial(self._add_all, additions)):
+            for addition in additions:
+                write = partial(add, **addition.fields, actor=IMPORT_ACTOR)
+                await self._write_line(addition.line_number, write)
+        by_columns: dict[tuple[str, ...], list[_Change]] = {}
+        for change in changes:
+            by_columns.setdefault(tuple(change.values), []).append(change)
+        for group in by_columns.values():
+            if not await self._write_at_once(partial(self._change_all, group)):
+                for change in group:
+                    write = partial(
+                        update_profile, change.member_id, **change.fields, actor=IMPORT_ACTOR
+                    )
+                    await self._write_line(change.line_number, write)
+
+    async def _write_at_once(self, write: Callable[[], Awaitable[None]]) -> bool:
+        """Tell whether a statement wrote all of its lines; otherwise it wrote none."""
+        try:
+            async with transaction():
+                await write()
+        except (UserError, _NotAllWritten):
+            return False
+        return True
+
+    async def _add_all(self, additions: list[_Addition]) -> None:
+        values = [addition.values for addition in additions]
+        if await add_members(values, actor=IMPORT_ACTOR) < len(values):
+            raise _NotAllWritten
+
+    async def _change_all(self, changes: list[_Change]) -> None:
+        values = [(change.member_id, change.values) for change in changes]
+        if await update_profiles(values, actor=IMPORT_ACTOR) < len(values):
+            raise _NotAllWritten
+
+    async def _write_line(self, line_number: int, write: Callable[[], Awaitable[object]]) -> None:
+        try:
+            async with transaction():
+                await write()
+        except UserError as error:
+            self.problems.append(LineProblem(line_number, str(error)))
+
+    async def _check_line(self, line: CsvLine) -> None:
+        """Check whom a line adds or changes, and keep it for the next batch.
 
         Raises:
             UserError: The line can't be imported.
@@ -298,9 +393,9 @@ class _MemberImporter:
         if inviter is not None:
             values = {**values, "invited_by": self._numbers.get(inviter, inviter)}
         if member is None:
-            await self._add_member(values)
+            await self._keep_addition(line.number, values)
         else:
-            await self._change_member(member, values)
+            await self._keep_change(line.number, member, values)
 
     def _find_member(self, values: LineValues) -> asyncpg.Record | None:
         """Return the member whom a line is about, or None for a new person.
@@ -320,7 +415,7 @@ class _MemberImporter:
             raise InvalidInput(f"Member {member['member_id']} was removed: restore them first.")
         return member
 
-    async def _add_member(self, values: LineValues) -> None:
+    async def _keep_addition(self, line_number: int, values: LineValues) -> None:
         inviter = values.get("invited_by")
         if inviter is not None and (
             inviter not in self._members or self._members[inviter]["deleted_at"]
@@ -331,14 +426,20 @@ class _MemberImporter:
             for column in (*EDITABLE_COLUMNS, "telegram_id", *INSERT_ONLY_COLUMNS)
         }
         fields["status"] = fields["status"] or MemberStatus.NOT_MEMBER
-        async with transaction():
-            if fields["telegram_id"] in self._erased:
-                await check_addable(fields["telegram_id"])
-                raise _was_erased()
-            await add(**fields, actor=IMPORT_ACTOR)
-        self.added += 1
+        if fields["telegram_id"] in self._erased:
+            await check_addable(fields["telegram_id"])
+            raise _was_erased()
+        is_banned = fields["status"] == MemberStatus.BANNED
+        if is_banned:
+            # A person after this line may be refused, and nobody before it.
+            await self.write()
+        self._additions.append(_Addition(line_number, fields, addition_values(**fields)))
+        if is_banned:
+            await self.write()
 
-    async def _change_member(self, member: asyncpg.Record, values: LineValues) -> None:
+    async def _keep_change(
+        self, line_number: int, member: asyncpg.Record, values: LineValues
+    ) -> None:
         account = values.get("telegram_id")
         if account is not None and self._numbers.get(account) != member["member_id"]:
             raise _unchangeable(member, "telegram_id")
@@ -353,9 +454,18 @@ class _MemberImporter:
                 " members again, or import with --overwrite."
             )
         if changes:
-            async with transaction():
-                await update_profile(member["member_id"], **changes, actor=IMPORT_ACTOR)
-            self.changed += 1
+            stored = member["profile_data"] or "{}"
+            is_account_named = "profile_data" in changes and "discord_id" in {
+                **json.loads(stored),
+                **(changes["profile_data"] or {}),
+            }
+            if is_account_named:
+                # Another line may name the same account: they count in their order.
+                await self.write()
+            number = member["member_id"]
+            self._changes.append(_Change(line_number, number, changes, profile_values(changes)))
+            if is_account_named:
+                await self.write()
 
     def _was_edited_since(self, member: asyncpg.Record, updated_at: str | None) -> bool:
         """Tell whether a member was edited after a line with this `updated_at` was exported.

@@ -11,39 +11,60 @@ from community_directory.queries.values import id_text
 from community_directory.settings import load_settings
 from community_directory.tables import Platform
 
-ACCOUNT_OWNER = """(
-    SELECT member_id FROM member_accounts
-    WHERE platform = :platform::text AND account_id = :account_id::text AND proof <> 'stated'
-)"""
-"""The number of the member or contact whose account this is, as a query in SQL.
 
-An account that somebody's profile only states belongs to whoever joins with it.
-"""
+def account_owner_sql(value: str) -> str:
+    """Return the SQL of the number of the member or contact whose account this is.
+
+    An account that somebody's profile only states belongs to whoever joins with it.
+
+    Args:
+        value: The SQL of a value of `account_values`, with its name as `{}`.
+    """
+    return f"""(
+    SELECT member_id FROM member_accounts
+    WHERE platform = {value.format("platform")} AND account_id = {value.format("account_id")}
+        AND proof <> 'stated'
+)"""
+
 
 # Each account is looked up by itself: PostgreSQL would plan arrays of unknown length again each
 # time.
-IS_BANNED = """EXISTS (
+def is_banned_sql(value: str) -> str:
+    """Return the condition that one of the person's accounts is that of a banned member.
+
+    The member may have been erased. The argument is that of `account_owner_sql`.
+    """
+    return f"""EXISTS (
     SELECT FROM (
         SELECT member_id FROM member_accounts
-        WHERE platform = :platform::text AND account_id = :account_id::text
+        WHERE platform = {value.format("platform")} AND account_id = {value.format("account_id")}
         UNION ALL
         SELECT member_id FROM member_accounts
-        WHERE platform = 'discord' AND account_id = :discord_id::text
+        WHERE platform = 'discord' AND account_id = {value.format("discord_id")}
         UNION ALL
         SELECT member_id FROM directory_erased_accounts
-        WHERE fingerprint IN (:fingerprint::text, :discord_fingerprint::text)
+        WHERE fingerprint IN ({value.format("fingerprint")}, {value.format("discord_fingerprint")})
     ) AS named JOIN community_members AS banned USING (member_id)
     WHERE banned.status = 'banned'
 )"""
-"""A condition in SQL: one of the person's accounts is that of a banned member, erased or not."""
 
-BAN_CHECK_IMPOSSIBLE = """(
-    :fingerprint::text IS NULL AND EXISTS (
+
+def ban_check_impossible_sql(value: str) -> str:
+    """Return the condition that banned members were erased, and DIRECTORY_SECRET_KEY is not set.
+
+    The argument is that of `account_owner_sql`.
+    """
+    return f"""(
+    {value.format("fingerprint")} IS NULL AND EXISTS (
         SELECT FROM directory_erased_accounts JOIN community_members AS banned USING (member_id)
         WHERE banned.status = 'banned'
     )
 )"""
-"""A condition in SQL: banned members were erased, and DIRECTORY_SECRET_KEY is not set."""
+
+
+ACCOUNT_OWNER = account_owner_sql(":{}::text")
+IS_BANNED = is_banned_sql(":{}::text")
+BAN_CHECK_IMPOSSIBLE = ban_check_impossible_sql(":{}::text")
 
 FORGET_ERASED_ACCOUNTS = """
 DELETE FROM directory_erased_accounts

@@ -56,11 +56,15 @@ from community_directory.tables import (
 from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
 
 __all__ = [
+    "MAX_COUNTED_MEMBERS",
+    "MAX_TREE_PAGE_SIZE",
     "MAX_VALIDITY",
     "QUOTA_PERIOD",
+    "TREE_PAGE_SIZE",
     "Invitation",
     "InvitationQuota",
     "Redemption",
+    "TreeCounts",
     "TreeNode",
     "cancel",
     "create",
@@ -73,9 +77,15 @@ __all__ = [
     "quota",
     "redeem",
     "tree",
+    "tree_counts",
 ]
 
 MAX_VALIDITY = timedelta(days=365)
+TREE_PAGE_SIZE = 1000
+"""The number of members on a page of a tree, and in a lineage, if it is left out."""
+MAX_TREE_PAGE_SIZE = 20_000
+MAX_COUNTED_MEMBERS = 10_000
+"""The number of members of a tree after which no further level is counted."""
 QUOTA_PERIOD = timedelta(days=7)
 """The time in which the quota of new invitations counts them."""
 
@@ -88,6 +98,19 @@ class TreeNode:
     name: str
     invited_by: str | None
     depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class TreeCounts:
+    """The numbers of members in a tree of invitations, by level.
+
+    Attributes:
+        levels: The number of those whom the member invited, of those whom these invited, and so on.
+        is_complete: Whether the last level is the last one of the tree.
+    """
+
+    levels: list[int]
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,22 +311,59 @@ _START_CTE = """start AS (
     SELECT coalesce(merged_into, member_id) AS member_id FROM community_members
     WHERE member_id = :member_id
 )"""
+FIND_START = Statement("SELECT FROM community_members WHERE member_id = :member_id")
+
+# A restored backup can contain a cycle of members who invited each other. Every member has one
+# inviter, so such a cycle leads back to the first member, where the recursion ends. It also ends
+# after the level with which there are enough members: all rows of a level have the same `listed`.
 LIST_INVITATION_TREE = Statement(f"""
 WITH RECURSIVE {_START_CTE}, tree AS (
-    -- the member, whom they invited, whom those invited, and so on
-    SELECT member_id, name, invited_by, is_bot, merged_into, 0 AS depth
+    -- the member, whom they invited, whom those invited, and so on; with the number of those, up to
+    -- and with this level, who come after the last member of the page before
+    SELECT member_id, name, invited_by, is_bot, merged_into, 0 AS depth,
+        CASE WHEN :after_depth::integer IS NULL THEN 1 ELSE 0 END::bigint AS listed
     FROM community_members WHERE member_id = (SELECT member_id FROM start)
     UNION ALL
     SELECT member.member_id, member.name, member.invited_by, member.is_bot, member.merged_into,
-        depth + 1
+        depth + 1,
+        listed + count(*) FILTER (
+            WHERE NOT member.is_bot AND member.merged_into IS NULL AND (
+                :after_depth IS NULL
+                OR (depth + 1, length(member.member_id), member.member_id)
+                    > (:after_depth, length(:after_number::text), :after_number)
+            )
+        ) OVER ()
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
-    -- A restored backup can contain a cycle of members who invited each other. Every member has one
-    -- inviter, so such a cycle leads back to the first member, where the recursion ends.
     WHERE member.member_id <> (SELECT member_id FROM start)
+        AND listed < :limit AND (:max_depth::integer IS NULL OR depth < :max_depth)
 )
 SELECT member_id, name, invited_by, depth FROM tree
-WHERE depth = 0 OR NOT is_bot AND merged_into IS NULL
-ORDER BY depth, length(member_id), member_id
+WHERE (depth = 0 OR NOT is_bot AND merged_into IS NULL) AND (
+    :after_depth IS NULL
+    OR (depth, length(member_id), member_id) > (:after_depth, length(:after_number), :after_number)
+)
+ORDER BY depth, length(member_id), member_id LIMIT :limit
+""")
+
+# The recursion reads an index only. It ends as that of LIST_INVITATION_TREE does.
+COUNT_INVITATION_TREE = Statement(f"""
+WITH RECURSIVE {_START_CTE}, tree AS (
+    -- the member, whom they invited, and so on; with the number of all up to and with this level
+    SELECT member_id, 0 AS depth, 0::bigint AS counted FROM start
+    UNION ALL
+    SELECT member.member_id, depth + 1, counted + count(*) OVER ()
+    FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
+    WHERE member.member_id <> (SELECT member_id FROM start)
+        AND counted < :max_members AND (:max_depth::integer IS NULL OR depth < :max_depth)
+), left_out AS MATERIALIZED (
+    -- the bots and the merged members, who are in no tree
+    SELECT member_id FROM community_members WHERE is_bot
+    UNION ALL
+    SELECT member_id FROM community_members WHERE merged_into IS NOT NULL
+)
+SELECT depth, count(*) FILTER (WHERE NOT tree.member_id IN (SELECT member_id FROM left_out)),
+    max(counted) >= :max_members OR depth >= :max_depth AS is_last
+FROM tree GROUP BY depth ORDER BY depth
 """)
 
 # UNION, unlike UNION ALL, ends at a cycle, because it drops rows that it has found before. A column
@@ -317,7 +377,7 @@ WITH RECURSIVE {_START_CTE}, lineage AS (
     SELECT member.member_id, member.name, member.invited_by
     FROM lineage JOIN community_members AS member ON member.member_id = lineage.invited_by
 )
-SELECT lineage.*, start.member_id AS start FROM lineage, start
+SELECT lineage.*, start.member_id AS start FROM lineage, start LIMIT :limit
 """)
 
 
@@ -555,17 +615,22 @@ async def list_page(
     )
 
 
-async def lineage(member_id: str | int) -> list[TreeNode]:
+async def lineage(member_id: str | int, *, limit: int = TREE_PAGE_SIZE) -> list[TreeNode]:
     """List a member, then their inviter, then the inviter of that one, and so on to the root.
 
     The depth of the member is 0, that of their inviter 1. Removed members are included.
 
+    Args:
+        member_id: The member's number, "#247" or 247.
+        limit: The largest number of members, 1 to 20,000. The last one has an inviter if the list
+            is cut.
+
     Raises:
         MemberNotFound: No member has this number.
-        InvalidInput: The number is neither a text nor an integer.
+        InvalidInput: The number is neither a text nor an integer, or the limit is out of range.
     """
     number = member_number(member_id)
-    records = await engine.fetch(LIST_LINEAGE, member_id=number)
+    records = await engine.fetch(LIST_LINEAGE, member_id=number, limit=_checked_tree_limit(limit))
     if not records:
         raise MemberNotFound(number)
     found = {record["member_id"]: record for record in records}
@@ -579,21 +644,79 @@ async def lineage(member_id: str | int) -> list[TreeNode]:
     return nodes
 
 
-async def tree(member_id: str | int) -> list[TreeNode]:
-    """List everybody whom a member invited, directly or through others, by depth and number.
+async def tree(
+    member_id: str | int,
+    *,
+    max_depth: int | None = None,
+    after: TreeNode | None = None,
+    limit: int = TREE_PAGE_SIZE,
+) -> list[TreeNode]:
+    """List those whom a member invited, directly or through others, by depth and number.
 
     The member comes first, with depth 0. Removed members are included. Bots are left out, but not
     the people whom they invited.
 
+    A page with fewer members than `limit` is the last one. Each page reads all levels down to its
+    own, so that later pages of a large tree take longer: those of the first of a million members up
+    to 15 seconds.
+
+    Args:
+        member_id: The member's number, "#247" or 247.
+        max_depth: The largest depth, 0 or more; None has no limit.
+        after: The last member of the page before; None is the first page.
+        limit: The number of members on the page, 1 to 20,000.
+
     Raises:
         MemberNotFound: No member has this number.
-        InvalidInput: The number is neither a text nor an integer.
+        InvalidInput: The number is neither a text nor an integer, or another argument is out of
+            range.
     """
     number = member_number(member_id)
-    records = await engine.fetch(LIST_INVITATION_TREE, member_id=number)
-    if not records:
+    records = await engine.fetch(
+        LIST_INVITATION_TREE,
+        member_id=number,
+        max_depth=_checked_depth(max_depth),
+        after_depth=None if after is None else _checked_depth(after.depth),
+        after_number=None if after is None else member_number(after.member_id),
+        limit=_checked_tree_limit(limit),
+    )
+    if not records and (after is None or not await engine.fetch(FIND_START, member_id=number)):
         raise MemberNotFound(number)
     return [TreeNode(*record) for record in records]
+
+
+async def tree_counts(
+    member_id: str | int, *, max_depth: int | None = None, max_members: int = MAX_COUNTED_MEMBERS
+) -> TreeCounts:
+    """Count those whom a member invited, directly or through others, by depth.
+
+    The members of `tree` are counted. The count ends after the level with which there are
+    `max_members`, because a whole million takes up to 10 seconds, more than a call has outside of
+    `database.long_running()`.
+
+    Args:
+        member_id: The member's number, "#247" or 247.
+        max_depth: The largest depth, 0 or more; None has no limit.
+        max_members: The number of members after which no further level is counted.
+
+    Raises:
+        MemberNotFound: No member has this number.
+        InvalidInput: The number is neither a text nor an integer, or another argument is out of
+            range.
+    """
+    number = member_number(member_id)
+    if type(max_members) is not int or not 1 <= max_members < 2**31:
+        raise InvalidInput("The number of members must be a positive integer.", field="max_members")
+    records = await engine.fetch(
+        COUNT_INVITATION_TREE,
+        member_id=number,
+        max_depth=_checked_depth(max_depth),
+        max_members=max_members,
+    )
+    if not records:
+        raise MemberNotFound(number)
+    _, *levels = [count for _, count, _ in records]
+    return TreeCounts(levels, is_complete=not records[-1]["is_last"])
 
 
 def _quota_settings() -> dict[str, object]:
@@ -629,6 +752,20 @@ def _require_changed_invitation(code: str, records: Sequence[asyncpg.Record]) ->
     if before == InvitationStatus.ACCEPTED:
         raise InvitationUsed(code)
     raise InvitationCancelled(code)
+
+
+def _checked_depth(depth: int | None) -> int | None:
+    if depth is not None and (type(depth) is not int or not 0 <= depth < 2**31):
+        raise InvalidInput("A depth is an integer from 0 on.", field="max_depth")
+    return depth
+
+
+def _checked_tree_limit(limit: int) -> int:
+    if type(limit) is not int or not 1 <= limit <= MAX_TREE_PAGE_SIZE:
+        raise InvalidInput(
+            f"A page of a tree has 1 to {MAX_TREE_PAGE_SIZE:,} members.", field="limit"
+        )
+    return limit
 
 
 def _checked_validity(valid_for: object) -> timedelta:

@@ -1,7 +1,7 @@
 """Rows of members: the class for a row, and the checked values of a new row."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -148,6 +148,26 @@ def new_member_values(
         "profile_data": as_json(profile, field="profile_data"),
         **account_values(account, profile.get("discord_id") if profile else None),
     }
+
+
+def profile_values(fields: Mapping[str, Any]) -> dict[str, str | None]:
+    """Check the new values of fields of a profile, and return them as parameters of a statement.
+
+    Raises:
+        InvalidInput: A value has the wrong type, is too long or malformed, or is not JSON.
+    """
+    changes = {name: value for name, value in fields.items() if name != "profile_data"}
+    if "name" in changes:
+        changes["name"] = normalize_name(changes["name"])
+    if "telegram_username" in changes:
+        changes["telegram_username"] = normalize_telegram_username(changes["telegram_username"])
+    if "primary_role" in changes:
+        changes["primary_role"] = normalize_name(changes["primary_role"], "primary_role")
+    check_texts(CommunityMember, **changes)
+    if "profile_data" in fields:
+        profile = normalize_profile(fields["profile_data"])
+        changes["profile_data"] = as_json(profile, field="profile_data")
+    return changes
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -26,10 +26,7 @@ from community_directory.queries.bans import (
 from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
 from community_directory.queries.github import verify_github
 from community_directory.queries.identifiers import (
-    normalize_name,
-    normalize_profile,
     normalize_telegram_id,
-    normalize_telegram_username,
 )
 from community_directory.queries.lookup import (
     find,
@@ -48,6 +45,7 @@ from community_directory.queries.member_rows import (
     member_from,
     member_not_found,
     new_member_values,
+    profile_values,
 )
 from community_directory.queries.merge_plan import (
     ConflictKind,
@@ -63,9 +61,7 @@ from community_directory.queries.usernames import set_username
 from community_directory.queries.values import (
     ACTOR_CTE,
     Profile,
-    as_json,
     check_text,
-    check_texts,
     checked_actor,
     member_number,
     parse_choice,
@@ -241,21 +237,18 @@ async def add(
         InvalidInput: A value can't be stored.
         ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
     """
-    status = parse_choice(MemberStatus, status, "status")
-    if invited_by is not None:
-        invited_by = member_number(invited_by, "invited_by")
-        check_text("invited_by", invited_by, CommunityMember.member_id.length)
-    values = new_member_values(
+    values = addition_values(
         telegram_id=telegram_id,
         name=name,
         primary_role=primary_role,
+        status=status,
         telegram_username=telegram_username,
         organization=organization,
         country=country,
         github_username=github_username,
+        invited_by=invited_by,
         profile_data=profile_data,
     )
-    values |= {"status": status, "invited_by": invited_by}
     values |= {"actor": checked_actor(actor), "reason": reason}
     account = {name: values[name] for name in FIND_KNOWN_ACCOUNT.parameters}
     while True:
@@ -264,6 +257,21 @@ async def add(
                 return member_from(records[0])
         # If this raises nothing, the account was erased between the two statements: try again.
         await _check_addable(account)
+
+
+def addition_values(
+    *, status: MemberStatus | str, invited_by: str | int | None, **fields: Any
+) -> dict[str, object]:
+    """Check the arguments of `add`, and return them as parameters of its statement.
+
+    Raises:
+        InvalidInput: A value can't be stored.
+    """
+    status = parse_choice(MemberStatus, status, "status")
+    if invited_by is not None:
+        invited_by = member_number(invited_by, "invited_by")
+        check_text("invited_by", invited_by, CommunityMember.member_id.length)
+    return new_member_values(**fields) | {"status": status, "invited_by": invited_by}
 
 
 async def check_addable(telegram_id: str | int) -> None:
@@ -312,20 +320,17 @@ async def update_profile(
         InvalidInput: A value can't be stored.
     """
     number, actor = member_number(member_id), checked_actor(actor)
-    changes: dict[str, str | None] = {}
-    if name is not UNSET:
-        changes["name"] = normalize_name(name)
-    if telegram_username is not UNSET:
-        changes["telegram_username"] = normalize_telegram_username(telegram_username)
-    if primary_role is not UNSET:
-        changes["primary_role"] = normalize_name(primary_role, "primary_role")
-    if organization is not UNSET:
-        changes["organization"] = organization
-    if country is not UNSET:
-        changes["country"] = country
-    check_texts(CommunityMember, **changes)
-    if profile_data is not UNSET:
-        changes["profile_data"] = as_json(normalize_profile(profile_data), field="profile_data")
+    fields = {
+        "name": name,
+        "telegram_username": telegram_username,
+        "primary_role": primary_role,
+        "organization": organization,
+        "country": country,
+        "profile_data": profile_data,
+    }
+    changes = profile_values(
+        {column: value for column, value in fields.items() if value is not UNSET}
+    )
     if not changes:
         member = await get(number)
         if member.member_id != number:

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Statement, engine, long_running
 from community_directory.errors import InvalidInput, MemberNotFound, sanitize_for_message
 from community_directory.queries.member_rows import Member, member_columns, member_from
 from community_directory.queries.pages import (
@@ -217,6 +217,9 @@ async def merge_suggestions(*, limit: int = 20, after: str | None = None) -> Pag
     suggestion was dismissed. Each pair is listed once, with all its reasons. If more than ten
     members have the same name or username, each makes a pair with the next ten of them.
 
+    Every page compares all members: with a million of them it takes some ten seconds, and has the
+    long time limit.
+
     Args:
         limit: The number of suggestions on the page, 1 to 100.
         after: The `next_cursor` of the page before.
@@ -230,14 +233,16 @@ async def merge_suggestions(*, limit: int = 20, after: str | None = None) -> Pag
         strength, member_a, member_b = decode_cursor(
             after, "merge_suggestions", _parse_strength, parse_text, parse_text
         )
-    records = await engine.fetch(
-        LIST_SUGGESTIONS,
-        kinds=list(ReasonKind),
-        strength=strength,
-        member_a=member_a,
-        member_b=member_b,
-        limit=checked_limit(limit) + 1,
-    )
+    limit = checked_limit(limit)
+    with long_running():
+        records = await engine.fetch(
+            LIST_SUGGESTIONS,
+            kinds=list(ReasonKind),
+            strength=strength,
+            member_a=member_a,
+            member_b=member_b,
+            limit=limit + 1,
+        )
     page = make_page(records, limit, "merge_suggestions", lambda record: tuple(record[:3]))
     return Page([_suggestion_from(record) for record in page.items], page.next_cursor)
 

@@ -93,14 +93,19 @@ WHERE named.member_id = :member_id
 ORDER BY held.granted_at, held.permission
 """)
 
+# The numbers are sorted first, so that only the members of the page are looked up.
 LIST_HOLDERS = Statement(f"""
-SELECT {member_columns("member")} FROM community_members AS member
-WHERE member.member_id IN (
-        SELECT member_id FROM member_permissions WHERE permission IN (:permission, 'manage')
-    ) AND member.status = 'active' AND member.deleted_at IS NULL AND NOT member.is_bot
-    AND (:after::text IS NULL
-        OR (length(member.member_id), member.member_id) > (length(:after), :after))
-ORDER BY length(member.member_id), member.member_id LIMIT :limit
+SELECT {member_columns("member")} FROM (
+    SELECT DISTINCT length(member_id) AS digits, member_id FROM member_permissions
+    WHERE permission IN (:permission, 'manage')
+        AND (:after::text IS NULL OR (length(member_id), member_id) > (length(:after), :after))
+    ORDER BY digits, member_id
+) AS held CROSS JOIN LATERAL (
+    SELECT * FROM community_members
+    WHERE member_id = held.member_id AND status = 'active' AND deleted_at IS NULL AND NOT is_bot
+    OFFSET 0
+) AS member
+ORDER BY held.digits, held.member_id LIMIT :limit
 """)
 
 

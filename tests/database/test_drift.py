@@ -161,6 +161,21 @@ SCRIPTED_OBJECTS = {
     ("index", "directory_dismissed_merges_pkey"),
     ("index", "dismissed_merge_idx"),
     ("index", "member_inviter_name_idx"),
+    *(
+        ("index", name)
+        for name in (
+            "audit_account_id_idx",
+            "audit_actor_idx",
+            "audit_changed_at_idx",
+            "audit_invited_username_idx",
+            "audit_row_idx",
+            "invitation_username_idx",
+            "member_account_linked_at_idx",
+            "member_home_country_idx",
+            "member_removed_idx",
+            "member_role_idx",
+        )
+    ),
     ("trigger", "directory_dismissed_merges_audit_a"),
     ("trigger", "directory_dismissed_merges_audit_b"),
     *(

@@ -1549,3 +1549,68 @@ async def test_the_number_of_a_merged_inviter_leads_to_the_other_one(
     text = csv_text({**new, "invited_by": "5"}, {**known, "invited_by": "#5"})
     assert await import_text(file, text) == ImportCounts(added=1, changed=0, unchanged=1)
     assert (await members.get_by_telegram_id("950")).invited_by == "#1"
+
+
+async def test_a_batch_of_lines_is_written_without_a_call_for_each(
+    community: asyncpg.Pool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a line is written by itself")
+
+    monkeypatch.setattr(members_csv, "add", refuse)
+    monkeypatch.setattr(members_csv, "update_profile", refuse)
+    monkeypatch.setattr(members_csv, "BATCH_LINES", 7)
+    people = [new_person(telegram_id=str(number)) for number in range(500, 520)]
+    changed = [
+        new_person(telegram_id="101", organization="New"),
+        new_person(telegram_id="102", name="Bob"),
+    ]
+    assert await import_text(file, csv_text(*people, *changed)) == ImportCounts(20, 2, 0)
+    numbers = await community.fetch(
+        "SELECT telegram_id, member_id FROM community_members WHERE telegram_id LIKE '5%'"
+        " ORDER BY length(member_id), member_id"
+    )
+    assert [number["telegram_id"] for number in numbers] == [str(n) for n in range(500, 520)]
+
+
+async def test_each_refused_line_of_a_batch_has_its_own_problem(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    people = [new_person(telegram_id=str(number)) for number in range(500, 510)]
+    people[3]["github_username"] = "x" * 300
+    people[6]["country"] = "x" * 300
+    changed = [
+        new_person(telegram_id="101", country="Perú"),
+        new_person(telegram_id="102", country="x" * 300),
+    ]
+    before = await read_state(community)
+    problems = await find_problems(file, csv_text(*people, *changed))
+    assert [problem.number for problem in problems] == [5, 8, 13]
+    assert await read_state(community) == before
+
+
+async def test_a_person_who_is_banned_by_a_line_is_refused_by_a_later_one(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    profile = json.dumps({"discord_id": "5"})
+    banned = new_person(telegram_id="500", status="banned", profile_data=profile)
+    same = new_person(telegram_id="501", profile_data=profile)
+    others = [new_person(telegram_id="502"), new_person(telegram_id="503")]
+    problems = await find_problems(file, csv_text(others[0], banned, same, others[1]))
+    assert [problem.number for problem in problems] == [4]
+
+
+async def test_an_account_passes_from_one_line_to_a_later_one(
+    community: asyncpg.Pool, file: Path
+) -> None:
+    stated = {"discord_id": "5"}
+    await members.update_profile("#1", profile_data=stated, actor="test")
+    lines = [
+        {"member_id": "#1", "profile_data": json.dumps({"bio": "hello"})},
+        {"member_id": "#2", "profile_data": json.dumps(stated)},
+    ]
+    assert await import_text(file, csv_text(*lines)) == ImportCounts(0, 2, 0)
+    account = await community.fetchval(
+        "SELECT member_id FROM member_accounts WHERE platform = 'discord' AND account_id = '5'"
+    )
+    assert account == "#2"

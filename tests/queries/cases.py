@@ -169,6 +169,7 @@ CASES = {
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
     "invitations.tree": Case({"member_id": "#1"}, NOBODY),
+    "invitations.tree_counts": Case({"member_id": "#1"}, NOBODY),
     "members.add": Case(
         {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY},
         {"telegram_id": "101"},
@@ -216,7 +217,9 @@ CASES = {
         statements=None,
         statements_when_refused=5,
     ),
-    "members.merge_suggestions": Case(CURSOR, {"limit": 0}, statements_when_refused=0),
+    "members.merge_suggestions": Case(
+        CURSOR, {"limit": 0}, statements=2, statements_when_refused=0
+    ),
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},

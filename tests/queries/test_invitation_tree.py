@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import invitations, members
-from community_directory.queries.invitations import TreeNode
+from community_directory.queries.invitations import TreeCounts, TreeNode
 from tests.queries.cases import undone
 from tests.tables import rows
 
@@ -135,7 +135,7 @@ async def test_ten_thousand_descendants_are_read_by_one_statement(
     current = engine.transaction()
     async with current:
         current.connection.add_query_logger(record)
-        tree = await invitations.tree("#1")
+        tree = await invitations.tree("#1", limit=20_000)
         lineage = await invitations.lineage(tree[-1].member_id)
         current.connection.remove_query_logger(record)
     assert statements == [
@@ -186,3 +186,73 @@ async def test_a_random_forest_gives_the_same_result_as_plain_python(
         expected += [(f"#{number}", depth) for number in sorted(level)]
         level, depth = [number for number, inviter in forest.items() if inviter in level], depth + 1
     assert [(node.member_id, node.depth) for node in await invitations.tree(f"#{root}")] == expected
+
+
+async def test_a_tree_comes_in_pages_that_together_are_the_whole(directory: asyncpg.Pool) -> None:
+    pairs = {1: None, 2: 1, 3: 2, 9: 1, 10: 1, 11: 3, 12: 10, 13: 10, 14: 12}
+    for number, inviter in pairs.items():
+        await rows.member(directory, member_id=f"#{number}", invited_by=inviter and f"#{inviter}")
+    await members.mark_bot("#10", actor="Luis")
+    await rows.merged_member(directory, member_id="#15", invited_by="#2", merged_into="#3")
+    whole = await invitations.tree(1)
+    assert [node.member_id for node in whole] == [
+        "#1",
+        "#2",
+        "#9",
+        "#3",
+        "#12",
+        "#13",
+        "#11",
+        "#14",
+    ]
+    for limit in range(1, len(whole) + 2):
+        pages, after = [], None
+        while len(page := await invitations.tree(1, after=after, limit=limit)) == limit:
+            pages += page
+            after = page[-1]
+        assert pages + page == whole
+    assert await invitations.tree(1, max_depth=1) == whole[:3]
+    assert await invitations.tree(1, max_depth=0) == whole[:1]
+    with pytest.raises(MemberNotFound):
+        await invitations.tree(99, after=whole[0])
+
+
+async def test_the_members_of_a_tree_are_counted_by_level(directory: asyncpg.Pool) -> None:
+    pairs = {1: None, 2: 1, 3: 2, 9: 1, 10: 1, 11: 3, 12: 10, 13: 10, 14: 12}
+    for number, inviter in pairs.items():
+        await rows.member(directory, member_id=f"#{number}", invited_by=inviter and f"#{inviter}")
+    await members.mark_bot("#10", actor="Luis")
+    await rows.merged_member(directory, member_id="#15", invited_by="#2", merged_into="#3")
+    assert await invitations.tree_counts(1) == TreeCounts([2, 3, 2], is_complete=True)
+    assert await invitations.tree_counts(15) == TreeCounts([1], is_complete=True)
+    assert await invitations.tree_counts(14) == TreeCounts([], is_complete=True)
+    assert await invitations.tree_counts(1, max_depth=1) == TreeCounts([2], is_complete=False)
+    assert await invitations.tree_counts(1, max_members=3) == TreeCounts([2], is_complete=False)
+    assert await invitations.tree_counts(1, max_members=4) == TreeCounts([2, 3], is_complete=False)
+    with pytest.raises(MemberNotFound):
+        await invitations.tree_counts(99)
+
+
+async def test_the_line_of_inviters_is_cut_at_its_limit(directory: asyncpg.Pool) -> None:
+    for number in range(1, 5):
+        inviter = f"#{number - 1}" if number > 1 else None
+        await rows.member(directory, member_id=f"#{number}", invited_by=inviter)
+    assert [node.member_id for node in await invitations.lineage(4, limit=2)] == ["#4", "#3"]
+
+
+@pytest.mark.parametrize(
+    ("helper", "arguments"),
+    [
+        (invitations.tree, {"limit": 0}),
+        (invitations.tree, {"limit": 20_001}),
+        (invitations.tree, {"max_depth": -1}),
+        (invitations.tree_counts, {"max_depth": 2**31}),
+        (invitations.tree_counts, {"max_members": 0}),
+        (invitations.lineage, {"limit": "2"}),
+    ],
+)
+async def test_a_tree_refuses_arguments_out_of_range(
+    directory: asyncpg.Pool, helper: Any, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput):
+        await helper("#1", **arguments)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -50,7 +51,9 @@ INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, country, github_username, github_verified,
         github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot,
         telegram_username)
-SELECT '#' || n, n::text, 'Member ' || n, 'developer', 'Country ' || n % 10, 'github' || n, true,
+SELECT '#' || n, n::text, 'Member ' || n,
+    CASE n % 100 WHEN 0 THEN 'designer' ELSE 'developer' END, 'Country ' || n % 10, 'github' || n,
+    true,
     now(),
     CASE n % 100 WHEN 0 THEN 'pending' ELSE 'active' END,
     CASE n % 4 WHEN 0 THEN 0 WHEN 1 THEN n * 7919 % 100 + 1 ELSE n * 7919 % 3000 END,
@@ -107,9 +110,17 @@ INSERT INTO member_daily_highlights (member_id, highlight_date, message_count)
 SELECT '#' || n % 500 + 1, date '2026-01-31' - n / 500, n % 50
 FROM generate_series(0, 19999) AS n;
 INSERT INTO directory_audit_log (actor, action, table_name, row_id, member_id, changes)
-SELECT 'bot', 'UPDATE', 'community_members', gen_random_uuid(), '#' || n % 2000 + 1,
+SELECT CASE n % 500 WHEN 0 THEN 'luis' ELSE 'bot' END, 'UPDATE', 'community_members',
+    lpad(to_hex(n), 32, '0')::uuid, '#' || n % 2000 + 1,
     CASE n % 100 WHEN 0 THEN '{"status": ["pending", "active"]}' ELSE '{}' END::jsonb
 FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_audit_log (actor, action, table_name, row_id, member_id, changes)
+SELECT 'bot', 'INSERT', table_name, gen_random_uuid(), '#' || n % 2000 + 1,
+    jsonb_build_object(field, jsonb_build_array(NULL, prefix || n))
+FROM generate_series(1, 5000) AS n, (VALUES
+    ('member_accounts', 'account_id', 'Account'),
+    ('community_invitations', 'invited_telegram_username', 'Guest')
+) AS logged(table_name, field, prefix);
 RESET session_replication_role;
 """
 
@@ -217,6 +228,30 @@ INDEXED_QUERIES = [
         "member_created_at_idx",
         "SELECT id FROM community_members WHERE deleted_at IS NULL AND NOT is_bot"
         " ORDER BY created_at DESC, id DESC LIMIT 15 OFFSET 9000",
+        (),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_removed_idx",
+        "SELECT id FROM community_members WHERE deleted_at IS NOT NULL AND NOT is_bot"
+        " ORDER BY created_at DESC, id DESC LIMIT 15",
+        (),
+        "Index Scan",
+    ),
+    IndexedQuery(
+        "member_role_idx",
+        "SELECT id FROM community_members WHERE primary_role = $1",
+        ("designer",),
+    ),
+    IndexedQuery(
+        "member_home_country_idx",
+        "SELECT country FROM community_members WHERE country > $1 ORDER BY country LIMIT 1",
+        ("Country 7",),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_account_linked_at_idx",
+        "SELECT id FROM member_accounts ORDER BY linked_at DESC, id DESC LIMIT 15 OFFSET 9000",
         (),
         "Index Only Scan",
     ),
@@ -344,6 +379,11 @@ INDEXED_QUERIES = [
         ("Guest19900",),
     ),
     IndexedQuery(
+        "invitation_username_idx",
+        "SELECT * FROM community_invitations WHERE lower(invited_telegram_username) = ANY($1)",
+        (["guest247", "guest248"],),
+    ),
+    IndexedQuery(
         "invitation_pending_expires_at_idx",
         "SELECT * FROM community_invitations WHERE status = 'pending' AND expires_at <= $1",
         (NOW + timedelta(days=1),),
@@ -469,6 +509,37 @@ INDEXED_QUERIES = [
         " WHERE status = ANY($1::text[]) AND created_at >= $2",
         (["pending", "accepted", "expired", "cancelled"], NOW - timedelta(days=7)),
         "Index Only Scan",
+    ),
+    IndexedQuery(
+        "audit_changed_at_idx",
+        "SELECT id FROM directory_audit_log ORDER BY changed_at DESC, id DESC LIMIT 15 OFFSET 9000",
+        (),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "audit_actor_idx",
+        "SELECT id FROM directory_audit_log WHERE lower(actor) = lower($1)"
+        " ORDER BY changed_at DESC, id DESC LIMIT 15",
+        ("Luis",),
+        "Index Scan",
+    ),
+    IndexedQuery(
+        "audit_row_idx",
+        "SELECT * FROM directory_audit_log WHERE row_id = ANY($1)",
+        ([UUID(int=247)],),
+    ),
+    IndexedQuery(
+        "audit_account_id_idx",
+        "SELECT * FROM directory_audit_log WHERE table_name = 'member_accounts'"
+        " AND lower((changes -> 'account_id')::text)::jsonb ?| $1",
+        (["account247"],),
+    ),
+    IndexedQuery(
+        "audit_invited_username_idx",
+        "SELECT * FROM directory_audit_log WHERE table_name = 'community_invitations'"
+        " AND changes ? 'invited_telegram_username'"
+        " AND lower((changes -> 'invited_telegram_username')::text)::jsonb ?| $1",
+        (["guest247"],),
     ),
     IndexedQuery(
         "audit_member_id_idx",

@@ -126,7 +126,7 @@ class DownloadEndpoints(ListEndpoints):
         limit = "LIMIT 0" if request.method == "HEAD" else ""
         rows = fetch_batches(
             f"""SELECT {selected} FROM {self.table_name} AS this WHERE {condition.where}
-            ORDER BY {self._order(query.value("__order"))} {limit}""",
+            ORDER BY {", ".join(self._order(query.value("__order")))} {limit}""",
             *condition.parameters,
         )
         parts = _format_parts(columns, rows, delimiter)

@@ -1,6 +1,5 @@
 """The lists of the panel: pages, filters, order, counts, and the search for a row to refer to."""
 
-import json
 import re
 from collections.abc import Collection
 from datetime import date, datetime
@@ -16,6 +15,11 @@ from community_directory.queries.folding import contains_pattern, escape_pattern
 from community_directory.queries.identifiers import clean_identifier
 from community_directory.queries.search import ANY_RANGE, SEARCH_TEXT_LENGTH, is_indexed
 from community_directory.queries.values import member_number, present_number_sql
+from community_directory.web.admin.large_tables import (
+    count_table_rows,
+    find_values,
+    plan_query,
+)
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import TableRows, json_response, validated
 from community_directory.web.admin.values import TEXT_COLUMNS, normalize_filter, parse_value
@@ -25,6 +29,21 @@ MAX_LIST_ROWS = 1000
 MAX_LIST_PAGES = 1_000_000
 MAX_EXACT_COUNT = 50_000
 """Above this number of rows a count is the planner's estimate."""
+MAX_PLANNED_COST = 8_000
+"""The cost up to which a page is read and a number is counted, in the planner's unit.
+
+With PostgreSQL's defaults 100 to 200 of it take some 1 ms, so that an answer takes up to 80 ms.
+"""
+MAX_UNINDEXED_ROWS = 200_000
+"""The rows of a table in which a part of an identifier is looked for, each row at a time."""
+MAX_UNPLANNED_ROWS = 400_000
+"""The rows of a table of which every page is read, whatever it costs."""
+MAX_EASY_ROWS = 1000
+"""The rows of a list without filters, in the table's own order, that are read without a plan."""
+MAX_WALKED_ROWS = 20_000
+"""The rows, beside ten for each row of the pages, among which a page of a rare number is found."""
+MAX_COMPARED_TEXTS = 50_000
+"""The most members whose texts are compared until a page is full."""
 MAX_CANDIDATES = 1000
 """The most members that a rare text matches; a text that matches more is a frequent one."""
 COUNT_SAMPLE_ROWS = 3000
@@ -55,12 +74,13 @@ FIND_CANDIDATES = Statement(
     LIMIT {MAX_CANDIDATES + 1}
     """
 )
-ESTIMATE_TABLE_ROWS = Statement(
-    "SELECT reltuples FROM pg_class WHERE oid = :table_name::text::regclass"
-)
 MEMBER_CHOICES = """
 SELECT id, member_id || ' ' || name, member_id, name FROM community_members
 WHERE deleted_at IS NULL AND NOT is_bot"""
+
+
+class TooManyRows(InvalidInput):
+    """A page that can't be read in a table of this size in a reasonable time."""
 
 
 class ListQuery:
@@ -177,15 +197,24 @@ class ListEndpoints(TableRows):
         offset = (query.number("__page", 1, MAX_LIST_PAGES) - 1) * size
         names = self.named_columns(query) or self._listed_columns()
         condition = await self._filter(query)
-        order = self._order(query.value("__order"))
+        requested = query.value("__order")
+        order = self._order(requested)
         # The subquery selects keys only, so that an index is enough to skip the rows before the
         # page.
+        key = self._page_key(requested)
+        columns = ", ".join(f'"{name}"' for name in key)
+        selected = ", ".join(f'this."{name}"' for name in key)
+        page = (
+            f"SELECT {selected} FROM {self.table_name} AS this"
+            f" WHERE {condition.where} ORDER BY {', '.join(order)} LIMIT {size} OFFSET {offset}"
+        )
+        is_own_list = not query.filtered_columns and not query.value("__view")
+        if not is_own_list or offset > MAX_EASY_ROWS or order != self._order(""):
+            await self._check_size(query, condition, page, order, offset + size)
         records = await engine.fetch(
             f"""
-            SELECT {self.select(dict.fromkeys([self.key, *names]))} FROM (
-                SELECT this."{self.key}" FROM {self.table_name} AS this
-                WHERE {condition.where} ORDER BY {order} LIMIT {size} OFFSET {offset}
-            ) AS page JOIN {self.table_name} AS this USING ("{self.key}") ORDER BY {order}
+            SELECT {self.select(dict.fromkeys([self.key, *names]))} FROM ({page}) AS page
+            JOIN {self.table_name} AS this USING ({columns}) ORDER BY {", ".join(order)}
             """,
             *condition.parameters,
         )
@@ -194,13 +223,22 @@ class ListEndpoints(TableRows):
 
     @validated
     async def get_count(self, request: Request) -> Response:
-        """Return how many rows a list has; the number is an estimate when there are many."""
-        condition = await self._filter(ListQuery(request))
-        if condition.has_frequent_text:
-            count = await self._count_in_sample(condition)
+        """Return how many rows a list has; the number is an estimate when there are many.
+
+        The list itself says why it can't be read.
+        """
+        try:
+            condition = await self._filter(ListQuery(request))
+        except TooManyRows:
+            count, is_estimate = 0, False
         else:
-            count = await self._count(condition)
-        return JSONResponse({"count": count, "page_size": self.page_size})
+            if condition.has_frequent_text:
+                count, is_estimate = await self._count_in_sample(condition), True
+            else:
+                count, is_estimate = await self._count(condition)
+        body = {"count": count, "page_size": self.page_size}
+        # panel.js says that a number is an estimate.
+        return JSONResponse(body | {"is_estimate": True} if is_estimate else body)
 
     @validated
     async def get_ids(self, request: Request) -> Response:
@@ -231,22 +269,99 @@ class ListEndpoints(TableRows):
     def _listed_columns(self) -> list[str]:
         return [name for name in self.schema_extra["visible_column_names"] if name in self.readable]
 
-    async def _count(self, condition: ListFilter) -> int:
+    async def _check_size(
+        self, query: ListQuery, condition: ListFilter, page: str, order: list[str], last_row: int
+    ) -> None:
+        """Check that a page can be read in a reasonable time.
+
+        Raises:
+            TooManyRows: It can't; the message says what to do.
+        """
+        table_rows = await count_table_rows(self.table_name)
+        if table_rows <= MAX_UNPLANNED_ROWS:
+            return
+        plan = await plan_query(page, condition.parameters)
+        first, *_ = self._order_columns(query.value("__order"))
+        # Rows with one of few values are sorted by the key before the first one is known.
+        is_coarse = plan.is_walk and first in self.policy.value_indexes
+        if plan.cost > MAX_PLANNED_COST or is_coarse:
+            raise TooManyRows(
+                f"About {table_rows:,} rows are too many for this order, filter or page. Add a"
+                f" filter, or sort by {self._label_own_order()}."
+            )
+        if condition.has_frequent_text:
+            await self._check_text(condition, last_row)
+        elif plan.is_walk and self._has_comparison(query):
+            await self._check_walk(query, condition, order, last_row)
+
+    def _has_comparison(self, query: ListQuery) -> bool:
+        """Tell whether a list is filtered by a number or a time, whose rows can be far away."""
+        if self.policy.removed_at_column and not self._leaves_removed_out(query):
+            return False
+        return any(
+            self.columns[name].value_type in (int, date, datetime)
+            and query.operator(name)[0] not in NULL_OPERATORS
+            for name in query.filtered_columns
+        )
+
+    async def _check_walk(
+        self, query: ListQuery, condition: ListFilter, order: list[str], last_row: int
+    ) -> None:
+        """Check that a page is full before too many rows were read in the order of the list.
+
+        Old rows can have small numbers or early times, so that the first ones are far away.
+
+        Raises:
+            TooManyRows: It is not.
+        """
+        listed = " AND ".join(self._listed_conditions(query)) or "true"
+        records = await engine.fetch(
+            f"""
+            SELECT count(*) FROM (
+                SELECT FROM (
+                    SELECT * FROM {self.table_name} AS this WHERE {listed}
+                    ORDER BY {", ".join(order)} LIMIT {MAX_WALKED_ROWS + 10 * last_row}
+                ) AS this WHERE {condition.where} LIMIT {last_row}
+            ) AS found
+            """,
+            *condition.parameters,
+        )
+        if records[0][0] < last_row:
+            raise TooManyRows(
+                f"Few of the first {MAX_WALKED_ROWS:,} rows match, and the others are too many to"
+                " look through. Add a filter, or sort by another column."
+            )
+
+    async def _check_text(self, condition: ListFilter, last_row: int) -> None:
+        """Check that a page is full before the texts of too many members were compared.
+
+        Raises:
+            TooManyRows: Other columns contain the text often, but this one rarely.
+        """
+        rows = f"SELECT FROM {self.table_name} AS this WHERE {condition.where}"
+        # The planner expects that the text is in half of the rows.
+        compared = 2 * (await plan_query(rows, condition.parameters)).rows
+        if compared > MAX_COMPARED_TEXTS:
+            matching = await self._count_in_sample(condition)
+            compared = compared * last_row // matching if matching else compared
+        if compared > MAX_COMPARED_TEXTS:
+            raise TooManyRows("Few of very many rows have this text here. Type more of it.")
+
+    async def _count(self, condition: ListFilter) -> tuple[int, bool]:
+        """Return how many rows meet a condition, and whether the number is an estimate."""
         rows = f"FROM {self.table_name} AS this WHERE {condition.where}"
-        plan = await engine.fetch(f"EXPLAIN (FORMAT JSON) SELECT {rows}", *condition.parameters)
-        estimate = int(json.loads(plan[0][0])[0]["Plan"]["Plan Rows"])
-        if estimate > MAX_EXACT_COUNT:
-            return estimate
+        plan = await plan_query(f"SELECT {rows}", condition.parameters)
+        if plan.rows > MAX_EXACT_COUNT or plan.cost > MAX_PLANNED_COST:
+            return plan.rows, True
         records = await engine.fetch(f"SELECT count(*) {rows}", *condition.parameters)
-        return int(records[0][0])
+        return int(records[0][0]), False
 
     async def _count_in_sample(self, condition: ListFilter) -> int:
         """Estimate how many rows meet a condition that is expensive to evaluate.
 
         The estimate is made from a few pages of the table.
         """
-        records = await engine.fetch(ESTIMATE_TABLE_ROWS, table_name=self.table_name)
-        table_rows = records[0]["reltuples"]
+        table_rows = await count_table_rows(self.table_name)
         percentage = min(100, 100 * COUNT_SAMPLE_ROWS / max(table_rows, 1))
         records = await engine.fetch(
             f"""SELECT count(*) FILTER (WHERE {condition.where}) AS matching, count(*) AS read
@@ -256,11 +371,24 @@ class ListEndpoints(TableRows):
         sample = records[0]
         return int(table_rows * sample["matching"] / max(sample["read"], 1))
 
+    async def _is_frequent(self, table_rows: int, pattern: str) -> bool:
+        """Tell whether a text is in so many members that the text index finds too many.
+
+        The index takes longer to say so: 70 ms for one in 20 of a million, a sample 3 ms.
+        """
+        percentage = 100 * COUNT_SAMPLE_ROWS / table_rows
+        records = await engine.fetch(
+            f"""SELECT count(*) FROM {self.table_name}
+            TABLESAMPLE SYSTEM ({percentage}) REPEATABLE (0) WHERE search_text LIKE $1""",
+            pattern,
+        )
+        return int(records[0][0]) * table_rows > 3 * MAX_CANDIDATES * COUNT_SAMPLE_ROWS
+
     async def _list_choices(self, limit: int, offset: int) -> list[asyncpg.Record]:
         label = self.schema_extra["link_column_name"]
         return await engine.fetch(
             f"""SELECT "{self.key}", "{label}"::text FROM {self.table_name} AS this
-            ORDER BY {self._order("")} LIMIT {limit} OFFSET {offset}"""
+            ORDER BY {", ".join(self._order(""))} LIMIT {limit} OFFSET {offset}"""
         )
 
     async def _find_members(self, text: str, limit: int, offset: int) -> list[asyncpg.Record]:
@@ -295,32 +423,48 @@ class ListEndpoints(TableRows):
             *parameters,
         )
 
-    def _order(self, requested: str) -> str:
-        """Return the ORDER BY list, which ends with the key.
+    def _order_columns(self, requested: str) -> dict[str, str]:
+        """Return the directions by column in which a list is sorted; the last ones are unique.
 
         Rows with equal values could otherwise appear on two pages, or on none.
+
+        Raises:
+            InvalidInput: There is no such column.
         """
-        wanted = [
-            (name.removeprefix("-"), "DESC" if name.startswith("-") else "ASC")
-            for name in requested.split(",")
-            if name
-        ] or [
-            (by["column"], "ASC" if by["ascending"] else "DESC")
-            for by in self.schema_extra["order_by"]
-        ]
-        parts: list[str] = []
-        for name, direction in wanted:
+        wanted: dict[str, str] = {}
+        for name in filter(None, requested.split(",")):
+            wanted.setdefault(name.removeprefix("-"), "DESC" if name.startswith("-") else "ASC")
+        if not wanted:
+            for by in self.schema_extra["order_by"]:
+                wanted[by["column"]] = "ASC" if by["ascending"] else "DESC"
+        for name in wanted:
             if name not in self.readable:
                 raise InvalidInput(f"There is no column {sanitize_for_message(name)} to sort by.")
+        # If the first columns of a unique index are wanted, the others complete its order.
+        unique = self.policy.unique_key
+        key = unique if unique[: len(wanted)] == tuple(wanted) else (self.key,)
+        return wanted | {name: next(iter(wanted.values())) for name in key if name not in wanted}
+
+    def _order(self, requested: str) -> list[str]:
+        """Return the parts of the ORDER BY list."""
+        parts: list[str] = []
+        for name, direction in self._order_columns(requested).items():
             column, expression = self.columns[name], self.expression(name)
             if not parts and (isinstance(column, ForeignKey) or name == "member_id"):
                 # "#9" comes before "#10".
                 parts.append(f"length({expression}) {direction}")
             nulls = " NULLS LAST" if column._meta.null and direction == "DESC" else ""
             parts.append(f"{expression} {direction}{nulls}")
-        if self.key not in dict(wanted):
-            parts.append(f'this."{self.key}" {wanted[0][1]}')
-        return ", ".join(parts)
+        return parts
+
+    def _page_key(self, requested: str) -> list[str]:
+        """Return the columns that identify the rows of a page, which its index has."""
+        unique = [*self.policy.unique_key]
+        return unique if [*self._order_columns(requested)] == unique else [self.key]
+
+    def _label_own_order(self) -> str:
+        column = self.schema_extra["order_by"][0]["column"]
+        return f"“{self._schema['properties'][column]['title']}”"
 
     async def _filter(self, query: ListQuery) -> ListFilter:
         """Return the condition of a list's filters and its view."""
@@ -332,12 +476,16 @@ class ListEndpoints(TableRows):
             if view not in self.policy.views:
                 raise InvalidInput(f"There is no view {sanitize_for_message(view)}.")
             condition.conditions.append(self.policy.views[view])
-        condition.conditions += [
+        condition.conditions += self._listed_conditions(query)
+        return condition
+
+    def _listed_conditions(self, query: ListQuery) -> list[str]:
+        """Return the conditions that the rows of a list meet unless a filter asks for others."""
+        return [
             listed
             for name, listed in self.policy.listed.items()
             if not self._is_asked_for(query, name)
         ]
-        return condition
 
     def _is_asked_for(self, query: ListQuery, name: str) -> bool:
         """Tell whether a list is filtered by a column in a way that asks for all of its rows."""
@@ -348,7 +496,9 @@ class ListEndpoints(TableRows):
 
     def _leaves_removed_out(self, query: ListQuery) -> bool:
         column = self.policy.removed_at_column
-        return bool(column) and column not in query.filtered_columns
+        return bool(column) and (
+            column not in query.filtered_columns or query.operator(column)[0] == "is_null"
+        )
 
     async def _column_condition(self, query: ListQuery, name: str, condition: ListFilter) -> str:
         """Return the condition of one column's filter.
@@ -369,7 +519,9 @@ class ListEndpoints(TableRows):
         is_text = isinstance(column, TEXT_COLUMNS) and not column._meta.choices
         conditions = [
             await self._text_condition(query, name, match, value, condition)
-            if is_text and operator == "e" and match != "exact"
+            if is_text
+            and operator == "e"
+            and (match != "exact" or name in self.policy.searched | self.policy.exact.keys())
             else self._value_condition(name, operator, value, condition)
             for value in [normalize_filter(name, sent) for sent in query.values(name)]
         ]
@@ -397,6 +549,8 @@ class ListEndpoints(TableRows):
 
     def _value_condition(self, name: str, operator: str, sent: str, condition: ListFilter) -> str:
         value = parse_value(self.columns[name], sent)
+        if operator == "e" and (indexed := self.policy.value_conditions.get(name, {}).get(value)):
+            return indexed
         if name == "member_id":
             value = member_number(value)
         placeholder = condition.parameters.bind(value)
@@ -406,26 +560,102 @@ class ListEndpoints(TableRows):
         self, query: ListQuery, name: str, match: str, sent: str, condition: ListFilter
     ) -> str:
         """Return the condition that a column contains a text, and use an index if possible."""
+        value = parse_value(self.columns[name], sent)
+        pattern = contains_pattern(fold_needle(value))
+        if pattern is None and match != "exact":
+            return "false"
+        if name in self.policy.searched:
+            return await self._searched_condition(query, name, match, value, condition)
+        table_rows = await count_table_rows(self.table_name)
+        if table_rows <= MAX_UNINDEXED_ROWS:
+            return self._match_condition(name, match, value, condition.parameters)
+        values = await self._find_matching_values(name, match, value)
+        if values is not None:
+            bind = condition.parameters.bind
+            return (
+                " AND ".join(
+                    f'this."{column}" = ANY({bind([*{*matching}])}::varchar[])'
+                    for column, matching in zip(
+                        self.policy.value_indexes[name], zip(*values, strict=True), strict=False
+                    )
+                )
+                or "false"
+            )
+        keys = await self._find_keys(name, value)
+        if not keys:
+            raise TooManyRows(
+                f"None of about {table_rows:,} rows has exactly this text here, and a part of it is"
+                " not looked for among so many. Type the whole text, or choose another filter.",
+                field=name,
+            )
+        if len(keys) <= MAX_CANDIDATES:
+            return f'this."{self.key}" = ANY({condition.parameters.bind(keys)})'
+        return self._whole_condition(name, value, condition.parameters)
+
+    async def _find_matching_values(
+        self, name: str, match: str, value: str
+    ) -> list[tuple[str, ...]] | None:
+        """Return the few different values of a column that match; None if it has many."""
+        if name not in self.policy.value_indexes:
+            return None
+        arguments = Parameters()
+        matches = self._match_condition(name, match, value, arguments)
+        columns = self.policy.value_indexes[name]
+        return await find_values(self.table_name, columns, matches, arguments)
+
+    async def _find_keys(self, name: str, value: str) -> list[object]:
+        """Return the keys of the rows with a value, up to one too many; none without an index."""
+        arguments = Parameters()
+        whole = self._whole_condition(name, value, arguments)
+        rows = f'SELECT this."{self.key}" FROM {self.table_name} AS this WHERE {whole}'
+        if name not in self.policy.exact:
+            plan = await plan_query(rows, arguments)
+            if plan.cost > MAX_PLANNED_COST:
+                return []
+        records = await engine.fetch(f"{rows} LIMIT {MAX_CANDIDATES + 1}", *arguments)
+        return [key for (key,) in records]
+
+    def _whole_condition(self, name: str, value: str, parameters: Parameters) -> str:
+        """Return the condition that a column has this value, which an index can find."""
+        if name == "member_id":
+            value = member_number(value)
+        condition = self.policy.exact.get(name, f'this."{name}" = {{0}}')
+        return condition.format(f"{parameters.bind(value)}::text")
+
+    def _match_condition(self, name: str, match: str, value: str, parameters: Parameters) -> str:
+        """Return the condition that the folded text of a column matches."""
+        if match == "exact":
+            return f"{self.expression(name)} = {parameters.bind(value)}"
+        text = f"{parameters.bind(escape_pattern(fold_needle(value)))}::text"
+        folded = f"directory_search_text({self.expression(name)})"
+        return f"{folded} LIKE {LIKE_PATTERNS[match].format(text)}"
+
+    async def _searched_condition(
+        self, query: ListQuery, name: str, match: str, value: str, condition: ListFilter
+    ) -> str:
+        """Return the condition of a column that the text index of the members contains."""
         bind = condition.parameters.bind
-        needle = fold_needle(parse_value(self.columns[name], sent))
+        matches = self._match_condition(name, match, value, condition.parameters)
+        needle = fold_needle(value)
         pattern = contains_pattern(needle)
         if pattern is None:
-            return "false"
-        text = f"{bind(escape_pattern(needle))}::text"
-        folded = f"directory_search_text({self.expression(name)})"
-        matches = f"{folded} LIKE {LIKE_PATTERNS[match].format(text)}"
-        if name not in self.policy.searched:
             return matches
         # The stored text spares most rows the folding, unless it was cut.
         stored = "this.search_text"
         may_match = f"({stored} LIKE {bind(pattern)} OR length({stored}) = {SEARCH_TEXT_LENGTH})"
         matches = f"({may_match} AND {matches})"
-        if not is_indexed(needle) or not self._leaves_removed_out(query):
+        if not self._leaves_removed_out(query):
             return matches
-        candidates = await engine.fetch(FIND_CANDIDATES, pattern=pattern)
-        if len(candidates) <= MAX_CANDIDATES:
-            keys = bind([record["id"] for record in candidates])
-            return f"(this.id = ANY({keys}::uuid[]) AND {matches})"
+        table_rows = await count_table_rows(self.table_name)
+        is_large = table_rows > MAX_UNINDEXED_ROWS
+        if not is_indexed(needle):
+            if not is_large:
+                return matches
+        elif not (is_large and await self._is_frequent(table_rows, pattern)):
+            candidates = await engine.fetch(FIND_CANDIDATES, pattern=pattern)
+            if len(candidates) <= MAX_CANDIDATES:
+                keys = bind([record["id"] for record in candidates])
+                return f"(this.id = ANY({keys}::uuid[]) AND {matches})"
         condition.has_frequent_text = True
         # The planner expects that a CASE is true for half of the rows: it then reads rows in
         # order until the page is full.

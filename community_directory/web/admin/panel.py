@@ -47,6 +47,8 @@ FRONT_END_HOOKS = (
     "custom_form_error",
     "login_button",
     "message_popup",
+    "result_count",
+    "Problem fetching",
 )
 """The names in Piccolo Admin's front end on which our scripts and stylesheet depend."""
 

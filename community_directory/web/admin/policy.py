@@ -42,6 +42,20 @@ class TablePolicy:
     """
     computed: Mapping[str, str] = field(default_factory=dict)
     """The SQL expression of each column that is not shown and filtered as it is stored."""
+    value_conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The SQL condition by column and value that an index finds, instead of a comparison."""
+    value_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The first columns of an index, of which the last is the key, a column with few values.
+
+    In a large table a filter compares a text with the values instead of with each row.
+    """
+    exact: Mapping[str, str] = field(default_factory=dict)
+    """The SQL condition by column that an index finds; `{0}` is the value that a row has.
+
+    In a large table a filter finds whole values by it, or by a comparison with the column.
+    """
+    unique_key: tuple[str, ...] = ()
+    """The columns of a unique index that has the order of a list which is sorted by the first."""
     views: Mapping[str, str] = field(default_factory=dict)
     """SQL conditions by the name of the view; a link selects a view with `?__view=…`."""
     keeps_merged_numbers: bool = False

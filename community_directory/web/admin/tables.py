@@ -65,6 +65,14 @@ SIDEBAR_LINKS = {
 READ_ONLY = dict.fromkeys(ACTIONS.values(), "This table is read-only.")
 
 OPEN_CONDITION = "this.status = 'pending' AND this.expires_at > now()"
+OVERDUE_CONDITION = "this.status = 'pending' AND this.expires_at <= now()"
+STATUS_CONDITIONS = {
+    "pending": OPEN_CONDITION,
+    "expired": f"(this.status = 'expired' OR {OVERDUE_CONDITION})",
+    "accepted": "this.status = 'accepted'",
+    "cancelled": "this.status = 'cancelled'",
+}
+"""The conditions of the effective status, which an index of the stored one serves."""
 END_OF_TODAY = (
     "(date_trunc('day', now() AT TIME ZONE '{zone}') + interval '1 day') AT TIME ZONE '{zone}'"
 )
@@ -177,6 +185,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                     "merged_into": "this.merged_into IS NULL",
                 },
                 keeps_merged_numbers=True,
+                value_indexes={"primary_role": ("primary_role",), "country": ("country",)},
                 searched=frozenset(
                     {"name", "telegram_username", "organization", "github_username"}
                 ),
@@ -201,6 +210,12 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                     "delete": "Invitations can't be deleted. Use the form “Cancel an invitation”."
                 },
                 computed={"status": effective_status_sql("this")},
+                value_conditions={"status": STATUS_CONDITIONS},
+                exact={
+                    "invitation_code": "this.invitation_code IN ({0}, upper({0}), lower({0}))",
+                    "invited_telegram_username": "lower(this.invited_telegram_username)"
+                    " = lower({0})",
+                },
                 views={"open": OPEN_CONDITION, "expiring_today": expiring_today},
                 labels=COLUMN_LABELS,
             ),
@@ -215,6 +230,8 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 refusals=dict.fromkeys(
                     ACTIONS.values(), "Use the forms “Link an account” and “Unlink an account”."
                 ),
+                value_indexes={"platform": ("platform",)},
+                exact={"username": "lower(this.username) = lower({0})"},
                 labels=COLUMN_LABELS,
             ),
         ),
@@ -257,6 +274,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             policy=TablePolicy(
                 locked=frozenset({"created_at"}),
                 locked_when_new=frozenset({"created_at"}),
+                value_indexes={"relationship_type": ("relationship_type",)},
                 labels=COLUMN_LABELS,
             ),
         ),
@@ -274,6 +292,11 @@ def _engagement_tables() -> list[PanelTable]:
             policy=TablePolicy(
                 refusals=READ_ONLY,
                 listed={"member_id": NOT_OF_A_BOT},
+                value_indexes={
+                    "event_type": ("event_type",),
+                    "platform": ("platform",),
+                    "room_id": ("platform", "room_id"),
+                },
                 labels=COLUMN_LABELS,
             ),
         ),
@@ -284,7 +307,11 @@ def _engagement_tables() -> list[PanelTable]:
             filters="member_id highlight_date message_count reputation_earned",
             order="-highlight_date -member_id",
             group=ENGAGEMENT_GROUP,
-            policy=TablePolicy(refusals=READ_ONLY, labels=COLUMN_LABELS),
+            policy=TablePolicy(
+                refusals=READ_ONLY,
+                unique_key=("highlight_date", "member_id"),
+                labels=COLUMN_LABELS,
+            ),
         ),
         _table(
             DirectoryBot,
@@ -309,12 +336,13 @@ def _panel_tables() -> list[PanelTable]:
             DirectoryAuditLog,
             columns="changed_at actor action table_name member_id reason",
             filters="member_id actor action table_name changed_at",
-            order="-id",
+            order="-changed_at",
             group=PANEL_GROUP,
             # The column member_id identifies the row for people.
             policy=TablePolicy(
                 refusals=READ_ONLY,
                 hidden=frozenset({"row_id"}),
+                exact={"actor": "lower(this.actor) = lower({0})"},
                 keeps_merged_numbers=True,
                 labels=COLUMN_LABELS,
             ),

@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Dialog, Page, expect
 
 from community_directory.tables import CommunityMember
+from community_directory.web.admin import listing
 from tests.tables.rows import fetch_row
 from tests.web.conftest import PASSWORD, add_superuser
 
@@ -284,6 +285,17 @@ async def test_the_links_of_the_side_bar_open_the_lists_they_name(
     await page.get_by_role("link", name="Expiring today").click()
     await expect(page.get_by_role("heading", name="community invitations")).to_be_visible()
     await expect(page.get_by_text("No results found")).to_be_visible()
+
+
+async def test_a_list_says_that_its_number_is_an_estimate_and_why_an_order_is_refused(
+    page: Page, ana: CommunityMember, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MAX_UNPLANNED_ROWS", -2)
+    monkeypatch.setattr(listing, "MAX_PLANNED_COST", 0)
+    await page.goto("/#/community_members")
+    await expect(page.locator("html.is-estimate #result_count")).to_be_visible()
+    await page.goto("/#/community_members?status=active")
+    await expect(page.locator("#message_popup")).to_contain_text("Add a filter, or sort by")
 
 
 async def sign_in(page: Page, password: str = PASSWORD) -> None:

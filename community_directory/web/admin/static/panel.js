@@ -10,6 +10,8 @@
   let shown = null;
   // The query of the last page of each table that was shown.
   const queries = {};
+  // The message of the server about the last list, if it was refused.
+  let refusal = "";
 
   const table = () => (location.hash.match(/^#\/([a-z_]+)/) || [])[1];
   const parse = (text) => { try { return JSON.parse(text); } catch { return null; } };
@@ -22,6 +24,11 @@
     }
     lock('[data-uitest="save_button"]', policy.locked || []);
     lock('[data-uitest="create_button"]', policy.locked_when_new || []);
+    const popup = document.querySelector("#message_popup.error p");
+    // The front end says only that there was a problem.
+    if (refusal && popup && popup.textContent.startsWith("Problem fetching")) {
+      popup.textContent = refusal;
+    }
   }
 
   function showAsPreview(isPreview) {
@@ -66,6 +73,13 @@
     } else if (method === "GET" && list) {
       this.addEventListener("load", () => {
         if (this.status === 200) queries[list] = search;
+        const { detail } = (this.status === 400 && parse(this.responseText)) || {};
+        refusal = detail || "";
+      });
+    } else if (method === "GET" && row === "count") {
+      this.addEventListener("load", () => {
+        const { is_estimate: isEstimate } = parse(this.responseText) || {};
+        document.documentElement.classList.toggle("is-estimate", Boolean(isEstimate));
       });
     } else if (method === "GET" && row === "schema") {
       this.addEventListener("load", () => {
