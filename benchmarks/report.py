@@ -69,10 +69,12 @@ def heading(
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     loads = f"load of the machine {load:.1f} before and {os.getloadavg()[0]:.1f} at the end"
     python = ", ".join([f"Python {platform.python_version()}", *versions])
-    return f"""{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {machine} · {loads} ·
+    busy = "\n**The machine was busy with other work: these figures are rough.**\n"
+    return f"""{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} ·
+{machine} · {loads} ·
 {python} ·
 {server}
-"""
+{busy if load > (os.cpu_count() or 1) / 2 else ""}"""
 
 
 def replace_part(path: Path, name: str, text: str) -> None:
