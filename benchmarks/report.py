@@ -17,7 +17,7 @@ from benchmarks.results import Measured, Results
 
 YARDSTICK: Final = "asyncpg"
 PATH: Final = Path(__file__).with_name("RESULTS.md")
-SHORT_TABLE_PAGES: Final = (ROOT / "README.md", ROOT / "docs/explanation/performance.md")
+SHORT_TABLE_PAGE: Final = ROOT / "docs/explanation/performance.md"
 SHORT_LINES: Final = {
     "member": "a member by Telegram id",
     "record": "record an event",
@@ -102,8 +102,7 @@ with the same indexes; the helpers and asyncpg also find the usernames of other 
 
 {heading(command=command, size=size, server=server, load=load, versions=versions)}"""
     PATH.write_text(f"{head}\n{tables(results)}\n{MARK}{by_hand}", encoding="utf-8")
-    for page in SHORT_TABLE_PAGES:
-        replace_part(page, "benchmarks", f"\n{short_table(results)}\n")
+    replace_part(SHORT_TABLE_PAGE, "benchmarks", f"\n{short_table(results)}\n")
 
 
 def short_table(results: Results) -> str:
