@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import asyncpg
@@ -46,6 +46,7 @@ async def main() -> None:
         return
     load = report.load()
     results, pace = Results(), QUICK if options.quick else THOROUGH
+    pace = replace(pace, seconds=options.seconds or pace.seconds)
     size = SIZES["10k"] if options.quick else SIZES["100k"]
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(_place(Size(size), original=True))
@@ -92,6 +93,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--members", type=int, default=huge.MEMBERS, help="with --huge: make a smaller community"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="spend about so many seconds on each operation, instead of 60"
     )
     parser.add_argument(
         "--clients",

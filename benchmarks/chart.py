@@ -6,6 +6,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmarks.clients import LABELS
 from benchmarks.results import Results
 
 PATH: Final = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.svg"
@@ -15,15 +16,6 @@ LINES: Final = {
     "redeem": "redeem a code",
     "directory page": "a directory page",
 }
-CLIENTS: Final = {
-    "helpers": "query helpers",
-    "asyncpg": "bare asyncpg",
-    "drizzle": "Drizzle",
-    "tortoise": "Tortoise",
-    "piccolo": "Piccolo ORM",
-    "sqlalchemy": "SQLAlchemy",
-    "django": "Django",
-}
 OURS, YARDSTICK = "helpers", "asyncpg"
 
 # Colors that are readable on a light and on a dark page.
@@ -31,7 +23,7 @@ ACCENT, INK, BAR = "#e5484d", "#6e7985", "#a3adb8"
 WORKED_OUT_WITH: Final = "DejaVu Sans"
 FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 """The reader's own fonts, instead of the one that matplotlib has measured."""
-WIDTH, HEIGHT = 9.0, 2.9
+WIDTH, HEIGHT = 9.0, 3.5
 
 
 def draw(results: Results, path: Path = PATH) -> None:
@@ -47,10 +39,10 @@ def draw(results: Results, path: Path = PATH) -> None:
 
 def _figure(results: Results) -> Figure:
     ratios = {line: _ratios(results, line) for line in LINES}
-    clients = [client for client in CLIENTS if any(client in found for found in ratios.values())]
+    clients = [client for client in LABELS if any(client in found for found in ratios.values())]
     longest = max(ratio for found in ratios.values() for ratio in found.values())
     figure = Figure(figsize=(WIDTH, HEIGHT))
-    figure.subplots_adjust(left=0.13, right=0.985, top=0.80, bottom=0.03, wspace=0.10)
+    figure.subplots_adjust(left=0.17, right=0.985, top=0.83, bottom=0.03, wspace=0.10)
     figure.text(
         0.005,
         0.93,
@@ -76,7 +68,7 @@ def _figure(results: Results) -> Figure:
                     **_style(client),
                 )
     for place, client in enumerate(clients):
-        panels[0].text(-longest * 0.06, place, CLIENTS[client], ha="right", **_style(client))
+        panels[0].text(-longest * 0.06, place, LABELS[client], ha="right", **_style(client))
     return figure
 
 
@@ -91,5 +83,5 @@ def _style(client: str) -> dict[str, Any]:
 
 
 def _ratios(results: Results, line: str) -> dict[str, float]:
-    measured = [client for client in CLIENTS if (line, client) in results.measured]
+    measured = [client for client in LABELS if (line, client) in results.measured]
     return {client: results.ratio((line, client), (line, YARDSTICK)) for client in measured}

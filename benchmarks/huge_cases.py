@@ -218,6 +218,7 @@ def _lookups(people: People) -> Iterator[Case]:
         yield _case("merge", "members.merge_preview", duplicate=duplicate, into=into)
     for member_id in (people.community.trees[0], someone, people.newest, people.first):
         yield _case("tree", "invitations.tree", member_id=member_id)
+        yield _case("tree", "invitations.tree_counts", member_id=member_id)
         yield _case("tree", "invitations.lineage", member_id=member_id)
 
 

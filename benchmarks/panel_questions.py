@@ -7,9 +7,10 @@ the panel, and prints those that take longer than 100 ms of the server's time.
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -39,6 +40,7 @@ MATCHES = ("contains", "exact", "starts", "ends")
 TYPED = ("a", "garcia", "quetzalcoatl", "xylophone", "@user1eef", "#500000", "500000", "10500000")
 """What is typed into a search field: a letter, a common, a rare and an unknown word, an account."""
 
+NO_FILTERS: Final[Mapping[str, str]] = {}
 Question = tuple[str, Callable[[], Awaitable[httpx.Response | object]]]
 """A question with its name; the answer of a request has a status."""
 
@@ -47,23 +49,23 @@ async def questions(client: httpx.AsyncClient) -> AsyncIterator[Question]:
     """Yield every question, to be asked by a client of the panel with a superuser's session."""
     for config, policy in configure_tables(Settings()):
         async for path in _table_questions(config, policy):
-            yield path, lambda path=path: client.get(f"/api/tables/{path}")
+            yield path, partial(client.get, f"/api/tables/{path}")
     for label, link in SIDEBAR_LINKS.items():
         if link.startswith("#/"):
             table, _, query = link.removeprefix("#/").partition("?")
             for kind in ("", "count/"):
                 path = f"{table}/{kind}?{query}"
-                yield f"{label}: {path}", lambda path=path: client.get(f"/api/tables/{path}")
+                yield f"{label}: {path}", partial(client.get, f"/api/tables/{path}")
     for typed in TYPED:
         for removed in (False, True, None):
             yield (
                 f"a form's member, removed={removed}: {typed}",
-                lambda typed=typed, removed=removed: find_one_member(typed, removed=removed),
+                partial(find_one_member, typed, removed=removed),
             )
     for typed in (*TYPED, "ABCDEFGH23456789", "@guest700000"):
-        yield f"a form's invitation: {typed}", lambda typed=typed: find_one_invitation(typed)
+        yield f"a form's invitation: {typed}", partial(find_one_invitation, typed)
     for number in (1, 2, 500_000):
-        yield f"tree of #{number}", lambda number=number: client.get(f"/insights/tree/{number}/")
+        yield f"tree of #{number}", partial(client.get, f"/insights/tree/{number}/")
 
 
 async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIterator[str]:
@@ -74,7 +76,9 @@ async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIte
         f"{'' if by.ascending else '-'}{by.column._meta.name}" for by in config.order_by or ()
     )
 
-    def listed(order: str = default, page: int = 1, **filters: str) -> str:
+    def listed(
+        filters: Mapping[str, str] = NO_FILTERS, *, order: str = default, page: int = 1
+    ) -> str:
         asked = {"__readable": "true", "__order": order, "__page": page, "__page_size": PAGE_SIZE}
         return f"{name}/?{urlencode({**filters, **asked})}"
 
@@ -86,10 +90,10 @@ async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIte
             yield listed(order=column._meta.name)
             yield listed(order=f"-{column._meta.name}")
     async for filters in _filters(config):
-        yield listed(**filters)
+        yield listed(filters)
         yield f"{name}/count/?{urlencode(filters)}"
     for view in policy.views:
-        yield listed(__view=view)
+        yield listed({"__view": view})
         yield f"{name}/count/?{urlencode({'__view': view})}"
     if policy.searched:
         for typed in TYPED:
@@ -98,7 +102,7 @@ async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIte
         for column_name in policy.searched:
             for typed in TYPED:
                 for more in ({}, {"deleted_at__operator": "not_null"}):
-                    yield listed(**{column_name: typed}, **more)
+                    yield listed({column_name: typed, **more})
                     yield f"{name}/count/?{urlencode({column_name: typed, **more})}"
     yield f"{name}/ids/?limit=6"
 

@@ -10,12 +10,25 @@ from typing import Final
 
 import asyncpg
 
-from benchmarks.measure import NAMES
+from benchmarks.clients import LABELS
+from benchmarks.measure import NAMES, ROOT
 from benchmarks.operations import GOALS, GROWTH, LINES, SIZES
 from benchmarks.results import Measured, Results
 
 YARDSTICK: Final = "asyncpg"
 PATH: Final = Path(__file__).with_name("RESULTS.md")
+SHORT_TABLE_PAGE: Final = ROOT / "docs/explanation/performance.md"
+SHORT_LINES: Final = {
+    "member": "a member by Telegram id",
+    "record": "record an event",
+    "record 1,000": "record 1,000 events",
+    "redeem": "redeem a code",
+    "directory page": "a page of the directory",
+    "search: a rare word": "search a rare word",
+    "search: a common word": "search a common word",
+    "last 30 days": "a member's last 30 days",
+}
+"""The lines of the short table, with their names there."""
 MARK: Final = (
     "<!-- `python -m benchmarks` writes the part above this line, people the part below. -->\n"
 )
@@ -56,10 +69,12 @@ def heading(
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     loads = f"load of the machine {load:.1f} before and {os.getloadavg()[0]:.1f} at the end"
     python = ", ".join([f"Python {platform.python_version()}", *versions])
-    return f"""{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} · {machine} · {loads} ·
+    busy = "\n**The machine was busy with other work: these figures are rough.**\n"
+    return f"""{datetime.now(UTC):%Y-%m-%d} · `{command}` · {size} ·
+{machine} · {loads} ·
 {python} ·
 {server}
-"""
+{busy if load > (os.cpu_count() or 1) / 2 else ""}"""
 
 
 def replace_part(path: Path, name: str, text: str) -> None:
@@ -79,14 +94,25 @@ def save(results: Results, *, command: str, size: str, server: str, load: float)
     head = f"""# Results
 
 Only the ratios mean something: one run measures all clients in turn, each in its own process with
-ten connections. Times of different runs or machines can't be compared. A ratio is the median of the
-rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record` and
-`roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
+eight connections. Times of different runs or machines can't be compared. A ratio is the median of
+the rounds' ratios. No client uses uvloop, and Python's garbage collector is on. The ORMs' `record`
+and `roll_up` do less: the helpers, and asyncpg with the same statements, also update members' last
 activity and points, and split voice stays at midnight. All clients search the same stored column
 with the same indexes; the helpers and asyncpg also find the usernames of other accounts.
 
 {heading(command=command, size=size, server=server, load=load, versions=versions)}"""
     PATH.write_text(f"{head}\n{tables(results)}\n{MARK}{by_hand}", encoding="utf-8")
+    replace_part(SHORT_TABLE_PAGE, "benchmarks", f"\n{short_table(results)}\n")
+
+
+def short_table(results: Results) -> str:
+    """Return the table of a few operations, for readers who don't know the benchmarks."""
+    clients = [client for client in LABELS if client != YARDSTICK]
+    rows = [
+        [label, *(_ratio(results, (line, client), (line, YARDSTICK)) for client in clients)]
+        for line, label in SHORT_LINES.items()
+    ]
+    return table(["time ÷ bare asyncpg", *(LABELS[client] for client in clients)], rows)
 
 
 def tables(results: Results) -> str:

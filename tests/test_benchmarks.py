@@ -1,6 +1,8 @@
 """The benchmarks measure everything that there is."""
 
+import json
 from datetime import date
+from pathlib import Path
 
 import asyncpg
 
@@ -9,6 +11,20 @@ from benchmarks.huge_cases import People, all_cases
 from tests.queries.cases import HELPERS
 
 NOBODY = "#1"
+DRIZZLE = Path(__file__).parent.parent / "benchmarks" / "drizzle"
+
+
+def test_the_lock_file_of_drizzle_pins_every_package_and_names_no_registry() -> None:
+    lock = json.loads((DRIZZLE / "package-lock.json").read_text())
+    wanted = json.loads((DRIZZLE / "package.json").read_text())["dependencies"]
+    root, packages = lock["packages"].pop(""), lock["packages"]
+    assert root["dependencies"] == wanted
+    assert wanted.items() <= {
+        (name.removeprefix("node_modules/"), package["version"])
+        for name, package in packages.items()
+    }
+    assert all("integrity" in package for package in packages.values())
+    assert not any("resolved" in package for package in packages.values())
 
 
 async def test_the_large_community_is_asked_everything_that_the_helpers_offer(

@@ -14,3 +14,15 @@ CLIENTS: Final = {
     "django": ("django_orm", "Client"),
 }
 """The module and the class of each client in Python. Drizzle is a program of its own."""
+LABELS: Final = {
+    "helpers": "query helpers",
+    "asyncpg": "bare asyncpg",
+    "asyncpg-no-reset": "asyncpg without reset",
+    "drizzle": "Drizzle",
+    "tortoise": "Tortoise",
+    "piccolo": "Piccolo ORM",
+    "sqlalchemy-core": "SQLAlchemy Core",
+    "sqlalchemy": "SQLAlchemy ORM",
+    "django": "Django",
+}
+"""The names of the clients in the documentation, in its order."""

@@ -1,6 +1,8 @@
 """asyncpg alone, the yardstick: it runs the helpers' own statements on an ordinary pool."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -54,7 +56,7 @@ class Client(Base):
         self._sent_statements: dict[tuple[str, str], list[SentStatement]] = {}
 
     async def open(self, url: str) -> None:
-        """Open ten connections."""
+        """Open the connections."""
         self._url = url
         self._pool = await asyncpg.create_pool(url, min_size=POOL, max_size=POOL, **self.options)
 
@@ -71,8 +73,10 @@ class Client(Base):
                 )
             case "record_many" | "insert" | "copy":
                 return ([self._row(event) for event in arguments[0]],)
-            case "directory" | "search" | "last_30_days" | "last_30_days_raw" | "roll_up":
+            case "directory" | "search" | "last_30_days" | "last_30_days_raw":
                 return (await self._statements(operation, arguments),)
+            case "roll_up":
+                return Helpers().native(operation, arguments)
             case _:
                 return tuple(arguments)
 
@@ -163,24 +167,11 @@ class Client(Base):
             await connection.execute(ACCEPT, invitation["invitation_id"], member["member_id"])
             return member
 
-    async def roll_up(self, statements: list[SentStatement]) -> Any:
-        """Count a day in one transaction, and update the members whose points change."""
-        days = next(arguments for _, arguments in statements if arguments)
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.fetch(highlights.LOCK_OUT_MERGES)
-            await connection.fetch(highlights.STORE_DAY_CHECKSUMS.sql, *days)
-            [(_, member_ids, points)] = await connection.fetch(highlights.ROLL_UP_DAYS.sql, *days)
-            if member_ids:
-                added = dict(zip(member_ids, points, strict=True))
-                locked = await connection.fetch(highlights.LOCK_EARNING_MEMBERS.sql, member_ids)
-                await connection.fetch(
-                    highlights.ADD_EARNED_POINTS.sql,
-                    "roll-up",
-                    "",
-                    [ctid for _, ctid in locked],
-                    [added[member_id] for member_id, _ in locked],
-                )
-                await connection.fetch(highlights.END_ROLL_UP)
+    async def roll_up(self, day: date) -> Any:
+        """Count a day as the helper does, in a transaction of the pool."""
+        on_pool = _OnPool(self._pool)
+        with patch.multiple(highlights, engine=on_pool, transaction=on_pool.transaction):
+            return await highlights.roll_up(day, zone="UTC")
 
     async def tree(self, member_id: str) -> Any:
         """Return the member and everybody whom they invited."""
@@ -201,6 +192,28 @@ class Client(Base):
     directory = search = last_30_days = last_30_days_raw = replay
 
 
+class _OnPool:
+    """What a helper uses of the engine, on one connection of an ordinary pool."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._connection: Any = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        async with self._pool.acquire() as self._connection, self._connection.transaction():
+            yield
+
+    async def fetch(self, statement: Statement | str, *arguments: Any, **values: Any) -> Any:
+        return await self._connection.fetch(*_sql_of(statement, *arguments, **values))
+
+
+def _sql_of(statement: Statement | str, *arguments: Any, **values: Any) -> tuple[Any, ...]:
+    if isinstance(statement, Statement):
+        return statement.sql, *statement.arguments(values)
+    return statement, *arguments
+
+
 async def _sent(
     url: str, helper: Callable[..., Awaitable[Any]], *arguments: Any
 ) -> list[SentStatement]:
@@ -211,10 +224,8 @@ async def _sent(
     async def record_statement(
         engine: DirectoryEngine, statement: Statement | str, *arguments: Any, **values: Any
     ) -> Any:
-        if isinstance(statement, Statement):
-            statements.append((statement.sql, tuple(statement.arguments(values))))
-        else:
-            statements.append((statement, arguments))
+        sql, *bound = _sql_of(statement, *arguments, **values)
+        statements.append((sql, tuple(bound)))
         return await fetch(engine, statement, *arguments, **values)
 
     async with connect(url, min_size=1, max_size=1), transaction() as rehearsal:

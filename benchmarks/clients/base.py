@@ -4,8 +4,8 @@ from datetime import date, datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-POOL: Final = 10
-"""The number of connections of every client."""
+POOL: Final = 8
+"""The number of connections of every client; all of them together are below 100, the default."""
 
 OPERATIONS: Final = (
     "member",

@@ -20,7 +20,7 @@ class Client(Base):
     _connected: AbstractAsyncContextManager[Any]
 
     async def open(self, url: str) -> None:
-        """Open ten connections."""
+        """Open the connections."""
         self._connected = connect(url, min_size=POOL, max_size=POOL)
         await self._connected.__aenter__()
 

@@ -125,7 +125,7 @@ SEARCH_TEXT = RawSQL("search_text", (), output_field=models.TextField())
 
 
 class Client(ORM):
-    """Ten threads with a connection each; a call takes one of them, as a request does.
+    """Threads with a connection each; a call takes one of them, as a request does.
 
     The ORM's async methods run in one and the same thread, unless a `ThreadSensitiveContext` names
     another one.
@@ -136,7 +136,7 @@ class Client(ORM):
     threads: asyncio.LifoQueue[Executor]
 
     async def open(self, url: str) -> None:
-        """Open ten connections, one in each thread."""
+        """Open the connections, one in each thread."""
         settings.DATABASES = {
             "default": {
                 "ENGINE": "django.db.backends.postgresql",

@@ -107,7 +107,7 @@ class Client(ORM):
     engine: PostgresEngine
 
     async def open(self, url: str) -> None:
-        """Open ten connections."""
+        """Open the connections."""
         self.engine = PostgresEngine(config=place(url)._asdict())
         for table in (Member, Invitation, Event, Highlight):
             table._meta.db = self.engine

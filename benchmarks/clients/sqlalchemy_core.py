@@ -44,7 +44,7 @@ class Client(ORM):
     autocommit: AsyncEngine
 
     async def open(self, url: str) -> None:
-        """Open ten connections."""
+        """Open the connections."""
         self.engine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"), pool_size=POOL, max_overflow=0
         )

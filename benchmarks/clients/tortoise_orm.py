@@ -115,7 +115,7 @@ class Client(ORM):
     event: ClassVar = Event
 
     async def open(self, url: str) -> None:
-        """Open ten connections."""
+        """Open the connections."""
         credentials = {**place(url)._asdict(), "minsize": POOL, "maxsize": POOL}
         await Tortoise.init(
             db_url=None,

@@ -8,7 +8,7 @@ import pg from "pg";
 
 import { operationsOn } from "./operations.mjs";
 
-const CONNECTIONS = 10;
+const CONNECTIONS = 8;
 
 // JavaScript can't parse a URL without a host, which has a socket's directory in its query: insert a host.
 function connectionFrom(text) {
