@@ -98,6 +98,7 @@ ALTER FUNCTION public.member_participation_take_back(text, text, text, text, tex
 ALTER FUNCTION public.member_participation_collapse(uuid) SECURITY INVOKER;
 ALTER FUNCTION public.member_participation_move(uuid) SECURITY INVOKER;
 ALTER FUNCTION public.member_participation_return(uuid) SECURITY INVOKER;
+ALTER FUNCTION public.member_participation_archive(timestamptz) SECURITY INVOKER;
 
 DO $$
 DECLARE

@@ -28,6 +28,7 @@ ALTER FUNCTION public.member_participation_take_back(text, text, text, text, tex
 ALTER FUNCTION public.member_participation_collapse(uuid) SECURITY DEFINER;
 ALTER FUNCTION public.member_participation_move(uuid) SECURITY DEFINER;
 ALTER FUNCTION public.member_participation_return(uuid) SECURITY DEFINER;
+ALTER FUNCTION public.member_participation_archive(timestamptz) SECURITY DEFINER;
 
 DO $$
 DECLARE
