@@ -197,9 +197,8 @@ stored AS (
 
 
 # The new rows are in the order of two indexes, and their ids in that of the third: with random ids
-# in a random order a day takes twice as long, and writes twenty times as much. An id is made of the
-# time of the call, the member and the day, without the volatile function of the column's default,
-# which keeps a distributed engine from computing the rows where they are stored.
+# in a random order a day takes twice as long. An id is made of the time of the call, the member and
+# the day, without the volatile function of the column's default.
 def _make_roll_up_statement(of_members: str = "", of_days: str = "") -> Statement:
     """Return the statement that stores the highlights of days, under further conditions.
 

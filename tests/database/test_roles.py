@@ -48,6 +48,8 @@ from tests.tables import rows
 pytestmark = pytest.mark.schema
 
 LAST_MIGRATION = "2026-11-29T10:40:00:000000"
+RELATIONSHIPS_MIGRATION = "2026-11-29T02:10:00:000000"
+"""It creates a function."""
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
@@ -289,7 +291,7 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         await run_sql(
             database,
             "DROP FUNCTION member_relationships_before_write CASCADE",
-            f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
+            f"DELETE FROM migration WHERE name = '{RELATIONSHIPS_MIGRATION}'",
         )
         async with connect(url, min_size=0):
             assert await migrate() == 1
