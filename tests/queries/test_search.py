@@ -231,6 +231,7 @@ async def test_all_conditions_hold_together(directory: asyncpg.Connection) -> No
     assert await found(min_reputation=101, max_reputation=101) == {"Bo"}
     assert await found(min_reputation=102, max_reputation=101) == set()
     assert await found(role="nobody has it") == set()
+    assert await found(role="active") == set()  # not the status
 
 
 async def test_a_removed_member_is_never_found(directory: asyncpg.Connection) -> None:

@@ -305,7 +305,6 @@ RARE = {"country": "Narnia"}
         ("qx", {}, None),
         # The text is rare.
         ("user_2999", {}, "by_text"),
-        ("user_29", {"status": None}, "by_text"),
         ("nobody has it", {}, "by_text"),
         ("nobody has it", {"sort": "name", "role": "developer"}, "by_text"),
         ("user_2999", {"sort": "active"}, "by_text"),
@@ -316,6 +315,11 @@ RARE = {"country": "Narnia"}
         (None, RARE | {"sort": "name", "status": None}, "by_filters"),
         (None, RARE | {"sort": "active"}, "by_filters"),
         (None, {"role": "nobody has it", "status": "pending"}, "by_filters"),
+        (
+            None,
+            {"role": "lawyer", "country": "Chile", "status": "banned", "sort": "name"},
+            "by_filters",
+        ),
         (None, {"min_reputation": 3000, "max_reputation": 4000, "sort": "newest"}, "by_filters"),
     ],
     ids=str,
