@@ -21,7 +21,7 @@ from django.utils import timezone
 from psycopg.errors import UniqueViolation
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, TREE, index_condition, place, span
+from benchmarks.clients.orm import ORM, PAGE, TREE, place, span
 from community_directory.queries.folding import fold_needle
 
 settings.configure(USE_TZ=True, TIME_ZONE="UTC")
@@ -229,7 +229,6 @@ class Client(ORM):
     async def search(self, text: str) -> list[Member]:
         """Return the highest scores among members with the text in the searched column."""
         members = Member.objects.alias(search_text=SEARCH_TEXT).filter(
-            RawSQL(index_condition(text), (), output_field=models.BooleanField()),
             search_text__contains=fold_needle(text),
             status="active",
             deleted_at=None,

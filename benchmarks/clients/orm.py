@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from benchmarks.clients.base import Client, parsed
 from community_directory.queries.folding import contains_pattern, fold_needle
-from community_directory.queries.search import ANY_RANGE, is_indexed
 
 PAGE = 20
 
@@ -50,14 +49,6 @@ def place(url: str) -> Place:
 def search_pattern(text: str) -> str:
     """Return the pattern of LIKE with which the stored column `search_text` finds a text."""
     return contains_pattern(fold_needle(text)) or ""
-
-
-def index_condition(text: str) -> str:
-    """Return the condition, true for every member, with which PostgreSQL uses the text indexes.
-
-    Like the helpers, no client uses them for a text that is too short for them.
-    """
-    return ANY_RANGE if is_indexed(fold_needle(text)) else "true"
 
 
 def span(since: date, until: date) -> tuple[datetime, datetime]:

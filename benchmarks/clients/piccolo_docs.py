@@ -13,7 +13,7 @@ from piccolo.querystring import QueryString
 from piccolo.table import Table
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, TREE, index_condition, place, search_pattern, span
+from benchmarks.clients.orm import ORM, PAGE, TREE, place, search_pattern, span
 
 
 class Member(Table, tablename="community_members"):
@@ -196,7 +196,6 @@ class Client(ORM):
         members = Member.objects().where(
             Member.status == "active",
             Member.deleted_at.is_null(),
-            WhereRaw(index_condition(text)),
             WhereRaw("search_text LIKE {}", search_pattern(text)),
         )
         return await _best(members).limit(PAGE)

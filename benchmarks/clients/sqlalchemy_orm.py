@@ -18,7 +18,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -30,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 from sqlalchemy.schema import FetchedValue
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, index_condition, search_pattern, span
+from benchmarks.clients.orm import ORM, PAGE, search_pattern, span
 
 
 class Base(DeclarativeBase):
@@ -216,7 +215,6 @@ class Client(ORM):
         statement = select(Member).where(
             Member.status == "active",
             Member.deleted_at.is_(None),
-            sql_text(index_condition(text)),
             Member.search_text.like(search_pattern(text)),
         )
         async with self.reading() as session:

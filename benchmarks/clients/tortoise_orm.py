@@ -14,7 +14,7 @@ from tortoise.models import Model
 from tortoise.transactions import in_transaction
 
 from benchmarks.clients.base import POOL
-from benchmarks.clients.orm import ORM, PAGE, TREE, index_condition, place, span
+from benchmarks.clients.orm import ORM, PAGE, TREE, place, span
 from community_directory.queries.folding import fold_needle
 
 
@@ -201,10 +201,7 @@ class Client(ORM):
 
     async def search(self, text: str) -> list[Member]:
         """Return the highest scores among members with the text in the searched column."""
-        members = Member.annotate(
-            search_text=RawSQL("search_text"), is_searched=RawSQL(index_condition(text))
-        ).filter(
-            is_searched=True,
+        members = Member.annotate(search_text=RawSQL("search_text")).filter(
             search_text__contains=fold_needle(text),
             status="active",
             deleted_at__isnull=True,

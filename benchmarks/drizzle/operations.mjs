@@ -1,7 +1,7 @@
 // The measured operations as Drizzle's documentation shows them. Each one converts its arguments, runs, and converts its
 // result to JSON. Statements are prepared by name, as the documentation recommends for speed.
 
-import { and, asc, between, count, desc, eq, gt, gte, isNull, lt, lte, or, sql } from "drizzle-orm";
+import { and, asc, between, count, desc, eq, gt, gte, isNull, lt, lte, sql } from "drizzle-orm";
 
 import { highlights, invitations, members, participation } from "./schema.mjs";
 
@@ -139,19 +139,15 @@ function directory(db) {
 function search(db) {
   // The column is in no schema, because it would be read with each member; the words need no other folding.
   const found = sql`search_text like ${placeholder("pattern")}`;
-  const statement = (name, condition) =>
-    db
-      .select()
-      .from(members)
-      .where(and(listed(), condition, found))
-      .orderBy(desc(members.reputation_score), desc(members.id))
-      .limit(PAGE)
-      .prepare(name);
-  const word = statement("search_word", inAnyRange());
-  const short = statement("search_short"); // too short for the text indexes
+  const statement = db
+    .select()
+    .from(members)
+    .where(and(listed(), found))
+    .orderBy(desc(members.reputation_score), desc(members.id))
+    .limit(PAGE)
+    .prepare("search");
   return {
-    run: (text) =>
-      (text.length < 3 ? short : word).execute({ pattern: `%${text.toLowerCase().replace(/[\\%_]/g, "\\$&")}%` }),
+    run: (text) => statement.execute({ pattern: `%${text.toLowerCase().replace(/[\\%_]/g, "\\$&")}%` }),
     answer: (found) => found.map((row) => row.member_id),
   };
 }
@@ -159,13 +155,6 @@ function search(db) {
 // A partial index of the active members serves a literal, never a parameter.
 function listed() {
   return and(eq(members.status, "active").inlineParams(), isNull(members.deleted_at));
-}
-
-// True for every member: with it, PostgreSQL uses the text indexes, of which each has a range of scores.
-function inAnyRange() {
-  const score = members.reputation_score;
-  const ranges = [gt(score, 1000), between(score, 101, 1000), between(score, 1, 100), lte(score, 0)];
-  return or(...ranges.map((range) => range.inlineParams()));
 }
 
 function last30Days(db) {
