@@ -34,6 +34,7 @@ FOLLOWING: dict[str, dict[str, Any]] = {
     "invitations.list_page": {},
     "invitations.quota": {},
     "invitations.tree": {},
+    "invitations.tree_counts": {},
     "members.export": {"entity_ids": []},
     "members.find": {},
     "members.get": {},

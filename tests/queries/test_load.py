@@ -195,6 +195,7 @@ class Caller:
         number = self.anybody()
         assert (await invitations.lineage(number))[0].member_id == number
         assert (await invitations.tree(number))[0].member_id == number
+        assert (await invitations.tree_counts(number)).is_complete
 
     async def link(self) -> None:
         a, b = f"e{self.random.randint(1, 9)}", f"f{self.random.randint(1, 9)}"

@@ -34,6 +34,7 @@ SEVERAL = {
     "members.unmerge": "changes many tables",
     "relationships.of_member": "computes the ids of entities before it looks for them",
     "members.export": "sets a longer time limit for itself",
+    "members.merge_suggestions": "sets a longer time limit for itself",
 }
 
 

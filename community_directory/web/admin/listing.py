@@ -41,7 +41,7 @@ MAX_UNPLANNED_ROWS = 400_000
 MAX_EASY_ROWS = 1000
 """The rows of a list without filters, in the table's own order, that are read without a plan."""
 MAX_WALKED_ROWS = 20_000
-"""The rows, beside ten for each row of the pages, among which a page of a rare number is found."""
+"""The rows, beside 50 for each row of the pages, among which a filter finds its page."""
 MAX_COMPARED_TEXTS = 50_000
 """The most members whose texts are compared until a page is full."""
 MAX_CANDIDATES = 1000
@@ -291,25 +291,15 @@ class ListEndpoints(TableRows):
             )
         if condition.has_frequent_text:
             await self._check_text(condition, last_row)
-        elif plan.is_walk and self._has_comparison(query):
+        elif plan.is_walk and query.filtered_columns and not self._lists_removed(query):
             await self._check_walk(query, condition, order, last_row)
-
-    def _has_comparison(self, query: ListQuery) -> bool:
-        """Tell whether a list is filtered by a number or a time, whose rows can be far away."""
-        if self.policy.removed_at_column and not self._leaves_removed_out(query):
-            return False
-        return any(
-            self.columns[name].value_type in (int, date, datetime)
-            and query.operator(name)[0] not in NULL_OPERATORS
-            for name in query.filtered_columns
-        )
 
     async def _check_walk(
         self, query: ListQuery, condition: ListFilter, order: list[str], last_row: int
     ) -> None:
         """Check that a page is full before too many rows were read in the order of the list.
 
-        Old rows can have small numbers or early times, so that the first ones are far away.
+        Old rows can have early times, or another platform, so that the first ones are far away.
 
         Raises:
             TooManyRows: It is not.
@@ -320,7 +310,7 @@ class ListEndpoints(TableRows):
             SELECT count(*) FROM (
                 SELECT FROM (
                     SELECT * FROM {self.table_name} AS this WHERE {listed}
-                    ORDER BY {", ".join(order)} LIMIT {MAX_WALKED_ROWS + 10 * last_row}
+                    ORDER BY {", ".join(order)} LIMIT {MAX_WALKED_ROWS + 50 * last_row}
                 ) AS this WHERE {condition.where} LIMIT {last_row}
             ) AS found
             """,
@@ -499,6 +489,9 @@ class ListEndpoints(TableRows):
         return bool(column) and (
             column not in query.filtered_columns or query.operator(column)[0] == "is_null"
         )
+
+    def _lists_removed(self, query: ListQuery) -> bool:
+        return bool(self.policy.removed_at_column) and not self._leaves_removed_out(query)
 
     async def _column_condition(self, query: ListQuery, name: str, condition: ListFilter) -> str:
         """Return the condition of one column's filter.
