@@ -319,6 +319,25 @@ async def test_a_replica_of_a_primary_without_writes_is_not_behind(
             await run_sql(primary.url, "SELECT pg_sleep(0.6)")
 
 
+async def test_what_a_query_adds_to_the_log_is_no_lag(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_lag(monkeypatch, "5")
+    primary, standby = pair
+    async with connect(primary.url, read_url=standby.url):
+        await wait_until_used(standby)
+        # The query notes which rows are visible, and nothing flushes that part of the log.
+        await run_sql(
+            primary.url,
+            "CREATE TABLE noted AS SELECT generate_series(1, 10)",
+            "CHECKPOINT",
+            "SELECT FROM noted",
+        )
+        assert engine.replicas
+        assert await engine.replicas.find_problems() == []
+        await run_sql(primary.url, "DROP TABLE noted")
+
+
 async def test_a_log_that_ends_with_its_file_is_replayed_to_its_end(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
