@@ -34,11 +34,8 @@ CHECK_TIMEOUT_SECONDS = 1
 """The time in which a replica must answer a check."""
 CHECK_PAUSE_SECONDS = 0.02
 """The shortest time between two checks of a replica, and between two questions of one check."""
-FLUSH_SECONDS = 1
-"""The time after which a commit is in the flushed part of the log, also an asynchronous one.
-
-PostgreSQL promises three times `wal_writer_delay`, which is 0.2 seconds by default.
-"""
+FLUSH_SECONDS = 0.3
+"""The time after which a check that still waits lets the primary send the end of its log."""
 RETRY_SECONDS = 1
 """The time after which a replica that can't be used is checked again."""
 
@@ -59,10 +56,15 @@ GET_PRIMARY_POSITION = """
 SELECT system_identifier,
     ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer AS timeline,
     (pg_current_wal_insert_lsn() - '0/0')::bigint AS byte,
-    (pg_current_wal_flush_lsn() - '0/0')::bigint AS flushed,
     current_setting('wal_block_size')::integer AS page_size,
     pg_size_bytes(current_setting('wal_segment_size')) AS file_size
 FROM pg_control_system() WHERE NOT pg_is_in_recovery()
+"""
+
+# A query may add to the log, too, and a primary without writes would keep that for itself for up to
+# 15 seconds. The transaction id lets it send all of its log in some tenths of a second.
+FLUSH_PRIMARY = """
+SELECT pg_current_xact_id() WHERE pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()
 """
 
 # A statement that is wrongly taken for a write only lets the primary answer for a moment.
@@ -152,13 +154,12 @@ class Replica:
         return records
 
     async def confirm(
-        self, get_primary_position: Callable[[], Awaitable[tuple[Position, int]]], max_lag: float
+        self, fetch_primary: Callable[[str], Awaitable[list[asyncpg.Record]]], max_lag: float
     ) -> None:
         """Wait until the replica has every change that the primary has now.
 
         Args:
-            get_primary_position: A function that asks the primary for the end of its log, and for
-                the byte to which the log is flushed.
+            fetch_primary: A function that runs a query on the primary.
             max_lag: The longest wait in seconds.
 
         Raises:
@@ -166,7 +167,7 @@ class Replica:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        wanted, _ = await get_primary_position()
+        wanted = await _get_primary_position(fetch_primary)
         is_flushed = False
         while True:
             deadline = loop.time() + CHECK_TIMEOUT_SECONDS
@@ -180,9 +181,7 @@ class Replica:
                 self.confirmed_at = started
                 return
             if loop.time() - started > FLUSH_SECONDS and not is_flushed:
-                # A query may add to the log, too, and nothing flushes that until the next commit.
-                _, flushed = await get_primary_position()
-                wanted = wanted._replace(byte=min(wanted.byte, flushed))
+                await fetch_primary(FLUSH_PRIMARY)
                 is_flushed = True
             elif loop.time() - started > max_lag:
                 raise ReplicaUnusable(f"It is more than {max_lag:g} seconds behind.")
@@ -307,7 +306,7 @@ class ReplicaSet:
     async def _find_problem(self, replica: Replica) -> str | None:
         """Confirm a replica, or return why it can't be used."""
         try:
-            await replica.confirm(self._get_primary_position, self._max_lag)
+            await replica.confirm(self._fetch_primary, self._max_lag)
         except (DirectoryError, *CONNECTION_ERRORS) as error:
             problem = str(error) or type(error).__name__
         except ValueError:
@@ -318,12 +317,15 @@ class ReplicaSet:
         replica.distrust()
         return problem
 
-    async def _get_primary_position(self) -> tuple[Position, int]:
-        records = await self._fetch_primary(GET_PRIMARY_POSITION)
-        if not records:
-            raise ReplicaUnusable("The server of POSTGRES_URL is a standby itself.")
-        system, timeline, byte, flushed, page_size, file_size = records[0]
-        return Position(system, timeline, skip_header(byte, page_size, file_size)), flushed
+
+async def _get_primary_position(
+    fetch_primary: Callable[[str], Awaitable[list[asyncpg.Record]]],
+) -> Position:
+    records = await fetch_primary(GET_PRIMARY_POSITION)
+    if not records:
+        raise ReplicaUnusable("The server of POSTGRES_URL is a standby itself.")
+    system, timeline, byte, page_size, file_size = records[0]
+    return Position(system, timeline, skip_header(byte, page_size, file_size))
 
 
 def skip_header(byte: int, page_size: int, file_size: int) -> int:
