@@ -326,15 +326,14 @@ async def test_what_a_query_adds_to_the_log_is_no_lag(
     primary, standby = pair
     async with connect(primary.url, read_url=standby.url):
         await wait_until_used(standby)
-        # The query notes which rows are visible, and nothing flushes that part of the log.
-        await run_sql(
-            primary.url,
-            "CREATE TABLE noted AS SELECT generate_series(1, 10)",
-            "CHECKPOINT",
-            "SELECT FROM noted",
-        )
+        create = "CREATE TABLE noted AS SELECT generate_series(1, 100000)"
+        await run_sql(primary.url, create, "CHECKPOINT")
+        reader = await asyncpg.connect(primary.url)
+        # The query notes which rows are visible. Nothing flushes that before its transaction ends.
+        await reader.execute("BEGIN; SELECT FROM noted")
         assert engine.replicas
         assert await engine.replicas.find_problems() == []
+        await reader.close()
         await run_sql(primary.url, "DROP TABLE noted")
 
 
