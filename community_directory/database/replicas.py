@@ -34,6 +34,8 @@ CHECK_TIMEOUT_SECONDS = 1
 """The time in which a replica must answer a check."""
 CHECK_PAUSE_SECONDS = 0.02
 """The shortest time between two checks of a replica, and between two questions of one check."""
+FLUSH_SECONDS = 0.3
+"""The time after which a check that still waits lets the primary send the end of its log."""
 RETRY_SECONDS = 1
 """The time after which a replica that can't be used is checked again."""
 
@@ -57,6 +59,12 @@ SELECT system_identifier,
     current_setting('wal_block_size')::integer AS page_size,
     pg_size_bytes(current_setting('wal_segment_size')) AS file_size
 FROM pg_control_system() WHERE NOT pg_is_in_recovery()
+"""
+
+# A query may add to the log, too, and a primary without writes would keep that for itself for up to
+# 15 seconds. The transaction id lets it send all of its log in some tenths of a second.
+FLUSH_PRIMARY = """
+SELECT pg_current_xact_id() WHERE pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()
 """
 
 # A statement that is wrongly taken for a write only lets the primary answer for a moment.
@@ -146,12 +154,12 @@ class Replica:
         return records
 
     async def confirm(
-        self, get_primary_position: Callable[[], Awaitable[Position]], max_lag: float
+        self, fetch_primary: Callable[[str], Awaitable[list[asyncpg.Record]]], max_lag: float
     ) -> None:
         """Wait until the replica has every change that the primary has now.
 
         Args:
-            get_primary_position: A function that asks the primary.
+            fetch_primary: A function that runs a query on the primary.
             max_lag: The longest wait in seconds.
 
         Raises:
@@ -159,7 +167,8 @@ class Replica:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        wanted = await get_primary_position()
+        wanted = await _get_primary_position(fetch_primary)
+        is_flushed = False
         while True:
             deadline = loop.time() + CHECK_TIMEOUT_SECONDS
             records = await self.fetch(GET_STANDBY_POSITION, (), deadline)
@@ -171,7 +180,10 @@ class Replica:
             if found.byte >= wanted.byte:
                 self.confirmed_at = started
                 return
-            if loop.time() - started > max_lag:
+            if loop.time() - started > FLUSH_SECONDS and not is_flushed:
+                await fetch_primary(FLUSH_PRIMARY)
+                is_flushed = True
+            elif loop.time() - started > max_lag:
                 raise ReplicaUnusable(f"It is more than {max_lag:g} seconds behind.")
             await asyncio.sleep(CHECK_PAUSE_SECONDS)
 
@@ -299,7 +311,7 @@ class ReplicaSet:
     async def _find_problem(self, replica: Replica) -> str | None:
         """Confirm a replica, or return why it can't be used."""
         try:
-            await replica.confirm(self._get_primary_position, self._max_lag)
+            await replica.confirm(self._fetch_primary, self._max_lag)
         except (DirectoryError, *CONNECTION_ERRORS) as error:
             problem = str(error) or type(error).__name__
         except ValueError:
@@ -310,12 +322,15 @@ class ReplicaSet:
         replica.distrust()
         return problem
 
-    async def _get_primary_position(self) -> Position:
-        records = await self._fetch_primary(GET_PRIMARY_POSITION)
-        if not records:
-            raise ReplicaUnusable("The server of POSTGRES_URL is a standby itself.")
-        system, timeline, byte, page_size, file_size = records[0]
-        return Position(system, timeline, skip_header(byte, page_size, file_size))
+
+async def _get_primary_position(
+    fetch_primary: Callable[[str], Awaitable[list[asyncpg.Record]]],
+) -> Position:
+    records = await fetch_primary(GET_PRIMARY_POSITION)
+    if not records:
+        raise ReplicaUnusable("The server of POSTGRES_URL is a standby itself.")
+    system, timeline, byte, page_size, file_size = records[0]
+    return Position(system, timeline, skip_header(byte, page_size, file_size))
 
 
 def skip_header(byte: int, page_size: int, file_size: int) -> int:
