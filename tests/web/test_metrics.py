@@ -219,7 +219,7 @@ async def test_the_calls_of_a_helper_are_counted_with_their_time_and_outcome(
 async def test_a_call_without_a_database_has_failed(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse() -> None:
+    async def refuse(*_: object) -> None:
         raise DatabaseUnavailable("The database is away.")
 
     monkeypatch.setattr(engine, "acquire", refuse)
