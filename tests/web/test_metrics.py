@@ -327,8 +327,9 @@ async def test_a_full_pool_and_a_waiting_caller_are_shown(
         connection = await engine.pool.acquire()
         full = await scrape(client)
         waiting = asyncio.create_task(members.find("#1"))
-        while gauge(crowded := await scrape(client), "waiting_calls") == 0:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            while gauge(crowded := await scrape(client), "waiting_calls") == 0:
+                await asyncio.sleep(0)
         engine.pool.release(connection, clean=True)
         await waiting
         after = await scrape(client)
