@@ -3,8 +3,6 @@
 By default nobody observes, and then an observed place of the code costs a look at an empty list.
 """
 
-import asyncio
-
 from community_directory.errors import DirectoryError, UserError
 
 OBSERVED_RESULTS = frozenset(
@@ -63,9 +61,7 @@ def outcome_of(error: BaseException | None) -> str:
         return "ok"
     if isinstance(error, UserError):
         return "refused"
-    if isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError):
-        return "failed"
-    return "cancelled"
+    return "failed" if isinstance(error, Exception) else "cancelled"
 
 
 def code_of(error: BaseException) -> str:

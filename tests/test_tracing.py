@@ -84,7 +84,7 @@ async def test_a_failure_has_its_code_and_no_message(
     error: Exception,
     type_of_error: str,
 ) -> None:
-    async def fail() -> None:
+    async def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(engine, "acquire", fail)

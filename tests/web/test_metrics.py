@@ -219,7 +219,7 @@ async def test_the_calls_of_a_helper_are_counted_with_their_time_and_outcome(
 async def test_a_call_without_a_database_has_failed(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse() -> None:
+    async def refuse(*_: object) -> None:
         raise DatabaseUnavailable("The database is away.")
 
     monkeypatch.setattr(engine, "acquire", refuse)
@@ -327,8 +327,9 @@ async def test_a_full_pool_and_a_waiting_caller_are_shown(
         connection = await engine.pool.acquire()
         full = await scrape(client)
         waiting = asyncio.create_task(members.find("#1"))
-        while gauge(crowded := await scrape(client), "waiting_calls") == 0:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            while gauge(crowded := await scrape(client), "waiting_calls") == 0:
+                await asyncio.sleep(0)
         engine.pool.release(connection, clean=True)
         await waiting
         after = await scrape(client)
