@@ -76,10 +76,8 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
                     )) FROM unnest(:starts::timestamptz[]) AS start
                 ) {of_members}
             ) AS found, LATERAL (
-                -- A day that does not exist starts together with the next one.
-                SELECT greatest(width_bucket(
-                        lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]
-                    ) - 1, 1) AS first_day,
+                SELECT width_bucket(lower(stay) AT TIME ZONE 'UTC', :starts::timestamptz[])
+                        AS first_day,
                     width_bucket(upper(stay) AT TIME ZONE 'UTC', :starts::timestamptz[]) AS last_day
             ) AS positions
         ) AS stays WHERE stay @> (starts_at AT TIME ZONE 'UTC')
@@ -214,14 +212,11 @@ written AS (
         (id, member_id, highlight_date, {_COUNT_COLUMNS}, reputation_earned)
     SELECT overlay(
         md5(member_id || (highlight_date - date '2000-01-01')) PLACING :id_start FROM 1
-    )::uuid, * FROM counted ORDER BY member_id, highlight_date
+    )::uuid, * FROM (SELECT * FROM counted EXCEPT SELECT * FROM stored) AS changed
+    ORDER BY member_id, highlight_date
     ON CONFLICT (member_id, highlight_date) DO UPDATE SET message_count = EXCLUDED.message_count,
         reaction_count = EXCLUDED.reaction_count, voice_minutes = EXCLUDED.voice_minutes,
         reputation_earned = EXCLUDED.reputation_earned
-    WHERE (highlight.message_count, highlight.reaction_count, highlight.voice_minutes,
-            highlight.reputation_earned)
-        IS DISTINCT FROM (EXCLUDED.message_count, EXCLUDED.reaction_count, EXCLUDED.voice_minutes,
-            EXCLUDED.reputation_earned)
     RETURNING member_id, highlight_date, reputation_earned
 ),
 -- The rows without events: these were deleted or moved.

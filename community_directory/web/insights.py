@@ -57,8 +57,23 @@ MAX_DRAWN_CHILDREN = 12
 MAX_DRAWN_NODES = 150
 
 # The members are grouped by present status, tier, and the weeks in which they were added and
-# removed. Week 0 is the time before the first of the :week_ends.
-COUNT_MEMBERS = Statement(
+# removed. Week 0 is the time before the first of the :week_ends. Two statements count them, each
+# from member_status_idx alone: those who were added, or added and removed, in week 0, whose groups
+# are few, so that PostgreSQL counts them in parallel, and all others.
+COUNT_EARLY_MEMBERS = Statement(
+    """
+    SELECT 0 AS added_week, CASE WHEN is_removed THEN 0 END AS removed_week, status,
+        reputation_tier, members
+    FROM (
+        SELECT status, reputation_tier, deleted_at IS NOT NULL AS is_removed, count(*) AS members
+        FROM community_members
+        WHERE NOT is_bot AND merged_into IS NULL AND created_at < (:week_ends::timestamptz[])[1]
+            AND (deleted_at IS NULL OR deleted_at < (:week_ends::timestamptz[])[1])
+        GROUP BY 1, 2, 3
+    ) AS grouped
+    """
+)
+COUNT_LATER_MEMBERS = Statement(
     """
     SELECT
         CASE
@@ -67,7 +82,11 @@ COUNT_MEMBERS = Statement(
         END AS added_week,
         width_bucket(deleted_at, :week_ends) AS removed_week,
         status, reputation_tier, count(*)
-    FROM community_members WHERE NOT is_bot AND merged_into IS NULL GROUP BY 1, 2, 3, 4
+    FROM community_members
+    WHERE NOT is_bot AND merged_into IS NULL AND (
+        created_at >= (:week_ends::timestamptz[])[1] OR deleted_at >= (:week_ends::timestamptz[])[1]
+    )
+    GROUP BY 1, 2, 3, 4
     """
 )
 # The chart goes back in time by undoing these changes of status.
@@ -88,12 +107,15 @@ COUNT_STATUS_CHANGES = Statement(
     GROUP BY 1, 2, 3, 4
     """
 )
+# Without OFFSET 0 PostgreSQL would expect a group for each invitation, and sort them all.
 COUNT_INVITATIONS = Statement(
     f"""
-    SELECT {effective_status_sql("invitation")},
-        width_bucket(accepted_at - created_at, :waiting_times::interval[]) AS time_range, count(*)
-    FROM community_invitations AS invitation
-    WHERE status = ANY(:statuses::text[]) AND created_at >= :since GROUP BY 1, 2
+    SELECT effective_status, time_range, count(*) FROM (
+        SELECT {effective_status_sql("invitation")} AS effective_status,
+            width_bucket(accepted_at - created_at, :waiting_times::interval[]) AS time_range
+        FROM community_invitations AS invitation
+        WHERE status = ANY(:statuses::text[]) AND created_at >= :since OFFSET 0
+    ) AS sent GROUP BY 1, 2
     """
 )
 # The offset of every time zone is a multiple of a quarter of an hour.
@@ -187,8 +209,9 @@ async def _build_overview_page(_: Request) -> PageContent:
         for weeks in reversed(range(CHART_WEEKS))
     ]
     # The statements run at the same time, each on its own connection.
-    members, changes, invitations, quarters, most_active = await asyncio.gather(
-        engine.fetch(COUNT_MEMBERS, week_ends=week_ends),
+    early, later, changes, invitations, quarters, most_active = await asyncio.gather(
+        engine.fetch(COUNT_EARLY_MEMBERS, week_ends=week_ends),
+        engine.fetch(COUNT_LATER_MEMBERS, week_ends=week_ends),
         engine.fetch(COUNT_STATUS_CHANGES, week_ends=week_ends),
         engine.fetch(
             COUNT_INVITATIONS,
@@ -204,6 +227,7 @@ async def _build_overview_page(_: Request) -> PageContent:
         ),
         engine.fetch(LIST_MOST_ACTIVE, since=today - timedelta(days=MOST_ACTIVE_DAYS)),
     )
+    members = [*early, *later]
     growth = count_statuses(members, changes, len(week_ends) + 1)
     # A week ends at midnight: its label is the day before.
     labels = [f"{end.astimezone(zone) - timedelta(days=1):%-d %b}" for end in week_ends]

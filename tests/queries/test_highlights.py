@@ -19,6 +19,7 @@ from community_directory.database import act_as, engine, transaction
 from community_directory.errors import DirectoryError, InvalidCursor, InvalidInput
 from community_directory.queries import members, participation
 from community_directory.queries.highlights import (
+    ADD_EARNED_POINTS,
     FIND_CHANGED_DAYS,
     Difference,
     Highlight,
@@ -455,6 +456,60 @@ async def test_a_row_that_was_changed_by_hand_is_corrected(
     # The score follows what the points of the row become.
     changed = 2 - (value or 0) if column == "reputation_earned" else 0
     assert await scores(directory) == {"#1": 52 + changed}
+
+
+async def test_a_row_that_was_moved_to_another_day_by_hand_is_made_again(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    for day in (DAY, NEXT):
+        await messages(directory, 2, day=day)
+    await roll_up(DAY)
+    await directory.execute("UPDATE member_daily_highlights SET highlight_date = $1", NEXT)
+    assert await roll_up(DAY, until=NEXT) == 1
+    assert await stored(directory) == {("#1", DAY): (2, 0, 0, 2), ("#1", NEXT): (2, 0, 0, 2)}
+    assert await scores(directory) == {"#1": 4}
+
+
+async def test_new_rows_are_stored_in_the_order_of_members_days_and_calls(
+    directory: asyncpg.Pool,
+) -> None:
+    """So one page of each index after the other is filled."""
+    for number in (2, 3, 1):
+        await rows.member(directory, member_id=f"#{number}")
+        for day in (NEXT, BEFORE, DAY):
+            await messages(directory, 1, f"#{number}", day)
+    await roll_up(DAY, until=NEXT)
+    found = await directory.fetch(
+        "SELECT member_id, highlight_date, id FROM member_daily_highlights ORDER BY ctid"
+    )
+    assert [(member_id, day) for member_id, day, _ in found] == [
+        (f"#{number}", day) for number in (1, 2, 3) for day in (DAY, NEXT)
+    ]
+    starts = {found_id.hex[:12] for *_, found_id in found}
+    assert len(starts) == 1
+    await roll_up(BEFORE)
+    later = await directory.fetch(
+        "SELECT id FROM member_daily_highlights WHERE highlight_date = $1", BEFORE
+    )
+    assert all(found_id.hex[:12] >= max(starts) for (found_id,) in later)
+
+
+async def test_points_are_added_to_the_locked_versions_without_a_look_at_other_members(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    async with transaction() as current:
+        await current.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        plan = await current.connection.fetch(
+            f"EXPLAIN {ADD_EARNED_POINTS.sql}",
+            *ADD_EARNED_POINTS.arguments(
+                {"actor": "roll-up", "reason": None, "versions": [(0, 1)], "points": [1]}
+            ),
+        )
+    scans = [line.split(" on ")[0].split("->")[-1].strip() for (line,) in plan if "Scan on" in line]
+    assert "Tid Scan" in scans
+    assert not any("community_members" in line and "Seq Scan" in line for (line,) in plan)
 
 
 async def test_a_row_that_was_made_by_hand_is_corrected_or_deleted(directory: asyncpg.Pool) -> None:

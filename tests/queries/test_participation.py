@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 from asyncpg.pool import PoolConnectionProxy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, connect, transaction
@@ -988,6 +990,89 @@ async def test_the_most_active_include_contacts_but_no_removed_members(
     assert [active.member_id for active in top] == ["#4", "#9"]
 
 
+async def test_members_follow_however_many_removed_ones_were_more_active(
+    shared: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(participation, "SPARE_CANDIDATES", 0)
+    await participation.record_many(
+        message(member_id=f"#{number}", occurred_at=NOON)
+        for number in range(1, 16)
+        for _ in range(number)
+    )
+    await shared.execute(
+        "UPDATE community_members SET deleted_at = now() WHERE substr(member_id, 2)::integer > 4"
+    )
+    day = NOON.date()
+    found = await participation.most_active(since=day, until=day, limit=1)
+    assert [active.member_id for active in found] == ["#4"]
+    found = await participation.most_active(since=day, until=day, limit=5)
+    assert [active.member_id for active in found] == ["#4", "#2", "#1"]
+
+
+# Days of 23 and 25 hours, without midnight and with two of them, and a day that does not exist.
+DAYS_OF_ZONES = [
+    ("UTC", date(2024, 1, 31)),
+    ("America/New_York", date(2024, 3, 10)),
+    ("America/New_York", date(2024, 11, 3)),
+    ("Africa/Cairo", date(2024, 4, 26)),
+    ("America/Havana", date(2024, 11, 3)),
+    ("Pacific/Apia", date(2011, 12, 30)),
+]
+
+
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    place=st.sampled_from(DAYS_OF_ZONES),
+    span=st.integers(1, 3),
+    limit=st.integers(1, 4),
+    spare=st.integers(0, 2),
+    events=st.lists(
+        st.tuples(
+            st.sampled_from(["#1", "#2", "#3", "#4", "#9", "#10"]),
+            st.sampled_from(["MESSAGE", "REACTION", "VOICE", "JOIN"]),
+            st.integers(-30, 80).map(lambda hours: timedelta(hours=hours))
+            | st.sampled_from([timedelta(0), timedelta(microseconds=-1), timedelta(days=1)]),
+        ),
+        max_size=12,
+    ),
+)
+async def test_the_most_active_are_those_of_a_recount(
+    shared: asyncpg.Connection,
+    *,
+    place: tuple[str, date],
+    span: int,
+    limit: int,
+    spare: int,
+    events: list[tuple[str, str, timedelta]],
+) -> None:
+    (zone, since), until = place, place[1] + timedelta(days=span - 1)
+    start = datetime.combine(since, datetime.min.time(), ZoneInfo(zone)).astimezone(UTC)
+    new = [
+        message(member_id=member_id, event_type=kind, occurred_at=start + distance)
+        for member_id, kind, distance in events
+    ]
+    await shared.execute("DELETE FROM member_participation")
+    await participation.record_many(new)
+    removed = await shared.fetch(
+        "SELECT member_id FROM community_members WHERE deleted_at IS NOT NULL"
+    )
+    counted = Counter(
+        str(event.member_id)
+        for event in new
+        if event.occurred_at is not None
+        and since <= event.occurred_at.astimezone(ZoneInfo(zone)).date() <= until
+    )
+    for (member_id,) in removed:
+        counted.pop(member_id, None)
+    expected = sorted(counted.items(), key=lambda item: (-item[1], int(item[0][1:])))[:limit]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(participation, "SPARE_CANDIDATES", spare)
+        found = await participation.most_active(since=since, until=until, zone=zone, limit=limit)
+    assert [(active.member_id, active.events) for active in found] == expected
+
+
 async def test_the_most_active_are_ten_by_default(
     shared: asyncpg.Connection,
 ) -> None:
@@ -1106,7 +1191,7 @@ def _days(number: int) -> dict[str, object]:
         (
             participation.RANK_ACTIVE_MEMBERS,
             {
-                "limit": 10,
+                "candidates": 60,
                 "start": datetime(2024, 1, 20, tzinfo=UTC),
                 "end": datetime(2024, 1, 23, tzinfo=UTC),
             },
@@ -1135,11 +1220,28 @@ async def test_each_query_of_events_uses_its_index(
     assert await crowded.fetch(statement.sql, *arguments)
 
 
+async def test_only_the_most_active_are_looked_up(crowded: asyncpg.Connection) -> None:
+    """A limit lies below the join with the members."""
+    statement = participation.RANK_ACTIVE_MEMBERS
+    values = {"candidates": 60, "start": NOON, "end": NOON + timedelta(days=1)}
+    plan = json.loads(
+        await crowded.fetchval(
+            f"EXPLAIN (FORMAT JSON) {statement.sql}", *statement.arguments(values)
+        )
+    )
+    [join] = [
+        node
+        for node in nodes(plan[0]["Plan"])
+        if node["Node Type"] in {"Nested Loop", "Hash Join", "Merge Join"}
+    ]
+    assert "Limit" in {node["Node Type"] for node in nodes(join)}
+
+
 async def test_ten_years_of_days_are_not_compared_with_each_event(directory: asyncpg.Pool) -> None:
     """No plan compares each event with each day, whatever the connection has planned before."""
     statements = (
         (participation.COUNT_DAILY_EVENTS, {"member_id": "#1", **_days(3650)}),
-        (highlights.ROLL_UP_DAYS, _days(3650)),
+        (highlights.ROLL_UP_DAYS, {"id_start": "0" * 12, **_days(3650)}),
     )
     async with transaction() as current:
         await current.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")

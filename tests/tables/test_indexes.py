@@ -17,6 +17,7 @@ from community_directory.queries.highlights import (
     STAY,
 )
 from community_directory.queries.search import ANY_RANGE, SCORE_RANGES
+from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
 pytestmark = pytest.mark.schema
@@ -544,6 +545,20 @@ async def test_a_day_is_counted_from_its_own_events_and_the_stays_that_reach_int
     assert found["participation_occurred_at_idx"] == events
     assert found["participation_voice_idx"] in {"Index Scan", "Bitmap Index Scan"}
     assert "member_participation" not in found
+
+
+@pytest.mark.parametrize(
+    "query", [COUNT_EARLY_MEMBERS.sql, COUNT_LATER_MEMBERS.sql], ids=["early", "later"]
+)
+async def test_members_are_counted_from_an_index_alone(
+    community: asyncpg.Connection, query: str
+) -> None:
+    async with community.transaction():
+        # The members of this test are so small that to read the table takes as long.
+        await community.execute("SET LOCAL enable_seqscan = off")
+        found = await scans(community, IndexedQuery("", query, ([NOW - timedelta(days=1)],)))
+    assert found["member_status_idx"] == "Index Only Scan"
+    assert "community_members" not in found
 
 
 async def test_a_text_is_found_by_the_indexes_of_all_ranges_of_the_score(
