@@ -17,7 +17,13 @@ from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
-from community_directory import backup_commands, commands, elizaos_commands, logs
+from community_directory import (
+    backup_commands,
+    citus_commands,
+    commands,
+    elizaos_commands,
+    logs,
+)
 from community_directory.commands import Command, print_line
 from community_directory.database import connect
 from community_directory.database.migrations import CONFIGURATION_MODULE
@@ -169,6 +175,11 @@ def command_line() -> App:
         prepared = _prepare_command(command, f"elizaos-{name}")
         elizaos.command(prepared, name=name, version_flags=[])
     app.command(elizaos)
+    citus = _make_parser("citus", help="Distribute events and highlights over several machines.")
+    checked = _prepare_command(citus_commands.check_citus, "citus-check")
+    citus.command(checked, name="check", version_flags=[])
+    citus.command(citus_commands.print_script, name="script", version_flags=[])
+    app.command(citus)
     # psql has an option -h of its own, too.
     app.command(psql, help_flags=["--help"], version_flags=[])
     return app

@@ -584,6 +584,10 @@ class InvitationQuotaExceeded(MemberError):
         self.limit, self.period, self.next_at = limit, period, next_at
 
 
+SHARD_NAME_PATTERN = re.compile(r'"(\w+?)(?:_[0-9]{6,})?"')
+"""A quoted name in a message, without the number of a shard."""
+
+
 @contextmanager
 def database_errors() -> Iterator[None]:
     """Translate the exceptions of asyncpg that are raised inside into the errors of this module.
@@ -610,12 +614,12 @@ def database_errors() -> Iterator[None]:
 
 def _translate_error(error: asyncpg.PostgresError) -> DirectoryError | None:
     """Return the error of this module that replaces an exception; None for a program's defect."""
-    constraint = getattr(error, "constraint_name", None) or ""
+    constraint = _find_name(error, "constraint_name", position=-1)
     explained = CONSTRAINT_MESSAGES.get(constraint)
     if explained is not None:
         return InvalidInput(explained.message, field=explained.field, code=constraint)
     if isinstance(error, asyncpg.NotNullViolationError):
-        column = str(error.column_name)
+        column = _find_name(error, "column_name", position=0)
         return InvalidInput(
             f"The {column.replace('_', ' ')} can't be empty.", field=column, code="value_missing"
         )
@@ -630,6 +634,24 @@ def _translate_error(error: asyncpg.PostgresError) -> DirectoryError | None:
         if isinstance(error, translation.driver_errors):
             return translation.directory_error(translation.message)
     return None
+
+
+def _find_name(error: asyncpg.PostgresError, field: str, *, position: int) -> str:
+    """Return a name of a violated rule, or "".
+
+    Citus passes on the message of a worker without the field. It ends the names of shards and of
+    some of their constraints with a number.
+
+    Args:
+        error: The exception.
+        field: The field of the name.
+        position: The position of the name in the message.
+    """
+    name: str | None = getattr(error, field, None)
+    if name is not None or not isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return name or ""
+    names = SHARD_NAME_PATTERN.findall(str(error).partition("\n")[0])
+    return names[position] if names else ""
 
 
 class _Translation(NamedTuple):

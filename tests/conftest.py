@@ -30,7 +30,7 @@ from community_directory.database.migrations import migrate
 from community_directory.database.roles import make_roles_script
 from community_directory.queries.privacy import PUBLIC_COLUMNS
 from community_directory.settings import Settings, load_settings
-from tests import roles
+from tests import cluster, roles
 from tests.log_guard import log_guard
 from tests.roles import app_url
 from tests.shared import SharedDatabase
@@ -80,6 +80,10 @@ def stop_embedded_server(data: Path) -> None:
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[Server]:
     """Yield the server of TEST_POSTGRES_URL, whose role must be a superuser, or an embedded one."""
+    if cluster.CLUSTER_URL:
+        async with cluster.ordinary_database() as url:
+            yield Server(url, empty_template="template1")
+        return
     if given := os.environ.get("TEST_POSTGRES_URL"):
         yield Server(given, empty_template="template1")
         return
@@ -237,11 +241,15 @@ async def new_database(
         f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}"
         + (f" OWNER {owner}" if owner else ""),
     )
+    if template and cluster.CLUSTER_URL:
+        await cluster.distribute(database_url(server, name))
     try:
         yield database_url(server, name)
     finally:
         await log_guard.collect(database_url(server, name))
         await run_sql(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+        if template and cluster.CLUSTER_URL:
+            await cluster.drop(name)
 
 
 def new_name() -> str:

@@ -51,6 +51,17 @@ async def create_programs(superuser: asyncpg.Connection) -> None:
         )
 
 
+def make_login_script(login: str, group: str) -> str:
+    """Return the SQL that creates a login on a worker of Citus."""
+    return f"""
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{login}') THEN
+            CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}';
+        END IF;
+        GRANT {PREFIX}_{group} TO {login};
+    END $$"""
+
+
 async def drop_roles(superuser: asyncpg.Connection) -> None:
     """Drop the roles of this worker; its databases are gone."""
     for role in (MIGRATOR, PROGRAM, REPORTER, *(f"{PREFIX}_{name}" for name in GROUPS)):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from tests import cluster
 from tests.log_guard import SELECT_PERSONAL_VALUES
 
 EMPTY_TIMEOUT_SECONDS = 60
@@ -24,7 +25,8 @@ CREATE TABLE testing.personal_values (value text PRIMARY KEY);
 CREATE TABLE testing.schema_changes (command text NOT NULL);
 
 CREATE FUNCTION testing.empty() RETURNS text[] LANGUAGE plpgsql
-SET session_replication_role = replica SET lock_timeout = '20s' AS $$
+SET session_replication_role = replica SET lock_timeout = '20s'
+SET citus.multi_shard_modify_mode = sequential AS $$
 BEGIN
     PERFORM pg_terminate_backend(pid, 30000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
@@ -62,6 +64,7 @@ ALTER EVENT TRIGGER note_drop ENABLE ALWAYS;
 SELECT_DELETES = """
 SELECT format('DELETE FROM %s;', oid::regclass) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'migration'
+ORDER BY relname = 'member_keys', relname
 """
 SELECT_RESTARTS = """
 SELECT format('PERFORM setval(%L, %s, false);', seqrelid::regclass, seqstart)
@@ -83,6 +86,8 @@ class SharedDatabase:
     async def create(self) -> None:
         """Copy the template, and create the functions and triggers of `SETUP`."""
         await self._on_server(f"CREATE DATABASE {self.name} TEMPLATE {self._template}")
+        if cluster.CLUSTER_URL:
+            await cluster.distribute(self.url)
         connection = await asyncpg.connect(self.url)
         try:
             deletes = "\n".join(row[0] for row in await connection.fetch(SELECT_DELETES))
@@ -101,6 +106,8 @@ class SharedDatabase:
             self._connection.terminate()
             self._connection = None
         await self._on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+        if cluster.CLUSTER_URL:
+            await cluster.drop(self.name)
 
     async def empty(self) -> None:
         """Delete all rows and restart all sequences.

@@ -74,7 +74,16 @@ COLLAPSE_FUNCTION = "member_participation_collapse(uuid)"
 ARCHIVE_FUNCTION = "member_participation_archive(timestamp with time zone)"
 """The function that deletes the events of the last archived day."""
 
-APP_FUNCTIONS = (ERASE_FUNCTION, TAKE_BACK_FUNCTION, COLLAPSE_FUNCTION, ARCHIVE_FUNCTION)
+MOVE_FUNCTIONS = ("member_participation_move(uuid)", "member_participation_return(uuid)")
+"""The functions that move the events of a merged member, and give them back."""
+
+APP_FUNCTIONS = (
+    ERASE_FUNCTION,
+    TAKE_BACK_FUNCTION,
+    COLLAPSE_FUNCTION,
+    ARCHIVE_FUNCTION,
+    *MOVE_FUNCTIONS,
+)
 """The functions with the rights of their owner that the panel and the bots may use."""
 
 PRIVATE_FUNCTIONS = (

@@ -86,7 +86,7 @@ _ACTIVE_AT = f"least({_OCCURRED_AT}, now())"
 #
 # The statements run on Citus, too, which refuses `ctid` in an update, and fails if the query of a
 # locking clause joins members with another CTE: such a query reads the CTEs in subqueries.
-RECORD_EVENT = Statement(f"""
+_RECORD_EVENT = f"""
 WITH
 -- The event's room and source id, which are others if the room was moved.
 place AS ({CURRENT_PLACE}),
@@ -122,7 +122,12 @@ SELECT :occurred_at::timestamptz > {LATEST_EVENT_TIME_SQL} AS is_too_late,
         AS closed_before,
     inserted.*
 FROM person LEFT JOIN inserted ON true
-""")
+"""
+RECORD_EVENT = Statement(_RECORD_EVENT)
+# The setting ends with the transaction, which is that of the statement.
+RECORD_EVENT_WITHOUT_FLUSH = Statement(
+    f"{_RECORD_EVENT}, (SELECT set_config('synchronous_commit', 'off', true)) AS setting"
+)
 
 BATCH_EVENTS = f"""
     SELECT id, member_id, event_type, platform, coalesce(moved_to, room_id) AS room_id,
@@ -300,15 +305,21 @@ class PreparedEvent(NamedTuple):
     event: NewEvent
     row: EventRow
 
-    async def store(self) -> Event | None:
+    async def store(self, *, durable: bool = True) -> Event | None:
         """Store the event once and return it, or return None if it is stored already.
+
+        Args:
+            durable: Whether to wait until the event survives a crash of the server. A transaction
+                of the caller waits in any case.
 
         Raises:
             MemberNotFound: The member or the account is not in the directory.
             EventArchived: The day of the event is archived.
             InvalidInput: The database refuses the event.
         """
-        records = await engine.fetch(RECORD_EVENT, **self.row._asdict())
+        waits = durable or engine.transaction_exists()
+        statement = RECORD_EVENT if waits else RECORD_EVENT_WITHOUT_FLUSH
+        records = await engine.fetch(statement, **self.row._asdict())
         if not records:
             raise MemberNotFound(self.row.member_id)
         is_too_late, closed_before, *columns = records[0]

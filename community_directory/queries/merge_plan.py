@@ -70,11 +70,15 @@ FROM community_members WHERE member_id IN (:duplicate, :into)
 """)
 
 COUNT_ROWS = Statement("""
+WITH event AS MATERIALIZED (
+    SELECT platform, room_id, source_id, event_type FROM member_participation
+    WHERE member_id = :duplicate AND source_id IS NOT NULL
+)
 SELECT (SELECT count(*) FROM member_participation WHERE member_id = :duplicate),
     (
-        SELECT count(*) FROM member_participation AS event
+        SELECT count(*) FROM event
         JOIN member_participation AS kept USING (platform, room_id, source_id, event_type)
-        WHERE event.member_id = :duplicate AND kept.member_id = :into
+        WHERE kept.member_id = :into
     ),
     (SELECT count(*) FROM member_daily_highlights WHERE member_id = :duplicate),
     (

@@ -14,7 +14,12 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE
 
-LOCK_MERGES = f"SELECT pg_advisory_xact_lock({MERGE_LOCK_KEY})"
+# A merge reads all events, and changes the numbers that they may have: in a cluster of Citus both
+# need the connections of one transaction. PostgreSQL ignores the setting.
+LOCK_MERGES = f"""
+SELECT pg_advisory_xact_lock({MERGE_LOCK_KEY}),
+    set_config('citus.multi_shard_modify_mode', 'sequential', true)
+"""
 # The triggers of statuses and invitations read it.
 BEGIN_MERGING = "SELECT set_config('community_directory.merging', 'on', true)"
 END_MERGING = "SELECT set_config('community_directory.merging', '', true)"
@@ -74,16 +79,7 @@ UPDATE directory_merges SET before = :before::jsonb WHERE id = :merge_id::uuid
 
 # Events that both have are one event: that of the other member stays.
 COLLAPSE_EVENTS = Statement("SELECT public.member_participation_collapse(:merge_id::uuid)")
-MOVE_EVENTS = Statement("""
-WITH moved AS (
-    UPDATE member_participation SET member_id = :into WHERE member_id = :duplicate RETURNING id
-),
-journal AS (
-    INSERT INTO directory_merged_rows (merge_id, table_name, row_id)
-    SELECT :merge_id::uuid, 'member_participation', id FROM moved
-)
-SELECT count(*) FROM moved
-""")
+MOVE_EVENTS = Statement("SELECT public.member_participation_move(:merge_id::uuid)")
 
 MOVE_HIGHLIGHTS = Statement("""
 WITH moved AS (
@@ -372,30 +368,21 @@ event AS (
     WHERE merge_id = :merge_id::uuid AND journal.table_name = 'member_participation'
         AND before IS NOT NULL
 ),
+-- The events that the other member has.
+kept AS (
+    SELECT platform, room_id, source_id, event_type FROM member_participation
+    WHERE member_id = :into AND source_id = ANY(ARRAY(SELECT source_id FROM event))
+),
 returned AS (
     INSERT INTO member_participation ({EVENT_COLUMNS})
-    SELECT {_events_of("duplicate")} FROM event
-    WHERE EXISTS (
-        SELECT FROM member_participation AS kept
-        WHERE kept.member_id = :into
-            AND (kept.platform, kept.room_id, kept.source_id, kept.event_type)
-                = (event.platform, event.room_id, event.source_id, event.event_type)
-    )
+    SELECT {_events_of("duplicate")} FROM event JOIN kept
+        USING (platform, room_id, source_id, event_type)
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
 SELECT count(*) FROM returned
 """)
-RETURN_EVENTS = Statement("""
-WITH returned AS (
-    UPDATE member_participation AS event SET member_id = :duplicate
-    FROM directory_merged_rows AS journal
-    WHERE journal.merge_id = :merge_id::uuid AND journal.table_name = 'member_participation'
-        AND journal.before IS NULL AND event.id = journal.row_id AND event.member_id = :into
-    RETURNING 1
-)
-SELECT count(*) FROM returned
-""")
+RETURN_EVENTS = Statement("SELECT public.member_participation_return(:merge_id::uuid)")
 RETURN_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE},
 -- The invitations with their creator after the return, and what they were before the merge.

@@ -413,7 +413,7 @@ async def _move_rows(
     if days.spans:
         counts["collapsed_events"] = await _fetch_count(sql.COLLAPSE_EVENTS, merge_id=merge_id)
         counts["events"] = counts["collapsed_events"] + await _fetch_count(
-            sql.MOVE_EVENTS, merge_id=merge_id, **pair_ids
+            sql.MOVE_EVENTS, merge_id=merge_id
         )
         counts["highlights"] = await _fetch_count(
             sql.MOVE_HIGHLIGHTS, merge_id=merge_id, duplicate=pair_ids["duplicate"]
@@ -569,7 +569,7 @@ async def _return_events(
     members = list(pair_ids.values())
     checksums = [await count_member_checksums(members, span) for span in spans]
     collapsed = await _fetch_count(sql.RETURN_COLLAPSED_EVENTS, merge_id=merge_id, **pair_ids)
-    returned = await _fetch_count(sql.RETURN_EVENTS, merge_id=merge_id, **pair_ids)
+    returned = await _fetch_count(sql.RETURN_EVENTS, merge_id=merge_id)
     highlights = await _fetch_count(sql.RETURN_HIGHLIGHTS, merge_id=merge_id)
     first_event_day = await _find_first_event_day(pair_ids["duplicate"])
     counted: list[date] = []

@@ -231,7 +231,16 @@ def _concerns_person_sql(numbers: str, usernames: str) -> str:
 
 
 EXPORT_PERSON = Statement(f"""
-WITH {PERSON_CTES}
+WITH {PERSON_CTES},
+-- The rows of the tables that may be distributed, which no query joins with those of others.
+event AS (
+    SELECT occurred_at, to_jsonb(stored) AS columns FROM member_participation AS stored
+    WHERE member_id = ANY(ARRAY(SELECT unnest(numbers) FROM person))
+),
+highlight AS (
+    SELECT highlight_date, to_jsonb(stored) AS columns FROM member_daily_highlights AS stored
+    WHERE member_id = ANY(ARRAY(SELECT unnest(numbers) FROM person))
+)
 SELECT jsonb_build_object(
     'member', to_jsonb(member) - 'search_text',
     'merged_members', (
@@ -259,14 +268,8 @@ SELECT jsonb_build_object(
         SELECT jsonb_agg(invitation ORDER BY created_at) FROM community_invitations AS invitation
         WHERE created_by = ANY(numbers) OR {_concerns_person_sql("numbers", "usernames")}
     ),
-    'participation', (
-        SELECT jsonb_agg(event ORDER BY occurred_at) FROM member_participation AS event
-        WHERE event.member_id = ANY(numbers)
-    ),
-    'highlights', (
-        SELECT jsonb_agg(highlight ORDER BY highlight_date)
-        FROM member_daily_highlights AS highlight WHERE highlight.member_id = ANY(numbers)
-    ),
+    'participation', (SELECT jsonb_agg(columns ORDER BY occurred_at) FROM event),
+    'highlights', (SELECT jsonb_agg(columns ORDER BY highlight_date) FROM highlight),
     'relationships', (
         SELECT jsonb_agg(relationship ORDER BY created_at)
         FROM member_relationships AS relationship

@@ -40,12 +40,15 @@ MAX_TIER_SCORES = {
 MAX_SCORE = 2**31 - 1
 
 FIND_SCORE_PARTS = Statement(f"""
+WITH member AS MATERIALIZED (
+    SELECT * FROM community_members
+    WHERE member_id = {present_number_sql(":member_id")} AND deleted_at IS NULL
+)
 SELECT CASE WHEN github_verified_at IS NOT NULL AND NOT is_bot THEN github_profile_data END,
     reputation_score, reputation_shortfall,
     (SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id AND NOT is_bot)
-FROM community_members AS member
-WHERE member_id = {present_number_sql(":member_id")} AND deleted_at IS NULL
+        WHERE highlight.member_id = (SELECT member_id FROM member WHERE NOT is_bot))
+FROM member
 """)
 
 

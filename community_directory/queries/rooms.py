@@ -55,7 +55,8 @@ MOVE_EVENTS = Statement(f"""
 WITH moved AS (
     UPDATE member_participation AS event
     SET room_id = moving.room_id, source_id = moving.source_id
-    FROM ({_MOVING_EVENTS}) AS moving WHERE event.id = moving.id
+    FROM ({_MOVING_EVENTS}) AS moving
+    WHERE event.id = moving.id AND event.member_id = moving.member_id
     RETURNING 1
 )
 SELECT count(*) FROM moved

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from community_directory.calendar import days_between, today
-from community_directory.database import Statement, connect, transaction
+from community_directory.database import Statement, connect, engine, transaction
 from community_directory.errors import (
     DatabaseUnavailable,
     InvalidCursor,
@@ -38,6 +38,7 @@ from community_directory.queries.participation import (
 )
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
+from tests import cluster
 from tests.conftest import Server, new_database
 from tests.queries.cases import undone
 from tests.tables import rows
@@ -325,6 +326,39 @@ async def test_ids_may_be_integers(directory: asyncpg.Pool) -> None:
     assert (await participation.history(1)).items == [event]
     day = today()
     assert await participation.activity(1, since=day, until=day) == [Activity(day, "MESSAGE", 1)]
+
+
+NOTE_COMMITS = """
+CREATE TABLE commits (source_id text, synchronous_commit text);
+CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO commits VALUES (NEW.source_id, current_setting('synchronous_commit'));
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER note_commit AFTER INSERT ON member_participation
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_commit();
+"""
+
+
+@pytest.mark.skipif(bool(cluster.CLUSTER_URL), reason="a distributed table has no triggers")
+async def test_an_event_that_need_not_be_durable_waits_for_no_disk_and_the_next_one_does(
+    database: str, directory: asyncpg.Pool
+) -> None:
+    await rows.member(directory)
+    await directory.execute(NOTE_COMMITS)
+    event: dict[str, Any] = {"event_type": "MESSAGE", "platform": "telegram", "room_id": "-100"}
+    assert await participation.record(member_id=1, source_id="a", durable=False, **event)
+    assert await participation.record(member_id=1, source_id="b", **event)
+    async with transaction():
+        assert await participation.record(member_id=1, source_id="c", durable=False, **event)
+    assert await participation.record(member_id=1, source_id="a", durable=False, **event) is None
+    assert [tuple(row) for row in await directory.fetch("SELECT * FROM commits")] == [
+        ("a", "off"),
+        ("b", "on"),
+        ("c", "on"),
+    ]
+    # The pool of the helpers has one connection by now, which the next caller gets.
+    assert [tuple(row) for row in await engine.fetch("SHOW synchronous_commit")] == [("on",)]
 
 
 async def test_an_event_that_waits_for_a_lock_delays_no_other_event(
