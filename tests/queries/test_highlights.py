@@ -458,6 +458,15 @@ async def test_a_row_that_was_changed_by_hand_is_corrected(
     assert await scores(directory) == {"#1": 52 + changed}
 
 
+async def test_each_member_gets_the_points_of_their_own_days(directory: asyncpg.Pool) -> None:
+    earned = {f"#{number}": 1 + number * 7 % 5 for number in range(1, 21)}
+    for member_id, points in earned.items():
+        await rows.member(directory, member_id=member_id)
+        await messages(directory, points, member_id)
+    await roll_up(DAY)
+    assert await scores(directory) == earned
+
+
 async def test_a_row_that_was_moved_to_another_day_by_hand_is_made_again(
     directory: asyncpg.Pool,
 ) -> None:

@@ -1043,6 +1043,17 @@ async def test_members_follow_however_many_removed_ones_were_more_active(
     assert [active.member_id for active in found] == ["#4", "#2", "#1"]
 
 
+async def test_the_lower_one_of_two_numbers_is_first_of_equally_active_members(
+    shared: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(participation, "SPARE_CANDIDATES", 0)
+    await participation.record_many(
+        message(member_id=member_id, occurred_at=NOON) for member_id in ("#10", "#9")
+    )
+    found = await participation.most_active(since=NOON.date(), until=NOON.date(), limit=1)
+    assert [active.member_id for active in found] == ["#9"]
+
+
 # Days of 23 and 25 hours, without midnight and with two of them, and a day that does not exist.
 DAYS_OF_ZONES = [
     ("UTC", date(2024, 1, 31)),
