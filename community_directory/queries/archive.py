@@ -235,9 +235,11 @@ def _start_of(before: date) -> datetime:
         InvalidInput: One of the last 90 days would be archived, or the value is not a date.
     """
     starts_at = days_between(before, before, None).starts[0]
-    if before > today() - timedelta(days=MIN_RETENTION_DAYS):
+    latest = today() - timedelta(days=MIN_RETENTION_DAYS)
+    if before > latest:
         raise InvalidInput(
-            f"The last {MIN_RETENTION_DAYS} days can't be archived. Choose an earlier day.",
+            f"The last {MIN_RETENTION_DAYS} days can't be archived. "
+            f"Choose {latest} or an earlier day.",
             field="before",
         )
     return starts_at
