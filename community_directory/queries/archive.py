@@ -184,10 +184,11 @@ async def archive_next_day(before: date) -> ArchivedDay | None:
             differ from a recount again and again. Nothing was deleted.
     """
     starts_at = _start_of(before)
-    day = await find_first_open_day()
-    if day is None or day >= before:
-        return None
-    await _close_days(starts_at)
+    async with transaction():
+        day = await find_first_open_day()
+        if day is None or day >= before:
+            return None
+        await _close_days(starts_at)
     with long_running():
         async with transaction():
             # It excludes other archives, merges and roll-ups.
@@ -215,17 +216,16 @@ async def _archive(day: date) -> int:
 
 
 async def _close_days(starts_at: datetime) -> None:
-    """Refuse events before this time from now on.
+    """Refuse events before this time from the end of the caller's transaction on.
 
     The lock waits for every statement that stores events: no event of these days is on its way.
     """
     archive = await find_archive()
     if archive is not None and archive.closed_before >= starts_at:
         return
-    async with transaction():
-        await engine.fetch(LIMIT_LOCK_WAIT)
-        await engine.fetch(LOCK_EVENTS)
-        await engine.fetch(CLOSE_DAYS, before=starts_at)
+    await engine.fetch(LIMIT_LOCK_WAIT)
+    await engine.fetch(LOCK_EVENTS)
+    await engine.fetch(CLOSE_DAYS, before=starts_at)
 
 
 def _start_of(before: date) -> datetime:
@@ -235,9 +235,11 @@ def _start_of(before: date) -> datetime:
         InvalidInput: One of the last 90 days would be archived, or the value is not a date.
     """
     starts_at = days_between(before, before, None).starts[0]
-    if before > today() - timedelta(days=MIN_RETENTION_DAYS):
+    latest = today() - timedelta(days=MIN_RETENTION_DAYS)
+    if before > latest:
         raise InvalidInput(
-            f"The last {MIN_RETENTION_DAYS} days can't be archived. Choose an earlier day.",
+            f"The last {MIN_RETENTION_DAYS} days can't be archived. "
+            f"Choose {latest} or an earlier day.",
             field="before",
         )
     return starts_at

@@ -296,8 +296,14 @@ FROM earned, actor, rolling_up WHERE member.ctid = earned.version
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
 _OF_ALL_MEMBERS = f"AND {NO_BOTS}"
-# Those of archived days stay when a member is marked as a bot.
-_OF_ONE_MEMBER = f"AND member_id = {present_number_sql(':member_id')} AND {NO_BOTS}"
+# Those of archived days stay when a member is marked as a bot, and are not shown.
+_OF_ONE_MEMBER = f"""
+    AND member_id = {present_number_sql(":member_id")}
+    AND NOT EXISTS (
+        SELECT FROM community_members
+        WHERE member_id = {present_number_sql(":member_id")} AND is_bot
+    )
+"""
 _AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
 

@@ -6,10 +6,10 @@ event with a `source_id` is stored once, however often a platform delivers it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import islice
 
-from community_directory.calendar import days_between
+from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine
 from community_directory.queries.archived_days import ARCHIVED_BEFORE_SQL, ARCHIVED_UNTIL_SQL
 from community_directory.queries.events import (
@@ -38,6 +38,7 @@ from community_directory.queries.pages import (
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.rooms import move_room
 from community_directory.queries.values import member_number
+from community_directory.settings import MIN_RETENTION_DAYS
 from community_directory.tables import EventType, MemberStatus
 
 __all__ = [
@@ -96,20 +97,38 @@ WHERE member_id = ({CURRENT_MEMBER}) AND highlight_date <= {ARCHIVED_UNTIL_SQL}
 ORDER BY 1, 2
 """)
 
+
 # Only the members with the most events are looked up: for most of a large community that would take
 # longer than to count the events. They include removed members, so that the caller sees whether
 # others follow them.
-RANK_ACTIVE_MEMBERS = Statement(f"""
+def _make_rank_statement(counted: str) -> Statement:
+    """Return the statement that ranks members by their events, which are counted in SQL."""
+    return Statement(f"""
 SELECT member_id, name, status, events, deleted_at IS NOT NULL AS is_removed FROM (
-    SELECT member_id, events FROM (
-        SELECT member_id, count(*) AS events FROM member_participation
-        WHERE occurred_at >= :start AND occurred_at < :end
-        GROUP BY member_id
-    ) AS counted
+    SELECT member_id, events FROM ({counted}) AS counted
     WHERE {NO_BOTS}
     ORDER BY events DESC, length(member_id), member_id LIMIT :candidates
 ) AS candidates JOIN community_members USING (member_id)
 ORDER BY events DESC, length(member_id), member_id
+""")
+
+
+RANK_ACTIVE_MEMBERS = _make_rank_statement("""
+    SELECT member_id, count(*) AS events FROM member_participation
+    WHERE occurred_at >= :start AND occurred_at < :end
+    GROUP BY member_id
+""")
+# Some of the days may be archived: then they have counts instead of events.
+RANK_MEMBERS_OF_OLD_DAYS = _make_rank_statement(f"""
+    SELECT member_id, sum(events)::bigint AS events FROM (
+        SELECT member_id, count(*) AS events FROM member_participation
+        WHERE occurred_at >= greatest(:start, {ARCHIVED_BEFORE_SQL}) AND occurred_at < :end
+        GROUP BY member_id
+        UNION ALL
+        SELECT member_id, coalesce(message_count, 0) + coalesce(reaction_count, 0)
+        FROM member_daily_highlights
+        WHERE highlight_date BETWEEN :since AND :until AND highlight_date <= {ARCHIVED_UNTIL_SQL}
+    ) AS parts GROUP BY member_id HAVING sum(events) > 0
 """)
 SPARE_CANDIDATES = 50
 """The members that are looked up besides those that are wanted, in place of removed members."""
@@ -335,7 +354,8 @@ async def most_active(
     """Return the members with the most events from `since` to `until`, the most active first.
 
     Both days are included. Contacts are listed, removed members and bots are not. `zone` is the
-    name of the days' time zone; None means the community's time zone.
+    name of the days' time zone; None means the community's time zone. Of archived days the messages
+    and reactions count, as the days of the community's time zone.
 
     The events themselves are counted, of all types and up to this moment, so the time grows with
     their number: about 0.3 seconds for each million events of these days, whatever the number of
@@ -348,10 +368,14 @@ async def most_active(
     """
     days, limit = days_between(since, until, zone), checked_limit(limit)
     candidates = limit + SPARE_CANDIDATES
+    values: dict[str, object] = {"start": days.starts[0], "end": days.end}
+    statement = RANK_ACTIVE_MEMBERS
+    # The events of 90 days are always kept; a day in another time zone begins up to 26 hours later.
+    if since < today() - timedelta(days=MIN_RETENTION_DAYS - 2):
+        statement = RANK_MEMBERS_OF_OLD_DAYS
+        values |= {"since": since, "until": until}
     while True:
-        records = await engine.read(
-            RANK_ACTIVE_MEMBERS, start=days.starts[0], end=days.end, candidates=candidates
-        )
+        records = await engine.read(statement, candidates=candidates, **values)
         found = [
             ActiveMember(member_id, name, MemberStatus(status), events)
             for member_id, name, status, events, is_removed in records

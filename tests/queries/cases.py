@@ -131,9 +131,14 @@ CASES = {
         {"platform": "telegram", "account_id": "101"},
     ),
     "archive.archive_next_day": Case(
-        {"before": DAY}, {"before": date.max}, statements=None, statements_when_refused=0
+        {"before": date(2026, 2, 1)},
+        {"before": date(2190, 1, 1)},
+        statements=None,
+        statements_when_refused=0,
     ),
-    "archive.preview": Case({"before": DAY}, {"before": date.max}, statements_when_refused=0),
+    "archive.preview": Case(
+        {"before": DAY}, {"before": date(2190, 1, 1)}, statements=2, statements_when_refused=0
+    ),
     "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "highlights.between": Case(
         {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR},

@@ -321,10 +321,19 @@ async def test_the_days_are_those_of_the_community(
     assert (await stored(directory)).keys() == {("#1", DAY)}
 
 
-@pytest.mark.parametrize("zone", ["America/Mexico_City", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize(
+    ("old_zone", "zone"),
+    [
+        ("UTC", "America/Mexico_City"),
+        ("UTC", "Pacific/Kiritimati"),
+        # The first open day ends before the last archived day has ended, and so has no events.
+        ("Etc/GMT+12", "Pacific/Kiritimati"),
+    ],
+)
 async def test_each_event_is_counted_once_after_a_change_of_the_zone(
-    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, old_zone: str, zone: str
 ) -> None:
+    use_zone(monkeypatch, old_zone)
     await rows.member(directory)
     await directory.execute(
         """
@@ -375,6 +384,33 @@ async def test_activity_has_the_counts_of_archived_days(directory: asyncpg.Pool)
     assert await participation.activity("#1", since=LAST, until=LAST) == expected[3:]
     history = (await participation.history("#1")).items
     assert {event.occurred_at.date() for event in history} == {NEXT, LAST}
+
+
+async def test_the_most_active_members_are_those_of_archived_days_too(
+    directory: asyncpg.Pool,
+) -> None:
+    for _ in range(4):
+        await rows.member(directory)
+    await messages(directory, 5, "#1", day=DAY)
+    await messages(directory, 3, "#2", day=DAY)
+    await messages(directory, 3, "#2", day=LAST)
+    await messages(directory, 1, "#3", day=LAST)
+    await stay(directory, at(NEXT, 23), 2 * HOUR, member_id="#4")
+    before = await participation.most_active(since=DAY, until=LAST)
+    assert [(each.member_id, each.events) for each in before] == [
+        ("#2", 6),
+        ("#1", 5),
+        ("#3", 1),
+        ("#4", 1),
+    ]
+    await archive(LAST)
+    # The number of stays is gone.
+    assert await participation.most_active(since=DAY, until=LAST) == before[:3]
+    assert await participation.most_active(since=DAY, until=LAST, limit=1) == before[:1]
+    assert [
+        (each.member_id, each.events)
+        for each in await participation.most_active(since=LAST, until=LAST)
+    ] == [("#2", 3), ("#3", 1)]
 
 
 async def test_a_person_is_exported_and_erased_with_archived_days(directory: asyncpg.Pool) -> None:

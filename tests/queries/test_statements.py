@@ -19,6 +19,7 @@ SEVERAL = {
     "accounts.complete_link": "counts the tries of an account one after the other",
     "accounts.link": "tries again after another call that takes the account",
     "archive.archive_next_day": "counts a day again before it deletes its events",
+    "archive.preview": "sets a longer time limit for itself",
     "highlights.roll_up": "waits for its turn, and writes members after highlights",
     "highlights.verify": "may roll up what differs, in the same transaction",
     "members.mark_bot": "waits for roll-ups before it locks the member",
