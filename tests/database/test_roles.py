@@ -590,6 +590,8 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("member_accounts_check_erased", fixed, False),
         ("member_participation_collapse", [*fixed, "enable_nestloop=off"], False),
         ("member_participation_follow_merge", fixed, False),
+        ("member_participation_move", fixed, False),
+        ("member_participation_return", fixed, False),
         ("member_participation_take_back", fixed, False),
         ("member_permissions_check_holder", fixed, False),
     ]
