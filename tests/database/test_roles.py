@@ -288,7 +288,7 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP FUNCTION member_relationships_before_write CASCADE",
+            "DROP FUNCTION member_participation_move, member_participation_return",
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):

@@ -43,7 +43,7 @@ END $$;
 -- return their number.
 --
 -- SECURITY DEFINER lets a login do so that may not delete events in any other way.
-CREATE OR REPLACE FUNCTION public.member_participation_move(its_merge uuid) RETURNS bigint
+CREATE FUNCTION public.member_participation_move(its_merge uuid) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     duplicate varchar(20);
@@ -72,7 +72,7 @@ END $$;
 -- Give back the events that a merge moved and that the other member still has; return their number.
 --
 -- SECURITY DEFINER lets a login do so that may not delete events in any other way.
-CREATE OR REPLACE FUNCTION public.member_participation_return(its_merge uuid) RETURNS bigint
+CREATE FUNCTION public.member_participation_return(its_merge uuid) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     duplicate varchar(20);
