@@ -157,6 +157,8 @@ SCRIPTED_OBJECTS = {
             "community_members_follow_merge",
             "member_participation_collapse",
             "member_participation_follow_merge",
+            "member_participation_move",
+            "member_participation_return",
         )
     ),
     *(

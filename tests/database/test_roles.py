@@ -48,8 +48,6 @@ from tests.tables import rows
 pytestmark = pytest.mark.schema
 
 LAST_MIGRATION = "2026-11-29T10:40:00:000000"
-RELATIONSHIPS_MIGRATION = "2026-11-29T02:10:00:000000"
-"""It creates a function."""
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
@@ -290,8 +288,8 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP FUNCTION member_relationships_before_write CASCADE",
-            f"DELETE FROM migration WHERE name = '{RELATIONSHIPS_MIGRATION}'",
+            "DROP FUNCTION member_participation_move, member_participation_return",
+            f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):
             assert await migrate() == 1
@@ -593,6 +591,8 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("member_participation_archive", fixed, False),
         ("member_participation_collapse", [*fixed, "enable_nestloop=off"], False),
         ("member_participation_follow_merge", fixed, False),
+        ("member_participation_move", fixed, False),
+        ("member_participation_return", fixed, False),
         ("member_participation_take_back", fixed, False),
         ("member_permissions_check_holder", fixed, False),
     ]

@@ -63,11 +63,12 @@ UNION ALL SELECT 'column', member.member_id
     WHERE named.proof <> 'stated' AND account.member_id IS DISTINCT FROM member.member_id
 """
 FIND_WRONG_SCORES = """
-SELECT member_id, reputation_score, reputation_shortfall FROM community_members
-WHERE merged_into IS NULL AND reputation_score - reputation_shortfall <> (
-    SELECT coalesce(sum(reputation_earned), 0) FROM member_daily_highlights AS highlight
-    WHERE highlight.member_id = community_members.member_id
+WITH earned AS MATERIALIZED (
+    SELECT member_id, sum(reputation_earned) AS points FROM member_daily_highlights GROUP BY 1
 )
+SELECT member_id, reputation_score, reputation_shortfall
+FROM community_members LEFT JOIN earned USING (member_id)
+WHERE merged_into IS NULL AND reputation_score - reputation_shortfall <> coalesce(points, 0)
 """
 
 MERGED_TABLES = (
@@ -105,7 +106,9 @@ async def add_pair(directory: asyncpg.Pool) -> tuple[str, str]:
 
 async def check_whole(directory: asyncpg.Pool) -> None:
     """Check that nothing is left at a merged member, and that all counts agree with the events."""
-    merged = "WITH merged AS (SELECT * FROM community_members WHERE merged_into IS NOT NULL)"
+    merged = """
+        WITH merged AS MATERIALIZED (SELECT * FROM community_members WHERE merged_into IS NOT NULL)
+    """
     assert await directory.fetch(merged + FIND_HALVES) == []
     await highlights.roll_up(DAY)
     assert await highlights.verify(DAY) == []
