@@ -32,6 +32,7 @@ from community_directory.queries import (
     permissions,
 )
 from community_directory.queries.participation import NewEvent
+from tests import cluster
 from tests.queries.test_participation import blocked, until_blocked_by, until_waiting
 from tests.tables import rows
 
@@ -274,6 +275,7 @@ async def test_a_merge_and_another_call_at_once_leave_no_half(
             return
 
 
+@pytest.mark.skipif(bool(cluster.CLUSTER_URL), reason="Citus ends the other session")
 async def test_a_merge_that_is_ended_because_of_a_deadlock_is_done_once_more(
     directory: asyncpg.Pool, directory_url: str
 ) -> None:
