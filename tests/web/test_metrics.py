@@ -23,6 +23,7 @@ from community_directory.database import connect, engine
 from community_directory.errors import DatabaseUnavailable, DirectoryError
 from community_directory.queries import invitations, members, participation
 from community_directory.queries.participation import NewEvent
+from community_directory.queries.recorder import open_recorders
 from community_directory.settings import Settings
 from community_directory.web import request_log
 from tests.roles import app_url
@@ -313,6 +314,7 @@ async def test_the_queue_of_a_recorder_and_its_age_are_shown(
     assert change.after[pending] == change.after[age] == 0
     assert change.of(lost, reason="dropped") == 1
     assert change.of(lost, reason="given_up") == 2
+    assert open_recorders == set()
 
 
 async def test_a_full_pool_and_a_waiting_caller_are_shown(
