@@ -52,13 +52,14 @@ async def test_the_large_community_is_asked_everything_that_the_helpers_offer(
 
 
 @pytest.mark.parametrize(
-    ("operation", "argument", "expected"), [("tree", "#1", ["#1", "#2"]), ("roll_up", DAY, 1)]
+    ("operation", "argument", "expected"),
+    [("tree", "#1", ["#1", "#2"]), ("search", "xochitl", ["#1"]), ("roll_up", DAY, 1)],
 )
 async def test_bare_asyncpg_runs_what_a_helper_runs(
     database: str, operation: str, argument: str, expected: Any
 ) -> None:
     connection = await asyncpg.connect(database)
-    await rows.member(connection)
+    await rows.member(connection, name="Xochitl", status="active")
     await rows.member(connection, invited_by="#1")
     await rows.event(connection, member_id="#1", occurred_at=datetime(2026, 1, 31, tzinfo=UTC))
     await connection.close()

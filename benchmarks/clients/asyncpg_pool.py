@@ -181,12 +181,11 @@ class Client(Base):
         return await self._pool.fetch(invitations.EXPIRE_OVERDUE_INVITATIONS.sql, "expiry", None)
 
     async def replay(self, statements: list[SentStatement]) -> Any:
-        """Run the statements that a helper sent, and return all their records."""
-        return [
-            record
-            for sql, arguments in statements
-            for record in await self._pool.fetch(sql, *arguments)
-        ]
+        """Run the statements that a helper sent; the last one returns the whole answer."""
+        records: Any = []
+        for sql, arguments in statements:
+            records = await self._pool.fetch(sql, *arguments)
+        return records
 
     directory = search = last_30_days = last_30_days_raw = tree = replay
 
