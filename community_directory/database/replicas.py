@@ -35,7 +35,10 @@ CHECK_TIMEOUT_SECONDS = 1
 CHECK_PAUSE_SECONDS = 0.02
 """The shortest time between two checks of a replica, and between two questions of one check."""
 FLUSH_SECONDS = 0.3
-"""The time after which a check that still waits lets the primary send the end of its log."""
+"""The time after which a check that still waits lets the primary send the end of its log.
+
+It is less if the permitted lag is: half of that.
+"""
 RETRY_SECONDS = 1
 """The time after which a replica that can't be used is checked again."""
 
@@ -183,7 +186,7 @@ class Replica:
             if found.byte >= wanted.byte:
                 self.confirmed_at = started
                 return
-            if loop.time() - started > FLUSH_SECONDS and not is_flushed:
+            if not is_flushed and loop.time() - started > min(FLUSH_SECONDS, max_lag / 2):
                 await fetch_primary(FLUSH_PRIMARY)
                 is_flushed = True
             elif loop.time() - started > max_lag:
