@@ -104,8 +104,14 @@ async def server() -> AsyncIterator[Server]:
     with patch.object(embedded, "_find_memory", return_value=0):  # a small server
         arguments = await embedded.start(directory / "postgres")
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
-    # The data need not survive a power cut.
-    await run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    # The data need not survive a power cut. Without images of pages in its log, and with the files
+    # copied (`new_database`), a copy of a database takes a sixth of the time.
+    await run_sql(
+        url,
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "SELECT pg_reload_conf()",
+    )
     yield Server(url, empty_template=embedded.DATABASE)
     stop_embedded_server(directory / "postgres")
     log_guard.add((directory / "postgres/log").read_text())
@@ -250,7 +256,7 @@ async def new_database(
     name = new_name()
     await run_sql(
         server.url,
-        f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template}"
+        f"CREATE DATABASE {name} TEMPLATE {template or server.empty_template} STRATEGY file_copy"
         + (f" OWNER {owner}" if owner else ""),
     )
     if template and cluster.CLUSTER_URL:

@@ -17,7 +17,7 @@ from community_directory.database import pool as pool_module
 from community_directory.database.connections import Connector
 from community_directory.database.pool import ConnectionPool
 from community_directory.errors import DatabaseUnavailable, DirectoryError, NotConnected
-from tests.conftest import Server, new_database
+from tests.conftest import Server, new_database, superuser_session
 from tests.database.scratch import (
     TIMEOUT_SECONDS,
     cut_connections,
@@ -471,10 +471,12 @@ async def test_everything_that_a_statement_leaves_on_a_connection_is_found(
 
 
 @pytest.mark.parametrize("helper", CASES)
-async def test_a_helper_leaves_nothing_on_its_connection(database: str, helper: str) -> None:
-    async with asyncpg.create_pool(database, min_size=1, max_size=1) as pool:
-        await community(pool)
-    async with connect(database, min_size=0, max_size=1):
+async def test_a_helper_leaves_nothing_on_its_connection(
+    emptied_database: str, helper: str
+) -> None:
+    async with superuser_session(emptied_database) as outside:
+        await community(outside)
+    async with connect(emptied_database, min_size=0, max_size=1):
         pid = await _pid()
         if (refused := CASES[helper].refused) is not None:
             await _refused(helper, refused)

@@ -1,17 +1,17 @@
 """The lists of the panel in tables that are too large to be read from one end to the other."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import asyncpg
 import httpx
 import pytest
 
+from community_directory.database import connect
 from community_directory.queries import members
 from community_directory.web.admin import large_tables, listing
-
-# In a database of its own, because statistics would change the counts of later tests.
-pytestmark = pytest.mark.usefixtures("community")
+from tests.conftest import Server, new_database, raw_pool, run_sql
+from tests.roles import app_url
 
 LOAD = """
 INSERT INTO community_members (telegram_id, telegram_username, name, primary_role, country,
@@ -31,15 +31,36 @@ SELECT '#1', CASE n % 2 WHEN 0 THEN 'VOICE' ELSE 'MESSAGE' END,
     CASE n % 3 WHEN 0 THEN 'discord' ELSE 'telegram' END, '-100' || n % 4, n::text
 FROM generate_series(1, 300) AS n;
 """
+# The triggers keep the last superuser.
+DELETE_ADDED_ROWS = """
+SET session_replication_role = replica;
+DELETE FROM sessions;
+DELETE FROM piccolo_user;
+DELETE FROM member_daily_highlights;
+"""
 TABLES = ("community_members", "community_invitations", "member_participation")
 
 
+@pytest.fixture(scope="module")
+async def community(server: Server, template: str) -> AsyncIterator[str]:
+    """Yield the URL of a database with 3,000 members, invitations and events; #7 is removed.
+
+    It is this module's own, because statistics would change the counts of other tests.
+    """
+    async with new_database(server, template) as url:
+        await run_sql(url, LOAD)
+        async with connect(url, min_size=0):
+            await members.remove("#7", actor="test")
+        await run_sql(url, "ANALYZE")
+        yield url
+
+
 @pytest.fixture
-async def community(database: str, client: httpx.AsyncClient, directory: asyncpg.Pool) -> None:
-    """3,000 members with invitations and events; #7 is removed."""
-    await directory.execute(LOAD)
-    await members.remove("#7", actor="test")
-    await directory.execute("ANALYZE")
+async def directory(community: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connect the query helpers to the community; the rows that a test adds are deleted."""
+    async with connect(app_url(community), min_size=0), raw_pool(community) as pool:
+        yield pool
+        await pool.execute(DELETE_ADDED_ROWS)
 
 
 @pytest.fixture
