@@ -87,10 +87,17 @@ counted AS (
             coalesce(div(max(seconds), 60), 0)::integer AS voice_minutes
         FROM event LEFT JOIN stayed USING (merge_id)
         WHERE event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+            AND duplicate_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)
         GROUP BY merge_id, duplicate_id
     ) AS counts
 ),
--- The rows that the merges have moved, with these counts.
+-- The rows that the merges have moved, and whose events were taken back since.
+deleted AS (
+    DELETE FROM directory_merged_rows
+    WHERE table_name = 'member_daily_highlights' AND before ->> 'highlight_date' = :day::date::text
+        AND merge_id NOT IN (SELECT merge_id FROM counted)
+),
+-- The other rows that the merges have moved, with these counts.
 updated AS (
     UPDATE directory_merged_rows AS journal SET before = before || columns FROM counted
     WHERE journal.merge_id = counted.merge_id AND table_name = 'member_daily_highlights'
