@@ -20,6 +20,7 @@ from community_directory.database import engine
 from community_directory.imports.members_csv import import_members
 from community_directory.queries import accounts, highlights, members, participation
 from community_directory.queries.search import Sort
+from community_directory.settings import MIN_RETENTION_DAYS
 from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
 
 PAGE_SECONDS: Final = 0.1
@@ -156,6 +157,7 @@ async def all_cases(people: People) -> AsyncIterator[list[Case]]:
             *_activity(people),
             *_writes(people),
             *_roll_ups(people.community.day),
+            *_archive(people.community.day),
             *_imports(Path(directory), people),
         ]
 
@@ -378,6 +380,13 @@ def _roll_ups(last_day: date) -> Iterator[Case]:
             prepare=partial(_forget_days, day, until),
         )
     yield _case(*("roll-up", "highlights.verify", DAY_SECONDS), writes=True, day=until, zone="UTC")
+
+
+def _archive(last_day: date) -> Iterator[Case]:
+    """Return what would be archived, and the archive of the oldest day."""
+    before = last_day - timedelta(days=MIN_RETENTION_DAYS)
+    yield _case("archive", "archive.preview", MONTH_SECONDS, before=before)
+    yield _case("archive", "archive.archive_next_day", DAY_SECONDS, writes=True, before=before)
 
 
 async def _forget_days(first: date, last: date) -> dict[str, object]:

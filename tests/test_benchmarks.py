@@ -1,16 +1,20 @@
 """The benchmarks measure everything that there is."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import pytest
 
+from benchmarks.clients.asyncpg_pool import Client
 from benchmarks.community import Community, Size
 from benchmarks.huge_cases import People, all_cases
 from tests.queries.cases import HELPERS
+from tests.tables import rows
 
-NOBODY = "#1"
+NOBODY, DAY = "#1", "2026-01-31"
 DRIZZLE = Path(__file__).parent.parent / "benchmarks" / "drizzle"
 
 
@@ -45,3 +49,23 @@ async def test_the_large_community_is_asked_everything_that_the_helpers_offer(
     people = People(community, NOBODY, "#2", "ana", "#3", "#4", "#5", "#6", many=["1"])
     async with all_cases(people) as cases:
         assert HELPERS.keys() <= {case.title for case in cases}
+
+
+@pytest.mark.parametrize(
+    ("operation", "argument", "expected"),
+    [("tree", "#1", ["#1", "#2"]), ("search", "xochitl", ["#1"]), ("roll_up", DAY, 1)],
+)
+async def test_bare_asyncpg_runs_what_a_helper_runs(
+    database: str, operation: str, argument: str, expected: Any
+) -> None:
+    connection = await asyncpg.connect(database)
+    await rows.member(connection, name="Xochitl", status="active")
+    await rows.member(connection, invited_by="#1")
+    await rows.event(connection, member_id="#1", occurred_at=datetime(2026, 1, 31, tzinfo=UTC))
+    await connection.close()
+    client = Client()
+    await client.open(database)
+    prepared = await client.prepare(operation, [argument])
+    answer = await getattr(client, operation)(*prepared)
+    await client.close()
+    assert client.answer(operation, answer) == expected

@@ -35,6 +35,8 @@ PAGES = sorted(DOCS.rglob("*.md"))
 EVERY_PAGE = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *PAGES]
 TEXT = {page: page.read_text() for page in EVERY_PAGE}
 COMMAND_LINE = TEXT[DOCS / "reference/command-line.md"]
+UPGRADE = TEXT[DOCS / "how-to/upgrade.md"]
+MIGRATION_SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 MKDOCS = (PROJECT / "mkdocs.yml").read_text()
 
 
@@ -368,3 +370,23 @@ async def test_the_cells_of_the_notebook_run(
         if isinstance(connection := names.get("directory"), DirectoryConnection):
             await connection.close()
     assert capsys.readouterr().out == "#247 Bea O'Neill 7\n#1 Ana García 0\n"
+
+
+async def test_the_indexes_that_can_be_created_before_are_those_of_the_migrations(
+    database: str,
+) -> None:
+    creates = re.findall(r"CREATE INDEX CONCURRENTLY (\w+).*?;", UPGRADE, re.DOTALL)
+    scripts = "".join(
+        (MIGRATION_SQL / f"{name}.sql").read_text()
+        for name in ("members_2026_11_29", "panel_lists", "audit_erasure")
+    )
+    assert set(creates) == set(re.findall(r"CREATE INDEX IF NOT EXISTS (\w+)", scripts))
+    connection = await asyncpg.connect(database)
+    definitions = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname = ANY($1)"
+    migrated = set(await connection.fetch(definitions, creates))
+    await connection.execute(f"DROP INDEX {', '.join(creates)}")
+    for statement in re.findall(r"CREATE INDEX CONCURRENTLY .*?;", UPGRADE, re.DOTALL):
+        await connection.execute(statement)
+    assert set(await connection.fetch(definitions, creates)) == migrated
+    assert len(migrated) == len(creates)
+    await connection.close()

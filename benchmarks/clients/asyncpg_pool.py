@@ -12,7 +12,7 @@ from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, Statement, connect, transaction
-from community_directory.queries import events, highlights, invitations, lookup
+from community_directory.queries import archived_days, events, highlights, invitations, lookup
 from community_directory.queries.member_rows import MEMBER_COLUMNS
 
 INSERT = f"""
@@ -73,7 +73,7 @@ class Client(Base):
                 )
             case "record_many" | "insert" | "copy":
                 return ([self._row(event) for event in arguments[0]],)
-            case "directory" | "search" | "last_30_days" | "last_30_days_raw":
+            case "directory" | "search" | "last_30_days" | "last_30_days_raw" | "tree":
                 return (await self._statements(operation, arguments),)
             case "roll_up":
                 return Helpers().native(operation, arguments)
@@ -170,26 +170,24 @@ class Client(Base):
     async def roll_up(self, day: date) -> Any:
         """Count a day as the helper does, in a transaction of the pool."""
         on_pool = _OnPool(self._pool)
-        with patch.multiple(highlights, engine=on_pool, transaction=on_pool.transaction):
+        with (
+            patch.multiple(highlights, engine=on_pool, transaction=on_pool.transaction),
+            patch.object(archived_days, "engine", on_pool),
+        ):
             return await highlights.roll_up(day, zone="UTC")
-
-    async def tree(self, member_id: str) -> Any:
-        """Return the member and everybody whom they invited."""
-        return await self._pool.fetch(invitations.LIST_INVITATION_TREE.sql, member_id)
 
     async def expire_overdue(self) -> Any:
         """Mark overdue invitations as expired."""
         return await self._pool.fetch(invitations.EXPIRE_OVERDUE_INVITATIONS.sql, "expiry", None)
 
     async def replay(self, statements: list[SentStatement]) -> Any:
-        """Run the statements that a helper sent, and return all their records."""
-        return [
-            record
-            for sql, arguments in statements
-            for record in await self._pool.fetch(sql, *arguments)
-        ]
+        """Run the statements that a helper sent; the last one returns the whole answer."""
+        records: Any = []
+        for sql, arguments in statements:
+            records = await self._pool.fetch(sql, *arguments)
+        return records
 
-    directory = search = last_30_days = last_30_days_raw = replay
+    directory = search = last_30_days = last_30_days_raw = tree = replay
 
 
 class _OnPool:

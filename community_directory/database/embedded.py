@@ -354,7 +354,8 @@ def _write_memory_settings(data: Path) -> None:
     configuration, settings = data / "postgresql.conf", data / MEMORY_FILE
     if MEMORY_FILE.encode() not in configuration.read_bytes():
         with configuration.open("a", encoding="utf-8") as file:
-            file.write(f"include_if_exists = '{MEMORY_FILE}'\n")
+            # The last line of a file that somebody has edited may have no end.
+            file.write(f"\ninclude_if_exists = '{MEMORY_FILE}'\n")
     settings.write_text(memory_settings(_find_memory()), encoding="utf-8")
     settings.chmod(0o644)  # for a program that runs as root, another user runs the server
 

@@ -67,11 +67,14 @@ FLUSH_PRIMARY = """
 SELECT pg_current_xact_id() WHERE pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()
 """
 
-# A statement that is wrongly taken for a write only lets the primary answer for a moment.
+# A statement that is wrongly taken for a write only lets the primary answer for a moment. The
+# functions of the schema "public" that statements name with it write with their owner's rights.
 QUERY_PATTERN = re.compile(
     r"\s*(?:--[^\n]*\n\s*)*\(*(?:SELECT|WITH|EXPLAIN|SHOW|VALUES)\b", re.IGNORECASE
 )
-WRITE_PATTERN = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b", re.IGNORECASE)
+WRITE_PATTERN = re.compile(
+    r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO)\b|\bpublic\.\w+\(", re.IGNORECASE
+)
 
 logger = logging.getLogger(__name__)
 _is_primary_only: ContextVar[bool] = ContextVar("is_primary_only", default=False)

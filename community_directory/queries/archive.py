@@ -20,6 +20,7 @@ from community_directory.queries.archived_days import (
 )
 from community_directory.queries.highlights import STAY
 from community_directory.queries.merge_rows import LOCK_MERGES, day_points_sql
+from community_directory.queries.observation import observe_helpers
 from community_directory.queries.reputation import DAILY_POINTS
 from community_directory.queries.rooms import LOCK_EVENTS
 from community_directory.settings import MIN_RETENTION_DAYS
@@ -250,3 +251,6 @@ def _start_of(before: date) -> datetime:
             field="before",
         )
     return starts_at
+
+
+observe_helpers(globals())

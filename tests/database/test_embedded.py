@@ -574,6 +574,17 @@ def test_the_memory_that_an_operator_chose_stays(data: Path) -> None:
         assert program.end() == (0, "")
 
 
+def test_a_configuration_whose_last_line_has_no_end_stays_readable(tmp_path: Path) -> None:
+    configuration = tmp_path / "postgresql.conf"
+    configuration.write_text("max_connections = 50")
+    embedded._write_memory_settings(tmp_path)
+    assert configuration.read_text().split("\n") == [
+        "max_connections = 50",
+        "include_if_exists = 'memory.conf'",
+        "",
+    ]
+
+
 def test_a_server_of_root_can_read_its_settings_whatever_the_umask(data: Path) -> None:
     (data / embedded.MEMORY_FILE).unlink()
     before = os.umask(0o077)

@@ -24,6 +24,7 @@ from tests.conftest import Server, run_sql
 from tests.database.pairs import Pair, running_pair
 from tests.queries.cases import CASES, HELPERS, arguments, community, undone
 from tests.servers import PostgresServer, find_free_port
+from tests.tables import rows
 
 SECRET = "correct-horse-battery"
 TIMEOUT_SECONDS = 60
@@ -273,6 +274,8 @@ async def test_a_query_is_no_write(pair: Pair) -> None:
         ("MERGE INTO a", True),
         ("CALL a()", True),
         ("TRUNCATE a", True),
+        ("SELECT public.a(1)", True),
+        ("SELECT to_regclass('public.a')", False),
     ],
 )
 def test_a_statement_that_may_write_is_recognized(sql: str, expected: bool) -> None:
@@ -281,6 +284,9 @@ def test_a_statement_that_may_write_is_recognized(sql: str, expected: bool) -> N
 
 async def test_every_helper_that_writes_is_noticed(directory: asyncpg.Pool) -> None:
     await community(directory)
+    taken_back = arguments("participation.take_back")
+    del taken_back["account"]
+    await rows.event(directory, **taken_back)
     find_write = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
     unnoticed = []
     for helper in CASES:
