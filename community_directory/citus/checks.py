@@ -214,7 +214,7 @@ async def _check_schema() -> list[Finding]:
                 Finding(
                     Outcome.CHANGE,
                     f"The trigger {name} is dropped: events of a merged number that other programs "
-                    "write are refused.",
+                    "write are refused, and those of archived days are not.",
                 )
             )
         else:

@@ -88,10 +88,17 @@ counted AS (
             coalesce(div(max(seconds), 60), 0)::integer AS voice_minutes
         FROM event LEFT JOIN stayed USING (merge_id)
         WHERE event_type IN ('MESSAGE', 'REACTION', 'VOICE')
+            AND duplicate_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)
         GROUP BY merge_id, duplicate_id
     ) AS counts
 ),
--- The rows that the merges have moved, with these counts.
+-- The rows that the merges have moved, and whose events were taken back since.
+deleted AS (
+    DELETE FROM directory_merged_rows
+    WHERE table_name = 'member_daily_highlights' AND before ->> 'highlight_date' = :day::date::text
+        AND merge_id NOT IN (SELECT merge_id FROM counted)
+),
+-- The other rows that the merges have moved, with these counts.
 updated AS (
     UPDATE directory_merged_rows AS journal SET before = before || columns FROM counted
     WHERE journal.merge_id = counted.merge_id AND table_name = 'member_daily_highlights'
@@ -106,18 +113,31 @@ SELECT merge_id, 'member_daily_highlights', id, columns || jsonb_build_object(
 FROM counted, LATERAL (SELECT md5(concat_ws(' ', duplicate_id, :day::date))::uuid AS id) AS ids
 WHERE merge_id NOT IN (SELECT merge_id FROM updated)
 """)
-# What merges remember of the deleted events.
+# What merges remember of the deleted events. The statement has no CASE and joins no events, so that
+# Citus can run it.
 FORGET_MERGED_EVENTS = Statement(f"""
-DELETE FROM directory_merged_rows AS journal
-WHERE table_name = 'member_participation' AND CASE
-    WHEN before IS NULL
-        THEN NOT EXISTS (SELECT FROM member_participation AS event WHERE event.id = row_id)
-    ELSE (
-        SELECT occurred_at < :ends_at AND (
+WITH
+-- The moved events that are not deleted: they belong to members into whom others were merged.
+stored AS MATERIALIZED (
+    SELECT id FROM member_participation
+    WHERE member_id = ANY(ARRAY(SELECT into_id FROM directory_merges WHERE undone_at IS NULL))
+),
+forgotten AS MATERIALIZED (
+    SELECT merge_id, row_id FROM directory_merged_rows
+    WHERE table_name = 'member_participation' AND before IS NULL
+        AND NOT EXISTS (SELECT FROM stored WHERE stored.id = row_id)
+    UNION ALL
+    SELECT merge_id, row_id
+    FROM directory_merged_rows, jsonb_populate_record(NULL::member_participation, before)
+    WHERE table_name = 'member_participation' AND before IS NOT NULL AND occurred_at < :ends_at
+        AND (
             event_type <> 'VOICE'
             OR (upper({STAY}) <= :ends_at::timestamptz AT TIME ZONE 'UTC') IS NOT FALSE
-        ) FROM jsonb_populate_record(NULL::member_participation, before)
-    ) END
+        )
+)
+DELETE FROM directory_merged_rows AS journal USING forgotten
+WHERE journal.merge_id = forgotten.merge_id AND journal.row_id = forgotten.row_id
+    AND table_name = 'member_participation'
 """)
 
 PREVIEW_EVENTS = Statement(f"""

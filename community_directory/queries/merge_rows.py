@@ -324,21 +324,26 @@ FROM actor WHERE member_id = :member_id
 RETURNING {_MERGED_VALUES}
 """)
 
-# The merge of a number or with an id, after those that must be undone before it, the newest first:
-# they were done later, into the member who has everything of it.
+# The merge of a number or with an id, after those that must be undone before it, the newest first.
 FIND_MERGES = Statement("""
-WITH RECURSIVE chain AS (
-    SELECT id, into_id, merged_at FROM directory_merges
+WITH RECURSIVE undone AS (
+    SELECT id, into_id, merged_at, before FROM directory_merges
     WHERE undone_at IS NULL AND (duplicate_id = :number OR id = :merge_id::uuid)
-    UNION ALL
-    SELECT further.id, further.into_id, further.merged_at
-    FROM chain JOIN directory_merges AS further ON further.duplicate_id = chain.into_id
-    WHERE undone_at IS NULL
+    UNION
+    -- the merge of its other member into a further one, and later ones into the same member or of
+    -- an inviter whom it gave or replaced: these can have changed what it would give back
+    SELECT other.id, other.into_id, other.merged_at, other.before
+    FROM undone JOIN directory_merges AS other ON other.duplicate_id = undone.into_id
+        OR other.merged_at >= undone.merged_at AND (
+            other.into_id = undone.into_id OR other.before IS NOT NULL AND other.duplicate_id IN (
+                undone.before #>> '{into,invited_by,0}', undone.before #>> '{into,invited_by,1}'
+            )
+        )
+    WHERE other.undone_at IS NULL
 )
-SELECT merge.id, duplicate_id, merge.into_id, before,
+SELECT merge.id, duplicate_id, merge.into_id, merge.before,
     member.telegram_id ~ '^(erased|banned):' AS is_erased
-FROM chain JOIN directory_merges AS merge ON merge.into_id = chain.into_id
-    AND merge.merged_at >= chain.merged_at AND merge.undone_at IS NULL
+FROM undone JOIN directory_merges AS merge USING (id)
 JOIN community_members AS member ON member.member_id = merge.into_id
 ORDER BY merge.merged_at DESC
 """)

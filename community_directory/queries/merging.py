@@ -278,7 +278,11 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None
     await engine.fetch(LOCK_MEMBERS_FULLY, numbers=numbers)
     planned, duplicate_profile = plan_columns(pair), pair.duplicate["profile_data"]
     if again:
-        planned |= {column: pair.into[column] for column in again.present.own_columns}
+        # An inviter whom the duplicate invited can't stay: the invitations would run in a circle.
+        own = set(again.present.own_columns)
+        if pair.into["descends_from_other"]:
+            own.discard("invited_by")
+        planned |= {column: pair.into[column] for column in own}
         duplicate_profile = _pick_keys(duplicate_profile, again.present.profile_keys)
     if planned["invited_by"] != pair.into["invited_by"]:
         await _fill(

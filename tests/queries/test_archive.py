@@ -522,6 +522,37 @@ async def test_an_event_of_both_counts_once_for_good(directory: asyncpg.Pool) ->
     assert await directory.fetch("SELECT FROM directory_merged_rows") == []
 
 
+async def test_what_was_taken_back_after_a_merge_does_not_come_back(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_members()
+    await messages(directory, 2, "#1", day=DAY)
+    await record_of("#2", "a", at(DAY), event_type="REACTION")
+    await roll_up(DAY)
+    await merge()
+    assert await participation.take_back(
+        member_id="#2", platform="telegram", room_id="-100", source_id="a"
+    )
+    await archive(NEXT)
+    await unmerge()
+    assert await stored(directory) == {("#1", DAY): (2, 0, 0, 2)}
+    assert await scores(directory) == {"#1": 2, "#2": 0}
+
+
+async def test_a_bot_has_no_counts_after_a_merge_either(directory: asyncpg.Pool) -> None:
+    await add_members()
+    for number in ("#1", "#2"):
+        await messages(directory, 2, number, day=DAY)
+        await members.mark_bot(number, actor="Luis")
+    await merge()
+    await archive(NEXT)
+    await unmerge()
+    assert await stored(directory) == {}
+    for number in ("#1", "#2"):
+        await members.mark_bot(number, False, actor="Luis")
+    assert await scores(directory) == {"#1": 0, "#2": 0}
+
+
 async def test_a_merge_is_undone_while_its_days_wait_for_the_archive(
     directory: asyncpg.Pool,
 ) -> None:

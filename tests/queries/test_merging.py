@@ -779,6 +779,51 @@ async def test_merges_are_undone_in_any_order(pair: asyncpg.Pool, order: tuple[s
 
 
 @pytest.mark.parametrize("order", [("#2", "#3"), ("#3", "#2")])
+async def test_a_merge_is_undone_after_its_inviter_was_merged(
+    pair: asyncpg.Pool, order: tuple[str, ...]
+) -> None:
+    for telegram_id in ("1003", "1004"):
+        await add_member(telegram_id)
+    await invite(pair, "#2", "#3")
+    earlier = await dump(pair)
+    await merge()
+    await merge("#3", "#4")
+    assert (await members.get("#1")).invited_by == "#4"
+    for number in order:
+        assert (await unmerge(number)).left == ()
+    assert await dump(pair) == earlier
+
+
+@pytest.mark.parametrize("order", [("#2", "#3"), ("#3", "#2")])
+@pytest.mark.parametrize("into", ["#4", "#5"], ids=["descendant", "other"])
+async def test_an_inviter_comes_back_who_was_merged_since(
+    pair: asyncpg.Pool, into: str, order: tuple[str, ...]
+) -> None:
+    await add_member("1003", invited_by="#2")
+    await invite(pair, "#1", "#3")
+    await add_member("1004", invited_by="#1")
+    await add_member("1005")
+    earlier = await dump(pair)
+    await merge()
+    await merge("#3", into)
+    for number in order:
+        assert (await unmerge(number)).left == ()
+    assert await dump(pair) == earlier
+
+
+async def test_a_merge_is_undone_after_its_inviter_was_merged_and_erased(
+    pair: asyncpg.Pool,
+) -> None:
+    for telegram_id in ("1003", "1004"):
+        await add_member(telegram_id)
+    await invite(pair, "#2", "#3")
+    await merge()
+    await merge("#3", "#4")
+    await privacy.erase("#4", actor="Luis")
+    assert (await unmerge()).left == ("The inviter of #1 was changed since, and stays.",)
+
+
+@pytest.mark.parametrize("order", [("#2", "#3"), ("#3", "#2")])
 async def test_nothing_of_one_duplicate_stays_because_of_another_one(
     directory: asyncpg.Pool, order: tuple[str, ...]
 ) -> None:
