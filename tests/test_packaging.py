@@ -51,12 +51,22 @@ def declared(*extras: str) -> set[str]:
     return names - {METADATA["name"]}
 
 
-def imported_names(file: Path) -> Iterator[str]:
+def imported_modules(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module.partition(".")[0]
+            yield node.module
+
+
+def imported_names(file: Path) -> Iterator[str]:
+    """Return the names of packages, which are those of distributions, too, if several share one."""
+    for module in imported_modules(file):
+        name = module.partition(".")[0]
+        if len(set(DISTRIBUTIONS.get(name, []))) < 2:
+            yield name
+        else:
+            yield "opentelemetry-sdk" if module.startswith("opentelemetry.sdk") else f"{name}-api"
 
 
 def imported(folder: str) -> dict[str, set[str]]:

@@ -175,7 +175,7 @@ CASES = {
     ),
     "invitations.find": Case({"code": "OPENCODE"}),
     "invitations.get": Case({"code": "OPENCODE"}, {"code": "NOSUCHCODE"}),
-    "invitations.lineage": Case({"member_id": "#2"}, NOBODY),
+    "invitations.lineage": Case({"member_id": "#2", "limit": 5}, NOBODY),
     "invitations.list_page": Case(
         {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
@@ -183,8 +183,12 @@ CASES = {
     "invitations.redeem": Case(
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
-    "invitations.tree": Case({"member_id": "#1"}, NOBODY),
-    "invitations.tree_counts": Case({"member_id": "#1"}, NOBODY),
+    "invitations.tree": Case(
+        {"member_id": "#1", "max_depth": 5, "after": None, "limit": 5}, NOBODY
+    ),
+    "invitations.tree_counts": Case(
+        {"member_id": "#1", "max_depth": 5, "max_members": 100}, NOBODY
+    ),
     "members.add": Case(
         {**NEWCOMER, "status": "pending", "invited_by": "#1", **BY},
         {"telegram_id": "101"},

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from community_directory.database import connect
 from community_directory.errors import InvalidInput, UserError
 from community_directory.queries import members, participation, relationships
+from community_directory.queries.invitations import TreeNode
 from community_directory.queries.participation import Event, NewEvent, Recorded
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import CASES, EVENT, HELPERS, all_idle, arguments, community, undone
@@ -156,6 +157,8 @@ def kinds(helper: str) -> dict[str, str]:
             found[name] = "events"
         elif any(get_origin(option) is Mapping for option in options):
             found[name] = "json"
+        elif TreeNode in options:
+            found[name] = "node"
         else:
             found[name] = f"unknown: {hints[name]}"
     return found
@@ -204,7 +207,18 @@ async def test_the_cases_name_every_parameter_and_each_is_fuzzed() -> None:
             "moment",
             "events",
             "flag",
+            "node",
         }
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+async def test_a_tree_after_any_member_is_a_page_or_refused(
+    directory: asyncpg.Pool, text: str
+) -> None:
+    for depth in (0, -1, 2**31, 10**30):
+        answer = await settle("invitations.tree", after=TreeNode(text, text, text, depth))
+        assert answer == [] or isinstance(answer, (list, InvalidInput))
+    assert all_idle()
 
 
 @pytest.mark.parametrize(("helper", "name"), [*of_kind("text"), *of_kind("texts")])
@@ -293,7 +307,10 @@ async def test_any_day_returns_a_result_or_raises_a_directory_error(
         assert all_idle()
 
 
-@pytest.mark.parametrize("helper", sorted({helper for helper, _ in of_kind("day")}))
+RANGES = [helper for helper, found in KINDS.items() if [*found.values()].count("day") == 2]
+
+
+@pytest.mark.parametrize("helper", RANGES)
 async def test_any_range_of_days_returns_a_result_or_raises_a_directory_error(
     directory: asyncpg.Pool, helper: str
 ) -> None:

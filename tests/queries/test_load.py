@@ -12,6 +12,7 @@ from community_directory.database import connect, transaction
 from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput
 from community_directory.queries import (
     accounts,
+    archive,
     audit,
     highlights,
     invitations,
@@ -343,6 +344,11 @@ class Caller:
         assert {row.highlight_date for row in (await highlights.between(DAY, DAY)).items} <= {DAY}
         await highlights.verify(DAY, repair=True)
 
+    async def archive_old_days(self) -> None:
+        before = date(2026, 1, 1)
+        assert await archive.preview(before) == []
+        assert await archive.archive_next_day(before) is None
+
     async def all_or_nothing(self) -> None:
         number, account = self.anybody(), f"undone:{self.newcomer()}"
         async with transaction():
@@ -396,6 +402,7 @@ class Caller:
                 self.move_room,
                 self.look_at_participation,
                 self.roll_up,
+                self.archive_old_days,
                 self.all_or_nothing,
             ),
         ]
