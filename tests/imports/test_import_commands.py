@@ -116,17 +116,17 @@ SUMMARY = [
 
 
 async def test_a_dry_run_an_import_and_a_repeated_import_report_the_same_events(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     result.write_bytes(encode_json(HISTORY))
     empty = await directory.fetch(ALL_ROWS)
-    planned = run_successfully("import_telegram", result, "--dry-run", url=database)
+    planned = run_successfully("import_telegram", result, "--dry-run", url=directory_url)
     assert planned[0] == "Nothing was stored. An import would store:"
     assert sorted(planned[1:]) == sorted(SUMMARY)
     assert await directory.fetch(ALL_ROWS) == empty
-    assert run_successfully("import_telegram", result, "--dry_run", url=database) == planned
+    assert run_successfully("import_telegram", result, "--dry_run", url=directory_url) == planned
 
-    imported = run_successfully("import_telegram", result, url=database)
+    imported = run_successfully("import_telegram", result, url=directory_url)
     assert imported == ["Imported:", *planned[1:]]
     day = NOON.date()
     page = await highlights.between(day, day)
@@ -149,7 +149,7 @@ async def test_a_dry_run_an_import_and_a_repeated_import_report_the_same_events(
     assert [(member.name, member.events) for member in active] == [("Ana García", 2), ("Bo", 2)]
 
     stored = await directory.fetch(ALL_ROWS)
-    again = run_successfully("import_telegram", result, url=database)
+    again = run_successfully("import_telegram", result, url=directory_url)
     assert await directory.fetch(ALL_ROWS) == stored
     assert again[1:6] == [
         "4 events of Frutero Club",
@@ -161,13 +161,13 @@ async def test_a_dry_run_an_import_and_a_repeated_import_report_the_same_events(
 
 
 async def test_the_generated_export_of_the_benchmark_is_imported(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     made = [sys.executable, str(PROJECT / "benchmarks" / "telegram_export.py"), str(result)]
     subprocess.run([*made, "--messages", "500", "--people", "30"], check=True, capture_output=True)
     export = json.loads(result.read_bytes())
     assert len(export["messages"]) == 500
-    said = run_successfully("import_telegram", result, url=database)
+    said = run_successfully("import_telegram", result, url=directory_url)
     assert any(line.endswith("events of Frutero Club 🍓") for line in said)
     first, last = (
         telegram_export.BEGIN.date(),
@@ -193,7 +193,7 @@ def list_reactors(one: dict[str, Any]) -> list[str]:
 
 
 async def test_only_the_chosen_groups_of_an_account_are_imported(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     groups = [
         chat(message(number), name=name, id=number)
@@ -201,17 +201,17 @@ async def test_only_the_chosen_groups_of_an_account_are_imported(
     ]
     personal = chat(message(9), type="personal_chat", name="Bo", id=102)
     result.write_bytes(encode_json(account(*groups, personal)))
-    said = run_successfully("import_telegram", result, "--chats=A, 3,", url=database)
+    said = run_successfully("import_telegram", result, "--chats=A, 3,", url=directory_url)
     assert said[1:3] == ["1 event of A", "1 event of D"]
     assert "2 messages in chats that were not chosen, left out" in said
     assert "1 message in chats that are not groups, left out" in said
-    assert "1 event of B, with C" in run_successfully("import_telegram", result, url=database)
+    assert "1 event of B, with C" in run_successfully("import_telegram", result, url=directory_url)
     assert await directory.fetchval(COUNT_EVENTS) == 4
 
 
 @pytest.mark.parametrize("is_piccolo", [True, False])
 async def test_a_name_with_a_comma_is_one_group_and_the_option_can_be_repeated(
-    directory: asyncpg.Pool, database: str, result: Path, is_piccolo: bool
+    directory: asyncpg.Pool, directory_url: str, result: Path, is_piccolo: bool
 ) -> None:
     names = ["Frutero", "Frutero, north", "north", "D", "E"]
     groups = [chat(message(number), name=name, id=number) for number, name in enumerate(names, 1)]
@@ -222,14 +222,14 @@ async def test_a_name_with_a_comma_is_one_group_and_the_option_can_be_repeated(
         (["--chats=D,Frutero", "--chats=", "--chats= E , "], {"D", "Frutero", "E"}),
     ):
         said = run_successfully(
-            command, result, "--dry-run", *options, url=database, program=program(is_piccolo)
+            command, result, "--dry-run", *options, url=directory_url, program=program(is_piccolo)
         )
         assert {line.rpartition(" of ")[2] for line in said if " of " in line} == chosen
     assert await directory.fetchval(COUNT_EVENTS) == 0
 
 
 async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_too(
-    directory: asyncpg.Pool, database: str, tmp_path: Path
+    directory: asyncpg.Pool, directory_url: str, tmp_path: Path
 ) -> None:
     people = {"Bernard Bot": "105", "Rose, the helper": "106", "Rose": "107", "Mod": "108"}
     telegram_file, discord_file = tmp_path / "result.json", tmp_path / "general.json"
@@ -255,7 +255,7 @@ async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_to
     )
     for command, file in (("import_telegram", telegram_file), ("import_discord", discord_file)):
         for options in (["--bots=Rose, the helper", "--bots=108,999"], []):
-            said = run_successfully(command, file, *options, url=database)
+            said = run_successfully(command, file, *options, url=directory_url)
             assert "2 events of bots, left out" in said
             assert ("2 bots, left out from now on" in said) is bool(options)
             unknown = "No account in the file is the bot 999."
@@ -267,7 +267,7 @@ async def test_the_bots_that_the_operator_names_are_left_out_by_later_imports_to
 
 @pytest.mark.parametrize("platform", ["telegram", "discord"])
 async def test_the_name_of_a_bot_that_the_file_shows_is_not_split(
-    directory: asyncpg.Pool, database: str, result: Path, platform: str
+    directory: asyncpg.Pool, directory_url: str, result: Path, platform: str
 ) -> None:
     buttons = {"inline_bot_buttons": [[{"type": "callback", "text": "Yes"}]]}
     names = ["Rose, the helper", "Rose", "the helper"]
@@ -291,35 +291,39 @@ async def test_the_name_of_a_bot_that_the_file_shows_is_not_split(
             )
         )
     result.write_bytes(encode_json(export))
-    said = run_successfully(f"import_{platform}", result, "--bots=Rose, the helper", url=database)
+    said = run_successfully(
+        f"import_{platform}", result, "--bots=Rose, the helper", url=directory_url
+    )
     assert "1 bot, left out from now on" in said
     names_of_people = await directory.fetch("SELECT name FROM community_members ORDER BY name")
     assert [name for (name,) in names_of_people] == ["Rose", "the helper"]
 
 
 async def test_whoever_is_marked_as_a_person_is_imported_whatever_the_file_shows(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     buttons = [[{"type": "callback", "text": "Yes"}]]
     result.write_bytes(encode_json(chat(message(1))))
-    run_successfully("import_telegram", result, url=database)
+    run_successfully("import_telegram", result, url=directory_url)
     result.write_bytes(encode_json(chat(message(1), message(2, inline_bot_buttons=buttons))))
-    said = run_successfully("import_telegram", result, url=database)
+    said = run_successfully("import_telegram", result, url=directory_url)
     assert "2 events of bots, left out" in said
     await members.mark_bot("#1", False, actor="panel", reason="a person")
     for options in (["--dry-run"], []):
-        said = run_successfully("import_telegram", result, *options, url=database)
+        said = run_successfully("import_telegram", result, *options, url=directory_url)
         assert "1 new MESSAGE event, and 1 that were there already" in said
         assert not any("bot" in line for line in said)
 
 
 async def test_days_and_old_times_are_in_the_zone_of_the_community(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     old = message(1, from_id=101, date="2020-07-31T23:30:00")
     del old["date_unixtime"]
     result.write_bytes(encode_json(chat(old)))
-    run_successfully("import_telegram", result, url=database, DIRECTORY_TIME_ZONE="Europe/Madrid")
+    run_successfully(
+        "import_telegram", result, url=directory_url, DIRECTORY_TIME_ZONE="Europe/Madrid"
+    )
     row = await rows.fetch_row(
         directory,
         "SELECT occurred_at::text, highlight_date::text"
@@ -329,7 +333,7 @@ async def test_days_and_old_times_are_in_the_zone_of_the_community(
 
 
 async def test_a_channel_of_discord_is_imported_once(
-    directory: asyncpg.Pool, database: str, tmp_path: Path
+    directory: asyncpg.Pool, directory_url: str, tmp_path: Path
 ) -> None:
     await rows.member(
         directory,
@@ -348,9 +352,12 @@ async def test_a_channel_of_discord_is_imported_once(
     file = tmp_path / "general.json"
     file.write_bytes(encode_json(export))
     before = await directory.fetch(ALL_ROWS)
-    planned = run_successfully("import_discord", file, "--dry-run", url=database)
+    planned = run_successfully("import_discord", file, "--dry-run", url=directory_url)
     assert await directory.fetch(ALL_ROWS) == before
-    assert run_successfully("import_discord", file, url=database) == ["Imported:", *planned[1:]]
+    assert run_successfully("import_discord", file, url=directory_url) == [
+        "Imported:",
+        *planned[1:],
+    ]
     assert planned[1:] == [
         "3 events of Frutero #general",
         "1 new MESSAGE event, and 0 that were there already",
@@ -361,7 +368,7 @@ async def test_a_channel_of_discord_is_imported_once(
         "1 service message, left out",
     ]
     stored = await directory.fetch(ALL_ROWS)
-    run_successfully("import_discord", file, url=database)
+    run_successfully("import_discord", file, url=directory_url)
     assert await directory.fetch(ALL_ROWS) == stored
     [bo, ana] = (await highlights.between(NOON.date(), NOON.date())).items
     assert (bo.reaction_count, ana.message_count, ana.voice_minutes) == (1, 1, 3)
@@ -377,11 +384,11 @@ async def test_a_channel_of_discord_is_imported_once(
 )
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
 async def test_a_file_that_is_not_an_export_is_refused_with_one_line(
-    directory: asyncpg.Pool, database: str, result: Path, command: str, content: bytes
+    directory: asyncpg.Pool, directory_url: str, result: Path, command: str, content: bytes
 ) -> None:
     before = await directory.fetch(ALL_ROWS)
     result.write_bytes(content)
-    [said] = run_and_fail(command, result, url=database)
+    [said] = run_and_fail(command, result, url=directory_url)
     assert re.match(r"There are no messages in this file|.*result\.json is (empty|not JSON)", said)
     assert await directory.fetch(ALL_ROWS) == before
 
@@ -396,25 +403,27 @@ async def test_a_file_that_is_not_an_export_is_refused_with_one_line(
     ids=["chat", "account", "channel"],
 )
 async def test_an_export_without_messages_is_nothing_to_do(
-    directory: asyncpg.Pool, database: str, result: Path, command: str, export: object
+    directory: asyncpg.Pool, directory_url: str, result: Path, command: str, export: object
 ) -> None:
     result.write_bytes(encode_json(export))
     for arguments in ((), ("--dry-run",)):
-        assert run_successfully(command, result, *arguments, url=database) == [
+        assert run_successfully(command, result, *arguments, url=directory_url) == [
             f"There are no messages in {result}: nothing to import."
         ]
 
 
 @pytest.mark.parametrize("command", ["import_telegram", "import_discord"])
-async def test_an_unreadable_file_is_named(database: str, tmp_path: Path, command: str) -> None:
+async def test_an_unreadable_file_is_named(
+    directory_url: str, tmp_path: Path, command: str
+) -> None:
     missing = tmp_path / "missing.json"
-    assert run_and_fail(command, missing, url=database) == [
+    assert run_and_fail(command, missing, url=directory_url) == [
         f"Can't read {missing}: No such file or directory."
     ]
-    assert run_and_fail(command, tmp_path, url=database) == [
+    assert run_and_fail(command, tmp_path, url=directory_url) == [
         f"Can't read {tmp_path}: Is a directory."
     ]
-    from_pipe = run(command, "/dev/stdin", url=database, typed="{}")
+    from_pipe = run(command, "/dev/stdin", url=directory_url, typed="{}")
     assert from_pipe.returncode == 1
     assert from_pipe.stderr == "Can't read /dev/stdin: File or stream is not seekable.\n"
 
@@ -430,21 +439,21 @@ async def test_an_unreadable_file_is_named(database: str, tmp_path: Path, comman
     ],
 )
 async def test_a_file_that_is_not_json_is_named(
-    database: str, tmp_path: Path, command: str, content: str, problem: str
+    directory_url: str, tmp_path: Path, command: str, content: str, problem: str
 ) -> None:
     file = tmp_path / "m.csv"
     file.write_text(content)
-    assert run_and_fail(command, file, url=database) == [f"{file} {problem}"]
+    assert run_and_fail(command, file, url=directory_url) == [f"{file} {problem}"]
 
 
 async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_is_named(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     whole = encode_json(chat(*(message(number) for number in range(1, 1203))))
     cut = whole.index(b'"id": 1202')
     result.write_bytes(whole[:cut])
     for times in range(2):
-        finished = run("import_telegram", result, url=database)
+        finished = run("import_telegram", result, url=directory_url)
         assert finished.returncode == 1
         assert finished.stderr == (
             f"The file is incomplete or damaged near byte {cut:,}: export the chat again."
@@ -460,17 +469,17 @@ async def test_a_truncated_file_is_imported_up_to_its_end_and_the_last_message_i
         assert await highlights.verify(NOON.date(), until=NOON.date() + timedelta(days=1)) == []
     result.write_bytes(whole)
     assert "1 new MESSAGE event, and 1,201 that were there already" in run_successfully(
-        "import_telegram", result, url=database
+        "import_telegram", result, url=directory_url
     )
 
 
 async def test_nothing_is_imported_without_the_secret_key(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     await rows.member(directory, telegram_id=f"banned:{0:064}", status="banned", deleted_at=NOON)
     result.write_bytes(encode_json(HISTORY))
     before = await directory.fetch(ALL_ROWS)
-    [said] = run_and_fail("import_telegram", result, url=database)
+    [said] = run_and_fail("import_telegram", result, url=directory_url)
     assert said.startswith("Set DIRECTORY_SECRET_KEY: ")
     assert await directory.fetch(ALL_ROWS) == before
 
@@ -479,13 +488,13 @@ async def test_nothing_is_imported_without_the_secret_key(
 
 
 async def test_a_killed_import_can_be_repeated(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     write_history(result, 20_000, 100)
     killed = subprocess.Popen(
         [*IMPORT, "import_telegram", result],
         cwd=PROJECT,
-        env=environment(POSTGRES_URL=app_url(database)),
+        env=environment(POSTGRES_URL=app_url(directory_url)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -498,7 +507,7 @@ async def test_a_killed_import_can_be_repeated(
         killed.kill()
     assert killed.wait() == -signal.SIGKILL
     there = await directory.fetchval(COUNT_EVENTS)
-    said = run_successfully("import_telegram", result, url=database)
+    said = run_successfully("import_telegram", result, url=directory_url)
     stored = await directory.fetchval(COUNT_EVENTS)
     assert stored > there
     once = (
@@ -526,7 +535,7 @@ finally:
 """
 
 
-async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path) -> None:
+async def test_memory_does_not_grow_with_the_file(directory_url: str, tmp_path: Path) -> None:
     peaks = []
     for messages in (2_000, 20_000):
         path = tmp_path / f"{messages}.json"
@@ -534,7 +543,7 @@ async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path)
         ran = subprocess.run(
             [sys.executable, "-c", MEMORY, path],
             cwd=PROJECT,
-            env=environment(POSTGRES_URL=app_url(database)),
+            env=environment(POSTGRES_URL=app_url(directory_url)),
             capture_output=True,
             text=True,
             timeout=60,
@@ -548,10 +557,10 @@ async def test_memory_does_not_grow_with_the_file(database: str, tmp_path: Path)
 
 
 async def test_unknown_groups_are_an_error(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     result.write_bytes(encode_json(chat(message(1))))
-    finished = run("import_telegram", result, "--chats=Nobody", url=database)
+    finished = run("import_telegram", result, "--chats=Nobody", url=directory_url)
     assert (finished.returncode, await directory.fetchval(COUNT_EVENTS)) == (1, 0)
     assert finished.stderr == (
         "None of the chosen groups is in this file. "
@@ -559,20 +568,20 @@ async def test_unknown_groups_are_an_error(
     )
 
 
-async def test_a_terminal_without_unicode_gets_escapes(database: str, result: Path) -> None:
+async def test_a_terminal_without_unicode_gets_escapes(directory_url: str, result: Path) -> None:
     result.write_bytes(encode_json(chat(message(), name="Café 🍓")))
-    said = run_successfully("import_telegram", result, url=database, PYTHONIOENCODING="ascii")
+    said = run_successfully("import_telegram", result, url=directory_url, PYTHONIOENCODING="ascii")
     assert "1 event of Caf\\xe9 \\U0001f353" in said
 
 
 async def test_an_interrupted_import_says_how_to_continue(
-    directory: asyncpg.Pool, database: str, result: Path
+    directory: asyncpg.Pool, directory_url: str, result: Path
 ) -> None:
     write_history(result, 20_000, 100)
     stopped = subprocess.Popen(
         [*IMPORT, "import_telegram", result],
         cwd=PROJECT,
-        env=environment(POSTGRES_URL=app_url(database)),
+        env=environment(POSTGRES_URL=app_url(directory_url)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

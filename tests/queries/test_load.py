@@ -29,7 +29,7 @@ from tests.roles import app_url
 from tests.tables import rows
 
 CALLERS = 100
-CALLS = 80
+CALLS = 50
 COMMUNITY = 40
 DAY = date(2026, 1, 31)
 
