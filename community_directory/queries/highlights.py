@@ -296,11 +296,12 @@ FROM earned, actor, rolling_up WHERE member.ctid = earned.version
 END_ROLL_UP = "SELECT set_config('community_directory.rolling_up', '', true)"
 
 _OF_ALL_MEMBERS = f"AND {NO_BOTS}"
-# Those of archived days stay when a member is marked as a bot, and are not shown.
+# Those of archived days stay when a member is marked as a bot, and are not shown. Citus refuses a
+# subquery without a column.
 _OF_ONE_MEMBER = f"""
     AND member_id = {present_number_sql(":member_id")}
     AND NOT EXISTS (
-        SELECT FROM community_members
+        SELECT 1 FROM community_members
         WHERE member_id = {present_number_sql(":member_id")} AND is_bot
     )
 """
