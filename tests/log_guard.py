@@ -96,13 +96,8 @@ class LogGuard(logging.Handler):
         text = "\n".join(self.lines)
         words = set(re.findall(r"\w+", text))
         values = {value for value in self.values if _is_recognizable(value)} - _usual_words()
-<<<<<<< HEAD
-        # Of the values whose words are all in the logs, few are there as a whole; each takes a search
-        # of every line.
-=======
         # Of the values whose words are all in the logs, few are there as a whole; each of these
         # takes a search of every line.
->>>>>>> fast
         leaked = sorted(
             value
             for value in values
