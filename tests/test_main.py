@@ -33,6 +33,8 @@ from tests.tables import rows
 pytestmark = pytest.mark.usefixtures("server")
 
 NAMES = {
+    "archive",
+    "citus",
     "serve",
     "migrate",
     "demo",
@@ -53,8 +55,9 @@ NAMES = {
     "schema",
     "psql",
 }
-ELIZAOS_NAMES = ("elizaos export", "elizaos import")
-"""The commands of which `elizaos` consists."""
+GROUPS = {"citus": {"check", "script"}, "elizaos": {"export", "import"}}
+"""The commands that consist of others."""
+NAMES_IN_GROUPS = sorted(f"{group} {name}" for group, names in GROUPS.items() for name in names)
 
 
 def run(*arguments: str, url: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
@@ -97,13 +100,14 @@ def help_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands_of(command_line()) == NAMES
-    assert commands_of(command_line()["elizaos"]) == {"export", "import"}
+    for group, names in GROUPS.items():
+        assert commands_of(command_line()[group]) == names
     shown = help_of(capsys=capsys)
     for name in NAMES:
         assert re.search(rf" {name} [A-Z]", shown), name
 
 
-@pytest.mark.parametrize("command", [*sorted(NAMES - {"elizaos"}), *ELIZAOS_NAMES])
+@pytest.mark.parametrize("command", [*sorted(NAMES - GROUPS.keys()), *NAMES_IN_GROUPS])
 def test_the_help_of_a_command_describes_each_of_its_arguments(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

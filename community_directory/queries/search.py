@@ -374,11 +374,15 @@ class Search:
             way = next(iter(index_ways))
             decision[way] = f"{IS_SMALL.format(SMALL_TABLE=SMALL_TABLE)} OR {decision[way]}"
         ways = index_ways | {"in_order": in_order}
+        costs = COSTS
+        if self.sort == "name" and self.text is not None:
+            # The index of names lacks the text, so that each member is looked up in the table.
+            costs = COSTS | {"in_order": COSTS["by_text"]}
         yield (
             SEARCH.format(
                 **parts,
-                **COSTS,
-                IN_ORDER=(SORTED if self.sort == "active" else IN_ORDER).format(**parts, **COSTS),
+                **costs,
+                IN_ORDER=(SORTED if self.sort == "active" else IN_ORDER).format(**parts, **costs),
                 DECISION=" ".join(
                     f"WHEN {chosen} THEN '{way}'" for way, chosen in decision.items()
                 ),

@@ -312,7 +312,7 @@ CASES = {
         statements=None,
         statements_when_refused=6,
     ),
-    "participation.record": Case(EVENT, NOBODY),
+    "participation.record": Case({**EVENT, "durable": False}, NOBODY),
     "participation.record_many": Case({"events": [NewEvent(**EVENT)]}, statements=4),
     "participation.take_back": Case(
         {

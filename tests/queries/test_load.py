@@ -501,6 +501,7 @@ def test_the_callers_use_every_helper() -> None:
         if asyncio.iscoroutinefunction(function)
         for value in (
             accounts,
+            archive,
             audit,
             highlights,
             invitations,

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import itertools
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -755,3 +756,16 @@ async def test_a_removed_member_can_only_be_banned(directory: asyncpg.Pool) -> N
         await members.set_status("#1", "suspended", actor="eva")
     banned = await members.set_status("#1", "banned", actor="eva")
     assert (banned.status, banned.deleted_at is None) == ("banned", False)
+
+
+async def test_the_longest_texts_fit_into_every_index(directory: asyncpg.Pool) -> None:
+    # Four bytes each, and all different, so that no index can compress them.
+    letters = [chr(code) for code in random.Random(1).sample(range(0x20000, 0x2A6D0), 800)]
+    longest: dict[str, Any] = {
+        "name": "".join(letters[:255]),
+        "organization": "".join(letters[255:510]),
+        "country": "".join(letters[510:610]),
+        "primary_role": "".join(letters[610:660]),
+    }
+    stored = await members.add(telegram_id=1, **longest)
+    assert {column: getattr(stored, column) for column in longest} == longest

@@ -224,7 +224,7 @@ INDEXED_QUERIES = [
         "member_name_idx",
         "SELECT id FROM community_members WHERE deleted_at IS NULL AND NOT is_bot"
         " AND (directory_search_text(name), id) > (directory_search_text($1), $2)"
-        " AND CASE WHEN search_text LIKE '%ember%' AND status = 'active' AND country <> 'Peru'"
+        " AND CASE WHEN status = 'active' AND country <> 'Peru'"
         " AND primary_role = 'developer' AND reputation_score > 10 THEN true END"
         " ORDER BY directory_search_text(name), id LIMIT 20",
         ("Member 247", "b5ebbec2-e9c5-4af9-8ab4-2cbfd2d172ad"),
