@@ -134,7 +134,8 @@ async def durable_server(server: Server) -> AsyncIterator[None]:
 
 
 async def set_fsync(connection: asyncpg.Connection, value: str) -> None:
-    """Change the setting, and wait until the server has read it."""
+    """Change it and the images of pages, and wait until the server has read the settings."""
+    await connection.execute(f"ALTER SYSTEM SET full_page_writes = {value}")
     await connection.execute(f"ALTER SYSTEM SET fsync = {value}")
     await connection.execute("SELECT pg_reload_conf()")
     async with asyncio.timeout(60):
