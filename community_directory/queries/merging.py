@@ -14,7 +14,7 @@ import asyncpg
 
 from community_directory.calendar import MAX_SPAN_DAYS, DaySpan, days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
-from community_directory.errors import DatabaseUnavailable, MergeRefused, NotMerged
+from community_directory.errors import DatabaseUnavailable, InvalidInput, MergeRefused, NotMerged
 from community_directory.queries import merge_rows as sql
 from community_directory.queries.highlights import count_member_checksums, recount_members
 from community_directory.queries.ids import new_id
@@ -39,6 +39,8 @@ __all__ = ["Merge", "Unmerge", "merge", "merge_preview", "unmerge"]
 
 MAX_ATTEMPTS = 5
 """The number of times that a merge is tried while events of both members are delivered again."""
+MET_EVENT_ERRORS = (asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+"""The errors of the database if a merge meets such an event."""
 
 _Result = TypeVar("_Result")
 
@@ -201,7 +203,8 @@ async def _run_alone(change: Callable[[], Awaitable[_Result]]) -> _Result:
     """Run a merge or an unmerge in a transaction, one after the other.
 
     An event that is delivered again while its row moves waits for the merge, which waits for the
-    event's member: PostgreSQL ends one of them. If that is the merge, it is done once more.
+    event's member: PostgreSQL ends one of them. If that is the merge, it is done once more. So is a
+    merge if an event of both members is stored for the other one while those of the duplicate move.
     """
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
@@ -209,9 +212,8 @@ async def _run_alone(change: Callable[[], Awaitable[_Result]]) -> _Result:
                 async with transaction():
                     await engine.fetch(sql.LOCK_MERGES)
                     return await change()
-        except DatabaseUnavailable as error:
-            is_deadlock = isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
-            if not is_deadlock or attempt == MAX_ATTEMPTS:
+        except (DatabaseUnavailable, InvalidInput) as error:
+            if not isinstance(error.__cause__, MET_EVENT_ERRORS) or attempt == MAX_ATTEMPTS:
                 raise
     raise AssertionError  # the last attempt returned or raised
 

@@ -252,6 +252,28 @@ CALLS: dict[Callable[[str], Coroutine[Any, Any, None]], tuple[type[DirectoryErro
 }
 
 
+async def test_an_event_of_both_that_is_stored_while_events_move_is_one_event(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await add_pair(directory)
+    await participation.record(member_id=first, source_id=9, **EVENT)
+    fetch = engine.fetch
+    came: list[asyncpg.Record] = []
+
+    async def fetch_after_the_event(statement: Any, *arguments: Any, **values: Any) -> Any:
+        if statement is merge_rows.MOVE_EVENTS and not came:
+            came.append(
+                await rows.event(directory, **EVENT | {"member_id": second, "source_id": "9"})
+            )
+        return await fetch(statement, *arguments, **values)
+
+    monkeypatch.setattr(engine, "fetch", fetch_after_the_event)
+    merged = await members.merge(first, into=second, actor="eva")
+    assert len(came) == 1
+    assert merged.moved.collapsed_events == 4
+    await check_whole(directory)
+
+
 @pytest.mark.parametrize("of_duplicate", [True, False], ids=["duplicate", "other"])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 async def test_a_merge_and_another_call_at_once_leave_no_half(
