@@ -25,8 +25,11 @@ from community_directory.queries.reputation import DAILY_POINTS
 from community_directory.queries.rooms import LOCK_EVENTS
 from community_directory.settings import MIN_RETENTION_DAYS
 
-CLOSE_LOCK_TIMEOUT = "1s"
-"""The longest time for which the writers of events wait when days are closed."""
+CLOSE_LOCK_TIMEOUT = "2s"
+"""The longest time for which the writers of events wait when days are closed.
+
+PostgreSQL ends an autovacuum of the events after deadlock_timeout, which is one second.
+"""
 MAX_ROLL_UPS = 3
 """The number of times that a day is rolled up until its rows equal a recount."""
 
