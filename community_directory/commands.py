@@ -48,8 +48,8 @@ from community_directory.imports.history import (
 )
 from community_directory.interrupts import exit_stopped
 from community_directory.queries import archive, highlights, invitations, permissions
+from community_directory.queries.archived_days import first_kept_day
 from community_directory.queries.values import member_number
-from community_directory.settings import load_settings
 from community_directory.tables import EventType, Platform
 from community_directory.typescript import make_typescript
 
@@ -207,10 +207,9 @@ async def archive_events(*, before: str = "", dry_run: bool = False) -> None:
             DIRECTORY_EVENT_RETENTION_DAYS says.
         dry_run: Only print what would be deleted.
     """
-    retention = load_settings().event_retention_days
-    if not before and retention is None:
+    kept = _parse_day(before) if before else first_kept_day()
+    if kept is None:
         raise InvalidInput("Set DIRECTORY_EVENT_RETENTION_DAYS, or give the day with --before.")
-    kept = _parse_day(before) if before else today() - timedelta(days=retention or 0)
     if dry_run:
         _print_old_events(await archive.preview(kept), kept)
         return

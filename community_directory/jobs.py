@@ -18,7 +18,11 @@ from community_directory.errors import DirectoryError
 from community_directory.logs import log_as
 from community_directory.observers import observers
 from community_directory.queries import archive, highlights, invitations
-from community_directory.queries.archived_days import find_first_open_day, open_days
+from community_directory.queries.archived_days import (
+    find_first_open_day,
+    first_kept_day,
+    open_days,
+)
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 from community_directory.settings import load_settings
 
@@ -139,10 +143,9 @@ async def archive_old_events() -> int:
 
     Return the number of deleted events.
     """
-    retention = load_settings().event_retention_days
-    if retention is None:
+    before, deleted = first_kept_day(), 0
+    if before is None:
         return 0
-    before, deleted = today() - timedelta(days=retention), 0
     while archived := await archive.archive_next_day(before):
         deleted += archived.events
     return deleted

@@ -18,6 +18,7 @@ from community_directory.queries import highlights, invitations, merge_rows
 from community_directory.queries.archived_days import (
     ARCHIVED_BEFORE_SQL,
     find_first_open_day,
+    first_kept_day,
     open_days,
 )
 from community_directory.queries.highlights import STAY, Difference
@@ -28,7 +29,6 @@ from community_directory.queries.reputation import (
     github_score,
 )
 from community_directory.queries.values import ACTOR_CTE
-from community_directory.settings import load_settings
 from community_directory.tables import ReputationTier
 
 ACTOR = "doctor"
@@ -414,10 +414,10 @@ async def _batches(scope: Scope) -> Sequence[tuple[date, date]]:
 
 async def find_overdue_days(_: Scope) -> Sequence[Finding]:
     """Find the first day that should have been archived some nights ago."""
-    retention, oldest = load_settings().event_retention_days, await find_first_open_day()
-    if retention is None or oldest is None:
+    kept, oldest = first_kept_day(), await find_first_open_day()
+    if kept is None or oldest is None:
         return []
-    days = (today() - timedelta(days=retention) - oldest).days
+    days = (kept - oldest).days
     if days <= MAX_MISSED_NIGHTS:
         return []
     return [Finding(f"{days:,} days from {oldest} on")]

@@ -6,8 +6,9 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from community_directory.calendar import DaySpan, load_zone
+from community_directory.calendar import DaySpan, load_zone, today
 from community_directory.database import engine
+from community_directory.settings import load_settings
 
 CLOSED_BEFORE_SQL = "(SELECT closed_before FROM directory_archive)"
 """The SQL of the time before which no event is accepted; NULL if none is too old."""
@@ -31,6 +32,12 @@ class Archive:
     """The last archived day; None if a first run was stopped before its first day."""
     before: datetime | None
     """The end of that day."""
+
+
+def first_kept_day() -> date | None:
+    """Return the first day that DIRECTORY_EVENT_RETENTION_DAYS keeps, or None if it keeps all."""
+    retention = load_settings().event_retention_days
+    return None if retention is None else today() - timedelta(days=retention)
 
 
 async def find_archive() -> Archive | None:
