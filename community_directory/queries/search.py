@@ -147,6 +147,9 @@ WITH estimate AS MATERIALIZED (
     FROM sample, estimate
 ), decision AS MATERIALIZED (
     SELECT CASE {DECISION} ELSE 'in_order' END AS way
+    -- PostgreSQL starts no workers for current_schema(), whose value does not matter: to start them
+    -- takes 10 ms, and to find a rare word 0.4 ms (100,000 members, two cores).
+    WHERE coalesce(current_schema(), '') IS NOT NULL
 )
 -- PostgreSQL reads only the part that the decision names.
 SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}

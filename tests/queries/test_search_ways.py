@@ -392,6 +392,30 @@ async def test_the_text_index_finds_a_rare_text(
     assert sum(loops.get(index, 0) for index in orders) == 0
 
 
+async def test_a_search_starts_no_workers(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "WINDOW_SIZE", 100)
+    async with undone() as current:
+        # PostgreSQL would otherwise start none, because the table is small.
+        for setting in (
+            "parallel_setup_cost",
+            "parallel_tuple_cost",
+            "min_parallel_table_scan_size",
+        ):
+            await current.connection.execute(f"SET LOCAL {setting} = 0")
+        for text, asked in questions("workers", 20):
+            with sent(monkeypatch) as statements:
+                await members.search(text, **asked)
+            for sql, *arguments in statements:
+                if "FROM decision" in sql:
+                    plan = await current.connection.fetchval(
+                        f"EXPLAIN (FORMAT JSON) {sql}", *arguments
+                    )
+                    types = {node["Node Type"] for node in nodes(json.loads(plan)[0]["Plan"])}
+                    assert not types & {"Gather", "Gather Merge"}
+
+
 async def test_a_search_is_one_statement_or_two(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
