@@ -693,6 +693,13 @@ SEARCHES: list[dict[str, Any]] = [
         ({}, {"min_reputation": 10}, {"min_reputation": 10, "max_reputation": 20}),
         ("reputation", "newest", "name"),
     )
+] + [
+    {"text": text, **condition, "sort": sort}
+    for text, condition, sort in product(
+        (None, "member", "me"),
+        ({"organization": "Frutero"}, {"invited_by": 1}, {"joined_since": NOW}),
+        ("reputation", "newest", "name"),
+    )
 ]
 
 
