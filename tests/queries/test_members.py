@@ -749,6 +749,25 @@ async def test_a_leaderboard_can_list_another_status_or_all(
     assert found == scores
 
 
+async def test_a_rank_is_the_position_on_the_leaderboard(directory: asyncpg.Pool) -> None:
+    for score in (7, 50, 7, 0, 50):
+        await rows.member(directory, reputation_score=score, status="active")
+    left_out = [
+        await rows.member(directory, reputation_score=90, status="pending"),
+        await rows.member(directory, reputation_score=90, status="active", deleted_at=NOON),
+        await rows.member(directory, status="active", is_bot=True),
+    ]
+    listed = (await members.leaderboard()).items
+    assert len(listed) == 5
+    for position, member in enumerate(listed, 1):
+        assert await members.rank(member.member_id) == members.Rank(position, 5)
+    for row in left_out:
+        assert await members.rank(row["member_id"]) is None
+    assert await members.rank(99) is None
+    merged = await rows.merged_member(directory, merged_into=listed[2].member_id)
+    assert await members.rank(merged["member_id"]) == members.Rank(3, 5)
+
+
 async def test_a_removed_member_can_only_be_banned(directory: asyncpg.Pool) -> None:
     await rows.member(directory, status="active")
     await members.remove("#1", actor="eva")

@@ -86,7 +86,7 @@ class Person:
 async def url(server: Server, template: str) -> AsyncIterator[str]:
     """Yield the URL of a database of 3,000 random members; no test writes to it."""
     chance = random.Random(11)
-    people = [
+    people: list[tuple[Any, ...]] = [
         (
             str(n + 1),
             f"{chance.choice(NAMES)} {n}",
@@ -221,13 +221,14 @@ def questions(seed: str, number: int) -> Iterator[tuple[str | None, dict[str, An
                 asked[name] = chance.choice(values)
         # The activity of nobody is less than half a minute from the time that is asked for.
         at = NOON - timedelta(minutes=more.choice([5, 450, 890]), seconds=30)
-        for name, values in (
+        conditions: tuple[tuple[str, list[Any]], ...] = (
             ("organization", ["Frutero Club", "Banana Labs", "Narnia"]),
             ("github_verified", [True, False]),
             ("invited_by", ["#1", "#2", "#3"]),
             ("joined_since", [at, at + timedelta(minutes=5), NOON + timedelta(days=1)]),
             ("inactive_for", [datetime.now(UTC) - at]),
-        ):
+        )
+        for name, values in conditions:
             if more.random() < 0.1:
                 asked[name] = more.choice(values)
         yield chance.choice([*texts, None, None, None]), asked

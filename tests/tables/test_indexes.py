@@ -20,6 +20,7 @@ from community_directory.queries.highlights import (
     HIGHLIGHTS_OF_MEMBER,
     STAY,
 )
+from community_directory.queries.leaderboard import GET_RANK
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -683,6 +684,15 @@ async def test_members_are_counted_from_an_index_alone(
     assert "community_members" not in found
 
 
+async def test_a_rank_is_counted_from_indexes_alone(community: asyncpg.Connection) -> None:
+    found = await scans(community, IndexedQuery("", GET_RANK.sql, ("#247",)))
+    assert found == {
+        "community_members_member_id_key": "Index Scan",
+        "member_reputation_score_idx": "Index Only Scan",
+        "member_status_idx": "Index Only Scan",
+    }
+
+
 SEARCHES: list[dict[str, Any]] = [
     {"text": text, "role": role, "country": country, "status": status, **scores, "sort": sort}
     for text, role, country, status, scores, sort in product(
@@ -694,10 +704,10 @@ SEARCHES: list[dict[str, Any]] = [
         ("reputation", "newest", "name"),
     )
 ] + [
-    {"text": text, **condition, "sort": sort}
-    for text, condition, sort in product(
+    {"text": text, name: value, "sort": sort}
+    for text, (name, value), sort in product(
         (None, "member", "me"),
-        ({"organization": "Frutero"}, {"invited_by": 1}, {"joined_since": NOW}),
+        (("organization", "Frutero"), ("invited_by", 1), ("joined_since", NOW)),
         ("reputation", "newest", "name"),
     )
 ]
