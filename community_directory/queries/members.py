@@ -28,10 +28,12 @@ from community_directory.queries.bans import (
     secret_key_required,
 )
 from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
+from community_directory.queries.conditions import MemberConditions
 from community_directory.queries.github import verify_github
 from community_directory.queries.identifiers import (
     normalize_telegram_id,
 )
+from community_directory.queries.leaderboard import Rank, leaderboard, rank
 from community_directory.queries.lookup import (
     find,
     find_by_account,
@@ -63,7 +65,7 @@ from community_directory.queries.merging import Merge, Unmerge, merge, merge_pre
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.public_members import PublicMember, public
-from community_directory.queries.search import Sort, leaderboard, search
+from community_directory.queries.search import Sort, count, search, stream
 from community_directory.queries.seen import seen
 from community_directory.queries.usernames import set_username
 from community_directory.queries.values import (
@@ -83,15 +85,18 @@ __all__ = [
     "UNSET",
     "ConflictKind",
     "Member",
+    "MemberConditions",
     "Merge",
     "MergeConflict",
     "MergeCounts",
     "MergePreview",
     "PublicMember",
+    "Rank",
     "Sort",
     "Unmerge",
     "add",
     "check_addable",
+    "count",
     "dismiss_suggestion",
     "erase",
     "export",
@@ -110,6 +115,7 @@ __all__ = [
     "merge_preview",
     "merge_suggestions",
     "public",
+    "rank",
     "remember_bots",
     "remove",
     "resolve",
@@ -118,6 +124,7 @@ __all__ = [
     "seen",
     "set_status",
     "set_username",
+    "stream",
     "unmerge",
     "update_profile",
     "verify_github",
