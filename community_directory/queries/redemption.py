@@ -197,14 +197,19 @@ CLOSES_CIRCLE = """CASE
         SELECT FROM lineage WHERE lineage.member_id = person.member_id
     ) ELSE false END"""
 
-# The invitation of a code, the person if they are known, and its inviter.
-EXPLAIN_REFUSAL = Statement(f"""
+
+def _make_explain_statement(more_columns: str = "") -> Statement:
+    """Return the statement that reads an invitation, and the person if they are known.
+
+    Args:
+        more_columns: The SQL of more columns, with a comma in front.
+    """
+    return Statement(f"""
 SELECT {INVITATION_COLUMNS}, {member_columns("person")},
     person.is_known, {IS_BANNED} AS is_banned, {IS_INVITED} AS is_invited,
     {IS_KNOWN_BOT} AS is_known_bot,
     {INVITER_CAN_INVITE} AS inviter_is_active,
-    {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible, {CLOSES_CIRCLE} AS closes_circle,
-    {member_columns("inviter")}
+    {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible{more_columns}
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
 LEFT JOIN (
@@ -212,6 +217,13 @@ LEFT JOIN (
 ) AS person ON true
 WHERE {MATCHING_CODE}
 """)
+
+
+EXPLAIN_REFUSAL = _make_explain_statement()
+# A redemption is refused by the trigger, and so need not look for the circle.
+CHECK_INVITATION = _make_explain_statement(
+    f", {CLOSES_CIRCLE} AS closes_circle, {member_columns('inviter')}"
+)
 
 
 async def redeem(
@@ -329,7 +341,7 @@ async def check(
     }
     check_texts(CommunityMember, **texts)
     account = account_values(str(texts["telegram_id"]))
-    records = await engine.fetch(EXPLAIN_REFUSAL, **texts, **account, **code_values)
+    records = await engine.fetch(CHECK_INVITATION, **texts, **account, **code_values)
     repeated = _explain_refusal(code, records)
     inviter = member_from(tuple(records[0])[-MEMBER_COLUMN_COUNT:])
     return InvitationCheck(
@@ -365,7 +377,7 @@ def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption
         raise AlreadyMember(person.member_id)
     if record["ban_check_impossible"]:
         raise secret_key_required()
-    if record["closes_circle"]:
+    if record.get("closes_circle"):
         refusal = CONSTRAINT_MESSAGES[ACYCLIC_CONSTRAINT]
         raise InvalidInput(refusal.message, field=refusal.field, code=ACYCLIC_CONSTRAINT)
     return None
