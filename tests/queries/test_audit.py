@@ -76,7 +76,7 @@ async def test_all_pages_together_contain_the_whole_history(
     whole = (await audit.history("#1", limit=100)).items
     assert [entry.changes["name"][1] for entry in whole] == ["5", "4", "3", "2", "1", "0"]
 
-    turned: list[audit.Entry] = []
+    turned: list[audit.Change] = []
     after: str | None = None
     while True:
         page = await audit.history("#1", after=after, limit=limit)
