@@ -232,6 +232,8 @@ async def _lists(people: People) -> list[Case]:
         for status in (None, *InvitationStatus)
         for limit in (20, 100)
     ]
+    cases.append(_case(group, "audit.consumers"))
+    cases.append(_case(group, "audit.forget_consumer", consumer="nobody"))
     for member_id in (people.ordinary, people.first):
         cases.append(_case(group, "audit.history", member_id=member_id))
         cases.append(_case(group, "participation.history", member_id=member_id))

@@ -343,6 +343,28 @@ async def test_an_entry_with_a_lower_id_that_commits_late_is_told(
     assert reader.ids == [1, 2]
 
 
+async def test_what_is_committed_while_changes_are_told_is_not_told_too_early(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    async with (
+        directory.acquire() as writer,
+        aclosing(audit.follow("bot", after=0)) as changes,
+    ):
+        told = [(await anext(changes)).id]
+        transaction = writer.transaction()
+        await transaction.start()
+        await rows.member(writer)
+        await rows.member(directory, telegram_id="77")
+        told.append((await anext(changes)).id)
+        third = asyncio.create_task(anext(changes))
+        await until(lambda: has_place("bot", 2))
+        await transaction.commit()
+        told += [(await third).id, (await anext(changes)).id]
+    assert told == [1, 2, 3, 4]
+
+
 async def holds_lock(database: asyncpg.Pool) -> bool:
     found = f"SELECT EXISTS (SELECT FROM pg_locks WHERE {feed.IS_WRITER})"
     return bool(await database.fetchval(found))
@@ -523,10 +545,12 @@ async def test_a_cancelled_follower_ends_at_once_and_leaves_no_session(
 ) -> None:
     async with following("bot") as reader:
         await until(lambda: is_idle("bot"))
+        (follower,) = feed.open_followers
         began = time.monotonic()
         await reader.kill()
         assert time.monotonic() - began < 5
     assert feed.open_followers == set()
+    assert follower._connection is None  # it was not left to the garbage collector
     await until(lambda: has_no_session(directory))
 
 
@@ -604,6 +628,19 @@ async def test_the_lag_of_a_consumer_is_shown_by_its_reader(directory: asyncpg.P
         caught_up = lag()
         assert caught_up is not None
         assert caught_up < after
+
+
+async def test_a_reader_that_has_lost_its_consumer_shows_no_lag(directory: asyncpg.Pool) -> None:
+    async with following("bot"), directory.acquire() as thief:
+        await until(lambda: is_idle("bot"))
+        (follower,) = feed.open_followers
+        await thief.fetch(
+            "SELECT pg_terminate_backend(pid, 5000),"
+            f" pg_advisory_lock(hashtextextended('bot', 1717921124)) FROM ({FOLLOWER_SESSION}) AS f"
+        )
+        await until(lambda: follower.caught_up_at is None)
+        await thief.execute("SELECT pg_advisory_unlock_all()")
+        await until(lambda: is_idle("bot"))
 
 
 async def test_a_consumer_shows_since_when_changes_wait_for_it(directory: asyncpg.Pool) -> None:
