@@ -251,6 +251,8 @@ async def _lists(people: People) -> list[Case]:
         for limit in (20, 100)
     ]
     cases.append(_case("count", "invitations.list_page", COUNT_SECONDS, with_total=True))
+    cases.append(_case(group, "audit.consumers"))
+    cases.append(_case(group, "audit.forget_consumer", consumer="nobody"))
     for member_id in (people.ordinary, people.first):
         cases.append(_case(group, "audit.history", member_id=member_id))
         cases.append(_case(group, "participation.history", member_id=member_id))

@@ -218,6 +218,7 @@ class Follower:
             self._lock_holder = await engine.get_new_connection()
             await self._fetch(BEGIN, connection=self._lock_holder)
         await self._wait_for_lock()
+        self._connection.add_termination_listener(self._wake)
         if not has_pooler:
             with self._guard(self._connection), database_errors():
                 await self._connection.add_listener(CHANNEL, self._wake)

@@ -258,6 +258,8 @@ class Caller:
     async def look_back(self) -> None:
         number = self.anybody()
         assert {entry.member_id for entry in (await audit.history(number)).items} <= {number}
+        assert await audit.consumers() == []
+        assert not await audit.forget_consumer("nobody")
 
     async def export(self) -> None:
         number = self.anybody()
