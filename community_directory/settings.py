@@ -293,8 +293,8 @@ class Settings(BaseSettings):
         Field(
             default={},
             validation_alias="TELEGRAM_CHATS",
-            description="The groups in which the bot counts what members do, each with the language "
-            "in which it writes there, such as -1001234567890=es,-1009876543210. "
+            description="The groups in which the bot counts what members do, each with the "
+            "language in which it writes there, such as -1001234567890=es,-1009876543210. "
             "In other groups it counts nothing.",
         )
     )
