@@ -12,6 +12,7 @@ from typing import Any
 
 from aiogram import Bot, Dispatcher
 from aiogram.types import Update
+from aiogram.types.update import UpdateTypeLookupError
 from pydantic import ValidationError
 
 from community_directory.bot.accounts import BotAccounts
@@ -70,9 +71,10 @@ class UpdateHandler:
     async def _feed(self, raw: RawUpdate, tries: int) -> bool:
         try:
             update = Update.model_validate(raw, context={"bot": self._bot})
-        except ValidationError as error:
-            # The error itself quotes what people wrote.
-            logger.warning("An update could not be read: %d faults.", error.error_count())
+            _ = update.event_type
+        except (ValidationError, UpdateTypeLookupError) as error:
+            # The error itself, and aiogram's warning, quote what people wrote.
+            logger.warning("An update could not be read: %s.", type(error).__name__)
             return True
         try:
             await self._dispatcher.feed_update(self._bot, update, tries=tries, **self._context)

@@ -33,7 +33,8 @@ class Defects(Observer):
 async def running_bot(telegram: Telegram, *, defects: int = 0) -> AsyncIterator[asyncio.Event]:
     """Run the bot with the settings of the environment, and stop it as a signal does.
 
-    Setting the event stops it before the end of the block. The test fails if another number of updates than `defects` was left out because of a defect.
+    Setting the event stops it before the end of the block. The test fails if another number of
+    updates than `defects` was left out because of a defect.
     """
     load_settings.cache_clear()
     found = Defects()
@@ -58,6 +59,7 @@ async def stand_in(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Telegram]:
         monkeypatch.setenv("TELEGRAM_API_URL", telegram.url)
         monkeypatch.setenv("TELEGRAM_BOT_TOKEN", telegram.token)
         monkeypatch.setenv("TELEGRAM_CHATS", f"{CHAT_ID}=es,{SMALL_CHAT_ID}")
+        load_settings.cache_clear()
         yield telegram
 
 

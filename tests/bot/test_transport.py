@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 
 import aiohttp
 import asyncpg
@@ -11,6 +12,7 @@ from aiogram.filters import Command
 from aiogram.types import Message
 
 from community_directory.bot import polling
+from community_directory.bot.app import run
 from community_directory.bot.dispatcher import make_dispatcher
 from community_directory.bot.errors import MAX_TRIES
 from community_directory.bot.updates import MAX_DEFECT_TRIES
@@ -18,6 +20,7 @@ from community_directory.bot.webhook import MAX_BODY_BYTES
 from community_directory.errors import ConfigurationError, DatabaseUnavailable, OperatorError
 from community_directory.queries import members, participation
 from community_directory.queries.recorder import open_recorders
+from community_directory.settings import load_settings
 from tests.bot.conftest import running_bot
 from tests.bot.stand_in import Group, Json, Person, Telegram
 from tests.conftest import Server, closed_to_all
@@ -62,11 +65,29 @@ async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
 # An outage of the database
 
 
+@dataclass
+class Outage:
+    """Makes the database of the test unavailable, and counts its events."""
+
+    server: Server
+    url: str
+    pool: asyncpg.Pool
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return closed_to_all(self.server, self.url)
+
+    async def count_events(self) -> int:
+        return await count_events(self.pool)
+
+
+@pytest.fixture
+def outage(server: Server, database: str, directory: asyncpg.Pool) -> Outage:
+    return Outage(server, database, directory)
+
+
 @pytest.mark.parametrize("is_known", [False, True], ids=["at the lookup", "at the storing"])
-async def test_updates_wait_at_telegram_while_the_database_is_away(
-    database: str,
-    server: Server,
-    directory: asyncpg.Pool,
+async def test_updates_wait_at_telegram_while_the_database_is_away(  # noqa: PLR0917  pytest passes names
+    outage: Outage,
     telegram: Telegram,
     group: Group,
     ana: Person,
@@ -75,22 +96,20 @@ async def test_updates_wait_at_telegram_while_the_database_is_away(
 ) -> None:
     if is_known:
         await ana.says("first", group)
-    stored_before = await count_events(directory)
-    async with closed_to_all(server, database):
+    stored_before = await outage.count_events()
+    async with outage.running():
         update_ids = [
             telegram.send(message=ana.message({"text": "hello"}, group)) for _ in range(3)
         ]
-        await logged(caplog, "3 events were not stored yet" if is_known else "An update waits")
+        await logged(caplog, "not stored yet" if is_known else "An update waits")
         assert len(telegram.unconfirmed) == 3
     await telegram.confirmed(*update_ids)
-    assert await count_events(directory) == stored_before + 3
+    assert await outage.count_events() == stored_before + 3
     assert telegram.unconfirmed == []
 
 
 async def test_a_bot_that_stops_in_an_outage_leaves_updates_to_the_next_one(
-    database: str,
-    server: Server,
-    directory: asyncpg.Pool,
+    outage: Outage,
     stand_in: Telegram,
     group: Group,
     ana: Person,
@@ -99,7 +118,7 @@ async def test_a_bot_that_stops_in_an_outage_leaves_updates_to_the_next_one(
     monkeypatch.setattr(polling, "FLUSH_TIMEOUT_SECONDS", 0.05)
     async with running_bot(stand_in) as stop:
         await ana.says("first", group)
-        async with closed_to_all(server, database):
+        async with outage.running():
             update_id = stand_in.send(message=ana.message({"text": "hello"}, group))
             async with asyncio.timeout(30):
                 while not any(each.pending for each in open_recorders):
@@ -110,7 +129,7 @@ async def test_a_bot_that_stops_in_an_outage_leaves_updates_to_the_next_one(
     assert len(stand_in.unconfirmed) == 1
     async with running_bot(stand_in):
         await stand_in.confirmed(update_id)
-    assert await count_events(directory) == 2
+    assert await outage.count_events() == 2
 
 
 async def test_an_update_that_was_handled_is_not_handled_again_with_those_that_wait(
@@ -292,9 +311,7 @@ async def test_a_refused_token_ends_the_bot_with_one_sentence(
 ) -> None:
     stand_in.token = "123456789:another"
     with pytest.raises(ConfigurationError, match="refuses the token in TELEGRAM_BOT_TOKEN"):
-        async with running_bot(stand_in):
-            assert stand_in.bot_task is not None
-            await asyncio.wait({stand_in.bot_task}, timeout=30)
+        await run(load_settings(), asyncio.Event())
 
 
 # The webhook
@@ -327,7 +344,7 @@ async def webhook(
         yield url
 
 
-async def test_a_webhook_gets_updates_and_answers(
+async def test_a_webhook_gets_updates_and_answers(  # noqa: PLR0917  pytest passes names
     directory: asyncpg.Pool,
     webhook: str,
     stand_in: Telegram,
@@ -343,22 +360,20 @@ async def test_a_webhook_gets_updates_and_answers(
     assert stand_in.calls_of("deleteWebhook") == []
 
 
-async def test_a_webhook_refuses_updates_until_the_database_is_back(
-    database: str,
-    server: Server,
-    directory: asyncpg.Pool,
+async def test_a_webhook_refuses_updates_until_the_database_is_back(  # noqa: PLR0917  pytest passes names
+    outage: Outage,
     webhook: str,
     stand_in: Telegram,
     group: Group,
     ana: Person,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with closed_to_all(server, database):
+    async with outage.running():
         update_id = stand_in.send(message=ana.message({"text": "hello"}, group))
         await logged(caplog, "An update waits")
         assert len(stand_in.unconfirmed) == 1
     await stand_in.confirmed(update_id)
-    assert await count_events(directory) == 1
+    assert await outage.count_events() == 1
 
 
 async def test_an_update_that_is_delivered_twice_is_handled_once(
@@ -408,7 +423,8 @@ async def test_a_url_that_telegram_refuses_ends_the_bot_with_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stand_in.refuse_next("setWebhook", 400, "Bad Request: bad webhook: An HTTPS URL is required")
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_URL", "http://127.0.0.1/")
+    monkeypatch.setenv("TELEGRAM_WEBHOOK_PORT", str(unused_tcp_port))
+    load_settings.cache_clear()
     with pytest.raises(ConfigurationError, match="refuses TELEGRAM_WEBHOOK_URL"):
-        async with running_webhook(stand_in, monkeypatch, unused_tcp_port):
-            assert stand_in.bot_task is not None
-            await asyncio.wait({stand_in.bot_task}, timeout=30)
+        await run(load_settings(), asyncio.Event())
