@@ -35,6 +35,12 @@ from community_directory.queries.pages import (
     parse_timestamp,
     parse_uuid,
 )
+from community_directory.queries.participation_counts import (
+    DayCounts,
+    RoomCounts,
+    by_day,
+    by_room,
+)
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.rooms import move_room
 from community_directory.queries.values import member_number
@@ -44,6 +50,7 @@ from community_directory.tables import EventType, MemberStatus
 __all__ = [
     "ActiveMember",
     "Activity",
+    "DayCounts",
     "Event",
     "NewEvent",
     "Recorded",
@@ -51,7 +58,10 @@ __all__ = [
     "RecorderFull",
     "RecorderGaveUp",
     "Refused",
+    "RoomCounts",
     "activity",
+    "by_day",
+    "by_room",
     "history",
     "most_active",
     "move_room",
@@ -59,6 +69,7 @@ __all__ = [
     "record_many",
     "recorder",
     "take_back",
+    "today",
 ]
 
 TAKE_BACK_EVENT = Statement(f"""
