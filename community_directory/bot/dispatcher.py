@@ -32,6 +32,7 @@ from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
 
 FEATURES: Sequence[ModuleType] = (
+    groups,
     managers,
     notices,
     greetings,
@@ -43,9 +44,8 @@ FEATURES: Sequence[ModuleType] = (
     leaderboard,
     link,
     personal_data,
-    groups,
 )
-"""The features: those of managers, those of a private chat, and the groups."""
+"""The features: groups, whose updates pass no other filters, managers, and private chats."""
 
 
 @cache
