@@ -20,6 +20,10 @@ APP_PRIVILEGES = {
     "directory_merges": "SELECT, INSERT, UPDATE",
     "directory_merged_rows": "SELECT, INSERT, UPDATE, DELETE",
     "member_permissions": "SELECT, INSERT, DELETE",
+    "member_requests": "SELECT, INSERT, UPDATE, DELETE",
+    # What the Telegram bot keeps.
+    "directory_bot_chats": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_bot_notices": "SELECT, INSERT, UPDATE, DELETE",
     # The one-time codes, the wrong tries, and pairs of members that a code has proved to be one.
     "directory_link_codes": "SELECT, INSERT, UPDATE, DELETE",
     "directory_link_tries": "SELECT, INSERT, UPDATE, DELETE",

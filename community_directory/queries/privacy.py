@@ -123,6 +123,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "permission": NOT_PERSONAL,
         "granted_at": NOT_PERSONAL,
     },
+    "member_requests": dict.fromkeys(["id", "member_id", "kind", "asked_at"], "DELETE"),
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
@@ -275,6 +276,18 @@ SELECT jsonb_build_object(
         FROM member_relationships AS relationship
         WHERE entity_id_a = ANY(entity_ids) OR entity_id_b = ANY(entity_ids)
     ),
+    'requests', (
+        SELECT jsonb_agg(request ORDER BY asked_at, kind)
+        FROM member_requests AS request WHERE request.member_id = ANY(numbers)
+    ),
+    'bot_chats', (
+        -- the language in which the Telegram bot writes to the person
+        SELECT jsonb_agg(chat ORDER BY chat_id) FROM directory_bot_chats AS chat
+        WHERE chat_id IN (
+            SELECT account_id FROM member_accounts AS account
+            WHERE account.member_id = person.member_id AND platform = 'telegram'
+        )
+    ),
     'changes', (
         SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry
         WHERE entry.member_id = ANY(numbers)
@@ -341,6 +354,11 @@ ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
+ERASE_REQUESTS = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_requests USING actor WHERE member_id = ANY(:numbers)
+""")
+ERASE_BOT_CHATS = Statement("DELETE FROM directory_bot_chats WHERE chat_id = ANY(:telegram_ids)")
 # It runs before the accounts are deleted.
 ERASE_LINK_CODES = Statement("""
 WITH numbers AS (
@@ -382,8 +400,9 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
-        `accounts`, `invitations`, `participation`, `highlights`, `relationships` and `changes`
-        (lists of rows). A merge has the `rows` that it deleted or changed, as they were before.
+        `accounts`, `invitations`, `participation`, `highlights`, `relationships`, `requests`,
+        `bot_chats` and `changes` (lists of rows). A merge has the `rows` that it deleted or
+        changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -468,6 +487,8 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_EVENTS, person)
     await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
+    await _run(ERASE_REQUESTS, person | change)
+    await _run(ERASE_BOT_CHATS, person)
     await _run(ERASE_KNOWN_BOTS, person)
     await _run(REMEMBER_ERASED_ACCOUNTS, person)
     await _run(ERASE_AUDIT_ENTRIES, person | {"actor": actor, "reason": reason})

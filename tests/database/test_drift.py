@@ -191,6 +191,30 @@ SCRIPTED_OBJECTS = {
             "member_any_role_idx",
         )
     ),
+    ("trigger", "member_requests_audit"),
+    *(
+        (kind, name)
+        for name in ("directory_bot_chats", "directory_bot_notices")
+        for kind, name in (("table", name), ("index", f"{name}_pkey"))
+    ),
+    *(
+        ("constraint", name)
+        for name in (
+            "directory_bot_chats.bot_chat_id_check",
+            "directory_bot_chats.bot_chat_language_check",
+            "directory_bot_chats.directory_bot_chats_pkey",
+            "directory_bot_notices.bot_notice_manager_id_fkey",
+            "directory_bot_notices.bot_notice_member_id_fkey",
+            "directory_bot_notices.bot_notice_message_id_check",
+            "directory_bot_notices.bot_notice_sent_at_range_check",
+            "directory_bot_notices.directory_bot_notices_pkey",
+        )
+    ),
+    *(("column", f"directory_bot_chats.{name}") for name in ("chat_id", "language_code")),
+    *(
+        ("column", f"directory_bot_notices.{name}")
+        for name in ("member_id", "manager_id", "message_id", "sent_at")
+    ),
     ("trigger", "directory_dismissed_merges_audit_a"),
     ("trigger", "directory_dismissed_merges_audit_b"),
     *(

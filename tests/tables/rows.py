@@ -156,6 +156,26 @@ async def permission(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "member_permissions", columns)
 
 
+async def request(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a request to be erased, of a new member unless `member_id` is given."""
+    columns = {"id": uuid.uuid4(), "kind": "erasure", **columns}
+    return await _insert(
+        database, "member_requests", await _with_member(database, "member_id", columns)
+    )
+
+
+async def bot_chat(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a chat in English that the Telegram bot may write to."""
+    columns = {"chat_id": str(next(_numbers)), "language_code": "en", **columns}
+    return await _insert(database, "directory_bot_chats", columns)
+
+
+async def bot_notice(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the message about #2 in the chat of #1, who must exist."""
+    columns = {"member_id": "#2", "manager_id": "#1", "message_id": 5, **columns}
+    return await _insert(database, "directory_bot_notices", columns)
+
+
 async def bot(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the account of a known bot that is no member."""
     columns = {"telegram_id": str(next(_numbers)), "name": "Rose", **columns}
