@@ -257,17 +257,18 @@ CONSTRAINT_MESSAGES = {
     "member_requests_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_requests_pkey": ConstraintMessage("This request already exists.", "id"),
     # directory_bot_chats, directory_bot_notices
-    "bot_chat_id_check": ConstraintMessage("This is no id of a chat on Telegram.", "chat_id"),
+    "bot_chat_account_fkey": ConstraintMessage("No member has this account.", "account_id"),
     "bot_chat_language_check": ConstraintMessage(
         "A language is a tag such as es or pt-br.", "language_code"
     ),
+    "bot_chat_platform_check": ConstraintMessage("The bot has chats on Telegram.", "platform"),
     "bot_notice_manager_id_fkey": ConstraintMessage(_NO_MEMBER, "manager_id"),
     "bot_notice_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "bot_notice_message_id_check": ConstraintMessage(
         "This is no id of a message on Telegram.", "message_id"
     ),
     "bot_notice_sent_at_range_check": ConstraintMessage(_RANGE, "sent_at"),
-    "directory_bot_chats_pkey": ConstraintMessage("This chat is already known.", "chat_id"),
+    "directory_bot_chats_pkey": ConstraintMessage("This chat is already known.", "account_id"),
     "directory_bot_notices_pkey": ConstraintMessage(
         "This manager has a message about the member already.", "member_id"
     ),

@@ -282,11 +282,10 @@ SELECT jsonb_build_object(
     ),
     'bot_chats', (
         -- the language in which the Telegram bot writes to the person
-        SELECT jsonb_agg(chat ORDER BY chat_id) FROM directory_bot_chats AS chat
-        WHERE chat_id IN (
-            SELECT account_id FROM member_accounts AS account
-            WHERE account.member_id = person.member_id AND platform = 'telegram'
-        )
+        SELECT jsonb_agg(chat ORDER BY chat.account_id)
+        FROM member_accounts AS account JOIN directory_bot_chats AS chat
+            USING (platform, account_id)
+        WHERE account.member_id = person.member_id
     ),
     'changes', (
         SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry
@@ -358,7 +357,6 @@ ERASE_REQUESTS = Statement(f"""
 WITH {ACTOR_CTE}
 DELETE FROM member_requests USING actor WHERE member_id = ANY(:numbers)
 """)
-ERASE_BOT_CHATS = Statement("DELETE FROM directory_bot_chats WHERE chat_id = ANY(:telegram_ids)")
 # It runs before the accounts are deleted.
 ERASE_LINK_CODES = Statement("""
 WITH numbers AS (
@@ -482,13 +480,12 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     # From here on new events of the member wait, and an account that was linked until now is known.
     await _run(LOCK_MEMBERS_FULLY, person)
     person = await _find_person(number, entities)
+    await _run(ERASE_REQUESTS, person | change)
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)
     await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
-    await _run(ERASE_REQUESTS, person | change)
-    await _run(ERASE_BOT_CHATS, person)
     await _run(ERASE_KNOWN_BOTS, person)
     await _run(REMEMBER_ERASED_ACCOUNTS, person)
     await _run(ERASE_AUDIT_ENTRIES, person | {"actor": actor, "reason": reason})

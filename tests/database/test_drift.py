@@ -200,8 +200,9 @@ SCRIPTED_OBJECTS = {
     *(
         ("constraint", name)
         for name in (
-            "directory_bot_chats.bot_chat_id_check",
+            "directory_bot_chats.bot_chat_account_fkey",
             "directory_bot_chats.bot_chat_language_check",
+            "directory_bot_chats.bot_chat_platform_check",
             "directory_bot_chats.directory_bot_chats_pkey",
             "directory_bot_notices.bot_notice_manager_id_fkey",
             "directory_bot_notices.bot_notice_member_id_fkey",
@@ -210,7 +211,10 @@ SCRIPTED_OBJECTS = {
             "directory_bot_notices.directory_bot_notices_pkey",
         )
     ),
-    *(("column", f"directory_bot_chats.{name}") for name in ("chat_id", "language_code")),
+    *(
+        ("column", f"directory_bot_chats.{name}")
+        for name in ("platform", "account_id", "language_code")
+    ),
     *(
         ("column", f"directory_bot_notices.{name}")
         for name in ("member_id", "manager_id", "message_id", "sent_at")

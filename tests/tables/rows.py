@@ -164,10 +164,15 @@ async def request(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
-async def bot_chat(database: Database, **columns: object) -> asyncpg.Record:
-    """Insert a chat in English that the Telegram bot may write to."""
-    columns = {"chat_id": str(next(_numbers)), "language_code": "en", **columns}
-    return await _insert(database, "directory_bot_chats", columns)
+async def bot_chat(
+    database: Database, *, member_id: str = "#1", **columns: object
+) -> asyncpg.Record:
+    """Insert the chat in English between the Telegram bot and #1, or another member."""
+    if "account_id" not in columns:
+        columns["account_id"] = await database.fetchval(
+            "SELECT telegram_id FROM community_members WHERE member_id = $1", member_id
+        )
+    return await _insert(database, "directory_bot_chats", {"language_code": "en", **columns})
 
 
 async def bot_notice(database: Database, **columns: object) -> asyncpg.Record:

@@ -7,12 +7,18 @@ CREATE TRIGGER member_requests_audit
     public.directory_audit_log_write('member_requests', 'id', 'member_id');
 
 -- The people who have started the bot, so that it may write to them, in their language.
+-- A row leaves the table with the account, such as when the person is erased.
 CREATE TABLE public.directory_bot_chats (
-    -- Telegram's id of the private chat, which is that of the person's account.
-    chat_id varchar(20) PRIMARY KEY,
+    platform varchar(50) NOT NULL DEFAULT 'telegram',
+    -- The id of the account, which is that of the private chat with the bot, too.
+    account_id varchar(255) NOT NULL,
     -- A language tag, such as es or pt-br.
     language_code varchar(35) NOT NULL,
-    CONSTRAINT bot_chat_id_check CHECK (chat_id ~ '^[1-9][0-9]*$'),
+    PRIMARY KEY (platform, account_id),
+    CONSTRAINT bot_chat_account_fkey FOREIGN KEY (platform, account_id)
+        REFERENCES public.member_accounts (platform, account_id)
+        ON UPDATE CASCADE ON DELETE CASCADE,
+    CONSTRAINT bot_chat_platform_check CHECK (platform = 'telegram'),
     CONSTRAINT bot_chat_language_check CHECK (language_code ~ '^[a-z]+(-[a-z0-9]+)*$')
 );
 
