@@ -179,6 +179,18 @@ CONSTRAINT_MESSAGES = {
         "The events of the last 90 days can't be archived.", "closed_before"
     ),
     "directory_archive_pkey": ConstraintMessage("The table has one row.", "id"),
+    # directory_audit_consumers
+    "directory_audit_consumers_pkey": ConstraintMessage(
+        "There is a consumer with this name already.", "name"
+    ),
+    "audit_consumer_name_check": ConstraintMessage(
+        "The name of a consumer has lower-case letters, digits, dots, dashes and underscores, and "
+        "begins with a letter.",
+        "name",
+    ),
+    "audit_consumer_last_id_check": ConstraintMessage(
+        "The id of a change can't be negative.", "last_id"
+    ),
     # directory_moved_rooms
     "directory_moved_rooms_pkey": ConstraintMessage("This room has moved already.", "room_id"),
     "moved_room_id_check": ConstraintMessage(_ROOM, "room_id"),

@@ -38,6 +38,8 @@ APP_PRIVILEGES = {
     "directory_bots": "SELECT, INSERT, UPDATE, DELETE",
     # Triggers write it, and a function erases from it.
     "directory_audit_log": "SELECT",
+    # The places of the consumers that follow it.
+    "directory_audit_consumers": "SELECT, INSERT, UPDATE, DELETE",
     # The panel's users, their sessions and second factors, and failed sign-ins.
     "piccolo_user": "SELECT, INSERT, UPDATE, DELETE",
     "sessions": "SELECT, INSERT, UPDATE, DELETE",
@@ -122,6 +124,7 @@ FUNCTIONS = (
     "member_relationships_before_write()",
     "directory_archive_before_write()",
     "directory_audit_log_append_only()",
+    "directory_audit_log_notify()",
     "directory_search_text(text)",
     "panel_password_set()",
     "panel_session_started()",

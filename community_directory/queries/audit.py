@@ -1,15 +1,8 @@
-"""The audit log: every change of a member and of the invitations that the member created."""
-
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID
-
-import asyncpg
+"""The audit log: the history of a member, and the feed of all changes."""
 
 from community_directory.database import Statement, engine
+from community_directory.queries.changes import CHANGE_COLUMNS, Change, ChangeKind
+from community_directory.queries.feed import Consumer, consumers, follow, forget_consumer
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     Page,
@@ -19,9 +12,18 @@ from community_directory.queries.pages import (
     parse_int,
 )
 from community_directory.queries.values import member_number
-from community_directory.tables import AuditAction
 
-LIST_AUDIT_ENTRIES = Statement("""
+__all__ = [
+    "Change",
+    "ChangeKind",
+    "Consumer",
+    "consumers",
+    "follow",
+    "forget_consumer",
+    "history",
+]
+
+LIST_AUDIT_ENTRIES = Statement(f"""
 WITH person AS (
     -- the number, and those of the member who has everything of it and of all merged into that one
     SELECT :member_id::text AS number
@@ -35,7 +37,7 @@ WITH person AS (
     WHERE named.member_id = :member_id
 )
 SELECT entry.* FROM person, LATERAL (
-    SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes
+    SELECT {CHANGE_COLUMNS}
     FROM directory_audit_log
     WHERE member_id = number AND (:before_id::bigint IS NULL OR id < :before_id)
     ORDER BY id DESC LIMIT :limit
@@ -44,28 +46,9 @@ ORDER BY id DESC LIMIT :limit
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A change of one row.
-
-    `changes` maps each changed column to a list of its old and its new value, as JSON values. The
-    entry of an erasure has `{"erased": [False, True]}` instead.
-    """
-
-    id: int
-    changed_at: datetime
-    actor: str
-    reason: str | None
-    action: AuditAction
-    table_name: str
-    row_id: UUID
-    member_id: str
-    changes: Mapping[str, list[Any]]
-
-
 async def history(
     member_id: str | int, *, after: str | None = None, limit: int = 20
-) -> Page[Entry]:
+) -> Page[Change]:
     """List the changes of a member and of the invitations that they created, newest first.
 
     The changes of all writers are included: helpers, the panel and plain SQL. Those of everybody
@@ -88,17 +71,8 @@ async def history(
         member_id=member_number(member_id),
         before_id=before_id,
     )
-    found = [_audit_entry_from(record) for record in records]
-    return make_page(found, limit, "history", lambda entry: (entry.id,))
-
-
-def _audit_entry_from(record: asyncpg.Record) -> Entry:
-    values = {
-        **record,
-        "action": AuditAction(record["action"]),
-        "changes": json.loads(record["changes"]),
-    }
-    return Entry(**values)
+    found = [Change.from_record(record) for record in records]
+    return make_page(found, limit, "history", lambda change: (change.id,))
 
 
 observe_helpers(globals())

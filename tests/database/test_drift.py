@@ -74,6 +74,7 @@ SCRIPTED_OBJECTS = {
     ("function", "community_members_release_accounts"),
     ("function", "directory_audit_log_append_only"),
     ("function", "directory_audit_log_erase"),
+    ("function", "directory_audit_log_notify"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
     ("function", "member_accounts_before_write"),
@@ -105,6 +106,17 @@ SCRIPTED_OBJECTS = {
     *(
         ("column", f"directory_erased_accounts.{name}")
         for name in ("fingerprint", "member_id", "erased_at")
+    ),
+    ("table", "directory_audit_consumers"),
+    ("index", "directory_audit_consumers_pkey"),
+    *(("column", f"directory_audit_consumers.{name}") for name in ("name", "last_id")),
+    *(
+        ("constraint", f"directory_audit_consumers.{name}")
+        for name in (
+            "audit_consumer_last_id_check",
+            "audit_consumer_name_check",
+            "directory_audit_consumers_pkey",
+        )
     ),
     ("table", "directory_moved_rooms"),
     ("index", "directory_moved_rooms_pkey"),
@@ -302,6 +314,7 @@ SCRIPTED_OBJECTS = {
     ("trigger", "member_permissions_audit"),
     ("trigger", "member_permissions_check_holder"),
     ("trigger", "directory_audit_log_append_only"),
+    ("trigger", "directory_audit_log_notify"),
     ("trigger", "member_accounts_check_erased"),
     ("trigger", "community_members_name_accounts"),
     ("trigger", "community_members_name_other_accounts"),

@@ -108,6 +108,12 @@ async def archive(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "directory_archive", columns)
 
 
+async def audit_consumer(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a consumer of the change feed."""
+    columns = {"name": f"consumer-{next(_numbers)}", "last_id": 0, **columns}
+    return await _insert(database, "directory_audit_consumers", columns)
+
+
 async def moved_room(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a room that moved to another one."""
     columns = {
