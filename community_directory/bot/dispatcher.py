@@ -27,6 +27,7 @@ from community_directory.bot import (
     registration,
 )
 from community_directory.bot.middlewares import PersonMiddleware, PrivateStateMiddleware
+from community_directory.bot.private_chats import PrivateChatMiddleware
 from community_directory.bot.state import make_storage
 from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
@@ -54,6 +55,7 @@ def make_dispatcher() -> Dispatcher:
     dispatcher = Dispatcher(storage=make_storage(), disable_fsm=True)
     dispatcher.update.outer_middleware(PersonMiddleware())
     dispatcher.update.outer_middleware(PrivateStateMiddleware(dispatcher.fsm))
+    dispatcher.update.outer_middleware(PrivateChatMiddleware())
     dispatcher.include_routers(errors.router, *(feature.router for feature in FEATURES))
     return dispatcher
 
