@@ -43,7 +43,7 @@ class Translation:
     def __init__(self, language: str, locale: Locale, catalog: NullTranslations) -> None:
         self.language, self.locale, self._catalog = language, locale, catalog
 
-    def gettext(self, text: str, **values: object) -> str:
+    def gettext(self, text: str, /, **values: object) -> str:
         """Return the translation of an English text.
 
         Args:
@@ -52,7 +52,7 @@ class Translation:
         """
         return self._fill(self._catalog.gettext(text), values)
 
-    def ngettext(self, one: str, many: str, number: int, **values: object) -> str:
+    def ngettext(self, one: str, many: str, number: int, /, **values: object) -> str:
         """Return the translation of an English text for a number of things.
 
         Args:

@@ -83,6 +83,10 @@ async def person(directory: asyncpg.Pool) -> Member:
     await rows.highlight(
         directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3
     )
+    await rows.bot_state(
+        directory, telegram_id=PERSONAL["telegram_id"], data='{"organization": "Zq Honey"}'
+    )
+    await rows.bot_state(directory, telegram_id="7", data='{"organization": "other honey"}')
     await relationships.link(ENTITY, "somebody", "MENTORED", {"topic": "zq-bees"})
     await relationships.link("others", "entirely", "MENTORED", {"topic": "other-bees"})
     return await members.get(number)
@@ -118,6 +122,7 @@ async def test_an_export_contains_everything_about_a_person(person: Member) -> N
     assert len(exported["invitations"]) == 4
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
+    assert [state["data"] for state in exported["bot_states"]] == [{"organization": "Zq Honey"}]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
     history = await audit.history(person.member_id, limit=100)
     assert [entry["id"] for entry in exported["changes"]] == [
@@ -150,7 +155,7 @@ async def test_a_dump_after_an_erasure_contains_no_value_of_the_person(
         "hello zq",
         "zq-77",
     ]
-    values += ["zq-bees", "friend of Zq", "married in Zq", "knows zq", ENTITY]
+    values += ["Zq Honey", "zq-bees", "friend of Zq", "married in Zq", "knows zq", ENTITY]
     before = (await data(database)).lower()
     assert [value for value in values if value.lower() not in before] == []
 
@@ -159,6 +164,7 @@ async def test_a_dump_after_an_erasure_contains_no_value_of_the_person(
     assert [value for value in values if value.lower() in after] == []
     assert "zq" not in re.sub(r"\b[0-9a-z]{16}\b", "", after)  # but in a code, by chance
     assert "other-bees" in after
+    assert "other honey" in after
 
 
 async def test_an_erasure_keeps_the_counts_and_the_tree(

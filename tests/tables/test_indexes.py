@@ -82,6 +82,9 @@ SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invi
 FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
 SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_bot_states (telegram_id, conversation, updated_at)
+SELECT n::text, 'private', timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_proved_pairs (member_a, member_b, proved_at)
 SELECT '#0', '#' || n, now() FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_erased_accounts (fingerprint, member_id)
@@ -339,6 +342,13 @@ INDEXED_QUERIES = [
         "link_code_hash_idx",
         "SELECT * FROM directory_link_codes WHERE code_hash = sha256($1::text::bytea)",
         ("247",),
+        "Index Scan",
+    ),
+    IndexedQuery(
+        "bot_state_updated_at_idx",
+        "SELECT telegram_id FROM directory_bot_states WHERE updated_at <= $1::timestamptz"
+        " - interval '7 days' ORDER BY updated_at LIMIT 100",
+        (NOW,),
         "Index Scan",
     ),
     IndexedQuery(
