@@ -29,6 +29,8 @@ ERROR_WORDS = frozenset({"after", "before", "field", "permission", "status"})
 """The attributes of errors whose values are names in the code, which `Translation.word` reads."""
 DEFAULT_LOCALES = {"en": "en", "es": "es_419"}
 """The languages, and the locale of each for numbers and dates if no country is known."""
+LANGUAGES = tuple(DEFAULT_LOCALES)
+"""The languages; people who speak none of them read the first one."""
 LANGUAGE_CODE_PATTERN = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 
 

@@ -1,0 +1,5 @@
+"""Invitations that members create."""
+
+from aiogram import Router
+
+router = Router(name="invite")

@@ -1,0 +1,5 @@
+"""Notices to managers about people who wait."""
+
+from aiogram import Router
+
+router = Router(name="notices")

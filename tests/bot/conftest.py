@@ -1,0 +1,55 @@
+"""A bot that runs beside the test, with the stand-in for Telegram and a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from community_directory.bot.app import run
+from community_directory.settings import load_settings
+from tests.bot.stand_in import Group, Telegram
+
+CHAT_ID = -1001234567890
+"""The group whose events count; the bot writes Spanish there."""
+SMALL_CHAT_ID = -4242
+"""Another group whose events count, which is not a supergroup."""
+
+
+@asynccontextmanager
+async def running_bot(telegram: Telegram) -> AsyncIterator[None]:
+    """Run the bot with the settings of the environment, and stop it as a signal does."""
+    load_settings.cache_clear()
+    stop = asyncio.Event()
+    telegram.bot_task = asyncio.create_task(run(load_settings(), stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        async with asyncio.timeout(30):
+            await telegram.bot_task
+        telegram.bot_task = None
+
+
+@pytest.fixture
+async def stand_in(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Telegram]:
+    """Yield a stand-in for Telegram, which the settings name; no bot runs."""
+    async with Telegram().running() as telegram:
+        monkeypatch.setenv("TELEGRAM_API_URL", telegram.url)
+        monkeypatch.setenv("TELEGRAM_BOT_TOKEN", telegram.token)
+        monkeypatch.setenv("TELEGRAM_CHATS", f"{CHAT_ID}=es,{SMALL_CHAT_ID}")
+        yield telegram
+
+
+@pytest.fixture
+async def telegram(directory: asyncpg.Pool, stand_in: Telegram) -> AsyncIterator[Telegram]:
+    """Yield a stand-in for Telegram, of which a running bot gets its updates by long polling."""
+    async with running_bot(stand_in):
+        yield stand_in
+
+
+@pytest.fixture
+def group(stand_in: Telegram) -> Group:
+    """Return the group whose events count, in which the bot writes Spanish."""
+    return stand_in.group(CHAT_ID)
