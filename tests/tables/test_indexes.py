@@ -16,7 +16,8 @@ from community_directory.queries import members
 from community_directory.queries.highlights import (
     COUNTED_CTES,
     FIND_CHANGED_DAYS,
-    LIST_HIGHLIGHTS,
+    HIGHLIGHTS_OF_ALL,
+    HIGHLIGHTS_OF_MEMBER,
     STAY,
 )
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
@@ -522,7 +523,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "highlight_member_date_idx",
-        LIST_HIGHLIGHTS[True, False].sql,
+        HIGHLIGHTS_OF_MEMBER.first.sql,
         ((NOW - timedelta(days=30)).date(), NOW.date(), "#247", 21),
         "Index Scan",
     ),
@@ -533,7 +534,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "highlight_date_idx",
-        LIST_HIGHLIGHTS[False, True].sql,
+        HIGHLIGHTS_OF_ALL.after.sql,
         (
             (NOW - timedelta(days=30)).date(),
             NOW.date(),
