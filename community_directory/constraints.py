@@ -340,6 +340,15 @@ CONSTRAINT_MESSAGES = {
     "proved_pair_order_check": ConstraintMessage(
         "A pair has two members, the smaller number (as a text) first.", "member_b"
     ),
+    # directory_bot_states
+    "bot_state_data_check": ConstraintMessage(_OBJECT, "data"),
+    "bot_state_size_check": ConstraintMessage(
+        "This conversation is too long: send /cancel and start again.", "data"
+    ),
+    "bot_state_telegram_id_check": ConstraintMessage(_TELEGRAM_ID, "telegram_id"),
+    "directory_bot_states_pkey": ConstraintMessage(
+        "This conversation is already stored.", "conversation"
+    ),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(
         "An action must be INSERT, UPDATE or DELETE.", "action"

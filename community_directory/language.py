@@ -30,7 +30,7 @@ ERROR_WORDS = frozenset({"after", "before", "field", "permission", "status"})
 DEFAULT_LOCALES = {"en": "en", "es": "es_419"}
 """The languages, and the locale of each for numbers and dates if no country is known."""
 LANGUAGES = tuple(DEFAULT_LOCALES)
-"""The codes of the languages; people who speak none of them read the first one."""
+"""The languages; people who speak none of them read the first one."""
 LANGUAGE_CODE_PATTERN = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 
 
@@ -45,7 +45,7 @@ class Translation:
     def __init__(self, language: str, locale: Locale, catalog: NullTranslations) -> None:
         self.language, self.locale, self._catalog = language, locale, catalog
 
-    def gettext(self, text: str, **values: object) -> str:
+    def gettext(self, text: str, /, **values: object) -> str:
         """Return the translation of an English text.
 
         Args:
@@ -54,7 +54,7 @@ class Translation:
         """
         return self._fill(self._catalog.gettext(text), values)
 
-    def ngettext(self, one: str, many: str, number: int, **values: object) -> str:
+    def ngettext(self, one: str, many: str, number: int, /, **values: object) -> str:
         """Return the translation of an English text for a number of things.
 
         Args:

@@ -293,8 +293,9 @@ class Settings(BaseSettings):
         Field(
             default={},
             validation_alias="TELEGRAM_CHATS",
-            description="The groups in which the bot counts what members do, each with its language "
-            "or without one, such as -1001234567890=es,-1009876543210. In other groups the bot counts nothing.",
+            description="The groups in which the bot counts what members do, each with the "
+            "language in which it writes there, such as -1001234567890=es,-1009876543210. "
+            "In other groups it counts nothing.",
         )
     )
     telegram_api_url: Annotated[str, AfterValidator(_check_url)] = Field(

@@ -88,6 +88,7 @@ async def _run(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
         return
     await set_commands(bot)
     chats = CountedChats(settings.telegram_chats)
+    await chats.follow_moves()
     dispatcher = make_dispatcher()
     kinds = dispatcher.resolve_used_update_types()
     with suppress(participation.RecorderGaveUp):

@@ -4,6 +4,8 @@
 - `translation: Translation`: the language of this person's Telegram.
 - `recorder: Recorder`: the recorder of the bot's events.
 - `chats: CountedChats`: the groups whose events count.
+- `bot_accounts: BotAccounts`: the bots that were met.
+- `tries: int`: how often the update was handled, with this time.
 """
 
 from collections.abc import Awaitable, Callable

@@ -58,9 +58,7 @@ async def _refuse(event: Message | CallbackQuery, text: str) -> None:
         await reply(event, text)
 
 
-async def reply(
-    message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None
-) -> None:
+async def reply(message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
     """Reply to a message in HTML."""
     await message.reply(
         text, parse_mode=ParseMode.HTML, reply_markup=keyboard, link_preview_options=NO_PREVIEW

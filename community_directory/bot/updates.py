@@ -14,6 +14,7 @@ from aiogram import Bot, Dispatcher
 from aiogram.types import Update
 from pydantic import ValidationError
 
+from community_directory.bot.accounts import BotAccounts
 from community_directory.bot.chats import CountedChats
 from community_directory.bot.errors import OUTAGES
 from community_directory.bot.pauses import wait_unless
@@ -46,6 +47,7 @@ class UpdateHandler:
         self._dispatcher = dispatcher
         self._bot = bot
         self._recorder = recorder
+        self._context = {"recorder": recorder, "chats": chats, "bot_accounts": BotAccounts()}
         self._chats = chats
         self._tries: Counter[int] = Counter()
         self._ended: dict[int, None] = {}
@@ -76,9 +78,7 @@ class UpdateHandler:
             logger.warning("An update could not be read: %d faults.", error.error_count())
             return True
         try:
-            await self._dispatcher.feed_update(
-                self._bot, update, recorder=self._recorder, chats=self._chats, tries=tries
-            )
+            await self._dispatcher.feed_update(self._bot, update, tries=tries, **self._context)
         except OUTAGES as error:
             if tries == 1:
                 logger.warning("An update waits for the database: %s", name_exception(error))

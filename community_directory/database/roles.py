@@ -28,6 +28,8 @@ APP_PRIVILEGES = {
     "directory_link_codes": "SELECT, INSERT, UPDATE, DELETE",
     "directory_link_tries": "SELECT, INSERT, UPDATE, DELETE",
     "directory_proved_pairs": "SELECT, INSERT, UPDATE, DELETE",
+    # The conversations with the bot that have not ended.
+    "directory_bot_states": "SELECT, INSERT, UPDATE, DELETE",
     # Functions delete an event that is taken back, or that two merged members had.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",

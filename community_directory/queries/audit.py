@@ -1,15 +1,14 @@
 """The audit log: the history of a member, and the feed of all changes."""
 
-from community_directory.database import Statement, engine
 from community_directory.queries.changes import CHANGE_COLUMNS, Change, ChangeKind
 from community_directory.queries.feed import Consumer, consumers, follow, forget_consumer
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    INT_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_int,
 )
 from community_directory.queries.values import member_number
 
@@ -23,7 +22,9 @@ __all__ = [
     "history",
 ]
 
-LIST_AUDIT_ENTRIES = Statement(f"""
+
+def _list_entries_sql(order: PageOrder) -> str:
+    return f"""
 WITH person AS (
     -- the number, and those of the member who has everything of it and of all merged into that one
     SELECT :member_id::text AS number
@@ -39,11 +40,14 @@ WITH person AS (
 SELECT entry.* FROM person, LATERAL (
     SELECT {CHANGE_COLUMNS}
     FROM directory_audit_log
-    WHERE member_id = number AND (:before_id::bigint IS NULL OR id < :before_id)
-    ORDER BY id DESC LIMIT :limit
+    WHERE member_id = number AND {order.after("id", ":entry_id")}
+    {order.by("id")} LIMIT :limit
 ) AS entry
-ORDER BY id DESC LIMIT :limit
-""")
+{order.by("id")} LIMIT :limit
+"""
+
+
+AUDIT_ENTRIES = PagedList("history", {"entry_id": INT_FIELD}, _list_entries_sql, is_descending=True)
 
 
 async def history(
@@ -57,22 +61,20 @@ async def history(
 
     Args:
         member_id: The member's number, "#247" or 247.
-        after: The `next_cursor` of the page before.
+        after: A cursor of another page.
         limit: The number of entries on the page, 1 to 100.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.
         InvalidInput: The limit is not 1 to 100, or the number is neither a text nor an integer.
     """
-    before_id = None if after is None else decode_cursor(after, "history", parse_int)[0]
-    records = await engine.read(
-        LIST_AUDIT_ENTRIES,
-        limit=checked_limit(limit) + 1,
+    return await AUDIT_ENTRIES.read_page(
+        after,
+        checked_limit(limit),
+        Change.from_record,
+        lambda entry: (entry.id,),
         member_id=member_number(member_id),
-        before_id=before_id,
     )
-    found = [Change.from_record(record) for record in records]
-    return make_page(found, limit, "history", lambda change: (change.id,))
 
 
 observe_helpers(globals())

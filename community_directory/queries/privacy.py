@@ -270,6 +270,14 @@ SELECT jsonb_build_object(
         WHERE created_by = ANY(numbers) OR {_concerns_person_sql("numbers", "usernames")}
     ),
     'participation', (SELECT jsonb_agg(columns ORDER BY occurred_at) FROM event),
+    'bot_states', (
+        SELECT jsonb_agg(unfinished ORDER BY conversation)
+        FROM directory_bot_states AS unfinished
+        WHERE telegram_id = ANY(ARRAY(
+            SELECT account_id FROM member_accounts AS account
+            WHERE account.member_id = person.member_id AND platform = 'telegram'
+        ))
+    ),
     'highlights', (SELECT jsonb_agg(columns ORDER BY highlight_date) FROM highlight),
     'relationships', (
         SELECT jsonb_agg(relationship ORDER BY created_at)
@@ -358,7 +366,7 @@ WITH {ACTOR_CTE}
 DELETE FROM member_requests USING actor WHERE member_id = ANY(:numbers)
 """)
 # It runs before the accounts are deleted.
-ERASE_LINK_CODES = Statement("""
+ERASE_CODES_AND_CONVERSATIONS = Statement("""
 WITH numbers AS (
     SELECT member_id FROM community_members
     WHERE member_id = :member_id OR merged_into = :member_id
@@ -368,6 +376,10 @@ WITH numbers AS (
     DELETE FROM directory_link_tries AS tries USING member_accounts AS account
     WHERE account.member_id IN (SELECT member_id FROM numbers)
         AND (tries.platform, tries.account_id) = (account.platform, account.account_id)
+), conversations AS (
+    DELETE FROM directory_bot_states AS state USING member_accounts AS account
+    WHERE account.member_id IN (SELECT member_id FROM numbers)
+        AND account.platform = 'telegram' AND state.telegram_id = account.account_id
 )
 DELETE FROM directory_proved_pairs
 WHERE member_a IN (SELECT member_id FROM numbers) OR member_b IN (SELECT member_id FROM numbers)
@@ -398,9 +410,9 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
-        `accounts`, `invitations`, `participation`, `highlights`, `relationships`, `requests`,
-        `bot_chats` and `changes` (lists of rows). A merge has the `rows` that it deleted or
-        changed, as they were before.
+        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships`,
+        `requests`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that it
+        deleted or changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -476,7 +488,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     change = {"actor": actor, "reason": None}
     await _run(ERASE_EVENTS, person)
     await _run(ERASE_INVITATIONS, person | change)
-    await _run(ERASE_LINK_CODES, person)
+    await _run(ERASE_CODES_AND_CONVERSATIONS, person)
     # From here on new events of the member wait, and an account that was linked until now is known.
     await _run(LOCK_MEMBERS_FULLY, person)
     person = await _find_person(number, entities)

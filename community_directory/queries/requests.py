@@ -3,10 +3,8 @@
 A request is open until somebody settles it; it is then deleted, and the audit log says by whom.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -16,12 +14,13 @@ from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import Member, member_columns, member_from
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    NUMBER_FIELD,
+    TIME_FIELD,
+    CursorField,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_text,
-    parse_timestamp,
 )
 from community_directory.queries.values import (
     ACTOR_CTE,
@@ -68,18 +67,38 @@ SELECT {member_columns("person")}, request.kind, asked_at, request.id <> :id AS 
 FROM person JOIN request USING (member_id)
 """)
 
-# Both members of a merge may have asked for the same: the older request counts.
-LIST_OPEN = Statement(f"""
+
+def _list_open_sql(order: PageOrder) -> str:
+    key = "asked_at, number, kind"
+    # Both members of a merge may have asked for the same: the older request counts.
+    return f"""
 SELECT {member_columns("member")}, kind, asked_at, false AS repeated FROM (
     SELECT coalesce(named.merged_into, named.member_id) AS number, kind, min(asked_at) AS asked_at
     FROM member_requests JOIN community_members AS named USING (member_id)
     WHERE :kind::text IS NULL OR kind = :kind
     GROUP BY number, kind
 ) AS request JOIN community_members AS member ON member.member_id = number
-WHERE :asked_at::timestamptz IS NULL
-    OR (asked_at, number, kind) > (:asked_at, :last_number::text, :last_kind::text)
-ORDER BY asked_at, number, kind LIMIT :limit
-""")
+WHERE {order.after(key, ":asked_at::timestamptz, :last_number::text, :last_kind::text")}
+{order.by("asked_at", "number", "kind")} LIMIT :limit
+"""
+
+
+KINDS = tuple(RequestKind)
+"""The kinds in the order of their places in a cursor."""
+
+
+def _unpack_kind(place: int) -> RequestKind:
+    if place >= len(KINDS):
+        raise ValueError
+    return KINDS[place]
+
+
+KIND_FIELD = CursorField("B", KINDS.index, _unpack_kind)
+OPEN_REQUESTS = PagedList(
+    "requests",
+    {"asked_at": TIME_FIELD, "last_number": NUMBER_FIELD, "last_kind": KIND_FIELD},
+    _list_open_sql,
+)
 
 RESOLVE = Statement(f"""
 WITH {ACTOR_CTE}
@@ -137,7 +156,7 @@ async def list_open(
 
     Args:
         kind: Only requests of this kind; None means all.
-        after: The `next_cursor` of the page before.
+        after: A cursor of another page.
         limit: The number of requests on the page, 1 to 100.
 
     Raises:
@@ -145,18 +164,13 @@ async def list_open(
         InvalidInput: There is no such kind, or the limit is not 1 to 100.
     """
     wanted = None if kind is None else parse_choice(RequestKind, kind, "kind")
-    last: Sequence[Any] = (None, None, None)
-    if after is not None:
-        last = decode_cursor(after, "requests", parse_timestamp, parse_text, parse_text)
-    records = await engine.fetch(
-        LIST_OPEN,
+    return await OPEN_REQUESTS.read_page(
+        after,
+        checked_limit(limit),
+        _request_from,
+        lambda request: (request.asked_at, request.member.member_id, request.kind),
         kind=wanted,
-        asked_at=last[0],
-        last_number=last[1],
-        last_kind=last[2],
-        limit=checked_limit(limit) + 1,
     )
-    return make_page([_request_from(record) for record in records], limit, "requests", _cursor)
 
 
 async def resolve(
@@ -207,10 +221,6 @@ async def may_erase_themselves(member_id: str | int) -> bool:
 def _request_from(record: asyncpg.Record) -> MemberRequest:
     kind, asked_at, repeated = record[-3:]
     return MemberRequest(member_from(record), RequestKind(kind), asked_at, repeated)
-
-
-def _cursor(request: MemberRequest) -> tuple[str, str, str]:
-    return request.asked_at.isoformat(), request.member.member_id, request.kind
 
 
 observe_helpers(globals())

@@ -282,6 +282,22 @@ SCRIPTED_OBJECTS = {
         ("column", f"directory_proved_pairs.{name}")
         for name in ("member_a", "member_b", "proved_at")
     ),
+    ("table", "directory_bot_states"),
+    ("index", "directory_bot_states_pkey"),
+    ("index", "bot_state_updated_at_idx"),
+    *(
+        ("constraint", f"directory_bot_states.{name}")
+        for name in (
+            "bot_state_data_check",
+            "bot_state_size_check",
+            "bot_state_telegram_id_check",
+            "directory_bot_states_pkey",
+        )
+    ),
+    *(
+        ("column", f"directory_bot_states.{name}")
+        for name in ("telegram_id", "conversation", "state", "data", "updated_at")
+    ),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),
     ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),

@@ -205,7 +205,7 @@ class Caller:
     async def look_at_the_tree(self) -> None:
         number = self.anybody()
         assert (await invitations.lineage(number))[0].member_id == number
-        assert (await invitations.tree(number))[0].member_id == number
+        assert (await invitations.tree(number)).items[0].member_id == number
         assert (await invitations.tree_counts(number)).is_complete
 
     async def link(self) -> None:

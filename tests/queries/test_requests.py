@@ -1,6 +1,7 @@
 """Members ask managers for what they may not do themselves, and somebody settles it once."""
 
 import asyncio
+from base64 import b64decode, urlsafe_b64encode
 
 import asyncpg
 import pytest
@@ -70,8 +71,13 @@ async def test_requests_come_in_pages_the_oldest_first(directory: asyncpg.Pool) 
     last = await requests.list_open(limit=2, after=page.next_cursor)
     assert [request.member.member_id for request in last.items] == ["#2"]
     assert last.next_cursor is None
-    with pytest.raises(InvalidCursor):
-        await requests.list_open(after="nonsense")
+    back = await requests.list_open(limit=2, after=last.previous_cursor)
+    assert back.items == page.items
+    packed = bytearray(b64decode(f"{page.next_cursor}==", altchars=b"-_"))
+    packed[-1] = 99  # the place of the kind
+    for forged in ("nonsense", urlsafe_b64encode(packed).decode().rstrip("=")):
+        with pytest.raises(InvalidCursor):
+            await requests.list_open(after=forged)
 
 
 async def test_a_removed_member_may_ask_and_an_erased_one_may_not(

@@ -217,6 +217,17 @@ async def link_tries(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "directory_link_tries", columns)
 
 
+async def bot_state(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a conversation with the bot."""
+    columns = {
+        "telegram_id": str(next(_numbers)),
+        "conversation": "7:1:::default",
+        "state": "Registration:role",
+        **columns,
+    }
+    return await _insert(database, "directory_bot_states", columns)
+
+
 async def proved_pair(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a pair of members, #1 and #2 unless they are given."""
     return await _insert(

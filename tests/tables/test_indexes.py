@@ -16,7 +16,8 @@ from community_directory.queries import members
 from community_directory.queries.highlights import (
     COUNTED_CTES,
     FIND_CHANGED_DAYS,
-    LIST_HIGHLIGHTS,
+    HIGHLIGHTS_OF_ALL,
+    HIGHLIGHTS_OF_MEMBER,
     STAY,
 )
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
@@ -84,6 +85,9 @@ INSERT INTO member_requests (member_id, kind)
 SELECT '#' || n, 'erasure' FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
 SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_bot_states (telegram_id, conversation, updated_at)
+SELECT n::text, 'private', timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_proved_pairs (member_a, member_b, proved_at)
 SELECT '#0', '#' || n, now() FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_erased_accounts (fingerprint, member_id)
@@ -349,6 +353,13 @@ INDEXED_QUERIES = [
         "Index Scan",
     ),
     IndexedQuery(
+        "bot_state_updated_at_idx",
+        "SELECT telegram_id FROM directory_bot_states WHERE updated_at <= $1::timestamptz"
+        " - interval '7 days' ORDER BY updated_at LIMIT 100",
+        (NOW,),
+        "Index Scan",
+    ),
+    IndexedQuery(
         "proved_pair_member_b_idx",
         "SELECT * FROM directory_proved_pairs WHERE member_b = $1",
         ("#247",),
@@ -519,7 +530,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "highlight_member_date_idx",
-        LIST_HIGHLIGHTS[True, False].sql,
+        HIGHLIGHTS_OF_MEMBER.first.sql,
         ((NOW - timedelta(days=30)).date(), NOW.date(), "#247", 21),
         "Index Scan",
     ),
@@ -530,7 +541,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "highlight_date_idx",
-        LIST_HIGHLIGHTS[False, True].sql,
+        HIGHLIGHTS_OF_ALL.after.sql,
         (
             (NOW - timedelta(days=30)).date(),
             NOW.date(),
