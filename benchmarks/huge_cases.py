@@ -197,6 +197,7 @@ def _lookups(people: People) -> Iterator[Case]:
             "relationships.of_member",
             "reputation.explain",
             "invitations.quota",
+            "invitations.statistics",
         ):
             yield _case(group, helper, member_id=member_id)
     for key in (someone, people.first, telegram_id, f"@{people.username}", "https://t.me/user7919"):
@@ -213,8 +214,11 @@ def _lookups(people: People) -> Iterator[Case]:
     yield _case(group, "members.check_addable", telegram_id="999000000001")
     yield _case(group, "permissions.has", member_id=someone, permission="review")
     yield _case(group, "relationships.list_for", entity_id=someone)
+    yield _case(group, "members.seen", telegram_id=telegram_id, name="x", username=people.username)
     yield _case(group, "invitations.find", code=code)
     yield _case(group, "invitations.get", code=code)
+    yield _case(group, "invitations.check", code=code, telegram_id="999000000001")
+    yield _case(group, "invitations.find_open_for", username=people.username)
     for member_id in (someone, people.other):
         yield _case("export and erase", "members.export", PERSON_SECONDS, member_id=member_id)
     for duplicate, into in ((someone, people.other), (someone, people.first)):
@@ -267,6 +271,10 @@ def _activity(people: People) -> Iterator[Case]:
             yield _case("most active", "participation.most_active", **span, limit=limit)
         for member_id in (people.ordinary, people.first):
             yield _case("activity", "participation.activity", member_id=member_id, **span)
+            yield _case("activity", "participation.by_day", member_id=member_id, **span)
+            yield _case("activity", "participation.by_room", member_id=member_id, **span)
+        for helper in ("participation.by_day", "participation.by_room"):
+            yield _case("most active", helper, DAY_SECONDS, **span)
 
 
 def _writes(people: People) -> Iterator[Case]:

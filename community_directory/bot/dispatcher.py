@@ -16,6 +16,7 @@ from community_directory.bot import (
     errors,
     greetings,
     groups,
+    guide,
     invite,
     leaderboard,
     link,
@@ -44,6 +45,7 @@ FEATURES: Sequence[ModuleType] = (
     leaderboard,
     link,
     personal_data,
+    guide,
     groups,
 )
 """The features: those of managers, those of a private chat, and the groups."""

@@ -45,6 +45,7 @@ class DirectoryTransaction(PostgresTransaction):
     """
 
     __slots__ = (
+        "_at_end",
         "_busy",
         "_finished",
         "_had_long_limits",
@@ -66,6 +67,7 @@ class DirectoryTransaction(PostgresTransaction):
         self._root: DirectoryTransaction = self if self._outer is None else self._outer._root
         self._pool: ConnectionPool | None = None
         self._innermost = self
+        self._at_end: list[Callable[[], None]] = []
         self._has_long_limits = False
         self._had_long_limits = self._root._has_long_limits
         self._busy = self._finished = self.ended = False
@@ -132,6 +134,13 @@ class DirectoryTransaction(PostgresTransaction):
     async def rollback(self) -> None:
         """Roll back now; the transaction then accepts no more statements."""
         await self._finish(self._roll_back, call_limit())
+
+    def call_at_end(self, function: Callable[[], None]) -> None:
+        """Call a function when the transaction around all savepoints has ended, in either way.
+
+        The function must not raise an error, wait, or use the database.
+        """
+        self._root._at_end.append(function)
 
     def limit_time(self) -> AbstractContextManager[None]:
         """Return a context for one call on `connection`: it ends in time, as `fetch` does.
@@ -220,6 +229,8 @@ class DirectoryTransaction(PostgresTransaction):
     async def _release(self, *, clean: bool) -> None:
         if self._outer is not None:
             return
+        for function in self._at_end:
+            function()
         if self.engine.replicas is not None:
             self.engine.replicas.note_write()
         if self._pool is not None:

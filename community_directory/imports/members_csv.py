@@ -342,9 +342,10 @@ class _MemberImporter:
         for group in by_columns.values():
             if not await self._write_at_once(partial(self._change_all, group)):
                 for change in group:
-                    write = partial(
-                        update_profile, change.member_id, **change.fields, actor=IMPORT_ACTOR
-                    )
+                    fields = dict(change.fields)
+                    if "profile_data" in fields:
+                        fields["replace_profile_data"] = fields.pop("profile_data")
+                    write = partial(update_profile, change.member_id, **fields, actor=IMPORT_ACTOR)
                     await self._write_line(change.line_number, write)
 
     async def _write_at_once(self, write: Callable[[], Awaitable[None]]) -> bool:

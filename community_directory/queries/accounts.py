@@ -38,6 +38,7 @@ from community_directory.queries.identifiers import (
     normalize_username,
 )
 from community_directory.queries.ids import new_id
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import member_not_found
 from community_directory.queries.merging import merge
 from community_directory.queries.observation import observe_helpers
@@ -342,6 +343,7 @@ async def unlink(
         name = "member_account_in_column"
         refusal = CONSTRAINT_MESSAGES[name]
         raise InvalidInput(refusal.message, field=refusal.field, code=name)
+    forget(account.telegram_id)
     return bool(records)
 
 
@@ -514,7 +516,9 @@ async def _link(
             taken = error
             continue
         if record["platform"] is not None:
-            return _account_from(record)
+            linked = _account_from(record)
+            forget(account.telegram_id, linked.member_id)
+            return linked
         if record["number"] is None:
             not_found = await member_not_found(number)
             if not isinstance(not_found, MemberMerged):

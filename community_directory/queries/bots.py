@@ -9,6 +9,7 @@ from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import normalize_name, normalize_telegram_id
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
@@ -94,6 +95,7 @@ async def mark_bot(
         )
     if not records:
         raise await member_not_found(number)
+    forget(number)
     return member_from(records[0])
 
 

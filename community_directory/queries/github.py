@@ -20,6 +20,7 @@ from community_directory.queries.identifiers import (
     Account,
     normalize_github_username,
 )
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import (
     LOCK_MEMBER,
     Member,
@@ -151,6 +152,7 @@ async def verify_github(
         raise MemberBanned
     if is_unknown:
         raise secret_key_required()
+    forget(number)
     return member_from(member)
 
 

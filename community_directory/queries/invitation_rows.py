@@ -56,6 +56,11 @@ def invitation_columns(table: str) -> str:
 
 INVITATION_COLUMNS = invitation_columns("invitation")
 
+INVITER_CAN_INVITE = (
+    "inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot"
+)
+"""A condition in SQL: the invitations of this inviter can be redeemed."""
+
 # The code as it was typed is preferred, then the one in upper case: other programs may store codes
 # in lower case. They are listed one by one, because PostgreSQL would plan an array of unknown
 # length again each time.

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple, cast
+from uuid import UUID
 
 import asyncpg
 
@@ -21,12 +23,14 @@ from community_directory.errors import (
 from community_directory.queries.identifiers import normalize_telegram_username
 from community_directory.queries.invitation_rows import (
     INVITATION_COLUMNS,
+    INVITER_CAN_INVITE,
     MATCHING_CODE,
     Invitation,
     effective_status_sql,
     invitation_from,
     normalize_code,
 )
+from community_directory.queries.invitation_statistics import InvitationStatistics, statistics
 from community_directory.queries.member_rows import member_not_found
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
@@ -39,7 +43,7 @@ from community_directory.queries.pages import (
     PageOrder,
     checked_limit,
 )
-from community_directory.queries.redemption import Redemption, redeem
+from community_directory.queries.redemption import InvitationCheck, Redemption, check, redeem
 from community_directory.queries.values import (
     ACTOR_CTE,
     check_text,
@@ -65,20 +69,25 @@ __all__ = [
     "QUOTA_PERIOD",
     "TREE_PAGE_SIZE",
     "Invitation",
+    "InvitationCheck",
     "InvitationQuota",
+    "InvitationStatistics",
     "Redemption",
     "TreeCounts",
     "TreeNode",
     "cancel",
+    "check",
     "create",
     "expire_overdue",
     "extend",
     "find",
+    "find_open_for",
     "get",
     "lineage",
     "list_page",
     "quota",
     "redeem",
+    "statistics",
     "tree",
     "tree_counts",
 ]
@@ -238,14 +247,32 @@ SELECT status, deleted_at, is_bot OR {_INVITED_IS_BOT} AS has_bot
 FROM community_members WHERE member_id = :created_by
 """)
 
-GET_INVITATION = Statement(f"""
-SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation WHERE {MATCHING_CODE}
+_MATCHING_ID = "invitation_id = :invitation_id"
+
+
+def _make_get_statement(matching: str) -> Statement:
+    """Return the statement that reads the invitation that fulfils a condition in SQL."""
+    return Statement(f"""
+SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation WHERE {matching}
 """)
 
 
-EXTEND_INVITATION = Statement(f"""
+GET_INVITATION = _make_get_statement(MATCHING_CODE)
+GET_INVITATION_BY_ID = _make_get_statement(_MATCHING_ID)
+
+FIND_OPEN_INVITATION = Statement(f"""
+SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation
+JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
+WHERE lower(invited_telegram_username) = lower(:telegram_username) AND {INVITER_CAN_INVITE}
+    AND invitation.status = 'pending' AND invitation.expires_at > now()
+""")
+
+
+def _make_extend_statement(matching: str) -> Statement:
+    """Return the statement that extends the invitation that fulfils a condition in SQL."""
+    return Statement(f"""
 WITH {ACTOR_CTE}, claim AS MATERIALIZED (
-    -- The invitation of the code. An expired one is open again afterwards: open_at is the time
+    -- The invitation. An expired one is open again afterwards: open_at is the time
     -- until which the quota of its creator has no place for it.
     SELECT invitation_id, created_by, max_open, CASE WHEN is_expired THEN
         (community_invitations_claim(created_by, NULL, max_open, NULL)).open_at
@@ -253,7 +280,7 @@ WITH {ACTOR_CTE}, claim AS MATERIALIZED (
     FROM (
         SELECT invitation_id, created_by, {effective_status_sql("invitation")} = 'expired'
             AS is_expired
-        FROM community_invitations AS invitation WHERE {MATCHING_CODE}
+        FROM community_invitations AS invitation WHERE {matching}
     ) AS found
     JOIN community_members AS member ON member.member_id = found.created_by, {_MEMBER_QUOTA}
 ), before AS (
@@ -275,10 +302,17 @@ SELECT before.status AS before, changed.*, claim.created_by AS inviter, max_open
 FROM claim JOIN before USING (invitation_id) LEFT JOIN changed ON true
 """)
 
-CANCEL_INVITATION = Statement(f"""
+
+EXTEND_INVITATION = _make_extend_statement(MATCHING_CODE)
+EXTEND_INVITATION_BY_ID = _make_extend_statement(_MATCHING_ID)
+
+
+def _make_cancel_statement(matching: str) -> Statement:
+    """Return the statement that cancels the invitation that fulfils a condition in SQL."""
+    return Statement(f"""
 WITH {ACTOR_CTE}, before AS (
-    -- the invitation of the code, locked
-    SELECT invitation_id, status FROM community_invitations WHERE {MATCHING_CODE} FOR UPDATE
+    -- the invitation, locked
+    SELECT invitation_id, status FROM community_invitations WHERE {matching} FOR UPDATE
 ), changed AS (
     -- the invitation after the change; an accepted or cancelled one stays as it is
     UPDATE community_invitations AS invitation SET status = 'cancelled' FROM before, actor
@@ -288,6 +322,10 @@ WITH {ACTOR_CTE}, before AS (
 )
 SELECT before.status AS before, changed.* FROM before LEFT JOIN changed ON true
 """)
+
+
+CANCEL_INVITATION = _make_cancel_statement(MATCHING_CODE)
+CANCEL_INVITATION_BY_ID = _make_cancel_statement(_MATCHING_ID)
 
 EXPIRE_OVERDUE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
@@ -490,37 +528,65 @@ async def quota(member_id: str | int) -> InvitationQuota:
     return InvitationQuota(*list(records[0])[3:])
 
 
-async def get(code: str) -> Invitation:
-    """Return the invitation with this code, typed in any case or pasted, also as a link.
+async def get(code: str | None = None, *, invitation_id: UUID | str | None = None) -> Invitation:
+    """Return an invitation by its code, typed in any case or pasted, also as a link, or by its id.
 
     Raises:
-        InvitationNotFound: No invitation has this code.
-        InvalidInput: The code is not a text.
+        InvitationNotFound: There is no such invitation.
+        InvalidInput: The code is not a text, the id is not a UUID, or not exactly one is given.
     """
-    records = await engine.fetch(GET_INVITATION, **normalize_code(code))
+    key = _parse_key(code, invitation_id)
+    records = await engine.fetch(
+        GET_INVITATION_BY_ID if key.is_id else GET_INVITATION, **key.values
+    )
     if not records:
-        raise InvitationNotFound(code)
+        raise InvitationNotFound(key.text)
     return invitation_from(records[0])
 
 
-async def find(code: str) -> Invitation | None:
-    """Return the invitation with this code, typed in any case or pasted, also as a link.
+async def find(
+    code: str | None = None, *, invitation_id: UUID | str | None = None
+) -> Invitation | None:
+    """Return an invitation by its code, typed in any case or pasted, also as a link, or by its id.
 
     Returns:
-        The invitation, or None if no invitation has this code.
+        The invitation, or None if there is no such invitation.
 
     Raises:
-        InvalidInput: The code is not a text.
+        InvalidInput: The code is not a text, the id is not a UUID, or not exactly one is given.
     """
     try:
-        return await get(code)
+        return await get(code, invitation_id=invitation_id)
     except InvitationNotFound:
         return None
 
 
+async def find_open_for(username: str) -> Invitation | None:
+    """Return the open invitation for a Telegram username, such as that of a request to join a chat.
+
+    `check` with the code of the invitation tells whether this person can redeem it.
+
+    Args:
+        username: The username in any case, with or without @, or a link to it.
+
+    Returns:
+        The invitation, or None if the username has none that is open: it is pending, has not
+        expired, and its inviter is an active member.
+
+    Raises:
+        InvalidInput: The username is malformed.
+    """
+    normalized = normalize_telegram_username(username)
+    if normalized is None:
+        return None
+    records = await engine.fetch(FIND_OPEN_INVITATION, telegram_username=normalized)
+    return invitation_from(records[0]) if records else None
+
+
 async def extend(
-    code: str,
+    code: str | None = None,
     *,
+    invitation_id: UUID | str | None = None,
     valid_for: timedelta = DEFAULT_VALIDITY,
     actor: str | None = None,
     reason: str | None = None,
@@ -531,23 +597,25 @@ async def extend(
 
     Args:
         code: The code, typed in any case or pasted, also as a link.
+        invitation_id: In place of the code, the id of the invitation.
         valid_for: The time that is added to the expiry time, or to now if the invitation has
             expired: 1 second to 365 days.
         actor: The author of the change, for the audit log.
         reason: The reason of the change, for the audit log.
 
     Raises:
-        InvitationNotFound: No invitation has this code.
+        InvitationNotFound: There is no such invitation.
         InvitationUsed: The invitation was accepted.
         InvitationCancelled: The invitation was cancelled.
         InvitationQuotaExceeded: The invitation has expired, and its inviter has as many open ones
             as they can have.
-        InvalidInput: `valid_for` is not 1 second to 365 days, or the invitation has expired and its
-            username has a newer one that is open.
+        InvalidInput: `valid_for` is not 1 second to 365 days, the invitation has expired and its
+            username has a newer one that is open, or not exactly one of code and id is given.
     """
+    key = _parse_key(code, invitation_id)
     records = await engine.fetch(
-        EXTEND_INVITATION,
-        **normalize_code(code),
+        EXTEND_INVITATION_BY_ID if key.is_id else EXTEND_INVITATION,
+        **key.values,
         valid_for=_checked_validity(valid_for),
         actor=checked_actor(actor),
         reason=reason,
@@ -558,22 +626,39 @@ async def extend(
         raise InvitationQuotaExceeded(
             refused["inviter"], refused["max_open"], None, refused["next_at"]
         )
-    return _require_changed_invitation(code, records)
+    return _require_changed_invitation(key.text, records)
 
 
-async def cancel(code: str, *, actor: str | None = None, reason: str | None = None) -> Invitation:
+async def cancel(
+    code: str | None = None,
+    *,
+    invitation_id: UUID | str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+) -> Invitation:
     """Cancel an open or an expired invitation for good.
 
+    Args:
+        code: The code, typed in any case or pasted, also as a link.
+        invitation_id: In place of the code, the id of the invitation.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+
     Raises:
-        InvitationNotFound: No invitation has this code.
+        InvitationNotFound: There is no such invitation.
         InvitationUsed: The invitation was accepted.
         InvitationCancelled: The invitation was cancelled before.
-        InvalidInput: The code is not a text, or the actor is blank.
+        InvalidInput: The code is not a text, the id is not a UUID, not exactly one is given, or the
+            actor is blank.
     """
+    key = _parse_key(code, invitation_id)
     records = await engine.fetch(
-        CANCEL_INVITATION, **normalize_code(code), actor=checked_actor(actor), reason=reason
+        CANCEL_INVITATION_BY_ID if key.is_id else CANCEL_INVITATION,
+        **key.values,
+        actor=checked_actor(actor),
+        reason=reason,
     )
-    return _require_changed_invitation(code, records)
+    return _require_changed_invitation(key.text, records)
 
 
 async def expire_overdue(*, actor: str = "expiry") -> int:
@@ -736,6 +821,37 @@ async def tree_counts(
         raise MemberNotFound(number)
     _, *levels = [count for _, count, _ in records]
     return TreeCounts(levels, is_complete=not records[-1]["is_last"])
+
+
+class _Key(NamedTuple):
+    """A code or an id: the text of it, and the parameters of the statement that finds it."""
+
+    is_id: bool
+    text: str
+    values: dict[str, object]
+
+
+def _parse_key(code: str | None, invitation_id: UUID | str | None) -> _Key:
+    """Return what finds an invitation.
+
+    Raises:
+        InvalidInput: A value has the wrong type, or not exactly one is given.
+        InvitationNotFound: No code can look like this.
+    """
+    if invitation_id is None:
+        typed = cast("str", code)  # None is refused like everything else that is no text
+        return _Key(is_id=False, text=typed, values={**normalize_code(typed)})
+    if code is not None:
+        raise InvalidInput(
+            "Give either the code or the id of the invitation.", field="invitation_id"
+        )
+    try:
+        found = UUID(str(invitation_id)) if isinstance(invitation_id, UUID | str) else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise InvalidInput("The id of an invitation is a UUID.", field="invitation_id")
+    return _Key(is_id=True, text=str(found), values={"invitation_id": found})
 
 
 def _quota_settings() -> dict[str, object]:

@@ -60,6 +60,7 @@ class Member:
 
 
 _MEMBER_FIELDS = [field.name for field in fields(Member)]
+MEMBER_COLUMN_COUNT = len(_MEMBER_FIELDS)
 _GITHUB_DATA_INDEX, _PROFILE_DATA_INDEX, _STATUS_INDEX = map(
     _MEMBER_FIELDS.index, ("github_profile_data", "profile_data", "status")
 )

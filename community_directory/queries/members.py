@@ -9,10 +9,14 @@ import asyncpg
 
 from community_directory.database import Statement, engine
 from community_directory.errors import (
+    InvalidInput,
     MemberBanned,
     MemberExists,
     MemberMerged,
+    MemberNotFound,
     StatusChangeRefused,
+    UserError,
+    text_too_long,
 )
 from community_directory.queries.bans import (
     ACCOUNT_OWNER,
@@ -39,6 +43,7 @@ from community_directory.queries.lookup import (
     get_by_telegram_id,
     resolve,
 )
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import (
     MEMBER_COLUMNS,
     Member,
@@ -59,10 +64,13 @@ from community_directory.queries.merge_suggestions import dismiss_suggestion, me
 from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.privacy import erase, export
+from community_directory.queries.public_members import PublicMember, public
 from community_directory.queries.search import Sort, count, search, stream
+from community_directory.queries.seen import seen
 from community_directory.queries.usernames import set_username
 from community_directory.queries.values import (
     ACTOR_CTE,
+    MAX_JSON_LENGTH,
     Profile,
     check_text,
     checked_actor,
@@ -82,6 +90,7 @@ __all__ = [
     "MergeConflict",
     "MergeCounts",
     "MergePreview",
+    "PublicMember",
     "Rank",
     "Sort",
     "Unmerge",
@@ -105,12 +114,14 @@ __all__ = [
     "merge",
     "merge_preview",
     "merge_suggestions",
+    "public",
     "rank",
     "remember_bots",
     "remove",
     "resolve",
     "restore",
     "search",
+    "seen",
     "set_status",
     "set_username",
     "stream",
@@ -165,6 +176,21 @@ SELECT {member_columns("added")} FROM added
 FIND_KNOWN_ACCOUNT = Statement(f"""
 SELECT {ACCOUNT_OWNER} AS member_id, {IS_BANNED} AS is_banned,
     {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible
+""")
+
+_REMOVED_KEYS = """ARRAY(
+    SELECT key FROM jsonb_each(:profile_data::jsonb) WHERE jsonb_typeof(value) = 'null'
+)"""
+# A member without a profile still has none if no key is added.
+_MERGED_PROFILE = f"""coalesce(
+    (profile_data || :profile_data::jsonb) - {_REMOVED_KEYS},
+    nullif(:profile_data::jsonb - {_REMOVED_KEYS}, '{{}}')
+)"""
+_MERGED_PROFILE_LENGTH = f"coalesce(length({_MERGED_PROFILE}::text), 0)"
+
+FIND_UNMERGED_PROFILE = Statement(f"""
+SELECT merged_into, CASE WHEN deleted_at IS NULL THEN {_MERGED_PROFILE_LENGTH} ELSE 0 END AS length
+FROM community_members WHERE member_id = :member_id
 """)
 
 SET_MEMBER_STATUS = Statement(f"""
@@ -262,6 +288,7 @@ async def add(
     while True:
         with account_may_be_linked(str(values["telegram_id"])):
             if records := await engine.fetch(ADD_MEMBER, **values):
+                forget(str(values["telegram_id"]))
                 return member_from(records[0])
         # If this raises nothing, the account was erased between the two statements: try again.
         await _check_addable(account)
@@ -315,6 +342,7 @@ async def update_profile(
     organization: str | _Unset | None = UNSET,
     country: str | _Unset | None = UNSET,
     profile_data: Profile | _Unset | None = UNSET,
+    replace_profile_data: Profile | _Unset | None = UNSET,
     actor: str | None = None,
     reason: str | None = None,
 ) -> Member:
@@ -323,18 +351,38 @@ async def update_profile(
     A field that is left out stays as it is, even if another call changes it at the same time. None
     empties a field.
 
+    Args:
+        member_id: The member's number: "#247", or 247.
+        name: The name that others see.
+        telegram_username: The Telegram username, with or without @, or a link to it.
+        primary_role: The role, such as "developer".
+        organization: The organization that the person works for.
+        country: The country, as the directory shows it.
+        profile_data: The keys of the JSON object to change, with their new values. A key with None
+            is taken away. All other keys stay, also those that another call changes at the same
+            time. Objects and lists inside are replaced whole.
+        replace_profile_data: In place of `profile_data`, a whole new JSON object.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+
     Raises:
         MemberNotFound: No member has this number, or the member was removed.
-        InvalidInput: A value can't be stored.
+        InvalidInput: A value can't be stored, the profile would have more than 1,000,000
+            characters, or both `profile_data` and `replace_profile_data` are given.
     """
     number, actor = member_number(member_id), checked_actor(actor)
+    if profile_data is not UNSET and replace_profile_data is not UNSET:
+        raise InvalidInput(
+            "Give the keys of the profile that change, or the whole profile, but not both.",
+            field="profile_data",
+        )
     fields = {
         "name": name,
         "telegram_username": telegram_username,
         "primary_role": primary_role,
         "organization": organization,
         "country": country,
-        "profile_data": profile_data,
+        "profile_data": replace_profile_data if profile_data is UNSET else profile_data,
     }
     changes = profile_values(
         {column: value for column, value in fields.items() if value is not UNSET}
@@ -344,29 +392,52 @@ async def update_profile(
         if member.member_id != number:
             raise MemberMerged(number, member.member_id)
         return member
+    merges_profile = profile_data is not UNSET and profile_data is not None
     records = await engine.fetch(
-        _make_update_statement(*changes),
+        _make_update_statement(*changes, merges_profile=merges_profile),
         member_id=number,
         actor=actor,
         reason=reason,
         **changes,
     )
+    if not records and merges_profile:
+        raise await _explain_unmerged_profile(number, changes["profile_data"])
     return await _require_member(records, number)
 
 
 @cache
-def _make_update_statement(*changed: str) -> Statement:
+def _make_update_statement(*changed: str, merges_profile: bool) -> Statement:
     """Return the statement that changes these columns.
 
     The columns are put into the SQL, so they must be names of parameters of `update_profile`.
     """
-    assignments = ", ".join(f"{column} = :{column}" for column in changed)
+    values = {column: f":{column}" for column in changed}
+    condition = "true"
+    if merges_profile:
+        values["profile_data"] = _MERGED_PROFILE
+        condition = f"{_MERGED_PROFILE_LENGTH} <= {MAX_JSON_LENGTH}"
+    assignments = ", ".join(f"{column} = {value}" for column, value in values.items())
     return Statement(f"""
     WITH {ACTOR_CTE}
     UPDATE community_members SET {assignments} FROM actor
-    WHERE member_id = :member_id AND deleted_at IS NULL
+    WHERE member_id = :member_id AND deleted_at IS NULL AND {condition}
     RETURNING {MEMBER_COLUMNS}
     """)
+
+
+async def _explain_unmerged_profile(member_id: str, profile_data: str | None) -> UserError:
+    """Return the reason why no profile was changed."""
+    records = await engine.fetch(
+        FIND_UNMERGED_PROFILE, member_id=member_id, profile_data=profile_data
+    )
+    if not records:
+        return MemberNotFound(member_id)
+    merged_into, length = records[0]
+    if merged_into is not None:
+        return MemberMerged(member_id, merged_into)
+    if length > MAX_JSON_LENGTH:
+        return text_too_long("profile_data", length, MAX_JSON_LENGTH)
+    return MemberNotFound(member_id)
 
 
 async def set_status(
@@ -412,6 +483,7 @@ async def set_status(
     found, *member = records[0]
     if member[0] is None:
         raise StatusChangeRefused(number, found, after)
+    forget(number)
     return member_from(member)
 
 
@@ -444,8 +516,10 @@ async def restore(member_id: str | int, *, actor: str, reason: str | None = None
 
 
 async def _require_member(records: Sequence[asyncpg.Record], member_id: str) -> Member:
+    """Return the member after a change."""
     if not records:
         raise await member_not_found(member_id)
+    forget(member_id)
     return member_from(records[0])
 
 

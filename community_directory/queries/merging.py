@@ -18,6 +18,7 @@ from community_directory.errors import DatabaseUnavailable, InvalidInput, MergeR
 from community_directory.queries import merge_rows as sql
 from community_directory.queries.highlights import count_member_checksums, recount_members
 from community_directory.queries.ids import new_id
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
 from community_directory.queries.merge_plan import (
     FEE_COLUMNS,
@@ -211,6 +212,7 @@ async def _run_alone(change: Callable[[], Awaitable[_Result]]) -> _Result:
             with long_running():
                 async with transaction():
                     await engine.fetch(sql.LOCK_MERGES)
+                    forget()
                     return await change()
         except (DatabaseUnavailable, InvalidInput) as error:
             if not isinstance(error.__cause__, MET_EVENT_ERRORS) or attempt == MAX_ATTEMPTS:

@@ -37,6 +37,12 @@ from community_directory.queries.pages import (
     PageOrder,
     checked_limit,
 )
+from community_directory.queries.participation_counts import (
+    DayCounts,
+    RoomCounts,
+    by_day,
+    by_room,
+)
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.rooms import move_room
 from community_directory.queries.values import check_texts, member_number
@@ -46,6 +52,7 @@ from community_directory.tables import EventType, MemberParticipation, MemberSta
 __all__ = [
     "ActiveMember",
     "Activity",
+    "DayCounts",
     "Event",
     "NewEvent",
     "Recorded",
@@ -53,7 +60,10 @@ __all__ = [
     "RecorderFull",
     "RecorderGaveUp",
     "Refused",
+    "RoomCounts",
     "activity",
+    "by_day",
+    "by_room",
     "history",
     "most_active",
     "move_room",
@@ -62,6 +72,7 @@ __all__ = [
     "recorder",
     "stream",
     "take_back",
+    "today",
 ]
 
 TAKE_BACK_EVENT = Statement(f"""

@@ -19,6 +19,7 @@ from community_directory.queries.bans import (
     secret_key_required,
 )
 from community_directory.queries.identifiers import RESERVED_PREFIXES, Account
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
 from community_directory.queries.relationships import entity_text
 from community_directory.queries.values import (
@@ -469,6 +470,7 @@ async def erase(
             with suppress(_PersonChanged):
                 async with transaction():
                     await _erase(number, entities, actor, reason)
+                forget()
                 return
     raise DatabaseUnavailable("The directory is busy. Try again in a moment.")
 

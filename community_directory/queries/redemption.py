@@ -1,6 +1,6 @@
 """Redemption of invitations: one statement, which succeeds for exactly one of many callers.
 
-Callers use it as `invitations.redeem`.
+Callers use it as `invitations.redeem`, and `invitations.check` to know before.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.database import Statement, engine
 from community_directory.errors import (
     AlreadyMember,
     BotRefused,
     DatabaseUnavailable,
+    InvalidInput,
     InvitationCancelled,
     InvitationExpired,
     InvitationForSomeoneElse,
@@ -25,26 +27,40 @@ from community_directory.queries.bans import (
     BAN_CHECK_IMPOSSIBLE,
     FORGET_ERASED_ACCOUNTS,
     IS_BANNED,
+    account_values,
     secret_key_required,
+)
+from community_directory.queries.identifiers import (
+    normalize_telegram_id,
+    normalize_telegram_username,
 )
 from community_directory.queries.invitation_rows import (
     INVITATION_COLUMN_COUNT,
     INVITATION_COLUMNS,
+    INVITER_CAN_INVITE,
     MATCHING_CODE,
     Invitation,
     invitation_columns,
     invitation_from,
     normalize_code,
 )
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import (
+    MEMBER_COLUMN_COUNT,
     Member,
     account_may_be_linked,
     member_columns,
     member_from,
     new_member_values,
 )
-from community_directory.queries.values import ACTOR_CTE, MAX_ACTOR_LENGTH, Profile
-from community_directory.tables import InvitationStatus, MemberStatus
+from community_directory.queries.public_members import PublicMember, public
+from community_directory.queries.values import (
+    ACTOR_CTE,
+    MAX_ACTOR_LENGTH,
+    Profile,
+    check_texts,
+)
+from community_directory.tables import CommunityMember, InvitationStatus, MemberStatus
 
 MAX_REDEMPTION_ATTEMPTS = 10
 """The maximum number of attempts while other calls change the invitation or the person."""
@@ -56,6 +72,23 @@ class Redemption:
 
     member: Member
     invitation: Invitation
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationCheck:
+    """An invitation that a person can redeem, or has redeemed.
+
+    Attributes:
+        invitation: The invitation.
+        inviter: What anybody may know of the member who created it.
+        member: The member who the person became with it; None if they can redeem it now.
+        repeated: Whether the person has redeemed it before.
+    """
+
+    invitation: Invitation
+    inviter: PublicMember
+    member: Member | None
     repeated: bool
 
 
@@ -87,9 +120,8 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
     WHERE invitation.invitation_id = (
         SELECT invitation_id FROM community_invitations WHERE {MATCHING_CODE}
     ) AND invitation.status = 'pending' AND invitation.expires_at > now()
-        AND inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot
-        AND {IS_INVITED} AND NOT {IS_KNOWN_BOT}
-        AND NOT {IS_BANNED} AND NOT {BAN_CHECK_IMPOSSIBLE}
+        AND {INVITER_CAN_INVITE} AND {IS_INVITED}
+        AND NOT {IS_KNOWN_BOT} AND NOT {IS_BANNED} AND NOT {BAN_CHECK_IMPOSSIBLE}
     FOR UPDATE OF invitation
 ), known AS MATERIALIZED (
     -- the number of the member or contact whose account this is
@@ -151,14 +183,28 @@ WITH {ACTOR_CTE}, claimed AS MATERIALIZED (
 SELECT {invitation_columns("accepted")}, {member_columns("joined")} FROM accepted, joined
 """)
 
-# The invitation of a code that was not redeemed, its inviter, and the person if they are known.
+ACYCLIC_CONSTRAINT = "member_invited_by_acyclic"
+# A trigger refuses a contact whom the inviter has above them in the tree of invitations.
+CLOSES_CIRCLE = """CASE
+    WHEN person.status = 'not_member' AND person.invited_by IS DISTINCT FROM invitation.created_by
+    THEN EXISTS (
+        WITH RECURSIVE lineage AS (
+            SELECT invitation.created_by AS member_id
+            UNION
+            SELECT member.invited_by
+            FROM lineage JOIN community_members AS member USING (member_id)
+        )
+        SELECT FROM lineage WHERE lineage.member_id = person.member_id
+    ) ELSE false END"""
+
+# The invitation of a code, the person if they are known, and its inviter.
 EXPLAIN_REFUSAL = Statement(f"""
 SELECT {INVITATION_COLUMNS}, {member_columns("person")},
     person.is_known, {IS_BANNED} AS is_banned, {IS_INVITED} AS is_invited,
     {IS_KNOWN_BOT} AS is_known_bot,
-    inviter.status = 'active' AND inviter.deleted_at IS NULL AND NOT inviter.is_bot
-        AS inviter_is_active,
-    {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible
+    {INVITER_CAN_INVITE} AS inviter_is_active,
+    {BAN_CHECK_IMPOSSIBLE} AS ban_check_impossible, {CLOSES_CIRCLE} AS closes_circle,
+    {member_columns("inviter")}
 FROM community_invitations AS invitation
 JOIN community_members AS inviter ON inviter.member_id = invitation.created_by
 LEFT JOIN (
@@ -236,7 +282,9 @@ async def redeem(
         with account_may_be_linked(str(person["telegram_id"])):
             records = await engine.fetch(REDEEM_INVITATION, actor=actor, reason=None, **values)
             if records:
-                return Redemption(_person_from(records[0]), invitation_from(records[0]), False)
+                member = _person_from(records[0])
+                forget(str(person["telegram_id"]), member.member_id)
+                return Redemption(member, invitation_from(records[0]), repeated=False)
         refusal = await engine.fetch(EXPLAIN_REFUSAL, **identity)
         repeated = _explain_refusal(code, refusal)
         if repeated is not None:
@@ -245,10 +293,57 @@ async def redeem(
     raise DatabaseUnavailable("The directory is busy. Try again in a moment.")
 
 
-def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption | None:
-    """Raise the reason why a code was not redeemed, or return the redemption that was repeated.
+async def check(
+    code: str, *, telegram_id: str | int, telegram_username: str | None = None
+) -> InvitationCheck:
+    """Tell whether a person can redeem a code, before a long conversation; nothing is changed.
 
-    Return None if the reason no longer exists, so that the caller can try the code again.
+    The call raises what `redeem` would raise now with the same code and person, in the same order.
+    `redeem` still has to be asked at the end: somebody else may be faster. It also knows the
+    Discord account that a profile states, and whether the profile can be stored.
+
+    Args:
+        code: The code as the person typed or pasted it, also as the link to the bot.
+        telegram_id: The id of the person's Telegram account, a number as a text or an integer. An
+            account of another platform has the platform in front, such as "discord:123".
+        telegram_username: The Telegram username, with or without @, or a link to it.
+
+    Raises:
+        InvitationNotFound: No invitation has this code.
+        InvitationExpired: The invitation has expired, at the error's `expired_at`.
+        InvitationCancelled: The invitation was cancelled, or its inviter is no longer active or
+            is a bot.
+        InvitationUsed: Another person has redeemed the code.
+        InvitationForSomeoneElse: The invitation is for another Telegram username.
+        AlreadyMember: The person is a member already, perhaps with another account.
+        MemberBanned: One of the person's accounts is banned.
+        BotRefused: The account is known as a bot.
+        InvalidInput: The id or the username is malformed, or the person is a contact through whom
+            the inviter came here.
+        ConfigurationError: Banned members were erased, and DIRECTORY_SECRET_KEY is not set.
+    """
+    code_values = normalize_code(code)
+    texts = {
+        "telegram_id": normalize_telegram_id(telegram_id),
+        "telegram_username": normalize_telegram_username(telegram_username),
+    }
+    check_texts(CommunityMember, **texts)
+    account = account_values(str(texts["telegram_id"]))
+    records = await engine.fetch(EXPLAIN_REFUSAL, **texts, **account, **code_values)
+    repeated = _explain_refusal(code, records)
+    inviter = member_from(tuple(records[0])[-MEMBER_COLUMN_COUNT:])
+    return InvitationCheck(
+        invitation_from(records[0]),
+        public(inviter),
+        None if repeated is None else repeated.member,
+        repeated is not None,
+    )
+
+
+def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption | None:
+    """Raise the reason why a code can't be redeemed, or return the redemption that was repeated.
+
+    Return None if there is no reason, so that the caller can try the code again.
     """
     if not records:
         raise InvitationNotFound(code)
@@ -270,6 +365,9 @@ def _explain_refusal(code: str, records: Sequence[asyncpg.Record]) -> Redemption
         raise AlreadyMember(person.member_id)
     if record["ban_check_impossible"]:
         raise secret_key_required()
+    if record["closes_circle"]:
+        refusal = CONSTRAINT_MESSAGES[ACYCLIC_CONSTRAINT]
+        raise InvalidInput(refusal.message, field=refusal.field, code=ACYCLIC_CONSTRAINT)
     return None
 
 

@@ -5,6 +5,7 @@ Callers use it as `members.set_username`.
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.queries.identifiers import normalize_telegram_username
+from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import (
     Member,
     member_columns,
@@ -85,4 +86,5 @@ async def set_username(
         )
     if not records:
         raise await member_not_found(number)
+    forget(number)
     return member_from(records[0])

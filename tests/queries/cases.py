@@ -16,6 +16,7 @@ from typing import Any
 
 from community_directory import queries
 from community_directory.database import DirectoryTransaction, engine, transaction
+from community_directory.queries.members import UNSET
 from community_directory.queries.participation import NewEvent
 from tests.tables import rows
 
@@ -171,7 +172,13 @@ CASES = {
         statements=6,
         statements_when_refused=0,
     ),
-    "invitations.cancel": Case({"code": "OPENCODE", **BY}, {"code": "NOSUCHCODE"}),
+    "invitations.cancel": Case(
+        {"code": "OPENCODE", "invitation_id": None, **BY}, {"code": "NOSUCHCODE"}
+    ),
+    "invitations.check": Case(
+        {"code": "OPENCODE", "telegram_id": "900", "telegram_username": "eva"},
+        {"code": "NOSUCHCODE"},
+    ),
     "invitations.create": Case(
         {
             "created_by": "#1",
@@ -185,10 +192,14 @@ CASES = {
     ),
     "invitations.expire_overdue": Case({"actor": "bot"}),
     "invitations.extend": Case(
-        {"code": "OPENCODE", "valid_for": timedelta(days=1), **BY}, {"code": "NOSUCHCODE"}
+        {"code": "OPENCODE", "invitation_id": None, "valid_for": timedelta(days=1), **BY},
+        {"code": "NOSUCHCODE"},
     ),
-    "invitations.find": Case({"code": "OPENCODE"}),
-    "invitations.get": Case({"code": "OPENCODE"}, {"code": "NOSUCHCODE"}),
+    "invitations.find": Case({"code": "OPENCODE", "invitation_id": None}),
+    "invitations.find_open_for": Case(
+        {"username": "eva"}, {"username": "a b"}, statements_when_refused=0
+    ),
+    "invitations.get": Case({"code": "OPENCODE", "invitation_id": None}, {"code": "NOSUCHCODE"}),
     "invitations.lineage": Case({"member_id": "#2", "limit": 5}, NOBODY),
     "invitations.list_page": Case(
         {"created_by": "#1", "status": "pending", **CURSOR, "with_total": False},
@@ -199,6 +210,7 @@ CASES = {
     "invitations.redeem": Case(
         {"code": "OPENCODE", **NEWCOMER}, {"code": "NOSUCHCODE"}, statements_when_refused=2
     ),
+    "invitations.statistics": Case({"member_id": "#1"}, NOBODY),
     "invitations.tree": Case(
         {"member_id": "#1", "max_depth": 5, "after": None, "limit": 5}, NOBODY
     ),
@@ -280,6 +292,11 @@ CASES = {
         {"limit": 0},
         statements_when_refused=0,
     ),
+    "members.seen": Case(
+        {"telegram_id": "101", "username": "ana", "name": "Ana"},
+        {"username": "a b"},
+        statements_when_refused=0,
+    ),
     "members.set_status": Case(
         {"member_id": "#1", "status": "suspended", **BY}, {"status": "pending"}
     ),
@@ -298,6 +315,7 @@ CASES = {
             "organization": "Frutero",
             "country": "Chile",
             "profile_data": {"bio": "hello"},
+            "replace_profile_data": UNSET,
             **BY,
         },
         NOBODY,
@@ -316,6 +334,10 @@ CASES = {
     ),
     "participation.activity": Case(
         {"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0
+    ),
+    "participation.by_day": Case({"member_id": "#1", **DAYS}, BACKWARDS, statements_when_refused=0),
+    "participation.by_room": Case(
+        {"member_id": "#1", **DAYS, "limit": 5}, BACKWARDS, statements_when_refused=0
     ),
     "participation.history": Case(
         {"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0

@@ -458,7 +458,8 @@ async def test_any_metadata_of_an_event_is_read_back_unchanged(
 async def test_json_that_is_not_an_object_is_refused(
     directory: asyncpg.Pool, helper: str, name: str, what: str
 ) -> None:
-    answer = await settle(helper, **{name: JSON[what]})
+    replaced = {"profile_data": members.UNSET} if name == "replace_profile_data" else {}
+    answer = await settle(helper, **replaced, **{name: JSON[what]})
     if what == "nothing" and name != "content":
         assert not isinstance(answer, UserError)
     else:
@@ -472,7 +473,7 @@ async def test_any_json_object_is_read_back_unchanged(
     directory: asyncpg.Pool, data: dict[str, Any]
 ) -> None:
     async with undone():
-        changed = await members.update_profile("#1", profile_data=data)
+        changed = await members.update_profile("#1", replace_profile_data=data)
         assert changed.profile_data == data
         assert await members.get("#1") == changed
         assert (await relationships.link("entity-a", "entity-c", "MENTORED", data)).content == data

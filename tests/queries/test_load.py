@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import astuple
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -73,6 +74,11 @@ class Caller:
             f"account:{number}",
         )
         assert (await members.get(number)).member_id == number
+
+    async def see(self) -> None:
+        number = self.anybody()
+        found = await members.seen(telegram_id=f"account:{number}", name="seen")
+        assert found is None or found.telegram_id == f"account:{number}"
 
     async def look_by_account(self) -> None:
         account = f"account:{self.anybody()}"
@@ -181,6 +187,8 @@ class Caller:
         )
         assert (redeemed.invitation.invitation_code, redeemed.member.telegram_id) == (code, account)
         assert redeemed.invitation.accepted_by == redeemed.member.member_id
+        checked = await invitations.check(code, telegram_id=account)
+        assert (checked.repeated, checked.invitation) == (True, redeemed.invitation)
 
     async def look_at_invitations(self) -> None:
         code, maker = self.code(), self.anybody()
@@ -190,6 +198,9 @@ class Caller:
         assert found.invitation_code == code
         page = await invitations.list_page(created_by=maker)
         assert {invitation.created_by for invitation in page.items} <= {maker}
+        assert len(page.items) <= sum(astuple(await invitations.statistics(maker))[:4])
+        for_guest = await invitations.find_open_for("guest1")
+        assert for_guest is None or for_guest.invited_telegram_username == "guest1"
 
     async def extend(self) -> None:
         code = self.code()
@@ -344,6 +355,10 @@ class Caller:
         assert {event.member_id for event in page.items} <= {number}
         counted = await participation.activity(number, since=DAY, until=DAY)
         assert {(activity.day, activity.event_type) for activity in counted} <= {(DAY, "MESSAGE")}
+        [of_day] = await participation.by_day(member_id=number, since=DAY, until=DAY)
+        rooms = await participation.by_room(member_id=number, since=DAY, until=DAY)
+        assert sum(activity.events for activity in counted) <= of_day.events
+        assert {room.members for room in rooms} <= {1}
         most = await participation.most_active(since=DAY, until=DAY, limit=3)
         assert [member.events for member in most] == sorted(
             (member.events for member in most), reverse=True
@@ -372,6 +387,7 @@ class Caller:
             *(
                 self.add,
                 self.look,
+                self.see,
                 self.look_by_account,
                 self.edit,
                 self.change_status,

@@ -17,6 +17,7 @@ from community_directory.errors import (
     InvalidInput,
     MemberBanned,
     MemberExists,
+    MemberMerged,
     MemberNotFound,
     StatusChangeRefused,
 )
@@ -332,7 +333,7 @@ async def test_an_unknown_or_removed_member_is_not_found(directory: asyncpg.Pool
 async def test_only_the_named_fields_of_a_profile_change(directory: asyncpg.Pool) -> None:
     before = await add(organization="Frutero", country="México", profile_data={"a": 1})
     after = await members.update_profile(
-        "#1", name="Ana María", organization=None, profile_data={"b": 2}
+        "#1", name="Ana María", organization=None, replace_profile_data={"b": 2}
     )
     assert after == replace(
         before,
@@ -347,6 +348,93 @@ async def test_only_the_named_fields_of_a_profile_change(directory: asyncpg.Pool
     assert (after.telegram_username, after.primary_role) == ("ana", "designer")
     assert (after.country, after.profile_data) == (None, None)
     assert (await members.update_profile("#1", telegram_username=None)).telegram_username is None
+
+
+async def test_the_keys_of_a_profile_change_one_by_one(directory: asyncpg.Pool) -> None:
+    await add(profile_data={"bio": "hi", "languages": ["es"], "address": {"city": "Oaxaca"}})
+    changed = await members.update_profile(
+        "#1", profile_data={"bio": None, "languages": ["en"], "address": {"zip": None}, "new": 0}
+    )
+    # What is inside of a key is replaced whole, also a null.
+    expected = {"languages": ["en"], "address": {"zip": None}, "new": 0}
+    assert changed.profile_data == expected == (await members.get("#1")).profile_data
+    assert (await members.update_profile("#1", profile_data={})).profile_data == expected
+    assert (await members.update_profile("#1", profile_data={"absent": None})) == changed
+    gone = dict.fromkeys(expected)
+    assert (await members.update_profile("#1", profile_data=gone)).profile_data == {}
+    assert (await members.update_profile("#1", profile_data=None)).profile_data is None
+    assert (await members.update_profile("#1", profile_data={"a": None})).profile_data is None
+    assert (await members.update_profile("#1", profile_data={"a": 1})).profile_data == {"a": 1}
+    emptied = await members.update_profile("#1", replace_profile_data=None)
+    assert emptied.profile_data is None
+
+
+async def test_keys_and_a_whole_profile_at_once_are_refused(directory: asyncpg.Pool) -> None:
+    added = await add(profile_data={"a": 1})
+    for whole in ({"b": 2}, None):
+        with pytest.raises(InvalidInput) as refused:
+            await members.update_profile("#1", profile_data={"c": 3}, replace_profile_data=whole)
+        assert refused.value.field == "profile_data"
+    assert await members.get("#1") == added
+
+
+async def test_many_programs_at_once_keep_the_keys_of_each_other(directory: asyncpg.Pool) -> None:
+    await add(profile_data={"old": 1, **{f"gone {number}": number for number in range(10)}})
+    await asyncio.gather(
+        *(members.update_profile("#1", profile_data={f"key {n}": n}) for n in range(40)),
+        *(members.update_profile("#1", profile_data={f"gone {n}": None}) for n in range(10)),
+    )
+    ana = await members.get("#1")
+    assert ana.profile_data == {"old": 1, **{f"key {number}": number for number in range(40)}}
+
+
+async def test_a_change_of_keys_waits_for_another_one_and_keeps_its_keys(
+    directory: asyncpg.Pool,
+) -> None:
+    await add(profile_data={"a": 1})
+    async with directory.acquire() as other, other.transaction():
+        await other.execute(
+            """UPDATE community_members SET profile_data = '{"a": 2, "b": 2, "c": 2}'"""
+        )
+        waiting = asyncio.create_task(
+            members.update_profile("#1", profile_data={"b": 3, "c": None})
+        )
+        while not await directory.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            await asyncio.sleep(0.01)
+    assert (await waiting).profile_data == {"a": 2, "b": 3}
+
+
+async def test_the_keys_of_a_profile_together_have_its_limits(directory: asyncpg.Pool) -> None:
+    await add()
+    added = await members.update_profile("#1", profile_data={"a": "x" * 600_000})
+    with pytest.raises(InvalidInput) as refused:
+        await members.update_profile("#1", name="Eva", profile_data={"b": "y" * 600_000})
+    assert (refused.value.code, refused.value.limit) == ("text_too_long", 1_000_000)
+    with pytest.raises(InvalidInput):
+        await members.update_profile("#1", profile_data={"discord_id": "none"})
+    assert await members.get("#1") == added
+    await members.update_profile("#1", profile_data={"a": "", "b": "y" * 600_000})
+
+
+async def test_the_keys_of_nobody_do_not_change(directory: asyncpg.Pool) -> None:
+    await add()
+    await rows.merged_member(directory, merged_into="#1")
+    await members.remove("#1", actor="test")
+    for number, error in (("#1", MemberNotFound), ("#2", MemberMerged), ("#99", MemberNotFound)):
+        with pytest.raises(MemberNotFound) as missing:
+            await members.update_profile(number, profile_data={"a": 1})
+        assert type(missing.value) is error
+
+
+async def test_a_key_that_names_an_account_is_taken_away_with_it(directory: asyncpg.Pool) -> None:
+    await add(profile_data={"discord_id": "5", "bio": "hi"})
+    await members.update_profile("#1", profile_data={"bio": "again"})
+    assert await members.find_by_account("discord", "5") is not None
+    await members.update_profile("#1", profile_data={"discord_id": None})
+    assert await members.find_by_account("discord", "5") is None
 
 
 async def test_an_update_without_changes_returns_the_profile(directory: asyncpg.Pool) -> None:

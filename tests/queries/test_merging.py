@@ -862,7 +862,7 @@ async def test_what_somebody_decided_since_outlives_the_undoing_of_another_merge
     # Luis forgives the person, who does not want the rest any more.
     await members.set_status("#1", "active", actor="Luis")
     await permissions.grant("#1", "review", actor="Luis")
-    await members.update_profile("#1", country=None, profile_data={}, actor="Luis")
+    await members.update_profile("#1", country=None, replace_profile_data={}, actor="Luis")
     await accounts.unlink("telegram", "1003", actor="Luis")
 
     undone = await unmerge("#2")

@@ -514,7 +514,10 @@ async def test_a_redemption_is_rolled_back_with_the_callers_transaction(code: st
 async def refused(
     error: type[DirectoryError], code: str, person: int | str = 1, **more: Any
 ) -> Any:
-    """Return the error of a redemption, and check that it has changed nothing."""
+    """Return the error of a redemption, and check that it has changed nothing.
+
+    A check of the same code and person raises the same error.
+    """
     everything = """
         SELECT (SELECT array_agg(m::text) FROM community_members AS m), array_agg(i::text)
         FROM {} AS i
@@ -523,10 +526,19 @@ async def refused(
     with pytest.raises(DirectoryError) as caught:
         await redeem(code, person, **more)
     assert type(caught.value) is error
+    if more.keys() <= {"telegram_id", "telegram_username"}:
+        with pytest.raises(DirectoryError) as checked:
+            await invitations.check(code, **{"telegram_id": str(person), **more})
+        assert describe(checked.value) == describe(caught.value)
     if isinstance(caught.value, InvitationError):
         assert caught.value.invitation_code == code
     assert await pool().fetch(everything.format("community_invitations")) == before
     return caught.value
+
+
+def describe(error: BaseException) -> tuple[object, ...]:
+    """Return everything that a program can know of an error."""
+    return type(error), error.args, vars(error)
 
 
 UNKNOWN = [
@@ -546,9 +558,8 @@ UNKNOWN = [
     "unknown", [*UNKNOWN, "ABCDEFG\ud800", "'; DROP TABLE"], ids=range(len(UNKNOWN) + 2)
 )
 async def test_an_unknown_code_is_not_found(directory: asyncpg.Pool, unknown: str) -> None:
-    with pytest.raises(InvitationNotFound) as error:
-        await redeem(unknown)
-    assert error.value.invitation_code == unknown
+    error = await refused(InvitationNotFound, unknown)
+    assert error.invitation_code == unknown
 
 
 async def test_an_overdue_invitation_has_expired_before_the_job_runs(
@@ -711,16 +722,14 @@ async def test_a_declined_person_can_join_with_another_code(ana: Member, code: s
 async def test_a_declined_person_cannot_join_with_the_same_code(code: str) -> None:
     member = (await redeem(code)).member
     await members.set_status(member.member_id, "not_member", actor="test")
-    with pytest.raises(InvitationUsed):
-        await redeem(code)
+    await refused(InvitationUsed, code)
 
 
 async def test_a_removed_and_banned_person_cannot_redeem(code: str) -> None:
     known = await rows.member(pool(), telegram_id="1", status="active")
     await members.remove(known["member_id"], actor="test")
     await members.set_status(known["member_id"], "banned", actor="test")
-    with pytest.raises(MemberBanned):
-        await redeem(code)
+    await refused(MemberBanned, code)
 
 
 async def test_a_removed_contact_becomes_pending(code: str) -> None:

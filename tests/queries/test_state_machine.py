@@ -225,6 +225,13 @@ class Directory(RuleBasedStateMachine):
     def try_code(self, code: str, telegram_id: str, username: str | None) -> None:
         invite = self.invites[code]
         expected, repeated = self.refusal(invite, telegram_id, username)
+        checked = self.ends(
+            invitations.check(code, telegram_id=telegram_id, telegram_username=username), expected
+        )
+        if checked is not None:
+            assert (checked.invitation.invitation_code, checked.repeated) == (code, repeated)
+            joined = checked.member and checked.member.member_id
+            assert joined == (invite.accepted_by if repeated else None)
         redemption = self.ends(
             invitations.redeem(
                 code,
