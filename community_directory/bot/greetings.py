@@ -9,14 +9,15 @@ import time
 from collections import deque
 from contextlib import aclosing
 
-from aiogram import Bot, Router
+from aiogram import Bot, Router, html
 from aiogram.enums import ChatMemberStatus, ParseMode
 from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError, TelegramNotFound
-from aiogram.html import bold, link, quote
 from aiogram.types import ChatMemberRestricted
 
+from community_directory.bot.answers import shorten
 from community_directory.bot.chats import CountedChats
-from community_directory.bot.notices import is_news, shorten
+from community_directory.bot.management import show_name
+from community_directory.bot.notices import is_news
 from community_directory.bot.private_chats import find_chat, write
 from community_directory.language import Translation, find_translation
 from community_directory.queries import audit, members
@@ -30,7 +31,6 @@ CONSUMER = "bot"
 MAX_GREETINGS = 5
 GREETINGS_PERIOD_SECONDS = 60.0
 """A group reads at most so many greetings within this time, such as after a bulk approval."""
-MAX_NAME_LENGTH = 64
 
 PRESENT_STATUSES = (
     ChatMemberStatus.CREATOR,
@@ -66,11 +66,8 @@ class Greeter:
         chat = await find_chat(change.member_id)
         guest = await members.find(change.changes["accepted_by"][1])
         if chat is not None and guest is not None:
-            name = quote(shorten(guest.name, MAX_NAME_LENGTH))
             text = chat.translation.gettext(
-                "{name} ({number}) has joined with your invitation. Thank you!",
-                name=bold(name),
-                number=guest.member_id,
+                "{name} has joined with your invitation. Thank you!", name=show_name(guest)
             )
             await write(self._bot, chat.account_id, text)
 
@@ -99,9 +96,8 @@ class Greeter:
 
     async def _greet(self, chat_id: int, member: Member) -> None:
         translation = find_translation(self._chats.language(chat_id))
-        name = link(
-            quote(shorten(member.name, MAX_NAME_LENGTH)), f"tg://user?id={member.telegram_id}"
-        )
+        # A mention by its id works without a username.
+        name = html.link(html.quote(shorten(member.name)), f"tg://user?id={member.telegram_id}")
         text = translation.gettext("Welcome {name}, our new member!", name=name)
         try:
             await self._bot.send_message(chat_id, text, parse_mode=ParseMode.HTML)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from aiogram import Bot, Router
-from aiogram.filters.callback_data import CallbackData
-from aiogram.html import bold, link, quote
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
+from community_directory.bot.answers import make_keyboard, shorten
 from community_directory.bot.chats import CountedChats
+from community_directory.bot.management import in_lines, name_actor, show_name, show_reason
+from community_directory.bot.member_requests import describe_request
+from community_directory.bot.pending import make_review_buttons
 from community_directory.bot.private_chats import PrivateChat, rewrite, write
 from community_directory.database import Statement, engine
 from community_directory.imports import IMPORT_ACTOR
@@ -22,7 +23,7 @@ from community_directory.queries import audit, invitations, members
 from community_directory.queries.audit import Change, ChangeKind
 from community_directory.queries.invitations import InvitationStatistics
 from community_directory.queries.members import Member
-from community_directory.tables import AuditAction, MemberStatus, RequestKind
+from community_directory.tables import AuditAction, MemberStatus
 
 router = Router(name="notices")
 
@@ -30,9 +31,6 @@ CONSUMER = "bot-notices"
 """The name under which the database keeps the place of the notices in the feed."""
 NEWS_PERIOD = timedelta(days=1)
 """The age up to which a change is told: a bot that was away for long does not tell old ones."""
-
-MAX_REASON_LENGTH = 500
-"""The maximum number of characters of a reason in a message."""
 
 DECISION_KINDS = frozenset(
     {
@@ -79,24 +77,6 @@ WHERE notice.member_id = :member_id ORDER BY manager_id
 DELETE_NOTICE = Statement("""
 DELETE FROM directory_bot_notices WHERE member_id = :member_id AND manager_id = :manager_id
 """)
-
-
-class Decide(CallbackData, prefix="m"):
-    """A button with which a manager decides about a member.
-
-    Attributes:
-        action: The name of the action, such as "approve".
-        number: The member's number, without the #.
-        reason: Where the reason stands; empty if the manager has not been asked.
-        is_sure: Whether the manager has confirmed.
-        page: The page of the list under which the button is; empty if it is under no list.
-    """
-
-    action: str
-    number: str
-    reason: str = ""
-    is_sure: bool = False
-    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +126,7 @@ async def _tell_reviewers(bot: Bot, newcomer: Newcomer) -> None:
             bot,
             chat.account_id,
             describe_newcomer(newcomer, chat.translation),
-            InlineKeyboardMarkup(inline_keyboard=[make_buttons(number, chat.translation)]),
+            make_keyboard(make_review_buttons(number, chat.translation)),
         )
         if sent is not None:
             await engine.fetch(
@@ -156,13 +136,13 @@ async def _tell_reviewers(bot: Bot, newcomer: Newcomer) -> None:
 
 async def _tell_of_request(bot: Bot, change: Change) -> None:
     member = await members.find(change.member_id)
-    shown = quote(f"{member.name} ({member.member_id})" if member else change.member_id)
+    person = show_name(member) if member else change.member_id
     managers = await engine.fetch(FIND_REVIEWERS, permission="manage", member_id=None)
     for _, *found in managers:
         chat = PrivateChat(*found)
-        request = describe_request(change.changes["kind"][1], shown, chat.translation)
+        request = describe_request(change.changes["kind"][1], person, chat.translation)
         hint = chat.translation.gettext("Send /requests to settle it.")
-        await write(bot, chat.account_id, f"{request}\n{hint}")
+        await write(bot, chat.account_id, in_lines(request, hint))
 
 
 async def _settle(bot: Bot, change: Change) -> None:
@@ -174,12 +154,10 @@ async def _settle(bot: Bot, change: Change) -> None:
     for notice in notices:
         if notice["account_id"] is not None:
             chat = PrivateChat(notice["account_id"], notice["language_code"])
-            text = "\n".join(
-                [
-                    f"{bold(quote(notice['name']))} ({change.member_id})",
-                    describe_decision(change.kind, actor, chat.translation),
-                    *describe_reason(change.reason, chat.translation),
-                ]
+            text = in_lines(
+                f"{shorten(notice['name'])} ({change.member_id})",
+                describe_decision(change.kind, actor, chat.translation),
+                *show_reason(change.reason, chat.translation),
             )
             await rewrite(bot, chat.account_id, notice["message_id"], text)
         await engine.fetch(
@@ -194,69 +172,40 @@ async def load_newcomer(member: Member) -> Newcomer:
     return Newcomer(member, inviter, record)
 
 
-async def name_actor(actor: str) -> str:
-    """Return the author of a change as HTML: the name of a member, or the text in the log."""
-    if actor.startswith("#") and (member := await members.find(actor)):
-        return quote(f"{member.name} ({member.member_id})")
-    return quote(actor)
-
-
-def make_buttons(
-    number: str, translation: Translation, *, page: str = "", label: str = ""
-) -> list[InlineKeyboardButton]:
-    """Return the buttons that approve and decline a newcomer."""
-    gettext, key = translation.gettext, number.removeprefix("#")
-    return [
-        InlineKeyboardButton(
-            text=f"{text}{label}",
-            callback_data=Decide(action=action, number=key, page=page).pack(),
-        )
-        for action, text in (
-            ("approve", "✅ " + gettext("Approve")),
-            ("decline", "❌ " + gettext("Decline")),
-        )
-    ]
-
-
 def describe_newcomer(newcomer: Newcomer, translation: Translation) -> str:
-    """Return what a manager needs to know about somebody who waits, as HTML."""
+    """Return what a manager needs to know about somebody who waits."""
     gettext, member = translation.gettext, newcomer.member
-    lines = [
-        gettext(
-            "{name} ({number}) waits for approval.",
-            name=bold(quote(member.name)),
-            number=member.member_id,
-        ),
-        gettext("Role: {role}", role=quote(member.primary_role)),
-        quote(" · ".join(filter(None, (member.organization, _country(member, translation))))),
-        " · ".join(_links(member, translation)),
-    ]
-    if newcomer.inviter is not None and newcomer.record is not None:
-        inviter, record = newcomer.inviter, newcomer.record
-        invited_by = gettext(
-            "Invited by {name} ({number}).", name=quote(inviter.name), number=inviter.member_id
-        )
-        lines.append(f"{invited_by} {_describe_record(record, translation)}")
-    else:
-        lines.append(gettext("Nobody in the directory invited them."))
-    return "\n".join(filter(None, lines))
+    return in_lines(
+        gettext("{name} waits for approval.", name=show_name(member)),
+        gettext("Role: {role}", role=member.primary_role),
+        " · ".join(filter(None, (member.organization, _show_country(member, translation)))),
+        " · ".join(_list_links(member, translation)),
+        _describe_inviter(newcomer, translation),
+    )
 
 
-def _country(member: Member, translation: Translation) -> str | None:
+def _show_country(member: Member, translation: Translation) -> str | None:
     return None if member.country is None else translation.country(member.country)
 
 
-def _links(member: Member, translation: Translation) -> list[str]:
+def _list_links(member: Member, translation: Translation) -> list[str]:
+    """Return the person's accounts, as Telegram's apps make links of them."""
     links = []
     if member.telegram_username:
-        links.append(f"@{quote(member.telegram_username)}")
-    elif member.telegram_id.isdecimal():
-        links.append(link("Telegram", f"tg://user?id={member.telegram_id}"))
+        links.append(f"@{member.telegram_username}")
     if member.github_username:
-        github = link("GitHub", f"https://github.com/{member.github_username}")
-        proof = translation.gettext("verified") if member.github_verified else ""
-        links.append(f"{github} ({proof})" if proof else github)
+        link = f"https://github.com/{member.github_username}"
+        proof = f" ({translation.gettext('verified')})" if member.github_verified else ""
+        links.append(f"{link}{proof}")
     return links
+
+
+def _describe_inviter(newcomer: Newcomer, translation: Translation) -> str:
+    gettext, inviter, record = translation.gettext, newcomer.inviter, newcomer.record
+    if inviter is None or record is None:
+        return gettext("No present member has invited them.")
+    invited_by = gettext("Invited by {name}.", name=show_name(inviter))
+    return f"{invited_by} {_describe_record(record, translation)}"
 
 
 def _describe_record(record: InvitationStatistics, translation: Translation) -> str:
@@ -269,34 +218,14 @@ def _describe_record(record: InvitationStatistics, translation: Translation) -> 
 
 
 def describe_decision(kind: ChangeKind, actor: str, translation: Translation) -> str:
-    """Return what somebody has decided about a newcomer, as HTML."""
+    """Return what somebody has decided about a newcomer."""
     gettext = translation.gettext
     match kind:
         case ChangeKind.MEMBER_APPROVED:
-            return "✅ " + gettext("Approved by {actor}.", actor=actor)
+            return gettext("Approved by {actor}.", actor=actor)
         case ChangeKind.MEMBER_DECLINED:
-            return "❌ " + gettext("Declined by {actor}.", actor=actor)
+            return gettext("Declined by {actor}.", actor=actor)
         case ChangeKind.MEMBER_BANNED:
-            return "⛔ " + gettext("Banned by {actor}.", actor=actor)
+            return gettext("Banned by {actor}.", actor=actor)
         case _:
             return gettext("Not waiting any more, because of {actor}.", actor=actor)
-
-
-def describe_reason(reason: str | None, translation: Translation) -> list[str]:
-    """Return a line with the reason of a decision, as HTML, if there is one."""
-    if not reason:
-        return []
-    shown = shorten(translation.gettext(reason), MAX_REASON_LENGTH)
-    return [translation.gettext("Reason: {reason}", reason=quote(shown))]
-
-
-def shorten(text: str, length: int) -> str:
-    """Return a text with at most so many characters."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def describe_request(kind: RequestKind | str, person: str, translation: Translation) -> str:
-    """Return what somebody asks for; the person is HTML."""
-    if kind == RequestKind.ERASURE:
-        return translation.gettext("{person} asks for the erasure of their data.", person=person)
-    return translation.gettext("{person} asks for help to link an account.", person=person)

@@ -5,7 +5,6 @@ import json
 
 from aiogram import F, Router
 from aiogram.enums import ChatType
-from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command
 from aiogram.filters.callback_data import CallbackData
 from aiogram.fsm.context import FSMContext
@@ -13,11 +12,12 @@ from aiogram.types import (
     BotCommand,
     BufferedInputFile,
     CallbackQuery,
-    InlineKeyboardButton,
     InlineKeyboardMarkup,
     Message,
 )
 
+from community_directory.bot.answers import make_button, make_keyboard
+from community_directory.bot.management import show
 from community_directory.error_texts import gettext_noop
 from community_directory.language import Translation
 from community_directory.queries import members, requests
@@ -92,7 +92,7 @@ async def forget(message: Message, member: Member | None, translation: Translati
                 "membership ends with it. The counts of the community stay, without your name. "
                 "Send /export before, if you want to keep your data."
             ),
-            reply_markup=_keyboard(
+            reply_markup=_make_choices(
                 ("sure", gettext("Erase my data")), ("no", gettext("Keep my data"))
             ),
         )
@@ -102,24 +102,26 @@ async def forget(message: Message, member: Member | None, translation: Translati
                 "You hold a permission, or your membership is restricted: a community manager has "
                 "to erase your data. Shall I ask them for it?"
             ),
-            reply_markup=_keyboard(("ask", gettext("Ask them")), ("no", gettext("Keep my data"))),
+            reply_markup=_make_choices(
+                ("ask", gettext("Ask them")), ("no", gettext("Keep my data"))
+            ),
         )
 
 
 @router.callback_query(Forget.filter(F.step == "no"))
 async def keep(callback: CallbackQuery, translation: Translation) -> None:
     """Leave everything as it is."""
-    await _show(callback, translation.gettext("Your data stays as it is."))
+    await show(callback, translation.gettext("Your data stays as it is."))
 
 
 @router.callback_query(Forget.filter(F.step == "sure"))
 async def ask_again(callback: CallbackQuery, translation: Translation) -> None:
     """Ask a second time."""
     gettext = translation.gettext
-    await _show(
+    await show(
         callback,
         gettext("Are you sure? This can't be undone, not even by a manager."),
-        _keyboard(("now", gettext("Yes, erase for good")), ("no", gettext("Keep my data"))),
+        _make_choices(("now", gettext("Yes, erase for good")), ("no", gettext("Keep my data"))),
     )
 
 
@@ -133,10 +135,10 @@ async def erase(
     """Erase everything about a member, and forget the conversation with them."""
     gettext = translation.gettext
     if member is None or await members.find(member.member_id) is None:
-        await _show(callback, gettext("There is no data about you any more."))
+        await show(callback, gettext("There is no data about you any more."))
         return
     if not await requests.may_erase_themselves(member.member_id):
-        await _show(
+        await show(
             callback,
             gettext("A community manager has to erase your data. Send /forget again."),
         )
@@ -146,7 +148,7 @@ async def erase(
     )
     if state is not None:
         await state.clear()
-    await _show(
+    await show(
         callback,
         gettext(
             "Your data is erased, and I have forgotten you. If you want to come back one day, ask "
@@ -161,10 +163,10 @@ async def ask_managers(
 ) -> None:
     """Store a request that managers see."""
     if member is None:
-        await _show(callback, _unknown(translation))
+        await show(callback, _unknown(translation))
         return
     request = await requests.ask(member.member_id, RequestKind.ERASURE, actor=member.member_id)
-    await _show(
+    await show(
         callback,
         translation.gettext(
             "The managers know since {day} that you want your data erased. You will be told when "
@@ -185,24 +187,5 @@ def _unknown(translation: Translation) -> str:
     )
 
 
-def _keyboard(*choices: tuple[str, str]) -> InlineKeyboardMarkup:
-    return InlineKeyboardMarkup(
-        inline_keyboard=[
-            [InlineKeyboardButton(text=text, callback_data=Forget(step=step).pack())]
-            for step, text in choices
-        ]
-    )
-
-
-async def _show(
-    callback: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup | None = None
-) -> None:
-    """Show a text in place of the message with the button, or beside it if that is too old."""
-    if isinstance(callback.message, Message):
-        try:
-            await callback.message.edit_text(text, reply_markup=keyboard)
-        except TelegramBadRequest:
-            pass  # the second of two quick presses: the text is there already
-        await callback.answer()
-    else:
-        await callback.answer(text[:200], show_alert=True)
+def _make_choices(*choices: tuple[str, str]) -> InlineKeyboardMarkup:
+    return make_keyboard(*([make_button(text, Forget(step=step))] for step, text in choices))

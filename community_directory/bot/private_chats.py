@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from aiogram import BaseMiddleware, Bot
-from aiogram.enums import ChatType, ParseMode
+from aiogram.enums import ChatType
 from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError, TelegramNotFound
 from aiogram.types import (
     InlineKeyboardMarkup,
@@ -104,7 +104,7 @@ async def find_chat(member_id: str) -> PrivateChat | None:
 async def write(
     bot: Bot, account_id: str, text: str, keyboard: InlineKeyboardMarkup | None = None
 ) -> Message | None:
-    """Send a person a message in HTML; return None if they can't be reached.
+    """Send a person a message; return None if they can't be reached.
 
     Somebody who has blocked the bot is not written to again until they write to it.
     """
@@ -112,7 +112,6 @@ async def write(
         return await bot.send_message(
             account_id,
             text,
-            parse_mode=ParseMode.HTML,
             reply_markup=keyboard,
             link_preview_options=NO_PREVIEW,
         )
@@ -130,13 +129,12 @@ async def rewrite(
     text: str,
     keyboard: InlineKeyboardMarkup | None = None,
 ) -> None:
-    """Edit a message of the bot in HTML, unless it is gone or has this text already."""
+    """Edit a message of the bot, unless it is gone or has this text already."""
     try:
         await bot.edit_message_text(
             text,
             chat_id=account_id,
             message_id=message_id,
-            parse_mode=ParseMode.HTML,
             reply_markup=keyboard,
             link_preview_options=NO_PREVIEW,
         )
