@@ -50,29 +50,36 @@ MAX_RETRY_PAUSE_SECONDS = 2.0
 CONSUMER_PATTERN = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 MAX_ID = 2**63 - 1
 
-LOCK_KEY = "hashtextextended(:name, 1717921124)"
+LOCK_KEY = "hashtextextended(:name::text, 1717921124)"
 """The SQL of the key of a consumer's advisory lock: the name, with "feed" in ASCII as the seed."""
 TAKE_LOCK = Statement(f"SELECT pg_try_advisory_lock({LOCK_KEY})")
 TAKE_TRANSACTION_LOCK = Statement(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})")
 BEGIN = Statement("BEGIN")
 CHECK_CONNECTION = Statement("SELECT")
 DESCRIBE_SERVER = Statement("SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS is_standby")
+DESCRIBE_SESSION = Statement("""
+SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()
+""")
+END_SESSION = Statement("""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = :pid AND backend_start = :backend_start
+""")
 
 REGISTER_CONSUMER = Statement("""
 WITH added AS (
     INSERT INTO directory_audit_consumers (name, last_id)
-    SELECT :name, coalesce(
+    SELECT :name::text, coalesce(
         :after_id::bigint,
         (SELECT min(id) - 1 FROM directory_audit_log WHERE changed_at > :after_time::timestamptz),
         (SELECT max(id) FROM directory_audit_log),
         0
     )
-    WHERE NOT EXISTS (SELECT FROM directory_audit_consumers WHERE name = :name)
+    WHERE NOT EXISTS (SELECT FROM directory_audit_consumers WHERE name = :name::text)
     RETURNING last_id
 )
 SELECT last_id FROM added
 UNION ALL
-SELECT last_id FROM directory_audit_consumers WHERE name = :name
+SELECT last_id FROM directory_audit_consumers WHERE name = :name::text
 """)
 
 # An INSERT takes this lock before the id of its row.
@@ -101,7 +108,7 @@ CONFIRM_AND_READ_NEXT = Statement(f"""
 WITH confirmed AS (
     UPDATE directory_audit_consumers SET last_id = :last_id
     FROM (SELECT set_config('synchronous_commit', 'off', true)) AS setting
-    WHERE name = :name AND last_id < :last_id
+    WHERE name = :name::text AND last_id < :last_id
 )
 SELECT {CHANGE_COLUMNS} FROM directory_audit_log
 WHERE id > :last_id AND id <= :final_id ORDER BY id LIMIT 1
@@ -118,7 +125,7 @@ FORGET_CONSUMER = Statement(f"""
 WITH consumer AS MATERIALIZED (
     -- the consumer, and whether nobody follows it
     SELECT name, pg_try_advisory_xact_lock({LOCK_KEY}) AS is_free
-    FROM directory_audit_consumers WHERE name = :name
+    FROM directory_audit_consumers WHERE name = :name::text
 ), forgotten AS (
     DELETE FROM directory_audit_consumers USING consumer
     WHERE directory_audit_consumers.name = consumer.name AND is_free
@@ -159,6 +166,8 @@ class Follower:
         self._connection: asyncpg.Connection | None = None
         self._lock_holder: asyncpg.Connection | None = None
         """The connection that holds the lock in a transaction, if there is a pooler."""
+        self._session: asyncpg.Record | None = None
+        """The server's process that has held the lock last, which may outlive a lost connection."""
         self._last_id = 0
         """The id of the last change that was told."""
         self._final_id: int | None = None
@@ -226,7 +235,13 @@ class Follower:
         while True:
             [(taken,)] = await self._fetch(take, connection=self._lock_holder, name=self.name)
             if taken:
+                [self._session] = await self._fetch(DESCRIBE_SESSION, connection=self._lock_holder)
                 return
+            if self._session is not None:
+                # The server would take half a minute to notice that the network has lost it.
+                await self._fetch(END_SESSION, **self._session)
+                self._session = None
+                continue
             self.caught_up_at = None
             await asyncio.sleep(LOCK_INTERVAL_SECONDS)
             self._check_pool()
