@@ -88,7 +88,7 @@ async def _move_group(old_id: int, new_id: int, chats: CountedChats, recorder: R
 
 @router.message(in_group, F.sender_chat)
 @router.edited_message(in_group, F.sender_chat)
-async def leave_out_chat() -> None:
+async def leave_out_chat(_: Message) -> None:
     """Leave out what an anonymous administrator or a channel writes: nobody knows who it is."""
 
 

@@ -30,7 +30,9 @@ class PersonMiddleware(BaseMiddleware):
         data["translation"] = find_translation(user.language_code if user else None)
         data["member"] = None
         if user is not None and not user.is_bot:
-            data["member"] = await members.find_by_telegram_id(user.id)
+            data["member"] = await members.seen(
+                telegram_id=user.id, username=user.username, name=user.full_name
+            )
         return await handler(event, data)
 
 

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 30
 """The time that Telegram waits for updates before it answers that there are none."""
+FLUSH_TIMEOUT_SECONDS = 5
+"""The longest time that a stopped bot waits for the last events."""
 
 IS_WRITABLE = Statement("SELECT current_setting('transaction_read_only') = 'off'")
 
@@ -63,7 +65,7 @@ class Poller:
         while not self._stop.is_set():
             batch = await self._fetch()
             await self._handle_all(batch)
-            if batch and await self._handler.flush(self._stop):
+            if batch and await self._store():
                 self._offset = self._handler.find_first_left(batch)
         await self._confirm()
 
@@ -129,6 +131,16 @@ class Poller:
             if is_writable:
                 break
         return pause
+
+    async def _store(self) -> bool:
+        """Wait until all events are stored, and return whether they are.
+
+        They are not if the bot is stopped while the database is away.
+        """
+        while not await self._handler.flush(FLUSH_TIMEOUT_SECONDS):
+            if self._stop.is_set():
+                return False
+        return True
 
     async def _confirm(self) -> None:
         """Tell Telegram which updates have ended, so that the next process does not get them."""

@@ -27,6 +27,8 @@ REQUEST_TIMEOUT_SECONDS = 20
 """The time limit of one request; one that waits for updates has the time of its wait besides."""
 MAX_REQUESTS = 4
 """The number of times that a request is sent that Telegram refuses for the moment."""
+ERROR_PAUSE_SECONDS = 1.0
+"""The pause after the first error of the server; each next one is longer by as much."""
 MAX_WAIT_SECONDS = 30
 """The longest time that Telegram may ask a request to wait."""
 
@@ -59,7 +61,7 @@ class RepeatLater(BaseRequestMiddleware):
                     raise
                 await asyncio.sleep(error.retry_after)
             except TelegramServerError:
-                await asyncio.sleep(number)
+                await asyncio.sleep(number * ERROR_PAUSE_SECONDS)
         return await make_request(bot, method)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from aiogram import Bot, Dispatcher
 from aiogram.types import Update
+from aiogram.types.update import UpdateTypeLookupError
 from pydantic import ValidationError
 
 from community_directory.bot.accounts import BotAccounts
 from community_directory.bot.chats import CountedChats
 from community_directory.bot.errors import OUTAGES
-from community_directory.bot.pauses import wait_unless
 from community_directory.logs import name_exception
 from community_directory.observers import observers
 from community_directory.queries.participation import Recorder
@@ -31,8 +31,6 @@ MAX_DEFECT_TRIES = 3
 """The number of times that an update is handled which a defect of the program makes fail."""
 MAX_REMEMBERED = 10_000
 """The number of ended updates that are recognized if Telegram delivers them again."""
-FLUSH_TIMEOUT_SECONDS = 5
-"""The longest time that a stopping bot waits for the last events."""
 
 GROUP_EVENTS = ("message", "edited_message", "message_reaction", "chat_member", "chat_join_request")
 """The kinds of updates that are ignored in groups whose events do not count."""
@@ -73,9 +71,10 @@ class UpdateHandler:
     async def _feed(self, raw: RawUpdate, tries: int) -> bool:
         try:
             update = Update.model_validate(raw, context={"bot": self._bot})
-        except ValidationError as error:
-            # The error itself quotes what people wrote.
-            logger.warning("An update could not be read: %d faults.", error.error_count())
+            _ = update.event_type
+        except (ValidationError, UpdateTypeLookupError) as error:
+            # The error itself, and aiogram's warning, quote what people wrote.
+            logger.warning("An update could not be read: %s.", type(error).__name__)
             return True
         try:
             await self._dispatcher.feed_update(self._bot, update, tries=tries, **self._context)
@@ -96,18 +95,14 @@ class UpdateHandler:
         ids: list[int] = [raw["update_id"] for raw in batch]
         return next((each for each in ids if each not in self._ended), ids[-1] + 1)
 
-    async def flush(self, stop: asyncio.Event) -> bool:
-        """Wait until all events are stored, and return whether they are.
-
-        They are not if the bot is stopped while the database is away.
-        """
-        flushing = asyncio.create_task(self._recorder.flush())
+    async def flush(self, timeout: float) -> bool:  # noqa: ASYNC109  it is no error
+        """Wait until all events are stored, and return whether they are after some seconds."""
         try:
-            if not await wait_unless(stop, flushing):
-                await asyncio.wait({flushing}, timeout=FLUSH_TIMEOUT_SECONDS)
-            return flushing.done()
-        finally:
-            flushing.cancel()
+            async with asyncio.timeout(timeout):
+                await self._recorder.flush()
+        except TimeoutError:
+            return False
+        return True
 
 
 def find_lane(raw: RawUpdate) -> int:

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from community_directory.bot.app import run
+from community_directory.observers import Observer, observers
 from community_directory.settings import load_settings
 from tests.bot.stand_in import Group, Telegram
 
@@ -17,19 +18,38 @@ SMALL_CHAT_ID = -4242
 """Another group whose events count, which is not a supergroup."""
 
 
+class Defects(Observer):
+    """Collects the updates that handlers could not handle because of a defect."""
+
+    def __init__(self) -> None:
+        self.sources: list[str] = []
+
+    def error_unhandled(self, source: str) -> None:
+        """Keep the source."""
+        self.sources.append(source)
+
+
 @asynccontextmanager
-async def running_bot(telegram: Telegram) -> AsyncIterator[None]:
-    """Run the bot with the settings of the environment, and stop it as a signal does."""
+async def running_bot(telegram: Telegram, *, defects: int = 0) -> AsyncIterator[asyncio.Event]:
+    """Run the bot with the settings of the environment, and stop it as a signal does.
+
+    Setting the event stops it before the end of the block. The test fails if another number of
+    updates than `defects` was left out because of a defect.
+    """
     load_settings.cache_clear()
+    found = Defects()
+    observers.append(found)
     stop = asyncio.Event()
     telegram.bot_task = asyncio.create_task(run(load_settings(), stop))
     try:
-        yield
+        yield stop
     finally:
         stop.set()
         async with asyncio.timeout(30):
             await telegram.bot_task
         telegram.bot_task = None
+        observers.remove(found)
+    assert found.sources == ["update"] * defects
 
 
 @pytest.fixture
@@ -39,6 +59,7 @@ async def stand_in(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Telegram]:
         monkeypatch.setenv("TELEGRAM_API_URL", telegram.url)
         monkeypatch.setenv("TELEGRAM_BOT_TOKEN", telegram.token)
         monkeypatch.setenv("TELEGRAM_CHATS", f"{CHAT_ID}=es,{SMALL_CHAT_ID}")
+        load_settings.cache_clear()
         yield telegram
 
 

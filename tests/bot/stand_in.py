@@ -23,9 +23,12 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, web
 
+from tests.log_guard import log_guard
+
 Json = dict[str, Any]
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+log_guard.values.add(TOKEN)
 BOT = {"id": 123456789, "is_bot": True, "first_name": "Frutero", "username": "frutero_bot"}
 CONFIRM_TIMEOUT_SECONDS = 30
 """The longest time that an act waits until the bot has confirmed its update."""
@@ -223,7 +226,7 @@ class Telegram:
         """Listen on a free port."""
         application = web.Application()
         application.router.add_route("*", "/bot{token}/{method}", self._answer)
-        runner = web.AppRunner(application, shutdown_timeout=1)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -313,17 +316,20 @@ class Telegram:
         update_id = next(self.numbers)
         self._queue[update_id] = {"update_id": update_id, **update}
         self._confirmed[update_id] = asyncio.get_running_loop().create_future()
-        if self._webhook is not None:
-            self._post(update_id)
-        else:
-            self._start(self._wake())
+        self._offer(update_id)
         return update_id
 
     def send_again(self, update: Json) -> None:
         """Send an update a second time under the same id, as Telegram does in doubt."""
         self._queue[update["update_id"]] = update
         self._confirmed[update["update_id"]] = asyncio.get_running_loop().create_future()
-        self._start(self._wake())
+        self._offer(update["update_id"])
+
+    def _offer(self, update_id: int) -> None:
+        if self._webhook is not None:
+            self._start(self._post_until_accepted(update_id))
+        else:
+            self._start(self._wake())
 
     @property
     def unconfirmed(self) -> list[Json]:
@@ -356,9 +362,6 @@ class Telegram:
         task = asyncio.create_task(work)
         self._deliveries.add(task)
         task.add_done_callback(self._deliveries.discard)
-
-    def _post(self, update_id: int) -> None:
-        self._start(self._post_until_accepted(update_id))
 
     async def _post_until_accepted(self, update_id: int) -> None:
         """Send an update to the webhook until the answer is 200."""
@@ -433,7 +436,7 @@ class Telegram:
     def _set_webhook(self, _: str, parameters: Json) -> bool:
         self._webhook = parameters
         for update_id in self._queue:
-            self._post(update_id)
+            self._offer(update_id)
         return True
 
     def _delete_webhook(self, *_: object) -> bool:
