@@ -109,6 +109,11 @@ WORDS = {
     "review": gettext_noop("review"),
     "moderate": gettext_noop("moderate"),
     "manage": gettext_noop("manage"),
+    "Novice": gettext_noop("Novice"),
+    "Contributor": gettext_noop("Contributor"),
+    "Active Developer": gettext_noop("Active Developer"),
+    "Experienced": gettext_noop("Experienced"),
+    "Expert": gettext_noop("Expert"),
     "name": gettext_noop("name"),
     "primary_role": gettext_noop("role"),
     "organization": gettext_noop("organization"),
@@ -122,7 +127,7 @@ WORDS = {
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
 }
-"""The words for values of errors that are names in the code: statuses, permissions and fields."""
+"""The words for names in the code: statuses, permissions, tiers, and fields."""
 
 
 def find_error_text(error: DirectoryError) -> str:

@@ -76,7 +76,7 @@ class Translation:
         return self.gettext(find_error_text(error), **values)
 
     def word(self, name: str) -> str:
-        """Return the word for a status, a permission or a field: "primary_role" is "role"."""
+        """Return the word for a status, permission, tier or field: "primary_role" is "role"."""
         return self._catalog.gettext(WORDS[name]) if name in WORDS else name.replace("_", " ")
 
     def format_number(self, number: float) -> str:

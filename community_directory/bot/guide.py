@@ -21,6 +21,7 @@ from community_directory.bot import (
 from community_directory.bot.answers import join_lines, refuse_old_button
 from community_directory.bot.membership import IN_PRIVATE_CHAT, describe_status
 from community_directory.error_texts import gettext_noop
+from community_directory.errors import InvitationNotFound
 from community_directory.language import Translation
 from community_directory.queries import permissions
 from community_directory.queries.members import Member
@@ -94,7 +95,12 @@ async def answer_anything(
     has_joined = member is not None and member.status is not MemberStatus.NOT_MEMBER
     if not has_joined and registration.looks_like_code(text):
         interview = registration.Interview(bot, state, translation, event_from_user)
-        await interview.begin(text)
+        try:
+            await interview.begin(text)
+        except InvitationNotFound as error:
+            # It may have been no code at all.
+            lines = [translation.error(error), "", describe_status(member, translation)]
+            await message.answer(join_lines(lines))
         return
     await message.answer(describe_status(member, translation))
 

@@ -65,7 +65,7 @@ async def _explain_reputation(member: Member, translation: Translation) -> list[
         "{number} point", "{number} points", parts.score, number=parts.score
     )
     lines = [
-        gettext("Reputation: {points}, {tier}.", points=points, tier=parts.tier),
+        gettext("Reputation: {points}, {tier}.", points=points, tier=translation.word(parts.tier)),
         gettext(
             "GitHub {github}, activity {earned}, other {other}.",
             github=sum(parts.github.values()),
@@ -75,7 +75,11 @@ async def _explain_reputation(member: Member, translation: Translation) -> list[
     ]
     if parts.next_tier is not None:
         lines.append(
-            gettext("{missing} more to {tier}.", missing=parts.missing, tier=parts.next_tier)
+            gettext(
+                "{missing} more to {tier}.",
+                missing=parts.missing,
+                tier=translation.word(parts.next_tier),
+            )
         )
     rank = await members.rank(member.member_id)
     if rank is not None:
@@ -100,9 +104,8 @@ async def _describe_invitations(member: Member, translation: Translation) -> lis
     invited = await invitations.tree(member.member_id, max_depth=1, limit=MAX_NAMES + 2)
     names = [f"{node.member_id} {shorten(node.name, 30)}" for node in invited.items if node.depth]
     if names:
-        more = " …" if len(names) > MAX_NAMES else ""
-        listed = ", ".join(names[:MAX_NAMES])
-        lines.append(gettext("You brought in: {people}", people=f"{listed}{more}"))
+        listed = ", ".join(names[:MAX_NAMES]) + (" …" if len(names) > MAX_NAMES else "")
+        lines.append(gettext("You brought in: {people}", people=listed))
     if member.invited_by is not None:
         inviter = await members.find(member.invited_by)
         if inviter is not None:

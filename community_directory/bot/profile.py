@@ -1,5 +1,7 @@
 """A member's own profile: show it, and edit a field."""
 
+from typing import Any
+
 from aiogram import Bot, F, Router
 from aiogram.filters import Command
 from aiogram.filters.callback_data import CallbackData
@@ -167,7 +169,7 @@ async def _change(member: Member, field: str, value: str | None) -> Member:
     Raises:
         InvalidInput: The field can't have this value.
     """
-    cleaned = None if value is None else clean_value(field, value)
+    change: dict[str, Any] = {field: None if value is None else clean_value(field, value)}
     return await members.update_profile(
-        member.member_id, **{field: cleaned}, actor=f"telegram:{member.telegram_id}"
+        member.member_id, **change, actor=f"telegram:{member.telegram_id}"
     )

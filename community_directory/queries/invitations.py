@@ -846,11 +846,9 @@ def _parse_key(code: str | None, invitation_id: UUID | str | None) -> _Key:
             "Give either the code or the id of the invitation.", field="invitation_id"
         )
     try:
-        found = UUID(str(invitation_id)) if isinstance(invitation_id, UUID | str) else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise InvalidInput("The id of an invitation is a UUID.", field="invitation_id")
+        found = invitation_id if isinstance(invitation_id, UUID) else UUID(invitation_id)
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInput("The id of an invitation is a UUID.", field="invitation_id") from None
     return _Key(is_id=True, text=str(found), values={"invitation_id": found})
 
 
