@@ -59,13 +59,13 @@ async def ask_again(
 ) -> None:
     """Ask whether to erase everything about a member."""
     await _require_colleague(callback_data, member, translation)
-    gettext = translation.gettext
+    gettext, number = translation.gettext, f"#{callback_data.number}"
     sure = callback_data.model_copy(update={"act": "erase_now"})
     await show(
         callback,
         gettext(
             "Erase all data of {number} for good? This can't be undone.",
-            number=f"#{callback_data.number}",
+            number=number,
         ),
         make_keyboard([make_button(gettext("Yes, erase"), sure), make_cancel_button(translation)]),
     )
@@ -131,10 +131,10 @@ async def _list_requests(translation: Translation) -> tuple[str, InlineKeyboardM
         asked = describe_request(request.kind, show_name(request.member), translation)
         lines.append(f"• {asked} ({translation.format_date(request.asked_at.date())})")
         close = Settle(act="close", kind=request.kind, number=number[1:])
-        row = [make_button(f"{gettext('Close')} {number}", close)]
+        row = [make_button(" ".join((gettext("Close"), number)), close)]
         if request.kind == RequestKind.ERASURE:
             erase = close.model_copy(update={"act": "erase"})
-            row.insert(0, make_button(f"{gettext('Erase')} {number}", erase))
+            row.insert(0, make_button(" ".join((gettext("Erase"), number)), erase))
         rows.append(row)
     return in_lines(*lines), make_keyboard(*rows)
 

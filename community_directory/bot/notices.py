@@ -194,9 +194,9 @@ def _list_links(member: Member, translation: Translation) -> list[str]:
     if member.telegram_username:
         links.append(f"@{member.telegram_username}")
     if member.github_username:
+        proof = translation.gettext("verified")
         link = f"https://github.com/{member.github_username}"
-        proof = f" ({translation.gettext('verified')})" if member.github_verified else ""
-        links.append(f"{link}{proof}")
+        links.append(f"{link} ({proof})" if member.github_verified else link)
     return links
 
 
@@ -227,5 +227,7 @@ def describe_decision(kind: ChangeKind, actor: str, translation: Translation) ->
             return gettext("Declined by {actor}.", actor=actor)
         case ChangeKind.MEMBER_BANNED:
             return gettext("Banned by {actor}.", actor=actor)
+        case ChangeKind.MEMBER_MERGED:
+            return gettext("Merged into another member by {actor}.", actor=actor)
         case _:
-            return gettext("Not waiting any more, because of {actor}.", actor=actor)
+            return gettext("Removed by {actor}.", actor=actor)

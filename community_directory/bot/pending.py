@@ -140,8 +140,8 @@ def make_review_buttons(
     approve = Decide(action="approve", number=number[1:], page=page)
     decline = approve.model_copy(update={"action": "decline"})
     return [
-        make_button(f"✅ {translation.gettext('Approve')}{label}", approve),
-        make_button(f"❌ {translation.gettext('Decline')}{label}", decline),
+        make_button("✅ " + translation.gettext("Approve") + label, approve),
+        make_button("❌ " + translation.gettext("Decline") + label, decline),
     ]
 
 

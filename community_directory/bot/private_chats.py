@@ -30,20 +30,25 @@ Handler = Callable[[TelegramObject, dict[str, Any]], Awaitable[Any]]
 
 LANGUAGE_TAG_PATTERN = re.compile("[a-z]+(-[a-z0-9]+)*")
 DEFAULT_LANGUAGE = "en"
-REMEMBERED_SECONDS = 3600.0
-"""The time after which the language of a person who writes to the bot is stored again."""
+REMEMBERED_SECONDS = 60.0
+"""The time after which the database is asked again whether it knows a person's language."""
 MAX_REMEMBERED = 10_000
 """The number of people whose stored languages a process knows."""
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 # Only members and contacts are remembered. The lock waits for an erasure at the same time.
 REMEMBER_CHAT = Statement("""
-INSERT INTO directory_bot_chats (account_id, language_code)
-SELECT account_id, :language_code FROM member_accounts
-WHERE platform = 'telegram' AND account_id = :account_id AND proof <> 'stated'
-FOR KEY SHARE
-ON CONFLICT (platform, account_id) DO UPDATE SET language_code = EXCLUDED.language_code
-RETURNING account_id
+WITH account AS (
+    SELECT account_id FROM member_accounts
+    WHERE platform = 'telegram' AND account_id = :account_id AND proof <> 'stated'
+    FOR KEY SHARE
+), remembered AS (
+    INSERT INTO directory_bot_chats AS chat (account_id, language_code)
+    SELECT account_id, :language_code FROM account
+    ON CONFLICT (platform, account_id) DO UPDATE SET language_code = EXCLUDED.language_code
+    WHERE chat.language_code <> EXCLUDED.language_code
+)
+SELECT account_id FROM account
 """)
 FIND_CHAT = Statement(f"""
 SELECT account_id, language_code
@@ -70,6 +75,7 @@ class PrivateChatMiddleware(BaseMiddleware):
 
     def __init__(self) -> None:
         self._remembered: dict[int, tuple[str, float]] = {}
+        self._pool = engine.pool
 
     async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
         """Handle the update first, because it may make a member of the person."""
@@ -86,6 +92,8 @@ class PrivateChatMiddleware(BaseMiddleware):
     async def _remember(self, user: User) -> None:
         code = (user.language_code or DEFAULT_LANGUAGE).lower()
         code = code if LANGUAGE_TAG_PATTERN.fullmatch(code) else DEFAULT_LANGUAGE
+        if self._pool is not engine.pool:  # another database, perhaps
+            self._pool, self._remembered = engine.pool, {}
         known, until = self._remembered.get(user.id, ("", 0.0))
         if known == code and time.monotonic() < until:
             return

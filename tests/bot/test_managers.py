@@ -17,14 +17,15 @@ async def person_of(
     telegram: Telegram, directory: asyncpg.Pool, number: int, name: str, **columns: object
 ) -> Person:
     """Add a member, and return them as a person on Telegram."""
+    username = name.split(maxsplit=1)[0].lower()
     await rows.member(
         directory,
         telegram_id=str(number),
         name=name,
-        telegram_username=name.lower(),
+        telegram_username=username,
         **{"status": "active", **columns},
     )
-    return telegram.person(number, name, username=name.lower())
+    return telegram.person(number, name, username=username)
 
 
 @pytest.fixture
