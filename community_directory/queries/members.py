@@ -446,7 +446,7 @@ async def set_status(
     *,
     actor: str,
     reason: str | None = None,
-    before: Collection[MemberStatus] | None = None,
+    before: Collection[MemberStatus | str] | None = None,
 ) -> Member:
     """Change the status of a member, and log the actor and the reason in the same transaction.
 

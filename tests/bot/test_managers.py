@@ -6,10 +6,11 @@ import asyncpg
 import pytest
 
 from community_directory.bot.pending import Decide, ShowPage
+from community_directory.errors import StatusChangeRefused
 from community_directory.queries import audit, members, permissions
 from community_directory.tables import MemberStatus
 from tests.bot.conftest import CHAT_ID
-from tests.bot.stand_in import Group, Person, Telegram
+from tests.bot.stand_in import Group, Person, Sent, Telegram
 from tests.tables import rows
 
 
@@ -26,6 +27,20 @@ async def person_of(
         **{"status": "active", **columns},
     )
     return telegram.person(number, name, username=username)
+
+
+async def asks(person: Person, text: str, group: Group | None = None, **fields: object) -> Sent:
+    """Write a message, and return the bot's reply to it."""
+    message = person.message({"text": text, **fields}, group)
+    telegram = person._telegram
+    await telegram.deliver(message=message)
+    [answer] = [
+        sent
+        for sent in telegram.sent
+        if (sent.parameters.get("reply_parameters") or {}).get("message_id")
+        == message["message_id"]
+    ]
+    return answer
 
 
 @pytest.fixture
@@ -57,7 +72,7 @@ async def status_of(number: str) -> MemberStatus:
 
 
 async def test_a_manager_approves_somebody_and_the_log_says_who(luis: Person, ana: Person) -> None:
-    [answer] = await luis.says("/approve #2 met in Oaxaca")
+    answer = await asks(luis, "/approve #2 met in Oaxaca")
     assert answer.text == "You have approved Ana (#2).\nReason: met in Oaxaca"
     assert await decisions("#2") == [("#1", "met in Oaxaca", ["pending", "active"])]
 
@@ -66,7 +81,7 @@ async def test_a_manager_approves_somebody_and_the_log_says_who(luis: Person, an
 async def test_a_person_is_named_by_number_or_username(
     luis: Person, ana: Person, named: str
 ) -> None:
-    [answer] = await luis.says(f"/approve {named}")
+    answer = await asks(luis, f"/approve {named}")
     assert answer.text == "You have approved Ana (#2)."
     assert await decisions("#2") == [("#1", None, ["pending", "active"])]
 
@@ -76,7 +91,7 @@ async def test_a_person_is_named_by_a_reply_in_a_group(
 ) -> None:
     await members.set_status("#2", "active", actor="eva")
     written = ana.message({"text": "buy this"}, group)
-    [answer] = await luis.says("/suspend 3 times spam", group, reply_to_message=written)
+    answer = await asks(luis, "/suspend 3 times spam", group, reply_to_message=written)
     assert answer.text == "You have suspended Ana (#2).\nReason: 3 times spam"
     assert answer.chat_id == CHAT_ID
     assert (await decisions("#2"))[0] == ("#1", "3 times spam", ["active", "suspended"])
@@ -86,13 +101,13 @@ async def test_a_topic_is_no_reply(
     luis: Person, ana: Person, telegram: Telegram, group: Group
 ) -> None:
     opened = ana.message({"forum_topic_created": {"name": "x", "icon_color": 1}}, group)
-    [answer] = await luis.says("/ban spam", group, reply_to_message=opened)
+    answer = await asks(luis, "/ban spam", group, reply_to_message=opened)
     assert answer.text.startswith("Whom do you mean?")
     assert await status_of("#2") == "pending"
 
 
 async def test_a_reason_is_chosen_from_buttons(luis: Person, ana: Person) -> None:
-    [question] = await luis.says("/decline @ana")
+    question = await asks(luis, "/decline @ana")
     assert question.text == "Decline Ana (#2)?\nChoose a reason, or write one."
     assert list(question.buttons) == [
         "Spam",
@@ -105,13 +120,13 @@ async def test_a_reason_is_chosen_from_buttons(luis: Person, ana: Person) -> Non
     await luis.presses("Unknown to the inviter")
     assert question.text == "You have declined Ana (#2).\nReason: Unknown to the inviter"
     assert await decisions("#2") == [("#1", "Unknown to the inviter", ["pending", "not_member"])]
-    [answer] = await luis.says("hello")
-    assert answer.text.startswith("You are a member.")  # the bot waits for no reason
+    texts = [sent.text for sent in await luis.says("hello")]
+    assert any(text.startswith("You are a member.") for text in texts)  # the bot waits no more
 
 
 async def test_a_reason_is_written_and_confirmed(luis: Person, ana: Person) -> None:
-    await luis.says("/decline @ana")
-    [question] = await luis.says("nobody\nknows them")
+    await asks(luis, "/decline @ana")
+    question = await asks(luis, "nobody\nknows them")
     assert question.text == "Decline Ana (#2)?\nReason: nobody knows them"
     assert await status_of("#2") == "pending"
     await luis.presses("Yes, do it")
@@ -119,7 +134,7 @@ async def test_a_reason_is_written_and_confirmed(luis: Person, ana: Person) -> N
 
 
 async def test_a_ban_is_always_confirmed(luis: Person, ana: Person) -> None:
-    [question] = await luis.says("/ban #2 sells followers")
+    question = await asks(luis, "/ban #2 sells followers")
     assert question.text == (
         "Ban Ana (#2)? Nobody can bring them back with an invitation.\nReason: sells followers"
     )
@@ -130,14 +145,14 @@ async def test_a_ban_is_always_confirmed(luis: Person, ana: Person) -> None:
     await luis.says("/ban #2 sells followers")
     await luis.presses("Yes, do it")
     assert await decisions("#2") == [("#1", "sells followers", ["pending", "banned"])]
-    [answer] = await luis.says("/reinstate #2")
+    answer = await asks(luis, "/reinstate #2")
     assert answer.text == "You have reinstated Ana (#2)."
 
 
 async def test_a_ban_in_a_group_is_chosen_and_confirmed_by_buttons(
     luis: Person, ana: Person, group: Group, telegram: Telegram
 ) -> None:
-    [question] = await luis.says("/ban @ana", group)
+    question = await asks(luis, "/ban @ana", group)
     assert "send /ban #2 and the reason" in question.text
     await luis.presses("Spam", question)
     await luis.presses("Yes, do it", question)
@@ -150,9 +165,9 @@ async def test_a_permission_is_needed(
     luis: Person, ana: Person, directory: asyncpg.Pool, permission: str
 ) -> None:
     await permissions.revoke("#1", "review", actor="eva")
-    [answer] = await luis.says("/approve #2")
+    answer = await asks(luis, "/approve #2")
     assert answer.text == "This needs the permission review, which member #1 does not have."
-    [answer] = await luis.says("/pending")
+    answer = await asks(luis, "/pending")
     assert answer.text == "This needs the permission review, which member #1 does not have."
     assert await status_of("#2") == "pending"
 
@@ -160,7 +175,7 @@ async def test_a_permission_is_needed(
 async def test_a_button_needs_the_permission_too(
     luis: Person, ana: Person, telegram: Telegram
 ) -> None:
-    [listed] = await luis.says("/pending")
+    listed = await asks(luis, "/pending")
     await ana.presses_data(listed.buttons["✅ Approve #2 Ana"], listed)
     answer = telegram.calls_of("answerCallbackQuery")[-1]
     assert answer["text"] == "This needs the permission review, which member #2 does not have."
@@ -175,9 +190,9 @@ async def test_manage_allows_everything(
 ) -> None:
     eva = await person_of(telegram, directory, 103, "Eva")
     await rows.permission(directory, member_id="#3", permission="manage")
-    [answer] = await eva.says("/approve #2")
+    answer = await asks(eva, "/approve #2")
     assert answer.text == "You have approved Ana (#2)."
-    [answer] = await eva.says("/suspend #1 on leave")
+    answer = await asks(eva, "/suspend #1 on leave")
     assert answer.text == "You have suspended Luis (#1).\nReason: on leave"
 
 
@@ -186,9 +201,9 @@ async def test_nobody_decides_about_themselves_or_a_colleague(
 ) -> None:
     await person_of(telegram, directory, 102, "Bo")
     await rows.permission(directory, member_id="#2", permission="invite")
-    [answer] = await luis.says("/suspend #1 tired")
+    answer = await asks(luis, "/suspend #1 tired")
     assert answer.text == "You can't decide about yourself. Ask a colleague."
-    [answer] = await luis.says("/ban #2 rude")
+    answer = await asks(luis, "/ban #2 rude")
     assert answer.text == (
         "Bo (#2) holds a permission. Only colleagues with the permission “manage” can do this."
     )
@@ -199,7 +214,7 @@ async def test_of_two_managers_who_press_at_once_one_acts_and_the_other_is_told(
 ) -> None:
     eva = await person_of(telegram, directory, 103, "Eva")
     await rows.permission(directory, member_id="#3", permission="review")
-    lists = [(await each.says("/pending"))[0] for each in (luis, eva)]
+    lists = [await asks(each, "/pending") for each in (luis, eva)]
     await asyncio.gather(
         *(
             each.presses("✅ Approve #2 Ana", listed)
@@ -219,7 +234,7 @@ async def test_of_two_managers_who_press_at_once_one_acts_and_the_other_is_told(
 async def test_an_old_button_does_not_undo_a_later_decision(
     luis: Person, ana: Person, telegram: Telegram
 ) -> None:
-    [listed] = await luis.says("/pending")
+    listed = await asks(luis, "/pending")
     await members.set_status("#2", "active", actor="db:eva")
     await members.set_status("#2", "suspended", actor="db:eva")
     await luis.presses("✅ Approve #2 Ana", listed)
@@ -230,7 +245,7 @@ async def test_an_old_button_does_not_undo_a_later_decision(
 
 async def test_a_status_is_only_set_from_those_that_were_seen(directory: asyncpg.Pool) -> None:
     await rows.member(directory, status="suspended")
-    with pytest.raises(members.StatusChangeRefused):
+    with pytest.raises(StatusChangeRefused):
         await members.set_status("#1", "active", actor="eva", before=[MemberStatus.PENDING])
     await members.set_status("#1", "active", actor="eva", before=[MemberStatus.SUSPENDED])
 
@@ -245,7 +260,7 @@ async def test_those_who_wait_come_in_pages_the_oldest_first(
             status="pending",
             created_at=await directory.fetchval("SELECT now() - $1 * interval '1 day'", number),
         )
-    [listed] = await luis.says("/pending")
+    listed = await asks(luis, "/pending")
     assert listed.text.splitlines()[0] == "7 people wait for approval."
     assert [line.split()[3] for line in listed.text.splitlines()[1:]] == [
         "(#8),",
@@ -268,7 +283,7 @@ async def test_those_who_wait_come_in_pages_the_oldest_first(
 
 
 async def test_nobody_waits(luis: Person) -> None:
-    [listed] = await luis.says("/pending")
+    listed = await asks(luis, "/pending")
     assert (listed.text, listed.buttons) == ("Nobody waits for approval.", {})
 
 
@@ -276,10 +291,8 @@ async def test_in_a_group_a_command_without_any_permission_gets_no_answer(
     luis: Person, ana: Person, group: Group
 ) -> None:
     assert await ana.says("/ban @luis", group) == []
-    anonymous = await ana.says("/ban @luis", group, sender_chat=group.chat)
-    assert [answer.text for answer in anonymous] == [
-        "I can't see who you are. Write in your own name, or to me in private."
-    ]
+    anonymous = await asks(ana, "/ban @luis", group, sender_chat=group.chat)
+    assert anonymous.text == "I can't see who you are. Write in your own name, or to me in private."
 
 
 @pytest.mark.parametrize(
@@ -294,7 +307,7 @@ async def test_in_a_group_a_command_without_any_permission_gets_no_answer(
 async def test_a_refusal_says_what_is_wrong(
     luis: Person, ana: Person, text: str, answer: str
 ) -> None:
-    [sent] = await luis.says(text)
+    sent = await asks(luis, text)
     assert sent.text.startswith(answer)
     assert await status_of("#2") == "pending"
 
@@ -303,7 +316,7 @@ async def test_names_with_markup_are_text(
     luis: Person, telegram: Telegram, directory: asyncpg.Pool
 ) -> None:
     await rows.member(directory, name="<b>&amp;</b>" * 15, status="pending")
-    [answer] = await luis.says("/approve #2")
+    answer = await asks(luis, "/approve #2")
     assert answer.text.startswith("You have approved <b>&amp;</b><b>")
     assert "parse_mode" not in answer.parameters
 
@@ -318,7 +331,7 @@ def test_a_button_has_at_most_64_bytes() -> None:
 
 async def test_a_manager_reads_spanish(telegram: Telegram, luis: Person, ana: Person) -> None:
     luis.user["language_code"] = "es-MX"
-    [question] = await luis.says("/decline @ana")
+    question = await asks(luis, "/decline @ana")
     assert question.text == "¿Rechazar a Ana (#2)?\nElige un motivo o escribe uno."
     await luis.presses("Cuenta falsa")
     assert question.text == "Rechazaste a Ana (#2).\nMotivo: Cuenta falsa"

@@ -7,7 +7,8 @@ import pytest
 
 from community_directory.queries import members, permissions, requests
 from tests.bot.stand_in import Group, Person, Telegram
-from tests.bot.test_managers import person_of
+from tests.bot.test_managers import asks, person_of
+from tests.bot.test_notices import until_told
 from tests.tables import rows
 
 
@@ -84,6 +85,7 @@ async def test_whoever_may_not_erase_themselves_asks_the_managers(
         await rows.permission(directory, member_id="#1", permission="invite")
     else:
         await members.set_status("#1", kind, actor="luis")
+        await until_told("bot")
     [question] = await ana.says("/forget")
     assert list(question.buttons) == ["Ask them", "Keep my data"]
     await ana.presses_data("f:now", question)
@@ -110,7 +112,7 @@ async def luis(telegram: Telegram, directory: asyncpg.Pool, ana: Person) -> Pers
 async def test_a_manager_erases_whoever_has_asked_for_it(
     luis: Person, ana: Person, telegram: Telegram, directory: asyncpg.Pool
 ) -> None:
-    [listed] = await luis.says("/requests")
+    listed = await asks(luis, "/requests")
     assert listed.text.startswith("• Ana (#1) asks for the erasure of their data. (")
     assert list(listed.buttons) == ["Erase #1", "Close #1"]
     await luis.presses("Erase #1")
@@ -127,7 +129,7 @@ async def test_a_manager_erases_whoever_has_asked_for_it(
 
 
 async def test_a_manager_closes_a_request(luis: Person, ana: Person, telegram: Telegram) -> None:
-    [listed] = await luis.says("/requests")
+    listed = await asks(luis, "/requests")
     await luis.presses("Close #1")
     assert listed.text == "There is no open request."
     told = [sent.text for sent in telegram.sent_to(ana)]
@@ -138,16 +140,16 @@ async def test_a_manager_closes_a_request(luis: Person, ana: Person, telegram: T
 async def test_only_whoever_manages_settles_requests_and_never_their_own(
     luis: Person, ana: Person, telegram: Telegram, directory: asyncpg.Pool
 ) -> None:
-    [listed] = await luis.says("/requests")
+    listed = await asks(luis, "/requests")
     await requests.ask("#2", "erasure", actor="#2")
     await luis.presses_data("mr:erase_now:erasure:2", listed)
     answer = telegram.calls_of("answerCallbackQuery")[-1]
     assert answer["text"] == "Ask a colleague: nobody settles their own request."
     await permissions.revoke("#2", "manage", actor="eva")
-    await luis.presses("Close #1")
+    await luis.presses("Close #1", listed)
     answer = telegram.calls_of("answerCallbackQuery")[-1]
     assert answer["text"] == "This needs the permission manage, which member #2 does not have."
-    [refused] = await luis.says("/requests")
+    refused = await asks(luis, "/requests")
     assert refused.text == answer["text"]
     assert len((await requests.list_open()).items) == 2
 
@@ -157,7 +159,7 @@ async def test_a_link_request_can_not_become_an_erasure(
 ) -> None:
     await requests.resolve("#1", "erasure", actor="eva")
     await requests.ask("#1", "link", actor="#1")
-    [listed] = await luis.says("/requests")
+    listed = await asks(luis, "/requests")
     assert listed.text.startswith("• Ana (#1) asks for help to link an account.")
     assert list(listed.buttons) == ["Close #1"]
     for data in ("mr:erase_now:link:1", "mr:erase:link:1", "mr:erase_now:erasure:1"):
