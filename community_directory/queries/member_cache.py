@@ -47,13 +47,13 @@ class MemberCache:
         self.pending: dict[str, asyncio.Future[Member | None]] = {}
         # Each value has the time of its end. The first one ends first.
         self._numbers: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
-        self._members: OrderedDict[str, tuple[float, Member]] = OrderedDict()
+        self._members: OrderedDict[str, tuple[float, Member | None]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def get(self, account: str) -> Member | _Missing | None:
-        """Return the member with this account, None if nobody has it, or `MISSING`."""
+        """Return the member with this account, None if no present member has it, or `MISSING`."""
         found = self._numbers.get(account)
         if found is None or found[0] <= monotonic():
             return MISSING
@@ -63,13 +63,22 @@ class MemberCache:
         member = self._members.get(found[1])
         return MISSING if member is None else member[1]
 
-    def store(self, account: str, member: Member | None, generation: int) -> None:
-        """Store whose account this is, unless a member has changed since that generation."""
+    def store(
+        self, account: str, number: str | None, member: Member | None, generation: int
+    ) -> None:
+        """Store whose account this is, unless a member has changed since that generation.
+
+        Args:
+            account: The account.
+            number: The number of its member; None if nobody has it.
+            member: The member; None if nobody has it or the member was removed.
+            generation: The generation before the account was looked up.
+        """
         if generation != self.generation:
             return
-        _add(self._numbers, account, None if member is None else member.member_id)
-        if member is not None:
-            _add(self._members, member.member_id, member)
+        _add(self._numbers, account, number)
+        if number is not None:
+            _add(self._members, number, member)
 
     def forget(self, *keys: str) -> None:
         """Forget accounts and the members with these numbers; without a key, forget everything."""

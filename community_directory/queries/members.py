@@ -1,6 +1,6 @@
 """Members: add, find and change them, and remove and restore them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, Final
@@ -28,10 +28,12 @@ from community_directory.queries.bans import (
     secret_key_required,
 )
 from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
+from community_directory.queries.conditions import MemberConditions
 from community_directory.queries.github import verify_github
 from community_directory.queries.identifiers import (
     normalize_telegram_id,
 )
+from community_directory.queries.leaderboard import Rank, leaderboard, rank
 from community_directory.queries.lookup import (
     find,
     find_by_account,
@@ -63,7 +65,7 @@ from community_directory.queries.merging import Merge, Unmerge, merge, merge_pre
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.privacy import erase, export
 from community_directory.queries.public_members import PublicMember, public
-from community_directory.queries.search import Sort, leaderboard, search
+from community_directory.queries.search import Sort, count, search, stream
 from community_directory.queries.seen import seen
 from community_directory.queries.usernames import set_username
 from community_directory.queries.values import (
@@ -83,15 +85,18 @@ __all__ = [
     "UNSET",
     "ConflictKind",
     "Member",
+    "MemberConditions",
     "Merge",
     "MergeConflict",
     "MergeCounts",
     "MergePreview",
     "PublicMember",
+    "Rank",
     "Sort",
     "Unmerge",
     "add",
     "check_addable",
+    "count",
     "dismiss_suggestion",
     "erase",
     "export",
@@ -110,6 +115,7 @@ __all__ = [
     "merge_preview",
     "merge_suggestions",
     "public",
+    "rank",
     "remember_bots",
     "remove",
     "resolve",
@@ -118,6 +124,7 @@ __all__ = [
     "seen",
     "set_status",
     "set_username",
+    "stream",
     "unmerge",
     "update_profile",
     "verify_github",
@@ -434,34 +441,48 @@ async def _explain_unmerged_profile(member_id: str, profile_data: str | None) ->
 
 
 async def set_status(
-    member_id: str | int, status: MemberStatus | str, *, actor: str, reason: str | None = None
+    member_id: str | int,
+    status: MemberStatus | str,
+    *,
+    actor: str,
+    reason: str | None = None,
+    before: Collection[MemberStatus | str] | None = None,
 ) -> Member:
     """Change the status of a member, and log the actor and the reason in the same transaction.
 
     Calls for the same member run one after the other, and each of them starts from the status that
     the call before it has set. A removed member can only be banned.
 
+    Args:
+        member_id: The member's number, "#247" or 247.
+        status: The new status.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+        before: The statuses that the member may have, such as those that somebody has seen before
+            they decided; by default those of `ALLOWED_TRANSITIONS`.
+
     Raises:
-        StatusChangeRefused: `ALLOWED_TRANSITIONS` does not contain this change, or the member has
-            the status already.
+        StatusChangeRefused: `ALLOWED_TRANSITIONS` or `before` does not contain this change, or the
+            member has the status already.
         MemberNotFound: No member has this number, or the member was removed and the status is not
             banned.
         InvalidInput: There is no such status, or the actor is blank.
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
+    allowed = ALLOWED_TRANSITIONS[after]
     records = await engine.fetch(
         SET_MEMBER_STATUS,
         member_id=number,
         status=after,
-        allowed_before=ALLOWED_TRANSITIONS[after],
+        allowed_before=[each for each in allowed if before is None or each in before],
         actor=required_actor(actor),
         reason=reason,
     )
     if not records:
         raise await member_not_found(number)
-    before, *member = records[0]
+    found, *member = records[0]
     if member[0] is None:
-        raise StatusChangeRefused(number, before, after)
+        raise StatusChangeRefused(number, found, after)
     forget(number)
     return member_from(member)
 

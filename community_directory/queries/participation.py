@@ -4,9 +4,9 @@
 event with a `source_id` is stored once, however often a platform delivers it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 from community_directory.calendar import days_between, today
@@ -16,6 +16,7 @@ from community_directory.queries.events import (
     BATCH_SIZE,
     CURRENT_MEMBER,
     CURRENT_PLACE,
+    EARLIEST_EVENT_TIME,
     EVENT_COLUMNS,
     Event,
     EventBatch,
@@ -28,12 +29,13 @@ from community_directory.queries.events import (
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    KEY_FIELD,
+    MAX_STREAM_PAGE_SIZE,
+    TIME_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_timestamp,
-    parse_uuid,
 )
 from community_directory.queries.participation_counts import (
     DayCounts,
@@ -43,9 +45,9 @@ from community_directory.queries.participation_counts import (
 )
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.rooms import move_room
-from community_directory.queries.values import member_number
+from community_directory.queries.values import check_texts, member_number
 from community_directory.settings import MIN_RETENTION_DAYS
-from community_directory.tables import EventType, MemberStatus
+from community_directory.tables import EventType, MemberParticipation, MemberStatus
 
 __all__ = [
     "ActiveMember",
@@ -68,6 +70,7 @@ __all__ = [
     "record",
     "record_many",
     "recorder",
+    "stream",
     "take_back",
     "today",
 ]
@@ -80,13 +83,45 @@ SELECT public.member_participation_take_back(
 FROM place, ({CURRENT_MEMBER}) AS person
 """)
 
-_EVENTS_OF_MEMBER = f"""
-SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = ({CURRENT_MEMBER})"""
-_NEWEST_FIRST = "ORDER BY occurred_at DESC, id DESC LIMIT :limit"
-LIST_EVENTS = Statement(f"{_EVENTS_OF_MEMBER} {_NEWEST_FIRST}")
-LIST_EVENTS_AFTER = Statement(
-    f"{_EVENTS_OF_MEMBER} AND (occurred_at, id) < (:occurred_at, :event_id) {_NEWEST_FIRST}"
+
+def _list_events_sql(order: PageOrder) -> str:
+    return f"""
+SELECT {EVENT_COLUMNS} FROM member_participation
+WHERE member_id = ({CURRENT_MEMBER})
+    AND {order.after("occurred_at, id", ":occurred_at, :event_id")}
+{order.by("occurred_at", "id")} LIMIT :limit
+"""
+
+
+EVENTS_OF_MEMBER = PagedList(
+    "participation",
+    {"occurred_at": TIME_FIELD, "event_id": KEY_FIELD},
+    _list_events_sql,
+    is_descending=True,
 )
+
+
+LATEST_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+def _make_stream(condition: str) -> PagedList:
+    """Return the list of events of some time, oldest first, under a further condition in SQL."""
+
+    def make_sql(order: PageOrder) -> str:
+        return f"""
+SELECT {EVENT_COLUMNS} FROM member_participation
+WHERE occurred_at >= :start AND occurred_at < :end AND {condition}
+    AND (:platform::text IS NULL OR platform = :platform)
+    AND (:event_type::text IS NULL OR event_type = :event_type)
+    AND {order.after("occurred_at, id", ":last_time, :last_id")}
+{order.by("occurred_at", "id")} LIMIT :limit
+"""
+
+    return PagedList("stream", {"last_time": TIME_FIELD, "last_id": KEY_FIELD}, make_sql)
+
+
+STREAM_OF_ALL = _make_stream(NO_BOTS)
+STREAM_OF_MEMBER = _make_stream(f"member_id = ({CURRENT_MEMBER})")
 
 # Archived days have no events any more, but their counts.
 COUNT_DAILY_EVENTS = Statement(f"""
@@ -321,21 +356,76 @@ async def history(
         InvalidCursor: `after` is not a cursor of this query.
         InvalidInput: The number or the limit is not valid.
     """
-    values: dict[str, object] = {}
-    if after is not None:
-        values["occurred_at"], values["event_id"] = decode_cursor(
-            after, "participation", parse_timestamp, parse_uuid
-        )
-    records = await engine.read(
-        LIST_EVENTS_AFTER if values else LIST_EVENTS,
-        limit=checked_limit(limit) + 1,
+    return await EVENTS_OF_MEMBER.read_page(
+        after,
+        checked_limit(limit),
+        Event.from_columns,
+        lambda event: (event.occurred_at, event.id),
         member_id=member_number(member_id),
-        **values,
     )
-    found = [Event.from_columns(record) for record in records]
-    return make_page(
-        found, limit, "participation", lambda event: (event.occurred_at.isoformat(), str(event.id))
-    )
+
+
+async def stream(
+    *,
+    since: date | None = None,
+    until: date | None = None,
+    zone: str | None = None,
+    member_id: str | int | None = None,
+    platform: str | None = None,
+    event_type: str | None = None,
+    page_size: int = 100,
+) -> AsyncIterator[Event]:
+    """Yield all events from `since` to `until`, oldest first. Those of bots are left out.
+
+    One page at a time is in the memory, and each page is a query of its own, so a stream may take
+    as long as it likes. Others can write in the meantime: no event comes twice, and each comes that
+    was stored before the stream began and is not deleted. An event that is stored later comes if
+    its time is after that of the last one.
+
+    Events of archived days are deleted: `highlights.between` has what was counted of them.
+
+    Args:
+        since: The first day; None begins with the first event.
+        until: The last day; None ends with the last event.
+        zone: The name of the days' time zone; None means the community's time zone.
+        member_id: The number of a member, whose events alone come, also if it is a bot. The number
+            of a merged member leads to the other one.
+        platform: The platform of the events, such as "telegram"; None means all.
+        event_type: The type of the events, such as "MESSAGE"; None means all. To find a rare type
+            among many million events takes seconds.
+        page_size: The number of events that are read at once, 1 to 1,000.
+
+    Raises:
+        InvalidInput: A day, the time zone, the number or the size is not valid.
+    """
+    start, end = EARLIEST_EVENT_TIME, LATEST_TIME
+    if since is not None:
+        start = days_between(since, since if until is None else until, zone).starts[0]
+    if until is not None:
+        end = days_between(until, until, zone).end
+    check_texts(MemberParticipation, platform=platform, event_type=event_type)
+    page_size = checked_limit(page_size, MAX_STREAM_PAGE_SIZE, field="page_size")
+    events, values = STREAM_OF_ALL, {}
+    if member_id is not None:
+        events, values = STREAM_OF_MEMBER, {"member_id": member_number(member_id)}
+    after: str | None = None
+    while True:
+        page = await events.read_page(
+            after,
+            page_size,
+            Event.from_columns,
+            lambda event: (event.occurred_at, event.id),
+            start=start,
+            end=end,
+            platform=platform,
+            event_type=event_type,
+            **values,
+        )
+        for event in page.items:
+            yield event
+        after = page.next_cursor
+        if after is None:
+            return
 
 
 async def activity(

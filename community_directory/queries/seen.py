@@ -31,7 +31,7 @@ _FORMER_HOLDER = """lower(holder.telegram_username) = lower(:username::text)
 _LACKS_NAME = "member.name = member.telegram_id AND member.telegram_id = :telegram_id"
 
 LOOK_UP_ACCOUNT = Statement(f"""
-SELECT {member_columns("member")},
+SELECT {member_columns("member")}, account.member_id AS number,
     :platform::text = 'telegram' AND (
         member.id IS NOT NULL AND (
             account.username IS DISTINCT FROM :username::text
@@ -125,7 +125,8 @@ async def seen(*, telegram_id: str | int, username: str | None = None, name: str
     """
     account = normalize_telegram_id(telegram_id)
     if engine.pool is None or engine.transaction_exists():
-        return await _look_up(account, username, name)
+        _, member = await _look_up(account, username, name)
+        return member
     cache = member_cache(engine.pool)
     found = cache.get(account)
     if found is not MISSING:
@@ -138,8 +139,8 @@ async def seen(*, telegram_id: str | int, username: str | None = None, name: str
     running = cache.pending[account] = asyncio.get_running_loop().create_future()
     try:
         generation = cache.generation
-        member = await _look_up(account, username, name)
-        cache.store(account, member, generation)
+        number, member = await _look_up(account, username, name)
+        cache.store(account, number, member, generation)
         running.set_result(member)
     except Exception as error:
         running.set_exception(error)
@@ -151,7 +152,10 @@ async def seen(*, telegram_id: str | int, username: str | None = None, name: str
     return member
 
 
-async def _look_up(telegram_id: str, username: str | None, name: str) -> Member | None:
+async def _look_up(
+    telegram_id: str, username: str | None, name: str
+) -> tuple[str | None, Member | None]:
+    """Return the number of the account's member, and the member unless they were removed."""
     account = parse_account(telegram_id)
     given_username = normalize_username(account.platform, username)
     values = {
@@ -160,19 +164,13 @@ async def _look_up(telegram_id: str, username: str | None, name: str) -> Member 
         "username": given_username if account.platform == Platform.TELEGRAM else None,
         "name": _given_name(name),
     }
-    member, is_outdated = await _ask(values)
-    if not is_outdated:
-        return member
-    async with transaction():
-        await engine.fetch(LOCK_USERNAME, telegram_username=values["username"])
-        await engine.fetch(KEEP_CURRENT, actor=account.platform, reason=SEEN_REASON, **values)
-        member, _ = await _ask(values)
-    return member
-
-
-async def _ask(values: dict[str, str | None]) -> tuple[Member | None, bool]:
     [record] = await engine.fetch(LOOK_UP_ACCOUNT, **values)
-    return None if record["id"] is None else member_from(record), record["is_outdated"]
+    if record["is_outdated"]:
+        async with transaction():
+            await engine.fetch(LOCK_USERNAME, telegram_username=values["username"])
+            await engine.fetch(KEEP_CURRENT, actor=account.platform, reason=SEEN_REASON, **values)
+            [record] = await engine.fetch(LOOK_UP_ACCOUNT, **values)
+    return record["number"], None if record["id"] is None else member_from(record)
 
 
 def _given_name(name: str) -> str | None:

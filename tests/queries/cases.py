@@ -83,6 +83,20 @@ NOBODY = {"member_id": "#99"}
 LINK_CODE = "ABCDEFGH2345"
 AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 CURSOR = {"after": None, "limit": 5}
+CONDITIONS = {
+    "role": "developer",
+    "country": "México",
+    "organization": "Frutero",
+    "status": "active",
+    "min_reputation": 0,
+    "max_reputation": 1000,
+    "tier": "Novice",
+    "invited_by": "#4",
+    "github_verified": False,
+    "inactive_for": timedelta(days=30),
+    "joined_since": datetime(2026, 1, 31, tzinfo=UTC),
+    "is_bot": False,
+}
 DAY = date(2026, 1, 31)
 DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
 BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
@@ -188,7 +202,9 @@ CASES = {
     "invitations.get": Case({"code": "OPENCODE", "invitation_id": None}, {"code": "NOSUCHCODE"}),
     "invitations.lineage": Case({"member_id": "#2", "limit": 5}, NOBODY),
     "invitations.list_page": Case(
-        {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
+        {"created_by": "#1", "status": "pending", **CURSOR, "with_total": False},
+        {"limit": 0},
+        statements_when_refused=0,
     ),
     "invitations.quota": Case({"member_id": "#1"}, NOBODY, statements_when_refused=2),
     "invitations.redeem": Case(
@@ -207,6 +223,9 @@ CASES = {
         statements_when_refused=2,
     ),
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
+    "members.count": Case(
+        {"text": "ana", **CONDITIONS}, {"status": "asleep"}, statements_when_refused=0
+    ),
     "members.dismiss_suggestion": Case({"member_id": "#1", "other": "#2", **BY}, {"other": "#99"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_erased": Case({"telegram_ids": ["101", "discord:102"]}),
@@ -251,6 +270,7 @@ CASES = {
     "members.merge_suggestions": Case(
         CURSOR, {"limit": 0}, statements=2, statements_when_refused=0
     ),
+    "members.rank": Case({"member_id": "#1"}),
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},
@@ -264,15 +284,10 @@ CASES = {
     "members.search": Case(
         {
             "text": "ana",
-            "role": "developer",
-            "country": "México",
-            "status": "active",
-            "min_reputation": 0,
-            "max_reputation": 1000,
-            "tier": "Novice",
-            "is_bot": False,
+            **CONDITIONS,
             "sort": "name",
             **CURSOR,
+            "with_total": False,
         },
         {"limit": 0},
         statements_when_refused=0,
@@ -358,6 +373,12 @@ CASES = {
         {"permission": "review", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
     "permissions.of": Case({"member_id": "#1"}, NOBODY),
+    "requests.ask": Case({"member_id": "#2", "kind": "erasure", **BY}, NOBODY),
+    "requests.list_open": Case(
+        {"kind": "erasure", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
+    "requests.may_erase_themselves": Case({"member_id": "#2"}, NOBODY),
+    "requests.resolve": Case({"member_id": "#1", "kind": "link", **BY}),
     "permissions.revoke": Case(
         {"member_id": "#1", "permission": "invite", "revoked_by": "#1", **BY},
         {"revoked_by": "#2"},
@@ -409,7 +430,8 @@ async def community(database: rows.Database) -> None:
     """Add the active #1, who wrote once and invited the pending #2, and the removed #3.
 
     #4 was merged into #1.
-    There are an open invitation, a link, and a code with which #1 links another account, too.
+    There are an open request, an open invitation, a link, and a code with which #1 links another
+    account, too.
     """
     await rows.member(
         database, telegram_id="101", telegram_username="ana", country="México", status="active"
@@ -433,6 +455,7 @@ async def community(database: rows.Database) -> None:
     await rows.merged_member(database, merged_into="#1")
     await rows.merge(database, duplicate_id="#4", before=json.dumps(MERGED))
     await rows.permission(database, member_id="#1", permission="manage")
+    await rows.request(database, member_id="#1", kind="link")
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(
         database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"

@@ -199,7 +199,7 @@ async def test_an_integer_is_accepted_for_every_id(directory: asyncpg.Pool) -> N
     ).member
     assert (eva.telegram_id, eva.invited_by) == ("1003", "#1")
     assert [branch.member_id for branch in await invitations.lineage(2)] == ["#2", "#1"]
-    assert len(await invitations.tree(1)) == 3
+    assert len((await invitations.tree(1)).items) == 3
     assert (await members.update_profile(2, name="Bob")).name == "Bob"
     assert (
         await members.verify_github(2, github_username="bo", github_profile_data={})

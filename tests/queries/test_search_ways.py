@@ -15,9 +15,10 @@ import pytest
 from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import audit, members, search
+from community_directory.queries.conditions import scores_between
 from community_directory.queries.folding import fold
 from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
-from community_directory.queries.search import Sort, scores_between
+from community_directory.queries.search import Sort
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
