@@ -10,6 +10,7 @@ from aiogram.utils.link import create_telegram_link
 from community_directory.bot import (
     directory,
     invite,
+    languages,
     leaderboard,
     link,
     managers,
@@ -34,7 +35,7 @@ commands = [
 ]
 
 FOR_EVERYBODY = (*registration.commands, *link.commands)
-FOR_PENDING = (*profile.commands, *me.commands, *link.commands)
+FOR_PENDING = (*profile.commands, *me.commands, *link.commands, *languages.commands)
 FOR_MEMBERS = (
     *invite.commands,
     *directory.commands,
@@ -42,6 +43,7 @@ FOR_MEMBERS = (
     *me.commands,
     *leaderboard.commands,
     *link.commands,
+    *languages.commands,
 )
 FOR_OWN_DATA: tuple[BotCommand, ...] = tuple(getattr(personal_data, "commands", ()))
 FOR_MANAGERS: tuple[BotCommand, ...] = tuple(getattr(managers, "commands", ()))
