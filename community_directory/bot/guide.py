@@ -54,8 +54,10 @@ IN_GROUP = F.chat.type.in_({"group", "supergroup"})
 async def explain(message: Message, *, member: Member | None, translation: Translation) -> None:
     """List the commands that a person can use."""
     known = await list_commands(member)
+    is_active = member is not None and member.status is MemberStatus.ACTIVE
+    heading = translation.gettext("You can send me:")
     lines = [
-        describe_status(member, translation),
+        heading if is_active else describe_status(member, translation),
         "",
         *(f"/{each.command} — {translation.gettext(each.description)}" for each in known),
     ]

@@ -1,4 +1,4 @@
-"""What a member did: activity as a picture, reputation explained, and who came through them."""
+"""The picture of a member's activity, their reputation explained, and who came through them."""
 
 import asyncio
 from collections import Counter
