@@ -53,7 +53,7 @@ SET session_replication_role = replica;
 INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, country, github_username, github_verified,
         github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot,
-        telegram_username)
+        telegram_username, organization)
 SELECT '#' || n, n::text, 'Member ' || n,
     CASE n % 100 WHEN 1 THEN 'designer' ELSE 'developer' END, 'Country ' || n % 10, 'github' || n,
     true,
@@ -63,7 +63,7 @@ SELECT '#' || n, n::text, 'Member ' || n,
     CASE WHEN n >= 10 THEN '#' || n / 10 END,
     CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
-    n % 4000 = 0, 'guest' || n
+    n % 4000 = 0, 'guest' || n, CASE n % 100 WHEN 2 THEN 'Frutero' ELSE 'Banana Labs' END
 FROM generate_series(1, 20000) AS n;
 INSERT INTO member_accounts (id, platform, account_id, username, member_id, proof, proved_at)
 SELECT gen_random_uuid(), named.platform, named.account_id, named.username, member_id, named.proof,
@@ -214,6 +214,13 @@ INDEXED_QUERIES = [
         " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot AND reputation_score > 10",
         ("Country 7",),
         "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_organization_idx",
+        "SELECT id FROM community_members WHERE organization = (SELECT $1::text)"
+        " AND organization BETWEEN (SELECT $1::text) AND (SELECT $1::text)"
+        " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot",
+        ("Frutero",),
     ),
     IndexedQuery(
         "member_other_status_idx",
@@ -696,6 +703,13 @@ SEARCHES: list[dict[str, Any]] = [
         ({}, {"min_reputation": 10}, {"min_reputation": 10, "max_reputation": 20}),
         ("reputation", "newest", "name"),
     )
+] + [
+    {"text": text, **condition, "sort": sort}
+    for text, condition, sort in product(
+        (None, "member", "me"),
+        ({"organization": "Frutero"}, {"invited_by": 1}, {"joined_since": NOW}),
+        ("reputation", "newest", "name"),
+    )
 ]
 
 
@@ -742,8 +756,7 @@ async def test_a_query_without_an_index_reads_and_sorts_the_whole_table(
 ) -> None:
     use = IndexedQuery(
         "none",
-        "SELECT * FROM community_members WHERE organization = $1 ORDER BY country",
-        ("Frutero",),
+        "SELECT * FROM community_members WHERE registration_fee_paid ORDER BY country",
     )
     assert await scans(community, use) == {"sorted": "Sort", "community_members": "Seq Scan"}
 
