@@ -20,6 +20,13 @@ from community_directory.queries.highlights import (
     HIGHLIGHTS_OF_MEMBER,
     STAY,
 )
+from community_directory.queries.invitation_statistics import COUNT_INVITATIONS
+from community_directory.queries.invitations import FIND_OPEN_INVITATION
+from community_directory.queries.participation_counts import (
+    COUNT_DAYS_OF_MEMBER,
+    COUNT_ROOMS_OF_MEMBER,
+)
+from community_directory.queries.seen import LOOK_UP_ACCOUNT
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -657,6 +664,41 @@ async def test_an_index_serves_the_query_it_is_for(
     if use.node is not None:
         assert found[use.index] == use.node
     assert await community.fetch(use.query, *use.arguments)
+
+
+SPAN = {"start": NOW - timedelta(days=30), "end": NOW}
+DAYS = {
+    "days": [(NOW - timedelta(days=days)).date() for days in range(30, 0, -1)],
+    "starts": [NOW - timedelta(days=days) for days in range(30, 0, -1)],
+    "end": NOW,
+}
+SOMEBODY: dict[str, object] = {
+    "platform": "telegram",
+    "account_id": "247",
+    "telegram_id": "247",
+    "username": "user247",
+    "name": "Ana",
+}
+ONE_MEMBER: dict[str, tuple[Statement, dict[str, object]]] = {
+    "COUNT_DAYS": (COUNT_DAYS_OF_MEMBER, DAYS | {"member_id": "#247"}),
+    "COUNT_ROOMS": (COUNT_ROOMS_OF_MEMBER, SPAN | {"member_id": "#247", "limit": 20}),
+    "COUNT_INVITATIONS": (COUNT_INVITATIONS, {"member_id": "#247"}),
+    "FIND_OPEN_INVITATION": (FIND_OPEN_INVITATION, {"telegram_username": "Guest19900"}),
+    "LOOK_UP_ACCOUNT": (LOOK_UP_ACCOUNT, SOMEBODY),
+}
+"""Statements about one member or one username, with their parameters."""
+
+
+@pytest.mark.parametrize("name", ONE_MEMBER)
+async def test_what_is_about_one_member_reads_no_whole_table(
+    community: asyncpg.Connection, name: str
+) -> None:
+    statement, values = ONE_MEMBER[name]
+    found = await scans(
+        community, IndexedQuery("", statement.sql, tuple(statement.arguments(values)))
+    )
+    read_whole = {node for node, scan in found.items() if scan == "Seq Scan"}
+    assert read_whole <= {"directory_archive"}  # which has one row
 
 
 DAY = ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], NOW - timedelta(days=8))
