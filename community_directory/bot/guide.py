@@ -47,6 +47,7 @@ FOR_MEMBERS = (
 )
 FOR_OWN_DATA: tuple[BotCommand, ...] = tuple(getattr(personal_data, "commands", ()))
 FOR_MANAGERS: tuple[BotCommand, ...] = tuple(getattr(managers, "commands", ()))
+IS_NO_TEXT = F.photo | F.voice | F.video | F.video_note | F.sticker | F.document | F.contact
 IN_GROUP = F.chat.type.in_({"group", "supergroup"})
 
 
@@ -107,6 +108,12 @@ async def answer_anything(
             await message.answer(join_lines(lines))
         return
     await message.answer(describe_status(member, translation))
+
+
+@router.message(IN_PRIVATE_CHAT, IS_NO_TEXT)
+async def ask_for_text(message: Message, *, translation: Translation) -> None:
+    """Say that only texts are read: somebody may have answered a question with a voice message."""
+    await message.answer(translation.gettext("I can only read text. Please write it."))
 
 
 @router.message(IN_GROUP, Command("start", "help"))

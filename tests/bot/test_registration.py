@@ -242,6 +242,8 @@ async def test_a_code_that_expires_in_the_meantime_loses_no_answer(
 async def test_a_value_that_is_refused_is_asked_again(telegram: Telegram, inviter: Member) -> None:
     ana = telegram.person(1001, "Ana")
     await ana.says(f"/start {await invite(inviter)}")
+    [told] = await ana.posts({"contact": {"phone_number": "1", "first_name": "Ana"}})
+    assert told.text == "I can only read text. Please write it."
     [told] = await ana.says("\u200b\u2060")
     assert told.text == "The name can't be blank."
     [told] = await ana.says("x" * 256)
