@@ -172,6 +172,26 @@ async def test_a_button_counts_once_and_only_under_the_open_question(
     assert "Which organization" in telegram.sent_to(ana)[-1].text
 
 
+async def test_a_question_that_is_asked_again_takes_the_place_of_the_first_one(
+    telegram: Telegram, inviter: Member
+) -> None:
+    ana = telegram.person(1001, "Ana")
+    [first] = await ana.says(f"/start {await invite(inviter)}")
+    name = first.buttons["Ana"]
+    [second] = await ana.says("/start")
+    assert not first.buttons
+    await ana.presses_data(name, first)
+    assert telegram.calls_of("answerCallbackQuery")[-1]["text"] == "This button is out of date."
+    assert "What is your name" in second.text
+    await ana.presses("Ana", second)
+    assert "What do you mainly do" in second.text
+    [third] = await ana.says(f"/start {await invite(inviter)}")
+    assert not second.buttons
+    assert "What do you mainly do" in third.text
+    await ana.says("developer")
+    assert not third.buttons
+
+
 async def test_two_presses_at_the_same_time_are_one(telegram: Telegram, inviter: Member) -> None:
     ana = telegram.person(1001, "Ana")
     [question] = await ana.says(f"/start {await invite(inviter)}")
