@@ -18,6 +18,7 @@ from community_directory.bot import (
     groups,
     guide,
     invite,
+    languages,
     leaderboard,
     link,
     managers,
@@ -45,6 +46,7 @@ FEATURES: Sequence[ModuleType] = (
     me,
     leaderboard,
     link,
+    languages,
     personal_data,
     guide,
 )
