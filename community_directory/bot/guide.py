@@ -10,6 +10,7 @@ from aiogram.utils.link import create_telegram_link
 from community_directory.bot import (
     directory,
     invite,
+    languages,
     leaderboard,
     link,
     managers,
@@ -34,7 +35,7 @@ commands = [
 ]
 
 FOR_EVERYBODY = (*registration.commands, *link.commands)
-FOR_PENDING = (*profile.commands, *me.commands, *link.commands)
+FOR_PENDING = (*profile.commands, *me.commands, *link.commands, *languages.commands)
 FOR_MEMBERS = (
     *invite.commands,
     *directory.commands,
@@ -42,9 +43,11 @@ FOR_MEMBERS = (
     *me.commands,
     *leaderboard.commands,
     *link.commands,
+    *languages.commands,
 )
 FOR_OWN_DATA: tuple[BotCommand, ...] = tuple(getattr(personal_data, "commands", ()))
 FOR_MANAGERS: tuple[BotCommand, ...] = tuple(getattr(managers, "commands", ()))
+IS_NO_TEXT = F.photo | F.voice | F.video | F.video_note | F.sticker | F.document | F.contact
 IN_GROUP = F.chat.type.in_({"group", "supergroup"})
 
 
@@ -52,8 +55,10 @@ IN_GROUP = F.chat.type.in_({"group", "supergroup"})
 async def explain(message: Message, *, member: Member | None, translation: Translation) -> None:
     """List the commands that a person can use."""
     known = await list_commands(member)
+    is_active = member is not None and member.status is MemberStatus.ACTIVE
+    heading = translation.gettext("You can send me:")
     lines = [
-        describe_status(member, translation),
+        heading if is_active else describe_status(member, translation),
         "",
         *(f"/{each.command} — {translation.gettext(each.description)}" for each in known),
     ]
@@ -103,6 +108,12 @@ async def answer_anything(
             await message.answer(join_lines(lines))
         return
     await message.answer(describe_status(member, translation))
+
+
+@router.message(IN_PRIVATE_CHAT, IS_NO_TEXT)
+async def ask_for_text(message: Message, *, translation: Translation) -> None:
+    """Say that only texts are read: somebody may have answered a question with a voice message."""
+    await message.answer(translation.gettext("I can only read text. Please write it."))
 
 
 @router.message(IN_GROUP, Command("start", "help"))

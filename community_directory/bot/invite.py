@@ -150,15 +150,21 @@ def _explain_quota(error: InvitationQuotaExceeded, translation: Translation) -> 
     if error.next_at is None:
         return translation.gettext("You can't invite anybody. Ask a community manager.")
     if error.period is None:
-        return translation.gettext(
+        return translation.ngettext(
+            "You have {limit} open invitation, and can't have more. You can invite again when it "
+            "is used, cancelled or over, on {next_at} at the latest.",
             "You have {limit} open invitations, and can't have more. You can invite again when one "
             "is used, cancelled or over, on {next_at} at the latest.",
+            error.limit,
             limit=error.limit,
             next_at=error.next_at,
         )
-    return translation.gettext(
+    return translation.ngettext(
+        "You have created {limit} invitation in {days} days, and can't create more. You can "
+        "invite again on {next_at}.",
         "You have created {limit} invitations in {days} days, and can't create more. You can "
         "invite again on {next_at}.",
+        error.limit,
         limit=error.limit,
         days=error.period.days,
         next_at=error.next_at,

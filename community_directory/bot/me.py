@@ -1,5 +1,6 @@
-"""What a member did: activity as a picture, reputation explained, and who came through them."""
+"""The picture of a member's activity, their reputation explained, and who came through them."""
 
+import asyncio
 from collections import Counter
 from datetime import date
 
@@ -32,7 +33,8 @@ async def show(message: Message, *, member: Member, translation: Translation) ->
     counts: Counter[date] = Counter()
     for activity in await participation.activity(member.member_id, since=since, until=last):
         counts[activity.day] += activity.events
-    picture = draw_activity(counts, last, translation.locale)
+    # It takes some 20 ms, in which other people would wait.
+    picture = await asyncio.to_thread(draw_activity, counts, last, translation.locale)
     lines = [
         f"{member.member_id} {shorten(member.name)}",
         "",

@@ -1,4 +1,4 @@
-"""Who may do what with the bot: filters of handlers, and what everybody else is told."""
+"""The filters of members by their status, and what everybody else is told."""
 
 from aiogram import F
 from aiogram.filters import BaseFilter

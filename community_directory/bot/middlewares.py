@@ -1,7 +1,7 @@
 """What handlers get as parameters besides those of aiogram.
 
 - `member: Member | None`: the member or the contact who caused the update.
-- `translation: Translation`: the language of this person's Telegram.
+- `translation: Translation`: the language that this person chose, or that of their Telegram.
 - `recorder: Recorder`: the recorder of the bot's events.
 - `chats: CountedChats`: the groups whose events count.
 - `bot_accounts: BotAccounts`: the bots that were met.
@@ -15,8 +15,9 @@ from aiogram import BaseMiddleware
 from aiogram.fsm.middleware import FSMContextMiddleware
 from aiogram.types import TelegramObject, Update, User
 
-from community_directory.language import find_translation
+from community_directory.language import Translation, find_translation
 from community_directory.queries import members
+from community_directory.queries.members import Member
 
 Handler = Callable[[TelegramObject, dict[str, Any]], Awaitable[Any]]
 
@@ -27,12 +28,12 @@ class PersonMiddleware(BaseMiddleware):
     async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
         """Look the person up, once for each update."""
         user: User | None = data.get("event_from_user")
-        data["translation"] = find_translation(user.language_code if user else None)
         data["member"] = None
         if user is not None and not user.is_bot:
             data["member"] = await members.seen(
                 telegram_id=user.id, username=user.username, name=user.full_name
             )
+        data["translation"] = choose_translation(data["member"], user)
         return await handler(event, data)
 
 
@@ -50,6 +51,14 @@ class PrivateStateMiddleware(BaseMiddleware):
         if isinstance(event, Update) and is_private(data):
             return await self._states(handler, event, data)
         return await handler(event, data)
+
+
+def choose_translation(member: Member | None, user: User | None) -> Translation:
+    """Return the language that a member has chosen, or that of the person's Telegram."""
+    chosen = (member.profile_data or {}).get("language") if member is not None else None
+    if isinstance(chosen, str):
+        return find_translation(chosen)
+    return find_translation(user.language_code if user else None)
 
 
 def is_private(data: dict[str, Any]) -> bool:

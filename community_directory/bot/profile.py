@@ -61,7 +61,7 @@ async def show(
 ) -> None:
     """Show one's own profile with a button for each field."""
     await state.clear()
-    text, keyboard = show_profile(member, translation)
+    text, keyboard = show_profile(await members.get(member.member_id), translation)
     await message.answer(text, reply_markup=keyboard)
 
 

@@ -92,6 +92,7 @@ class CursorFormat:
     """
 
     def __init__(self, name: str, *fields: CursorField) -> None:
+        self.name = name
         self.tag = crc32(name.encode()) & 0xFFFE
         self._fields = fields
         self._struct = struct.Struct(">H" + "".join(field.code for field in fields))

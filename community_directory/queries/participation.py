@@ -4,19 +4,19 @@
 event with a `source_id` is stored once, however often a platform delivers it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine
 from community_directory.queries.archived_days import ARCHIVED_BEFORE_SQL, ARCHIVED_UNTIL_SQL
+from community_directory.queries.event_stream import stream
 from community_directory.queries.events import (
     BATCH_SIZE,
     CURRENT_MEMBER,
     CURRENT_PLACE,
-    EARLIEST_EVENT_TIME,
     EVENT_COLUMNS,
     Event,
     EventBatch,
@@ -30,7 +30,6 @@ from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     KEY_FIELD,
-    MAX_STREAM_PAGE_SIZE,
     TIME_FIELD,
     Page,
     PagedList,
@@ -45,9 +44,9 @@ from community_directory.queries.participation_counts import (
 )
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.rooms import move_room
-from community_directory.queries.values import check_texts, member_number
+from community_directory.queries.values import member_number
 from community_directory.settings import MIN_RETENTION_DAYS
-from community_directory.tables import EventType, MemberParticipation, MemberStatus
+from community_directory.tables import EventType, MemberStatus
 
 __all__ = [
     "ActiveMember",
@@ -99,29 +98,6 @@ EVENTS_OF_MEMBER = PagedList(
     _list_events_sql,
     is_descending=True,
 )
-
-
-LATEST_TIME = datetime.max.replace(tzinfo=UTC)
-
-
-def _make_stream(condition: str) -> PagedList:
-    """Return the list of events of some time, oldest first, under a further condition in SQL."""
-
-    def make_sql(order: PageOrder) -> str:
-        return f"""
-SELECT {EVENT_COLUMNS} FROM member_participation
-WHERE occurred_at >= :start AND occurred_at < :end AND {condition}
-    AND (:platform::text IS NULL OR platform = :platform)
-    AND (:event_type::text IS NULL OR event_type = :event_type)
-    AND {order.after("occurred_at, id", ":last_time, :last_id")}
-{order.by("occurred_at", "id")} LIMIT :limit
-"""
-
-    return PagedList("stream", {"last_time": TIME_FIELD, "last_id": KEY_FIELD}, make_sql)
-
-
-STREAM_OF_ALL = _make_stream(NO_BOTS)
-STREAM_OF_MEMBER = _make_stream(f"member_id = ({CURRENT_MEMBER})")
 
 # Archived days have no events any more, but their counts.
 COUNT_DAILY_EVENTS = Statement(f"""
@@ -363,69 +339,6 @@ async def history(
         lambda event: (event.occurred_at, event.id),
         member_id=member_number(member_id),
     )
-
-
-async def stream(
-    *,
-    since: date | None = None,
-    until: date | None = None,
-    zone: str | None = None,
-    member_id: str | int | None = None,
-    platform: str | None = None,
-    event_type: str | None = None,
-    page_size: int = 100,
-) -> AsyncIterator[Event]:
-    """Yield all events from `since` to `until`, oldest first. Those of bots are left out.
-
-    One page at a time is in the memory, and each page is a query of its own, so a stream may take
-    as long as it likes. Others can write in the meantime: no event comes twice, and each comes that
-    was stored before the stream began and is not deleted. An event that is stored later comes if
-    its time is after that of the last one.
-
-    Events of archived days are deleted: `highlights.between` has what was counted of them.
-
-    Args:
-        since: The first day; None begins with the first event.
-        until: The last day; None ends with the last event.
-        zone: The name of the days' time zone; None means the community's time zone.
-        member_id: The number of a member, whose events alone come, also if it is a bot. The number
-            of a merged member leads to the other one.
-        platform: The platform of the events, such as "telegram"; None means all.
-        event_type: The type of the events, such as "MESSAGE"; None means all. To find a rare type
-            among many million events takes seconds.
-        page_size: The number of events that are read at once, 1 to 1,000.
-
-    Raises:
-        InvalidInput: A day, the time zone, the number or the size is not valid.
-    """
-    start, end = EARLIEST_EVENT_TIME, LATEST_TIME
-    if since is not None:
-        start = days_between(since, since if until is None else until, zone).starts[0]
-    if until is not None:
-        end = days_between(until, until, zone).end
-    check_texts(MemberParticipation, platform=platform, event_type=event_type)
-    page_size = checked_limit(page_size, MAX_STREAM_PAGE_SIZE, field="page_size")
-    events, values = STREAM_OF_ALL, {}
-    if member_id is not None:
-        events, values = STREAM_OF_MEMBER, {"member_id": member_number(member_id)}
-    after: str | None = None
-    while True:
-        page = await events.read_page(
-            after,
-            page_size,
-            Event.from_columns,
-            lambda event: (event.occurred_at, event.id),
-            start=start,
-            end=end,
-            platform=platform,
-            event_type=event_type,
-            **values,
-        )
-        for event in page.items:
-            yield event
-        after = page.next_cursor
-        if after is None:
-            return
 
 
 async def activity(

@@ -80,7 +80,8 @@ SELECT platform, room_id, {_SUMS}, count(*) AS members, max(last_at) AS last_at
 FROM (
     SELECT platform, room_id, member_id, {_COUNTS}, max(occurred_at) AS last_at
     FROM member_participation
-    WHERE {whose} AND occurred_at >= :start AND occurred_at < :end
+    WHERE {whose} AND occurred_at < :end
+        AND occurred_at >= greatest(:start::timestamptz, {ARCHIVED_BEFORE_SQL})
     GROUP BY platform, room_id, member_id
 ) AS counted
 GROUP BY platform, room_id ORDER BY events DESC, platform, room_id LIMIT :limit

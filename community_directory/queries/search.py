@@ -461,10 +461,12 @@ class Search:
                 parts["BOUNDS"] if self.sort == "reputation" else "true",
                 *(each.in_index for each in filters.values()),
             ]
+            # Because of the CASE, PostgreSQL does not look for the text in its index as well, which
+            # would be read as a whole for a text of two letters.
             ways["by_filters"] = """
             {SOURCE} WHERE id = ANY(ARRAY(
                 SELECT id FROM community_members WHERE {IN_INDEX} AND {FILTERS}
-            )) AND {BOUNDS} AND {MATCHING}
+            )) AND {BOUNDS} AND CASE WHEN {MATCHING} THEN true END
             """.format(**parts, IN_INDEX=" AND ".join(map(str, in_index)))
         return ways
 

@@ -17,7 +17,7 @@ from community_directory.settings import load_settings
 from tests.bot.stand_in import Group, Person, Sent, Telegram
 from tests.tables import rows
 
-COMMANDS = ("invite", "directory", "profile", "me", "leaderboard", "link")
+COMMANDS = ("invite", "directory", "profile", "me", "leaderboard", "link", "language")
 
 
 @pytest.fixture(autouse=True)
@@ -42,24 +42,25 @@ def texts(sent: list[Sent]) -> list[str]:
 # Who may do what
 
 
-@pytest.mark.parametrize("status", ["not_member", "pending", "suspended", "banned", None])
 async def test_who_may_not_use_a_command_is_told_what_to_do(
-    telegram: Telegram, directory: asyncpg.Pool, status: str | None
+    telegram: Telegram, directory: asyncpg.Pool
 ) -> None:
-    if status is None:
-        ana = telegram.person(1001, "Ana")
-    else:
-        ana = await person(telegram, directory, status)
     expected = {
         "pending": "waits for the approval",
         "suspended": "is suspended. Ask",
         "banned": "can't take part",
-    }.get(str(status), "open the link that you got")
-    allowed = ("profile", "me", "link") if status == "pending" else ()
-    for command in COMMANDS:
-        if command not in allowed:
-            [told] = await ana.says(f"/{command}")
-            assert expected in told.text, command
+        "not_member": "open the link that you got",
+        None: "open the link that you got",
+    }
+    for number, (status, sentence) in enumerate(expected.items(), start=1001):
+        if status is not None:
+            await rows.member(directory, status=status, telegram_id=str(number))
+        somebody = telegram.person(number, "Ana")
+        allowed = ("profile", "me", "link", "language") if status == "pending" else ()
+        for command in COMMANDS:
+            if command not in allowed:
+                [told] = await somebody.says(f"/{command}")
+                assert sentence in told.text, (command, status)
     assert await directory.fetchval("SELECT count(*) FROM community_invitations") == 0
 
 
@@ -137,7 +138,7 @@ async def test_an_invitation_that_is_not_possible_is_explained(
     load_settings.cache_clear()
     await ana.says("/invite @Bea")
     [told] = await ana.says("/invite")
-    assert told.text.startswith("You have 1 open invitations, and can't have more.")
+    assert told.text.startswith("You have 1 open invitation, and can't have more.")
     assert "Cancel @Bea" in told.buttons
     monkeypatch.setenv("DIRECTORY_MAX_OPEN_INVITATIONS", "0")
     load_settings.cache_clear()
@@ -340,9 +341,8 @@ def test_the_picture_has_a_square_for_each_day_in_its_colour() -> None:
     drawn = draw_activity(counts, last, locale)
     assert len(drawn) < 20_000
     with Image.open(BytesIO(drawn)) as picture:
-        colours = {
-            f"#{red:02x}{green:02x}{blue:02x}" for _, (red, green, blue) in picture.getcolors(9999)
-        }
+        pixels = picture.tobytes().hex()
+        colours = {f"#{pixels[start : start + 6]}" for start in range(0, len(pixels), 6)}
         assert {BACKGROUND, EMPTY, LEVELS[0], LEVELS[1], LEVELS[3]} <= colours
         assert LEVELS[2] not in colours
     with Image.open(BytesIO(draw_activity({}, last, Locale.parse("en")))) as picture:
@@ -412,31 +412,36 @@ def test_texts_are_cut_to_the_units_that_telegram_counts() -> None:
         assert len(join_lines([text] * 100).encode("utf-16-le", "replace")) // 2 <= 4096
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(
-            "/directory " + "x" * 5000,
-            "/directory %_\\'\"",
-            "/directory \u202e\u200b",
-            "/invite @" * 9,
-        ),
-        *("/invite " + "😀" * 50, "/link " + "9" * 4000, "/start " + "😀" * 60, "/start  "),
-        *(
-            "/me {0} %s",
-            "/leaderboard <b>",
-            "/profile *_`[",
-            "😀" * 2000,
-            "/",
-            "//",
-            "/start_x",
-            " ",
-        ),
-    ],
+STRANGE_TEXTS = (
+    *("/directory " + "x" * 5000, "/directory %_\\'\"", "/directory \u202e\u200b", "/invite @" * 9),
+    *("/invite " + "😀" * 50, "/link " + "9" * 4000, "/start " + "😀" * 60, "/start  "),
+    *("/me {0} %s", "/leaderboard <b>", "/profile *_`[", "😀" * 2000, "/", "//", "/start_x", " "),
 )
-async def test_any_text_gets_one_answer(
-    telegram: Telegram, directory: asyncpg.Pool, text: str
-) -> None:
+
+
+async def test_any_text_gets_an_answer(telegram: Telegram, directory: asyncpg.Pool) -> None:
     ana = await person(telegram, directory)
-    assert 1 <= len(await ana.says(text)) <= 3
+    stranger = telegram.person(1002, "Eva", language_code="es")
+    for text in STRANGE_TEXTS:
+        assert 1 <= len(await ana.says(text)) <= 3, text
+        assert len(await stranger.says(text)) == 1, text
     assert telegram.unconfirmed == []
+
+
+# /language
+
+
+async def test_a_member_chooses_a_language(telegram: Telegram, directory: asyncpg.Pool) -> None:
+    ana = await person(telegram, directory, profile_data='{"bio": "bees"}')
+    [told] = await ana.says("/language")
+    assert [*told.buttons] == ["English", "Español", "As in Telegram"]
+    await ana.presses("Español", told)
+    assert told.text == "A partir de ahora te escribo en español."
+    [told] = await ana.says("/directory xyz")
+    assert told.text.startswith("🔎 xyz\nNo hay resultados.")
+    assert (await members.get("#1")).profile_data == {"bio": "bees", "language": "es"}
+    [told] = await ana.says("/language")
+    await ana.presses("Como en Telegram", told)
+    assert told.text == "I write to you in English from now on."
+    assert await ana.presses_data("language:xx", told) == []
+    assert (await members.get("#1")).profile_data == {"bio": "bees"}

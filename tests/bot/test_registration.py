@@ -12,6 +12,10 @@ from tests.bot.stand_in import Person, Sent, Telegram
 from tests.tables import rows
 
 SPANISH = {"language_code": "es"}
+EXPIRE = """
+UPDATE community_invitations
+SET created_at = now() - interval '9 days', expires_at = now() - interval '1 second'
+"""
 STRANGE_NAME = "👩‍👩‍👧‍👦" * 20 + "<b>&{name}%s\u202e"
 
 
@@ -27,9 +31,10 @@ async def inviter(directory: asyncpg.Pool) -> Member:
     return await members.get(row["member_id"])
 
 
-async def invite(inviter: Member, **fields: str) -> str:
+async def invite(inviter: Member, username: str | None = None) -> str:
     """Return the code of a new invitation."""
-    return (await invitations.create(created_by=inviter.member_id, **fields)).invitation_code
+    invitation = await invitations.create(created_by=inviter.member_id, telegram_username=username)
+    return invitation.invitation_code
 
 
 async def answers(
@@ -75,7 +80,7 @@ async def test_a_person_joins_by_buttons_alone(
             directory, status="active", primary_role="beekeeper", name=f"Member {number}"
         )
     forget_suggestions()
-    code = await invite(inviter, telegram_username="ana")
+    code = await invite(inviter, username="ana")
     ana = telegram.person(1001, "Ana", username="Ana", last_name="García")
     await ana.says(f"/start {code}")
     await ana.presses("Ana García")
@@ -167,6 +172,26 @@ async def test_a_button_counts_once_and_only_under_the_open_question(
     assert "Which organization" in telegram.sent_to(ana)[-1].text
 
 
+async def test_a_question_that_is_asked_again_takes_the_place_of_the_first_one(
+    telegram: Telegram, inviter: Member
+) -> None:
+    ana = telegram.person(1001, "Ana")
+    [first] = await ana.says(f"/start {await invite(inviter)}")
+    name = first.buttons["Ana"]
+    [second] = await ana.says("/start")
+    assert not first.buttons
+    await ana.presses_data(name, first)
+    assert telegram.calls_of("answerCallbackQuery")[-1]["text"] == "This button is out of date."
+    assert "What is your name" in second.text
+    await ana.presses("Ana", second)
+    assert "What do you mainly do" in second.text
+    [third] = await ana.says(f"/start {await invite(inviter)}")
+    assert not second.buttons
+    assert "What do you mainly do" in third.text
+    await ana.says("developer")
+    assert not third.buttons
+
+
 async def test_two_presses_at_the_same_time_are_one(telegram: Telegram, inviter: Member) -> None:
     ana = telegram.person(1001, "Ana")
     [question] = await ana.says(f"/start {await invite(inviter)}")
@@ -195,36 +220,29 @@ async def test_two_presses_at_the_same_time_are_one(telegram: Telegram, inviter:
 
 
 REFUSALS = {
-    "unknown": ("There is no invitation with this code.", "No hay ninguna invitación"),
     "expired": ("This code has expired. Ask whoever", "Este código ha caducado. Pide uno nuevo"),
+    "unknown": ("There is no invitation with this code.", "No hay ninguna invitación"),
     "cancelled": ("This code is no longer valid. Ask", "Este código ya no es válido. Pide"),
     "used": ("This code has already been used. Ask", "Este código ya se usó. Pide uno nuevo"),
     "other": ("This code is meant for somebody else.", "Este código es para otra persona. Pide"),
 }
 
 
-@pytest.mark.parametrize("reason", REFUSALS)
 async def test_a_refused_code_is_told_at_once_in_both_languages(
-    telegram: Telegram, inviter: Member, directory: asyncpg.Pool, reason: str
+    telegram: Telegram, inviter: Member, directory: asyncpg.Pool
 ) -> None:
-    code = await invite(inviter, **({"telegram_username": "eva"} if reason == "other" else {}))
-    if reason == "expired":
-        await directory.execute(
-            "UPDATE community_invitations SET created_at = now() - interval '9 days',"
-            " expires_at = now() - interval '1 day'"
-        )
-    elif reason == "cancelled":
-        await invitations.cancel(code)
-    elif reason == "used":
-        await invitations.redeem(code, telegram_id=5, name="Eva", primary_role="developer")
-    elif reason == "unknown":
-        code = "ABCDEFGHJKMNPQRS"
-    english = telegram.person(1001, "Ana")
-    spanish = telegram.person(1002, "Bea", **SPANISH)
-    for person, sentence in zip((english, spanish), REFUSALS[reason], strict=True):
-        [told] = await person.says(f"/start {code}")
-        assert told.text.startswith(sentence)
-        assert not told.buttons
+    codes = {"expired": await invite(inviter), "unknown": "ABCDEFGHJKMNPQRS"}
+    await directory.execute(EXPIRE)
+    codes |= {"cancelled": await invite(inviter), "used": await invite(inviter)}
+    codes["other"] = await invite(inviter, username="eva")
+    await invitations.cancel(codes["cancelled"])
+    await invitations.redeem(codes["used"], telegram_id=5, name="Eva", primary_role="developer")
+    people = (telegram.person(1001, "Ana"), telegram.person(1002, "Bea", **SPANISH))
+    for reason, code in codes.items():
+        for person, sentence in zip(people, REFUSALS[reason], strict=True):
+            [told] = await person.says(f"/start {code}")
+            assert told.text.startswith(sentence)
+            assert not told.buttons
 
 
 async def test_a_code_that_expires_in_the_meantime_loses_no_answer(
@@ -232,10 +250,7 @@ async def test_a_code_that_expires_in_the_meantime_loses_no_answer(
 ) -> None:
     ana = telegram.person(1001, "Ana")
     [summary] = await answers(ana, await invite(inviter))
-    await directory.execute(
-        "UPDATE community_invitations SET created_at = now() - interval '9 days',"
-        " expires_at = now() - interval '1 second'"
-    )
+    await directory.execute(EXPIRE)
     await ana.presses("Join")
     assert summary.text.startswith("This code has expired.")
     [again] = await ana.says(f"/start {await invite(inviter)}")
@@ -247,6 +262,8 @@ async def test_a_code_that_expires_in_the_meantime_loses_no_answer(
 async def test_a_value_that_is_refused_is_asked_again(telegram: Telegram, inviter: Member) -> None:
     ana = telegram.person(1001, "Ana")
     await ana.says(f"/start {await invite(inviter)}")
+    [told] = await ana.posts({"contact": {"phone_number": "1", "first_name": "Ana"}})
+    assert told.text == "I can only read text. Please write it."
     [told] = await ana.says("\u200b\u2060")
     assert told.text == "The name can't be blank."
     [told] = await ana.says("x" * 256)

@@ -201,6 +201,7 @@ SCRIPTED_OBJECTS = {
             "member_any_country_idx",
             "member_removed_idx",
             "member_any_role_idx",
+            "member_organization_idx",
         )
     ),
     ("trigger", "member_requests_audit"),

@@ -1573,6 +1573,22 @@ async def test_a_batch_of_lines_is_written_without_a_call_for_each(
     assert [number["telegram_id"] for number in numbers] == [str(n) for n in range(500, 520)]
 
 
+@pytest.mark.parametrize("is_alone", [False, True], ids=["in a batch", "by itself"])
+async def test_a_line_replaces_the_whole_profile(
+    community: asyncpg.Pool, file: Path, monkeypatch: pytest.MonkeyPatch, is_alone: bool
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise InvalidInput("The batch can't be stored.")
+
+    if is_alone:
+        monkeypatch.setattr(members_csv, "update_profiles", refuse)
+    await members.update_profile("#1", profile_data={"a": 1, "b": 2})
+    for cell, expected in (('{"b": 3, "c": null}', {"b": 3, "c": None}), ("", None)):
+        line = {"member_id": "#1", "profile_data": cell}
+        assert await import_text(file, csv_text(line)) == ImportCounts(0, 1, 0)
+        assert (await members.get("#1")).profile_data == expected
+
+
 async def test_each_refused_line_of_a_batch_has_its_own_problem(
     community: asyncpg.Pool, file: Path
 ) -> None:

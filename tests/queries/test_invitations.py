@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -20,7 +22,7 @@ from community_directory.errors import (
     PermissionRequired,
 )
 from community_directory.queries import invitations, members
-from community_directory.queries.invitations import Invitation
+from community_directory.queries.invitations import Invitation, InvitationStatistics
 from community_directory.tables import InvitationStatus, Permission
 from community_directory.tables.invitations import CODE_ALPHABET, new_code
 from tests.tables import rows
@@ -507,3 +509,184 @@ async def test_concurrent_expiry_jobs_share_the_work_and_do_not_wait(
         )
         assert sum(counts) == 40
     assert await invitations.expire_overdue() == 10
+
+
+# By their ids
+
+
+async def test_an_invitation_is_found_changed_and_cancelled_by_its_id(ana: str) -> None:
+    made = await invitations.create(created_by=ana)
+    key = made.invitation_id
+    assert await invitations.get(invitation_id=key) == made
+    assert await invitations.find(invitation_id=str(key).upper()) == made
+    extended = await invitations.extend(invitation_id=key, valid_for=DAY, actor="luis")
+    assert extended.expires_at == made.expires_at + DAY
+    cancelled = await invitations.cancel(invitation_id=str(key), actor="luis")
+    assert cancelled == await invitations.get(made.invitation_code)
+    assert cancelled.status == "cancelled"
+    with pytest.raises(InvitationCancelled) as refused:
+        await invitations.extend(invitation_id=key)
+    assert refused.value.invitation_code == str(key)
+
+
+BY_KEY: list[Callable[..., Any]] = [
+    invitations.get,
+    invitations.find,
+    invitations.extend,
+    invitations.cancel,
+]
+
+
+@pytest.mark.parametrize("call", BY_KEY, ids=lambda call: call.__name__)
+async def test_an_invitation_has_either_a_code_or_an_id(ana: str, call: Callable[..., Any]) -> None:
+    made = await invitations.create(created_by=ana)
+    malformed: Any
+    for malformed in ("OPENCODE", "", 5, b"a", made.invitation_code):
+        with pytest.raises(InvalidInput) as refused:
+            await call(invitation_id=malformed)
+        assert refused.value.field == "invitation_id"
+    with pytest.raises(InvalidInput, match="either the code or the id"):
+        await call(made.invitation_code, invitation_id=made.invitation_id)
+    with pytest.raises(InvalidInput, match="must be a text"):
+        await call()
+    if call is invitations.find:
+        assert await call(invitation_id=UUID(int=0)) is None
+    else:
+        with pytest.raises(InvitationNotFound):
+            await call(invitation_id=UUID(int=0))
+    assert await invitations.get(made.invitation_code) == made
+
+
+# By a username
+
+
+async def test_the_open_invitation_for_a_username_is_found(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await invitations.create(created_by=ana)
+    made = await invitations.create(created_by=ana, telegram_username="Mona")
+    for typed in ("mona", "@MONA", "https://t.me/mona"):
+        assert await invitations.find_open_for(typed) == made
+    for other in ("mona_", "", "@", "ana"):
+        assert await invitations.find_open_for(other) is None
+    checked = await invitations.check(
+        made.invitation_code, telegram_id=900, telegram_username="mona"
+    )
+    assert checked.invitation == made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda code, _ana: invitations.cancel(code),
+        lambda code, _ana: invitations.redeem(
+            code, telegram_id=900, name="M", primary_role="x", telegram_username="mona"
+        ),
+        lambda _code, ana: members.set_status(ana, "suspended", actor="luis"),
+        lambda _code, ana: members.remove(ana, actor="luis"),
+        lambda _code, ana: members.mark_bot(ana, actor="luis"),
+    ],
+    ids=["cancelled", "redeemed", "inviter suspended", "inviter removed", "inviter a bot"],
+)
+async def test_an_invitation_that_can_not_be_redeemed_is_not_found_by_its_username(
+    ana: str, change: Callable[[str, str], Any]
+) -> None:
+    made = await invitations.create(created_by=ana, telegram_username="mona")
+    await change(made.invitation_code, ana)
+    assert await invitations.find_open_for("mona") is None
+
+
+async def test_an_overdue_invitation_is_not_found_by_its_username(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    made = await invitations.create(created_by=ana, telegram_username="mona")
+    await move(directory, made.invitation_code, -4 * DAY)
+    assert await invitations.find_open_for("mona") is None
+    again = await invitations.create(created_by=ana, telegram_username="mona")
+    assert await invitations.find_open_for("mona") == again
+
+
+# The record of an inviter
+
+
+async def test_the_record_of_an_inviter_says_what_became_of_the_people(
+    directory: asyncpg.Pool, ana: str, eva: str
+) -> None:
+    nothing = InvitationStatistics(0, 0, 0, 0, 0, 0, 0, 0)
+    assert await invitations.statistics(ana) == nothing
+    now = datetime.now(UTC)
+    people = ["pending", "active", "active", "suspended", "banned", "not_member"]
+    for status in people:
+        person = await rows.member(directory, status=status, invited_by=ana)
+        await rows.invitation(
+            directory,
+            created_by=ana,
+            status="accepted",
+            accepted_by=person["member_id"],
+            accepted_at=now,
+        )
+    removed = await rows.member(directory, status="active", deleted_at=now)
+    bot = await rows.member(directory, is_bot=True, status="active")
+    for person in (removed, bot):
+        await rows.invitation(
+            directory,
+            created_by=ana,
+            status="accepted",
+            accepted_by=person["member_id"],
+            accepted_at=now,
+        )
+    for values in (
+        {},
+        {},
+        {"expires_at": now - DAY},
+        {"status": "expired"},
+        {"status": "cancelled"},
+    ):
+        await rows.invitation(directory, created_by=ana, **values)
+    await rows.invitation(directory, created_by=eva)
+    assert await invitations.statistics(ana) == InvitationStatistics(
+        open=2,
+        accepted=8,
+        expired=2,
+        cancelled=1,
+        pending=1,
+        active=2,
+        suspended=1,
+        banned=1,
+    )
+    for status in (None, *InvitationStatus):
+        page = await invitations.list_page(created_by=ana, status=status, limit=100)
+        counted = await invitations.statistics(ana)
+        listed = sum(astuple(counted)[:4]) if status is None else None
+        by_status = {
+            None: listed,
+            "pending": counted.open,
+            "accepted": counted.accepted,
+            "expired": counted.expired,
+            "cancelled": counted.cancelled,
+        }
+        assert len(page.items) == by_status[status]
+
+
+async def test_the_record_of_a_merged_member_is_that_of_both(
+    directory: asyncpg.Pool, ana: str, eva: str
+) -> None:
+    for inviter in (ana, eva):
+        code = (await invitations.create(created_by=inviter)).invitation_code
+        account = 900 if inviter == ana else 901
+        await invitations.redeem(code, telegram_id=account, name="M", primary_role="x")
+        await members.set_status(f"#{account - 897}", "active", actor="luis")
+    await members.merge("#4", into="#3", actor="luis")
+    await members.merge(eva, into=ana, actor="luis")
+    counted = await invitations.statistics(ana)
+    # Two invitations were accepted, by one person.
+    assert (counted.accepted, counted.active) == (2, 1)
+    assert await invitations.statistics(eva) == counted
+
+
+async def test_whoever_was_removed_has_a_record_and_nobody_has_none(ana: str) -> None:
+    await invitations.create(created_by=ana)
+    await members.remove(ana, actor="luis")
+    assert (await invitations.statistics(ana)).open == 1
+    with pytest.raises(MemberNotFound):
+        await invitations.statistics("#99")

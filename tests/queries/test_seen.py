@@ -1,8 +1,8 @@
 """The author of an update is looked up once a minute, and their username stays current."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import asyncpg
@@ -30,15 +30,15 @@ class Watch:
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    watch, fetch, clock = Watch(), engine.fetch, member_cache.monotonic
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    watch, fetch = Watch(), engine.fetch
 
     async def counted(*statement: Any, **values: Any) -> list[Any]:
         watch.statements += 1
         return await fetch(*statement, **values)
 
     monkeypatch.setattr(engine, "fetch", counted)
-    monkeypatch.setattr(member_cache, "monotonic", lambda: clock() + watch.later)
+    monkeypatch.setattr(member_cache, "monotonic", lambda: monotonic() + watch.later)
     return watch
 
 

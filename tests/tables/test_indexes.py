@@ -20,6 +20,13 @@ from community_directory.queries.highlights import (
     HIGHLIGHTS_OF_MEMBER,
     STAY,
 )
+from community_directory.queries.invitation_statistics import COUNT_INVITATIONS
+from community_directory.queries.invitations import FIND_OPEN_INVITATION
+from community_directory.queries.participation_counts import (
+    COUNT_DAYS_OF_MEMBER,
+    COUNT_ROOMS_OF_MEMBER,
+)
+from community_directory.queries.seen import LOOK_UP_ACCOUNT
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -53,7 +60,7 @@ SET session_replication_role = replica;
 INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, country, github_username, github_verified,
         github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot,
-        telegram_username)
+        telegram_username, organization)
 SELECT '#' || n, n::text, 'Member ' || n,
     CASE n % 100 WHEN 1 THEN 'designer' ELSE 'developer' END, 'Country ' || n % 10, 'github' || n,
     true,
@@ -63,7 +70,7 @@ SELECT '#' || n, n::text, 'Member ' || n,
     CASE WHEN n >= 10 THEN '#' || n / 10 END,
     CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
-    n % 4000 = 0, 'guest' || n
+    n % 4000 = 0, 'guest' || n, CASE n % 100 WHEN 2 THEN 'Frutero' ELSE 'Banana Labs' END
 FROM generate_series(1, 20000) AS n;
 INSERT INTO member_accounts (id, platform, account_id, username, member_id, proof, proved_at)
 SELECT gen_random_uuid(), named.platform, named.account_id, named.username, member_id, named.proof,
@@ -216,6 +223,13 @@ INDEXED_QUERIES = [
         " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot AND reputation_score > 10",
         ("Country 7",),
         "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_organization_idx",
+        "SELECT id FROM community_members WHERE organization = (SELECT $1::text)"
+        " AND organization BETWEEN (SELECT $1::text) AND (SELECT $1::text)"
+        " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot",
+        ("Frutero",),
     ),
     IndexedQuery(
         "member_other_status_idx",
@@ -659,6 +673,41 @@ async def test_an_index_serves_the_query_it_is_for(
     assert await community.fetch(use.query, *use.arguments)
 
 
+SPAN = {"start": NOW - timedelta(days=30), "end": NOW}
+DAYS = {
+    "days": [(NOW - timedelta(days=days)).date() for days in range(30, 0, -1)],
+    "starts": [NOW - timedelta(days=days) for days in range(30, 0, -1)],
+    "end": NOW,
+}
+SOMEBODY: dict[str, object] = {
+    "platform": "telegram",
+    "account_id": "247",
+    "telegram_id": "247",
+    "username": "user247",
+    "name": "Ana",
+}
+ONE_MEMBER: dict[str, tuple[Statement, dict[str, object]]] = {
+    "COUNT_DAYS": (COUNT_DAYS_OF_MEMBER, DAYS | {"member_id": "#247"}),
+    "COUNT_ROOMS": (COUNT_ROOMS_OF_MEMBER, SPAN | {"member_id": "#247", "limit": 20}),
+    "COUNT_INVITATIONS": (COUNT_INVITATIONS, {"member_id": "#247"}),
+    "FIND_OPEN_INVITATION": (FIND_OPEN_INVITATION, {"telegram_username": "Guest19900"}),
+    "LOOK_UP_ACCOUNT": (LOOK_UP_ACCOUNT, SOMEBODY),
+}
+"""Statements about one member or one username, with their parameters."""
+
+
+@pytest.mark.parametrize("name", ONE_MEMBER)
+async def test_what_is_about_one_member_reads_no_whole_table(
+    community: asyncpg.Connection, name: str
+) -> None:
+    statement, values = ONE_MEMBER[name]
+    found = await scans(
+        community, IndexedQuery("", statement.sql, tuple(statement.arguments(values)))
+    )
+    read_whole = {node for node, scan in found.items() if scan == "Seq Scan"}
+    assert read_whole <= {"directory_archive"}  # which has one row
+
+
 DAY = ([(NOW - timedelta(days=9)).date()], [NOW - timedelta(days=9)], NOW - timedelta(days=8))
 
 
@@ -701,6 +750,13 @@ SEARCHES: list[dict[str, Any]] = [
         (None, "Country 7"),
         ("active", "pending", None),
         ({}, {"min_reputation": 10}, {"min_reputation": 10, "max_reputation": 20}),
+        ("reputation", "newest", "name"),
+    )
+] + [
+    {"text": text, **condition, "sort": sort}
+    for text, condition, sort in product(
+        (None, "member", "me"),
+        ({"organization": "Frutero"}, {"invited_by": 1}, {"joined_since": NOW}),
         ("reputation", "newest", "name"),
     )
 ]
@@ -749,8 +805,7 @@ async def test_a_query_without_an_index_reads_and_sorts_the_whole_table(
 ) -> None:
     use = IndexedQuery(
         "none",
-        "SELECT * FROM community_members WHERE organization = $1 ORDER BY country",
-        ("Frutero",),
+        "SELECT * FROM community_members WHERE registration_fee_paid ORDER BY country",
     )
     assert await scans(community, use) == {"sorted": "Sort", "community_members": "Seq Scan"}
 
