@@ -35,6 +35,7 @@ from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
 
 FEATURES: Sequence[ModuleType] = (
+    groups,
     managers,
     notices,
     greetings,
@@ -48,9 +49,8 @@ FEATURES: Sequence[ModuleType] = (
     languages,
     personal_data,
     guide,
-    groups,
 )
-"""The features: those of managers, those of a private chat, and the groups."""
+"""The features: groups, whose updates pass no other filters, managers, and private chats."""
 
 
 @cache
