@@ -245,7 +245,7 @@ async def _redeem_invitation(user: User) -> Member | None:
 
 
 @router.my_chat_member(in_group)
-async def note_own_membership(event: ChatMemberUpdated, bot: Bot, chats: CountedChats) -> None:
+async def note_own_membership(event: ChatMemberUpdated, chats: CountedChats) -> None:
     """Log what is missing for counting, when the bot is added to a group or its rights change."""
     chat_id, status = event.chat.id, event.new_chat_member.status
     if chat_id not in chats:
