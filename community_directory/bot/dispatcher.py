@@ -29,7 +29,7 @@ from community_directory.bot import (
     registration,
 )
 from community_directory.bot.middlewares import PersonMiddleware, PrivateStateMiddleware
-from community_directory.bot.state import OnePersonAtATime, make_storage
+from community_directory.bot.state import make_storage
 from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
 
@@ -55,9 +55,7 @@ FEATURES: Sequence[ModuleType] = (
 @cache
 def make_dispatcher() -> Dispatcher:
     """Return the dispatcher of this process: aiogram attaches a router to one dispatcher only."""
-    dispatcher = Dispatcher(
-        storage=make_storage(), events_isolation=OnePersonAtATime(), disable_fsm=True
-    )
+    dispatcher = Dispatcher(storage=make_storage(), disable_fsm=True)
     dispatcher.update.outer_middleware(PersonMiddleware())
     dispatcher.update.outer_middleware(PrivateStateMiddleware(dispatcher.fsm))
     dispatcher.include_routers(errors.router, *(feature.router for feature in FEATURES))
