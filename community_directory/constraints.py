@@ -179,6 +179,18 @@ CONSTRAINT_MESSAGES = {
         "The events of the last 90 days can't be archived.", "closed_before"
     ),
     "directory_archive_pkey": ConstraintMessage("The table has one row.", "id"),
+    # directory_audit_consumers
+    "directory_audit_consumers_pkey": ConstraintMessage(
+        "There is a consumer with this name already.", "name"
+    ),
+    "audit_consumer_name_check": ConstraintMessage(
+        "The name of a consumer has lower-case letters, digits, dots, dashes and underscores, and "
+        "begins with a letter.",
+        "name",
+    ),
+    "audit_consumer_last_id_check": ConstraintMessage(
+        "The id of a change can't be negative.", "last_id"
+    ),
     # directory_moved_rooms
     "directory_moved_rooms_pkey": ConstraintMessage("This room has moved already.", "room_id"),
     "moved_room_id_check": ConstraintMessage(_ROOM, "room_id"),
@@ -250,6 +262,28 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_accounts_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_accounts_pkey": ConstraintMessage("This account is already linked.", "id"),
+    # member_requests
+    "member_request_asked_at_range_check": ConstraintMessage(_RANGE, "asked_at"),
+    "member_request_idx": ConstraintMessage("The member has asked for this already.", "kind"),
+    "member_request_kind_check": ConstraintMessage("There is no such kind of request.", "kind"),
+    "member_requests_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_requests_pkey": ConstraintMessage("This request already exists.", "id"),
+    # directory_bot_chats, directory_bot_notices
+    "bot_chat_account_fkey": ConstraintMessage("No member has this account.", "account_id"),
+    "bot_chat_language_check": ConstraintMessage(
+        "A language is a tag such as es or pt-br.", "language_code"
+    ),
+    "bot_chat_platform_check": ConstraintMessage("The bot has chats on Telegram.", "platform"),
+    "bot_notice_manager_id_fkey": ConstraintMessage(_NO_MEMBER, "manager_id"),
+    "bot_notice_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "bot_notice_message_id_check": ConstraintMessage(
+        "This is no id of a message on Telegram.", "message_id"
+    ),
+    "bot_notice_sent_at_range_check": ConstraintMessage(_RANGE, "sent_at"),
+    "directory_bot_chats_pkey": ConstraintMessage("This chat is already known.", "account_id"),
+    "directory_bot_notices_pkey": ConstraintMessage(
+        "This manager has a message about the member already.", "member_id"
+    ),
     # member_permissions
     "member_permission_check": ConstraintMessage("There is no such permission.", "permission"),
     "member_permission_granted_at_range_check": ConstraintMessage(_RANGE, "granted_at"),

@@ -139,6 +139,22 @@ class BackupRunning(BackupFailed):
     code = "backup_running"
 
 
+class ConsumerInUse(OperatorError):
+    """A consumer of the change feed can't be forgotten while a program follows it.
+
+    Attributes:
+        consumer: The name of the consumer.
+    """
+
+    code = "consumer_in_use"
+
+    def __init__(self, consumer: str) -> None:
+        super().__init__(
+            f"A program follows the consumer {consumer} at the moment. Stop it, and try again."
+        )
+        self.consumer = consumer
+
+
 class NotAllowed(OperatorError):
     """The database role of the program lacks a privilege that a statement needs."""
 

@@ -29,11 +29,13 @@ from community_directory.bot import (
     registration,
 )
 from community_directory.bot.middlewares import PersonMiddleware, PrivateStateMiddleware
+from community_directory.bot.private_chats import PrivateChatMiddleware
 from community_directory.bot.state import make_storage
 from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
 
 FEATURES: Sequence[ModuleType] = (
+    groups,
     managers,
     notices,
     greetings,
@@ -47,9 +49,8 @@ FEATURES: Sequence[ModuleType] = (
     languages,
     personal_data,
     guide,
-    groups,
 )
-"""The features: those of managers, those of a private chat, and the groups."""
+"""The features: groups, whose updates pass no other filters, managers, and private chats."""
 
 
 @cache
@@ -58,6 +59,7 @@ def make_dispatcher() -> Dispatcher:
     dispatcher = Dispatcher(storage=make_storage(), disable_fsm=True)
     dispatcher.update.outer_middleware(PersonMiddleware())
     dispatcher.update.outer_middleware(PrivateStateMiddleware(dispatcher.fsm))
+    dispatcher.update.outer_middleware(PrivateChatMiddleware())
     dispatcher.include_routers(errors.router, *(feature.router for feature in FEATURES))
     return dispatcher
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from aiogram import Bot, F, Router
+from aiogram import Bot, Router
+from aiogram.dispatcher.event.bases import SkipHandler
 from aiogram.enums import ContentType
 from aiogram.exceptions import TelegramBadRequest
-from aiogram.filters import IS_MEMBER, IS_NOT_MEMBER, ChatMemberUpdatedFilter
+from aiogram.filters import JOIN_TRANSITION, LEAVE_TRANSITION, ChatMemberUpdatedFilter
 from aiogram.types import (
     ChatJoinRequest,
     ChatMemberUpdated,
@@ -53,26 +54,52 @@ MESSAGE_CONTENTS = frozenset(
 )
 """What a person can write; any other message reports an event of the group."""
 
-in_group = F.chat.type.in_({"group", "supergroup"})
+
+async def in_group(event: Message | MessageReactionUpdated | ChatMemberUpdated) -> bool:
+    """Return whether an update comes from a group.
+
+    It is a coroutine, because aiogram calls any other filter, such as a magic one, in a thread:
+    with ten of them, an update took 1.2 ms of the processor instead of 0.2.
+    """
+    return event.chat.type in {"group", "supergroup"}
 
 
-@router.message(in_group, F.migrate_to_chat_id.as_("new_id"))
-async def follow_group(
-    message: Message, new_id: int, chats: CountedChats, recorder: Recorder
+@router.message(in_group)
+@router.edited_message(in_group)
+async def handle_message(
+    message: Message,
+    *,
+    bot: Bot,
+    member: Member | None,
+    chats: CountedChats,
+    recorder: Recorder,
+    bot_accounts: BotAccounts,
 ) -> None:
-    """Move the events of a group to the supergroup that it becomes."""
-    await _move_group(message.chat.id, new_id, chats, recorder)
+    """Record what a person writes, or follow what the message reports about the group.
 
-
-@router.message(in_group, F.migrate_from_chat_id.as_("old_id"))
-async def follow_supergroup(
-    message: Message, old_id: int, chats: CountedChats, recorder: Recorder
-) -> None:
-    """Move the events of the group that a supergroup was before."""
-    await _move_group(old_id, message.chat.id, chats, recorder)
+    What an anonymous administrator or a channel writes is left out: nobody knows who it is.
+    """
+    user = message.from_user
+    if message.migrate_to_chat_id is not None:
+        await _move_group(message.chat.id, message.migrate_to_chat_id, chats, recorder)
+    elif message.migrate_from_chat_id is not None:
+        await _move_group(message.migrate_from_chat_id, message.chat.id, chats, recorder)
+    elif message.new_chat_members:
+        for arrived in message.new_chat_members:
+            await _note_arrival(arrived, message, bot, bot_accounts)
+    elif message.left_chat_member is not None:
+        await _note_leaving(message.left_chat_member, message)
+    elif user is not None and message.sender_chat is None:
+        if user.is_bot:
+            await bot_accounts.remember(user)
+        elif member is not None:
+            _record_message(message, member, recorder)
+    if message.text is not None and message.text.startswith("/"):
+        raise SkipHandler  # another feature may have the command
 
 
 async def _move_group(old_id: int, new_id: int, chats: CountedChats, recorder: Recorder) -> None:
+    """Move the events of a group to the supergroup that it has become."""
     if old_id not in chats:
         return
     await _flush(recorder)
@@ -86,46 +113,8 @@ async def _move_group(old_id: int, new_id: int, chats: CountedChats, recorder: R
     )
 
 
-@router.message(in_group, F.sender_chat)
-@router.edited_message(in_group, F.sender_chat)
-async def leave_out_chat(_: Message) -> None:
-    """Leave out what an anonymous administrator or a channel writes: nobody knows who it is."""
-
-
-@router.message(in_group, F.new_chat_members.as_("users"))
-async def note_arrivals(
-    message: Message, users: list[User], bot: Bot, bot_accounts: BotAccounts
-) -> None:
-    """Note who comes back, in a group in which the bot is no administrator."""
-    for user in users:
-        if user.is_bot:
-            if user.id != bot.id:
-                await bot_accounts.remember(user)
-        else:
-            await _note_return(user, message.chat.id)
-
-
-@router.message(in_group, F.left_chat_member.as_("user"))
-async def note_departure(message: Message, user: User) -> None:
-    """Note who leaves, in a group in which the bot is no administrator."""
-    if not user.is_bot:
-        await _note_leaving(user, message)
-
-
-@router.message(in_group, F.from_user.is_bot)
-@router.edited_message(in_group, F.from_user.is_bot)
-async def leave_out_bot(message: Message, bot_accounts: BotAccounts) -> None:
-    """Leave out what a bot writes, and remember that it is one."""
-    if message.from_user is not None:
-        await bot_accounts.remember(message.from_user)
-
-
-@router.message(in_group)
-@router.edited_message(in_group)
-async def record_message(message: Message, member: Member | None, recorder: Recorder) -> None:
+def _record_message(message: Message, member: Member, recorder: Recorder) -> None:
     """Record a message once, also if it was edited, or the end of a voice chat."""
-    if member is None:
-        return
     ended = message.video_chat_ended
     if ended is not None:
         _record(
@@ -162,21 +151,36 @@ async def record_reaction(
         )
 
 
-@router.chat_member(ChatMemberUpdatedFilter(IS_NOT_MEMBER >> IS_MEMBER))
-async def note_joining(event: ChatMemberUpdated, bot_accounts: BotAccounts) -> None:
+@router.chat_member(in_group, ChatMemberUpdatedFilter(JOIN_TRANSITION))
+async def note_joining(event: ChatMemberUpdated, bot: Bot, bot_accounts: BotAccounts) -> None:
     """Note who comes back to a group."""
-    user = event.new_chat_member.user
-    if user.is_bot:
-        await bot_accounts.remember(user)
-    else:
-        await _note_return(user, event.chat.id)
+    await _note_arrival(event.new_chat_member.user, event, bot, bot_accounts)
+    raise SkipHandler  # another feature may greet them
 
 
-@router.chat_member(ChatMemberUpdatedFilter(IS_MEMBER >> IS_NOT_MEMBER))
+@router.chat_member(in_group, ChatMemberUpdatedFilter(LEAVE_TRANSITION))
 async def note_leaving(event: ChatMemberUpdated) -> None:
     """Note who leaves a group, or is removed from it."""
-    if not event.new_chat_member.user.is_bot:
-        await _note_leaving(event.new_chat_member.user, event)
+    await _note_leaving(event.new_chat_member.user, event)
+    raise SkipHandler
+
+
+async def _note_arrival(
+    user: User, event: Message | ChatMemberUpdated, bot: Bot, bot_accounts: BotAccounts
+) -> None:
+    """Take the time away at which a member had left the group, and remember another bot."""
+    if user.is_bot:
+        if user.id != bot.id:
+            await bot_accounts.remember(user)
+        return
+    member, key = await _find(user), _make_left_key(event.chat.id)
+    if member is not None and key in (member.profile_data or {}):
+        await members.update_profile(
+            member.member_id,
+            profile_data={key: None},
+            actor=ACTOR,
+            reason=f"came back to Telegram group {event.chat.id}",
+        )
 
 
 async def _note_leaving(user: User, event: Message | ChatMemberUpdated) -> None:
@@ -188,18 +192,6 @@ async def _note_leaving(user: User, event: Message | ChatMemberUpdated) -> None:
             profile_data={key: event.date.isoformat()},
             actor=ACTOR,
             reason=f"left Telegram group {event.chat.id}",
-        )
-
-
-async def _note_return(user: User, chat_id: int) -> None:
-    """Take the time away at which a member had left a group."""
-    member, key = await _find(user), _make_left_key(chat_id)
-    if member is not None and key in (member.profile_data or {}):
-        await members.update_profile(
-            member.member_id,
-            profile_data={key: None},
-            actor=ACTOR,
-            reason=f"came back to Telegram group {chat_id}",
         )
 
 

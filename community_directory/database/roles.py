@@ -20,6 +20,10 @@ APP_PRIVILEGES = {
     "directory_merges": "SELECT, INSERT, UPDATE",
     "directory_merged_rows": "SELECT, INSERT, UPDATE, DELETE",
     "member_permissions": "SELECT, INSERT, DELETE",
+    "member_requests": "SELECT, INSERT, UPDATE, DELETE",
+    # What the Telegram bot keeps.
+    "directory_bot_chats": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_bot_notices": "SELECT, INSERT, UPDATE, DELETE",
     # The one-time codes, the wrong tries, and pairs of members that a code has proved to be one.
     "directory_link_codes": "SELECT, INSERT, UPDATE, DELETE",
     "directory_link_tries": "SELECT, INSERT, UPDATE, DELETE",
@@ -36,6 +40,8 @@ APP_PRIVILEGES = {
     "directory_bots": "SELECT, INSERT, UPDATE, DELETE",
     # Triggers write it, and a function erases from it.
     "directory_audit_log": "SELECT",
+    # The places of the consumers that follow it.
+    "directory_audit_consumers": "SELECT, INSERT, UPDATE, DELETE",
     # The panel's users, their sessions and second factors, and failed sign-ins.
     "piccolo_user": "SELECT, INSERT, UPDATE, DELETE",
     "sessions": "SELECT, INSERT, UPDATE, DELETE",
@@ -120,6 +126,7 @@ FUNCTIONS = (
     "member_relationships_before_write()",
     "directory_archive_before_write()",
     "directory_audit_log_append_only()",
+    "directory_audit_log_notify()",
     "directory_search_text(text)",
     "panel_password_set()",
     "panel_session_started()",

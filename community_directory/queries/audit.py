@@ -1,14 +1,7 @@
-"""The audit log: every change of a member and of the invitations that the member created."""
+"""The audit log: the history of a member, and the feed of all changes."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID
-
-import asyncpg
-
+from community_directory.queries.changes import CHANGE_COLUMNS, Change, ChangeKind
+from community_directory.queries.feed import Consumer, consumers, follow, forget_consumer
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     INT_FIELD,
@@ -18,7 +11,16 @@ from community_directory.queries.pages import (
     checked_limit,
 )
 from community_directory.queries.values import member_number
-from community_directory.tables import AuditAction
+
+__all__ = [
+    "Change",
+    "ChangeKind",
+    "Consumer",
+    "consumers",
+    "follow",
+    "forget_consumer",
+    "history",
+]
 
 
 def _list_entries_sql(order: PageOrder) -> str:
@@ -36,7 +38,7 @@ WITH person AS (
     WHERE named.member_id = :member_id
 )
 SELECT entry.* FROM person, LATERAL (
-    SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes
+    SELECT {CHANGE_COLUMNS}
     FROM directory_audit_log
     WHERE member_id = number AND {order.after("id", ":entry_id")}
     {order.by("id")} LIMIT :limit
@@ -48,28 +50,9 @@ SELECT entry.* FROM person, LATERAL (
 AUDIT_ENTRIES = PagedList("history", {"entry_id": INT_FIELD}, _list_entries_sql, is_descending=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A change of one row.
-
-    `changes` maps each changed column to a list of its old and its new value, as JSON values. The
-    entry of an erasure has `{"erased": [False, True]}` instead.
-    """
-
-    id: int
-    changed_at: datetime
-    actor: str
-    reason: str | None
-    action: AuditAction
-    table_name: str
-    row_id: UUID
-    member_id: str
-    changes: Mapping[str, list[Any]]
-
-
 async def history(
     member_id: str | int, *, after: str | None = None, limit: int = 20
-) -> Page[Entry]:
+) -> Page[Change]:
     """List the changes of a member and of the invitations that they created, newest first.
 
     The changes of all writers are included: helpers, the panel and plain SQL. Those of everybody
@@ -88,19 +71,10 @@ async def history(
     return await AUDIT_ENTRIES.read_page(
         after,
         checked_limit(limit),
-        _audit_entry_from,
+        Change.from_record,
         lambda entry: (entry.id,),
         member_id=member_number(member_id),
     )
-
-
-def _audit_entry_from(record: asyncpg.Record) -> Entry:
-    values = {
-        **record,
-        "action": AuditAction(record["action"]),
-        "changes": json.loads(record["changes"]),
-    }
-    return Entry(**values)
 
 
 observe_helpers(globals())

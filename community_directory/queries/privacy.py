@@ -124,6 +124,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "permission": NOT_PERSONAL,
         "granted_at": NOT_PERSONAL,
     },
+    "member_requests": dict.fromkeys(["id", "member_id", "kind", "asked_at"], "DELETE"),
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
@@ -284,6 +285,17 @@ SELECT jsonb_build_object(
         FROM member_relationships AS relationship
         WHERE entity_id_a = ANY(entity_ids) OR entity_id_b = ANY(entity_ids)
     ),
+    'requests', (
+        SELECT jsonb_agg(request ORDER BY asked_at, kind)
+        FROM member_requests AS request WHERE request.member_id = ANY(numbers)
+    ),
+    'bot_chats', (
+        -- the language in which the Telegram bot writes to the person
+        SELECT jsonb_agg(chat ORDER BY chat.account_id)
+        FROM member_accounts AS account JOIN directory_bot_chats AS chat
+            USING (platform, account_id)
+        WHERE account.member_id = person.member_id
+    ),
     'changes', (
         SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry
         WHERE entry.member_id = ANY(numbers)
@@ -350,6 +362,10 @@ ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
+ERASE_REQUESTS = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_requests USING actor WHERE member_id = ANY(:numbers)
+""")
 # It runs before the accounts are deleted.
 ERASE_CODES_AND_CONVERSATIONS = Statement("""
 WITH numbers AS (
@@ -395,9 +411,9 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
-        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships` and
-        `changes` (lists of rows). A merge has the `rows` that it deleted or changed, as they were
-        before.
+        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships`,
+        `requests`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that it
+        deleted or changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -478,6 +494,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     # From here on new events of the member wait, and an account that was linked until now is known.
     await _run(LOCK_MEMBERS_FULLY, person)
     person = await _find_person(number, entities)
+    await _run(ERASE_REQUESTS, person | change)
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)

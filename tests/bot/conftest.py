@@ -53,6 +53,12 @@ async def running_bot(telegram: Telegram, *, defects: int = 0) -> AsyncIterator[
 
 
 @pytest.fixture
+def no_background_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bot write only what it answers: no notices and greetings come between."""
+    monkeypatch.setattr("community_directory.bot.app.list_background_tasks", list)
+
+
+@pytest.fixture
 async def stand_in(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Telegram]:
     """Yield a stand-in for Telegram, which the settings name; no bot runs."""
     async with Telegram().running() as telegram:

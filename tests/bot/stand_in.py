@@ -110,6 +110,7 @@ class Person:
         if str(message.get("text", "")).startswith("/"):
             length = len(message["text"].split()[0])
             message["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+        self._telegram.written[message["message_id"]] = message
         return message
 
     async def edits(self, message: Json, text: str) -> list[Sent]:
@@ -146,6 +147,9 @@ class Person:
             "chat": self._telegram.chats[message.chat_id],
             "text": message.text,
         }
+        replied = (message.parameters.get("reply_parameters") or {}).get("message_id")
+        if replied in self._telegram.written:
+            shown["reply_to_message"] = self._telegram.written[replied]
         return await self._telegram.deliver(
             callback_query={
                 "id": str(next(self._telegram.numbers)),
@@ -205,6 +209,10 @@ class Telegram:
         self.calls: list[Call] = []
         """The requests of the bot but `getUpdates`."""
         self.chats: dict[int, Json] = {}
+        self.written: dict[int, Json] = {}
+        """The messages of people, by their ids."""
+        self.present: set[tuple[int, int]] = set()
+        """The groups and the people in them, as `getChatMember` knows them."""
         self.numbers = itertools.count(1001)
         """Ids that were not used before."""
         self.bot_task: asyncio.Task[None] | None = None
@@ -494,6 +502,11 @@ class Telegram:
         shown = self.make_message(BOT, self.chats[message.chat_id])
         return {**shown, "message_id": message.message_id, "text": message.text}
 
+    def _get_chat_member(self, _: str, parameters: Json) -> Json:
+        place = (parameters["chat_id"], parameters["user_id"])
+        user = {"id": place[1], "is_bot": False, "first_name": "Somebody"}
+        return make_chat_member(user, "member" if place in self.present else "left")
+
     def _get_chat(self, _: str, parameters: Json) -> Json:
         chat = self.chats.get(parameters["chat_id"])
         if chat is None:
@@ -507,6 +520,7 @@ METHODS: Mapping[str, Callable[[Telegram, str, Json], Any]] = {
     "setWebhook": Telegram._set_webhook,
     "deleteWebhook": Telegram._delete_webhook,
     "getChat": Telegram._get_chat,
+    "getChatMember": Telegram._get_chat_member,
     "editMessageText": Telegram._edit_message,
     "editMessageCaption": Telegram._edit_message,
     "editMessageMedia": Telegram._edit_message,

@@ -15,6 +15,8 @@ from tests.bot.conftest import CHAT_ID, SMALL_CHAT_ID
 from tests.bot.stand_in import BOT, Group, Json, Person, Telegram
 from tests.imports.exports import ANA, GROUP, NOON, message, reaction, service
 
+pytestmark = pytest.mark.usefixtures("no_background_tasks")
+
 
 @pytest.fixture
 async def ana(telegram: Telegram) -> Person:

@@ -17,6 +17,8 @@ from community_directory.settings import load_settings
 from tests.bot.stand_in import Group, Person, Sent, Telegram
 from tests.tables import rows
 
+pytestmark = pytest.mark.usefixtures("no_background_tasks")
+
 COMMANDS = ("invite", "directory", "profile", "me", "leaderboard", "link", "language")
 
 

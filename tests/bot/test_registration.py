@@ -11,6 +11,8 @@ from tests.bot.conftest import running_bot
 from tests.bot.stand_in import Person, Sent, Telegram
 from tests.tables import rows
 
+pytestmark = pytest.mark.usefixtures("no_background_tasks")
+
 SPANISH = {"language_code": "es"}
 EXPIRE = """
 UPDATE community_invitations

@@ -25,6 +25,8 @@ from tests.bot.conftest import running_bot
 from tests.bot.stand_in import Group, Json, Person, Telegram
 from tests.conftest import Server, closed_to_all
 
+pytestmark = pytest.mark.usefixtures("no_background_tasks")
+
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:

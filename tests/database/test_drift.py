@@ -74,6 +74,7 @@ SCRIPTED_OBJECTS = {
     ("function", "community_members_release_accounts"),
     ("function", "directory_audit_log_append_only"),
     ("function", "directory_audit_log_erase"),
+    ("function", "directory_audit_log_notify"),
     ("function", "directory_audit_log_write"),
     ("function", "directory_search_text"),
     ("function", "member_accounts_before_write"),
@@ -105,6 +106,17 @@ SCRIPTED_OBJECTS = {
     *(
         ("column", f"directory_erased_accounts.{name}")
         for name in ("fingerprint", "member_id", "erased_at")
+    ),
+    ("table", "directory_audit_consumers"),
+    ("index", "directory_audit_consumers_pkey"),
+    *(("column", f"directory_audit_consumers.{name}") for name in ("name", "last_id")),
+    *(
+        ("constraint", f"directory_audit_consumers.{name}")
+        for name in (
+            "audit_consumer_last_id_check",
+            "audit_consumer_name_check",
+            "directory_audit_consumers_pkey",
+        )
     ),
     ("table", "directory_moved_rooms"),
     ("index", "directory_moved_rooms_pkey"),
@@ -191,6 +203,34 @@ SCRIPTED_OBJECTS = {
             "member_any_role_idx",
             "member_organization_idx",
         )
+    ),
+    ("trigger", "member_requests_audit"),
+    *(
+        (kind, name)
+        for name in ("directory_bot_chats", "directory_bot_notices")
+        for kind, name in (("table", name), ("index", f"{name}_pkey"))
+    ),
+    *(
+        ("constraint", name)
+        for name in (
+            "directory_bot_chats.bot_chat_account_fkey",
+            "directory_bot_chats.bot_chat_language_check",
+            "directory_bot_chats.bot_chat_platform_check",
+            "directory_bot_chats.directory_bot_chats_pkey",
+            "directory_bot_notices.bot_notice_manager_id_fkey",
+            "directory_bot_notices.bot_notice_member_id_fkey",
+            "directory_bot_notices.bot_notice_message_id_check",
+            "directory_bot_notices.bot_notice_sent_at_range_check",
+            "directory_bot_notices.directory_bot_notices_pkey",
+        )
+    ),
+    *(
+        ("column", f"directory_bot_chats.{name}")
+        for name in ("platform", "account_id", "language_code")
+    ),
+    *(
+        ("column", f"directory_bot_notices.{name}")
+        for name in ("member_id", "manager_id", "message_id", "sent_at")
     ),
     ("trigger", "directory_dismissed_merges_audit_a"),
     ("trigger", "directory_dismissed_merges_audit_b"),
@@ -291,6 +331,7 @@ SCRIPTED_OBJECTS = {
     ("trigger", "member_permissions_audit"),
     ("trigger", "member_permissions_check_holder"),
     ("trigger", "directory_audit_log_append_only"),
+    ("trigger", "directory_audit_log_notify"),
     ("trigger", "member_accounts_check_erased"),
     ("trigger", "community_members_name_accounts"),
     ("trigger", "community_members_name_other_accounts"),

@@ -25,6 +25,7 @@ from community_directory.queries import (
     participation,
     privacy,
     relationships,
+    requests,
 )
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
@@ -83,6 +84,11 @@ async def person(directory: asyncpg.Pool) -> Member:
     await rows.highlight(
         directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3
     )
+    await requests.ask(number, "erasure", actor="@xaviera_zq", reason="left Zq")
+    await directory.execute(
+        "INSERT INTO directory_bot_chats (account_id, language_code) VALUES ($1, 'es')",
+        PERSONAL["telegram_id"],
+    )
     await rows.bot_state(
         directory, telegram_id=PERSONAL["telegram_id"], data='{"organization": "Zq Honey"}'
     )
@@ -124,6 +130,8 @@ async def test_an_export_contains_everything_about_a_person(person: Member) -> N
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
     assert [state["data"] for state in exported["bot_states"]] == [{"organization": "Zq Honey"}]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
+    assert [request["kind"] for request in exported["requests"]] == ["erasure"]
+    assert [chat["language_code"] for chat in exported["bot_chats"]] == ["es"]
     history = await audit.history(person.member_id, limit=100)
     assert [entry["id"] for entry in exported["changes"]] == [
         entry.id for entry in reversed(history.items)
@@ -138,7 +146,14 @@ async def test_an_export_of_a_member_without_further_data_has_empty_lists(
     exported = await members.export("#1")
     assert all(
         exported[part] == []
-        for part in ("invitations", "participation", "highlights", "relationships")
+        for part in (
+            "invitations",
+            "participation",
+            "highlights",
+            "relationships",
+            "requests",
+            "bot_chats",
+        )
     )
 
 

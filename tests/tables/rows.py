@@ -108,6 +108,12 @@ async def archive(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "directory_archive", columns)
 
 
+async def audit_consumer(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a consumer of the change feed."""
+    columns = {"name": f"consumer-{next(_numbers)}", "last_id": 0, **columns}
+    return await _insert(database, "directory_audit_consumers", columns)
+
+
 async def moved_room(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a room that moved to another one."""
     columns = {
@@ -154,6 +160,31 @@ async def permission(database: Database, **columns: object) -> asyncpg.Record:
         columns["member_id"] = (await member(database, status="active"))["member_id"]
     columns = {"id": uuid.uuid4(), "permission": "review", **columns}
     return await _insert(database, "member_permissions", columns)
+
+
+async def request(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a request to be erased, of a new member unless `member_id` is given."""
+    columns = {"id": uuid.uuid4(), "kind": "erasure", **columns}
+    return await _insert(
+        database, "member_requests", await _with_member(database, "member_id", columns)
+    )
+
+
+async def bot_chat(
+    database: Database, *, member_id: str = "#1", **columns: object
+) -> asyncpg.Record:
+    """Insert the chat in English between the Telegram bot and #1, or another member."""
+    if "account_id" not in columns:
+        columns["account_id"] = await database.fetchval(
+            "SELECT telegram_id FROM community_members WHERE member_id = $1", member_id
+        )
+    return await _insert(database, "directory_bot_chats", {"language_code": "en", **columns})
+
+
+async def bot_notice(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the message about #2 in the chat of #1, who must exist."""
+    columns = {"member_id": "#2", "manager_id": "#1", "message_id": 5, **columns}
+    return await _insert(database, "directory_bot_notices", columns)
 
 
 async def bot(database: Database, **columns: object) -> asyncpg.Record:

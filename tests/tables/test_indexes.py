@@ -88,6 +88,8 @@ FROM generate_series(25001, 26000) AS n;
 INSERT INTO member_permissions (id, member_id, permission)
 SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invite' END
 FROM generate_series(1, 20000) AS n;
+INSERT INTO member_requests (member_id, kind)
+SELECT '#' || n, 'erasure' FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
 SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_bot_states (telegram_id, conversation, updated_at)
@@ -345,6 +347,11 @@ INDEXED_QUERIES = [
         "member_permission_permission_idx",
         "SELECT member_id FROM member_permissions WHERE permission = $1",
         ("manage",),
+    ),
+    IndexedQuery(
+        "member_request_idx",
+        "SELECT kind FROM member_requests WHERE member_id = $1",
+        ("#247",),
     ),
     IndexedQuery(
         "merge_standing_idx",
