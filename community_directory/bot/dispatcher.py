@@ -30,7 +30,7 @@ from community_directory.bot import (
 )
 from community_directory.bot.middlewares import PersonMiddleware, PrivateStateMiddleware
 from community_directory.bot.private_chats import PrivateChatMiddleware
-from community_directory.bot.state import OnePersonAtATime, make_storage
+from community_directory.bot.state import make_storage
 from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
 
@@ -56,9 +56,7 @@ FEATURES: Sequence[ModuleType] = (
 @cache
 def make_dispatcher() -> Dispatcher:
     """Return the dispatcher of this process: aiogram attaches a router to one dispatcher only."""
-    dispatcher = Dispatcher(
-        storage=make_storage(), events_isolation=OnePersonAtATime(), disable_fsm=True
-    )
+    dispatcher = Dispatcher(storage=make_storage(), disable_fsm=True)
     dispatcher.update.outer_middleware(PersonMiddleware())
     dispatcher.update.outer_middleware(PrivateStateMiddleware(dispatcher.fsm))
     dispatcher.update.outer_middleware(PrivateChatMiddleware())

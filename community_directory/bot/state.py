@@ -6,15 +6,12 @@ yet: it is deleted when the conversation ends and when it is a week old, and `me
 """
 
 import json
-from asyncio import Lock
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from weakref import WeakValueDictionary
 
 from aiogram.fsm.state import State
-from aiogram.fsm.storage.base import BaseEventIsolation, BaseStorage, StateType, StorageKey
+from aiogram.fsm.storage.base import BaseStorage, StateType, StorageKey
 
 from community_directory.database import Statement, engine
 
@@ -107,26 +104,6 @@ class PostgresStorage(BaseStorage):
 
     async def close(self) -> None:
         """Do nothing: the connections belong to `connect`."""
-
-
-class OnePersonAtATime(BaseEventIsolation):
-    """Lets the updates of one person's chat run one after the other, such as a double tap.
-
-    A lock exists while an update holds it or waits for it.
-    """
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[StorageKey, Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def lock(self, key: StorageKey) -> AsyncGenerator[None, None]:
-        """Hold the lock of one conversation."""
-        lock = self._locks.setdefault(key, Lock())
-        async with lock:
-            yield
-
-    async def close(self) -> None:
-        """Do nothing: no lock outlives its update."""
 
 
 def make_storage() -> BaseStorage:

@@ -29,7 +29,9 @@ def fresh_suggestions() -> None:
 @pytest.fixture
 async def inviter(directory: asyncpg.Pool) -> Member:
     """Return an active member, Luis, who invites people."""
-    row = await rows.member(directory, status="active", name="Luis", telegram_id="900")
+    row = await rows.member(
+        directory, status="active", name="Luis", telegram_id="900", primary_role="ornithologist"
+    )
     return await members.get(row["member_id"])
 
 
@@ -88,6 +90,7 @@ async def test_a_person_joins_by_buttons_alone(
     await ana.presses("Ana García")
     roles = telegram.sent_to(ana)[-1].buttons
     assert [*roles][:2] == ["beekeeper", "developer"]
+    assert "ornithologist" not in roles, "only one member has it"
     await ana.presses("beekeeper")
     await ana.presses("Skip")
     await ana.presses("Argentina")

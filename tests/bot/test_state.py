@@ -1,6 +1,5 @@
 """The state of conversations: it outlives the process, and is forgotten when it is over."""
 
-import asyncio
 import json
 
 import asyncpg
@@ -9,7 +8,7 @@ from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State, StatesGroup
 from aiogram.fsm.storage.base import StorageKey
 
-from community_directory.bot.state import OnePersonAtATime, PostgresStorage
+from community_directory.bot.state import PostgresStorage
 from community_directory.errors import InvalidInput
 from tests.tables import rows
 
@@ -104,27 +103,3 @@ async def test_the_answers_of_a_conversation_have_a_limit(directory: asyncpg.Poo
     with pytest.raises(InvalidInput):
         await conversation().update_data(name="\0")
     assert await stored(directory) == [("1001", "Form:name", {})]
-
-
-async def test_updates_of_one_person_run_one_after_the_other() -> None:
-    isolation, running, steps = OnePersonAtATime(), asyncio.Event(), list[str]()
-
-    async def handle(name: str, key: StorageKey) -> None:
-        async with isolation.lock(key):
-            steps.append(f"{name} begins")
-            if name == "first":
-                await running.wait()
-            steps.append(f"{name} ends")
-
-    first = asyncio.create_task(handle("first", ANA))
-    await asyncio.sleep(0)
-    second = asyncio.create_task(handle("second", ANA))
-    await handle("other", StorageKey(bot_id=7, chat_id=1002, user_id=1002))
-    running.set()
-    await asyncio.gather(first, second)
-    assert steps == [
-        *("first begins", "other begins", "other ends"),
-        *("first ends", "second begins", "second ends"),
-    ]
-    del first, second
-    assert not isolation._locks
