@@ -1,4 +1,4 @@
-"""What people read, and what the log says, when a handler fails."""
+"""Errors of handlers: the answers to people, and the lines of the log."""
 
 import logging
 

@@ -52,7 +52,7 @@ MESSAGE_CONTENTS = frozenset(
         *(ContentType.GIVEAWAY, ContentType.GIVEAWAY_WINNERS),
     }
 )
-"""What a person can write; any other message reports an event of the group."""
+"""The contents that a person can write; any other message reports an event of the group."""
 
 
 async def in_group(event: Message | MessageReactionUpdated | ChatMemberUpdated) -> bool:
@@ -77,7 +77,8 @@ async def handle_message(
 ) -> None:
     """Record what a person writes, or follow what the message reports about the group.
 
-    What an anonymous administrator or a channel writes is left out: nobody knows who it is.
+    The messages of anonymous administrators and of channels are left out: their authors are not
+    known.
     """
     user = message.from_user
     if message.migrate_to_chat_id is not None:
