@@ -204,6 +204,7 @@ def _lookups(people: People) -> Iterator[Case]:
             "members.find",
             "accounts.of",
             "permissions.of",
+            "requests.may_erase_themselves",
             "relationships.entities_of",
             "relationships.of_member",
             "reputation.explain",
@@ -271,6 +272,7 @@ async def _lists(people: People) -> list[Case]:
         _case(group, "permissions.holders", permission=permission)
         for permission in ("invite", "review", "moderate", "manage")
     ]
+    cases.append(_case(group, "requests.list_open"))
     return [*cases, _case(group, "members.merge_suggestions")]
 
 
@@ -316,6 +318,8 @@ def _writes(people: People) -> Iterator[Case]:
         ("accounts.link", {"member_id": someone, **discord, **by}),
         ("accounts.unlink", {**discord, **by}),
         ("accounts.begin_link", {"member_id": someone}),
+        ("requests.ask", {"member_id": someone, "kind": "erasure", **by}),
+        ("requests.resolve", {"member_id": someone, "kind": "erasure", **by}),
         ("permissions.grant", {"member_id": someone, "permission": "review", **by}),
         ("permissions.revoke", {"member_id": someone, "permission": "review", **by}),
         ("relationships.link", {**entities, "content": {}}),

@@ -46,7 +46,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the environment and the `.env` file of a developer from changing a test."""
     for name in list(os.environ):
-        if name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_")):
+        if name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_", "TELEGRAM_")):
             monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
     load_settings.cache_clear()

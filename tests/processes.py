@@ -61,7 +61,7 @@ def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_"))
+        if not name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_", "TELEGRAM_"))
     }
     return {**kept, **variables}
 

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("server")
 
 NAMES = {
     "archive",
+    "bot",
     "citus",
     "serve",
     "migrate",

@@ -75,6 +75,7 @@ COMMUNITY_TABLES = frozenset(
         "community_members",
         "community_invitations",
         "member_permissions",
+        "member_requests",
         "member_relationships",
         "directory_bots",
         "member_accounts",
