@@ -83,7 +83,7 @@ def imported(folder: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("community_directory", ["bot", "embedded"]),
+        ("community_directory", ["bot", "embedded", "uvloop"]),
         ("tests", ["bot", "embedded", "test"]),
         ("benchmarks", ["embedded", "bench"]),
         ("docs", ["docs", "test"]),

@@ -289,8 +289,6 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         await run_sql(
             database,
             "DROP INDEX member_organization_idx",
-            "DROP TABLE directory_bot_chats, directory_bot_notices",
-            "DROP TRIGGER member_requests_audit ON member_requests",
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):
