@@ -73,7 +73,7 @@ async def main() -> None:
         await load(connection, members=MEMBERS, events=10_000)
         community = Community(telegram)
         async with _running_bot(url, telegram, community) as process:
-            await telegram.confirmed(community.act())
+            await telegram.watch(community.act())  # the bot has started
             await _offer_steadily(telegram, community, process, options.rate, seconds)
             await _offer_at_once(telegram, community, process, at_once)
         stored = await connection.fetchval("SELECT count(*) FROM member_participation")
@@ -104,38 +104,35 @@ async def _running_bot(
 async def _offer_steadily(
     telegram: Telegram, community: Community, process: psutil.Process, rate: int, seconds: int
 ) -> None:
-    offered: list[asyncio.Task[float]] = []
+    delays: list[float] = []
+    watched: list[asyncio.Future[None]] = []
     began, used = time.perf_counter(), _cpu_seconds(process)
     while (now := time.perf_counter()) < began + seconds:
-        while len(offered) < (now - began) * rate:
-            offered.append(asyncio.create_task(_time_confirmation(telegram, community.act())))
+        while len(watched) < (now - began) * rate:
+            watched.append(telegram.watch(community.act()))
+            offered_at = time.perf_counter()
+            watched[-1].add_done_callback(
+                lambda _, offered_at=offered_at: delays.append(time.perf_counter() - offered_at)
+            )
         await asyncio.sleep(TICK_SECONDS)
-    delays = await asyncio.gather(*offered)
+    await asyncio.wait(watched)
     elapsed, used = time.perf_counter() - began, _cpu_seconds(process) - used
     percentiles = quantiles(delays, n=100)
     say(
-        f"{len(offered) / elapsed:,.0f} updates a second for {seconds} s, {used / elapsed:.0%} of a"
-        f" core, {used / len(offered) * 1000:.2f} ms of it for each update,"
+        f"{len(watched) / elapsed:,.0f} updates a second for {seconds} s, {used / elapsed:.0%} of a"
+        f" core, {used / len(watched) * 1000:.2f} ms of it for each update,"
         f" {process.memory_info().rss / 1e6:.0f} MB of memory.\n"
         f"From offer to confirmation: p50 {percentiles[49] * 1000:.0f} ms,"
         f" p99 {percentiles[98] * 1000:.0f} ms, at most {max(delays) * 1000:.0f} ms."
     )
 
 
-async def _time_confirmation(telegram: Telegram, update_id: int) -> float:
-    began = time.perf_counter()
-    await telegram.confirmed(update_id)
-    return time.perf_counter() - began
-
-
 async def _offer_at_once(
     telegram: Telegram, community: Community, process: psutil.Process, number: int
 ) -> None:
-    update_ids = [community.act() for _ in range(number)]
+    watched = [telegram.watch(community.act()) for _ in range(number)]
     began, used = time.perf_counter(), _cpu_seconds(process)
-    while telegram.unconfirmed:
-        await asyncio.sleep(TICK_SECONDS)
-    await telegram.confirmed(*update_ids)
+    await asyncio.wait(watched)
     elapsed, used = time.perf_counter() - began, _cpu_seconds(process) - used
     say(
         f"{number:,} updates that waited were confirmed in {elapsed:.1f} s,"

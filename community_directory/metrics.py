@@ -17,6 +17,7 @@ from prometheus_client.utils import floatToGoString
 from community_directory.database import engine
 from community_directory.errors import MemberNotFound, UserError
 from community_directory.observers import Observer, code_of, observers, outcome_of
+from community_directory.queries.feed import open_followers
 from community_directory.queries.observation import CALL_BUCKETS, call_durations
 from community_directory.queries.participation import Event, Recorded
 from community_directory.queries.recorder import open_recorders
@@ -49,13 +50,13 @@ class HelperDurations(Collector):
 
 
 class CurrentState(Collector):
-    """Reads the state of the pool, the replicas and the open recorders with the metrics.
+    """Reads the state of the pool, the replicas, the followers and the recorders.
 
     That may happen in another thread than the one of the event loop.
     """
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauges of the pool and the replicas, if there are any, and the recorders."""
+        """Yield the gauges of the pool and the replicas, if there are any, and of the others."""
         if (pool := engine.pool) is not None:
             size, idle = pool.get_size(), pool.get_idle_size()
             connections = GaugeMetricFamily(
@@ -83,6 +84,16 @@ class CurrentState(Collector):
             for name, age in replicas.get_ages().items():
                 ages.add_metric((name,), age)
             yield ages
+        lags = GaugeMetricFamily(
+            "directory_feed_lag_seconds",
+            "Time since a consumer of the change feed was known to have dealt with every change.",
+            labels=("consumer",),
+        )
+        for follower in list(open_followers):
+            # A follower that waits for another one's end says nothing about its consumer.
+            if (caught_up_at := follower.caught_up_at) is not None:
+                lags.add_metric((follower.name,), time.monotonic() - caught_up_at)
+        yield lags
         recorders = list(open_recorders)
         yield GaugeMetricFamily(
             "directory_recorder_pending_events",
@@ -255,7 +266,7 @@ class Metrics(Observer):
         for counter, values in (
             (self._lost_events, ("dropped", "given_up")),
             (self._sign_in_failures, ("wrong_password", "wrong_code", "too_many_attempts")),
-            (self._unhandled_errors, ("request", "job")),
+            (self._unhandled_errors, ("request", "job", "update")),
         ):
             for value in values:
                 counter.labels(value)

@@ -510,6 +510,21 @@ async def test_events_that_should_have_been_archived_are_found(
     await assert_healthy("old_events")
 
 
+async def test_a_consumer_that_is_behind_for_a_day_is_found(directory: asyncpg.Pool) -> None:
+    await assert_healthy("consumers")
+    for _ in range(3):
+        await rows.member(directory)
+    await directory.execute(
+        "UPDATE directory_audit_log SET changed_at = now() - interval '25 hours' WHERE id < 3"
+    )
+    await rows.audit_consumer(directory, name="behind", last_id=1)
+    await rows.audit_consumer(directory, name="recent", last_id=2)
+    result = await examine("consumers")
+    assert result.verdict is Verdict.WARNING
+    (example,) = result.examples
+    assert example.startswith("behind, since ")
+
+
 async def test_late_events_of_older_days_are_a_warning_and_those_of_yesterday_and_today_nothing(
     directory: asyncpg.Pool, active_member: str
 ) -> None:

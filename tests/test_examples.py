@@ -1,5 +1,6 @@
 """The programs in `examples/` do what the documentation says; no network is needed."""
 
+import asyncio
 import subprocess
 import sys
 import warnings
@@ -24,6 +25,7 @@ from community_directory.errors import (
     OperatorError,
 )
 from community_directory.queries import (
+    audit,
     invitations,
     members,
     participation,
@@ -161,6 +163,25 @@ def run_example(name: str, *arguments: str, url: str) -> subprocess.CompletedPro
         text=True,
         check=False,
     )
+
+
+async def test_whoever_is_approved_is_greeted(directory_url: str, directory: asyncpg.Pool) -> None:
+    await rows.member(directory, name="Ana García", status="pending")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, EXAMPLES / "follow_changes.py"),
+        env=environment(POSTGRES_URL=app_url(directory_url), PYTHONPATH=str(PROJECT)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    try:
+        async with asyncio.timeout(60):
+            while not await audit.consumers():
+                await asyncio.sleep(0.01)
+            await members.set_status("#1", "active", actor="Luis")
+            assert await process.stdout.readline() == "Welcome, Ana García!\n".encode()
+    finally:
+        process.kill()
+        await process.communicate()
 
 
 async def test_the_first_member_is_added_to_an_empty_database(empty_database: str) -> None:

@@ -15,6 +15,7 @@ from promql_parser import AggModifierType, Expr
 from community_directory.database import engine
 from community_directory.errors import DatabaseUnavailable, MemberNotFound
 from community_directory.metrics import Metrics
+from community_directory.queries.feed import Follower, open_followers
 from community_directory.queries.observation import call_durations
 from tests.processes import PROJECT
 from tests.queries.cases import HELPERS
@@ -61,7 +62,11 @@ def families(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> list[M
         metrics.job_ended("roll_up_recent", outcome, 1)
     metrics.request_ended(200, 0.001)
     monkeypatch.setattr(engine, "replicas", SimpleNamespace(get_ages=lambda: {"b:5432": 0.1}))
+    follower = Follower("bot", None)
+    follower.caught_up_at = 0.0
+    open_followers.add(follower)
     found = list(metrics.registry.collect())
+    open_followers.discard(follower)
     monkeypatch.undo()
     return found
 

@@ -159,6 +159,7 @@ async def _insist(stop: asyncio.Event, request: Callable[[], Awaitable[object]])
 async def _run(bot: Bot, settings: Settings, stop: asyncio.Event) -> None:
     chats = CountedChats(settings.telegram_chats)
     await chats.follow_moves()
+    logger.info("The bot counts what members do in %d groups.", len(chats))
     recorder = participation.recorder(
         give_up_after=float("inf"), close_timeout=CLOSE_TIMEOUT_SECONDS
     )

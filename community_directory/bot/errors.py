@@ -1,4 +1,4 @@
-"""What people read, and what the log says, when a handler fails."""
+"""Errors of handlers: the answers to people, and the lines of the log."""
 
 import logging
 
@@ -9,9 +9,9 @@ from aiogram.types import ErrorEvent, Update
 from community_directory.bot.session import describe_refusal
 from community_directory.errors import (
     DatabaseUnavailable,
+    DirectoryError,
     OperatorError,
     SchemaMissing,
-    UserError,
 )
 from community_directory.language import Translation, find_translation
 from community_directory.logs import name_exception
@@ -38,21 +38,24 @@ async def handle_error(
         Exception: The update is to be handled again: the database is away and nobody waits for an
             answer, or has waited for a few tries only; or the program has a defect.
     """
-    translation = translation or find_translation(None)
-    match event.exception:
-        case UserError() as error:
-            await answer(bot, event.update, translation.error(error))
-        case OperatorError() as error:
-            is_awaited = event.update.message is not None or event.update.callback_query is not None
-            if isinstance(error, OUTAGES) and not (is_awaited and tries >= MAX_TRIES):
-                raise error
-            logger.error("An update could not be handled: %s", name_exception(error))
-            await answer(bot, event.update, translation.gettext(error.public_message))
-        case TelegramAPIError() as error:
-            # Most often, somebody has blocked the bot.
-            logger.warning("%s failed: %s", type(error.method).__name__, describe_refusal(error))
-        case error:
-            raise error
+    error, update = event.exception, event.update
+    if isinstance(error, OUTAGES) and not (_is_awaited(update) and tries >= MAX_TRIES):
+        raise error
+    if isinstance(error, TelegramAPIError):
+        # Most often, somebody has blocked the bot.
+        logger.warning("%s failed: %s", type(error.method).__name__, describe_refusal(error))
+        return
+    if not isinstance(error, DirectoryError):
+        raise error
+    if isinstance(error, OperatorError) or not _is_awaited(update):
+        logger.warning("An update could not be handled: %s", name_exception(error))
+    await answer(bot, update, (translation or find_translation(None)).error(error))
+
+
+def _is_awaited(update: Update) -> bool:
+    """Return whether a person waits for an answer."""
+    is_private = update.message is not None and update.message.chat.type == "private"
+    return is_private or update.callback_query is not None or update.chat_join_request is not None
 
 
 async def answer(bot: Bot, update: Update, text: str) -> None:

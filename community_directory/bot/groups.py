@@ -52,7 +52,7 @@ MESSAGE_CONTENTS = frozenset(
         *(ContentType.GIVEAWAY, ContentType.GIVEAWAY_WINNERS),
     }
 )
-"""What a person can write; any other message reports an event of the group."""
+"""The contents that a person can write; any other message reports an event of the group."""
 
 
 async def in_group(event: Message | MessageReactionUpdated | ChatMemberUpdated) -> bool:
@@ -77,7 +77,8 @@ async def handle_message(
 ) -> None:
     """Record what a person writes, or follow what the message reports about the group.
 
-    What an anonymous administrator or a channel writes is left out: nobody knows who it is.
+    The messages of anonymous administrators and of channels are left out: their authors are not
+    known.
     """
     user = message.from_user
     if message.migrate_to_chat_id is not None:
@@ -222,11 +223,11 @@ async def answer_join_request(
         with suppress(TelegramBadRequest):
             await bot.approve_chat_join_request(request.chat.id, user.id)
         return
-    text = (
+    text = translation.gettext(
         "This group is for members of the community. If you have an invitation code, send it to "
         "me: /start CODE. Otherwise ask a member to invite you."
     )
-    await bot.send_message(request.user_chat_id, translation.gettext(text))
+    await bot.send_message(request.user_chat_id, text)
 
 
 async def _redeem_invitation(user: User) -> Member | None:
@@ -245,29 +246,39 @@ async def _redeem_invitation(user: User) -> Member | None:
 
 
 @router.my_chat_member(in_group)
-async def note_own_membership(
-    event: ChatMemberUpdated, bot: Bot, member: Member | None, chats: CountedChats
-) -> None:
-    """Say what is missing for counting, when the bot is added to a group or its rights change."""
+async def note_own_membership(event: ChatMemberUpdated, chats: CountedChats) -> None:
+    """Log what is missing for counting, when the bot is added to a group or its rights change."""
     chat_id, status = event.chat.id, event.new_chat_member.status
-    if status in {"left", "kicked"}:
-        if chat_id in chats:
-            logger.warning("The bot was removed from group %d, whose events count.", chat_id)
-    elif chat_id in chats:
-        if status != "administrator":
-            logger.warning(
-                "The bot is no administrator of group %d: it sees no reactions and no departures.",
-                chat_id,
-            )
-    else:
-        logger.info(
-            "The bot is in group %d, whose events do not count: it is not in TELEGRAM_CHATS.",
+    if chat_id not in chats:
+        logger.info("The bot is %s in group %d, which is not in TELEGRAM_CHATS.", status, chat_id)
+    elif status in {"left", "kicked"}:
+        logger.warning("The bot was removed from group %d, whose events count.", chat_id)
+    elif status != "administrator":
+        logger.warning(
+            "The bot is no administrator of group %d: it sees no reactions and no departures.",
             chat_id,
         )
-        if member is not None and await permissions.has(member.member_id, Permission.MANAGE):
-            await bot.send_message(
-                chat_id, f"This is group {chat_id}. Write it into TELEGRAM_CHATS to count here."
-            )
+    raise SkipHandler
+
+
+@router.my_chat_member(in_group, ChatMemberUpdatedFilter(JOIN_TRANSITION))
+async def tell_group_id(
+    event: ChatMemberUpdated,
+    bot: Bot,
+    member: Member | None,
+    chats: CountedChats,
+    translation: Translation,
+) -> None:
+    """Tell a manager who adds the bot to another group what is missing for counting there."""
+    if event.chat.id in chats or member is None:
+        return
+    if await permissions.has(member.member_id, Permission.MANAGE):
+        text = translation.gettext(
+            "The id of this group is {chat_id}. I count what members do here when it is in the "
+            "setting TELEGRAM_CHATS.",
+            chat_id=str(event.chat.id),
+        )
+        await bot.send_message(event.chat.id, text)
 
 
 async def _flush(recorder: Recorder) -> None:

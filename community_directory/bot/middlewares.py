@@ -1,4 +1,4 @@
-"""What handlers get as parameters besides those of aiogram.
+"""The parameters that handlers get besides those of aiogram.
 
 - `member: Member | None`: the member or the contact who caused the update.
 - `translation: Translation`: the language that this person chose, or that of their Telegram.

@@ -15,7 +15,7 @@ from community_directory.bot.chats import CountedChats
 from community_directory.bot.management import in_lines, name_actor, show_name, show_reason
 from community_directory.bot.member_requests import describe_request
 from community_directory.bot.pending import make_review_buttons
-from community_directory.bot.private_chats import PrivateChat, rewrite, write
+from community_directory.bot.private_chats import CHOSEN_LANGUAGE, PrivateChat, rewrite, write
 from community_directory.database import Statement, engine
 from community_directory.imports import IMPORT_ACTOR
 from community_directory.language import Translation
@@ -45,8 +45,8 @@ DECISION_KINDS = frozenset(
 """The kinds of changes after which a newcomer does not wait any more."""
 
 # One row for each reviewer who has started the bot and has no message about the newcomer.
-FIND_REVIEWERS = Statement("""
-SELECT DISTINCT member_id AS manager_id, account_id, language_code
+FIND_REVIEWERS = Statement(f"""
+SELECT DISTINCT member_id AS manager_id, account_id, {CHOSEN_LANGUAGE}
 FROM member_permissions
 JOIN community_members AS manager USING (member_id)
 JOIN directory_bot_chats ON account_id = telegram_id
@@ -67,7 +67,8 @@ VALUES (:member_id, :manager_id, :message_id)
 ON CONFLICT (member_id, manager_id) DO UPDATE SET message_id = EXCLUDED.message_id, sent_at = now()
 """)
 LIST_NOTICES = Statement("""
-SELECT manager_id, message_id, account_id, language_code, newcomer.name
+SELECT manager_id, message_id, account_id, newcomer.name,
+    coalesce(manager.profile_data ->> 'language', language_code) AS language_code
 FROM directory_bot_notices AS notice
 JOIN community_members AS newcomer ON newcomer.member_id = notice.member_id
 JOIN community_members AS manager ON manager.member_id = manager_id

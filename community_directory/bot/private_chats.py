@@ -50,8 +50,10 @@ WITH account AS (
 )
 SELECT account_id FROM account
 """)
+CHOSEN_LANGUAGE = "coalesce(profile_data ->> 'language', language_code)"
+"""The language that a member has chosen, or else that of their Telegram."""
 FIND_CHAT = Statement(f"""
-SELECT account_id, language_code
+SELECT account_id, {CHOSEN_LANGUAGE}
 FROM community_members JOIN directory_bot_chats ON account_id = telegram_id
 WHERE member_id = {present_number_sql(":member_id")}
 """)

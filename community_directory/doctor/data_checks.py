@@ -104,6 +104,14 @@ SELECT start || ' is among those who led to their own invitation' AS finding
 FROM lineage WHERE ancestor = start ORDER BY length(start), start
 """)
 
+FIND_CONSUMERS_BEHIND = Statement("""
+SELECT format('%s, since %s', name, date_trunc('second', changed_at)) AS finding
+FROM directory_audit_consumers, LATERAL (
+    SELECT changed_at FROM directory_audit_log WHERE id > last_id ORDER BY id LIMIT 1
+) AS oldest
+WHERE changed_at < now() - interval '1 day' ORDER BY name
+""")
+
 # A stay in a voice chat that reaches into an open day stays until that one is archived.
 FIND_STRAY_EVENTS = Statement(f"""
 SELECT 'event ' || id AS finding FROM member_participation
@@ -566,6 +574,15 @@ DATA_CHECKS = (
         next_step="The nightly job of the panel does not run, or fails: look at its log, or run "
         "`community-directory archive`.",
         find=find_overdue_days,
+        verdict=Verdict.WARNING,
+    ),
+    Check(
+        id="consumers",
+        title="Every consumer of the change feed has dealt with the changes of yesterday",
+        problem="Consumers for whom changes have waited for more than a day",
+        next_step="Start the program that follows the changes for it. If there is none any more, "
+        "forget the consumer with `audit.forget_consumer`.",
+        find=FIND_CONSUMERS_BEHIND,
         verdict=Verdict.WARNING,
     ),
     Check(

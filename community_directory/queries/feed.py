@@ -32,6 +32,8 @@ from community_directory.errors import (
 )
 from community_directory.queries.changes import CHANGE_COLUMNS, Change
 
+__all__ = ["Consumer", "Follower", "consumers", "follow", "forget_consumer", "open_followers"]
+
 logger = logging.getLogger(__name__)
 
 CHANNEL = "directory_audit_log"
@@ -331,9 +333,10 @@ async def follow(
                 await greet(change.member_id)
 
     Each change is told at least once. It is confirmed when the loop asks for the next one: a
-    program that ends in the middle of a change is told that change again when it starts. The
-    changes have the order of their ids, in which a row's changes were made. A transaction that has
-    written to the log holds back all changes that were written after, until it ends.
+    program that ends in the middle of a change is told that change again when it starts. A server
+    that crashes may forget the confirmations of its last second. The changes have the order of
+    their ids, in which a row's changes were made. A transaction that has written to the log holds
+    back all changes that were written after, until it ends.
 
     A change is told within a second of its commit, and usually after milliseconds: PostgreSQL
     notifies the follower, which also looks each second. The follower has a connection of its own,

@@ -344,9 +344,13 @@ class Telegram:
         """The updates that the bot has not confirmed."""
         return list(self._queue.values())
 
+    def watch(self, update_id: int) -> asyncio.Future[None]:
+        """Return a future that is done when the bot has confirmed an update."""
+        return self._confirmed[update_id]
+
     async def confirmed(self, *update_ids: int) -> None:
         """Wait until the bot has confirmed these updates."""
-        waiting = [self._confirmed[update_id] for update_id in update_ids]
+        waiting = [self.watch(update_id) for update_id in update_ids]
         watched = {*waiting, *([self.bot_task] if self.bot_task else [])}
         async with asyncio.timeout(CONFIRM_TIMEOUT_SECONDS):
             while not all(each.done() for each in waiting):

@@ -42,7 +42,8 @@ async def managers(directory: asyncpg.Pool, stand_in: Telegram) -> list[Person]:
     for number, name, language in ((1, "Luis", "en"), (2, "Eva", "es")):
         person = await person_of(stand_in, directory, 100 + number, name)
         await rows.permission(directory, member_id=f"#{number}", permission="review")
-        await rows.bot_chat(directory, member_id=f"#{number}", language_code=language)
+        await rows.bot_chat(directory, member_id=f"#{number}", language_code="en")
+        await members.update_profile(number, profile_data={"language": language})
         person.user["language_code"] = language
         people.append(person)
     await person_of(stand_in, directory, 103, "Kim")
@@ -244,4 +245,4 @@ async def test_the_bot_remembers_the_language_of_members_who_write_to_it(
     found = await directory.fetch(
         "SELECT account_id, language_code FROM directory_bot_chats ORDER BY account_id"
     )
-    assert [tuple(row) for row in found] == [("101", "en"), ("102", "es"), ("104", "es")]
+    assert [tuple(row) for row in found] == [("101", "en"), ("102", "en"), ("104", "es")]

@@ -170,6 +170,27 @@ async def test_an_update_that_was_handled_is_not_handled_again_with_those_that_w
     assert await count_events(directory) == 1
 
 
+async def test_a_message_in_a_group_waits_as_long_as_the_database_is_too_busy(
+    directory: asyncpg.Pool,
+    telegram: Telegram,
+    group: Group,
+    ana: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, failures = members.seen, 2 * MAX_TRIES
+
+    async def fail_at_first(**values: str | None) -> members.Member | None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise DatabaseUnavailable("The database is busy.")
+        return await real(**values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(members, "seen", fail_at_first)
+    await ana.says("hello", group)
+    assert await count_events(directory) == 1
+
+
 async def test_updates_of_one_chat_are_handled_in_their_order(
     directory: asyncpg.Pool, telegram: Telegram, group: Group, ana: Person
 ) -> None:

@@ -17,6 +17,7 @@ from community_directory.queries import members
 from community_directory.settings import load_settings
 from tests.conftest import Server, database_name, run_sql
 from tests.processes import PROJECT
+from tests.queries.test_feed import following, has_place, is_idle, until
 from tests.queries.test_load import run_callers
 from tests.servers import PgBouncer, find_pgbouncer, running_pgbouncer
 
@@ -108,6 +109,26 @@ async def test_every_helper_works_in_transaction_mode_with_prepared_statements(
         pytest.skip(f"PgBouncer {version} can't; TEST_PGBOUNCER may name version 1.21 or later")
     lines = [] if version >= (1, 24) else ["max_prepared_statements = 200"]
     await assert_helpers_work(database, start_pgbouncer(*lines))
+
+
+async def test_one_of_two_followers_tells_the_changes_behind_pgbouncer(
+    database: str, start_pgbouncer: StartPgBouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_STATEMENT_CACHE_SIZE", "0")
+    # Each of the two holds a connection to the server.
+    pgbouncer = start_pgbouncer(f"default_pool_size = {POOL_SIZE + 2}")
+    async with connect(pgbouncer.url(database)):
+        async with following("bot") as first:
+            await until(lambda: is_idle("bot"))
+            async with following("bot") as second:
+                await members.add(telegram_id=1, name="Ana", primary_role="developer")
+                await first.has(1)
+                await until(lambda: has_place("bot", 1))
+                await first.kill()
+                await members.add(telegram_id=2, name="Eva", primary_role="developer")
+                await second.has(2)
+        assert (first.ids, second.ids) == ([1], [2])
+        await assert_sessions_are_clean(pgbouncer.url(database))
 
 
 async def test_four_migrators_at_once_work_in_transaction_mode(

@@ -154,6 +154,10 @@ CASES = {
     "archive.preview": Case(
         {"before": DAY}, {"before": date(2190, 1, 1)}, statements=2, statements_when_refused=0
     ),
+    "audit.consumers": Case({}),
+    "audit.forget_consumer": Case(
+        {"consumer": "greeter"}, {"consumer": "Greeter"}, statements_when_refused=0
+    ),
     "audit.history": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "highlights.between": Case(
         {"since": DAY, "until": DAY, "member_id": "#1", **CURSOR},

@@ -49,7 +49,7 @@ async def named(member_id: str) -> set[str]:
     return {f"{found.platform}:{found.account_id}" for found in await accounts.of(member_id)}
 
 
-async def changes_of(member_id: str) -> list[audit.Entry]:
+async def changes_of(member_id: str) -> list[audit.Change]:
     """Return the entries of the log about the member's accounts."""
     entries = (await audit.history(member_id, limit=100)).items
     return [entry for entry in entries if entry.table_name == "member_accounts"]

@@ -114,6 +114,21 @@ async def test_a_contact_above_the_inviter_is_refused_as_by_a_redemption(
     await both_refuse(InvalidInput, 901)
 
 
+async def test_a_contact_who_has_the_inviter_already_closes_no_circle(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory, telegram_id="900", invited_by="#1")
+    # A circle of a restored backup, which no trigger has seen
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "UPDATE community_members SET invited_by = '#2' WHERE member_id = '#1'"
+        )
+    assert not (await ask()).repeated
+    redeemed = await invitations.redeem(CODE, telegram_id=900, name="E", primary_role="x")
+    assert redeemed.member.member_id == "#2"
+
+
 @pytest.mark.parametrize("telegram_id", ["", "9 0", "-1", 1.5])
 async def test_a_malformed_account_is_refused_as_by_a_redemption(telegram_id: str) -> None:
     await both_refuse(InvalidInput, telegram_id)

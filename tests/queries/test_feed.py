@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -169,7 +170,7 @@ async def test_each_kind_of_change_is_told(directory: asyncpg.Pool) -> None:
         "INSERT INTO member_permissions (id, member_id, permission)"
         " VALUES (gen_random_uuid(), '#1', 'manage')"
     )
-    by = {"actor": "Luis"}
+    by: dict[str, Any] = {"actor": "Luis"}
     made = await invitations.create(created_by="#1")
     await invitations.extend(made.invitation_code, valid_for=timedelta(days=5))
     await invitations.redeem(made.invitation_code, **ANA)
@@ -335,7 +336,7 @@ class CountingWriters:
             for _ in range(transactions):
                 await self._count(connection)
 
-    async def _count(self, connection: asyncpg.Connection) -> None:
+    async def _count(self, connection: rows.Database) -> None:
         transaction = connection.transaction()
         await transaction.start()
         if self._chance.random() < 0.5:  # the transaction is older than what it writes
@@ -445,7 +446,7 @@ async def test_a_follower_whose_connection_is_killed_continues(directory: asyncp
             await until(lambda: is_idle("bot"))
             await rows.member(directory, telegram_id=str(number))
             await reader.has(number)
-            await until(lambda number=number: has_place("bot", number))
+            await until(partial(has_place, "bot", number))
             killed = f"SELECT pg_terminate_backend(pid, 5000) FROM ({FOLLOWER_SESSION}) AS found"
             assert await directory.fetch(killed)
         await rows.member(directory, telegram_id="4")
