@@ -1,4 +1,4 @@
-"""What the features of managers share: who may use them, and how a refusal is told."""
+"""The shared part of the features for managers: permissions, refusals and texts."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps

@@ -1,4 +1,4 @@
-"""What managers do to members: approve, decline, suspend, ban and reinstate.
+"""Decisions of managers: they approve, decline, suspend, ban and reinstate members.
 
 A button contains all that it does, so that it works after a restart. A reason that a manager has
 written stands in the message to which the bot's message with the button replies.
@@ -49,14 +49,14 @@ REASONS = (
 )
 """The reasons to choose from; the log has them in English."""
 
-# What a button says of its reason: the place of one of these, or where it is written.
+# A button names the place of a reason in this list, or the message that has the reason.
 WHOLE_MESSAGE, AFTER_COMMAND, AFTER_PERSON = "m", "c", "p"
 WORDS_BEFORE_REASON = {WHOLE_MESSAGE: 0, AFTER_COMMAND: 1, AFTER_PERSON: 2}
 
 
 @dataclass(frozen=True)
 class Action:
-    """What a manager can do to a member.
+    """An action of a manager on a member.
 
     Attributes:
         permission: The permission that the manager needs, or `manage`.
@@ -227,7 +227,7 @@ async def cancel(
 router.include_routers(pending.router, member_requests.router)
 
 
-# Whom, whether and why
+# The person, the rules and the reason
 
 
 async def _find_person(

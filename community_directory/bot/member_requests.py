@@ -1,4 +1,4 @@
-"""What members ask managers for: the list, and the erasure of those who want it."""
+"""Requests of members: the list for managers, and the erasure of those who want it."""
 
 from aiogram import Bot, F, Router
 from aiogram.filters import Command

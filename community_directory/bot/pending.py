@@ -56,7 +56,7 @@ class Decide(CallbackData, prefix="m"):
     Attributes:
         action: The name of the action, such as "approve".
         number: The member's number, without the #.
-        reason: Where the reason stands; empty if the manager has not been asked.
+        reason: The place of the reason, as `managers` reads it; empty if nobody has asked for it.
         is_sure: Whether the manager has confirmed.
         page: The page of this list, "p" and its cursor; empty if the button is under no list.
     """
