@@ -101,7 +101,8 @@ class Translation:
 
     def country(self, country: str) -> str:
         """Return the name of a country in this language; an unknown one stays as it is."""
-        return self.locale.territories.get(_territory_codes().get(_fold(country)) or "", country)
+        code = _territory_codes().get(_fold(country))
+        return country if code is None else str(self.locale.territories[code])
 
     def _fill(self, text: str, values: dict[str, object]) -> str:
         """Return a text with the values in the places of their names in braces."""
@@ -166,7 +167,7 @@ def find_country(text: str) -> str | None:
         text: The code or the name in any of the languages, such as "mx", "Mexico" or "méxico".
     """
     code = _territory_codes().get(_fold(text))
-    return None if code is None else Locale.parse("en").territories[code]
+    return None if code is None else str(Locale.parse("en").territories[code])
 
 
 @cache

@@ -89,7 +89,8 @@ def test_every_text_is_translated_and_up_to_date(language: str) -> None:
     assert not catalog.obsolete
     for message in catalog:
         singular = message.id if isinstance(message.id, str) else message.id[0]
-        translated = [message.string] if isinstance(message.string, str) else [*message.string]
+        string = message.string
+        translated = list(string) if isinstance(string, tuple) else [str(string or "")]
         if singular:
             assert all(translated), f"{singular!r} is not translated"
             assert not message.fuzzy, f"the translation of {singular!r} is unfinished"

@@ -12,7 +12,7 @@ from community_directory.bot.answers import join_lines, shorten
 from community_directory.bot.fields import forget_suggestions
 from community_directory.bot.leaderboard import forget_standings
 from community_directory.bot.pictures import BACKGROUND, EMPTY, LEVELS, draw_activity, first_day
-from community_directory.queries import accounts, invitations, members
+from community_directory.queries import accounts, invitations, members, permissions
 from community_directory.settings import load_settings
 from tests.bot.stand_in import Group, Person, Sent, Telegram
 from tests.tables import rows
@@ -80,6 +80,10 @@ async def test_help_names_the_commands_that_a_person_can_use(
     await members.set_status("#1", "active", actor="Luis")
     [told] = await ana.says("/help")
     assert all(f"/{command} — " in told.text for command in (*COMMANDS, "help", "cancel"))
+    assert "/pending" not in told.text
+    await permissions.grant("#1", "review", actor="Luis")
+    [told] = await ana.says("/help")
+    assert "/pending — " in told.text
     spanish = telegram.person(1003, "Bea", language_code="es-MX")
     [told] = await spanish.says("/help")
     assert "/start — Unirte con una invitación" in told.text
