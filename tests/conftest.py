@@ -36,6 +36,7 @@ from community_directory.tracing import tracers
 from tests import cluster, roles
 from tests.log_guard import log_guard
 from tests.roles import app_url
+from tests.servers import MEMORY
 from tests.shared import SharedDatabase
 
 # A background job of a shell ignores SIGINT, and the programs that tests start would inherit that.
@@ -100,7 +101,7 @@ async def server() -> AsyncIterator[Server]:
         return
     # The path of pytest's tmp_path is too long for a socket, and when root runs the tests, it is
     # closed to the user that PostgreSQL runs as.
-    directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY))
     with patch.object(embedded, "_find_memory", return_value=0):  # a small server
         arguments = await embedded.start(directory / "postgres")
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
@@ -110,6 +111,7 @@ async def server() -> AsyncIterator[Server]:
         url,
         "ALTER SYSTEM SET fsync = off",
         "ALTER SYSTEM SET full_page_writes = off",
+        "ALTER SYSTEM SET max_wal_size = '128MB'",  # it may be in memory
         "SELECT pg_reload_conf()",
     )
     yield Server(url, empty_template=embedded.DATABASE)
