@@ -4,6 +4,7 @@
 start: `tests/test_commands.py` says how its arguments are read.
 """
 
+import asyncio
 import json
 import re
 import signal
@@ -510,6 +511,7 @@ async def test_a_killed_import_can_be_repeated(
         while await directory.fetchval(COUNT_EVENTS) < 3000:
             assert killed.poll() is None
             assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
     finally:
         killed.kill()
     assert killed.wait() == -signal.SIGKILL
@@ -597,6 +599,7 @@ async def test_an_interrupted_import_says_how_to_continue(
     while await directory.fetchval(COUNT_EVENTS) < 2000:
         assert stopped.poll() is None
         assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=30)
     assert stopped.returncode == 130
