@@ -26,6 +26,7 @@ from community_directory.web.admin.users import has_temporary_password
 from tests.log_guard import log_guard
 from tests.processes import PROGRAM, PROJECT, environment, type_into
 from tests.roles import app_url
+from tests.servers import MEMORY
 from tests.tables import rows
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
@@ -330,7 +331,7 @@ def test_ctrl_c_during_the_imports_prints_one_line(program: list[str]) -> None:
 
 
 async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> None:
-    with tempfile.TemporaryDirectory(prefix="directory-") as folder:
+    with tempfile.TemporaryDirectory(prefix="directory-", dir=MEMORY) as folder:
         Path(folder).chmod(0o755)
         with subprocess.Popen(
             [*PROGRAM, "migrate"],

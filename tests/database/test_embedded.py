@@ -23,6 +23,7 @@ from community_directory.database import embedded
 from community_directory.errors import ConfigurationError
 from tests.conftest import stop_embedded_server
 from tests.processes import PROJECT, environment
+from tests.servers import MEMORY
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
 # starts a server, so that the tests read the output of a later start.
@@ -167,7 +168,7 @@ def fresh() -> Iterator[Path]:
     """A data directory that doesn't exist yet."""
     # Not pytest's tmp_path: as root, PostgreSQL's system user may not enter it, and it is too long
     # for a socket.
-    directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY))
     directory.chmod(0o755)
     yield directory / "postgres"
     left = servers_of(directory / "postgres")
@@ -180,7 +181,7 @@ def fresh() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def used() -> Iterator[Path]:
     """A data directory with a row in it, which no program uses."""
-    directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY))
     directory.chmod(0o755)
     with running(directory / "used") as program:
         program.sql("CREATE TABLE notes AS SELECT 'kept' AS note")
@@ -724,7 +725,7 @@ def test_the_error_for_damaged_data_names_the_log(data: Path) -> None:
 
 
 def refusal_of_a_normal_user(data: Path) -> str:
-    runtime = Path(tempfile.mkdtemp(prefix="directory-"))
+    runtime = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY))
     # Root may write anywhere: become nobody, once everything is imported.
     become = (
         "import os; embedded._server_class()\n"
