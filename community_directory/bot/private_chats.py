@@ -73,7 +73,10 @@ class PrivateChat(NamedTuple):
 
 
 class PrivateChatMiddleware(BaseMiddleware):
-    """Remembers the members who write to the bot, and their languages."""
+    """Remembers the members who write to the bot or press its buttons, and their languages.
+
+    A newcomer joins with a button, and may write nothing more before the approval.
+    """
 
     def __init__(self) -> None:
         self._remembered: dict[int, tuple[str, float]] = {}
@@ -82,10 +85,10 @@ class PrivateChatMiddleware(BaseMiddleware):
     async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
         """Handle the update first, because it may make a member of the person."""
         result = await handler(event, data)
-        message = event.message if isinstance(event, Update) else None
-        if message and message.from_user and message.chat.type == ChatType.PRIVATE:
+        user: User | None = data.get("event_from_user")
+        if user is not None and isinstance(event, Update) and _is_written_or_pressed(event):
             try:
-                await self._remember(message.from_user)
+                await self._remember(user)
             except DirectoryError as error:
                 # The person has been answered: the update must not be handled again.
                 logger.warning("A chat was not remembered: %s", name_exception(error))
@@ -103,6 +106,13 @@ class PrivateChatMiddleware(BaseMiddleware):
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[user.id] = code, time.monotonic() + REMEMBERED_SECONDS
+
+
+def _is_written_or_pressed(update: Update) -> bool:
+    """Return whether a person has written to the bot, or pressed a button in their private chat."""
+    query = update.callback_query
+    message = update.message if query is None else query.message
+    return message is not None and message.chat.type == ChatType.PRIVATE
 
 
 async def find_chat(member_id: str) -> PrivateChat | None:

@@ -177,8 +177,9 @@ class Interview:
             kept = data["answers"] if isinstance(error, InvitationError) else {}
             await self.state.set_data({"answers": kept} if kept else {})
         else:
-            await self.state.clear()
+            # If the press is handled again, it is answered with the same welcome.
             await edit(query, self.bot, self._welcome(redemption.member))
+            await self.state.clear()
 
     async def say(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> int:
         """Send a message, and return its id."""

@@ -8,6 +8,7 @@ from tests.bot.conftest import CHAT_ID, SMALL_CHAT_ID, running_bot
 from tests.bot.stand_in import Group, Person, Telegram
 from tests.bot.test_managers import person_of
 from tests.bot.test_notices import until_told
+from tests.bot.test_registration import answers
 from tests.tables import rows
 
 
@@ -50,6 +51,21 @@ async def test_a_new_member_is_greeted_in_private_and_in_each_group_in_its_langu
         f"Welcome {mention}, our new member!"
     ]
     assert telegram.sent_to(small)[0].parameters["parse_mode"] == "HTML"
+
+
+async def test_a_newcomer_whose_last_act_was_to_press_join_is_told_of_the_approval(
+    telegram: Telegram, directory: asyncpg.Pool
+) -> None:
+    luis = await person_of(telegram, directory, 101, "Luis")
+    invitation = await invitations.create(created_by="#1")
+    eva = telegram.person(102, "Eva", language_code="es")
+    async with running_bot(telegram):
+        await answers(eva, invitation.invitation_code)
+        await eva.presses("Unirme")
+        await members.set_status("#2", "active", actor="#1")
+        await until_greeted()
+    assert telegram.sent_to(eva)[-1].text.startswith("¡Te damos la bienvenida! Ya formas parte")
+    assert telegram.sent_to(luis) == [], "Luis has not started the bot"
 
 
 async def test_a_group_without_the_person_reads_nothing(
