@@ -9,6 +9,7 @@ from aiogram.exceptions import TelegramBadRequest
 from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
 
 from community_directory.bot.answers import OUT_OF_DATE, join_lines, shorten
+from community_directory.error_texts import gettext_noop
 from community_directory.errors import PermissionRequired, UserError
 from community_directory.language import Translation
 from community_directory.queries import audit, members, permissions
@@ -19,6 +20,7 @@ MAX_ALERT_LENGTH = 200
 """The maximum length of an answer to a button."""
 MAX_REASON_LENGTH = 500
 """The maximum number of characters of a reason."""
+MANAGERS_ONLY = gettext_noop("Only managers of the community can do this.")
 CANCEL = "cancel-decision"
 """The data of the buttons that close a question to a manager."""
 
@@ -123,7 +125,7 @@ async def require_holder(
         PermissionRequired: The member lacks the permission.
     """
     if member is None:
-        raise Refusal(translation.gettext("Only managers of the community can do this."))
+        raise Refusal(translation.gettext(MANAGERS_ONLY))
     if not await permissions.has(member.member_id, permission):
         raise PermissionRequired(member.member_id, permission)
     return member

@@ -17,6 +17,7 @@ from community_directory.bot import member_requests, pending
 from community_directory.bot.answers import OUT_OF_DATE, make_button, make_keyboard
 from community_directory.bot.management import (
     CANCEL,
+    MANAGERS_ONLY,
     MAX_REASON_LENGTH,
     Refusal,
     describe_status,
@@ -216,10 +217,16 @@ async def press(
 
 
 @router.callback_query(F.data == CANCEL)
+@explained
 async def cancel(
-    callback: CallbackQuery, translation: Translation, state: FSMContext | None = None
+    callback: CallbackQuery,
+    member: Member | None,
+    translation: Translation,
+    state: FSMContext | None = None,
 ) -> None:
-    """Close a question."""
+    """Close a question, which in a group is shown also to whom it is about."""
+    if member is None or not await permissions.of(member.member_id):
+        raise Refusal(translation.gettext(MANAGERS_ONLY))
     await _end_question(state)
     await show(callback, translation.gettext("Nothing was changed."))
 

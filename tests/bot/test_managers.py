@@ -287,6 +287,17 @@ async def test_nobody_waits(luis: Person) -> None:
     assert (listed.text, listed.buttons) == ("Nobody waits for approval.", {})
 
 
+async def test_only_managers_close_a_question_in_a_group(
+    luis: Person, ana: Person, group: Group
+) -> None:
+    question = await asks(luis, "/ban @ana spam", group)
+    text = question.text
+    await ana.presses("Cancel", question)
+    assert question.text == text
+    await luis.presses("Cancel", question)
+    assert question.text == "Nothing was changed."
+
+
 async def test_in_a_group_a_command_without_any_permission_gets_no_answer(
     luis: Person, ana: Person, group: Group
 ) -> None:
