@@ -13,6 +13,7 @@ from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramNetworkError,
     TelegramNotFound,
+    TelegramRetryAfter,
     TelegramServerError,
     TelegramUnauthorizedError,
 )
@@ -147,7 +148,7 @@ async def _insist(stop: asyncio.Event, request: Callable[[], Awaitable[object]])
     while not stop.is_set():
         try:
             await request()
-        except (TelegramNetworkError, TelegramServerError) as error:
+        except (TelegramNetworkError, TelegramRetryAfter, TelegramServerError) as error:
             logger.warning("Telegram can't be reached: %s", describe_refusal(error))
             await sleep_unless(stop, pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from http import HTTPStatus
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from aiogram import Bot
@@ -10,6 +12,7 @@ from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
     AiogramError,
+    ClientDecodeError,
     TelegramConflictError,
     TelegramNetworkError,
     TelegramRetryAfter,
@@ -29,8 +32,11 @@ MAX_REQUESTS = 4
 """The number of times that a request is sent that Telegram refuses for the moment."""
 ERROR_PAUSE_SECONDS = 1.0
 """The pause after the first error of the server; each next one is longer by as much."""
-MAX_WAIT_SECONDS = 30
-"""The longest time that Telegram may ask a request to wait."""
+MAX_WAIT_SECONDS = 5
+"""The longest time that Telegram may ask a request to wait, because other people wait for it too.
+
+Somebody who writes faster than Telegram lets the bot answer gets some of the answers only.
+"""
 
 
 def describe_refusal(error: AiogramError) -> str:
@@ -53,11 +59,13 @@ class RepeatLater(BaseRequestMiddleware):
         method: TelegramMethod[Any],
     ) -> Response[Any]:
         """Send the request, and wait as long as the server asks before it is sent again."""
+        left = MAX_WAIT_SECONDS
         for number in range(1, MAX_REQUESTS):
             try:
                 return await make_request(bot, method)
             except TelegramRetryAfter as error:
-                if error.retry_after > MAX_WAIT_SECONDS:
+                left -= error.retry_after
+                if left < 0:
                     raise
                 await asyncio.sleep(error.retry_after)
             except TelegramServerError:
@@ -77,6 +85,24 @@ class TelegramSession(AiohttpSession):
         """Return the client, which the first call opens."""
         self._client = await super().create_session()
         return self._client
+
+    def check_response(
+        self, bot: Bot, method: TelegramMethod[Any], status_code: int, content: str
+    ) -> Response[Any]:
+        """Return the answer of the server.
+
+        Raises:
+            TelegramNetworkError: It is no JSON, but the page of a proxy, for example.
+            TelegramServerError: So is an error of the server or of a proxy.
+        """
+        try:
+            return super().check_response(bot, method, status_code, content)
+        except ClientDecodeError as error:
+            if not isinstance(error.original, JSONDecodeError):
+                raise
+            is_server_error = status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            kind = TelegramServerError if is_server_error else TelegramNetworkError
+            raise kind(method, f"status {status_code}") from error.original
 
     async def close(self) -> None:
         """Close the connections, without the pause of a quarter of a second that aiogram makes."""

@@ -290,7 +290,10 @@ class Telegram:
     # Faults
 
     def refuse_next(self, method: str, status: int, description: str, **parameters: int) -> None:
-        """Refuse the next request with this method; several calls refuse several requests."""
+        """Refuse the next request with this method; several calls refuse several requests.
+
+        A description that begins with "<" is the page of a proxy.
+        """
         refusal = Refused(status, description, **parameters)
         self._refusals.setdefault(method, []).append(refusal)
 
@@ -397,6 +400,9 @@ class Telegram:
         try:
             result = await self._call(request)
         except Refused as error:
+            if error.description.startswith("<"):
+                page = error.description
+                return web.Response(status=error.status, text=page, content_type="text/html")
             answer = {"ok": False, "error_code": error.status, "description": error.description}
             if error.parameters:
                 answer["parameters"] = error.parameters

@@ -11,10 +11,11 @@ import pytest
 from aiogram.filters import Command
 from aiogram.types import Message
 
-from community_directory.bot import polling
+from community_directory.bot import polling, session
 from community_directory.bot.app import run
 from community_directory.bot.dispatcher import make_dispatcher
 from community_directory.bot.errors import MAX_TRIES
+from community_directory.bot.session import MAX_REQUESTS
 from community_directory.bot.updates import MAX_DEFECT_TRIES
 from community_directory.bot.webhook import MAX_BODY_BYTES
 from community_directory.errors import ConfigurationError, DatabaseUnavailable, OperatorError
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.usefixtures("no_background_tasks")
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "MIN_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(polling, "MAX_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(session, "ERROR_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -294,7 +296,26 @@ async def test_a_message_is_sent_again_when_telegram_asks_to_wait(
     assert [sent.text for sent in await ana.says("/fail")] == ["Done."]
 
 
+async def test_nobody_waits_long_for_an_answer_to_somebody_who_writes_too_fast(
+    telegram: Telegram, ana: Person, failures: list[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    telegram.refuse_next("sendMessage", 429, "Too Many Requests: retry after 6", retry_after=6)
+    assert await ana.says("/fail") == []
+    assert "SendMessage failed: TelegramRetryAfter" in caplog.text
+
+
 # Telegram
+
+
+@pytest.mark.parametrize("status", [200, 502])
+async def test_the_page_of_a_proxy_does_not_end_the_bot(
+    telegram: Telegram, ana: Person, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    await ana.says("hello")
+    for _ in range(MAX_REQUESTS):
+        telegram.refuse_next("getUpdates", status, "<html>Please wait.</html>")
+    await ana.says("hello")
+    assert "Telegram sends no updates" in caplog.text
 
 
 async def test_a_second_program_with_the_token_does_not_end_the_bot(
