@@ -5,13 +5,19 @@ change is confirmed when its messages are sent, so that only a sudden end of the
 repeats one.
 """
 
+import logging
 import time
 from collections import deque
 from contextlib import aclosing
 
 from aiogram import Bot, Router, html
 from aiogram.enums import ChatMemberStatus, ParseMode
-from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError, TelegramNotFound
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramForbiddenError,
+    TelegramNotFound,
+)
 from aiogram.types import ChatMemberRestricted
 
 from community_directory.bot.answers import shorten
@@ -19,11 +25,14 @@ from community_directory.bot.chats import CountedChats
 from community_directory.bot.management import show_name
 from community_directory.bot.notices import is_news
 from community_directory.bot.private_chats import find_chat, write
+from community_directory.bot.session import describe_refusal
 from community_directory.language import Translation, find_translation
 from community_directory.queries import audit, members
 from community_directory.queries.audit import Change, ChangeKind
+from community_directory.queries.member_cache import forget
 from community_directory.queries.members import Member
 
+logger = logging.getLogger(__name__)
 router = Router(name="greetings")
 
 CONSUMER = "bot"
@@ -77,9 +86,13 @@ class Greeter:
         if member is None or not member.telegram_id.isdecimal():
             return
         for chat_id in self._chats:
-            if self._may_greet(chat_id) and await self._is_present(chat_id, member):
-                self._greeted[chat_id].append(time.monotonic())
-                await self._greet(chat_id, member)
+            try:
+                if self._may_greet(chat_id) and await self._is_present(chat_id, member):
+                    self._greeted[chat_id].append(time.monotonic())
+                    await self._greet(chat_id, member)
+            except TelegramAPIError as error:
+                # A second try would tell the member again, and greet in the other groups again.
+                logger.warning("No greeting in group %d: %s", chat_id, describe_refusal(error))
 
     def _may_greet(self, chat_id: int) -> bool:
         times = self._greeted.setdefault(chat_id, deque(maxlen=MAX_GREETINGS))
@@ -99,10 +112,7 @@ class Greeter:
         # A mention by its id works without a username.
         name = html.link(html.quote(shorten(member.name)), f"tg://user?id={member.telegram_id}")
         text = translation.gettext("Welcome {name}, our new member!", name=name)
-        try:
-            await self._bot.send_message(chat_id, text, parse_mode=ParseMode.HTML)
-        except (TelegramBadRequest, TelegramForbiddenError):
-            return  # the bot may not write in this group
+        await self._bot.send_message(chat_id, text, parse_mode=ParseMode.HTML)
 
 
 async def follow_greetings(bot: Bot, chats: CountedChats) -> None:
@@ -110,6 +120,8 @@ async def follow_greetings(bot: Bot, chats: CountedChats) -> None:
     greeter = Greeter(bot, chats)
     async with aclosing(audit.follow(CONSUMER)) as changes:
         async for change in changes:
+            # Another program may have made the change: the member uses it at once.
+            forget(change.member_id)
             await greeter.handle(change)
 
 

@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 
+from community_directory.bot import tasks
 from community_directory.queries import invitations, members
 from tests.bot.conftest import CHAT_ID, SMALL_CHAT_ID, running_bot
 from tests.bot.stand_in import Group, Person, Telegram
@@ -76,6 +77,32 @@ async def test_a_group_without_the_person_reads_nothing(
         await members.set_status("#1", "active", actor="luis")
         await until_greeted()
     assert telegram.sent_to(group) == []
+
+
+async def test_a_group_that_has_become_a_supergroup_does_not_repeat_what_the_member_reads(
+    telegram: Telegram, ana: Person, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MIN_PAUSE_SECONDS", 0.01)
+    text = "Bad Request: group chat was upgraded to a supergroup chat"
+    async with running_bot(telegram):
+        await until_greeted()
+        telegram.refuse_next("getChatMember", 400, text, migrate_to_chat_id=-1009876543210)
+        await members.set_status("#1", "active", actor="luis")
+        await until_greeted()
+    assert len(telegram.sent_to(ana)) == 1
+
+
+async def test_what_another_program_has_changed_counts_as_soon_as_the_member_reads_it(
+    telegram: Telegram, ana: Person, directory: asyncpg.Pool
+) -> None:
+    async with running_bot(telegram):
+        await until_greeted()
+        [told] = await ana.says("/directory")
+        assert "waits for the approval" in told.text
+        await directory.execute("UPDATE community_members SET status = 'active'")
+        await until_greeted()
+        [told] = await ana.says("/directory")
+    assert told.text.startswith("1 member")
 
 
 async def test_a_group_is_not_flooded(
