@@ -25,6 +25,7 @@ from aiogram.types import (
 
 from community_directory.bot.accounts import BotAccounts
 from community_directory.bot.chats import CountedChats
+from community_directory.bot.membership import describe_status
 from community_directory.errors import NO_ANSWER_MESSAGE, DatabaseUnavailable
 from community_directory.imports.export import make_reaction_metadata
 from community_directory.language import Translation
@@ -210,7 +211,7 @@ async def answer_join_request(
 ) -> None:
     """Let an active member in, and somebody with an open invitation, which is redeemed.
 
-    Administrators of the group decide about anybody else, who is told how to join.
+    Administrators of the group decide about anybody else, who is told what to do.
     """
     user = request.from_user
     if member is None or member.status is MemberStatus.NOT_MEMBER:
@@ -223,10 +224,13 @@ async def answer_join_request(
         with suppress(TelegramBadRequest):
             await bot.approve_chat_join_request(request.chat.id, user.id)
         return
-    text = translation.gettext(
-        "This group is for members of the community. If you have an invitation code, send it to "
-        "me: /start CODE. Otherwise ask a member to invite you."
-    )
+    if member is not None and member.status is not MemberStatus.NOT_MEMBER:
+        text = describe_status(member, translation)
+    else:
+        text = translation.gettext(
+            "This group is for members of the community. If you have an invitation code, send it "
+            "to me: /start CODE. Otherwise ask a member to invite you."
+        )
     await bot.send_message(request.user_chat_id, text)
 
 

@@ -263,9 +263,18 @@ async def test_a_request_of_an_active_member_is_approved_even_if_somebody_was_fa
     assert len(telegram.calls_of("approveChatJoinRequest")) == 2
 
 
-@pytest.mark.parametrize("status", ["pending", "suspended", "banned", None])
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        ("pending", "waits for the approval"),
+        ("suspended", "is suspended"),
+        ("banned", "You can't take part"),
+        ("not_member", "/start CODE"),
+        (None, "/start CODE"),
+    ],
+)
 async def test_a_request_of_anybody_else_is_left_to_administrators(
-    telegram: Telegram, group: Group, status: str | None
+    telegram: Telegram, group: Group, status: str | None, answer: str
 ) -> None:
     if status is not None:
         await members.add(telegram_id=1002, name="Bea", primary_role="artist", status=status)
@@ -274,7 +283,7 @@ async def test_a_request_of_anybody_else_is_left_to_administrators(
     assert telegram.calls_of("approveChatJoinRequest") == []
     assert telegram.calls_of("declineChatJoinRequest") == []
     [sent] = telegram.sent_to(bea)
-    assert "/start CODE" in sent.text
+    assert answer in sent.text
 
 
 # Members who leave and come back
