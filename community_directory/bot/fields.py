@@ -104,8 +104,6 @@ async def suggest_values(field: str, user: User, translation: Translation) -> li
         own = find_country(translation.locale.territory or "")
         common = await _find_common_values(field)
         return _merge([own] if own else [], common, DEFAULT_COUNTRIES)
-    if field == "github_username":
-        return []
     return []
 
 

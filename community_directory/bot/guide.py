@@ -44,9 +44,8 @@ FOR_MEMBERS = (
     *leaderboard.commands,
     *link.commands,
     *languages.commands,
+    *personal_data.commands,
 )
-FOR_OWN_DATA: tuple[BotCommand, ...] = tuple(getattr(personal_data, "commands", ()))
-FOR_MANAGERS: tuple[BotCommand, ...] = tuple(getattr(managers, "commands", ()))
 IS_NO_TEXT = F.photo | F.voice | F.video | F.video_note | F.sticker | F.document | F.contact
 IN_GROUP = F.chat.type.in_({"group", "supergroup"})
 
@@ -70,9 +69,9 @@ async def list_commands(member: Member | None) -> list[BotCommand]:
     if member is None or member.status not in (MemberStatus.PENDING, MemberStatus.ACTIVE):
         return [*FOR_EVERYBODY, *commands]
     if member.status is MemberStatus.PENDING:
-        return [*FOR_PENDING, *FOR_OWN_DATA, *commands]
+        return [*FOR_PENDING, *personal_data.commands, *commands]
     is_manager = bool(await permissions.of(member.member_id))
-    return [*FOR_MEMBERS, *FOR_OWN_DATA, *(FOR_MANAGERS if is_manager else ()), *commands]
+    return [*FOR_MEMBERS, *(managers.commands if is_manager else ()), *commands]
 
 
 @router.message(IN_PRIVATE_CHAT, Command("cancel"))
@@ -98,7 +97,7 @@ async def answer_anything(
     """Take a pasted code for an invitation, and say of anything else what can be done here."""
     text = message.text or ""
     has_joined = member is not None and member.status is not MemberStatus.NOT_MEMBER
-    if not has_joined and registration.looks_like_code(text):
+    if not has_joined and not text.startswith("/") and registration.looks_like_code(text):
         interview = registration.Interview(bot, state, translation, event_from_user)
         try:
             await interview.begin(text)
@@ -117,9 +116,7 @@ async def ask_for_text(message: Message, *, translation: Translation) -> None:
 
 
 @router.message(IN_GROUP, Command("start", "help"))
-@router.message(
-    IN_GROUP, Command(*(each.command for each in (*FOR_MEMBERS, *FOR_OWN_DATA, *FOR_MANAGERS)))
-)
+@router.message(IN_GROUP, Command(*(each.command for each in (*FOR_MEMBERS, *managers.commands))))
 async def lead_to_private_chat(
     message: Message, *, command: CommandObject, bot: Bot, translation: Translation
 ) -> None:

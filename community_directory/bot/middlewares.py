@@ -29,6 +29,8 @@ class PersonMiddleware(BaseMiddleware):
         """Look the person up, once for each update."""
         user: User | None = data.get("event_from_user")
         data["member"] = None
+        # An error of the next call is told in this language.
+        data["translation"] = choose_translation(None, user)
         if user is not None and not user.is_bot:
             data["member"] = await members.seen(
                 telegram_id=user.id, username=user.username, name=user.full_name

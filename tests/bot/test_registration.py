@@ -250,6 +250,12 @@ async def test_a_refused_code_is_told_at_once_in_both_languages(
             assert not told.buttons
 
 
+async def test_a_command_for_members_is_no_code(telegram: Telegram, inviter: Member) -> None:
+    ana = telegram.person(1001, "Ana")
+    [told] = await ana.says("/directory")
+    assert told.text.startswith("This is the directory")
+
+
 async def test_a_code_that_expires_in_the_meantime_loses_no_answer(
     telegram: Telegram, inviter: Member, directory: asyncpg.Pool
 ) -> None:
