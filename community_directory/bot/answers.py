@@ -9,13 +9,20 @@ from contextlib import suppress
 from aiogram import Bot
 from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters.callback_data import CallbackData
-from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup
+from aiogram.types import (
+    CallbackQuery,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    MaybeInaccessibleMessageUnion,
+)
 
 from community_directory.error_texts import gettext_noop
 from community_directory.language import Translation
 
 MAX_TEXT_LENGTH = 4096
 MAX_CAPTION_LENGTH = 1024
+MAX_ALERT_LENGTH = 200
+"""The maximum length of an answer to a button."""
 MAX_LABEL_LENGTH = 40
 """The maximum length of a button's label: a phone shows no more."""
 MAX_NAME_LENGTH = 60
@@ -59,36 +66,47 @@ def in_rows(
 
 
 async def edit(
-    query: CallbackQuery, bot: Bot, text: str, keyboard: InlineKeyboardMarkup | None = None
+    query: CallbackQuery,
+    bot: Bot,
+    text: str,
+    keyboard: InlineKeyboardMarkup | None = None,
+    *,
+    notice: str | None = None,
 ) -> int:
     """Show a text in the message whose button was pressed, and answer the press.
 
     If the message can't be edited any more, a new one is sent.
 
+    Args:
+        query: The press.
+        bot: The bot.
+        text: The new text.
+        keyboard: The new buttons.
+        notice: A text that is shown for a moment, too.
+
     Returns:
         The id of the message that shows the text.
     """
-    message_id = None if query.message is None else query.message.message_id
-    if message_id is None or not await _edit_message(bot, query, message_id, text, keyboard):
-        sent = await bot.send_message(query.from_user.id, text, reply_markup=keyboard)
-        message_id = sent.message_id
-    await query.answer()
-    return message_id
+    shown = query.message
+    if shown is None or not await _edit_message(bot, shown, text, keyboard):
+        shown = await bot.send_message(query.from_user.id, text, reply_markup=keyboard)
+    await query.answer(None if notice is None else shorten(notice, MAX_ALERT_LENGTH))
+    return shown.message_id
 
 
 async def _edit_message(
     bot: Bot,
-    query: CallbackQuery,
-    message_id: int,
+    message: MaybeInaccessibleMessageUnion,
     text: str,
     keyboard: InlineKeyboardMarkup | None,
 ) -> bool:
     """Edit a message, and return whether it shows the text now."""
     try:
         await bot.edit_message_text(
-            text, chat_id=query.from_user.id, message_id=message_id, reply_markup=keyboard
+            text, chat_id=message.chat.id, message_id=message.message_id, reply_markup=keyboard
         )
     except TelegramBadRequest as error:
+        # The second of two quick presses finds the text already there.
         return "not modified" in error.message
     return True
 

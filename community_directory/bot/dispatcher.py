@@ -1,7 +1,7 @@
 """The dispatcher: the routers of all features, in the order in which they see an update.
 
 A feature is a module with a `router`. It may have `commands`, a sequence of `BotCommand` whose
-descriptions are translated, and `background_tasks`, a sequence of `BackgroundTask`.
+descriptions are translated.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from aiogram.types import BotCommand, BotCommandScopeAllPrivateChats
 from community_directory.bot import (
     directory,
     errors,
-    greetings,
     groups,
     guide,
     invite,
@@ -23,22 +22,21 @@ from community_directory.bot import (
     link,
     managers,
     me,
-    notices,
     personal_data,
     profile,
     registration,
 )
+from community_directory.bot.greetings import follow_greetings
 from community_directory.bot.middlewares import PersonMiddleware, PrivateStateMiddleware
+from community_directory.bot.notices import follow_notices
 from community_directory.bot.private_chats import PrivateChatMiddleware
-from community_directory.bot.state import make_storage
+from community_directory.bot.state import PostgresStorage
 from community_directory.bot.tasks import BackgroundTask
 from community_directory.language import LANGUAGES, find_translation
 
 FEATURES: Sequence[ModuleType] = (
     groups,
     managers,
-    notices,
-    greetings,
     registration,
     invite,
     directory,
@@ -56,7 +54,7 @@ FEATURES: Sequence[ModuleType] = (
 @cache
 def make_dispatcher() -> Dispatcher:
     """Return the dispatcher of this process: aiogram attaches a router to one dispatcher only."""
-    dispatcher = Dispatcher(storage=make_storage(), disable_fsm=True)
+    dispatcher = Dispatcher(storage=PostgresStorage(), disable_fsm=True)
     dispatcher.update.outer_middleware(PersonMiddleware())
     dispatcher.update.outer_middleware(PrivateStateMiddleware(dispatcher.fsm))
     dispatcher.update.outer_middleware(PrivateChatMiddleware())
@@ -65,8 +63,8 @@ def make_dispatcher() -> Dispatcher:
 
 
 def list_background_tasks() -> list[BackgroundTask]:
-    """Return the background tasks of all features."""
-    return [task for feature in FEATURES for task in getattr(feature, "background_tasks", ())]
+    """Return what the bot does beside its answers."""
+    return [follow_notices, follow_greetings]
 
 
 async def set_commands(bot: Bot) -> None:

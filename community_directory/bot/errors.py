@@ -6,6 +6,7 @@ from aiogram import Bot, Router
 from aiogram.exceptions import TelegramAPIError
 from aiogram.types import ErrorEvent, Update
 
+from community_directory.bot.answers import MAX_ALERT_LENGTH, shorten
 from community_directory.bot.session import describe_refusal
 from community_directory.errors import (
     DatabaseUnavailable,
@@ -24,8 +25,6 @@ OUTAGES = (DatabaseUnavailable, RecorderFull, SchemaMissing)
 """The errors after which the same update is handled again."""
 MAX_TRIES = 5
 """The number of times that the update of a person who waits for an answer is handled."""
-MAX_ALERT_LENGTH = 200
-"""The maximum number of characters of an answer to a button."""
 
 
 @router.error()
@@ -62,7 +61,7 @@ async def answer(bot: Bot, update: Update, text: str) -> None:
     """Answer the person who sent a message to the bot, pressed a button or asked to join."""
     if update.callback_query is not None:
         await bot.answer_callback_query(
-            update.callback_query.id, text[:MAX_ALERT_LENGTH], show_alert=True
+            update.callback_query.id, shorten(text, MAX_ALERT_LENGTH), show_alert=True
         )
     elif update.message is not None and update.message.chat.type == "private":
         await bot.send_message(update.message.chat.id, text)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from contextlib import aclosing
 
-from aiogram import Bot, Router, html
+from aiogram import Bot, html
 from aiogram.enums import ChatMemberStatus, ParseMode
 from aiogram.exceptions import (
     TelegramAPIError,
@@ -33,7 +33,6 @@ from community_directory.queries.member_cache import forget
 from community_directory.queries.members import Member
 
 logger = logging.getLogger(__name__)
-router = Router(name="greetings")
 
 CONSUMER = "bot"
 """The name under which the database keeps the place of the greetings in the feed."""
@@ -123,9 +122,6 @@ async def follow_greetings(bot: Bot, chats: CountedChats) -> None:
             # Another program may have made the change: the member uses it at once.
             forget(change.member_id)
             await greeter.handle(change)
-
-
-background_tasks = [follow_greetings]
 
 
 def describe_change(change: Change, translation: Translation) -> str | None:  # noqa: PLR0911

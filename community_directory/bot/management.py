@@ -5,10 +5,9 @@ from functools import wraps
 from typing import Any
 
 from aiogram.enums import ChatType
-from aiogram.exceptions import TelegramBadRequest
-from aiogram.types import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message
+from aiogram.types import CallbackQuery, InlineKeyboardButton, Message
 
-from community_directory.bot.answers import OUT_OF_DATE, join_lines, shorten
+from community_directory.bot.answers import MAX_ALERT_LENGTH, OUT_OF_DATE, join_lines, shorten
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import PermissionRequired, UserError
 from community_directory.language import Translation
@@ -16,8 +15,6 @@ from community_directory.queries import audit, members, permissions
 from community_directory.queries.members import Member
 from community_directory.tables import Permission
 
-MAX_ALERT_LENGTH = 200
-"""The maximum length of an answer to a button."""
 MAX_REASON_LENGTH = 500
 """The maximum number of characters of a reason."""
 MANAGERS_ONLY = gettext_noop("Only managers of the community can do this.")
@@ -53,31 +50,6 @@ def explained(handler: Handler) -> Handler:
             await event.reply(text)
 
     return explained_handler
-
-
-async def show(
-    callback: CallbackQuery,
-    text: str,
-    keyboard: InlineKeyboardMarkup | None = None,
-    *,
-    notice: str | None = None,
-) -> None:
-    """Show a text in place of the message with the button that was pressed.
-
-    Args:
-        callback: The press.
-        text: The new text.
-        keyboard: The new buttons.
-        notice: A text that is shown for a moment, too.
-    """
-    if isinstance(callback.message, Message):
-        try:
-            await callback.message.edit_text(text, reply_markup=keyboard)
-        except TelegramBadRequest as error:
-            # The second of two quick presses finds the text already there.
-            if "not modified" not in error.message:
-                raise
-    await callback.answer(None if notice is None else shorten(notice, MAX_ALERT_LENGTH))
 
 
 def require_message(callback: CallbackQuery, translation: Translation) -> Message:

@@ -7,14 +7,14 @@ written stands in the message to which the bot's message with the button replies
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiogram import F, Router
+from aiogram import Bot, F, Router
 from aiogram.filters import Command, CommandObject
 from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State, StatesGroup
 from aiogram.types import BotCommand, CallbackQuery, InlineKeyboardMarkup, Message
 
 from community_directory.bot import member_requests, pending
-from community_directory.bot.answers import OUT_OF_DATE, make_button, make_keyboard
+from community_directory.bot.answers import OUT_OF_DATE, edit, make_button, make_keyboard
 from community_directory.bot.management import (
     CANCEL,
     MANAGERS_ONLY,
@@ -27,7 +27,6 @@ from community_directory.bot.management import (
     require_holder,
     require_message,
     require_sender,
-    show,
     show_name,
     show_reason,
 )
@@ -189,6 +188,8 @@ async def take_reason(
 @explained
 async def press(
     callback: CallbackQuery,
+    *,
+    bot: Bot,
     callback_data: Decide,
     member: Member | None,
     translation: Translation,
@@ -206,20 +207,21 @@ async def press(
         return
     reason = _read_reason(callback_data.reason, message, translation)
     if action.is_confirmed and not callback_data.is_sure:
-        await show(callback, *_make_question(callback_data, person, reason, translation))
+        await edit(callback, bot, *_make_question(callback_data, person, reason, translation))
         return
     done = await _decide(action, manager, person, reason, translation)
     if callback_data.page:
         text, keyboard = await list_pending(callback_data.page[1:], translation)
-        await show(callback, text, keyboard, notice=done)
+        await edit(callback, bot, text, keyboard, notice=done)
     else:
-        await show(callback, done)
+        await edit(callback, bot, done)
 
 
 @router.callback_query(F.data == CANCEL)
 @explained
 async def cancel(
     callback: CallbackQuery,
+    bot: Bot,
     member: Member | None,
     translation: Translation,
     state: FSMContext | None = None,
@@ -228,7 +230,7 @@ async def cancel(
     if member is None or not await permissions.of(member.member_id):
         raise Refusal(translation.gettext(MANAGERS_ONLY))
     await _end_question(state)
-    await show(callback, translation.gettext("Nothing was changed."))
+    await edit(callback, bot, translation.gettext("Nothing was changed."))
 
 
 router.include_routers(pending.router, member_requests.router)

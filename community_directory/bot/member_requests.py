@@ -5,7 +5,7 @@ from aiogram.filters import Command
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import BotCommand, CallbackQuery, InlineKeyboardMarkup, Message
 
-from community_directory.bot.answers import make_button, make_keyboard
+from community_directory.bot.answers import edit, make_button, make_keyboard
 from community_directory.bot.management import (
     Refusal,
     explained,
@@ -13,7 +13,6 @@ from community_directory.bot.management import (
     make_cancel_button,
     require_holder,
     require_sender,
-    show,
     show_name,
 )
 from community_directory.bot.private_chats import find_chat, write
@@ -53,6 +52,7 @@ async def show_requests(message: Message, member: Member | None, translation: Tr
 @explained
 async def ask_again(
     callback: CallbackQuery,
+    bot: Bot,
     callback_data: Settle,
     member: Member | None,
     translation: Translation,
@@ -61,8 +61,9 @@ async def ask_again(
     await _require_colleague(callback_data, member, translation)
     gettext, number = translation.gettext, f"#{callback_data.number}"
     sure = callback_data.model_copy(update={"act": "erase_now"})
-    await show(
+    await edit(
         callback,
+        bot,
         gettext(
             "Erase all data of {number} for good? This can't be undone.",
             number=number,
@@ -102,7 +103,7 @@ async def settle(
         )
         await write(bot, chat.account_id, told)
     text, keyboard = await _list_requests(translation)
-    await show(callback, text, keyboard, notice=translation.gettext("Done."))
+    await edit(callback, bot, text, keyboard, notice=translation.gettext("Done."))
 
 
 async def _require_colleague(

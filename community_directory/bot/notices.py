@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from aiogram import Bot, Router
+from aiogram import Bot
 
 from community_directory.bot.answers import make_keyboard, shorten
 from community_directory.bot.chats import CountedChats
@@ -24,8 +24,6 @@ from community_directory.queries.audit import Change, ChangeKind
 from community_directory.queries.invitations import InvitationStatistics
 from community_directory.queries.members import Member
 from community_directory.tables import AuditAction, MemberStatus
-
-router = Router(name="notices")
 
 CONSUMER = "bot-notices"
 """The name under which the database keeps the place of the notices in the feed."""
@@ -97,9 +95,6 @@ async def follow_notices(bot: Bot, _: CountedChats) -> None:
                 await _settle(bot, change)
             elif is_news(change):
                 await _announce(bot, change)
-
-
-background_tasks = [follow_notices]
 
 
 def is_news(change: Change) -> bool:

@@ -1,6 +1,6 @@
 """The list of those who wait for approval, with buttons for managers."""
 
-from aiogram import F, Router
+from aiogram import Bot, F, Router
 from aiogram.filters import Command
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import (
@@ -11,13 +11,12 @@ from aiogram.types import (
     Message,
 )
 
-from community_directory.bot.answers import make_button, make_keyboard, shorten
+from community_directory.bot.answers import edit, make_button, make_keyboard, shorten
 from community_directory.bot.management import (
     explained,
     in_lines,
     require_holder,
     require_sender,
-    show,
     show_name,
 )
 from community_directory.database import Statement, engine
@@ -87,13 +86,14 @@ async def show_pending(message: Message, member: Member | None, translation: Tra
 @explained
 async def turn_page(
     callback: CallbackQuery,
+    bot: Bot,
     callback_data: ShowPage,
     member: Member | None,
     translation: Translation,
 ) -> None:
     """Show another page of those who wait."""
     await require_holder(member, Permission.REVIEW, translation)
-    await show(callback, *await list_pending(callback_data.after, translation))
+    await edit(callback, bot, *await list_pending(callback_data.after, translation))
 
 
 async def list_pending(

@@ -3,8 +3,7 @@
 import asyncio
 import json
 
-from aiogram import F, Router
-from aiogram.enums import ChatType
+from aiogram import Bot, F, Router
 from aiogram.filters import Command
 from aiogram.filters.callback_data import CallbackData
 from aiogram.fsm.context import FSMContext
@@ -16,8 +15,8 @@ from aiogram.types import (
     Message,
 )
 
-from community_directory.bot.answers import make_button, make_keyboard
-from community_directory.bot.management import show
+from community_directory.bot.answers import edit, make_button, make_keyboard
+from community_directory.bot.membership import IN_PRIVATE_CHAT
 from community_directory.error_texts import gettext_noop
 from community_directory.language import Translation
 from community_directory.queries import members, requests
@@ -25,6 +24,7 @@ from community_directory.queries.members import Member
 from community_directory.tables import RequestKind
 
 router = Router(name="personal_data")
+router.message.filter(IN_PRIVATE_CHAT)
 
 MAX_FILE_BYTES = 50_000_000
 """The size up to which Telegram accepts a file of a bot."""
@@ -43,12 +43,6 @@ class Forget(CallbackData, prefix="f"):
 
 _exporting: set[str] = set()
 """The numbers of the members whose export is being made."""
-
-
-@router.message(Command("export", "forget"), F.chat.type != ChatType.PRIVATE)
-async def point_to_private_chat(message: Message, translation: Translation) -> None:
-    """Keep personal data out of groups."""
-    await message.reply(translation.gettext("Please send me this in a private chat."))
 
 
 @router.message(Command("export"))
@@ -109,17 +103,18 @@ async def forget(message: Message, member: Member | None, translation: Translati
 
 
 @router.callback_query(Forget.filter(F.step == "no"))
-async def keep(callback: CallbackQuery, translation: Translation) -> None:
+async def keep(callback: CallbackQuery, bot: Bot, translation: Translation) -> None:
     """Leave everything as it is."""
-    await show(callback, translation.gettext("Your data stays as it is."))
+    await edit(callback, bot, translation.gettext("Your data stays as it is."))
 
 
 @router.callback_query(Forget.filter(F.step == "sure"))
-async def ask_again(callback: CallbackQuery, translation: Translation) -> None:
+async def ask_again(callback: CallbackQuery, bot: Bot, translation: Translation) -> None:
     """Ask a second time."""
     gettext = translation.gettext
-    await show(
+    await edit(
         callback,
+        bot,
         gettext("Are you sure? This can't be undone, not even by a manager."),
         _make_choices(("now", gettext("Yes, erase for good")), ("no", gettext("Keep my data"))),
     )
@@ -128,6 +123,7 @@ async def ask_again(callback: CallbackQuery, translation: Translation) -> None:
 @router.callback_query(Forget.filter(F.step == "now"))
 async def erase(
     callback: CallbackQuery,
+    bot: Bot,
     member: Member | None,
     translation: Translation,
     state: FSMContext | None = None,
@@ -135,11 +131,12 @@ async def erase(
     """Erase everything about a member, and forget the conversation with them."""
     gettext = translation.gettext
     if member is None or await members.find(member.member_id) is None:
-        await show(callback, gettext("There is no data about you any more."))
+        await edit(callback, bot, gettext("There is no data about you any more."))
         return
     if not await requests.may_erase_themselves(member.member_id):
-        await show(
+        await edit(
             callback,
+            bot,
             gettext("A community manager has to erase your data. Send /forget again."),
         )
         return
@@ -148,8 +145,9 @@ async def erase(
     )
     if state is not None:
         await state.clear()
-    await show(
+    await edit(
         callback,
+        bot,
         gettext(
             "Your data is erased, and I have forgotten you. If you want to come back one day, ask "
             "a member for an invitation. Goodbye!"
@@ -159,15 +157,16 @@ async def erase(
 
 @router.callback_query(Forget.filter(F.step == "ask"))
 async def ask_managers(
-    callback: CallbackQuery, member: Member | None, translation: Translation
+    callback: CallbackQuery, bot: Bot, member: Member | None, translation: Translation
 ) -> None:
     """Store a request that managers see."""
     if member is None:
-        await show(callback, _unknown(translation))
+        await edit(callback, bot, _unknown(translation))
         return
     request = await requests.ask(member.member_id, RequestKind.ERASURE, actor=member.member_id)
-    await show(
+    await edit(
         callback,
+        bot,
         translation.gettext(
             "The managers know since {day} that you want your data erased. You will be told when "
             "it is done.",

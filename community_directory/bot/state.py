@@ -106,11 +106,6 @@ class PostgresStorage(BaseStorage):
         """Do nothing: the connections belong to `connect`."""
 
 
-def make_storage() -> BaseStorage:
-    """Return the storage of the conversations."""
-    return PostgresStorage()
-
-
 def _key_values(key: StorageKey) -> dict[str, object]:
     """Return the parameters that name the row of a conversation."""
     place = (key.bot_id, key.chat_id, key.thread_id or "", key.business_connection_id or "")

@@ -17,7 +17,6 @@ MAX_PAUSE_SECONDS = 60.0
 """The pause before a task is started again doubles from the minimum to the maximum."""
 
 BackgroundTask = Callable[[Bot, CountedChats], Coroutine[object, object, None]]
-"""A module lists its tasks in `background_tasks`."""
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ async def test_a_group_and_a_stranger_get_no_data(
     ana: Person, telegram: Telegram, group: Group, command: str
 ) -> None:
     [sent] = await ana.says(command, group)
-    assert sent.text == "Please send me this in a private chat."
+    assert sent.text == "Let us talk in private: https://t.me/frutero_bot"
     [sent] = await telegram.person(999, "Eve").says(command)
     assert sent.text.startswith("You are not in the directory.")
 
