@@ -13,10 +13,28 @@ from typing import Any, cast
 import asyncpg
 import httpx
 import pytest
-from aiogram import Bot
+from aiogram import Bot, Dispatcher
 from aiogram.client.session.base import BaseSession
-from aiogram.methods import GetMe, SendMessage, TelegramMethod
-from aiogram.types import Chat, Message, Update, User
+from aiogram.methods import (
+    AnswerCallbackQuery,
+    ApproveChatJoinRequest,
+    EditMessageText,
+    GetMe,
+    SendMessage,
+    TelegramMethod,
+)
+from aiogram.types import (
+    CallbackQuery,
+    Chat,
+    ChatJoinRequest,
+    InlineKeyboardMarkup,
+    Message,
+    MessageReactionUpdated,
+    ReactionTypeEmoji,
+    TelegramObject,
+    Update,
+    User,
+)
 
 from community_directory.errors import (
     InvitationNotFound,
@@ -29,9 +47,10 @@ from community_directory.queries import (
     invitations,
     members,
     participation,
+    permissions,
 )
 from community_directory.settings import load_settings
-from examples import telegram_bot, web_api
+from examples import community_bot, telegram_bot, web_api
 from tests.processes import PROJECT, check_types, environment
 from tests.roles import app_url
 from tests.tables import rows
@@ -62,20 +81,38 @@ def test_an_example_is_typed(file: Path, tmp_path: Path) -> None:
 
 
 class RecordingSession(BaseSession):
-    """Answers the methods of Telegram's Bot API, and keeps the texts of messages."""
+    """Answers the methods of Telegram's Bot API, and keeps what the bot has sent.
+
+    Attributes:
+        sent: The texts of the messages, also of those that were edited.
+        buttons: The buttons of the last one that has any: their data by their text.
+        approved: The accounts whose requests to join a chat were approved.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[str] = []
+        self.buttons: dict[str, str] = {}
+        self.approved: list[int] = []
 
     async def make_request(self, bot: Bot, method: TelegramMethod[Any], *_: Any, **__: Any) -> Any:
-        if isinstance(method, GetMe):
-            return User(id=bot.id, is_bot=True, first_name="Bot", username="frutero_bot")
-        assert isinstance(method, SendMessage), method
-        self.sent.append(method.text)
-        return Message(
-            message_id=1, date=datetime.now(UTC), chat=Chat(id=1, type="private"), text=method.text
-        )
+        match method:
+            case GetMe():
+                return User(id=bot.id, is_bot=True, first_name="Bot", username="frutero_bot")
+            case ApproveChatJoinRequest():
+                self.approved.append(method.user_id)
+            case SendMessage() | EditMessageText():
+                self.sent.append(str(method.text))
+                if isinstance(method.reply_markup, InlineKeyboardMarkup):
+                    rows = method.reply_markup.inline_keyboard
+                    self.buttons = {
+                        each.text: str(each.callback_data) for row in rows for each in row
+                    }
+                chat = Chat(id=1, type="private")
+                return Message(message_id=1, date=datetime.now(UTC), chat=chat)
+            case _:
+                assert isinstance(method, AnswerCallbackQuery), method
+        return True
 
     async def close(self) -> None:
         """Close nothing."""
@@ -86,23 +123,55 @@ class RecordingSession(BaseSession):
 
 
 class TelegramUser:
-    """A person who writes to the bot."""
+    """A person who writes to the bot, in a private chat unless another one is given."""
 
-    def __init__(self, number: int, name: str, bot: Bot, session: RecordingSession) -> None:
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        session: RecordingSession,
+        dispatcher: Dispatcher = telegram_bot.dispatcher,
+        **data: object,
+    ) -> None:
         self.user = User(id=number, is_bot=False, first_name=name, username=name.lower())
-        self._bot, self._session = bot, session
+        self.chat = Chat(id=number, type="private")
+        self._bot, self._session = Bot(TOKEN, session=session), session
+        self._dispatcher, self._data = dispatcher, data
+        self._asked: Message | None = None
+
+    async def update(self, **event: TelegramObject) -> None:
+        update = Update.model_validate({"update_id": 1, **event})
+        await self._dispatcher.feed_update(self._bot, update, **self._data)
+
+    def message(self, text: str, number: int = 1, chat: Chat | None = None) -> Message:
+        return Message(
+            message_id=number,
+            date=datetime.now(UTC),
+            chat=chat or self.chat,
+            from_user=self.user,
+            text=text,
+        )
 
     async def send(self, text: str) -> str:
         """Send a message, and return the bot's answer."""
         self._session.sent.clear()
-        message = Message(
-            message_id=1,
-            date=datetime.now(UTC),
-            chat=Chat(id=self.user.id, type="private"),
+        self._asked = self.message(text)
+        await self.update(message=self._asked)
+        [answer] = self._session.sent
+        return answer
+
+    async def press(self, text: str) -> str:
+        """Press a button of the last answer that has any, and return the bot's next answer."""
+        self._session.sent.clear()
+        message = self.message("").model_copy(update={"reply_to_message": self._asked})
+        query = CallbackQuery(
+            id="1",
             from_user=self.user,
-            text=text,
+            chat_instance="1",
+            message=message,
+            data=self._session.buttons[text],
         )
-        await telegram_bot.dispatcher.feed_update(self._bot, Update(update_id=1, message=message))
+        await self.update(callback_query=query)
         [answer] = self._session.sent
         return answer
 
@@ -110,8 +179,7 @@ class TelegramUser:
 @pytest.fixture
 def ana_and_bea() -> tuple[TelegramUser, TelegramUser]:
     session = RecordingSession()
-    bot = Bot(TOKEN, session=session)
-    return TelegramUser(1001, "Ana", bot, session), TelegramUser(1002, "Bea", bot, session)
+    return TelegramUser(1001, "Ana", session), TelegramUser(1002, "Bea", session)
 
 
 async def test_people_join_the_telegram_bot_and_see_themselves(
@@ -153,6 +221,132 @@ async def test_the_telegram_bot_apologizes_when_the_database_is_away(
     ana, _ = ana_and_bea
     assert await ana.send("/top") == OperatorError.public_message
     assert "Not connected" in capsys.readouterr().out
+
+
+# The bot of a whole community
+
+
+GROUP = Chat(id=-100, type="supergroup")
+
+
+@pytest.fixture
+async def community(
+    directory: asyncpg.Pool,
+) -> AsyncIterator[tuple[TelegramUser, TelegramUser, RecordingSession]]:
+    """Ana, who may do everything, Bea, and what the bot sends; its greetings have begun."""
+    await members.add(telegram_id=1001, name="Ana", primary_role="founder", status="active")
+    await permissions.grant(1, "manage", actor="test")
+    session = RecordingSession()
+    async with participation.recorder() as recorder:
+        ana, bea = (
+            TelegramUser(number, name, session, community_bot.dispatcher, recorder=recorder)
+            for number, name in ((1001, "Ana"), (1002, "Bea"))
+        )
+        yield ana, bea, session
+
+
+def test_the_bot_of_a_community_has_at_most_250_lines() -> None:
+    assert len((EXAMPLES / "community_bot.py").read_text().splitlines()) <= 250
+
+
+async def test_a_newcomer_joins_and_is_approved_and_greeted(
+    community: tuple[TelegramUser, TelegramUser, RecordingSession],
+) -> None:
+    ana, bea, session = community
+    refused = "You are not a member. Ask a member for an invitation."
+    assert await bea.send("/invite") == refused
+    assert await bea.send("/start NOSUCHCODE") == str(InvitationNotFound("NOSUCHCODE"))
+    code = (await ana.send("/invite @bea")).partition("?start=")[2]
+    assert await bea.send(f"/start {code}") == "Ana invites you. What do you do?"
+    assert await bea.press("designer") == "What is your name?"
+    assert (await bea.send("B" * 300)).startswith("The name has 300 characters")
+    assert await bea.send("Bea O'Neill") == "Thank you! Your number is #2."
+    assert await bea.send(f"/start {code}") == "You have joined already, as #2."
+    assert await bea.send("Hello?") == "A manager will look at your profile soon."
+    greeter = asyncio.create_task(community_bot.greet(ana._bot))
+    try:
+        async with asyncio.timeout(60):
+            while not await audit.consumers():
+                await asyncio.sleep(0.01)
+            assert await ana.send("/approve 2") == "#2 Bea O'Neill: active"
+            while "Welcome, Bea O'Neill!" not in session.sent:
+                await asyncio.sleep(0.01)
+    finally:
+        greeter.cancel()
+        await asyncio.wait({greeter})
+    assert await bea.send("/ban 1") == "You need the permission moderate."
+    assert await ana.send("/ban 2 Spam") == "#2 Bea O'Neill: banned"
+    assert await bea.send("/me") == refused
+
+
+async def test_members_use_the_bot_of_a_community(
+    community: tuple[TelegramUser, TelegramUser, RecordingSession],
+) -> None:
+    ana, _, session = community
+    for number in range(10):
+        await members.add(
+            telegram_id=2000 + number, name=f"Eva {number}", primary_role="guest", status="active"
+        )
+    first = await ana.send("/directory eva")
+    assert (len(first.splitlines()), list(session.buttons)) == (10, [])
+    first = await ana.send("/directory")
+    assert (len(first.splitlines()), list(session.buttons)) == (10, ["▶"])
+    assert await ana.press("▶") == "Ana, founder"
+    assert await ana.press("◀") == first
+    assert "country: Mexico" in await ana.send("/profile country Mexico")
+    assert "country: –" in await ana.send("/profile country")
+    assert (await ana.send("/link")).startswith("Type /link ")
+    assert await ana.send("Hello") == "/invite /directory /profile /me /leaderboard /link"
+
+
+async def test_the_bot_of_a_community_counts_what_happens_in_groups(
+    community: tuple[TelegramUser, TelegramUser, RecordingSession],
+) -> None:
+    ana, bea, session = community
+    thumb = ReactionTypeEmoji(type="emoji", emoji="👍")
+
+    async def react(message_id: int, *reactions: ReactionTypeEmoji) -> None:
+        await ana.update(
+            message_reaction=MessageReactionUpdated(
+                chat=GROUP,
+                message_id=message_id,
+                user=ana.user,
+                date=datetime.now(UTC),
+                old_reaction=[],
+                new_reaction=list(reactions),
+            )
+        )
+
+    for user in (ana, ana, bea):
+        await user.update(message=user.message("Hello", number=7, chat=GROUP))
+    await react(8, thumb)
+    await react(9, thumb)
+    await react(9)
+    recorder = cast("participation.Recorder", ana._data["recorder"])
+    await recorder.flush()
+    events = (await participation.history(1)).items
+    assert {(each.event_type, each.source_id) for each in events} == {
+        ("MESSAGE", "7"),
+        ("REACTION", "8"),
+    }
+    assert await ana.send("/leaderboard week") == "Ana: 2 events"
+    assert await ana.send("/leaderboard") == "Ana: 0 points"
+    line, picture, invited = (await ana.send("/me")).splitlines()
+    assert line == "#1 Ana, Novice: 0 points, rank 1 of 1"
+    assert (len(picture), picture[-1], invited[0]) == (30, "▅", "0")
+
+    async def ask_to_join(user: TelegramUser) -> None:
+        request = ChatJoinRequest(
+            chat=GROUP, from_user=user.user, user_chat_id=user.user.id, date=datetime.now(UTC)
+        )
+        await user.update(chat_join_request=request)
+
+    await ask_to_join(bea)
+    assert session.approved == []
+    await ana.send("/invite @bea")
+    await ask_to_join(bea)
+    await ask_to_join(ana)
+    assert session.approved == [1002, 1001]
 
 
 def run_example(name: str, *arguments: str, url: str) -> subprocess.CompletedProcess[str]:
