@@ -5,10 +5,11 @@ import subprocess
 import sys
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import patch
 
 import asyncpg
 import httpx
@@ -36,22 +37,24 @@ from aiogram.types import (
     User,
 )
 
+from community_directory.database import connect
 from community_directory.errors import (
     InvitationNotFound,
     InvitationUsed,
     MemberNotActive,
+    MemberNotFound,
     OperatorError,
 )
 from community_directory.queries import (
+    accounts,
     audit,
-    invitations,
     members,
     participation,
     permissions,
 )
 from community_directory.settings import load_settings
 from examples import community_bot, telegram_bot, web_api
-from tests.processes import PROJECT, check_types, environment
+from tests.processes import PROJECT, environment
 from tests.roles import app_url
 from tests.tables import rows
 
@@ -70,11 +73,6 @@ def settings_of_the_database(directory_url: str, monkeypatch: pytest.MonkeyPatch
     """The settings name the test's database, for a program that connects by itself."""
     monkeypatch.setenv("POSTGRES_URL", app_url(directory_url))
     load_settings.cache_clear()
-
-
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
-def test_an_example_is_typed(file: Path, tmp_path: Path) -> None:
-    check_types(file, tmp_path)
 
 
 # The Telegram bot
@@ -303,7 +301,7 @@ async def test_the_bot_of_a_community_counts_what_happens_in_groups(
     community: tuple[TelegramUser, TelegramUser, RecordingSession],
 ) -> None:
     ana, bea, session = community
-    thumb = ReactionTypeEmoji(type="emoji", emoji="👍")
+    thumb = ReactionTypeEmoji(emoji="👍")
 
     async def react(message_id: int, *reactions: ReactionTypeEmoji) -> None:
         await ana.update(
@@ -411,85 +409,192 @@ async def test_a_stream_of_events_is_recorded(database: str) -> None:
     assert (ended.stdout, ended.stderr) == ("2 stored, 1 already there\n", "")
 
 
+async def test_a_notebook_reads_and_counts_everything(database: str) -> None:
+    async with connect(app_url(database), min_size=0):
+        await add_two_members()
+    ended = run_example("notebook.py", url=app_url(database))
+    assert ended.stderr == ""
+    countries, days, room, hours = ended.stdout.splitlines()
+    assert countries == "Members by country: [('unknown', 1), ('Mexico', 1)]"
+    assert days.startswith("3 events, most of them on ")
+    assert room == "telegram 9: 3 by 2 members"
+    assert len(hours) == 24
+    assert "█" in hours
+
+
+async def test_a_worker_calls_the_helpers_from_plain_functions(database: str) -> None:
+    async with connect(app_url(database), min_size=0):
+        await add_two_members()
+    ended = run_example("worker.py", url=app_url(database))
+    assert (ended.stdout, ended.stderr) == (
+        "0 invitations have expired.\nThe busiest of this week: {'Bea': 2, 'Ana': 1}\n",
+        "",
+    )
+
+
+async def add_two_members() -> None:
+    for number, name, country in ((1, "Ana", "Mexico"), (2, "Bea", None)):
+        await members.add(
+            telegram_id=number, name=name, primary_role="x", status="active", country=country
+        )
+        for source_id in range(number):
+            await participation.record(
+                member_id=number,
+                event_type="MESSAGE",
+                platform="telegram",
+                room_id=9,
+                source_id=source_id,
+            )
+
+
 # The Discord bot
 
 
 @pytest.fixture
 async def discord_client(
-    settings_of_the_database: None, monkeypatch: pytest.MonkeyPatch
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[discord_bot.DirectoryBot]:
     """The bot, after discord.py has called its hook."""
-    client = discord_bot.DirectoryBot()
+    async with participation.recorder() as recorder:
+        client = discord_bot.DirectoryBot(recorder)
 
-    async def sync(**_: object) -> list[object]:
-        return []
+        async def sync(**_: object) -> list[object]:
+            return []
 
-    monkeypatch.setattr(client.tree, "sync", sync)
-    await client.setup_hook()
-    yield client
-    await client.close()
-
-
-def discord_user(number: int) -> discord.User:
-    return cast("discord.User", SimpleNamespace(id=number, display_name="Bea"))
+        monkeypatch.setattr(client.tree, "sync", sync)
+        await client.setup_hook()
+        yield client
 
 
-async def join_by_discord(code: str, number: int) -> str:
-    """Use the slash command, and return its answer."""
+async def use(client: discord_bot.DirectoryBot, number: int, command: str, **options: str) -> str:
+    """Let an account use a slash command, and return the bot's answer, which nobody else sees."""
     sent: list[str] = []
 
-    async def send_message(text: str, *, ephemeral: bool) -> None:
+    async def send_message(_: object, text: str, *, ephemeral: bool) -> None:
         assert ephemeral
         sent.append(text)
 
-    interaction = SimpleNamespace(
-        user=discord_user(number), response=SimpleNamespace(send_message=send_message)
-    )
-    await cast("Any", discord_bot.join.callback)(interaction, code)
+    user = {"id": str(number), "username": f"user{number}", "discriminator": "0", "avatar": None}
+    types = {"user": 6}
+    payload = {
+        "id": "1",
+        "application_id": "1",
+        "type": 2,
+        "version": 1,
+        "token": "x",
+        "attachment_size_limit": 0,
+        "entitlements": [],
+        "user": user,
+        "data": {
+            "id": "1",
+            "type": 1,
+            "name": command,
+            "options": [
+                {"name": name, "type": types.get(name, 3), "value": value}
+                for name, value in options.items()
+            ],
+            "resolved": {"users": {str(number): user}},
+        },
+    }
+    interaction = discord.Interaction(data=cast("Any", payload), state=client._connection)
+    with patch.object(discord.InteractionResponse, "send_message", send_message):
+        await client.tree._call(interaction)
     [answer] = sent
     return answer
 
 
-async def test_people_join_the_discord_bot_and_their_messages_are_counted(
+async def test_people_use_the_commands_of_the_discord_bot(
     discord_client: discord_bot.DirectoryBot,
 ) -> None:
-    await members.add(telegram_id=1001, name="Ana", primary_role="x", status="active")
-    invitation = await invitations.create(created_by=1)
-    code = invitation.invitation_code
-    assert await join_by_discord(code, 77) == "Welcome! Your number is #2."
-    assert await join_by_discord(code, 78) == str(InvitationUsed(code))
-    member = await members.get(2)
-    assert (member.telegram_id, member.profile_data) == ("discord:77", {"discord_id": "77"})
+    await members.add(telegram_id="discord:76", name="Ana", primary_role="x", status="active")
+    assert await use(discord_client, 77, "invite") == str(MemberNotFound("discord:77"))
+    code = (await use(discord_client, 76, "invite")).removeprefix("Let them type: /join ")
+    join = {"code": code, "role": "designer"}
+    assert await use(discord_client, 77, "join", **join) == "Welcome! Your number is #2."
+    assert await use(discord_client, 78, "join", **join) == str(InvitationUsed(code))
+    assert "primary_role: x" in await use(discord_client, 76, "profile", user="76")
+    assert await use(discord_client, 77, "leaderboard") == "Ana: 0"
+    begun = await accounts.begin_link(1)
+    assert await use(discord_client, 79, "link", code=begun.code) == "You are member #1."
+    assert (await use(discord_client, 79, "link")).startswith("Type this to our other bot ")
 
-    for author in (77, 77, 78):
-        message = SimpleNamespace(
-            id=5,
-            author=discord_user(author),
-            channel=SimpleNamespace(id=9),
-            created_at=datetime.now(UTC),
-        )
+
+async def test_the_discord_bot_counts_messages_reactions_and_voice_stays(
+    discord_client: discord_bot.DirectoryBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await members.add(telegram_id="discord:77", name="Bea", primary_role="x", status="active")
+    message = SimpleNamespace(
+        id=5,
+        author=SimpleNamespace(id=77),
+        channel=SimpleNamespace(id=9),
+        created_at=datetime.now(UTC),
+        is_system=lambda: False,
+    )
+    for _ in range(2):
         await discord_client.on_message(cast("discord.Message", message))
-    [event] = (await participation.history(2)).items
-    assert (event.platform, event.room_id, event.source_id) == ("discord", "9", "5")
+
+    left = [77, 78]  # the accounts whose reactions to the message are still there
+
+    async def list_users(*, limit: int, after: discord.Object) -> AsyncIterator[SimpleNamespace]:
+        assert (limit, after.id) == (1, 76)
+        for number in left[:limit]:
+            yield SimpleNamespace(id=number)
+
+    async def fetch_message(number: int) -> SimpleNamespace:
+        return SimpleNamespace(reactions=[SimpleNamespace(users=list_users)])
+
+    channel = SimpleNamespace(fetch_message=fetch_message)
+    monkeypatch.setattr(discord_client, "get_partial_messageable", lambda _: channel)
+    for message_id in (6, 7):
+        reaction = cast(
+            "discord.RawReactionActionEvent",
+            SimpleNamespace(user_id=77, channel_id=9, message_id=message_id),
+        )
+        await discord_client.on_raw_reaction_add(reaction)
+        await discord_client.on_raw_reaction_remove(reaction)
+        left = [78]
+
+    outside, inside, muted = (
+        cast("discord.VoiceState", SimpleNamespace(channel=channel))
+        for channel in (None, *[SimpleNamespace(id=8)] * 2)
+    )
+    bea = cast("discord.Member", SimpleNamespace(id=77))
+    await discord_client.on_voice_state_update(bea, inside, outside)  # came before the bot
+    for before, after in ((outside, inside), (inside, muted), (muted, outside)):
+        await discord_client.on_voice_state_update(bea, before, after)
+    await discord_client.recorder.flush()
+    events = (await participation.history(1)).items
+    assert {(each.event_type, each.room_id, each.source_id) for each in events} == {
+        ("MESSAGE", "9", "5"),
+        ("REACTION", "9", "6"),
+        ("VOICE", "8", None),
+    }
 
 
 async def test_the_discord_bot_apologizes_when_the_database_is_away(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert await join_by_discord("SOMECODE", 77) == OperatorError.public_message
+    client = discord_bot.DirectoryBot(participation.recorder())
+    assert await use(client, 77, "leaderboard") == OperatorError.public_message
     assert "Not connected" in capsys.readouterr().out
 
 
 # The web API
 
 
+KEY = {"X-API-Key": "secret-of-the-test"}
+
+
 @pytest.fixture
-async def web_client(settings_of_the_database: None) -> AsyncIterator[httpx.AsyncClient]:
+async def web_client(
+    settings_of_the_database: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the API, whose lifespan has begun."""
+    monkeypatch.setenv("API_KEY", KEY["X-API-Key"])
     transport = httpx.ASGITransport(web_api.app)
     async with (
         web_api.app.router.lifespan_context(web_api.app),
-        httpx.AsyncClient(transport=transport, base_url="http://directory") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://directory", headers=KEY) as client,
     ):
         yield client
 
@@ -502,12 +607,20 @@ async def test_the_web_api_shows_nothing_personal(
             telegram_id=1000 + number, name=f"Ana {number}", primary_role="x", status="active"
         )
     shown = (await web_client.get("/members/1")).json()
-    assert shown.keys() == web_api.PublicMember.model_fields.keys()
-    assert (shown["member_id"], shown["name"]) == ("#1", "Ana 0")
+    assert shown == asdict(members.public(await members.get(1)))
     first = (await web_client.get("/members", params={"text": "ana"})).json()
     second = (await web_client.get("/members", params={"after": first["next_cursor"]})).json()
     assert (len(first["items"]), len(second["items"])) == (20, 5)
     assert second["next_cursor"] is None
+    before = await web_client.get("/members", params={"after": second["previous_cursor"]})
+    assert before.json()["items"] == first["items"]
+
+
+async def test_the_web_api_wants_its_key(web_client: httpx.AsyncClient) -> None:
+    for key in (KEY["X-API-Key"].upper().encode(), "ñ".encode()):
+        assert (await web_client.get("/members", headers={b"X-API-Key": key})).status_code == 401
+    del web_client.headers["X-API-Key"]
+    assert (await web_client.get("/members")).status_code == 401
 
 
 async def test_the_web_api_answers_errors_with_their_code(web_client: httpx.AsyncClient) -> None:
@@ -518,10 +631,11 @@ async def test_the_web_api_answers_errors_with_their_code(web_client: httpx.Asyn
 
 
 async def test_the_web_api_apologizes_when_the_database_is_away(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(web_api.app.state, "api_key", KEY["X-API-Key"].encode(), raising=False)
     transport = httpx.ASGITransport(web_api.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://directory") as client:
-        answer = await client.get("/members")
+        answer = await client.get("/members", headers=KEY)
     assert (answer.status_code, answer.json()["code"]) == (503, "not_connected")
     assert "Not connected" in capsys.readouterr().out
