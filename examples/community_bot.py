@@ -9,7 +9,7 @@ from typing import Any
 
 from aiogram import Bot, Dispatcher, F, Router, types
 from aiogram.exceptions import TelegramAPIError
-from aiogram.filters import Command, CommandObject, CommandStart, ExceptionTypeFilter
+from aiogram.filters import Command, CommandObject, CommandStart, ExceptionTypeFilter, MagicData
 from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State
 from aiogram.types import CallbackQuery, InlineKeyboardMarkup, Message, User
@@ -33,10 +33,7 @@ DECISIONS = {  # the new status, and the permission that a manager needs for it
     "ban": ("banned", "moderate"),
 }
 CHOOSING_ROLE, GIVING_NAME = State("role"), State("name")
-
-
-def is_active(_: object, member: Member | None) -> bool:
-    return member is not None and member.status == "active"
+IS_KNOWN, IS_ACTIVE = MagicData(F.member), MagicData(F.member.status == "active")
 
 
 def make_buttons(kind: str, values: dict[str, str | None]) -> InlineKeyboardMarkup:
@@ -50,8 +47,8 @@ def make_buttons(kind: str, values: dict[str, str | None]) -> InlineKeyboardMark
 dispatcher = Dispatcher()
 private, active, groups = Router(), Router(), Router()
 private.message.filter(F.chat.type == "private")
-active.message.filter(F.chat.type == "private", is_active)
-active.callback_query.filter(is_active)
+active.message.filter(F.chat.type == "private", IS_ACTIVE)
+active.callback_query.filter(IS_ACTIVE)
 groups.message.filter(F.chat.type.in_({"group", "supergroup"}))
 dispatcher.include_routers(active, private, groups)
 
@@ -101,9 +98,19 @@ async def join(message: Message, name: str, state: FSMContext, account: dict[str
     await message.answer(f"Thank you! Your number is {redemption.member.member_id}.")
 
 
+@private.message(Command("link"))
+async def link(message: Message, command: CommandObject) -> None:
+    if command.args:
+        await accounts.complete_link(command.args, platform="telegram", account_id=message.chat.id)
+        await message.answer("This account is linked.")
+    else:
+        begun = await accounts.begin_link(account=("telegram", message.chat.id))
+        await message.answer(f"Type this to our bot on Discord within ten minutes: {begun.code}")
+
+
 @private.message()
 async def help_out(message: Message, member: Member | None) -> None:
-    if is_active(message, member):
+    if member and member.status == "active":
         await message.answer("/invite /directory /profile /me /leaderboard /link")
     elif member and member.status == "pending":
         await message.answer("A manager will look at your profile soon.")
@@ -175,12 +182,6 @@ async def show_leaderboard(message: Message, command: CommandObject) -> None:
     await message.answer("\n".join(lines) or "Nobody was active.")
 
 
-@active.message(Command("link"))
-async def link(message: Message, member: Member) -> None:
-    code = await accounts.begin_link(member.member_id)
-    await message.answer(f"Type /link {code.code} to our bot on Discord within ten minutes.")
-
-
 @active.message(Command(*DECISIONS))
 async def decide(message: Message, command: CommandObject, member: Member) -> None:
     status, permission = DECISIONS[command.command]
@@ -198,13 +199,11 @@ async def move_group(message: Message, new_id: int) -> None:
     await participation.move_room("telegram", message.chat.id, new_id)
 
 
-@groups.message(F.text | F.photo | F.video | F.voice | F.document | F.sticker)
-@dispatcher.message_reaction()
+@groups.message(IS_KNOWN, F.text | F.photo | F.video | F.voice | F.document | F.sticker)
+@dispatcher.message_reaction(IS_KNOWN)
 async def count(
-    event: Message | types.MessageReactionUpdated, member: Member | None, recorder: Recorder
+    event: Message | types.MessageReactionUpdated, member: Member, recorder: Recorder
 ) -> None:
-    if member is None:
-        return
     key: dict[str, Any] = {"member_id": member.member_id, "platform": "telegram"}
     key |= {"room_id": event.chat.id, "source_id": event.message_id}
     if isinstance(event, Message) or event.new_reaction:
@@ -222,7 +221,7 @@ async def admit(request: types.ChatJoinRequest, member: Member | None) -> None:
     if found:
         code = found.invitation_code
         await invitations.check(code, telegram_id=user.id, telegram_username=username)
-    if found or is_active(request, member):
+    if found or (member and member.status == "active"):
         await request.approve()
 
 

@@ -280,7 +280,7 @@ async def test_a_newcomer_joins_and_is_approved_and_greeted(
 async def test_members_use_the_bot_of_a_community(
     community: tuple[TelegramUser, TelegramUser, RecordingSession],
 ) -> None:
-    ana, _, session = community
+    ana, bea, session = community
     for number in range(10):
         await members.add(
             telegram_id=2000 + number, name=f"Eva {number}", primary_role="guest", status="active"
@@ -293,7 +293,10 @@ async def test_members_use_the_bot_of_a_community(
     assert await ana.press("◀") == first
     assert "country: Mexico" in await ana.send("/profile country Mexico")
     assert "country: –" in await ana.send("/profile country")
-    assert (await ana.send("/link")).startswith("Type /link ")
+    assert (await ana.send("/link")).startswith("Type this to our bot on Discord ")
+    code = (await accounts.begin_link(2)).code
+    assert await bea.send(f"/link {code}") == "This account is linked."
+    assert "Eva 0" in await bea.send("/me")
     assert await ana.send("Hello") == "/invite /directory /profile /me /leaderboard /link"
 
 
@@ -403,7 +406,7 @@ def test_a_bot_asks_for_its_token_first(
 
 async def test_a_stream_of_events_is_recorded(database: str) -> None:
     connection = await asyncpg.connect(database)
-    await rows.member(connection)
+    await rows.member(connection, telegram_id="1001")
     await connection.close()
     ended = run_example("record_events.py", url=app_url(database))
     assert (ended.stdout, ended.stderr) == ("2 stored, 1 already there\n", "")
@@ -564,11 +567,11 @@ async def test_the_discord_bot_counts_messages_reactions_and_voice_stays(
         await discord_client.on_voice_state_update(bea, before, after)
     await discord_client.recorder.flush()
     events = (await participation.history(1)).items
-    assert {(each.event_type, each.room_id, each.source_id) for each in events} == {
+    assert sorted((each.event_type, each.room_id, each.source_id) for each in events) == [
         ("MESSAGE", "9", "5"),
         ("REACTION", "9", "6"),
         ("VOICE", "8", None),
-    }
+    ]
 
 
 async def test_the_discord_bot_apologizes_when_the_database_is_away(
