@@ -27,7 +27,8 @@ async def main() -> None:
         zone = load_zone(None)
         events = participation.stream(since=since, event_type="MESSAGE", page_size=1000)
         hours = Counter([event.occurred_at.astimezone(zone).hour async for event in events])
-        print("".join("▁▂▃▄▅▆▇█"[hours[hour] * 7 // max(hours.values())] for hour in range(24)))
+        most = max(hours.values(), default=1)
+        print("".join("▁▂▃▄▅▆▇█"[hours[hour] * 7 // most] for hour in range(24)))
 
 
 if __name__ == "__main__":

@@ -413,6 +413,8 @@ async def test_a_stream_of_events_is_recorded(database: str) -> None:
 
 
 async def test_a_notebook_reads_and_counts_everything(database: str) -> None:
+    ended = run_example("notebook.py", url=app_url(database))
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "▁" * 24)
     async with connect(app_url(database), min_size=0):
         await add_two_members()
     ended = run_example("notebook.py", url=app_url(database))
