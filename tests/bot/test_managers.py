@@ -255,7 +255,7 @@ async def test_a_decision_of_a_colleague_that_is_being_stored_counts(
                     "UPDATE community_members SET status = $1 WHERE member_id = '#2'", status
                 )
             press = asyncio.create_task(luis.presses("✅ Approve #2 Ana", listed))
-            await until_waiting(directory)
+            await until_waiting(connection)
         await press
     assert await status_of("#2") == "suspended"
 
