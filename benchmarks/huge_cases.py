@@ -25,6 +25,8 @@ from community_directory.tables import InvitationStatus, MemberStatus, Reputatio
 
 PAGE_SECONDS: Final = 0.1
 """The limit of a call that answers one page, or writes what one person does."""
+COUNT_SECONDS: Final = 1
+"""The limit of a count of all members who meet some conditions."""
 PERSON_SECONDS: Final = 0.05
 """The limit of an export and of an erasure."""
 DAY_SECONDS: Final = 3
@@ -53,6 +55,12 @@ FILTERS: Final[tuple[dict[str, Any], ...]] = (
     {"min_reputation": 2000},
     {"max_reputation": 0},
     {"is_bot": True},
+    {"organization": "Studio 1"},
+    {"organization": "nobody works here"},
+    {"invited_by": 1},
+    {"github_verified": True},
+    {"inactive_for": timedelta(days=30)},
+    {"joined_since": datetime.now(UTC) - timedelta(days=7)},
 )
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 
@@ -178,6 +186,10 @@ async def _searches() -> list[Case]:
         *cases,
         _case("search", "members.search", text="garcia", limit=100),
         *(
+            _case("count", "members.count", COUNT_SECONDS, text=text, **filters)
+            for text, filters in product((None, *WORDS.values()), FILTERS)
+        ),
+        *(
             _case("search", "members.leaderboard", status=status)
             for status in (None, *MemberStatus)
         ),
@@ -211,6 +223,8 @@ def _lookups(people: People) -> Iterator[Case]:
     yield _case(group, "members.known_bots", telegram_ids=ids)
     yield _case(group, "members.check_addable", telegram_id="999000000001")
     yield _case(group, "permissions.has", member_id=someone, permission="review")
+    for member_id in (someone, people.first):
+        yield _case("count", "members.rank", COUNT_SECONDS, member_id=member_id)
     yield _case(group, "relationships.list_for", entity_id=someone)
     yield _case(group, "invitations.find", code=code)
     yield _case(group, "invitations.get", code=code)
@@ -232,6 +246,7 @@ async def _lists(people: People) -> list[Case]:
         for status in (None, *InvitationStatus)
         for limit in (20, 100)
     ]
+    cases.append(_case("count", "invitations.list_page", COUNT_SECONDS, with_total=True))
     for member_id in (people.ordinary, people.first):
         cases.append(_case(group, "audit.history", member_id=member_id))
         cases.append(_case(group, "participation.history", member_id=member_id))

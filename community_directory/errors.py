@@ -191,7 +191,7 @@ def text_too_long(field: str, length: int, limit: int) -> InvalidInput:
 
 
 class InvalidCursor(InvalidInput):
-    """The cursor of a page comes from another query, or was changed.
+    """The cursor of a page comes from another query, was changed, or its row is gone.
 
     Attributes:
         field: Always "after", the parameter that takes the cursor.

@@ -3,13 +3,14 @@
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 from benchmarks.clients.base import POOL, parsed
 from benchmarks.clients.base import Client as Base
 from community_directory.database import connect
 from community_directory.errors import InvitationExpired, InvitationNotFound, InvitationUsed
 from community_directory.queries import highlights, invitations, members, participation
-from community_directory.queries.pages import make_page
+from community_directory.queries.search import SORT_ORDERS
 
 REFUSED = (InvitationExpired, InvitationNotFound, InvitationUsed)
 
@@ -37,8 +38,11 @@ class Client(Base):
                 )
             case "directory":
                 *conditions, after = arguments
-                cursor = after and make_page([after, after], 1, "reputation", tuple).next_cursor
-                return (*conditions, cursor)
+                if after is None:
+                    return (*conditions, None)
+                score, key = after
+                cursors = SORT_ORDERS["reputation"].cursors
+                return (*conditions, cursors.encode((score, UUID(key))))
             case _:
                 return parsed(operation, arguments)
 
@@ -121,7 +125,7 @@ class Client(Base):
 
     async def tree(self, member_id: str) -> Any:
         """Return the member and everybody whom they invited."""
-        return await invitations.tree(member_id)
+        return (await invitations.tree(member_id)).items
 
     async def expire_overdue(self) -> Any:
         """Mark overdue invitations as expired."""

@@ -9,19 +9,20 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.database import Statement, engine
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    INT_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_int,
 )
 from community_directory.queries.values import member_number
 from community_directory.tables import AuditAction
 
-LIST_AUDIT_ENTRIES = Statement("""
+
+def _list_entries_sql(order: PageOrder) -> str:
+    return f"""
 WITH person AS (
     -- the number, and those of the member who has everything of it and of all merged into that one
     SELECT :member_id::text AS number
@@ -37,11 +38,14 @@ WITH person AS (
 SELECT entry.* FROM person, LATERAL (
     SELECT id, changed_at, actor, reason, action, table_name, row_id, member_id, changes
     FROM directory_audit_log
-    WHERE member_id = number AND (:before_id::bigint IS NULL OR id < :before_id)
-    ORDER BY id DESC LIMIT :limit
+    WHERE member_id = number AND {order.after("id", ":entry_id")}
+    {order.by("id")} LIMIT :limit
 ) AS entry
-ORDER BY id DESC LIMIT :limit
-""")
+{order.by("id")} LIMIT :limit
+"""
+
+
+AUDIT_ENTRIES = PagedList("history", {"entry_id": INT_FIELD}, _list_entries_sql, is_descending=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +78,20 @@ async def history(
 
     Args:
         member_id: The member's number, "#247" or 247.
-        after: The `next_cursor` of the page before.
+        after: A cursor of another page.
         limit: The number of entries on the page, 1 to 100.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.
         InvalidInput: The limit is not 1 to 100, or the number is neither a text nor an integer.
     """
-    before_id = None if after is None else decode_cursor(after, "history", parse_int)[0]
-    records = await engine.read(
-        LIST_AUDIT_ENTRIES,
-        limit=checked_limit(limit) + 1,
+    return await AUDIT_ENTRIES.read_page(
+        after,
+        checked_limit(limit),
+        _audit_entry_from,
+        lambda entry: (entry.id,),
         member_id=member_number(member_id),
-        before_id=before_id,
     )
-    found = [_audit_entry_from(record) for record in records]
-    return make_page(found, limit, "history", lambda entry: (entry.id,))
 
 
 def _audit_entry_from(record: asyncpg.Record) -> Entry:

@@ -15,12 +15,12 @@ from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    DATE_FIELD,
+    NUMBER_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_date,
-    parse_text,
 )
 from community_directory.queries.reputation import (
     DAILY_POINTS,
@@ -305,28 +305,28 @@ _OF_ONE_MEMBER = f"""
         WHERE member_id = {present_number_sql(":member_id")} AND is_bot
     )
 """
-_AFTER_CURSOR = "AND (highlight_date, member_id) < (:last_date, :last_member_id)"
 
 
-def _make_list_statement(*conditions: str) -> Statement:
-    """Return the statement that lists highlights of some days under further conditions in SQL."""
-    return Statement(f"""
+def _make_list(condition: str) -> PagedList:
+    """Return the list of the highlights of some days under a further condition in SQL."""
+
+    def make_sql(order: PageOrder) -> str:
+        return f"""
 SELECT member_id, highlight_date, coalesce(message_count, 0) AS message_count,
     coalesce(reaction_count, 0) AS reaction_count, coalesce(voice_minutes, 0) AS voice_minutes,
     coalesce(reputation_earned, 0) AS reputation_earned
 FROM member_daily_highlights
-WHERE highlight_date BETWEEN :since AND :until {" ".join(conditions)}
-ORDER BY highlight_date DESC, member_id DESC LIMIT :limit
-""")
+WHERE highlight_date BETWEEN :since AND :until {condition}
+    AND {order.after("highlight_date, member_id", ":last_date, :last_member_id")}
+{order.by("highlight_date", "member_id")} LIMIT :limit
+"""
+
+    fields = {"last_date": DATE_FIELD, "last_member_id": NUMBER_FIELD}
+    return PagedList("highlights", fields, make_sql, is_descending=True)
 
 
-LIST_HIGHLIGHTS = {
-    (False, False): _make_list_statement(_OF_ALL_MEMBERS),
-    (True, False): _make_list_statement(_OF_ONE_MEMBER),
-    (False, True): _make_list_statement(_OF_ALL_MEMBERS, _AFTER_CURSOR),
-    (True, True): _make_list_statement(_OF_ONE_MEMBER, _AFTER_CURSOR),
-}
-"""The statements by whether they are about one member, and whether they begin after a cursor."""
+HIGHLIGHTS_OF_ALL = _make_list(_OF_ALL_MEMBERS)
+HIGHLIGHTS_OF_MEMBER = _make_list(_OF_ONE_MEMBER)
 
 FIND_DIFFERENCES = Statement(f"""
 WITH {COUNTED_CTES}, {_make_stored_cte()}
@@ -445,17 +445,17 @@ async def between(
         InvalidInput: The days, the number or the limit are not valid.
     """
     count_days(since, until)
-    values: dict[str, object] = {"limit": checked_limit(limit) + 1, "since": since, "until": until}
+    listed, values = HIGHLIGHTS_OF_ALL, {}
     if member_id is not None:
-        values["member_id"] = member_number(member_id)
-    if after is not None:
-        values["last_date"], values["last_member_id"] = decode_cursor(
-            after, "highlights", parse_date, parse_text
-        )
-    statement = LIST_HIGHLIGHTS[member_id is not None, after is not None]
-    found = [Highlight(*record) for record in await engine.read(statement, **values)]
-    return make_page(
-        found, limit, "highlights", lambda last: (last.highlight_date.isoformat(), last.member_id)
+        listed, values = HIGHLIGHTS_OF_MEMBER, {"member_id": member_number(member_id)}
+    return await listed.read_page(
+        after,
+        checked_limit(limit),
+        lambda record: Highlight(*record),
+        lambda highlight: (highlight.highlight_date, highlight.member_id),
+        since=since,
+        until=until,
+        **values,
     )
 
 

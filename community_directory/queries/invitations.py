@@ -1,12 +1,12 @@
 """Invitations: create, redeem, extend and cancel them, and list the tree of who invited whom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Statement, engine, primary_only
 from community_directory.errors import (
     BotRefused,
     InvalidInput,
@@ -30,12 +30,14 @@ from community_directory.queries.invitation_rows import (
 from community_directory.queries.member_rows import member_not_found
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    KEY_FIELD,
+    NUMBER_FIELD,
+    SMALL_INT_FIELD,
+    TIME_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_timestamp,
-    parse_uuid,
 )
 from community_directory.queries.redemption import Redemption, redeem
 from community_directory.queries.values import (
@@ -298,14 +300,26 @@ WHERE invitation_id IN (
 RETURNING invitation_id
 """)
 
-LIST_INVITATIONS = Statement(f"""
-SELECT {INVITATION_COLUMNS} FROM community_invitations AS invitation
+_LISTED_INVITATIONS = f"""community_invitations AS invitation
 WHERE (:created_by::text IS NULL OR created_by = {present_number_sql(":created_by")})
-    AND (:status::text IS NULL OR {effective_status_sql("invitation")} = :status)
-    AND (:before_time::timestamptz IS NULL
-        OR (created_at, invitation_id) < (:before_time, :before_id))
-ORDER BY created_at DESC, invitation_id DESC LIMIT :limit
-""")
+    AND (:status::text IS NULL OR {effective_status_sql("invitation")} = :status)"""
+
+
+def _list_invitations_sql(order: PageOrder) -> str:
+    return f"""
+SELECT {INVITATION_COLUMNS} FROM {_LISTED_INVITATIONS}
+    AND {order.after("created_at, invitation_id", ":edge_time::timestamptz, :edge_id::uuid")}
+{order.by("created_at", "invitation_id")} LIMIT :limit
+"""
+
+
+INVITATIONS = PagedList(
+    "invitations",
+    {"edge_time": TIME_FIELD, "edge_id": KEY_FIELD},
+    _list_invitations_sql,
+    is_descending=True,
+)
+COUNT_INVITATIONS = Statement(f"SELECT count(*) FROM {_LISTED_INVITATIONS}")
 
 _START_CTE = """start AS (
     -- the member; the number of a merged member leads to the other one
@@ -314,37 +328,43 @@ _START_CTE = """start AS (
 )"""
 FIND_START = Statement("SELECT FROM community_members WHERE member_id = :member_id")
 
+
 # A restored backup can contain a cycle of members who invited each other. Every member has one
 # inviter, so such a cycle leads back to the first member, where the recursion ends. It also ends
 # after the level with which there are enough members: all rows of a level have the same `listed`.
-LIST_INVITATION_TREE = Statement(f"""
+#
+# A page before a member needs all levels down to that of the member, and ends there.
+def _list_tree_sql(order: PageOrder) -> str:
+    edge = ":edge_depth::integer, length(:edge_number::text), :edge_number"
+    enough = "depth < :edge_depth::integer" if order.is_descending else "listed < :limit"
+    return f"""
 WITH RECURSIVE {_START_CTE}, tree AS (
     -- the member, whom they invited, whom those invited, and so on; with the number of those, up to
-    -- and with this level, who come after the last member of the page before
+    -- and with this level, who come after the member at the edge
     SELECT member_id, name, invited_by, is_bot, merged_into, 0 AS depth,
-        CASE WHEN :after_depth::integer IS NULL THEN 1 ELSE 0 END::bigint AS listed
+        {0 if order.has_cursor else 1}::bigint AS listed
     FROM community_members WHERE member_id = (SELECT member_id FROM start)
     UNION ALL
     SELECT member.member_id, member.name, member.invited_by, member.is_bot, member.merged_into,
         depth + 1,
         listed + count(*) FILTER (
-            WHERE NOT member.is_bot AND member.merged_into IS NULL AND (
-                :after_depth IS NULL
-                OR (depth + 1, length(member.member_id), member.member_id)
-                    > (:after_depth, length(:after_number::text), :after_number)
-            )
+            WHERE NOT member.is_bot AND member.merged_into IS NULL
+                AND {order.after("depth + 1, length(member.member_id), member.member_id", edge)}
         ) OVER ()
     FROM tree JOIN community_members AS member ON member.invited_by = tree.member_id
     WHERE member.member_id <> (SELECT member_id FROM start)
-        AND listed < :limit AND (:max_depth::integer IS NULL OR depth < :max_depth)
+        AND {enough} AND (:max_depth::integer IS NULL OR depth < :max_depth)
 )
 SELECT member_id, name, invited_by, depth FROM tree
-WHERE (depth = 0 OR NOT is_bot AND merged_into IS NULL) AND (
-    :after_depth IS NULL
-    OR (depth, length(member_id), member_id) > (:after_depth, length(:after_number), :after_number)
+WHERE (depth = 0 OR NOT is_bot AND merged_into IS NULL)
+    AND {order.after("depth, length(member_id), member_id", edge)}
+{order.by("depth", "length(member_id)", "member_id")} LIMIT :limit
+"""
+
+
+INVITATION_TREE = PagedList(
+    "tree", {"edge_depth": SMALL_INT_FIELD, "edge_number": NUMBER_FIELD}, _list_tree_sql
 )
-ORDER BY depth, length(member_id), member_id LIMIT :limit
-""")
 
 # The recursion reads an index only. It ends as that of LIST_INVITATION_TREE does.
 COUNT_INVITATION_TREE = Statement(f"""
@@ -577,6 +597,7 @@ async def list_page(
     status: InvitationStatus | str | None = None,
     after: str | None = None,
     limit: int = 20,
+    with_total: bool = False,
 ) -> Page[Invitation]:
     """List invitations, newest first.
 
@@ -584,8 +605,10 @@ async def list_page(
         created_by: The number of an inviter, whose invitations are listed; None lists those of all.
             The number of a merged member leads to the other one.
         status: The effective status of the listed invitations; None lists every status.
-        after: The `next_cursor` of the page before.
+        after: A cursor of another page.
         limit: The number of invitations on the page, 1 to 100.
+        with_total: Whether the page has the number of all listed invitations. They are counted in
+            an index: among 3,000,000 invitations of all inviters this takes up to 0.5 seconds.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.
@@ -596,24 +619,18 @@ async def list_page(
     if created_by is not None:
         created_by = member_number(created_by, "created_by")
         check_text("created_by", created_by, CommunityMember.member_id.length)
-    before_time = before_id = None
-    if after is not None:
-        before_time, before_id = decode_cursor(after, "invitations", parse_timestamp, parse_uuid)
-    records = await engine.read(
-        LIST_INVITATIONS,
-        created_by=created_by,
-        status=status,
-        before_time=before_time,
-        before_id=before_id,
-        limit=checked_limit(limit) + 1,
+    conditions = {"created_by": created_by, "status": status}
+    page = await INVITATIONS.read_page(
+        after,
+        checked_limit(limit),
+        invitation_from,
+        lambda invitation: (invitation.created_at, invitation.invitation_id),
+        **conditions,
     )
-    found = [invitation_from(record) for record in records]
-    return make_page(
-        found,
-        limit,
-        "invitations",
-        lambda last: (last.created_at.isoformat(), str(last.invitation_id)),
-    )
+    if not with_total:
+        return page
+    [(total,)] = await engine.read(COUNT_INVITATIONS, **conditions)
+    return replace(page, total=total)
 
 
 async def lineage(member_id: str | int, *, limit: int = TREE_PAGE_SIZE) -> list[TreeNode]:
@@ -649,41 +666,42 @@ async def tree(
     member_id: str | int,
     *,
     max_depth: int | None = None,
-    after: TreeNode | None = None,
+    after: str | None = None,
     limit: int = TREE_PAGE_SIZE,
-) -> list[TreeNode]:
+) -> Page[TreeNode]:
     """List those whom a member invited, directly or through others, by depth and number.
 
     The member comes first, with depth 0. Removed members are included. Bots are left out, but not
     the people whom they invited.
 
-    A page with fewer members than `limit` is the last one. Each page reads all levels down to its
-    own, so that later pages of a large tree take longer: those of the first of a million members up
-    to 15 seconds.
+    Each page reads all levels down to its own, so that later pages of a large tree take longer:
+    those of the first of a million members up to 15 seconds.
 
     Args:
         member_id: The member's number, "#247" or 247.
         max_depth: The largest depth, 0 or more; None has no limit.
-        after: The last member of the page before; None is the first page.
+        after: A cursor of another page of the same tree.
         limit: The number of members on the page, 1 to 20,000.
 
     Raises:
         MemberNotFound: No member has this number.
+        InvalidCursor: `after` is not a cursor of a tree.
         InvalidInput: The number is neither a text nor an integer, or another argument is out of
             range.
     """
     number = member_number(member_id)
-    records = await engine.fetch(
-        LIST_INVITATION_TREE,
-        member_id=number,
-        max_depth=_checked_depth(max_depth),
-        after_depth=None if after is None else _checked_depth(after.depth),
-        after_number=None if after is None else member_number(after.member_id),
-        limit=_checked_tree_limit(limit),
-    )
-    if not records and (after is None or not await engine.fetch(FIND_START, member_id=number)):
+    with primary_only():
+        page = await INVITATION_TREE.read_page(
+            after,
+            _checked_tree_limit(limit),
+            lambda record: TreeNode(*record),
+            lambda node: (node.depth, node.member_id),
+            member_id=number,
+            max_depth=_checked_depth(max_depth),
+        )
+    if not page.items and (after is None or not await engine.fetch(FIND_START, member_id=number)):
         raise MemberNotFound(number)
-    return [TreeNode(*record) for record in records]
+    return page
 
 
 async def tree_counts(

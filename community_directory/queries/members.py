@@ -24,10 +24,12 @@ from community_directory.queries.bans import (
     secret_key_required,
 )
 from community_directory.queries.bots import forget_bot, known_bots, mark_bot, remember_bots
+from community_directory.queries.conditions import MemberConditions
 from community_directory.queries.github import verify_github
 from community_directory.queries.identifiers import (
     normalize_telegram_id,
 )
+from community_directory.queries.leaderboard import Rank, leaderboard, rank
 from community_directory.queries.lookup import (
     find,
     find_by_account,
@@ -57,7 +59,7 @@ from community_directory.queries.merge_suggestions import dismiss_suggestion, me
 from community_directory.queries.merging import Merge, Unmerge, merge, merge_preview, unmerge
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.privacy import erase, export
-from community_directory.queries.search import Sort, leaderboard, search
+from community_directory.queries.search import Sort, count, search, stream
 from community_directory.queries.usernames import set_username
 from community_directory.queries.values import (
     ACTOR_CTE,
@@ -75,14 +77,17 @@ __all__ = [
     "UNSET",
     "ConflictKind",
     "Member",
+    "MemberConditions",
     "Merge",
     "MergeConflict",
     "MergeCounts",
     "MergePreview",
+    "Rank",
     "Sort",
     "Unmerge",
     "add",
     "check_addable",
+    "count",
     "dismiss_suggestion",
     "erase",
     "export",
@@ -100,6 +105,7 @@ __all__ = [
     "merge",
     "merge_preview",
     "merge_suggestions",
+    "rank",
     "remember_bots",
     "remove",
     "resolve",
@@ -107,6 +113,7 @@ __all__ = [
     "search",
     "set_status",
     "set_username",
+    "stream",
     "unmerge",
     "update_profile",
     "verify_github",

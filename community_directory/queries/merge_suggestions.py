@@ -14,12 +14,12 @@ from community_directory.database import Statement, engine, long_running
 from community_directory.errors import InvalidInput, MemberNotFound, sanitize_for_message
 from community_directory.queries.member_rows import Member, member_columns, member_from
 from community_directory.queries.pages import (
+    NUMBER_FIELD,
+    SMALL_INT_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_int,
-    parse_text,
 )
 from community_directory.queries.values import ACTOR_CTE, member_number, required_actor
 from community_directory.tables import MemberStatus
@@ -87,10 +87,17 @@ class MergeSuggestion:
 # the number of pairs stays a multiple of the number of members.
 NEXT_TEN = "length(member_id), member_id GROUPS BETWEEN 1 FOLLOWING AND 10 FOLLOWING"
 
-# The sort key of a pair after its strength, from two columns or parameters.
-_PAIR_KEY = 'length({0}), {0} COLLATE "C", length({1}), {1} COLLATE "C"'
 
-LIST_SUGGESTIONS = Statement(f"""
+def _pair_key(strength: str, member_a: str, member_b: str) -> list[str]:
+    """Return the SQL of the sort key of a pair, from columns or parameters."""
+    numbers = (member_a, member_b)
+    return [strength, *(part for n in numbers for part in (f"length({n})", f'{n} COLLATE "C"'))]
+
+
+def _list_suggestions_sql(order: PageOrder) -> str:
+    key = _pair_key("strength", "member_a", "member_b")
+    cursor = _pair_key(":strength::integer", ":member_a::text", ":member_b::text")
+    return f"""
 WITH usernames AS MATERIALIZED (
     -- every username of a member on a platform; on GitHub also one that is not verified
     SELECT lower(username) AS username, platform, member_id FROM member_accounts
@@ -182,10 +189,16 @@ WHERE first.deleted_at IS NULL AND NOT first.is_bot
                 coalesce(a.merged_into, a.member_id), coalesce(b.merged_into, b.member_id)
             )
     )
-    AND (:strength::integer IS NULL OR (strength, {_PAIR_KEY.format("member_a", "member_b")})
-        > (:strength::integer, {_PAIR_KEY.format(":member_a::text", ":member_b::text")}))
-ORDER BY strength, {_PAIR_KEY.format("member_a", "member_b")} LIMIT :limit
-""")
+    AND {order.after(", ".join(key), ", ".join(cursor))}
+{order.by(*key)} LIMIT :limit
+"""
+
+
+SUGGESTIONS = PagedList(
+    "merge_suggestions",
+    {"strength": SMALL_INT_FIELD, "member_a": NUMBER_FIELD, "member_b": NUMBER_FIELD},
+    _list_suggestions_sql,
+)
 
 DISMISS_SUGGESTION = Statement(f"""
 WITH {ACTOR_CTE}, pair AS (
@@ -222,29 +235,22 @@ async def merge_suggestions(*, limit: int = 20, after: str | None = None) -> Pag
 
     Args:
         limit: The number of suggestions on the page, 1 to 100.
-        after: The `next_cursor` of the page before.
+        after: A cursor of another page.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.
         InvalidInput: The limit is not 1 to 100.
     """
-    strength = member_a = member_b = None
-    if after is not None:
-        strength, member_a, member_b = decode_cursor(
-            after, "merge_suggestions", _parse_strength, parse_text, parse_text
-        )
-    limit = checked_limit(limit)
     with long_running():
-        records = await engine.fetch(
-            LIST_SUGGESTIONS,
+        page = await SUGGESTIONS.read_page(
+            after,
+            checked_limit(limit),
+            lambda record: record,
+            lambda record: tuple(record[:3]),
             kinds=list(ReasonKind),
-            strength=strength,
-            member_a=member_a,
-            member_b=member_b,
-            limit=limit + 1,
         )
-    page = make_page(records, limit, "merge_suggestions", lambda record: tuple(record[:3]))
-    return Page([_suggestion_from(record) for record in page.items], page.next_cursor)
+    found = [_suggestion_from(record) for record in page.items]
+    return Page(found, page.next_cursor, page.previous_cursor)
 
 
 async def dismiss_suggestion(
@@ -279,14 +285,6 @@ async def dismiss_suggestion(
             raise MemberNotFound(number)
     if found["first"] == found["second"]:
         raise InvalidInput("These are the same member. Choose two members.", field="other")
-
-
-def _parse_strength(value: object) -> int:
-    """Parse the field of a cursor that is the place of a reason among `ReasonKind`."""
-    strength = parse_int(value)
-    if not 1 <= strength <= len(ReasonKind):
-        raise ValueError
-    return strength
 
 
 def _suggestion_from(record: asyncpg.Record | Sequence[Any]) -> MergeSuggestion:

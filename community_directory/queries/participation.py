@@ -12,6 +12,7 @@ from itertools import islice
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine
 from community_directory.queries.archived_days import ARCHIVED_BEFORE_SQL, ARCHIVED_UNTIL_SQL
+from community_directory.queries.event_stream import stream
 from community_directory.queries.events import (
     BATCH_SIZE,
     CURRENT_MEMBER,
@@ -28,12 +29,12 @@ from community_directory.queries.events import (
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    KEY_FIELD,
+    TIME_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_timestamp,
-    parse_uuid,
 )
 from community_directory.queries.recorder import Recorder, RecorderFull, RecorderGaveUp
 from community_directory.queries.rooms import move_room
@@ -58,6 +59,7 @@ __all__ = [
     "record",
     "record_many",
     "recorder",
+    "stream",
     "take_back",
 ]
 
@@ -69,12 +71,21 @@ SELECT public.member_participation_take_back(
 FROM place, ({CURRENT_MEMBER}) AS person
 """)
 
-_EVENTS_OF_MEMBER = f"""
-SELECT {EVENT_COLUMNS} FROM member_participation WHERE member_id = ({CURRENT_MEMBER})"""
-_NEWEST_FIRST = "ORDER BY occurred_at DESC, id DESC LIMIT :limit"
-LIST_EVENTS = Statement(f"{_EVENTS_OF_MEMBER} {_NEWEST_FIRST}")
-LIST_EVENTS_AFTER = Statement(
-    f"{_EVENTS_OF_MEMBER} AND (occurred_at, id) < (:occurred_at, :event_id) {_NEWEST_FIRST}"
+
+def _list_events_sql(order: PageOrder) -> str:
+    return f"""
+SELECT {EVENT_COLUMNS} FROM member_participation
+WHERE member_id = ({CURRENT_MEMBER})
+    AND {order.after("occurred_at, id", ":occurred_at, :event_id")}
+{order.by("occurred_at", "id")} LIMIT :limit
+"""
+
+
+EVENTS_OF_MEMBER = PagedList(
+    "participation",
+    {"occurred_at": TIME_FIELD, "event_id": KEY_FIELD},
+    _list_events_sql,
+    is_descending=True,
 )
 
 # Archived days have no events any more, but their counts.
@@ -310,20 +321,12 @@ async def history(
         InvalidCursor: `after` is not a cursor of this query.
         InvalidInput: The number or the limit is not valid.
     """
-    values: dict[str, object] = {}
-    if after is not None:
-        values["occurred_at"], values["event_id"] = decode_cursor(
-            after, "participation", parse_timestamp, parse_uuid
-        )
-    records = await engine.read(
-        LIST_EVENTS_AFTER if values else LIST_EVENTS,
-        limit=checked_limit(limit) + 1,
+    return await EVENTS_OF_MEMBER.read_page(
+        after,
+        checked_limit(limit),
+        Event.from_columns,
+        lambda event: (event.occurred_at, event.id),
         member_id=member_number(member_id),
-        **values,
-    )
-    found = [Event.from_columns(record) for record in records]
-    return make_page(
-        found, limit, "participation", lambda event: (event.occurred_at.isoformat(), str(event.id))
     )
 
 

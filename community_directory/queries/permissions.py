@@ -6,7 +6,7 @@ Somebody grants a permission. The `primary_role`, which people choose themselves
 from dataclasses import dataclass
 from datetime import datetime
 
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, primary_only, transaction
 from community_directory.errors import (
     BotRefused,
     MemberNotActive,
@@ -22,11 +22,11 @@ from community_directory.queries.member_rows import (
 )
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
+    NUMBER_FIELD,
     Page,
+    PagedList,
+    PageOrder,
     checked_limit,
-    decode_cursor,
-    make_page,
-    parse_text,
 )
 from community_directory.queries.values import (
     ACTOR_CTE,
@@ -94,20 +94,25 @@ WHERE named.member_id = :member_id
 ORDER BY held.granted_at, held.permission
 """)
 
+
 # The numbers are sorted first, so that only the members of the page are looked up.
-LIST_HOLDERS = Statement(f"""
+def _list_holders_sql(order: PageOrder) -> str:
+    return f"""
 SELECT {member_columns("member")} FROM (
     SELECT DISTINCT length(member_id) AS digits, member_id FROM member_permissions
     WHERE permission IN (:permission, 'manage')
-        AND (:after::text IS NULL OR (length(member_id), member_id) > (length(:after), :after))
-    ORDER BY digits, member_id
+        AND {order.after("length(member_id), member_id", "length(:last::text), :last")}
+    {order.by("digits", "member_id")}
 ) AS held CROSS JOIN LATERAL (
     SELECT * FROM community_members
     WHERE member_id = held.member_id AND status = 'active' AND deleted_at IS NULL AND NOT is_bot
     OFFSET 0
 ) AS member
-ORDER BY held.digits, held.member_id LIMIT :limit
-""")
+{order.by("held.digits", "held.member_id")} LIMIT :limit
+"""
+
+
+HOLDERS = PagedList("holders", {"last": NUMBER_FIELD}, _list_holders_sql)
 
 
 async def grant(
@@ -233,7 +238,7 @@ async def holders(
 
     Args:
         permission: The permission.
-        after: The `next_cursor` of the page before.
+        after: A cursor of another page.
         limit: The number of members on the page, 1 to 100.
 
     Raises:
@@ -241,14 +246,14 @@ async def holders(
         InvalidInput: There is no such permission, or the limit is not 1 to 100.
     """
     permission = _parse_permission(permission)
-    last_number = None
-    if after is not None:
-        [last_number] = decode_cursor(after, "holders", parse_text)
-    records = await engine.fetch(
-        LIST_HOLDERS, permission=permission, after=last_number, limit=checked_limit(limit) + 1
-    )
-    members = [member_from(record) for record in records]
-    return make_page(members, limit, "holders", lambda last: (last.member_id,))
+    with primary_only():
+        return await HOLDERS.read_page(
+            after,
+            checked_limit(limit),
+            member_from,
+            lambda member: (member.member_id,),
+            permission=permission,
+        )
 
 
 async def _lock(number: str, granted_by: str | int | None) -> tuple[str, bool]:

@@ -3,99 +3,95 @@
 Callers use it as `members.search`. Among a million members a page takes less than 100 ms. Searches
 that have to read every member take longer: by activity, if neither the text nor a filter is rare,
 and for common conditions that members meet only near the end of the order, or hardly anybody meets
-together.
+together. No index has `github_verified` and `inactive_for`: if hardly anybody meets such a
+condition, every member is read, too.
 """
 
-import re
-from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, Unpack
 
 import asyncpg
 
-from community_directory.database import Parameters, engine
-from community_directory.errors import InvalidInput, sanitize_for_message
-from community_directory.queries.folding import contains_pattern, fold_needle
-from community_directory.queries.identifiers import clean_identifier
+from community_directory.database import Parameters, Statement, engine
+from community_directory.errors import InvalidCursor, InvalidInput, sanitize_for_message
+from community_directory.queries.conditions import (
+    IS_ACTIVE,
+    Conditions,
+    Filter,
+    MemberConditions,
+    check_conditions,
+    is_indexed,
+)
 from community_directory.queries.member_rows import MEMBER_COLUMNS, Member, member_from
 from community_directory.queries.pages import (
+    EPOCH,
+    KEY_FIELD,
     MAX_PAGE_SIZE,
+    MAX_STREAM_PAGE_SIZE,
+    SMALL_INT_FIELD,
+    TIME_FIELD,
+    Cursor,
+    CursorFormat,
     Page,
+    PageOrder,
     checked_limit,
-    decode_cursor,
     make_page,
-    parse_int,
-    parse_text,
-    parse_timestamp,
-    parse_uuid,
 )
-from community_directory.queries.reputation import MAX_SCORE, scores_of
-from community_directory.queries.values import check_text, check_texts, parse_choice
-from community_directory.tables import CommunityMember, MemberStatus, ReputationTier
+from community_directory.tables import MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
 
-MAX_SEARCH_LENGTH = 200
-SEARCH_TEXT_LENGTH = 350
-"""The length at which the column `search_text` is cut."""
-NEVER_ACTIVE = "1970-01-01T00:00:00+00:00"
-"""The time in the cursor for a member without `last_active_at`: PostgreSQL's 'epoch'."""
-
-LIMIT_BUCKETS = (11, 21, 51, MAX_PAGE_SIZE + 1)
+LIMIT_BUCKETS = (11, 21, 51, MAX_PAGE_SIZE + 1, MAX_STREAM_PAGE_SIZE + 1)
 """The values of LIMIT: only a few, because each of them makes another prepared statement."""
 
 
 class _SortOrder(NamedTuple):
-    """An order of members, and the SQL that finds the rows after a cursor.
+    """An order of members, and the SQL that finds the rows after a cursor."""
 
-    `{}` in `cursor_sql` is replaced by the placeholder of the cursor's value.
-    """
-
+    column: str
     expression: str
-    direction: str
-    operator: str
+    is_descending: bool
+    cursors: CursorFormat
     cursor_sql: str
-    parse: Callable[[object], object]
-    """The parser of the cursor field."""
-
-    @property
-    def order_by(self) -> str:
-        """The SQL that sorts members, where the key breaks ties."""
-        return f"ORDER BY {self.expression} {self.direction}, id {self.direction}"
-
-
-def _parse_score(value: object) -> int:
-    """Parse the field of a cursor that is a reputation score."""
-    score = parse_int(value)
-    if not 0 <= score <= MAX_SCORE:
-        raise ValueError
-    return score
+    """The SQL of the cursor's value, in which `{}` stands for its first placeholder."""
 
 
 SORT_ORDERS: dict[Sort, _SortOrder] = {
-    "reputation": _SortOrder("reputation_score", "DESC", "<", "(SELECT {}::integer)", _parse_score),
-    "newest": _SortOrder("created_at", "DESC", "<", "(SELECT {}::timestamptz)", parse_timestamp),
-    "active": _SortOrder(
-        "coalesce(last_active_at, 'epoch')",
-        "DESC",
-        "<",
+    "reputation": _SortOrder(
+        "reputation_score",
+        "reputation_score",
+        True,
+        CursorFormat("members by reputation", SMALL_INT_FIELD, KEY_FIELD),
+        "(SELECT {}::integer)",
+    ),
+    "newest": _SortOrder(
+        "created_at",
+        "created_at",
+        True,
+        CursorFormat("members by newest", TIME_FIELD, KEY_FIELD),
         "(SELECT {}::timestamptz)",
-        parse_timestamp,
+    ),
+    "active": _SortOrder(
+        "last_active_at",
+        "coalesce(last_active_at, 'epoch')",
+        True,
+        CursorFormat("members by active", TIME_FIELD, KEY_FIELD),
+        "(SELECT {}::timestamptz)",
     ),
     # The order does not depend on case, accents or the database's locale: Álvaro is next to alba.
+    # A name is too long for a cursor, which has the member's key alone.
     "name": _SortOrder(
+        "name",
         "directory_search_text(name)",
-        "ASC",
-        ">",
-        "directory_search_text((SELECT {}::text))",
-        parse_text,
+        False,
+        CursorFormat("members by name", KEY_FIELD),
+        "(SELECT directory_search_text(name) FROM community_members WHERE id = {}::uuid)",
     ),
 }
+FIND_MEMBER_OF_CURSOR = Statement("SELECT FROM community_members WHERE id = :id")
 
-USERNAME_PATTERN = re.compile(r"[\w.-]+")
-"""A text that can be the username of an account."""
-IS_ACTIVE = f"status = '{MemberStatus.ACTIVE}'"
-"""A condition in SQL, with a literal for the predicates of the indexes."""
 WINDOW_SIZE = 2000
 """The number of members that are read in order before a sample decides how to continue."""
 SAMPLE_SIZE = 1000
@@ -107,6 +103,12 @@ SMALL_TABLE = 20_000
 # in_order is three times the measured one, because the matches may be far from the beginning.
 COSTS = {"by_text": 5, "by_filters": 8, "in_order": 0.6, "sorted": 0.4}
 
+# No index has these columns, so that all members are read for a condition on them alone.
+UNINDEXED_COLUMNS = {"github_verified", "last_active_at"}
+# The indexes in an order have these columns. For a condition on another one, each member is looked
+# up in the table.
+COLUMNS_IN_ORDER = {"status", "primary_role", "country", "reputation_score"}
+
 # The first members in the order, if they contain a page. An index has the text, too, so that
 # PostgreSQL reads the table for the matching members only.
 SEARCH_FIRST = """
@@ -117,7 +119,7 @@ SELECT * FROM (
 SEARCH_FIRST_TEXT = """
 {SOURCE} WHERE id = ANY(ARRAY(
     SELECT id FROM (
-        SELECT id, status, primary_role, country, reputation_score, search_text
+        SELECT id, search_text{FILTER_COLUMNS}
         FROM community_members WHERE {BOUNDS} {ORDER_BY} LIMIT {WINDOW_SIZE}
     ) AS first WHERE {FILTERS} AND {MATCHING} LIMIT {LIMIT}
 )) {ORDER_BY} LIMIT {LIMIT}
@@ -142,7 +144,7 @@ WITH estimate AS MATERIALIZED (
 ), cost AS MATERIALIZED (
     -- the cost of each way, from the number of members that it reads
     SELECT with_text * members / size * {by_text} AS by_text,
-        with_filters * members / size * {by_filters} AS by_filters,
+        {BY_FILTERS} AS by_filters,
         {IN_ORDER} AS in_order
     FROM sample, estimate
 ), decision AS MATERIALIZED (
@@ -154,35 +156,11 @@ SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
 IN_ORDER = """least(members, {LIMIT} * size
             / greatest(with_both, with_text::float8 * with_filters / size, 1e-6)) * {in_order}"""
 SORTED = "members * {sorted}"
-"""The costs of reading members in order until the page is full, and of sorting all."""
+"""The costs of reading members in order until the page is full, and of reading all."""
+BY_FILTERS = "with_filters * members / size * {by_filters}"
+"""The cost of reading the members whom an index finds."""
 IS_SMALL = "(SELECT members <= {SMALL_TABLE} FROM estimate)"
 """A condition in SQL: every part of the table is read faster than a sample."""
-
-
-class _Equal(NamedTuple):
-    """A condition that a column has a value, other than the status active."""
-
-    column: str
-    value: str
-    """The SQL of the value, which PostgreSQL does not know when it plans the statement."""
-
-    @property
-    def sql(self) -> str:
-        """The condition; a literal lets PostgreSQL use the index of the other statuses."""
-        others = f" AND NOT {IS_ACTIVE}" if self.column == "status" else ""
-        return f"{self.column} = {self.value}{others}"
-
-
-# The username of an account on Discord, or of a second one on Telegram, is not in search_text. The
-# key of the member, unlike the number, is in the index of the best members. With arrays instead of
-# a join PostgreSQL expects a few members, and does not read the whole table.
-HAS_USERNAME = """id = ANY(ARRAY(
-    SELECT id FROM community_members WHERE member_id = ANY(ARRAY(
-        SELECT member_id FROM member_accounts
-        WHERE lower(username) = lower((SELECT {USERNAME}::text))
-    ))
-))"""
-"""A condition in SQL: the member has an account with this username."""
 
 
 async def search(
@@ -190,18 +168,25 @@ async def search(
     *,
     role: str | None = None,
     country: str | None = None,
+    organization: str | None = None,
     status: MemberStatus | str | None = MemberStatus.ACTIVE,
     min_reputation: int | None = None,
     max_reputation: int | None = None,
     tier: ReputationTier | str | None = None,
+    invited_by: str | int | None = None,
+    github_verified: bool | None = None,
+    inactive_for: timedelta | None = None,
+    joined_since: datetime | None = None,
     is_bot: bool = False,
     sort: Sort = "reputation",
     after: str | None = None,
     limit: int = 20,
+    with_total: bool = False,
 ) -> Page[Member]:
     r"""Find the members who meet all conditions. Removed members are never found.
 
-    The result is one page; its `next_cursor`, passed as `after`, continues it.
+    The result is one page; its cursors, passed as `after`, lead to the next page and to the one
+    before.
 
     Args:
         text: A part of a name, a Telegram or GitHub username, or an organization, or the whole
@@ -212,108 +197,153 @@ async def search(
             for a part. A text of accents or invisible characters alone finds nobody.
         role: The exact `primary_role`.
         country: The exact country.
+        organization: The exact organization.
         status: The status, by default active; None finds members of every status.
         min_reputation: The lowest reputation score.
         max_reputation: The highest reputation score.
         tier: A reputation tier such as "Contributor".
+        invited_by: The number of the inviter. The number of a merged member leads to the other one.
+        github_verified: Whether the GitHub account is verified.
+        inactive_for: The shortest time since the last activity, 1 second to 36,500 days. Members
+            who never were active are found, too.
+        joined_since: The earliest time at which the members were added.
         is_bot: Whether to find bots, and nobody else. By default they are not found.
         sort: "reputation" (best first), "newest" (added last first), "active" (active last first)
             or "name" (alphabetical).
-        after: The `next_cursor` of the page before, which must have the same order.
+        after: A cursor of another page, which must have the same order.
         limit: The number of members on the page, 1 to 100.
+        with_total: Whether the page has the number of all who meet the conditions. `count` says
+            what that costs.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this order.
-        InvalidInput: A value is too long, or there is no such status, tier, score, order or limit.
+        InvalidInput: A value is too long, or there is no such status, tier, score, time, order or
+            limit.
     """
     if sort not in list(SORT_ORDERS):  # a list, because an unhashable value must be refused too
         raise InvalidInput(f"There is no order {sanitize_for_message(sort)}.", field="sort")
-    check_text("text", text, MAX_SEARCH_LENGTH)
-    check_text("role", role, CommunityMember.primary_role.length)
-    check_texts(CommunityMember, country=country)
-    wanted = Search(
-        text=fold_needle(text) if text and text.strip() else None,
-        username=None if text is None else _parse_username(text),
-        equal={
-            "primary_role": role,
-            "country": country,
-            "status": None if status is None else parse_choice(MemberStatus, status, "status"),
-        },
-        scores=scores_between(min_reputation, max_reputation, tier),
+    conditions = check_conditions(
+        text,
+        role=role,
+        country=country,
+        organization=organization,
+        status=status,
+        min_reputation=min_reputation,
+        max_reputation=max_reputation,
+        tier=tier,
+        invited_by=invited_by,
+        github_verified=github_verified,
+        inactive_for=inactive_for,
+        joined_since=joined_since,
         is_bot=is_bot,
-        sort=sort,
-        cursor=(
-            None
-            if after is None
-            else decode_cursor(after, sort, SORT_ORDERS[sort].parse, parse_uuid)
-        ),
-        limit=checked_limit(limit) + 1,
     )
-    found = [member_from(record) for record in await _fetch_records(wanted)]
-    return make_page(found, limit, sort, lambda member: _cursor_values(member, sort))
+    page = await _read_page(conditions, sort, after, checked_limit(limit))
+    return replace(page, total=await _count(conditions)) if with_total else page
 
 
-async def leaderboard(
-    *,
-    status: MemberStatus | str | None = MemberStatus.ACTIVE,
-    after: str | None = None,
-    limit: int = 20,
-) -> Page[Member]:
-    """List the members with the best reputation, best first. Bots are left out.
+async def count(text: str | None = None, **conditions: Unpack[MemberConditions]) -> int:
+    """Count the members whom `search` finds with the same text and conditions.
+
+    The number is exact, and costs at most one reading of all members, or of an index that has them:
+    among a million members up to 0.3 seconds, and up to 1.5 seconds with a text that is common or
+    shorter than 3 letters. A rare text, role, country, organization or inviter costs milliseconds.
 
     Args:
-        status: The status, by default active; None lists members of every status.
-        after: The `next_cursor` of the page before.
-        limit: The number of members on the page, 1 to 100.
+        text: The text of the search.
+        **conditions: The conditions of the search.
 
     Raises:
-        InvalidCursor: `after` is not a cursor of this list.
-        InvalidInput: There is no such status, or the limit is not 1 to 100.
+        InvalidInput: A value is too long, or there is no such status, tier, score or time.
     """
-    return await search(status=status, after=after, limit=limit)
+    return await _count(check_conditions(text, **conditions))
 
 
-def _parse_username(text: str) -> str | None:
-    """Return the username that the text can be, or None if it can be none."""
-    username = clean_identifier(text).removeprefix("@")
-    return username if USERNAME_PATTERN.fullmatch(username) else None
+async def stream(
+    text: str | None = None, *, page_size: int = 100, **conditions: Unpack[MemberConditions]
+) -> AsyncIterator[Member]:
+    """Yield all members whom `search` finds with the same text and conditions, newest first.
+
+    One page at a time is in the memory, and each page is a query of its own, so a stream may take
+    as long as it likes. Others can write in the meantime: nobody comes twice, and everybody comes
+    who meets the conditions from the first page to the last.
+
+    Args:
+        text: The text of the search.
+        page_size: The number of members that are read at once, 1 to 1,000.
+        **conditions: The conditions of the search.
+
+    Raises:
+        InvalidInput: A value is too long, or there is no such status, tier, score, time or size.
+    """
+    wanted = check_conditions(text, **conditions)
+    page_size = checked_limit(page_size, MAX_STREAM_PAGE_SIZE, field="page_size")
+    after: str | None = None
+    while True:
+        # The time at which a member was added never changes.
+        page = await _read_page(wanted, "newest", after, page_size)
+        for member in page.items:
+            yield member
+        after = page.next_cursor
+        if after is None:
+            return
 
 
-async def _fetch_records(wanted: "Search") -> list[asyncpg.Record]:
+async def _read_page(
+    conditions: Conditions, sort: Sort, after: str | None, limit: int
+) -> Page[Member]:
+    cursors = SORT_ORDERS[sort].cursors
+    cursor = None if after is None else cursors.decode(after)
     records: list[asyncpg.Record] = []
-    if wanted.text != "" and wanted.scores:
+    if not conditions.finds_nobody:
+        wanted = Search(conditions=conditions, sort=sort, cursor=cursor, limit=limit + 1)
         for sql, parameters in wanted.statements(MEMBER_COLUMNS):
             records = await engine.read(sql, *parameters)
             if len(records) >= wanted.limit:
                 break
-    return records[: wanted.limit]
+    if cursor is not None and sort == "name" and not records:
+        [key] = cursor.values
+        if not await engine.read(FIND_MEMBER_OF_CURSOR, id=key):
+            raise InvalidCursor
+    found = [member_from(record) for record in records[: limit + 1]]
+    return make_page(found, limit, cursors, cursor, lambda member: _cursor_values(member, sort))
 
 
-def _cursor_values(member: Member, sort: Sort) -> tuple[str | int, ...]:
-    values: dict[Sort, str | int] = {
-        "reputation": member.reputation_score,
-        "newest": member.created_at.isoformat(),
-        "active": member.last_active_at.isoformat() if member.last_active_at else NEVER_ACTIVE,
-        "name": member.name,
-    }
-    return values[sort], str(member.id)
+async def _count(conditions: Conditions) -> int:
+    if conditions.finds_nobody:
+        return 0
+    parameters = Parameters()
+    filters = conditions.filters(parameters)
+    where = [conditions.people, *(each.sql for each in filters.values())]
+    if matches := " OR ".join(conditions.matches(parameters)):
+        # The text index would be read as a whole for a text that it does not have.
+        indexed = is_indexed(conditions.text or "")
+        where.append(f"({matches})" if indexed else f"CASE WHEN {matches} THEN true END")
+    [(found,)] = await engine.read(
+        f"SELECT count(*) FROM community_members WHERE {' AND '.join(where)}", *parameters
+    )
+    return int(found)
+
+
+def _cursor_values(member: Member, sort: Sort) -> tuple[Any, ...]:
+    match sort:
+        case "reputation":
+            return member.reputation_score, member.id
+        case "newest":
+            return member.created_at, member.id
+        case "active":
+            return member.last_active_at or EPOCH, member.id
+        case "name":
+            return (member.id,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """The checked arguments of `search`."""
 
-    text: str | None
-    """The folded text, which is not empty; None finds everybody."""
-    username: str | None = None
-    """The text as a username; None if it can be none."""
-    equal: Mapping[str, str | None]
-    """Columns and the values that they must have; None means any value."""
-    scores: range
-    is_bot: bool = False
+    conditions: Conditions
     sort: Sort
-    cursor: list[Any] | None
-    """The values of the row after which the page begins; None for the first page."""
+    cursor: Cursor | None
+    """The cursor at whose row the page begins; None for the first page."""
     limit: int
     """The number of records to find."""
 
@@ -321,35 +351,42 @@ class Search:
         """Yield SQL and its parameters, to be run in turn until one finds `limit` records.
 
         The last one finds all records of the page. The SQL contains every constant as a literal,
-        because PostgreSQL can use a partial index only if it knows the value. A parameter is
-        written as (SELECT $1): PostgreSQL does not know this value when it plans the statement, so
-        one plan serves all values.
+        because PostgreSQL can use a partial index only if it knows the value.
         """
         parameters = Parameters()
-        equal = list(self._equal(parameters))
-        matches = list(self._matches(parameters)) or ["true"]
-        limit = next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit)
+        filters = self.conditions.filters(parameters)
+        matches = list(self.conditions.matches(parameters)) or ["true"]
+        order = SORT_ORDERS[self.sort]
+        is_backward = self.cursor is not None and self.cursor.is_backward
+        page_order = PageOrder(order.is_descending != is_backward, self.cursor is not None)
+        # The conditions that an index in the order contains.
+        bounds = [self.conditions.people, self._after_cursor(page_order, parameters)]
+        if order.column in filters:
+            bounds.append(filters.pop(order.column).sql)
+        if self.sort == "reputation" and not self.conditions.is_active_or_any:
+            bounds.append(filters["status"].sql)
         parts: dict[str, object] = {
             "SOURCE": f"SELECT {columns} FROM community_members",
-            "BOUNDS": " AND ".join(self._bounds(parameters, equal)),
-            "FILTERS": " AND ".join(self._filters(parameters, equal)) or "true",
+            "BOUNDS": " AND ".join(bounds),
+            "FILTERS": " AND ".join(each.sql for each in filters.values()) or "true",
+            "FILTER_COLUMNS": "".join(f", {column}" for column in filters),
             "TEXT": matches[0],
             "MATCHING": f"({' OR '.join(matches)})",
-            "ORDER_BY": SORT_ORDERS[self.sort].order_by,
-            "LIMIT": limit,
+            "ORDER_BY": page_order.by(order.expression, "id"),
+            "LIMIT": next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit),
             "WINDOW_SIZE": WINDOW_SIZE,
             "SAMPLE_SIZE": SAMPLE_SIZE,
         }
         everybody = "{SOURCE} WHERE {BOUNDS} AND {FILTERS} AND {MATCHING}".format(**parts)
         page = "{ORDER_BY} LIMIT {LIMIT}".format(**parts)
-        if self._is_read_in_order():
+        if self._is_read_in_order(filters):
             yield f"{everybody} {page}", parameters
             return
-        if self.is_bot:
+        if self.conditions.is_bot:
             # OFFSET 0 prevents PostgreSQL from looking for the few bots among all members.
             yield f"SELECT * FROM ({everybody} OFFSET 0) AS found {page}", parameters
             return
-        index_ways = self._index_ways(parts, matches, equal)
+        index_ways = self._index_ways(parts, matches, filters)
         # PostgreSQL expects that a CASE is true for half of the members. So it reads them in the
         # order of an index until the page is full; if no index has the order, it sorts all.
         in_order = """
@@ -363,7 +400,7 @@ class Search:
             yield in_order, parameters
             return
         if self._begins_in_order(index_ways):
-            first = SEARCH_FIRST if self.text is None else SEARCH_FIRST_TEXT
+            first = SEARCH_FIRST if self.conditions.text is None else SEARCH_FIRST_TEXT
             yield first.format(**parts), parameters
         decision = {
             way: f"(SELECT {way} <= least({', '.join([*index_ways, 'in_order'])}) FROM cost)"
@@ -374,14 +411,13 @@ class Search:
             way = next(iter(index_ways))
             decision[way] = f"{IS_SMALL.format(SMALL_TABLE=SMALL_TABLE)} OR {decision[way]}"
         ways = index_ways | {"in_order": in_order}
-        costs = COSTS
-        if self.sort == "name" and self.text is not None:
-            # The index of names lacks the text, so that each member is looked up in the table.
-            costs = COSTS | {"in_order": COSTS["by_text"]}
+        costs = self._costs(filters)
+        by_filters = SORTED if filters.keys() <= {"status", *UNINDEXED_COLUMNS} else BY_FILTERS
         yield (
             SEARCH.format(
                 **parts,
                 **costs,
+                BY_FILTERS=by_filters.format(**costs),
                 IN_ORDER=(SORTED if self.sort == "active" else IN_ORDER).format(**parts, **costs),
                 DECISION=" ".join(
                     f"WHEN {chosen} THEN '{way}'" for way, chosen in decision.items()
@@ -394,12 +430,22 @@ class Search:
             parameters,
         )
 
+    def _after_cursor(self, page_order: PageOrder, parameters: Parameters) -> str:
+        if self.cursor is None:
+            return "true"
+        order = SORT_ORDERS[self.sort]
+        placeholders = [parameters.bind(value) for value in self.cursor.values]
+        value = order.cursor_sql.format(placeholders[0])
+        return page_order.after(
+            f"{order.expression}, id", f"{value}, (SELECT {placeholders[-1]}::uuid)"
+        )
+
     def _index_ways(
-        self, parts: dict[str, object], matches: list[str], equal: list["_Equal"]
+        self, parts: dict[str, object], matches: list[str], filters: Mapping[str, Filter]
     ) -> dict[str, str]:
         """Return the SQL of all members who meet the conditions, by each way that has an index."""
         ways = {}
-        if is_indexed(self.text or ""):
+        if is_indexed(self.conditions.text or ""):
             # PostgreSQL uses another index for each match, and because of the CASE no other one, in
             # which a frequent value could take longer than to read the matching members.
             ways["by_text"] = " UNION ALL ".join(
@@ -410,100 +456,40 @@ class Search:
             )
         if parts["FILTERS"] not in ("true", IS_ACTIVE):
             # An index has the columns of the filters, and in the order of reputation of the bounds.
-            # From a condition with = and an unknown value, PostgreSQL expects as many members as
-            # have an average value, and reads the whole table; with BETWEEN it expects few.
             in_index = [
                 "deleted_at IS NULL",
                 parts["BOUNDS"] if self.sort == "reputation" else "true",
-                *(f"{each.column} BETWEEN {each.value} AND {each.value}" for each in equal),
+                *(each.in_index for each in filters.values()),
             ]
+            # Because of the CASE, PostgreSQL does not look for the text in its index as well, which
+            # would be read as a whole for a text of two letters.
             ways["by_filters"] = """
             {SOURCE} WHERE id = ANY(ARRAY(
                 SELECT id FROM community_members WHERE {IN_INDEX} AND {FILTERS}
-            )) AND {BOUNDS} AND {MATCHING}
+            )) AND {BOUNDS} AND CASE WHEN {MATCHING} THEN true END
             """.format(**parts, IN_INDEX=" AND ".join(map(str, in_index)))
         return ways
 
-    def _is_read_in_order(self) -> bool:
-        """Return whether an index contains the members who meet the conditions in order."""
-        if self.text is not None or self.is_bot:
-            return False
-        role, country = self.equal.get("primary_role"), self.equal.get("country")
-        if self.sort == "reputation":
-            has_both = self._is_active_or_any() and role is not None and country is not None
-            return has_both or (role is None and country is None)
-        is_any_score = self.scores == range(MAX_SCORE + 1)
-        return self._is_active_or_any() and role is None and country is None and is_any_score
+    def _costs(self, filters: Mapping[str, Filter]) -> Mapping[str, float]:
+        """Return the costs of the ways, for the indexes that this search can use."""
+        is_name_with_text = self.sort == "name" and self.conditions.text is not None
+        if is_name_with_text or not filters.keys() <= COLUMNS_IN_ORDER:
+            return COSTS | {"in_order": COSTS["by_text"]}
+        return COSTS
 
-    def _equal(self, parameters: Parameters) -> Iterator["_Equal"]:
-        for column, value in self.equal.items():
-            if value is not None and (column, value) != ("status", MemberStatus.ACTIVE):
-                yield _Equal(column, f"(SELECT {parameters.bind(value)}::text)")
+    def _is_read_in_order(self, filters: Mapping[str, Filter]) -> bool:
+        """Return whether an index contains the members who meet the conditions in order."""
+        if self.conditions.text is not None or self.conditions.is_bot:
+            return False
+        others = filters.keys() - {"status"}
+        if self.sort == "reputation" and not others:
+            return True
+        if not self.conditions.is_active_or_any:
+            return False
+        return others == ({"primary_role", "country"} if self.sort == "reputation" else set())
 
     def _begins_in_order(self, index_ways: Container[str]) -> bool:
         """Return whether the first members in the order are worth a statement of their own."""
         if self.sort == "reputation":
-            return self._is_active_or_any()
+            return self.conditions.is_active_or_any
         return self.sort != "active" and "by_text" not in index_ways
-
-    def _is_active_or_any(self) -> bool:
-        return self.equal.get("status") in (MemberStatus.ACTIVE, None)
-
-    def _bounds(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
-        """Yield the conditions that an index in the order contains."""
-        yield "deleted_at IS NULL"
-        yield "is_bot" if self.is_bot else "NOT is_bot"
-        order = SORT_ORDERS[self.sort]
-        if self.cursor is not None:
-            value, row_id = map(parameters.bind, self.cursor)
-            row = f"({order.cursor_sql.format(value)}, (SELECT {row_id}::uuid))"
-            yield f"({order.expression}, id) {order.operator} {row}"
-        if self.sort == "reputation":
-            yield from self._score_limits(parameters)
-            yield from (condition.sql for condition in equal if condition.column == "status")
-
-    def _score_limits(self, parameters: Parameters) -> Iterator[str]:
-        if self.scores.start > 0:
-            yield f"reputation_score >= (SELECT {parameters.bind(self.scores.start)}::integer)"
-        if self.scores.stop <= MAX_SCORE:
-            yield f"reputation_score < (SELECT {parameters.bind(self.scores.stop)}::integer)"
-
-    def _filters(self, parameters: Parameters, equal: list["_Equal"]) -> Iterator[str]:
-        if self.sort != "reputation":
-            yield from self._score_limits(parameters)
-        if self.equal.get("status") == MemberStatus.ACTIVE:
-            yield IS_ACTIVE
-        yield from (condition.sql for condition in equal)
-
-    def _matches(self, parameters: Parameters) -> Iterator[str]:
-        """Yield the conditions of which one must be true if there is a text; no two are."""
-        if self.text is None:
-            return
-        pattern = f"(SELECT {parameters.bind(contains_pattern(self.text))}::text)"
-        yield f"search_text LIKE {pattern}"
-        if self.username is not None and is_indexed(self.text):
-            has_username = HAS_USERNAME.format(USERNAME=parameters.bind(self.username))
-            yield f"{has_username} AND search_text NOT LIKE {pattern}"
-
-
-def is_indexed(text: str) -> bool:
-    """Return whether a text index can find a folded text: three letters or digits in a row."""
-    return re.search(r"[^\W_]{3}", text) is not None
-
-
-def scores_between(least: int | None, most: int | None, tier: ReputationTier | str | None) -> range:
-    """Return the scores from `least` to `most` that belong to the tier; None means no limit.
-
-    Raises:
-        InvalidInput: There is no such score or tier.
-    """
-    for field, score in (("min_reputation", least), ("max_reputation", most)):
-        if score is not None and (type(score) is not int or abs(score) > MAX_SCORE):
-            raise InvalidInput("There is no such score.", field=field)
-    scores = range(MAX_SCORE + 1)
-    if tier is not None:
-        scores = scores_of(parse_choice(ReputationTier, tier, "tier"))
-    return range(
-        scores.start if least is None else max(scores.start, least),
-        scores.stop if most is None else min(scores.stop, most + 1),
-    )

@@ -13,5 +13,5 @@ async def build_suggestions_page(request: Request) -> PageContent:
         page = await members.merge_suggestions(after=request.query_params.get("after"))
     except InvalidCursor as error:
         return message_page("There is no such page", str(error), 404)
-    variables = {"suggestions": page.items, "next_cursor": page.next_cursor}
+    variables = {"suggestions": page.items, "page": page}
     return PageContent("suggestions.html", variables)

@@ -189,6 +189,7 @@ SCRIPTED_OBJECTS = {
             "member_any_country_idx",
             "member_removed_idx",
             "member_any_role_idx",
+            "member_organization_idx",
         )
     ),
     ("trigger", "directory_dismissed_merges_audit_a"),

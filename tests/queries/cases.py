@@ -82,6 +82,20 @@ NOBODY = {"member_id": "#99"}
 LINK_CODE = "ABCDEFGH2345"
 AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 CURSOR = {"after": None, "limit": 5}
+CONDITIONS = {
+    "role": "developer",
+    "country": "México",
+    "organization": "Frutero",
+    "status": "active",
+    "min_reputation": 0,
+    "max_reputation": 1000,
+    "tier": "Novice",
+    "invited_by": "#4",
+    "github_verified": False,
+    "inactive_for": timedelta(days=30),
+    "joined_since": datetime(2026, 1, 31, tzinfo=UTC),
+    "is_bot": False,
+}
 DAY = date(2026, 1, 31)
 DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
 BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
@@ -177,7 +191,9 @@ CASES = {
     "invitations.get": Case({"code": "OPENCODE"}, {"code": "NOSUCHCODE"}),
     "invitations.lineage": Case({"member_id": "#2", "limit": 5}, NOBODY),
     "invitations.list_page": Case(
-        {"created_by": "#1", "status": "pending", **CURSOR}, {"limit": 0}, statements_when_refused=0
+        {"created_by": "#1", "status": "pending", **CURSOR, "with_total": False},
+        {"limit": 0},
+        statements_when_refused=0,
     ),
     "invitations.quota": Case({"member_id": "#1"}, NOBODY, statements_when_refused=2),
     "invitations.redeem": Case(
@@ -195,6 +211,9 @@ CASES = {
         statements_when_refused=2,
     ),
     "members.check_addable": Case({"telegram_id": "999"}, {"telegram_id": "101"}),
+    "members.count": Case(
+        {"text": "ana", **CONDITIONS}, {"status": "asleep"}, statements_when_refused=0
+    ),
     "members.dismiss_suggestion": Case({"member_id": "#1", "other": "#2", **BY}, {"other": "#99"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_erased": Case({"telegram_ids": ["101", "discord:102"]}),
@@ -239,6 +258,7 @@ CASES = {
     "members.merge_suggestions": Case(
         CURSOR, {"limit": 0}, statements=2, statements_when_refused=0
     ),
+    "members.rank": Case({"member_id": "#1"}),
     "members.remember_bots": Case(
         {"names": {"800": "Rose", "discord:102": None}},
         {"names": {"8 0": "Rose"}},
@@ -252,15 +272,10 @@ CASES = {
     "members.search": Case(
         {
             "text": "ana",
-            "role": "developer",
-            "country": "México",
-            "status": "active",
-            "min_reputation": 0,
-            "max_reputation": 1000,
-            "tier": "Novice",
-            "is_bot": False,
+            **CONDITIONS,
             "sort": "name",
             **CURSOR,
+            "with_total": False,
         },
         {"limit": 0},
         statements_when_refused=0,

@@ -1,13 +1,10 @@
 """The history of a member and of the invitations they created, by every writer."""
 
-from contextlib import nullcontext
-
 import asyncpg
 import pytest
 
 from community_directory.errors import InvalidCursor, InvalidInput
 from community_directory.queries import audit, members
-from community_directory.queries.pages import encode_cursor
 from community_directory.tables import AuditAction, CommunityMember
 from tests.roles import PROGRAM
 from tests.tables import rows
@@ -101,12 +98,3 @@ async def test_a_page_of_history_has_1_to_100_entries(directory: asyncpg.Pool, l
 async def test_a_malformed_cursor_is_refused(directory: asyncpg.Pool, cursor: str) -> None:
     with pytest.raises(InvalidCursor):
         await audit.history("#1", after=cursor)
-
-
-async def test_a_cursor_holds_a_64_bit_id_and_no_larger_one(
-    directory: asyncpg.Pool,
-) -> None:
-    for place, error in ((2**63 - 1, None), (2**63, InvalidCursor), (-(2**63), InvalidCursor)):
-        cursor = encode_cursor("history", place)
-        with pytest.raises(error) if error else nullcontext():
-            await audit.history(1, after=cursor)

@@ -230,8 +230,8 @@ async def test_bots_are_in_no_list_of_members(directory: asyncpg.Pool) -> None:
     most_active = await participation.most_active(since=DAY, until=DAY)
     assert [member.member_id for member in most_active] == ["#1", "#3"]
     # Those whom a bot invited are still in the tree.
-    assert [node.member_id for node in await invitations.tree("#1")] == ["#1", "#3"]
-    assert [node.member_id for node in await invitations.tree("#2")] == ["#2", "#3"]
+    assert [node.member_id for node in (await invitations.tree("#1")).items] == ["#1", "#3"]
+    assert [node.member_id for node in (await invitations.tree("#2")).items] == ["#2", "#3"]
     assert [node.member_id for node in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
     assert (await members.get("#2")).is_bot
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from community_directory.database import connect
 from community_directory.errors import InvalidInput, UserError
 from community_directory.queries import members, participation, relationships
-from community_directory.queries.invitations import TreeNode
 from community_directory.queries.participation import Event, NewEvent, Recorded
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import CASES, EVENT, HELPERS, all_idle, arguments, community, undone
@@ -134,8 +133,13 @@ async def directory(server: Server, template: str) -> AsyncIterator[asyncpg.Pool
 def kinds(helper: str) -> dict[str, str]:  # noqa: PLR0912  one branch for each kind
     """Return a test for each parameter of a helper."""
     hints = get_type_hints(HELPERS[helper])
+    names = list(inspect.signature(HELPERS[helper]).parameters)
+    if "conditions" in names:  # those of a search, as keyword arguments
+        names.remove("conditions")
+        names += members.MemberConditions.__annotations__
+        hints |= get_type_hints(members.MemberConditions)
     found = {}
-    for name in inspect.signature(HELPERS[helper]).parameters:
+    for name in names:
         options = {hints[name], *get_args(hints[name])}
         if get_origin(hints[name]) is Sequence:
             found[name] = "texts"
@@ -157,8 +161,6 @@ def kinds(helper: str) -> dict[str, str]:  # noqa: PLR0912  one branch for each 
             found[name] = "events"
         elif any(get_origin(option) is Mapping for option in options):
             found[name] = "json"
-        elif TreeNode in options:
-            found[name] = "node"
         else:
             found[name] = f"unknown: {hints[name]}"
     return found
@@ -207,18 +209,7 @@ async def test_the_cases_name_every_parameter_and_each_is_fuzzed() -> None:
             "moment",
             "events",
             "flag",
-            "node",
         }
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-async def test_a_tree_after_any_member_is_a_page_or_refused(
-    directory: asyncpg.Pool, text: str
-) -> None:
-    for depth in (0, -1, 2**31, 10**30):
-        answer = await settle("invitations.tree", after=TreeNode(text, text, text, depth))
-        assert answer == [] or isinstance(answer, (list, InvalidInput))
-    assert all_idle()
 
 
 @pytest.mark.parametrize(("helper", "name"), [*of_kind("text"), *of_kind("texts")])
@@ -346,7 +337,6 @@ async def test_an_unknown_time_zone_is_refused(directory: asyncpg.Pool, helper: 
 async def test_any_time_is_stored_unchanged_or_refused(
     directory: asyncpg.Pool, moment: datetime, storable: bool
 ) -> None:
-    assert of_kind("moment") == [("participation.record", "occurred_at")]
     answer = await settle("participation.record", occurred_at=moment)
     if storable:
         assert isinstance(answer, Event)
@@ -355,6 +345,20 @@ async def test_any_time_is_stored_unchanged_or_refused(
         assert isinstance(answer, InvalidInput)
         assert is_sentence(answer)
     assert all_idle()
+
+
+@pytest.mark.parametrize("moment", [moment for moment, _ in MOMENTS.values()], ids=MOMENTS)
+async def test_any_time_of_a_condition_returns_a_result_or_is_refused(
+    directory: asyncpg.Pool, moment: datetime
+) -> None:
+    asked = set(of_kind("moment")) - {("participation.record", "occurred_at")}
+    assert asked == {("members.count", "joined_since"), ("members.search", "joined_since")}
+    for helper, name in asked:
+        answer = await settle(helper, **{name: moment})
+        if moment.tzinfo is None:
+            assert isinstance(answer, InvalidInput)
+        if isinstance(answer, UserError):
+            assert is_sentence(answer)
 
 
 async def test_any_flag_returns_a_result(directory: asyncpg.Pool) -> None:

@@ -11,6 +11,7 @@ from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import TreeCounts, TreeNode
+from community_directory.queries.pages import Page
 from tests.queries.cases import undone
 from tests.tables import rows
 
@@ -27,7 +28,7 @@ async def test_a_tree_lists_all_descendants_by_depth_and_number(directory: async
         await rows.member(
             directory, member_id=number, invited_by=invited_by, name=f"Member {number}"
         )
-    assert await invitations.tree("#1") == [
+    assert (await invitations.tree("#1")).items == [
         TreeNode("#1", "Member #1", None, 0),
         TreeNode("#2", "Member #2", "#1", 1),
         TreeNode("#9", "Member #9", "#1", 1),
@@ -35,13 +36,13 @@ async def test_a_tree_lists_all_descendants_by_depth_and_number(directory: async
         TreeNode("#3", "Member #3", "#2", 2),
         TreeNode("#11", "Member #11", "#3", 3),
     ]
-    assert await invitations.tree("#2") == [
+    assert (await invitations.tree("#2")).items == [
         TreeNode("#2", "Member #2", "#1", 0),
         TreeNode("#3", "Member #3", "#2", 1),
         TreeNode("#11", "Member #11", "#3", 2),
     ]
     assert (
-        await invitations.tree("#12")
+        (await invitations.tree("#12")).items
         == await invitations.lineage("#12")
         == [TreeNode("#12", "Member #12", None, 0)]
     )
@@ -57,9 +58,9 @@ async def test_a_removed_member_stays_in_the_tree(directory: asyncpg.Pool) -> No
     for number, invited_by in {"#1": None, "#2": "#1", "#3": "#2"}.items():
         await rows.member(directory, member_id=number, invited_by=invited_by)
     await members.remove("#2", actor="test")
-    assert [node.member_id for node in await invitations.tree("#1")] == ["#1", "#2", "#3"]
+    assert [node.member_id for node in (await invitations.tree("#1")).items] == ["#1", "#2", "#3"]
     assert [node.member_id for node in await invitations.lineage("#3")] == ["#3", "#2", "#1"]
-    assert [node.member_id for node in await invitations.tree("#2")] == ["#2", "#3"]
+    assert [node.member_id for node in (await invitations.tree("#2")).items] == ["#2", "#3"]
 
 
 async def test_a_merged_member_is_in_no_tree_and_leads_to_the_other_one(
@@ -68,8 +69,8 @@ async def test_a_merged_member_is_in_no_tree_and_leads_to_the_other_one(
     for number, invited_by in {"#1": None, "#2": "#1", "#3": "#2"}.items():
         await rows.member(directory, member_id=number, invited_by=invited_by)
     await rows.merged_member(directory, member_id="#4", invited_by="#1", merged_into="#2")
-    assert [node.member_id for node in await invitations.tree("#1")] == ["#1", "#2", "#3"]
-    assert await invitations.tree("#4") == await invitations.tree("#2")
+    assert [node.member_id for node in (await invitations.tree("#1")).items] == ["#1", "#2", "#3"]
+    assert (await invitations.tree("#4")).items == (await invitations.tree("#2")).items
     assert await invitations.lineage("#4") == await invitations.lineage("#2")
 
 
@@ -99,7 +100,9 @@ async def test_a_circle_of_inviters_in_a_restored_backup_ends(
                 inviter and f"#{inviter}",
             )
         for ask, expected in ((invitations.lineage, lineage), (invitations.tree, tree)):
-            found = [(node.member_id, node.depth) for node in await ask(3)]
+            answer = await ask(3)
+            listed = answer.items if isinstance(answer, Page) else answer
+            found = [(node.member_id, node.depth) for node in listed]
             assert found == [(number, depth) for depth, number in enumerate(expected)]
 
 
@@ -135,11 +138,11 @@ async def test_ten_thousand_descendants_are_read_by_one_statement(
     current = engine.transaction()
     async with current:
         current.connection.add_query_logger(record)
-        tree = await invitations.tree("#1", limit=20_000)
+        tree = (await invitations.tree("#1", limit=20_000)).items
         lineage = await invitations.lineage(tree[-1].member_id)
         current.connection.remove_query_logger(record)
     assert statements == [
-        invitations.LIST_INVITATION_TREE.sql,
+        invitations.INVITATION_TREE.first.sql,
         invitations.LIST_LINEAGE.sql,
     ]
     assert len(tree) == len({node.member_id for node in tree}) == 10_001
@@ -185,7 +188,9 @@ async def test_a_random_forest_gives_the_same_result_as_plain_python(
     while level:
         expected += [(f"#{number}", depth) for number in sorted(level)]
         level, depth = [number for number, inviter in forest.items() if inviter in level], depth + 1
-    assert [(node.member_id, node.depth) for node in await invitations.tree(f"#{root}")] == expected
+    assert [
+        (node.member_id, node.depth) for node in (await invitations.tree(f"#{root}")).items
+    ] == expected
 
 
 async def test_a_tree_comes_in_pages_that_together_are_the_whole(directory: asyncpg.Pool) -> None:
@@ -194,7 +199,7 @@ async def test_a_tree_comes_in_pages_that_together_are_the_whole(directory: asyn
         await rows.member(directory, member_id=f"#{number}", invited_by=inviter and f"#{inviter}")
     await members.mark_bot("#10", actor="Luis")
     await rows.merged_member(directory, member_id="#15", invited_by="#2", merged_into="#3")
-    whole = await invitations.tree(1)
+    whole = (await invitations.tree(1)).items
     assert [node.member_id for node in whole] == [
         "#1",
         "#2",
@@ -206,15 +211,18 @@ async def test_a_tree_comes_in_pages_that_together_are_the_whole(directory: asyn
         "#14",
     ]
     for limit in range(1, len(whole) + 2):
-        pages, after = [], None
-        while len(page := await invitations.tree(1, after=after, limit=limit)) == limit:
-            pages += page
-            after = page[-1]
-        assert pages + page == whole
-    assert await invitations.tree(1, max_depth=1) == whole[:3]
-    assert await invitations.tree(1, max_depth=0) == whole[:1]
+        page = await invitations.tree(1, limit=limit)
+        listed = page.items
+        while page.next_cursor is not None:
+            assert len(page.items) == limit
+            page = await invitations.tree(1, after=page.next_cursor, limit=limit)
+            listed += page.items
+        assert listed == whole
+    assert (await invitations.tree(1, max_depth=1)).items == whole[:3]
+    assert (await invitations.tree(1, max_depth=0)).items == whole[:1]
+    cursor = (await invitations.tree(1, limit=1)).next_cursor
     with pytest.raises(MemberNotFound):
-        await invitations.tree(99, after=whole[0])
+        await invitations.tree(99, after=cursor)
 
 
 async def test_the_members_of_a_tree_are_counted_by_level(directory: asyncpg.Pool) -> None:

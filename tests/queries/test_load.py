@@ -146,7 +146,12 @@ class Caller:
             number.replace("#", "name-") + ".", sort=self.random.choice(["name", "newest"])
         )
         assert {member.member_id for member in page.items} <= {number}
+        assert await members.count(number.replace("#", "name-") + ".") <= 1
+        async for member in members.stream(number.replace("#", "name-") + "."):
+            assert member.member_id == number
         await members.leaderboard(limit=5)
+        rank = await members.rank(number)
+        assert rank is None or 1 <= rank.position <= rank.of
 
     async def invite(self) -> None:
         maker, guest = self.anybody(), f"guest{self.random.randint(1, 30)}"
@@ -195,7 +200,7 @@ class Caller:
     async def look_at_the_tree(self) -> None:
         number = self.anybody()
         assert (await invitations.lineage(number))[0].member_id == number
-        assert (await invitations.tree(number))[0].member_id == number
+        assert (await invitations.tree(number)).items[0].member_id == number
         assert (await invitations.tree_counts(number)).is_complete
 
     async def link(self) -> None:
@@ -338,6 +343,8 @@ class Caller:
         assert [member.events for member in most] == sorted(
             (member.events for member in most), reverse=True
         )
+        async for event in participation.stream(since=DAY, until=DAY, member_id=number):
+            assert event.member_id == number
 
     async def roll_up(self) -> None:
         await highlights.roll_up(DAY)

@@ -198,7 +198,7 @@ async def test_an_integer_is_accepted_for_every_id(directory: asyncpg.Pool) -> N
     ).member
     assert (eva.telegram_id, eva.invited_by) == ("1003", "#1")
     assert [branch.member_id for branch in await invitations.lineage(2)] == ["#2", "#1"]
-    assert len(await invitations.tree(1)) == 3
+    assert len((await invitations.tree(1)).items) == 3
     assert (await members.update_profile(2, name="Bob")).name == "Bob"
     assert (
         await members.verify_github(2, github_username="bo", github_profile_data={})
@@ -747,6 +747,25 @@ async def test_a_leaderboard_can_list_another_status_or_all(
         if cursor is None:
             break
     assert found == scores
+
+
+async def test_a_rank_is_the_position_on_the_leaderboard(directory: asyncpg.Pool) -> None:
+    for score in (7, 50, 7, 0, 50):
+        await rows.member(directory, reputation_score=score, status="active")
+    left_out = [
+        await rows.member(directory, reputation_score=90, status="pending"),
+        await rows.member(directory, reputation_score=90, status="active", deleted_at=NOON),
+        await rows.member(directory, status="active", is_bot=True),
+    ]
+    listed = (await members.leaderboard()).items
+    assert len(listed) == 5
+    for position, member in enumerate(listed, 1):
+        assert await members.rank(member.member_id) == members.Rank(position, 5)
+    for row in left_out:
+        assert await members.rank(row["member_id"]) is None
+    assert await members.rank(99) is None
+    merged = await rows.merged_member(directory, merged_into=listed[2].member_id)
+    assert await members.rank(merged["member_id"]) == members.Rank(3, 5)
 
 
 async def test_a_removed_member_can_only_be_banned(directory: asyncpg.Pool) -> None:

@@ -458,7 +458,7 @@ async def test_the_children_of_the_duplicate_are_those_of_the_other_member(
     earlier = await dump(pair)
     await merge()
     assert (await members.get("#3")).invited_by == "#1"
-    nodes = await invitations.tree("#1")
+    nodes = (await invitations.tree("#1")).items
     assert {node.member_id for node in nodes} == {"#1", "#3", "#4"}
     await unmerge()
     assert await dump(pair) == earlier

@@ -1211,13 +1211,13 @@ def _days(number: int) -> dict[str, object]:
     ("statement", "values", "index", "scan"),
     [
         (
-            participation.LIST_EVENTS,
+            participation.EVENTS_OF_MEMBER.first,
             {"limit": 21, "member_id": "#247"},
             "participation_member_id_idx",
             "Index Scan",
         ),
         (
-            participation.LIST_EVENTS_AFTER,
+            participation.EVENTS_OF_MEMBER.after,
             {
                 "limit": 21,
                 "member_id": "#247",

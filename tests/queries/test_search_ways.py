@@ -15,9 +15,10 @@ import pytest
 from community_directory.database import connect, engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import audit, members, search
+from community_directory.queries.conditions import scores_between
 from community_directory.queries.folding import fold
 from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
-from community_directory.queries.search import Sort, scores_between
+from community_directory.queries.search import Sort
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
@@ -67,6 +68,9 @@ class Person:
     created_at: datetime
     last_active_at: datetime | None
     name: str
+    organization: str | None
+    github_verified: bool
+    invited_by: str | None
 
     def sort_key(self, sort: Sort) -> tuple[object, str]:
         keys: dict[Sort, object] = {
@@ -82,7 +86,7 @@ class Person:
 async def url(server: Server, template: str) -> AsyncIterator[str]:
     """Yield the URL of a database of 3,000 random members; no test writes to it."""
     chance = random.Random(11)
-    people = [
+    people: list[tuple[Any, ...]] = [
         (
             str(n + 1),
             f"{chance.choice(NAMES)} {n}",
@@ -100,14 +104,21 @@ async def url(server: Server, template: str) -> AsyncIterator[str]:
         )
         for n in range(3000)
     ]
+    more = random.Random(12)
+    people = [
+        (*columns, columns[4] is not None and more.random() < 0.7, more.choice([None, "#1", "#2"]))
+        for columns in people
+    ]
+    people[:2] = [(*columns[:-1], None) for columns in people[:2]]
     async with new_database(server, template) as url:
         connection = await asyncpg.connect(url)
         await connection.executemany(
             """
             INSERT INTO community_members (telegram_id, name, telegram_username, organization,
                 github_username, primary_role, country, status, reputation_score, deleted_at,
-                is_bot, created_at, last_active_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $10 THEN now() END, $11, $12, $13)
+                is_bot, created_at, last_active_at, github_verified, github_verified_at, invited_by)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $10 THEN now() END, $11, $12, $13,
+                $14, CASE WHEN $14 THEN now() END, $15)
             """,
             people,
         )
@@ -131,7 +142,7 @@ async def people(directory: asyncpg.Pool) -> list[Person]:
             lower(translate(concat_ws(' ', name, coalesce(telegram_username, ''),
             coalesce(organization, ''), coalesce(github_username, '')), 'áíÁ', 'aia')),
             status, primary_role, country, deleted_at IS NOT NULL, is_bot,
-            created_at, last_active_at, name
+            created_at, last_active_at, name, organization, github_verified, invited_by
         FROM community_members
         """
     )
@@ -171,13 +182,22 @@ def naive(
         and (least is None or person.score >= least)
         and (most is None or person.score <= most)
         and tier in (None, tier_of(person.score))
+        and asked.get("organization") in (None, person.organization)
+        and asked.get("github_verified") in (None, person.github_verified)
+        and asked.get("invited_by") in (None, person.invited_by)
+        and person.created_at >= asked.get("joined_since", person.created_at)
+        and (
+            "inactive_for" not in asked
+            or person.last_active_at is None
+            or person.last_active_at <= datetime.now(UTC) - asked["inactive_for"]
+        )
     ]
     found.sort(key=lambda person: person.sort_key(sort), reverse=sort != "name")
     return [person.member_id for person in found]
 
 
 def questions(seed: str, number: int) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    chance = random.Random(seed)
+    chance, more = random.Random(seed), random.Random(f"{seed} more")
     edges = [*SCORES, -1, 3, 400, 1003, 5000]
     texts = ["ana", "ANA", " ana ", "user_", "git-1", "garcia", "user_29", "a 17", "banana labs"]
     texts += ["diana 2", "nobody has it", "zoe", "an", "r_", "qx", "a"]
@@ -199,6 +219,18 @@ def questions(seed: str, number: int) -> Iterator[tuple[str | None, dict[str, An
         ):
             if chance.random() < 0.25:
                 asked[name] = chance.choice(values)
+        # The activity of nobody is less than half a minute from the time that is asked for.
+        at = NOON - timedelta(minutes=more.choice([5, 450, 890]), seconds=30)
+        conditions: tuple[tuple[str, list[Any]], ...] = (
+            ("organization", ["Frutero Club", "Banana Labs", "Narnia"]),
+            ("github_verified", [True, False]),
+            ("invited_by", ["#1", "#2", "#3"]),
+            ("joined_since", [at, at + timedelta(minutes=5), NOON + timedelta(days=1)]),
+            ("inactive_for", [datetime.now(UTC) - at]),
+        )
+        for name, values in conditions:
+            if more.random() < 0.1:
+                asked[name] = more.choice(values)
         yield chance.choice([*texts, None, None, None]), asked
 
 
@@ -228,9 +260,33 @@ async def test_every_page_is_the_same_as_that_of_a_linear_search(
             after = page.next_cursor
             if at >= 4 * limit:
                 break
+        while page.previous_cursor is not None:
+            page = await members.search(text, after=page.previous_cursor, **asked)
+            at -= limit
+            numbers = [member.member_id for member in page.items]
+            assert numbers == expected[at : at + limit], (text, asked, at)
+        assert at == 0
         found_any += bool(expected)
     assert 30 < found_any < 100
     assert pages > 120
+
+
+async def test_counts_totals_and_streams_have_everybody_whom_a_search_finds(
+    directory: asyncpg.Pool, people: list[Person]
+) -> None:
+    found_any = 0
+    for text, asked in questions("count", 60):
+        page = await members.search(text, with_total=True, **asked)
+        limit, _ = asked.pop("limit"), asked.pop("sort")
+        expected = naive(people, text, sort="newest", **asked)
+        assert page.total == await members.count(text, **asked) == len(expected), (text, asked)
+        size = max(limit, 20)
+        streamed = [
+            member.member_id async for member in members.stream(text, page_size=size, **asked)
+        ]
+        assert streamed == expected, (text, asked)
+        found_any += bool(expected)
+    assert 20 < found_any < 60
 
 
 async def test_a_cursor_continues_after_its_row_whatever_the_score(

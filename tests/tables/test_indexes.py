@@ -16,9 +16,11 @@ from community_directory.queries import members
 from community_directory.queries.highlights import (
     COUNTED_CTES,
     FIND_CHANGED_DAYS,
-    LIST_HIGHLIGHTS,
+    HIGHLIGHTS_OF_ALL,
+    HIGHLIGHTS_OF_MEMBER,
     STAY,
 )
+from community_directory.queries.leaderboard import GET_RANK
 from community_directory.web.insights import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -52,7 +54,7 @@ SET session_replication_role = replica;
 INSERT INTO community_members
     (member_id, telegram_id, name, primary_role, country, github_username, github_verified,
         github_verified_at, status, reputation_score, invited_by, profile_data, created_at, is_bot,
-        telegram_username)
+        telegram_username, organization)
 SELECT '#' || n, n::text, 'Member ' || n,
     CASE n % 100 WHEN 1 THEN 'designer' ELSE 'developer' END, 'Country ' || n % 10, 'github' || n,
     true,
@@ -62,7 +64,7 @@ SELECT '#' || n, n::text, 'Member ' || n,
     CASE WHEN n >= 10 THEN '#' || n / 10 END,
     CASE WHEN n % 2 = 0 THEN jsonb_build_object('discord_id', n::text) END,
     timestamptz '2026-01-31 00:00Z' - n * interval '1 minute',
-    n % 4000 = 0, 'guest' || n
+    n % 4000 = 0, 'guest' || n, CASE n % 100 WHEN 2 THEN 'Frutero' ELSE 'Banana Labs' END
 FROM generate_series(1, 20000) AS n;
 INSERT INTO member_accounts (id, platform, account_id, username, member_id, proof, proved_at)
 SELECT gen_random_uuid(), named.platform, named.account_id, named.username, member_id, named.proof,
@@ -210,6 +212,13 @@ INDEXED_QUERIES = [
         " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot AND reputation_score > 10",
         ("Country 7",),
         "Index Only Scan",
+    ),
+    IndexedQuery(
+        "member_organization_idx",
+        "SELECT id FROM community_members WHERE organization = (SELECT $1::text)"
+        " AND organization BETWEEN (SELECT $1::text) AND (SELECT $1::text)"
+        " AND status = 'active' AND deleted_at IS NULL AND NOT is_bot",
+        ("Frutero",),
     ),
     IndexedQuery(
         "member_other_status_idx",
@@ -512,7 +521,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "highlight_member_date_idx",
-        LIST_HIGHLIGHTS[True, False].sql,
+        HIGHLIGHTS_OF_MEMBER.first.sql,
         ((NOW - timedelta(days=30)).date(), NOW.date(), "#247", 21),
         "Index Scan",
     ),
@@ -523,7 +532,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "highlight_date_idx",
-        LIST_HIGHLIGHTS[False, True].sql,
+        HIGHLIGHTS_OF_ALL.after.sql,
         (
             (NOW - timedelta(days=30)).date(),
             NOW.date(),
@@ -675,6 +684,15 @@ async def test_members_are_counted_from_an_index_alone(
     assert "community_members" not in found
 
 
+async def test_a_rank_is_counted_from_indexes_alone(community: asyncpg.Connection) -> None:
+    found = await scans(community, IndexedQuery("", GET_RANK.sql, ("#247",)))
+    assert found == {
+        "community_members_member_id_key": "Index Scan",
+        "member_reputation_score_idx": "Index Only Scan",
+        "member_status_idx": "Index Only Scan",
+    }
+
+
 SEARCHES: list[dict[str, Any]] = [
     {"text": text, "role": role, "country": country, "status": status, **scores, "sort": sort}
     for text, role, country, status, scores, sort in product(
@@ -683,6 +701,13 @@ SEARCHES: list[dict[str, Any]] = [
         (None, "Country 7"),
         ("active", "pending", None),
         ({}, {"min_reputation": 10}, {"min_reputation": 10, "max_reputation": 20}),
+        ("reputation", "newest", "name"),
+    )
+] + [
+    {"text": text, name: value, "sort": sort}
+    for text, (name, value), sort in product(
+        (None, "member", "me"),
+        (("organization", "Frutero"), ("invited_by", 1), ("joined_since", NOW)),
         ("reputation", "newest", "name"),
     )
 ]
@@ -731,8 +756,7 @@ async def test_a_query_without_an_index_reads_and_sorts_the_whole_table(
 ) -> None:
     use = IndexedQuery(
         "none",
-        "SELECT * FROM community_members WHERE organization = $1 ORDER BY country",
-        ("Frutero",),
+        "SELECT * FROM community_members WHERE registration_fee_paid ORDER BY country",
     )
     assert await scans(community, use) == {"sorted": "Sort", "community_members": "Seq Scan"}
 

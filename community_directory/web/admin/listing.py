@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 
 from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.conditions import SEARCH_TEXT_LENGTH, is_indexed
 from community_directory.queries.folding import contains_pattern, escape_pattern, fold_needle
 from community_directory.queries.identifiers import clean_identifier
-from community_directory.queries.search import SEARCH_TEXT_LENGTH, is_indexed
 from community_directory.queries.values import member_number, present_number_sql
 from community_directory.web.admin.large_tables import (
     count_table_rows,

@@ -232,6 +232,10 @@ async def test_the_page_of_suggestions_continues_on_the_next_one(
     second = (await client.get("/insights/suggestions/", params={"after": cursor})).text
     assert second.count("the same GitHub account") == 1
     assert "More suggestions" not in second
+    [_, back] = second.split('<a href="/insights/suggestions/?after=')
+    address = f"/insights/suggestions/?after={back.partition(chr(34))[0]}"
+    again = (await client.get(address)).text
+    assert again == first
     for wrong in ("x", "", "WyJoaXN0b3J5Iiw1XQ"):
         response = await client.get("/insights/suggestions/", params={"after": wrong})
         assert response.status_code == 404

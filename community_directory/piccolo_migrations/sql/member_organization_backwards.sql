@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS public.member_organization_idx;
