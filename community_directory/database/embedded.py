@@ -369,12 +369,12 @@ def memory_settings(memory: int) -> str:
 
     After a checkpoint, the first change of each page writes the whole page to the WAL. With at most
     1 GB of WAL between two checkpoints, a roll-up of 30 days among 1,000,000 members wrote 11.2 GB
-    of it, with 4 GB it wrote 3.2 GB. The disk needs as much space, but only while so much is
-    written within five minutes, and a crash then takes longer to recover from.
+    of it, with 2 GB it wrote 5.6 GB, and with 4 GB 3.2 GB. With 2 GB a crashed server recovers in
+    time: on a busy machine, 1.8 GB took 45 seconds.
     """
     shared_buffers = min(max(memory // 8, 128 * MEGABYTE), 1024 * MEGABYTE)
     cache_size = max(memory // 2, 4096 * MEGABYTE)
-    wal_size = min(max(memory // 4, 1024 * MEGABYTE), 4096 * MEGABYTE)
+    wal_size = min(max(memory // 8, 1024 * MEGABYTE), 2048 * MEGABYTE)
     return (
         "# Written at each start of the server. To choose other values, use ALTER SYSTEM.\n"
         f"shared_buffers = {shared_buffers // MEGABYTE}MB\n"

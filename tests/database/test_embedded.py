@@ -545,8 +545,8 @@ def test_letters_with_accents_have_upper_and_lower_case(data: Path) -> None:
     [
         (1, "128MB", "4096MB", "1024MB"),  # a small machine: the defaults of PostgreSQL
         (4, "512MB", "4096MB", "1024MB"),
-        (8, "1024MB", "4096MB", "2048MB"),
-        (64, "1024MB", "32768MB", "4096MB"),
+        (12, "1024MB", "6144MB", "1536MB"),
+        (64, "1024MB", "32768MB", "2048MB"),
     ],
 )
 def test_the_server_uses_a_share_of_the_memory(
@@ -564,7 +564,7 @@ def test_a_server_on_a_machine_of_another_size_uses_its_share_from_then_on(data:
         "SELECT concat_ws(' ', current_setting('shared_buffers'),"
         " current_setting('effective_cache_size'), current_setting('max_wal_size'))"
     )
-    sizes = ((2, "'256MB 4GB 1GB'"), (4, "'512MB 4GB 1GB'"), (16, "'1GB 8GB 4GB'"))
+    sizes = ((2, "'256MB 4GB 1GB'"), (4, "'512MB 4GB 1GB'"), (16, "'1GB 8GB 2GB'"))
     for gigabytes, settings in sizes:
         with running(data, MEMORY=str(gigabytes * 2**30)) as program:
             assert program.sql(shown) == settings
