@@ -252,8 +252,8 @@ async def count(text: str | None = None, **conditions: Unpack[MemberConditions])
     """Count the members whom `search` finds with the same text and conditions.
 
     The number is exact, and costs at most one reading of all members, or of an index that has them:
-    among a million members up to 0.3 seconds, and up to 1.5 seconds with a text that is common or
-    shorter than 3 letters. A rare text, role, country, organization or inviter costs milliseconds.
+    among a million members up to some 0.3 seconds of the server's time. A rare text, role, country,
+    organization or inviter costs milliseconds.
 
     Args:
         text: The text of the search.
