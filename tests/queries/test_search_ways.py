@@ -341,6 +341,13 @@ async def way_of(
 
 
 RARE = {"country": "Narnia"}
+# With these, PostgreSQL uses parallel workers wherever it can.
+FREE_WORKERS = (
+    "min_parallel_table_scan_size",
+    "min_parallel_index_scan_size",
+    "parallel_setup_cost",
+    "parallel_tuple_cost",
+)
 
 
 @pytest.mark.parametrize(
@@ -434,6 +441,24 @@ async def test_a_text_of_nobody_with_a_score_is_looked_for_in_one_index(
         and node["Actual Rows"] + node.get("Rows Removed by Filter", 0) > 100
     ]
     assert read == [("Index Only Scan", "member_reputation_score_idx")]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+async def test_no_worker_is_started_to_read_the_text_index(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, sort: Sort
+) -> None:
+    with sent(monkeypatch) as statements:
+        await members.search("user_2999", sort=sort)
+    sql, *arguments = statements[-1]
+    async with directory.acquire() as connection, connection.transaction():
+        for setting in FREE_WORKERS:
+            await connection.execute(f"SET LOCAL {setting} = 0")
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
+    parallel = [
+        node for node in nodes(json.loads(plan)[0]["Plan"]) if "Gather" in node["Node Type"]
+    ]
+    assert "member_search_idx" in plan
+    assert "member_search_idx" not in json.dumps(parallel)
 
 
 async def scanned(database: asyncpg.Connection, statement: tuple[Any, ...]) -> dict[str, int]:
