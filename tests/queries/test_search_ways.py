@@ -342,12 +342,13 @@ async def way_of(
 
 RARE = {"country": "Narnia"}
 # With these, PostgreSQL uses parallel workers wherever it can.
-FREE_WORKERS = (
-    "min_parallel_table_scan_size",
-    "min_parallel_index_scan_size",
-    "parallel_setup_cost",
-    "parallel_tuple_cost",
-)
+CHEAP_WORKERS = """
+SET LOCAL min_parallel_table_scan_size = 0;
+SET LOCAL min_parallel_index_scan_size = 0;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL cpu_tuple_cost = 100;
+"""
 
 
 @pytest.mark.parametrize(
@@ -451,8 +452,7 @@ async def test_no_worker_is_started_to_read_the_text_index(
         await members.search("user_2999", sort=sort)
     sql, *arguments = statements[-1]
     async with directory.acquire() as connection, connection.transaction():
-        for setting in FREE_WORKERS:
-            await connection.execute(f"SET LOCAL {setting} = 0")
+        await connection.execute(CHEAP_WORKERS)
         plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
     parallel = [
         node for node in nodes(json.loads(plan)[0]["Plan"]) if "Gather" in node["Node Type"]
