@@ -39,6 +39,7 @@ from community_directory.queries.pages import (
     checked_limit,
     make_page,
 )
+from community_directory.queries.values import NOT_PARALLEL
 from community_directory.tables import MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
@@ -166,12 +167,6 @@ BY_FILTERS = "with_filters * members / size * {by_filters}"
 """The cost of reading the members whom an index finds."""
 BY_SCORE_AND_TEXT = "(with_filters * {in_index} + with_both * {by_filters}) * members / size"
 """The cost of reading an index with the text, and the members whom it finds."""
-NOT_PARALLEL = "pg_backend_pid() IS NOT NULL"
-"""A true condition that PostgreSQL never checks in a parallel worker.
-
-Among 100,000 members it would start workers for every search with a text, even if another way is
-shorter, and a search for a rare word would take 3 to 30 times as long.
-"""
 IS_SMALL = "(SELECT members <= {SMALL_TABLE} FROM estimate)"
 """A condition in SQL: every part of the table is read faster than a sample."""
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from community_directory.database import transaction
 from community_directory.errors import AmbiguousMember, InvalidInput, MemberNotFound
 from community_directory.queries import accounts, members
-from community_directory.queries.lookup import parse_member_key
+from community_directory.queries.lookup import RESOLVE_MEMBER, parse_member_key
 from community_directory.queries.values import member_number
+from tests.queries.cases import CHEAP_WORKERS
 from tests.tables import rows
 
 ENTITY = "b850bc30-45f8-0041-a00a-83df46d8555d"
@@ -272,3 +273,14 @@ async def test_any_text_is_resolved_or_refused(directory: asyncpg.Pool, text: st
         with pytest.raises((MemberNotFound, InvalidInput)):
             async with transaction():
                 await members.resolve(text)
+
+
+async def test_no_worker_is_started_to_find_one_member(directory: asyncpg.Pool, ana: str) -> None:
+    key = parse_member_key("@ana_garcia")
+    assert key is not None
+    arguments = RESOLVE_MEMBER.arguments(key._asdict())
+    async with directory.acquire() as connection, connection.transaction():
+        await connection.execute(CHEAP_WORKERS)
+        plan = await connection.fetch(f"EXPLAIN {RESOLVE_MEMBER.sql}", *arguments)
+    assert "member_telegram_username_idx" in str(plan)
+    assert "Parallel Append" not in str(plan)

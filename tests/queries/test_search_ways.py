@@ -21,7 +21,7 @@ from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
 from community_directory.queries.search import Sort
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
-from tests.queries.cases import undone
+from tests.queries.cases import CHEAP_WORKERS, undone
 from tests.tables import rows
 
 SCORES = [
@@ -341,14 +341,6 @@ async def way_of(
 
 
 RARE = {"country": "Narnia"}
-# With these, PostgreSQL uses parallel workers wherever it can.
-CHEAP_WORKERS = """
-SET LOCAL min_parallel_table_scan_size = 0;
-SET LOCAL min_parallel_index_scan_size = 0;
-SET LOCAL parallel_setup_cost = 0;
-SET LOCAL parallel_tuple_cost = 0;
-SET LOCAL cpu_tuple_cost = 100;
-"""
 
 
 @pytest.mark.parametrize(
