@@ -152,9 +152,7 @@ WITH estimate AS MATERIALIZED (
     FROM sample, estimate
 ), decision AS MATERIALIZED (
     SELECT CASE {DECISION} ELSE 'in_order' END AS way
-    -- PostgreSQL starts no workers for current_schema(), whose value does not matter: to start them
-    -- takes 10 ms, and to find a rare word 0.4 ms (100,000 members, two cores).
-    WHERE coalesce(current_schema(), '') IS NOT NULL
+    WHERE {NOT_PARALLEL}
 )
 -- PostgreSQL reads only the part that the decision names.
 SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
@@ -387,6 +385,7 @@ class Search:
             "LIMIT": next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit),
             "WINDOW_SIZE": WINDOW_SIZE,
             "SAMPLE_SIZE": SAMPLE_SIZE,
+            "NOT_PARALLEL": NOT_PARALLEL,
         }
         everybody = "{SOURCE} WHERE {BOUNDS} AND {FILTERS} AND {MATCHING}".format(**parts)
         page = "{ORDER_BY} LIMIT {LIMIT}".format(**parts)
@@ -462,9 +461,8 @@ class Search:
             # PostgreSQL uses another index for each match, and because of the CASE no other one, in
             # which a frequent value could take longer than to read the matching members.
             ways["by_text"] = " UNION ALL ".join(
-                "{SOURCE} WHERE {MATCH} AND {NOT_PARALLEL}"
-                " AND CASE WHEN {BOUNDS} AND {FILTERS} THEN true END".format(
-                    **parts, MATCH=match, NOT_PARALLEL=NOT_PARALLEL
+                "{SOURCE} WHERE {MATCH} AND CASE WHEN {BOUNDS} AND {FILTERS} THEN true END".format(
+                    **parts, MATCH=match
                 )
                 for match in matches
             )

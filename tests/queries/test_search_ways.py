@@ -436,23 +436,6 @@ async def test_a_text_of_nobody_with_a_score_is_looked_for_in_one_index(
     assert read == [("Index Only Scan", "member_reputation_score_idx")]
 
 
-@pytest.mark.parametrize("sort", SORTS)
-async def test_no_worker_is_started_to_read_the_text_index(
-    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, sort: Sort
-) -> None:
-    with sent(monkeypatch) as statements:
-        await members.search("user_2999", sort=sort)
-    sql, *arguments = statements[-1]
-    async with directory.acquire() as connection, connection.transaction():
-        await connection.execute(CHEAP_WORKERS)
-        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
-    parallel = [
-        node for node in nodes(json.loads(plan)[0]["Plan"]) if "Gather" in node["Node Type"]
-    ]
-    assert "member_search_idx" in plan
-    assert "member_search_idx" not in json.dumps(parallel)
-
-
 async def scanned(database: asyncpg.Connection, statement: tuple[Any, ...]) -> dict[str, int]:
     """Return how often each index of the plan was read; zero if it was not."""
     plan = json.loads(
@@ -494,13 +477,7 @@ async def test_a_search_starts_no_workers(
 ) -> None:
     monkeypatch.setattr(search, "WINDOW_SIZE", 100)
     async with undone() as current:
-        # PostgreSQL would otherwise start none, because the table is small.
-        for setting in (
-            "parallel_setup_cost",
-            "parallel_tuple_cost",
-            "min_parallel_table_scan_size",
-        ):
-            await current.connection.execute(f"SET LOCAL {setting} = 0")
+        await current.connection.execute(CHEAP_WORKERS)
         for text, asked in questions("workers", 20):
             with sent(monkeypatch) as statements:
                 await members.search(text, **asked)
