@@ -7,7 +7,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY community_directory community_directory
 # pip builds a wheel of the clone and installs it, with the same dependencies each time.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /app/bin/pip install --constraint constraints.txt .
+    /app/bin/pip install --constraint constraints.txt '.[bot]'
 
 FROM python:3.11-slim
 RUN useradd --uid 1000 --user-group --no-create-home --shell /usr/sbin/nologin directory

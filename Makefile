@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check docs migrations constraints hooks ci
+.PHONY: help run demo test faults check docs messages migrations constraints hooks ci
 
 PYTHON := .venv/bin/python
 
@@ -29,6 +29,9 @@ check: .venv/.made  ## check style, types and imports
 
 docs: .venv/.made  ## build the documentation into site/
 	.venv/bin/pip install --quiet -e '.[docs]' && .venv/bin/mkdocs build --strict
+
+messages: .venv/.made  ## bring the catalogs of translations up to date with the code
+	$(PYTHON) -m tools.update_catalogs
 
 migrations: .venv/.made  ## write a migration for what changed in the tables
 	PYTHONHASHSEED=0 .venv/bin/piccolo migrations new community_directory --auto

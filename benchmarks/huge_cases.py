@@ -19,6 +19,7 @@ from community_directory import queries
 from community_directory.database import engine
 from community_directory.imports.members_csv import import_members
 from community_directory.queries import accounts, highlights, members, participation
+from community_directory.queries.archived_days import find_first_open_day
 from community_directory.queries.search import Sort
 from community_directory.settings import MIN_RETENTION_DAYS
 from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
@@ -204,6 +205,7 @@ def _lookups(people: People) -> Iterator[Case]:
             "members.find",
             "accounts.of",
             "permissions.of",
+            "requests.may_erase_themselves",
             "relationships.entities_of",
             "relationships.of_member",
             "reputation.explain",
@@ -251,6 +253,8 @@ async def _lists(people: People) -> list[Case]:
         for limit in (20, 100)
     ]
     cases.append(_case("count", "invitations.list_page", COUNT_SECONDS, with_total=True))
+    cases.append(_case(group, "audit.consumers"))
+    cases.append(_case(group, "audit.forget_consumer", consumer="nobody"))
     for member_id in (people.ordinary, people.first):
         cases.append(_case(group, "audit.history", member_id=member_id))
         cases.append(_case(group, "participation.history", member_id=member_id))
@@ -269,6 +273,7 @@ async def _lists(people: People) -> list[Case]:
         _case(group, "permissions.holders", permission=permission)
         for permission in ("invite", "review", "moderate", "manage")
     ]
+    cases.append(_case(group, "requests.list_open"))
     return [*cases, _case(group, "members.merge_suggestions")]
 
 
@@ -314,6 +319,8 @@ def _writes(people: People) -> Iterator[Case]:
         ("accounts.link", {"member_id": someone, **discord, **by}),
         ("accounts.unlink", {**discord, **by}),
         ("accounts.begin_link", {"member_id": someone}),
+        ("requests.ask", {"member_id": someone, "kind": "erasure", **by}),
+        ("requests.resolve", {"member_id": someone, "kind": "erasure", **by}),
         ("permissions.grant", {"member_id": someone, "permission": "review", **by}),
         ("permissions.revoke", {"member_id": someone, "permission": "review", **by}),
         ("relationships.link", {**entities, "content": {}}),
@@ -406,10 +413,20 @@ def _roll_ups(last_day: date) -> Iterator[Case]:
 
 
 def _archive(last_day: date) -> Iterator[Case]:
-    """Return what would be archived, and the archive of the oldest day."""
+    """Return what would be archived, and the archive of the oldest day after its roll-up."""
     before = last_day - timedelta(days=MIN_RETENTION_DAYS)
     yield _case("archive", "archive.preview", MONTH_SECONDS, before=before)
-    yield _case("archive", "archive.archive_next_day", DAY_SECONDS, writes=True, before=before)
+    yield replace(
+        _case("archive", "archive.archive_next_day", DAY_SECONDS, writes=True, before=before),
+        prepare=_roll_up_oldest_day,
+    )
+
+
+async def _roll_up_oldest_day() -> dict[str, object]:
+    day = await find_first_open_day()
+    assert day is not None
+    await highlights.roll_up(day)
+    return {}
 
 
 async def _forget_days(first: date, last: date) -> dict[str, object]:

@@ -77,6 +77,23 @@ def serve(
         serve_app(host, port, demo=demo)
 
 
+def bot() -> None:
+    """Run the Telegram bot of TELEGRAM_BOT_TOKEN until a signal stops it.
+
+    It brings the database's schema up to date first.
+    """
+    try:
+        from community_directory.bot.app import run_bot  # noqa: PLC0415  an extra, slow to import
+    except ModuleNotFoundError as error:
+        if error.name not in {"aiogram", "aiohttp"}:
+            raise
+        raise ConfigurationError(
+            "The bot needs the extra bot: pip install 'community-directory[bot]'."
+        ) from None
+    with logs.log_as("command:bot"):
+        run_bot(load_settings())
+
+
 def _check_port(port: int | None) -> None:
     if port is not None and not 0 <= port <= 65535:
         raise ValueError("A port lies between 0 and 65535.")
@@ -165,6 +182,7 @@ def command_line() -> App:
     )
     # The commands do not take --version, and psql has one of its own.
     app.command(serve, version_flags=[])
+    app.command(bot, version_flags=[])
     for name, command in SHARED_COMMANDS.items():
         app.command(_prepare_command(command, name), name=name, version_flags=[])
     app.command(backup_commands.restore_database, name="restore", version_flags=[])

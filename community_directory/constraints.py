@@ -262,6 +262,28 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_accounts_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_accounts_pkey": ConstraintMessage("This account is already linked.", "id"),
+    # member_requests
+    "member_request_asked_at_range_check": ConstraintMessage(_RANGE, "asked_at"),
+    "member_request_idx": ConstraintMessage("The member has asked for this already.", "kind"),
+    "member_request_kind_check": ConstraintMessage("There is no such kind of request.", "kind"),
+    "member_requests_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_requests_pkey": ConstraintMessage("This request already exists.", "id"),
+    # directory_bot_chats, directory_bot_notices
+    "bot_chat_account_fkey": ConstraintMessage("No member has this account.", "account_id"),
+    "bot_chat_language_check": ConstraintMessage(
+        "A language is a tag such as es or pt-br.", "language_code"
+    ),
+    "bot_chat_platform_check": ConstraintMessage("The bot has chats on Telegram.", "platform"),
+    "bot_notice_manager_id_fkey": ConstraintMessage(_NO_MEMBER, "manager_id"),
+    "bot_notice_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "bot_notice_message_id_check": ConstraintMessage(
+        "This is no id of a message on Telegram.", "message_id"
+    ),
+    "bot_notice_sent_at_range_check": ConstraintMessage(_RANGE, "sent_at"),
+    "directory_bot_chats_pkey": ConstraintMessage("This chat is already known.", "account_id"),
+    "directory_bot_notices_pkey": ConstraintMessage(
+        "This manager has a message about the member already.", "member_id"
+    ),
     # member_permissions
     "member_permission_check": ConstraintMessage("There is no such permission.", "permission"),
     "member_permission_granted_at_range_check": ConstraintMessage(_RANGE, "granted_at"),
@@ -317,6 +339,15 @@ CONSTRAINT_MESSAGES = {
     ),
     "proved_pair_order_check": ConstraintMessage(
         "A pair has two members, the smaller number (as a text) first.", "member_b"
+    ),
+    # directory_bot_states
+    "bot_state_data_check": ConstraintMessage(_OBJECT, "data"),
+    "bot_state_size_check": ConstraintMessage(
+        "This conversation is too long: send /cancel and start again.", "data"
+    ),
+    "bot_state_telegram_id_check": ConstraintMessage(_TELEGRAM_ID, "telegram_id"),
+    "directory_bot_states_pkey": ConstraintMessage(
+        "This conversation is already stored.", "conversation"
     ),
     # directory_audit_log
     "audit_action_check": ConstraintMessage(

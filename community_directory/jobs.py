@@ -6,9 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.cron import CronTrigger
+from typing import TYPE_CHECKING
 
 from community_directory import doctor
 from community_directory.backup import back_up_daily
@@ -25,6 +23,9 @@ from community_directory.queries.archived_days import (
 )
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 from community_directory.settings import load_settings
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 logger = logging.getLogger(__name__)
 # When the app stops, it cancels running jobs: APScheduler would log a traceback for each of them.
@@ -175,7 +176,7 @@ async def _try_lock(key: int) -> bool:
 
 
 @contextmanager
-def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
+def run_scheduled_jobs() -> Iterator["AsyncIOScheduler"]:
     """Run the jobs on their schedules until the context ends, and most of them also now.
 
     The check would see what the others are about to do, and the archive deletes for good: both wait
@@ -184,6 +185,10 @@ def run_scheduled_jobs() -> Iterator[AsyncIOScheduler]:
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
+    # The commands run jobs, too, but not on a schedule.
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler  # noqa: PLC0415  slow
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415
+
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
     crons: dict[Job, str] = {
         expire_overdue_invitations: HOURLY_CRON,

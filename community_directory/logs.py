@@ -40,6 +40,14 @@ class LogContext(NamedTuple):
     find_actor: Callable[[], str] = lambda: "-"
 
 
+_hidden: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Write … instead of this secret in all further lines."""
+    _hidden.add(secret)
+
+
 NO_CONTEXT = LogContext()
 _context = ContextVar("log_context", default=NO_CONTEXT)
 
@@ -92,6 +100,8 @@ def _describe(record: logging.LogRecord) -> str:
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         message = f"{message.strip()} {_format_traceback(error)}"
+    for secret in _hidden:
+        message = message.replace(secret, "…")
     return _escape_control_characters(message.strip())
 
 

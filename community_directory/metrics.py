@@ -266,7 +266,7 @@ class Metrics(Observer):
         for counter, values in (
             (self._lost_events, ("dropped", "given_up")),
             (self._sign_in_failures, ("wrong_password", "wrong_code", "too_many_attempts")),
-            (self._unhandled_errors, ("request", "job")),
+            (self._unhandled_errors, ("request", "job", "update")),
         ):
             for value in values:
                 counter.labels(value)

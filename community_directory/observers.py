@@ -48,7 +48,7 @@ class Observer:
         """Note the status of the response to an HTTP request, and its duration."""
 
     def error_unhandled(self, source: str) -> None:
-        """Note a defect: an exception that nothing handled in a "request" or a "job"."""
+        """Note a defect: an exception that nothing handled in a "request", "job" or "update"."""
 
 
 observers: list[Observer] = []

@@ -22,6 +22,7 @@ from community_directory.tables import (
     MemberParticipation,
     MemberPermission,
     MemberRelationship,
+    MemberRequest,
 )
 
 
@@ -50,6 +51,7 @@ APP_CONFIG = DirectoryApp(
         MemberAccount,
         DirectoryMerge,
         MemberPermission,
+        MemberRequest,
     ],
     commands=list(COMMANDS),
 )

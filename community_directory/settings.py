@@ -53,6 +53,12 @@ QUOTAS_FORM = (
 )
 
 
+CHATS_FORM = (
+    "must look like -1001234567890=es,-1009876543210: the ids of groups, once, each with the "
+    "language in which the bot writes there or without one"
+)
+
+
 def _find_project_directory() -> Path:
     """Return the clone of the repository that the package runs from, or the working directory."""
     clone = Path(__file__).resolve().parent.parent
@@ -116,6 +122,37 @@ def _check_bot_username(value: str) -> str:
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_]{2,31}", username):
         raise ValueError("must be the username of a Telegram bot, such as frutero_bot")
     return username
+
+
+def _check_bot_token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch("[0-9]{1,20}:[A-Za-z0-9_-]{1,100}", value.get_secret_value()):
+        raise ValueError("must look like 123456789:AAH… as @BotFather gives it")
+    return value
+
+
+def _check_url(value: str) -> str:
+    """Return a URL of HTTP without a slash at its end."""
+    try:
+        parts = urlsplit(value)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must look like https://bot.example.org/telegram")
+    return value.rstrip("/")
+
+
+def _parse_chats(value: object) -> object:
+    """Return the language of each group of a text such as "-1001234567890=es,-4242", or None."""
+    if not isinstance(value, str):
+        return value
+    chats: dict[int, str | None] = {}
+    for item in filter(None, (item.strip() for item in value.split(","))):
+        found = re.fullmatch(r"(-[1-9][0-9]{0,18})(?:\s*=\s*([a-z]{2,3}))?", item, re.ASCII)
+        if not found or int(found[1]) in chats:
+            raise ValueError(CHATS_FORM)
+        chats[int(found[1])] = found[2]
+    return chats
 
 
 def _parse_quotas(value: object) -> object:
@@ -245,6 +282,45 @@ class Settings(BaseSettings):
         default=None,
         description="The username of the Telegram bot that invitations link to. "
         "Without it the panel shows invitation codes without links.",
+    )
+    telegram_bot_token: Annotated[SecretStr, AfterValidator(_check_bot_token)] | None = Field(
+        default=None,
+        validation_alias="TELEGRAM_BOT_TOKEN",
+        description="The token of the Telegram bot, which @BotFather gives. "
+        "`community-directory bot` needs it.",
+    )
+    telegram_chats: Annotated[dict[int, str | None], NoDecode, BeforeValidator(_parse_chats)] = (
+        Field(
+            default={},
+            validation_alias="TELEGRAM_CHATS",
+            description="The groups in which the bot counts what members do, each with the "
+            "language in which it writes there, such as -1001234567890=es,-1009876543210. "
+            "In other groups it counts nothing.",
+        )
+    )
+    telegram_api_url: Annotated[str, AfterValidator(_check_url)] = Field(
+        default="https://api.telegram.org",
+        validation_alias="TELEGRAM_API_URL",
+        description="The URL of the server of Telegram's Bot API, such as that of a local one.",
+    )
+    telegram_webhook_url: Annotated[str, AfterValidator(_check_url)] | None = Field(
+        default=None,
+        validation_alias="TELEGRAM_WEBHOOK_URL",
+        description="The URL at which Telegram delivers updates. "
+        "Without it the bot asks Telegram for them, which needs no address of its own.",
+    )
+    telegram_webhook_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        validation_alias="TELEGRAM_WEBHOOK_HOST",
+        description="The address that the bot listens on for the requests to that URL.",
+    )
+    telegram_webhook_port: int = Field(
+        default=8081,
+        ge=0,
+        le=65535,
+        validation_alias="TELEGRAM_WEBHOOK_PORT",
+        description="The port that the bot listens on for these requests; 0 chooses a free one.",
     )
     admin_username: str = Field(
         default="admin",

@@ -22,7 +22,13 @@ TABLE_WIDTH, TABLE_GAP = 190, 50
 PART_WIDTH, PART_HEIGHT, PART_GAP = 200, 48, 20
 
 TABLE_COLUMNS = (
-    ("community_invitations", "member_permissions", "member_relationships", "directory_bots"),
+    (
+        "community_invitations",
+        "member_permissions",
+        "member_requests",
+        "member_relationships",
+        "directory_bots",
+    ),
     ("community_members", "member_accounts"),
     ("member_participation", "member_daily_highlights", "directory_merges", "directory_audit_log"),
 )

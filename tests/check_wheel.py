@@ -13,6 +13,11 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+SAY_JOIN = """
+from community_directory.language import find_translation
+print(find_translation("es").gettext("Join"))
+"""
+"""A program that needs the catalog of a language."""
 MAX_SECONDS = 120
 """The longest that one program may take."""
 
@@ -24,6 +29,8 @@ def main(program: str) -> None:
         Path(folder).chmod(0o755)  # PostgreSQL's system user may enter it
         assert "serve" in output_of(program, "--help")
         assert "CREATE ROLE" in output_of(program, "roles")
+        python = str(Path(program).with_name("python"))
+        assert output_of(python, "-c", SAY_JOIN) == "Unirme\n"
         for start in ("The first start", "The second start"):
             seconds = check_panel(program)
             print(f"{start} took {seconds:.1f} seconds.")  # noqa: T201  for the log of CI

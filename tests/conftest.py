@@ -11,12 +11,13 @@ without tables.
 """
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +37,32 @@ from community_directory.tracing import tracers
 from tests import cluster, roles
 from tests.log_guard import log_guard
 from tests.roles import app_url
+from tests.servers import MEMORY
 from tests.shared import SharedDatabase
 
 # A background job of a shell ignores SIGINT, and the programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage, and never look at what was collected: it stays.
+
+    Each worker collects all tests, which takes 8 s of the processor instead of 13.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep the environment and the `.env` file of a developer from changing a test."""
     for name in list(os.environ):
-        if name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_")):
+        if name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_", "TELEGRAM_")):
             monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
     load_settings.cache_clear()
@@ -100,7 +116,7 @@ async def server() -> AsyncIterator[Server]:
         return
     # The path of pytest's tmp_path is too long for a socket, and when root runs the tests, it is
     # closed to the user that PostgreSQL runs as.
-    directory = Path(tempfile.mkdtemp(prefix="directory-"))
+    directory = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY))
     with patch.object(embedded, "_find_memory", return_value=0):  # a small server
         arguments = await embedded.start(directory / "postgres")
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"
@@ -110,6 +126,7 @@ async def server() -> AsyncIterator[Server]:
         url,
         "ALTER SYSTEM SET fsync = off",
         "ALTER SYSTEM SET full_page_writes = off",
+        "ALTER SYSTEM SET max_wal_size = '128MB'",  # it may be in memory
         "SELECT pg_reload_conf()",
     )
     yield Server(url, empty_template=embedded.DATABASE)
@@ -172,7 +189,7 @@ async def empty_database(server: Server) -> AsyncIterator[str]:
 async def database(server: Server, template: str) -> AsyncIterator[str]:
     """Yield the superuser's URL of a migrated database of the test's own, a copy of the template.
 
-    Nothing is connected to it. Copying takes a tenth of a second.
+    Nothing is connected to it. Copying and dropping take 40 ms, and more on a disk (`MEMORY`).
     """
     async with new_database(server, template) as url:
         yield url

@@ -61,7 +61,7 @@ def environment(**variables: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_"))
+        if not name.startswith(("POSTGRES_URL", "POSTGRES_READ_URL", "DIRECTORY_", "TELEGRAM_"))
     }
     return {**kept, **variables}
 
@@ -69,7 +69,7 @@ def environment(**variables: str) -> dict[str, str]:
 def check_types(file: Path, folder: Path) -> None:
     """Assert that mypy accepts a program that uses the project, run in an empty folder.
 
-    The programs of a session share a cache beside their folders, which saves 3 s for each.
+    It uses what `mypy` remembers of the project, which saves 4 s.
     """
     pytest.importorskip("mypy", reason="mypy comes with the extra dev")
     checked = subprocess.run(
@@ -81,7 +81,7 @@ def check_types(file: Path, folder: Path) -> None:
             "--config-file",
             PROJECT / "pyproject.toml",
             "--cache-dir",
-            folder.parent / "mypy_cache",
+            PROJECT / ".mypy_cache",
             file,
         ],
         cwd=folder,

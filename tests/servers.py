@@ -27,6 +27,20 @@ SYSTEM_USER = embedded.SYSTEM_USER if os.geteuid() == 0 else None
 """The user that the servers run as, because they refuse to run as root."""
 
 
+def _find_memory() -> str | None:
+    folder = Path("/dev/shm")
+    has_room = folder.is_dir() and shutil.disk_usage(folder).free > 2 * 2**30
+    return str(folder) if has_room and os.access(folder, os.W_OK) else None
+
+
+MEMORY = _find_memory()
+"""The parent of the servers' directories: a folder in memory with room, else None (the usual one).
+
+A copy of a database there takes 20 ms of the processor. It takes 40 to 300 ms on ext4, which passes
+over the inodes of the files that were deleted in the last seconds.
+"""
+
+
 def find_free_port() -> int:
     """Return a port of the loopback address that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

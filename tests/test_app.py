@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Server, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, PROJECT, environment, running_panel
 from tests.roles import app_url
+from tests.servers import MEMORY
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
 # starts a server, so that the tests read the output of a later start.
@@ -28,7 +29,9 @@ TIMEOUT = 120
 @pytest.fixture
 def data_directory() -> Iterator[Path]:
     """A directory for an embedded server, with a short path that its system user may enter."""
-    with tempfile.TemporaryDirectory(prefix="directory-", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="directory-", dir=MEMORY, ignore_cleanup_errors=True
+    ) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory) / "postgres"
 

@@ -26,6 +26,7 @@ from community_directory.web.admin.users import has_temporary_password
 from tests.log_guard import log_guard
 from tests.processes import PROGRAM, PROJECT, environment, type_into
 from tests.roles import app_url
+from tests.servers import MEMORY
 from tests.tables import rows
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("server")
 
 NAMES = {
     "archive",
+    "bot",
     "citus",
     "serve",
     "migrate",
@@ -225,6 +227,22 @@ async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
     assert ended.stderr == f"{file} is not JSON: export the chat as JSON.\n"
 
 
+def test_a_start_imports_nothing_that_only_few_commands_need() -> None:
+    imported = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, community_directory.command_line\n"
+            "print({'apscheduler', 'black', 'fastapi', 'uvicorn'} & sys.modules.keys())",
+        ],
+        env=environment(PYTHONPATH=str(PROJECT)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert imported == "set()\n"
+
+
 # Superusers
 
 
@@ -329,7 +347,7 @@ def test_ctrl_c_during_the_imports_prints_one_line(program: list[str]) -> None:
 
 
 async def test_ctrl_c_while_the_embedded_server_is_created_is_no_failure() -> None:
-    with tempfile.TemporaryDirectory(prefix="directory-") as folder:
+    with tempfile.TemporaryDirectory(prefix="directory-", dir=MEMORY) as folder:
         Path(folder).chmod(0o755)
         with subprocess.Popen(
             [*PROGRAM, "migrate"],

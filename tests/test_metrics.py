@@ -41,7 +41,7 @@ def test_the_counters_of_rare_events_begin_with_zero(registry: CollectorRegistry
             "reason",
             ("wrong_password", "wrong_code", "too_many_attempts"),
         ),
-        ("directory_unhandled_errors_total", "source", ("request", "job")),
+        ("directory_unhandled_errors_total", "source", ("request", "job", "update")),
     ):
         for value in values:
             assert registry.get_sample_value(name, {label: value}) == 0

@@ -83,8 +83,8 @@ def imported(folder: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("community_directory", ["embedded"]),
-        ("tests", ["embedded", "test"]),
+        ("community_directory", ["bot", "embedded", "uvloop"]),
+        ("tests", ["bot", "embedded", "test"]),
         ("benchmarks", ["embedded", "bench"]),
         ("docs", ["docs", "test"]),
     ],

@@ -22,6 +22,7 @@ from community_directory.database import embedded
 from tests.conftest import Server, closed_to_all, database_name, run_sql
 from tests.processes import ADMIN_PASSWORD, Panel, running_panel
 from tests.proxy import Proxy
+from tests.servers import MEMORY
 
 # The first start on a machine creates a system user and opens directories, and says so. The fixture
 # starts a server, so that the tests read the output of a later start.
@@ -136,7 +137,9 @@ async def test_sigterm_ends_the_panel_in_time_whatever_its_database_does(
 @pytest.fixture
 def data_directory() -> Iterator[Path]:
     """A directory for an embedded server, with a short path that its system user may enter."""
-    with tempfile.TemporaryDirectory(prefix="directory-", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="directory-", dir=MEMORY, ignore_cleanup_errors=True
+    ) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory) / "postgres"
 

@@ -49,6 +49,11 @@ def test_every_setting_is_described_and_has_a_default() -> None:
         assert not field.is_required()
 
 
+def test_the_groups_of_the_bot_have_languages_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_CHATS", "-1001234567890=es, -4242,")
+    assert load_settings().telegram_chats == {-1001234567890: "es", -4242: None}
+
+
 def test_the_settings_are_read_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_settings()
     monkeypatch.setenv("DIRECTORY_PORT", "9000")
@@ -98,6 +103,16 @@ def test_the_settings_are_read_only_once(monkeypatch: pytest.MonkeyPatch) -> Non
         ("DIRECTORY_TIME_ZONE", "Europe", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "../../../etc/passwd", "must be the name of a time zone"),
         ("DIRECTORY_TIME_ZONE", "x" * 5000, "must be the name of a time zone"),
+        ("TELEGRAM_BOT_TOKEN", "hunter2", "must look like 123456789:AAH"),
+        ("TELEGRAM_BOT_TOKEN", "123:hunt er2", "must look like 123456789:AAH"),
+        ("TELEGRAM_API_URL", "ftp://hunter", "must look like https://"),
+        ("TELEGRAM_WEBHOOK_URL", "https://user@hunter/", "must look like https://"),
+        ("TELEGRAM_WEBHOOK_URL", "https://hunter:0/", "must look like https://"),
+        ("TELEGRAM_WEBHOOK_URL", "https://hunter/?a=b", "must look like https://"),
+        ("TELEGRAM_WEBHOOK_URL", "https://[hunter/", "must look like https://"),
+        ("TELEGRAM_CHATS", "@hunters", "must look like -1001234567890=es"),
+        ("TELEGRAM_CHATS", "-1001234567890,-1001234567890=es", "must look like -100"),
+        ("TELEGRAM_CHATS", "2001234567890", "must look like -1001234567890=es"),
         ("DIRECTORY_TYPO", "hunter2", "there is no such setting"),
         ("directory_typo", "hunter2", "there is no such setting"),
     ],

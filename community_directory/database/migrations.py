@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from unittest.mock import patch
 
 import asyncpg
-from piccolo.conf.apps import DEFAULT_MODULE_NAME, ENVIRONMENT_VARIABLE, AppRegistry, Finder
 from tqdm import tqdm
 
 from community_directory.database import (
@@ -113,6 +112,7 @@ async def _run_pending() -> int:
 def list_known_migrations() -> frozenset[str]:
     """Return the app and the id of each migration of this version, separated by a space."""
     from piccolo.apps.migrations.commands.base import BaseMigrationManager  # noqa: PLC0415  slow
+    from piccolo.conf.apps import AppRegistry  # noqa: PLC0415  slow: it imports Black
 
     manager = BaseMigrationManager()
     return frozenset(
@@ -137,6 +137,8 @@ def compare_migrations(ran: Set[str]) -> tuple[Set[str], Set[str]]:
 
 def configure_piccolo() -> None:
     """Let Piccolo use this package's configuration, unless the program has one of its own."""
+    from piccolo.conf.apps import DEFAULT_MODULE_NAME, ENVIRONMENT_VARIABLE  # noqa: PLC0415  slow
+
     if not os.environ.get(ENVIRONMENT_VARIABLE) and not importlib.util.find_spec(
         DEFAULT_MODULE_NAME
     ):
@@ -168,6 +170,7 @@ class _ConfigurationPatch:
 
     def _apply(self) -> None:
         from piccolo.apps.migrations.tables import Migration  # noqa: PLC0415  slow, as above
+        from piccolo.conf.apps import AppRegistry, Finder  # noqa: PLC0415
 
         find_module = Finder.get_piccolo_conf_module
         own = SimpleNamespace(APP_REGISTRY=AppRegistry(list(PICCOLO_APPS)), DB=engine)

@@ -20,10 +20,16 @@ APP_PRIVILEGES = {
     "directory_merges": "SELECT, INSERT, UPDATE",
     "directory_merged_rows": "SELECT, INSERT, UPDATE, DELETE",
     "member_permissions": "SELECT, INSERT, DELETE",
+    "member_requests": "SELECT, INSERT, UPDATE, DELETE",
+    # What the Telegram bot keeps.
+    "directory_bot_chats": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_bot_notices": "SELECT, INSERT, UPDATE, DELETE",
     # The one-time codes, the wrong tries, and pairs of members that a code has proved to be one.
     "directory_link_codes": "SELECT, INSERT, UPDATE, DELETE",
     "directory_link_tries": "SELECT, INSERT, UPDATE, DELETE",
     "directory_proved_pairs": "SELECT, INSERT, UPDATE, DELETE",
+    # The conversations with the bot that have not ended.
+    "directory_bot_states": "SELECT, INSERT, UPDATE, DELETE",
     # Functions delete an event that is taken back, or that two merged members had.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",

@@ -1,10 +1,12 @@
 """Migrations that run SQL scripts, for what Piccolo's table classes can't express."""
 
 from pathlib import Path
-
-from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+from typing import TYPE_CHECKING
 
 from community_directory.database import engine
+
+if TYPE_CHECKING:
+    from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 
 def read_sql(folder: Path, *names: str) -> str:
@@ -19,8 +21,13 @@ def sql_migration(
     app_name: str = "community_directory",
     forwards: str,
     backwards: str,
-) -> MigrationManager:
+) -> "MigrationManager":
     """Return a migration that runs one script forwards and another one backwards."""
+    # The commands that restore and check a database import this module, and run no migration.
+    from piccolo.apps.migrations.auto.migration_manager import (  # noqa: PLC0415  slow
+        MigrationManager,
+    )
+
     manager = MigrationManager(
         migration_id=migration_id, app_name=app_name, description=description
     )

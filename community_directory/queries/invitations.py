@@ -693,7 +693,7 @@ async def list_page(
         after: A cursor of another page.
         limit: The number of invitations on the page, 1 to 100.
         with_total: Whether the page has the number of all listed invitations. They are counted in
-            an index: among 3,000,000 invitations of all inviters this takes up to 0.5 seconds.
+            an index: among 3,000,000 invitations of all inviters this takes up to 0.3 seconds.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.

@@ -1,6 +1,6 @@
 """Members: add, find and change them, and remove and restore them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, Final
@@ -441,34 +441,48 @@ async def _explain_unmerged_profile(member_id: str, profile_data: str | None) ->
 
 
 async def set_status(
-    member_id: str | int, status: MemberStatus | str, *, actor: str, reason: str | None = None
+    member_id: str | int,
+    status: MemberStatus | str,
+    *,
+    actor: str,
+    reason: str | None = None,
+    before: Collection[MemberStatus | str] | None = None,
 ) -> Member:
     """Change the status of a member, and log the actor and the reason in the same transaction.
 
     Calls for the same member run one after the other, and each of them starts from the status that
     the call before it has set. A removed member can only be banned.
 
+    Args:
+        member_id: The member's number, "#247" or 247.
+        status: The new status.
+        actor: The author of the change, for the audit log.
+        reason: The reason of the change, for the audit log.
+        before: The statuses that the member may have, such as those that somebody has seen before
+            they decided; by default those of `ALLOWED_TRANSITIONS`.
+
     Raises:
-        StatusChangeRefused: `ALLOWED_TRANSITIONS` does not contain this change, or the member has
-            the status already.
+        StatusChangeRefused: `ALLOWED_TRANSITIONS` or `before` does not contain this change, or the
+            member has the status already.
         MemberNotFound: No member has this number, or the member was removed and the status is not
             banned.
         InvalidInput: There is no such status, or the actor is blank.
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
+    allowed = ALLOWED_TRANSITIONS[after]
     records = await engine.fetch(
         SET_MEMBER_STATUS,
         member_id=number,
         status=after,
-        allowed_before=ALLOWED_TRANSITIONS[after],
+        allowed_before=[each for each in allowed if before is None or each in before],
         actor=required_actor(actor),
         reason=reason,
     )
     if not records:
         raise await member_not_found(number)
-    before, *member = records[0]
+    found, *member = records[0]
     if member[0] is None:
-        raise StatusChangeRefused(number, before, after)
+        raise StatusChangeRefused(number, found, after)
     forget(number)
     return member_from(member)
 

@@ -124,6 +124,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "permission": NOT_PERSONAL,
         "granted_at": NOT_PERSONAL,
     },
+    "member_requests": dict.fromkeys(["id", "member_id", "kind", "asked_at"], "DELETE"),
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
     ),
@@ -270,11 +271,30 @@ SELECT jsonb_build_object(
         WHERE created_by = ANY(numbers) OR {_concerns_person_sql("numbers", "usernames")}
     ),
     'participation', (SELECT jsonb_agg(columns ORDER BY occurred_at) FROM event),
+    'bot_states', (
+        SELECT jsonb_agg(unfinished ORDER BY conversation)
+        FROM directory_bot_states AS unfinished
+        WHERE telegram_id = ANY(ARRAY(
+            SELECT account_id FROM member_accounts AS account
+            WHERE account.member_id = person.member_id AND platform = 'telegram'
+        ))
+    ),
     'highlights', (SELECT jsonb_agg(columns ORDER BY highlight_date) FROM highlight),
     'relationships', (
         SELECT jsonb_agg(relationship ORDER BY created_at)
         FROM member_relationships AS relationship
         WHERE entity_id_a = ANY(entity_ids) OR entity_id_b = ANY(entity_ids)
+    ),
+    'requests', (
+        SELECT jsonb_agg(request ORDER BY asked_at, kind)
+        FROM member_requests AS request WHERE request.member_id = ANY(numbers)
+    ),
+    'bot_chats', (
+        -- the language in which the Telegram bot writes to the person
+        SELECT jsonb_agg(chat ORDER BY chat.account_id)
+        FROM member_accounts AS account JOIN directory_bot_chats AS chat
+            USING (platform, account_id)
+        WHERE account.member_id = person.member_id
     ),
     'changes', (
         SELECT jsonb_agg(entry ORDER BY entry.id) FROM directory_audit_log AS entry
@@ -342,8 +362,12 @@ ERASE_RELATIONSHIPS = Statement("""
 DELETE FROM member_relationships
 WHERE entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids)
 """)
+ERASE_REQUESTS = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_requests USING actor WHERE member_id = ANY(:numbers)
+""")
 # It runs before the accounts are deleted.
-ERASE_LINK_CODES = Statement("""
+ERASE_CODES_AND_CONVERSATIONS = Statement("""
 WITH numbers AS (
     SELECT member_id FROM community_members
     WHERE member_id = :member_id OR merged_into = :member_id
@@ -353,6 +377,10 @@ WITH numbers AS (
     DELETE FROM directory_link_tries AS tries USING member_accounts AS account
     WHERE account.member_id IN (SELECT member_id FROM numbers)
         AND (tries.platform, tries.account_id) = (account.platform, account.account_id)
+), conversations AS (
+    DELETE FROM directory_bot_states AS state USING member_accounts AS account
+    WHERE account.member_id IN (SELECT member_id FROM numbers)
+        AND account.platform = 'telegram' AND state.telegram_id = account.account_id
 )
 DELETE FROM directory_proved_pairs
 WHERE member_a IN (SELECT member_id FROM numbers) OR member_b IN (SELECT member_id FROM numbers)
@@ -383,8 +411,9 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
-        `accounts`, `invitations`, `participation`, `highlights`, `relationships` and `changes`
-        (lists of rows). A merge has the `rows` that it deleted or changed, as they were before.
+        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships`,
+        `requests`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that it
+        deleted or changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -461,10 +490,11 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     change = {"actor": actor, "reason": None}
     await _run(ERASE_EVENTS, person)
     await _run(ERASE_INVITATIONS, person | change)
-    await _run(ERASE_LINK_CODES, person)
+    await _run(ERASE_CODES_AND_CONVERSATIONS, person)
     # From here on new events of the member wait, and an account that was linked until now is known.
     await _run(LOCK_MEMBERS_FULLY, person)
     person = await _find_person(number, entities)
+    await _run(ERASE_REQUESTS, person | change)
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)

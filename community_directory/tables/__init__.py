@@ -13,6 +13,7 @@ from community_directory.tables.merges import DirectoryMerge
 from community_directory.tables.participation import EventType, MemberParticipation, Platform
 from community_directory.tables.permissions import MemberPermission, Permission
 from community_directory.tables.relationships import MemberRelationship
+from community_directory.tables.requests import MemberRequest, RequestKind
 
 __all__ = [
     "AccountProof",
@@ -29,8 +30,10 @@ __all__ = [
     "MemberParticipation",
     "MemberPermission",
     "MemberRelationship",
+    "MemberRequest",
     "MemberStatus",
     "Permission",
     "Platform",
     "ReputationTier",
+    "RequestKind",
 ]

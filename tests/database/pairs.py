@@ -11,7 +11,7 @@ import asyncpg
 
 from community_directory.database import connect, migrate
 from tests.database.failures import add_inviter
-from tests.servers import PostgresServer
+from tests.servers import MEMORY, PostgresServer
 
 Pair = tuple[PostgresServer, PostgresServer]
 """A running primary with the schema, and a running standby."""
@@ -20,7 +20,7 @@ Pair = tuple[PostgresServer, PostgresServer]
 @asynccontextmanager
 async def running_pair(*, is_synchronous: bool = True) -> AsyncIterator[Pair]:
     """Run a primary and a standby, for which each commit waits if the pair is synchronous."""
-    directory = Path(tempfile.mkdtemp(prefix="servers-"))
+    directory = Path(tempfile.mkdtemp(prefix="servers-", dir=MEMORY))
     directory.chmod(0o755)
     primary = PostgresServer(directory / "a")
     with ExitStack() as stack:

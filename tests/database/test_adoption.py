@@ -100,7 +100,10 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
     before["directory_erased_accounts"] = before["directory_link_codes"] = []
     before["directory_merges"] = before["directory_merged_rows"] = []
     before["directory_link_tries"] = before["directory_proved_pairs"] = []
+    before["directory_bot_states"] = []
     before["directory_dismissed_merges"] = before["directory_archive"] = []
+    before["member_requests"] = []
+    before["directory_bot_chats"] = before["directory_bot_notices"] = []
     before["directory_audit_consumers"] = []
 
     await adopt(old_database)

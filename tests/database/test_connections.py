@@ -49,6 +49,7 @@ from tests.database.scratch import (
     insert,
 )
 from tests.processes import PROJECT, environment
+from tests.servers import MEMORY
 
 SECRET = "correct-horse-battery"
 
@@ -404,7 +405,7 @@ async def test_a_server_that_is_not_postgresql_is_reported() -> None:
 @pytest.fixture
 async def locked_server() -> AsyncIterator[str]:
     """Yield the URL of a server that asks for a password; `{}` stands for the password."""
-    data = Path(tempfile.mkdtemp(prefix="directory-")) / "postgres"
+    data = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY)) / "postgres"
     arguments = await embedded.start(data)
     query = f"host={arguments['host']}&port={arguments['port']}"
     (data / "pg_hba.conf").write_text("local all all scram-sha-256\n")

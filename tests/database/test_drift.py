@@ -204,6 +204,34 @@ SCRIPTED_OBJECTS = {
             "member_organization_idx",
         )
     ),
+    ("trigger", "member_requests_audit"),
+    *(
+        (kind, name)
+        for name in ("directory_bot_chats", "directory_bot_notices")
+        for kind, name in (("table", name), ("index", f"{name}_pkey"))
+    ),
+    *(
+        ("constraint", name)
+        for name in (
+            "directory_bot_chats.bot_chat_account_fkey",
+            "directory_bot_chats.bot_chat_language_check",
+            "directory_bot_chats.bot_chat_platform_check",
+            "directory_bot_chats.directory_bot_chats_pkey",
+            "directory_bot_notices.bot_notice_manager_id_fkey",
+            "directory_bot_notices.bot_notice_member_id_fkey",
+            "directory_bot_notices.bot_notice_message_id_check",
+            "directory_bot_notices.bot_notice_sent_at_range_check",
+            "directory_bot_notices.directory_bot_notices_pkey",
+        )
+    ),
+    *(
+        ("column", f"directory_bot_chats.{name}")
+        for name in ("platform", "account_id", "language_code")
+    ),
+    *(
+        ("column", f"directory_bot_notices.{name}")
+        for name in ("member_id", "manager_id", "message_id", "sent_at")
+    ),
     ("trigger", "directory_dismissed_merges_audit_a"),
     ("trigger", "directory_dismissed_merges_audit_b"),
     *(
@@ -254,6 +282,22 @@ SCRIPTED_OBJECTS = {
     *(
         ("column", f"directory_proved_pairs.{name}")
         for name in ("member_a", "member_b", "proved_at")
+    ),
+    ("table", "directory_bot_states"),
+    ("index", "directory_bot_states_pkey"),
+    ("index", "bot_state_updated_at_idx"),
+    *(
+        ("constraint", f"directory_bot_states.{name}")
+        for name in (
+            "bot_state_data_check",
+            "bot_state_size_check",
+            "bot_state_telegram_id_check",
+            "directory_bot_states_pkey",
+        )
+    ),
+    *(
+        ("column", f"directory_bot_states.{name}")
+        for name in ("telegram_id", "conversation", "state", "data", "updated_at")
     ),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -57,12 +58,23 @@ async def dump(url: str, what: str = "--schema-only") -> str:
     return output
 
 
+PG_DUMPS: dict[str, str] = {}
+"""The pg_dump of each server, which is found once: some tests make a hundred dumps."""
+
+
 async def pg_dump_of(url: str) -> str:
     """Find the pg_dump of the server's own version: another one writes other lines.
 
     The server says where its programs are. On another machine they are where Debian installs them,
     or on the PATH.
     """
+    server = urlunsplit(urlsplit(url)._replace(path=""))
+    if server not in PG_DUMPS:
+        PG_DUMPS[server] = await find_pg_dump(url)
+    return PG_DUMPS[server]
+
+
+async def find_pg_dump(url: str) -> str:
     async with session(url) as connection:
         bin_directory = await connection.fetchval(
             "SELECT setting FROM pg_config WHERE name = 'BINDIR'"

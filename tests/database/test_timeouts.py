@@ -62,6 +62,7 @@ from tests.database.scratch import (
     insert,
 )
 from tests.proxy import Proxy
+from tests.servers import MEMORY
 from tests.tables import rows
 
 FOR_EVER = "600"
@@ -94,7 +95,7 @@ def limit_calls(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(scope="module")
 async def own_server() -> AsyncIterator[str]:
     """Yield the URL of a database of a server of this module's own, which a test may stop."""
-    data = Path(tempfile.mkdtemp(prefix="directory-")) / "postgres"
+    data = Path(tempfile.mkdtemp(prefix="directory-", dir=MEMORY)) / "postgres"
     with patch.object(embedded, "_find_memory", return_value=0):  # a small server
         arguments = await embedded.start(data)
     url = f"postgresql://postgres@/postgres?host={arguments['host']}&port={arguments['port']}"

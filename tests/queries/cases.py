@@ -83,6 +83,14 @@ NOBODY = {"member_id": "#99"}
 LINK_CODE = "ABCDEFGH2345"
 AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 CURSOR = {"after": None, "limit": 5}
+# With these, PostgreSQL uses parallel workers wherever it can.
+CHEAP_WORKERS = """
+SET LOCAL min_parallel_table_scan_size = 0;
+SET LOCAL min_parallel_index_scan_size = 0;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL cpu_tuple_cost = 100;
+"""
 CONDITIONS = {
     "role": "developer",
     "country": "México",
@@ -377,6 +385,12 @@ CASES = {
         {"permission": "review", **CURSOR}, {"limit": 0}, statements_when_refused=0
     ),
     "permissions.of": Case({"member_id": "#1"}, NOBODY),
+    "requests.ask": Case({"member_id": "#2", "kind": "erasure", **BY}, NOBODY),
+    "requests.list_open": Case(
+        {"kind": "erasure", **CURSOR}, {"limit": 0}, statements_when_refused=0
+    ),
+    "requests.may_erase_themselves": Case({"member_id": "#2"}, NOBODY),
+    "requests.resolve": Case({"member_id": "#1", "kind": "link", **BY}),
     "permissions.revoke": Case(
         {"member_id": "#1", "permission": "invite", "revoked_by": "#1", **BY},
         {"revoked_by": "#2"},
@@ -428,7 +442,8 @@ async def community(database: rows.Database) -> None:
     """Add the active #1, who wrote once and invited the pending #2, and the removed #3.
 
     #4 was merged into #1.
-    There are an open invitation, a link, and a code with which #1 links another account, too.
+    There are an open request, an open invitation, a link, and a code with which #1 links another
+    account, too.
     """
     await rows.member(
         database, telegram_id="101", telegram_username="ana", country="México", status="active"
@@ -452,6 +467,7 @@ async def community(database: rows.Database) -> None:
     await rows.merged_member(database, merged_into="#1")
     await rows.merge(database, duplicate_id="#4", before=json.dumps(MERGED))
     await rows.permission(database, member_id="#1", permission="manage")
+    await rows.request(database, member_id="#1", kind="link")
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(
         database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"

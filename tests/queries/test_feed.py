@@ -12,9 +12,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from community_directory.database import connect, engine
 from community_directory.errors import ConsumerInUse, InvalidInput, NotConnected, SchemaMissing
+from community_directory.metrics import Metrics
 from community_directory.queries import accounts, audit, feed, invitations, members, permissions
 from community_directory.queries.audit import Change, ChangeKind
 from community_directory.tables import AuditAction
@@ -31,6 +33,13 @@ SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND query ILIKE '%newest_id%' AND pid <> pg_backend_pid()
 """
 COUNT = "UPDATE community_members SET organization = organization::int + 1 WHERE member_id = $1"
+
+
+@pytest.fixture(autouse=True)
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let followers look more often than each second."""
+    monkeypatch.setattr(feed, "POLL_INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr(feed, "LOCK_INTERVAL_SECONDS", 0.1)
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
@@ -109,6 +118,15 @@ async def test_a_new_consumer_begins_with_what_is_written_from_now_on(
     assert change.invitation_id is None
 
 
+async def test_a_new_consumer_of_an_empty_log_is_told_the_first_change(
+    directory: asyncpg.Pool,
+) -> None:
+    async with following("bot", after=None) as reader:
+        await until(lambda: is_known("bot"))
+        await rows.member(directory)
+        await reader.has(1)
+
+
 async def test_a_new_consumer_may_begin_at_an_id_or_a_time(directory: asyncpg.Pool) -> None:
     for number in range(1, 6):
         await rows.member(directory, telegram_id=str(number))
@@ -150,6 +168,17 @@ async def test_a_change_is_confirmed_when_the_next_one_is_asked_for(
     async with following("bot") as reader:
         await reader.has(1)
         await until(lambda: has_place("bot", 1))
+
+
+async def test_a_reader_that_is_late_moves_no_place_back(directory: asyncpg.Pool) -> None:
+    for _ in range(3):
+        await rows.member(directory)
+    async with aclosing(audit.follow("bot", after=0)) as changes:
+        await anext(changes)
+        # Another reader, which the server has let in, is further.
+        await directory.execute("UPDATE directory_audit_consumers SET last_id = 3")
+        await anext(changes)
+        assert await has_place("bot", 3)
 
 
 async def has_place(consumer: str, last_id: int) -> bool:
@@ -306,12 +335,34 @@ async def test_an_entry_with_a_lower_id_that_commits_late_is_told(
     SELECT $1, 'test', 'UPDATE', 'other', gen_random_uuid(), '#1', '{}' FROM pg_sleep($2)
     """
     async with directory.acquire() as slow, following("bot") as reader:
-        late = asyncio.create_task(slow.execute(insert, 1, 1.0))
+        late = asyncio.create_task(slow.execute(insert, 1, 0.4))
         await until(lambda: holds_lock(directory))
         await directory.execute(insert, 2, 0.0)
         await reader.has(1, 2)
         await late
     assert reader.ids == [1, 2]
+
+
+async def test_what_is_committed_while_changes_are_told_is_not_told_too_early(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    async with (
+        directory.acquire() as writer,
+        aclosing(audit.follow("bot", after=0)) as changes,
+    ):
+        told = [(await anext(changes)).id]
+        transaction = writer.transaction()
+        await transaction.start()
+        await rows.member(writer)
+        await rows.member(directory, telegram_id="77")
+        told.append((await anext(changes)).id)
+        third = asyncio.create_task(anext(changes))
+        await until(lambda: has_place("bot", 2))
+        await transaction.commit()
+        told += [(await third).id, (await anext(changes)).id]
+    assert told == [1, 2, 3, 4]
 
 
 async def holds_lock(database: asyncpg.Pool) -> bool:
@@ -336,7 +387,7 @@ class CountingWriters:
             for _ in range(transactions):
                 await self._count(connection)
 
-    async def _count(self, connection: rows.Database) -> None:
+    async def _count(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
         transaction = connection.transaction()
         await transaction.start()
         if self._chance.random() < 0.5:  # the transaction is older than what it writes
@@ -440,7 +491,10 @@ async def test_writers_do_not_wait_for_each_others_notifications(
             assert await second.fetchval(held) == 1
 
 
-async def test_a_follower_whose_connection_is_killed_continues(directory: asyncpg.Pool) -> None:
+async def test_a_follower_whose_connection_is_killed_continues(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "POLL_INTERVAL_SECONDS", 600)  # the end of the connection wakes it
     async with following("bot") as reader:
         for number in range(1, 4):
             await until(lambda: is_idle("bot"))
@@ -491,10 +545,12 @@ async def test_a_cancelled_follower_ends_at_once_and_leaves_no_session(
 ) -> None:
     async with following("bot") as reader:
         await until(lambda: is_idle("bot"))
+        (follower,) = feed.open_followers
         began = time.monotonic()
         await reader.kill()
         assert time.monotonic() - began < 5
     assert feed.open_followers == set()
+    assert follower._connection is None  # it was not left to the garbage collector
     await until(lambda: has_no_session(directory))
 
 
@@ -535,7 +591,56 @@ async def test_a_start_that_is_no_id_and_no_time_is_refused(
     assert refused.value.field == "after"
 
 
+async def test_a_follower_that_was_woken_waits_again(directory: asyncpg.Pool) -> None:
+    async with following("bot") as reader:
+        await rows.member(directory)
+        await reader.has(1)
+        await until(lambda: is_idle("bot"))
+        (follower,) = feed.open_followers
+        await until(lambda: not follower._woken.is_set())
+
+
 # Consumers
+
+
+async def test_the_lag_of_a_consumer_is_shown_by_its_reader(directory: asyncpg.Pool) -> None:
+    registry = Metrics().registry
+
+    def lag() -> float | None:
+        return registry.get_sample_value("directory_feed_lag_seconds", {"consumer": "bot"})
+
+    assert lag() is None
+    await rows.member(directory)
+    async with aclosing(audit.follow("bot", after=0)) as changes:
+        await anext(changes)
+        reader, before = next(iter(feed.open_followers)), lag()
+        async with following("bot"):
+            await until(lambda: len(feed.open_followers) == 2)
+            (waiting,) = feed.open_followers - {reader}
+            await until(lambda: waiting._connection is not None)
+            assert waiting.caught_up_at is None
+            after = lag()
+        assert before is not None
+        assert after is not None
+        assert before < after
+    async with following("bot"):
+        await until(lambda: is_idle("bot"))
+        caught_up = lag()
+        assert caught_up is not None
+        assert caught_up < after
+
+
+async def test_a_reader_that_has_lost_its_consumer_shows_no_lag(directory: asyncpg.Pool) -> None:
+    async with following("bot"), directory.acquire() as thief:
+        await until(lambda: is_idle("bot"))
+        (follower,) = feed.open_followers
+        await thief.fetch(
+            "SELECT pg_terminate_backend(pid, 5000),"
+            f" pg_advisory_lock(hashtextextended('bot', 1717921124)) FROM ({FOLLOWER_SESSION}) AS f"
+        )
+        await until(lambda: follower.caught_up_at is None)
+        await thief.execute("SELECT pg_advisory_unlock_all()")
+        await until(lambda: is_idle("bot"))
 
 
 async def test_a_consumer_shows_since_when_changes_wait_for_it(directory: asyncpg.Pool) -> None:

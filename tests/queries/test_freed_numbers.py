@@ -18,7 +18,7 @@ from community_directory.queries import (
     participation,
 )
 from community_directory.queries.participation import NewEvent
-from tests.queries.cases import HELPERS, arguments
+from tests.queries.cases import CONDITIONS, HELPERS, arguments
 from tests.tables import rows
 
 FREED, PRESENT = "#2", "#1"
@@ -39,7 +39,9 @@ FOLLOWING: dict[str, dict[str, Any]] = {
     "members.export": {"entity_ids": []},
     "members.find": {},
     "members.get": {},
+    "members.rank": {},
     "members.resolve": {},
+    "members.search": {**dict.fromkeys(("text", *CONDITIONS)), "is_bot": False},
     "participation.activity": {"since": DAY, "until": DAY},
     "participation.by_day": {"since": DAY, "until": DAY},
     "participation.by_room": {"since": DAY, "until": DAY},

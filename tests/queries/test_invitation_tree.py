@@ -126,7 +126,7 @@ SHAPES = {
 
 @pytest.mark.parametrize(("shape", "depth"), SHAPES.values(), ids=SHAPES.keys())
 async def test_ten_thousand_descendants_are_read_by_one_statement(
-    directory: asyncpg.Pool, shape: str, depth: int
+    database: str, directory: asyncpg.Pool, shape: str, depth: int
 ) -> None:
     await directory.execute(LOAD.format(f"{shape} FROM generate_series(1, 10001) AS number"))
     await directory.execute("ANALYZE community_members")  # as autovacuum does in time

@@ -23,6 +23,7 @@ from community_directory.queries import (
     privacy,
     relationships,
     reputation,
+    requests,
 )
 from community_directory.queries.participation import NewEvent, Recorder
 from tests.queries.cases import CASES
@@ -146,6 +147,15 @@ class Caller:
         await permissions.holders("review")
         await permissions.revoke(number, "review", actor="load")
 
+    async def ask_managers(self) -> None:
+        number = self.anybody()
+        asked = await requests.ask(number, "link", actor="load")
+        assert asked.kind == "link"
+        await requests.may_erase_themselves(number)
+        for request in (await requests.list_open(kind="link")).items:
+            assert request.kind == "link"
+        await requests.resolve(number, "link", actor="load")
+
     async def search(self) -> None:
         number = self.anybody()
         page = await members.search(
@@ -258,6 +268,8 @@ class Caller:
     async def look_back(self) -> None:
         number = self.anybody()
         assert {entry.member_id for entry in (await audit.history(number)).items} <= {number}
+        assert await audit.consumers() == []
+        assert not await audit.forget_consumer("nobody")
 
     async def export(self) -> None:
         number = self.anybody()
@@ -398,6 +410,7 @@ class Caller:
             *(
                 self.remove_and_restore,
                 self.grant_and_revoke,
+                self.ask_managers,
                 self.invite,
                 self.redeem,
                 self.look_at_invitations,
@@ -534,6 +547,7 @@ def test_the_callers_use_every_helper() -> None:
             privacy,
             relationships,
             reputation,
+            requests,
         )
         for name in function.__code__.co_names
         if hasattr(value, name)

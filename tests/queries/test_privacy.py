@@ -25,6 +25,7 @@ from community_directory.queries import (
     participation,
     privacy,
     relationships,
+    requests,
 )
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
@@ -83,6 +84,15 @@ async def person(directory: asyncpg.Pool) -> Member:
     await rows.highlight(
         directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3
     )
+    await requests.ask(number, "erasure", actor="@xaviera_zq", reason="left Zq")
+    await directory.execute(
+        "INSERT INTO directory_bot_chats (account_id, language_code) VALUES ($1, 'es')",
+        PERSONAL["telegram_id"],
+    )
+    await rows.bot_state(
+        directory, telegram_id=PERSONAL["telegram_id"], data='{"organization": "Zq Honey"}'
+    )
+    await rows.bot_state(directory, telegram_id="7", data='{"organization": "other honey"}')
     await relationships.link(ENTITY, "somebody", "MENTORED", {"topic": "zq-bees"})
     await relationships.link("others", "entirely", "MENTORED", {"topic": "other-bees"})
     return await members.get(number)
@@ -118,7 +128,10 @@ async def test_an_export_contains_everything_about_a_person(person: Member) -> N
     assert len(exported["invitations"]) == 4
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
+    assert [state["data"] for state in exported["bot_states"]] == [{"organization": "Zq Honey"}]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
+    assert [request["kind"] for request in exported["requests"]] == ["erasure"]
+    assert [chat["language_code"] for chat in exported["bot_chats"]] == ["es"]
     history = await audit.history(person.member_id, limit=100)
     assert [entry["id"] for entry in exported["changes"]] == [
         entry.id for entry in reversed(history.items)
@@ -133,7 +146,14 @@ async def test_an_export_of_a_member_without_further_data_has_empty_lists(
     exported = await members.export("#1")
     assert all(
         exported[part] == []
-        for part in ("invitations", "participation", "highlights", "relationships")
+        for part in (
+            "invitations",
+            "participation",
+            "highlights",
+            "relationships",
+            "requests",
+            "bot_chats",
+        )
     )
 
 
@@ -150,7 +170,7 @@ async def test_a_dump_after_an_erasure_contains_no_value_of_the_person(
         "hello zq",
         "zq-77",
     ]
-    values += ["zq-bees", "friend of Zq", "married in Zq", "knows zq", ENTITY]
+    values += ["Zq Honey", "zq-bees", "friend of Zq", "married in Zq", "knows zq", ENTITY]
     before = (await data(database)).lower()
     assert [value for value in values if value.lower() not in before] == []
 
@@ -159,6 +179,7 @@ async def test_a_dump_after_an_erasure_contains_no_value_of_the_person(
     assert [value for value in values if value.lower() in after] == []
     assert "zq" not in re.sub(r"\b[0-9a-z]{16}\b", "", after)  # but in a code, by chance
     assert "other-bees" in after
+    assert "other honey" in after
 
 
 async def test_an_erasure_keeps_the_counts_and_the_tree(

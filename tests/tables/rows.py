@@ -162,6 +162,31 @@ async def permission(database: Database, **columns: object) -> asyncpg.Record:
     return await _insert(database, "member_permissions", columns)
 
 
+async def request(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a request to be erased, of a new member unless `member_id` is given."""
+    columns = {"id": uuid.uuid4(), "kind": "erasure", **columns}
+    return await _insert(
+        database, "member_requests", await _with_member(database, "member_id", columns)
+    )
+
+
+async def bot_chat(
+    database: Database, *, member_id: str = "#1", **columns: object
+) -> asyncpg.Record:
+    """Insert the chat in English between the Telegram bot and #1, or another member."""
+    if "account_id" not in columns:
+        columns["account_id"] = await database.fetchval(
+            "SELECT telegram_id FROM community_members WHERE member_id = $1", member_id
+        )
+    return await _insert(database, "directory_bot_chats", {"language_code": "en", **columns})
+
+
+async def bot_notice(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the message about #2 in the chat of #1, who must exist."""
+    columns = {"member_id": "#2", "manager_id": "#1", "message_id": 5, **columns}
+    return await _insert(database, "directory_bot_notices", columns)
+
+
 async def bot(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the account of a known bot that is no member."""
     columns = {"telegram_id": str(next(_numbers)), "name": "Rose", **columns}
@@ -190,6 +215,17 @@ async def link_tries(database: Database, **columns: object) -> asyncpg.Record:
         **columns,
     }
     return await _insert(database, "directory_link_tries", columns)
+
+
+async def bot_state(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a conversation with the bot."""
+    columns = {
+        "telegram_id": str(next(_numbers)),
+        "conversation": "7:1:::default",
+        "state": "Registration:role",
+        **columns,
+    }
+    return await _insert(database, "directory_bot_states", columns)
 
 
 async def proved_pair(database: Database, **columns: object) -> asyncpg.Record:

@@ -89,8 +89,13 @@ FROM generate_series(25001, 26000) AS n;
 INSERT INTO member_permissions (id, member_id, permission)
 SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invite' END
 FROM generate_series(1, 20000) AS n;
+INSERT INTO member_requests (member_id, kind)
+SELECT '#' || n, 'erasure' FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
 SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_bot_states (telegram_id, conversation, updated_at)
+SELECT n::text, 'private', timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_proved_pairs (member_a, member_b, proved_at)
 SELECT '#0', '#' || n, now() FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_erased_accounts (fingerprint, member_id)
@@ -345,6 +350,11 @@ INDEXED_QUERIES = [
         ("manage",),
     ),
     IndexedQuery(
+        "member_request_idx",
+        "SELECT kind FROM member_requests WHERE member_id = $1",
+        ("#247",),
+    ),
+    IndexedQuery(
         "merge_standing_idx",
         "SELECT * FROM directory_merges WHERE duplicate_id = $1 AND undone_at IS NULL",
         ("#25001",),
@@ -355,6 +365,13 @@ INDEXED_QUERIES = [
         "link_code_hash_idx",
         "SELECT * FROM directory_link_codes WHERE code_hash = sha256($1::text::bytea)",
         ("247",),
+        "Index Scan",
+    ),
+    IndexedQuery(
+        "bot_state_updated_at_idx",
+        "SELECT telegram_id FROM directory_bot_states WHERE updated_at <= $1::timestamptz"
+        " - interval '7 days' ORDER BY updated_at LIMIT 100",
+        (NOW,),
         "Index Scan",
     ),
     IndexedQuery(

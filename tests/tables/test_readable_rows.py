@@ -31,6 +31,7 @@ FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "directory_audit_log": rows.audit_entry,
     "directory_bots": rows.bot,
     "member_permissions": rows.permission,
+    "member_requests": rows.request,
     "member_accounts": rows.account,
     "directory_merges": rows.merge,
 }
@@ -43,6 +44,7 @@ PREFIXES = {
     "directory_audit_log": "audit",
     "directory_bots": "bot",
     "member_permissions": "member_permission",
+    "member_requests": "member_request",
     "member_accounts": "member_account",
     "directory_merges": "merge",
 }

@@ -39,6 +39,7 @@ from community_directory.tables import (
     MemberParticipation,
     MemberPermission,
     MemberRelationship,
+    MemberRequest,
     MemberStatus,
 )
 from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
@@ -146,6 +147,8 @@ COLUMN_LABELS = {
     "undone_at": "Undone at",
     "permission": "Permission",
     "granted_at": "Granted at",
+    "kind": "Request",
+    "asked_at": "Asked at",
     "changed_at": "When",
     "actor": "Who",
     "action": "What",
@@ -245,6 +248,20 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 refusals=dict.fromkeys(
                     ACTIONS.values(),
                     "Use the forms “Grant a permission” and “Revoke a permission”.",
+                ),
+                labels=COLUMN_LABELS,
+            ),
+        ),
+        _table(
+            MemberRequest,
+            columns="kind member_id asked_at",
+            filters="kind member_id asked_at",
+            order="-asked_at",
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                refusals=dict.fromkeys(
+                    ("add", "edit"),
+                    "Members ask by themselves. A request that is settled can be deleted here.",
                 ),
                 labels=COLUMN_LABELS,
             ),

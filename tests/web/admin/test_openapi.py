@@ -77,6 +77,7 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
         "community_invitations": ["patch", "post"],
         "member_permissions": [],
         "member_relationships": ["delete", "patch", "post"],
+        "member_requests": ["delete"],
         "member_participation": [],
         "member_daily_highlights": [],
         "directory_audit_log": [],

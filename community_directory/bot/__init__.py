@@ -1,0 +1,1 @@
+"""The Telegram bot of a community: `community-directory bot`, with the extra `bot`."""

@@ -1,0 +1,3 @@
+-- Reverse bot_states.sql.
+
+DROP TABLE public.directory_bot_states;
