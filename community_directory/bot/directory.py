@@ -94,7 +94,7 @@ def describe_member(member: Member, translation: Translation) -> str:
     """Return what other members may know of one: two lines of a list."""
     known = members.public(member)
     about = [
-        known.primary_role,
+        show_value("primary_role", known.primary_role, translation),
         known.organization,
         known.country and show_value("country", known.country, translation),
         known.github_username and f"github.com/{known.github_username}",

@@ -16,8 +16,15 @@ from community_directory.tables import CommunityMember
 MAX_SUGGESTIONS = 8
 SUGGESTIONS_SECONDS = 3600
 """The time after which the common roles and countries are counted again."""
-DEFAULT_ROLES = ("developer", "designer", "community manager", "founder", "writer", "student")
-"""The roles that are suggested until the community has enough of its own."""
+DEFAULT_ROLES = (
+    gettext_noop("developer"),
+    gettext_noop("designer"),
+    gettext_noop("community manager"),
+    gettext_noop("founder"),
+    gettext_noop("writer"),
+    gettext_noop("student"),
+)
+"""The roles that are suggested until the community has enough of its own; stored in English."""
 DEFAULT_COUNTRIES = ("Mexico", "Argentina", "Colombia", "Spain", "United States", "Brazil")
 
 
@@ -111,6 +118,8 @@ def show_value(field: str, value: str | None, translation: Translation) -> str:
     """Return a value as people read it; a missing one is a dash."""
     if not value:
         return "—"
+    if field == "primary_role" and value in DEFAULT_ROLES:
+        return translation.gettext(value)
     return translation.country(value) if field == "country" else value
 
 

@@ -12,6 +12,7 @@ from aiogram import Bot
 
 from community_directory.bot.answers import make_keyboard, shorten
 from community_directory.bot.chats import CountedChats
+from community_directory.bot.fields import show_value
 from community_directory.bot.management import in_lines, name_actor, show_name, show_reason
 from community_directory.bot.member_requests import describe_request
 from community_directory.bot.pending import make_review_buttons
@@ -173,7 +174,7 @@ def describe_newcomer(newcomer: Newcomer, translation: Translation) -> str:
     gettext, member = translation.gettext, newcomer.member
     return in_lines(
         gettext("{name} waits for approval.", name=show_name(member)),
-        gettext("Role: {role}", role=member.primary_role),
+        gettext("Role: {role}", role=show_value("primary_role", member.primary_role, translation)),
         " · ".join(filter(None, (member.organization, _show_country(member, translation)))),
         " · ".join(_list_links(member, translation)),
         _describe_inviter(newcomer, translation),

@@ -12,6 +12,7 @@ from aiogram.types import (
 )
 
 from community_directory.bot.answers import edit, make_button, make_keyboard, shorten
+from community_directory.bot.fields import show_value
 from community_directory.bot.management import (
     explained,
     in_lines,
@@ -147,7 +148,10 @@ def make_review_buttons(
 
 def _describe(person: Member, translation: Translation) -> str:
     gettext = translation.gettext
-    parts = [show_name(person), shorten(person.primary_role)]
+    parts = [
+        show_name(person),
+        shorten(show_value("primary_role", person.primary_role, translation)),
+    ]
     if person.invited_by:
         parts.append(gettext("invited by {number}", number=person.invited_by))
     parts.append(gettext("added on {day}", day=person.created_at.date()))

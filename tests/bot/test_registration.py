@@ -109,13 +109,15 @@ async def test_the_conversation_is_in_the_language_of_the_person(
 ) -> None:
     ana = telegram.person(1001, "Ana", **SPANISH)
     await ana.says(f"/start {await invite(inviter)}")
-    for label in ("Ana", "developer", "Omitir", "México", "Omitir"):
+    for label in ("Ana", "programación", "Omitir", "México", "Omitir"):
         await ana.presses(label)
     [summary] = telegram.sent_to(ana)
     assert "¿Es correcto?" in summary.text
+    assert "Rol: programación" in summary.text
     assert "País: México" in summary.text
     await ana.presses("Unirme")
-    assert (await members.get_by_telegram_id(1001)).country == "Mexico"
+    member = await members.get_by_telegram_id(1001)
+    assert (member.primary_role, member.country) == ("developer", "Mexico")
     assert "¡Te damos la bienvenida, Ana!" in summary.text
     [status] = await ana.says("/start")
     assert status.text.startswith("Tu membresía espera la aprobación")
