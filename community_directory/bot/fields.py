@@ -9,7 +9,11 @@ from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
 from community_directory.language import Translation, find_country
-from community_directory.queries.identifiers import normalize_github_username, normalize_name
+from community_directory.queries.identifiers import (
+    normalize_github_username,
+    normalize_name,
+    visible_name,
+)
 from community_directory.queries.values import check_texts
 from community_directory.tables import CommunityMember
 
@@ -86,7 +90,8 @@ def clean_value(field: str, text: str) -> str:
     Raises:
         InvalidInput: The text is too long, or can't be a value of the field.
     """
-    line = " ".join(text.split())
+    # A character that controls the direction of the text would turn the rest of a list's line.
+    line = " ".join((visible_name(text) or "").split())
     if field in ("name", "primary_role"):
         value: str | None = normalize_name(line, field)
     elif field == "github_username":

@@ -358,11 +358,11 @@ async def test_texts_of_people_are_texts_everywhere(telegram: Telegram, inviter:
     assert "parse_mode" not in question.parameters
     await ana.presses_data(next(iter(question.buttons.values())), question)
     await ana.says("😀" * 50)
-    await ana.says("&amp;<script>" * 19)
+    await ana.says("\u202e&amp;<script>" * 19)
     await ana.says("🇲🇽" * 50)
     await ana.presses("Skip")
     [*_, summary] = telegram.sent_to(ana)
-    assert "&amp;<script>" in summary.text
+    assert "&amp;<script>&amp;<script>" in summary.text
     await ana.presses("Join")
     assert (await members.get_by_telegram_id(1001)).primary_role == "😀" * 50
 
