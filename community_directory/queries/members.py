@@ -1,6 +1,6 @@
 """Members: add, find and change them, and remove and restore them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
 from typing import Any, Final
@@ -446,7 +446,7 @@ async def set_status(
     *,
     actor: str,
     reason: str | None = None,
-    before: Collection[MemberStatus | str] | None = None,
+    before: Sequence[MemberStatus | str] | None = None,
 ) -> Member:
     """Change the status of a member, and log the actor and the reason in the same transaction.
 
@@ -470,11 +470,14 @@ async def set_status(
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
     allowed = ALLOWED_TRANSITIONS[after]
+    if before is not None:
+        wanted = {parse_choice(MemberStatus, status, "before") for status in before}
+        allowed = tuple(status for status in allowed if status in wanted)
     records = await engine.fetch(
         SET_MEMBER_STATUS,
         member_id=number,
         status=after,
-        allowed_before=[each for each in allowed if before is None or each in before],
+        allowed_before=allowed,
         actor=required_actor(actor),
         reason=reason,
     )

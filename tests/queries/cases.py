@@ -310,7 +310,8 @@ CASES = {
         statements_when_refused=0,
     ),
     "members.set_status": Case(
-        {"member_id": "#1", "status": "suspended", **BY}, {"status": "pending"}
+        {"member_id": "#1", "status": "suspended", "before": ["active"], **BY},
+        {"status": "pending"},
     ),
     "members.set_username": Case(
         {"member_id": "#1", "telegram_username": "ana", **BY},

@@ -78,6 +78,9 @@ TESTED_APART = {
     "members.unmerge",
     "participation.record",
     "participation.take_back",
+    "requests.ask",
+    "requests.may_erase_themselves",
+    "requests.resolve",
 }
 """They follow, too, except for the merges, which say what a merged member is; see their tests."""
 

@@ -141,7 +141,7 @@ def kinds(helper: str) -> dict[str, str]:  # noqa: PLR0912  one branch for each 
     found = {}
     for name in names:
         options = {hints[name], *get_args(hints[name])}
-        if get_origin(hints[name]) is Sequence:
+        if any(get_origin(option) is Sequence for option in options):
             found[name] = "texts"
         elif any(get_origin(option) is tuple for option in options):
             found[name] = "account"

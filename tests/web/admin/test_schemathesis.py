@@ -240,6 +240,7 @@ async def seed(directory: asyncpg.Pool) -> None:
     ).save()
     await MemberDailyHighlight(id=KEY, member_id="#1", highlight_date=date(2026, 1, 31)).save()
     await rows.permission(directory, id=KEY, member_id="#4", permission="invite")
+    await rows.request(directory, id=KEY, member_id="#4")
     await rows.bot(directory, id=KEY)
 
 
