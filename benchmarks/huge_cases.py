@@ -19,6 +19,7 @@ from community_directory import queries
 from community_directory.database import engine
 from community_directory.imports.members_csv import import_members
 from community_directory.queries import accounts, highlights, members, participation
+from community_directory.queries.archived_days import find_first_open_day
 from community_directory.queries.search import Sort
 from community_directory.settings import MIN_RETENTION_DAYS
 from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
@@ -412,10 +413,20 @@ def _roll_ups(last_day: date) -> Iterator[Case]:
 
 
 def _archive(last_day: date) -> Iterator[Case]:
-    """Return what would be archived, and the archive of the oldest day."""
+    """Return what would be archived, and the archive of the oldest day after its roll-up."""
     before = last_day - timedelta(days=MIN_RETENTION_DAYS)
     yield _case("archive", "archive.preview", MONTH_SECONDS, before=before)
-    yield _case("archive", "archive.archive_next_day", DAY_SECONDS, writes=True, before=before)
+    yield replace(
+        _case("archive", "archive.archive_next_day", DAY_SECONDS, writes=True, before=before),
+        prepare=_roll_up_oldest_day,
+    )
+
+
+async def _roll_up_oldest_day() -> dict[str, object]:
+    day = await find_first_open_day()
+    assert day is not None
+    await highlights.roll_up(day)
+    return {}
 
 
 async def _forget_days(first: date, last: date) -> dict[str, object]:

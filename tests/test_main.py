@@ -227,6 +227,22 @@ async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
     assert ended.stderr == f"{file} is not JSON: export the chat as JSON.\n"
 
 
+def test_a_start_imports_nothing_that_only_few_commands_need() -> None:
+    imported = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, community_directory.command_line\n"
+            "print({'apscheduler', 'black', 'fastapi', 'uvicorn'} & sys.modules.keys())",
+        ],
+        env=environment(PYTHONPATH=str(PROJECT)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert imported == "set()\n"
+
+
 # Superusers
 
 

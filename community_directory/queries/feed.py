@@ -162,7 +162,7 @@ class Follower:
         self._lock_holder: asyncpg.Connection | None = None
         """The connection that holds the lock in a transaction, if there is a pooler."""
         self._session: asyncpg.Record | None = None
-        """The server's process that has held the lock last, which may outlive a lost connection."""
+        """The server's process of the last connection, which may outlive it and keep the lock."""
         self._last_id = 0
         """The id of the last change that was told."""
         self._final_id: int | None = None
@@ -213,6 +213,7 @@ class Follower:
         await self._wait_for_lock()
         self._connection.add_termination_listener(self._wake)
         if not has_pooler:
+            [self._session] = await self._fetch(DESCRIBE_SESSION)
             with self._guard(self._connection), database_errors():
                 await self._connection.add_listener(CHANNEL, self._wake)
         self._last_id = await self._find_place()
@@ -226,7 +227,6 @@ class Follower:
         while True:
             [(taken,)] = await self._fetch(take, connection=self._lock_holder, name=self.name)
             if taken:
-                [self._session] = await self._fetch(DESCRIBE_SESSION, connection=self._lock_holder)
                 return
             if self._session is not None:
                 # The server would take half a minute to notice that the network has lost it.

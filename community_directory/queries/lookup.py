@@ -30,6 +30,7 @@ from community_directory.queries.member_rows import (
     member_from,
 )
 from community_directory.queries.values import (
+    NOT_PARALLEL,
     check_text,
     id_text,
     member_number,
@@ -70,7 +71,7 @@ WHERE member_id = (
 ) AND deleted_at IS NULL
 """)
 
-FIND_NUMBERS = """
+FIND_NUMBERS = f"""
     -- the numbers of the members that a key can mean; those with the lowest rank count
     SELECT coalesce(merged_into, member_id) AS member_id, 0 AS rank
     FROM community_members WHERE member_id = :number::text
@@ -79,7 +80,7 @@ FIND_NUMBERS = """
     WHERE platform = :platform::text AND account_id = :account_id::text
     UNION ALL
     SELECT member_id, 0 FROM community_members
-    WHERE lower(telegram_username) = lower(:username::text)
+    WHERE lower(telegram_username) = lower(:username::text) AND {NOT_PARALLEL}
         AND coalesce(:username_platform::text, 'telegram') = 'telegram'
     UNION ALL
     -- The column above has the username of the account in telegram_id.

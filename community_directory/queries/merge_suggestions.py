@@ -230,7 +230,7 @@ async def merge_suggestions(*, limit: int = 20, after: str | None = None) -> Pag
     suggestion was dismissed. Each pair is listed once, with all its reasons. If more than ten
     members have the same name or username, each makes a pair with the next ten of them.
 
-    Every page compares all members: with a million of them it takes some ten seconds, and has the
+    Every page compares all members: with a million of them it takes one to two seconds, and has the
     long time limit.
 
     Args:

@@ -3,8 +3,8 @@
 Callers use it as `members.search`. Among a million members a page takes less than 100 ms. Searches
 that have to read every member take longer: by activity, if neither the text nor a filter is rare,
 and for common conditions that members meet only near the end of the order, or hardly anybody meets
-together. No index has `github_verified` and `inactive_for`: if hardly anybody meets such a
-condition, every member is read, too.
+together, unless they are a text and a score. No index has `github_verified` and `inactive_for`: if
+hardly anybody meets such a condition, every member is read, too.
 """
 
 from collections.abc import AsyncIterator, Container, Iterator, Mapping
@@ -39,6 +39,7 @@ from community_directory.queries.pages import (
     checked_limit,
     make_page,
 )
+from community_directory.queries.values import NOT_PARALLEL
 from community_directory.tables import MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
@@ -101,13 +102,15 @@ SMALL_TABLE = 20_000
 
 # Microseconds for each member who is read, as measured among a million members. The figure of
 # in_order is three times the measured one, because the matches may be far from the beginning.
-COSTS = {"by_text": 5, "by_filters": 8, "in_order": 0.6, "sorted": 0.4}
+COSTS = {"by_text": 5, "by_filters": 8, "in_index": 0.6, "in_order": 0.6, "sorted": 0.4}
 
 # No index has these columns, so that all members are read for a condition on them alone.
 UNINDEXED_COLUMNS = {"github_verified", "last_active_at"}
 # The indexes in an order have these columns. For a condition on another one, each member is looked
 # up in the table.
 COLUMNS_IN_ORDER = {"status", "primary_role", "country", "reputation_score"}
+COLUMNS_BESIDE_TEXT = {"status", "reputation_score"}
+"""The columns of an index on the score that has the text, too."""
 
 # The first members in the order, if they contain a page. An index has the text, too, so that
 # PostgreSQL reads the table for the matching members only.
@@ -149,19 +152,22 @@ WITH estimate AS MATERIALIZED (
     FROM sample, estimate
 ), decision AS MATERIALIZED (
     SELECT CASE {DECISION} ELSE 'in_order' END AS way
-    -- PostgreSQL starts no workers for current_schema(), whose value does not matter: to start them
-    -- takes 10 ms, and to find a rare word 0.4 ms (100,000 members, two cores).
-    WHERE coalesce(current_schema(), '') IS NOT NULL
+    WHERE {NOT_PARALLEL}
 )
 -- PostgreSQL reads only the part that the decision names.
 SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
 """
+# The sample tells whether common conditions exclude each other. If nobody in it meets both, the
+# share of each of two rare ones tells how many members may meet them.
 IN_ORDER = """least(members, {LIMIT} * size
-            / greatest(with_both, with_text::float8 * with_filters / size, 1e-6)) * {in_order}"""
+            / greatest(with_both, least(1, with_text::float8 * with_filters / size), 1e-6)
+        ) * {in_order}"""
 SORTED = "members * {sorted}"
 """The costs of reading members in order until the page is full, and of reading all."""
 BY_FILTERS = "with_filters * members / size * {by_filters}"
 """The cost of reading the members whom an index finds."""
+BY_SCORE_AND_TEXT = "(with_filters * {in_index} + with_both * {by_filters}) * members / size"
+"""The cost of reading an index with the text, and the members whom it finds."""
 IS_SMALL = "(SELECT members <= {SMALL_TABLE} FROM estimate)"
 """A condition in SQL: every part of the table is read faster than a sample."""
 
@@ -379,6 +385,7 @@ class Search:
             "LIMIT": next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit),
             "WINDOW_SIZE": WINDOW_SIZE,
             "SAMPLE_SIZE": SAMPLE_SIZE,
+            "NOT_PARALLEL": NOT_PARALLEL,
         }
         everybody = "{SOURCE} WHERE {BOUNDS} AND {FILTERS} AND {MATCHING}".format(**parts)
         page = "{ORDER_BY} LIMIT {LIMIT}".format(**parts)
@@ -416,6 +423,8 @@ class Search:
         ways = index_ways | {"in_order": in_order}
         costs = self._costs(filters)
         by_filters = SORTED if filters.keys() <= {"status", *UNINDEXED_COLUMNS} else BY_FILTERS
+        if self._is_text_beside_score(filters):
+            by_filters = BY_SCORE_AND_TEXT
         yield (
             SEARCH.format(
                 **parts,
@@ -466,12 +475,24 @@ class Search:
             ]
             # Because of the CASE, PostgreSQL does not look for the text in its index as well, which
             # would be read as a whole for a text of two letters.
+            matching = "CASE WHEN {MATCHING} THEN true END".format(**parts)
+            is_text_in_index = self._is_text_beside_score(filters)
+            in_index.append(matching if is_text_in_index else "true")
             ways["by_filters"] = """
             {SOURCE} WHERE id = ANY(ARRAY(
                 SELECT id FROM community_members WHERE {IN_INDEX} AND {FILTERS}
-            )) AND {BOUNDS} AND CASE WHEN {MATCHING} THEN true END
-            """.format(**parts, IN_INDEX=" AND ".join(map(str, in_index)))
+            )) AND {BOUNDS} AND {REST}
+            """.format(
+                **parts,
+                IN_INDEX=" AND ".join(map(str, in_index)),
+                REST="true" if is_text_in_index else matching,
+            )
         return ways
+
+    def _is_text_beside_score(self, filters: Mapping[str, Filter]) -> bool:
+        """Return whether one index has the text, and finds those who meet the filters."""
+        has_score = "reputation_score" in filters and filters.keys() <= COLUMNS_BESIDE_TEXT
+        return has_score and self.conditions.text is not None
 
     def _costs(self, filters: Mapping[str, Filter]) -> Mapping[str, float]:
         """Return the costs of the ways, for the indexes that this search can use."""

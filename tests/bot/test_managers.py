@@ -11,6 +11,7 @@ from community_directory.queries import audit, members, permissions
 from community_directory.tables import MemberStatus
 from tests.bot.conftest import CHAT_ID
 from tests.bot.stand_in import Group, Person, Sent, Telegram
+from tests.queries.test_participation import until_waiting
 from tests.tables import rows
 
 
@@ -243,6 +244,22 @@ async def test_an_old_button_does_not_undo_a_later_decision(
     assert await status_of("#2") == "suspended"
 
 
+async def test_a_decision_of_a_colleague_that_is_being_stored_counts(
+    luis: Person, ana: Person, telegram: Telegram, directory: asyncpg.Pool
+) -> None:
+    listed = await asks(luis, "/pending")
+    async with directory.acquire() as connection:
+        async with connection.transaction():
+            for status in ("active", "suspended"):
+                await connection.execute(
+                    "UPDATE community_members SET status = $1 WHERE member_id = '#2'", status
+                )
+            press = asyncio.create_task(luis.presses("✅ Approve #2 Ana", listed))
+            await until_waiting(connection)
+        await press
+    assert await status_of("#2") == "suspended"
+
+
 async def test_a_status_is_only_set_from_those_that_were_seen(directory: asyncpg.Pool) -> None:
     await rows.member(directory, status="suspended")
     with pytest.raises(StatusChangeRefused):
@@ -300,6 +317,7 @@ async def test_in_a_group_a_command_without_any_permission_gets_no_answer(
     [
         ("/ban", "Whom do you mean? Add a number or a username, such as #247 or @ana"),
         ("/ban #99 spam", "There is no member #99."),
+        ("/suspend #2", "The status of Ana (#2) is “pending”."),
         ("/suspend #2 spam", "The status of Ana (#2) is “pending”."),
         (f"/decline #2 {'x' * 501}", "A reason has at most 500 characters. Write a shorter one."),
     ],

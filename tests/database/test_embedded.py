@@ -542,24 +542,31 @@ def test_letters_with_accents_have_upper_and_lower_case(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "shared_buffers", "effective_cache_size"),
+    ("gigabytes", "shared_buffers", "effective_cache_size", "max_wal_size"),
     [
-        (1, "128MB", "4096MB"),  # a small machine: the defaults of PostgreSQL
-        (4, "512MB", "4096MB"),
-        (64, "1024MB", "32768MB"),
+        (1, "128MB", "4096MB", "1024MB"),  # a small machine: the defaults of PostgreSQL
+        (4, "512MB", "4096MB", "1024MB"),
+        (12, "1024MB", "6144MB", "1536MB"),
+        (64, "1024MB", "32768MB", "2048MB"),
     ],
 )
 def test_the_server_uses_a_share_of_the_memory(
-    gigabytes: int, shared_buffers: str, effective_cache_size: str
+    gigabytes: int, shared_buffers: str, effective_cache_size: str, max_wal_size: str
 ) -> None:
-    written = embedded.memory_settings(gigabytes * 2**30)
-    assert f"\nshared_buffers = {shared_buffers}\n" in written
-    assert f"\neffective_cache_size = {effective_cache_size}\n" in written
+    assert embedded.memory_settings(gigabytes * 2**30).splitlines()[1:] == [
+        f"shared_buffers = {shared_buffers}",
+        f"effective_cache_size = {effective_cache_size}",
+        f"max_wal_size = {max_wal_size}",
+    ]
 
 
 def test_a_server_on_a_machine_of_another_size_uses_its_share_from_then_on(data: Path) -> None:
-    shown = "SELECT current_setting('shared_buffers') || current_setting('effective_cache_size')"
-    for gigabytes, settings in ((2, "'256MB4GB'"), (4, "'512MB4GB'"), (16, "'1GB8GB'")):
+    shown = (
+        "SELECT concat_ws(' ', current_setting('shared_buffers'),"
+        " current_setting('effective_cache_size'), current_setting('max_wal_size'))"
+    )
+    sizes = ((2, "'256MB 4GB 1GB'"), (4, "'512MB 4GB 1GB'"), (16, "'1GB 8GB 2GB'"))
+    for gigabytes, settings in sizes:
         with running(data, MEMORY=str(gigabytes * 2**30)) as program:
             assert program.sql(shown) == settings
             assert program.end() == (0, "")

@@ -21,7 +21,7 @@ from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
 from community_directory.queries.search import Sort
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
-from tests.queries.cases import undone
+from tests.queries.cases import CHEAP_WORKERS, undone
 from tests.tables import rows
 
 SCORES = [
@@ -110,6 +110,10 @@ async def url(server: Server, template: str) -> AsyncIterator[str]:
         for columns in people
     ]
     people[:2] = [(*columns[:-1], None) for columns in people[:2]]
+    people = [
+        (telegram_id, f"{name} Rookie" if columns[6] <= 2 else name, *columns)
+        for telegram_id, name, *columns in people
+    ]
     async with new_database(server, template) as url:
         connection = await asyncpg.connect(url)
         await connection.executemany(
@@ -377,6 +381,9 @@ RARE = {"country": "Narnia"}
             "by_filters",
         ),
         (None, {"min_reputation": 3000, "max_reputation": 4000, "sort": "newest"}, "by_filters"),
+        # Both are common, but exclude each other.
+        ("rookie", {"min_reputation": 50, "sort": "name", "limit": 5}, "by_filters"),
+        ("rookie", {"max_reputation": 2, "sort": "name", "limit": 5}, "in_order"),
     ],
     ids=str,
 )
@@ -410,6 +417,23 @@ async def test_a_small_table_is_read_without_a_sample(
 ) -> None:
     monkeypatch.setattr(search, "WINDOW_SIZE", 100)
     assert await way_of(directory, monkeypatch, text, **asked) == way
+
+
+async def test_a_text_of_nobody_with_a_score_is_looked_for_in_one_index(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "SMALL_TABLE", 0)
+    with sent(monkeypatch) as statements:
+        await members.search("rookie", min_reputation=1000, sort="name")
+    sql, *arguments = statements[-1]
+    plan = await directory.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+    read = [
+        (node["Node Type"], node["Index Name"])
+        for node in nodes(json.loads(plan)[0]["Plan"])
+        if "Index Name" in node
+        and node["Actual Rows"] + node.get("Rows Removed by Filter", 0) > 100
+    ]
+    assert read == [("Index Only Scan", "member_reputation_score_idx")]
 
 
 async def scanned(database: asyncpg.Connection, statement: tuple[Any, ...]) -> dict[str, int]:
@@ -453,13 +477,7 @@ async def test_a_search_starts_no_workers(
 ) -> None:
     monkeypatch.setattr(search, "WINDOW_SIZE", 100)
     async with undone() as current:
-        # PostgreSQL would otherwise start none, because the table is small.
-        for setting in (
-            "parallel_setup_cost",
-            "parallel_tuple_cost",
-            "min_parallel_table_scan_size",
-        ):
-            await current.connection.execute(f"SET LOCAL {setting} = 0")
+        await current.connection.execute(CHEAP_WORKERS)
         for text, asked in questions("workers", 20):
             with sent(monkeypatch) as statements:
                 await members.search(text, **asked)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import date, datetime
 
 import asyncpg
-from piccolo.columns import ForeignKey
+from piccolo.columns import Boolean, ForeignKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -478,11 +478,20 @@ class ListEndpoints(TableRows):
         ]
 
     def _is_asked_for(self, query: ListQuery, name: str) -> bool:
-        """Tell whether a list is filtered by a column in a way that asks for all of its rows."""
+        """Tell whether a list is filtered by a column in a way that asks for all of its rows.
+
+        A filter that asks for no other rows than the list has anyway is none: with the condition of
+        the list, PostgreSQL can use the index that has no others.
+        """
         if name not in query.filtered_columns:
             return False
-        # All members but one are not a wish to see the bots among them.
-        return not isinstance(self.columns[name], ForeignKey) or query.operator(name)[0] == "e"
+        column, (operator, _) = self.columns[name], query.operator(name)
+        if isinstance(column, ForeignKey):
+            # All members but one are not a wish to see the bots among them.
+            return operator == "e"
+        if isinstance(column, Boolean):
+            return operator != "e" or any(parse_value(column, v) for v in query.values(name))
+        return operator != "is_null"
 
     def _leaves_removed_out(self, query: ListQuery) -> bool:
         column = self.policy.removed_at_column

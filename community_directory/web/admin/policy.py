@@ -38,7 +38,7 @@ class TablePolicy:
     """SQL conditions by column: a list has the rows that meet each of them.
 
     A list that is filtered by the column itself, or by certain members in it, does not have to meet
-    its condition.
+    its condition, unless the filter asks for the same rows.
     """
     computed: Mapping[str, str] = field(default_factory=dict)
     """The SQL expression of each column that is not shown and filtered as it is stored."""

@@ -37,6 +37,15 @@ SET session_replication_role = replica;
 DELETE FROM sessions;
 DELETE FROM piccolo_user;
 DELETE FROM member_daily_highlights;
+DELETE FROM community_members WHERE telegram_id LIKE '9%';
+"""
+# Newer than all others, without triggers.
+ADD_REMOVED_BOTS = """
+SET session_replication_role = replica;
+INSERT INTO community_members (member_id, telegram_id, name, primary_role, is_bot, deleted_at)
+SELECT '#' || 90000 + n, (90000 + n)::text, 'Robot', 'developer', n % 2 = 0,
+    CASE WHEN n % 2 = 1 THEN now() END
+FROM generate_series(1, 200) AS n;
 """
 TABLES = ("community_members", "community_invitations", "member_participation")
 
@@ -176,6 +185,20 @@ async def test_a_rare_number_is_looked_for_among_the_first_rows_only(
     assert sentence.startswith("Few of the first 100 rows match")
     new = {**old, "last_active_at__operator": "gt"}
     assert len((await ask(client, "community_members", **new)).json()["rows"]) == 15
+
+
+@pytest.mark.parametrize("people", [{"is_bot": "false"}, {"deleted_at__operator": "is_null"}])
+async def test_a_filter_for_those_whom_a_list_has_anyway_skips_no_others(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    large: None,
+    monkeypatch: pytest.MonkeyPatch,
+    people: dict[str, str],
+) -> None:
+    monkeypatch.setattr(listing, "MAX_WALKED_ROWS", 0)  # 50 for the only row of the page
+    await directory.execute(ADD_REMOVED_BOTS)
+    response = await ask(client, "community_members", __page_size="1", **people)
+    assert [row["name"] for row in response.json()["rows"]] == ["García 3000"]
 
 
 async def test_a_text_that_other_columns_contain_often_is_refused_in_a_rare_one(
