@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from statistics import quantiles
 
 import asyncpg
@@ -101,6 +102,10 @@ async def _running_bot(
         await process.wait()
 
 
+def _note_delay(delays: list[float], offered_at: float, _: asyncio.Future[None]) -> None:
+    delays.append(time.perf_counter() - offered_at)
+
+
 async def _offer_steadily(
     telegram: Telegram, community: Community, process: psutil.Process, rate: int, seconds: int
 ) -> None:
@@ -110,10 +115,7 @@ async def _offer_steadily(
     while (now := time.perf_counter()) < began + seconds:
         while len(watched) < (now - began) * rate:
             watched.append(telegram.watch(community.act()))
-            offered_at = time.perf_counter()
-            watched[-1].add_done_callback(
-                lambda _, offered_at=offered_at: delays.append(time.perf_counter() - offered_at)
-            )
+            watched[-1].add_done_callback(partial(_note_delay, delays, time.perf_counter()))
         await asyncio.sleep(TICK_SECONDS)
     await asyncio.wait(watched)
     elapsed, used = time.perf_counter() - began, _cpu_seconds(process) - used

@@ -89,7 +89,10 @@ async def main() -> None:
                 for change in changes:
                     await engine.fetch(f"ALTER TABLE directory_audit_log {change}")
                 codes = await make_codes(CALLS)
-                calls = {"add": add, "redeem": partial(redeem, codes)}
+                calls: dict[str, Callable[[], Awaitable[None]]] = {
+                    "add": add,
+                    "redeem": partial(redeem, codes),
+                }
                 for name, call in calls.items():
                     seconds = await run(call)
                     best[name, variant] = min(seconds, best.get((name, variant), seconds))

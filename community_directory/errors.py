@@ -54,6 +54,11 @@ class DirectoryError(Exception):
 
     code: str = "directory_error"
 
+    @property
+    def public_message(self) -> str:
+        """The message that anybody may read; an `OperatorError` has a general one."""
+        return str(self)
+
 
 class UserError(DirectoryError):
     """The base class of the errors whose message may be shown to anybody, for example in a chat."""

@@ -21,7 +21,7 @@ from babel.support import NullTranslations, Translations
 
 from community_directory.calendar import load_zone
 from community_directory.error_texts import WORDS, find_error_text
-from community_directory.errors import DirectoryError, OperatorError, sanitize_for_message
+from community_directory.errors import DirectoryError, sanitize_for_message
 
 DOMAIN = "community_directory"
 LOCALE_PATH = Path(__file__).parent / "locale"
@@ -71,7 +71,7 @@ class Translation:
         An error for the operator has the same sentence whatever happened.
         """
         if self.language == "en":
-            return error.public_message if isinstance(error, OperatorError) else str(error)
+            return error.public_message
         values = {name: self._show_error_value(name, value) for name, value in vars(error).items()}
         return self.gettext(find_error_text(error), **values)
 

@@ -11,7 +11,7 @@ async def updates() -> AsyncIterator[NewEvent]:
     """Yield what the platform delivers; here two messages, one of them twice."""
     for message_id in (4711, 4712, 4711):
         yield NewEvent(
-            member_id=1,
+            account=("telegram", 1001),
             event_type="MESSAGE",
             platform="telegram",
             room_id=-1001234567890,

@@ -10,7 +10,7 @@ from aiogram.types import ErrorEvent, Message, User
 from aiogram.utils.deep_linking import create_start_link
 
 from community_directory.database import connect, migrate
-from community_directory.errors import DirectoryError, OperatorError, UserError
+from community_directory.errors import DirectoryError, OperatorError
 from community_directory.queries import invitations, members, reputation
 
 ANSWERS = {"member_not_found": "You are not a member. Ask a member for an invitation."}
@@ -59,13 +59,12 @@ async def show_leaderboard(message: Message) -> None:
     await message.answer("\n".join(lines) or "Nobody is active.")
 
 
-@dispatcher.error(ExceptionTypeFilter(DirectoryError), F.update.message.as_("message"))
-async def explain(event: ErrorEvent, message: Message) -> None:
-    if isinstance(event.exception, OperatorError):
-        print(event.exception)
-        await message.answer(event.exception.public_message)
-    elif isinstance(event.exception, UserError):
-        await message.answer(ANSWERS.get(event.exception.code, str(event.exception)))
+@dispatcher.error(ExceptionTypeFilter(DirectoryError), F.exception.as_("error"))
+async def explain(event: ErrorEvent, error: DirectoryError) -> None:
+    if isinstance(error, OperatorError):
+        print(error)
+    if event.update.message:
+        await event.update.message.answer(ANSWERS.get(error.code, error.public_message))
 
 
 async def main(token: str) -> None:

@@ -1,66 +1,63 @@
 """A web API for the directory: `uvicorn web_api:app`."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from secrets import compare_digest
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from fastapi.security import APIKeyHeader
 
 from community_directory.database import connect
-from community_directory.errors import MemberNotFound, OperatorError, UserError
+from community_directory.errors import (
+    DirectoryError,
+    InvalidInput,
+    MemberNotFound,
+    OperatorError,
+    UserError,
+)
 from community_directory.queries import members
+from community_directory.queries.members import PublicMember
+from community_directory.queries.pages import Page
+
+STATUS_CODES = {MemberNotFound: 404, InvalidInput: 422, UserError: 409, OperatorError: 503}
+"""The status codes of HTTP for errors; the first one that fits counts."""
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.api_key = os.environ["API_KEY"].encode()
     async with connect():
         yield
 
 
-app = FastAPI(title="Directory", lifespan=lifespan)
+async def check_key(
+    request: Request, key: Annotated[str, Depends(APIKeyHeader(name="X-API-Key"))]
+) -> None:
+    if not compare_digest(key.encode(), request.app.state.api_key):
+        raise HTTPException(401, "This API key is wrong.")
 
 
-class PublicMember(BaseModel):
-    """The public fields of a member."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    member_id: str
-    name: str
-    primary_role: str
-    reputation_score: int
-    reputation_tier: str
-    created_at: datetime
-
-
-class MemberList(BaseModel):
-    """A page of members; `next_cursor` is the `after` of the next page."""
-
-    items: list[PublicMember]
-    next_cursor: str | None
+app = FastAPI(title="Directory", lifespan=lifespan, dependencies=[Depends(check_key)])
 
 
 @app.get("/members")
-async def search_members(text: str | None = None, after: str | None = None) -> MemberList:
+async def search_members(text: str | None = None, after: str | None = None) -> Page[PublicMember]:
     page = await members.search(text, after=after)
-    items = [PublicMember.model_validate(member) for member in page.items]
-    return MemberList(items=items, next_cursor=page.next_cursor)
+    people = [members.public(member) for member in page.items]
+    return Page(people, page.next_cursor, page.previous_cursor)
 
 
 @app.get("/members/{number}")
 async def get_member(number: int) -> PublicMember:
-    return PublicMember.model_validate(await members.get(number))
+    return members.public(await members.get(number))
 
 
-@app.exception_handler(UserError)
-async def refuse(_: Request, error: UserError) -> JSONResponse:
-    status = 404 if isinstance(error, MemberNotFound) else 422
-    return JSONResponse({"code": error.code, "message": str(error)}, status)
-
-
-@app.exception_handler(OperatorError)
-async def apologize(_: Request, error: OperatorError) -> JSONResponse:
-    print(error)
-    return JSONResponse({"code": error.code, "message": error.public_message}, 503)
+@app.exception_handler(DirectoryError)
+async def answer_error(_: Request, error: DirectoryError) -> JSONResponse:
+    if isinstance(error, OperatorError):
+        print(error)
+    code = next(code for kind, code in STATUS_CODES.items() if isinstance(error, kind))
+    return JSONResponse({"code": error.code, "message": error.public_message}, code)

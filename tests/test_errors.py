@@ -44,6 +44,11 @@ def is_message(text: str) -> bool:
     )
 
 
+def test_every_error_has_a_message_for_everybody() -> None:
+    assert errors.MemberNotFound("#7").public_message == str(errors.MemberNotFound("#7"))
+    assert errors.SchemaMissing("Secret.").public_message == errors.OperatorError.public_message
+
+
 REFUSED_STATEMENTS: dict[str, tuple[str, tuple[object, ...], str | None]] = {
     "a null in a required column": (
         "INSERT INTO community_members (telegram_id, name, primary_role) VALUES ('1', NULL, 'x')",

@@ -443,7 +443,7 @@ _connect_lock = threading.Lock()
 class DirectoryConnection:
     """The connection to the directory that `connect` returns: it opens and closes the pool.
 
-    Await it or enter it with `async with` to open the pool.
+    Await it, enter it with `async with`, or call `open` to open the pool.
     """
 
     def __init__(
@@ -454,10 +454,10 @@ class DirectoryConnection:
         self._is_open = False
 
     def __await__(self) -> Generator[Any, None, Self]:
-        return self._open().__await__()
+        return self.open().__await__()
 
     async def __aenter__(self) -> DirectoryEngine:
-        await self._open()
+        await self.open()
         return engine
 
     async def __aexit__(self, *_: object) -> None:
@@ -473,7 +473,12 @@ class DirectoryConnection:
         finally:
             self._restore_engine()
 
-    async def _open(self) -> Self:
+    async def open(self) -> Self:
+        """Open the connection pool.
+
+        Raises:
+            AlreadyConnected: A pool is open in this process.
+        """
         if not _connect_lock.acquire(blocking=False):
             raise AlreadyConnected
         self._config = engine.config
