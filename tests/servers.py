@@ -113,6 +113,8 @@ class PostgresServer:
             "unix_socket_directories": "",
             "fsync": "off",  # the data need not survive a power cut
             "shared_buffers": "16MB",
+            # In the data directory: a killed server leaves a megabyte in /dev/shm otherwise.
+            "dynamic_shared_memory_type": "mmap",
             **self.settings,
         }
         options = [f"--{name}={value}" for name, value in settings.items()]

@@ -494,7 +494,7 @@ async def _link(
 ) -> LinkedAccount:
     values = {**account._asdict(), "details": details, "proof": proof}
     values |= {"actor": actor, "reason": reason}
-    taken: InvalidInput | None = None
+    refusal: UserError | None = None
     for _ in range(MAX_LINK_ATTEMPTS):
         try:
             async with transaction():
@@ -513,19 +513,20 @@ async def _link(
             if error.code not in TAKEN_CONSTRAINTS:
                 raise
             # Somebody else took the account at the same time: the next attempt says who.
-            taken = error
+            refusal = error
             continue
         if record["platform"] is not None:
             linked = _account_from(record)
             forget(account.telegram_id, linked.member_id)
             return linked
         if record["number"] is None:
-            not_found = await member_not_found(number)
-            if not isinstance(not_found, MemberMerged):
-                raise not_found
-            # The member was merged at the same time: the next attempt follows the number.
+            refusal = await member_not_found(number)
+            if not isinstance(refusal, MemberMerged):
+                raise refusal
+            # The member was merged at the same time: the next attempt follows the number, unless it
+            # leads to a removed member.
         _raise_refusal(record)
-    raise taken or DatabaseUnavailable("The directory is busy. Try again in a moment.")
+    raise refusal or DatabaseUnavailable("The directory is busy. Try again in a moment.")
 
 
 def _raise_refusal(record: asyncpg.Record) -> None:

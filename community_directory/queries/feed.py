@@ -67,21 +67,14 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = :pid AND backend_start = :backend_start
 """)
 
-REGISTER_CONSUMER = Statement("""
-WITH added AS (
-    INSERT INTO directory_audit_consumers (name, last_id)
-    SELECT :name::text, coalesce(
-        :after_id::bigint,
-        (SELECT min(id) - 1 FROM directory_audit_log WHERE changed_at > :after_time::timestamptz),
-        (SELECT max(id) FROM directory_audit_log),
-        0
-    )
-    WHERE NOT EXISTS (SELECT FROM directory_audit_consumers WHERE name = :name::text)
-    RETURNING last_id
-)
-SELECT last_id FROM added
-UNION ALL
-SELECT last_id FROM directory_audit_consumers WHERE name = :name::text
+FIND_PLACE = Statement("SELECT last_id FROM directory_audit_consumers WHERE name = :name::text")
+ADD_CONSUMER = Statement("""
+INSERT INTO directory_audit_consumers (name, last_id) VALUES (:name::text, coalesce(
+    :after_id::bigint,
+    (SELECT min(id) - 1 FROM directory_audit_log
+        WHERE changed_at > :after_time::timestamptz AND id <= :newest_id::bigint),
+    :newest_id
+)) RETURNING last_id
 """)
 
 # An INSERT takes this lock before the id of its row.
@@ -223,12 +216,7 @@ class Follower:
             [self._session] = await self._fetch(DESCRIBE_SESSION)
             with self._guard(self._connection), database_errors():
                 await self._connection.add_listener(CHANNEL, self._wake)
-        [(self._last_id,)] = await self._fetch(
-            REGISTER_CONSUMER,
-            name=self.name,
-            after_id=None if isinstance(self._after, datetime) else self._after,
-            after_time=self._after if isinstance(self._after, datetime) else None,
-        )
+        self._last_id = await self._find_place()
         self._final_id = None
         self.caught_up_at = self.caught_up_at or time.monotonic()
         logger.info("The consumer %s follows from change %d", self.name, self._last_id)
@@ -249,6 +237,24 @@ class Follower:
             await asyncio.sleep(LOCK_INTERVAL_SECONDS)
             self._check_pool()
 
+    async def _find_place(self) -> int:
+        """Return the id of the last change that was dealt with, or add the consumer."""
+        places = await self._fetch(FIND_PLACE, name=self.name)
+        if not places:
+            newest = await self._fetch(FIND_NEWEST_CHANGE, last_id=0)
+            after_time = self._after if isinstance(self._after, datetime) else None
+            if after_time and newest:
+                # One of them may have written the first entry after this time.
+                await self._wait_for_writers(newest[0]["writers"])
+            places = await self._fetch(
+                ADD_CONSUMER,
+                name=self.name,
+                after_id=None if after_time else self._after,
+                after_time=after_time,
+                newest_id=newest[0]["newest_id"] if newest else 0,
+            )
+        return int(places[0]["last_id"])
+
     async def _read_next(self) -> Change:
         while True:
             if self._final_id is None:
@@ -260,6 +266,8 @@ class Follower:
                 final_id=self._final_id,
             )
             if records:
+                # After the confirmation: a change that took longer than the lock is not repeated.
+                await self._check_lock()
                 change = Change.from_record(records[0])
                 self._last_id = change.id
                 return change
@@ -270,8 +278,7 @@ class Follower:
         while True:
             self._check_pool()
             self._woken.clear()
-            if self._lock_holder is not None:
-                await self._fetch(CHECK_CONNECTION, connection=self._lock_holder)
+            await self._check_lock()
             began = time.monotonic()
             records = await self._fetch(FIND_NEWEST_CHANGE, last_id=self._last_id)
             if records:
@@ -291,6 +298,11 @@ class Follower:
             await asyncio.sleep(pause)
             self._check_pool()
             pause = min(2 * pause, MAX_WRITER_WAIT_SECONDS)
+
+    async def _check_lock(self) -> None:
+        """Raise DatabaseUnavailable if a connection of its own held the lock, and is lost."""
+        if self._lock_holder is not None:
+            await self._fetch(CHECK_CONNECTION, connection=self._lock_holder)
 
     async def _fetch(
         self,

@@ -102,8 +102,9 @@ async def seen(*, telegram_id: str | int, username: str | None = None, name: str
     Call it with the author of every update of Telegram. It asks the database about an account at
     most once a minute, and keeps the answer in memory, also that nobody has the account; calls at
     the same time share one statement. What a helper of this process changes is seen at once, and
-    what anybody else changes, such as a ban in the panel, within a minute. In a transaction of the
-    caller, each call asks the database.
+    what anybody else changes, such as a ban in the panel, within a minute, as is the loss of a
+    username that another account has now. In a transaction of the caller, each call asks the
+    database.
 
     If the username has changed, the member's `telegram_username` and account get it, and whoever
     had it before loses it, even if nobody has the new account. An account that was deleted has no

@@ -86,5 +86,5 @@ async def set_username(
         )
     if not records:
         raise await member_not_found(number)
-    forget(number)
+    forget()  # former holders, too
     return member_from(records[0])

@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from pathlib import Path
 
 import asyncpg
@@ -13,17 +13,24 @@ import pytest
 
 from community_directory.database import connect, engine, migrate
 from community_directory.errors import ConfigurationError, DatabaseUnavailable
-from community_directory.queries import members
+from community_directory.queries import audit, members
 from community_directory.settings import load_settings
-from tests.conftest import Server, database_name, run_sql
+from tests.conftest import Server, database_name, raw_pool, run_sql
 from tests.processes import PROJECT
 from tests.queries.test_feed import following, has_place, is_idle, until
 from tests.queries.test_load import run_callers
 from tests.servers import PgBouncer, find_pgbouncer, running_pgbouncer
+from tests.tables import rows
 
 PAGE = (PROJECT / "docs/how-to/pgbouncer.md").read_text()
 POOL_SIZE = 3
 """The connections of PgBouncer to the server: fewer than a caller has to PgBouncer."""
+
+END_LOCK_HOLDER = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+WHERE locktype = 'advisory'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 StartPgBouncer = Callable[..., PgBouncer]
 
@@ -129,6 +136,28 @@ async def test_one_of_two_followers_tells_the_changes_behind_pgbouncer(
                 await second.has(2)
         assert (first.ids, second.ids) == ([1], [2])
         await assert_sessions_are_clean(pgbouncer.url(database))
+
+
+async def test_a_follower_that_has_lost_its_lock_behind_pgbouncer_tells_nothing_more(
+    database: str, start_pgbouncer: StartPgBouncer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_STATEMENT_CACHE_SIZE", "0")
+    pgbouncer = start_pgbouncer(f"default_pool_size = {POOL_SIZE + 2}")
+    async with (
+        connect(pgbouncer.url(database)),
+        raw_pool(database) as pool,
+        aclosing(audit.follow("bot", after=0)) as changes,
+    ):
+        for number in (1, 2):
+            await rows.member(pool, telegram_id=str(number))
+        assert (await anext(changes)).id == 1
+        assert await pool.fetch(END_LOCK_HOLDER)
+        async with following("bot") as second:
+            await second.has(1, 2)
+            next_change = asyncio.ensure_future(anext(changes))
+            assert not (await asyncio.wait({next_change}, timeout=0.5))[0]
+            next_change.cancel()
+            await asyncio.wait({next_change})
 
 
 async def test_four_migrators_at_once_work_in_transaction_mode(

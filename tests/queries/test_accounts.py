@@ -21,6 +21,7 @@ from community_directory.errors import (
     LinkCodeInvalid,
     MemberBanned,
     MemberExists,
+    MemberMerged,
     MemberNotFound,
     TooManyTries,
 )
@@ -186,6 +187,15 @@ async def test_nobody_else_than_a_present_member_gets_an_account(
     with pytest.raises(MemberNotFound):
         await accounts.link(number, "discord", "5", **BY)
     assert await members.find_by_account("discord", "5") is None
+
+
+async def test_no_account_goes_to_a_removed_member_into_whom_another_one_was_merged(
+    directory: asyncpg.Pool, ana: str
+) -> None:
+    await merge(directory, "#2", into="#1")
+    await members.remove("#1", actor="luis")
+    with pytest.raises(MemberMerged):
+        await accounts.link("#2", "discord", "5", **BY)
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,30 @@ async def test_a_new_consumer_may_begin_at_an_id_or_a_time(directory: asyncpg.Po
     assert {each.name: each.last_id for each in await audit.consumers()}["future"] == 5
 
 
+async def test_a_consumer_that_begins_at_a_time_misses_no_change_that_commits_late(
+    directory: asyncpg.Pool,
+) -> None:
+    before = datetime.now(UTC) - timedelta(hours=1)
+    async with directory.acquire() as writer:
+        transaction = writer.transaction()
+        await transaction.start()
+        await rows.member(writer)
+        await rows.member(directory, telegram_id="77")
+        async with following("bot", after=before) as reader:
+            await until(lambda: has_looked_for_writers(directory))
+            await transaction.commit()
+            await reader.has(2)
+    assert reader.ids == [1, 2]
+
+
+async def has_looked_for_writers(database: asyncpg.Pool) -> bool:
+    found = """
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE $1 AND pid <> pg_backend_pid()
+    """
+    return bool(await database.fetch(found, "%pg_locks%"))
+
+
 async def test_a_known_consumer_continues_at_its_place(directory: asyncpg.Pool) -> None:
     await rows.member(directory)
     await rows.member(directory)

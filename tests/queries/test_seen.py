@@ -223,6 +223,18 @@ async def test_what_this_process_changes_is_seen_at_once(
         assert await see(account, username) == expected
 
 
+async def test_a_username_that_is_given_to_another_member_is_lost_at_once(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory, telegram_id="101", telegram_username="ana_g")
+    await rows.member(directory, telegram_id="102")
+    await see(101, "ana_g")
+    await members.set_username(2, "ana_g")
+    former = await see(101, None)
+    assert former is not None
+    assert former.telegram_username is None
+
+
 async def test_whoever_has_just_redeemed_is_known_at_once(
     directory: asyncpg.Pool, ana: str
 ) -> None:
