@@ -33,7 +33,7 @@ async def show(message: Message, *, member: Member, translation: Translation) ->
     counts: Counter[date] = Counter()
     for activity in await participation.activity(member.member_id, since=since, until=last):
         counts[activity.day] += activity.events
-    # It takes some 20 ms, in which other people would wait.
+    # It takes tens of milliseconds, in which other people would wait.
     picture = await asyncio.to_thread(draw_activity, counts, last, translation.locale)
     lines = [
         f"{member.member_id} {shorten(member.name)}",
