@@ -490,12 +490,13 @@ async def test_new_rows_are_stored_in_the_order_of_members_days_and_calls(
             await messages(directory, 1, f"#{number}", day)
     await roll_up(DAY, until=NEXT)
     found = await directory.fetch(
-        "SELECT member_id, highlight_date, id FROM member_daily_highlights ORDER BY ctid"
+        "SELECT member_id, highlight_date, id, ctid, xmin, cmin FROM member_daily_highlights"
+        " ORDER BY ctid"
     )
-    assert [(member_id, day) for member_id, day, _ in found] == [
+    assert [(row["member_id"], row["highlight_date"]) for row in found] == [
         (f"#{number}", day) for number in (1, 2, 3) for day in (DAY, NEXT)
-    ]
-    starts = {found_id.hex[:12] for *_, found_id in found}
+    ], found
+    starts = {row["id"].hex[:12] for row in found}
     assert len(starts) == 1
     await roll_up(BEFORE)
     later = await directory.fetch(
