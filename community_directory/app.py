@@ -29,7 +29,6 @@ from community_directory.web.metrics import create_metrics_page
 from community_directory.web.request_log import RequestLog
 from community_directory.web.security import protect
 
-WATCH_INTERVAL_SECONDS = 1
 SERVER_LOST_EXIT_CODE = 1
 SERVER_LOST_MESSAGE = (
     "The embedded PostgreSQL has ended, and this program ends too. "
@@ -70,8 +69,7 @@ async def _watch_embedded_server() -> None:
     """End the process as SIGTERM does when its embedded server has ended."""
     if settings.postgres_url is not None:
         return
-    while embedded.is_running(settings.data_directory):  # noqa: ASYNC110  a process has no event
-        await asyncio.sleep(WATCH_INTERVAL_SECONDS)
+    await embedded.wait_for_end(settings.data_directory)
     logger.critical(SERVER_LOST_MESSAGE)
     signal.raise_signal(signal.SIGTERM)
 

@@ -32,16 +32,16 @@ OUT_OF_DATE = gettext_noop("This button is out of date.")
 
 def shorten(text: str, limit: int = MAX_NAME_LENGTH) -> str:
     """Return a text on one line that is cut to a number of UTF-16 units, as Telegram counts."""
-    line = " ".join(text.split())
-    encoded = line.encode("utf-16-le", "replace")
-    if len(encoded) <= 2 * limit:
-        return line
-    return f"{encoded[: 2 * (limit - 1)].decode('utf-16-le', 'ignore')}…"
+    return _cut(" ".join(text.split()), limit)
 
 
 def join_lines(lines: Iterable[str], limit: int = MAX_TEXT_LENGTH) -> str:
     """Return lines as one text; those beyond the limit of a message are left out."""
-    text = "\n".join(lines)
+    return _cut("\n".join(lines), limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a text that is cut to a number of UTF-16 units, and ends with … then."""
     encoded = text.encode("utf-16-le", "replace")
     if len(encoded) <= 2 * limit:
         return text

@@ -41,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_SECONDS = 0.1
 """The time for events that are left at the end: the updates were not confirmed, and come again."""
-WATCH_INTERVAL_SECONDS = 1
 MISSING_MESSAGE = (
     "TELEGRAM_BOT_TOKEN is missing. Set it to the token of your bot, which @BotFather gives you."
 )
@@ -107,8 +106,7 @@ async def _watch_embedded_server(settings: Settings, stop: asyncio.Event) -> Non
     """Stop the bot when its embedded server has ended; only a new process starts it again."""
     if settings.postgres_url is not None:
         return
-    while embedded.is_running(settings.data_directory):  # noqa: ASYNC110  a process has no event
-        await asyncio.sleep(WATCH_INTERVAL_SECONDS)
+    await embedded.wait_for_end(settings.data_directory)
     stop.set()
 
 

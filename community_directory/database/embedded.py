@@ -57,6 +57,8 @@ UNFINISHED_PREFIX = ".unfinished-"
 
 As long as this directory exists, no server has ever used the data directory.
 """
+WATCH_INTERVAL_SECONDS = 1
+"""The interval at which `wait_for_end` looks for the server."""
 MEGABYTE = 2**20
 MEMORY_FILE = "memory.conf"
 """The file in the data directory with the settings that depend on the memory."""
@@ -108,9 +110,11 @@ async def start(data_directory: Path) -> dict[str, Any]:
     return {**arguments, "database": DATABASE}
 
 
-def is_running(data_directory: Path) -> bool:
-    """Return whether the server of this data directory is running."""
-    return _is_running(_resolve_data_directory(data_directory))
+async def wait_for_end(data_directory: Path) -> None:
+    """Wait until the server of this data directory has ended."""
+    directory = _resolve_data_directory(data_directory)
+    while _is_running(directory):  # noqa: ASYNC110  a process has no event
+        await asyncio.sleep(WATCH_INTERVAL_SECONDS)
 
 
 def release() -> None:
