@@ -484,18 +484,19 @@ async def test_new_rows_are_stored_in_the_order_of_members_days_and_calls(
     directory: asyncpg.Pool,
 ) -> None:
     """So one page of each index after the other is filled."""
+    # In the space of deleted rows, PostgreSQL would store new ones in an order of its own.
+    await directory.execute("TRUNCATE member_daily_highlights")
     for number in (2, 3, 1):
         await rows.member(directory, member_id=f"#{number}")
         for day in (NEXT, BEFORE, DAY):
             await messages(directory, 1, f"#{number}", day)
     await roll_up(DAY, until=NEXT)
     found = await directory.fetch(
-        "SELECT member_id, highlight_date, id, ctid, xmin, cmin FROM member_daily_highlights"
-        " ORDER BY ctid"
+        "SELECT member_id, highlight_date, id FROM member_daily_highlights ORDER BY ctid"
     )
     assert [(row["member_id"], row["highlight_date"]) for row in found] == [
         (f"#{number}", day) for number in (1, 2, 3) for day in (DAY, NEXT)
-    ], found
+    ]
     starts = {row["id"].hex[:12] for row in found}
     assert len(starts) == 1
     await roll_up(BEFORE)

@@ -31,6 +31,7 @@ from community_directory.queries import (
     participation,
     permissions,
 )
+from community_directory.queries.merging import MAX_ATTEMPTS
 from community_directory.queries.participation import NewEvent
 from tests import cluster
 from tests.queries.test_participation import blocked, until_blocked_by, until_waiting
@@ -181,11 +182,11 @@ async def unlink(number: str) -> None:
 
 
 async def deliver(call: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Deliver events; while a merge moves those that are stored, they may be refused once."""
-    try:
-        return await call()
-    except DatabaseUnavailable:
-        return await call()
+    """Deliver events; each attempt of a merge to move those that are stored may refuse them."""
+    for _ in range(MAX_ATTEMPTS):
+        with suppress(DatabaseUnavailable):
+            return await call()
+    return await call()
 
 
 async def record(number: str) -> None:
