@@ -141,6 +141,11 @@ class Visit:
         """`Translation.ngettext` of the visitor's language."""
         return self.translation.ngettext
 
+    def typed(self, name: str) -> str:
+        """Return a field of the form, without space around it; "" if it is missing or a file."""
+        value = self.form.get(name)
+        return value.strip() if isinstance(value, str) else ""
+
     def may(self, role: Role | str) -> bool:
         """Tell whether the visitor may do what a role may."""
         return self.visitor is not None and self.visitor.role.includes(Role(role))

@@ -35,7 +35,7 @@ from tests.web.conftest import ADDRESS, add_superuser, session_of
 
 async def build(visit: Visit) -> PageContent:
     """Show a problem and what was typed, as a page with a form does."""
-    return message_page("A page", f"typed: {visit.form.get('name')}", 200)
+    return message_page("A page", f"typed: <{visit.form.get('name')}>", 200)
 
 
 async def build_member(visit: Visit) -> PageContent:
@@ -48,8 +48,8 @@ async def fail(_: Visit) -> PageContent:
 
 
 async def rename(visit: Visit) -> Response:
-    await members.update_profile(1, name=visit.form["name"])
-    return visit.redirect("/", notice=visit.gettext("{name} is saved", name=visit.form["name"]))
+    await members.update_profile(1, name=visit.typed("name"))
+    return visit.redirect("/", notice=visit.gettext("{name} is saved", name=visit.typed("name")))
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ async def test_a_refused_act_shows_why_and_what_was_typed(
 ) -> None:
     response = await send(superuser, name="  ")
     assert response.status_code == 422
-    assert re.search(r'role="alert"><p>[^<]*empty', response.text)
-    assert "typed:   " in response.text
+    assert re.search(r'role="alert"><p>[^<]*blank', response.text)
+    assert "typed: &lt;  &gt;" in response.text
     # The script must not put the address of the act into the address bar.
     assert response.headers["HX-Push-Url"] == "false"
     assert await names(directory) == ["Ana García"]
