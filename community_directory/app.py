@@ -27,7 +27,7 @@ from community_directory.web.admin.panel import create_panel
 from community_directory.web.insights import INSIGHTS_PATH, create_insights
 from community_directory.web.metrics import create_metrics_page
 from community_directory.web.request_log import RequestLog
-from community_directory.web.security import protect
+from community_directory.web.security import ADMIN_PATH, protect
 
 SERVER_LOST_EXIT_CODE = 1
 SERVER_LOST_MESSAGE = (
@@ -74,6 +74,11 @@ async def _watch_embedded_server() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+async def redirect_to_panel(_: Request) -> RedirectResponse:
+    """Redirect to Piccolo Admin, whose address ends with a slash."""
+    return RedirectResponse(f".{ADMIN_PATH}/")
+
+
 async def redirect_to_insights(_: Request) -> RedirectResponse:
     """Redirect to the insights, whose address ends with a slash."""
     return RedirectResponse(f".{INSIGHTS_PATH}/")
@@ -83,9 +88,15 @@ class App(Starlette):
     """The ASGI app for these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        insights = Mount(INSIGHTS_PATH, create_insights(settings))
-        panel = Mount("/", create_panel(settings))
-        pages = Router([Route(INSIGHTS_PATH, redirect_to_insights), insights, panel])
+        pages = Router(
+            [
+                Route("/", redirect_to_panel),
+                Route(ADMIN_PATH, redirect_to_panel),
+                Mount(ADMIN_PATH, create_panel(settings)),
+                Route(INSIGHTS_PATH, redirect_to_insights),
+                Mount(INSIGHTS_PATH, create_insights(settings)),
+            ]
+        )
         # The health checks and the metrics accept any host name: programs use an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from community_directory.errors import OperatorError, database_errors
 from community_directory.settings import Settings
 from community_directory.web.outage import report
-from community_directory.web.security import SESSION_EXTENSION
+from community_directory.web.security import ADMIN_PATH, SESSION_EXTENSION
 
 TEMPLATES_PATH = Path(__file__).parent / "templates"
 
@@ -114,7 +114,7 @@ class ManagerPages:
         )
 
     def _panel_path(self, root: str) -> str:
-        return root.removesuffix(self._path) + "/"
+        return f"{root.removesuffix(self._path)}{ADMIN_PATH}/"
 
 
 def clean_name(name: str) -> str:
