@@ -85,6 +85,7 @@ ERROR_TEXTS = {
         "{member_id} can't be merged, or the merge can't be undone. Look at both members."
     ),
     "not_merged": gettext_noop("{member_id} is not merged into another member."),
+    "note_not_found": gettext_noop("This note does not exist any more."),
     "permission_required": gettext_noop(
         "This needs the permission {permission}, which member {member_id} does not have."
     ),

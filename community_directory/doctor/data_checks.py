@@ -14,7 +14,7 @@ from tqdm import tqdm
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine, transaction
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
-from community_directory.queries import highlights, invitations, merge_rows
+from community_directory.queries import highlights, invitations, members, merge_rows
 from community_directory.queries.archived_days import (
     ARCHIVED_BEFORE_SQL,
     find_first_open_day,
@@ -47,6 +47,12 @@ GITHUB_BATCH_SIZE = 1000
 FIND_OVERDUE_INVITATIONS = Statement("""
 SELECT 'invitation ' || invitation_id AS finding FROM community_invitations
 WHERE status = 'pending' AND expires_at < now() - interval '2 hours' ORDER BY expires_at
+""")
+
+FIND_OVERDUE_SUSPENSIONS = Statement("""
+SELECT 'member ' || member_id AS finding FROM community_members
+WHERE suspended_until < now() - interval '10 minutes' AND deleted_at IS NULL
+ORDER BY suspended_until
 """)
 
 FIND_UNACCEPTED_INVITATIONS = Statement("""
@@ -451,6 +457,11 @@ async def fix_overdue_invitations(_: Scope) -> None:
     await invitations.expire_overdue(actor=ACTOR)
 
 
+async def fix_overdue_suspensions(_: Scope) -> None:
+    """Make the members active again whose suspension has ended."""
+    await members.end_suspensions(actor=ACTOR)
+
+
 async def fix_tiers(_: Scope) -> None:
     """Let the trigger compute the tier and the shortfall of each wrong row again."""
     await engine.fetch(FIX_TIERS, actor=ACTOR, reason=None)
@@ -527,6 +538,16 @@ DATA_CHECKS = (
         find=FIND_OVERDUE_INVITATIONS,
         verdict=Verdict.WARNING,
         fix=fix_overdue_invitations,
+    ),
+    Check(
+        id="overdue_suspensions",
+        title="Suspensions end on the date that was set",
+        problem="Suspensions that should have ended ten minutes ago or more",
+        next_step="The job of the panel that ends them each minute does not run: start the panel. "
+        "--fix ends them now.",
+        find=FIND_OVERDUE_SUSPENSIONS,
+        verdict=Verdict.WARNING,
+        fix=fix_overdue_suspensions,
     ),
     Check(
         id="acceptors",

@@ -202,9 +202,14 @@ SCRIPTED_OBJECTS = {
             "member_removed_idx",
             "member_any_role_idx",
             "member_organization_idx",
+            "member_suspended_until_idx",
+            "member_note_member_idx",
         )
     ),
     ("trigger", "member_requests_audit"),
+    ("trigger", "member_notes_audit"),
+    ("trigger", "community_members_end_suspension"),
+    ("function", "community_members_end_suspension"),
     *(
         (kind, name)
         for name in ("directory_bot_chats", "directory_bot_notices")

@@ -91,6 +91,9 @@ SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invi
 FROM generate_series(1, 20000) AS n;
 INSERT INTO member_requests (member_id, kind)
 SELECT '#' || n, 'erasure' FROM generate_series(1, 20000) AS n;
+INSERT INTO member_notes (id, member_id, text, written_at)
+SELECT gen_random_uuid(), '#' || n % 5000 + 1, 'x', now() - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
 SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_bot_states (telegram_id, conversation, updated_at)
@@ -353,6 +356,16 @@ INDEXED_QUERIES = [
         "member_request_idx",
         "SELECT kind FROM member_requests WHERE member_id = $1",
         ("#247",),
+    ),
+    IndexedQuery(
+        "member_note_member_idx",
+        "SELECT text FROM member_notes WHERE member_id = $1"
+        " ORDER BY written_at DESC, id DESC LIMIT 20",
+        ("#247",),
+    ),
+    IndexedQuery(
+        "member_suspended_until_idx",
+        "SELECT id FROM community_members WHERE suspended_until <= now() AND deleted_at IS NULL",
     ),
     IndexedQuery(
         "merge_standing_idx",

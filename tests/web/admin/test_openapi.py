@@ -78,6 +78,7 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
         "member_permissions": [],
         "member_relationships": ["delete", "patch", "post"],
         "member_requests": ["delete"],
+        "member_notes": [],
         "member_participation": [],
         "member_daily_highlights": [],
         "directory_audit_log": [],

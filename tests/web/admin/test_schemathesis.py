@@ -74,6 +74,7 @@ COMMUNITY_TABLES = frozenset(
         "community_invitations",
         "member_permissions",
         "member_requests",
+        "member_notes",
         "member_relationships",
         "directory_bots",
         "member_accounts",
