@@ -187,7 +187,7 @@ SELECT status, deleted_at, is_bot, merged_into FROM community_members WHERE memb
 
 def make_plan(
     kind: ActKind,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     invited_by: str | int | None,
     including_managers: bool,
@@ -207,7 +207,7 @@ def make_plan(
         )
     if isinstance(numbers, str):
         raise InvalidInput("The numbers must be a list.", field="numbers")
-    states: Mapping[str | int, str | None] = (
+    states: Mapping[str, str | None] | Mapping[str | int, None] = (
         dict(numbers) if isinstance(numbers, Mapping) else dict.fromkeys(numbers)
     )
     if not states:

@@ -60,12 +60,13 @@ __all__ = [
 
 GET_ACT = Statement("""
 SELECT entry.member_id, name, actor, reason, changed_at, table_name, undone_act_id,
-    coalesce(changes #>> '{status,0}', status) AS state, changes #>> '{status,0}' AS status_before,
+    CASE WHEN deleted_at < changed_at THEN 'removed' ELSE coalesce(changes #>> '{status,0}', status)
+    END AS state, changes #>> '{status,0}' AS status_before,
     changes #>> '{status,1}' AS status_after, changes ? 'invited_by' AS is_move,
     (SELECT act_id FROM directory_audit_log WHERE undone_act_id = :act_id LIMIT 1) AS undone_by,
     clock_timestamp() AS now
 FROM directory_audit_log AS entry LEFT JOIN community_members USING (member_id)
-WHERE act_id = :act_id ORDER BY entry.id
+WHERE act_id = :act_id ORDER BY length(entry.member_id), entry.member_id, entry.id
 """)
 
 IS_ACT_UNDONE = Statement("SELECT FROM directory_audit_log WHERE undone_act_id = :act_id LIMIT 1")
@@ -94,7 +95,7 @@ SELECT member_id, name, status, code FROM judged ORDER BY place
 
 async def preview(
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     invited_by: str | int | None = None,
     including_managers: bool = False,
@@ -122,7 +123,7 @@ async def preview(
 
 async def apply(
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     actor: str,
     reason: str | None = None,

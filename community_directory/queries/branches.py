@@ -155,7 +155,7 @@ async def preview(member_id: str | int) -> Branch:
 async def preview_act(
     member_id: str | int,
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     invited_by: str | int | None = None,
     including_managers: bool = False,
@@ -171,7 +171,7 @@ async def preview_act(
 async def apply(
     member_id: str | int,
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     actor: str,
     reason: str | None,
@@ -213,7 +213,7 @@ async def apply(
 def _make_plan(
     member_id: str | int,
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     invited_by: str | int | None,
     including_managers: bool,
 ) -> Plan:

@@ -349,7 +349,7 @@ CASES = {
     ),
     "members.set_status": Case(
         {"member_id": "#1", "status": "suspended", "before": ["active"], **BY},
-        {"status": "pending"},
+        {"status": "not_member"},
     ),
     "members.set_username": Case(
         {"member_id": "#1", "telegram_username": "ana", **BY},
