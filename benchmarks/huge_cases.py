@@ -274,6 +274,7 @@ async def _lists(people: People) -> list[Case]:
         for permission in ("invite", "review", "moderate", "manage")
     ]
     cases.append(_case(group, "requests.list_open"))
+    cases.append(_case(group, "notes.list_for", member_id=people.ordinary))
     return [*cases, _case(group, "members.merge_suggestions")]
 
 

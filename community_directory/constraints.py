@@ -95,6 +95,10 @@ CONSTRAINT_MESSAGES = {
     "member_status_transition": ConstraintMessage(
         "The status of a member can't change in this way.", "status"
     ),
+    "member_suspended_until_check": ConstraintMessage(
+        "Only a suspended member has an end of the suspension.", "suspended_until"
+    ),
+    "member_suspended_until_range_check": ConstraintMessage(_RANGE, "suspended_until"),
     "member_telegram_id_format_check": ConstraintMessage(_TELEGRAM_ID, "telegram_id"),
     "member_telegram_id_idx": ConstraintMessage(
         "This Telegram account is already in the directory.", "telegram_id"
@@ -262,6 +266,11 @@ CONSTRAINT_MESSAGES = {
     ),
     "member_accounts_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_accounts_pkey": ConstraintMessage("This account is already linked.", "id"),
+    # member_notes
+    "member_note_text_check": ConstraintMessage("A note can't be blank.", "text"),
+    "member_note_written_at_range_check": ConstraintMessage(_RANGE, "written_at"),
+    "member_notes_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "member_notes_pkey": ConstraintMessage("This note already exists.", "id"),
     # member_requests
     "member_request_asked_at_range_check": ConstraintMessage(_RANGE, "asked_at"),
     "member_request_idx": ConstraintMessage("The member has asked for this already.", "kind"),

@@ -89,6 +89,7 @@ ERROR_TEXTS = {
     ),
     "nobody_picked": gettext_noop("Pick at least one person."),
     "not_merged": gettext_noop("{member_id} is not merged into another member."),
+    "note_not_found": gettext_noop("This note does not exist any more."),
     "permission_required": gettext_noop(
         "This needs the permission {permission}, which member {member_id} does not have."
     ),

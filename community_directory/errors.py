@@ -464,6 +464,15 @@ class MergeRefused(MemberError):
     code = "merge_refused"
 
 
+class NoteNotFound(UserError):
+    """There is no such note about a member, or it was removed."""
+
+    code = "note_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("This note does not exist any more.")
+
+
 class NotMerged(MemberError):
     """A merge should be undone, and no member with this number is merged into another one.
 

@@ -1,4 +1,4 @@
-"""Scheduled jobs: expire invitations, roll up and archive, back up, and check the directory."""
+"""Scheduled jobs: what the clock ends, roll-ups, the archive, backups and checks."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from community_directory.database import Statement, engine, long_running, transa
 from community_directory.errors import DirectoryError
 from community_directory.logs import log_as
 from community_directory.observers import observers
-from community_directory.queries import archive, highlights, invitations
+from community_directory.queries import archive, highlights, invitations, members
 from community_directory.queries.archived_days import (
     find_first_open_day,
     first_kept_day,
@@ -40,6 +40,7 @@ ROLL_UP_LOCK_KEY = 0x6E69676874
 DOCTOR_LOCK_KEY = 0x646F63746F72
 """The key of the advisory lock that `check_directory` takes: "doctor" in ASCII."""
 
+MINUTE_CRON = "* * * * *"
 HOURLY_CRON = "0 * * * *"
 NIGHTLY_CRON = "30 4 * * *"
 """Half past four in the community's zone.
@@ -82,6 +83,14 @@ async def expire_overdue_invitations() -> int | None:
     with long_running():
         async with transaction():
             return await invitations.expire_overdue() if await _try_lock(EXPIRY_LOCK_KEY) else None
+
+
+async def end_suspensions() -> int:
+    """Make the members active again whose suspension ends by now.
+
+    Return the number of members. Each of them is in the call of one worker.
+    """
+    return await members.end_suspensions()
 
 
 async def roll_up_recent() -> int | None:
@@ -180,8 +189,9 @@ def run_scheduled_jobs() -> Iterator["AsyncIOScheduler"]:
     """Run the jobs on their schedules until the context ends, and most of them also now.
 
     The check would see what the others are about to do, and the archive deletes for good: both wait
-    for their time. Without a directory for backups in the settings, there is no job for them, and
-    without a number of days for which events are kept, there is none that archives.
+    for their time. Suspensions end each minute anyway. Without a directory for backups in the
+    settings, there is no job for them, and without a number of days for which events are kept,
+    there is none that archives.
 
     Any number of workers may call this: an advisory lock lets one worker at a time run a job.
     """
@@ -191,6 +201,7 @@ def run_scheduled_jobs() -> Iterator["AsyncIOScheduler"]:
 
     scheduler = AsyncIOScheduler(timezone=load_zone(None))
     crons: dict[Job, str] = {
+        end_suspensions: MINUTE_CRON,
         expire_overdue_invitations: HOURLY_CRON,
         roll_up_recent: NIGHTLY_CRON,
         check_directory: DOCTOR_CRON,
@@ -205,7 +216,7 @@ def run_scheduled_jobs() -> Iterator["AsyncIOScheduler"]:
         scheduler.add_job(
             _run_job, trigger, (job,), id=job.__name__, coalesce=True, misfire_grace_time=None
         )
-        if job not in (check_directory, archive_old_events):
+        if job not in (end_suspensions, check_directory, archive_old_events):
             scheduler.add_job(_run_job, args=(job,))
     scheduler.start()
     try:
@@ -258,5 +269,7 @@ async def _run_and_log(job: Job) -> str:
     if done is None:
         logger.info("%s: another worker runs it", job.__name__)
         return "skipped"
-    logger.info("%s: %s", job.__name__, f"{done} rows" if isinstance(done, int) else done)
+    # A job that runs each minute would fill the log.
+    level = logging.DEBUG if job is end_suspensions and not done else logging.INFO
+    logger.log(level, "%s: %s", job.__name__, f"{done} rows" if isinstance(done, int) else done)
     return "succeeded"

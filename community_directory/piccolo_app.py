@@ -19,6 +19,7 @@ from community_directory.tables import (
     DirectoryMerge,
     MemberAccount,
     MemberDailyHighlight,
+    MemberNote,
     MemberParticipation,
     MemberPermission,
     MemberRelationship,
@@ -52,6 +53,7 @@ APP_CONFIG = DirectoryApp(
         DirectoryMerge,
         MemberPermission,
         MemberRequest,
+        MemberNote,
     ],
     commands=list(COMMANDS),
 )

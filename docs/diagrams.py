@@ -26,6 +26,7 @@ TABLE_COLUMNS = (
         "community_invitations",
         "member_permissions",
         "member_requests",
+        "member_notes",
         "member_relationships",
         "directory_bots",
     ),

@@ -367,6 +367,22 @@ async def test_an_overdue_invitation_is_found_and_marked(directory: asyncpg.Pool
     assert entry["actor"] == "doctor"
 
 
+async def test_a_suspension_that_should_have_ended_is_found_and_ended(
+    directory: asyncpg.Pool,
+) -> None:
+    now = datetime.now(UTC)
+    for minutes in (-5, 5):
+        end = now - timedelta(minutes=minutes)
+        await rows.member(directory, status="suspended", suspended_until=end)
+    await assert_healthy("overdue_suspensions")
+    end = now - timedelta(minutes=11)
+    await rows.member(directory, status="suspended", suspended_until=end)
+    await rows.member(directory, status="suspended", suspended_until=end, deleted_at=now)
+    result = await examine("overdue_suspensions")
+    assert (result.verdict, result.examples) == (Verdict.WARNING, ["member #3"])
+    await assert_repaired("overdue_suspensions")
+
+
 async def test_an_accepted_invitation_without_an_acceptor_is_found(
     database: str, directory: asyncpg.Pool
 ) -> None:

@@ -20,6 +20,7 @@ from community_directory.database import connect, connections
 from community_directory.errors import DirectoryError
 from community_directory.jobs import (
     archive_old_events,
+    end_suspensions,
     expire_overdue_invitations,
     roll_up_recent,
     run_scheduled_jobs,
@@ -430,14 +431,14 @@ def hours(*clock: str) -> list[datetime]:
 async def triggers(
     directory: asyncpg.Pool, live_in: Callable[[str], None]
 ) -> Callable[[str], dict[str, CronTrigger]]:
-    """The triggers of the two jobs, by zone."""
+    """The triggers of three jobs, by zone."""
 
     def of(zone: str) -> dict[str, CronTrigger]:
         live_in(zone)
         with run_scheduled_jobs() as scheduler:
             return {
                 name: scheduler.get_job(name).trigger
-                for name in ("expire_overdue_invitations", "roll_up_recent")
+                for name in ("end_suspensions", "expire_overdue_invitations", "roll_up_recent")
             }
 
     return of
@@ -502,6 +503,7 @@ async def test_invitations_expire_each_hour_even_when_the_clocks_change(
 @asynccontextmanager
 async def watched(scheduler: AsyncIOScheduler, count: int) -> AsyncIterator[list[str]]:
     """Yield the list of jobs that end, and wait at the end until there are so many."""
+    scheduler.pause_job("end_suspensions")  # it could run at any moment
     ended: list[str] = []
     enough = asyncio.Event()
 
@@ -524,6 +526,7 @@ async def test_two_of_the_jobs_run_right_after_the_start(
         async with watched(scheduler, 2):
             pass
         assert {job.id for job in scheduler.get_jobs()} == {
+            "end_suspensions",
             "expire_overdue_invitations",
             "roll_up_recent",
             "check_directory",
@@ -542,6 +545,23 @@ async def test_the_log_shows_that_there_was_nothing_to_do(
             pass
     said = {record.getMessage() for record in caplog.records if record.name == jobs.__name__}
     assert said == {"expire_overdue_invitations: 0 rows", "roll_up_recent: 0 rows"}
+
+
+async def test_the_job_of_each_minute_is_silent_unless_it_did_something(
+    directory: asyncpg.Pool,
+    triggers: Callable[[str], dict[str, CronTrigger]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    noon_utc = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    found = times(triggers("UTC")["end_suspensions"], noon_utc, 2)
+    assert list(found) == [noon_utc, noon_utc + timedelta(minutes=1)]
+    with caplog.at_level(logging.INFO, jobs.__name__):
+        await jobs._run_job(end_suspensions)
+        await rows.member(directory, status="suspended", suspended_until=noon_utc)
+        await jobs._run_job(end_suspensions)
+    said = [record.getMessage() for record in caplog.records if record.name == jobs.__name__]
+    assert said == ["end_suspensions: 1 rows"]
+    assert await directory.fetchval("SELECT status FROM community_members") == "active"
 
 
 async def test_the_log_shows_that_another_worker_runs_the_jobs(

@@ -21,6 +21,7 @@ APP_PRIVILEGES = {
     "directory_merged_rows": "SELECT, INSERT, UPDATE, DELETE",
     "member_permissions": "SELECT, INSERT, DELETE",
     "member_requests": "SELECT, INSERT, UPDATE, DELETE",
+    "member_notes": "SELECT, INSERT, DELETE",
     # What the Telegram bot keeps.
     "directory_bot_chats": "SELECT, INSERT, UPDATE, DELETE",
     "directory_bot_notices": "SELECT, INSERT, UPDATE, DELETE",
@@ -122,6 +123,7 @@ FUNCTIONS = (
     "community_members_before_write()",
     "community_members_check_inviter()",
     "community_members_check_status()",
+    "community_members_end_suspension()",
     "member_accounts_named(community_members)",
     "member_relationships_before_write()",
     "directory_archive_before_write()",

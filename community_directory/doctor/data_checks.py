@@ -14,7 +14,7 @@ from tqdm import tqdm
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine, transaction
 from community_directory.doctor.model import Check, Finding, Scope, Verdict
-from community_directory.queries import highlights, invitations, merge_rows
+from community_directory.queries import highlights, invitations, members, merge_rows
 from community_directory.queries.archived_days import (
     ARCHIVED_BEFORE_SQL,
     find_first_open_day,
@@ -47,6 +47,12 @@ GITHUB_BATCH_SIZE = 1000
 FIND_OVERDUE_INVITATIONS = Statement("""
 SELECT 'invitation ' || invitation_id AS finding FROM community_invitations
 WHERE status = 'pending' AND expires_at < now() - interval '2 hours' ORDER BY expires_at
+""")
+
+FIND_OVERDUE_SUSPENSIONS = Statement("""
+SELECT 'member ' || member_id AS finding FROM community_members
+WHERE suspended_until < now() - interval '10 minutes' AND deleted_at IS NULL
+ORDER BY suspended_until
 """)
 
 FIND_UNACCEPTED_INVITATIONS = Statement("""
@@ -389,9 +395,9 @@ async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
         if not differences:
             continue
         stale = await _find_stale_days(first, last)
-        for day, members in _count_by_day(differences).items():
+        for day, count in _count_by_day(differences).items():
             if day not in stale:
-                findings.append(Finding(f"{day}: {members:,} members"))
+                findings.append(Finding(f"{day}: {count:,} members"))
             elif day < today() - timedelta(days=1):
                 text = f"{day}: {members:,} members, because events came after the roll-up"
                 findings.append(Finding(text, Verdict.WARNING))
@@ -449,6 +455,11 @@ def _count_by_day(differences: Sequence[Difference]) -> Counter[date]:
 async def fix_overdue_invitations(_: Scope) -> None:
     """Store the status expired for overdue invitations."""
     await invitations.expire_overdue(actor=ACTOR)
+
+
+async def fix_overdue_suspensions(_: Scope) -> None:
+    """Make the members active again whose suspension has ended."""
+    await members.end_suspensions(actor=ACTOR)
 
 
 async def fix_tiers(_: Scope) -> None:
@@ -527,6 +538,16 @@ DATA_CHECKS = (
         find=FIND_OVERDUE_INVITATIONS,
         verdict=Verdict.WARNING,
         fix=fix_overdue_invitations,
+    ),
+    Check(
+        id="overdue_suspensions",
+        title="Suspensions end on the date that was set",
+        problem="Suspensions that should have ended ten minutes ago or more",
+        next_step="The job of the panel that ends them each minute does not run: start the panel. "
+        "--fix ends them now.",
+        find=FIND_OVERDUE_SUSPENSIONS,
+        verdict=Verdict.WARNING,
+        fix=fix_overdue_suspensions,
     ),
     Check(
         id="acceptors",

@@ -4,7 +4,7 @@ The audit log has the act of each change, so that everything that one act change
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -130,6 +130,7 @@ async def apply(
     invited_by: str | int | None = None,
     including_managers: bool = False,
     cancel_invitations: bool = False,
+    until: datetime | None = None,
 ) -> Act:
     """Do the same to many members in one transaction, and log it as one act.
 
@@ -149,17 +150,26 @@ async def apply(
             permission `manage`. Otherwise it leaves them out.
         cancel_invitations: Whether the open invitations of those whom the act affects are
             cancelled, too.
+        until: The end of a suspension, an aware time in the future; None is a suspension without an
+            end.
 
     Raises:
         InvalidInput: There is no such kind, nobody or too many are picked, only one of `invited_by`
-            and the kind `move` is given, or the actor is blank.
+            and the kind `move` is given, `until` is not in the future or belongs to another kind
+            than `suspend`, or the actor is blank.
         MemberNotFound: No member has the number of the new inviter, or the member was removed.
         MemberNotActive: The new inviter is not active.
         BotRefused: The new inviter is a bot.
     """
     kind = parse_choice(ActKind, kind, "kind")
     actor = required_actor(actor)
-    plan = make_plan(kind, numbers, invited_by=invited_by, including_managers=including_managers)
+    plan = make_plan(
+        kind,
+        numbers,
+        invited_by=invited_by,
+        including_managers=including_managers,
+        until=until,
+    )
     return await perform(plan, actor=actor, reason=reason, cancels_invitations=cancel_invitations)
 
 

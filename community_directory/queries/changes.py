@@ -56,6 +56,7 @@ class ChangeKind(StrEnum):
     MEMBER_UNDECLINED = "member_undeclined"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_REINSTATED = "member_reinstated"
+    SUSPENSION_CHANGED = "suspension_changed"
     MEMBER_BANNED = "member_banned"
     MEMBER_UNBANNED = "member_unbanned"
     MEMBER_REMOVED = "member_removed"
@@ -75,6 +76,8 @@ class ChangeKind(StrEnum):
     ACCOUNT_UNLINKED = "account_unlinked"
     PERMISSION_GRANTED = "permission_granted"
     PERMISSION_REVOKED = "permission_revoked"
+    NOTE_ADDED = "note_added"
+    NOTE_REMOVED = "note_removed"
     OTHER = "other"
 
 
@@ -102,6 +105,8 @@ ROW_KINDS = {
     ("community_invitations", AuditAction.INSERT): ChangeKind.INVITATION_CREATED,
     ("member_accounts", AuditAction.INSERT): ChangeKind.ACCOUNT_LINKED,
     ("member_accounts", AuditAction.DELETE): ChangeKind.ACCOUNT_UNLINKED,
+    ("member_notes", AuditAction.INSERT): ChangeKind.NOTE_ADDED,
+    ("member_notes", AuditAction.DELETE): ChangeKind.NOTE_REMOVED,
     ("member_permissions", AuditAction.INSERT): ChangeKind.PERMISSION_GRANTED,
     ("member_permissions", AuditAction.DELETE): ChangeKind.PERMISSION_REVOKED,
 }
@@ -203,6 +208,7 @@ _MEMBER_KINDS: dict[str, Callable[[Any, Any], ChangeKind]] = {
     ),
     # A removed contact who redeems an invitation joins, and is restored by the same change.
     "status": _find_status_kind,
+    "suspended_until": lambda *_: ChangeKind.SUSPENSION_CHANGED,
     "deleted_at": lambda _, after: (
         ChangeKind.MEMBER_REMOVED if after else ChangeKind.MEMBER_RESTORED
     ),

@@ -57,6 +57,7 @@ class Member:
     last_active_at: datetime | None
     deleted_at: datetime | None
     is_bot: bool
+    suspended_until: datetime | None
 
 
 _MEMBER_FIELDS = [field.name for field in fields(Member)]

@@ -1,6 +1,7 @@
 """Members: add, find and change them, and remove and restore them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from typing import Any, Final
@@ -96,8 +97,10 @@ __all__ = [
     "Unmerge",
     "add",
     "check_addable",
+    "check_until",
     "count",
     "dismiss_suggestion",
+    "end_suspensions",
     "erase",
     "export",
     "find",
@@ -197,19 +200,34 @@ FROM community_members WHERE member_id = :member_id
 SET_MEMBER_STATUS = Statement(f"""
 WITH {ACTOR_CTE}, before AS (
     -- The status before, locked. NO KEY allows other transactions to record the member's events.
-    SELECT id, status FROM community_members
+    SELECT id, status, suspended_until FROM community_members
     -- A removed member can still be banned, or else any code would bring them back.
     WHERE member_id = :member_id AND (deleted_at IS NULL OR :status::text = 'banned')
         AND merged_into IS NULL
     FOR NO KEY UPDATE
 ), changed AS (
     -- the member after the change, if the change is allowed
-    UPDATE community_members AS member SET status = :status::text FROM before, actor
+    UPDATE community_members AS member
+    SET status = :status::text, suspended_until = :until::timestamptz
+    FROM before, actor
     WHERE member.id = before.id AND before.status = ANY(:allowed_before)
+        AND (before.status, before.suspended_until) IS DISTINCT FROM (:status, :until)
     RETURNING member.*
 )
 SELECT before.status AS before, {member_columns("changed")}
 FROM before LEFT JOIN changed ON true
+""")
+
+# A removed member stays suspended: the suspension ends when they are restored.
+END_SUSPENSIONS = Statement(f"""
+WITH {ACTOR_CTE}
+UPDATE community_members SET status = 'active' FROM actor
+WHERE id IN (
+    SELECT id FROM community_members
+    WHERE suspended_until <= now() AND deleted_at IS NULL
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING member_id
 """)
 
 REMOVE_MEMBER = Statement(f"""
@@ -448,11 +466,15 @@ async def set_status(
     actor: str,
     reason: str | None = None,
     before: Sequence[MemberStatus | str] | None = None,
+    until: datetime | None = None,
 ) -> Member:
     """Change the status of a member, and log the actor and the reason in the same transaction.
 
     Calls for the same member run one after the other, and each of them starts from the status that
     the call before it has set. A removed member can only be banned.
+
+    A suspension with `until` ends at that time (`end_suspensions`). To suspend a suspended member
+    again, with another `until`, changes the end; without `until` the suspension then has no end.
 
     Args:
         member_id: The member's number, "#247" or 247.
@@ -461,16 +483,22 @@ async def set_status(
         reason: The reason of the change, for the audit log.
         before: The statuses that the member may have, such as those that somebody has seen before
             they decided; by default those of `ALLOWED_TRANSITIONS`.
+        until: The end of a suspension, an aware time in the future; None is a suspension without an
+            end.
 
     Raises:
         StatusChangeRefused: `ALLOWED_TRANSITIONS` or `before` does not contain this change, or the
-            member has the status already.
+            member has the status already, with the same end.
         MemberNotFound: No member has this number, or the member was removed and the status is not
             banned.
-        InvalidInput: There is no such status, or the actor is blank.
+        InvalidInput: There is no such status, the actor is blank, or `until` is not in the future
+            or belongs to another status than suspended.
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
+    check_until(until, after)
     allowed = ALLOWED_TRANSITIONS[after]
+    if after is MemberStatus.SUSPENDED:
+        allowed = (*allowed, MemberStatus.SUSPENDED)  # with another end
     if before is not None:
         wanted = {parse_choice(MemberStatus, status, "before") for status in before}
         allowed = tuple(status for status in allowed if status in wanted)
@@ -479,6 +507,7 @@ async def set_status(
         member_id=number,
         status=after,
         allowed_before=allowed,
+        until=until,
         actor=required_actor(actor),
         reason=reason,
     )
@@ -489,6 +518,41 @@ async def set_status(
         raise StatusChangeRefused(number, found, after)
     forget(number)
     return member_from(member)
+
+
+def check_until(until: datetime | None, status: MemberStatus | None) -> None:
+    """Check that a time can be the end of a suspension, if there is one.
+
+    Raises:
+        InvalidInput: The status is another one, or the time is not aware or not in the future.
+    """
+    if until is None:
+        return
+    if status is not MemberStatus.SUSPENDED:
+        raise InvalidInput("Only a suspension has an end.", field="until")
+    if getattr(until, "tzinfo", None) is None:
+        raise InvalidInput("The end must be a time with a time zone.", field="until")
+    if until <= datetime.now(UTC):
+        raise InvalidInput("A suspension must end in the future.", field="until")
+
+
+async def end_suspensions(*, actor: str = "clock") -> int:
+    """Make the members active again whose suspension ends by now, and return their number.
+
+    The scheduled job makes the call each minute. Of several calls at the same time, each member is
+    in one.
+
+    Raises:
+        InvalidInput: The actor is blank.
+    """
+    records = await engine.fetch(
+        END_SUSPENSIONS,
+        actor=required_actor(actor),
+        reason="The suspension ended on the date that was set.",
+    )
+    for (number,) in records:
+        forget(number)
+    return len(records)
 
 
 async def remove(member_id: str | int, *, actor: str, reason: str | None = None) -> Member:

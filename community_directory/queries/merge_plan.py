@@ -5,6 +5,7 @@ Callers use the types as `members.MergePreview`, `members.MergeConflict`, ….
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ MERGED_COLUMNS = (
     "registration_fee_tx_hash",
     "last_active_at",
     "status",
+    "suspended_until",
     "invited_by",
     "profile_data",
 )
@@ -50,6 +52,7 @@ GITHUB_COLUMNS = (
     "github_verified_at",
     "github_profile_data",
 )
+STATUS_COLUMNS = ("status", "suspended_until")
 FEE_COLUMNS = ("registration_fee_paid", "registration_fee_tx_hash")
 
 # Both members, with the number of the one whom each invited, directly or through others.
@@ -296,6 +299,7 @@ def plan_columns(pair: Pair) -> dict[str, Any]:
     times = [each["last_active_at"] for each in pair if each["last_active_at"] is not None]
     planned["last_active_at"] = max(times, default=None)
     planned["status"] = _merged_status(pair)
+    planned["suspended_until"] = _merged_end_of_suspension(pair, planned["status"])
     planned["invited_by"] = _merged_inviter(pair)
     return planned
 
@@ -316,7 +320,7 @@ async def make_preview(pair: Pair, new_keys: Mapping[str, Any]) -> MergePreview:
     [counts] = await engine.fetch(COUNT_ROWS, **numbers)
     planned = plan_columns(pair)
     filled = {column: value for column, value in planned.items() if value != into[column]}
-    for column in ("status", "last_active_at"):
+    for column in ("status", "suspended_until", "last_active_at"):
         filled.pop(column, None)
     if new_keys:
         filled["profile_data"] = new_keys
@@ -343,6 +347,14 @@ def _merged_status(pair: Pair) -> str:
     ):
         return MemberStatus(into["status"]).value
     return max(status, MemberStatus(into["status"]), key=STATUS_ORDER.index).value
+
+
+def _merged_end_of_suspension(pair: Pair, status: str) -> datetime | None:
+    """Return the later end, if the person is suspended; a suspension without an end has none."""
+    if status != MemberStatus.SUSPENDED:
+        return None
+    ends = [each["suspended_until"] for each in pair if each["status"] == MemberStatus.SUSPENDED]
+    return None if None in ends else max(ends)
 
 
 def _merged_inviter(pair: Pair) -> str | None:

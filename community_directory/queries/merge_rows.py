@@ -304,6 +304,7 @@ _CASTS = {
     "github_verified": "::boolean",
     "github_verified_at": "::timestamptz",
     "last_active_at": "::timestamptz",
+    "suspended_until": "::timestamptz",
 }
 _SET_PLANNED = ", ".join(
     f"{column} = :{column}{_CASTS.get(column, '::text')}"

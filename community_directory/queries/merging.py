@@ -24,6 +24,7 @@ from community_directory.queries.merge_plan import (
     FEE_COLUMNS,
     GITHUB_COLUMNS,
     MERGED_COLUMNS,
+    STATUS_COLUMNS,
     MergeCounts,
     MergePreview,
     Pair,
@@ -48,14 +49,15 @@ _Result = TypeVar("_Result")
 _COLUMN_GROUPS = (
     GITHUB_COLUMNS,
     FEE_COLUMNS,
+    STATUS_COLUMNS,
     *(
         (column,)
         for column in MERGED_COLUMNS
-        if column not in (*GITHUB_COLUMNS, *FEE_COLUMNS, "profile_data")
+        if column not in (*GITHUB_COLUMNS, *FEE_COLUMNS, *STATUS_COLUMNS, "profile_data")
     ),
 )
 """The columns that go together: all of a group come back, or none."""
-_TIMES = ("github_verified_at", "last_active_at")
+_TIMES = ("github_verified_at", "last_active_at", "suspended_until")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "is_bot": NOT_PERSONAL,
         "reputation_withheld": NOT_PERSONAL,
         "merged_into": NOT_PERSONAL,
+        "suspended_until": NOT_PERSONAL,
     },
     "community_invitations": {
         "invitation_id": NOT_PERSONAL,
@@ -124,6 +125,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "permission": NOT_PERSONAL,
         "granted_at": NOT_PERSONAL,
     },
+    "member_notes": dict.fromkeys(["id", "member_id", "text", "written_at"], "DELETE"),
     "member_requests": dict.fromkeys(["id", "member_id", "kind", "asked_at"], "DELETE"),
     "member_relationships": dict.fromkeys(
         ["id", "entity_id_a", "entity_id_b", "relationship_type", "content", "created_at"], "DELETE"
@@ -147,6 +149,8 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "row_id": NOT_PERSONAL,
         "member_id": NOT_PERSONAL,
         "changes": IN_FUNCTION,
+        "act_id": NOT_PERSONAL,
+        "undone_act_id": NOT_PERSONAL,
     },
 }
 """The class of every column of every table: `NOT_PERSONAL`, or the SQL of its value when erased."""
@@ -161,7 +165,7 @@ PERSONAL_FIELDS = [
     for table in ("community_members", "community_invitations")
     for column, erased in COLUMN_CLASSES[table].items()
     if erased is not NOT_PERSONAL and column not in STATE_COLUMNS
-] + ["account_id", "username", "details"]
+] + ["account_id", "username", "details", "text"]
 """The fields whose old and new values `directory_audit_log_erase` erases from the audit log."""
 
 PUBLIC_COLUMNS = {
@@ -289,6 +293,10 @@ SELECT jsonb_build_object(
         SELECT jsonb_agg(request ORDER BY asked_at, kind)
         FROM member_requests AS request WHERE request.member_id = ANY(numbers)
     ),
+    'notes', (
+        SELECT jsonb_agg(note ORDER BY written_at, id)
+        FROM member_notes AS note WHERE note.member_id = ANY(numbers)
+    ),
     'bot_chats', (
         -- the language in which the Telegram bot writes to the person
         SELECT jsonb_agg(chat ORDER BY chat.account_id)
@@ -366,6 +374,10 @@ ERASE_REQUESTS = Statement(f"""
 WITH {ACTOR_CTE}
 DELETE FROM member_requests USING actor WHERE member_id = ANY(:numbers)
 """)
+ERASE_NOTES = Statement(f"""
+WITH {ACTOR_CTE}
+DELETE FROM member_notes USING actor WHERE member_id = ANY(:numbers)
+""")
 # It runs before the accounts are deleted.
 ERASE_CODES_AND_CONVERSATIONS = Statement("""
 WITH numbers AS (
@@ -412,8 +424,8 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
         `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships`,
-        `requests`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that it
-        deleted or changed, as they were before.
+        `requests`, `notes`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that
+        it deleted or changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -495,6 +507,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(LOCK_MEMBERS_FULLY, person)
     person = await _find_person(number, entities)
     await _run(ERASE_REQUESTS, person | change)
+    await _run(ERASE_NOTES, person | change)
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)

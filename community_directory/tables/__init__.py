@@ -10,6 +10,7 @@ from community_directory.tables.highlights import MemberDailyHighlight
 from community_directory.tables.invitations import CommunityInvitation, InvitationStatus
 from community_directory.tables.members import CommunityMember, MemberStatus, ReputationTier
 from community_directory.tables.merges import DirectoryMerge
+from community_directory.tables.notes import MemberNote
 from community_directory.tables.participation import EventType, MemberParticipation, Platform
 from community_directory.tables.permissions import MemberPermission, Permission
 from community_directory.tables.relationships import MemberRelationship
@@ -27,6 +28,7 @@ __all__ = [
     "InvitationStatus",
     "MemberAccount",
     "MemberDailyHighlight",
+    "MemberNote",
     "MemberParticipation",
     "MemberPermission",
     "MemberRelationship",

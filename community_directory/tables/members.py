@@ -153,6 +153,12 @@ class CommunityMember(
         help_text="The member who has everything of this one since the two were merged.",
     )
 
+    suspended_until = Timestamptz(
+        null=True,
+        default=None,
+        help_text="The time at which the suspension ends. Leave it empty if it has no end.",
+    )
+
     member_telegram_id_idx = Unique([telegram_id])
 
     member_number_check = Check("member_id ~ '^#[1-9][0-9]*$'")
@@ -176,6 +182,9 @@ class CommunityMember(
         "merged_into IS NULL OR (deleted_at IS NOT NULL AND telegram_id LIKE 'merged:%'"
         " AND NOT github_verified)"
     )
+
+    member_suspended_until_check = Check("suspended_until IS NULL OR status = 'suspended'")
+    member_suspended_until_range_check = Check(checks.in_range("suspended_until"))
 
     member_github_profile_data_readable_check = Check(checks.readable_json("github_profile_data"))
     member_profile_data_readable_check = Check(checks.readable_json("profile_data"))

@@ -71,7 +71,13 @@ async def content(url: str) -> dict[str, list[dict[str, Any]]]:
                 found[table] = [json.loads(row[0]) for row in selected]
     for row in found["community_members"]:
         row.pop("search_text")
-        for column in ("reputation_shortfall", "is_bot", "reputation_withheld", "merged_into"):
+        for column in (
+            "reputation_shortfall",
+            "is_bot",
+            "reputation_withheld",
+            "merged_into",
+            "suspended_until",
+        ):
             row.pop(column, None)
     return found
 
@@ -102,7 +108,7 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
     before["directory_link_tries"] = before["directory_proved_pairs"] = []
     before["directory_bot_states"] = []
     before["directory_dismissed_merges"] = before["directory_archive"] = []
-    before["member_requests"] = []
+    before["member_requests"] = before["member_notes"] = []
     before["directory_bot_chats"] = before["directory_bot_notices"] = []
     before["directory_audit_consumers"] = []
 

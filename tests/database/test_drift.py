@@ -192,19 +192,26 @@ SCRIPTED_OBJECTS = {
         ("index", name)
         for name in (
             "audit_account_id_idx",
+            "audit_act_idx",
             "audit_actor_idx",
             "audit_changed_at_idx",
             "audit_invited_username_idx",
             "audit_row_idx",
+            "audit_undone_act_idx",
             "invitation_username_idx",
             "member_account_linked_at_idx",
             "member_any_country_idx",
             "member_removed_idx",
             "member_any_role_idx",
             "member_organization_idx",
+            "member_suspended_until_idx",
+            "member_note_member_idx",
         )
     ),
     ("trigger", "member_requests_audit"),
+    ("trigger", "member_notes_audit"),
+    ("trigger", "community_members_end_suspension"),
+    ("function", "community_members_end_suspension"),
     *(
         (kind, name)
         for name in ("directory_bot_chats", "directory_bot_notices")

@@ -265,6 +265,7 @@ DESIGNED = {
         "is_bot": "boolean NOT NULL DEFAULT false",
         "reputation_withheld": "integer NOT NULL DEFAULT 0",
         "merged_into": "character varying(20)",
+        "suspended_until": "timestamp with time zone",
         "search_text": 'text GENERATED ALWAYS AS ("left"(directory_search_text('
         "((((name)::text || COALESCE((' '::text || (telegram_username)::text), ''::text))"
         " || COALESCE((' '::text || (organization)::text), ''::text))"

@@ -288,7 +288,8 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP INDEX member_organization_idx",
+            "DROP FUNCTION community_members_end_suspension CASCADE",
+            "DROP INDEX member_suspended_until_idx",
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from importlib import import_module
 from typing import Any
+from uuid import UUID
 
 from community_directory import queries
 from community_directory.database import DirectoryTransaction, engine, transaction
@@ -83,6 +84,7 @@ NEWCOMER = {
 BY = {"actor": "bot", "reason": "a test"}
 NOBODY = {"member_id": "#99"}
 LINK_CODE = "ABCDEFGH2345"
+NOTE = UUID("01980a4e-2a5c-7000-8000-000000000001")
 AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 ACT_ID = "0190f1a0-0000-7000-8000-000000000001"
 ACT = {"invited_by": None, "including_managers": True}
@@ -163,7 +165,14 @@ CASES = {
         statements_when_refused=0,
     ),
     "acts.apply": Case(
-        {"kind": "suspend", "numbers": ["#1", "#2"], **ACT, "cancel_invitations": True, **BY},
+        {
+            "kind": "suspend",
+            "numbers": ["#1", "#2"],
+            **ACT,
+            "cancel_invitations": True,
+            "until": datetime(2190, 1, 1, tzinfo=UTC),
+            **BY,
+        },
         {"numbers": []},
         statements=9,
         statements_when_refused=0,
@@ -185,6 +194,7 @@ CASES = {
             "numbers": ["#2"],
             **ACT,
             "cancel_invitations": False,
+            "until": None,
             **BY,
         },
         {"kind": "approve"},
@@ -277,6 +287,7 @@ CASES = {
         {"text": "ana", **CONDITIONS}, {"status": "asleep"}, statements_when_refused=0
     ),
     "members.dismiss_suggestion": Case({"member_id": "#1", "other": "#2", **BY}, {"other": "#99"}),
+    "members.end_suspensions": Case({"actor": "bot"}),
     "members.find": Case({"member_id": "#1"}),
     "members.find_erased": Case({"telegram_ids": ["101", "discord:102"]}),
     "members.find_by_account": Case({"platform": "telegram", "account_id": "101"}),
@@ -348,8 +359,14 @@ CASES = {
         statements_when_refused=0,
     ),
     "members.set_status": Case(
-        {"member_id": "#1", "status": "suspended", "before": ["active"], **BY},
-        {"status": "not_member"},
+        {
+            "member_id": "#1",
+            "status": "suspended",
+            "before": ["active"],
+            "until": datetime(2190, 1, 1, tzinfo=UTC),
+            **BY,
+        },
+        {"status": "not_member", "until": None},
     ),
     "members.set_username": Case(
         {"member_id": "#1", "telegram_username": "ana", **BY},
@@ -413,6 +430,9 @@ CASES = {
         },
         {"room_id": "\0"},
     ),
+    "notes.add": Case({"member_id": "#2", "text": "Met in Oaxaca.", "actor": "eva"}, NOBODY),
+    "notes.list_for": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
+    "notes.remove": Case({"note_id": NOTE, "actor": "eva"}, {"note_id": UUID(int=9)}),
     "permissions.grant": Case(
         {"member_id": "#1", "permission": "review", "granted_by": "#1", **BY},
         {"granted_by": "#2"},
@@ -482,8 +502,8 @@ async def community(database: rows.Database) -> None:
 
     #4 was merged into #1.
     Somebody has just approved #2, as an act.
-    There are an open request, an open invitation, a link, and a code with which #1 links another
-    account, too.
+    There are an open request, a note, an open invitation, a link, and a code with which #1 links
+    another account, too.
     """
     await rows.member(
         database, telegram_id="101", telegram_username="ana", country="México", status="active"
@@ -517,6 +537,7 @@ async def community(database: rows.Database) -> None:
     await rows.merge(database, duplicate_id="#4", before=json.dumps(MERGED))
     await rows.permission(database, member_id="#1", permission="manage")
     await rows.request(database, member_id="#1", kind="link")
+    await rows.note(database, id=NOTE, member_id="#1")
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(
         database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"

@@ -83,6 +83,8 @@ TESTED_APART = {
     "members.unmerge",
     "participation.record",
     "participation.take_back",
+    "notes.add",
+    "notes.list_for",
     "requests.ask",
     "requests.may_erase_themselves",
     "requests.resolve",

@@ -18,6 +18,7 @@ from community_directory.queries import (
     highlights,
     invitations,
     members,
+    notes,
     participation,
     permissions,
     privacy,
@@ -155,6 +156,15 @@ class Caller:
         for request in (await requests.list_open(kind="link")).items:
             assert request.kind == "link"
         await requests.resolve(number, "link", actor="load")
+
+    async def write_notes(self) -> None:
+        number = self.anybody()
+        note = await notes.add(number, "Met in Oaxaca.", actor="load")
+        assert {found.member_id for found in (await notes.list_for(number)).items} <= {number}
+        await notes.remove(note.id, actor="load")
+
+    async def end_suspensions(self) -> None:
+        await members.end_suspensions(actor="load")
 
     async def search(self) -> None:
         number = self.anybody()
@@ -411,6 +421,8 @@ class Caller:
                 self.remove_and_restore,
                 self.grant_and_revoke,
                 self.ask_managers,
+                self.write_notes,
+                self.end_suspensions,
                 self.invite,
                 self.redeem,
                 self.look_at_invitations,
@@ -542,6 +554,7 @@ def test_the_callers_use_every_helper() -> None:
             highlights,
             invitations,
             members,
+            notes,
             participation,
             permissions,
             privacy,

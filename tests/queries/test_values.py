@@ -120,7 +120,8 @@ async def test_an_actor_is_checked_even_for_an_update_without_changes(
     "helper",
     [
         *("members.set_status", "members.remove", "members.restore", "members.erase"),
-        *("highlights.roll_up", "invitations.expire_overdue"),
+        *("highlights.roll_up", "invitations.expire_overdue", "members.end_suspensions"),
+        *("notes.add", "notes.remove"),
     ],
 )
 async def test_a_change_by_a_manager_needs_an_actor(directory: asyncpg.Pool, helper: str) -> None:

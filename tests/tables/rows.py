@@ -170,6 +170,14 @@ async def request(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def note(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a note, about a new member unless `member_id` is given."""
+    columns = {"id": uuid.uuid4(), "text": "Met in Oaxaca.", **columns}
+    return await _insert(
+        database, "member_notes", await _with_member(database, "member_id", columns)
+    )
+
+
 async def bot_chat(
     database: Database, *, member_id: str = "#1", **columns: object
 ) -> asyncpg.Record:

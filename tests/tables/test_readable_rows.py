@@ -32,6 +32,7 @@ FACTORIES: dict[str, Callable[..., Coroutine[Any, Any, asyncpg.Record]]] = {
     "directory_bots": rows.bot,
     "member_permissions": rows.permission,
     "member_requests": rows.request,
+    "member_notes": rows.note,
     "member_accounts": rows.account,
     "directory_merges": rows.merge,
 }
@@ -45,6 +46,7 @@ PREFIXES = {
     "directory_bots": "bot",
     "member_permissions": "member_permission",
     "member_requests": "member_request",
+    "member_notes": "member_note",
     "member_accounts": "member_account",
     "directory_merges": "merge",
 }

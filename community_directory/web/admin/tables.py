@@ -36,6 +36,7 @@ from community_directory.tables import (
     DirectoryMerge,
     MemberAccount,
     MemberDailyHighlight,
+    MemberNote,
     MemberParticipation,
     MemberPermission,
     MemberRelationship,
@@ -52,12 +53,12 @@ from community_directory.web.health import LINK_LABEL
 COMMUNITY_GROUP, ENGAGEMENT_GROUP, PANEL_GROUP = "Community", "Engagement", "Panel"
 
 SIDEBAR_LINKS = {
-    "Insights": "./insights/",
-    LINK_LABEL: "./insights/health/",
+    "Insights": "../insights/",
+    LINK_LABEL: "../insights/health/",
     "To review": "#/community_members?status=pending",
     "Open invitations": "#/community_invitations?__view=open",
     "Expiring today": "#/community_invitations?__view=expiring_today",
-    "Merge suggestions": "./insights/suggestions/",
+    "Merge suggestions": "../insights/suggestions/",
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
     "Removed": "#/community_members?deleted_at__operator=not_null",
     "Bots": "#/community_members?is_bot=true",
@@ -99,6 +100,7 @@ GENERATED_MEMBER_COLUMNS = frozenset(
         "deleted_at",
         "is_bot",
         "merged_into",
+        "suspended_until",
     ]
 )
 GENERATED_INVITATION_COLUMNS = frozenset(
@@ -149,6 +151,9 @@ COLUMN_LABELS = {
     "granted_at": "Granted at",
     "kind": "Request",
     "asked_at": "Asked at",
+    "text": "Note",
+    "written_at": "Written at",
+    "suspended_until": "Suspended until",
     "changed_at": "When",
     "actor": "Who",
     "action": "What",
@@ -262,6 +267,19 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 refusals=dict.fromkeys(
                     ("add", "edit"),
                     "Members ask by themselves. A request that is settled can be deleted here.",
+                ),
+                labels=COLUMN_LABELS,
+            ),
+        ),
+        _table(
+            MemberNote,
+            columns="text member_id written_at",
+            filters="member_id written_at",
+            order="-written_at",
+            group=COMMUNITY_GROUP,
+            policy=TablePolicy(
+                refusals=dict.fromkeys(
+                    ACTIONS.values(), "Write and remove notes on the page of the member."
                 ),
                 labels=COLUMN_LABELS,
             ),

@@ -26,7 +26,7 @@ async def test_the_document_requires_a_session_with_the_right_to_use_the_panel(
     client: httpx.AsyncClient,
 ) -> None:
     response = await client.get("/openapi.json", follow_redirects=True)
-    assert (response.status_code, response.url.path) == (200, "/api/openapi.json")
+    assert (response.status_code, response.url.path) == (200, "/admin/api/openapi.json")
     await BaseUser.update({BaseUser.admin: False}).where(BaseUser.username == "manager")
     assert (await client.get("/openapi.json", follow_redirects=True)).status_code == 401
     client.cookies.delete("id")
@@ -78,6 +78,7 @@ async def test_what_is_refused_is_not_in_the_document(document: dict[str, Any]) 
         "member_permissions": [],
         "member_relationships": ["delete", "patch", "post"],
         "member_requests": ["delete"],
+        "member_notes": [],
         "member_participation": [],
         "member_daily_highlights": [],
         "directory_audit_log": [],
