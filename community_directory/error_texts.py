@@ -93,6 +93,10 @@ ERROR_TEXTS = {
     "permission_required": gettext_noop(
         "This needs the permission {permission}, which member {member_id} does not have."
     ),
+    "profile_changed": gettext_noop(
+        "Somebody else has changed the {field} in the meantime. "
+        "Look at the present value, and save again if yours is to replace it."
+    ),
     "status_change_refused": gettext_noop(
         "The status of member {member_id} can't change from {before} to {after}."
     ),
@@ -156,6 +160,7 @@ WORDS = {
     "invited_telegram_username": gettext_noop("invited Telegram username"),
     "invitation_code": gettext_noop("code"),
     "code": gettext_noop("code"),
+    "profile_data": gettext_noop("profile"),
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
 }
