@@ -249,9 +249,7 @@ async def test_a_program_that_works_through_a_list_is_one_line_and_people_are_no
     directory: asyncpg.Pool, people: None
 ) -> None:
     for place in range(3):
-        await members.add(
-            telegram_id=str(place + 50), name="New", primary_role="x", actor="import"
-        )
+        await members.add(telegram_id=str(place + 50), name="New", primary_role="x", actor="import")
     for number in ("#1", "#2"):
         await members.set_status(number, "suspended", actor="Irene")
     assert await tell_new(directory) == [
