@@ -31,9 +31,10 @@ from community_directory.web.admin.attempts import (
     delay_seconds,
 )
 from community_directory.web.admin.security import WRONG_CREDENTIALS
+from community_directory.web.security import ADMIN_PATH
 from tests.conftest import Server, closed_to_all
 from tests.database.test_migrations import until
-from tests.web.conftest import ADDRESS
+from tests.web.conftest import ADDRESS, ADMIN_ADDRESS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:If running sessions in production"),
@@ -62,7 +63,9 @@ async def visitor(
 ) -> httpx.AsyncClient:
     """Return a client that has opened the panel."""
     transport = httpx.ASGITransport(app, client=(host, 50000), raise_app_exceptions=raises)
-    client = httpx.AsyncClient(transport=transport, base_url=url, headers={"Origin": url})
+    client = httpx.AsyncClient(
+        transport=transport, base_url=f"{url}{ADMIN_PATH}/", headers={"Origin": url}
+    )
     await client.get("/")
     client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
     return client
@@ -104,8 +107,9 @@ async def is_in(client: httpx.AsyncClient) -> bool:
             ("/", 200),
             ("/directory-assets/sign_in.js", 200),
             ("/assets/nothing.js", 404),
-            ("/healthz", 200),
-            ("/readyz", 200),
+            (f"{ADDRESS}/healthz", 200),
+            (f"{ADDRESS}/readyz", 200),
+            (f"{ADDRESS}/nowhere", 404),
         ),
         *(
             ("/api/tables/", 401),
@@ -209,7 +213,9 @@ async def test_production_answers_only_under_its_allowed_hosts(
     response = await client.get(path, headers={"Host": "evil.example"})
     assert (response.status_code, response.text) == (400, "Invalid host header")
     assert response.headers["Content-Security-Policy"] == POLICY
-    assert (await client.get("/healthz", headers={"Host": "10.0.0.7"})).status_code == 200
+    assert (
+        await client.get("https://directory.example/healthz", headers={"Host": "10.0.0.7"})
+    ).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "PUT"])
@@ -384,7 +390,7 @@ async def attack(username: str, times: int) -> list[int]:
         transport = httpx.ASGITransport(main.app, client=(address, 50000))
         async with (
             crowd,
-            httpx.AsyncClient(transport=transport, base_url=ADDRESS, cookies=token) as client,
+            httpx.AsyncClient(transport=transport, base_url=ADMIN_ADDRESS, cookies=token) as client,
         ):
             client.headers["X-CSRFToken"] = token["csrftoken"]
             return int((await sign_in(client, username, "a wrong password")).status_code)
@@ -1037,6 +1043,12 @@ async def test_an_incomplete_or_ambiguous_user_is_refused(
     )
 
 
-async def test_insights_are_found_without_the_slash(client: httpx.AsyncClient) -> None:
-    response = await client.get("/insights", follow_redirects=True)
-    assert (response.status_code, response.url.path) == (200, "/insights/")
+@pytest.mark.parametrize("path", ["/admin", "/insights"])
+async def test_every_part_is_found_without_the_slash(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.get(f"{ADDRESS}{path}", follow_redirects=True)
+    assert (response.status_code, response.url.path) == (200, f"{path}/")
+
+
+async def test_the_first_page_leads_to_piccolo_admin(client: httpx.AsyncClient) -> None:
+    response = await client.get(ADDRESS, follow_redirects=True)
+    assert (response.status_code, response.url.path) == (200, "/admin/")

@@ -181,7 +181,7 @@ async def test_the_sign_in_form_asks_for_a_password_of_ones_own(
     assert await press(page, "Create") == 201
 
     await page.context.clear_cookies()
-    await page.goto("/#/login/")
+    await page.goto("/admin/#/login/")
     await page.reload()
     said = page.locator("#login [role=alert]")
     await page.fill("input[name=username]", "eva")
