@@ -158,7 +158,7 @@ class Teller:
             state_class=STATE_CLASSES.get(group.kind, ""),
             text=text,
             detail=detail or _quote(entry.reason),
-            link=f"/log/?entry={entry.id}",
+            link=f"/log/?act={entry.act_id}" if entry.act_id else f"/log/?entry={entry.id}",
             entries=(*group.entries, *group.consequences),
         )
 

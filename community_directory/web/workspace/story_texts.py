@@ -61,7 +61,9 @@ KIND_RANKS = {kind: rank for rank, kind in enumerate({**CONSEQUENCES, **dict.fro
 STATE_CLASSES = {
     ChangeKind.MEMBER_JOINED: "s-pending",
     ChangeKind.MEMBER_APPROVED: "s-active",
+    ChangeKind.MEMBER_UNAPPROVED: "s-pending",
     ChangeKind.MEMBER_DECLINED: "s-contact",
+    ChangeKind.MEMBER_UNDECLINED: "s-pending",
     ChangeKind.MEMBER_SUSPENDED: "s-suspended",
     ChangeKind.SUSPENSION_CHANGED: "s-suspended",
     ChangeKind.MEMBER_REINSTATED: "s-active",
@@ -94,8 +96,16 @@ SENTENCES = {
     ChangeKind.MEMBER_APPROVED: Sentence(
         gettext_noop("{actor} approved {people}"), gettext_noop("{actor} approved them")
     ),
+    ChangeKind.MEMBER_UNAPPROVED: Sentence(
+        gettext_noop("{actor} took back the approval of {people}"),
+        gettext_noop("{actor} took back the approval"),
+    ),
     ChangeKind.MEMBER_DECLINED: Sentence(
         gettext_noop("{actor} declined {people}"), gettext_noop("{actor} declined them")
+    ),
+    ChangeKind.MEMBER_UNDECLINED: Sentence(
+        gettext_noop("{actor} took back the refusal of {people}"),
+        gettext_noop("{actor} took back the refusal"),
     ),
     ChangeKind.MEMBER_SUSPENDED: Sentence(
         gettext_noop("{actor} suspended {people}"), gettext_noop("{actor} suspended them")

@@ -15,6 +15,7 @@ from community_directory.database import transaction
 from community_directory.language import find_translation
 from community_directory.queries import (
     accounts,
+    acts,
     invitations,
     members,
     notes,
@@ -245,6 +246,19 @@ async def test_the_entries_of_one_transaction_are_one_line(
     assert sum(len(line.entries) for line in lines) == 5
 
 
+async def test_an_act_and_its_undoing_are_a_line_each_which_leads_to_all_changes(
+    directory: asyncpg.Pool, people: None
+) -> None:
+    await rows.member(directory, name="Dora", status="pending")
+    await directory.execute("TRUNCATE directory_audit_log")
+    act = await acts.apply("approve", ["#3", "#4"], actor="Irene", reason="met in Lima")
+    await acts.undo(act.id, actor="Bogdan")
+    undone, done = await tell(make_visit(), await read_log(directory))
+    assert plain(done.text) == "Irene approved Dora and 1 more"
+    assert done.link == f"/log/?act={act.id}"
+    assert plain(undone.text) == "Bogdan took back the approval of Dora and 1 more"
+
+
 async def test_a_program_that_works_through_a_list_is_one_line_and_people_are_not(
     directory: asyncpg.Pool, people: None
 ) -> None:
@@ -317,6 +331,8 @@ changes_of_any_kind = st.builds(
         member_id=member,
         invitation_id=uuid4() if kind.startswith("invitation") else None,
         changes=changes,
+        act_id=None,
+        undone_act_id=None,
     ),
     st.sampled_from(ChangeKind),
     st.sampled_from(["#1", "#2"]),
