@@ -864,7 +864,7 @@ async def test_a_user_with_a_second_factor_signs_in_only_with_it(
     assert (response.status_code, response.json()) == (401, {"detail": "MFA code required"})
     assert not await is_in(client)
     response = await sign_in(client, mfa_code="000000")
-    assert (response.status_code, response.json()) == (401, {"detail": security.WRONG_CODE})
+    assert (response.status_code, response.json()) == (401, {"detail": sign_in_rules.WRONG_CODE})
     assert (
         await sign_in(client, password="a wrong password", mfa_code=pyotp.TOTP(secret).now())
     ).status_code == 401
@@ -998,7 +998,7 @@ async def test_without_the_key_a_user_with_a_second_factor_cannot_sign_in(
 ) -> None:
     secret = await enrol(with_mfa)
     response = await sign_in(await visitor(main.App(Settings())))
-    assert (response.status_code, response.json()["detail"]) == (403, security.MFA_SWITCHED_OFF)
+    assert (response.status_code, response.json()["detail"]) == (403, sign_in_rules.MFA_SWITCHED_OFF)
     other = WITH_MFA.model_copy(update={"mfa_key": SecretStr("z" * 40)})
     response = await sign_in(await visitor(main.App(other)), mfa_code=pyotp.TOTP(secret).now())
     assert response.status_code == 503
