@@ -134,7 +134,8 @@ __all__ = [
 
 ALLOWED_TRANSITIONS: Mapping[MemberStatus, tuple[MemberStatus, ...]] = {
     MemberStatus.NOT_MEMBER: (MemberStatus.PENDING,),
-    MemberStatus.PENDING: (MemberStatus.NOT_MEMBER,),
+    # An approval can be undone.
+    MemberStatus.PENDING: (MemberStatus.NOT_MEMBER, MemberStatus.ACTIVE),
     MemberStatus.ACTIVE: (MemberStatus.PENDING, MemberStatus.SUSPENDED, MemberStatus.BANNED),
     MemberStatus.SUSPENDED: (MemberStatus.ACTIVE,),
     MemberStatus.BANNED: (

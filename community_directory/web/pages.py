@@ -37,12 +37,12 @@ from community_directory.queries import members
 from community_directory.settings import Settings
 from community_directory.web.outage import report
 from community_directory.web.returning import KeptForm, find_own_path
+from community_directory.web.security import ADMIN_PATH
 from community_directory.web.sessions import SESSION_COOKIE, find_signed_in, find_user_of_session
 
 TEMPLATES_PATH = Path(__file__).parent / "templates"
 
 SIGN_IN_PATH = "/sign-in/"
-TABLES_PATH = "/admin/"
 
 NOTICE_COOKIE, THEME_COOKIE, LANGUAGE_COOKIE = "notice", "theme", "language"
 NOTICE_SECONDS = 60
@@ -268,7 +268,7 @@ class Pages:
         html = self._templates.get_template(content.template).render(
             visit=visit,
             root=visit.root,
-            panel=visit.root + TABLES_PATH,
+            panel=f"{visit.root}{ADMIN_PATH}/",
             waiting=await self._count_newcomers(visit),
             notice=unquote(visit.request.cookies.get(NOTICE_COOKIE, "")),
             theme=find_theme(visit.request),

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.datastructures import FormData
 from starlette.middleware import Middleware
@@ -44,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("fast_hashes", "directory")
 
 ANOTHER = "quite some other words"
 OWN = "my very own words"
-WITH_MFA = Settings(mfa_key="a key that is long enough for this")
+WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
 
 
 @pytest.fixture(autouse=True)
@@ -232,8 +233,8 @@ async def browser() -> httpx.AsyncClient:
     token = await session_of(await add_superuser("ana"))
     client.cookies.set("id", token, domain="directory.example", path="/")
     await SessionsBase.update(
-        {SessionsBase.expiry_date: datetime(2026, 1, 1)},
-        force=True,  # noqa: DTZ001  as in piccolo_api
+        {SessionsBase.expiry_date: datetime(2026, 1, 1)},  # noqa: DTZ001  as in piccolo_api
+        force=True,
     )
     return client
 
@@ -344,7 +345,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 def test_a_kept_form_is_the_same_afterwards(
     fields: list[tuple[str, str]], user_id: int | None
 ) -> None:
-    kept = KeptForm.make("/form/?a=1", user_id, FormData(fields))
+    kept = KeptForm.make("/form/?a=1", user_id, FormData([*fields]))
     assert KeptForm.parse(kept.to_json() or "") == kept
     assert all(field in fields for field in kept.fields)
 
