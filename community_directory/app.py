@@ -1,4 +1,4 @@
-"""The ASGI app: Piccolo Admin, the insights and the health checks (`uvicorn main:app`)."""
+"""The ASGI app: the workspace, Piccolo Admin and the health checks (`uvicorn main:app`)."""
 
 import asyncio
 import contextlib
@@ -24,10 +24,10 @@ from community_directory.health import healthz, readyz
 from community_directory.jobs import run_scheduled_jobs, wait_for_cancelled_jobs
 from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
-from community_directory.web.insights import INSIGHTS_PATH, create_insights
 from community_directory.web.metrics import create_metrics_page
 from community_directory.web.request_log import RequestLog
-from community_directory.web.security import protect
+from community_directory.web.security import ADMIN_PATH, protect
+from community_directory.web.workspace.app import create_workspace
 
 SERVER_LOST_EXIT_CODE = 1
 SERVER_LOST_MESSAGE = (
@@ -74,18 +74,22 @@ async def _watch_embedded_server() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-async def redirect_to_insights(_: Request) -> RedirectResponse:
-    """Redirect to the insights, whose address ends with a slash."""
-    return RedirectResponse(f".{INSIGHTS_PATH}/")
+async def redirect_to_panel(_: Request) -> RedirectResponse:
+    """Redirect to Piccolo Admin, whose address ends with a slash."""
+    return RedirectResponse(f".{ADMIN_PATH}/")
 
 
 class App(Starlette):
     """The ASGI app for these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        insights = Mount(INSIGHTS_PATH, create_insights(settings))
-        panel = Mount("/", create_panel(settings))
-        pages = Router([Route(INSIGHTS_PATH, redirect_to_insights), insights, panel])
+        pages = Router(
+            [
+                Route(ADMIN_PATH, redirect_to_panel),
+                Mount(ADMIN_PATH, create_panel(settings)),
+                Mount("/", create_workspace(settings)),
+            ]
+        )
         # The health checks and the metrics accept any host name: programs use an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz)]

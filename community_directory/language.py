@@ -13,11 +13,12 @@ from pathlib import Path
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
+from babel.units import format_unit
 
 from community_directory.calendar import load_zone
 from community_directory.error_texts import WORDS, find_error_text
@@ -99,6 +100,42 @@ class Translation:
         time = format_datetime(moment, "HH:mm z", tzinfo=time_zone, locale=self.locale)
         return f"{day}, {time}"
 
+    def format_short_date(self, day: date) -> str:
+        """Return a day for a narrow column, such as "Nov 29, 2026"; of a time, the day it is in."""
+        if isinstance(day, datetime):
+            day = day.astimezone(load_zone(None)).date()
+        return format_date(day, format="medium", locale=self.locale)
+
+    def format_short_datetime(self, moment: datetime) -> str:
+        """Return a time to the minute in the community's time zone, such as "Nov 29, 09:12".
+
+        It has the year unless it is the present one.
+        """
+        zone = load_zone(None)
+        local = moment.astimezone(zone)
+        skeleton = "MMMd" if local.year == datetime.now(zone).year else "yMMMd"
+        day = format_skeleton(skeleton, local, locale=self.locale)
+        return f"{day}, {local:%H:%M}"
+
+    def format_duration(self, duration: timedelta) -> str:
+        """Return a time span by its two largest units, such as "3 days 4 hours"."""
+        minutes = max(0, int(duration.total_seconds())) // 60
+        days, hours = minutes // 1440, minutes // 60 % 24
+        if days >= 60:
+            parts = [(days, "day")]
+        elif days:
+            parts = [(days, "day"), (hours, "hour")]
+        else:
+            parts = [(hours, "hour"), (minutes % 60, "minute")]
+        shown = [part for part in parts if part[0]] or [(0, "minute")]
+        return " ".join(
+            format_unit(number, f"duration-{unit}", locale=self.locale) for number, unit in shown
+        )
+
+    def format_distance(self, distance: timedelta) -> str:
+        """Return how far a time is from now, such as "2 days ago" or "in 40 minutes"."""
+        return format_timedelta(distance, add_direction=True, locale=self.locale)
+
     def country(self, country: str) -> str:
         """Return the name of a country in this language; an unknown one stays as it is."""
         code = _territory_codes().get(_fold(country))
@@ -108,9 +145,10 @@ class Translation:
         """Return a text with the values in the places of their names in braces."""
         if not values:
             return text
-        return text.format(**{name: self._show(value) for name, value in values.items()})
+        return text.format(**{name: self.show(value) for name, value in values.items()})
 
-    def _show(self, value: object) -> str:
+    def show(self, value: object) -> str:
+        """Return a value as it stands in a sentence: a number, a day or a time as it is written."""
         if isinstance(value, int):
             return self.format_number(value)
         if isinstance(value, datetime):

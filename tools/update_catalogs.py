@@ -16,8 +16,17 @@ from community_directory.language import DEFAULT_LOCALES, DOMAIN, LOCALE_PATH
 
 PROJECT = Path(__file__).parent.parent
 PACKAGE = "community_directory"
-METHODS = [("**/piccolo_migrations/**", "ignore"), ("**.py", "python")]
-KEYWORDS = DEFAULT_KEYWORDS | {"gettext_noop": None}
+METHODS = [
+    ("**/piccolo_migrations/**", "ignore"),
+    ("**.py", "python"),
+    ("web/templates/*.html", "jinja2"),
+]
+KEYWORDS = DEFAULT_KEYWORDS | {
+    "gettext_noop": None,
+    "ngettext_noop": (1, 2),
+    "rich": None,
+    "nrich": (1, 2),
+}
 CREATED = datetime(2026, 11, 29, tzinfo=UTC)
 """The time in the header of every catalog: a real one would differ at each run."""
 HEADER = """\

@@ -1,12 +1,10 @@
 """The page Health: the last report of `community-directory doctor`, and a link that sums it up."""
 
-from starlette.requests import Request
-
 from community_directory.calendar import load_zone
 from community_directory.database import CONNECTION_ERRORS
 from community_directory.doctor import Report, Verdict, load_last_report
 from community_directory.errors import DirectoryError
-from community_directory.web.pages import PageContent
+from community_directory.web.pages import PageContent, Visit
 
 LINK_LABEL = "Health"
 VERDICT_LABELS = {
@@ -19,7 +17,7 @@ VERDICT_LABELS = {
 """The words of the verdicts, the worst first."""
 
 
-async def build_health_page(_: Request) -> PageContent:
+async def build_health_page(_: Visit) -> PageContent:
     """Build the page with what the last run found, the worst first."""
     report = await load_last_report()
     results = []

@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine
@@ -21,7 +18,6 @@ from community_directory.queries.values import (
     member_number,
     present_number_sql,
 )
-from community_directory.settings import Settings
 from community_directory.tables import InvitationStatus
 from community_directory.web.charts import (
     WAITING_TIMES,
@@ -36,11 +32,11 @@ from community_directory.web.charts import (
     stack_areas,
 )
 from community_directory.web.health import build_health_page
-from community_directory.web.pages import ManagerPages, PageContent, message_page
+from community_directory.web.pages import PageContent, Pages, Visit
 from community_directory.web.suggestions import build_suggestions_page
 
 INSIGHTS_PATH = "/insights"
-"""The path at which the pages are mounted, one level below the panel."""
+"""The path of the pages."""
 
 CHART_WEEKS = 26
 """The weeks in the charts of members and invitations."""
@@ -174,10 +170,9 @@ GET_TREE = Statement(
 GET_NAME = Statement("SELECT name FROM community_members WHERE member_id = :member_id")
 
 
-def create_insights(settings: Settings) -> Starlette:
-    """Return the ASGI app of the pages, which is mounted at `INSIGHTS_PATH` beside the panel."""
-    pages = ManagerPages(settings, INSIGHTS_PATH)
-    tree = pages.endpoint(_build_tree_page)
+def routes(pages: Pages) -> list[Route]:
+    """Return the routes of the pages."""
+    tree = pages.page(_build_tree_page)
 
     async def pick_member(request: Request) -> Response:
         """Redirect to the tree of the picked member, so that its address survives the sign-in."""
@@ -185,21 +180,18 @@ def create_insights(settings: Settings) -> Starlette:
         if not number:
             return await tree(request)
         root = request.scope.get("root_path", "")
-        return RedirectResponse(f"{root}/tree/{number[1]}/", status_code=303)
+        return RedirectResponse(f"{root}{INSIGHTS_PATH}/tree/{number[1]}/", status_code=303)
 
-    return Starlette(
-        routes=[
-            Route("/", pages.endpoint(_build_overview_page)),
-            Route("/tree/", pick_member),
-            Route("/tree/{number}/", tree),
-            Route("/suggestions/", pages.endpoint(build_suggestions_page)),
-            Route("/health/", pages.endpoint(build_health_page)),
-            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
-        ]
-    )
+    return [
+        Route(f"{INSIGHTS_PATH}/", pages.page(_build_overview_page)),
+        Route(f"{INSIGHTS_PATH}/tree/", pick_member),
+        Route(f"{INSIGHTS_PATH}/tree/{{number}}/", tree),
+        Route(f"{INSIGHTS_PATH}/suggestions/", pages.page(build_suggestions_page)),
+        Route(f"{INSIGHTS_PATH}/health/", pages.page(build_health_page)),
+    ]
 
 
-async def _build_overview_page(_: Request) -> PageContent:
+async def _build_overview_page(_: Visit) -> PageContent:
     zone = load_zone(None)
     now = datetime.now(UTC)
     today = now.astimezone(zone).date()
@@ -252,15 +244,15 @@ async def _build_overview_page(_: Request) -> PageContent:
     return PageContent("insights.html", variables)
 
 
-async def _build_tree_page(request: Request) -> PageContent:
+async def _build_tree_page(visit: Visit) -> PageContent:
+    request = visit.request
     requested = request.path_params.get("number") or request.query_params.get("member", "")
     if not requested.strip():
         return PageContent("tree.html", {"tree": None, "inviter": None})
     member_id = member_number(requested)
     nodes = await _get_nodes(member_id) if MEMBER_NUMBER_PATTERN.fullmatch(requested) else []
     if not nodes:
-        message = str(MemberNotFound(member_id))
-        return message_page("Nobody has this number", message, 404, pick=True)
+        raise MemberNotFound(member_id)
     tree = layout_tree(nodes)
     inviter = tree.nodes[0].invited_by
     names = await engine.read(GET_NAME, member_id=inviter) if inviter else []

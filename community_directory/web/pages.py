@@ -1,29 +1,56 @@
-"""Server-rendered pages for signed-in managers: templates, access, and error messages.
+"""Server-rendered pages for signed-in people: templates, access, acts, and messages for errors.
 
-The pages need no script. They use the sign-in and the sessions of the panel.
+A page is built from a `Visit`, which has the request, who is signed in, and their language. An act
+is a POST with a CSRF token. Everything works without a script.
 """
 
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from piccolo_api.session_auth.middleware import SessionsAuthBackend
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
+from piccolo_api.csrf.middleware import CSRFMiddleware
 from starlette.authentication import AuthenticationError
+from starlette.datastructures import FormData, QueryParams
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from community_directory.errors import OperatorError, database_errors
+from community_directory.calendar import load_zone
+from community_directory.errors import (
+    InvalidCursor,
+    InvitationNotFound,
+    MemberNotFound,
+    OperatorError,
+    UserError,
+)
+from community_directory.language import LANGUAGES, Translation, find_translation
+from community_directory.queries import members
 from community_directory.settings import Settings
 from community_directory.web.outage import report
-from community_directory.web.security import SESSION_EXTENSION
+from community_directory.web.returning import KeptForm, find_own_path
+from community_directory.web.security import ADMIN_PATH
+from community_directory.web.sessions import SESSION_COOKIE, find_signed_in, find_user_of_session
 
 TEMPLATES_PATH = Path(__file__).parent / "templates"
 
-# Users without the right "admin" are authenticated too, so that a message can say what they lack.
-SESSIONS = SessionsAuthBackend(admin_only=False, increase_expiry=SESSION_EXTENSION)
+SIGN_IN_PATH = "/sign-in/"
+
+NOTICE_COOKIE, THEME_COOKIE, LANGUAGE_COOKIE = "notice", "theme", "language"
+NOTICE_SECONDS = 60
+"""The time within which the page after an act shows its notice."""
+MAX_NOTICE_LENGTH = 500
+THEMES = ("light", "dark")
+
+NOT_FOUND_ERRORS = (InvalidCursor, InvitationNotFound, MemberNotFound)
+"""The errors of a page whose address asks for what does not exist."""
 
 # Bidirectional control characters change the direction of the text after a name. Neither <bdi>
 # nor escaping prevents that.
@@ -31,6 +58,31 @@ BIDIRECTIONAL_CONTROLS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 )
 CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+
+
+class Role(StrEnum):
+    """What somebody who is signed in may do; each role may do what the ones before it may."""
+
+    VIEWER = "viewer"
+    """Read the pages."""
+    MANAGER = "manager"
+    """Act, and use the tables."""
+    SUPERUSER = "superuser"
+    """Export and erase data, and decide who else may sign in."""
+
+    def includes(self, other: "Role") -> bool:
+        """Tell whether this role may do what the other one may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who is signed in."""
+
+    user_id: int
+    username: str
+    role: Role
 
 
 class PageContent(NamedTuple):
@@ -41,17 +93,103 @@ class PageContent(NamedTuple):
     status: int = 200
 
 
-def message_page(heading: str, message: str, status: int, *, pick: bool = False) -> PageContent:
-    """Return a page with one message; with `pick` it also has the field that picks a member."""
-    variables = {"heading": heading, "message": message, "pick": pick}
-    return PageContent("message.html", variables, status)
+@dataclass
+class Visit:
+    """A request to a page, with who is signed in and the language in which they read.
+
+    Attributes:
+        form: The fields of an act, or none.
+        problem: The sentence that says why an act was refused, for the page that shows its form
+            again.
+    """
+
+    request: Request
+    translation: Translation
+    visitor: Visitor | None = None
+    form: FormData = field(default_factory=FormData)
+    problem: str | None = None
+
+    @property
+    def user(self) -> Visitor:
+        """Whoever is signed in."""
+        if self.visitor is None:
+            raise AuthenticationError
+        return self.visitor
+
+    @property
+    def query(self) -> QueryParams:
+        """The parameters of the address."""
+        return self.request.query_params
+
+    @property
+    def root(self) -> str:
+        """The path at which the app is mounted, without a slash at its end."""
+        return str(self.request.scope.get("root_path", ""))
+
+    @property
+    def gettext(self) -> Callable[..., str]:
+        """`Translation.gettext` of the visitor's language."""
+        return self.translation.gettext
+
+    @property
+    def ngettext(self) -> Callable[..., str]:
+        """`Translation.ngettext` of the visitor's language."""
+        return self.translation.ngettext
+
+    def typed(self, name: str) -> str:
+        """Return a field of the form, without space around it; "" if it is missing or a file."""
+        value = self.form.get(name)
+        return value.strip() if isinstance(value, str) else ""
+
+    def rich(self, text: str, /, **values: object) -> Markup:
+        """Return the translation of a text with markup in the places of its names."""
+        return self._fill(self.translation.gettext(text), values)
+
+    def nrich(self, one: str, many: str, number: int, /, **values: object) -> Markup:
+        """Return the translation of a text for a number, with markup in its names' places."""
+        return self._fill(self.translation.ngettext(one, many, number), values)
+
+    def _fill(self, text: str, values: Mapping[str, object]) -> Markup:
+        shown = {
+            name: value if hasattr(value, "__html__") else self.translation.show(value)
+            for name, value in values.items()
+        }
+        return escape(text).format(**shown)
+
+    def may(self, role: Role | str) -> bool:
+        """Tell whether the visitor may do what a role may."""
+        return self.visitor is not None and self.visitor.role.includes(Role(role))
+
+    def redirect(self, path: str, *, notice: str | None = None) -> Response:
+        """Return a redirect to a page of ours, which shows the notice once.
+
+        Args:
+            path: The path and the query of the page, without the root.
+            notice: What was done, in the visitor's language.
+        """
+        response = RedirectResponse(self.root + path, status_code=303)
+        if notice:
+            text = quote(notice[:MAX_NOTICE_LENGTH])
+            response.set_cookie(
+                NOTICE_COOKIE, text, max_age=NOTICE_SECONDS, httponly=True, samesite="lax"
+            )
+        return response
 
 
-class ManagerPages:
-    """Renders pages that only managers may see, below the path at which they are mounted."""
+Build = Callable[[Visit], Awaitable[PageContent]]
+Handle = Callable[[Visit], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-    def __init__(self, settings: Settings, path: str) -> None:
-        self._path = path
+
+def message_page(heading: str, message: str, status: int) -> PageContent:
+    """Return a page with one message."""
+    return PageContent("message.html", {"heading": heading, "message": message}, status)
+
+
+class Pages:
+    """Makes endpoints of pages and acts, which only those who are signed in may use."""
+
+    def __init__(self, settings: Settings) -> None:
         self._templates = Environment(
             loader=FileSystemLoader(TEMPLATES_PATH),
             autoescape=True,
@@ -59,62 +197,276 @@ class ManagerPages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(site_name=settings.site_name)
-        self._templates.filters.update(
-            clean=clean_name,
-            number="{:,}".format,
-            brief=abbreviate,
-            label=lambda name: name.replace("_", " "),
-        )
+        self._templates.globals.update(site_name=settings.site_name, now=_now)
+        self._templates.filters.update(FILTERS)
+        self.settings = settings
 
-    def endpoint(
-        self, build: Callable[[Request], Awaitable[PageContent]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Return an endpoint that renders a page for managers.
+    def page(self, build: Build, *, role: Role | None = Role.VIEWER) -> Endpoint:
+        """Return an endpoint that renders a page.
 
-        A visitor without a session is redirected to the sign-in form, which leads back to the
-        page. A user without the right "admin" gets a message, and so does everybody while the
-        database is unavailable.
+        A visitor without a session is redirected to the sign-in page, which leads back. A user who
+        lacks the role gets a message, and so does everybody while the database is unavailable.
+
+        Args:
+            build: Builds the page.
+            role: The role that a visitor needs; None for a page that needs no session.
         """
 
         async def answer(request: Request) -> Response:
-            try:
-                page = await self._build_for_manager(request, build)
-            except AuthenticationError:
-                return self._redirect_to_sign_in(request)
-            except OperatorError as error:
-                page = message_page("This page is not available right now", report(error), 503)
-            root = request.scope.get("root_path", "")
-            html = self._templates.get_template(page.template).render(
-                root=root, panel=self._panel_path(root), **page.variables
-            )
-            return HTMLResponse(html, page.status, headers={"Cache-Control": "no-store"})
+            visit = Visit(request, find_language(request))
+            return await self._answer(visit, role, lambda: self._build(visit, build))
 
         return answer
 
-    async def _build_for_manager(
-        self, request: Request, build: Callable[[Request], Awaitable[PageContent]]
-    ) -> PageContent:
-        with database_errors():
-            _, user = await SESSIONS.authenticate(request) or (None, None)
-        request.scope["user"] = user  # the log names the user's id
-        if user is None or not user.user.admin:
-            return message_page(
-                "This page is for managers",
-                "Your account lacks the right “admin”. Ask a superuser to give it to you.",
-                403,
-            )
-        return await build(request)
+    def act(self, handle: Handle, *, again: Build, role: Role | None = Role.MANAGER) -> Endpoint:
+        """Return an endpoint for a POST, after which the visitor is sent on to a page.
 
-    def _redirect_to_sign_in(self, request: Request) -> Response:
-        root = request.scope.get("root_path", "")
-        requested = quote(self._path + request.url.path.removeprefix(root), safe="")
-        return RedirectResponse(
-            f"{self._panel_path(root)}#/login?nextURL={requested}", status_code=303
+        A user's error renders the page with the form again: `visit.problem` says why, and
+        `visit.form` has what was typed. A visitor whose session has ended gets the sign-in page,
+        which keeps what was typed.
+
+        Args:
+            handle: Does what the form asks for.
+            again: Builds the page with the form.
+            role: The role that a visitor needs; None for a form that needs no session.
+        """
+
+        async def run(visit: Visit) -> Response:
+            try:
+                return await handle(visit)
+            except UserError as error:
+                visit.problem = visit.translation.error(error)
+                response = await self._build(visit, again, status=422)
+                response.headers["HX-Push-Url"] = "false"
+                return response
+
+        async def answer(request: Request) -> Response:
+            visit = Visit(request, find_language(request), form=request.scope["form"])
+            return await self._answer(visit, role, lambda: run(visit))
+
+        return answer
+
+    async def _answer(
+        self, visit: Visit, role: Role | None, respond: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        try:
+            if role is None:
+                return await respond()
+            visit.visitor = await find_visitor(visit.request)
+            if visit.visitor is None:
+                return await self.render(visit, _refuse_account(visit))
+            if not visit.may(role):
+                return await self.render(visit, _refuse_role(visit))
+            return await respond()
+        except AuthenticationError:
+            return await self._ask_to_sign_in(visit)
+        except OperatorError as error:
+            heading = visit.gettext("This page is not available right now")
+            report(error)
+            text = visit.translation.error(error)
+            return await self.render(visit, message_page(heading, text, 503))
+
+    async def _build(self, visit: Visit, build: Build, status: int | None = None) -> Response:
+        try:
+            content = await build(visit)
+        except UserError as error:
+            found = 404 if isinstance(error, NOT_FOUND_ERRORS) else 400
+            heading = visit.gettext("There is no such page")
+            content = message_page(heading, visit.translation.error(error), found)
+        return await self.render(visit, content, status)
+
+    async def render(
+        self, visit: Visit, content: PageContent, status: int | None = None
+    ) -> Response:
+        """Return a page, with the notice of the act before it."""
+        html = self._templates.get_template(content.template).render(
+            visit=visit,
+            root=visit.root,
+            panel=f"{visit.root}{ADMIN_PATH}/",
+            waiting=await self._count_newcomers(visit),
+            notice=unquote(visit.request.cookies.get(NOTICE_COOKIE, "")),
+            theme=find_theme(visit.request),
+            csrf_token=visit.request.scope.get("csrftoken", ""),
+            gettext=visit.gettext,
+            ngettext=visit.ngettext,
+            rich=visit.rich,
+            nrich=visit.nrich,
+            **content.variables,
         )
+        response = HTMLResponse(html, status or content.status)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Vary"] = "Accept-Language, Cookie"
+        if NOTICE_COOKIE in visit.request.cookies:
+            response.delete_cookie(NOTICE_COOKIE)
+        return response
 
-    def _panel_path(self, root: str) -> str:
-        return root.removesuffix(self._path) + "/"
+    async def answer_missing(self, request: Request, _: Exception) -> Response:
+        """Answer a request to an address that no page has."""
+        visit = Visit(request, find_language(request))
+        heading = visit.gettext("There is no such page")
+        text = visit.gettext("Check the address, or start from Home.")
+        return await self.render(visit, message_page(heading, text, 404))
+
+    async def answer_failure(self, request: Request, _: Exception) -> Response:
+        """Answer a request that failed for a reason nobody foresaw; the log has the traceback."""
+        visit = Visit(request, find_language(request))
+        heading = visit.gettext("Something went wrong")
+        text = visit.gettext("The page could not be made. Go back and look at what was changed.")
+        return await self.render(visit, message_page(heading, text, 500))
+
+    async def _count_newcomers(self, visit: Visit) -> int:
+        """Return the number of newcomers, which the navigation shows; 0 on a message."""
+        if visit.visitor is None:
+            return 0
+        try:
+            return await members.count(status="pending")
+        except OperatorError:
+            return 0
+
+    async def _ask_to_sign_in(self, visit: Visit) -> Response:
+        """Lead to the sign-in page, and back from there; keep the fields of a form.
+
+        htmx replaces a part of a page with a response, but the sign-in replaces the page.
+        """
+        request = visit.request
+        query = f"?{request.url.query}" if request.url.query else ""
+        path = request.url.path.removeprefix(visit.root) + query
+        is_partial = "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+        if request.method != "POST":
+            if is_partial:
+                path = _find_present_path(visit, request.headers.get("HX-Current-URL", ""))
+            address = f"{visit.root}{SIGN_IN_PATH}?next={quote(path, safe='')}"
+            if is_partial:
+                return Response(headers={"HX-Redirect": address})
+            return RedirectResponse(address, status_code=303)
+        user_id = await find_user_of_session(request.cookies.get(SESSION_COOKIE, ""))
+        kept = KeptForm.make(path, user_id, visit.form)
+        following = _find_present_path(visit, request.headers.get("referer", ""))
+        response = await self.render(visit, sign_in_page(following=following, kept=kept), 401)
+        response.headers.update({"HX-Retarget": "body", "HX-Reswap": "innerHTML"})
+        response.headers["HX-Push-Url"] = "false"
+        return response
+
+
+def _find_present_path(visit: Visit, address: str) -> str:
+    """Return the path and query of a page of ours at which a browser says that it is, or "/"."""
+    parts = urlsplit(address)
+    if parts.netloc != visit.request.url.netloc:
+        return "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return find_own_path(parts.path.removeprefix(visit.root) + query)
+
+
+def sign_in_page(
+    *,
+    following: str,
+    kept: KeptForm | None = None,
+    username: str = "",
+    needs_code: bool = False,
+    needs_password: bool = False,
+) -> PageContent:
+    """Return the sign-in page.
+
+    Args:
+        following: The path and query of the page after the sign-in.
+        kept: A form to send after the sign-in.
+        username: The name that was typed.
+        needs_code: Ask for a code of the second factor, too.
+        needs_password: Ask for a password that replaces a temporary one, too.
+    """
+    kept_text = kept.to_json() if kept and kept.group() else ""
+    variables = {
+        "following": following,
+        "kept": kept_text or "",
+        "is_lost": kept_text is None,
+        "username": username,
+        "needs_code": needs_code,
+        "needs_password": needs_password,
+    }
+    return PageContent("sign_in.html", variables)
+
+
+class CSRFProtection(CSRFMiddleware):
+    """Piccolo's check of the CSRF token, in a header or a form, with a page for a refusal.
+
+    The fields of the form are in `request.scope["form"]` afterwards.
+    """
+
+    def __init__(self, app: Any, pages: Pages) -> None:
+        super().__init__(
+            app, allowed_hosts=pages.settings.allowed_hosts or [], allow_form_param=True
+        )
+        self._pages = pages
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Pass a request on, or answer that its form can't be accepted."""
+        is_passed = False
+
+        async def pass_on(request: Request) -> Response:
+            nonlocal is_passed
+            is_passed = True
+            if "form" not in request.scope:  # the token was in the header
+                request.scope["form"] = await request.form()
+            return await call_next(request)
+
+        response: Response = await super().dispatch(request, pass_on)
+        if is_passed:
+            return response
+        visit = Visit(request, find_language(request))
+        text = visit.gettext(
+            "Nothing was changed. Go back, load the page again, and send the form once more."
+        )
+        heading = visit.gettext("This form can't be accepted")
+        return await self._pages.render(visit, message_page(heading, text, 403))
+
+
+async def find_visitor(request: Request) -> Visitor | None:
+    """Return whoever is signed in, or None if they have no role.
+
+    Raises:
+        AuthenticationError: Nobody is signed in, or the session has ended.
+        OperatorError: The database is not available.
+    """
+    token = request.cookies.get(SESSION_COOKIE)
+    signed_in = await find_signed_in(token) if token else None
+    if signed_in is None:
+        raise AuthenticationError
+    request.scope["user_id"] = signed_in.user_id  # the log names it
+    if signed_in.role is None:
+        return None
+    return Visitor(signed_in.user_id, signed_in.username, Role(signed_in.role))
+
+
+def _refuse_account(visit: Visit) -> PageContent:
+    return message_page(
+        visit.gettext("You may not read these pages"),
+        visit.gettext("Your account has no role. Ask a superuser to give you one."),
+        403,
+    )
+
+
+def _refuse_role(visit: Visit) -> PageContent:
+    return message_page(
+        visit.gettext("You may not do this"),
+        visit.gettext("Your account may read, but not change this. Ask a superuser."),
+        403,
+    )
+
+
+def find_language(request: Request) -> Translation:
+    """Return the language that was chosen, or the first of the browser's that there is."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    accepted = request.headers.get("accept-language", "")
+    for code in (chosen, *(part.partition(";")[0].strip() for part in accepted.split(","))):
+        if code and code.replace("_", "-").partition("-")[0].lower() in LANGUAGES:
+            return find_translation(code)
+    return find_translation(None)
+
+
+def find_theme(request: Request) -> str | None:
+    """Return the chosen theme, or None for that of the system."""
+    theme = request.cookies.get(THEME_COOKIE)
+    return theme if theme in THEMES else None
 
 
 def clean_name(name: str) -> str:
@@ -139,3 +491,61 @@ def abbreviate(number: int) -> str:
         if number >= max(size, 10_000):
             return f"{number // size:,}{unit}"
     return f"{number:,}"
+
+
+def _now() -> datetime:
+    return datetime.now(load_zone(None))
+
+
+def _translation(context: Context) -> Translation:
+    translation: Translation = context["visit"].translation
+    return translation
+
+
+@pass_context
+def _number(context: Context, number: float) -> str:
+    return _translation(context).format_number(number)
+
+
+@pass_context
+def _day(context: Context, day: date | datetime) -> str:
+    return _translation(context).format_short_date(day)
+
+
+@pass_context
+def _daytime(context: Context, moment: datetime) -> str:
+    return _translation(context).format_short_datetime(moment)
+
+
+@pass_context
+def _ago(context: Context, moment: datetime) -> str:
+    return _translation(context).format_distance(moment - _now())
+
+
+@pass_context
+def _duration(context: Context, duration: timedelta) -> str:
+    return _translation(context).format_duration(duration)
+
+
+@pass_context
+def _word(context: Context, name: str) -> str:
+    return _translation(context).word(name)
+
+
+@pass_context
+def _country(context: Context, country: str) -> str:
+    return _translation(context).country(country)
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "ago": _ago,
+    "brief": abbreviate,
+    "clean": clean_name,
+    "country": _country,
+    "day": _day,
+    "daytime": _daytime,
+    "duration": _duration,
+    "label": lambda name: name.replace("_", " "),
+    "number": _number,
+    "word": _word,
+}

@@ -1,0 +1,269 @@
+"""The filters of the page People, as its address and its segments write them, and their SQL."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypedDict
+
+from community_directory.calendar import days_between, today
+from community_directory.database import Parameters
+from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.conditions import (
+    HAS_USERNAME,
+    MAX_INACTIVITY,
+    MAX_SEARCH_LENGTH,
+    Conditions,
+    check_conditions,
+    is_indexed,
+)
+from community_directory.queries.folding import contains_pattern
+from community_directory.queries.lookup import MemberKey, parse_member_key
+from community_directory.queries.values import check_text
+from community_directory.tables import MemberStatus, Permission
+
+STATUS_FILTERS = ("any", *MemberStatus, "removed")
+GITHUB_FILTERS = ("proved", "unproved", "none")
+PERMISSION_FILTERS = (*Permission, "none")
+BOT_FILTERS = ("people", "bots", "both")
+MONTH = "month"
+"""The filter of a day that means the first day of the current month."""
+DAYS_AGO_PATTERN = re.compile("([1-9][0-9]{0,4})d")
+"""The filter of a day that means a number of days before today, such as "30d"."""
+
+GITHUB_SQL = {
+    "proved": "github_verified",
+    "unproved": "github_username IS NOT NULL AND NOT github_verified",
+    "none": "github_username IS NULL",
+}
+# With arrays instead of joins PostgreSQL looks few members up, and does not read all.
+HAS_KEY = """id = ANY(ARRAY(
+    SELECT id FROM community_members WHERE member_id = ANY(ARRAY(
+        SELECT coalesce(merged_into, member_id) FROM community_members
+        WHERE member_id = (SELECT {NUMBER}::text)
+        UNION ALL
+        SELECT member_id FROM member_accounts
+        WHERE platform = (SELECT {PLATFORM}::text) AND account_id = (SELECT {ACCOUNT_ID}::text)
+    ))
+))"""
+"""A condition in SQL: the member has this number or account."""
+HOLDERS = "ARRAY(SELECT member_id FROM member_permissions{WHERE})"
+
+
+class PeopleFilters(TypedDict, total=False):
+    """The filters of the page People; one that is None or empty finds everybody.
+
+    Attributes:
+        q: A part of a name, a Telegram or GitHub username, or an organization, or a whole number,
+            account or username, as people write it, or a link to one.
+        status: "any", a status, or "removed". Without it, as with "any", everybody is found who was
+            not removed; "removed" finds those who were, whatever their status was.
+        role: The exact `primary_role`.
+        country: The exact country.
+        tier: A reputation tier such as "Contributor".
+        github: "proved", "unproved" (named, but not proved) or "none".
+        organization: The exact organization.
+        inviter: The number of the inviter. The number of a merged member leads to the other one.
+        joined_from: The first day on which people were added, in the community's time zone: a date,
+            "month" for the first day of this month, or a number of days ago such as "30d".
+        joined_to: The last day on which people were added, like `joined_from`.
+        quiet_days: A number of days. Finds people whose last activity is longer ago.
+        never_active: "1" or True finds people who never were active; with `quiet_days`, those as
+            well.
+        permission: A permission that people hold, or "none".
+        bot: "people", "bots" or "both". Without it, only people are found.
+    """
+
+    q: str | None
+    status: str | None
+    role: str | None
+    country: str | None
+    tier: str | None
+    github: str | None
+    organization: str | None
+    inviter: str | int | None
+    joined_from: str | date | None
+    joined_to: str | date | None
+    quiet_days: str | int | None
+    never_active: str | bool | None
+    permission: str | None
+    bot: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleConditions(Conditions):
+    """The checked filters of the page People; None is no condition."""
+
+    is_removed: bool
+    bot: str
+    github: str | None
+    joined_before: datetime | None
+    quiet_for: timedelta | None
+    never_active: bool
+    permission: str | None
+    key: MemberKey
+    """The number and the account that the text can mean."""
+
+    @property
+    def has_order(self) -> bool:
+        """Whether the indexes have those who meet them in order: people who were not removed."""
+        return self.bot != "bots" and not self.is_removed
+
+    @property
+    def parts(self) -> list[str]:
+        """The conditions on removed members and bots in SQL, of which one is true."""
+        # The number of a merged member belongs to somebody else, who is found instead.
+        removed = "deleted_at IS NOT NULL AND merged_into IS NULL"
+        present = removed if self.is_removed else "deleted_at IS NULL"
+        bots = {"people": ["NOT is_bot"], "bots": ["is_bot"], "both": ["NOT is_bot", "is_bot"]}
+        return [f"{present} AND {is_bot}" for is_bot in bots[self.bot]]
+
+    @property
+    def people(self) -> str:
+        """The condition on removed members and bots, in SQL."""
+        return f"({' OR '.join(self.parts)})"
+
+    def where(self, parameters: Parameters) -> list[str]:
+        """Return the conditions beside `people` in SQL, whose values become parameters."""
+        where = [each.sql for each in self.filters(parameters).values()]
+        if self.github is not None:
+            where.append(GITHUB_SQL[self.github])
+        if self.joined_before is not None:
+            where.append(
+                f"created_at < (SELECT {parameters.bind(self.joined_before)}::timestamptz)"
+            )
+        activity = []
+        if self.quiet_for is not None:
+            quiet_for = parameters.bind(self.quiet_for)
+            activity.append(f"last_active_at < (SELECT now() - {quiet_for}::interval)")
+        if self.never_active:
+            activity.append("last_active_at IS NULL")
+        if activity:
+            where.append(f"({' OR '.join(activity)})")
+        if self.permission == "none":
+            where.append(f"member_id <> ALL({HOLDERS.format(WHERE='')})")
+        elif self.permission is not None:
+            held = f" WHERE permission = {parameters.bind(self.permission)}"
+            where.append(f"member_id = ANY({HOLDERS.format(WHERE=held)})")
+        if self.text is not None:
+            where.append(self._matching(parameters))
+        return where
+
+    def _matching(self, parameters: Parameters) -> str:
+        pattern = parameters.bind(contains_pattern(self.text or ""))
+        matches = [f"search_text LIKE (SELECT {pattern}::text)"]
+        if self.username is not None:
+            matches.append(HAS_USERNAME.format(USERNAME=parameters.bind(self.username)))
+        if self.key != MemberKey():
+            matches.append(
+                HAS_KEY.format(
+                    NUMBER=parameters.bind(self.key.number),
+                    PLATFORM=parameters.bind(self.key.platform),
+                    ACCOUNT_ID=parameters.bind(self.key.account_id),
+                )
+            )
+        # The text index would be read as a whole for a text that it does not have.
+        matching = " OR ".join(matches)
+        return (
+            f"({matching})"
+            if is_indexed(self.text or "")
+            else f"CASE WHEN {matching} THEN true END"
+        )
+
+
+def check_people_filters(
+    *,
+    q: str | None = None,
+    status: str | None = None,
+    role: str | None = None,
+    country: str | None = None,
+    tier: str | None = None,
+    github: str | None = None,
+    organization: str | None = None,
+    inviter: str | int | None = None,
+    joined_from: str | date | None = None,
+    joined_to: str | date | None = None,
+    quiet_days: str | int | None = None,
+    never_active: str | bool | None = None,
+    permission: str | None = None,
+    bot: str | None = None,
+) -> PeopleConditions:
+    """Return the conditions of filters, which `PeopleFilters` describes.
+
+    Raises:
+        InvalidInput: A value is too long or has the wrong type, or there is no such choice, tier,
+            day or number of days.
+    """
+    check_text("q", q, MAX_SEARCH_LENGTH)
+    status = _checked_choice("status", status, STATUS_FILTERS) or "any"
+    key = parse_member_key(q) if q else None
+    if q and key is not None and key.username is not None:
+        q = key.username  # of a link, too
+    first, last = _parse_day("joined_from", joined_from), _parse_day("joined_to", joined_to)
+    shared = check_conditions(
+        q or None,
+        status=status if status in list(MemberStatus) else None,
+        role=role or None,
+        country=country or None,
+        organization=organization or None,
+        tier=tier or None,
+        invited_by=None if inviter in (None, "") else inviter,
+        joined_since=None if first is None else days_between(first, first, None).starts[0],
+    )
+    return PeopleConditions(
+        **{name: getattr(shared, name) for name in shared.__dataclass_fields__},
+        is_removed=status == "removed",
+        bot=_checked_choice("bot", bot, BOT_FILTERS) or "people",
+        github=_checked_choice("github", github, GITHUB_FILTERS),
+        joined_before=None if last is None else days_between(last, last, None).end,
+        quiet_for=_parse_quiet_days(quiet_days),
+        never_active=_parse_flag("never_active", never_active),
+        permission=_checked_choice("permission", permission, PERMISSION_FILTERS),
+        key=key or MemberKey(),
+    )
+
+
+def _checked_choice(field: str, value: str | None, choices: Iterable[str]) -> str | None:
+    if value is None or value == "":
+        return None
+    if value not in list(choices):  # a list, because an unhashable value must be refused too
+        raise InvalidInput(f"There is no {field} {sanitize_for_message(value)}.", field=field)
+    return str(value)
+
+
+def _parse_flag(field: str, value: str | bool | None) -> bool:
+    return _checked_choice(field, "1" if value is True else value or None, ["1"]) is not None
+
+
+def _parse_day(field: str, value: str | date | None) -> date | None:
+    """Return a day, which may be relative to today, in the community's time zone."""
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, str):
+            if value == MONTH:
+                return today().replace(day=1)
+            if ago := DAYS_AGO_PATTERN.fullmatch(value):
+                return today() - timedelta(days=int(ago[1]))
+            value = date.fromisoformat(value)
+        # The days of a community are those whose midnights every time zone has.
+        if not isinstance(value, datetime) and 1900 <= value.year <= 2199:
+            return value
+    except (ValueError, AttributeError):
+        pass
+    raise InvalidInput(
+        f"{sanitize_for_message(value)} is no day. Write it as 2026-11-01.", field=field
+    )
+
+
+def _parse_quiet_days(value: str | int | None) -> timedelta | None:
+    if value is None or value == "":
+        return None
+    days = value if type(value) is int else 0
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
+        days = int(value)
+    if not 1 <= days <= MAX_INACTIVITY.days:
+        raise InvalidInput(
+            f"The number of days is 1 to {MAX_INACTIVITY.days:,}.", field="quiet_days"
+        )
+    return timedelta(days=days)

@@ -1,0 +1,1 @@
+"""The workspace: the pages in which managers review, find and look after people."""

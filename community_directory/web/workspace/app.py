@@ -1,0 +1,35 @@
+"""The ASGI app of the pages: the workspace, and Insights."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from community_directory.settings import Settings
+from community_directory.web import insights
+from community_directory.web.pages import CSRFProtection, Pages
+from community_directory.web.workspace import home, preferences, sign_in
+
+STATIC_PATH = Path(__file__).parent.parent / "static"
+
+
+def create_workspace(settings: Settings) -> Starlette:
+    """Return the ASGI app of the pages, which is mounted at "/"."""
+    pages = Pages(settings)
+    return Starlette(
+        routes=[
+            *preferences.ROUTES,
+            *sign_in.routes(pages),
+            *home.routes(pages),
+            *insights.routes(pages),
+            Mount("/static", StaticFiles(directory=STATIC_PATH)),
+        ],
+        middleware=[Middleware(CSRFProtection, pages=pages)],
+        exception_handlers={
+            404: pages.answer_missing,
+            405: pages.answer_missing,
+            500: pages.answer_failure,
+        },
+    )
