@@ -384,6 +384,7 @@ CASES = {
             "country": "Chile",
             "profile_data": {"bio": "hello"},
             "replace_profile_data": UNSET,
+            "before": {"country": "México", "profile_data": {"bio": None}},
             **BY,
         },
         NOBODY,

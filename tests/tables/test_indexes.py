@@ -91,6 +91,9 @@ SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invi
 FROM generate_series(1, 20000) AS n;
 INSERT INTO member_requests (member_id, kind)
 SELECT '#' || n, 'erasure' FROM generate_series(1, 20000) AS n;
+UPDATE community_members
+SET status = 'suspended', suspended_until = timestamptz '2026-01-31 00:00Z'
+WHERE member_id IN ('#7001', '#7003');
 INSERT INTO member_notes (id, member_id, text, written_at)
 SELECT gen_random_uuid(), '#' || n % 5000 + 1, 'x', now() - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
@@ -360,8 +363,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "member_note_member_idx",
-        "SELECT text FROM member_notes WHERE member_id = $1"
-        " ORDER BY written_at DESC, id DESC LIMIT 20",
+        "SELECT text FROM member_notes WHERE member_id = $1",
         ("#247",),
     ),
     IndexedQuery(
