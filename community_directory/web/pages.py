@@ -89,6 +89,12 @@ class Visitor:
     role: Role
 
 
+class FormRefused(UserError):
+    """A form is refused for a reason of its page, told in the visitor's language."""
+
+    code = "form_refused"
+
+
 class PageContent(NamedTuple):
     """The content of a page: a template, its variables, and the status of the response."""
 
@@ -165,7 +171,8 @@ class Visit:
         return response
 
 
-Build = Callable[[Visit], Awaitable[PageContent]]
+Build = Callable[[Visit], Awaitable[PageContent | Response]]
+"""A function that makes a page, or redirects to another one."""
 Handle = Callable[[Visit], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -214,7 +221,8 @@ class Pages:
             try:
                 return await handle(visit)
             except UserError as error:
-                visit.problem = visit.translation.error(error)
+                is_translated = isinstance(error, FormRefused)
+                visit.problem = str(error) if is_translated else visit.translation.error(error)
                 response = await self._build(visit, again, status=422)
                 response.headers["HX-Push-Url"] = "false"
                 return response
@@ -250,6 +258,8 @@ class Pages:
             found = 404 if isinstance(error, NOT_FOUND_ERRORS) else 400
             heading = visit.gettext("There is no such page")
             content = message_page(heading, visit.translation.error(error), found)
+        if isinstance(content, Response):
+            return content
         return await self.render(visit, content, status)
 
     async def render(

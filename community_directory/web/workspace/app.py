@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from community_directory.settings import Settings
 from community_directory.web import insights
 from community_directory.web.pages import CSRFProtection, Pages
-from community_directory.web.workspace import home, preferences
+from community_directory.web.workspace import home, person, preferences, requests
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
 
@@ -22,6 +22,8 @@ def create_workspace(settings: Settings) -> Starlette:
         routes=[
             *preferences.ROUTES,
             *home.routes(pages),
+            *person.routes(pages),
+            *requests.routes(pages),
             *insights.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
