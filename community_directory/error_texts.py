@@ -19,6 +19,11 @@ def gettext_noop(text: str) -> str:
     return text
 
 
+def ngettext_noop(one: str, many: str) -> tuple[str, str]:
+    """Return the texts for one and for several things, and mark them for the catalogs."""
+    return one, many
+
+
 UNKNOWN_ERROR = gettext_noop("This can't be done.")
 UNAVAILABLE = gettext_noop("The directory is not available at the moment. Please try again later.")
 INVALID_FIELD = gettext_noop("The {field} can't have this value.")

@@ -100,6 +100,7 @@ __all__ = [
     "Unmerge",
     "add",
     "check_addable",
+    "check_until",
     "count",
     "dismiss_suggestion",
     "end_suspensions",
@@ -540,7 +541,7 @@ async def set_status(
             or belongs to another status than suspended.
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
-    _check_until(until, after)
+    check_until(until, after)
     allowed = ALLOWED_TRANSITIONS[after]
     if after is MemberStatus.SUSPENDED:
         allowed = (*allowed, MemberStatus.SUSPENDED)  # with another end
@@ -565,7 +566,12 @@ async def set_status(
     return member_from(member)
 
 
-def _check_until(until: datetime | None, status: MemberStatus) -> None:
+def check_until(until: datetime | None, status: MemberStatus | None) -> None:
+    """Check that a time can be the end of a suspension, if there is one.
+
+    Raises:
+        InvalidInput: The status is another one, or the time is not aware or not in the future.
+    """
     if until is None:
         return
     if status is not MemberStatus.SUSPENDED:

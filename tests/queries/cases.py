@@ -165,7 +165,14 @@ CASES = {
         statements_when_refused=0,
     ),
     "acts.apply": Case(
-        {"kind": "suspend", "numbers": ["#1", "#2"], **ACT, "cancel_invitations": True, **BY},
+        {
+            "kind": "suspend",
+            "numbers": ["#1", "#2"],
+            **ACT,
+            "cancel_invitations": True,
+            "until": datetime(2190, 1, 1, tzinfo=UTC),
+            **BY,
+        },
         {"numbers": []},
         statements=9,
         statements_when_refused=0,
@@ -187,6 +194,7 @@ CASES = {
             "numbers": ["#2"],
             **ACT,
             "cancel_invitations": False,
+            "until": None,
             **BY,
         },
         {"kind": "approve"},
@@ -358,7 +366,7 @@ CASES = {
             "until": datetime(2190, 1, 1, tzinfo=UTC),
             **BY,
         },
-        {"status": "pending", "until": None},
+        {"status": "not_member", "until": None},
     ),
     "members.set_username": Case(
         {"member_id": "#1", "telegram_username": "ana", **BY},

@@ -11,12 +11,11 @@ from community_directory.database import transaction
 from community_directory.error_texts import LEFT_OUT_TEXTS
 from community_directory.errors import ConfigurationError, InvalidInput, MemberNotFound
 from community_directory.queries import accounts, acts, members, notes, permissions
-from community_directory.queries.acts import ActKind
 from community_directory.queries.values import MEMBER_NUMBER_PATTERN, member_number
 from community_directory.settings import load_settings
-from community_directory.tables import MemberStatus, Permission
+from community_directory.tables import Permission
 from community_directory.web.pages import FormRefused, Role, Visit, clean_name
-from community_directory.web.workspace.person_actions import ACTIONS, RESTORE, PersonAction
+from community_directory.web.workspace.person_actions import ACTIONS, RESTORE
 from community_directory.web.workspace.person_rows import Person, find_person
 
 EDITABLE_FIELDS = ("name", "primary_role", "organization", "country", "telegram_username")
@@ -89,8 +88,6 @@ async def act(visit: Visit) -> Response:
     path = person_path(number)
     if action.name == RESTORE:
         await members.restore(number, actor=actor, reason=reason)
-    elif (end := _typed_end(visit, action)) is not None:
-        await _suspend_until(visit, number, end, reason)
     else:
         done = await acts.apply(
             action.name,
@@ -98,6 +95,7 @@ async def act(visit: Visit) -> Response:
             actor=actor,
             reason=reason,
             including_managers=visit.may(Role.SUPERUSER),
+            until=_typed_end(visit) if action.has_end else None,
         )
         if done.left_out:
             raise FormRefused(visit.gettext(LEFT_OUT_TEXTS[done.left_out[0].code]))
@@ -106,14 +104,13 @@ async def act(visit: Visit) -> Response:
     return visit.redirect(path, notice=visit.gettext(action.done, name=shown_name(person)))
 
 
-def _typed_end(visit: Visit, action: PersonAction) -> datetime | None:
+def _typed_end(visit: Visit) -> datetime | None:
     """Return the start of the day on which a suspension ends; None if it has no end.
 
     Raises:
         FormRefused: The day is none, or not in the future.
     """
-    typed = visit.typed("until")
-    if not action.has_end or not typed:
+    if not (typed := visit.typed("until")):
         return None
     try:
         day = date.fromisoformat(typed)
@@ -122,25 +119,6 @@ def _typed_end(visit: Visit, action: PersonAction) -> datetime | None:
     if not today() < day <= date(2999, 12, 31):
         raise FormRefused(visit.gettext("The suspension must end on a later day than today."))
     return datetime.combine(day, time.min, load_zone(None))
-
-
-async def _suspend_until(visit: Visit, number: str, end: datetime, reason: str | None) -> None:
-    async with transaction():
-        preview = await acts.preview(
-            ActKind.SUSPEND,
-            {number: visit.typed("before")},
-            including_managers=visit.may(Role.SUPERUSER),
-        )
-        if preview.left_out:
-            raise FormRefused(visit.gettext(LEFT_OUT_TEXTS[preview.left_out[0].code]))
-        await members.set_status(
-            number,
-            MemberStatus.SUSPENDED,
-            actor=visit.user.username,
-            reason=reason,
-            until=end,
-            before=[MemberStatus.ACTIVE],
-        )
 
 
 async def undo(visit: Visit) -> Response:
