@@ -221,7 +221,7 @@ class Pages:
 
         async def answer(request: Request) -> Response:
             visit = Visit(request, find_language(request))
-            return await self._answer(visit, role, lambda: self._build(visit, build))
+            return await self._answer(visit, role, lambda: self.build(visit, build))
 
         return answer
 
@@ -244,7 +244,7 @@ class Pages:
             except UserError as error:
                 is_translated = isinstance(error, FormRefused)
                 visit.problem = str(error) if is_translated else visit.translation.error(error)
-                response = await self._build(visit, again, status=422)
+                response = await self.build(visit, again, status=422)
                 response.headers["HX-Push-Url"] = "false"
                 return response
 
@@ -274,7 +274,8 @@ class Pages:
             text = visit.translation.error(error)
             return await self.render(visit, message_page(heading, text, 503))
 
-    async def _build(self, visit: Visit, build: Build, status: int | None = None) -> Response:
+    async def build(self, visit: Visit, build: Build, status: int | None = None) -> Response:
+        """Return a page, or a message if it can't be built, or where it redirects to."""
         try:
             content = await build(visit)
         except UserError as error:

@@ -19,7 +19,7 @@ from community_directory.queries.reputation import GITHUB_POINTS, Explanation, s
 from community_directory.tables import Permission, Platform
 from community_directory.web.pages import Handle, PageContent, Pages, Role, Visit
 from community_directory.web.workspace import person_forms as forms
-from community_directory.web.workspace import person_merge
+from community_directory.web.workspace import person_merge, story
 from community_directory.web.workspace.activity_calendar import Kind, read_year
 from community_directory.web.workspace.person_actions import ACTIONS, find_actions
 from community_directory.web.workspace.person_rows import (
@@ -32,6 +32,7 @@ from community_directory.web.workspace.person_rows import (
     list_received_invitations,
     list_relationships,
 )
+from community_directory.web.workspace.story import StoryLine
 
 STORY_ENTRIES = 30
 """The entries of the log on one page of the story."""
@@ -74,6 +75,15 @@ class ScorePart:
     name: str
     count: int
     each: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A page of the story of a person, with the cursors of the pages beside it."""
+
+    lines: list[StoryLine]
+    later: str | None
+    earlier: str | None
 
 
 def list_profile_fields(member: Member) -> list[ProfileField]:
@@ -166,10 +176,17 @@ def _begin_reading(
         "similar": find_similar(number),
         "held": permissions.of(number),
         "notes": notes.list_for(number, after=query.get("notes")),
-        "history": audit.history(number, after=query.get("story"), limit=STORY_ENTRIES),
+        "story": _tell_story(visit, number),
         "act": _find_act(query.get("act", "")),
     }
     return {name: group.create_task(reading) for name, reading in sections.items()}
+
+
+async def _tell_story(visit: Visit, number: str) -> Story:
+    """Read a page of the log, and tell it in words."""
+    page = await audit.history(number, after=visit.query.get("story"), limit=STORY_ENTRIES)
+    lines = await story.tell(visit, page.items, about=number)
+    return Story(lines, page.previous_cursor, page.next_cursor)
 
 
 async def _or_none(read: Awaitable[_Found]) -> _Found | None:

@@ -18,7 +18,7 @@ from community_directory.queries.member_rows import Member, member_columns, memb
 from community_directory.queries.merge_suggestions import ReasonKind
 from community_directory.queries.relationships import Edge
 
-LISTED_ROWS = 10
+LISTED_ROWS = 6
 """The number of invitations, of invited people, or of relationships on the page."""
 MAX_SIMILAR = 3
 """The number of members on the page who seem to be the same person."""
@@ -348,9 +348,12 @@ async def find_similar(member_id: str) -> list[SimilarPerson]:
 
 
 async def list_relationships(member_id: str) -> list[ShownRelationship]:
-    """List the last relationships of a member, without those that are invitations."""
-    edges = [edge for edge in await relationships.of_member(member_id) if edge.id is not None]
-    edges = edges[:LISTED_ROWS]
+    """List the last relationships of a member, without those that say who invited whom."""
+    edges = [
+        edge
+        for edge in await relationships.of_member(member_id)
+        if edge.relationship_type != "INVITED" or None in (edge.member_id_a, edge.member_id_b)
+    ][:LISTED_ROWS]
     numbers = {number for edge in edges for number in (edge.member_id_a, edge.member_id_b)}
     names = await find_names([number for number in numbers if number and number != member_id])
     return [_show_edge(edge, member_id, names) for edge in edges]
