@@ -106,6 +106,11 @@ class Translation:
             day = day.astimezone(load_zone(None)).date()
         return format_date(day, format="medium", locale=self.locale)
 
+    def format_month(self, day: date, *, with_year: bool = False) -> str:
+        """Return the month of a day: "Nov" for a narrow column, or "November 2026"."""
+        skeleton = "yMMMM" if with_year else "MMM"
+        return format_skeleton(skeleton, day, locale=self.locale)
+
     def format_short_datetime(self, moment: datetime) -> str:
         """Return a time to the minute in the community's time zone, such as "Nov 29, 09:12".
 
