@@ -8,7 +8,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
-from community_directory.web import insights
+from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import home, person, preferences, requests, sign_in
 
@@ -26,6 +26,8 @@ def create_workspace(settings: Settings) -> Starlette:
             *person.routes(pages),
             *requests.routes(pages),
             *insights.routes(pages),
+            *health.routes(pages),
+            *suggestions.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],
