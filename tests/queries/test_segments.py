@@ -33,7 +33,7 @@ async def test_the_first_three_find_whom_they_name(directory: asyncpg.Pool) -> N
         page = await people.search(**filters)
         found[segment.name] = [person.member_id for person in page.items]
     assert found.keys() == {"At risk", "Newcomers of this month", "Best connected"}
-    assert found["At risk"] == ["#1", "#2"]
+    assert sorted(found["At risk"]) == ["#1", "#2"]
     assert found["Newcomers of this month"] == ["#7", "#6", "#5"]
     assert found["Best connected"][:2] == ["#3", "#1"]
     assert sorted(found["Best connected"]) == ["#1", "#2", "#3", "#5"]
