@@ -30,6 +30,7 @@ from community_directory.web.admin.lookup import find_one_invitation, find_one_m
 from community_directory.web.admin.policy import TablePolicy
 from community_directory.web.admin.tables import SIDEBAR_LINKS, configure_tables
 from community_directory.web.admin.values import TEXT_COLUMNS
+from community_directory.web.security import ADMIN_PATH
 
 MAX_MS = 100
 """The time in which the server answers each question, in milliseconds."""
@@ -49,13 +50,13 @@ async def questions(client: httpx.AsyncClient) -> AsyncIterator[Question]:
     """Yield every question, to be asked by a client of the panel with a superuser's session."""
     for config, policy in configure_tables(Settings()):
         async for path in _table_questions(config, policy):
-            yield path, partial(client.get, f"/api/tables/{path}")
+            yield path, partial(client.get, f"{ADMIN_PATH}/api/tables/{path}")
     for label, link in SIDEBAR_LINKS.items():
         if link.startswith("#/"):
             table, _, query = link.removeprefix("#/").partition("?")
             for kind in ("", "count/"):
                 path = f"{table}/{kind}?{query}"
-                yield f"{label}: {path}", partial(client.get, f"/api/tables/{path}")
+                yield f"{label}: {path}", partial(client.get, f"{ADMIN_PATH}/api/tables/{path}")
     for typed in TYPED:
         for removed in (False, True, None):
             yield (

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
@@ -24,7 +26,7 @@ from community_directory.settings import Settings, load_settings_or_exit
 from community_directory.web.admin.panel import create_panel
 from community_directory.web.metrics import create_metrics_page
 from community_directory.web.request_log import RequestLog
-from community_directory.web.security import protect
+from community_directory.web.security import ADMIN_PATH, protect
 from community_directory.web.workspace.app import create_workspace
 
 SERVER_LOST_EXIT_CODE = 1
@@ -72,12 +74,22 @@ async def _watch_embedded_server() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+async def redirect_to_panel(_: Request) -> RedirectResponse:
+    """Redirect to Piccolo Admin, whose address ends with a slash."""
+    return RedirectResponse(f".{ADMIN_PATH}/")
+
+
 class App(Starlette):
     """The ASGI app for these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        panel = Mount("/admin", create_panel(settings))
-        pages = Router([panel, Mount("/", create_workspace(settings))])
+        pages = Router(
+            [
+                Route(ADMIN_PATH, redirect_to_panel),
+                Mount(ADMIN_PATH, create_panel(settings)),
+                Mount("/", create_workspace(settings)),
+            ]
+        )
         # The health checks and the metrics accept any host name: programs use an address.
         hosted = TrustedHostMiddleware(pages, settings.allowed_hosts or ["*"], www_redirect=False)
         routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz)]

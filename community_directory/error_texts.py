@@ -19,6 +19,11 @@ def gettext_noop(text: str) -> str:
     return text
 
 
+def ngettext_noop(one: str, many: str) -> tuple[str, str]:
+    """Return the texts for one and for several things, and mark them for the catalogs."""
+    return one, many
+
+
 UNKNOWN_ERROR = gettext_noop("This can't be done.")
 UNAVAILABLE = gettext_noop("The directory is not available at the moment. Please try again later.")
 INVALID_FIELD = gettext_noop("The {field} can't have this value.")
@@ -39,6 +44,9 @@ ERROR_TEXTS = {
         "This account belongs to member {member_id}. "
         "If both are the same person, ask a community manager to merge them."
     ),
+    "act_not_found": gettext_noop("There is no such act in the log."),
+    "act_not_undoable": gettext_noop("Only approving and declining can be undone."),
+    "act_undone": gettext_noop("This was undone already."),
     "already_member": gettext_noop("You are already a member."),
     "ambiguous_member": gettext_noop(
         "Several members match: {member_ids}. Give the number of the one you mean."
@@ -84,10 +92,15 @@ ERROR_TEXTS = {
     "merge_refused": gettext_noop(
         "{member_id} can't be merged, or the merge can't be undone. Look at both members."
     ),
+    "nobody_picked": gettext_noop("Pick at least one person."),
     "not_merged": gettext_noop("{member_id} is not merged into another member."),
     "note_not_found": gettext_noop("This note does not exist any more."),
     "permission_required": gettext_noop(
         "This needs the permission {permission}, which member {member_id} does not have."
+    ),
+    "profile_changed": gettext_noop(
+        "Somebody else has changed the {field} in the meantime. "
+        "Look at the present value, and save again if yours is to replace it."
     ),
     "status_change_refused": gettext_noop(
         "The status of member {member_id} can't change from {before} to {after}."
@@ -95,10 +108,37 @@ ERROR_TEXTS = {
     "text_too_long": gettext_noop(
         "The {field} is too long; at most {limit} characters are allowed."
     ),
+    "too_many_people": gettext_noop("At most {limit} people can be changed at once."),
     "too_many_tries": gettext_noop("There were too many wrong codes. Try again in ten minutes."),
+    "undo_expired": gettext_noop(
+        "This can't be undone any more. Change the status of each person instead."
+    ),
     "value_missing": gettext_noop("The {field} can't be empty."),
 }
 """The text of each code. Codes of constraints have the messages of `CONSTRAINT_MESSAGES`."""
+
+LEFT_OUT_TEXTS = {
+    "already_active": gettext_noop("Is active already"),
+    "already_banned": gettext_noop("Is banned already"),
+    "already_declined": gettext_noop("Is a contact already"),
+    "already_there": gettext_noop("Has this inviter already"),
+    "already_suspended": gettext_noop("Is suspended already"),
+    "banned": gettext_noop("Is banned"),
+    "bot": gettext_noop("Is a bot"),
+    "changed": gettext_noop("Was changed by somebody else since the preview"),
+    "circle": gettext_noop("Invited the new inviter, directly or through others"),
+    "contact": gettext_noop("Is a contact, not a member"),
+    "is_active": gettext_noop("Is active, and does not wait"),
+    "is_suspended": gettext_noop("Is suspended, and does not wait"),
+    "elsewhere": gettext_noop("Is not in this branch any more"),
+    "manager": gettext_noop("Is a manager: only a superuser may do this"),
+    "merged": gettext_noop("Was merged into another member"),
+    "no_invitations": gettext_noop("Has no open invitation"),
+    "pending": gettext_noop("Waits for approval"),
+    "removed": gettext_noop("Was removed"),
+    "unknown": gettext_noop("There is no member with this number"),
+}
+"""Why an act on many members leaves one of them out, by `LeftOutCode`."""
 
 WORDS = {
     "not_member": gettext_noop("not member"),
@@ -125,6 +165,7 @@ WORDS = {
     "invited_telegram_username": gettext_noop("invited Telegram username"),
     "invitation_code": gettext_noop("code"),
     "code": gettext_noop("code"),
+    "profile_data": gettext_noop("profile"),
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
 }

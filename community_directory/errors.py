@@ -431,6 +431,25 @@ class PermissionRequired(MemberError):
         self.permission = permission
 
 
+class ProfileChanged(MemberError):
+    """Somebody else has changed a field of a profile since the caller read it.
+
+    Attributes:
+        member_id: The number of the member.
+        field: The name of the field; of several changed ones, the first.
+    """
+
+    code = "profile_changed"
+
+    def __init__(self, member_id: str, field: str) -> None:
+        super().__init__(
+            f"Somebody else has changed the {field.replace('_', ' ')} in the meantime. "
+            "Look at the present value, and save again if yours is to replace it.",
+            member_id,
+        )
+        self.field = field
+
+
 class StatusChangeRefused(MemberError):
     """A member can't change from one status to another, or already has the new one.
 
@@ -486,6 +505,64 @@ class NotMerged(MemberError):
         super().__init__(
             f"{sanitize_for_message(member_id)} is not merged into another member.", member_id
         )
+
+
+class ActError(UserError):
+    """The base class of the errors about one act of a manager.
+
+    Attributes:
+        act_id: The id of the act, as a text.
+    """
+
+    code = "act_error"
+
+    def __init__(self, message: str, act_id: str) -> None:
+        super().__init__(message)
+        self.act_id = act_id
+
+
+class ActNotFound(ActError):
+    """The audit log has no act with this id."""
+
+    code = "act_not_found"
+
+    def __init__(self, act_id: str) -> None:
+        super().__init__("There is no such act in the log.", act_id)
+
+
+class ActNotUndoable(ActError):
+    """An act of this kind can't be undone."""
+
+    code = "act_not_undoable"
+
+    def __init__(self, act_id: str) -> None:
+        super().__init__("Only approving and declining can be undone.", act_id)
+
+
+class ActUndone(ActError):
+    """The act was undone before."""
+
+    code = "act_undone"
+
+    def __init__(self, act_id: str) -> None:
+        super().__init__("This was undone already.", act_id)
+
+
+class UndoExpired(ActError):
+    """The time is over in which the act could be undone.
+
+    Attributes:
+        act_id: The id of the act, as a text.
+        expired_at: The end of that time.
+    """
+
+    code = "undo_expired"
+
+    def __init__(self, act_id: str, expired_at: datetime) -> None:
+        super().__init__(
+            "This can't be undone any more. Change the status of each person instead.", act_id
+        )
+        self.expired_at = expired_at
 
 
 class InvitationError(UserError):

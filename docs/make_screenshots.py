@@ -19,16 +19,16 @@ CHROMIUM = (
 WINDOW_SIZES = {"": (1280, 800), "-phone": (390, 844)}
 """The width and height of the window, by the suffix of the file names."""
 PAGE_PATHS = {
-    "home": "",
-    "members": "#/community_members?status=active&__order=-reputation_score",
-    "to-review": "#/community_members?status=pending",
-    "invitations": "#/community_invitations?__view=open",
-    "form": "#/forms/approve-a-newcomer/",
-    "accounts": "#/member_accounts",
+    "home": "admin/",
+    "members": "admin/#/community_members?status=active&__order=-reputation_score",
+    "to-review": "admin/#/community_members?status=pending",
+    "invitations": "admin/#/community_invitations?__view=open",
+    "form": "admin/#/forms/approve-a-newcomer/",
+    "accounts": "admin/#/member_accounts",
     "suggestions": "insights/suggestions/",
-    "merge-form": "#/forms/merge-two-members/",
-    "merges": "#/directory_merges",
-    "log": "#/directory_audit_log",
+    "merge-form": "admin/#/forms/merge-two-members/",
+    "merges": "admin/#/directory_merges",
+    "log": "admin/#/directory_audit_log",
     "insights": "insights/",
     "tree": "insights/tree/1/",
 }
@@ -70,7 +70,7 @@ async def main(directory: Path) -> None:
 
 async def _sign_in(browser: Browser, url: str, width: int, height: int) -> Page:
     page = await browser.new_page(viewport={"width": width, "height": height})
-    await page.goto(url)
+    await page.goto(f"{url}admin/")
     await page.fill("input[name=username]", "admin")
     await page.fill("input[name=password]", ADMIN_PASSWORD)
     await page.get_by_role("button", name="Login").click()

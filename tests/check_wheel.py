@@ -55,7 +55,7 @@ def check_panel(program: str) -> float:
             assert status_of(f"{url}readyz") == 200
             seconds = time.monotonic() - begin
             assert status_of(url) == 200
-            assert status_of(f"{url}public/login/") == 200
+            assert status_of(f"{url}admin/public/login/") == 200
         finally:
             server.terminate()
     signal.alarm(0)

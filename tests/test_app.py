@@ -49,9 +49,9 @@ def run_main(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
 
 def sign_in(url: str, password: str) -> httpx.Response:
     with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
-        client.get("/")
+        client.get("/admin/")
         return client.post(
-            "/public/login/",
+            "/admin/public/login/",
             json={"username": "admin", "password": password},
             headers={"X-CSRFToken": client.cookies["csrftoken"]},
         )

@@ -34,7 +34,7 @@ MAX_SHUTDOWN_SECONDS = 10
 """The longest time from SIGTERM to the end of the process."""
 
 UNFINISHED_REQUEST = (
-    b"POST /public/login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"POST /admin/public/login/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     b"Cookie: csrftoken=abc\r\nX-CSRFToken: abc\r\nContent-Length: 99\r\n\r\n{"
 )
 """A request whose body never ends."""
@@ -62,7 +62,7 @@ async def ask(panel: Panel, path: str) -> int:
 
 async def end_with_requests_in_flight(panel: Panel) -> None:
     """Send SIGTERM while requests wait for the database, and check how the process ends."""
-    paths = ["/api/tables/community_members/", "/insights/", "/readyz"] * 5
+    paths = ["/admin/api/tables/community_members/", "/insights/", "/readyz"] * 5
     requests = [asyncio.create_task(ask(panel, path)) for path in paths]
     _, client = await asyncio.open_connection(*panel.url[7:-1].split(":"))
     client.write(UNFINISHED_REQUEST)

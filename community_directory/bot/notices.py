@@ -43,6 +43,16 @@ DECISION_KINDS = frozenset(
 )
 """The kinds of changes after which a newcomer does not wait any more."""
 
+WAITING_KINDS = frozenset(
+    {
+        ChangeKind.MEMBER_JOINED,
+        ChangeKind.MEMBER_RESTORED,
+        ChangeKind.MEMBER_UNAPPROVED,
+        ChangeKind.MEMBER_UNDECLINED,
+    }
+)
+"""The kinds of changes after which somebody may wait for approval."""
+
 # One row for each reviewer who has started the bot and has no message about the newcomer.
 FIND_REVIEWERS = Statement(f"""
 SELECT DISTINCT member_id AS manager_id, account_id, {CHOSEN_LANGUAGE}
@@ -106,7 +116,7 @@ def is_news(change: Change) -> bool:
 
 async def _announce(bot: Bot, change: Change) -> None:
     """Tell those who can decide that somebody waits, or asks for something."""
-    if change.kind in (ChangeKind.MEMBER_JOINED, ChangeKind.MEMBER_RESTORED):
+    if change.kind in WAITING_KINDS:
         member = await members.find(change.member_id)
         if member is not None and member.status == MemberStatus.PENDING and not member.is_bot:
             await _tell_reviewers(bot, await load_newcomer(member))

@@ -51,6 +51,10 @@ APP_PRIVILEGES = {
     "authenticator_secret": "SELECT, INSERT, UPDATE, DELETE",
     "panel_attempts": "SELECT, INSERT, UPDATE, DELETE",
     "panel_temporary_passwords": "SELECT, INSERT, DELETE",
+    # Who may only read, the links of invited users, and when each user was here.
+    "panel_viewers": "SELECT, INSERT, DELETE",
+    "panel_invitations": "SELECT, INSERT, UPDATE, DELETE",
+    "panel_visits": "SELECT, INSERT, UPDATE",
     # The last results of `community-directory doctor`, for the panel.
     "directory_doctor_reports": "SELECT, INSERT, UPDATE",
     "directory_moved_rooms": "SELECT, INSERT, UPDATE",

@@ -395,11 +395,11 @@ async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
         if not differences:
             continue
         stale = await _find_stale_days(first, last)
-        for day, members in _count_by_day(differences).items():
+        for day, count in _count_by_day(differences).items():
             if day not in stale:
-                findings.append(Finding(f"{day}: {members:,} members"))
+                findings.append(Finding(f"{day}: {count:,} members"))
             elif day < today() - timedelta(days=1):
-                text = f"{day}: {members:,} members, because events came after the roll-up"
+                text = f"{day}: {count:,} members, because events came after the roll-up"
                 findings.append(Finding(text, Verdict.WARNING))
     return findings
 

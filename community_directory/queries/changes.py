@@ -20,7 +20,10 @@ from community_directory.tables import (
     ReputationTier,
 )
 
-CHANGE_COLUMNS = "id, changed_at, actor, reason, action, table_name, row_id, member_id, changes"
+CHANGE_COLUMNS = (
+    "id, changed_at, actor, reason, action, table_name, row_id, member_id, changes, act_id, "
+    "undone_act_id"
+)
 """The columns of the audit log from which a `Change` is made."""
 
 TIERS = tuple(ReputationTier)
@@ -48,7 +51,9 @@ class ChangeKind(StrEnum):
     MEMBER_ADDED = "member_added"
     MEMBER_JOINED = "member_joined"
     MEMBER_APPROVED = "member_approved"
+    MEMBER_UNAPPROVED = "member_unapproved"
     MEMBER_DECLINED = "member_declined"
+    MEMBER_UNDECLINED = "member_undeclined"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_REINSTATED = "member_reinstated"
     SUSPENSION_CHANGED = "suspension_changed"
@@ -80,6 +85,7 @@ STATUS_KINDS = {
     (MemberStatus.NOT_MEMBER, MemberStatus.PENDING): ChangeKind.MEMBER_JOINED,
     (MemberStatus.PENDING, MemberStatus.NOT_MEMBER): ChangeKind.MEMBER_DECLINED,
     (MemberStatus.PENDING, MemberStatus.ACTIVE): ChangeKind.MEMBER_APPROVED,
+    (MemberStatus.ACTIVE, MemberStatus.PENDING): ChangeKind.MEMBER_UNAPPROVED,
     (MemberStatus.ACTIVE, MemberStatus.SUSPENDED): ChangeKind.MEMBER_SUSPENDED,
     (MemberStatus.SUSPENDED, MemberStatus.ACTIVE): ChangeKind.MEMBER_REINSTATED,
     (MemberStatus.BANNED, MemberStatus.ACTIVE): ChangeKind.MEMBER_UNBANNED,
@@ -121,6 +127,9 @@ class Change:
         member_id: The changed member, or the member who created the changed invitation.
         invitation_id: The changed invitation; None if another row changed.
         row_id: The primary key of the changed row.
+        act_id: The act of a manager to which the change belongs, as `acts.get` returns it; None if
+            it belongs to none.
+        undone_act_id: The act that the change has undone; None for most changes.
     """
 
     id: int
@@ -134,6 +143,8 @@ class Change:
     member_id: str
     invitation_id: UUID | None
     changes: Mapping[str, list[Any]]
+    act_id: UUID | None
+    undone_act_id: UUID | None
 
     @classmethod
     def from_record(cls, record: asyncpg.Record) -> Self:
@@ -144,9 +155,13 @@ class Change:
             "changes": json.loads(record["changes"]),
         }
         table_name = values["table_name"]
+        kind = find_kind(table_name, values["action"], values["changes"])
+        if kind is ChangeKind.MEMBER_JOINED and values["undone_act_id"] is not None:
+            # Somebody who was declined waits again, and has not joined a second time.
+            kind = ChangeKind.MEMBER_UNDECLINED
         return cls(
             **values,
-            kind=find_kind(table_name, values["action"], values["changes"]),
+            kind=kind,
             invitation_id=values["row_id"] if table_name == "community_invitations" else None,
         )
 

@@ -50,6 +50,12 @@ class DirectoryAuditLog(
         default=None,
         help_text='The old and the new value of each field: {"status": ["pending", "active"]}.',
     )
+    act_id = UUID(
+        null=True,
+        default=None,
+        help_text="The act of a manager that this change belongs to, with all others of the act.",
+    )
+    undone_act_id = UUID(null=True, default=None, help_text="The act that this change has undone.")
 
     audit_action_check = Check(checks.one_of("action", AuditAction))
     audit_changes_check = Check(checks.json_object("changes"))

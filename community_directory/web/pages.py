@@ -9,16 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 from piccolo_api.csrf.middleware import CSRFMiddleware
-from piccolo_api.session_auth.middleware import SessionsAuthBackend
 from starlette.authentication import AuthenticationError
 from starlette.datastructures import FormData, QueryParams
 from starlette.middleware.base import RequestResponseEndpoint
@@ -32,27 +30,24 @@ from community_directory.errors import (
     MemberNotFound,
     OperatorError,
     UserError,
-    database_errors,
 )
 from community_directory.language import LANGUAGES, Translation, find_translation
 from community_directory.queries import members
 from community_directory.settings import Settings
 from community_directory.web.outage import report
-from community_directory.web.security import SESSION_EXTENSION
+from community_directory.web.returning import KeptForm, find_own_path
+from community_directory.web.security import ADMIN_PATH
+from community_directory.web.sessions import SESSION_COOKIE, find_signed_in, find_user_of_session
 
 TEMPLATES_PATH = Path(__file__).parent / "templates"
 
 SIGN_IN_PATH = "/sign-in/"
-TABLES_PATH = "/admin/"
 
 NOTICE_COOKIE, THEME_COOKIE, LANGUAGE_COOKIE = "notice", "theme", "language"
 NOTICE_SECONDS = 60
 """The time within which the page after an act shows its notice."""
 MAX_NOTICE_LENGTH = 500
 THEMES = ("light", "dark")
-
-# Users without the right "admin" are authenticated too, so that a message can say what they lack.
-SESSIONS = SessionsAuthBackend(admin_only=False, increase_expiry=SESSION_EXTENSION)
 
 NOT_FOUND_ERRORS = (InvalidCursor, InvitationNotFound, MemberNotFound)
 """The errors of a page whose address asks for what does not exist."""
@@ -146,6 +141,21 @@ class Visit:
         value = self.form.get(name)
         return value.strip() if isinstance(value, str) else ""
 
+    def rich(self, text: str, /, **values: object) -> Markup:
+        """Return the translation of a text with markup in the places of its names."""
+        return self._fill(self.translation.gettext(text), values)
+
+    def nrich(self, one: str, many: str, number: int, /, **values: object) -> Markup:
+        """Return the translation of a text for a number, with markup in its names' places."""
+        return self._fill(self.translation.ngettext(one, many, number), values)
+
+    def _fill(self, text: str, values: Mapping[str, object]) -> Markup:
+        shown = {
+            name: value if hasattr(value, "__html__") else self.translation.show(value)
+            for name, value in values.items()
+        }
+        return escape(text).format(**shown)
+
     def may(self, role: Role | str) -> bool:
         """Tell whether the visitor may do what a role may."""
         return self.visitor is not None and self.visitor.role.includes(Role(role))
@@ -191,11 +201,15 @@ class Pages:
         self._templates.filters.update(FILTERS)
         self.settings = settings
 
-    def page(self, build: Build, *, role: Role = Role.VIEWER) -> Endpoint:
+    def page(self, build: Build, *, role: Role | None = Role.VIEWER) -> Endpoint:
         """Return an endpoint that renders a page.
 
         A visitor without a session is redirected to the sign-in page, which leads back. A user who
         lacks the role gets a message, and so does everybody while the database is unavailable.
+
+        Args:
+            build: Builds the page.
+            role: The role that a visitor needs; None for a page that needs no session.
         """
 
         async def answer(request: Request) -> Response:
@@ -204,11 +218,17 @@ class Pages:
 
         return answer
 
-    def act(self, handle: Handle, *, again: Build, role: Role = Role.MANAGER) -> Endpoint:
+    def act(self, handle: Handle, *, again: Build, role: Role | None = Role.MANAGER) -> Endpoint:
         """Return an endpoint for a POST, after which the visitor is sent on to a page.
 
         A user's error renders the page with the form again: `visit.problem` says why, and
-        `visit.form` has what was typed.
+        `visit.form` has what was typed. A visitor whose session has ended gets the sign-in page,
+        which keeps what was typed.
+
+        Args:
+            handle: Does what the form asks for.
+            again: Builds the page with the form.
+            role: The role that a visitor needs; None for a form that needs no session.
         """
 
         async def run(visit: Visit) -> Response:
@@ -227,9 +247,11 @@ class Pages:
         return answer
 
     async def _answer(
-        self, visit: Visit, role: Role, respond: Callable[[], Awaitable[Response]]
+        self, visit: Visit, role: Role | None, respond: Callable[[], Awaitable[Response]]
     ) -> Response:
         try:
+            if role is None:
+                return await respond()
             visit.visitor = await find_visitor(visit.request)
             if visit.visitor is None:
                 return await self.render(visit, _refuse_account(visit))
@@ -237,7 +259,7 @@ class Pages:
                 return await self.render(visit, _refuse_role(visit))
             return await respond()
         except AuthenticationError:
-            return self._ask_to_sign_in(visit)
+            return await self._ask_to_sign_in(visit)
         except OperatorError as error:
             heading = visit.gettext("This page is not available right now")
             report(error)
@@ -260,15 +282,15 @@ class Pages:
         html = self._templates.get_template(content.template).render(
             visit=visit,
             root=visit.root,
-            panel=visit.root + TABLES_PATH,
+            panel=f"{visit.root}{ADMIN_PATH}/",
             waiting=await self._count_newcomers(visit),
             notice=unquote(visit.request.cookies.get(NOTICE_COOKIE, "")),
             theme=find_theme(visit.request),
             csrf_token=visit.request.scope.get("csrftoken", ""),
             gettext=visit.gettext,
             ngettext=visit.ngettext,
-            rich=partial(_rich, visit.translation),
-            nrich=partial(_nrich, visit.translation),
+            rich=visit.rich,
+            nrich=visit.nrich,
             **content.variables,
         )
         response = HTMLResponse(html, status or content.status)
@@ -301,11 +323,67 @@ class Pages:
         except OperatorError:
             return 0
 
-    def _ask_to_sign_in(self, visit: Visit) -> Response:
-        path = visit.request.url.path.removeprefix(visit.root)
-        query = f"?{visit.request.url.query}" if visit.request.url.query else ""
-        following = quote(path + query, safe="")
-        return RedirectResponse(f"{visit.root}{SIGN_IN_PATH}?next={following}", status_code=303)
+    async def _ask_to_sign_in(self, visit: Visit) -> Response:
+        """Lead to the sign-in page, and back from there; keep the fields of a form.
+
+        htmx replaces a part of a page with a response, but the sign-in replaces the page.
+        """
+        request = visit.request
+        query = f"?{request.url.query}" if request.url.query else ""
+        path = request.url.path.removeprefix(visit.root) + query
+        is_partial = "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+        if request.method != "POST":
+            if is_partial:
+                path = _find_present_path(visit, request.headers.get("HX-Current-URL", ""))
+            address = f"{visit.root}{SIGN_IN_PATH}?next={quote(path, safe='')}"
+            if is_partial:
+                return Response(headers={"HX-Redirect": address})
+            return RedirectResponse(address, status_code=303)
+        user_id = await find_user_of_session(request.cookies.get(SESSION_COOKIE, ""))
+        kept = KeptForm.make(path, user_id, visit.form)
+        following = _find_present_path(visit, request.headers.get("referer", ""))
+        response = await self.render(visit, sign_in_page(following=following, kept=kept), 401)
+        response.headers.update({"HX-Retarget": "body", "HX-Reswap": "innerHTML"})
+        response.headers["HX-Push-Url"] = "false"
+        return response
+
+
+def _find_present_path(visit: Visit, address: str) -> str:
+    """Return the path and query of a page of ours at which a browser says that it is, or "/"."""
+    parts = urlsplit(address)
+    if parts.netloc != visit.request.url.netloc:
+        return "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return find_own_path(parts.path.removeprefix(visit.root) + query)
+
+
+def sign_in_page(
+    *,
+    following: str,
+    kept: KeptForm | None = None,
+    username: str = "",
+    needs_code: bool = False,
+    needs_password: bool = False,
+) -> PageContent:
+    """Return the sign-in page.
+
+    Args:
+        following: The path and query of the page after the sign-in.
+        kept: A form to send after the sign-in.
+        username: The name that was typed.
+        needs_code: Ask for a code of the second factor, too.
+        needs_password: Ask for a password that replaces a temporary one, too.
+    """
+    kept_text = kept.to_json() if kept and kept.group() else ""
+    variables = {
+        "following": following,
+        "kept": kept_text or "",
+        "is_lost": kept_text is None,
+        "username": username,
+        "needs_code": needs_code,
+        "needs_password": needs_password,
+    }
+    return PageContent("sign_in.html", variables)
 
 
 class CSRFProtection(CSRFMiddleware):
@@ -349,21 +427,20 @@ async def find_visitor(request: Request) -> Visitor | None:
         AuthenticationError: Nobody is signed in, or the session has ended.
         OperatorError: The database is not available.
     """
-    with database_errors():
-        _, authenticated = await SESSIONS.authenticate(request) or (None, None)
-    if authenticated is None:
+    token = request.cookies.get(SESSION_COOKIE)
+    signed_in = await find_signed_in(token) if token else None
+    if signed_in is None:
         raise AuthenticationError
-    request.scope["user"] = authenticated  # the log names the user's id
-    user = authenticated.user
-    if not user.admin:
+    request.scope["user_id"] = signed_in.user_id  # the log names it
+    if signed_in.role is None:
         return None
-    return Visitor(user.id, user.username, Role.SUPERUSER if user.superuser else Role.MANAGER)
+    return Visitor(signed_in.user_id, signed_in.username, Role(signed_in.role))
 
 
 def _refuse_account(visit: Visit) -> PageContent:
     return message_page(
-        visit.gettext("This page is for managers"),
-        visit.gettext("Your account lacks the right “admin”. Ask a superuser to give it to you."),
+        visit.gettext("You may not read these pages"),
+        visit.gettext("Your account has no role. Ask a superuser to give you one."),
         403,
     )
 
@@ -390,26 +467,6 @@ def find_theme(request: Request) -> str | None:
     """Return the chosen theme, or None for that of the system."""
     theme = request.cookies.get(THEME_COOKIE)
     return theme if theme in THEMES else None
-
-
-def _rich(translation: Translation, text: str, /, **values: object) -> Markup:
-    """Return the translation of a text with markup in the places of its names."""
-    return _fill(translation, translation.gettext(text), values)
-
-
-def _nrich(
-    translation: Translation, one: str, many: str, number: int, /, **values: object
-) -> Markup:
-    """Return the translation of a text for a number, with markup in the places of its names."""
-    return _fill(translation, translation.ngettext(one, many, number), values)
-
-
-def _fill(translation: Translation, text: str, values: Mapping[str, object]) -> Markup:
-    shown = {
-        name: value if hasattr(value, "__html__") else translation.show(value)
-        for name, value in values.items()
-    }
-    return escape(text).format(**shown)
 
 
 def clean_name(name: str) -> str:

@@ -94,9 +94,10 @@ def _read_request_id(scope: Scope) -> str:
 
 
 def _find_user(scope: Scope) -> str:
-    """Return the id of the panel's user, which the authentication adds to the scope, or "-"."""
+    """Return the id of whoever is signed in, which the authentication adds to the scope, or "-"."""
     user = getattr(scope.get("user"), "user", None)
-    return "-" if user is None else f"user:{user.id}"
+    user_id = scope.get("user_id") if user is None else user.id
+    return "-" if user_id is None else f"user:{user_id}"
 
 
 def _find_path_parts(app: object) -> Iterator[str]:

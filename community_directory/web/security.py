@@ -33,7 +33,9 @@ SESSION_EXTENSION = SESSION_IDLE_TIMEOUT / 2
 A session therefore ends after four to eight hours without a request.
 """
 
-UNCACHED_PATHS = ("/api/", "/public/")
+ADMIN_PATH = "/admin"
+"""The path of Piccolo Admin, which has the sign-in and the API."""
+UNCACHED_PATHS = (f"{ADMIN_PATH}/api/", f"{ADMIN_PATH}/public/")
 
 
 def protect(app: ASGIApp, settings: Settings) -> ASGIApp:

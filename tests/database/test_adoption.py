@@ -101,6 +101,7 @@ async def test_an_adopted_database_is_like_a_new_one_and_keeps_its_rows(
             start = datetime.fromisoformat(event["occurred_at"]) - duration
             event["occurred_at"] = start.isoformat()
     before["directory_rolled_up_days"] = before["directory_doctor_reports"] = []
+    before["panel_viewers"] = before["panel_invitations"] = before["panel_visits"] = []
     before["panel_temporary_passwords"] = before["directory_moved_rooms"] = []
     before["directory_bots"] = before["member_permissions"] = []
     before["directory_erased_accounts"] = before["directory_link_codes"] = []

@@ -192,10 +192,12 @@ SCRIPTED_OBJECTS = {
         ("index", name)
         for name in (
             "audit_account_id_idx",
+            "audit_act_idx",
             "audit_actor_idx",
             "audit_changed_at_idx",
             "audit_invited_username_idx",
             "audit_row_idx",
+            "audit_undone_act_idx",
             "invitation_username_idx",
             "member_account_linked_at_idx",
             "member_any_country_idx",
@@ -339,6 +341,21 @@ SCRIPTED_OBJECTS = {
     *(
         ("constraint", f"panel_temporary_passwords.panel_temporary_passwords_{name}")
         for name in ("pkey", "user_fkey")
+    ),
+    *(("table", f"panel_{name}") for name in ("viewers", "invitations", "visits")),
+    *(("column", f"panel_{name}.user_id") for name in ("viewers", "invitations", "visits")),
+    *(("column", f"panel_invitations.{name}") for name in ("token_hash", "expires_at")),
+    *(("column", f"panel_visits.{name}") for name in ("seen_at", "previous_ended_at")),
+    *(("index", f"panel_{name}_pkey") for name in ("viewers", "invitations", "visits")),
+    ("index", "panel_invitations_token_key"),
+    *(
+        ("constraint", f"panel_{name}.panel_{name}_{kind}")
+        for name in ("viewers", "invitations", "visits")
+        for kind in ("pkey", "user_fkey")
+    ),
+    *(
+        ("constraint", f"panel_invitations.panel_invitations_token_{kind}")
+        for kind in ("key", "check")
     ),
     ("trigger", "community_invitations_audit"),
     ("trigger", "community_invitations_before_write"),

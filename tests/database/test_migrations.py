@@ -42,7 +42,10 @@ PICCOLOS = {
     "authenticator_secret",
     "migration",
     "panel_attempts",
+    "panel_invitations",
     "panel_temporary_passwords",
+    "panel_viewers",
+    "panel_visits",
     "piccolo_user",
     "sessions",
 }

@@ -28,9 +28,11 @@ INTERNAL_FUNCTIONS = {
     "find_archive",
     "find_first_open_day",
     "get_pair",
+    "judge",
     "make_preview",
     "member_not_found",
     "open_days",
+    "perform",
     "recount_members",
 }
 """The functions that only other modules of the helpers call."""
@@ -85,6 +87,8 @@ LINK_CODE = "ABCDEFGH2345"
 NOTE = UUID("01980a4e-2a5c-7000-8000-000000000001")
 SEGMENT = UUID("01980a4e-2a5c-7000-8000-000000000002")
 AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
+ACT_ID = "0190f1a0-0000-7000-8000-000000000001"
+ACT = {"invited_by": None, "including_managers": True}
 CURSOR = {"after": None, "limit": 5}
 # With these, PostgreSQL uses parallel workers wherever it can.
 CHEAP_WORKERS = """
@@ -172,6 +176,48 @@ CASES = {
     "accounts.unlink": Case(
         {"platform": "discord", "account_id": "5", **BY},
         {"platform": "telegram", "account_id": "101"},
+    ),
+    "acts.preview": Case(
+        {"kind": "suspend", "numbers": ["#1", "#2"], **ACT},
+        {"numbers": []},
+        statements_when_refused=0,
+    ),
+    "acts.apply": Case(
+        {
+            "kind": "suspend",
+            "numbers": ["#1", "#2"],
+            **ACT,
+            "cancel_invitations": True,
+            "until": datetime(2190, 1, 1, tzinfo=UTC),
+            **BY,
+        },
+        {"numbers": []},
+        statements=9,
+        statements_when_refused=0,
+    ),
+    "acts.get": Case({"act_id": ACT_ID}, {"act_id": AGENT}),
+    "acts.undo": Case(
+        {"act_id": ACT_ID, **BY}, {"act_id": AGENT}, statements=9, statements_when_refused=3
+    ),
+    "branches.preview": Case({"member_id": "#1"}, NOBODY, statements=2, statements_when_refused=2),
+    "branches.preview_act": Case(
+        {"member_id": "#1", "kind": "ban", "numbers": ["#2"], **ACT},
+        {"kind": "approve"},
+        statements_when_refused=0,
+    ),
+    "branches.apply": Case(
+        {
+            "member_id": "#1",
+            "kind": "ban",
+            "numbers": ["#2"],
+            **ACT,
+            "cancel_invitations": False,
+            "until": None,
+            **BY,
+        },
+        {"kind": "approve"},
+        statements=7,
+        statements_when_refused=0,
     ),
     "archive.archive_next_day": Case(
         {"before": date(2026, 2, 1)},
@@ -338,7 +384,7 @@ CASES = {
             "until": datetime(2190, 1, 1, tzinfo=UTC),
             **BY,
         },
-        {"status": "pending", "until": None},
+        {"status": "not_member", "until": None},
     ),
     "members.set_username": Case(
         {"member_id": "#1", "telegram_username": "ana", **BY},
@@ -356,6 +402,7 @@ CASES = {
             "country": "Chile",
             "profile_data": {"bio": "hello"},
             "replace_profile_data": UNSET,
+            "before": {"country": "México", "profile_data": {"bio": None}},
             **BY,
         },
         NOBODY,
@@ -488,6 +535,7 @@ async def community(database: rows.Database) -> None:
     """Add the active #1, who wrote once and invited the pending #2, and the removed #3.
 
     #4 was merged into #1.
+    Somebody has just approved #2, as an act.
     There are an open request, a note, an open invitation, a link, and a code with which #1 links
     another account, and two segments, too.
     """
@@ -509,6 +557,15 @@ async def community(database: rows.Database) -> None:
         telegram_id="103",
         status="active",
         deleted_at=await database.fetchval("SELECT now()"),
+    )
+    await rows.audit_entry(
+        database,
+        act_id=ACT_ID,
+        action="UPDATE",
+        table_name="community_members",
+        row_id=await database.fetchval("SELECT id FROM community_members WHERE member_id = '#2'"),
+        member_id="#2",
+        changes={"status": ["pending", "active"]},
     )
     await rows.merged_member(database, merged_into="#1")
     await rows.merge(database, duplicate_id="#4", before=json.dumps(MERGED))

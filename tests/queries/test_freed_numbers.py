@@ -29,6 +29,7 @@ FOLLOWING: dict[str, dict[str, Any]] = {
     "accounts.of": {},
     "accounts.link": {"account_id": "0d7a4c1e-5b2f-4c3d-8e9f-a1b2c3d4e5f6"},
     "audit.history": {},
+    "branches.preview": {},
     "highlights.between": {},
     "invitations.lineage": {},
     "invitations.list_page": {},
@@ -69,6 +70,10 @@ REFUSING: dict[str, dict[str, Any]] = {
 """The helpers that change the member with a number, with further arguments."""
 
 TESTED_APART = {
+    "acts.apply",
+    "acts.preview",
+    "branches.apply",
+    "branches.preview_act",
     "accounts.begin_link",
     "members.add",
     "members.dismiss_suggestion",

@@ -16,6 +16,10 @@ def test_every_helper_has_a_case() -> None:
 
 # The reasons of the helpers that send more than one
 SEVERAL = {
+    "acts.apply": "locks many rows before it changes them",
+    "acts.undo": "locks many rows before it changes them",
+    "branches.apply": "locks many rows before it changes them",
+    "branches.preview": "sets a longer time limit for itself",
     "accounts.complete_link": "counts the tries of an account one after the other",
     "accounts.link": "tries again after another call that takes the account",
     "archive.archive_next_day": "counts a day again before it deletes its events",

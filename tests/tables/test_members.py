@@ -381,6 +381,7 @@ ALLOWED_TRANSITIONS = {
     ("not_member", "pending"),
     ("pending", "not_member"),
     ("pending", "active"),
+    ("active", "pending"),
     ("active", "suspended"),
     ("suspended", "active"),
     ("banned", "active"),

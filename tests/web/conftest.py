@@ -18,8 +18,10 @@ from pydantic import SecretStr
 from community_directory.app import App, app
 from community_directory.settings import Settings
 from community_directory.tables import CommunityMember
+from community_directory.web.security import ADMIN_PATH
 
 ADDRESS = "http://directory.example"
+ADMIN_ADDRESS = f"{ADDRESS}{ADMIN_PATH}/"
 
 PASSWORD = "long enough for this"
 
@@ -135,7 +137,7 @@ async def client(directory: asyncpg.Pool, fast_hashes: None) -> AsyncIterator[ht
     await add_superuser("owner")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS) as client:
         client.cookies.set("id", token)
-        await client.get("/")
+        await client.get(f"{ADMIN_PATH}/")
         client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
         yield client
 
@@ -172,7 +174,7 @@ async def page(visitor: Page, panel: str) -> Page:
     await visitor.context.add_cookies(
         [{"name": "id", "value": await session_of(await add_superuser("admin")), "url": panel}]
     )
-    await visitor.goto("/")
+    await visitor.goto(f"{ADMIN_PATH}/")
     await expect(visitor.get_by_text("Welcome to Community Directory")).to_be_visible()
     return visitor
 

@@ -21,7 +21,14 @@ from community_directory.web.body_limit import MAX_BODY_BYTES, BodyLimit
 from tests.processes import ADMIN_PASSWORD, running_panel
 from tests.web.conftest import ADDRESS
 
-PATHS = ["/", "/healthz", "/public/login/", "/api/tables/piccolo_user/", "/insights/", "/nowhere"]
+PATHS = [
+    "/",
+    "/healthz",
+    "/admin/public/login/",
+    "/admin/api/tables/piccolo_user/",
+    "/insights/",
+    "/nowhere",
+]
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +130,7 @@ def send_gigabyte(url: str, headers: dict[str, str]) -> bytes:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
         lines = [f"{name}: {value}" for name, value in {"Host": "x", **headers}.items()]
-        start = "\r\n".join(["POST /public/login/ HTTP/1.1", *lines, "", ""])
+        start = "\r\n".join(["POST /admin/public/login/ HTTP/1.1", *lines, "", ""])
         connection.sendall(start.encode())
         block = b"x" * 1_000_000
         if "Transfer-Encoding" in headers:
@@ -152,6 +159,6 @@ async def test_a_gigabyte_does_not_grow_the_memory_of_a_panel(database: str) -> 
         # What is a little too large is answered before the connection is closed.
         parts = urlsplit(panel.url)
         connection = http.client.HTTPConnection(parts.netloc, timeout=60)
-        connection.request("POST", "/public/login/", body=b"x" * 5_000_000)
+        connection.request("POST", "/admin/public/login/", body=b"x" * 5_000_000)
         assert connection.getresponse().status == 413
         assert memory_megabytes(panel.process.pid) - before < 50

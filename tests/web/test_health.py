@@ -38,8 +38,8 @@ async def store(*results: Result) -> None:
 
 async def label(client: httpx.AsyncClient) -> str:
     """Return the label of the link in the panel's menu."""
-    links = (await client.get("/api/links/")).json()
-    [found] = [name for name, path in links.items() if path == "./insights/health/"]
+    links = (await client.get("/admin/api/links/")).json()
+    [found] = [name for name, path in links.items() if path == "../insights/health/"]
     return str(found)
 
 
@@ -49,7 +49,7 @@ async def test_a_visitor_without_a_session_is_sent_to_the_sign_in(
     client.cookies.delete("id")
     response = await client.get("/insights/health/")
     assert response.status_code == 303
-    assert response.headers["location"] == "/#/login?nextURL=%2Finsights%2Fhealth%2F"
+    assert response.headers["location"] == "/admin/#/login?nextURL=%2Finsights%2Fhealth%2F"
 
 
 async def test_before_the_first_run_the_page_says_how_to_run_it(client: httpx.AsyncClient) -> None:
@@ -106,7 +106,7 @@ async def test_the_link_is_not_shown_without_a_session(
     client: httpx.AsyncClient,
 ) -> None:
     client.cookies.delete("id")
-    assert (await client.get("/api/links/")).status_code == 401
+    assert (await client.get("/admin/api/links/")).status_code == 401
 
 
 @pytest.mark.browser

@@ -74,7 +74,7 @@ async def test_a_visitor_without_a_session_is_sent_to_the_sign_in(
     for path in ("/insights/", "/insights/tree/", "/insights/tree/247/"):
         response = await client.get(path)
         assert response.status_code == 303
-        assert response.headers["location"] == f"/#/login?nextURL={path.replace('/', '%2F')}"
+        assert response.headers["location"] == f"/admin/#/login?nextURL={path.replace('/', '%2F')}"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ async def test_a_deactivated_user_and_an_expired_session_are_sent_to_the_sign_in
     response = await client.get("/insights/")
     assert (response.status_code, response.headers["location"]) == (
         303,
-        "/#/login?nextURL=%2Finsights%2F",
+        "/admin/#/login?nextURL=%2Finsights%2F",
     )
 
 
@@ -119,9 +119,9 @@ async def test_the_pages_are_not_cached_and_the_panel_links_to_them(
     client: httpx.AsyncClient,
 ) -> None:
     assert (await client.get("/insights/")).headers["cache-control"] == "no-store"
-    assert (await client.get("/api/links/")).json()["Insights"] == "./insights/"
-    assert 'href="/"' in (await client.get("/insights/")).text
-    for file in ("insights/static/insights.css", "directory-assets/sign_in.js"):
+    assert (await client.get("/admin/api/links/")).json()["Insights"] == "../insights/"
+    assert 'href="/admin/"' in (await client.get("/insights/")).text
+    for file in ("insights/static/insights.css", "admin/directory-assets/sign_in.js"):
         assert (await client.get(f"/{file}")).status_code == 200
 
 

@@ -103,7 +103,7 @@ async def test_a_user_without_a_role_reads_what_they_lack(visitor: httpx.AsyncCl
     visitor.cookies.set("id", await session_of(user))
     response = await visitor.get("/")
     assert response.status_code == 403
-    assert "lacks the right" in response.text
+    assert "Your account has no role." in response.text
 
 
 async def test_only_a_superuser_sees_a_page_for_superusers(visitor: httpx.AsyncClient) -> None:

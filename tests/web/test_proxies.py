@@ -211,7 +211,7 @@ async def fail(request: Callable[..., Awaitable[httpx.Response]], number: int) -
     """
     form = {"username": f"nobody{number}", "password": ADMIN_PASSWORD, "mfa_code": "é"}
     headers = {"X-Forwarded-For": f"8.8.8.{number}"}
-    return (await request("POST", "/public/login/", json=form, headers=headers)).status_code
+    return (await request("POST", "/admin/public/login/", json=form, headers=headers)).status_code
 
 
 class Visitor:
@@ -245,7 +245,7 @@ class Visitor:
         async with asyncio.timeout(60):
             while True:
                 try:
-                    answer = await self.request("GET", "/")
+                    answer = await self.request("GET", "/admin/")
                 except httpx.TransportError:
                     await asyncio.sleep(0.05)
                 else:
@@ -258,7 +258,7 @@ class Visitor:
     async def sign_in(self, **headers: str) -> httpx.Response:
         """Sign in as the first superuser."""
         form = {"username": "admin", "password": ADMIN_PASSWORD}
-        return await self.request("POST", "/public/login/", form, headers)
+        return await self.request("POST", "/admin/public/login/", form, headers)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +310,7 @@ async def test_without_a_proxy_an_invented_address_is_ignored(database: str) -> 
     settings = {"POSTGRES_URL": database, "DIRECTORY_ADMIN_PASSWORD": ADMIN_PASSWORD}
     with running_panel(**settings) as panel:
         async with httpx.AsyncClient(base_url=panel.url, timeout=60) as client:
-            client.headers["X-CSRFToken"] = (await client.get("/")).cookies["csrftoken"]
+            client.headers["X-CSRFToken"] = (await client.get("/admin/")).cookies["csrftoken"]
             statuses = [
                 await fail(client.request, number) for number in range(ADDRESS_LIMIT.failures + 1)
             ]

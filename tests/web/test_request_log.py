@@ -39,7 +39,7 @@ def parts_of(line: str) -> list[str]:
 async def test_a_request_has_a_line_with_its_id_and_user(
     client: httpx.AsyncClient, lines: list[str]
 ) -> None:
-    for path in ("/api/tables/community_members/?name=Ana", "/insights/"):
+    for path in ("/admin/api/tables/community_members/?name=Ana", "/insights/"):
         response = await client.get(path)
         assert response.status_code == 200
         request_id = response.headers["X-Request-ID"]
@@ -59,7 +59,7 @@ async def test_the_user_is_in_the_line_of_a_request_through_a_proxy(
     async with httpx.AsyncClient(
         transport=transport, base_url=ADDRESS, cookies=client.cookies
     ) as proxied:
-        for path in ("/api/user/", "/insights/"):
+        for path in ("/admin/api/user/", "/insights/"):
             response = await proxied.get(path, headers={"X-Forwarded-For": "198.51.100.1"})
             assert response.status_code == 200
             assert re.fullmatch(r"user:\d+", parts_of(lines[-1])[3])
@@ -68,8 +68,8 @@ async def test_the_user_is_in_the_line_of_a_request_through_a_proxy(
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
-        ("/api/tables/community_members/4711/", "/api/tables/community_members/…/"),
-        ("/api/tables/Ana/", "/api/tables/…/"),
+        ("/admin/api/tables/community_members/4711/", "/admin/api/tables/community_members/…/"),
+        ("/admin/api/tables/Ana/", "/admin/api/tables/…/"),
         ("/insights/tree/Ana%20Garc%C3%ADa", "/insights/tree/…"),
         ("/ana@example.org", "/…"),
         ("/%0A2026 ERROR", "/…"),

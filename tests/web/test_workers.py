@@ -87,30 +87,32 @@ async def test_two_processes_behind_the_documented_proxy_act_as_one(
         assert answer.status_code == 200, answer.text
         owner.client.headers["Cookie"] += f"; id={answer.cookies['id']}"
         for _ in range(20):  # Caddy chooses at random
-            answer = await owner.request("GET", "/api/tables/community_members/")
+            answer = await owner.request("GET", "/admin/api/tables/community_members/")
             assert answer.status_code == 200
         new = {"name": "Eva", "telegram_id": "5", "primary_role": "designer"}
-        form = (await owner.request("GET", "/api/tables/community_members/new/")).json()
-        answer = await owner.request("POST", "/api/tables/community_members/", {**form, **new})
+        form = (await owner.request("GET", "/admin/api/tables/community_members/new/")).json()
+        answer = await owner.request(
+            "POST", "/admin/api/tables/community_members/", {**form, **new}
+        )
         assert answer.status_code == 201, answer.text
         await assert_a_code_is_used_once(owner, url)
         # A sign-out at one of them is one at both.
-        assert (await owner.request("POST", "/public/logout/")).status_code == 200
+        assert (await owner.request("POST", "/admin/public/logout/")).status_code == 200
         for _ in range(10):
-            answer = await owner.request("GET", "/api/tables/community_members/")
+            answer = await owner.request("GET", "/admin/api/tables/community_members/")
             assert answer.status_code == 401
         for visitor in (attacker, owner):
             await visitor.client.aclose()
     assert [one.stop(), other.stop()] == [-signal.SIGTERM] * 2
     for panel in (one, other):
-        assert any(" /api/tables/community_members/ 200 " in line for line in panel.logged)
+        assert any(" /admin/api/tables/community_members/ 200 " in line for line in panel.logged)
     assert_jobs_ran_once(one, other)
 
 
 async def assert_a_code_is_used_once(owner: Visitor, url: str) -> None:
     """Set a second factor up, and sign in with it at whichever process answers."""
     form = {"action": "register", "password": ADMIN_PASSWORD}
-    page = await owner.request("POST", "/api/mfa-setup/", form)
+    page = await owner.request("POST", "/admin/api/mfa-setup/", form)
     assert "Copy these recovery codes" in page.text
     (provider,) = mfa_providers(Settings(mfa_key=SecretStr(MFA_KEY)))
     connection = await asyncpg.connect(url)
@@ -119,7 +121,7 @@ async def assert_a_code_is_used_once(owner: Visitor, url: str) -> None:
     code = pyotp.TOTP(provider.encryption_provider.decrypt(stored)).now()  # type: ignore[attr-defined]
     form = {"username": "admin", "password": ADMIN_PASSWORD, "mfa_code": code}
     answers = await asyncio.gather(
-        *(owner.request("POST", "/public/login/", form) for _ in range(4))
+        *(owner.request("POST", "/admin/public/login/", form) for _ in range(4))
     )
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
 

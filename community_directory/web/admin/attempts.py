@@ -87,6 +87,22 @@ DELETE FROM public.panel_attempts WHERE key = ANY (ARRAY(
 """
 
 
+class TooManyAttempts(HTTPException):
+    """An account, browser or address has failed too often, and has to wait (429).
+
+    Attributes:
+        minutes: The minutes to wait.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        for observer in observers:
+            observer.sign_in_failed("too_many_attempts")
+        self.minutes = -(-seconds // 60)
+        wait = f"{self.minutes} minute{'s' if self.minutes > 1 else ''}"
+        detail = f"Too many failed attempts. Try again in {wait}."
+        super().__init__(429, detail, headers={"Retry-After": str(seconds)})
+
+
 class Attempt:
     """One attempt to guess a password or a code.
 
@@ -146,7 +162,7 @@ class Attempt:
                 counted = await engine.fetch(COUNT_FAILURE, key=key, limit=failures, period=period)
                 if not counted:
                     records = await engine.fetch(GET_SECONDS_LEFT, key=key)
-                    raise _too_many_attempts(max(1, records[0]["seconds"]))
+                    raise TooManyAttempts(max(1, records[0]["seconds"]))
                 counts[key] = counted[0]["failures"]
         return counts
 
@@ -181,18 +197,6 @@ async def remember_browser(request: Request, response: Response, username: str) 
         max_age=int(BROWSER_LIFETIME.total_seconds()),
         httponly=True,
         samesite="strict",
-    )
-
-
-def _too_many_attempts(seconds: int) -> HTTPException:
-    for observer in observers:
-        observer.sign_in_failed("too_many_attempts")
-    minutes = -(-seconds // 60)
-    wait = f"{minutes} minute{'s' if minutes > 1 else ''}"
-    return HTTPException(
-        429,
-        f"Too many failed attempts. Try again in {wait}.",
-        headers={"Retry-After": str(seconds)},
     )
 
 

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 
 from starlette.exceptions import HTTPException
 
-BUSY = "Too many people are signing in at the moment. Try again in a few seconds."
+from community_directory.error_texts import gettext_noop
+
+BUSY = gettext_noop("Too many people are signing in at the moment. Try again in a few seconds.")
 RETRY_SECONDS = 5
 
 

@@ -53,12 +53,12 @@ from community_directory.web.health import LINK_LABEL
 COMMUNITY_GROUP, ENGAGEMENT_GROUP, PANEL_GROUP = "Community", "Engagement", "Panel"
 
 SIDEBAR_LINKS = {
-    "Insights": "./insights/",
-    LINK_LABEL: "./insights/health/",
+    "Insights": "../insights/",
+    LINK_LABEL: "../insights/health/",
     "To review": "#/community_members?status=pending",
     "Open invitations": "#/community_invitations?__view=open",
     "Expiring today": "#/community_invitations?__view=expiring_today",
-    "Merge suggestions": "./insights/suggestions/",
+    "Merge suggestions": "../insights/suggestions/",
     "Top reputation": "#/community_members?status=active&__order=-reputation_score",
     "Removed": "#/community_members?deleted_at__operator=not_null",
     "Bots": "#/community_members?is_bot=true",

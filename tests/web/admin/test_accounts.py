@@ -13,6 +13,7 @@ from tests.queries.test_lookup import ENTITY, merge
 from tests.tables import rows
 from tests.web.admin.panel_requests import rows as listed
 from tests.web.admin.panel_requests import search
+from tests.web.conftest import ADDRESS
 
 UNLINK = {"platform": "Discord", "account_id": "<@5>", "reason": "she told me"}
 LINK = {"member": "#1", "username": "@ana.garcia", **UNLINK}
@@ -99,7 +100,7 @@ async def test_forms_and_filters_follow_a_merged_number(
     for number in ("#2", "2", str(key)):
         assert len(await listed(client, "member_participation", member_id=number)) == 1
     assert await search(client, search="2") == ["#1 Ana García"]
-    page = (await client.get("/insights/tree/2/")).text
+    page = (await client.get(f"{ADDRESS}/insights/tree/2/")).text
     assert "Ana García" in page
     with pytest.raises(MemberNotFound):
         await members.set_status("#2", "suspended", actor="luis")

@@ -292,9 +292,9 @@ async def test_a_list_says_that_its_number_is_an_estimate_and_why_an_order_is_re
 ) -> None:
     monkeypatch.setattr(listing, "MAX_UNPLANNED_ROWS", -2)
     monkeypatch.setattr(listing, "MAX_PLANNED_COST", 0)
-    await page.goto("/#/community_members")
+    await page.goto("/admin/#/community_members")
     await expect(page.locator("html.is-estimate #result_count")).to_be_visible()
-    await page.goto("/#/community_members?status=active")
+    await page.goto("/admin/#/community_members?status=active")
     await expect(page.locator("#message_popup")).to_contain_text("Add a filter, or sort by")
 
 
@@ -306,7 +306,7 @@ async def sign_in(page: Page, password: str = PASSWORD) -> None:
 
 async def test_the_sign_in_form_shows_why_it_failed(visitor: Page, directory: asyncpg.Pool) -> None:
     await add_superuser("admin")
-    await visitor.goto("/")
+    await visitor.goto("/admin/")
     said = visitor.locator("#login [role=alert]")
     await sign_in(visitor, "a wrong password")
     await expect(said).to_have_text("The username or the password is wrong.")
@@ -322,7 +322,7 @@ async def test_the_sign_in_form_shows_why_it_failed(visitor: Page, directory: as
 
 
 async def test_a_bad_password_is_refused_with_a_message_on_each_form(page: Page) -> None:
-    await page.goto("/#/change-password/")
+    await page.goto("/admin/#/change-password/")
     for field, password in zip(
         await page.locator("#change_password input").all(),
         (PASSWORD, "passwordpassword", "passwordpassword"),
@@ -332,7 +332,7 @@ async def test_a_bad_password_is_refused_with_a_message_on_each_form(page: Page)
     await page.locator("#change_password form button").click()
     await expect(page.get_by_text("The password is too easy to guess")).to_be_visible()
 
-    await page.goto("/")
+    await page.goto("/admin/")
     await add_row(page, "piccolo user")
     for password, status, said in (
         ("passwordpassword", 422, "The password is too easy to guess"),
@@ -357,16 +357,16 @@ async def test_a_bad_password_is_refused_with_a_message_on_each_form(page: Page)
 
 async def test_a_second_factor_is_set_up_and_asked_for(visitor: Page) -> None:
     await add_superuser("admin")
-    await visitor.goto("/")
+    await visitor.goto("/admin/")
     await sign_in(visitor)
     await expect(visitor.get_by_text("Welcome to Community Directory")).to_be_visible()
-    await visitor.goto("/api/mfa-setup/")
+    await visitor.goto("/admin/api/mfa-setup/")
     await visitor.fill("input[name=password]", PASSWORD)
     await visitor.get_by_role("button", name="Enable").click()
     await expect(visitor.locator(".qr_code img")).to_be_visible()
     recovery_code = (await visitor.locator("li").first.inner_text()).strip()
     await visitor.context.clear_cookies()
-    await visitor.goto("/")
+    await visitor.goto("/admin/")
     await sign_in(visitor)
     await expect(visitor.get_by_text("Hint: Use your authenticator app")).to_be_visible()
     await visitor.fill("input[placeholder='123456']", "000000")

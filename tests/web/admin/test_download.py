@@ -320,7 +320,7 @@ async def test_an_error_before_the_first_row_is_answered_with_its_message(
 @pytest.fixture
 async def browser_client(panel: str, fast_hashes: None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the panel on a real server."""
-    async with httpx.AsyncClient(base_url=panel) as client:
+    async with httpx.AsyncClient(base_url=f"{panel}admin/") as client:
         client.cookies.set("id", await session_of(await add_superuser("manager")))
         yield client
 
@@ -359,7 +359,9 @@ async def slow_download(panel: str) -> AsyncIterator[socket.socket]:
         reader.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(reader, (address.host, address.port))
-        request = f"GET {MEMBERS} HTTP/1.1\r\nHost: {address.host}\r\nCookie: id={token}\r\n\r\n"
+        request = (
+            f"GET /admin{MEMBERS} HTTP/1.1\r\nHost: {address.host}\r\nCookie: id={token}\r\n\r\n"
+        )
         await loop.sock_sendall(reader, request.encode())
         assert (await loop.sock_recv(reader, 12)) == b"HTTP/1.1 200"
         yield reader
@@ -432,7 +434,7 @@ async def test_the_button_downloads_the_list_that_is_shown(
     await members.add(telegram_id="7", name="=1+1", primary_role="x", country="Perú")
     await members.add(telegram_id="8", name="Zoë; Perú", primary_role="x", country="Perú")
     await open_table(page, "community members")
-    await page.goto("/#/community_members?country=per%C3%BA")
+    await page.goto("/admin/#/community_members?country=per%C3%BA")
     await expect(page.get_by_role("cell", name="Ana García", exact=True)).to_have_count(0)
     await settle(page)
     await page.get_by_text("Export CSV").first.click()

@@ -1048,10 +1048,9 @@ def panel() -> DirectoryRouter:
     assert isinstance(hosted.app, TrustedHostMiddleware)
     pages = hosted.app.app
     assert isinstance(pages, Router)
-    found = pages.routes[-1]
-    assert isinstance(found, Mount)
-    assert isinstance(found.app, DirectoryRouter)
-    return found.app
+    mounts = [route for route in pages.routes if isinstance(route, Mount)]
+    [found] = [each.app for each in mounts if isinstance(each.app, DirectoryRouter)]
+    return found
 
 
 class Nothing(BaseModel):

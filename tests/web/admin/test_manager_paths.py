@@ -140,7 +140,7 @@ async def test_two_managers_edit_a_profile_and_nothing_is_lost(
     row = await member(directory, name="Ana García", organization="Nopal", country="Mexico")
     other = await page.context.new_page()
     for each in (page, other):
-        await each.goto(f"/#/community_members/{row['id']}/")
+        await each.goto(f"/admin/#/community_members/{row['id']}/")
         await expect(each.locator("form [name=name]")).to_have_value("Ana García")
         await settle(each)
     await look(page)

@@ -13,6 +13,7 @@ from tests.web.admin.panel_requests import rows as listed
 from tests.web.admin.test_browser import open_form
 from tests.web.admin.test_browser import submit as submit_in_browser
 from tests.web.admin.test_forms import add, everything, last_entry, refused, submit
+from tests.web.conftest import ADDRESS
 
 MERGE, UNDO, DISMISS = "merge-two-members", "undo-a-merge", "dismiss-a-merge-suggestion"
 
@@ -209,13 +210,13 @@ async def test_a_suggestion_is_dismissed_and_leaves_the_list(
     client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
     await two(directory, github_username="bo")
-    html = (await client.get("/insights/suggestions/")).text
+    html = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
     assert "the same GitHub account: bo" in html
     assert html.index("#2") < html.index("#3")
     said = await submit(client, DISMISS, member="#3", other="#2", reason="sisters")
     assert said == "#3 Bo Two and #2 Bo are two persons: nobody will suggest to merge them."
     assert await last_entry(directory) == ("manager", "sisters")
-    html = (await client.get("/insights/suggestions/")).text
+    html = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
     assert "No two members seem to be one person." in html
     assert "the same member" in await refused(client, DISMISS, member="#2", other="#2")
 
@@ -225,19 +226,19 @@ async def test_the_page_of_suggestions_continues_on_the_next_one(
 ) -> None:
     for number in range(7):  # 21 pairs
         await add(directory, f"Bo {number}", github_username="bo")
-    first = (await client.get("/insights/suggestions/")).text
+    first = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
     assert first.count("the same GitHub account") == 20
     [_, address] = first.split('<a href="/insights/suggestions/?after=')
     cursor = address.partition('"')[0]
-    second = (await client.get("/insights/suggestions/", params={"after": cursor})).text
+    second = (await client.get(f"{ADDRESS}/insights/suggestions/", params={"after": cursor})).text
     assert second.count("the same GitHub account") == 1
     assert "More suggestions" not in second
     [_, back] = second.split('<a href="/insights/suggestions/?after=')
-    address = f"/insights/suggestions/?after={back.partition(chr(34))[0]}"
+    address = f"{ADDRESS}/insights/suggestions/?after={back.partition(chr(34))[0]}"
     again = (await client.get(address)).text
     assert again == first
     for wrong in ("x", "", "WyJoaXN0b3J5Iiw1XQ"):
-        response = await client.get("/insights/suggestions/", params={"after": wrong})
+        response = await client.get(f"{ADDRESS}/insights/suggestions/", params={"after": wrong})
         assert response.status_code == 404
         assert "Start again with the first page." in response.text
 
@@ -252,7 +253,7 @@ async def test_a_hostile_name_and_username_do_not_break_the_page(
             str(len(name)),
             name.replace("\u202e", ""),
         )
-    html = (await client.get("/insights/suggestions/")).text
+    html = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
     assert "<img" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
 

@@ -26,7 +26,7 @@ async def test_the_document_requires_a_session_with_the_right_to_use_the_panel(
     client: httpx.AsyncClient,
 ) -> None:
     response = await client.get("/openapi.json", follow_redirects=True)
-    assert (response.status_code, response.url.path) == (200, "/api/openapi.json")
+    assert (response.status_code, response.url.path) == (200, "/admin/api/openapi.json")
     await BaseUser.update({BaseUser.admin: False}).where(BaseUser.username == "manager")
     assert (await client.get("/openapi.json", follow_redirects=True)).status_code == 401
     client.cookies.delete("id")

@@ -74,9 +74,9 @@ async def test_every_link_of_the_side_bar_opens_a_list_that_answers(
     client: httpx.AsyncClient,
 ) -> None:
     links = (await client.get("/api/links/")).json()
-    assert links.pop("Insights") == "./insights/"
-    assert links.pop("Health") == "./insights/health/"
-    assert links.pop("Merge suggestions") == "./insights/suggestions/"
+    assert links.pop("Insights") == "../insights/"
+    assert links.pop("Health") == "../insights/health/"
+    assert links.pop("Merge suggestions") == "../insights/suggestions/"
     assert list(links) == [
         "To review",
         "Open invitations",

@@ -35,7 +35,7 @@ from community_directory.tables import (
 from community_directory.web.security import SESSION_IDLE_TIMEOUT
 from tests.processes import environment
 from tests.tables import rows
-from tests.web.conftest import ADDRESS, PASSWORD, PanelServer
+from tests.web.conftest import ADMIN_ADDRESS, PASSWORD, PanelServer
 
 CSRF_TOKEN = "token-of-the-test"
 FIRST_KEY = 900_000
@@ -97,10 +97,10 @@ NOBODY = Role("nobody", None)
 ROLES = [SUPERUSER, MANAGER, OUTSIDER, NOBODY]
 
 SUPERUSER_PATHS = (
-    "/api/tables/piccolo_user/",
-    "/api/tables/sessions/",
+    "/admin/api/tables/piccolo_user/",
+    "/admin/api/tables/sessions/",
 )
-SUPERUSER_FORMS = ("/api/forms/export-a-person/", "/api/forms/erase-a-person/")
+SUPERUSER_FORMS = ("/admin/api/forms/export-a-person/", "/admin/api/forms/erase-a-person/")
 
 
 LISTS = r"^GET /tables/[a-z_]+/((count|csv)/)?$"
@@ -249,7 +249,7 @@ async def fetch_document(app: ASGIApp) -> dict[str, Any]:
     """Return the document as a signed-in user gets it."""
     token = await session_for(await add_user("reader", {"admin": True}))
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:
+    async with httpx.AsyncClient(transport=transport, base_url=ADMIN_ADDRESS) as client:
         client.cookies.set("id", token)
         response = await client.get("/api/openapi.json")
     document: dict[str, Any] = response.json()
@@ -336,7 +336,7 @@ async def run_schemathesis(folder: Path, address: str, *options: str) -> str:
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml"),
-        *("run", "openapi.json", "--url", f"{address}/api", "--no-color", *options),
+        *("run", "openapi.json", "--url", f"{address}/admin/api", "--no-color", *options),
         *("--generation-deterministic", "--max-redirects", "0"),
         cwd=folder,
         env=environment(),
@@ -356,7 +356,7 @@ async def run_schemathesis(folder: Path, address: str, *options: str) -> str:
 def operations(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the method and the path of every operation of a document."""
     return [
-        (method.upper(), f"/api{path}")
+        (method.upper(), f"/admin/api{path}")
         for path, methods in document["paths"].items()
         for method in methods
         if method != "parameters"
@@ -420,7 +420,9 @@ async def test_no_call_fails_shows_or_changes_what_its_role_may_not(
     unwritten = set(before) - role.may_write
     assert {name for name in unwritten if before[name] != after[name]} == set()
     if not role.is_inside:
-        refused = {answer.status for answer in recorder.answers if answer.path.startswith("/api/")}
+        refused = {
+            answer.status for answer in recorder.answers if answer.path.startswith("/admin/api/")
+        }
         assert refused <= {401, 403}
     if role is MANAGER:
         # Schemathesis also tries without the session: 401.

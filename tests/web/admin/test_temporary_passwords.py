@@ -11,7 +11,7 @@ from piccolo_api.session_auth.tables import SessionsBase
 from playwright.async_api import Page, expect
 
 from community_directory import app as main
-from community_directory.web.admin import security
+from community_directory.web.admin import sign_in as rules
 from community_directory.web.admin.users import add_superuser
 from tests.web.admin.test_browser import add_row, press
 from tests.web.admin.test_security import (
@@ -60,11 +60,11 @@ async def test_a_user_whose_password_was_set_signs_in_only_with_a_new_one(
     response = await sign_in(ana, password=ANOTHER)
     assert (response.status_code, response.json()) == (
         403,
-        {"detail": security.CHOICE_REQUIRED, "code": "new_password_required"},
+        {"detail": rules.CHOICE_REQUIRED, "code": "new_password_required"},
     )
     assert not await is_in(ana)
     for refused, said in (
-        (ANOTHER, security.SAME_CHOICE),
+        (ANOTHER, rules.SAME_CHOICE),
         ("short", "The password must have 12 to 128 characters."),
         ("ana ana ana ana", "The password is too easy to guess"),
     ):
@@ -88,7 +88,10 @@ async def test_a_wrong_password_does_not_tell_that_it_is_temporary(
     await add_user()
     await set_password(client, "ana", ANOTHER)
     response = await sign_in(await visitor(), password=PASSWORD, new_password=OWN)
-    assert (response.status_code, response.json()) == (401, {"detail": security.WRONG_CREDENTIALS})
+    assert (response.status_code, response.json()) == (
+        401,
+        {"detail": rules.WRONG_CREDENTIALS},
+    )
 
 
 async def test_a_user_added_in_the_panel_must_choose_a_password(
@@ -181,13 +184,13 @@ async def test_the_sign_in_form_asks_for_a_password_of_ones_own(
     assert await press(page, "Create") == 201
 
     await page.context.clear_cookies()
-    await page.goto("/#/login/")
+    await page.goto("/admin/#/login/")
     await page.reload()
     said = page.locator("#login [role=alert]")
     await page.fill("input[name=username]", "eva")
     await page.fill("input[name=password]", ANOTHER)
     await page.get_by_role("button", name="Login").click()
-    await expect(said).to_have_text(security.CHOICE_REQUIRED)
+    await expect(said).to_have_text(rules.CHOICE_REQUIRED)
     await expect(page.locator("#message_popup")).to_be_hidden()
 
     first = page.get_by_label("New password", exact=True)

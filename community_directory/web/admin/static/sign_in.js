@@ -54,7 +54,7 @@
     if (event.target.status !== 200 || !/^\/insights\/[\w/]*$/.test(next)) return;
     // The front end must not learn of the response: what it does then can stop the browser.
     event.stopImmediatePropagation();
-    location.replace(new URL(`.${next}`, location.href.split("#")[0]));
+    location.replace(new URL(`..${next}`, location.href.split("#")[0]));
   }
 
   XMLHttpRequest.prototype.open = function (method, url, ...rest) {

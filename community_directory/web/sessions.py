@@ -1,0 +1,85 @@
+"""The sessions of the pages: who is signed in, and in which role."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from community_directory.database import Statement, engine
+from community_directory.web import visits
+from community_directory.web.security import SESSION_EXTENSION
+
+SESSION_COOKIE = "id"
+
+# Piccolo stores the times of sessions without a time zone, by the clock of the program.
+FIND_SIGNED_IN = Statement(
+    """
+    SELECT person.id AS user_id, username,
+        CASE
+            WHEN admin AND superuser THEN 'superuser'
+            WHEN admin THEN 'manager'
+            WHEN EXISTS (SELECT FROM public.panel_viewers WHERE user_id = person.id) THEN 'viewer'
+        END AS role,
+        expiry_date < :now::timestamp + :extension::interval AS ends_soon,
+        NOT EXISTS (
+            SELECT FROM public.panel_visits
+            WHERE user_id = person.id AND seen_at > now() - :write_interval::interval
+        ) AS is_visit_old
+    FROM public.sessions JOIN public.piccolo_user AS person ON person.id = sessions.user_id
+    WHERE token = :token AND active
+        AND expiry_date > :now::timestamp AND max_expiry_date > :now::timestamp
+    """
+)
+# Of several requests at the same time, one extends the session.
+EXTEND_SESSION = Statement(
+    """
+    UPDATE public.sessions SET expiry_date = expiry_date + :extension
+    WHERE token = :token AND expiry_date < :now::timestamp + :extension::interval
+    """
+)
+FIND_USER_OF_SESSION = Statement("SELECT user_id FROM public.sessions WHERE token = :token")
+END_SESSION = Statement("DELETE FROM public.sessions WHERE token = :token")
+
+
+class SignedIn(NamedTuple):
+    """Who is signed in."""
+
+    user_id: int
+    username: str
+    role: str | None
+    """"viewer", "manager" or "superuser"; None if the user may not read the pages."""
+
+
+async def find_signed_in(token: str) -> SignedIn | None:
+    """Return who is signed in with the token of a session, or None if it has ended.
+
+    A session that ends soon is extended, and the visit is noted, each at most once in a while.
+    """
+    if not token.isprintable():  # PostgreSQL stores no NUL
+        return None
+    # The columns have no time zone.
+    now = datetime.now()  # noqa: DTZ005
+    records = await engine.fetch(
+        FIND_SIGNED_IN,
+        token=token,
+        now=now,
+        extension=SESSION_EXTENSION,
+        write_interval=visits.WRITE_INTERVAL,
+    )
+    if not records:
+        return None
+    user_id, username, role, ends_soon, is_visit_old = records[0]
+    if ends_soon:
+        await engine.fetch(EXTEND_SESSION, token=token, now=now, extension=SESSION_EXTENSION)
+    if is_visit_old and role:
+        await visits.touch(user_id)
+    return SignedIn(user_id, username, role)
+
+
+async def find_user_of_session(token: str) -> int | None:
+    """Return the id of the user of a session, which may have expired; None if it is gone."""
+    records = await engine.fetch(FIND_USER_OF_SESSION, token=token) if token.isprintable() else []
+    return records[0]["user_id"] if records else None
+
+
+async def end_session(token: str) -> None:
+    """Delete a session, so that its token is worth nothing any more."""
+    await engine.fetch(END_SESSION, token=token)
