@@ -55,6 +55,7 @@ ERROR_TEXTS = {
         "This account is known as a bot, and bots can't invite or join. "
         "If that is a mistake, ask a community manager."
     ),
+    "count_differs": gettext_noop("Type {limit}, the number of people, to confirm."),
     "event_archived": gettext_noop(
         "This event is older than the events that are kept: those before {closed_before} are "
         "archived."
