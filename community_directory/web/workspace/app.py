@@ -12,6 +12,7 @@ from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
     home,
+    invitations,
     person,
     preferences,
     requests,
@@ -36,6 +37,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *insights.routes(pages),
             *health.routes(pages),
             *suggestions.routes(pages),
+            *invitations.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],
