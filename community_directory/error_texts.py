@@ -19,6 +19,11 @@ def gettext_noop(text: str) -> str:
     return text
 
 
+def ngettext_noop(one: str, many: str) -> tuple[str, str]:
+    """Return the texts for one and for several things, and mark them for the catalogs."""
+    return one, many
+
+
 UNKNOWN_ERROR = gettext_noop("This can't be done.")
 UNAVAILABLE = gettext_noop("The directory is not available at the moment. Please try again later.")
 INVALID_FIELD = gettext_noop("The {field} can't have this value.")
@@ -93,6 +98,10 @@ ERROR_TEXTS = {
     "permission_required": gettext_noop(
         "This needs the permission {permission}, which member {member_id} does not have."
     ),
+    "profile_changed": gettext_noop(
+        "Somebody else has changed the {field} in the meantime. "
+        "Look at the present value, and save again if yours is to replace it."
+    ),
     "status_change_refused": gettext_noop(
         "The status of member {member_id} can't change from {before} to {after}."
     ),
@@ -156,6 +165,7 @@ WORDS = {
     "invited_telegram_username": gettext_noop("invited Telegram username"),
     "invitation_code": gettext_noop("code"),
     "code": gettext_noop("code"),
+    "profile_data": gettext_noop("profile"),
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
 }

@@ -431,6 +431,25 @@ class PermissionRequired(MemberError):
         self.permission = permission
 
 
+class ProfileChanged(MemberError):
+    """Somebody else has changed a field of a profile since the caller read it.
+
+    Attributes:
+        member_id: The number of the member.
+        field: The name of the field; of several changed ones, the first.
+    """
+
+    code = "profile_changed"
+
+    def __init__(self, member_id: str, field: str) -> None:
+        super().__init__(
+            f"Somebody else has changed the {field.replace('_', ' ')} in the meantime. "
+            "Look at the present value, and save again if yours is to replace it.",
+            member_id,
+        )
+        self.field = field
+
+
 class StatusChangeRefused(MemberError):
     """A member can't change from one status to another, or already has the new one.
 

@@ -239,7 +239,7 @@ async def test_a_changed_schema_is_found(
 async def test_what_was_added_to_our_tables_is_a_warning_and_other_tables_are_ignored(
     database: str, directory: asyncpg.Pool
 ) -> None:
-    await directory.execute("CREATE TABLE member_notes (); CREATE VIEW community_names AS SELECT")
+    await directory.execute("CREATE TABLE member_photos (); CREATE VIEW community_names AS SELECT")
     await assert_healthy("schema")
     await directory.execute("ALTER TABLE member_relationships ADD COLUMN note text")
     result = await examine("schema")

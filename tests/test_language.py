@@ -57,6 +57,7 @@ ERRORS: list[UserError] = [
     errors.StatusChangeRefused("#12", "active", "active"),
     errors.MergeRefused("#12 was removed. Restore that member first.", "#12"),
     errors.NotMerged("#12"),
+    errors.NoteNotFound(),
     errors.InvitationNotFound("ABCD2345"),
     errors.InvitationExpired("ABCD2345", MOMENT),
     errors.InvitationCancelled("ABCD2345"),

@@ -21,7 +21,12 @@ METHODS = [
     ("**.py", "python"),
     ("web/templates/*.html", "jinja2"),
 ]
-KEYWORDS = DEFAULT_KEYWORDS | {"gettext_noop": None, "rich": None, "nrich": (1, 2)}
+KEYWORDS = DEFAULT_KEYWORDS | {
+    "gettext_noop": None,
+    "ngettext_noop": (1, 2),
+    "rich": None,
+    "nrich": (1, 2),
+}
 CREATED = datetime(2026, 11, 29, tzinfo=UTC)
 """The time in the header of every catalog: a real one would differ at each run."""
 HEADER = """\

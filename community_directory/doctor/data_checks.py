@@ -399,7 +399,7 @@ async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
             if day not in stale:
                 findings.append(Finding(f"{day}: {count:,} members"))
             elif day < today() - timedelta(days=1):
-                text = f"{day}: {members:,} members, because events came after the roll-up"
+                text = f"{day}: {count:,} members, because events came after the roll-up"
                 findings.append(Finding(text, Verdict.WARNING))
     return findings
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -29,7 +30,7 @@ from community_directory.queries.act_rows import (
 )
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_cache import forget
-from community_directory.queries.members import ALLOWED_TRANSITIONS
+from community_directory.queries.members import ALLOWED_TRANSITIONS, check_until
 from community_directory.queries.values import ACTOR_CTE, member_number
 from community_directory.tables import MemberStatus
 
@@ -61,6 +62,7 @@ class Plan:
         kind: What the act does.
         seen: The numbers of the members, each with the state that somebody has seen, or None.
         invited_by: The number of the new inviter, for an act that moves members.
+        until: The end of a suspension; None is a suspension without an end.
         root: The number of the member whose branch the act is about; None for any members.
         spares_managers: Whether those who hold the permission `manage` are left out.
     """
@@ -68,6 +70,7 @@ class Plan:
     kind: ActKind
     seen: Mapping[str, str | None]
     invited_by: str | None
+    until: datetime | None
     root: str | None
     spares_managers: bool
 
@@ -145,7 +148,9 @@ WITH RECURSIVE {ACTOR_CTE}, {_JUDGED_CTES}, changed AS (
 """)
 
 
-CHANGE_STATUSES = _make_change_statement("status = :status_after::text")
+CHANGE_STATUSES = _make_change_statement(
+    "status = :status_after::text, suspended_until = :until::timestamptz"
+)
 REMOVE_MEMBERS = _make_change_statement("deleted_at = now()")
 MOVE_MEMBERS = _make_change_statement("invited_by = :invited_by")
 
@@ -187,17 +192,19 @@ SELECT status, deleted_at, is_bot, merged_into FROM community_members WHERE memb
 
 def make_plan(
     kind: ActKind,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     invited_by: str | int | None,
     including_managers: bool,
+    until: datetime | None = None,
     root: str | None = None,
 ) -> Plan:
     """Check the arguments of an act, and return what it shall do.
 
     Raises:
         InvalidInput: Nobody or more than `MAX_PEOPLE` are picked, a number is neither a text nor an
-            integer, or only one of `invited_by` and the kind `move` is given.
+            integer, only one of `invited_by` and the kind `move` is given, or `until` is not in the
+            future or belongs to another kind than `suspend`.
     """
     if kind is ActKind.UNDO:
         raise InvalidInput("Undo an act by its id.", field="kind")
@@ -205,9 +212,10 @@ def make_plan(
         raise InvalidInput(
             "The new inviter belongs to an act that moves members.", field="invited_by"
         )
+    check_until(until, STATUS_AFTER.get(kind))
     if isinstance(numbers, str):
         raise InvalidInput("The numbers must be a list.", field="numbers")
-    states: Mapping[str | int, str | None] = (
+    states: Mapping[str, str | None] | Mapping[str | int, None] = (
         dict(numbers) if isinstance(numbers, Mapping) else dict.fromkeys(numbers)
     )
     if not states:
@@ -223,6 +231,7 @@ def make_plan(
         kind,
         {member_number(number, "numbers"): state for number, state in states.items()},
         None if invited_by is None else member_number(invited_by, "invited_by"),
+        until,
         root,
         spares_managers=not including_managers,
     )
@@ -308,7 +317,10 @@ async def _change(plan: Plan, *, actor: str, reason: str | None) -> ActPreview:
             records = await engine.fetch(MOVE_MEMBERS, **values)
         case _:
             records = await engine.fetch(
-                CHANGE_STATUSES, **values, status_after=STATUS_AFTER[plan.kind]
+                CHANGE_STATUSES,
+                **values,
+                status_after=STATUS_AFTER[plan.kind],
+                until=plan.until,
             )
     done = _make_preview(plan.kind, records)
     if plan.kind is not ActKind.CANCEL_INVITATIONS:

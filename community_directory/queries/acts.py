@@ -4,7 +4,7 @@ The audit log has the act of each change, so that everything that one act change
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -60,12 +60,13 @@ __all__ = [
 
 GET_ACT = Statement("""
 SELECT entry.member_id, name, actor, reason, changed_at, table_name, undone_act_id,
-    coalesce(changes #>> '{status,0}', status) AS state, changes #>> '{status,0}' AS status_before,
+    CASE WHEN deleted_at < changed_at THEN 'removed' ELSE coalesce(changes #>> '{status,0}', status)
+    END AS state, changes #>> '{status,0}' AS status_before,
     changes #>> '{status,1}' AS status_after, changes ? 'invited_by' AS is_move,
     (SELECT act_id FROM directory_audit_log WHERE undone_act_id = :act_id LIMIT 1) AS undone_by,
     clock_timestamp() AS now
 FROM directory_audit_log AS entry LEFT JOIN community_members USING (member_id)
-WHERE act_id = :act_id ORDER BY entry.id
+WHERE act_id = :act_id ORDER BY length(entry.member_id), entry.member_id, entry.id
 """)
 
 IS_ACT_UNDONE = Statement("SELECT FROM directory_audit_log WHERE undone_act_id = :act_id LIMIT 1")
@@ -94,7 +95,7 @@ SELECT member_id, name, status, code FROM judged ORDER BY place
 
 async def preview(
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     invited_by: str | int | None = None,
     including_managers: bool = False,
@@ -122,13 +123,14 @@ async def preview(
 
 async def apply(
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     actor: str,
     reason: str | None = None,
     invited_by: str | int | None = None,
     including_managers: bool = False,
     cancel_invitations: bool = False,
+    until: datetime | None = None,
 ) -> Act:
     """Do the same to many members in one transaction, and log it as one act.
 
@@ -148,17 +150,26 @@ async def apply(
             permission `manage`. Otherwise it leaves them out.
         cancel_invitations: Whether the open invitations of those whom the act affects are
             cancelled, too.
+        until: The end of a suspension, an aware time in the future; None is a suspension without an
+            end.
 
     Raises:
         InvalidInput: There is no such kind, nobody or too many are picked, only one of `invited_by`
-            and the kind `move` is given, or the actor is blank.
+            and the kind `move` is given, `until` is not in the future or belongs to another kind
+            than `suspend`, or the actor is blank.
         MemberNotFound: No member has the number of the new inviter, or the member was removed.
         MemberNotActive: The new inviter is not active.
         BotRefused: The new inviter is a bot.
     """
     kind = parse_choice(ActKind, kind, "kind")
     actor = required_actor(actor)
-    plan = make_plan(kind, numbers, invited_by=invited_by, including_managers=including_managers)
+    plan = make_plan(
+        kind,
+        numbers,
+        invited_by=invited_by,
+        including_managers=including_managers,
+        until=until,
+    )
     return await perform(plan, actor=actor, reason=reason, cancels_invitations=cancel_invitations)
 
 

@@ -155,7 +155,7 @@ async def preview(member_id: str | int) -> Branch:
 async def preview_act(
     member_id: str | int,
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     invited_by: str | int | None = None,
     including_managers: bool = False,
@@ -164,20 +164,23 @@ async def preview_act(
 
     The arguments and errors are those of `apply`, which does the act.
     """
-    plan = _make_plan(member_id, kind, numbers, invited_by, including_managers)
+    plan = _make_plan(
+        member_id, kind, numbers, invited_by=invited_by, including_managers=including_managers
+    )
     return await judge(plan)
 
 
 async def apply(
     member_id: str | int,
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
     *,
     actor: str,
     reason: str | None,
     invited_by: str | int | None = None,
     including_managers: bool = False,
     cancel_invitations: bool = False,
+    until: datetime | None = None,
 ) -> Act:
     """Suspend, ban or move members of a branch, or cancel their invitations, as one act of the log.
 
@@ -197,25 +200,37 @@ async def apply(
             `manage`. Otherwise it leaves them out.
         cancel_invitations: Whether the open invitations of those whom the act affects are
             cancelled, too.
+        until: The end of a suspension, an aware time in the future; None is a suspension without an
+            end.
 
     Raises:
         InvalidInput: An act on a branch can't be of this kind, nobody or too many are picked, only
-            one of `invited_by` and the kind `move` is given, or the actor is blank.
+            one of `invited_by` and the kind `move` is given, `until` is not in the future or is not
+            about a suspension, or the actor is blank.
         MemberNotFound: No member has the number of the new inviter, or the member was removed.
         MemberNotActive: The new inviter is not active.
         BotRefused: The new inviter is a bot.
     """
     actor = required_actor(actor)
-    plan = _make_plan(member_id, kind, numbers, invited_by, including_managers)
+    plan = _make_plan(
+        member_id,
+        kind,
+        numbers,
+        invited_by=invited_by,
+        including_managers=including_managers,
+        until=until,
+    )
     return await perform(plan, actor=actor, reason=reason, cancels_invitations=cancel_invitations)
 
 
 def _make_plan(
     member_id: str | int,
     kind: ActKind | str,
-    numbers: Sequence[str | int] | Mapping[str | int, str],
+    numbers: Sequence[str | int] | Mapping[str, str],
+    *,
     invited_by: str | int | None,
     including_managers: bool,
+    until: datetime | None = None,
 ) -> Plan:
     kind = parse_choice(ActKind, kind, "kind")
     if kind not in BRANCH_KINDS:
@@ -225,6 +240,7 @@ def _make_plan(
         numbers,
         invited_by=invited_by,
         including_managers=including_managers,
+        until=until,
         root=member_number(member_id),
     )
 

@@ -15,8 +15,10 @@ from community_directory.errors import (
     MemberExists,
     MemberMerged,
     MemberNotFound,
+    ProfileChanged,
     StatusChangeRefused,
     UserError,
+    sanitize_for_message,
     text_too_long,
 )
 from community_directory.queries.bans import (
@@ -73,6 +75,7 @@ from community_directory.queries.values import (
     ACTOR_CTE,
     MAX_JSON_LENGTH,
     Profile,
+    as_json,
     check_text,
     checked_actor,
     member_number,
@@ -97,6 +100,7 @@ __all__ = [
     "Unmerge",
     "add",
     "check_addable",
+    "check_until",
     "count",
     "dismiss_suggestion",
     "end_suspensions",
@@ -191,9 +195,23 @@ _MERGED_PROFILE = f"""coalesce(
 )"""
 _MERGED_PROFILE_LENGTH = f"coalesce(length({_MERGED_PROFILE}::text), 0)"
 
-FIND_UNMERGED_PROFILE = Statement(f"""
-SELECT merged_into, CASE WHEN deleted_at IS NULL THEN {_MERGED_PROFILE_LENGTH} ELSE 0 END AS length
-FROM community_members WHERE member_id = :member_id
+# The fields that no longer have the value of :before, an object of fields. Of the profile it has
+# some keys, and a key that is missing is null.
+_CHANGED_FIELDS = """
+    SELECT field FROM jsonb_each(:before::jsonb) AS seen(field, value)
+    WHERE value <> CASE field
+        WHEN 'profile_data' THEN (
+            SELECT jsonb_object_agg(key, coalesce(profile_data -> key, 'null'))
+            FROM jsonb_object_keys(value) AS key
+        )
+        ELSE coalesce(to_jsonb(member) -> field, 'null')
+    END
+"""
+
+FIND_UNCHANGED_PROFILE = Statement(f"""
+SELECT merged_into, deleted_at IS NOT NULL AS is_removed, {_MERGED_PROFILE_LENGTH} AS length,
+    ARRAY({_CHANGED_FIELDS}) AS changed_fields
+FROM community_members AS member WHERE member_id = :member_id
 """)
 
 SET_MEMBER_STATUS = Statement(f"""
@@ -361,6 +379,7 @@ async def update_profile(
     country: str | _Unset | None = UNSET,
     profile_data: Profile | _Unset | None = UNSET,
     replace_profile_data: Profile | _Unset | None = UNSET,
+    before: Mapping[str, object] | None = None,
     actor: str | None = None,
     reason: str | None = None,
 ) -> Member:
@@ -380,13 +399,18 @@ async def update_profile(
             is taken away. All other keys stay, also those that another call changes at the same
             time. Objects and lists inside are replaced whole.
         replace_profile_data: In place of `profile_data`, a whole new JSON object.
+        before: The values that fields had when somebody decided to change them, by the names of
+            these arguments; that of `profile_data` has the keys that matter. If another call has
+            changed one of them since, nothing is changed. None changes the fields in any case.
         actor: The author of the change, for the audit log.
         reason: The reason of the change, for the audit log.
 
     Raises:
         MemberNotFound: No member has this number, or the member was removed.
+        ProfileChanged: A field does not have its value of `before` any more.
         InvalidInput: A value can't be stored, the profile would have more than 1,000,000
-            characters, or both `profile_data` and `replace_profile_data` are given.
+            characters, both `profile_data` and `replace_profile_data` are given, or `before` has
+            another field.
     """
     number, actor = member_number(member_id), checked_actor(actor)
     if profile_data is not UNSET and replace_profile_data is not UNSET:
@@ -402,6 +426,11 @@ async def update_profile(
         "country": country,
         "profile_data": replace_profile_data if profile_data is UNSET else profile_data,
     }
+    for field in before or ():
+        if field not in fields:
+            raise InvalidInput(
+                f"There is no field {sanitize_for_message(field)} in a profile.", field="before"
+            )
     changes = profile_values(
         {column: value for column, value in fields.items() if value is not UNSET}
     )
@@ -411,51 +440,69 @@ async def update_profile(
             raise MemberMerged(number, member.member_id)
         return member
     merges_profile = profile_data is not UNSET and profile_data is not None
+    values: dict[str, object] = {"actor": actor, "reason": reason, **changes}
+    if before:
+        values["before"] = as_json(before, field="before")
     records = await engine.fetch(
-        _make_update_statement(*changes, merges_profile=merges_profile),
+        _make_update_statement(*changes, merges_profile=merges_profile, is_checked=bool(before)),
         member_id=number,
-        actor=actor,
-        reason=reason,
-        **changes,
+        **values,
     )
-    if not records and merges_profile:
-        raise await _explain_unmerged_profile(number, changes["profile_data"])
+    if not records and (merges_profile or before):
+        merged = changes["profile_data"] if merges_profile else None
+        raise await _explain_unchanged_profile(number, merged, before)
     return await _require_member(records, number)
 
 
 @cache
-def _make_update_statement(*changed: str, merges_profile: bool) -> Statement:
+def _make_update_statement(*changed: str, merges_profile: bool, is_checked: bool) -> Statement:
     """Return the statement that changes these columns.
 
     The columns are put into the SQL, so they must be names of parameters of `update_profile`.
+
+    Args:
+        changed: The columns.
+        merges_profile: Whether `profile_data` has keys to change, and is no whole profile.
+        is_checked: Whether fields must have the values of `before`.
     """
     values = {column: f":{column}" for column in changed}
-    condition = "true"
+    conditions = ["member_id = :member_id", "deleted_at IS NULL"]
     if merges_profile:
         values["profile_data"] = _MERGED_PROFILE
-        condition = f"{_MERGED_PROFILE_LENGTH} <= {MAX_JSON_LENGTH}"
+        conditions.append(f"{_MERGED_PROFILE_LENGTH} <= {MAX_JSON_LENGTH}")
+    if is_checked:
+        conditions.append(f"NOT EXISTS ({_CHANGED_FIELDS})")
     assignments = ", ".join(f"{column} = {value}" for column, value in values.items())
     return Statement(f"""
     WITH {ACTOR_CTE}
-    UPDATE community_members SET {assignments} FROM actor
-    WHERE member_id = :member_id AND deleted_at IS NULL AND {condition}
+    UPDATE community_members AS member SET {assignments} FROM actor
+    WHERE {" AND ".join(conditions)}
     RETURNING {MEMBER_COLUMNS}
     """)
 
 
-async def _explain_unmerged_profile(member_id: str, profile_data: str | None) -> UserError:
+async def _explain_unchanged_profile(
+    member_id: str, profile_data: str | None, before: Mapping[str, object] | None
+) -> UserError:
     """Return the reason why no profile was changed."""
     records = await engine.fetch(
-        FIND_UNMERGED_PROFILE, member_id=member_id, profile_data=profile_data
+        FIND_UNCHANGED_PROFILE,
+        member_id=member_id,
+        profile_data=profile_data,
+        before=as_json(before),
     )
     if not records:
         return MemberNotFound(member_id)
-    merged_into, length = records[0]
+    merged_into, is_removed, length, changed_fields = records[0]
     if merged_into is not None:
         return MemberMerged(member_id, merged_into)
+    if is_removed:
+        return MemberNotFound(member_id)
     if length > MAX_JSON_LENGTH:
         return text_too_long("profile_data", length, MAX_JSON_LENGTH)
-    return MemberNotFound(member_id)
+    # A field can have its earlier value again by now.
+    field = next(iter(changed_fields or before or ()), None)
+    return MemberNotFound(member_id) if field is None else ProfileChanged(member_id, field)
 
 
 async def set_status(
@@ -494,7 +541,7 @@ async def set_status(
             or belongs to another status than suspended.
     """
     number, after = member_number(member_id), parse_choice(MemberStatus, status, "status")
-    _check_until(until, after)
+    check_until(until, after)
     allowed = ALLOWED_TRANSITIONS[after]
     if after is MemberStatus.SUSPENDED:
         allowed = (*allowed, MemberStatus.SUSPENDED)  # with another end
@@ -519,7 +566,12 @@ async def set_status(
     return member_from(member)
 
 
-def _check_until(until: datetime | None, status: MemberStatus) -> None:
+def check_until(until: datetime | None, status: MemberStatus | None) -> None:
+    """Check that a time can be the end of a suspension, if there is one.
+
+    Raises:
+        InvalidInput: The status is another one, or the time is not aware or not in the future.
+    """
     if until is None:
         return
     if status is not MemberStatus.SUSPENDED:

@@ -149,6 +149,8 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "row_id": NOT_PERSONAL,
         "member_id": NOT_PERSONAL,
         "changes": IN_FUNCTION,
+        "act_id": NOT_PERSONAL,
+        "undone_act_id": NOT_PERSONAL,
     },
 }
 """The class of every column of every table: `NOT_PERSONAL`, or the SQL of its value when erased."""

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
@@ -141,6 +140,21 @@ class Visit:
         """Return a field of the form, without space around it; "" if it is missing or a file."""
         value = self.form.get(name)
         return value.strip() if isinstance(value, str) else ""
+
+    def rich(self, text: str, /, **values: object) -> Markup:
+        """Return the translation of a text with markup in the places of its names."""
+        return self._fill(self.translation.gettext(text), values)
+
+    def nrich(self, one: str, many: str, number: int, /, **values: object) -> Markup:
+        """Return the translation of a text for a number, with markup in its names' places."""
+        return self._fill(self.translation.ngettext(one, many, number), values)
+
+    def _fill(self, text: str, values: Mapping[str, object]) -> Markup:
+        shown = {
+            name: value if hasattr(value, "__html__") else self.translation.show(value)
+            for name, value in values.items()
+        }
+        return escape(text).format(**shown)
 
     def may(self, role: Role | str) -> bool:
         """Tell whether the visitor may do what a role may."""
@@ -275,8 +289,8 @@ class Pages:
             csrf_token=visit.request.scope.get("csrftoken", ""),
             gettext=visit.gettext,
             ngettext=visit.ngettext,
-            rich=partial(_rich, visit.translation),
-            nrich=partial(_nrich, visit.translation),
+            rich=visit.rich,
+            nrich=visit.nrich,
             **content.variables,
         )
         response = HTMLResponse(html, status or content.status)
@@ -453,26 +467,6 @@ def find_theme(request: Request) -> str | None:
     """Return the chosen theme, or None for that of the system."""
     theme = request.cookies.get(THEME_COOKIE)
     return theme if theme in THEMES else None
-
-
-def _rich(translation: Translation, text: str, /, **values: object) -> Markup:
-    """Return the translation of a text with markup in the places of its names."""
-    return _fill(translation, translation.gettext(text), values)
-
-
-def _nrich(
-    translation: Translation, one: str, many: str, number: int, /, **values: object
-) -> Markup:
-    """Return the translation of a text for a number, with markup in the places of its names."""
-    return _fill(translation, translation.ngettext(one, many, number), values)
-
-
-def _fill(translation: Translation, text: str, values: Mapping[str, object]) -> Markup:
-    shown = {
-        name: value if hasattr(value, "__html__") else translation.show(value)
-        for name, value in values.items()
-    }
-    return escape(text).format(**shown)
 
 
 def clean_name(name: str) -> str:

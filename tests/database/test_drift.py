@@ -192,10 +192,12 @@ SCRIPTED_OBJECTS = {
         ("index", name)
         for name in (
             "audit_account_id_idx",
+            "audit_act_idx",
             "audit_actor_idx",
             "audit_changed_at_idx",
             "audit_invited_username_idx",
             "audit_row_idx",
+            "audit_undone_act_idx",
             "invitation_username_idx",
             "member_account_linked_at_idx",
             "member_any_country_idx",

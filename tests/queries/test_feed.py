@@ -17,7 +17,15 @@ from asyncpg.pool import PoolConnectionProxy
 from community_directory.database import connect, engine
 from community_directory.errors import ConsumerInUse, InvalidInput, NotConnected, SchemaMissing
 from community_directory.metrics import Metrics
-from community_directory.queries import accounts, audit, feed, invitations, members, permissions
+from community_directory.queries import (
+    accounts,
+    audit,
+    feed,
+    invitations,
+    members,
+    notes,
+    permissions,
+)
 from community_directory.queries.audit import Change, ChangeKind
 from community_directory.tables import AuditAction
 from tests.conftest import Server, new_database, raw_pool, superuser_session
@@ -243,6 +251,10 @@ async def test_each_kind_of_change_is_told(directory: asyncpg.Pool) -> None:
     await accounts.link("#2", "discord", "5", **by)
     await accounts.unlink("discord", "5", **by)
     await members.set_status("#2", "suspended", **by)
+    until = datetime.now(UTC) + timedelta(days=1)
+    await members.set_status("#2", "suspended", until=until, **by)
+    note = await notes.add("#2", "Met in Oaxaca.", **by)
+    await notes.remove(note.id, **by)
     await members.set_status("#2", "active", **by)
     await members.set_status("#2", "banned", **by)
     await members.set_status("#2", "active", **by)

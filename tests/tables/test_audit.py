@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -48,6 +49,8 @@ async def test_an_entry_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
         "row_id": (await rows.member(directory))["id"],
         "member_id": "#1",
         "changes": {"status": ["active", "banned"]},
+        "act_id": uuid4(),
+        "undone_act_id": uuid4(),
     }
     written = await rows.audit_entry(directory, **columns)
 
@@ -84,6 +87,8 @@ async def test_an_entry_records_who_changed_what_and_why(directory: asyncpg.Pool
         "row_id": member["id"],
         "member_id": "#1",
         "changes": {"status": ["pending", "active"]},
+        "act_id": None,
+        "undone_act_id": None,
     }
 
 

@@ -91,6 +91,9 @@ SELECT gen_random_uuid(), '#' || n, CASE n % 100 WHEN 0 THEN 'manage' ELSE 'invi
 FROM generate_series(1, 20000) AS n;
 INSERT INTO member_requests (member_id, kind)
 SELECT '#' || n, 'erasure' FROM generate_series(1, 20000) AS n;
+UPDATE community_members
+SET status = 'suspended', suspended_until = timestamptz '2026-01-31 00:00Z'
+WHERE member_id IN ('#7001', '#7003');
 INSERT INTO member_notes (id, member_id, text, written_at)
 SELECT gen_random_uuid(), '#' || n % 5000 + 1, 'x', now() - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
@@ -133,6 +136,7 @@ SELECT CASE n % 500 WHEN 0 THEN 'luis' ELSE 'bot' END, 'UPDATE', 'community_memb
     lpad(to_hex(n), 32, '0')::uuid, '#' || n % 2000 + 1,
     CASE n % 100 WHEN 0 THEN '{"status": ["pending", "active"]}' ELSE '{}' END::jsonb
 FROM generate_series(1, 20000) AS n;
+UPDATE directory_audit_log SET act_id = row_id, undone_act_id = row_id WHERE id % 10 = 7;
 INSERT INTO directory_audit_log (actor, action, table_name, row_id, member_id, changes)
 SELECT 'bot', 'INSERT', table_name, gen_random_uuid(), '#' || n % 2000 + 1,
     jsonb_build_object(field, jsonb_build_array(NULL, prefix || n))
@@ -359,8 +363,7 @@ INDEXED_QUERIES = [
     ),
     IndexedQuery(
         "member_note_member_idx",
-        "SELECT text FROM member_notes WHERE member_id = $1"
-        " ORDER BY written_at DESC, id DESC LIMIT 20",
+        "SELECT text FROM member_notes WHERE member_id = $1",
         ("#247",),
     ),
     IndexedQuery(
@@ -630,6 +633,16 @@ INDEXED_QUERIES = [
         " AND changes ? 'invited_telegram_username'"
         " AND lower((changes -> 'invited_telegram_username')::text)::jsonb ?| $1",
         (["guest247"],),
+    ),
+    IndexedQuery(
+        "audit_act_idx",
+        "SELECT * FROM directory_audit_log WHERE act_id = $1 ORDER BY id",
+        (UUID(int=247),),
+    ),
+    IndexedQuery(
+        "audit_undone_act_idx",
+        "SELECT FROM directory_audit_log WHERE undone_act_id = $1",
+        (UUID(int=247),),
     ),
     IndexedQuery(
         "audit_member_id_idx",

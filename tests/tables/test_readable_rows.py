@@ -85,6 +85,8 @@ async def connection(directory: asyncpg.Pool) -> AsyncIterator[PoolConnectionPro
             " WHERE member_id <> created_by LIMIT 1)"
         )
         await connection.execute("SET session_replication_role = replica")
+        # Only a suspension has an end.
+        await connection.execute("UPDATE community_members SET status = 'suspended'")
         yield connection
 
 

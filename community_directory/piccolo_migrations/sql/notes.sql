@@ -7,7 +7,7 @@ CREATE TRIGGER member_notes_audit
 
 -- list the notes about a member, newest first
 CREATE INDEX member_note_member_idx
-    ON public.member_notes (member_id, written_at DESC, id DESC);
+    ON public.member_notes (member_id, written_at, id);
 
 -- Erase the personal data of an erased member from the log, and of everybody merged into it, and add
 -- an entry with the actor and the reason of the erasure.
