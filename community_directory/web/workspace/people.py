@@ -43,6 +43,7 @@ async def build_people(visit: Visit) -> PageContent:
             "address": address,
             "chips": address.chips(visit),
             "choices": await people.choices(),
+            "filters": dict.fromkeys(FILTER_NAMES, "") | address.filters,
             "done": await find_done(visit),
             "github_labels": GITHUB_LABELS,
             "bot_labels": BOT_LABELS,

@@ -162,7 +162,8 @@ def _describe(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911  one
         case "country":
             return visit.translation.country(value)
         case "inviter":
-            return gettext("Invited by {member_id}", member_id=f"#{value.removeprefix('#')}")
+            number = f"#{value.removeprefix('#')}"
+            return gettext("Invited by {member_id}", member_id=number)
         case "joined_from":
             if value == MONTH:
                 return gettext("Joined this month")
