@@ -16,7 +16,7 @@ from babel.core import get_global
 from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
@@ -83,6 +83,10 @@ class Translation:
     def format_number(self, number: float) -> str:
         """Return a number with the separators of the locale."""
         return str(format_decimal(number, locale=self.locale))
+
+    def format_percent(self, share: float) -> str:
+        """Return a share from 0 to 1 as whole percent."""
+        return str(format_percent(share, locale=self.locale))
 
     def format_date(self, day: date) -> str:
         """Return a day, such as "November 29, 2026"."""

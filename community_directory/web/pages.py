@@ -534,6 +534,11 @@ def _ago(context: Context, moment: datetime) -> str:
 
 
 @pass_context
+def _percent(context: Context, share: float) -> str:
+    return _translation(context).format_percent(share)
+
+
+@pass_context
 def _duration(context: Context, duration: timedelta) -> str:
     return _translation(context).format_duration(duration)
 
@@ -558,5 +563,6 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "duration": _duration,
     "label": lambda name: name.replace("_", " "),
     "number": _number,
+    "percent": _percent,
     "word": _word,
 }
