@@ -147,6 +147,11 @@ WORDS = {
     "active": gettext_noop("active"),
     "suspended": gettext_noop("suspended"),
     "banned": gettext_noop("banned"),
+    "removed": gettext_noop("removed"),
+    "sent": gettext_noop("sent"),
+    "accepted": gettext_noop("accepted"),
+    "expired": gettext_noop("expired"),
+    "cancelled": gettext_noop("cancelled"),
     "invite": gettext_noop("invite"),
     "review": gettext_noop("review"),
     "moderate": gettext_noop("moderate"),
@@ -170,7 +175,7 @@ WORDS = {
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
 }
-"""The words for names in the code: statuses, permissions, tiers, and fields."""
+"""The words for names in the code: statuses, outcomes, permissions, tiers, and fields."""
 
 
 def find_error_text(error: DirectoryError) -> str:

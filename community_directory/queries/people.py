@@ -353,11 +353,12 @@ def _page_sql(
     filters = " AND ".join(wanted.where(parameters)) or "true"
     if is_window:
         # The indexes have people only. The few bots, if they are wanted, are merged into the order.
+        first_rows = f"{order_by} LIMIT {WINDOW_SIZE}"
         first = [
-            f"(SELECT * FROM community_members WHERE {part} AND {after} {order_by} LIMIT {WINDOW_SIZE})"
+            f"(SELECT * FROM community_members WHERE {part} AND {after} {first_rows})"
             for part in wanted.parts
         ]
-        merged = f"{order_by} LIMIT {WINDOW_SIZE}" if len(first) > 1 else ""
+        merged = first_rows if len(first) > 1 else ""
         found = f"""SELECT * FROM (
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""
