@@ -55,6 +55,7 @@ ERROR_TEXTS = {
         "This account is known as a bot, and bots can't invite or join. "
         "If that is a mistake, ask a community manager."
     ),
+    "count_differs": gettext_noop("Type {limit}, the number of people, to confirm."),
     "event_archived": gettext_noop(
         "This event is older than the events that are kept: those before {closed_before} are "
         "archived."
@@ -170,6 +171,9 @@ WORDS = {
     "invited_telegram_username": gettext_noop("invited Telegram username"),
     "invitation_code": gettext_noop("code"),
     "code": gettext_noop("code"),
+    "viewer": gettext_noop("viewer"),
+    "manager": gettext_noop("manager"),
+    "superuser": gettext_noop("superuser"),
     "profile_data": gettext_noop("profile"),
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),

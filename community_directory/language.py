@@ -110,6 +110,11 @@ class Translation:
             day = day.astimezone(load_zone(None)).date()
         return format_date(day, format="medium", locale=self.locale)
 
+    def format_month(self, day: date, *, with_year: bool = False) -> str:
+        """Return the month of a day: "Nov" for a narrow column, or "November 2026"."""
+        skeleton = "yMMMM" if with_year else "MMM"
+        return format_skeleton(skeleton, day, locale=self.locale)
+
     def format_short_datetime(self, moment: datetime) -> str:
         """Return a time to the minute in the community's time zone, such as "Nov 29, 09:12".
 
@@ -120,6 +125,16 @@ class Translation:
         skeleton = "MMMd" if local.year == datetime.now(zone).year else "yMMMd"
         day = format_skeleton(skeleton, local, locale=self.locale)
         return f"{day}, {local:%H:%M}"
+
+    def format_clock(self, moment: datetime) -> str:
+        """Return the time in the community's time zone, such as "09:12".
+
+        It has the day unless that is today.
+        """
+        zone = load_zone(None)
+        local = moment.astimezone(zone)
+        is_today = local.date() == datetime.now(zone).date()
+        return f"{local:%H:%M}" if is_today else self.format_short_datetime(moment)
 
     def format_duration(self, duration: timedelta) -> str:
         """Return a time span by its two largest units, such as "3 days 4 hours"."""
