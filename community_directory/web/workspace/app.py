@@ -18,6 +18,7 @@ from community_directory.web.workspace import (
     requests,
     review,
     sign_in,
+    tree,
 )
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
@@ -34,6 +35,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *person.routes(pages),
             *requests.routes(pages),
             *review.routes(pages),
+            *tree.routes(pages),
             *insights.routes(pages),
             *health.routes(pages),
             *suggestions.routes(pages),
