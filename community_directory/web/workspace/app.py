@@ -20,6 +20,7 @@ from community_directory.web.workspace import (
     requests,
     review,
     sign_in,
+    tree,
 )
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
@@ -38,6 +39,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *person.routes(pages),
             *requests.routes(pages),
             *review.routes(pages),
+            *tree.routes(pages),
             *insights.routes(pages),
             *health.routes(pages),
             *suggestions.routes(pages),
