@@ -337,6 +337,12 @@ async def test_a_total_is_exact_up_to_a_number_and_one_more_above(world: World) 
         assert (await people.search(limit=1, with_total=True)).total == everybody - 1
 
 
+async def test_the_choices_are_the_values_that_people_have(world: World) -> None:
+    found = await people.choices()
+    assert set(found.roles) == {"developer", "Designer", "trader"}
+    assert set(found.countries) == {"México", "Chile"}
+
+
 async def test_a_selection_of_too_many_is_refused(world: World) -> None:
     everybody = len(world.expected({}))
     with patch.object(people, "MAX_SELECTION", everybody):
