@@ -13,6 +13,7 @@ from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
     home,
     invitations,
+    me,
     people,
     person,
     preferences,
@@ -31,6 +32,7 @@ def create_workspace(settings: Settings) -> Starlette:
         routes=[
             *preferences.ROUTES,
             *sign_in.routes(pages),
+            *me.routes(pages),
             *home.routes(pages),
             *people.routes(pages),
             *person.routes(pages),
