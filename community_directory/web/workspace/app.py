@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from community_directory.settings import Settings
 from community_directory.web import insights
 from community_directory.web.pages import CSRFProtection, Pages
-from community_directory.web.workspace import home, invitations, preferences, sign_in
+from community_directory.web.workspace import home, invitations, log, preferences, sign_in
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
 
@@ -25,6 +25,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *home.routes(pages),
             *insights.routes(pages),
             *invitations.routes(pages),
+            *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],
