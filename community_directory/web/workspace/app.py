@@ -8,9 +8,20 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
-from community_directory.web import insights
+from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
-from community_directory.web.workspace import home, invitations, log, preferences, sign_in
+from community_directory.web.workspace import (
+    home,
+    invitations,
+    log,
+    me,
+    people,
+    person,
+    preferences,
+    requests,
+    review,
+    sign_in,
+)
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
 
@@ -22,8 +33,15 @@ def create_workspace(settings: Settings) -> Starlette:
         routes=[
             *preferences.ROUTES,
             *sign_in.routes(pages),
+            *me.routes(pages),
             *home.routes(pages),
+            *people.routes(pages),
+            *person.routes(pages),
+            *requests.routes(pages),
+            *review.routes(pages),
             *insights.routes(pages),
+            *health.routes(pages),
+            *suggestions.routes(pages),
             *invitations.routes(pages),
             *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),

@@ -42,20 +42,20 @@ HIDDEN_FIELDS = frozenset({"id", "invitation_id", "created_at"})
 """The fields of new rows that say nothing to a person."""
 
 KIND_NAMES = {
-    ChangeKind.MEMBER_APPROVED: gettext_noop("Approved"),
-    ChangeKind.MEMBER_DECLINED: gettext_noop("Declined"),
+    ChangeKind.MEMBER_APPROVED: gettext_noop("Approval"),
+    ChangeKind.MEMBER_DECLINED: gettext_noop("Refusal"),
     ChangeKind.MEMBER_UNAPPROVED: gettext_noop("Approval taken back"),
     ChangeKind.MEMBER_UNDECLINED: gettext_noop("Refusal taken back"),
-    ChangeKind.MEMBER_SUSPENDED: gettext_noop("Suspended"),
+    ChangeKind.MEMBER_SUSPENDED: gettext_noop("Suspension"),
     ChangeKind.SUSPENSION_CHANGED: gettext_noop("End of a suspension changed"),
     ChangeKind.MEMBER_REINSTATED: gettext_noop("Suspension ended"),
-    ChangeKind.MEMBER_BANNED: gettext_noop("Banned"),
+    ChangeKind.MEMBER_BANNED: gettext_noop("Ban"),
     ChangeKind.MEMBER_UNBANNED: gettext_noop("Ban lifted"),
-    ChangeKind.MEMBER_REMOVED: gettext_noop("Removed"),
-    ChangeKind.MEMBER_RESTORED: gettext_noop("Restored"),
-    ChangeKind.MEMBER_ERASED: gettext_noop("Personal data erased"),
-    ChangeKind.MEMBER_JOINED: gettext_noop("Joined"),
-    ChangeKind.MEMBER_ADDED: gettext_noop("Added"),
+    ChangeKind.MEMBER_REMOVED: gettext_noop("Removal"),
+    ChangeKind.MEMBER_RESTORED: gettext_noop("Restoration"),
+    ChangeKind.MEMBER_ERASED: gettext_noop("Erasure of personal data"),
+    ChangeKind.MEMBER_JOINED: gettext_noop("Joining"),
+    ChangeKind.MEMBER_ADDED: gettext_noop("New person"),
     ChangeKind.PROFILE_CHANGED: gettext_noop("Profile changed"),
     ChangeKind.NOTE_ADDED: gettext_noop("Note written"),
     ChangeKind.NOTE_REMOVED: gettext_noop("Note removed"),
@@ -68,11 +68,11 @@ KIND_NAMES = {
     ChangeKind.PERMISSION_REVOKED: gettext_noop("Permission taken"),
     ChangeKind.ACCOUNT_LINKED: gettext_noop("Account linked"),
     ChangeKind.ACCOUNT_UNLINKED: gettext_noop("Account unlinked"),
-    ChangeKind.MEMBER_MERGED: gettext_noop("Merged"),
+    ChangeKind.MEMBER_MERGED: gettext_noop("Merge"),
     ChangeKind.MEMBER_UNMERGED: gettext_noop("Merge taken back"),
     ChangeKind.TIER_REACHED: gettext_noop("Higher tier"),
     ChangeKind.TIER_LOST: gettext_noop("Lower tier"),
-    ChangeKind.OTHER: gettext_noop("Other"),
+    ChangeKind.OTHER: gettext_noop("Another change"),
 }
 """The kinds in the order in which the page offers them."""
 
