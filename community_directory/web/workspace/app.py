@@ -13,6 +13,7 @@ from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
     home,
     invitations,
+    log,
     me,
     people,
     person,
@@ -44,6 +45,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *health.routes(pages),
             *suggestions.routes(pages),
             *invitations.routes(pages),
+            *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],
