@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from community_directory.settings import Settings
 from community_directory.web import insights
 from community_directory.web.pages import CSRFProtection, Pages
-from community_directory.web.workspace import home, me, preferences, sign_in
+from community_directory.web.workspace import colleagues, home, me, preferences, sign_in
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
 
@@ -23,6 +23,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *preferences.ROUTES,
             *sign_in.routes(pages),
             *me.routes(pages),
+            *colleagues.routes(pages),
             *home.routes(pages),
             *insights.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
