@@ -36,7 +36,7 @@ ROUNDS: Final = 3
 LONG_SECONDS: Final = 10
 """A case that takes longer is called once."""
 TIMEOUT_SECONDS: Final = "300"
-INSIGHTS: Final = ("/insights/", "/insights/suggestions/", "/insights/health/")
+INSIGHTS: Final = ("/insights/", "/suggestions/", "/health/")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, get_args
+from uuid import UUID
 
 import asyncpg
 
@@ -273,6 +274,12 @@ async def _lists(people: People) -> list[Case]:
         _case(group, "permissions.holders", permission=permission)
         for permission in ("invite", "review", "moderate", "manage")
     ]
+    cases += [
+        _case(group, f"people.{helper}", permission="manage")
+        for helper in ("search", "count", "numbers")
+    ]
+    cases.append(_case(group, "people.choices"))
+    cases.append(_case(group, "segments.list_all"))
     cases.append(_case(group, "requests.list_open"))
     cases.append(_case(group, "notes.list_for", member_id=people.ordinary))
     return [*cases, _case(group, "members.merge_suggestions")]
@@ -322,6 +329,9 @@ def _writes(people: People) -> Iterator[Case]:
         ("accounts.begin_link", {"member_id": someone}),
         ("requests.ask", {"member_id": someone, "kind": "erasure", **by}),
         ("requests.resolve", {"member_id": someone, "kind": "erasure", **by}),
+        ("segments.save", {"name": "Managers", "filters": {"permission": "manage"}, **by}),
+        ("segments.rename", {"segment_id": str(UUID(int=1)), "name": "Nobody"}),
+        ("segments.remove", {"segment_id": str(UUID(int=1))}),
         ("permissions.grant", {"member_id": someone, "permission": "review", **by}),
         ("permissions.revoke", {"member_id": someone, "permission": "review", **by}),
         ("relationships.link", {**entities, "content": {}}),

@@ -15,14 +15,13 @@ import asyncpg
 import httpx
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.database import connect
 from community_directory.settings import Settings
-from community_directory.web.insights import INSIGHTS_PATH, create_insights
+from community_directory.web.insights import INSIGHTS_PATH
+from community_directory.web.workspace.app import create_workspace
 
 MEMBERS, INVITATIONS, EVENTS = 100_000, 300_000, 1_000_000
 ROUNDS = 40
@@ -116,7 +115,7 @@ async def measure() -> None:
         username="manager", password=secrets.token_urlsafe(), active=True, admin=True
     )
     session = await SessionsBase.create_session(user_id=user.id)
-    app = Starlette(routes=[Mount(INSIGHTS_PATH, create_insights(Settings()))])
+    app = create_workspace(Settings())
     pages = {"/": "the page", "/tree/1/": "a tree 5,000 wide", "/tree/6000/": "a tree 1,000 deep"}
     times: dict[str, list[float]] = {path: [] for path in pages}
     async with httpx.AsyncClient(

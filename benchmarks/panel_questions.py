@@ -28,7 +28,7 @@ from community_directory.errors import DirectoryError
 from community_directory.settings import Settings
 from community_directory.web.admin.lookup import find_one_invitation, find_one_member
 from community_directory.web.admin.policy import TablePolicy
-from community_directory.web.admin.tables import SIDEBAR_LINKS, configure_tables
+from community_directory.web.admin.tables import configure_tables
 from community_directory.web.admin.values import TEXT_COLUMNS
 from community_directory.web.security import ADMIN_PATH
 
@@ -51,12 +51,6 @@ async def questions(client: httpx.AsyncClient) -> AsyncIterator[Question]:
     for config, policy in configure_tables(Settings()):
         async for path in _table_questions(config, policy):
             yield path, partial(client.get, f"{ADMIN_PATH}/api/tables/{path}")
-    for label, link in SIDEBAR_LINKS.items():
-        if link.startswith("#/"):
-            table, _, query = link.removeprefix("#/").partition("?")
-            for kind in ("", "count/"):
-                path = f"{table}/{kind}?{query}"
-                yield f"{label}: {path}", partial(client.get, f"{ADMIN_PATH}/api/tables/{path}")
     for typed in TYPED:
         for removed in (False, True, None):
             yield (

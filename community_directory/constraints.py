@@ -277,6 +277,15 @@ CONSTRAINT_MESSAGES = {
     "member_request_kind_check": ConstraintMessage("There is no such kind of request.", "kind"),
     "member_requests_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_requests_pkey": ConstraintMessage("This request already exists.", "id"),
+    # directory_segments
+    "directory_segments_pkey": ConstraintMessage("This segment already exists.", "id"),
+    "segment_created_at_range_check": ConstraintMessage(_RANGE, "created_at"),
+    "segment_filters_check": ConstraintMessage(
+        "The filters must be a JSON object of texts.", "filters"
+    ),
+    "segment_name_idx": ConstraintMessage("Another segment has this name.", "name"),
+    "segment_name_one_line_check": ConstraintMessage(_ONE_LINE, "name"),
+    "segment_name_visible_check": ConstraintMessage("The name can't be blank.", "name"),
     # directory_bot_chats, directory_bot_notices
     "bot_chat_account_fkey": ConstraintMessage("No member has this account.", "account_id"),
     "bot_chat_language_check": ConstraintMessage(

@@ -55,6 +55,7 @@ ERROR_TEXTS = {
         "This account is known as a bot, and bots can't invite or join. "
         "If that is a mistake, ask a community manager."
     ),
+    "count_differs": gettext_noop("Type {limit}, the number of people, to confirm."),
     "event_archived": gettext_noop(
         "This event is older than the events that are kept: those before {closed_before} are "
         "archived."
@@ -146,6 +147,11 @@ WORDS = {
     "active": gettext_noop("active"),
     "suspended": gettext_noop("suspended"),
     "banned": gettext_noop("banned"),
+    "removed": gettext_noop("removed"),
+    "sent": gettext_noop("sent"),
+    "accepted": gettext_noop("accepted"),
+    "expired": gettext_noop("expired"),
+    "cancelled": gettext_noop("cancelled"),
     "invite": gettext_noop("invite"),
     "review": gettext_noop("review"),
     "moderate": gettext_noop("moderate"),
@@ -172,7 +178,7 @@ WORDS = {
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
 }
-"""The words for names in the code: statuses, permissions, tiers, and fields."""
+"""The words for names in the code: statuses, outcomes, permissions, tiers, and fields."""
 
 
 def find_error_text(error: DirectoryError) -> str:

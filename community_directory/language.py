@@ -16,7 +16,7 @@ from babel.core import get_global
 from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
@@ -84,6 +84,10 @@ class Translation:
         """Return a number with the separators of the locale."""
         return str(format_decimal(number, locale=self.locale))
 
+    def format_percent(self, share: float) -> str:
+        """Return a share from 0 to 1 as whole percent."""
+        return str(format_percent(share, locale=self.locale))
+
     def format_date(self, day: date) -> str:
         """Return a day, such as "November 29, 2026"."""
         return format_date(day, format="long", locale=self.locale)
@@ -106,6 +110,11 @@ class Translation:
             day = day.astimezone(load_zone(None)).date()
         return format_date(day, format="medium", locale=self.locale)
 
+    def format_month(self, day: date, *, with_year: bool = False) -> str:
+        """Return the month of a day: "Nov" for a narrow column, or "November 2026"."""
+        skeleton = "yMMMM" if with_year else "MMM"
+        return format_skeleton(skeleton, day, locale=self.locale)
+
     def format_short_datetime(self, moment: datetime) -> str:
         """Return a time to the minute in the community's time zone, such as "Nov 29, 09:12".
 
@@ -116,6 +125,16 @@ class Translation:
         skeleton = "MMMd" if local.year == datetime.now(zone).year else "yMMMd"
         day = format_skeleton(skeleton, local, locale=self.locale)
         return f"{day}, {local:%H:%M}"
+
+    def format_clock(self, moment: datetime) -> str:
+        """Return the time in the community's time zone, such as "09:12".
+
+        It has the day unless that is today.
+        """
+        zone = load_zone(None)
+        local = moment.astimezone(zone)
+        is_today = local.date() == datetime.now(zone).date()
+        return f"{local:%H:%M}" if is_today else self.format_short_datetime(moment)
 
     def format_duration(self, duration: timedelta) -> str:
         """Return a time span by its two largest units, such as "3 days 4 hours"."""

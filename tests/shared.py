@@ -84,7 +84,7 @@ class SharedDatabase:
         self._connection: asyncpg.Connection | None = None
 
     async def create(self) -> None:
-        """Copy the template, and create the functions and triggers of `SETUP`."""
+        """Copy the template without its rows, and create the functions and triggers of `SETUP`."""
         await self._on_server(f"CREATE DATABASE {self.name} TEMPLATE {self._template}")
         if cluster.CLUSTER_URL:
             await cluster.distribute(self.url)
@@ -97,6 +97,7 @@ class SharedDatabase:
                     deletes=deletes, restarts=restarts, personal_values=SELECT_PERSONAL_VALUES
                 )
             )
+            await connection.execute("SELECT testing.empty()")  # of the rows of the migrations
         finally:
             await connection.close()
 

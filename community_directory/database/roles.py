@@ -22,6 +22,8 @@ APP_PRIVILEGES = {
     "member_permissions": "SELECT, INSERT, DELETE",
     "member_requests": "SELECT, INSERT, UPDATE, DELETE",
     "member_notes": "SELECT, INSERT, DELETE",
+    # The named sets of filters of the page People.
+    "directory_segments": "SELECT, INSERT, UPDATE, DELETE",
     # What the Telegram bot keeps.
     "directory_bot_chats": "SELECT, INSERT, UPDATE, DELETE",
     "directory_bot_notices": "SELECT, INSERT, UPDATE, DELETE",

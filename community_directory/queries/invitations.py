@@ -213,8 +213,8 @@ WITH {ACTOR_CTE}, inviter AS MATERIALIZED (
 ), created AS (
     -- the new invitation, or the extended one
     INSERT INTO community_invitations AS invitation
-        (invitation_code, created_by, invited_telegram_username, expires_at)
-    SELECT :code, permitted.member_id, :telegram_username::text, now() + :valid_for::interval
+        (invitation_id, invitation_code, created_by, invited_telegram_username, expires_at)
+    SELECT coalesce(:invitation_id::uuid, gen_random_uuid()), :code, permitted.member_id, :telegram_username::text, now() + :valid_for::interval
     -- The count makes PostgreSQL close the earlier invitation first.
     FROM permitted, (SELECT count(*) FROM closed) AS closed
     ON CONFLICT (lower(invited_telegram_username))
@@ -446,6 +446,7 @@ async def create(
     telegram_username: str | None = None,
     valid_for: timedelta = DEFAULT_VALIDITY,
     required_permission: Permission | str | None = None,
+    invitation_id: UUID | None = None,
     actor: str | None = None,
     reason: str | None = None,
 ) -> Invitation:
@@ -464,6 +465,8 @@ async def create(
             is left out.
         required_permission: The permission that the inviter must have, as `permissions.has` tells;
             None lets every active member invite.
+        invitation_id: The id of the new invitation, such as that of a form that somebody may send
+            twice; None makes a random one.
         actor: The author of the change, for the audit log; the inviter if it is left out.
         reason: The reason of the change, for the audit log.
 
@@ -474,8 +477,9 @@ async def create(
         InvitationQuotaExceeded: The inviter has used up the quota. The error contains the time from
             which the next invitation is free.
         BotRefused: The inviter, or the member with this username, is a bot.
-        InvalidInput: A value can't be stored, there is no such permission, or `valid_for` is not 1
-            second to 365 days.
+        InvalidInput: A value can't be stored, there is no such permission, `valid_for` is not 1
+            second to 365 days, or an invitation with this id exists, which the error's code
+            "community_invitations_pkey" tells.
     """
     created_by = member_number(created_by, "created_by")
     username = normalize_telegram_username(telegram_username)
@@ -485,6 +489,7 @@ async def create(
         CREATE_INVITATION,
         created_by=created_by,
         code=new_code(),
+        invitation_id=invitation_id,
         telegram_username=username,
         valid_for=_checked_validity(valid_for),
         required_permission=required_permission,

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from community_directory.database import Statement, engine, long_running
+from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput, MemberNotFound, sanitize_for_message
 from community_directory.queries.member_rows import Member, member_columns, member_from
 from community_directory.queries.pages import (
@@ -41,11 +42,11 @@ class ReasonKind(StrEnum):
 
 
 REASON_MESSAGES = {
-    ReasonKind.PROVED: "the same person proved accounts of both",
-    ReasonKind.GITHUB: "the same GitHub account: {}",
-    ReasonKind.STATED: "one profile states the other's Discord account: {}",
-    ReasonKind.USERNAME: "the same username on two platforms: {}",
-    ReasonKind.NAME: "the same name, and the same inviter: {}",
+    ReasonKind.PROVED: gettext_noop("the same person proved accounts of both"),
+    ReasonKind.GITHUB: gettext_noop("the same GitHub account: {detail}"),
+    ReasonKind.STATED: gettext_noop("one profile states the other's Discord account: {detail}"),
+    ReasonKind.USERNAME: gettext_noop("the same username on two platforms: {detail}"),
+    ReasonKind.NAME: gettext_noop("the same name, and the same inviter: {detail}"),
 }
 
 
@@ -65,7 +66,7 @@ class SuggestionReason:
     @property
     def message(self) -> str:
         """The reason in words, such as "the same GitHub account: ana"."""
-        return REASON_MESSAGES[self.kind].format(sanitize_for_message(self.detail))
+        return REASON_MESSAGES[self.kind].format(detail=sanitize_for_message(self.detail))
 
 
 @dataclass(frozen=True, slots=True)

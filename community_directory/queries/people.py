@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from community_directory.database import Parameters, engine, fetch_batches
+from community_directory.database import Parameters, Statement, engine, fetch_batches
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
@@ -42,13 +42,16 @@ from community_directory.queries.people_filters import (
 from community_directory.tables import MemberStatus
 
 __all__ = [
+    "MAX_CHOICES",
     "MAX_SELECTION",
     "MAX_TOTAL",
     "PEOPLE_SORTS",
+    "Choices",
     "PeopleFilters",
     "PeopleSort",
     "Person",
     "batches",
+    "choices",
     "count",
     "numbers",
     "search",
@@ -58,6 +61,8 @@ MAX_TOTAL = 10_000
 """The largest total of a page that is exact; a page of more has one more."""
 MAX_SELECTION = 10_000
 """The most people of one selection."""
+MAX_CHOICES = 100
+"""The most roles, or countries, to choose from."""
 WINDOW_SIZE = 2000
 """The number of members that are read in the order of an index before all are read."""
 LIMIT_BUCKETS = (21, 51, MAX_PAGE_SIZE + 1)
@@ -112,6 +117,34 @@ WITH_INVITED = """SELECT found.*, coalesce(counted.people, 0) AS invited FROM ({
         SELECT invited_by, count(*)::integer AS people FROM community_members
         WHERE invited_by IS NOT NULL GROUP BY invited_by
     ) AS counted ON counted.invited_by = found.member_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The values to choose from in filters, in their order."""
+
+    roles: list[str]
+    countries: list[str]
+
+
+def _values_sql(kind: str, column: str) -> str:
+    """Return the CTE of the different values of a column; each step finds the next in an index."""
+    return f"""{kind} AS (
+        SELECT min({column}) AS value FROM community_members
+        UNION ALL
+        SELECT (SELECT min({column}) FROM community_members WHERE {column} > {kind}.value)
+        FROM {kind} WHERE {kind}.value IS NOT NULL
+    )"""
+
+
+FIND_CHOICES = Statement(f"""
+WITH RECURSIVE {_values_sql("role", "primary_role")}, {_values_sql("country", "country")}
+SELECT * FROM (SELECT 'role' AS kind, value FROM role LIMIT {MAX_CHOICES}) AS roles
+WHERE value <> ''
+UNION ALL
+SELECT * FROM (SELECT 'country', value FROM country LIMIT {MAX_CHOICES}) AS countries
+WHERE value <> ''
+""")
 
 
 class _Order(NamedTuple):
@@ -267,6 +300,17 @@ async def count(**conditions: Unpack[PeopleFilters]) -> int:
     return await _count(check_people_filters(**conditions))
 
 
+async def choices() -> Choices:
+    """Return the roles and countries that people have, up to `MAX_CHOICES` of each."""
+    records = await engine.read(FIND_CHOICES)
+    return Choices(
+        *(
+            [record["value"] for record in records if record["kind"] == kind]
+            for kind in ("role", "country")
+        )
+    )
+
+
 async def numbers(**conditions: Unpack[PeopleFilters]) -> list[str]:
     """Return the numbers of all people whom the filters let through, the lowest first.
 
@@ -353,11 +397,12 @@ def _page_sql(
     filters = " AND ".join(wanted.where(parameters)) or "true"
     if is_window:
         # The indexes have people only. The few bots, if they are wanted, are merged into the order.
+        first_rows = f"{order_by} LIMIT {WINDOW_SIZE}"
         first = [
-            f"(SELECT * FROM community_members WHERE {part} AND {after} {order_by} LIMIT {WINDOW_SIZE})"
+            f"(SELECT * FROM community_members WHERE {part} AND {after} {first_rows})"
             for part in wanted.parts
         ]
-        merged = f"{order_by} LIMIT {WINDOW_SIZE}" if len(first) > 1 else ""
+        merged = first_rows if len(first) > 1 else ""
         found = f"""SELECT * FROM (
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""

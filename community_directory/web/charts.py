@@ -25,16 +25,14 @@ INVITATION_OUTCOMES = [
     InvitationStatus.EXPIRED,
     InvitationStatus.CANCELLED,
 ]
-WAITING_TIMES = {
-    "under 1 h": timedelta(hours=1),
-    "1–6 h": timedelta(hours=6),
-    "6–24 h": timedelta(days=1),
-    "1–2 days": timedelta(days=2),
-    "2–3 days": timedelta(days=3),
-    "longer": timedelta.max,
-}
-"""The ranges of the time until an invitation is accepted: the name and the end of each."""
-WEEKDAY_NAMES = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+WAITING_TIME_ENDS = [
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(days=1),
+    timedelta(days=2),
+    timedelta(days=3),
+]
+"""The ends of the ranges of the time until an invitation is accepted; the last range has none."""
 
 AREA_WIDTH, AREA_HEIGHT = 1000, 400
 """The size of the box in which the bands of an area chart are drawn."""
@@ -52,7 +50,10 @@ class StackedAreas(TypedDict):
 
 
 class Bar(TypedDict):
-    """A bar: its count, its length in percent of the longest bar, and its share of the total."""
+    """A bar: its count, its length in percent of the longest bar, and its share of the total.
+
+    The share is from 0 to 1.
+    """
 
     name: str
     count: int
@@ -141,9 +142,13 @@ def count_outcomes(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
     return _make_bars(counts, counts["sent"])
 
 
-def count_waiting_times(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
-    """Return the bars of the accepted invitations by the time until they were accepted."""
-    names = list(WAITING_TIMES)
+def count_waiting_times(invitations: Iterable[asyncpg.Record], names: Sequence[str]) -> list[Bar]:
+    """Return the bars of the accepted invitations by the time until they were accepted.
+
+    Args:
+        invitations: Their effective status, the range of the time, and their number.
+        names: The names of the ranges, one more than there are `WAITING_TIME_ENDS`.
+    """
     counts = dict.fromkeys(names, 0)
     for _, time_range, number in invitations:
         if time_range is not None:
@@ -152,14 +157,14 @@ def count_waiting_times(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
 
 
 def _make_bars(counts: Mapping[str, int], total: int) -> list[Bar]:
-    """Return each count with its share of the total and the length of its bar, in percent."""
+    """Return each count with its share of the total, and the length of its bar in percent."""
     longest = max(counts.values()) or 1
     return [
         {
             "name": name,
             "count": count,
             "length": 100 * count / longest,
-            "share": 100 * count / (total or 1),
+            "share": count / (total or 1),
         }
         for name, count in counts.items()
     ]

@@ -1,51 +1,53 @@
 """The page Health: the last report of `community-directory doctor`, and a link that sums it up."""
 
-from community_directory.calendar import load_zone
+from starlette.routing import Route
+
 from community_directory.database import CONNECTION_ERRORS
 from community_directory.doctor import Report, Verdict, load_last_report
 from community_directory.errors import DirectoryError
-from community_directory.web.pages import PageContent, Visit
-
-LINK_LABEL = "Health"
-VERDICT_LABELS = {
-    Verdict.FAILED: "Failed",
-    Verdict.WARNING: "Warnings",
-    Verdict.NOT_CHECKED: "Not checked",
-    Verdict.FIXED: "Fixed",
-    Verdict.OK: "In order",
-}
-"""The words of the verdicts, the worst first."""
+from community_directory.web.pages import PageContent, Pages, Visit
 
 
-async def build_health_page(_: Visit) -> PageContent:
+def routes(pages: Pages) -> list[Route]:
+    """Return the route of the page."""
+    return [Route("/health/", pages.page(_build_page))]
+
+
+async def health_label(visit: Visit) -> str:
+    """Return the label of a link to the page, with the number of faults if there are any."""
+    try:
+        report = await load_last_report()
+    except (DirectoryError, *CONNECTION_ERRORS):
+        report = None  # the link must not keep its page from being shown
+    return _summarize(visit, report)
+
+
+async def _build_page(visit: Visit) -> PageContent:
     """Build the page with what the last run found, the worst first."""
     report = await load_last_report()
-    results = []
-    if report is not None:
-        order = list(VERDICT_LABELS)
-        results = sorted(report.results, key=lambda result: order.index(result.verdict))
-    zone = load_zone(None)
     variables = {
         "report": report,
-        "checked_at": report and report.checked_at.astimezone(zone),
-        "zone": zone.key,
-        "labels": VERDICT_LABELS,
-        "results": results,
+        "health": _summarize(visit, report),
+        "labels": _label_verdicts(visit),
+        "results": report.results if report else [],
     }
     return PageContent("health.html", variables)
 
 
-async def health_link_label() -> str:
-    """Return the label of the link to the page, with the number of faults if there are any."""
-    try:
-        report = await load_last_report()
-    except (DirectoryError, *CONNECTION_ERRORS):
-        return LINK_LABEL  # the link must not keep the other ones from being shown
-    return f"{LINK_LABEL}{_summarize(report)}" if report else LINK_LABEL
+def _label_verdicts(visit: Visit) -> dict[Verdict, str]:
+    """Return the words of the verdicts, the worst first."""
+    return {
+        Verdict.FAILED: visit.gettext("Failed"),
+        Verdict.WARNING: visit.gettext("Warnings"),
+        Verdict.NOT_CHECKED: visit.gettext("Not checked"),
+        Verdict.FIXED: visit.gettext("Fixed"),
+        Verdict.OK: visit.gettext("In order"),
+    }
 
 
-def _summarize(report: Report) -> str:
-    for verdict, noun in ((Verdict.FAILED, "failed"), (Verdict.WARNING, "to look at")):
-        if count := report.count(verdict):
-            return f": {count} {noun}"
-    return ""
+def _summarize(visit: Visit, report: Report | None) -> str:
+    if report and (failed := report.count(Verdict.FAILED)):
+        return visit.gettext("Health: {number} failed", number=failed)
+    if report and (warnings := report.count(Verdict.WARNING)):
+        return visit.gettext("Health: {number} to look at", number=warnings)
+    return visit.gettext("Health")

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 
+from babel.dates import format_skeleton
+from babel.numbers import format_decimal
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -18,10 +20,9 @@ from community_directory.queries.values import (
     member_number,
     present_number_sql,
 )
-from community_directory.tables import InvitationStatus
+from community_directory.tables import InvitationStatus, MemberStatus
 from community_directory.web.charts import (
-    WAITING_TIMES,
-    WEEKDAY_NAMES,
+    WAITING_TIME_ENDS,
     DrawnNode,
     count_hours,
     count_outcomes,
@@ -31,12 +32,13 @@ from community_directory.web.charts import (
     layout_tree,
     stack_areas,
 )
-from community_directory.web.health import build_health_page
+from community_directory.web.health import health_label
 from community_directory.web.pages import PageContent, Pages, Visit
-from community_directory.web.suggestions import build_suggestions_page
 
 INSIGHTS_PATH = "/insights"
 """The path of the pages."""
+MOVED_PATHS = ("/health/", "/suggestions/")
+"""The paths of pages that were below the path of Insights before."""
 
 CHART_WEEKS = 26
 """The weeks in the charts of members and invitations."""
@@ -186,12 +188,19 @@ def routes(pages: Pages) -> list[Route]:
         Route(f"{INSIGHTS_PATH}/", pages.page(_build_overview_page)),
         Route(f"{INSIGHTS_PATH}/tree/", pick_member),
         Route(f"{INSIGHTS_PATH}/tree/{{number}}/", tree),
-        Route(f"{INSIGHTS_PATH}/suggestions/", pages.page(build_suggestions_page)),
-        Route(f"{INSIGHTS_PATH}/health/", pages.page(build_health_page)),
+        *(Route(f"{INSIGHTS_PATH}{path}", redirect_to_moved_page) for path in MOVED_PATHS),
     ]
 
 
-async def _build_overview_page(_: Visit) -> PageContent:
+async def redirect_to_moved_page(request: Request) -> Response:
+    """Redirect from the address that a page had before."""
+    root = request.scope.get("root_path", "")
+    path = request.url.path.removeprefix(root + INSIGHTS_PATH)
+    return RedirectResponse(root + path, status_code=301)
+
+
+async def _build_overview_page(visit: Visit) -> PageContent:
+    translation = visit.translation
     zone = load_zone(None)
     now = datetime.now(UTC)
     today = now.astimezone(zone).date()
@@ -209,7 +218,7 @@ async def _build_overview_page(_: Visit) -> PageContent:
             COUNT_INVITATIONS,
             since=week_ends[0],
             statuses=list(InvitationStatus),
-            waiting_times=list(WAITING_TIMES.values())[:-1],
+            waiting_times=WAITING_TIME_ENDS,
         ),
         engine.read(
             COUNT_EVENTS,
@@ -222,26 +231,45 @@ async def _build_overview_page(_: Visit) -> PageContent:
     members = [*early, *later]
     growth = count_statuses(members, changes, len(week_ends) + 1)
     # A week ends at midnight: its label is the day before.
-    labels = [f"{end.astimezone(zone) - timedelta(days=1):%-d %b}" for end in week_ends]
+    days = [end.astimezone(zone) - timedelta(days=1) for end in week_ends]
     local_quarters = [(start.astimezone(zone), number) for start, number in quarters]
+    weekdays = translation.locale.days["stand-alone"]["abbreviated"]
+    change = growth[MemberStatus.ACTIVE][-1] - growth[MemberStatus.ACTIVE][0]
     variables: Mapping[str, object] = {
         "zone": zone.key,
         "weeks": CHART_WEEKS,
         "days": ACTIVITY_DAYS,
         "active_days": MOST_ACTIVE_DAYS,
-        "labels": [*labels, "now"],
+        "labels": [
+            *(format_skeleton("MMMd", day, locale=translation.locale) for day in days),
+            visit.gettext("now"),
+        ],
         "growth": growth,
+        "change": change and format_decimal(change, "+#,##0;-#,##0", translation.locale),
         "area": stack_areas(list(growth.values())),
         "tiers": count_tiers(members),
         "outcomes": count_outcomes(invitations),
-        "waiting_times": count_waiting_times(invitations),
+        "waiting_times": count_waiting_times(invitations, _name_waiting_times(visit)),
         "hours": count_hours(
             local_quarters, now, days=ACTIVITY_DAYS, max_events=MAX_ACTIVITY_EVENTS
         ),
-        "weekdays": WEEKDAY_NAMES,
+        "weekdays": [weekdays[number] for number in range(7)],
         "most_active": most_active,
+        "health": await health_label(visit),
     }
     return PageContent("insights.html", variables)
+
+
+def _name_waiting_times(visit: Visit) -> list[str]:
+    """Return the names of the ranges that `WAITING_TIME_ENDS` separates."""
+    return [
+        visit.gettext("under 1 h"),
+        visit.gettext("1–6 h"),
+        visit.gettext("6–24 h"),
+        visit.gettext("1–2 days"),
+        visit.gettext("2–3 days"),
+        visit.gettext("longer"),
+    ]
 
 
 async def _build_tree_page(visit: Visit) -> PageContent:

@@ -85,6 +85,12 @@ class Visitor:
     role: Role
 
 
+class FormRefused(UserError):
+    """A form is refused for a reason of its page, told in the visitor's language."""
+
+    code = "form_refused"
+
+
 class PageContent(NamedTuple):
     """The content of a page: a template, its variables, and the status of the response."""
 
@@ -176,7 +182,8 @@ class Visit:
         return response
 
 
-Build = Callable[[Visit], Awaitable[PageContent]]
+Build = Callable[[Visit], Awaitable[PageContent | Response]]
+"""A function that makes a page, or redirects to another one."""
 Handle = Callable[[Visit], Awaitable[Response]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -214,7 +221,7 @@ class Pages:
 
         async def answer(request: Request) -> Response:
             visit = Visit(request, find_language(request))
-            return await self._answer(visit, role, lambda: self._build(visit, build))
+            return await self._answer(visit, role, lambda: self.build(visit, build))
 
         return answer
 
@@ -235,8 +242,9 @@ class Pages:
             try:
                 return await handle(visit)
             except UserError as error:
-                visit.problem = visit.translation.error(error)
-                response = await self._build(visit, again, status=422)
+                is_translated = isinstance(error, FormRefused)
+                visit.problem = str(error) if is_translated else visit.translation.error(error)
+                response = await self.build(visit, again, status=422)
                 response.headers["HX-Push-Url"] = "false"
                 return response
 
@@ -266,13 +274,16 @@ class Pages:
             text = visit.translation.error(error)
             return await self.render(visit, message_page(heading, text, 503))
 
-    async def _build(self, visit: Visit, build: Build, status: int | None = None) -> Response:
+    async def build(self, visit: Visit, build: Build, status: int | None = None) -> Response:
+        """Return a page, or a message if it can't be built, or where it redirects to."""
         try:
             content = await build(visit)
         except UserError as error:
             found = 404 if isinstance(error, NOT_FOUND_ERRORS) else 400
             heading = visit.gettext("There is no such page")
             content = message_page(heading, visit.translation.error(error), found)
+        if isinstance(content, Response):
+            return content
         return await self.render(visit, content, status)
 
     async def render(
@@ -508,6 +519,11 @@ def _number(context: Context, number: float) -> str:
 
 
 @pass_context
+def _clock(context: Context, moment: datetime) -> str:
+    return _translation(context).format_clock(moment)
+
+
+@pass_context
 def _day(context: Context, day: date | datetime) -> str:
     return _translation(context).format_short_date(day)
 
@@ -520,6 +536,11 @@ def _daytime(context: Context, moment: datetime) -> str:
 @pass_context
 def _ago(context: Context, moment: datetime) -> str:
     return _translation(context).format_distance(moment - _now())
+
+
+@pass_context
+def _percent(context: Context, share: float) -> str:
+    return _translation(context).format_percent(share)
 
 
 @pass_context
@@ -541,11 +562,13 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "ago": _ago,
     "brief": abbreviate,
     "clean": clean_name,
+    "clock": _clock,
     "country": _country,
     "day": _day,
     "daytime": _daytime,
     "duration": _duration,
     "label": lambda name: name.replace("_", " "),
     "number": _number,
+    "percent": _percent,
     "word": _word,
 }

@@ -208,6 +208,24 @@ SCRIPTED_OBJECTS = {
             "member_note_member_idx",
         )
     ),
+    ("table", "directory_segments"),
+    ("index", "directory_segments_pkey"),
+    ("index", "segment_name_idx"),
+    *(
+        ("constraint", f"directory_segments.{name}")
+        for name in (
+            "directory_segments_pkey",
+            "segment_created_at_range_check",
+            "segment_filters_check",
+            "segment_name_idx",
+            "segment_name_one_line_check",
+            "segment_name_visible_check",
+        )
+    ),
+    *(
+        ("column", f"directory_segments.{name}")
+        for name in ("id", "name", "filters", "created_by", "created_at")
+    ),
     ("trigger", "member_requests_audit"),
     ("trigger", "member_notes_audit"),
     ("trigger", "community_members_end_suspension"),

@@ -85,6 +85,7 @@ BY = {"actor": "bot", "reason": "a test"}
 NOBODY = {"member_id": "#99"}
 LINK_CODE = "ABCDEFGH2345"
 NOTE = UUID("01980a4e-2a5c-7000-8000-000000000001")
+SEGMENT = UUID("01980a4e-2a5c-7000-8000-000000000002")
 AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 ACT_ID = "0190f1a0-0000-7000-8000-000000000001"
 ACT = {"invited_by": None, "including_managers": True}
@@ -111,6 +112,23 @@ CONDITIONS = {
     "joined_since": datetime(2026, 1, 31, tzinfo=UTC),
     "is_bot": False,
 }
+FILTERS = {
+    "q": "ana",
+    "status": "active",
+    "role": "developer",
+    "country": "México",
+    "tier": "Novice",
+    "github": "none",
+    "organization": "Frutero",
+    "inviter": "#4",
+    "joined_from": "2026-01-31",
+    "joined_to": "30d",
+    "quiet_days": "30",
+    "never_active": "1",
+    "permission": "manage",
+    "bot": "both",
+}
+"""The filters of the page People."""
 DAY = date(2026, 1, 31)
 DAYS = {"since": DAY, "until": date(2026, 2, 28), "zone": "America/Mexico_City"}
 BACKWARDS = {"since": DAY, "until": date(2026, 1, 30)}
@@ -434,6 +452,14 @@ CASES = {
     "notes.add": Case({"member_id": "#2", "text": "Met in Oaxaca.", "actor": "eva"}, NOBODY),
     "notes.list_for": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "notes.remove": Case({"note_id": NOTE, "actor": "eva"}, {"note_id": UUID(int=9)}),
+    "people.choices": Case({}),
+    "people.count": Case(FILTERS, {"status": "asleep"}, statements_when_refused=0),
+    "people.numbers": Case(FILTERS, {"status": "asleep"}, statements_when_refused=0),
+    "people.search": Case(
+        {**FILTERS, "sort": "-number", **CURSOR, "with_total": False},
+        {"sort": "age"},
+        statements_when_refused=0,
+    ),
     "permissions.grant": Case(
         {"member_id": "#1", "permission": "review", "granted_by": "#1", **BY},
         {"granted_by": "#2"},
@@ -490,6 +516,14 @@ CASES = {
     "relationships.unlink": Case(
         {"entity_id_a": "entity-a", "entity_id_b": "entity-b", "relationship_type": "MENTORED"}
     ),
+    "segments.list_all": Case({}),
+    "segments.remove": Case(
+        {"segment_id": SEGMENT}, {"segment_id": "x"}, statements_when_refused=0
+    ),
+    "segments.rename": Case({"segment_id": SEGMENT, "name": "In México"}, {"name": "Taken"}),
+    "segments.save": Case(
+        {"name": "In México", "filters": {"country": "México"}, "actor": "eva"}, {"name": "Taken"}
+    ),
 }
 
 
@@ -504,7 +538,7 @@ async def community(database: rows.Database) -> None:
     #4 was merged into #1.
     Somebody has just approved #2, as an act.
     There are an open request, a note, an open invitation, a link, and a code with which #1 links
-    another account, too.
+    another account, and two segments, too.
     """
     await rows.member(
         database, telegram_id="101", telegram_username="ana", country="México", status="active"
@@ -539,6 +573,8 @@ async def community(database: rows.Database) -> None:
     await rows.permission(database, member_id="#1", permission="manage")
     await rows.request(database, member_id="#1", kind="link")
     await rows.note(database, id=NOTE, member_id="#1")
+    await rows.segment(database, id=SEGMENT)
+    await rows.segment(database, name="Taken")
     await rows.invitation(database, invitation_code="OPENCODE", created_by="#1")
     await rows.relationship(
         database, entity_id_a="entity-a", entity_id_b="entity-b", relationship_type="MENTORED"

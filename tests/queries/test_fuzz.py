@@ -136,8 +136,9 @@ def kinds(helper: str) -> dict[str, str]:  # noqa: PLR0912  one branch for each 
     names = list(inspect.signature(HELPERS[helper]).parameters)
     if "conditions" in names:  # those of a search, as keyword arguments
         names.remove("conditions")
-        names += members.MemberConditions.__annotations__
-        hints |= get_type_hints(members.MemberConditions)
+        [conditions] = get_args(hints["conditions"])
+        names += conditions.__annotations__
+        hints |= get_type_hints(conditions)
     found = {}
     for name in names:
         options = {hints[name], *get_args(hints[name])}

@@ -20,11 +20,13 @@ from community_directory.queries import (
     members,
     notes,
     participation,
+    people,
     permissions,
     privacy,
     relationships,
     reputation,
     requests,
+    segments,
 )
 from community_directory.queries.participation import NewEvent, Recorder
 from tests.queries.cases import CASES
@@ -165,6 +167,20 @@ class Caller:
 
     async def end_suspensions(self) -> None:
         await members.end_suspensions(actor="load")
+
+    async def look_for_people(self) -> None:
+        number = self.anybody()
+        page = await people.search(q=number, bot="both", with_total=True)
+        assert {person.member_id for person in page.items} <= {number}
+        assert set(await people.numbers(q=number)) <= {number}
+        assert await people.count(q=number) <= 1
+        await people.choices()
+
+    async def save_segments(self) -> None:
+        saved = await segments.save(self.newcomer(), {"status": "active"}, actor="load")
+        await segments.list_all()
+        assert await segments.rename(saved.id, self.newcomer())
+        assert await segments.remove(saved.id)
 
     async def search(self) -> None:
         number = self.anybody()
@@ -422,6 +438,8 @@ class Caller:
                 self.grant_and_revoke,
                 self.ask_managers,
                 self.write_notes,
+                self.look_for_people,
+                self.save_segments,
                 self.end_suspensions,
                 self.invite,
                 self.redeem,
@@ -556,11 +574,13 @@ def test_the_callers_use_every_helper() -> None:
             members,
             notes,
             participation,
+            people,
             permissions,
             privacy,
             relationships,
             reputation,
             requests,
+            segments,
         )
         for name in function.__code__.co_names
         if hasattr(value, name)

@@ -178,6 +178,18 @@ async def note(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def segment(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert a segment of active members."""
+    columns = {
+        "id": uuid.uuid4(),
+        "name": "Active",
+        "filters": '{"status": "active"}',
+        "created_by": "eva",
+        **columns,
+    }
+    return await _insert(database, "directory_segments", columns)
+
+
 async def bot_chat(
     database: Database, *, member_id: str = "#1", **columns: object
 ) -> asyncpg.Record:

@@ -97,6 +97,8 @@ WHERE member_id IN ('#7001', '#7003');
 INSERT INTO member_notes (id, member_id, text, written_at)
 SELECT gen_random_uuid(), '#' || n % 5000 + 1, 'x', now() - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
+INSERT INTO directory_segments (name, filters, created_by)
+SELECT 'Segment ' || n, '{}', 'eva' FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_link_codes (member_id, code_hash, expires_at)
 SELECT '#' || n, sha256(n::text::bytea), now() FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_bot_states (telegram_id, conversation, updated_at)
@@ -369,6 +371,11 @@ INDEXED_QUERIES = [
     IndexedQuery(
         "member_suspended_until_idx",
         "SELECT id FROM community_members WHERE suspended_until <= now() AND deleted_at IS NULL",
+    ),
+    IndexedQuery(
+        "segment_name_idx",
+        "SELECT id FROM directory_segments WHERE name = $1",
+        ("Segment 247",),
     ),
     IndexedQuery(
         "merge_standing_idx",

@@ -3,11 +3,9 @@
 import asyncpg
 import httpx
 import pytest
-from playwright.async_api import Page, expect
 
 from community_directory import doctor
 from community_directory.doctor import Result, Verdict
-from tests.web.conftest import PASSWORD, add_superuser
 
 
 def make_result(verdict: Verdict, **values: object) -> Result:
@@ -37,23 +35,13 @@ async def store(*results: Result) -> None:
 
 
 async def label(client: httpx.AsyncClient) -> str:
-    """Return the label of the link in the panel's menu."""
-    links = (await client.get("/admin/api/links/")).json()
-    [found] = [name for name, path in links.items() if path == "../insights/health/"]
-    return str(found)
-
-
-async def test_a_visitor_without_a_session_is_sent_to_the_sign_in(
-    client: httpx.AsyncClient,
-) -> None:
-    client.cookies.delete("id")
-    response = await client.get("/insights/health/")
-    assert response.status_code == 303
-    assert response.headers["location"] == "/admin/#/login?nextURL=%2Finsights%2Fhealth%2F"
+    """Return the label of the link to the page that Insights has."""
+    html = (await client.get("/insights/")).text
+    return html.partition('<a href="/health/">')[2].partition("</a>")[0]
 
 
 async def test_before_the_first_run_the_page_says_how_to_run_it(client: httpx.AsyncClient) -> None:
-    response = await client.get("/insights/health/")
+    response = await client.get("/health/")
     assert response.status_code == 200
     assert "Nothing was checked so far." in response.text
     assert await label(client) == "Health"
@@ -64,7 +52,7 @@ async def test_the_page_shows_the_last_report_with_the_worst_first(
 ) -> None:
     others = [make_result(verdict) for verdict in Verdict if verdict is not Verdict.FAILED]
     await store(*others, FAILED)
-    html = (await client.get("/insights/health/")).text
+    html = (await client.get("/health/")).text
     assert "by eva" in html
     for shown in ("Faults: 7.", "<code>#1 &lt;b&gt;</code>", "And 5 more.", "Do something."):
         assert shown in html
@@ -94,36 +82,9 @@ async def test_the_link_says_how_many_faults_there_are(
     assert await label(client) == expected
 
 
-async def test_the_menu_is_shown_if_the_report_cannot_be_read(
+async def test_the_other_pages_are_shown_if_the_report_cannot_be_read(
     database: str, client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await directory.execute("DROP TABLE directory_doctor_reports")
     assert await label(client) == "Health"
-    assert (await client.get("/insights/health/")).status_code == 503
-
-
-async def test_the_link_is_not_shown_without_a_session(
-    client: httpx.AsyncClient,
-) -> None:
-    client.cookies.delete("id")
-    assert (await client.get("/admin/api/links/")).status_code == 401
-
-
-@pytest.mark.browser
-@pytest.mark.filterwarnings("ignore:If running sessions in production")
-async def test_a_sign_in_returns_to_the_page(visitor: Page, directory: asyncpg.Pool) -> None:
-    await add_superuser("admin")
-    await visitor.goto("/insights/health/")
-    await visitor.fill("input[name=username]", "admin")
-    await visitor.fill("input[name=password]", PASSWORD)
-    await visitor.get_by_role("button", name="Login").click()
-    await expect(visitor.get_by_role("heading", name="Health", exact=True)).to_be_visible()
-
-
-@pytest.mark.browser
-async def test_home_links_to_the_page(page: Page) -> None:
-    await store(FAILED)
-    await page.reload()
-    await page.get_by_role("link", name="Health: 1 failed").click()
-    await expect(page.get_by_role("heading", name="Health", exact=True)).to_be_visible()
-    await expect(page.get_by_text("Faults: 7.")).to_be_visible()
+    assert (await client.get("/health/")).status_code == 503

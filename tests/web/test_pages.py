@@ -12,6 +12,7 @@ from markupsafe import Markup
 from piccolo.apps.user.tables import BaseUser
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -250,9 +251,8 @@ def test_no_template_turns_escaping_off() -> None:
 
 
 def test_markup_in_a_sentence_is_kept_and_other_values_are_text() -> None:
-    shown = pages_module._rich(
-        find_translation("en"), "{person} & {number}", person=Markup("<b>x</b>"), number=1234
-    )
+    visit = Visit(Request({"type": "http"}), find_translation("en"))
+    shown = visit.rich("{person} & {number}", person=Markup("<b>x</b>"), number=1234)
     assert shown == "<b>x</b> &amp; 1,234"
-    hostile = pages_module._rich(find_translation("en"), "{person}", person="<i>{0}")
-    assert hostile == "&lt;i&gt;{0}"
+    assert visit.rich("{person}", person="<i>{0}") == "&lt;i&gt;{0}"
+    assert visit.nrich("{n} <", "{n} <<", 2, n=2) == "2 &lt;&lt;"

@@ -21,7 +21,6 @@ from starlette.routing import Match, Route
 
 from community_directory.database import CONNECTION_ERRORS, transaction
 from community_directory.errors import OperatorError, UserError, database_errors
-from community_directory.web.health import LINK_LABEL, health_link_label
 from community_directory.web.outage import RETRY_HINT, report
 
 logger = logging.getLogger(__name__)
@@ -66,13 +65,6 @@ class DirectoryRouter(AdminRouter):
         order = dict.fromkeys(form.form_group for form in self.forms if form.form_group)
         menu.grouped = {group: menu.grouped[group] for group in order}
         return menu
-
-    async def get_sidebar_links(self) -> dict[str, str]:  # type: ignore[override]
-        """Return the links of the menu; that to the page Health says how many faults it has."""
-        label = await health_link_label()
-        return {
-            label if name == LINK_LABEL else name: path for name, path in self.sidebar_links.items()
-        }
 
     async def post_single_form(self, request: Request, form_slug: str) -> Any:
         """Check the fields and run the form: either all of it succeeds or nothing is changed."""

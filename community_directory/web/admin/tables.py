@@ -47,22 +47,11 @@ from community_directory.web.admin.policy import ACTIONS, RowData, TablePolicy
 from community_directory.web.admin.rows import superusers_only
 from community_directory.web.admin.security import hash_new_password
 from community_directory.web.admin.users import is_ambiguous_username
-from community_directory.web.health import LINK_LABEL
 
 # The menu sorts its groups by name.
 COMMUNITY_GROUP, ENGAGEMENT_GROUP, PANEL_GROUP = "Community", "Engagement", "Panel"
 
-SIDEBAR_LINKS = {
-    "Insights": "../insights/",
-    LINK_LABEL: "../insights/health/",
-    "To review": "#/community_members?status=pending",
-    "Open invitations": "#/community_invitations?__view=open",
-    "Expiring today": "#/community_invitations?__view=expiring_today",
-    "Merge suggestions": "../insights/suggestions/",
-    "Top reputation": "#/community_members?status=active&__order=-reputation_score",
-    "Removed": "#/community_members?deleted_at__operator=not_null",
-    "Bots": "#/community_members?is_bot=true",
-}
+SIDEBAR_LINKS = {"Workspace": "../"}
 
 READ_ONLY = dict.fromkeys(ACTIONS.values(), "This table is read-only.")
 

@@ -31,6 +31,106 @@
     boxes[0]?.dispatchEvent(new Event("change", { bubbles: true }));
   });
 
+  // A list says how many rows are picked.
+  addEventListener("change", () => {
+    for (const output of document.querySelectorAll("[data-picked]"))
+      output.textContent = document.querySelectorAll("tbody [name=pick]:checked").length;
+  });
+
+  // Keys on a list: j and k go to another row, and each other key presses the button that names it,
+  // of the row, of the picked rows or of the page. The address holds the current row. Approved rows
+  // are sent one after the other, so that nobody has to wait for an answer before the next key.
+  const ROWS = "[data-keys] tbody > tr[id]";
+  const FIELDS = "input:not([type=checkbox]), select, textarea, .answer *";
+  const listRows = () => [...document.querySelectorAll(ROWS)];
+  const currentRow = () => listRows().find((row) => row.id === current);
+  const isSent = (row) => row.id === sent || queue.includes(row.id);
+  const queue = [];
+  let current = location.hash.slice(1), place = 0, focus = "", sent = "", settling;
+
+  function select(row, isFocused) {
+    for (const other of listRows()) other.removeAttribute("aria-current");
+    row.setAttribute("aria-current", "true");
+    current = row.id;
+    place = listRows().indexOf(row);
+    if (focus || location.hash) history.replaceState(history.state, "", `#${current}`);
+    if (!isFocused || !focus) return;
+    row.querySelector(focus)?.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+  function leave(row) {
+    row.classList.add("going");
+    const rows = listRows().filter((other) => other === row || !isSent(other));
+    const index = rows.indexOf(row);
+    select(rows[index + 1] || rows[index - 1] || row, true);
+  }
+  function sendNext() {
+    while (!sent && queue.length) {
+      const button = document.getElementById(queue[0])?.querySelector("[data-key=a]");
+      if (button) sent = queue[0];
+      queue.shift();
+      button?.click();
+    }
+  }
+  // After each load: the same row is current, or the one that has taken its place.
+  function restore() {
+    const rows = listRows();
+    if (!rows.length) return;
+    for (const row of rows) row.classList.toggle("going", isSent(row));
+    const given = rows.find((row) => row.hasAttribute("aria-current"));
+    const isLost = document.activeElement === document.body;
+    select(given || currentRow() || rows[Math.min(place, rows.length - 1)], isLost);
+  }
+  function press(scope, key) {
+    const button = scope?.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    button?.click();
+    return button;
+  }
+
+  addEventListener("keydown", (event) => {
+    const { key, target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (key === "Escape") press(document, key);
+    const rows = listRows(), row = currentRow();
+    if (!row || key.length > 1 || key === " " || document.querySelector(".veil") || target.closest(FIELDS)) return;
+    const isPicked = key !== "x" && document.querySelector("tbody [name=pick]:checked");
+    if (key === "j" || key === "k") {
+      focus = ".person";
+      select(rows[rows.indexOf(row) + (key === "j" ? 1 : -1)] || row, true);
+    } else if (isPicked && press(document.querySelector(".bulk"), key)) {
+      focus = ".person";
+    } else if (key === "a") {
+      if (event.repeat || isSent(row)) return;
+      focus = ".person";
+      queue.push(row.id);
+      leave(row);
+      sendNext();
+    } else press(row, key) || press(document.querySelector(".notice"), key);
+  });
+  // A button that was pressed in a row leads to the same button of the next row.
+  addEventListener("submit", ({ target, submitter }) => {
+    const row = target.closest(ROWS);
+    if (!row || isSent(row)) return;
+    focus = `[data-key="${submitter?.dataset.key}"]`;
+    leave(row);
+  }, true);
+  // htmx tells this for each part of a page.
+  addEventListener("htmx:afterSettle", () => {
+    clearTimeout(settling);
+    settling = setTimeout(() => {
+      sent = "";
+      restore();
+      sendNext();
+    });
+  });
+  for (const failure of ["htmx:sendError", "htmx:timeout"])
+    addEventListener(failure, () => {
+      sent = "";
+      queue.length = 0;
+      restore();
+    });
+  addEventListener("DOMContentLoaded", restore);
+
   // What a page says after it was loaded without a reload is read aloud.
   function announce(text) {
     const announcer = document.getElementById("announcer");

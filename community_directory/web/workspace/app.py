@@ -8,9 +8,20 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
-from community_directory.web import insights
+from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
-from community_directory.web.workspace import colleagues, home, me, preferences, sign_in
+from community_directory.web.workspace import (
+    colleagues,
+    home,
+    invitations,
+    me,
+    people,
+    person,
+    preferences,
+    requests,
+    review,
+    sign_in,
+)
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
 
@@ -25,7 +36,14 @@ def create_workspace(settings: Settings) -> Starlette:
             *me.routes(pages),
             *colleagues.routes(pages),
             *home.routes(pages),
+            *people.routes(pages),
+            *person.routes(pages),
+            *requests.routes(pages),
+            *review.routes(pages),
             *insights.routes(pages),
+            *health.routes(pages),
+            *suggestions.routes(pages),
+            *invitations.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],

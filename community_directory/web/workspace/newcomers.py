@@ -1,16 +1,19 @@
 """Newcomers: the people who wait for approval, and the records of those who invited them."""
 
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from community_directory.database import Statement, engine
 from community_directory.queries.pages import KEY_FIELD, TIME_FIELD, Page, PagedList, PageOrder
+from community_directory.tables import MemberStatus
 
 MAX_COUNTED_PEOPLE = 1000
 """The number of people of one inviter after which no more are counted."""
+
+OVERDUE_AFTER = timedelta(days=3)
 
 WAITS = "status = 'pending' AND deleted_at IS NULL AND NOT is_bot"
 """A condition in SQL: a person waits for approval."""
@@ -34,6 +37,11 @@ class Inviter:
     invited: int
     active: int
     banned: int
+
+    @property
+    def has_many_banned(self) -> bool:
+        """Whether a quarter of the people or more are banned."""
+        return 4 * self.banned >= self.invited
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,11 @@ class Newcomer:
     def digits(self) -> str:
         """The number without its #, as addresses and forms have it."""
         return self.member_id[1:]
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether they have waited too long."""
+        return datetime.now(UTC) - self.waits_since >= OVERDUE_AFTER
 
 
 # A contact who joins waits from the day on which they joined.
@@ -117,7 +130,7 @@ SELECT member_id FROM ({_WAITING}) AS waiting ORDER BY waits_since, id LIMIT :li
 # The bot acts in the name of an account on Telegram, and the panel in that of a user.
 FIND_DECISIONS = Statement("""
 SELECT member.member_id, act_id, actor, coalesce(author.name, actor) AS author,
-    changes #>> '{status,1}' = 'active' AS is_approval
+    changes #>> '{status,1}' AS status
 FROM community_members AS member CROSS JOIN LATERAL (
     SELECT * FROM directory_audit_log
     WHERE row_id = member.id AND changes #>> '{status,0}' = 'pending'
@@ -137,13 +150,13 @@ class Decision:
         act_id: The act that it was a part of, or None.
         actor: The author, as the audit log has them.
         author: The name of the author.
-        is_approval: Whether they were approved; otherwise they were declined or banned.
+        status: The status that they got.
     """
 
     act_id: UUID | None
     actor: str
     author: str
-    is_approval: bool
+    status: MemberStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +210,10 @@ async def list_numbers(limit: int) -> list[str]:
 async def find_decisions(numbers: list[str]) -> dict[str, Decision]:
     """Return the last decision about each of these members who have waited."""
     records = await engine.fetch(FIND_DECISIONS, numbers=numbers)
-    return {number: Decision(*values) for number, *values in map(tuple, records)}
+    return {
+        number: Decision(act_id, actor, author, MemberStatus(status))
+        for number, act_id, actor, author, status in records
+    }
 
 
 def _newcomer_from(record: asyncpg.Record) -> Newcomer:

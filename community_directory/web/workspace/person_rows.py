@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-import asyncpg
-
 from community_directory.database import Statement, engine
 from community_directory.queries import relationships
 from community_directory.queries.invitation_rows import (
@@ -16,9 +14,8 @@ from community_directory.queries.invitation_rows import (
 )
 from community_directory.queries.member_rows import Member, member_columns, member_from
 from community_directory.queries.merge_suggestions import ReasonKind
-from community_directory.queries.relationships import Edge
 
-LISTED_ROWS = 10
+LISTED_ROWS = 6
 """The number of invitations, of invited people, or of relationships on the page."""
 MAX_SIMILAR = 3
 """The number of members on the page who seem to be the same person."""
@@ -166,8 +163,26 @@ SELECT member_id, name, kind, detail FROM (
 ORDER BY strength, length(member_id), member_id LIMIT :limit
 """)
 
-FIND_NAMES = Statement("""
-SELECT member_id, name FROM community_members WHERE member_id = ANY(:numbers::text[])
+# The invitations say who invited whom, so that relationships that say the same are left out.
+LIST_RELATIONSHIPS = Statement("""
+SELECT relationship_type, other.member_id, other.name, other_id, is_from_member, created_at
+FROM (
+    SELECT relationship_type, created_at, id, entity_id_a = ANY(:entity_ids) AS is_from_member,
+        CASE WHEN entity_id_a = ANY(:entity_ids) THEN entity_id_b ELSE entity_id_a END AS other_id
+    FROM member_relationships
+    WHERE (entity_id_a = ANY(:entity_ids)) <> (entity_id_b = ANY(:entity_ids))
+        AND (entity_id_a = ANY(:entity_ids) OR entity_id_b = ANY(:entity_ids))
+        AND relationship_type <> 'INVITED'
+    ORDER BY created_at DESC, id LIMIT :limit
+) AS stored LEFT JOIN LATERAL (
+    SELECT member_id, name FROM community_members WHERE member_id = coalesce(
+        (SELECT member_id FROM member_accounts
+            WHERE platform = 'elizaos' AND account_id = other_id),
+        (SELECT coalesce(merged_into, member_id) FROM community_members
+            WHERE member_id = other_id)
+    ) OFFSET 0
+) AS other ON true
+ORDER BY created_at DESC, id
 """)
 
 COUNT_MERGED_ROWS = Statement("""
@@ -348,33 +363,18 @@ async def find_similar(member_id: str) -> list[SimilarPerson]:
 
 
 async def list_relationships(member_id: str) -> list[ShownRelationship]:
-    """List the last relationships of a member, without those that are invitations."""
-    edges = [edge for edge in await relationships.of_member(member_id) if edge.id is not None]
-    edges = edges[:LISTED_ROWS]
-    numbers = {number for edge in edges for number in (edge.member_id_a, edge.member_id_b)}
-    names = await find_names([number for number in numbers if number and number != member_id])
-    return [_show_edge(edge, member_id, names) for edge in edges]
+    """List the last relationships of a member, without those that say who invited whom.
 
-
-def _show_edge(edge: Edge, member_id: str, names: dict[str, Named]) -> ShownRelationship:
-    is_from_member = edge.member_id_a == member_id
-    other_id, entity_id = (
-        (edge.member_id_b, edge.entity_id_b)
-        if is_from_member
-        else (edge.member_id_a, edge.entity_id_a)
+    Raises:
+        MemberNotFound: The member was removed.
+    """
+    entities = await relationships.entities_of(member_id)
+    records = await engine.read(
+        LIST_RELATIONSHIPS,
+        entity_ids=[entity.entity_id for entity in entities],
+        limit=LISTED_ROWS,
     )
-    return ShownRelationship(
-        edge.relationship_type,
-        names.get(other_id or ""),
-        entity_id,
-        is_from_member,
-        edge.created_at,
-    )
-
-
-async def find_names(numbers: Sequence[str]) -> dict[str, Named]:
-    """Return the members with these numbers by their numbers."""
-    records: list[asyncpg.Record] = (
-        await engine.read(FIND_NAMES, numbers=numbers) if numbers else []
-    )
-    return {number: Named(number, name) for number, name in records}
+    return [
+        ShownRelationship(kind, Named(number, name) if number else None, *rest)
+        for kind, number, name, *rest in records
+    ]

@@ -63,7 +63,7 @@ async def answer_refusal(
 ) -> Response:
     """Render the page with a form again, and say why it was refused."""
     visit.problem = explain(visit, refusal)
-    response = await pages.render(visit, await again(visit), refusal.status_code)
+    response = await pages.build(visit, again, refusal.status_code)
     response.headers.update(refusal.headers or {})
     response.headers["HX-Push-Url"] = "false"
     return response

@@ -5,15 +5,11 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from playwright.async_api import Page, expect
 
 from community_directory.queries import members, participation, permissions
 from community_directory.tables import CommunityMember
 from tests.web.admin.panel_requests import rows as listed
-from tests.web.admin.test_browser import open_form
-from tests.web.admin.test_browser import submit as submit_in_browser
 from tests.web.admin.test_forms import add, everything, last_entry, refused, submit
-from tests.web.conftest import ADDRESS
 
 MERGE, UNDO, DISMISS = "merge-two-members", "undo-a-merge", "dismiss-a-merge-suggestion"
 
@@ -204,100 +200,3 @@ async def test_the_list_of_merges_has_no_personal_values_and_refuses_writes(
         assert response.json()["detail"] == (
             "Use the forms “Merge two members” and “Undo a merge”."
         )
-
-
-async def test_a_suggestion_is_dismissed_and_leaves_the_list(
-    client: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
-) -> None:
-    await two(directory, github_username="bo")
-    html = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
-    assert "the same GitHub account: bo" in html
-    assert html.index("#2") < html.index("#3")
-    said = await submit(client, DISMISS, member="#3", other="#2", reason="sisters")
-    assert said == "#3 Bo Two and #2 Bo are two persons: nobody will suggest to merge them."
-    assert await last_entry(directory) == ("manager", "sisters")
-    html = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
-    assert "No two members seem to be one person." in html
-    assert "the same member" in await refused(client, DISMISS, member="#2", other="#2")
-
-
-async def test_the_page_of_suggestions_continues_on_the_next_one(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    for number in range(7):  # 21 pairs
-        await add(directory, f"Bo {number}", github_username="bo")
-    first = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
-    assert first.count("the same GitHub account") == 20
-    [_, address] = first.split('<a href="/insights/suggestions/?after=')
-    cursor = address.partition('"')[0]
-    second = (await client.get(f"{ADDRESS}/insights/suggestions/", params={"after": cursor})).text
-    assert second.count("the same GitHub account") == 1
-    assert "More suggestions" not in second
-    [_, back] = second.split('<a href="/insights/suggestions/?after=')
-    address = f"{ADDRESS}/insights/suggestions/?after={back.partition(chr(34))[0]}"
-    again = (await client.get(address)).text
-    assert again == first
-    for wrong in ("x", "", "WyJoaXN0b3J5Iiw1XQ"):
-        response = await client.get(f"{ADDRESS}/insights/suggestions/", params={"after": wrong})
-        assert response.status_code == 404
-        assert "Start again with the first page." in response.text
-
-
-async def test_a_hostile_name_and_username_do_not_break_the_page(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    for name in ("<img src=x onerror=alert(1)>", "\u202eevil"):
-        await directory.execute(
-            "INSERT INTO community_members (telegram_id, name, primary_role, github_username)"
-            " VALUES ($1, $2, 'x', 'Evil')",
-            str(len(name)),
-            name.replace("\u202e", ""),
-        )
-    html = (await client.get(f"{ADDRESS}/insights/suggestions/")).text
-    assert "<img" not in html
-    assert "&lt;img src=x onerror=alert(1)&gt;" in html
-
-
-@pytest.mark.browser
-@pytest.mark.filterwarnings("ignore:If running sessions in production")
-async def test_a_manager_finds_two_members_in_the_list_merges_them_and_undoes_it(
-    page: Page, directory: asyncpg.Pool
-) -> None:
-    await add(directory, "Ana García", telegram_username="ana")
-    await add(directory, "Ana G.", github_username="ana", country="Chile")
-    await page.get_by_role("link", name="Merge suggestions").click()
-    await expect(page.get_by_role("heading", name="Merge suggestions")).to_be_visible()
-    await expect(page.get_by_role("row").last).to_contain_text(
-        "the same username on two platforms: ana"
-    )
-    await page.get_by_role("link", name="Merge two members").click()
-    await expect(page.get_by_role("heading", name="Merge two members")).to_be_visible()
-    told, heading = page.locator(".errors li"), page.locator(".errors p")
-    await submit_in_browser(page, duplicate="#1", into="#1")
-    await expect(told).to_contain_text("Name two different members.")
-    await expect(heading).to_be_visible()
-    await submit_in_browser(page, duplicate="#2", into="#1", reason="she says so")
-    await expect(told).to_contain_text("To merge them, type #2 as confirmation.")
-    # A preview does not look like an error.
-    await expect(heading).to_be_hidden()
-    await expect(page.locator("#message_popup")).to_be_hidden()
-    lines = (await told.inner_text()).splitlines()
-    assert lines[1] == "#1 gets 1 account."
-    # What was typed is still there.
-    await submit_in_browser(page, number_again="#2")
-    await expect(page.locator("#success_message")).to_contain_text(
-        "#2 Ana G. was merged into #1 Ana García"
-    )
-    assert (await members.get("#2")).member_id == "#1"
-    # The freed number leads to the other member.
-    await open_form(page, "Explain a reputation")
-    await submit_in_browser(page, member="#2")
-    await expect(page.locator("#success_message")).to_contain_text("#1 Ana García")
-    await open_form(page, "Undo a merge")
-    await submit_in_browser(page, number="#2")
-    await expect(page.locator("#success_message")).to_contain_text("#2 Ana G. is back")
-    await open_form(page, "Dismiss a merge suggestion")
-    await submit_in_browser(page, member="#1", other="#2")
-    await page.get_by_role("link", name="Community Directory").click()
-    await page.get_by_role("link", name="Merge suggestions").click()
-    await expect(page.get_by_text("No two members seem to be one person.")).to_be_visible()

@@ -1,0 +1,3 @@
+-- Reverse segments.sql.
+
+DROP TABLE public.directory_segments;

@@ -1,0 +1,92 @@
+"""Segments are shared; each has a name and filters that `people.search` takes."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from community_directory.errors import InvalidInput
+from community_directory.queries import people, segments
+from community_directory.queries.segments import MAX_SEGMENTS
+from tests.processes import PROJECT
+from tests.tables import rows
+
+GIVEN = (PROJECT / "community_directory/piccolo_migrations/sql/segments.sql").read_text()
+
+
+async def test_the_first_three_find_whom_they_name(directory: asyncpg.Pool) -> None:
+    await directory.execute(GIVEN[GIVEN.index("INSERT INTO") :])
+    now = datetime.now(UTC)
+    long_ago = {"created_at": now - timedelta(days=40), "status": "active"}
+    await rows.member(directory, **long_ago, last_active_at=now - timedelta(days=31))
+    await rows.member(directory, **long_ago, last_active_at=None)
+    await rows.member(directory, **long_ago, last_active_at=now - timedelta(days=2))
+    await rows.member(directory, **{**long_ago, "status": "suspended"})
+    await rows.member(directory, status="active", invited_by="#3")
+    await rows.member(directory, status="pending", invited_by="#3")
+    await rows.member(directory, status="banned", invited_by="#1")
+    found = {}
+    for segment in await segments.list_all():
+        filters: dict[str, Any] = dict(segment.filters)
+        page = await people.search(**filters)
+        found[segment.name] = [person.member_id for person in page.items]
+    assert found.keys() == {"At risk", "Newcomers of this month", "Best connected"}
+    assert sorted(found["At risk"]) == ["#1", "#2"]
+    assert found["Newcomers of this month"] == ["#7", "#6", "#5"]
+    assert found["Best connected"][:2] == ["#3", "#1"]
+    assert sorted(found["Best connected"]) == ["#1", "#2", "#3", "#5"]
+
+
+async def test_a_segment_keeps_its_filters_without_empty_ones(directory: asyncpg.Pool) -> None:
+    saved = await segments.save(
+        "  In México ", {"country": "México", "status": "", "sort": "-joined"}, actor="eva"
+    )
+    assert (saved.name, saved.created_by) == ("In México", "eva")
+    assert saved.filters == {"country": "México", "sort": "-joined"}
+    assert await segments.list_all() == [saved]
+    renamed = await segments.rename(str(saved.id), "Mexicans")
+    assert renamed is not None
+    assert (renamed.name, renamed.id, renamed.filters) == ("Mexicans", saved.id, saved.filters)
+    assert await segments.remove(str(saved.id))
+    assert not await segments.remove(saved.id)
+    assert await segments.rename(saved.id, "Nobody") is None
+    assert await segments.list_all() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "filters"),
+    [
+        ("", {}),
+        ("x" * 61, {}),
+        ("Taken", {}),
+        ("a", {"status": "asleep"}),
+        ("a", {"sort": "age"}),
+        ("a", {"after": "x"}),
+        ("a", {"never_active": True}),
+        ("a", {"q": "x" * 201}),
+        ("a", [("q", "ana")]),
+        ("a", {"country": "x" * 101}),
+    ],
+)
+async def test_a_segment_that_nobody_could_open_is_refused(
+    directory: asyncpg.Pool, name: str, filters: dict[str, str]
+) -> None:
+    await segments.save("Taken", {}, actor="eva")
+    with pytest.raises(InvalidInput):
+        await segments.save(name, filters, actor="eva")
+    assert [segment.name for segment in await segments.list_all()] == ["Taken"]
+
+
+async def test_there_are_at_most_so_many_segments(directory: asyncpg.Pool) -> None:
+    for number in range(MAX_SEGMENTS):
+        await rows.segment(directory, name=f"Segment {number}")
+    with pytest.raises(InvalidInput, match="50 segments already"):
+        await segments.save("One more", {}, actor="eva")
+    assert len(await segments.list_all()) == MAX_SEGMENTS
+    with pytest.raises(InvalidInput):
+        await segments.rename("no id", "x")
+    with pytest.raises(InvalidInput):
+        await segments.rename((await segments.list_all())[0].id, "Segment 2")
+    assert not await segments.remove(uuid4())
