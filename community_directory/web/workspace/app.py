@@ -11,6 +11,7 @@ from community_directory.settings import Settings
 from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
+    colleagues,
     home,
     invitations,
     log,
@@ -35,6 +36,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *preferences.ROUTES,
             *sign_in.routes(pages),
             *me.routes(pages),
+            *colleagues.routes(pages),
             *home.routes(pages),
             *people.routes(pages),
             *person.routes(pages),
