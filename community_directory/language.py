@@ -126,6 +126,16 @@ class Translation:
         day = format_skeleton(skeleton, local, locale=self.locale)
         return f"{day}, {local:%H:%M}"
 
+    def format_clock(self, moment: datetime) -> str:
+        """Return the time in the community's time zone, such as "09:12".
+
+        It has the day unless that is today.
+        """
+        zone = load_zone(None)
+        local = moment.astimezone(zone)
+        is_today = local.date() == datetime.now(zone).date()
+        return f"{local:%H:%M}" if is_today else self.format_short_datetime(moment)
+
     def format_duration(self, duration: timedelta) -> str:
         """Return a time span by its two largest units, such as "3 days 4 hours"."""
         minutes = max(0, int(duration.total_seconds())) // 60

@@ -519,6 +519,11 @@ def _number(context: Context, number: float) -> str:
 
 
 @pass_context
+def _clock(context: Context, moment: datetime) -> str:
+    return _translation(context).format_clock(moment)
+
+
+@pass_context
 def _day(context: Context, day: date | datetime) -> str:
     return _translation(context).format_short_date(day)
 
@@ -557,6 +562,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "ago": _ago,
     "brief": abbreviate,
     "clean": clean_name,
+    "clock": _clock,
     "country": _country,
     "day": _day,
     "daytime": _daytime,

@@ -11,8 +11,12 @@ from community_directory.settings import Settings
 from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
+    colleagues,
     home,
     invitations,
+    log,
+    me,
+    people,
     person,
     preferences,
     requests,
@@ -31,7 +35,10 @@ def create_workspace(settings: Settings) -> Starlette:
         routes=[
             *preferences.ROUTES,
             *sign_in.routes(pages),
+            *me.routes(pages),
+            *colleagues.routes(pages),
             *home.routes(pages),
+            *people.routes(pages),
             *person.routes(pages),
             *requests.routes(pages),
             *review.routes(pages),
@@ -40,6 +47,7 @@ def create_workspace(settings: Settings) -> Starlette:
             *health.routes(pages),
             *suggestions.routes(pages),
             *invitations.routes(pages),
+            *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],

@@ -1,8 +1,8 @@
 """Review: the people who wait for approval, whom managers approve or decline."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -10,7 +10,6 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 from starlette.routing import Route
 
-from community_directory.calendar import load_zone
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput, UserError
 from community_directory.queries import acts
@@ -106,8 +105,11 @@ async def build_review(visit: Visit) -> PageContent:
 
     A form that was refused has the same fields.
     """
-    waiting = await newcomers.list_waiting(after=_read(visit, "after") or None, limit=PAGE_SIZE)
-    done = await _find_done(_read(visit, "done"))
+    waiting, done, question = await asyncio.gather(
+        newcomers.list_waiting(after=_read(visit, "after") or None, limit=PAGE_SIZE),
+        _find_done(_read(visit, "done")),
+        _find_question(visit),
+    )
     kept = {name: value for name in ("after", "done") if (value := _read(visit, name))}
 
     def address(**state: object) -> str:
@@ -118,13 +120,12 @@ async def build_review(visit: Visit) -> PageContent:
         "review.html",
         {
             "address": address,
-            "kept": kept,
+            "after": kept.get("after"),
             "waiting_people": waiting,
             "declined": _read(visit, "decline"),
-            "question": await _find_question(visit),
+            "question": question,
             "done": done,
             "is_own": done is not None and done.actor == visit.user.username,
-            "clock": lambda moment: _show_time(visit, moment),
             "reasons": REASONS,
             "typed": visit.typed,
             "max_reason_length": MAX_REASON_LENGTH,
@@ -294,12 +295,3 @@ def _path(visit: Visit, **state: object) -> str:
     fields = {"after": visit.typed("after"), **state}
     query = urlencode({name: value for name, value in fields.items() if value})
     return f"{PATH}?{query}" if query else PATH
-
-
-def _show_time(visit: Visit, moment: datetime) -> str:
-    """Return the time of a moment, with the day unless it is today."""
-    zone = load_zone(None)
-    local = moment.astimezone(zone)
-    if local.date() == datetime.now(zone).date():
-        return f"{local:%H:%M}"
-    return visit.translation.format_short_datetime(moment)
