@@ -11,6 +11,7 @@ from community_directory.settings import Settings
 from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
+    colleagues,
     home,
     invitations,
     log,
@@ -21,6 +22,7 @@ from community_directory.web.workspace import (
     requests,
     review,
     sign_in,
+    tree,
 )
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
@@ -34,11 +36,13 @@ def create_workspace(settings: Settings) -> Starlette:
             *preferences.ROUTES,
             *sign_in.routes(pages),
             *me.routes(pages),
+            *colleagues.routes(pages),
             *home.routes(pages),
             *people.routes(pages),
             *person.routes(pages),
             *requests.routes(pages),
             *review.routes(pages),
+            *tree.routes(pages),
             *insights.routes(pages),
             *health.routes(pages),
             *suggestions.routes(pages),

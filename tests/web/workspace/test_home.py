@@ -224,7 +224,7 @@ async def test_the_acts_of_colleagues_since_the_last_visit_are_told(
     await acts.apply("decline", numbers[4:], actor="manager", reason="mine")
     await members.update_profile(1, name="Other", actor="telegram:1")
     assert await story(client) == [
-        "luis approved Person 1 and 2 more “Known from the meetup”",
+        "luis approved Person 3 and 2 more “Known from the meetup”",
     ]
     text = await read(client)
     assert "Since you were here" in text
