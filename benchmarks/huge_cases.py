@@ -278,6 +278,7 @@ async def _lists(people: People) -> list[Case]:
         _case(group, f"people.{helper}", permission="manage")
         for helper in ("search", "count", "numbers")
     ]
+    cases.append(_case(group, "people.choices"))
     cases.append(_case(group, "segments.list_all"))
     cases.append(_case(group, "requests.list_open"))
     cases.append(_case(group, "notes.list_for", member_id=people.ordinary))

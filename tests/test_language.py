@@ -34,6 +34,7 @@ from tools.update_catalogs import extract_messages, read_catalog
 
 LANGUAGES = sorted(DEFAULT_LOCALES.keys() - {"en"})
 MOMENT = datetime(2026, 11, 29, 18, 30, tzinfo=UTC)
+ACT_ID = "0190f1a0-0000-7000-8000-000000000001"
 ERRORS: list[UserError] = [
     InvalidInput("This must be a JSON object.", field="profile_data"),
     InvalidInput("The database does not accept this value."),
@@ -58,6 +59,10 @@ ERRORS: list[UserError] = [
     errors.MergeRefused("#12 was removed. Restore that member first.", "#12"),
     errors.NotMerged("#12"),
     errors.NoteNotFound(),
+    errors.ActNotFound(ACT_ID),
+    errors.ActNotUndoable(ACT_ID),
+    errors.ActUndone(ACT_ID),
+    errors.UndoExpired(ACT_ID, MOMENT),
     errors.InvitationNotFound("ABCD2345"),
     errors.InvitationExpired("ABCD2345", MOMENT),
     errors.InvitationCancelled("ABCD2345"),

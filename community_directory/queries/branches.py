@@ -108,7 +108,8 @@ WITH RECURSIVE start AS (
 )
 SELECT tree.member_id, name, status, deleted_at IS NOT NULL AS is_removed, level, tree.invited_by,
     parent, tree.member_id IN (SELECT member_id FROM managers) AS is_manager,
-    coalesce(open, 0) AS open_invitations, created_at, last_active_at
+    coalesce(open, 0) AS open_invitations, created_at, last_active_at,
+    (SELECT max(counted) FROM tree) AS counted
 FROM tree JOIN community_members USING (member_id)
 LEFT JOIN invitations ON created_by = tree.member_id
 WHERE level = 0 OR NOT tree.is_bot AND tree.merged_into IS NULL
@@ -136,7 +137,7 @@ async def preview(member_id: str | int) -> Branch:
         records = await engine.read(LIST_BRANCH, member_id=number, max_people=MAX_PEOPLE)
     if not records:
         raise MemberNotFound(number)
-    if len(records) > MAX_PEOPLE + 1:
+    if records[0]["counted"] > MAX_PEOPLE:
         raise InvalidInput(
             f"At most {MAX_PEOPLE:,} people can be changed at once.",
             field="member_id",

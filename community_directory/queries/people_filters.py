@@ -199,7 +199,7 @@ def check_people_filters(
     key = parse_member_key(q) if q else None
     if q and key is not None and key.username is not None:
         q = key.username  # of a link, too
-    first, last = _parse_day("joined_from", joined_from), _parse_day("joined_to", joined_to)
+    first, last = parse_day("joined_from", joined_from), parse_day("joined_to", joined_to)
     shared = check_conditions(
         q or None,
         status=status if status in list(MemberStatus) else None,
@@ -235,7 +235,7 @@ def _parse_flag(field: str, value: str | bool | None) -> bool:
     return _checked_choice(field, "1" if value is True else value or None, ["1"]) is not None
 
 
-def _parse_day(field: str, value: str | date | None) -> date | None:
+def parse_day(field: str, value: str | date | None) -> date | None:
     """Return a day, which may be relative to today, in the community's time zone."""
     if value is None or value == "":
         return None

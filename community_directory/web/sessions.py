@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from community_directory.database import Statement, engine
 from community_directory.web import visits
-from community_directory.web.security import SESSION_EXTENSION
+from community_directory.web.security import SESSION_EXTENSION, SESSION_MAX_AGE
 
 SESSION_COOKIE = "id"
 
@@ -37,6 +37,24 @@ EXTEND_SESSION = Statement(
 )
 FIND_USER_OF_SESSION = Statement("SELECT user_id FROM public.sessions WHERE token = :token")
 END_SESSION = Statement("DELETE FROM public.sessions WHERE token = :token")
+END_SESSIONS = Statement("DELETE FROM public.sessions WHERE user_id = :user_id")
+LIST_SESSIONS = Statement(
+    """
+    SELECT token = :token AS is_this, expiry_date, max_expiry_date FROM public.sessions
+    WHERE user_id = :user_id AND expiry_date > :now::timestamp AND max_expiry_date > :now::timestamp
+    ORDER BY token = :token DESC, max_expiry_date DESC LIMIT 50
+    """
+)
+
+
+class Session(NamedTuple):
+    """A session that has not ended."""
+
+    is_this: bool
+    """Whether it is that of the browser that asks."""
+    started_at: datetime
+    ends_at: datetime
+    """When it ends without a further request."""
 
 
 class SignedIn(NamedTuple):
@@ -83,3 +101,22 @@ async def find_user_of_session(token: str) -> int | None:
 async def end_session(token: str) -> None:
     """Delete a session, so that its token is worth nothing any more."""
     await engine.fetch(END_SESSION, token=token)
+
+
+async def end_sessions(user_id: int) -> None:
+    """Delete all sessions of a user."""
+    await engine.fetch(END_SESSIONS, user_id=user_id)
+
+
+async def list_sessions(user_id: int, token: str) -> list[Session]:
+    """Return the sessions of a user, at most 50: the one with the token first, then the newest."""
+    now = datetime.now()  # noqa: DTZ005  the columns have no time zone
+    records = await engine.fetch(LIST_SESSIONS, user_id=user_id, token=token, now=now)
+    return [
+        Session(
+            is_this,
+            (ends_at_last - SESSION_MAX_AGE).astimezone(),
+            min(ends_at, ends_at_last).astimezone(),
+        )
+        for is_this, ends_at, ends_at_last in records
+    ]

@@ -284,6 +284,8 @@ DESIGNED = {
         "row_id": "uuid NOT NULL",
         "member_id": "character varying(20) NOT NULL",
         "changes": "jsonb NOT NULL",
+        "act_id": "uuid",
+        "undone_act_id": "uuid",
     },
     "member_daily_highlights": {
         "id": "uuid NOT NULL DEFAULT gen_random_uuid()",

@@ -452,6 +452,7 @@ CASES = {
     "notes.add": Case({"member_id": "#2", "text": "Met in Oaxaca.", "actor": "eva"}, NOBODY),
     "notes.list_for": Case({"member_id": "#1", **CURSOR}, {"limit": 0}, statements_when_refused=0),
     "notes.remove": Case({"note_id": NOTE, "actor": "eva"}, {"note_id": UUID(int=9)}),
+    "people.choices": Case({}),
     "people.count": Case(FILTERS, {"status": "asleep"}, statements_when_refused=0),
     "people.numbers": Case(FILTERS, {"status": "asleep"}, statements_when_refused=0),
     "people.search": Case(

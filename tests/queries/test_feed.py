@@ -19,6 +19,7 @@ from community_directory.errors import ConsumerInUse, InvalidInput, NotConnected
 from community_directory.metrics import Metrics
 from community_directory.queries import (
     accounts,
+    acts,
     audit,
     feed,
     invitations,
@@ -238,6 +239,9 @@ async def test_each_kind_of_change_is_told(directory: asyncpg.Pool) -> None:
     await members.set_status("#2", "not_member", **by)
     second = await invitations.create(created_by="#1")
     await invitations.redeem(second.invitation_code, **ANA)
+    for kind in ("decline", "approve"):
+        act = await acts.apply(kind, ["#2"], **by)
+        await acts.undo(act.id, **by)
     await members.set_status("#2", "active", **by)
     await members.update_profile("#2", country="Chile")
     await directory.execute(
@@ -285,10 +289,14 @@ async def test_each_kind_of_change_is_told(directory: asyncpg.Pool) -> None:
         for change in reader.told
         if change.member_id == "#2" and change.table_name == "community_members"
     ]
-    assert of_ana[:14] == [
+    assert of_ana[:18] == [
         "member_joined",
         "member_declined",
         "member_joined",
+        "member_declined",
+        "member_undeclined",
+        "member_approved",
+        "member_unapproved",
         "member_approved",
         "profile_changed",
         "tier_reached",

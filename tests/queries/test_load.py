@@ -174,6 +174,7 @@ class Caller:
         assert {person.member_id for person in page.items} <= {number}
         assert set(await people.numbers(q=number)) <= {number}
         assert await people.count(q=number) <= 1
+        await people.choices()
 
     async def save_segments(self) -> None:
         saved = await segments.save(self.newcomer(), {"status": "active"}, actor="load")

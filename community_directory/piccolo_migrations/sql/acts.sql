@@ -1,9 +1,9 @@
 -- Acts: what a manager did to one member or to many at once, as one in the audit log.
 
 -- find the entries of an act
-CREATE INDEX audit_act_idx ON public.directory_audit_log (act_id, id) WHERE act_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_act_idx ON public.directory_audit_log (act_id, id) WHERE act_id IS NOT NULL;
 -- find out whether an act was undone
-CREATE INDEX audit_undone_act_idx ON public.directory_audit_log (undone_act_id)
+CREATE INDEX IF NOT EXISTS audit_undone_act_idx ON public.directory_audit_log (undone_act_id)
     WHERE undone_act_id IS NOT NULL;
 
 -- Write an entry for a changed row. The arguments of the trigger are the table, its primary key,

@@ -1,7 +1,7 @@
 -- Reverse acts.sql.
 
-DROP INDEX public.audit_undone_act_idx;
-DROP INDEX public.audit_act_idx;
+DROP INDEX IF EXISTS public.audit_undone_act_idx;
+DROP INDEX IF EXISTS public.audit_act_idx;
 
 -- Write an entry for a changed row. The arguments of the trigger are the table, its primary key,
 -- and the column with the number of the member that a row is about.

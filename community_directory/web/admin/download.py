@@ -129,7 +129,7 @@ class DownloadEndpoints(ListEndpoints):
             ORDER BY {", ".join(self._order(query.value("__order")))} {limit}""",
             *condition.parameters,
         )
-        parts = _format_parts(columns, rows, delimiter)
+        parts = format_parts(columns, rows, delimiter)
         return FileResponse(request, parts, f"{self.table._meta.tablename}-{today()}.csv")
 
     def _file_columns(self, query: ListQuery) -> list[str]:
@@ -149,7 +149,7 @@ class DownloadEndpoints(ListEndpoints):
         return expressions
 
 
-async def _format_parts(
+async def format_parts(
     header: Iterable[str], rows: AsyncGenerator[list[asyncpg.Record], None], delimiter: str
 ) -> AsyncGenerator[str, None]:
     """Yield the parts of a file, the first one with the header and the first rows."""

@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import secrets
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pyotp
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.encryption.providers import EncryptionProvider, XChaCha20Provider
 from piccolo_api.mfa.authenticator.provider import AuthenticatorProvider
 from piccolo_api.mfa.authenticator.tables import AuthenticatorSecret
-from piccolo_api.mfa.provider import MFAProvider
+from piccolo_api.mfa.authenticator.utils import get_b64encoded_qr_image
 from piccolo_api.mfa.recovery_codes import generate_recovery_code
 
 from community_directory.database import Statement, engine, transaction
@@ -48,7 +49,7 @@ USE_RECOVERY_CODE = Statement(
 )
 
 
-def mfa_providers(settings: Settings) -> list[MFAProvider]:
+def mfa_providers(settings: Settings) -> "list[PanelAuthenticator]":
     """Return the second factors that users can set up: an authenticator app, or none.
 
     There is none without DIRECTORY_MFA_KEY.
@@ -66,8 +67,27 @@ def mfa_providers(settings: Settings) -> list[MFAProvider]:
     ]
 
 
+class Registration(NamedTuple):
+    """A second factor that was just set up; this is shown once."""
+
+    address: str
+    """The address that an authenticator app on the same device opens."""
+    picture: str
+    """The address as a QR code: a PNG file as Base64."""
+    recovery_codes: list[str]
+
+
 class PanelAuthenticator(AuthenticatorProvider):
     """An authenticator app whose codes can be guessed a limited number of times."""
+
+    async def register(self, user: BaseUser) -> Registration:
+        """Set up the second factor of a user, who needs it from now on."""
+        secret, codes = await self.secret_table.create_new(user.id, self.encryption_provider)
+        address = secret.get_authentication_setup_uri(
+            user.email, self.encryption_provider, self.issuer_name
+        )
+        picture = await asyncio.to_thread(get_b64encoded_qr_image, address)
+        return Registration(address, picture, codes)
 
     async def authenticate_user(self, user: BaseUser, code: str) -> bool:
         """Return whether the code is right; the password was right before.

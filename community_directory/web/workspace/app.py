@@ -11,13 +11,18 @@ from community_directory.settings import Settings
 from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
+    colleagues,
     home,
     invitations,
+    log,
+    me,
+    people,
     person,
     preferences,
     requests,
     review,
     sign_in,
+    tree,
 )
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
@@ -30,14 +35,19 @@ def create_workspace(settings: Settings) -> Starlette:
         routes=[
             *preferences.ROUTES,
             *sign_in.routes(pages),
+            *me.routes(pages),
+            *colleagues.routes(pages),
             *home.routes(pages),
+            *people.routes(pages),
             *person.routes(pages),
             *requests.routes(pages),
             *review.routes(pages),
+            *tree.routes(pages),
             *insights.routes(pages),
             *health.routes(pages),
             *suggestions.routes(pages),
             *invitations.routes(pages),
+            *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],

@@ -19,6 +19,7 @@ from community_directory.web.admin.sign_in import (
 from community_directory.web.pages import (
     SIGN_IN_PATH,
     Build,
+    Handle,
     PageContent,
     Pages,
     Role,
@@ -66,6 +67,18 @@ async def answer_refusal(
     response.headers.update(refusal.headers or {})
     response.headers["HX-Push-Url"] = "false"
     return response
+
+
+def explain_refusals(pages: Pages, handle: Handle, *, again: Build) -> Handle:
+    """Return a handler that renders the page with the form again if a password is refused."""
+
+    async def run(visit: Visit) -> Response:
+        try:
+            return await handle(visit)
+        except HTTPException as refusal:
+            return await answer_refusal(pages, visit, refusal, again)
+
+    return run
 
 
 class SignInPage:

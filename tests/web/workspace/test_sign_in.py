@@ -1,6 +1,7 @@
 """The sign-in page, the second factor, temporary passwords, and what an ended session keeps."""
 
 import asyncio
+import functools
 import json
 import re
 from datetime import datetime
@@ -51,6 +52,11 @@ WITH_MFA = Settings(mfa_key=SecretStr("a key that is long enough for this"))
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MAX_DELAY_SECONDS", 0.001)
+
+
+@functools.cache
+def app_with_mfa() -> ASGIApp:
+    return main.App(WITH_MFA)
 
 
 async def open_browser(app: ASGIApp = main.app) -> httpx.AsyncClient:
@@ -153,8 +159,8 @@ async def test_a_second_factor_is_asked_for_and_checked() -> None:
     (provider,) = mfa_providers(WITH_MFA)
     await provider.get_registration_json(user)
     stored = await BaseUser.raw("SELECT secret FROM authenticator_secret")
-    secret = provider.encryption_provider.decrypt(stored[0]["secret"])  # type: ignore[attr-defined]
-    browser = await open_browser(main.App(WITH_MFA))
+    secret = provider.encryption_provider.decrypt(stored[0]["secret"])
+    browser = await open_browser(app_with_mfa())
     response = await sign_in_as(browser)
     assert (response.status_code, 'name="mfa_code"' in response.text) == (401, True)
     assert 'role="alert"' not in response.text

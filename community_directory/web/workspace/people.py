@@ -1,0 +1,137 @@
+"""People: search, filters, an order by every column, segments, and adding somebody."""
+
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from community_directory.queries import members, people, segments
+from community_directory.queries.people import MAX_SELECTION, MAX_TOTAL
+from community_directory.tables import ReputationTier
+from community_directory.web.pages import PageContent, Pages, Role, Visit
+from community_directory.web.workspace.people_address import (
+    BOT_LABELS,
+    FILTER_NAMES,
+    GITHUB_LABELS,
+    PATH,
+    PERMISSION_LABELS,
+    STATE_LABELS,
+    read_address,
+    segment_name,
+)
+from community_directory.web.workspace.people_bulk import BulkPages, find_done
+
+PAGE_ROWS = 50
+MORE_FILTERS = FILTER_NAMES[5:]
+"""The filters behind the button More: those after the first ones, which are in sight."""
+
+
+async def build_people(visit: Visit) -> PageContent:
+    """Build the page."""
+    shared = await segments.list_all()
+    address = read_address(visit.form or visit.query, shared)
+    page = await people.search(
+        **address.filters,
+        sort=address.sort,
+        after=address.after,
+        limit=PAGE_ROWS,
+        with_total=True,
+    )
+    return PageContent(
+        "people.html",
+        {
+            "address": address,
+            "chips": address.chips(visit),
+            "choices": await people.choices(),
+            "filters": dict.fromkeys(FILTER_NAMES, "") | address.filters,
+            "done": await find_done(visit),
+            "github_labels": GITHUB_LABELS,
+            "bot_labels": BOT_LABELS,
+            "max_selection": MAX_SELECTION,
+            "max_total": MAX_TOTAL,
+            "more_in_force": sum(name in address.filters for name in MORE_FILTERS),
+            "page": page,
+            "permission_labels": PERMISSION_LABELS,
+            "segment_name": lambda name: segment_name(visit, name),
+            "segments": shared,
+            "state_labels": STATE_LABELS,
+            "tiers": list(ReputationTier),
+        },
+    )
+
+
+async def build_segments(visit: Visit) -> PageContent:
+    """Build the page on which segments are saved, renamed and removed."""
+    shared = await segments.list_all()
+    address = read_address(visit.form or visit.query, shared)
+    return PageContent(
+        "people_segments.html",
+        {
+            "address": address,
+            "chips": address.chips(visit),
+            "segment_name": lambda name: segment_name(visit, name),
+            "segments": shared,
+        },
+    )
+
+
+async def save_segment(visit: Visit) -> Response:
+    """Save the filters in force under a name."""
+    address = read_address(visit.form, [])
+    saved = await segments.save(visit.typed("name"), address.saved, actor=visit.user.username)
+    notice = visit.gettext("The segment {name} is saved.", name=saved.name)
+    return visit.redirect(f"{PATH}?{urlencode({'segment': saved.id})}", notice=notice)
+
+
+async def change_segment(visit: Visit) -> Response:
+    """Rename or remove a segment."""
+    segment_id, name = visit.typed("segment_id"), visit.typed("name")
+    if visit.typed("do") == "remove":
+        await segments.remove(segment_id)
+        notice = visit.gettext("The segment is removed.")
+    else:
+        renamed = await segments.rename(segment_id, name)
+        notice = visit.gettext("The segment is called {name} now.", name=name)
+        if renamed is None:
+            notice = visit.gettext("Somebody has removed this segment.")
+    return visit.redirect(f"{PATH}segments/", notice=notice)
+
+
+async def build_add(_: Visit) -> PageContent:
+    """Build the page with the form for a new person."""
+    return PageContent("people_add.html", {"choices": await people.choices()})
+
+
+async def add_person(visit: Visit) -> Response:
+    """Add a contact, and go on to their page."""
+    added = await members.add(
+        telegram_id=visit.typed("telegram_id"),
+        name=visit.typed("name"),
+        primary_role=visit.typed("primary_role"),
+        telegram_username=visit.typed("telegram_username") or None,
+        organization=visit.typed("organization") or None,
+        country=visit.typed("country") or None,
+        github_username=visit.typed("github_username") or None,
+        actor=visit.user.username,
+        reason=visit.typed("reason") or None,
+    )
+    notice = visit.gettext("{name} is in the directory now, as a contact.", name=added.name)
+    return visit.redirect(f"{PATH}{added.member_id[1:]}/", notice=notice)
+
+
+def routes(pages: Pages) -> list[Route]:
+    """Return the routes of the page and of its forms."""
+    bulk = BulkPages(pages, again=build_people)
+    return [
+        Route(PATH, pages.page(build_people), methods=["GET"]),
+        Route(f"{PATH}add/", pages.page(build_add, role=Role.MANAGER), methods=["GET"]),
+        Route(f"{PATH}add/", pages.act(add_person, again=build_add), methods=["POST"]),
+        Route(f"{PATH}segments/", pages.page(build_segments, role=Role.MANAGER), methods=["GET"]),
+        Route(f"{PATH}segments/", pages.act(save_segment, again=build_segments), methods=["POST"]),
+        Route(
+            f"{PATH}segments/change/",
+            pages.act(change_segment, again=build_segments),
+            methods=["POST"],
+        ),
+        *bulk.routes(),
+    ]

@@ -1,0 +1,367 @@
+"""The page People: what its address asks for, segments, acts on many, an export, a new person."""
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator
+from html import unescape
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from community_directory.app import app
+from community_directory.queries import acts, audit, members, segments
+from community_directory.web.workspace import people_bulk
+from tests.tables import rows
+from tests.web.conftest import ADDRESS, add_superuser, session_of
+
+pytestmark = pytest.mark.usefixtures("fast_hashes")
+
+
+@pytest.fixture
+async def client(directory: asyncpg.Pool) -> AsyncIterator[httpx.AsyncClient]:
+    """A superuser's client, which has the CSRF token."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS) as client:
+        client.cookies.set("id", await session_of(await add_superuser("eva")))
+        assert (await client.get("/people/")).status_code == 200
+        yield client
+
+
+async def send(client: httpx.AsyncClient, path: str, **fields: Any) -> httpx.Response:
+    data = {"csrftoken": client.cookies["csrftoken"], **fields}
+    return await client.post(f"/people/{path}/", data=data)
+
+
+async def somebody(directory: asyncpg.Pool, **columns: Any) -> str:
+    member = await rows.member(directory, **{"status": "active", **columns})
+    return str(member["member_id"])[1:]
+
+
+def listed(response: httpx.Response) -> list[str]:
+    """Return the numbers of the people on the page."""
+    return re.findall(r'name="pick" value="([0-9]+)"', response.text)
+
+
+def hidden(response: httpx.Response, name: str) -> str:
+    found = re.search(rf'name="{name}"[^>]* value="([^"]*)"', response.text)
+    assert found is not None
+    return unescape(found[1])
+
+
+async def statuses(directory: asyncpg.Pool) -> list[str]:
+    return [
+        "removed" if row["deleted_at"] else row["status"]
+        for row in await directory.fetch(
+            "SELECT status, deleted_at FROM community_members ORDER BY length(member_id), member_id"
+        )
+    ]
+
+
+async def test_a_list_has_whom_its_address_asks_for(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, country="México", name="Ana")
+    await somebody(directory, country="México", status="banned")
+    await somebody(directory, country="Chile")
+    assert listed(await client.get("/people/?status=active&country=México")) == ["1"]
+    response = await client.get("/people/?status=banned")
+    assert listed(response) == ["2"]
+    assert 's-banned">Banned' in response.text
+    assert listed(await client.get("/people/?q=%231")) == ["1"]
+    assert "Nobody meets these filters." in (await client.get("/people/?q=nobody")).text
+
+
+async def test_names_are_text_and_a_filter_of_markup_is_too(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, name="<img src=x>", primary_role="<b>", country="<i>")
+    response = await client.get("/people/", params={"q": "<img", "role": "<b>", "country": "<i>"})
+    assert listed(response) == ["1"]
+    assert "<img" not in response.text
+    assert "<b>" not in response.text
+    assert "<i>" not in response.text
+
+
+async def test_the_address_holds_the_filters_the_order_and_the_page(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    numbers = [await somebody(directory, country="Chile", name=f"P{n:03}") for n in range(60)]
+    first = await client.get("/people/?country=Chile&sort=-name")
+    assert listed(first) == numbers[:9:-1]
+    assert 'aria-sort="descending"' in first.text
+    following = unescape(re.findall(r'rel="next" href="([^"]+)"', first.text)[0])
+    second = await client.get(following)
+    assert listed(second) == numbers[9::-1]
+    previous = unescape(re.findall(r'rel="prev" href="([^"]+)"', second.text)[0])
+    assert listed(await client.get(previous)) == listed(first)
+    assert "60 people" in second.text
+    # Another order begins at its first page, and the order of the present one is turned around.
+    assert '"/people/?country=Chile&amp;sort=name"' in second.text
+    assert '"/people/?country=Chile&amp;sort=-score"' in second.text
+
+
+async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    query = (
+        "q=ana&status=removed&role=developer&country=Mexico&tier=Expert&github=unproved"
+        "&organization=Frutero&inviter=247&joined_from=month&joined_to=30d&quiet_days=60"
+        "&never_active=1&permission=none&bot=both"
+    )
+    response = await client.get(f"/people/?{query}")
+    assert response.status_code == 200
+    for text in (
+        "“ana”",
+        "Removed",
+        "developer",
+        "Mexico",
+        "Expert",
+        "GitHub not proved",
+        "Frutero",
+        "Invited by #247",
+        "Joined this month",
+        "Joined until ",
+        "Last active more than 60 days ago",
+        "Never active",
+        "No permission",
+        "People and bots",
+    ):
+        assert f'aria-label="Take away: {text}' in response.text
+    assert response.text.count('class="chip"') == len(query.split("&"))
+    shorter = await client.get("/people/?status=active&country=Chile")
+    assert 'href="/people/?country=Chile" aria-label="Take away: Active"' in shorter.text
+    assert 'href="/people/?status=active" aria-label="Take away: Chile"' in shorter.text
+
+
+@pytest.mark.parametrize(
+    "query", ["status=asleep", "sort=age", "after=x", "segment=x", f"segment={uuid4()}", "q=%00"]
+)
+async def test_an_address_that_asks_for_nothing_there_is_says_so(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    response = await client.get(f"/people/?{query}")
+    assert response.status_code in (200, 400, 404)
+    assert listed(response) == []
+
+
+async def test_a_segment_is_saved_shown_renamed_and_removed(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, country="Chile")
+    await somebody(directory, country="Peru")
+    form = await client.get("/people/segments/?country=Chile&sort=-joined")
+    assert hidden(form, "country") == "Chile"
+    saved = await send(client, "segments", name="Chileans", country="Chile", sort="-joined")
+    assert saved.status_code == 303
+    [segment] = await segments.list_all()
+    assert (segment.created_by, segment.filters) == ("eva", {"country": "Chile", "sort": "-joined"})
+    page = await client.get(saved.headers["location"])
+    assert listed(page) == ["1"]
+    assert f'href="/people/?segment={segment.id}" aria-current="page"' in page.text
+    assert "Take away: Chile" in page.text
+    # A filter of the address goes before that of the segment.
+    assert listed(await client.get(f"/people/?segment={segment.id}&country=Peru")) == ["2"]
+    again = await send(client, "segments", name="Chileans", country="Peru")
+    assert again.status_code == 422
+    assert "Another segment has this name." in again.text
+    assert hidden(again, "country") == "Peru"
+    change = {"segment_id": str(segment.id)}
+    await send(client, "segments/change", **change, do="rename", name="In Chile")
+    assert [each.name for each in await segments.list_all()] == ["In Chile"]
+    await send(client, "segments/change", **change, do="remove", name="In Chile")
+    assert await segments.list_all() == []
+
+
+async def test_a_preview_names_who_is_affected_and_who_is_left_out(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, name="Ana")
+    await somebody(directory, name="Bo", status="suspended")
+    response = await send(client, "preview", do="suspend", pick=["1", "2"], country="Chile")
+    assert response.status_code == 200
+    text = " ".join(re.sub("<[^>]+>", " ", response.text).split())
+    assert "Suspend 1 person?" in text
+    assert "Ana #1" in text
+    assert "Bo #2 Is suspended already" in text
+    assert hidden(response, "people") == "1:active"
+    assert 'href="/people/?country=Chile"' in response.text
+    assert await statuses(directory) == ["active", "suspended"]
+
+
+async def test_an_act_is_done_to_the_frozen_list_in_one_transaction_with_one_reason(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    for _ in range(3):
+        await somebody(directory)
+    preview = await send(client, "preview", do="ban", pick=["1", "2"])
+    frozen = hidden(preview, "people")
+    await members.set_status(2, "suspended", actor="luis")  # in the meantime
+    done = await send(client, "act", do="ban", people=frozen, reason="Spam", country="Chile")
+    assert done.status_code == 303
+    assert await statuses(directory) == ["banned", "suspended", "active"]
+    location = done.headers["location"]
+    act = await acts.get(location.partition("done=")[2])
+    assert (act.actor, act.reason, [each.member_id for each in act.members]) == (
+        "eva",
+        "Spam",
+        ["#1"],
+    )
+    assert location.startswith("/people/?country=Chile&")
+    page = await client.get(location)
+    assert "1 person is banned." in page.text
+    assert f'href="/log/?act={act.id}"' in page.text
+    assert "undo/" not in page.text
+    entries = (await audit.history("#1")).items
+    assert entries[0].reason == "Spam"
+
+
+async def test_everybody_in_the_list_can_be_picked_at_once(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    for _ in range(60):
+        await somebody(directory, country="Chile", status="pending")
+    await somebody(directory, country="Peru", status="pending")
+    preview = await send(client, "preview", do="approve", all="1", pick=["61"], country="Chile")
+    frozen = hidden(preview, "people")
+    assert len(frozen.split()) == 60
+    assert "and 52 more" in preview.text
+    for count in ("", "59", "sixty"):
+        refused = await send(client, "act", do="approve", people=frozen, count=count)
+        assert refused.status_code == 422
+        assert "Type the number of people, 60, to confirm." in refused.text
+        assert hidden(refused, "people") == frozen
+    assert set(await statuses(directory)) == {"pending"}
+    done = await send(client, "act", do="approve", people=frozen, count="60")
+    assert await statuses(directory) == ["active"] * 60 + ["pending"]
+    page = await client.get(done.headers["location"])
+    assert "60 people are approved." in page.text
+    undone = await send(client, "undo", act=hidden(page, "act"))
+    assert set(await statuses(directory)) == {"pending"}
+    page = await client.get(undone.headers["location"])
+    assert "60 people wait for approval again." in page.text
+
+
+async def test_a_reason_is_needed_and_what_was_typed_stays(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory)
+    fields = {"do": "suspend", "people": "1:active", "until": "2190-01-15", "country": "Chile"}
+    refused = await send(client, "act", **fields, reason=" ")
+    assert refused.status_code == 422
+    assert "Write a reason, for the log." in refused.text
+    assert (hidden(refused, "until"), hidden(refused, "country")) == ("2190-01-15", "Chile")
+    for until in ("2020-01-01", "soon"):
+        again = await send(client, "act", **{**fields, "until": until}, reason="Quiet")
+        assert again.status_code == 422
+        assert hidden(again, "reason") == "Quiet"
+    assert await statuses(directory) == ["active"]
+    assert (await send(client, "act", **fields, reason="Quiet")).status_code == 303
+    member = await members.get(1)
+    assert str(member.suspended_until) == "2190-01-16 00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "sentence"),
+    [
+        ("preview", {"do": "ban"}, "Nobody is picked."),
+        ("preview", {"do": "promote", "pick": "1"}, "There is no such act."),
+        ("act", {"do": "promote", "people": "1:active"}, "There is no such"),
+        ("act", {"do": "ban", "people": "everybody", "reason": "x"}, "There is no such"),
+        ("undo", {"act": "x"}, "The id of an act is a UUID."),
+        ("undo", {"act": str(uuid4())}, "no such act"),
+    ],
+)
+async def test_an_act_that_names_nothing_is_refused_and_changes_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, path: str, fields: Any, sentence: str
+) -> None:
+    await somebody(directory)
+    response = await send(client, path, **fields)
+    assert response.status_code in (400, 422)
+    assert sentence in response.text
+    assert await statuses(directory) == ["active"]
+
+
+async def test_an_act_that_affects_nobody_any_more_says_so(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, status="banned")
+    done = await send(client, "act", do="ban", people="1:active", reason="Spam")
+    page = await client.get(done.headers["location"])
+    assert "Nothing was changed: nobody could be affected any more." in page.text
+
+
+async def test_ten_thousand_people_fit_into_the_form(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await directory.execute(
+        "INSERT INTO community_members (telegram_id, name, primary_role, status)"
+        " SELECT n::text, 'Person ' || n, 'trader', 'active' FROM generate_series(1, 10000) AS n"
+    )
+    preview = await send(client, "preview", do="suspend", all="1")
+    frozen = hidden(preview, "people")
+    assert len(frozen.split()) == 10_000
+    done = await send(
+        client, "act", do="suspend", people=frozen, count="10000", reason="Quiet", until=""
+    )
+    assert done.status_code == 303
+    assert set(await statuses(directory)) == {"suspended"}
+
+
+async def test_an_export_has_the_selection_or_the_whole_list_without_formulas(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, name="=1+1", country="Chile")
+    await somebody(directory, name="Bo", country="Chile")
+    await somebody(directory, name="Cleo", country="Peru")
+
+    async def names(**fields: Any) -> list[str]:
+        response = await send(client, "preview", do="export", **fields)
+        assert response.headers["content-type"].startswith("text/csv")
+        assert "attachment" in response.headers["content-disposition"]
+        return [row["name"] for row in csv.DictReader(io.StringIO(response.text[1:]))]
+
+    assert await names(all="1", country="Chile") == ["'=1+1", "Bo"]
+    assert await names(pick=["3", "2"], country="Chile") == ["Bo", "Cleo"]
+    assert await names() == []
+
+
+async def test_a_person_is_added_by_a_form_that_keeps_what_was_typed(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    fields = {"telegram_id": "x", "name": "Ana", "primary_role": "developer", "country": "Chile"}
+    refused = await send(client, "add", **fields)
+    assert refused.status_code == 422
+    assert (hidden(refused, "name"), hidden(refused, "country")) == ("Ana", "Chile")
+    added = await send(client, "add", **{**fields, "telegram_id": "247"}, reason="Met")
+    assert added.headers["location"] == "/people/1/"
+    member = await members.get(1)
+    assert (member.name, member.status, member.country) == ("Ana", "not_member", "Chile")
+    [entry] = (await audit.history("#1")).items[:1]
+    assert (entry.actor, entry.reason) == ("eva", "Met")
+
+
+async def test_a_page_in_spanish_has_the_given_segments_in_spanish(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await rows.segment(directory, name="At risk")
+    response = await client.get("/people/", headers={"Accept-Language": "es-MX"})
+    assert "En riesgo" in response.text
+    assert "Última actividad" in response.text
+
+
+async def test_a_confirmation_is_asked_above_a_number_of_people_only(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    for _ in range(2):
+        await somebody(directory)
+    fields = {"do": "remove", "people": "1:active 2:active", "reason": "Left"}
+    with patch.object(people_bulk, "CONFIRMED_PEOPLE", 1):
+        assert 'name="count"' in (await send(client, "preview", do="remove", all="1")).text
+        assert (await send(client, "act", **fields)).status_code == 422
+    assert 'name="count"' not in (await send(client, "preview", do="remove", all="1")).text
+    assert (await send(client, "act", **fields)).status_code == 303
+    assert await statuses(directory) == ["removed", "removed"]
