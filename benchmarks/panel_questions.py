@@ -51,7 +51,7 @@ async def questions(client: httpx.AsyncClient) -> AsyncIterator[Question]:
         async for path in _table_questions(config, policy):
             yield path, partial(client.get, f"{ADMIN_PATH}/api/tables/{path}")
     for number in (1, 2, 500_000):
-        yield f"tree of #{number}", partial(client.get, f"/insights/tree/{number}/")
+        yield f"tree of #{number}", partial(client.get, f"/tree/{number}/")
 
 
 async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIterator[str]:
