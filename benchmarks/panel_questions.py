@@ -60,7 +60,7 @@ async def questions(client: httpx.AsyncClient) -> AsyncIterator[Question]:
     for typed in (*TYPED, "ABCDEFGH23456789", "@guest700000"):
         yield f"a form's invitation: {typed}", partial(find_one_invitation, typed)
     for number in (1, 2, 500_000):
-        yield f"tree of #{number}", partial(client.get, f"/insights/tree/{number}/")
+        yield f"tree of #{number}", partial(client.get, f"/tree/{number}/")
 
 
 async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIterator[str]:

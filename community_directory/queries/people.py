@@ -111,12 +111,14 @@ PERSON_COLUMNS = """id, member_id, name, status, primary_role, organization, cou
         SELECT count(*) FROM community_members AS invited
         WHERE invited.invited_by = found.member_id
     )"""
-# The numbers of all inviters are counted at once, which is faster than one after the other.
+# The people of all inviters are counted at once, which is faster than one inviter after the other.
 WITH_INVITED = """SELECT found.*, coalesce(counted.people, 0) AS invited FROM ({FOUND}) AS found
-    LEFT JOIN (
+    {JOIN} (
         SELECT invited_by, count(*)::integer AS people FROM community_members
-        WHERE invited_by IS NOT NULL GROUP BY invited_by
+        WHERE invited_by IS NOT NULL GROUP BY invited_by HAVING count(*) >= {LEAST}
     ) AS counted ON counted.invited_by = found.member_id"""
+MANY_INVITED = 5
+"""The number of invited people of those who come first in the order by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,7 @@ async def search(
     cursor = None if after is None else cursors.decode(after)
     records: list[asyncpg.Record] = []
     if not wanted.finds_nobody:
-        for is_window in [True, False] if order.is_indexed and wanted.has_order else [False]:
+        for is_window in [True, False] if _has_window(wanted, order, cursor) else [False]:
             sql, parameters = _page_sql(
                 wanted, order, cursor, limit + 1, is_descending=is_descending, is_window=is_window
             )
@@ -370,6 +372,13 @@ def _where(wanted: PeopleConditions, parameters: Parameters) -> str:
     return " AND ".join([wanted.people, *wanted.where(parameters)])
 
 
+def _has_window(wanted: PeopleConditions, order: _Order, cursor: Cursor | None) -> bool:
+    """Return whether the first members of the order can be read without all the others."""
+    if "invited" in order.columns:
+        return cursor is None or not cursor.is_backward
+    return order.is_indexed and wanted.has_order
+
+
 def _page_sql(
     wanted: PeopleConditions,
     order: _Order,
@@ -387,7 +396,7 @@ def _page_sql(
         cursor: The cursor at whose row the page begins; None for the first page.
         limit: The number of rows to read.
         is_descending: Whether the list begins with the largest values.
-        is_window: Whether to look only among the first members of the order, which an index has.
+        is_window: Whether to look only among the first members of the order.
     """
     parameters = Parameters()
     is_backward = cursor is not None and cursor.is_backward
@@ -395,7 +404,13 @@ def _page_sql(
     after = "true" if cursor is None else order.after(cursor, page_order, parameters)
     order_by = page_order.by(*order.columns, "id")
     filters = " AND ".join(wanted.where(parameters)) or "true"
-    if is_window:
+    where = f"{wanted.people} AND {filters}"
+    if "invited" in order.columns:
+        found = f"SELECT * FROM community_members WHERE {where} {'' if is_window else 'OFFSET 0'}"
+        join, least = ("JOIN", MANY_INVITED) if is_window else ("LEFT JOIN", 0)
+        found = WITH_INVITED.format(FOUND=found, JOIN=join, LEAST=least)
+        found = f"SELECT * FROM ({found}) AS found WHERE {after}"
+    elif is_window:
         # The indexes have people only. The few bots, if they are wanted, are merged into the order.
         first_rows = f"{order_by} LIMIT {WINDOW_SIZE}"
         first = [
@@ -409,9 +424,7 @@ def _page_sql(
         order_by = ""  # they are in order
     else:
         # OFFSET 0 keeps PostgreSQL from reading everybody in the order of an index.
-        found = f"SELECT * FROM community_members WHERE {wanted.people} AND {filters} OFFSET 0"
-        if "invited" in order.columns:
-            found = WITH_INVITED.format(FOUND=found)
+        found = f"SELECT * FROM community_members WHERE {where} OFFSET 0"
         found = f"SELECT * FROM ({found}) AS found WHERE {after}"
     bucket = next(bucket for bucket in LIMIT_BUCKETS if bucket >= limit)
     sql = f"SELECT {PERSON_COLUMNS} FROM ({found}) AS found {order_by} LIMIT {bucket}"

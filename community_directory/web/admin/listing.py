@@ -9,6 +9,7 @@ from piccolo.columns import Boolean, ForeignKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from community_directory.calendar import load_zone
 from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.conditions import SEARCH_TEXT_LENGTH, is_indexed
@@ -665,7 +666,7 @@ class ListEndpoints(TableRows):
 
 
 def _format_for_people(value: date) -> str:
-    """Format a date, or a time to the second."""
+    """Format a date, or a time to the second in the community's time zone."""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{value.astimezone(load_zone(None)):%Y-%m-%d %H:%M:%S %Z}"
     return value.isoformat()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +12,8 @@ from fastapi import FastAPI
 from piccolo.apps.user.tables import BaseUser
 from piccolo.table import Table
 from piccolo_admin.endpoints import AdminRouter
+from piccolo_admin.translations.data import ENGLISH, TRANSLATIONS
+from piccolo_admin.translations.models import Translation
 from piccolo_api.session_auth.tables import SessionsBase
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
@@ -33,9 +36,30 @@ from community_directory.web.security import SESSION_EXTENSION
 
 ASSETS_PATH = "/directory-assets"
 ASSET_TAGS = (
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../static/tokens.css">'
     f'<link rel="stylesheet" href=".{ASSETS_PATH}/panel.css">'
-    f'<script src=".{ASSETS_PATH}/panel.js"></script>'
-    f'<script src=".{ASSETS_PATH}/sign_in.js"></script></head>'
+    f'<script src=".{ASSETS_PATH}/look.js"></script>'
+    f'<script src=".{ASSETS_PATH}/address.js"></script>'
+    f'<script src=".{ASSETS_PATH}/panel.js"></script></head>'
+)
+SENTENCE_CASE = {
+    "Add Row": "Add row",
+    "Change Password": "Change password",
+    "Dark Mode": "Dark mode",
+    "Hide Filters": "Hide filters",
+    "Light Mode": "Light mode",
+    "Log Out": "Log out",
+    "MFA Code": "MFA code",
+    "MFA Setup": "MFA setup",
+    "Select a Column": "Select a column",
+    "Set Timezone": "Set time zone",
+    "Show Filters": "Show filters",
+}
+"""The English labels of the front end that are not in sentence case, and ours for them."""
+ENGLISH_LABELS = Translation(
+    language_name=ENGLISH.language_name,
+    language_code=ENGLISH.language_code,
+    translations={**ENGLISH.translations, **SENTENCE_CASE},
 )
 FRONT_END_HOOKS = (
     "save_button",
@@ -45,10 +69,21 @@ FRONT_END_HOOKS = (
     "delete_row_button",
     "title_bar",
     "custom_form_error",
-    "login_button",
     "message_popup",
     "result_count",
     "Problem fetching",
+    "Invalid column name or value",
+    "__vue_app__",
+    "filter_wrapper",
+    "rowListing",
+    "updateFilterParams",
+    "updateOrderBy",
+    "updateCurrentPageNumber",
+    "updateSchema",
+    "updateDarkMode",
+    "darkMode",
+    "defaultTimezone",
+    "piccoloAdminDefaultLanguage",
 )
 """The names in Piccolo Admin's front end on which our scripts and stylesheet depend."""
 
@@ -71,10 +106,11 @@ def create_panel(settings: Settings) -> AdminRouter:
             sidebar_links=SIDEBAR_LINKS,
             increase_expiry=SESSION_EXTENSION,
             mfa_providers=providers,
+            translations=[ENGLISH_LABELS, *(each for each in TRANSLATIONS if each is not ENGLISH)],
         )
     secure(panel, settings, providers)
     panel.add_middleware(IncompleteFiles)
-    _add_assets(panel)
+    _add_assets(panel, settings)
     private = served[0][0]
     private.add_exception_handler(405, answer_refused_method)
     _hide_user_tables(panel, private)
@@ -119,7 +155,7 @@ def _use_directory_crud(
         raise IncompatiblePiccoloAdmin("its tables don't use PiccoloCRUD")
 
 
-def _add_assets(panel: AdminRouter) -> None:
+def _add_assets(panel: AdminRouter, settings: Settings) -> None:
     """Add our scripts and stylesheet to the page, and check that what they adjust exists."""
     scripts = Path(piccolo_admin.endpoints.ASSET_PATH).glob("assets/*.js")
     front_end = "".join(script.read_text(encoding="utf-8") for script in scripts)
@@ -127,7 +163,8 @@ def _add_assets(panel: AdminRouter) -> None:
         raise IncompatiblePiccoloAdmin(f"its front end has no {', '.join(missing)}")
     if panel.template.count("</head>") != 1:
         raise IncompatiblePiccoloAdmin("its page does not have exactly one </head>")
-    panel.template = panel.template.replace("</head>", ASSET_TAGS)
+    zone = f'<meta name="time-zone" content="{escape(settings.time_zone)}">'
+    panel.template = panel.template.replace("</head>", zone + ASSET_TAGS)
     panel.mount(ASSETS_PATH, StaticFiles(directory=Path(__file__).parent / "static"))
 
 

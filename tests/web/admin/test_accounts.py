@@ -100,7 +100,7 @@ async def test_forms_and_filters_follow_a_merged_number(
     for number in ("#2", "2", str(key)):
         assert len(await listed(client, "member_participation", member_id=number)) == 1
     assert await search(client, search="2") == ["#1 Ana García"]
-    page = (await client.get(f"{ADDRESS}/insights/tree/2/")).text
+    page = (await client.get(f"{ADDRESS}/tree/2/")).text
     assert "Ana García" in page
     with pytest.raises(MemberNotFound):
         await members.set_status("#2", "suspended", actor="luis")

@@ -10,7 +10,7 @@
   let shown = null;
   // The query of the last page of each table that was shown.
   const queries = {};
-  // The message of the server about the last list, if it was refused.
+  // The message of the server about the last list or bulk update, if it was refused.
   let refusal = "";
 
   const table = () => (location.hash.match(/^#\/([a-z_]+)/) || [])[1];
@@ -26,8 +26,12 @@
     lock('[data-uitest="create_button"]', policy.locked_when_new || []);
     const popup = document.querySelector("#message_popup.error p");
     // The front end says only that there was a problem.
-    if (refusal && popup && popup.textContent.startsWith("Problem fetching")) {
+    if (refusal && popup && /^(Problem fetching|Invalid column name)/.test(popup.textContent)) {
       popup.textContent = refusal;
+    }
+    // A bulk update offers what may be changed.
+    for (const option of document.querySelectorAll("select[name=property] option")) {
+      if ((policy.locked || []).includes(option.value)) option.hidden = option.disabled = true;
     }
   }
 
@@ -63,6 +67,12 @@
     const [, name, row] = path.match(/\/api\/tables\/([^/]+)\/([^/]+)\/$/) || [];
     const isFormOfActions = /\/api\/forms\/[^/]+\/$/.test(path);
     const isForm = row && table() === name && location.hash.includes(row);
+    if (method === "PATCH" && !isForm) {
+      this.addEventListener("load", () => {
+        const { detail } = parse(this.responseText) || {};
+        refusal = this.status === 422 && Array.isArray(detail) ? detail[0].msg : "";
+      });
+    }
     if (method === "POST" && isFormOfActions) {
       this.addEventListener("load", async () => {
         // The front end asks for a Blob, because an answer can be a file.
