@@ -119,7 +119,7 @@ class BulkPages:
         picked = await _find_picked(visit)
         if not picked:
             visit.problem = visit.gettext("Nobody is picked. Pick at least one person.")
-            return await self._pages.render(visit, await self._build_list(visit), 422)
+            return await self._pages.build(visit, self._build_list, 422)
         return await self._pages.render(visit, await _build_preview(visit, picked))
 
     async def build_preview(self, visit: Visit) -> PageContent:
