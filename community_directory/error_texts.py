@@ -93,6 +93,9 @@ ERROR_TEXTS = {
     "merge_refused": gettext_noop(
         "{member_id} can't be merged, or the merge can't be undone. Look at both members."
     ),
+    "new_inviter_unclear": gettext_noop(
+        "Name the new inviter by their number, or by a name that nobody else has."
+    ),
     "nobody_picked": gettext_noop("Pick at least one person."),
     "not_merged": gettext_noop("{member_id} is not merged into another member."),
     "note_not_found": gettext_noop("This note does not exist any more."),

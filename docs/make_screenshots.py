@@ -30,7 +30,7 @@ PAGE_PATHS = {
     "merges": "admin/#/directory_merges",
     "log": "admin/#/directory_audit_log",
     "insights": "insights/",
-    "tree": "insights/tree/1/",
+    "tree": "tree/1/",
 }
 DARK_PAGES = ("insights", "tree", "suggestions")
 

@@ -128,8 +128,10 @@ lineage AS (
     FROM unnest(:numbers::text[], :seen::text[]) WITH ORDINALITY AS asked(number, seen, place)
     LEFT JOIN community_members ON member_id = number
     LEFT JOIN LATERAL (
-        SELECT count(*) AS open_invitations FROM community_invitations AS invitation
-        WHERE created_by = number AND invitation.status = 'pending' AND expires_at > now()
+        -- The condition stands in the count, or PostgreSQL reads all open invitations for each one.
+        SELECT count(*) FILTER (WHERE invitation.status = 'pending' AND expires_at > now())
+            AS open_invitations
+        FROM community_invitations AS invitation WHERE created_by = number
     ) AS counted ON true
 )"""
 _JUDGEMENT = "SELECT number, name, status, state, code, open_invitations FROM judged ORDER BY place"

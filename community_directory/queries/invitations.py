@@ -214,7 +214,8 @@ WITH {ACTOR_CTE}, inviter AS MATERIALIZED (
     -- the new invitation, or the extended one
     INSERT INTO community_invitations AS invitation
         (invitation_id, invitation_code, created_by, invited_telegram_username, expires_at)
-    SELECT coalesce(:invitation_id::uuid, gen_random_uuid()), :code, permitted.member_id, :telegram_username::text, now() + :valid_for::interval
+    SELECT coalesce(:invitation_id::uuid, gen_random_uuid()), :code, permitted.member_id,
+        :telegram_username::text, now() + :valid_for::interval
     -- The count makes PostgreSQL close the earlier invitation first.
     FROM permitted, (SELECT count(*) FROM closed) AS closed
     ON CONFLICT (lower(invited_telegram_username))

@@ -1,4 +1,4 @@
-"""Insights: pages that show the community in charts, and the tree of who invited whom."""
+"""Insights: a page that shows the community in charts."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,24 +12,16 @@ from starlette.routing import Route
 
 from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine
-from community_directory.errors import MemberNotFound
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.queries.member_rows import NO_BOTS
-from community_directory.queries.values import (
-    MEMBER_NUMBER_PATTERN,
-    member_number,
-    present_number_sql,
-)
 from community_directory.tables import InvitationStatus, MemberStatus
 from community_directory.web.charts import (
     WAITING_TIME_ENDS,
-    DrawnNode,
     count_hours,
     count_outcomes,
     count_statuses,
     count_tiers,
     count_waiting_times,
-    layout_tree,
     stack_areas,
 )
 from community_directory.web.health import health_label
@@ -37,7 +29,7 @@ from community_directory.web.pages import PageContent, Pages, Visit
 
 INSIGHTS_PATH = "/insights"
 """The path of the pages."""
-MOVED_PATHS = ("/health/", "/suggestions/")
+MOVED_PATHS = ("/health/", "/suggestions/", "/tree/", "/tree/{number}/")
 """The paths of pages that were below the path of Insights before."""
 
 CHART_WEEKS = 26
@@ -48,11 +40,6 @@ MAX_ACTIVITY_EVENTS = 40_000
 """The newest events that are counted; all events of a busy month would take too long."""
 MOST_ACTIVE_DAYS = 7
 """The days of the list of the most active members, including today."""
-
-MAX_TREE_LEVELS = 4
-"""The levels of the drawn tree below its root."""
-MAX_DRAWN_CHILDREN = 12
-MAX_DRAWN_NODES = 150
 
 # The members are grouped by present status, tier, and the weeks in which they were added and
 # removed. Week 0 is the time before the first of the :week_ends. Two statements count them, each
@@ -143,51 +130,12 @@ LIST_MOST_ACTIVE = Statement(
     ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id LIMIT 12
     """
 )
-# The recursion goes down level by level, and PostgreSQL stops it when it has enough rows. Bots are
-# left out, except for the root, and so are merged members, whose numbers lead to the other one.
-GET_TREE = Statement(
-    f"""
-    WITH RECURSIVE tree AS (
-        SELECT member_id, name, status, deleted_at, is_bot, invited_by, 0 AS level
-        FROM community_members WHERE member_id = {present_number_sql(":member_id")}
-        UNION ALL
-        SELECT child.*, level + 1 FROM tree CROSS JOIN LATERAL (
-            SELECT member_id, name, status, deleted_at, is_bot, invited_by
-            FROM community_members
-            WHERE invited_by = tree.member_id AND NOT is_bot AND merged_into IS NULL
-            ORDER BY length(member_id), member_id
-            LIMIT :max_children
-        ) AS child WHERE level < :max_levels
-    ), drawn AS (SELECT * FROM tree LIMIT :max_nodes)
-    SELECT member_id, name,
-        CASE WHEN deleted_at IS NOT NULL THEN 'removed' WHEN is_bot THEN 'bot' ELSE status END,
-        invited_by,
-        (
-            SELECT count(*) FROM community_members
-            WHERE invited_by = drawn.member_id AND {NO_BOTS} AND merged_into IS NULL
-        )
-    FROM drawn
-    """
-)
-GET_NAME = Statement("SELECT name FROM community_members WHERE member_id = :member_id")
 
 
 def routes(pages: Pages) -> list[Route]:
-    """Return the routes of the pages."""
-    tree = pages.page(_build_tree_page)
-
-    async def pick_member(request: Request) -> Response:
-        """Redirect to the tree of the picked member, so that its address survives the sign-in."""
-        number = MEMBER_NUMBER_PATTERN.fullmatch(request.query_params.get("member", ""))
-        if not number:
-            return await tree(request)
-        root = request.scope.get("root_path", "")
-        return RedirectResponse(f"{root}{INSIGHTS_PATH}/tree/{number[1]}/", status_code=303)
-
+    """Return the routes of the page."""
     return [
         Route(f"{INSIGHTS_PATH}/", pages.page(_build_overview_page)),
-        Route(f"{INSIGHTS_PATH}/tree/", pick_member),
-        Route(f"{INSIGHTS_PATH}/tree/{{number}}/", tree),
         *(Route(f"{INSIGHTS_PATH}{path}", redirect_to_moved_page) for path in MOVED_PATHS),
     ]
 
@@ -196,7 +144,8 @@ async def redirect_to_moved_page(request: Request) -> Response:
     """Redirect from the address that a page had before."""
     root = request.scope.get("root_path", "")
     path = request.url.path.removeprefix(root + INSIGHTS_PATH)
-    return RedirectResponse(root + path, status_code=301)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(root + path + query, status_code=301)
 
 
 async def _build_overview_page(visit: Visit) -> PageContent:
@@ -270,31 +219,3 @@ def _name_waiting_times(visit: Visit) -> list[str]:
         visit.gettext("2–3 days"),
         visit.gettext("longer"),
     ]
-
-
-async def _build_tree_page(visit: Visit) -> PageContent:
-    request = visit.request
-    requested = request.path_params.get("number") or request.query_params.get("member", "")
-    if not requested.strip():
-        return PageContent("tree.html", {"tree": None, "inviter": None})
-    member_id = member_number(requested)
-    nodes = await _get_nodes(member_id) if MEMBER_NUMBER_PATTERN.fullmatch(requested) else []
-    if not nodes:
-        raise MemberNotFound(member_id)
-    tree = layout_tree(nodes)
-    inviter = tree.nodes[0].invited_by
-    names = await engine.read(GET_NAME, member_id=inviter) if inviter else []
-    variables = {"tree": tree, "inviter": (inviter, names[0]["name"]) if names else None}
-    return PageContent("tree.html", variables)
-
-
-async def _get_nodes(member_id: str) -> list[DrawnNode]:
-    """Return the members to draw, from the one with this number down; none if there is none."""
-    records = await engine.read(
-        GET_TREE,
-        member_id=member_id,
-        max_levels=MAX_TREE_LEVELS,
-        max_children=MAX_DRAWN_CHILDREN,
-        max_nodes=MAX_DRAWN_NODES,
-    )
-    return [DrawnNode(*record) for record in records]

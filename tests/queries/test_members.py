@@ -19,6 +19,7 @@ from community_directory.errors import (
     MemberExists,
     MemberMerged,
     MemberNotFound,
+    ProfileChanged,
     StatusChangeRefused,
 )
 from community_directory.queries import audit, invitations, members
@@ -367,6 +368,76 @@ async def test_the_keys_of_a_profile_change_one_by_one(directory: asyncpg.Pool) 
     assert (await members.update_profile("#1", profile_data={"a": 1})).profile_data == {"a": 1}
     emptied = await members.update_profile("#1", replace_profile_data=None)
     assert emptied.profile_data is None
+
+
+async def test_a_field_that_somebody_else_has_changed_stays(directory: asyncpg.Pool) -> None:
+    seen = await add(country="Chile", profile_data={"bio": "hi", "skills": ["art"]})
+    await members.update_profile("#1", country="Peru", actor="luis")
+    with pytest.raises(ProfileChanged) as refusal:
+        await members.update_profile("#1", country="Cuba", before={"country": seen.country})
+    assert (refusal.value.member_id, refusal.value.field) == ("#1", "country")
+    # Of several fields, all stay.
+    with pytest.raises(ProfileChanged):
+        await members.update_profile("#1", name="Eva", country="Cuba", before={"country": "Chile"})
+    assert (await members.get("#1")).name == "Ana"
+    # Another field may have changed.
+    changed = await members.update_profile("#1", name="Eva", before={"name": "Ana"})
+    assert (changed.name, changed.country) == ("Eva", "Peru")
+    await members.update_profile("#1", country=None, before={"country": "Peru"})
+    with pytest.raises(ProfileChanged):
+        await members.update_profile("#1", country="Cuba", before={"country": "Peru"})
+    changed = await members.update_profile("#1", country="Cuba", before={"country": None})
+    assert changed.country == "Cuba"
+
+
+async def test_a_key_of_a_profile_that_somebody_else_has_changed_stays(
+    directory: asyncpg.Pool,
+) -> None:
+    await add(profile_data={"bio": "hi", "skills": ["art"]})
+    await members.update_profile("#1", profile_data={"bio": "hello"})
+
+    async def change(before: object, **keys: object) -> object:
+        seen = {"profile_data": before}
+        return (await members.update_profile("#1", profile_data=keys, before=seen)).profile_data
+
+    for before in ({"bio": "hi"}, {"bio": None}, {"skills": ["art"], "bio": "hi"}, {"new": "x"}):
+        with pytest.raises(ProfileChanged) as refusal:
+            await change(before, bio="mine")
+        assert refusal.value.field == "profile_data"
+    assert await change({"skills": ["art"]}, skills=[]) == {"bio": "hello", "skills": []}
+    assert await change({"new": None}, new=1) == {"bio": "hello", "skills": [], "new": 1}
+    assert await change({}, new=2) == {"bio": "hello", "skills": [], "new": 2}
+    await members.update_profile("#1", profile_data=None)
+    assert await change({"bio": None}, bio="first") == {"bio": "first"}
+
+
+async def test_of_two_changes_of_what_both_have_seen_one_is_stored(
+    directory: asyncpg.Pool,
+) -> None:
+    await add(country="Chile")
+    outcomes = await asyncio.gather(
+        *(
+            members.update_profile("#1", country=country, before={"country": "Chile"})
+            for country in ("Peru", "Cuba", "Kenya")
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(outcome, members.Member) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, ProfileChanged) for outcome in outcomes) == 2
+
+
+async def test_a_change_of_what_was_seen_explains_other_refusals(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.merged_member(directory, merged_into="#1")
+    await rows.member(directory, deleted_at=NOON)
+    for number, error in ((2, MemberMerged), (3, MemberNotFound), (9, MemberNotFound)):
+        with pytest.raises(error):
+            await members.update_profile(number, name="Eva", before={"name": "Bo"})
+    with pytest.raises(InvalidInput, match="no field status"):
+        await members.update_profile(1, name="Eva", before={"status": "active"})
+    for before in ({"name": float("nan")}, {"name": object()}):
+        with pytest.raises(InvalidInput):
+            await members.update_profile(1, name="Eva", before=before)
 
 
 async def test_keys_and_a_whole_profile_at_once_are_refused(directory: asyncpg.Pool) -> None:

@@ -118,7 +118,7 @@ async def assert_a_code_is_used_once(owner: Visitor, url: str) -> None:
     connection = await asyncpg.connect(url)
     stored = await connection.fetchval("SELECT secret FROM authenticator_secret")
     await connection.close()
-    code = pyotp.TOTP(provider.encryption_provider.decrypt(stored)).now()  # type: ignore[attr-defined]
+    code = pyotp.TOTP(provider.encryption_provider.decrypt(stored)).now()
     form = {"username": "admin", "password": ADMIN_PASSWORD, "mfa_code": code}
     answers = await asyncio.gather(
         *(owner.request("POST", "/admin/public/login/", form) for _ in range(4))

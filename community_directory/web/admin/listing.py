@@ -9,6 +9,7 @@ from piccolo.columns import Boolean, ForeignKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from community_directory.calendar import load_zone
 from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.conditions import SEARCH_TEXT_LENGTH, is_indexed
@@ -55,7 +56,6 @@ LIST_PARAMETERS = {
     "__page",
     "__order",
     "__readable",
-    "__view",
     "__delimiter",
 }
 RANGE_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -208,8 +208,7 @@ class ListEndpoints(TableRows):
             f"SELECT {selected} FROM {self.table_name} AS this"
             f" WHERE {condition.where} ORDER BY {', '.join(order)} LIMIT {size} OFFSET {offset}"
         )
-        is_own_list = not query.filtered_columns and not query.value("__view")
-        if not is_own_list or offset > MAX_EASY_ROWS or order != self._order(""):
+        if query.filtered_columns or offset > MAX_EASY_ROWS or order != self._order(""):
             await self._check_size(query, condition, page, order, offset + size)
         records = await engine.read(
             f"""
@@ -457,15 +456,11 @@ class ListEndpoints(TableRows):
         return f"“{self._schema['properties'][column]['title']}”"
 
     async def _filter(self, query: ListQuery) -> ListFilter:
-        """Return the condition of a list's filters and its view."""
+        """Return the condition of a list's filters."""
         query.check_filters(self.readable)
         condition = ListFilter()
         for name in query.filtered_columns:
             condition.conditions.append(await self._column_condition(query, name, condition))
-        if view := query.value("__view"):
-            if view not in self.policy.views:
-                raise InvalidInput(f"There is no view {sanitize_for_message(view)}.")
-            condition.conditions.append(self.policy.views[view])
         condition.conditions += self._listed_conditions(query)
         return condition
 
@@ -665,7 +660,7 @@ class ListEndpoints(TableRows):
 
 
 def _format_for_people(value: date) -> str:
-    """Format a date, or a time to the second."""
+    """Format a date, or a time to the second in the community's time zone."""
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{value.astimezone(load_zone(None)):%Y-%m-%d %H:%M:%S %Z}"
     return value.isoformat()

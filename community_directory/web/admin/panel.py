@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import piccolo_admin.endpoints
 from fastapi import FastAPI
-from piccolo.apps.user.tables import BaseUser
 from piccolo.table import Table
 from piccolo_admin.endpoints import AdminRouter
-from piccolo_api.session_auth.tables import SessionsBase
+from piccolo_admin.translations.data import ENGLISH, TRANSLATIONS
+from piccolo_admin.translations.models import Translation
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-import community_directory.web.admin.merge_forms  # noqa: F401  it adds its forms to the menu
 from community_directory.settings import Settings
 from community_directory.web.admin.download import IncompleteFiles
 from community_directory.web.admin.forms import FORMS
@@ -33,9 +33,30 @@ from community_directory.web.security import SESSION_EXTENSION
 
 ASSETS_PATH = "/directory-assets"
 ASSET_TAGS = (
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="../static/tokens.css">'
     f'<link rel="stylesheet" href=".{ASSETS_PATH}/panel.css">'
-    f'<script src=".{ASSETS_PATH}/panel.js"></script>'
-    f'<script src=".{ASSETS_PATH}/sign_in.js"></script></head>'
+    f'<script src=".{ASSETS_PATH}/look.js"></script>'
+    f'<script src=".{ASSETS_PATH}/address.js"></script>'
+    f'<script src=".{ASSETS_PATH}/panel.js"></script></head>'
+)
+SENTENCE_CASE = {
+    "Add Row": "Add row",
+    "Change Password": "Change password",
+    "Dark Mode": "Dark mode",
+    "Hide Filters": "Hide filters",
+    "Light Mode": "Light mode",
+    "Log Out": "Log out",
+    "MFA Code": "MFA code",
+    "MFA Setup": "MFA setup",
+    "Select a Column": "Select a column",
+    "Set Timezone": "Set time zone",
+    "Show Filters": "Show filters",
+}
+"""The English labels of the front end that are not in sentence case, and ours for them."""
+ENGLISH_LABELS = Translation(
+    language_name=ENGLISH.language_name,
+    language_code=ENGLISH.language_code,
+    translations={**ENGLISH.translations, **SENTENCE_CASE},
 )
 FRONT_END_HOOKS = (
     "save_button",
@@ -45,10 +66,21 @@ FRONT_END_HOOKS = (
     "delete_row_button",
     "title_bar",
     "custom_form_error",
-    "login_button",
     "message_popup",
     "result_count",
     "Problem fetching",
+    "Invalid column name or value",
+    "__vue_app__",
+    "filter_wrapper",
+    "rowListing",
+    "updateFilterParams",
+    "updateOrderBy",
+    "updateCurrentPageNumber",
+    "updateSchema",
+    "updateDarkMode",
+    "darkMode",
+    "defaultTimezone",
+    "piccoloAdminDefaultLanguage",
 )
 """The names in Piccolo Admin's front end on which our scripts and stylesheet depend."""
 
@@ -59,7 +91,7 @@ def create_panel(settings: Settings) -> AdminRouter:
     Raises:
         IncompatiblePiccoloAdmin: The installed version of Piccolo Admin doesn't fit.
     """
-    configured, providers = configure_tables(settings), mfa_providers(settings)
+    configured, providers = configure_tables(), mfa_providers(settings)
     with _use_directory_crud(configured) as served:
         panel = DirectoryRouter(
             *(config for config, _ in configured),
@@ -71,13 +103,14 @@ def create_panel(settings: Settings) -> AdminRouter:
             sidebar_links=SIDEBAR_LINKS,
             increase_expiry=SESSION_EXTENSION,
             mfa_providers=providers,
+            translations=[ENGLISH_LABELS, *(each for each in TRANSLATIONS if each is not ENGLISH)],
         )
     secure(panel, settings, providers)
     panel.add_middleware(IncompleteFiles)
-    _add_assets(panel)
+    _add_assets(panel, settings)
     private = served[0][0]
     private.add_exception_handler(405, answer_refused_method)
-    _hide_user_tables(panel, private)
+    _hide_forbidden_tables(panel, private)
     _remove_unused_routes(panel, private)
     document = build_document(settings.site_name, [table for _, table in served], panel.forms)
     private.openapi = lambda: document  # type: ignore[method-assign]
@@ -119,7 +152,7 @@ def _use_directory_crud(
         raise IncompatiblePiccoloAdmin("its tables don't use PiccoloCRUD")
 
 
-def _add_assets(panel: AdminRouter) -> None:
+def _add_assets(panel: AdminRouter, settings: Settings) -> None:
     """Add our scripts and stylesheet to the page, and check that what they adjust exists."""
     scripts = Path(piccolo_admin.endpoints.ASSET_PATH).glob("assets/*.js")
     front_end = "".join(script.read_text(encoding="utf-8") for script in scripts)
@@ -127,24 +160,31 @@ def _add_assets(panel: AdminRouter) -> None:
         raise IncompatiblePiccoloAdmin(f"its front end has no {', '.join(missing)}")
     if panel.template.count("</head>") != 1:
         raise IncompatiblePiccoloAdmin("its page does not have exactly one </head>")
-    panel.template = panel.template.replace("</head>", ASSET_TAGS)
+    zone = f'<meta name="time-zone" content="{escape(settings.time_zone)}">'
+    panel.template = panel.template.replace("</head>", zone + ASSET_TAGS)
     panel.mount(ASSETS_PATH, StaticFiles(directory=Path(__file__).parent / "static"))
 
 
-def _hide_user_tables(panel: AdminRouter, private: FastAPI) -> None:
-    """Hide the tables of users and sessions from the menu of managers who may not read them."""
-    hidden = {BaseUser._meta.tablename, SessionsBase._meta.tablename}
+def _hide_forbidden_tables(panel: AdminRouter, private: FastAPI) -> None:
+    """Leave the tables that only superusers may read out of the menu of other managers."""
+    forbidden = {
+        config.table_class._meta.tablename for config in panel.table_configs if config.validators
+    }
 
-    async def menu(request: Request) -> JSONResponse:
-        found = panel.get_table_list_grouped()
-        if not request.user.user.superuser:
-            found.grouped = {
-                group: [name for name in names if name not in hidden]
-                for group, names in found.grouped.items()
-            }
-        return JSONResponse(found.model_dump())
+    def select(request: Request, names: Sequence[str]) -> list[str]:
+        is_superuser = request.user.user.superuser
+        return [name for name in names if is_superuser or name not in forbidden]
 
-    private.router.routes.insert(0, Route("/tables/grouped/", menu))
+    async def list_tables(request: Request) -> JSONResponse:
+        return JSONResponse(select(request, panel.get_table_list()))
+
+    async def list_menu(request: Request) -> JSONResponse:
+        menu = panel.get_table_list_grouped()
+        menu.grouped = {group: select(request, names) for group, names in menu.grouped.items()}
+        return JSONResponse(menu.model_dump())
+
+    private.router.routes.insert(0, Route("/tables/", list_tables))
+    private.router.routes.insert(0, Route("/tables/grouped/", list_menu))
 
 
 def _remove_unused_routes(panel: AdminRouter, private: FastAPI) -> None:

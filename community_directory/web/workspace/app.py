@@ -11,8 +11,10 @@ from community_directory.settings import Settings
 from community_directory.web import health, insights, suggestions
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
+    colleagues,
     home,
     invitations,
+    log,
     me,
     people,
     person,
@@ -20,6 +22,7 @@ from community_directory.web.workspace import (
     requests,
     review,
     sign_in,
+    tree,
 )
 
 STATIC_PATH = Path(__file__).parent.parent / "static"
@@ -33,15 +36,18 @@ def create_workspace(settings: Settings) -> Starlette:
             *preferences.ROUTES,
             *sign_in.routes(pages),
             *me.routes(pages),
+            *colleagues.routes(pages),
             *home.routes(pages),
             *people.routes(pages),
             *person.routes(pages),
             *requests.routes(pages),
             *review.routes(pages),
+            *tree.routes(pages),
             *insights.routes(pages),
             *health.routes(pages),
             *suggestions.routes(pages),
             *invitations.routes(pages),
+            *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
         middleware=[Middleware(CSRFProtection, pages=pages)],

@@ -1,5 +1,6 @@
 """Review: the people who wait for approval, whom managers approve or decline."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -104,8 +105,11 @@ async def build_review(visit: Visit) -> PageContent:
 
     A form that was refused has the same fields.
     """
-    waiting = await newcomers.list_waiting(after=_read(visit, "after") or None, limit=PAGE_SIZE)
-    done = await _find_done(_read(visit, "done"))
+    waiting, done, question = await asyncio.gather(
+        newcomers.list_waiting(after=_read(visit, "after") or None, limit=PAGE_SIZE),
+        _find_done(_read(visit, "done")),
+        _find_question(visit),
+    )
     kept = {name: value for name in ("after", "done") if (value := _read(visit, name))}
 
     def address(**state: object) -> str:
@@ -119,7 +123,7 @@ async def build_review(visit: Visit) -> PageContent:
             "after": kept.get("after"),
             "waiting_people": waiting,
             "declined": _read(visit, "decline"),
-            "question": await _find_question(visit),
+            "question": question,
             "done": done,
             "is_own": done is not None and done.actor == visit.user.username,
             "reasons": REASONS,

@@ -77,6 +77,7 @@ async def tell(
     *,
     about: str | None = None,
     counts: Counts | None = None,
+    one_by_one: bool = False,
 ) -> list[StoryLine]:
     """Return entries of the audit log as lines in words, in the order of the entries.
 
@@ -85,8 +86,12 @@ async def tell(
         entries: The entries, newest first, those of one transaction after each other.
         about: The number of the member whose page shows the lines, who is then not named.
         counts: The numbers of entries by time and kind, where `entries` has a part of them.
+        one_by_one: Whether each entry is a line.
     """
-    groups = group_changes(entries, counts or {})
+    if one_by_one:
+        groups = [Group(entry.kind, [entry], [], 1) for entry in entries]
+    else:
+        groups = group_changes(entries, counts or {})
     if about is not None:
         # Their invitations are told once, when they are sent, with what became of them.
         told = (ChangeKind.INVITATION_REDEEMED, ChangeKind.INVITATION_EXPIRED)

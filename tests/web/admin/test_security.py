@@ -848,7 +848,7 @@ async def enrol(client: httpx.AsyncClient) -> str:
     assert not re.search(r"onclick|fonts\.g", page.text)
     (provider,) = second_factor.mfa_providers(WITH_MFA)
     stored = await BaseUser.raw("SELECT secret FROM authenticator_secret")
-    secret: str = provider.encryption_provider.decrypt(stored[0]["secret"])  # type: ignore[attr-defined]
+    secret: str = provider.encryption_provider.decrypt(stored[0]["secret"])
     assert secret not in stored[0]["secret"]
     return secret
 

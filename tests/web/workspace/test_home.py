@@ -224,7 +224,7 @@ async def test_the_acts_of_colleagues_since_the_last_visit_are_told(
     await acts.apply("decline", numbers[4:], actor="manager", reason="mine")
     await members.update_profile(1, name="Other", actor="telegram:1")
     assert await story(client) == [
-        "luis approved Person 1 and 2 more “Known from the meetup”",
+        "luis approved Person 3 and 2 more “Known from the meetup”",
     ]
     text = await read(client)
     assert "Since you were here" in text
@@ -297,7 +297,7 @@ async def test_an_empty_directory_shows_the_first_steps(client: httpx.AsyncClien
     assert "The directory is empty." in text
     for step in ("1. Say who you are", "2. Bring those", "3. Invite people"):
         assert step in text
-    for path in ("/admin/#/add/community_members", "/invitations/"):
+    for path in ("/admin/#/community_members/add/", "/invitations/"):
         assert f'href="{path}"' in text
     assert "Nothing waits" not in text
 

@@ -1,6 +1,7 @@
 """The sign-in page, the second factor, temporary passwords, and what an ended session keeps."""
 
 import asyncio
+import functools
 import json
 import re
 from datetime import datetime
@@ -53,6 +54,11 @@ def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MAX_DELAY_SECONDS", 0.001)
 
 
+@functools.cache
+def app_with_mfa() -> ASGIApp:
+    return main.App(WITH_MFA)
+
+
 async def open_browser(app: ASGIApp = main.app) -> httpx.AsyncClient:
     """Return a client that has opened the sign-in page."""
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ADDRESS)
@@ -73,7 +79,7 @@ async def sign_in_as(
 
 
 async def is_in(client: httpx.AsyncClient) -> bool:
-    response = await client.get("/insights/tree/")
+    response = await client.get("/tree/")
     assert response.status_code in (200, 303)
     return response.status_code == 200
 
@@ -88,8 +94,8 @@ def hidden(response: httpx.Response, name: str) -> str:
 async def test_a_user_signs_in_goes_on_and_signs_out() -> None:
     await add_superuser("ana")
     browser = await open_browser()
-    response = await sign_in_as(browser, following="/insights/tree/?member=7")
-    assert (response.status_code, response.headers["location"]) == (303, "/insights/tree/?member=7")
+    response = await sign_in_as(browser, following="/tree/?member=7")
+    assert (response.status_code, response.headers["location"]) == (303, "/tree/?member=7")
     assert "HttpOnly" in response.headers["set-cookie"]
     assert await is_in(browser)
     token = browser.cookies["id"]
@@ -153,8 +159,8 @@ async def test_a_second_factor_is_asked_for_and_checked() -> None:
     (provider,) = mfa_providers(WITH_MFA)
     await provider.get_registration_json(user)
     stored = await BaseUser.raw("SELECT secret FROM authenticator_secret")
-    secret = provider.encryption_provider.decrypt(stored[0]["secret"])  # type: ignore[attr-defined]
-    browser = await open_browser(main.App(WITH_MFA))
+    secret = provider.encryption_provider.decrypt(stored[0]["secret"])
+    browser = await open_browser(app_with_mfa())
     response = await sign_in_as(browser)
     assert (response.status_code, 'name="mfa_code"' in response.text) == (401, True)
     assert 'role="alert"' not in response.text
@@ -312,7 +318,7 @@ async def test_a_script_gets_the_sign_in_as_a_whole_page(browser: httpx.AsyncCli
     assert response.headers["HX-Retarget"] == "body"
     client = await open_browser()
     headers = {"HX-Request": "true", "HX-Current-URL": f"{ADDRESS}/insights/?a=1"}
-    response = await client.get("/insights/tree/", headers=headers)
+    response = await client.get("/tree/", headers=headers)
     assert response.headers["HX-Redirect"] == "/sign-in/?next=%2Finsights%2F%3Fa%3D1"
 
 

@@ -2,15 +2,13 @@
 // table's policy says. With each form it sends the row with which the form was filled, so that the
 // server knows which fields a person changed. A list is downloaded as the server writes it.
 (() => {
-  // A form's answer that begins so is no error, although the front end shows it as one.
-  const PREVIEW = "Nothing was changed so far.";
   // The locked fields and the refused actions of each table.
   const policies = {};
   // The path and the row of the open form.
   let shown = null;
   // The query of the last page of each table that was shown.
   const queries = {};
-  // The message of the server about the last list, if it was refused.
+  // The message of the server about the last list or bulk update, if it was refused.
   let refusal = "";
 
   const table = () => (location.hash.match(/^#\/([a-z_]+)/) || [])[1];
@@ -26,13 +24,13 @@
     lock('[data-uitest="create_button"]', policy.locked_when_new || []);
     const popup = document.querySelector("#message_popup.error p");
     // The front end says only that there was a problem.
-    if (refusal && popup && popup.textContent.startsWith("Problem fetching")) {
+    if (refusal && popup && /^(Problem fetching|Invalid column name)/.test(popup.textContent)) {
       popup.textContent = refusal;
     }
-  }
-
-  function showAsPreview(isPreview) {
-    document.documentElement.classList.toggle("is-preview", isPreview);
+    // A bulk update offers what may be changed.
+    for (const option of document.querySelectorAll("select[name=property] option")) {
+      if ((policy.locked || []).includes(option.value)) option.hidden = option.disabled = true;
+    }
   }
 
   function lock(button, names) {
@@ -61,16 +59,14 @@
     const { method, path, search } = this.directory;
     const [, list] = path.match(/\/api\/tables\/([^/]+)\/$/) || [];
     const [, name, row] = path.match(/\/api\/tables\/([^/]+)\/([^/]+)\/$/) || [];
-    const isFormOfActions = /\/api\/forms\/[^/]+\/$/.test(path);
     const isForm = row && table() === name && location.hash.includes(row);
-    if (method === "POST" && isFormOfActions) {
-      this.addEventListener("load", async () => {
-        // The front end asks for a Blob, because an answer can be a file.
-        const text = this.status === 422 ? await new Response(this.response).text() : "";
-        const { custom_form_error: message } = parse(text) || {};
-        showAsPreview((message || "").startsWith(PREVIEW));
+    if (method === "PATCH" && !isForm) {
+      this.addEventListener("load", () => {
+        const { detail } = parse(this.responseText) || {};
+        refusal = this.status === 422 && Array.isArray(detail) ? detail[0].msg : "";
       });
-    } else if (method === "GET" && list) {
+    }
+    if (method === "GET" && list) {
       this.addEventListener("load", () => {
         if (this.status === 200) queries[list] = search;
         const { detail } = (this.status === 400 && parse(this.responseText)) || {};
@@ -139,5 +135,4 @@
 
   new MutationObserver(apply).observe(document.documentElement, { childList: true, subtree: true });
   addEventListener("hashchange", apply);
-  addEventListener("hashchange", () => showAsPreview(false));
 })();
