@@ -124,6 +124,8 @@ async def test_a_script_is_told_to_open_the_next_page_as_a_whole() -> None:
     browser.headers["HX-Request"] = "true"
     response = await sign_in_as(browser, following="/admin/")
     assert (response.status_code, response.headers["HX-Redirect"]) == (200, "/admin/")
+    response = await sign_in_as(browser, following="/people/?q=Лев")
+    assert response.headers["HX-Redirect"] == "/people/?q=%D0%9B%D0%B5%D0%B2"
 
 
 async def test_the_page_has_the_same_limits_as_the_api() -> None:
