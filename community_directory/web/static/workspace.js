@@ -46,7 +46,7 @@
   const currentRow = () => listRows().find((row) => row.id === current);
   const isSent = (row) => row.id === sent || queue.includes(row.id);
   const queue = [];
-  let current = location.hash.slice(1), place = 0, focus = "", sent = "", settling;
+  let current = location.hash.slice(1), focus = current && ".person", place = 0, sent = "", settling;
 
   function select(row, isFocused) {
     for (const other of listRows()) other.removeAttribute("aria-current");
@@ -80,6 +80,8 @@
     const given = rows.find((row) => row.hasAttribute("aria-current"));
     const isLost = document.activeElement === document.body;
     select(given || currentRow() || rows[Math.min(place, rows.length - 1)], isLost);
+    // A browser leaves the focus alone if the address names a row.
+    if (isLost) document.querySelector("[autofocus]")?.focus({ preventScroll: true });
   }
   function press(scope, key) {
     const button = scope?.querySelector(`[data-key="${CSS.escape(key)}"]`);
@@ -110,6 +112,7 @@
   // A button that was pressed in a row leads to the same button of the next row.
   addEventListener("submit", ({ target, submitter }) => {
     const row = target.closest(ROWS);
+    if (target.closest(".answer")) focus = ".person";
     if (!row || isSent(row)) return;
     focus = `[data-key="${submitter?.dataset.key}"]`;
     leave(row);
@@ -130,6 +133,17 @@
       restore();
     });
   addEventListener("DOMContentLoaded", restore);
+
+  // The numbers beside a tree follow its ticks.
+  addEventListener("change", (event) => {
+    if (!event.target.matches(".tree [name=member]")) return;
+    const boxes = [...document.querySelectorAll(".tree [name=member]")];
+    for (const shown of document.querySelectorAll("[data-count]")) {
+      const what = shown.dataset.count;
+      const counted = boxes.filter((box) => box.checked !== (what === "spared"));
+      shown.textContent = counted.reduce((sum, box) => sum + Number(box.dataset[what] ?? 1), 0);
+    }
+  });
 
   // What a page says after it was loaded without a reload is read aloud.
   function announce(text) {

@@ -206,9 +206,7 @@ async def test_pages_follow_each_other_and_end_where_nobody_waits_any_more(
     assert seen == numbers
     assert listed(await read(client, last)) == numbers[4:]
     # The last one is approved: the page shows the first ones again.
-    response = await post(
-        client, "approve", pick=numbers[4], after=httpx.URL(last).params["after"]
-    )
+    response = await post(client, "approve", pick=numbers[4], after=httpx.URL(last).params["after"])
     assert "after=" in response.headers["location"]
     assert listed(await read(client, response.headers["location"])) == numbers[:2]
     assert (await client.get("/review/?after=nothing")).status_code == 404
