@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from community_directory import errors
+from community_directory.calendar import load_zone
 from community_directory.constraints import CONSTRAINT_MESSAGES
 from community_directory.error_texts import (
     INVALID_FIELD,
@@ -195,6 +196,13 @@ def test_texts_numbers_and_days_are_those_of_the_language() -> None:
     assert find_translation("en").format_datetime(MOMENT, zone) == "November 29, 2026, 12:30 CST"
     assert mexican.gettext("no such {text}", text="{x}") == "no such {x}"
     assert mexican.gettext("no such {text}") == "no such {text}"
+
+
+def test_a_time_has_its_day_unless_that_is_today() -> None:
+    translation, now = find_translation("es"), datetime.now(UTC)
+    today = now.astimezone(load_zone(None)).replace(hour=9, minute=8)
+    assert translation.format_clock(today.astimezone(UTC)) == "09:08"
+    assert translation.format_clock(today - timedelta(days=400)).endswith(", 09:08")
 
 
 def test_a_number_chooses_singular_or_plural() -> None:

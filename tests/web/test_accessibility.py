@@ -130,24 +130,27 @@ async def examine(page: Page, axe: str, path: str) -> list[str]:
             return problems
         if response.status not in (200, 400, 404):  # a message is a page, too
             problems.append(f"{path}: the status is {response.status}")
+        if width == DESK[0]:
+            problems += await find_dead_ends(page, path)
         await page.evaluate(axe)
         dialogs = "dialog[popover]" if width == PHONE[0] else ".none"
         for scheme, rules in (("light", None), ("dark", COLORS)):
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             found: list[Any] = await page.evaluate(AXE, {"rules": rules, "dialogs": dialogs})
             problems += [f"{path} {scheme} {width}: {each}" for each in found]
-        if await page.evaluate(ASSET_BYTES) > MAX_ASSET_BYTES:
-            problems.append(f"{path} loads more than {MAX_ASSET_BYTES:,} bytes")
-        problems += [
-            f"{path} needs a script: {each}" for each in await page.evaluate(WITHOUT_EFFECT)
-        ]
-        problems += [
-            f"{path} leads to {method} {address}"
-            for method, address in {tuple(each) for each in await page.evaluate(ADDRESSES)}
-            if not is_answered(method.upper(), address)
-        ]
         overflowing: list[Any] = await page.evaluate(OVERFLOWING)
         problems += [f"{path} {width} overflows: {each}" for each in overflowing]
+    return problems
+
+
+async def find_dead_ends(page: Page, path: str) -> list[str]:
+    """Return what needs a script or leads nowhere, and whether the page loads too much."""
+    problems = [f"{path} needs a script: {each}" for each in await page.evaluate(WITHOUT_EFFECT)]
+    for method, address in sorted({tuple(each) for each in await page.evaluate(ADDRESSES)}):
+        if not is_answered(method.upper(), address):
+            problems.append(f"{path} leads to {method} {address}")
+    if await page.evaluate(ASSET_BYTES) > MAX_ASSET_BYTES:
+        problems.append(f"{path} loads more than {MAX_ASSET_BYTES:,} bytes")
     return problems
 
 

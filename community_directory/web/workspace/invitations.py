@@ -31,6 +31,7 @@ from community_directory.web.workspace.invitation_batches import (
     split_usernames,
 )
 from community_directory.web.workspace.invitation_lists import (
+    MAX_COUNTED,
     OPEN_SEGMENTS,
     Segment,
     count_invitations,
@@ -124,6 +125,7 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         "form_id": uuid4(),
         "validities": VALIDITIES,
         "max_usernames": MAX_USERNAMES,
+        "max_counted": MAX_COUNTED,
         "address": partial(_make_address, state),
         "back": urlencode(state),
         "link_to": _link_to,

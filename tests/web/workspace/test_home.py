@@ -113,14 +113,15 @@ async def test_bots_removed_and_suspended_people_and_those_never_active_are_not_
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     long_ago = NOW - timedelta(days=100)
-    for columns in (
+    quiet: dict[str, object] = {"status": "active", "last_active_at": long_ago}
+    others: list[dict[str, object]] = [
         {"is_bot": True},
         {"deleted_at": NOW},
         {"status": "suspended"},
         {"last_active_at": None},
-    ):
-        columns = {"status": "active", "last_active_at": long_ago, **columns}
-        await rows.member(directory, **columns)
+    ]
+    for columns in others:
+        await rows.member(directory, **{**quiet, **columns})
     await rows.member(directory, status="pending")
     found = await tiles(client)
     assert found["/people/?status=active&quiet_days=60"].startswith("0 Quiet members")
@@ -170,7 +171,7 @@ async def test_a_slow_count_of_suggestions_shows_the_last_number(
     counter = SuggestionCounter()
     first = asyncio.gather(counter.get(), counter.get())
     answers.put_nowait(3)
-    assert await first == [3, 3]
+    assert list(await first) == [3, 3]
     monkeypatch.setattr(home, "SUGGESTIONS_TIMEOUT_SECONDS", 0)
     assert [await counter.get(), await counter.get()] == [3, 3]
     assert calls == 2

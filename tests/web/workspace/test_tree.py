@@ -11,6 +11,7 @@ import pytest
 from community_directory.app import app
 from community_directory.calendar import today
 from community_directory.queries import acts, members, permissions
+from community_directory.queries.branches import BRANCH_KINDS
 from community_directory.web.workspace import tree, tree_rows
 from tests.queries.test_acts import people, stored_states
 from tests.tables import rows
@@ -357,5 +358,5 @@ async def test_the_address_of_a_form_leads_back_to_the_tree(
 
 
 def test_each_kind_of_act_on_a_branch_has_texts() -> None:
-    assert tuple(tree.BRANCH_ACTS) == tree.BRANCH_KINDS
+    assert tuple(tree.BRANCH_ACTS) == BRANCH_KINDS
     assert set(tree.BRANCH_ACTS) <= set(acts.ActKind)
