@@ -18,6 +18,7 @@ from community_directory.queries.pages import MAX_PAGE_SIZE
 from community_directory.web import visits
 from community_directory.web.pages import PageContent, Pages, Visit
 from community_directory.web.workspace import newcomers, story
+from community_directory.web.workspace.log_entries import MAX_SHOWN, sum_up
 from community_directory.web.workspace.story import StoryLine
 
 SHOWN_NEWCOMERS = 6
@@ -28,8 +29,8 @@ FIRST_VISIT_SHOWS = timedelta(days=7)
 
 MAX_COUNTED = 1000
 """The number after which quiet members and invitations are not counted."""
-MAX_CHANGES = 300
-"""The most changes that are read; one act can change many members."""
+MAX_CHANGES = 2000
+"""The most changes that are read of each colleague."""
 SUGGESTIONS_TIMEOUT_SECONDS = 0.04
 """The time for which the page waits for the number of merge suggestions."""
 SUGGESTIONS_SHARE = 0.05
@@ -62,16 +63,21 @@ SELECT count(*) FROM (
     LIMIT :max_counted
 ) AS quiet
 """)
-# Each colleague's changes come from an index of the log, newest first.
+ENTRY_COLUMNS = ", ".join(f"entry.{column}" for column in CHANGE_COLUMNS.split(", "))
+# Each colleague's changes come from an index of the log, newest first. An act can change thousands
+# of members, and must not hide what was done before it.
 LIST_CHANGES_OF_COLLEAGUES = Statement(f"""
-SELECT entry.* FROM piccolo_user AS colleague, LATERAL (
-    SELECT {CHANGE_COLUMNS} FROM directory_audit_log
-    WHERE lower(actor) = lower(colleague.username)
-        AND changed_at > coalesce(:since::timestamptz, now() - :first_visit_shows::interval)
-    ORDER BY changed_at DESC, id DESC LIMIT :limit
+SELECT {ENTRY_COLUMNS} FROM piccolo_user AS colleague, LATERAL (
+    SELECT *, row_number() OVER (PARTITION BY changed_at ORDER BY newest.id DESC) AS place
+    FROM (
+        SELECT {CHANGE_COLUMNS} FROM directory_audit_log
+        WHERE lower(actor) = lower(colleague.username)
+            AND changed_at > coalesce(:since::timestamptz, now() - :first_visit_shows::interval)
+        ORDER BY changed_at DESC, id DESC LIMIT :max_changes
+    ) AS newest
 ) AS entry
-WHERE colleague.id <> :user_id
-ORDER BY changed_at DESC, id DESC LIMIT :limit
+WHERE colleague.id <> :user_id AND place <= :max_of_transaction
+ORDER BY changed_at DESC, entry.id DESC
 """)
 
 
@@ -180,9 +186,11 @@ async def _tell_changes(visit: Visit) -> tuple[datetime | None, list[StoryLine]]
         user_id=visit.user.user_id,
         since=last_visit,
         first_visit_shows=FIRST_VISIT_SHOWS,
-        limit=MAX_CHANGES,
+        max_changes=MAX_CHANGES,
+        max_of_transaction=MAX_SHOWN,
     )
-    return last_visit, await story.tell(visit, [Change.from_record(each) for each in records])
+    changes, counts = await sum_up([Change.from_record(record) for record in records])
+    return last_visit, await story.tell(visit, changes, counts=counts)
 
 
 async def _count_faults() -> int:

@@ -17,7 +17,7 @@ from community_directory.doctor import Verdict
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import acts, members, requests
 from community_directory.queries.pages import Page
-from community_directory.web.workspace import home
+from community_directory.web.workspace import home, log_entries
 from community_directory.web.workspace.home import SuggestionCounter
 from tests.tables import rows
 from tests.web.test_health import make_result
@@ -267,6 +267,21 @@ async def test_at_the_first_visit_the_acts_of_a_week_are_told(
         )
     assert await story(client) == ["luis approved Day 6"]
     assert "What colleagues did this week" in await read(client)
+
+
+async def test_an_act_on_very_many_is_one_line_and_hides_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "MAX_SHOWN", 3)
+    monkeypatch.setattr(log_entries, "MAX_SHOWN", 3)
+    await add_colleague("luis")
+    numbers = [
+        (await rows.member(directory, status="pending", name=f"P{place}"))["member_id"]
+        for place in range(6)
+    ]
+    await acts.apply("approve", numbers[:1], actor="luis")
+    await acts.apply("approve", numbers[1:], actor="luis")
+    assert await story(client) == ["luis approved P5 and 4 more", "luis approved P0"]
 
 
 async def test_a_few_lines_are_told(
