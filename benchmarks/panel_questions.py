@@ -26,7 +26,6 @@ from community_directory.app import App
 from community_directory.database import connect, engine
 from community_directory.errors import DirectoryError
 from community_directory.settings import Settings
-from community_directory.web.admin.lookup import find_one_invitation, find_one_member
 from community_directory.web.admin.policy import TablePolicy
 from community_directory.web.admin.tables import configure_tables
 from community_directory.web.admin.values import TEXT_COLUMNS
@@ -48,17 +47,9 @@ Question = tuple[str, Callable[[], Awaitable[httpx.Response | object]]]
 
 async def questions(client: httpx.AsyncClient) -> AsyncIterator[Question]:
     """Yield every question, to be asked by a client of the panel with a superuser's session."""
-    for config, policy in configure_tables(Settings()):
+    for config, policy in configure_tables():
         async for path in _table_questions(config, policy):
             yield path, partial(client.get, f"{ADMIN_PATH}/api/tables/{path}")
-    for typed in TYPED:
-        for removed in (False, True, None):
-            yield (
-                f"a form's member, removed={removed}: {typed}",
-                partial(find_one_member, typed, removed=removed),
-            )
-    for typed in (*TYPED, "ABCDEFGH23456789", "@guest700000"):
-        yield f"a form's invitation: {typed}", partial(find_one_invitation, typed)
     for number in (1, 2, 500_000):
         yield f"tree of #{number}", partial(client.get, f"/tree/{number}/")
 
@@ -87,9 +78,6 @@ async def _table_questions(config: TableConfig, policy: TablePolicy) -> AsyncIte
     async for filters in _filters(config):
         yield listed(filters)
         yield f"{name}/count/?{urlencode(filters)}"
-    for view in policy.views:
-        yield listed({"__view": view})
-        yield f"{name}/count/?{urlencode({'__view': view})}"
     if policy.searched:
         for typed in TYPED:
             yield f"{name}/ids/?{urlencode({'search': typed, 'limit': 6})}"

@@ -20,7 +20,7 @@ from community_directory.queries.conditions import (
 from community_directory.queries.folding import contains_pattern
 from community_directory.queries.lookup import MemberKey, parse_member_key
 from community_directory.queries.values import check_text
-from community_directory.tables import MemberStatus, Permission
+from community_directory.tables import MemberStatus, Permission, Platform
 
 STATUS_FILTERS = ("any", *MemberStatus, "removed")
 GITHUB_FILTERS = ("proved", "unproved", "none")
@@ -43,7 +43,7 @@ HAS_KEY = """id = ANY(ARRAY(
         WHERE member_id = (SELECT {NUMBER}::text)
         UNION ALL
         SELECT member_id FROM member_accounts
-        WHERE platform = (SELECT {PLATFORM}::text) AND account_id = (SELECT {ACCOUNT_ID}::text)
+        WHERE platform = ANY({PLATFORMS}::text[]) AND account_id = (SELECT {ACCOUNT_ID}::text)
     ))
 ))"""
 """A condition in SQL: the member has this number or account."""
@@ -149,6 +149,12 @@ class PeopleConditions(Conditions):
             where.append(self._matching(parameters))
         return where
 
+    @property
+    def _platforms(self) -> list[str | None]:
+        """The platforms on which the account can be: the ids of both are digits alone."""
+        is_digits = self.text == self.key.account_id
+        return [Platform.TELEGRAM, Platform.DISCORD] if is_digits else [self.key.platform]
+
     def _matching(self, parameters: Parameters) -> str:
         pattern = parameters.bind(contains_pattern(self.text or ""))
         matches = [f"search_text LIKE (SELECT {pattern}::text)"]
@@ -158,7 +164,7 @@ class PeopleConditions(Conditions):
             matches.append(
                 HAS_KEY.format(
                     NUMBER=parameters.bind(self.key.number),
-                    PLATFORM=parameters.bind(self.key.platform),
+                    PLATFORMS=parameters.bind(self._platforms),
                     ACCOUNT_ID=parameters.bind(self.key.account_id),
                 )
             )

@@ -347,16 +347,12 @@ SCRIPTED_OBJECTS = {
     *(("column", f"panel_invitations.{name}") for name in ("token_hash", "expires_at")),
     *(("column", f"panel_visits.{name}") for name in ("seen_at", "previous_ended_at")),
     *(("index", f"panel_{name}_pkey") for name in ("viewers", "invitations", "visits")),
-    ("index", "panel_invitations_token_key"),
     *(
         ("constraint", f"panel_{name}.panel_{name}_{kind}")
         for name in ("viewers", "invitations", "visits")
         for kind in ("pkey", "user_fkey")
     ),
-    *(
-        ("constraint", f"panel_invitations.panel_invitations_token_{kind}")
-        for kind in ("key", "check")
-    ),
+    ("constraint", "panel_invitations.panel_invitations_token_check"),
     ("trigger", "community_invitations_audit"),
     ("trigger", "community_invitations_before_write"),
     ("trigger", "community_invitations_check_status"),

@@ -92,6 +92,16 @@ async def test_an_invitation_is_open_for_three_days(ana: str) -> None:
     assert await invitations.get(made.invitation_code) == made
 
 
+async def test_an_id_that_the_caller_gives_makes_one_invitation(ana: str) -> None:
+    given = UUID(int=7)
+    created = await invitations.create(created_by=ana, invitation_id=given)
+    assert created.invitation_id == given
+    with pytest.raises(InvalidInput) as refused:
+        await invitations.create(created_by=ana, invitation_id=given)
+    assert refused.value.code == "community_invitations_pkey"
+    assert (await invitations.list_page()).items == [created]
+
+
 @pytest.mark.parametrize("valid_for", [timedelta(seconds=1), DAY, timedelta(days=365)])
 async def test_the_inviter_can_set_the_validity(ana: str, valid_for: timedelta) -> None:
     made = await invitations.create(created_by=ana, valid_for=valid_for)

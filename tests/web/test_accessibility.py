@@ -1,4 +1,8 @@
-"""Every page of ours passes axe-core in light and dark and on a phone, where nothing overflows."""
+"""Every page of ours, with the demo: axe-core in light and dark, at a desk and on a phone.
+
+On the phone nothing overflows. The links and forms of a page work without a script, and lead to
+addresses that exist.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -12,10 +16,11 @@ from playwright.async_api import Browser, Page, Response
 
 from community_directory.database import connect
 from community_directory.demo import load_demo
+from community_directory.queries import members
 from tests.conftest import Server, new_database
 from tests.roles import app_url
 from tests.web.conftest import PanelServer, add_superuser, session_of
-from tests.web.routes import addresses
+from tests.web.routes import addresses, is_answered
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,15 +30,23 @@ pytestmark = [
 DESK, PHONE = (1280, 800), (390, 844)
 MORE = [
     "/people/999/",  # a message
+    "/review/?ask=decline&all=1",
     "/insights/?days=7",
 ]
 """Addresses beside one for each route."""
 AXE = """
-async (rules) => {
-    const found = await axe.run(document, rules ? { runOnly: rules } : {});
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
+async ({ rules, dialogs }) => {
+    const options = { resultTypes: ["violations"], ...(rules && { runOnly: rules }) };
+    const { violations } = await axe.run(document, options);
+    for (const dialog of document.querySelectorAll(dialogs)) {
+        dialog.showPopover();
+        violations.push(...(await axe.run(dialog, options)).violations);
+        dialog.hidePopover();
+    }
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
 }
 """
+"""Run axe-core on the page, and on each of some dialogs while it is open."""
 COLORS = ["color-contrast", "link-in-text-block"]
 """The rules whose result depends on the theme."""
 OVERFLOWING = """
@@ -45,6 +58,30 @@ OVERFLOWING = """
     return wide.slice(0, 5).map((element) => element.outerHTML.slice(0, 200));
 }
 """
+
+
+ADDRESSES = """
+() => {
+    const own = ({ origin }) => origin === location.origin;
+    const links = [...document.links].map((link) => new URL(link.href)).filter(own);
+    const forms = [...document.forms].map((form) => [form.method, new URL(form.action).pathname]);
+    return [...links.map((link) => ["get", link.pathname]), ...forms];
+}
+"""
+"""The methods and the paths of all links and forms of a page."""
+WITHOUT_EFFECT = """
+() => [...document.querySelectorAll("button, a:not([href]), [onclick]")]
+    .filter((element) => !(element.type === "submit" && element.form))
+    .filter((element) => !element.matches("[popovertarget], [data-copy]"))
+    .map((element) => element.outerHTML)
+"""
+"""What can be pressed and does nothing without a script; browsers can't copy without one."""
+ASSET_BYTES = """
+() => performance.getEntriesByType("resource")
+    .filter(({ name }) => new URL(name).origin === location.origin && /[.](css|js)$/.test(name))
+    .reduce((sum, entry) => sum + entry.decodedBodySize, 0)
+"""
+MAX_ASSET_BYTES = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +130,36 @@ async def examine(page: Page, axe: str, path: str) -> list[str]:
             return problems
         if response.status not in (200, 400, 404):  # a message is a page, too
             problems.append(f"{path}: the status is {response.status}")
+        if width == DESK[0]:
+            problems += await find_dead_ends(page, path)
         await page.evaluate(axe)
+        dialogs = "dialog[popover]" if width == PHONE[0] else ".none"
         for scheme, rules in (("light", None), ("dark", COLORS)):
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            found: list[Any] = await page.evaluate(AXE, rules)
+            found: list[Any] = await page.evaluate(AXE, {"rules": rules, "dialogs": dialogs})
             problems += [f"{path} {scheme} {width}: {each}" for each in found]
         overflowing: list[Any] = await page.evaluate(OVERFLOWING)
         problems += [f"{path} {width} overflows: {each}" for each in overflowing]
     return problems
+
+
+async def find_dead_ends(page: Page, path: str) -> list[str]:
+    """Return what needs a script or leads nowhere, and whether the page loads too much."""
+    problems = [f"{path} needs a script: {each}" for each in await page.evaluate(WITHOUT_EFFECT)]
+    for method, address in sorted({tuple(each) for each in await page.evaluate(ADDRESSES)}):
+        if not is_answered(method.upper(), address):
+            problems.append(f"{path} leads to {method} {address}")
+    if await page.evaluate(ASSET_BYTES) > MAX_ASSET_BYTES:
+        problems.append(f"{path} loads more than {MAX_ASSET_BYTES:,} bytes")
+    return problems
+
+
+@pytest.mark.parametrize("state", ["pending", "suspended", "banned"])
+async def test_the_page_of_a_person_is_accessible_whatever_can_be_done(
+    page: Page, axe: str, state: str
+) -> None:
+    found = (await members.search(status=state, limit=1)).items[0].member_id
+    assert await examine(page, axe, f"/people/{found[1:]}/?field=name") == []
 
 
 async def is_page(response: Response) -> bool:

@@ -22,10 +22,8 @@ from community_directory.web import insights
 from community_directory.web.charts import (
     STATUS_BANDS,
     ActivityHours,
-    DrawnNode,
     count_hours,
     count_statuses,
-    layout_tree,
     stack_areas,
 )
 from community_directory.web.pages import abbreviate, clean_name
@@ -72,7 +70,7 @@ async def test_a_visitor_without_a_session_is_sent_to_the_sign_in(
     client: httpx.AsyncClient,
 ) -> None:
     client.cookies.delete("id")
-    for path in ("/insights/", "/insights/tree/", "/insights/tree/247/"):
+    for path in ("/insights/", "/tree/", "/tree/247/"):
         response = await client.get(path)
         assert response.status_code == 303
         assert response.headers["location"] == f"/sign-in/?next={path.replace('/', '%2F')}"
@@ -109,7 +107,7 @@ async def test_a_user_without_the_right_gets_a_message(
         active=True,
     )
     client.cookies.set("id", (await SessionsBase.create_session(user_id=user.id)).token)
-    for path in ("/insights/", "/insights/tree/", "/insights/tree/1/"):
+    for path in ("/insights/", "/tree/", "/tree/1/"):
         response = await client.get(path)
         assert response.status_code == 403
         assert "lacks the right" in response.text
@@ -452,7 +450,7 @@ async def test_bots_are_in_no_chart_and_no_list(
     await member(directory, member_id="#1", status="active", created_at=NOW - timedelta(weeks=9))
     await event(directory, member_id="#1", occurred_at=yesterday)
     await highlight(directory, member_id="#1", highlight_date=yesterday.date(), message_count=1)
-    paths = ("/insights/", "/insights/tree/1/")
+    paths = ("/insights/", "/tree/1/")
     before = [(await client.get(path)).text for path in paths]
     bot = {"name": "Rose", "status": "active", "invited_by": "#1", "is_bot": True}
     await member(directory, member_id="#2", created_at=NOW - timedelta(weeks=9), **bot)
@@ -461,78 +459,8 @@ async def test_bots_are_in_no_chart_and_no_list(
         await event(directory, member_id="#2", occurred_at=yesterday - timedelta(minutes=minutes))
     await highlight(directory, member_id="#2", highlight_date=yesterday.date(), message_count=60)
     assert [(await client.get(path)).text for path in paths] == before
-    shown = (await client.get("/insights/tree/2/")).text
-    assert re.search(r"Rose</bdi> \(#2, bot\) invited nobody", shown)
-
-
-# The tree
-
-
-async def test_a_tree_draws_the_invited_people_and_counts_the_others(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    await member(directory, member_id="#1", name="Root", invited_by=None)
-    await member(directory, member_id="#2", name="Child", invited_by="#1", status="banned")
-    await member(directory, member_id="#3", name="Grandchild", invited_by="#2", deleted_at=NOW)
-    for number in range(4, 24):
-        await member(directory, member_id=f"#{number}", invited_by="#1")
-    rows = await cells(client, "The members in the tree", "/insights/tree/1/")
-    assert [row[0] for row in rows] == [
-        "#1",
-        "#2",
-        "#3",
-        *(f"#{number}" for number in range(4, 15)),
-    ]
-    assert rows[0] == ["#1", "Root", "Not member", "–", "21"]
-    assert rows[1] == ["#2", "Child", "Banned", "#1", "1"]
-    assert rows[2] == ["#3", "Grandchild", "Removed", "#2", "0"]
-    page = (await client.get("/insights/tree/2/")).text
-    assert "was invited by" in page
-    assert 'href="/insights/tree/1/"' in page
-    assert "+9</small>" in (await client.get("/insights/tree/1/")).text
-
-
-@pytest.mark.parametrize("asked", ["%23247", "247", "%20%23247%20"])
-async def test_a_member_is_picked_by_number(client: httpx.AsyncClient, asked: str) -> None:
-    response = await client.get(f"/insights/tree/?member={asked}")
-    assert (response.status_code, response.headers["location"]) == (303, "/insights/tree/247/")
-
-
-@pytest.mark.parametrize(
-    "asked",
-    ["?member=999", "999/", "?member=Ana", "?member=%23", "?member=%00", "99999999999999999999/"],
-)
-async def test_an_unknown_number_gets_a_message(client: httpx.AsyncClient, asked: str) -> None:
-    response = await client.get(f"/insights/tree/{asked}", follow_redirects=True)
-    assert response.status_code == 404
-    assert "There is no member" in response.text
-
-
-def test_a_child_is_one_column_to_the_right_and_no_nodes_overlap() -> None:
-    found = [
-        DrawnNode(f"#{n}", "Ana", "active", f"#{n // 3}" if n > 1 else None, 3)
-        for n in (1, 3, 4, 5, 9, 10, 14)
-    ]
-    tree = layout_tree(found)
-    assert {(node.member_id, node.column, node.row) for node in tree.nodes} == {
-        ("#1", 0, 0), ("#3", 1, 0), ("#9", 2, 0), ("#10", 2, 1), ("#4", 1, 2), ("#14", 2, 2),
-        ("#5", 1, 3),
-    }  # fmt: skip
-    first = [(parent.member_id, child.member_id) for parent, child in tree.lines[:3]]
-    assert first == [("#1", "#3"), ("#1", "#4"), ("#1", "#5")]
-    assert (tree.columns, tree.rows, tree.nodes[0].hidden) == (3, 4, 0)
-
-
-async def test_a_deep_and_a_wide_tree_are_cut_with_a_note(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    await directory.execute(DEEP_AND_WIDE)
-    deep = await cells(client, "The members in the tree", "/insights/tree/1/")
-    assert [row[0] for row in deep] == [f"#{number}" for number in range(1, 6)]
-    wide = await client.get("/insights/tree/2000/")
-    assert "invited 5,000 people" in wide.text
-    assert "+4,988</small>" in wide.text
-    assert len(wide.text) < 40_000
+    shown = (await client.get("/tree/2/")).text
+    assert "Rose" in shown
 
 
 DEEP_AND_WIDE = """
@@ -669,7 +597,7 @@ async def test_hostile_names_do_not_break_the_pages(
     paths = [
         "insights/",
         "suggestions/",
-        *(f"insights/tree/{number}/" for number in range(int(first[1:]), int(first[1:]) + 6)),
+        *(f"tree/{number}/" for number in range(int(first[1:]), int(first[1:]) + 6)),
     ]
     await look(browser, panel, paths)
 
@@ -687,11 +615,11 @@ async def test_an_empty_directory_and_one_member_are_explained(
         "No highlights",
     ):
         assert sentence in page
-    assert (await client.get("/insights/tree/1/")).status_code == 404
-    await look(browser, panel, ["insights/", "insights/tree/"])
+    assert (await client.get("/tree/1/")).status_code == 404
+    await look(browser, panel, ["insights/", "tree/"])
     await directory.execute("DELETE FROM piccolo_user WHERE username = 'look'")
     only = (await member(directory, member_id="#1", status="active"))["member_id"]
-    await look(browser, panel, ["insights/", f"insights/tree/{only[1:]}/"])
+    await look(browser, panel, ["insights/", f"tree/{only[1:]}/"])
 
 
 @pytest.mark.browser
@@ -699,7 +627,7 @@ async def test_a_deep_and_a_wide_tree_fit_the_page(
     browser: Browser, panel: str, directory: asyncpg.Pool
 ) -> None:
     await directory.execute(DEEP_AND_WIDE)
-    await look(browser, panel, ["insights/", "insights/tree/1/", "insights/tree/2000/"])
+    await look(browser, panel, ["insights/", "tree/1/", "tree/2000/"])
 
 
 @pytest.mark.browser

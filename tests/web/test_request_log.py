@@ -70,7 +70,7 @@ async def test_the_user_is_in_the_line_of_a_request_through_a_proxy(
     [
         ("/admin/api/tables/community_members/4711/", "/admin/api/tables/community_members/…/"),
         ("/admin/api/tables/Ana/", "/admin/api/tables/…/"),
-        ("/insights/tree/Ana%20Garc%C3%ADa", "/insights/tree/…"),
+        ("/tree/Ana%20Garc%C3%ADa", "/tree/…"),
         ("/ana@example.org", "/…"),
         ("/%0A2026 ERROR", "/…"),
     ],

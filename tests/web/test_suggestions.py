@@ -23,6 +23,8 @@ async def test_a_pair_is_shown_with_its_reason_and_a_way_to_merge_it(
     html = (await client.get(PATH)).text
     assert "the same GitHub account: bo" in html
     assert html.index('href="/people/1/"') < html.index('href="/people/2/"')
+    assert (await client.get("/people/1/merge/?with=2")).status_code == 200
+    assert 'href="/people/1/merge/?with=2"' in html
     assert "<img" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
     spanish = await client.get(PATH, headers={"Accept-Language": "es-MX"})

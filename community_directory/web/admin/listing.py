@@ -56,7 +56,6 @@ LIST_PARAMETERS = {
     "__page",
     "__order",
     "__readable",
-    "__view",
     "__delimiter",
 }
 RANGE_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -209,8 +208,7 @@ class ListEndpoints(TableRows):
             f"SELECT {selected} FROM {self.table_name} AS this"
             f" WHERE {condition.where} ORDER BY {', '.join(order)} LIMIT {size} OFFSET {offset}"
         )
-        is_own_list = not query.filtered_columns and not query.value("__view")
-        if not is_own_list or offset > MAX_EASY_ROWS or order != self._order(""):
+        if query.filtered_columns or offset > MAX_EASY_ROWS or order != self._order(""):
             await self._check_size(query, condition, page, order, offset + size)
         records = await engine.read(
             f"""
@@ -458,15 +456,11 @@ class ListEndpoints(TableRows):
         return f"“{self._schema['properties'][column]['title']}”"
 
     async def _filter(self, query: ListQuery) -> ListFilter:
-        """Return the condition of a list's filters and its view."""
+        """Return the condition of a list's filters."""
         query.check_filters(self.readable)
         condition = ListFilter()
         for name in query.filtered_columns:
             condition.conditions.append(await self._column_condition(query, name, condition))
-        if view := query.value("__view"):
-            if view not in self.policy.views:
-                raise InvalidInput(f"There is no view {sanitize_for_message(view)}.")
-            condition.conditions.append(self.policy.views[view])
         condition.conditions += self._listed_conditions(query)
         return condition
 

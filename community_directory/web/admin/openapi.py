@@ -21,7 +21,6 @@ from community_directory.web.admin.listing import (
     NULL_OPERATORS,
     RANGE_OPERATORS,
 )
-from community_directory.web.admin.router import DirectoryForm
 from community_directory.web.admin.values import TEXT_COLUMNS
 from community_directory.web.admin.writing import DirectoryCRUD
 
@@ -135,10 +134,7 @@ def _form_paths(form: FormConfig) -> Schema:
         if field.get("type") == "string" and "format" not in field:
             # The front end sends the text "null" as null.
             fields["properties"][name] = {**field, "type": ["string", "null"]}
-    if isinstance(form, DirectoryForm) and form.answers_with_file:
-        answer: Schema = {"description": "A file to download", "content": {"*/*": {}}}
-    else:
-        answer = _json("What was done", _object({"custom_form_success": STRING}))
+    answer = _json("What was done", _object({"custom_form_success": STRING}))
     sent = _write("forms", form.name, {"200": answer}, fields) | {"description": form.description}
     show = _get("forms", f"The form “{form.name}”", _ref("Form"))
     describe = _get("forms", f"The fields of “{form.name}”", {"type": "object"})
@@ -208,8 +204,6 @@ def _filter_parameters(table: DirectoryCRUD) -> list[Schema]:
             parameters.append(_query(name, values, "The values of which one must match"))
         if isinstance(column, TEXT_COLUMNS):
             parameters.append(_query(f"{name}__match", {"enum": list(LIKE_PATTERNS)}))
-    if table.policy.views:
-        parameters.append(_query("__view", {"enum": list(table.policy.views)}))
     return parameters
 
 

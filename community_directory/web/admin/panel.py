@@ -9,18 +9,15 @@ from unittest.mock import patch
 
 import piccolo_admin.endpoints
 from fastapi import FastAPI
-from piccolo.apps.user.tables import BaseUser
 from piccolo.table import Table
 from piccolo_admin.endpoints import AdminRouter
 from piccolo_admin.translations.data import ENGLISH, TRANSLATIONS
 from piccolo_admin.translations.models import Translation
-from piccolo_api.session_auth.tables import SessionsBase
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-import community_directory.web.admin.merge_forms  # noqa: F401  it adds its forms to the menu
 from community_directory.settings import Settings
 from community_directory.web.admin.download import IncompleteFiles
 from community_directory.web.admin.forms import FORMS
@@ -94,7 +91,7 @@ def create_panel(settings: Settings) -> AdminRouter:
     Raises:
         IncompatiblePiccoloAdmin: The installed version of Piccolo Admin doesn't fit.
     """
-    configured, providers = configure_tables(settings), mfa_providers(settings)
+    configured, providers = configure_tables(), mfa_providers(settings)
     with _use_directory_crud(configured) as served:
         panel = DirectoryRouter(
             *(config for config, _ in configured),
@@ -113,7 +110,7 @@ def create_panel(settings: Settings) -> AdminRouter:
     _add_assets(panel, settings)
     private = served[0][0]
     private.add_exception_handler(405, answer_refused_method)
-    _hide_user_tables(panel, private)
+    _hide_forbidden_tables(panel, private)
     _remove_unused_routes(panel, private)
     document = build_document(settings.site_name, [table for _, table in served], panel.forms)
     private.openapi = lambda: document  # type: ignore[method-assign]
@@ -168,20 +165,26 @@ def _add_assets(panel: AdminRouter, settings: Settings) -> None:
     panel.mount(ASSETS_PATH, StaticFiles(directory=Path(__file__).parent / "static"))
 
 
-def _hide_user_tables(panel: AdminRouter, private: FastAPI) -> None:
-    """Hide the tables of users and sessions from the menu of managers who may not read them."""
-    hidden = {BaseUser._meta.tablename, SessionsBase._meta.tablename}
+def _hide_forbidden_tables(panel: AdminRouter, private: FastAPI) -> None:
+    """Leave the tables that only superusers may read out of the menu of other managers."""
+    forbidden = {
+        config.table_class._meta.tablename for config in panel.table_configs if config.validators
+    }
 
-    async def menu(request: Request) -> JSONResponse:
-        found = panel.get_table_list_grouped()
-        if not request.user.user.superuser:
-            found.grouped = {
-                group: [name for name in names if name not in hidden]
-                for group, names in found.grouped.items()
-            }
-        return JSONResponse(found.model_dump())
+    def select(request: Request, names: Sequence[str]) -> list[str]:
+        is_superuser = request.user.user.superuser
+        return [name for name in names if is_superuser or name not in forbidden]
 
-    private.router.routes.insert(0, Route("/tables/grouped/", menu))
+    async def list_tables(request: Request) -> JSONResponse:
+        return JSONResponse(select(request, panel.get_table_list()))
+
+    async def list_menu(request: Request) -> JSONResponse:
+        menu = panel.get_table_list_grouped()
+        menu.grouped = {group: select(request, names) for group, names in menu.grouped.items()}
+        return JSONResponse(menu.model_dump())
+
+    private.router.routes.insert(0, Route("/tables/", list_tables))
+    private.router.routes.insert(0, Route("/tables/grouped/", list_menu))
 
 
 def _remove_unused_routes(panel: AdminRouter, private: FastAPI) -> None:

@@ -15,7 +15,7 @@ RowData = dict[str, Any]
 class TablePolicy:
     """The permissions of managers on the rows of a table, and how the panel shows them.
 
-    Names in these fields are names of columns, except those of the `views`.
+    Names in these fields are names of columns.
     """
 
     refusals: Mapping[str, str] = field(default_factory=dict)
@@ -56,8 +56,6 @@ class TablePolicy:
     """
     unique_key: tuple[str, ...] = ()
     """The columns of a unique index that has the order of a list which is sorted by the first."""
-    views: Mapping[str, str] = field(default_factory=dict)
-    """SQL conditions by the name of the view; a link selects a view with `?__view=…`."""
     keeps_merged_numbers: bool = False
     """The rows keep the numbers of merged members, so that a filter by a number looks for all
     numbers of the person."""

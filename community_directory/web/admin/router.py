@@ -8,7 +8,6 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from piccolo_admin.endpoints import (
     AdminRouter,
-    FileResponse,
     FormConfig,
     FormResponse,
     GroupedFormsResponseModel,
@@ -31,17 +30,13 @@ Handler = Callable[[Fields, str], Awaitable[FormResponse]]
 
 
 class DirectoryForm(FormConfig):
-    """A form whose handler runs in one transaction; some forms are for superusers only."""
+    """A form whose handler runs in one transaction."""
 
-    def __init__(
-        self, name: str, group: str, handler: Handler[Any], *, superusers_only: bool
-    ) -> None:
+    def __init__(self, name: str, group: str, handler: Handler[Any]) -> None:
         async def endpoint(request: Request, data: BaseModel) -> FormResponse:
             async with transaction():
                 return await handler(data, request.user.user.username)
 
-        self.superusers_only = superusers_only
-        self.answers_with_file = handler.__annotations__["return"] is FileResponse
         help_text = " ".join((handler.__doc__ or "").split())
         super().__init__(name, handler.__annotations__["data"], endpoint, help_text, group)
 
@@ -68,11 +63,7 @@ class DirectoryRouter(AdminRouter):
 
     async def post_single_form(self, request: Request, form_slug: str) -> Any:
         """Check the fields and run the form: either all of it succeeds or nothing is changed."""
-        form = self.form_config_map.get(form_slug)
-        is_superuser = request.user.user.superuser
-        if isinstance(form, DirectoryForm) and form.superusers_only and not is_superuser:
-            return JSONResponse("Only a superuser may do this. Ask one of them.", status_code=403)
-        if form and not await _is_plain_json_object(request):
+        if form_slug in self.form_config_map and not await _is_plain_json_object(request):
             return _refuse_form("A field contains characters that can't be stored. Remove them.")
         try:
             with database_errors():

@@ -1,6 +1,6 @@
 """The tables of the panel: their columns, filters and order, and what managers may change.
 
-A member's status changes only through the forms, which check the rules and ask for a reason. In
+A member's status changes only in the workspace, which checks the rules and asks for a reason. In
 the tables managers correct typing errors, add contacts, newcomers and invitations, and remove
 members.
 """
@@ -27,7 +27,6 @@ from community_directory.errors import (
 )
 from community_directory.queries import invitations, members
 from community_directory.queries.invitation_rows import effective_status_sql
-from community_directory.settings import Settings
 from community_directory.tables import (
     CommunityInvitation,
     CommunityMember,
@@ -64,9 +63,6 @@ STATUS_CONDITIONS = {
     "cancelled": "this.status = 'cancelled'",
 }
 """The conditions of the effective status, which an index of the stored one serves."""
-END_OF_TODAY = (
-    "(date_trunc('day', now() AT TIME ZONE '{zone}') + interval '1 day') AT TIME ZONE '{zone}'"
-)
 
 # With NOT IN, PostgreSQL would estimate that half of the events are those of bots, and the count of
 # a long list is such an estimate.
@@ -152,14 +148,12 @@ COLUMN_LABELS = {
 PanelTable = tuple[TableConfig, TablePolicy]
 
 
-def configure_tables(settings: Settings) -> list[PanelTable]:
+def configure_tables() -> list[PanelTable]:
     """Return the configuration and the policy of every table of the panel."""
-    return [*_community_tables(settings), *_engagement_tables(), *_panel_tables()]
+    return [*_community_tables(), *_engagement_tables(), *_panel_tables()]
 
 
-def _community_tables(settings: Settings) -> list[PanelTable]:
-    end_of_today = END_OF_TODAY.format(zone=settings.time_zone)
-    expiring_today = f"{OPEN_CONDITION} AND this.expires_at < {end_of_today}"
+def _community_tables() -> list[PanelTable]:
     return [
         _table(
             CommunityMember,
@@ -204,7 +198,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                 locked_when_new=GENERATED_INVITATION_COLUMNS,
                 add=_add_invitation,
                 refusals={
-                    "delete": "Invitations can't be deleted. Use the form “Cancel an invitation”."
+                    "delete": "Invitations can't be deleted. Cancel them on the page Invitations."
                 },
                 computed={"status": effective_status_sql("this")},
                 value_conditions={"status": STATUS_CONDITIONS},
@@ -213,7 +207,6 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
                     "invited_telegram_username": "lower(this.invited_telegram_username)"
                     " = lower({0})",
                 },
-                views={"open": OPEN_CONDITION, "expiring_today": expiring_today},
                 labels=COLUMN_LABELS,
             ),
         ),
@@ -225,7 +218,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             group=COMMUNITY_GROUP,
             policy=TablePolicy(
                 refusals=dict.fromkeys(
-                    ACTIONS.values(), "Use the forms “Link an account” and “Unlink an account”."
+                    ACTIONS.values(), "Link and split accounts on the member's page."
                 ),
                 value_indexes={"platform": ("platform",)},
                 exact={"username": "lower(this.username) = lower({0})"},
@@ -241,7 +234,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             policy=TablePolicy(
                 refusals=dict.fromkeys(
                     ACTIONS.values(),
-                    "Use the forms “Grant a permission” and “Revoke a permission”.",
+                    "Change permissions on the member's page.",
                 ),
                 labels=COLUMN_LABELS,
             ),
@@ -281,7 +274,7 @@ def _community_tables(settings: Settings) -> list[PanelTable]:
             group=COMMUNITY_GROUP,
             policy=TablePolicy(
                 refusals=dict.fromkeys(
-                    ACTIONS.values(), "Use the forms “Merge two members” and “Undo a merge”."
+                    ACTIONS.values(), "Merge members, and undo it, on the member's page."
                 ),
                 # What the fields of the members were is personal, and a list has no use for it.
                 hidden=frozenset({"before"}),
@@ -433,7 +426,7 @@ async def _add_member(values: RowData, actor: str) -> object:
     status = values.pop("status", MemberStatus.NOT_MEMBER)
     if status not in (MemberStatus.NOT_MEMBER, MemberStatus.PENDING):
         raise InvalidInput(
-            "Choose Not member or Pending. Use the forms to change the status later.",
+            "Choose Not member or Pending. Change the status on their page later.",
             field="status",
         )
     fee: dict[Column | str, Any] = {

@@ -191,8 +191,8 @@ async def _acting_manager(request: Request) -> AsyncIterator[str]:
 
 def _explain_removed(row: RowData) -> str:
     if into := row.get("merged_into_readable"):
-        return f"This member was merged into {into}. Edit that one, or use the form “Undo a merge”."
-    return "This member was removed. Use the form “Restore a member” first."
+        return f"This member was merged into {into}. Edit that one, or undo the merge on its page."
+    return "This member was removed. Restore them on their page first."
 
 
 async def _read_body(request: Request) -> RowData:

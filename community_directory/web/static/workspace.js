@@ -134,6 +134,17 @@
     });
   addEventListener("DOMContentLoaded", restore);
 
+  // The numbers beside a tree follow its ticks.
+  addEventListener("change", (event) => {
+    if (!event.target.matches(".tree [name=member]")) return;
+    const boxes = [...document.querySelectorAll(".tree [name=member]")];
+    for (const shown of document.querySelectorAll("[data-count]")) {
+      const what = shown.dataset.count;
+      const counted = boxes.filter((box) => box.checked !== (what === "spared"));
+      shown.textContent = counted.reduce((sum, box) => sum + Number(box.dataset[what] ?? 1), 0);
+    }
+  });
+
   // What a page says after it was loaded without a reload is read aloud.
   function announce(text) {
     const announcer = document.getElementById("announcer");

@@ -110,7 +110,9 @@ class Terms:
 
 def split_usernames(text: str) -> list[str]:
     """Return the different usernames of a text, one a line or with commas between them."""
-    typed = {part.strip().casefold(): part.strip() for part in SEPARATORS.split(text)}
+    typed: dict[str, str] = {}
+    for part in map(str.strip, SEPARATORS.split(text)):
+        typed.setdefault(part.removeprefix("@").casefold(), part)
     typed.pop("", None)
     return list(typed.values())
 

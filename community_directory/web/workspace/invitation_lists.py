@@ -22,6 +22,8 @@ from community_directory.queries.pages import (
 from community_directory.queries.values import present_number_sql
 
 PAGE_SIZE = 25
+MAX_COUNTED = 10_000
+"""The number up to which the invitations of a segment are counted."""
 
 IS_OPEN = "status = 'pending' AND expires_at > now()"
 
@@ -37,14 +39,14 @@ class Segment(StrEnum):
     CANCELLED = "cancelled"
 
 
-CONDITIONS = {
-    Segment.OPEN: IS_OPEN,
-    Segment.ENDING: f"{IS_OPEN} AND expires_at <= now() + interval '24 hours'",
-    Segment.ACCEPTED: "status = 'accepted'",
-    Segment.EXPIRED: "(status = 'expired' OR status = 'pending' AND expires_at <= now())",
-    Segment.CANCELLED: "status = 'cancelled'",
+ALTERNATIVES = {
+    Segment.OPEN: (IS_OPEN,),
+    Segment.ENDING: (f"{IS_OPEN} AND expires_at <= now() + interval '24 hours'",),
+    Segment.ACCEPTED: ("status = 'accepted'",),
+    Segment.EXPIRED: ("status = 'expired'", "status = 'pending' AND expires_at <= now()"),
+    Segment.CANCELLED: ("status = 'cancelled'",),
 }
-"""The conditions of the segments in SQL."""
+"""The conditions of the segments in SQL, of which a row fulfils one; an index has each."""
 OPEN_SEGMENTS = (Segment.OPEN, Segment.ENDING)
 """The segments in the order of the end; the others have the order of the creation, newest first."""
 
@@ -108,7 +110,8 @@ SELECT invitation_id, invitation_code AS code, invited_telegram_username AS user
     CASE WHEN person.deleted_at IS NULL THEN person.status ELSE 'removed' END AS person_state
 FROM (
     SELECT * FROM community_invitations
-    WHERE {CONDITIONS[segment]} AND {OF_INVITER if has_inviter else "true"} AND {edge}
+    WHERE ({" OR ".join(ALTERNATIVES[segment])})
+        AND {OF_INVITER if has_inviter else "true"} AND {edge}
     {order.by(column, "invitation_id")} LIMIT :limit
 ) AS invitation
 JOIN community_members AS inviter ON inviter.member_id = created_by
@@ -134,8 +137,12 @@ LISTS = {
 def _make_count(condition: str) -> Statement:
     """Return the statement that counts the invitations of each segment, each in an index."""
     counts = ", ".join(
-        f"(SELECT count(*) FROM community_invitations WHERE {CONDITIONS[segment]} AND {condition})"
-        f" AS {segment}"
+        " + ".join(
+            f"(SELECT count(*) FROM (SELECT FROM community_invitations"
+            f" WHERE {part} AND {condition} LIMIT {MAX_COUNTED + 1}) AS counted)"
+            for part in ALTERNATIVES[segment]
+        )
+        + f" AS {segment}"
         for segment in Segment
     )
     return Statement(f"SELECT {counts}")
@@ -204,7 +211,10 @@ async def list_invitations(
 
 
 async def count_invitations(inviter: str | None) -> Mapping[str, int]:
-    """Return the number of invitations in each segment, of all inviters or of one."""
+    """Return the number of invitations in each segment, of all inviters or of one.
+
+    A number above 10,000 stands for any larger one.
+    """
     statement = COUNT_ALL if inviter is None else COUNT_OF_INVITER
     [counts] = await engine.read(statement, **_condition(inviter))
     return dict(counts)

@@ -13,11 +13,12 @@ from starlette.routing import Route
 
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvitationNotFound, MemberNotFound, UserError
-from community_directory.queries import invitations, members
+from community_directory.queries import invitations
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
-from community_directory.web.pages import PageContent, Pages, Visit, clean_name
+from community_directory.web.pages import FormRefused, PageContent, Pages, Visit, clean_name
+from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.invitation_batches import (
     MAX_USERNAMES,
     Answer,
@@ -30,6 +31,7 @@ from community_directory.web.workspace.invitation_batches import (
     split_usernames,
 )
 from community_directory.web.workspace.invitation_lists import (
+    MAX_COUNTED,
     OPEN_SEGMENTS,
     Segment,
     count_invitations,
@@ -75,11 +77,10 @@ ANSWER_TEXTS = {
 
 def routes(pages: Pages) -> list[Route]:
     """Return the routes of the page."""
-    invite = partial(_invite_one, pages)
     several = partial(_invite_many, pages)
     return [
         Route(PATH, pages.page(build_invitations), methods=["GET"]),
-        Route(PATH, pages.act(invite, again=build_invitations), methods=["POST"]),
+        Route(PATH, pages.act(_invite_one, again=build_invitations), methods=["POST"]),
         Route(f"{PATH}many/", pages.act(several, again=build_invitations), methods=["POST"]),
         Route(f"{PATH}change/", pages.act(_change, again=build_invitations), methods=["POST"]),
     ]
@@ -94,7 +95,7 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
     """
     state = _find_state(visit)
     show, after = state.get("show", Segment.OPEN.value), state.get("after")
-    inviter = await members.get(state["inviter"]) if state.get("inviter") else None
+    inviter = await find_filtered_person(state["inviter"]) if "inviter" in state else None
     number = inviter.member_id if inviter else None
     segment = Segment(show) if show in list(Segment) else Segment.OPEN
     is_descending = state.get("sort") == "-ends"
@@ -124,6 +125,7 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         "form_id": uuid4(),
         "validities": VALIDITIES,
         "max_usernames": MAX_USERNAMES,
+        "max_counted": MAX_COUNTED,
         "address": partial(_make_address, state),
         "back": urlencode(state),
         "link_to": _link_to,
@@ -161,17 +163,15 @@ async def _find_made(visit: Visit) -> Invitation | None:
     return None
 
 
-async def _invite_one(pages: Pages, visit: Visit) -> Response:
+async def _invite_one(visit: Visit) -> Response:
     inviter = await _find_typed_inviter(visit)
-    if inviter is None:
-        return await _refuse(pages, visit, visit.gettext("Choose the member who invites them."))
     answer = await invite_one(
         visit.typed("username"),
         Terms(inviter, _parse_validity(visit), visit.user.username),
         form_id=_parse_form_id(visit),
     )
     if answer.invitation is None:
-        return await _refuse(pages, visit, explain(visit, answer))
+        raise FormRefused(explain(visit, answer))
     response = visit.redirect(f"{PATH}?made={answer.invitation.invitation_id}")
     _remember_inviter(response, inviter)
     return response
@@ -180,23 +180,21 @@ async def _invite_one(pages: Pages, visit: Visit) -> Response:
 async def _invite_many(pages: Pages, visit: Visit) -> Response:
     usernames = split_usernames(visit.typed("usernames"))
     if not usernames:
-        return await _refuse(pages, visit, visit.gettext("Paste at least one username."))
+        raise FormRefused(visit.gettext("Paste at least one username."))
     if len(usernames) > MAX_USERNAMES:
         text = visit.gettext(
             "Up to {limit} usernames can be invited at once; these are {number}.",
             limit=MAX_USERNAMES,
             number=len(usernames),
         )
-        return await _refuse(pages, visit, text)
+        raise FormRefused(text)
     inviter = await _find_typed_inviter(visit)
-    if inviter is None:
-        return await _refuse(pages, visit, visit.gettext("Choose the member who invites them."))
     answers = await invite_many(
         usernames,
         Terms(inviter, _parse_validity(visit), visit.user.username),
         form_id=_parse_form_id(visit),
     )
-    response = await pages.render(visit, await build_invitations(visit, answers))
+    response = await pages.build(visit, partial(build_invitations, answers=answers))
     response.headers["HX-Push-Url"] = "false"
     _remember_inviter(response, inviter)
     return response
@@ -207,6 +205,8 @@ async def _change(visit: Visit) -> Response:
     action, _, row = visit.typed("do").partition(" ")
     picked = [row] if row else [str(value) for value in visit.form.getlist("pick")]
     ids = [UUID(value) for value in picked if _is_uuid(value)]
+    if not ids:
+        raise FormRefused(visit.gettext("Pick at least one invitation."))
     changed, refused = await change_many(
         ids, extend_by=EXTENSION if action == "extend" else None, actor=visit.user.username
     )
@@ -256,20 +256,13 @@ def explain(visit: Visit, answer: Answer) -> str:
     return visit.gettext(ANSWER_TEXTS[answer.kind], **values)
 
 
-async def _refuse(pages: Pages, visit: Visit, problem: str) -> Response:
-    """Show the page with the form again, and say what has to be changed in it."""
-    visit.problem = problem
-    response = await pages.render(visit, await build_invitations(visit), 422)
-    response.headers["HX-Push-Url"] = "false"
-    return response
-
-
-async def _find_typed_inviter(visit: Visit) -> Member | None:
-    """Return the member in whose name somebody invites; None if nobody is typed or found."""
+async def _find_typed_inviter(visit: Visit) -> Member:
+    """Return the member in whose name somebody invites."""
     text = visit.typed("inviter")
     with suppress(MemberNotFound):
-        return await find_inviter(text) if text else None
-    return None
+        if text:
+            return await find_inviter(text)
+    raise FormRefused(visit.gettext("Choose the member who invites them."))
 
 
 def _remember_inviter(response: Response, inviter: Member) -> None:

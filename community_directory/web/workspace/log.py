@@ -15,9 +15,9 @@ from community_directory.calendar import load_zone, today
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
-from community_directory.queries import members
 from community_directory.queries.audit import Change, ChangeKind
 from community_directory.web.pages import PageContent, Pages, Visit, clean_name
+from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.log_entries import (
     EVERYTHING,
     LogFilters,
@@ -122,7 +122,8 @@ async def build_log(visit: Visit) -> PageContent:
     if visit.query.get("act") or visit.query.get("entry"):
         return await _build_act(visit)
     query = visit.query
-    person = await members.resolve(query["person"]) if query.get("person", "").strip() else None
+    named = query.get("person", "").strip()
+    person = await find_filtered_person(named) if named else None
     kind = query.get("kind", "")
     filters = LogFilters(
         actor=query.get("by", "").strip() or None,

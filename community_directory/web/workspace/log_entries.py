@@ -10,7 +10,7 @@ from community_directory.calendar import days_between
 from community_directory.database import Parameters, Statement, engine
 from community_directory.queries.audit import Change, ChangeKind
 from community_directory.queries.change_sql import KIND_SQL
-from community_directory.queries.changes import CHANGE_COLUMNS
+from community_directory.queries.changes import CHANGE_COLUMNS, STATUS_KINDS
 from community_directory.queries.pages import (
     INT_FIELD,
     TIME_FIELD,
@@ -27,8 +27,14 @@ MAX_SHOWN = 100
 """The number of entries of a transaction up to which a page reads all of them."""
 MAX_SHOWN_OF_KIND = 10
 """The number of entries of each kind that it reads of a larger transaction."""
-MAX_SEARCHED = 100_000
+MAX_SEARCHED = 30_000
 """The number of entries in which a page looks for a kind of change; the next one looks further."""
+
+STATUS_CHANGES = frozenset(
+    {ChangeKind.MEMBER_BANNED, ChangeKind.MEMBER_UNDECLINED, *STATUS_KINDS.values()}
+) - {ChangeKind.MEMBER_JOINED}
+"""The kinds that are changes of a member's status alone; an index has such entries."""
+IS_STATUS_CHANGE = "table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'"
 
 MOMENT_CURSORS = CursorFormat("log", TIME_FIELD)
 
@@ -108,6 +114,8 @@ async def read_log(filters: LogFilters, *, after: str | None = None) -> LogPage:
         SELECT id, changed_at, table_name, action, changes, undone_act_id FROM directory_audit_log
         WHERE {condition} AND {edge}
         {order.by("changed_at", "id")} LIMIT {MAX_SEARCHED}"""
+    if filters.kind in STATUS_CHANGES:
+        condition += f" AND {IS_STATUS_CHANGE}"
     kind = f"{KIND_SQL} = {parameters.bind(filters.kind)}::text" if filters.kind else "true"
     moments_sql = f"""
         SELECT DISTINCT changed_at FROM ({searched}) AS searched WHERE {kind}

@@ -18,7 +18,7 @@ from community_directory.queries.acts import Act, ActKind
 from community_directory.queries.people import MAX_SELECTION
 from community_directory.queries.people_filters import check_people_filters
 from community_directory.web.admin.download import FileResponse, format_parts
-from community_directory.web.pages import Build, PageContent, Pages, Role, Visit
+from community_directory.web.pages import Build, FormRefused, PageContent, Pages, Role, Visit
 from community_directory.web.workspace.people_address import PATH, read_address
 
 CONFIRMED_PEOPLE = 20
@@ -118,8 +118,7 @@ class BulkPages:
             raise InvalidInput("There is no such act.", field="do")
         picked = await _find_picked(visit)
         if not picked:
-            visit.problem = visit.gettext("Nobody is picked. Pick at least one person.")
-            return await self._pages.render(visit, await self._build_list(visit), 422)
+            raise FormRefused(visit.gettext("Nobody is picked. Pick at least one person."))
         return await self._pages.render(visit, await _build_preview(visit, picked))
 
     async def build_preview(self, visit: Visit) -> PageContent:
@@ -131,9 +130,7 @@ class BulkPages:
         kind, frozen = visit.typed("do"), _read_frozen(visit)
         if kind not in BULK_ACTS or not frozen:
             raise InvalidInput("There is no such act.", field="do")
-        visit.problem = _find_problem(visit, BULK_ACTS[kind], len(frozen))
-        if visit.problem:
-            return await self._pages.render(visit, await self.build_preview(visit), 422)
+        _check_form(visit, BULK_ACTS[kind], len(frozen))
         act = await acts.apply(
             kind,
             frozen,
@@ -251,13 +248,17 @@ def _read_frozen(visit: Visit) -> dict[str, str]:
     return {f"#{number}": state for number, state in found}
 
 
-def _find_problem(visit: Visit, texts: BulkAct, number: int) -> str | None:
-    """Return why the form can't be accepted yet, or None."""
+def _check_form(visit: Visit, texts: BulkAct, number: int) -> None:
+    """Check that the form has a reason, and the number of people if they are many.
+
+    Raises:
+        FormRefused: It lacks one of them.
+    """
     if texts.needs_reason and not visit.typed("reason"):
-        return visit.gettext("Write a reason, for the log.")
+        raise FormRefused(visit.gettext("Write a reason, for the log."))
     if number > CONFIRMED_PEOPLE and visit.typed("count") != str(number):
-        return visit.gettext("Type the number of people, {number}, to confirm.", number=number)
-    return None
+        text = visit.gettext("Type the number of people, {number}, to confirm.", number=number)
+        raise FormRefused(text)
 
 
 def _read_end(visit: Visit) -> datetime | None:

@@ -133,7 +133,8 @@ class SignInPage:
         if kept is None:
             # A script would put the next page into this one, which may be of another part.
             if "HX-Request" in visit.request.headers:
-                return Response(headers={"HX-Redirect": visit.root + following})
+                location = visit.redirect(following).headers["location"]
+                return Response(headers={"HX-Redirect": location})
             return visit.redirect(following)
         signed_in = await find_signed_in(token)
         if signed_in and signed_in.role:

@@ -6,7 +6,6 @@ import asyncpg
 import httpx
 from hypothesis import strategies as st
 
-from community_directory.settings import Settings
 from community_directory.tables import (
     CommunityMember,
 )
@@ -85,7 +84,7 @@ async def search(client: httpx.AsyncClient, **asked: str | int) -> list[str]:
 
 TABLE_COLUMNS = [
     (config.table_class._meta.tablename, config.table_class._meta.columns)
-    for config, _ in configure_tables(Settings())
+    for config, _ in configure_tables()
 ]
 
 

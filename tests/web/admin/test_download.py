@@ -105,8 +105,6 @@ async def test_a_file_has_the_rows_of_a_view(
         "OPEN2345": "pending",
         "PAST2345": "expired",
     }
-    viewed = await fetch_file(client, "community_invitations", __view="open")
-    assert [row["invitation_code"] for row in viewed] == ["OPEN2345"]
 
 
 async def test_a_file_has_all_columns_or_those_that_are_named(
@@ -215,7 +213,6 @@ async def test_no_file_has_a_password_or_a_token(client: httpx.AsyncClient) -> N
         "__order=nothing",
         "__visible_fields=name,secret",
         "__nothing=1",
-        "__view=nothing",
         "__delimiter=x",
         "__delimiter=,;",
         "__readable=AAA",

@@ -8,12 +8,10 @@ import pyotp
 import pytest
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
-from playwright.async_api import Page, expect
 
 from community_directory import app as main
 from community_directory.web.admin import sign_in as rules
 from community_directory.web.admin.users import add_superuser
-from tests.web.admin.test_browser import add_row, press
 from tests.web.admin.test_security import (
     ANOTHER,
     PASSWORD,
@@ -170,42 +168,3 @@ async def test_a_session_that_starts_while_the_password_is_set_is_refused_or_end
     with pytest.raises(asyncpg.CheckViolationError, match="The password is temporary"):
         await starting
     assert not await SessionsBase.exists()
-
-
-@pytest.mark.browser
-async def test_the_sign_in_form_asks_for_a_password_of_ones_own(
-    page: Page, directory: asyncpg.Pool
-) -> None:
-    await add_row(page, "piccolo user")
-    for name, value in (("username", "eva"), ("email", "e@x.org"), ("password", ANOTHER)):
-        await page.fill(f"form [name={name}]", value)
-    for name in ("active", "admin"):
-        await page.locator(f"form select[name={name}]").select_option("true")
-    assert await press(page, "Create") == 201
-
-    await page.context.clear_cookies()
-    await page.goto("/admin/#/login/")
-    await page.reload()
-    said = page.locator("#login [role=alert]")
-    await page.fill("input[name=username]", "eva")
-    await page.fill("input[name=password]", ANOTHER)
-    await page.get_by_role("button", name="Login").click()
-    await expect(said).to_have_text(rules.CHOICE_REQUIRED)
-    await expect(page.locator("#message_popup")).to_be_hidden()
-
-    first = page.get_by_label("New password", exact=True)
-    again = page.get_by_label("The new password again")
-    await expect(first).to_be_focused()
-    await first.fill("passwordpassword")
-    await again.fill("passwordpassword")
-    await page.get_by_role("button", name="Login").click()
-    await expect(said).to_contain_text("The password is too easy to guess")
-    await first.fill(OWN)
-    await page.get_by_role("button", name="Login").click()
-    invalid = await again.evaluate("field => field.validationMessage")
-    assert invalid == "Type the same password twice."
-    assert await marked(directory) == ["eva"]
-    await again.fill(OWN)
-    await page.get_by_role("button", name="Login").click()
-    await expect(page.get_by_text("Welcome to Community Directory")).to_be_visible()
-    assert await marked(directory) == []

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import threading
 from typing import Any
 
 import asyncpg
@@ -358,6 +359,35 @@ async def test_a_refused_invitation_adds_nobody_and_keeps_what_was_typed(
     assert (response.status_code, problem in response.text) == (422, True), response.text
     assert f'value="{sent["email"]}"' in response.text
     assert await BaseUser.count() == 1
+
+
+async def test_no_page_hashes_on_the_thread_of_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await add_superuser("ana")
+    threads: list[int] = []
+    original = hashlib.pbkdf2_hmac
+
+    def compute(*arguments: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return original(*arguments)
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", compute)
+    client = await open_browser(app_with_mfa())
+
+    async def hashes(expected: int, response: httpx.Response) -> None:
+        assert response.status_code in (200, 303)
+        assert (len(threads), threading.get_ident() in threads) == (expected, False)
+        threads.clear()
+
+    await hashes(1, await sign_in_as(client))
+    link = await invite(client)
+    threads.clear()
+    await hashes(1, await join(link))
+    await hashes(9, await send(client, "/me/second-factor/", password=PASSWORD))
+    await hashes(1, await send(client, "/me/second-factor/remove/", password=PASSWORD))
+    new = {"new_password": OWN, "new_password_again": OWN}
+    await hashes(2, await send(client, "/me/password/", password=PASSWORD, **new))
 
 
 async def test_the_log_has_each_act_and_no_personal_data(

@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from piccolo.apps.user.tables import BaseUser
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from community_directory.calendar import today
 from community_directory.queries import members
@@ -185,3 +185,118 @@ async def test_an_ended_session_keeps_what_was_typed(
     await page.get_by_role("button", name="Send it").click()
     notes = page.get_by_role("region", name="Notes by managers")
     await expect(notes.get_by_text("Ten minutes of typing")).to_be_visible()
+
+
+async def test_the_people_of_a_filter_are_removed_after_a_preview(
+    page: Page, directory: asyncpg.Pool, newcomers: list[str]
+) -> None:
+    await rows.permission(directory, member_id="#1", permission="manage")
+    await page.goto("/people/")
+    await page.get_by_label("Name, @username, number or id").fill("newcomer")
+    await expect(page.locator("#rows tbody tr")).to_have_count(10)
+    await expect(page).to_have_url(re.compile("q=newcomer"))
+    await page.get_by_label("All 10 people of the list").check()
+    await page.get_by_role("button", name="Remove", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_text("Nothing has happened yet.")).to_be_visible()
+    # Whoever comes now is not in the list that was shown.
+    await rows.member(directory, name="Late newcomer", status="pending")
+    await dialog.get_by_label("Reason, for the log").fill("Asked for it")
+    await dialog.get_by_role("button", name=re.compile("Remove")).click()
+    await expect(page.get_by_role("link", name="See it in the log")).to_be_visible()
+    left = await directory.fetch(
+        "SELECT name FROM community_members WHERE deleted_at IS NULL ORDER BY member_id"
+    )
+    assert [name for (name,) in left] == ["Ana García", "Late newcomer"]
+    await page.get_by_role("link", name="See it in the log").click()
+    await expect(page.locator("main")).to_contain_text("Asked for it")
+
+
+async def test_a_view_is_saved_as_a_segment_that_colleagues_see(
+    page: Page, directory: asyncpg.Pool, newcomers: list[str]
+) -> None:
+    await page.goto("/people/?status=pending&q=newcomer")
+    await page.get_by_role("link", name="Save this view").click()
+    await page.get_by_role("region", name="Save this view").get_by_label("Name").fill("Autumn")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page).to_have_url(re.compile("/people/"))
+    await page.goto("/people/")
+    segments = page.get_by_role("navigation", name="Segments")
+    await segments.get_by_role("link", name="Autumn").click()
+    await expect(page.locator("#rows tbody tr")).to_have_count(10)
+    await expect(page.locator("#rows tbody th").filter(has_text="Ana")).to_have_count(0)
+
+
+async def test_a_spammer_is_banned_with_everybody_below_by_four_clicks_and_one_reason(
+    page: Page, directory: asyncpg.Pool, newcomers: list[str]
+) -> None:
+    spammer = await rows.member(directory, name="Spammer", status="active", invited_by="#1")
+    branch = [spammer["member_id"]]
+    for number in range(39):
+        found = await rows.member(
+            directory, name=f"Bot {number}", status="active", invited_by=branch[number // 3]
+        )
+        branch.append(found["member_id"])
+    await page.goto(f"/tree/{branch[0][1:]}/")
+    # Four clicks: what happens, the one to spare, the preview, and the act.
+    await page.get_by_role("radio", name=re.compile("^Ban")).check()
+    await page.get_by_label("Include Bot 38").uncheck()
+    await page.get_by_label("Reason, for the log").fill("Spam")
+    await page.get_by_role("button", name="Preview").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_text("Nothing has happened yet.")).to_be_visible()
+    await expect(dialog.get_by_label("Reason, for the log")).to_have_value("Spam")
+    await dialog.get_by_label("More than 20 people: type 39 to confirm").fill("39")
+    await dialog.get_by_role("button", name=re.compile("Ban")).click()
+    await expect(page.get_by_role("status").filter(has_text="39")).to_be_visible()
+    assert await statuses(directory, "banned") == 39
+    assert (await members.get(branch[-1])).status == "active"
+    acts = await directory.fetch(
+        "SELECT act_id, count(*), min(reason) FROM directory_audit_log"
+        " WHERE changes -> 'status' ->> 1 = 'banned' GROUP BY act_id"
+    )
+    assert [(row["count"], row["min"]) for row in acts] == [(39, "Spam")]
+
+
+async def test_a_colleague_joins_by_a_link_and_sets_their_own_password(
+    page: Page, panel: str, directory: asyncpg.Pool
+) -> None:
+    await directory.execute("UPDATE piccolo_user SET superuser = true")
+    await page.goto("/colleagues/")
+    await page.get_by_label("Username").fill("vera")
+    await page.get_by_label("E-mail address").fill("vera@directory.example")
+    await page.get_by_role("radio", name=re.compile("^Viewer")).check()
+    await page.get_by_role("button", name="Make a link").click()
+    link = await page.get_by_label("It works once").input_value()
+    await page.context.clear_cookies()
+    await page.goto(link)
+    await page.get_by_label("New password, at least 12 characters").fill(PASSWORD)
+    await page.get_by_label("The new password again").fill(PASSWORD)
+    await page.get_by_role("button", name="Join").click()
+    if await page.get_by_role("heading", name="Sign in").count():
+        await page.get_by_label("Username").fill("vera")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("link", name="vera", exact=True)).to_be_visible()
+    await page.goto(link)
+    await expect(page.get_by_role("button", name="Join")).to_have_count(0)
+
+
+async def test_a_newcomer_is_approved_and_a_note_is_written_without_a_script(
+    page: Page, panel: str, browser: Browser, directory: asyncpg.Pool, newcomers: list[str]
+) -> None:
+    context = await browser.new_context(base_url=panel, java_script_enabled=False)
+    await context.add_cookies(await page.context.cookies())
+    plain = await context.new_page()
+    await plain.goto("/review/")
+    await plain.get_by_role("button", name="Approve Newcomer 0", exact=True).click()
+    await plain.get_by_role("button", name="Undo").click()
+    await expect(plain.get_by_text("waits again")).to_be_visible()
+    await plain.get_by_role("link", name="Newcomer 0", exact=True).click()
+    await plain.get_by_label("A new note").fill("Kind")
+    await plain.get_by_role("button", name="Add the note").click()
+    await expect(
+        plain.get_by_role("region", name="Notes by managers").get_by_text("Kind")
+    ).to_be_visible()
+    await context.close()
+    assert await statuses(directory, "pending") == 10

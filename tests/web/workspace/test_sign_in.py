@@ -79,7 +79,7 @@ async def sign_in_as(
 
 
 async def is_in(client: httpx.AsyncClient) -> bool:
-    response = await client.get("/insights/tree/")
+    response = await client.get("/tree/")
     assert response.status_code in (200, 303)
     return response.status_code == 200
 
@@ -94,8 +94,8 @@ def hidden(response: httpx.Response, name: str) -> str:
 async def test_a_user_signs_in_goes_on_and_signs_out() -> None:
     await add_superuser("ana")
     browser = await open_browser()
-    response = await sign_in_as(browser, following="/insights/tree/?member=7")
-    assert (response.status_code, response.headers["location"]) == (303, "/insights/tree/?member=7")
+    response = await sign_in_as(browser, following="/tree/?member=7")
+    assert (response.status_code, response.headers["location"]) == (303, "/tree/?member=7")
     assert "HttpOnly" in response.headers["set-cookie"]
     assert await is_in(browser)
     token = browser.cookies["id"]
@@ -124,6 +124,8 @@ async def test_a_script_is_told_to_open_the_next_page_as_a_whole() -> None:
     browser.headers["HX-Request"] = "true"
     response = await sign_in_as(browser, following="/admin/")
     assert (response.status_code, response.headers["HX-Redirect"]) == (200, "/admin/")
+    response = await sign_in_as(browser, following="/people/?q=Лев")
+    assert response.headers["HX-Redirect"] == "/people/?q=%D0%9B%D0%B5%D0%B2"
 
 
 async def test_the_page_has_the_same_limits_as_the_api() -> None:
@@ -318,7 +320,7 @@ async def test_a_script_gets_the_sign_in_as_a_whole_page(browser: httpx.AsyncCli
     assert response.headers["HX-Retarget"] == "body"
     client = await open_browser()
     headers = {"HX-Request": "true", "HX-Current-URL": f"{ADDRESS}/insights/?a=1"}
-    response = await client.get("/insights/tree/", headers=headers)
+    response = await client.get("/tree/", headers=headers)
     assert response.headers["HX-Redirect"] == "/sign-in/?next=%2Finsights%2F%3Fa%3D1"
 
 

@@ -2,8 +2,6 @@
 // table's policy says. With each form it sends the row with which the form was filled, so that the
 // server knows which fields a person changed. A list is downloaded as the server writes it.
 (() => {
-  // A form's answer that begins so is no error, although the front end shows it as one.
-  const PREVIEW = "Nothing was changed so far.";
   // The locked fields and the refused actions of each table.
   const policies = {};
   // The path and the row of the open form.
@@ -35,10 +33,6 @@
     }
   }
 
-  function showAsPreview(isPreview) {
-    document.documentElement.classList.toggle("is-preview", isPreview);
-  }
-
   function lock(button, names) {
     const form = document.querySelector(`form:has(${button})`);
     for (const name of form ? names : []) {
@@ -65,7 +59,6 @@
     const { method, path, search } = this.directory;
     const [, list] = path.match(/\/api\/tables\/([^/]+)\/$/) || [];
     const [, name, row] = path.match(/\/api\/tables\/([^/]+)\/([^/]+)\/$/) || [];
-    const isFormOfActions = /\/api\/forms\/[^/]+\/$/.test(path);
     const isForm = row && table() === name && location.hash.includes(row);
     if (method === "PATCH" && !isForm) {
       this.addEventListener("load", () => {
@@ -73,14 +66,7 @@
         refusal = this.status === 422 && Array.isArray(detail) ? detail[0].msg : "";
       });
     }
-    if (method === "POST" && isFormOfActions) {
-      this.addEventListener("load", async () => {
-        // The front end asks for a Blob, because an answer can be a file.
-        const text = this.status === 422 ? await new Response(this.response).text() : "";
-        const { custom_form_error: message } = parse(text) || {};
-        showAsPreview((message || "").startsWith(PREVIEW));
-      });
-    } else if (method === "GET" && list) {
+    if (method === "GET" && list) {
       this.addEventListener("load", () => {
         if (this.status === 200) queries[list] = search;
         const { detail } = (this.status === 400 && parse(this.responseText)) || {};
@@ -149,5 +135,4 @@
 
   new MutationObserver(apply).observe(document.documentElement, { childList: true, subtree: true });
   addEventListener("hashchange", apply);
-  addEventListener("hashchange", () => showAsPreview(false));
 })();

@@ -13,7 +13,7 @@ COMMENT ON TABLE public.panel_viewers IS
 CREATE TABLE public.panel_invitations (
     user_id integer CONSTRAINT panel_invitations_pkey PRIMARY KEY
         CONSTRAINT panel_invitations_user_fkey REFERENCES public.piccolo_user ON DELETE CASCADE,
-    token_hash bytea NOT NULL CONSTRAINT panel_invitations_token_key UNIQUE
+    token_hash bytea NOT NULL
         CONSTRAINT panel_invitations_token_check CHECK (octet_length(token_hash) = 32),
     expires_at timestamptz NOT NULL
 );
