@@ -21,7 +21,7 @@ from community_directory.web.pages import Handle, PageContent, Pages, Role, Visi
 from community_directory.web.workspace import person_forms as forms
 from community_directory.web.workspace import person_merge, story
 from community_directory.web.workspace.activity_calendar import Kind, read_year
-from community_directory.web.workspace.person_actions import ACTIONS, find_actions
+from community_directory.web.workspace.person_actions import find_actions
 from community_directory.web.workspace.person_rows import (
     Person,
     find_similar,
@@ -213,7 +213,7 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
         "person": person,
         "member": person.member,
         "actions": actions,
-        "refused": next((each for each in ACTIONS if each.name == refused), None),
+        "refused": next((each for each in actions if each.name == refused), None),
         "may_edit": visit.may(Role.MANAGER) and person.is_present,
         "fields": list_profile_fields(person.member),
         "links": list_links(person.member) if person.state != "erased" else [],
