@@ -14,6 +14,7 @@ from community_directory.calendar import today
 from community_directory.errors import ActNotFound, InvalidInput, MemberNotFound
 from community_directory.queries import acts, audit, invitations, notes, permissions, reputation
 from community_directory.queries.acts import Act
+from community_directory.queries.audit import Change
 from community_directory.queries.members import Member
 from community_directory.queries.reputation import GITHUB_POINTS, Explanation, scores_of
 from community_directory.tables import Permission, Platform
@@ -178,6 +179,7 @@ def _begin_reading(
         "notes": notes.list_for(number, after=query.get("notes")),
         "story": _tell_story(visit, number),
         "act": _find_act(query.get("act", "")),
+        "last_edit": _find_last_edit(visit, number),
     }
     return {name: group.create_task(reading) for name, reading in sections.items()}
 
@@ -203,6 +205,15 @@ async def _find_act(act_id: str) -> Act | None:
         return await acts.get(act_id) if act_id else None
     except (ActNotFound, InvalidInput):
         return None
+
+
+async def _find_last_edit(visit: Visit, number: str) -> Change | None:
+    """Return the last change of the field of a form that was refused, if it is a recent one."""
+    field = visit.typed("field")
+    if not visit.problem or not field:
+        return None
+    recent = await audit.history(number, limit=STORY_ENTRIES)
+    return next((change for change in recent.items if field in change.changes), None)
 
 
 def _show_person(visit: Visit, person: Person) -> dict[str, object]:
