@@ -284,8 +284,11 @@ async def test_a_colleague_joins_by_a_link_and_sets_their_own_password(
 async def test_a_newcomer_is_approved_and_a_note_is_written_without_a_script(
     page: Page, panel: str, browser: Browser, directory: asyncpg.Pool, newcomers: list[str]
 ) -> None:
-    context = await browser.new_context(base_url=panel, java_script_enabled=False)
-    await context.add_cookies(await page.context.cookies())
+    context = await browser.new_context(
+        base_url=panel,
+        java_script_enabled=False,
+        storage_state=await page.context.storage_state(),
+    )
     plain = await context.new_page()
     await plain.goto("/review/")
     await plain.get_by_role("button", name="Approve Newcomer 0", exact=True).click()
