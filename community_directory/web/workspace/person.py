@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -209,7 +209,6 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
     """Return what the page shows of the member alone, and of the form that was refused."""
     actions = find_actions(person) if visit.may(Role.MANAGER) else []
     refused = visit.request.path_params.get("action") if visit.problem else None
-    editing: Mapping[str, str] = visit.form if visit.problem else visit.query  # type: ignore[assignment]  # files are no texts
     return {
         "person": person,
         "member": person.member,
@@ -218,7 +217,7 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
         "may_edit": visit.may(Role.MANAGER) and person.is_present,
         "fields": list_profile_fields(person.member),
         "links": list_links(person.member) if person.state != "erased" else [],
-        "editing": _edited_field(editing),
+        "editing": _find_edited_field(visit),
         "earliest_end": today() + timedelta(days=1),
         "kinds": list(Kind),
         "platforms": list(Platform),
@@ -229,9 +228,11 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
     }
 
 
-def _edited_field(given: Mapping[str, object]) -> Sequence[object]:
+def _find_edited_field(visit: Visit) -> tuple[str, str]:
     """Return the column and the key of the field that the page has a form for."""
-    return given.get("field", ""), given.get("key", "")
+    if visit.problem:
+        return visit.typed("field"), visit.typed("key")
+    return visit.query.get("field", ""), visit.query.get("key", "")
 
 
 async def build_erasure(visit: Visit) -> PageContent:
