@@ -116,6 +116,8 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
     )
     response = await client.get(f"/people/?{query}")
     assert response.status_code == 200
+    # A day that moves with the calendar stays one when the form is sent again.
+    assert hidden(response, "joined_from") == "month"
     for text in (
         "“ana”",
         "Removed",
@@ -350,6 +352,16 @@ async def test_a_page_in_spanish_has_the_given_segments_in_spanish(
     response = await client.get("/people/", headers={"Accept-Language": "es-MX"})
     assert "En riesgo" in response.text
     assert "Última actividad" in response.text
+    await somebody(directory)
+    preview = await send(client, "preview", do="ban", pick="1")
+    assert "Ban 1 person?" in preview.text
+    client.headers["Accept-Language"] = "es"
+    for number in (2, 3):
+        await somebody(directory)
+        preview = await send(client, "preview", do="ban", pick=[str(n) for n in range(1, number)])
+        assert "¿Expulsar a" in preview.text
+    refused = await send(client, "act", do="ban", people="1:active")
+    assert "Escribe un motivo, para el registro." in refused.text
 
 
 async def test_a_confirmation_is_asked_above_a_number_of_people_only(
