@@ -447,7 +447,7 @@ async def create(
     telegram_username: str | None = None,
     valid_for: timedelta = DEFAULT_VALIDITY,
     required_permission: Permission | str | None = None,
-    invitation_id: UUID | None = None,
+    invitation_id: UUID | str | None = None,
     actor: str | None = None,
     reason: str | None = None,
 ) -> Invitation:

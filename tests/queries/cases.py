@@ -263,6 +263,7 @@ CASES = {
             "telegram_username": "eva",
             "valid_for": timedelta(days=1),
             "required_permission": "invite",
+            "invitation_id": None,
             **BY,
         },
         {"created_by": "#2"},
