@@ -130,9 +130,15 @@ async def test_a_kind_is_found_among_others_and_further_back(
     await write_entry(
         directory,
         changed_at=now - timedelta(hours=11),
+        changes={"deleted_at": [None, "2026-11-29T00:00:00+00:00"]},
+    )
+    await write_entry(
+        directory,
+        changed_at=now - timedelta(hours=12),
         changes={"status": ["active", "banned"]},
     )
-    query, seen, pages = "?kind=member_banned", [], 0
+    assert sentences(await read(client, "?kind=member_banned")) == ["Irene banned Ana"]
+    query, seen, pages = "?kind=member_removed", [], 0
     while True:
         page = await read(client, query)
         pages += 1
@@ -141,7 +147,7 @@ async def test_a_kind_is_found_among_others_and_further_back(
         if further is None:
             break
         query = html.unescape(further[1])
-    assert (seen, pages) == (["Irene banned Ana"], 3)
+    assert (seen, pages) == (["Irene removed Ana"], 3)
 
 
 @pytest.mark.usefixtures("people")
