@@ -55,6 +55,7 @@ ERRORS: list[UserError] = [
     errors.BotRefused(),
     errors.MemberNotActive("#12", "suspended"),
     errors.PermissionRequired("#12", "review"),
+    errors.ProfileChanged("#12", "country"),
     errors.StatusChangeRefused("#12", "banned", "pending"),
     errors.StatusChangeRefused("#12", "active", "active"),
     errors.MergeRefused("#12 was removed. Restore that member first.", "#12"),

@@ -51,7 +51,7 @@ APP_PRIVILEGES = {
     "authenticator_secret": "SELECT, INSERT, UPDATE, DELETE",
     "panel_attempts": "SELECT, INSERT, UPDATE, DELETE",
     "panel_temporary_passwords": "SELECT, INSERT, DELETE",
-    # Who may only read, the links of invited users, and when each user was here.
+    # Viewers, the links of invited users, and when each user was here.
     "panel_viewers": "SELECT, INSERT, DELETE",
     "panel_invitations": "SELECT, INSERT, UPDATE, DELETE",
     "panel_visits": "SELECT, INSERT, UPDATE",

@@ -42,7 +42,7 @@ LIST_SESSIONS = Statement(
     """
     SELECT token = :token AS is_this, expiry_date, max_expiry_date FROM public.sessions
     WHERE user_id = :user_id AND expiry_date > :now::timestamp AND max_expiry_date > :now::timestamp
-    ORDER BY token = :token DESC, max_expiry_date DESC LIMIT 50
+    ORDER BY token = :token DESC, max_expiry_date DESC LIMIT 20
     """
 )
 
@@ -109,7 +109,7 @@ async def end_sessions(user_id: int) -> None:
 
 
 async def list_sessions(user_id: int, token: str) -> list[Session]:
-    """Return the sessions of a user, at most 50: the one with the token first, then the newest."""
+    """Return the sessions of a user, at most 20: the one with the token first, then the newest."""
     now = datetime.now()  # noqa: DTZ005  the columns have no time zone
     records = await engine.fetch(LIST_SESSIONS, user_id=user_id, token=token, now=now)
     return [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from community_directory.queries import audit, invitations, members, permissions, requests
+from community_directory.queries import acts, audit, invitations, members, permissions, requests
 from tests.bot.conftest import running_bot
 from tests.bot.stand_in import Person, Sent, Telegram
 from tests.bot.test_managers import person_of
@@ -149,6 +149,22 @@ async def test_it_does_not_matter_how_somebody_has_decided(
         await until_told()
     assert last(telegram, managers[0]).text.startswith(text)
     assert await notices_of(directory) == []
+
+
+@pytest.mark.parametrize("kind", ["approve", "decline"])
+async def test_reviewers_read_again_of_somebody_whose_decision_was_undone(
+    telegram: Telegram, managers: list[Person], kind: str
+) -> None:
+    async with running_bot(telegram):
+        await until_told()
+        number = await join()
+        await until(lambda: all(map(telegram.sent_to, managers)))
+        act = await acts.apply(kind, [number], actor="eva")
+        await until(lambda: not last(telegram, managers[0]).buttons)
+        await acts.undo(act.id, actor="eva")
+        await until(lambda: bool(last(telegram, managers[0]).buttons))
+        await until_told()
+    assert last(telegram, managers[0]).text.startswith("Ana <García> (#4) waits for approval.")
 
 
 async def test_a_restart_repeats_no_notice_and_loses_none(

@@ -353,7 +353,13 @@ async def test_any_time_of_a_condition_returns_a_result_or_is_refused(
     directory: asyncpg.Pool, moment: datetime
 ) -> None:
     asked = set(of_kind("moment")) - {("participation.record", "occurred_at")}
-    assert asked == {("members.count", "joined_since"), ("members.search", "joined_since")}
+    assert asked == {
+        ("acts.apply", "until"),
+        ("branches.apply", "until"),
+        ("members.count", "joined_since"),
+        ("members.search", "joined_since"),
+        ("members.set_status", "until"),
+    }
     for helper, name in asked:
         answer = await settle(helper, **{name: moment})
         if moment.tzinfo is None:

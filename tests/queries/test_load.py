@@ -4,17 +4,26 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import astuple
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 
 from community_directory.database import connect, transaction
-from community_directory.errors import DatabaseUnavailable, DirectoryError, InvalidInput
+from community_directory.errors import (
+    ActNotFound,
+    ActNotUndoable,
+    DatabaseUnavailable,
+    DirectoryError,
+    InvalidInput,
+)
 from community_directory.queries import (
     accounts,
+    acts,
     archive,
     audit,
+    branches,
     highlights,
     invitations,
     members,
@@ -149,6 +158,29 @@ class Caller:
         await permissions.has(number, "review")
         await permissions.holders("review")
         await permissions.revoke(number, "review", actor="load")
+
+    async def act_on_many(self) -> None:
+        number = self.anybody()
+        seen = (await acts.preview("suspend", [number])).states
+        if seen:  # somebody else may have suspended them
+            act = await acts.apply("suspend", seen, actor="load")
+            assert {member.member_id for member in act.members} <= {number}
+            with suppress(ActNotFound, ActNotUndoable):  # another call was first
+                assert (await acts.get(act.id)).members == act.members
+                await acts.undo(act.id, actor="load")
+        await acts.apply("reinstate", [number], actor="load")
+
+    async def act_on_a_branch(self) -> None:
+        number = self.anybody()
+        branch = await branches.preview(number)
+        assert branch.root.member_id == number
+        states = {member.member_id: member.state for member in branch.members[:5]}
+        states[number] = branch.root.state
+        await branches.preview_act(number, "cancel_invitations", states)
+        act = await branches.apply(
+            number, "cancel_invitations", states, actor="load", reason="load"
+        )
+        assert {member.member_id for member in act.members} <= states.keys()
 
     async def ask_managers(self) -> None:
         number = self.anybody()
@@ -436,6 +468,8 @@ class Caller:
             *(
                 self.remove_and_restore,
                 self.grant_and_revoke,
+                self.act_on_many,
+                self.act_on_a_branch,
                 self.ask_managers,
                 self.write_notes,
                 self.look_for_people,
@@ -567,8 +601,10 @@ def test_the_callers_use_every_helper() -> None:
         if asyncio.iscoroutinefunction(function)
         for value in (
             accounts,
+            acts,
             archive,
             audit,
+            branches,
             highlights,
             invitations,
             members,

@@ -25,6 +25,7 @@ from community_directory.tables import CommunityMember
 from community_directory.web import pages as pages_module
 from community_directory.web.pages import (
     CSRFProtection,
+    FormRefused,
     PageContent,
     Pages,
     Role,
@@ -48,7 +49,13 @@ async def fail(_: Visit) -> PageContent:
     raise OperatorError("A secret of the operator.")
 
 
+async def lead_on(visit: Visit) -> Response:
+    return visit.redirect("/member/?member=1")
+
+
 async def rename(visit: Visit) -> Response:
+    if visit.typed("name") == "nobody":
+        raise FormRefused("Nadie se llama así.")
     await members.update_profile(1, name=visit.typed("name"))
     return visit.redirect("/", notice=visit.gettext("{name} is saved", name=visit.typed("name")))
 
@@ -61,6 +68,7 @@ def app(fast_hashes: None) -> Starlette:
             Route("/", pages.page(build)),
             Route("/member/", pages.page(build_member)),
             Route("/fail/", pages.page(fail)),
+            Route("/moved/", pages.page(lead_on)),
             Route("/secret/", pages.page(build, role=Role.SUPERUSER)),
             Route("/rename/", pages.act(rename, again=build), methods=["POST"]),
         ],
@@ -256,3 +264,17 @@ def test_markup_in_a_sentence_is_kept_and_other_values_are_text() -> None:
     assert shown == "<b>x</b> &amp; 1,234"
     assert visit.rich("{person}", person="<i>{0}") == "&lt;i&gt;{0}"
     assert visit.nrich("{n} <", "{n} <<", 2, n=2) == "2 &lt;&lt;"
+
+
+async def test_a_page_refuses_a_form_in_its_own_words(
+    superuser: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
+) -> None:
+    superuser.headers["Accept-Language"] = "es"
+    response = await send(superuser, name="nobody")
+    assert response.status_code == 422
+    assert "Nadie se llama así." in response.text
+
+
+async def test_a_page_can_lead_to_another_one(superuser: httpx.AsyncClient) -> None:
+    response = await superuser.get("/moved/")
+    assert (response.status_code, response.headers["location"]) == (303, "/member/?member=1")

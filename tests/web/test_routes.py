@@ -1,6 +1,6 @@
 """Every form of ours refuses a viewer, a stranger, and a request from elsewhere."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import asyncpg
 import httpx
@@ -10,10 +10,14 @@ from piccolo.apps.user.tables import BaseUser
 from community_directory.app import app
 from tests.queries.cases import community
 from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
-from tests.web.routes import addresses
+from tests.web.routes import Address, addresses
 
-FOR_EVERYBODY = {"/theme/", "/language/", "/sign-in/", "/sign-out/"}
-"""The forms that need no role: each of them is about the browser or the session alone."""
+FOR_EVERYBODY = {"/theme/", "/language/", "/sign-in/", "/sign-out/", "/join/{token}/"}
+"""The forms that need no session: they are about the browser, or begin or end a session."""
+OWN_ACCOUNT = "/me/"
+"""The forms about the own account, which viewers have, too."""
+FOR_SUPERUSERS = ("/colleagues/", "/people/{number}/export/", "/people/{number}/erase/")
+"""The beginnings of the forms that managers can't send either."""
 OF_THE_SERVER = {"panel_visits", "panel_attempts", "migration"}
 """The tables that a request may change although it is refused."""
 
@@ -44,32 +48,55 @@ async def dump(directory: asyncpg.Pool) -> dict[str, str]:
     return dict(zip(names, row, strict=True))
 
 
-async def send_all(client: httpx.AsyncClient, token: str | None) -> dict[str, httpx.Response]:
-    fields = {} if token is None else {"csrftoken": token}
-    return {
-        address.route: await client.post(
-            address.path, data={"member": "1", "reason": "x", "text": "x", **fields}
-        )
-        for address in POSTS
-    }
+async def sign_in(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, username: str, *, is_manager: bool
+) -> None:
+    user = await BaseUser.create_user(
+        username, PASSWORD, email=f"{username}@x.org", active=True, admin=is_manager
+    )
+    if not is_manager:
+        await directory.execute("INSERT INTO panel_viewers (user_id) VALUES ($1)", user.id)
+    client.cookies.set("id", await session_of(user))
+    assert (await client.get("/")).status_code == 200
 
 
-def test_the_forms_for_everybody_exist() -> None:
-    assert {address.route for address in addresses("POST")} >= FOR_EVERYBODY
-    assert len(POSTS) > 1
+async def send(
+    client: httpx.AsyncClient, posts: Iterable[Address], token: str | None
+) -> dict[str, httpx.Response]:
+    """Send a form to each address, and return the responses by route."""
+    fields = {"member": "1", "reason": "x", "text": "x"}
+    if token is not None:
+        fields["csrftoken"] = token
+    return {address.route: await client.post(address.path, data=fields) for address in posts}
 
 
-async def test_a_viewer_can_send_no_form(
+def test_the_forms_that_are_named_here_exist() -> None:
+    routes = {address.route for address in addresses("POST")}
+    assert routes >= FOR_EVERYBODY
+    for beginning in (OWN_ACCOUNT, *FOR_SUPERUSERS):
+        assert any(route.startswith(beginning) for route in routes), beginning
+
+
+async def test_a_viewer_can_send_no_form_but_those_about_their_own_account(
     visitor: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
-    viewer = await BaseUser.create_user("vera", PASSWORD, email="v@x.org", active=True, admin=False)
-    await directory.execute("INSERT INTO panel_viewers (user_id) VALUES ($1)", viewer.id)
-    visitor.cookies.set("id", await session_of(viewer))
-    assert (await visitor.get("/")).status_code == 200
+    await sign_in(visitor, directory, "vera", is_manager=False)
     before = await dump(directory)
-    for route, response in (await send_all(visitor, visitor.cookies["csrftoken"])).items():
+    posts = [address for address in POSTS if not address.route.startswith(OWN_ACCOUNT)]
+    for route, response in (await send(visitor, posts, visitor.cookies["csrftoken"])).items():
         assert response.status_code == 403, route
         assert "Your account may read, but not change this." in response.text, route
+    assert await dump(directory) == before
+
+
+async def test_a_manager_can_not_send_the_forms_of_superusers(
+    visitor: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await sign_in(visitor, directory, "luis", is_manager=True)
+    before = await dump(directory)
+    posts = [address for address in POSTS if address.route.startswith(FOR_SUPERUSERS)]
+    for route, response in (await send(visitor, posts, visitor.cookies["csrftoken"])).items():
+        assert response.status_code == 403, route
     assert await dump(directory) == before
 
 
@@ -77,7 +104,7 @@ async def test_a_stranger_can_send_no_form(
     visitor: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     before = await dump(directory)
-    for route, response in (await send_all(visitor, visitor.cookies["csrftoken"])).items():
+    for route, response in (await send(visitor, POSTS, visitor.cookies["csrftoken"])).items():
         assert response.status_code == 401, route
         assert 'name="password"' in response.text, route
     assert await dump(directory) == before
@@ -89,7 +116,7 @@ async def test_a_form_without_the_token_changes_nothing(
     visitor.cookies.set("id", await session_of(await add_superuser("eva")))
     before = await dump(directory)
     for token in (None, "another"):
-        for route, response in (await send_all(visitor, token)).items():
+        for route, response in (await send(visitor, POSTS, token)).items():
             assert response.status_code == 403, route
             assert "CSRF" in response.text or "Nothing was changed." in response.text, route
     assert await dump(directory) == before

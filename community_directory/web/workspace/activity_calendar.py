@@ -202,7 +202,7 @@ async def _count_days(member_id: str, since: date, last: date) -> dict[date, Day
     records = await engine.read(GET_HIGHLIGHTS, member_id=member_id, since=since, today=last)
     rolled_up_until = records[0]["rolled_up_until"]
     counted = {day: DayActivity(day, *counts) for _, day, *counts in records if day}
-    # Of yesterday more events may come than the roll-up of the night has seen.
+    # Events of yesterday can arrive after the roll-up of the night.
     live_since = since
     if rolled_up_until is not None:
         live_since = max(since, min(rolled_up_until + timedelta(days=1), last - timedelta(days=1)))

@@ -1,6 +1,8 @@
 """Home: what waits for a manager, and what colleagues did since their last visit."""
 
 import asyncio
+import contextlib
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +18,7 @@ from community_directory.queries.pages import MAX_PAGE_SIZE
 from community_directory.web import visits
 from community_directory.web.pages import PageContent, Pages, Visit
 from community_directory.web.workspace import newcomers, story
+from community_directory.web.workspace.log_entries import MAX_SHOWN, sum_up
 from community_directory.web.workspace.story import StoryLine
 
 SHOWN_NEWCOMERS = 6
@@ -26,10 +29,12 @@ FIRST_VISIT_SHOWS = timedelta(days=7)
 
 MAX_COUNTED = 1000
 """The number after which quiet members and invitations are not counted."""
-MAX_CHANGES = 300
-"""The most changes that are read; one act can change many members."""
+MAX_CHANGES = 2000
+"""The most changes that are read of each colleague."""
 SUGGESTIONS_TIMEOUT_SECONDS = 0.04
-"""The time for which the page waits for the number of merge suggestions, if it has an older one."""
+"""The time for which the page waits for the number of merge suggestions."""
+SUGGESTIONS_SHARE = 0.05
+"""The largest share of the time for which merge suggestions are counted."""
 
 # The limits stop the counts, which otherwise read all members.
 COUNT_TASKS = Statement("""
@@ -58,16 +63,21 @@ SELECT count(*) FROM (
     LIMIT :max_counted
 ) AS quiet
 """)
-# Each colleague's changes come from an index of the log, newest first.
+ENTRY_COLUMNS = ", ".join(f"entry.{column}" for column in CHANGE_COLUMNS.split(", "))
+# Each colleague's changes come from an index of the log, newest first. An act can change thousands
+# of members, and must not hide what was done before it.
 LIST_CHANGES_OF_COLLEAGUES = Statement(f"""
-SELECT entry.* FROM piccolo_user AS colleague, LATERAL (
-    SELECT {CHANGE_COLUMNS} FROM directory_audit_log
-    WHERE lower(actor) = lower(colleague.username)
-        AND changed_at > coalesce(:since::timestamptz, now() - :first_visit_shows::interval)
-    ORDER BY changed_at DESC, id DESC LIMIT :limit
+SELECT {ENTRY_COLUMNS} FROM piccolo_user AS colleague, LATERAL (
+    SELECT *, row_number() OVER (PARTITION BY changed_at ORDER BY newest.id DESC) AS place
+    FROM (
+        SELECT {CHANGE_COLUMNS} FROM directory_audit_log
+        WHERE lower(actor) = lower(colleague.username)
+            AND changed_at > coalesce(:since::timestamptz, now() - :first_visit_shows::interval)
+        ORDER BY changed_at DESC, id DESC LIMIT :max_changes
+    ) AS newest
 ) AS entry
-WHERE colleague.id <> :user_id
-ORDER BY changed_at DESC, id DESC LIMIT :limit
+WHERE colleague.id <> :user_id AND place <= :max_of_transaction
+ORDER BY changed_at DESC, entry.id DESC
 """)
 
 
@@ -77,13 +87,14 @@ class Tasks:
 
     Attributes:
         quiet: The number of active members who were active once, but not in the last 60 days.
+        suggestions: The number of merge suggestions; None if it is still being counted.
         is_empty: Whether the directory has no members at all.
     """
 
     ending: int
     first_end: datetime | None
     quiet: int
-    suggestions: int
+    suggestions: int | None
     link: int
     first_link: datetime | None
     erasure: int
@@ -93,36 +104,40 @@ class Tasks:
     @property
     def is_clear(self) -> bool:
         """Whether nothing waits."""
-        return not (self.ending or self.quiet or self.suggestions or self.link or self.erasure)
+        counts = (self.ending, self.quiet, self.suggestions, self.link, self.erasure)
+        return all(count == 0 for count in counts)
 
 
 class SuggestionCounter:
-    """Counts the merge suggestions, of which there is no faster way than to compare all members.
+    """Counts the merge suggestions, for which the database compares all members.
 
-    One count runs at a time. Whoever waits longer for it than the timeout gets the number of the
-    last one.
+    That takes a second for a hundred thousand members. One count runs at a time, and rests after it
+    in proportion. Whoever would wait longer than the timeout gets the number of the last one.
     """
 
     def __init__(self) -> None:
-        self._counting: asyncio.Task[int] | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._last: int | None = None
+        self._next_at = 0.0
 
-    async def get(self) -> int:
-        """Return the number of suggestions, at most `MAX_PAGE_SIZE`."""
-        if self._counting is None or self._counting.done():
+    async def get(self) -> int | None:
+        """Return the number of suggestions, at most `MAX_PAGE_SIZE`; None before the first count.
+
+        It can be as old as the last call.
+        """
+        is_running = self._counting is not None and not self._counting.done()
+        if not is_running and time.monotonic() >= self._next_at:
             self._counting = asyncio.create_task(self._count())
-        counting = self._counting
-        timeout = None if self._last is None else SUGGESTIONS_TIMEOUT_SECONDS
-        finished, _ = await asyncio.wait([counting], timeout=timeout)
-        return counting.result() if finished else self._last or 0
-
-    async def _count(self) -> int:
-        try:
-            page = await members.merge_suggestions(limit=MAX_PAGE_SIZE)
-        except DirectoryError:
-            return self._last or 0  # other numbers must not wait for this one
-        self._last = len(page.items)
+        if self._counting is not None:
+            await asyncio.wait([self._counting], timeout=SUGGESTIONS_TIMEOUT_SECONDS)
         return self._last
+
+    async def _count(self) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(DirectoryError):  # other numbers must not wait for this one
+            page = await members.merge_suggestions(limit=MAX_PAGE_SIZE)
+            self._last = len(page.items)
+        self._next_at = time.monotonic() + (time.monotonic() - began) / SUGGESTIONS_SHARE
 
 
 def routes(pages: Pages) -> list[Route]:
@@ -171,9 +186,11 @@ async def _tell_changes(visit: Visit) -> tuple[datetime | None, list[StoryLine]]
         user_id=visit.user.user_id,
         since=last_visit,
         first_visit_shows=FIRST_VISIT_SHOWS,
-        limit=MAX_CHANGES,
+        max_changes=MAX_CHANGES,
+        max_of_transaction=MAX_SHOWN,
     )
-    return last_visit, await story.tell(visit, [Change.from_record(each) for each in records])
+    changes, counts = await sum_up([Change.from_record(record) for record in records])
+    return last_visit, await story.tell(visit, changes, counts=counts)
 
 
 async def _count_faults() -> int:

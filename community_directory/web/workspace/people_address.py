@@ -51,8 +51,9 @@ SEGMENT_NAMES = (
 
 
 class Chip(NamedTuple):
-    """A filter in force: what it says, and the query without it."""
+    """A filter in force: its name, what it says, and the query without it."""
 
+    name: str
     text: str
     query: str
 
@@ -109,6 +110,7 @@ class PeopleAddress:
         """Return the filters in force, in the visitor's language."""
         return [
             Chip(
+                name,
                 _describe(visit, name, value),
                 _query({other: each for other, each in self.saved.items() if other != name}),
             )

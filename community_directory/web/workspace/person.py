@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from community_directory.calendar import today
 from community_directory.errors import ActNotFound, InvalidInput, MemberNotFound
 from community_directory.queries import acts, audit, invitations, notes, permissions, reputation
 from community_directory.queries.acts import Act
+from community_directory.queries.audit import Change
 from community_directory.queries.members import Member
 from community_directory.queries.reputation import GITHUB_POINTS, Explanation, scores_of
 from community_directory.tables import Permission, Platform
@@ -21,7 +22,7 @@ from community_directory.web.pages import Handle, PageContent, Pages, Role, Visi
 from community_directory.web.workspace import person_forms as forms
 from community_directory.web.workspace import person_merge, story
 from community_directory.web.workspace.activity_calendar import Kind, read_year
-from community_directory.web.workspace.person_actions import ACTIONS, find_actions
+from community_directory.web.workspace.person_actions import find_actions
 from community_directory.web.workspace.person_rows import (
     Person,
     find_similar,
@@ -178,6 +179,7 @@ def _begin_reading(
         "notes": notes.list_for(number, after=query.get("notes")),
         "story": _tell_story(visit, number),
         "act": _find_act(query.get("act", "")),
+        "last_edit": _find_last_edit(visit, number),
     }
     return {name: group.create_task(reading) for name, reading in sections.items()}
 
@@ -205,20 +207,28 @@ async def _find_act(act_id: str) -> Act | None:
         return None
 
 
+async def _find_last_edit(visit: Visit, number: str) -> Change | None:
+    """Return the last change of the field of a form that was refused, if it is a recent one."""
+    field = visit.typed("field")
+    if not visit.problem or not field:
+        return None
+    recent = await audit.history(number, limit=STORY_ENTRIES)
+    return next((change for change in recent.items if field in change.changes), None)
+
+
 def _show_person(visit: Visit, person: Person) -> dict[str, object]:
     """Return what the page shows of the member alone, and of the form that was refused."""
     actions = find_actions(person) if visit.may(Role.MANAGER) else []
     refused = visit.request.path_params.get("action") if visit.problem else None
-    editing: Mapping[str, str] = visit.form if visit.problem else visit.query  # type: ignore[assignment]  # files are no texts
     return {
         "person": person,
         "member": person.member,
         "actions": actions,
-        "refused": next((each for each in ACTIONS if each.name == refused), None),
+        "refused": next((each for each in actions if each.name == refused), None),
         "may_edit": visit.may(Role.MANAGER) and person.is_present,
         "fields": list_profile_fields(person.member),
         "links": list_links(person.member) if person.state != "erased" else [],
-        "editing": _edited_field(editing),
+        "editing": _find_edited_field(visit),
         "earliest_end": today() + timedelta(days=1),
         "kinds": list(Kind),
         "platforms": list(Platform),
@@ -229,9 +239,11 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
     }
 
 
-def _edited_field(given: Mapping[str, object]) -> Sequence[object]:
+def _find_edited_field(visit: Visit) -> tuple[str, str]:
     """Return the column and the key of the field that the page has a form for."""
-    return given.get("field", ""), given.get("key", "")
+    if visit.problem:
+        return visit.typed("field"), visit.typed("key")
+    return visit.query.get("field", ""), visit.query.get("key", "")
 
 
 async def build_erasure(visit: Visit) -> PageContent:

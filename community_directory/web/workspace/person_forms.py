@@ -11,6 +11,7 @@ from community_directory.database import transaction
 from community_directory.error_texts import LEFT_OUT_TEXTS
 from community_directory.errors import ConfigurationError, InvalidInput, MemberNotFound
 from community_directory.queries import accounts, acts, members, notes, permissions
+from community_directory.queries.acts import Act
 from community_directory.queries.values import MEMBER_NUMBER_PATTERN, member_number
 from community_directory.settings import load_settings
 from community_directory.tables import Permission
@@ -98,10 +99,21 @@ async def act(visit: Visit) -> Response:
             until=_typed_end(visit) if action.has_end else None,
         )
         if done.left_out:
-            raise FormRefused(visit.gettext(LEFT_OUT_TEXTS[done.left_out[0].code]))
+            raise _refuse_act(visit, person, done)
         if done.undoable_until is not None:
             path += f"?act={done.id}"
     return visit.redirect(path, notice=visit.gettext(action.done, name=shown_name(person)))
+
+
+def _refuse_act(visit: Visit, person: Person, done: Act) -> FormRefused:
+    """Return the error for an act that has left the person out."""
+    return FormRefused(
+        visit.gettext(
+            "Nothing was changed. {name}: {reason}.",
+            name=shown_name(person),
+            reason=visit.gettext(LEFT_OUT_TEXTS[done.left_out[0].code]),
+        )
+    )
 
 
 def _typed_end(visit: Visit) -> datetime | None:
@@ -126,7 +138,7 @@ async def undo(visit: Visit) -> Response:
     person = await require_person(visit)
     undone = await acts.undo(visit.typed("act"), actor=visit.user.username)
     if undone.left_out:
-        raise FormRefused(visit.gettext(LEFT_OUT_TEXTS[undone.left_out[0].code]))
+        raise _refuse_act(visit, person, undone)
     notice = visit.gettext("{name} waits for approval again.", name=shown_name(person))
     return visit.redirect(person_path(person.member.member_id), notice=notice)
 

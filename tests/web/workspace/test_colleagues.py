@@ -12,9 +12,12 @@ import httpx
 import pytest
 from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
+from starlette.routing import Route
 
+from community_directory.settings import Settings
 from community_directory.web.admin import colleagues
 from community_directory.web.admin.second_factor import mfa_providers
+from community_directory.web.workspace.app import create_workspace
 from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
 from tests.web.workspace.test_sign_in import (
     OWN,
@@ -412,3 +415,37 @@ async def test_the_log_has_each_act_and_no_personal_data(
         f"user:{user_id} is switched on",
     ]
     assert link.split("/")[2] not in caplog.text
+
+
+# All pages
+
+OPEN_PATHS = {"/sign-in/", "/sign-out/", "/theme/", "/language/", "/join/1/"}
+"""The paths that need no session."""
+
+
+def paths_of(method: str) -> list[str]:
+    """Return a path of each route of the workspace with this method."""
+    routes = create_workspace(Settings()).routes
+    found = {
+        re.sub(r"{[^}]+}", "1", route.path)
+        for route in routes
+        if isinstance(route, Route) and method in (route.methods or ())
+    }
+    return sorted(found - OPEN_PATHS)
+
+
+async def test_without_a_session_no_page_is_shown_and_nothing_is_done() -> None:
+    client = await open_browser()
+    for path in paths_of("GET"):
+        response = await client.get(path, follow_redirects=True)
+        assert (response.status_code, response.url.path) == (200, "/sign-in/"), path
+    for path in paths_of("POST"):
+        assert (await send(client, path)).status_code == 401, path
+
+
+async def test_a_viewer_can_act_on_nothing_but_their_own_account() -> None:
+    viewer = await browser_of(await add_user("vera", is_viewer=True))
+    paths = [path for path in paths_of("POST") if not path.startswith("/me/")]
+    assert len(paths) > 10
+    for path in paths:
+        assert (await send(viewer, path)).status_code == 403, path

@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from community_directory.doctor import Verdict
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import acts, members, requests
 from community_directory.queries.pages import Page
-from community_directory.web.workspace import home
+from community_directory.web.workspace import home, log_entries
 from community_directory.web.workspace.home import SuggestionCounter
 from tests.tables import rows
 from tests.web.test_health import make_result
@@ -28,6 +29,7 @@ NOW = datetime.now(UTC)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine finish each count of merge suggestions."""
     monkeypatch.setattr(home, "SUGGESTIONS_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(home, "SUGGESTIONS_SHARE", math.inf)
 
 
 async def read(client: httpx.AsyncClient) -> str:
@@ -169,9 +171,12 @@ async def test_a_slow_count_of_suggestions_shows_the_last_number(
 
     monkeypatch.setattr(members, "merge_suggestions", count)
     counter = SuggestionCounter()
-    first = asyncio.gather(counter.get(), counter.get())
+    monkeypatch.setattr(home, "SUGGESTIONS_TIMEOUT_SECONDS", 0)
+    assert [await counter.get(), await counter.get()] == [None, None]
+    assert calls == 1
+    monkeypatch.setattr(home, "SUGGESTIONS_TIMEOUT_SECONDS", 60)
     answers.put_nowait(3)
-    assert list(await first) == [3, 3]
+    assert await counter.get() == 3
     monkeypatch.setattr(home, "SUGGESTIONS_TIMEOUT_SECONDS", 0)
     assert [await counter.get(), await counter.get()] == [3, 3]
     assert calls == 2
@@ -180,6 +185,22 @@ async def test_a_slow_count_of_suggestions_shows_the_last_number(
     assert await counter.get() == 5
     answers.put_nowait(DatabaseUnavailable("It is away."))
     assert await counter.get() == 5
+    # The next one counts again, and then nobody for a long time.
+    monkeypatch.setattr(home, "SUGGESTIONS_SHARE", 1e-9)
+    answers.put_nowait(7)
+    assert [await counter.get(), await counter.get()] == [7, 7]
+    assert calls == 4
+
+
+async def test_the_page_does_not_wait_for_the_first_count(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count(_: SuggestionCounter) -> None:
+        return None
+
+    monkeypatch.setattr(SuggestionCounter, "get", count)
+    await rows.member(directory, status="active")
+    assert (await tiles(client))["/suggestions/"] == "… Merge suggestions They are being counted"
 
 
 # Newcomers
@@ -246,6 +267,21 @@ async def test_at_the_first_visit_the_acts_of_a_week_are_told(
         )
     assert await story(client) == ["luis approved Day 6"]
     assert "What colleagues did this week" in await read(client)
+
+
+async def test_an_act_on_very_many_is_one_line_and_hides_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "MAX_SHOWN", 3)
+    monkeypatch.setattr(log_entries, "MAX_SHOWN", 3)
+    await add_colleague("luis")
+    numbers = [
+        (await rows.member(directory, status="pending", name=f"P{place}"))["member_id"]
+        for place in range(6)
+    ]
+    await acts.apply("approve", numbers[:1], actor="luis")
+    await acts.apply("approve", numbers[1:], actor="luis")
+    assert await story(client) == ["luis approved P5 and 4 more", "luis approved P0"]
 
 
 async def test_a_few_lines_are_told(

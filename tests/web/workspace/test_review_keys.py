@@ -41,6 +41,8 @@ async def test_ten_newcomers_take_ten_key_presses(
 
     await visitor.keyboard.press("u")
     await expect(visitor.locator(".notice")).to_contain_text("Person 11 waits again")
+    # The address holds the current row as soon as the page is ready for keys.
+    await expect(visitor).to_have_url(re.compile(r"#m13$"))
     await visitor.reload()
     await expect(current.get_by_role("link", name="Person 12", exact=True)).to_be_focused()
 
@@ -54,6 +56,7 @@ async def test_ten_newcomers_take_ten_key_presses(
     await visitor.keyboard.press("Enter")
     await expect(visitor.locator(".notice")).to_contain_text("You declined Person 12")
     await expect(waiting).to_have_count(3)
+    await expect(current.get_by_role("link", name="Person 11", exact=True)).to_be_focused()
 
     await visitor.keyboard.press("Control+a")
     for key in "kkxjx":
