@@ -53,7 +53,7 @@ def create_workspace(settings: Settings) -> Starlette:
         middleware=[Middleware(CSRFProtection, pages=pages)],
         exception_handlers={
             404: pages.answer_missing,
-            405: pages.answer_missing,
+            405: pages.answer_wrong_method,
             500: pages.answer_failure,
         },
     )
