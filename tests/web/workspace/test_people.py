@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from html import unescape
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from community_directory.app import app
+from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import acts, audit, members, segments
 from community_directory.queries.people import MAX_SELECTION
 from community_directory.web.body_limit import MAX_BODY_BYTES
@@ -328,6 +329,26 @@ async def test_an_export_has_the_selection_or_the_whole_list_without_formulas(
     assert await names(all="1", country="Chile") == ["'=1+1", "Bo"]
     assert await names(pick=["3", "2"], country="Chile") == ["Bo", "Cleo"]
     assert await names() == []
+
+
+async def test_an_export_that_breaks_off_does_not_look_complete(
+    panel: str, directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await somebody(directory, name="Bo")
+
+    async def read_one_batch(*_: object, **__: object) -> AsyncGenerator[list[Any], None]:
+        yield await directory.fetch("SELECT name FROM community_members")
+        raise DatabaseUnavailable("The server is gone.")
+
+    async with httpx.AsyncClient(base_url=panel) as browser:
+        browser.cookies.set("id", await session_of(await add_superuser("eva")))
+        await browser.get("/people/")
+        with (
+            patch.object(people_bulk.people, "batches", read_one_batch),
+            pytest.raises(httpx.RemoteProtocolError),
+        ):
+            await send(browser, "preview", do="export", all="1")
+    caplog.clear()
 
 
 async def test_a_person_is_added_by_a_form_that_keeps_what_was_typed(
