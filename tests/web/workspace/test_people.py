@@ -153,6 +153,17 @@ async def test_an_address_that_asks_for_nothing_there_is_says_so(
     assert listed(response) == []
 
 
+@pytest.mark.parametrize("query", ["bot=x", "github=x", "quiet_days=x", "status=x", "tier=x"])
+async def test_a_segment_can_not_be_saved_of_filters_that_mean_nothing(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    response = await client.get(f"/people/segments/?{query}")
+    assert response.status_code == 400
+    response = await send(client, "segments", name="x", **dict([query.split("=")]))
+    assert response.status_code == 422
+    assert "x" not in [segment.name for segment in await segments.list_all()]
+
+
 async def test_a_segment_is_saved_shown_renamed_and_removed(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
@@ -276,6 +287,11 @@ async def test_a_reason_is_needed_and_what_was_typed_stays(
         ("preview", {"do": "promote", "pick": "1"}, "There is no such act."),
         ("act", {"do": "promote", "people": "1:active"}, "There is no such"),
         ("act", {"do": "ban", "people": "everybody", "reason": "x"}, "There is no such"),
+        (
+            "act",
+            {"do": "ban", "people": "1:active", "reason": "x", "segment": "x"},
+            "There is no such segment.",
+        ),
         ("undo", {"act": "x"}, "The id of an act is a UUID."),
         ("undo", {"act": str(uuid4())}, "no such act"),
     ],
