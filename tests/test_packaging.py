@@ -29,6 +29,7 @@ OWN_PACKAGES = {"benchmarks", "community_directory", "docs", "examples", "main",
 DISTRIBUTIONS = {"tortoise": ["tortoise-orm"], **packages_distributions()}
 """Distributions by import name; the benchmarks' are known even where they are not installed."""
 USED_WITHOUT_IMPORT = {
+    "axe-playwright-python",  # has the script of axe-core
     "pytest-asyncio",  # a plugin, like the next two
     "pytest-timeout",
     "pytest-xdist",

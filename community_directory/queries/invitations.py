@@ -490,7 +490,7 @@ async def create(
         CREATE_INVITATION,
         created_by=created_by,
         code=new_code(),
-        invitation_id=invitation_id,
+        invitation_id=None if invitation_id is None else _parse_id(invitation_id),
         telegram_username=username,
         valid_for=_checked_validity(valid_for),
         required_permission=required_permission,
@@ -851,11 +851,20 @@ def _parse_key(code: str | None, invitation_id: UUID | str | None) -> _Key:
         raise InvalidInput(
             "Give either the code or the id of the invitation.", field="invitation_id"
         )
+    found = _parse_id(invitation_id)
+    return _Key(is_id=True, text=str(found), values={"invitation_id": found})
+
+
+def _parse_id(invitation_id: UUID | str) -> UUID:
+    """Return the id of an invitation.
+
+    Raises:
+        InvalidInput: The value is not a UUID.
+    """
     try:
-        found = invitation_id if isinstance(invitation_id, UUID) else UUID(invitation_id)
+        return invitation_id if isinstance(invitation_id, UUID) else UUID(invitation_id)
     except (ValueError, TypeError, AttributeError):
         raise InvalidInput("The id of an invitation is a UUID.", field="invitation_id") from None
-    return _Key(is_id=True, text=str(found), values={"invitation_id": found})
 
 
 def _quota_settings() -> dict[str, object]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from community_directory.calendar import days_between
@@ -86,8 +86,8 @@ class LogPage:
         counts: The numbers of entries by time and kind, of transactions with more than the page
             shows.
         page: The times of the transactions, with the cursors of other pages.
-        searched_until: The time up to which a search for a kind has looked; None if it has found
-            enough, or all.
+        searched_until: The time back to which a search for a kind has looked; None if it has found
+            enough, or has looked at all entries.
     """
 
     entries: list[Change]
@@ -109,13 +109,13 @@ async def read_log(filters: LogFilters, *, after: str | None = None) -> LogPage:
     numbers = await _find_numbers(filters.member_id)
     parameters = Parameters()
     condition = _make_condition(filters, numbers, parameters)
+    if filters.kind in STATUS_CHANGES:
+        condition += f" AND {IS_STATUS_CHANGE}"
     edge = order.after("changed_at", parameters.bind(cursor.values[0])) if cursor else "true"
     searched = f"""
         SELECT id, changed_at, table_name, action, changes, undone_act_id FROM directory_audit_log
         WHERE {condition} AND {edge}
         {order.by("changed_at", "id")} LIMIT {MAX_SEARCHED}"""
-    if filters.kind in STATUS_CHANGES:
-        condition += f" AND {IS_STATUS_CHANGE}"
     kind = f"{KIND_SQL} = {parameters.bind(filters.kind)}::text" if filters.kind else "true"
     moments_sql = f"""
         SELECT DISTINCT changed_at FROM ({searched}) AS searched WHERE {kind}
@@ -124,7 +124,9 @@ async def read_log(filters: LogFilters, *, after: str | None = None) -> LogPage:
     page = make_page(moments, MOMENTS_ON_PAGE, MOMENT_CURSORS, cursor, lambda moment: (moment,))
     searched_until = None
     if filters.kind and len(moments) <= MOMENTS_ON_PAGE and order.is_descending:
-        searched_until = await _find_end_of_search(condition, edge, parameters, order)
+        searched_until = await _find_end_of_search(
+            condition, edge, parameters, order, cursor.values[0] if cursor else None
+        )
     entries = await _read_entries(filters, numbers, page.items)
     counts: Counts = {}
     if filters.member_id is None:
@@ -143,15 +145,21 @@ def encode_moment(moment: datetime) -> str:
 
 
 async def _find_end_of_search(
-    condition: str, edge: str, parameters: Parameters, order: PageOrder
+    condition: str, edge: str, parameters: Parameters, order: PageOrder, start: datetime | None
 ) -> datetime | None:
-    """Return the time of the last entry in which a page has looked, if there are older ones."""
+    """Return the time before which the next page looks, if there are older entries."""
     # The kind is the last parameter, which this statement does not have.
     sql = f"""
         SELECT changed_at FROM directory_audit_log WHERE {condition} AND {edge}
-        {order.by("changed_at", "id")} OFFSET {MAX_SEARCHED - 1} LIMIT 1"""
+        {order.by("changed_at", "id")} OFFSET {MAX_SEARCHED} LIMIT 1"""
     records = await engine.read(sql, *parameters[:-1])
-    return records[0][0] if records else None
+    if not records:
+        return None
+    # The search may have ended within a transaction, which the next page searches again; but it
+    # goes on behind one that is larger than a search.
+    end: datetime = records[0][0]
+    again = end + timedelta(microseconds=1)
+    return end if start is not None and again >= start else again
 
 
 async def _find_numbers(member_id: str | None) -> list[str] | None:

@@ -233,7 +233,13 @@ async def _build_preview(visit: Visit, numbers: list[str]) -> PageContent:
 async def _find_picked(visit: Visit) -> list[str]:
     """Return the numbers of those who are picked, or of all whom the filters let through."""
     if visit.typed("all"):
-        return await people.numbers(**read_address(visit.form, []).filters)
+        filters = read_address(visit.form, []).filters
+        if await people.count(**filters) > MAX_SELECTION:
+            text = visit.gettext(
+                "These are more than {number} people. Choose more filters.", number=MAX_SELECTION
+            )
+            raise FormRefused(text)
+        return await people.numbers(**filters)
     return _picked_numbers(visit)
 
 

@@ -249,7 +249,7 @@ async def test_an_invalid_query_is_refused_with_a_message(
     assert response.json()["detail"].endswith(".")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_no_query_causes_a_server_error(
     client: httpx.AsyncClient, ana: CommunityMember, data: st.DataObject
@@ -484,12 +484,16 @@ async def test_known_bots_are_listed_and_can_be_deleted_only(
 async def test_a_filter_by_a_frequent_word_finds_the_newest_and_estimates_the_rest(
     database: str, client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
+    # Without triggers the rows are stored in a moment.
     await directory.execute(
-        """INSERT INTO community_members (telegram_id, name, primary_role, created_at)
-        SELECT n, 'García ' || n, 'x', timestamptz '2026-01-01 00:00Z' + n * interval '1 s'
-        FROM generate_series(1, 9000) AS n"""
+        """SET session_replication_role = replica;
+        INSERT INTO community_members (member_id, telegram_id, name, primary_role, created_at)
+        SELECT '#' || n, n, 'García ' || n, 'x',
+            timestamptz '2026-01-01 00:00Z' + n * interval '1 s'
+        FROM generate_series(1, 9000) AS n;
+        RESET session_replication_role;
+        ANALYZE community_members"""
     )
-    await directory.execute("ANALYZE community_members")
     listed = await client.get("/api/tables/community_members/?name=GARCIA")
     assert [row["name"] for row in listed.json()["rows"]] == [
         f"García {n}" for n in range(9000, 8985, -1)

@@ -417,7 +417,12 @@ async def test_a_thousand_guesses_from_elsewhere_do_not_lock_the_owner_out(
     await add_user("admin")
     known = await visitor(host="192.0.2.1")
     assert (await sign_in(known, "admin")).status_code == 200
-    assert await attack("admin", 1000) == [401] * 1000
+    assert await attack("admin", 50) == [401] * 50
+    # The attack goes on.
+    counted = await directory.execute(
+        "UPDATE panel_attempts SET failures = 1000 WHERE failures = 50"
+    )
+    assert counted == "UPDATE 1"
 
     delays = record_delays(monkeypatch)
     assert (await sign_in(known, "admin")).status_code == 200

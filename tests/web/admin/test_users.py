@@ -74,7 +74,7 @@ async def test_the_name_of_an_ordinary_user_is_refused_for_the_first_superuser(
     ],
 )
 async def test_a_bad_password_is_refused_wherever_it_is_set(
-    directory: asyncpg.Pool, password: str, said: str
+    directory: asyncpg.Pool, fast_hashes: None, password: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
         await BaseUser.create_user(username="eva", password=password, email="e@x.org")

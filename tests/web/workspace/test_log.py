@@ -119,20 +119,30 @@ async def test_a_person_has_the_changes_of_their_invitations_and_merged_numbers(
     assert (await client.get("/log/?person=99")).status_code == 404
 
 
+@pytest.mark.parametrize("hours", [1, 0])
 @pytest.mark.usefixtures("people")
 async def test_a_kind_is_found_among_others_and_further_back(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    hours: int,
 ) -> None:
     monkeypatch.setattr(log_entries, "MAX_SEARCHED", 4)
     now = datetime.now(UTC)
-    for age in range(10):
-        await write_entry(directory, changed_at=now - timedelta(hours=age))
+    for age in range(10):  # in ten transactions, or in one that is larger than a search
+        await write_entry(directory, changed_at=now - timedelta(hours=age * hours))
     await write_entry(
         directory,
         changed_at=now - timedelta(hours=11),
+        changes={"deleted_at": [None, "2026-11-29T00:00:00+00:00"]},
+    )
+    await write_entry(
+        directory,
+        changed_at=now - timedelta(hours=12),
         changes={"status": ["active", "banned"]},
     )
-    query, seen, pages = "?kind=member_banned", [], 0
+    assert sentences(await read(client, "?kind=member_banned")) == ["Irene banned Ana"]
+    query, seen, pages = "?kind=member_removed", [], 0
     while True:
         page = await read(client, query)
         pages += 1
@@ -141,7 +151,7 @@ async def test_a_kind_is_found_among_others_and_further_back(
         if further is None:
             break
         query = html.unescape(further[1])
-    assert (seen, pages) == (["Irene banned Ana"], 3)
+    assert (seen, pages) == (["Irene removed Ana"], 3)
 
 
 @pytest.mark.usefixtures("people")

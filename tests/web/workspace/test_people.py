@@ -7,22 +7,25 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from html import unescape
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
 
 import asyncpg
 import httpx
 import pytest
+from piccolo.apps.user.tables import BaseUser
 
 from community_directory.app import app
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import acts, audit, members, segments
 from community_directory.queries.people import MAX_SELECTION
 from community_directory.web.body_limit import MAX_BODY_BYTES
-from community_directory.web.workspace import people_bulk
+from community_directory.web.workspace import people, people_bulk
 from tests.tables import rows
-from tests.web.conftest import ADDRESS, add_superuser, session_of
+from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
 
 pytestmark = pytest.mark.usefixtures("fast_hashes")
+
+NO_ID = "0190f1a0-0000-7000-8000-000000000009"
+"""The id of no segment and no act."""
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
 
 
 @pytest.mark.parametrize(
-    "query", ["status=asleep", "sort=age", "after=x", "segment=x", f"segment={uuid4()}", "q=%00"]
+    "query", ["status=asleep", "sort=age", "after=x", "segment=x", f"segment={NO_ID}", "q=%00"]
 )
 async def test_an_address_that_asks_for_nothing_there_is_says_so(
     client: httpx.AsyncClient, query: str
@@ -293,7 +296,7 @@ async def test_a_reason_is_needed_and_what_was_typed_stays(
             "There is no such segment.",
         ),
         ("undo", {"act": "x"}, "The id of an act is a UUID."),
-        ("undo", {"act": str(uuid4())}, "no such act"),
+        ("undo", {"act": NO_ID}, "no such act"),
     ],
 )
 async def test_an_act_that_names_nothing_is_refused_and_changes_nothing(
@@ -413,3 +416,33 @@ async def test_a_confirmation_is_asked_above_a_number_of_people_only(
     assert 'name="count"' not in (await send(client, "preview", do="remove", all="1")).text
     assert (await send(client, "act", **fields)).status_code == 303
     assert await statuses(directory) == ["removed", "removed"]
+
+
+async def test_a_list_of_too_many_can_only_be_exported(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (people_bulk, people):
+        monkeypatch.setattr(module, "MAX_SELECTION", 2)
+    for _ in range(3):
+        await somebody(directory)
+    assert "The whole list, for an export" in (await client.get("/people/")).text
+    refused = await send(client, "preview", do="ban", all="1")
+    assert refused.status_code == 422
+    assert "These are more than 2 people. Choose more filters." in refused.text
+    exported = await send(client, "preview", do="export", all="1")
+    assert len(exported.text.splitlines()) == 4
+
+
+async def test_a_viewer_sees_the_list_and_no_button(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await somebody(directory, name="Ana")
+    user = await BaseUser.create_user("vera", PASSWORD, email="v@x.org", active=True)
+    await directory.execute("INSERT INTO panel_viewers (user_id) VALUES ($1)", user.id)
+    client.cookies.set("id", await session_of(user))
+    response = await client.get("/people/")
+    assert "Ana" in response.text
+    for text in ('name="pick"', '<button class="button danger', "/people/add/", "segments/"):
+        assert text not in response.text
+    assert (await client.get("/people/add/")).status_code == 403
+    assert (await send(client, "preview", do="export", all="1")).status_code == 403

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 from starlette.requests import Request
@@ -342,6 +342,7 @@ changes_of_any_kind = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(entries=st.lists(changes_of_any_kind, max_size=8))
 def test_each_change_is_in_one_group(entries: list[Change]) -> None:
     groups = group_changes(entries, {})
