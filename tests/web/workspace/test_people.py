@@ -280,7 +280,7 @@ async def test_a_reason_is_needed_and_what_was_typed_stays(
     assert await statuses(directory) == ["active"]
     assert (await send(client, "act", **fields, reason="Quiet")).status_code == 303
     member = await members.get(1)
-    assert str(member.suspended_until) == "2190-01-16 00:00:00+00:00"
+    assert str(member.suspended_until) == "2190-01-15 00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
