@@ -47,7 +47,8 @@ SIGN_IN_PATH = "/sign-in/"
 NOTICE_COOKIE, THEME_COOKIE, LANGUAGE_COOKIE = "notice", "theme", "language"
 NOTICE_SECONDS = 60
 """The time within which the page after an act shows its notice."""
-MAX_NOTICE_LENGTH = 500
+MAX_NOTICE_BYTES = 1000
+"""The length of a notice: a cookie of more than 4,000 characters would be lost."""
 THEMES = ("light", "dark")
 
 NOT_FOUND_ERRORS = (InvalidCursor, InvitationNotFound, MemberNotFound)
@@ -176,7 +177,7 @@ class Visit:
         """
         response = RedirectResponse(self.root + path, status_code=303)
         if notice:
-            text = quote(notice[:MAX_NOTICE_LENGTH])
+            text = quote(notice.encode()[:MAX_NOTICE_BYTES].decode(errors="ignore"))
             response.set_cookie(
                 NOTICE_COOKIE, text, max_age=NOTICE_SECONDS, httponly=True, samesite="lax"
             )

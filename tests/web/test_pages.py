@@ -171,6 +171,12 @@ async def test_the_notice_of_an_act_is_shown_once_and_as_text(
     assert "is saved" not in (await superuser.get("/")).text
 
 
+def test_a_long_notice_is_cut_before_a_browser_drops_it() -> None:
+    visit = Visit(Request({"type": "http"}), find_translation("en"))
+    response = visit.redirect("/", notice="😀" * 500)
+    assert 1000 < len(response.headers["set-cookie"]) < 4000
+
+
 async def test_a_refused_act_shows_why_and_what_was_typed(
     superuser: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
