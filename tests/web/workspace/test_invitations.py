@@ -24,6 +24,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def text_of(markup: str) -> str:
+    markup = re.sub(r"<noscript>.*?</noscript>", "", markup, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", markup))).strip()
 
 
@@ -162,7 +163,9 @@ async def test_an_invitation_is_made_and_its_link_shown(
     assert made.invited_telegram_username == "Dora_D"
     assert abs(made.expires_at - made.created_at - timedelta(days=7)) < timedelta(minutes=1)
     page = (await client.get(response.headers["location"])).text
-    assert f'data-copy="https://t.me/frutero_bot?start={made.invitation_code}"' in page
+    link = f"https://t.me/frutero_bot?start={made.invitation_code}"
+    assert f'data-copy="{link}"' in page
+    assert f'<noscript><span class="code">{link}</span></noscript>' in page
     assert await directory.fetchval("SELECT actor FROM directory_audit_log ORDER BY id DESC") == (
         "manager"
     )
