@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from piccolo.apps.user.tables import BaseUser
@@ -34,6 +35,11 @@ MORE = [
     "/insights/?days=7",
 ]
 """Addresses beside one for each route."""
+SAME_PAGE = ("/preview/", "/act/")
+"""The ends of the addresses that show the page with their form again."""
+PATHS = sorted(
+    {address.path for address in addresses("GET") if not address.path.endswith(SAME_PAGE)} | {*MORE}
+)
 AXE = """
 async ({ rules, dialogs }) => {
     const options = { resultTypes: ["violations"], ...(rules && { runOnly: rules }) };
@@ -47,6 +53,13 @@ async ({ rules, dialogs }) => {
 }
 """
 """Run axe-core on the page, and on each of some dialogs while it is open."""
+SHORTEN = """
+() => {
+    for (const item of document.querySelectorAll(":is(tr, li, rect, path):nth-child(n+9)"))
+        item.remove();
+}
+"""
+"""Leave the first eight items of each list, for axe-core, which is slow: the others are alike."""
 COLORS = ["color-contrast", "link-in-text-block"]
 """The rules whose result depends on the theme."""
 OVERFLOWING = """
@@ -119,27 +132,32 @@ def context_url(port: int) -> str:
 
 
 async def examine(page: Page, axe: str, path: str) -> list[str]:
-    """Return what is wrong with a page; a response that is only a part of a page has nothing."""
+    """Return what is wrong with a page.
+
+    A redirect has nothing, and neither has a response that is only a part of a page.
+    """
     problems: list[str] = []
     for width, height in (DESK, PHONE):
         await page.set_viewport_size({"width": width, "height": height})
         await page.emulate_media(color_scheme="light")
         response = await page.goto(path)
         assert response
-        if not await is_page(response):
+        is_redirected = urlsplit(page.url).path != urlsplit(path).path
+        if is_redirected or not await is_page(response):
             return problems
         if response.status not in (200, 400, 404):  # a message is a page, too
             problems.append(f"{path}: the status is {response.status}")
         if width == DESK[0]:
             problems += await find_dead_ends(page, path)
+        overflowing: list[Any] = await page.evaluate(OVERFLOWING)
+        problems += [f"{path} {width} overflows: {each}" for each in overflowing]
+        await page.evaluate(SHORTEN)
         await page.evaluate(axe)
         dialogs = "dialog[popover]" if width == PHONE[0] else "dialog:not(*)"  # none
         for scheme, rules in (("light", None), ("dark", COLORS)):
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             found: list[Any] = await page.evaluate(AXE, {"rules": rules, "dialogs": dialogs})
             problems += [f"{path} {scheme} {width}: {each}" for each in found]
-        overflowing: list[Any] = await page.evaluate(OVERFLOWING)
-        problems += [f"{path} {width} overflows: {each}" for each in overflowing]
     return problems
 
 
@@ -154,7 +172,7 @@ async def find_dead_ends(page: Page, path: str) -> list[str]:
     return problems
 
 
-@pytest.mark.parametrize("state", ["pending", "suspended", "banned"])
+@pytest.mark.parametrize("state", ["pending", "suspended"])
 async def test_the_page_of_a_person_is_accessible_whatever_can_be_done(
     page: Page, axe: str, state: str
 ) -> None:
@@ -168,7 +186,7 @@ async def is_page(response: Response) -> bool:
     return (await response.text()).lstrip().lower().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("path", sorted({address.path for address in addresses("GET")} | {*MORE}))
+@pytest.mark.parametrize("path", PATHS)
 async def test_a_page_is_accessible_in_light_and_dark_at_a_desk_and_on_a_phone(
     page: Page, axe: str, path: str
 ) -> None:

@@ -110,7 +110,7 @@ async def test_a_user_without_the_right_gets_a_message(
     for path in ("/insights/", "/tree/", "/tree/1/"):
         response = await client.get(path)
         assert response.status_code == 403
-        assert "lacks the right" in response.text
+        assert "Your account has no role." in response.text
         assert "Active members" not in response.text
 
 

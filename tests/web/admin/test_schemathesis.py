@@ -72,6 +72,7 @@ COMMUNITY_TABLES = frozenset(
     {
         "community_members",
         "community_invitations",
+        "member_permissions",  # a removal takes them
         "member_requests",
         "member_relationships",
         "directory_bots",
