@@ -555,6 +555,11 @@ def _country(context: Context, country: str) -> str:
     return _translation(context).country(country)
 
 
+def label(name: str) -> str:
+    """Return a role or another name from the data as words: "community_manager" has two."""
+    return name.replace("_", " ")
+
+
 FILTERS: Mapping[str, Callable[..., object]] = {
     "ago": _ago,
     "brief": abbreviate,
@@ -564,7 +569,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "day": _day,
     "daytime": _daytime,
     "duration": _duration,
-    "label": lambda name: name.replace("_", " "),
+    "label": label,
     "number": _number,
     "percent": _percent,
     "word": _word,

@@ -25,6 +25,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def text_of(markup: str) -> str:
+    markup = re.sub(r"<noscript>.*?</noscript>", "", markup, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", markup))).strip()
 
 
@@ -94,7 +95,21 @@ async def test_each_segment_lists_its_invitations_and_counts_them(
         listed = rows_of(await read(client, f"?show={show}"))
         assert {re.findall(r"@(\w+)", row)[0] for row in listed} == names
     assert "Dora" in rows_of(await read(client, "?show=accepted"))[0]
-    assert rows_of(await read(client, "?show=inviters")) == ["Ana #16 invitations of Ana2110"]
+
+
+@pytest.mark.usefixtures("ana")
+async def test_the_numbers_of_an_inviter_lead_to_as_many_invitations(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add_one_of_each(directory)
+    page = await read(client, "?show=inviters")
+    numbers = [int(number) for number in re.findall(r">(\d+)(?:<span|</td>)", page)]
+    assert numbers[:3] == [6, 2, 1]
+    links = re.findall(r'<a href="([^"]*inviter=1)">(\d+)<span', page)
+    assert [number for _, number in links] == ["2", "1"]
+    for link, number in links:
+        listed = rows_of(await read(client, link.replace("&amp;", "&")))
+        assert len(listed) == int(number)
 
 
 @pytest.mark.usefixtures("ana")
@@ -149,7 +164,9 @@ async def test_an_invitation_is_made_and_its_link_shown(
     assert made.invited_telegram_username == "Dora_D"
     assert abs(made.expires_at - made.created_at - timedelta(days=7)) < timedelta(minutes=1)
     page = (await client.get(response.headers["location"])).text
-    assert f'data-copy="https://t.me/frutero_bot?start={made.invitation_code}"' in page
+    link = f"https://t.me/frutero_bot?start={made.invitation_code}"
+    assert f'data-copy="{link}"' in page
+    assert f'<noscript><span class="code">{link}</span></noscript>' in page
     assert await directory.fetchval("SELECT actor FROM directory_audit_log ORDER BY id DESC") == (
         "manager"
     )
