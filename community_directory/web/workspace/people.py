@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from community_directory.queries import members, people, segments
 from community_directory.queries.people import MAX_SELECTION, MAX_TOTAL
+from community_directory.queries.people_filters import check_people_filters
 from community_directory.tables import MemberStatus, ReputationTier
 from community_directory.web.pages import PageContent, Pages, Role, Visit
 from community_directory.web.workspace.people_address import (
@@ -64,6 +65,7 @@ async def build_segments(visit: Visit) -> PageContent:
     """Build the page on which segments are saved, renamed and removed."""
     shared = await segments.list_all()
     address = read_address(visit.form or visit.query, shared)
+    check_people_filters(**address.filters)
     return PageContent(
         "people_segments.html",
         {

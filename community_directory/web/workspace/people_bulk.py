@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from starlette.responses import Response
 from starlette.routing import Route
 
-from community_directory.calendar import days_between, today
+from community_directory.calendar import today
 from community_directory.error_texts import gettext_noop, ngettext_noop
 from community_directory.errors import ActNotFound, InvalidInput
 from community_directory.imports.members_csv import CSV_COLUMNS
@@ -20,6 +20,7 @@ from community_directory.queries.people_filters import check_people_filters
 from community_directory.web.admin.download import FileResponse, format_parts
 from community_directory.web.pages import Build, FormRefused, PageContent, Pages, Role, Visit
 from community_directory.web.workspace.people_address import PATH, read_address
+from community_directory.web.workspace.person_forms import typed_end
 
 CONFIRMED_PEOPLE = 20
 """The number of people above which it is typed."""
@@ -131,15 +132,15 @@ class BulkPages:
         if kind not in BULK_ACTS or not frozen:
             raise InvalidInput("There is no such act.", field="do")
         _check_form(visit, BULK_ACTS[kind], len(frozen))
+        address = read_address(visit.form, [])
         act = await acts.apply(
             kind,
             frozen,
             actor=visit.user.username,
             reason=visit.typed("reason") or None,
             including_managers=visit.may(Role.SUPERUSER),
-            until=_read_end(visit) if kind == ActKind.SUSPEND else None,
+            until=typed_end(visit) if kind == ActKind.SUSPEND else None,
         )
-        address = read_address(visit.form, [])
         return visit.redirect(PATH + address.query(done=str(act.id) if act.members else "none"))
 
 
@@ -265,19 +266,3 @@ def _check_form(visit: Visit, texts: BulkAct, number: int) -> None:
     if number > CONFIRMED_PEOPLE and visit.typed("count") != str(number):
         text = visit.gettext("Type the number of people, {number}, to confirm.", number=number)
         raise FormRefused(text)
-
-
-def _read_end(visit: Visit) -> datetime | None:
-    """Return the end of the last day of a suspension, or None if it has none.
-
-    Raises:
-        InvalidInput: The text is no day.
-    """
-    text = visit.typed("until")
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("This is no day. Write it as 2026-11-01.", field="until") from None
-    return days_between(day, day, None).end

@@ -96,7 +96,7 @@ async def act(visit: Visit) -> Response:
             actor=actor,
             reason=reason,
             including_managers=visit.may(Role.SUPERUSER),
-            until=_typed_end(visit) if action.has_end else None,
+            until=typed_end(visit) if action.has_end else None,
         )
         if done.left_out:
             raise _refuse_act(visit, person, done)
@@ -116,7 +116,7 @@ def _refuse_act(visit: Visit, person: Person, done: Act) -> FormRefused:
     )
 
 
-def _typed_end(visit: Visit) -> datetime | None:
+def typed_end(visit: Visit) -> datetime | None:
     """Return the start of the day on which a suspension ends; None if it has no end.
 
     Raises:

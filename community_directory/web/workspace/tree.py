@@ -3,13 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from community_directory.calendar import days_between
 from community_directory.error_texts import gettext_noop, ngettext_noop
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import branches, invitations, members
@@ -25,6 +23,7 @@ from community_directory.queries.values import (
 )
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import PageContent, Pages, Role, Visit
+from community_directory.web.workspace.person_forms import typed_end
 from community_directory.web.workspace.tree_rows import Drawing, Node, draw, list_inviters
 
 PATH = "/tree/"
@@ -204,7 +203,7 @@ async def perform(visit: Visit) -> Response:
         invited_by=new_inviter.member_id if new_inviter else None,
         including_managers=visit.may(Role.SUPERUSER),
         cancel_invitations=bool(visit.typed("cancel")),
-        until=_read_end(visit) if kind is ActKind.SUSPEND else None,
+        until=typed_end(visit) if kind is ActKind.SUSPEND else None,
     )
     return visit.redirect(f"{PATH}{_number_of(visit)[1:]}/", notice=_describe_done(visit, act))
 
@@ -392,19 +391,3 @@ def _read_frozen(visit: Visit) -> dict[str, str]:
     found = FROZEN_PATTERN.findall(visit.typed("people"))
     states = {*MemberStatus, REMOVED_STATE}
     return {f"#{number}": state for number, state in found if state in states}
-
-
-def _read_end(visit: Visit) -> datetime | None:
-    """Return the end of the last day of a suspension, or None if it has none.
-
-    Raises:
-        InvalidInput: The text is no day.
-    """
-    text = visit.typed("until")
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("This is no day. Write it as 2026-11-01.", field="until") from None
-    return days_between(day, day, None).end

@@ -3,6 +3,7 @@
 import asyncio
 import html
 import re
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -301,6 +302,12 @@ def test_usernames_may_be_separated_in_any_way(typed: list[tuple[str, str]]) -> 
     text = "".join(map("".join, typed))
     assert [name.lstrip("@") for name in split_usernames(text)] == list(dict.fromkeys(names))
     assert SEPARATORS.split("two words") == ["two words"]
+
+
+def test_a_long_white_space_takes_no_time() -> None:
+    started = time.process_time()
+    assert len(split_usernames("a" + " " * 50_000 + "b")) == 1
+    assert time.process_time() - started < 1  # with the square of the length it takes ten seconds
 
 
 @pytest.mark.usefixtures("ana")

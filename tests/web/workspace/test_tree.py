@@ -1,7 +1,7 @@
 """The page of the tree: who is drawn and found, and acts on a branch with a preview."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from html import unescape
 
 import asyncpg
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from community_directory.app import app
-from community_directory.calendar import today
+from community_directory.calendar import load_zone, today
 from community_directory.queries import acts, members, permissions
 from community_directory.queries.branches import BRANCH_KINDS
 from community_directory.web.workspace import tree, tree_rows
@@ -280,7 +280,7 @@ async def test_the_children_get_another_inviter(
     assert (await members.get("#5")).invited_by == "#4"
 
 
-async def test_a_branch_is_suspended_until_the_end_of_a_day(
+async def test_a_branch_is_suspended_until_the_morning_of_a_day(
     directory: asyncpg.Pool, here: httpx.AsyncClient
 ) -> None:
     await family(directory)
@@ -291,7 +291,7 @@ async def test_a_branch_is_suspended_until_the_end_of_a_day(
     await confirm(here, 1, question, until=day.isoformat())
     until = (await members.get("#2")).suspended_until
     assert until is not None
-    assert until > datetime.now(UTC) + timedelta(days=6)
+    assert until == datetime.combine(day, time.min, load_zone(None))
 
 
 @pytest.mark.parametrize(
