@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from piccolo_api.csrf.middleware import CSRFMiddleware
 from starlette.authentication import AuthenticationError
 from starlette.datastructures import FormData, QueryParams
+from starlette.exceptions import HTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -36,7 +37,7 @@ from community_directory.language import LANGUAGES, Translation, find_translatio
 from community_directory.queries import members
 from community_directory.settings import Settings
 from community_directory.web.outage import report
-from community_directory.web.returning import KeptForm, find_own_path
+from community_directory.web.returning import KeptForm, find_present_path
 from community_directory.web.security import ADMIN_PATH
 from community_directory.web.sessions import SESSION_COOKIE, find_signed_in, find_user_of_session
 
@@ -47,7 +48,8 @@ SIGN_IN_PATH = "/sign-in/"
 NOTICE_COOKIE, THEME_COOKIE, LANGUAGE_COOKIE = "notice", "theme", "language"
 NOTICE_SECONDS = 60
 """The time within which the page after an act shows its notice."""
-MAX_NOTICE_LENGTH = 500
+MAX_NOTICE_BYTES = 1000
+"""The length of a notice: a cookie of more than 4,000 characters would be lost."""
 THEMES = ("light", "dark")
 
 NOT_FOUND_ERRORS = (InvalidCursor, InvitationNotFound, MemberNotFound)
@@ -176,7 +178,7 @@ class Visit:
         """
         response = RedirectResponse(self.root + path, status_code=303)
         if notice:
-            text = quote(notice[:MAX_NOTICE_LENGTH])
+            text = quote(notice.encode()[:MAX_NOTICE_BYTES].decode(errors="ignore"))
             response.set_cookie(
                 NOTICE_COOKIE, text, max_age=NOTICE_SECONDS, httponly=True, samesite="lax"
             )
@@ -356,27 +358,18 @@ class Pages:
         is_partial = "HX-Request" in request.headers and "HX-Boosted" not in request.headers
         if request.method != "POST":
             if is_partial:
-                path = _find_present_path(visit, request.headers.get("HX-Current-URL", ""))
+                path = find_present_path(request, request.headers.get("HX-Current-URL", ""))
             address = f"{visit.root}{SIGN_IN_PATH}?next={quote(path, safe='')}"
             if is_partial:
                 return Response(headers={"HX-Redirect": address})
             return RedirectResponse(address, status_code=303)
         user_id = await find_user_of_session(request.cookies.get(SESSION_COOKIE, ""))
         kept = KeptForm.make(path, user_id, visit.form)
-        following = _find_present_path(visit, request.headers.get("referer", ""))
+        following = find_present_path(request, request.headers.get("referer", ""))
         response = await self.render(visit, sign_in_page(following=following, kept=kept), 401)
         response.headers.update({"HX-Retarget": "body", "HX-Reswap": "innerHTML"})
         response.headers["HX-Push-Url"] = "false"
         return response
-
-
-def _find_present_path(visit: Visit, address: str) -> str:
-    """Return the path and query of a page of ours at which a browser says that it is, or "/"."""
-    parts = urlsplit(address)
-    if parts.netloc != visit.request.url.netloc:
-        return "/"
-    query = f"?{parts.query}" if parts.query else ""
-    return find_own_path(parts.path.removeprefix(visit.root) + query)
 
 
 def sign_in_page(
@@ -426,14 +419,18 @@ class CSRFProtection(CSRFMiddleware):
 
         async def pass_on(request: Request) -> Response:
             nonlocal is_passed
-            is_passed = True
             if "form" not in request.scope:  # the token was in the header
                 request.scope["form"] = await request.form()
+            is_passed = True
             return await call_next(request)
 
-        response: Response = await super().dispatch(request, pass_on)
-        if is_passed:
-            return response
+        try:
+            response: Response = await super().dispatch(request, pass_on)
+            if is_passed:
+                return response
+        except HTTPException:  # the body is no form
+            if is_passed:
+                raise
         visit = Visit(request, find_language(request))
         text = visit.gettext(
             "Nothing was changed. Go back, load the page again, and send the form once more."
@@ -569,6 +566,11 @@ def _country(context: Context, country: str) -> str:
     return _translation(context).country(country)
 
 
+def label(name: str) -> str:
+    """Return a role or another name from the data as words: "community_manager" has two."""
+    return name.replace("_", " ")
+
+
 FILTERS: Mapping[str, Callable[..., object]] = {
     "ago": _ago,
     "brief": abbreviate,
@@ -578,7 +580,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "day": _day,
     "daytime": _daytime,
     "duration": _duration,
-    "label": lambda name: name.replace("_", " "),
+    "label": label,
     "number": _number,
     "percent": _percent,
     "word": _word,

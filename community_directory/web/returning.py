@@ -4,8 +4,10 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 from starlette.datastructures import FormData
+from starlette.requests import Request
 
 MAX_KEPT_LENGTH = 200_000
 """The maximum length of a form that is kept, as JSON."""
@@ -20,6 +22,21 @@ OWN_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f-\x9f\ud800-\udfff]{0,2000}")
 def find_own_path(text: object) -> str:
     """Return a path and query of ours, or "/" for anything else."""
     return text if isinstance(text, str) and OWN_PATH.fullmatch(text) else "/"
+
+
+def find_present_path(request: Request, address: str) -> str:
+    """Return the path and query of a page of ours at which a browser says that it is, or "/".
+
+    The path is without the root of the app.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # no browser sends it
+        return "/"
+    if parts.netloc != request.url.netloc:
+        return "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return find_own_path(parts.path.removeprefix(request.scope.get("root_path", "")) + query)
 
 
 @dataclass(frozen=True, slots=True)

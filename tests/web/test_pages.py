@@ -137,6 +137,22 @@ async def test_an_act_without_the_token_changes_nothing(
     assert await names(directory) == ["Ana García"]
 
 
+@pytest.mark.parametrize("header", ["X-CSRFToken", "X-Other"])
+@pytest.mark.parametrize("body", [b"x", b"--x\r\nA: b\r\n\r\n"])
+async def test_a_body_that_is_no_form_is_refused(
+    superuser: httpx.AsyncClient, header: str, body: bytes
+) -> None:
+    response = await superuser.post(
+        "/rename/",
+        content=body,
+        headers={
+            "Content-Type": "multipart/form-data" + "; boundary=x" * (body != b"x"),
+            header: superuser.cookies["csrftoken"],
+        },
+    )
+    assert (response.status_code, "Nothing was changed." in response.text) == (403, True)
+
+
 async def test_an_act_without_a_session_changes_nothing(
     visitor: httpx.AsyncClient, ana: CommunityMember, directory: asyncpg.Pool
 ) -> None:
@@ -153,6 +169,12 @@ async def test_the_notice_of_an_act_is_shown_once_and_as_text(
     assert await names(directory) == ["<b>Ýve</b>"]
     assert "&lt;b&gt;Ýve&lt;/b&gt; is saved" in (await superuser.get("/")).text
     assert "is saved" not in (await superuser.get("/")).text
+
+
+def test_a_long_notice_is_cut_before_a_browser_drops_it() -> None:
+    visit = Visit(Request({"type": "http"}), find_translation("en"))
+    response = visit.redirect("/", notice="😀" * 500)
+    assert 1000 < len(response.headers["set-cookie"]) < 4000
 
 
 async def test_a_refused_act_shows_why_and_what_was_typed(
@@ -218,7 +240,12 @@ async def test_a_page_obeys_the_chosen_theme(superuser: httpx.AsyncClient) -> No
 async def test_a_choice_leads_back_to_its_page_and_never_elsewhere(
     client: httpx.AsyncClient,
 ) -> None:
-    for referrer, path in ((f"{ADDRESS}/log/?a=1", "/log/?a=1"), ("http://evil.example/x", "/")):
+    for referrer, path in (
+        (f"{ADDRESS}/log/?a=1", "/log/?a=1"),
+        ("http://evil.example/x", "/"),
+        (f"{ADDRESS}//evil.example/x", "/"),
+        ("http://[evil", "/"),
+    ):
         response = await client.post(
             "/theme/", data={"theme": "dark"}, headers={"Referer": referrer}
         )

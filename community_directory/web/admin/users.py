@@ -14,7 +14,20 @@ from community_directory.settings import Settings, load_settings
 FIRST_SUPERUSER_LOCK = 0x66697273745F7573
 """The key of an advisory lock: "first_us" in ASCII."""
 
-RESERVED_USERNAMES = {"expiry", "roll-up", "import", "demo", "bot", "erased", "sweep"}
+RESERVED_USERNAMES = {
+    "bot",
+    "clock",
+    "demo",
+    "discord",
+    "doctor",
+    "elizaos",
+    "erased",
+    "expiry",
+    "import",
+    "roll-up",
+    "sweep",
+    "telegram",
+}
 """The names of programs in the audit log; "sweep" is an older name of "expiry"."""
 
 FIND_SIMILAR_USERNAME = Statement(
@@ -160,7 +173,8 @@ async def add_superuser(
 
 
 async def is_ambiguous_username(username: str) -> bool:
-    """Tell whether a name in the audit log could mean a program or another user."""
-    if username in RESERVED_USERNAMES or ":" in username:
+    """Tell whether a name in the audit log could mean a program, a member, or another user."""
+    is_reserved = username.lower() in RESERVED_USERNAMES
+    if is_reserved or ":" in username or username.startswith("#"):
         return True
     return bool(await engine.fetch(FIND_SIMILAR_USERNAME, username=username))

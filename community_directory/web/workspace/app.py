@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
 from community_directory.web import health, insights, suggestions
+from community_directory.web.admin.download import IncompleteFiles
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
     colleagues,
@@ -50,7 +51,8 @@ def create_workspace(settings: Settings) -> Starlette:
             *log.routes(pages),
             Mount("/static", StaticFiles(directory=STATIC_PATH)),
         ],
-        middleware=[Middleware(CSRFProtection, pages=pages)],
+        # The export of people is a file, which the middleware below would end too early.
+        middleware=[Middleware(IncompleteFiles), Middleware(CSRFProtection, pages=pages)],
         exception_handlers={
             404: pages.answer_missing,
             405: pages.answer_wrong_method,

@@ -24,7 +24,8 @@ from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
 
 MAX_USERNAMES = 50
-SEPARATORS = re.compile(r"[,;\n]+|\s+(?=@)")
+# One white space, not several: the time would grow with the square of their number.
+SEPARATORS = re.compile(r"[,;\n]|\s(?=@)")
 TAKEN_ID = "community_invitations_pkey"
 """The code of the error for an invitation whose id there is already."""
 

@@ -130,6 +130,7 @@ class BulkPages:
         if kind not in BULK_ACTS or not frozen:
             raise InvalidInput("There is no such act.", field="do")
         _check_form(visit, BULK_ACTS[kind], len(frozen))
+        address = read_address(visit.form, [])
         act = await acts.apply(
             kind,
             frozen,
@@ -138,7 +139,6 @@ class BulkPages:
             including_managers=visit.may(Role.SUPERUSER),
             until=read_end(visit) if kind == ActKind.SUSPEND else None,
         )
-        address = read_address(visit.form, [])
         return visit.redirect(PATH + address.query(done=str(act.id) if act.members else "none"))
 
 

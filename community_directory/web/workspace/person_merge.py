@@ -197,11 +197,12 @@ async def build_unmerge(visit: Visit) -> PageContent | Response:
 
 async def unmerge(visit: Visit) -> Response:
     """Undo a merge; what could not be taken back is told."""
+    merged = await find_person(_duplicate(visit))
+    if merged and merged.merged_into not in (None, path_number(visit)):
+        raise FormRefused(visit.gettext("This number was merged into another member."))
     undone = await members.unmerge(
         _duplicate(visit), actor=visit.user.username, reason=typed_reason(visit)
     )
-    if undone.into != path_number(visit):
-        raise FormRefused(visit.gettext("This number was merged into another member."))
     member = await members.find(undone.duplicate)
     notice = visit.gettext(
         "{name} is a member of their own again.",

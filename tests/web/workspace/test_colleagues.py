@@ -17,7 +17,9 @@ from starlette.routing import Route
 from community_directory.settings import Settings
 from community_directory.web.admin import colleagues
 from community_directory.web.admin.second_factor import mfa_providers
+from community_directory.web.admin.users import RESERVED_USERNAMES
 from community_directory.web.workspace.app import create_workspace
+from community_directory.web.workspace.story_texts import PROGRAMS
 from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
 from tests.web.workspace.test_sign_in import (
     OWN,
@@ -347,6 +349,8 @@ async def test_who_is_invited_can_not_be_switched_on(superuser: httpx.AsyncClien
         ({"username": "a\nb"}, "A username has 1 to 100 characters"),
         ({"username": "Irene"}, "This name is taken"),
         ({"username": "bot"}, "This name is taken"),
+        ({"username": "Clock"}, "This name is taken"),
+        ({"username": "#12"}, "This name is taken"),
         ({"username": "db:postgres"}, "This name is taken"),
         ({"email": "nowhere"}, "This is no e-mail address."),
         ({"email": "a b@example.org"}, "This is no e-mail address."),
@@ -362,6 +366,10 @@ async def test_a_refused_invitation_adds_nobody_and_keeps_what_was_typed(
     assert (response.status_code, problem in response.text) == (422, True), response.text
     assert f'value="{sent["email"]}"' in response.text
     assert await BaseUser.count() == 1
+
+
+def test_nobody_has_the_name_of_a_program_of_the_log() -> None:
+    assert {name for name in PROGRAMS if ":" not in name} <= RESERVED_USERNAMES
 
 
 async def test_no_page_hashes_on_the_thread_of_the_event_loop(

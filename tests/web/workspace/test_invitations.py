@@ -3,6 +3,7 @@
 import asyncio
 import html
 import re
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from community_directory.language import find_translation
 from community_directory.queries import invitations, members, permissions
 from community_directory.settings import load_settings
 from community_directory.web.workspace.invitation_batches import SEPARATORS, split_usernames
+from community_directory.web.workspace.invitations import MAX_CHANGED
 from tests.tables import rows
 from tests.web.conftest import session_of
 
@@ -24,6 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def text_of(markup: str) -> str:
+    markup = re.sub(r"<noscript>.*?</noscript>", "", markup, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", markup))).strip()
 
 
@@ -93,7 +96,21 @@ async def test_each_segment_lists_its_invitations_and_counts_them(
         listed = rows_of(await read(client, f"?show={show}"))
         assert {re.findall(r"@(\w+)", row)[0] for row in listed} == names
     assert "Dora" in rows_of(await read(client, "?show=accepted"))[0]
-    assert rows_of(await read(client, "?show=inviters")) == ["Ana #16 invitations of Ana2110"]
+
+
+@pytest.mark.usefixtures("ana")
+async def test_the_numbers_of_an_inviter_lead_to_as_many_invitations(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add_one_of_each(directory)
+    page = await read(client, "?show=inviters")
+    numbers = [int(number) for number in re.findall(r">(\d+)(?:<span|</td>)", page)]
+    assert numbers[:3] == [6, 2, 1]
+    links = re.findall(r'<a href="([^"]*inviter=1)">(\d+)<span', page)
+    assert [number for _, number in links] == ["2", "1"]
+    for link, number in links:
+        listed = rows_of(await read(client, link.replace("&amp;", "&")))
+        assert len(listed) == int(number)
 
 
 @pytest.mark.usefixtures("ana")
@@ -148,7 +165,9 @@ async def test_an_invitation_is_made_and_its_link_shown(
     assert made.invited_telegram_username == "Dora_D"
     assert abs(made.expires_at - made.created_at - timedelta(days=7)) < timedelta(minutes=1)
     page = (await client.get(response.headers["location"])).text
-    assert f'data-copy="https://t.me/frutero_bot?start={made.invitation_code}"' in page
+    link = f"https://t.me/frutero_bot?start={made.invitation_code}"
+    assert f'data-copy="{link}"' in page
+    assert f'<noscript><span class="code">{link}</span></noscript>' in page
     assert await directory.fetchval("SELECT actor FROM directory_audit_log ORDER BY id DESC") == (
         "manager"
     )
@@ -291,6 +310,12 @@ def test_usernames_may_be_separated_in_any_way(typed: list[tuple[str, str]]) -> 
     assert SEPARATORS.split("two words") == ["two words"]
 
 
+def test_a_long_white_space_takes_no_time() -> None:
+    started = time.process_time()
+    assert len(split_usernames("a" + " " * 50_000 + "b")) == 1
+    assert time.process_time() - started < 1  # with the square of the length it takes ten seconds
+
+
 @pytest.mark.usefixtures("ana")
 async def test_picked_invitations_are_changed_as_one_act(
     client: httpx.AsyncClient, directory: asyncpg.Pool
@@ -320,6 +345,21 @@ async def test_picked_invitations_are_changed_as_one_act(
     )
     assert sorted(count for _, count in acts) == [1, 2, 2]
     assert all(act_id for act_id, _ in acts)
+
+
+@pytest.mark.parametrize("do", ["", "praise", "Cancel"])
+@pytest.mark.usefixtures("ana")
+async def test_a_form_that_says_nothing_known_cancels_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, do: str
+) -> None:
+    invitation = await make(directory, "somebody")
+    data = {"do": do, "pick": str(invitation["invitation_id"])}
+    response = await client.post("/invitations/change/", data=data)
+    assert (response.status_code, "There is no such act." in response.text) == (422, True)
+    many = {"do": "cancel", "pick": [data["pick"], *(str(uuid4()) for _ in range(MAX_CHANGED))]}
+    response = await client.post("/invitations/change/", data=many)
+    assert (response.status_code, "Up to 100 invitations" in response.text) == (422, True)
+    assert await directory.fetchval("SELECT status FROM community_invitations") == "pending"
 
 
 @pytest.mark.parametrize("do", ["cancel", "extend"])

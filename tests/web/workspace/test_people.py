@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from html import unescape
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +14,9 @@ import pytest
 from piccolo.apps.user.tables import BaseUser
 
 from community_directory.app import app
+from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import acts, audit, members, segments
+from community_directory.queries import people as people_helpers
 from community_directory.queries.people import MAX_SELECTION
 from community_directory.web.body_limit import MAX_BODY_BYTES
 from community_directory.web.workspace import people, people_bulk
@@ -155,6 +157,17 @@ async def test_an_address_that_asks_for_nothing_there_is_says_so(
     assert listed(response) == []
 
 
+@pytest.mark.parametrize("query", ["bot=x", "github=x", "quiet_days=x", "status=x", "tier=x"])
+async def test_a_segment_can_not_be_saved_of_filters_that_mean_nothing(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    response = await client.get(f"/people/segments/?{query}")
+    assert response.status_code == 400
+    response = await send(client, "segments", name="x", **dict([query.split("=")]))
+    assert response.status_code == 422
+    assert "x" not in [segment.name for segment in await segments.list_all()]
+
+
 async def test_a_segment_is_saved_shown_renamed_and_removed(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
@@ -278,6 +291,11 @@ async def test_a_reason_is_needed_and_what_was_typed_stays(
         ("preview", {"do": "promote", "pick": "1"}, "There is no such act."),
         ("act", {"do": "promote", "people": "1:active"}, "There is no such"),
         ("act", {"do": "ban", "people": "everybody", "reason": "x"}, "There is no such"),
+        (
+            "act",
+            {"do": "ban", "people": "1:active", "reason": "x", "segment": "x"},
+            "There is no such segment.",
+        ),
         ("undo", {"act": "x"}, "The id of an act is a UUID."),
         ("undo", {"act": NO_ID}, "no such act"),
     ],
@@ -331,6 +349,26 @@ async def test_an_export_has_the_selection_or_the_whole_list_without_formulas(
     assert await names(all="1", country="Chile") == ["'=1+1", "Bo"]
     assert await names(pick=["3", "2"], country="Chile") == ["Bo", "Cleo"]
     assert await names() == []
+
+
+async def test_an_export_that_breaks_off_does_not_look_complete(
+    panel: str, directory: asyncpg.Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await somebody(directory, name="Bo")
+
+    async def read_one_batch(*_: object, **__: object) -> AsyncGenerator[list[Any], None]:
+        yield await directory.fetch("SELECT name FROM community_members")
+        raise DatabaseUnavailable("The server is gone.")
+
+    async with httpx.AsyncClient(base_url=panel) as browser:
+        browser.cookies.set("id", await session_of(await add_superuser("eva")))
+        await browser.get("/people/")
+        with (
+            patch.object(people_helpers, "batches", read_one_batch),
+            pytest.raises(httpx.RemoteProtocolError),
+        ):
+            await send(browser, "preview", do="export", all="1")
+    caplog.clear()
 
 
 async def test_a_person_is_added_by_a_form_that_keeps_what_was_typed(
@@ -409,3 +447,37 @@ async def test_a_viewer_sees_the_list_and_no_button(
         assert text not in response.text
     assert (await client.get("/people/add/")).status_code == 403
     assert (await send(client, "preview", do="export", all="1")).status_code == 403
+
+
+async def test_the_first_person_can_be_added_as_an_active_member(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/people/add/?status=active")
+    assert '<option value="active" selected>' in page.text
+    fields = {"telegram_id": "1", "name": "Ana", "primary_role": "community_manager"}
+    added = await send(client, "add", **fields, status="active")
+    assert (await members.get("#1")).status == "active"
+    assert "Ana is an active member now." in (await client.get(added.headers["location"])).text
+    await send(client, "add", **fields | {"telegram_id": "2"}, status="banned")
+    assert (await members.get("#2")).status == "not_member"
+
+
+async def test_a_role_is_shown_as_words_everywhere(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    role = "community_manager"
+    await rows.member(directory, name="Ana", status="active", primary_role=role)
+    await members.update_profile(1, primary_role="writer", actor="eva")
+    await members.update_profile(1, primary_role=role, actor="eva")
+    for path in ("/people/", f"/people/?role={role}", "/people/1/", "/log/"):
+        text = (await client.get(path)).text
+        assert "community manager" in text, path
+        shown = re.sub(r"<details.*?</details>|<[^>]*>", "", text, flags=re.DOTALL)
+        assert role not in shown, path
+
+
+async def test_an_empty_list_without_filters_says_that_nobody_is_here(
+    client: httpx.AsyncClient,
+) -> None:
+    assert "Nobody is here yet." in (await client.get("/people/")).text
+    assert "Nobody meets these filters." in (await client.get("/people/?status=active")).text

@@ -562,3 +562,20 @@ async def test_the_numbers_of_the_page_are_those_of_the_helpers(
     assert f"8 made: {made.open} open" in page
     assert page.count("All 8") == 2
     assert acts.UNDO_WINDOW.total_seconds() == 600  # the texts say so
+
+
+@pytest.mark.usefixtures("ana")
+async def test_links_to_longer_lists_promise_no_number_and_lead_to_rows(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    """People lists nobody who was removed, and Invitations one outcome at a time."""
+    for _ in range(7):
+        child = (await rows.member(directory, status="active", invited_by="#1"))["member_id"]
+        accepted = {"status": "accepted", "accepted_by": child, "accepted_at": NOW}
+        await rows.invitation(directory, created_by="#1", **accepted)
+    await members.remove(2, actor="irene")
+    page = await read(client, "/people/1/")
+    links = dict(re.findall(r'<a href="([^"]*inviter=1)">([^<]*)</a>', page))
+    assert list(links.values()) == ["All by outcome", "All in People"]
+    listed = [len(re.findall("<tr>", await read(client, unescape(link)))) for link in links]
+    assert listed == [7 + 1, 6 + 1]  # with the row of the heads

@@ -83,6 +83,8 @@ async def test_a_merge_is_done_and_undone(client: httpx.AsyncClient) -> None:
     assert "#2 is merged into #1." in page
     assert "Merged into this one on" in page
     assert {each.platform for each in await accounts.of(1)} == {"telegram", "discord"}
+    # From the page of somebody else nothing is undone.
+    await refused_or_gone(client, "/people/3/unmerge/2/")
     page = await read(client, "/people/1/unmerge/2/")
     assert "#2 is a member of their own again, and gets back: 1 event, 1 account." in page
     page = await done(client, "/people/1/unmerge/2/", reason="a mistake")

@@ -324,6 +324,17 @@ async def test_a_script_gets_the_sign_in_as_a_whole_page(browser: httpx.AsyncCli
     assert response.headers["HX-Redirect"] == "/sign-in/?next=%2Finsights%2F%3Fa%3D1"
 
 
+@pytest.mark.parametrize("address", ["http://[", "//evil.example/", f"{ADDRESS}//evil.example/"])
+async def test_a_browser_that_lies_about_its_page_is_led_to_home(address: str) -> None:
+    client = await open_browser()
+    headers = {"HX-Request": "true", "HX-Current-URL": address}
+    response = await client.get("/tree/", headers=headers)
+    assert response.headers["HX-Redirect"] == "/sign-in/?next=%2F"
+    client.headers["Referer"] = address
+    response = await send(client, "/review/approve/", pick="1")
+    assert (response.status_code, 'action="/sign-in/?next=/"' in response.text) == (401, True)
+
+
 @pytest.mark.parametrize(
     "text",
     [
