@@ -41,13 +41,11 @@ ASSET_TAGS = (
 )
 SENTENCE_CASE = {
     "Add Row": "Add row",
-    "Change Password": "Change password",
     "Dark Mode": "Dark mode",
     "Hide Filters": "Hide filters",
     "Light Mode": "Light mode",
     "Log Out": "Log out",
     "MFA Code": "MFA code",
-    "MFA Setup": "MFA setup",
     "Select a Column": "Select a column",
     "Set Timezone": "Set time zone",
     "Show Filters": "Show filters",
@@ -91,7 +89,7 @@ def create_panel(settings: Settings) -> AdminRouter:
     Raises:
         IncompatiblePiccoloAdmin: The installed version of Piccolo Admin doesn't fit.
     """
-    configured, providers = configure_tables(), mfa_providers(settings)
+    configured = configure_tables()
     with _use_directory_crud(configured) as served:
         panel = DirectoryRouter(
             *(config for config, _ in configured),
@@ -102,10 +100,9 @@ def create_panel(settings: Settings) -> AdminRouter:
             allowed_hosts=settings.allowed_hosts,
             sidebar_links=SIDEBAR_LINKS,
             increase_expiry=SESSION_EXTENSION,
-            mfa_providers=providers,
             translations=[ENGLISH_LABELS, *(each for each in TRANSLATIONS if each is not ENGLISH)],
         )
-    secure(panel, settings, providers)
+    secure(panel, settings, mfa_providers(settings))
     panel.add_middleware(IncompleteFiles)
     _add_assets(panel, settings)
     private = served[0][0]
@@ -191,8 +188,11 @@ def _remove_unused_routes(panel: AdminRouter, private: FastAPI) -> None:
     """Remove what no table or form uses, and all documents but the one of the signed-in API.
 
     The pages at `/docs/` load scripts from another host, which the Content-Security-Policy refuses.
+    A password is changed in the workspace.
     """
-    _remove_routes(private.routes, "/docs", "/media/", "/media/generate-file-url/")
+    _remove_routes(
+        private.routes, "/docs", "/media/", "/media/generate-file-url/", "/change-password/"
+    )
     for route in panel.routes:
         if isinstance(route, Mount) and route.path == "/public":
             _remove_routes(route.routes, "/docs", "/openapi.json")

@@ -1,4 +1,4 @@
-"""The panel's authentication: its endpoints for sign-in, password and second factor.
+"""The panel's authentication: its endpoint for the sign-in.
 
 Triggers, which are in the migrations of this folder, end a session when its user's password or
 rights change, and keep at least one superuser.
@@ -6,23 +6,17 @@ rights change, and keep at least one superuser.
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from piccolo.apps.user.tables import BaseUser
 from piccolo_admin.endpoints import AdminRouter
-from piccolo_api.change_password.endpoints import change_password as change_password_form
-from piccolo_api.mfa.endpoints import mfa_setup
 from piccolo_api.mfa.provider import MFAProvider
 from starlette.endpoints import HTTPEndpoint
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
-    HTMLResponse,
     JSONResponse,
-    PlainTextResponse,
     RedirectResponse,
     Response,
 )
@@ -35,21 +29,15 @@ from community_directory.errors import (
 )
 from community_directory.passwords import password_problem
 from community_directory.settings import Settings
-from community_directory.web.admin.attempts import Attempt
-from community_directory.web.admin.hashing import KNOWN_BROWSERS, TooBusy
+from community_directory.web.admin.hashing import KNOWN_BROWSERS
 from community_directory.web.admin.policy import RowData
 from community_directory.web.admin.rows import answer_error
 from community_directory.web.admin.sign_in import (
-    MFA_SWITCHED_OFF,
-    PASSWORDS_DIFFER,
     NewPasswordRequired,
     SignIn,
-    change_password,
     read_credentials,
     set_sign_in_cookies,
 )
-from community_directory.web.admin.users import PanelUser
-from community_directory.web.sessions import SESSION_COOKIE
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +55,7 @@ class IncompatiblePiccoloAdmin(OperatorError):
 
 
 def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvider]) -> None:
-    """Replace the auth endpoints of Piccolo Admin.
+    """Replace the sign-in of Piccolo Admin, and let its apps answer errors as ours.
 
     Raises:
         IncompatiblePiccoloAdmin: An endpoint is not where it is expected.
@@ -76,12 +64,6 @@ def secure(panel: AdminRouter, settings: Settings, providers: Sequence[MFAProvid
     private = _find_route(panel.routes, "/api").app.app
     public = _find_route(panel.routes, "/public").app
     _find_route(public.routes, "/login").app = _sign_in_endpoint(settings, providers)
-    change_password_route = _find_route(private.routes, "/change-password/")
-    change_password_route.app = _change_password_endpoint(settings)
-    if providers:
-        _find_route(private.routes, "/mfa-setup").app = _mfa_setup_endpoint(providers[0])
-    else:
-        private.add_route("/mfa-setup/", _answer_mfa_switched_off)
     for app in (private, public):
         app.add_exception_handler(RequestValidationError, _answer_invalid_request)
         app.add_exception_handler(DirectoryError, answer_error)
@@ -130,67 +112,6 @@ def _sign_in_endpoint(settings: Settings, providers: Sequence[MFAProvider]) -> t
             return response
 
     return SignInEndpoint
-
-
-def _change_password_endpoint(settings: Settings) -> type[HTTPEndpoint]:
-    login_url = "./../../public/login/"
-    base: Any = change_password_form(login_url=login_url)
-
-    class ChangePassword(base):  # type: ignore[misc]  # a class that piccolo_api makes at run time
-        async def post(self, request: Request) -> Response:
-            form = await read_credentials(
-                request, "current_password", "new_password", "confirm_new_password"
-            )
-            if len(form) < 3:
-                raise HTTPException(422, "Fill in all fields.")
-            if form["new_password"] != form["confirm_new_password"]:
-                raise HTTPException(422, PASSWORDS_DIFFER)
-            await change_password(
-                request,
-                request.user.user,
-                settings,
-                password=form["current_password"],
-                new_password=form["new_password"],
-            )
-            response = RedirectResponse(login_url, 303)
-            response.delete_cookie(SESSION_COOKIE)
-            return response
-
-    return ChangePassword
-
-
-def _mfa_setup_endpoint(provider: MFAProvider) -> type[HTTPEndpoint]:
-    base: Any = mfa_setup(provider=provider, auth_table=PanelUser)
-
-    class MFASetup(base):  # type: ignore[misc]  # a class that piccolo_api makes at run time
-        async def get(self, request: Request) -> Response:
-            return _remove_blocked_content(await super().get(request))
-
-        async def post(self, request: Request) -> Response:
-            await read_credentials(request, "action", "password")
-            attempt = await Attempt.begin(request, request.user.user.username)
-            try:
-                async with KNOWN_BROWSERS.turn():
-                    response: Response = await super().post(request)
-            except TooBusy:
-                await attempt.discard()
-                raise
-            if response.status_code != 401 and b"<p>Error</p>" not in bytes(response.body):
-                await attempt.discard()
-            return _remove_blocked_content(response)
-
-    return MFASetup
-
-
-def _remove_blocked_content(response: Response) -> Response:
-    """Remove what the Content-Security-Policy blocks: a foreign font and an inline script."""
-    html = re.sub(rb"<link [^>]*fonts[^>]*>", b"", bytes(response.body))
-    html = re.sub(rb'<a href="#" onclick="[^"]*">Copy</a> these', b"Copy these", html)
-    return HTMLResponse(html, response.status_code)
-
-
-async def _answer_mfa_switched_off(_: Request) -> Response:
-    return PlainTextResponse(MFA_SWITCHED_OFF, 404)
 
 
 def _find_route(routes: Sequence[BaseRoute], path: str) -> Any:

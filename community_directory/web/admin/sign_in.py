@@ -250,7 +250,7 @@ async def find_password_problem(password: str, user: BaseUser, settings: Setting
 
 
 async def read_credentials(request: Request, *names: str) -> dict[str, str]:
-    """Return these fields of a JSON body or a form, and keep them for Piccolo's endpoints.
+    """Return these fields of a JSON body or a form.
 
     Raises:
         HTTPException: The fields are missing, or contain no valid texts (422).
@@ -266,7 +266,6 @@ async def read_credentials(request: Request, *names: str) -> dict[str, str]:
         texts = {name: body[name] for name in names if body.get(name)}
     if not texts or not all(map(_is_credential_text, texts.values())):
         raise HTTPException(422, INVALID_FIELDS)
-    request.scope["form"] = texts
     return texts
 
 

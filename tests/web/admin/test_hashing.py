@@ -22,6 +22,7 @@ from tests.web.admin.test_security import (
     sign_in,
     visitor,
 )
+from tests.web.conftest import ADDRESS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:If running sessions in production"),
@@ -85,16 +86,15 @@ async def test_no_request_hashes_on_the_thread_of_the_event_loop(
     assert await hashes_of(401, await sign_in(ana, password="a wrong password")) == 1
     assert await hashes_of(401, await sign_in(ana, "nobody")) == 1
     assert await hashes_of(200, await sign_in(ana)) == 1
-    change = {"current_password": PASSWORD, "new_password": ANOTHER}
-    form = {**change, "confirm_new_password": ANOTHER}
-    assert await hashes_of(303, await ana.post("/api/change-password/", json=form)) == 2
+    form = {"password": PASSWORD, "new_password": ANOTHER, "new_password_again": ANOTHER}
+    changed = await ana.post(f"{ADDRESS}/me/password/", data=form)
+    assert await hashes_of(303, changed) == 2
     monkeypatch.setattr(BaseUser, "_pbkdf2_iteration_count", 2)
     assert await hashes_of(200, await sign_in(ana, password=ANOTHER)) == 2
 
-    setup = {"action": "register", "password": ANOTHER, "format": "json"}
-    registered = await ana.post("/api/mfa-setup/", data=setup)
+    registered = await ana.post(f"{ADDRESS}/me/second-factor/", data={"password": ANOTHER})
     assert await hashes_of(200, registered) == 9
-    code = registered.text.partition("<li>")[2].partition("</li>")[0].strip()
+    code = registered.text.partition("<code>")[2].partition("</code>")[0].strip()
     assert len(code) > 10
     wrong = await sign_in(ana, password=ANOTHER, mfa_code="x" * 12)
     assert await hashes_of(401, wrong) == 2

@@ -76,9 +76,9 @@ async def test_the_side_bar_leads_back_to_the_workspace(client: httpx.AsyncClien
 
 async def test_the_labels_of_the_front_end_are_in_sentence_case(client: httpx.AsyncClient) -> None:
     labels = (await client.get("/public/translations/en/")).json()["translations"]
-    assert (labels["Add Row"], labels["MFA Setup"], labels["Save"]) == (
+    assert (labels["Add Row"], labels["MFA Code"], labels["Save"]) == (
         "Add row",
-        "MFA setup",
+        "MFA code",
         "Save",
     )
 

@@ -623,52 +623,6 @@ async def test_a_deleted_users_sessions_end(client: httpx.AsyncClient) -> None:
     assert not await is_in(ana)
 
 
-async def test_a_user_who_changes_their_password_is_signed_out_everywhere(
-    directory: asyncpg.Pool,
-) -> None:
-    ana, elsewhere = await signed_in(), await visitor()
-    assert (await sign_in(elsewhere)).status_code == 200
-    form = {"current_password": PASSWORD, "new_password": ANOTHER, "confirm_new_password": ANOTHER}
-    assert (await ana.post("/api/change-password/", json=form)).status_code == 303
-    for client in (ana, elsewhere):
-        assert not await is_in(client)
-    assert (await sign_in(ana)).status_code == 401
-    assert (await sign_in(ana, password=ANOTHER)).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("new", "said"),
-    [
-        ("short", "The password must have 12 to 128 characters."),
-        ("passwordpassword", "The password is too easy to guess"),
-        ("ana ana ana ana", "The password is too easy to guess"),
-        ("Community Directory", "The password is too easy to guess"),
-    ],
-)
-async def test_a_user_cannot_take_a_bad_password(
-    directory: asyncpg.Pool, new: str, said: str
-) -> None:
-    ana = await signed_in()
-    form = {"current_password": PASSWORD, "new_password": new, "confirm_new_password": new}
-    response = await ana.post("/api/change-password/", json=form)
-    assert response.status_code == 422
-    assert response.json()["detail"].startswith(said)
-    assert await is_in(ana)
-
-
-async def test_a_stolen_session_has_a_limited_number_of_password_guesses(
-    directory: asyncpg.Pool,
-) -> None:
-    ana = await signed_in()
-    form = {
-        "current_password": "a wrong password",
-        "new_password": ANOTHER,
-        "confirm_new_password": ANOTHER,
-    }
-    answers = [(await ana.post("/api/change-password/", json=form)).status_code for _ in range(11)]
-    assert answers == [422] * BROWSER_LIMIT.failures + [429]
-
-
 # Users and sessions
 
 
@@ -845,13 +799,12 @@ async def test_a_superuser_cannot_give_a_bad_password(
 # The second factor
 
 
-async def enrol(client: httpx.AsyncClient) -> str:
-    """Set the second factor up, and return its secret."""
-    page = await client.post("/api/mfa-setup/", data={"action": "register", "password": PASSWORD})
-    assert page.status_code == 200
-    assert "Copy these recovery codes" in page.text
-    assert not re.search(r"onclick|fonts\.g", page.text)
+async def enrol() -> str:
+    """Set Ana's second factor up, and return its secret."""
     (provider,) = second_factor.mfa_providers(WITH_MFA)
+    ana = await BaseUser.objects().get(BaseUser.username == "ana")
+    assert ana
+    await provider.register(ana)
     stored = await BaseUser.raw("SELECT secret FROM authenticator_secret")
     secret: str = provider.encryption_provider.decrypt(stored[0]["secret"])
     assert secret not in stored[0]["secret"]
@@ -870,7 +823,7 @@ async def with_mfa(directory: asyncpg.Pool) -> httpx.AsyncClient:
 async def test_a_user_with_a_second_factor_signs_in_only_with_it(
     with_mfa: httpx.AsyncClient,
 ) -> None:
-    secret = await enrol(with_mfa)
+    secret = await enrol()
     client = await visitor(main.App(WITH_MFA))
     response = await sign_in(client)
     assert (response.status_code, response.json()) == (401, {"detail": "MFA code required"})
@@ -887,7 +840,7 @@ async def test_a_user_with_a_second_factor_signs_in_only_with_it(
 
 
 async def test_a_code_from_before_the_last_one_is_refused(with_mfa: httpx.AsyncClient) -> None:
-    totp = pyotp.TOTP(await enrol(with_mfa))
+    totp = pyotp.TOTP(await enrol())
     now = datetime.now(UTC)
     assert (await sign_in(with_mfa, mfa_code=totp.at(now, 1))).status_code == 200
     for earlier in (0, 1):
@@ -897,7 +850,7 @@ async def test_a_code_from_before_the_last_one_is_refused(with_mfa: httpx.AsyncC
 async def test_of_simultaneous_attempts_with_the_same_code_one_succeeds(
     with_mfa: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
-    code = pyotp.TOTP(await enrol(with_mfa)).now()
+    code = pyotp.TOTP(await enrol()).now()
     (provider,) = second_factor.mfa_providers(WITH_MFA)
     ana = await BaseUser.objects().get(BaseUser.username == "ana")
     assert ana
@@ -910,7 +863,7 @@ async def test_of_simultaneous_attempts_with_the_same_code_one_succeeds(
 
 
 async def test_codes_have_the_same_limit_as_passwords(with_mfa: httpx.AsyncClient) -> None:
-    await enrol(with_mfa)
+    await enrol()
     client = await visitor(main.App(WITH_MFA), host="203.0.113.1")
     for _ in range(CODE_LIMIT.failures + 5):
         assert (await sign_in(client)).json()["detail"] == "MFA code required"
@@ -924,29 +877,9 @@ async def test_codes_have_the_same_limit_as_passwords(with_mfa: httpx.AsyncClien
 async def test_a_right_code_is_not_counted(
     with_mfa: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
-    code = pyotp.TOTP(await enrol(with_mfa)).now()
+    code = pyotp.TOTP(await enrol()).now()
     assert (await sign_in(with_mfa, mfa_code=code)).status_code == 200
     assert await directory.fetchval("SELECT max(failures) FROM panel_attempts") == 0
-
-
-async def test_the_setup_of_the_second_factor_has_the_same_limit(
-    with_mfa: httpx.AsyncClient,
-) -> None:
-    for action in ("register", "revoke"):
-        form = {"action": action, "password": "a wrong password"}
-        for _ in range(BROWSER_LIMIT.failures // 2):
-            assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code in (200, 401)
-    assert (await with_mfa.post("/api/mfa-setup/", data=form)).status_code == 429
-    assert (
-        await with_mfa.post("/api/mfa-setup/", json={"action": "register", "password": 5})
-    ).status_code == 422
-
-
-async def test_without_a_key_there_is_no_second_factor(directory: asyncpg.Pool) -> None:
-    ana = await signed_in()
-    response = await ana.get("/api/mfa-setup/")
-    assert response.status_code == 404
-    assert "DIRECTORY_MFA_KEY" in response.text
 
 
 # Logs
@@ -956,17 +889,14 @@ async def test_no_log_and_no_response_contains_a_secret(
     client: httpx.AsyncClient, with_mfa: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    secret, wrong = await enrol(with_mfa), "wrong-and-recognisable"
+    secret, wrong = await enrol(), "wrong-and-recognisable"
     code = pyotp.TOTP(secret).now()
-    change = {"current_password": wrong, "new_password": ANOTHER, "confirm_new_password": ANOTHER}
     user = {"username": "eve", "email": "eve@x.org", "password": ANOTHER}
     answers = [
         await sign_in(with_mfa, password=wrong),
         await sign_in(with_mfa, password=wrong + "x" * 129),
         await sign_in(with_mfa, mfa_code=code),
         await sign_in(with_mfa, mfa_code=code),
-        await with_mfa.post("/api/change-password/", json=change),
-        await with_mfa.post("/api/mfa-setup/", data={"action": "revoke", "password": wrong}),
         await client.post(
             "/api/tables/piccolo_user/", json={"password": ANOTHER, "active": "what"}
         ),
@@ -996,7 +926,7 @@ def test_a_piccolo_admin_with_other_auth_endpoints_stops_the_app() -> None:
 
 
 async def test_a_code_is_used_once_in_digits_of_any_script(with_mfa: httpx.AsyncClient) -> None:
-    secret = await enrol(with_mfa)
+    secret = await enrol()
     client = await visitor(main.App(WITH_MFA))
     code = pyotp.TOTP(secret).now()
     assert (await sign_in(client, mfa_code=code)).status_code == 200
@@ -1008,7 +938,7 @@ async def test_a_code_is_used_once_in_digits_of_any_script(with_mfa: httpx.Async
 async def test_without_the_key_a_user_with_a_second_factor_cannot_sign_in(
     with_mfa: httpx.AsyncClient,
 ) -> None:
-    secret = await enrol(with_mfa)
+    secret = await enrol()
     response = await sign_in(await visitor(main.App(Settings())))
     assert (response.status_code, response.json()["detail"]) == (
         403,

@@ -138,7 +138,7 @@ async def test_a_second_factor_is_asked_for_after_the_new_password(
     await add_user()
     ana = await visitor(main.App(WITH_MFA))
     assert (await sign_in(ana)).status_code == 200
-    secret = await enrol(ana)
+    secret = await enrol()
     await set_password(client, "ana", ANOTHER)
     assert (await sign_in(ana, password=ANOTHER)).json()["code"] == "new_password_required"
     refused = await sign_in(ana, password=ANOTHER, new_password="short")

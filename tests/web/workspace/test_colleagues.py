@@ -99,8 +99,6 @@ async def test_a_viewer_reads_and_can_neither_act_nor_use_the_panel() -> None:
     viewer.headers["X-CSRFToken"] = viewer.cookies["csrftoken"]
     for path in ("/admin/api/user/", "/admin/api/tables/community_members/"):
         assert (await viewer.get(path)).status_code in (401, 403)
-    response = await viewer.post("/admin/api/change-password/", json={"current_password": "x"})
-    assert response.status_code in (401, 403)
 
 
 @pytest.mark.parametrize("rights", [{}, {"superuser": True}, {"active": False}])
