@@ -111,7 +111,11 @@ async def test_two_processes_behind_the_documented_proxy_act_as_one(
 
 async def assert_a_code_is_used_once(owner: Visitor, url: str) -> None:
     """Set a second factor up, and sign in with it at whichever process answers."""
-    page = await owner.request("POST", "/me/second-factor/", {"password": ADMIN_PASSWORD})
+    page = await owner.client.post(
+        "/me/second-factor/",
+        data={"password": ADMIN_PASSWORD},
+        extensions={"sni_hostname": HOST},
+    )
     assert "otpauth://totp/" in page.text
     (provider,) = mfa_providers(Settings(mfa_key=SecretStr(MFA_KEY)))
     connection = await asyncpg.connect(url)
