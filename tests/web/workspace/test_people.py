@@ -371,7 +371,7 @@ async def test_an_export_that_breaks_off_does_not_look_complete(
         browser.cookies.set("id", await session_of(await add_superuser("eva")))
         await browser.get("/people/")
         with (
-            patch.object(people_bulk.people, "batches", read_one_batch),
+            patch("community_directory.queries.people.batches", read_one_batch),
             pytest.raises(httpx.RemoteProtocolError),
         ):
             await send(browser, "preview", do="export", all="1")
