@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from community_directory.error_texts import gettext_noop
-from community_directory.errors import InvitationNotFound, MemberNotFound, UserError
+from community_directory.errors import InvalidInput, InvitationNotFound, MemberNotFound, UserError
 from community_directory.queries import invitations
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
@@ -40,6 +40,8 @@ from community_directory.web.workspace.invitation_lists import (
 )
 
 PATH = "/invitations/"
+MAX_CHANGED = 100
+"""The most invitations that are extended or cancelled at once; a page lists fewer."""
 INVITERS = "inviters"
 """The value of `show` with which the page lists the inviters."""
 VALIDITIES = (3, 7, 14)
@@ -203,10 +205,15 @@ async def _invite_many(pages: Pages, visit: Visit) -> Response:
 async def _change(visit: Visit) -> Response:
     """Extend or cancel the picked invitations, or that of a row."""
     action, _, row = visit.typed("do").partition(" ")
+    if action not in ("extend", "cancel"):
+        raise InvalidInput("There is no such act.", field="do")
     picked = [row] if row else [str(value) for value in visit.form.getlist("pick")]
     ids = [UUID(value) for value in picked if _is_uuid(value)]
     if not ids:
         raise FormRefused(visit.gettext("Pick at least one invitation."))
+    if len(ids) > MAX_CHANGED:
+        text = visit.gettext("Up to {limit} invitations can be changed at once.", limit=MAX_CHANGED)
+        raise FormRefused(text)
     changed, refused = await change_many(
         ids, extend_by=EXTENSION if action == "extend" else None, actor=visit.user.username
     )

@@ -21,6 +21,7 @@ from community_directory.tables import Permission, Platform
 from community_directory.web.pages import Handle, PageContent, Pages, Role, Visit
 from community_directory.web.workspace import person_forms as forms
 from community_directory.web.workspace import person_merge, story
+from community_directory.web.workspace.act_forms import LAST_END
 from community_directory.web.workspace.activity_calendar import Kind, read_year
 from community_directory.web.workspace.person_actions import find_actions
 from community_directory.web.workspace.person_rows import (
@@ -230,6 +231,7 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
         "links": list_links(person.member) if person.state != "erased" else [],
         "editing": _find_edited_field(visit),
         "earliest_end": today() + timedelta(days=1),
+        "latest_end": LAST_END,
         "kinds": list(Kind),
         "platforms": list(Platform),
         "permissions": list(Permission),

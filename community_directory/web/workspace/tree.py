@@ -1,6 +1,5 @@
 """The tree of who invited whom, and acts on everybody below a member."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,6 @@ from starlette.routing import Route
 from community_directory.error_texts import gettext_noop, ngettext_noop
 from community_directory.errors import InvalidInput, MemberNotFound
 from community_directory.queries import branches, invitations, members
-from community_directory.queries.act_rows import REMOVED_STATE
 from community_directory.queries.acts import Act, ActKind, ActPreview
 from community_directory.queries.branches import BRANCH_KINDS
 from community_directory.queries.members import Member
@@ -23,7 +21,13 @@ from community_directory.queries.values import (
 )
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import PageContent, Pages, Role, Visit
-from community_directory.web.workspace.person_forms import typed_end
+from community_directory.web.workspace.act_forms import (
+    BAN_TEXTS,
+    SUSPEND_TEXTS,
+    freeze,
+    read_end,
+    read_frozen,
+)
 from community_directory.web.workspace.tree_rows import Drawing, Node, draw, list_inviters
 
 PATH = "/tree/"
@@ -34,7 +38,6 @@ SHOWN_NAMES = 8
 MAX_FOUND = 20
 """The most members in the list of those who match a name."""
 MAX_REASON_LENGTH = 1000
-FROZEN_PATTERN = re.compile(r"([1-9][0-9]{0,18}):([a-z_]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,8 @@ class BranchAct:
 
 
 BRANCH_ACTS: Mapping[ActKind, BranchAct] = {
-    ActKind.SUSPEND: BranchAct(
-        gettext_noop("Suspend"),
-        ngettext_noop("Suspend {number} person?", "Suspend {number} people?"),
-        ngettext_noop("This person is suspended", "These {number} are suspended"),
-        ngettext_noop("Suspend {number} person", "Suspend {number} people"),
-        ngettext_noop("{number} person is suspended.", "{number} people are suspended."),
-    ),
-    ActKind.BAN: BranchAct(
-        gettext_noop("Ban"),
-        ngettext_noop("Ban {number} person?", "Ban {number} people?"),
-        ngettext_noop("This person is banned", "These {number} are banned"),
-        ngettext_noop("Ban {number} person", "Ban {number} people"),
-        ngettext_noop("{number} person is banned.", "{number} people are banned."),
-    ),
+    ActKind.SUSPEND: BranchAct(gettext_noop("Suspend"), *SUSPEND_TEXTS),
+    ActKind.BAN: BranchAct(gettext_noop("Ban"), *BAN_TEXTS),
     ActKind.CANCEL_INVITATIONS: BranchAct(
         gettext_noop("Only cancel their invitations"),
         ngettext_noop(
@@ -119,8 +110,7 @@ class Question:
     @property
     def frozen(self) -> str:
         """Exactly those whom the act affects, with their states, for a field of the form."""
-        states = self.preview.states.items()
-        return " ".join(f"{number.removeprefix('#')}:{state}" for number, state in states)
+        return freeze(self.preview.states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +166,12 @@ async def build_tree(visit: Visit) -> PageContent:
 
 async def build_question(visit: Visit) -> PageContent:
     """Build the question again, about those who are in its form."""
-    return await _build_question(visit, _read_frozen(visit))
+    return await _build_question(visit, read_frozen(visit))
 
 
 async def perform(visit: Visit) -> Response:
     """Do to those in the form, and to nobody else, what the question has shown."""
-    kind, frozen = _read_kind(visit), _read_frozen(visit)
+    kind, frozen = _read_kind(visit), read_frozen(visit)
     reason = visit.typed("reason")
     if not reason:
         raise InvalidInput("The reason can't be empty.", field="reason", code="value_missing")
@@ -203,7 +193,7 @@ async def perform(visit: Visit) -> Response:
         invited_by=new_inviter.member_id if new_inviter else None,
         including_managers=visit.may(Role.SUPERUSER),
         cancel_invitations=bool(visit.typed("cancel")),
-        until=typed_end(visit) if kind is ActKind.SUSPEND else None,
+        until=read_end(visit) if kind is ActKind.SUSPEND else None,
     )
     return visit.redirect(f"{PATH}{_number_of(visit)[1:]}/", notice=_describe_done(visit, act))
 
@@ -384,10 +374,3 @@ def _read_kind(visit: Visit) -> ActKind:
     if kind not in BRANCH_ACTS:
         raise InvalidInput("An act on a branch can't do this.", field="kind")
     return kind
-
-
-def _read_frozen(visit: Visit) -> dict[str, str]:
-    """Return the states of those in the form by their numbers."""
-    found = FROZEN_PATTERN.findall(visit.typed("people"))
-    states = {*MemberStatus, REMOVED_STATE}
-    return {f"#{number}": state for number, state in found if state in states}

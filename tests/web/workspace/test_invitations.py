@@ -18,6 +18,7 @@ from community_directory.language import find_translation
 from community_directory.queries import invitations, members
 from community_directory.settings import load_settings
 from community_directory.web.workspace.invitation_batches import SEPARATORS, split_usernames
+from community_directory.web.workspace.invitations import MAX_CHANGED
 from tests.tables import rows
 from tests.web.conftest import session_of
 
@@ -339,6 +340,21 @@ async def test_picked_invitations_are_changed_as_one_act(
     )
     assert sorted(count for _, count in acts) == [1, 2, 2]
     assert all(act_id for act_id, _ in acts)
+
+
+@pytest.mark.parametrize("do", ["", "praise", "Cancel"])
+@pytest.mark.usefixtures("ana")
+async def test_a_form_that_says_nothing_known_cancels_nothing(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, do: str
+) -> None:
+    invitation = await make(directory, "somebody")
+    data = {"do": do, "pick": str(invitation["invitation_id"])}
+    response = await client.post("/invitations/change/", data=data)
+    assert (response.status_code, "There is no such act." in response.text) == (422, True)
+    many = {"do": "cancel", "pick": [data["pick"], *(str(uuid4()) for _ in range(MAX_CHANGED))]}
+    response = await client.post("/invitations/change/", data=many)
+    assert (response.status_code, "Up to 100 invitations" in response.text) == (422, True)
+    assert await directory.fetchval("SELECT status FROM community_invitations") == "pending"
 
 
 @pytest.mark.parametrize("do", ["cancel", "extend"])
