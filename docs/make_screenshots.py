@@ -24,7 +24,7 @@ PAGE_PATHS = {
     "people": "people/",
     "person": "people/7/",
     "invitations": "invitations/",
-    "tree": "tree/7/?act=ban#act",
+    "tree": "tree/8/",
     "insights": "insights/",
     "log": "log/",
     "colleagues": "colleagues/",
@@ -63,7 +63,7 @@ async def _sign_in(browser: Browser, url: str, width: int, height: int) -> Page:
     await page.fill("input[name=username]", "admin")
     await page.fill("input[name=password]", ADMIN_PASSWORD)
     await page.keyboard.press("Enter")
-    await page.get_by_role("link", name="Home").wait_for()
+    await page.wait_for_url(url)
     return page
 
 

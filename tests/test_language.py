@@ -96,16 +96,18 @@ def test_every_text_is_translated_and_up_to_date(language: str) -> None:
     assert {(message.id, message.context) for message in catalog} == texts, "run `make messages`"
     assert not catalog.obsolete
     for message in catalog:
-        singular = message.id if isinstance(message.id, str) else message.id[0]
+        ids = [message.id] if isinstance(message.id, str) else [*message.id]
+        singular, plural = ids[0], ids[-1]
         string = message.string
         translated = list(string) if isinstance(string, tuple) else [str(string or "")]
         if singular:
             assert all(translated), f"{singular!r} is not translated"
             assert not message.fuzzy, f"the translation of {singular!r} is unfinished"
             assert translated != [singular] or " " not in singular, singular
-        for text in translated if singular else ():
-            assert placeholders(text) == placeholders(singular), singular
-            assert (text[-1] in "?!.…:") == (singular[-1] in "?!.…:"), singular
+        sources = [singular, *[plural] * (len(translated) - 1)]
+        for text, source in zip(translated, sources, strict=True) if singular else ():
+            assert placeholders(text) == placeholders(source), source
+            assert (text[-1] in "?!.…:") == (source[-1] in "?!.…:"), source
 
 
 def test_every_error_for_people_has_a_text_of_its_own() -> None:

@@ -18,6 +18,8 @@
   addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
+    // A browser has the clipboard for pages over HTTPS only; others show the link, to be copied there.
+    if (!navigator.clipboard) return void prompt(button.textContent.trim(), button.dataset.copy);
     await navigator.clipboard.writeText(button.dataset.copy);
     announce(button.dataset.copied || "✓");
     button.classList.add("done");
@@ -152,6 +154,6 @@
   }
   addEventListener("htmx:afterSettle", () => {
     const said = document.querySelector("#content > [role=alert], #content > [role=status]");
-    announce(said ? said.textContent.trim() : "");
+    announce(said ? said.innerText.replace(/\s+/g, " ") : "");
   });
 })();

@@ -8,7 +8,7 @@ from starlette.routing import Route
 from community_directory.queries import members, people, segments
 from community_directory.queries.people import MAX_SELECTION, MAX_TOTAL
 from community_directory.queries.people_filters import check_people_filters
-from community_directory.tables import ReputationTier
+from community_directory.tables import MemberStatus, ReputationTier
 from community_directory.web.pages import PageContent, Pages, Role, Visit
 from community_directory.web.workspace.people_address import (
     BOT_LABELS,
@@ -105,11 +105,13 @@ async def build_add(_: Visit) -> PageContent:
 
 
 async def add_person(visit: Visit) -> Response:
-    """Add a contact, and go on to their page."""
+    """Add a contact or an active member, and go on to their page."""
+    is_active = visit.typed("status") == MemberStatus.ACTIVE
     added = await members.add(
         telegram_id=visit.typed("telegram_id"),
         name=visit.typed("name"),
         primary_role=visit.typed("primary_role"),
+        status=MemberStatus.ACTIVE if is_active else MemberStatus.NOT_MEMBER,
         telegram_username=visit.typed("telegram_username") or None,
         organization=visit.typed("organization") or None,
         country=visit.typed("country") or None,
@@ -118,6 +120,8 @@ async def add_person(visit: Visit) -> Response:
         reason=visit.typed("reason") or None,
     )
     notice = visit.gettext("{name} is in the directory now, as a contact.", name=added.name)
+    if is_active:
+        notice = visit.gettext("{name} is an active member now.", name=added.name)
     return visit.redirect(f"{PATH}{added.member_id[1:]}/", notice=notice)
 
 

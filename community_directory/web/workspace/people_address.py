@@ -11,7 +11,7 @@ from community_directory.errors import InvalidInput
 from community_directory.queries.people import PEOPLE_SORTS
 from community_directory.queries.people_filters import MONTH, PeopleFilters, parse_day
 from community_directory.queries.segments import Segment
-from community_directory.web.pages import Visit
+from community_directory.web.pages import Visit, label
 
 PATH = "/people/"
 FILTER_NAMES = tuple(PeopleFilters.__annotations__)
@@ -159,6 +159,8 @@ def _describe(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911  one
     match name:
         case "q":
             return gettext("“{text}”", text=value)
+        case "role":
+            return label(value)
         case "tier":
             return visit.translation.word(value)
         case "country":

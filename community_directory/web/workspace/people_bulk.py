@@ -1,6 +1,5 @@
 """What is done to many people at once: a preview, an act on the frozen list, and an export."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,15 +18,20 @@ from community_directory.queries.people import MAX_SELECTION
 from community_directory.queries.people_filters import check_people_filters
 from community_directory.web.admin.download import FileResponse, format_parts
 from community_directory.web.pages import Build, FormRefused, PageContent, Pages, Role, Visit
+from community_directory.web.workspace.act_forms import (
+    BAN_TEXTS,
+    SUSPEND_TEXTS,
+    freeze,
+    read_end,
+    read_frozen,
+)
 from community_directory.web.workspace.people_address import PATH, read_address
-from community_directory.web.workspace.person_forms import typed_end
 
 CONFIRMED_PEOPLE = 20
 """The number of people above which it is typed."""
 SHOWN_NAMES = 8
 """The number of affected people whose names are in sight at once."""
 EXPORT = "export"
-FROZEN_PATTERN = re.compile(r"([1-9][0-9]{0,18}):([a-z_]+)")
 
 UNDONE = ngettext_noop(
     "{number} person waits for approval again.", "{number} people wait for approval again."
@@ -68,10 +72,7 @@ BULK_ACTS: Mapping[str, BulkAct] = {
         is_dangerous=False,
     ),
     ActKind.SUSPEND: BulkAct(
-        ngettext_noop("Suspend {number} person?", "Suspend {number} people?"),
-        ngettext_noop("This person is suspended", "These {number} are suspended"),
-        ngettext_noop("Suspend {number} person", "Suspend {number} people"),
-        ngettext_noop("{number} person is suspended.", "{number} people are suspended."),
+        *SUSPEND_TEXTS,
         (
             gettext_noop("Quiet for a long time"),
             gettext_noop("Broke the rules"),
@@ -79,10 +80,7 @@ BULK_ACTS: Mapping[str, BulkAct] = {
         ),
     ),
     ActKind.BAN: BulkAct(
-        ngettext_noop("Ban {number} person?", "Ban {number} people?"),
-        ngettext_noop("This person is banned", "These {number} are banned"),
-        ngettext_noop("Ban {number} person", "Ban {number} people"),
-        ngettext_noop("{number} person is banned.", "{number} people are banned."),
+        *BAN_TEXTS,
         (gettext_noop("Spam"), gettext_noop("Broke the rules")),
     ),
     ActKind.REMOVE: BulkAct(
@@ -124,11 +122,11 @@ class BulkPages:
 
     async def build_preview(self, visit: Visit) -> PageContent:
         """Build the preview again, of those who are in its form."""
-        return await _build_preview(visit, list(_read_frozen(visit)))
+        return await _build_preview(visit, list(read_frozen(visit)))
 
     async def perform(self, visit: Visit) -> Response:
         """Do to those in the form, and to nobody else, what the preview has shown."""
-        kind, frozen = visit.typed("do"), _read_frozen(visit)
+        kind, frozen = visit.typed("do"), read_frozen(visit)
         if kind not in BULK_ACTS or not frozen:
             raise InvalidInput("There is no such act.", field="do")
         _check_form(visit, BULK_ACTS[kind], len(frozen))
@@ -139,7 +137,7 @@ class BulkPages:
             actor=visit.user.username,
             reason=visit.typed("reason") or None,
             including_managers=visit.may(Role.SUPERUSER),
-            until=typed_end(visit) if kind == ActKind.SUSPEND else None,
+            until=read_end(visit) if kind == ActKind.SUSPEND else None,
         )
         return visit.redirect(PATH + address.query(done=str(act.id) if act.members else "none"))
 
@@ -216,9 +214,7 @@ async def _build_preview(visit: Visit, numbers: list[str]) -> PageContent:
         {
             "address": read_address(visit.form, []),
             "affected": found.affected,
-            "frozen": " ".join(
-                f"{number.removeprefix('#')}:{state}" for number, state in found.states.items()
-            ),
+            "frozen": freeze(found.states),
             "heading": say(texts.affected),
             "button": say(texts.button),
             "kind": kind,
@@ -248,12 +244,6 @@ async def _find_picked(visit: Visit) -> list[str]:
 def _picked_numbers(visit: Visit) -> list[str]:
     picked = [value for value in visit.form.getlist("pick") if isinstance(value, str)]
     return list(dict.fromkeys(f"#{value.removeprefix('#')}" for value in picked))[:MAX_SELECTION]
-
-
-def _read_frozen(visit: Visit) -> dict[str, str]:
-    """Return the states of those in the form by their numbers."""
-    found = FROZEN_PATTERN.findall(visit.typed("people"))
-    return {f"#{number}": state for number, state in found}
 
 
 def _check_form(visit: Visit, texts: BulkAct, number: int) -> None:

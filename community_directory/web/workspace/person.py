@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -21,6 +22,7 @@ from community_directory.tables import Permission, Platform
 from community_directory.web.pages import Handle, PageContent, Pages, Role, Visit
 from community_directory.web.workspace import person_forms as forms
 from community_directory.web.workspace import person_merge, story
+from community_directory.web.workspace.act_forms import LAST_END
 from community_directory.web.workspace.activity_calendar import Kind, read_year
 from community_directory.web.workspace.person_actions import find_actions
 from community_directory.web.workspace.person_rows import (
@@ -230,6 +232,7 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
         "links": list_links(person.member) if person.state != "erased" else [],
         "editing": _find_edited_field(visit),
         "earliest_end": today() + timedelta(days=1),
+        "latest_end": LAST_END,
         "kinds": list(Kind),
         "platforms": list(Platform),
         "permissions": list(Permission),
@@ -251,6 +254,15 @@ async def build_erasure(visit: Visit) -> PageContent:
     return PageContent("person_erase.html", {"person": await forms.require_person(visit)})
 
 
+class NumberConvertor(StringConvertor):
+    """A member's number in an address: `/people/undo/` is the address of a form."""
+
+    regex = "#?[1-9][0-9]{0,18}"
+
+
+register_url_convertor("number", NumberConvertor())
+
+
 def routes(pages: Pages) -> list[Route]:
     """Return the routes of the page and of its forms."""
     path = "/people/{number}"
@@ -262,7 +274,7 @@ def routes(pages: Pages) -> list[Route]:
     erasure = pages.page(build_erasure, role=Role.SUPERUSER)
     erase = pages.act(forms.erase, again=build_erasure, role=Role.SUPERUSER)
     return [
-        Route(f"{path}/", pages.page(build_person), methods=["GET"]),
+        Route("/people/{number:number}/", pages.page(build_person), methods=["GET"]),
         act("profile", forms.edit_profile),
         act("notes", forms.add_note),
         act("notes/remove", forms.remove_note),

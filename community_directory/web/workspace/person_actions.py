@@ -8,6 +8,8 @@ from community_directory.queries.acts import ActKind
 from community_directory.web.workspace.person_rows import Person
 
 RESTORE = "restore"
+CHANGE_END = "end"
+"""Gives a suspension another end."""
 
 OPTIONAL_REASON = gettext_noop("Reason, for the log (optional)")
 
@@ -19,7 +21,7 @@ class PersonAction:
     The texts are English, and have the name of the person as `{name}`.
 
     Attributes:
-        name: The kind of the act, or "restore".
+        name: The kind of the act, "restore", or "end".
         states: The states in which a person must be.
         label: The text of the button.
         heading: The question of the dialog.
@@ -90,6 +92,15 @@ ACTIONS = (
             gettext_noop("Broke the rules"),
             gettext_noop("The account was taken over"),
         ),
+        has_end=True,
+    ),
+    PersonAction(
+        CHANGE_END,
+        frozenset({"suspended"}),
+        gettext_noop("Change the end"),
+        gettext_noop("When does the suspension of {name} end?"),
+        gettext_noop("They come back on the day that you choose; without a day, by hand."),
+        gettext_noop("The end of the suspension of {name} is changed."),
         has_end=True,
     ),
     PersonAction(

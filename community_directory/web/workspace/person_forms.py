@@ -1,22 +1,26 @@
 """The acts of the page of a person: each is a form, and leads back to the page."""
 
 import json
-from datetime import date, datetime, time
 from urllib.parse import quote
 
 from starlette.responses import Response
 
-from community_directory.calendar import load_zone, today
 from community_directory.database import transaction
 from community_directory.error_texts import LEFT_OUT_TEXTS
-from community_directory.errors import ConfigurationError, InvalidInput, MemberNotFound
+from community_directory.errors import (
+    ConfigurationError,
+    InvalidInput,
+    MemberNotFound,
+    StatusChangeRefused,
+)
 from community_directory.queries import accounts, acts, members, notes, permissions
 from community_directory.queries.acts import Act
 from community_directory.queries.values import MEMBER_NUMBER_PATTERN, member_number
 from community_directory.settings import load_settings
-from community_directory.tables import Permission
+from community_directory.tables import MemberStatus, Permission
 from community_directory.web.pages import FormRefused, Role, Visit, clean_name
-from community_directory.web.workspace.person_actions import ACTIONS, RESTORE
+from community_directory.web.workspace.act_forms import read_end
+from community_directory.web.workspace.person_actions import ACTIONS, CHANGE_END, RESTORE
 from community_directory.web.workspace.person_rows import Person, find_person
 
 EDITABLE_FIELDS = ("name", "primary_role", "organization", "country", "telegram_username")
@@ -89,6 +93,8 @@ async def act(visit: Visit) -> Response:
     path = person_path(number)
     if action.name == RESTORE:
         await members.restore(number, actor=actor, reason=reason)
+    elif action.name == CHANGE_END:
+        await _change_end(visit, number)
     else:
         done = await acts.apply(
             action.name,
@@ -96,7 +102,7 @@ async def act(visit: Visit) -> Response:
             actor=actor,
             reason=reason,
             including_managers=visit.may(Role.SUPERUSER),
-            until=typed_end(visit) if action.has_end else None,
+            until=read_end(visit) if action.has_end else None,
         )
         if done.left_out:
             raise _refuse_act(visit, person, done)
@@ -116,21 +122,27 @@ def _refuse_act(visit: Visit, person: Person, done: Act) -> FormRefused:
     )
 
 
-def typed_end(visit: Visit) -> datetime | None:
-    """Return the start of the day on which a suspension ends; None if it has no end.
+async def _change_end(visit: Visit, number: str) -> None:
+    """Give the suspension of a member the end of the form.
 
     Raises:
-        FormRefused: The day is none, or not in the future.
+        FormRefused: It has this end, or the form has no day that can be one.
+        StatusChangeRefused: The member is not suspended any more.
     """
-    if not (typed := visit.typed("until")):
-        return None
     try:
-        day = date.fromisoformat(typed)
-    except ValueError:
-        raise FormRefused(visit.gettext("The last day is no date.")) from None
-    if not today() < day <= date(2999, 12, 31):
-        raise FormRefused(visit.gettext("The suspension must end on a later day than today."))
-    return datetime.combine(day, time.min, load_zone(None))
+        await members.set_status(
+            number,
+            MemberStatus.SUSPENDED,
+            before=[MemberStatus.SUSPENDED],
+            until=read_end(visit),
+            actor=visit.user.username,
+            reason=typed_reason(visit),
+        )
+    except StatusChangeRefused as error:
+        if error.before != MemberStatus.SUSPENDED:
+            raise
+        text = visit.gettext("Nothing was changed: the suspension has this end already.")
+        raise FormRefused(text) from None
 
 
 async def undo(visit: Visit) -> Response:

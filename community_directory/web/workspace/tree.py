@@ -1,17 +1,14 @@
 """The tree of who invited whom, and acts on everybody below a member."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from community_directory.error_texts import gettext_noop, ngettext_noop
-from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.errors import AmbiguousMember, InvalidInput, MemberNotFound
 from community_directory.queries import branches, invitations, members
-from community_directory.queries.act_rows import REMOVED_STATE
 from community_directory.queries.acts import Act, ActKind, ActPreview
 from community_directory.queries.branches import BRANCH_KINDS
 from community_directory.queries.members import Member
@@ -23,18 +20,22 @@ from community_directory.queries.values import (
 )
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import PageContent, Pages, Role, Visit
-from community_directory.web.workspace.person_forms import typed_end
+from community_directory.web.workspace.act_forms import (
+    BAN_TEXTS,
+    SUSPEND_TEXTS,
+    freeze,
+    read_end,
+    read_frozen,
+)
 from community_directory.web.workspace.tree_rows import Drawing, Node, draw, list_inviters
+from community_directory.web.workspace.typed_members import find_member, find_members
 
 PATH = "/tree/"
 MAX_WITHOUT_COUNT = 20
 """The most people for whom the number need not be typed."""
 SHOWN_NAMES = 8
 """The names that a question shows at once; the others can be opened."""
-MAX_FOUND = 20
-"""The most members in the list of those who match a name."""
 MAX_REASON_LENGTH = 1000
-FROZEN_PATTERN = re.compile(r"([1-9][0-9]{0,18}):([a-z_]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +58,8 @@ class BranchAct:
 
 
 BRANCH_ACTS: Mapping[ActKind, BranchAct] = {
-    ActKind.SUSPEND: BranchAct(
-        gettext_noop("Suspend"),
-        ngettext_noop("Suspend {number} person?", "Suspend {number} people?"),
-        ngettext_noop("This person is suspended", "These {number} are suspended"),
-        ngettext_noop("Suspend {number} person", "Suspend {number} people"),
-        ngettext_noop("{number} person is suspended.", "{number} people are suspended."),
-    ),
-    ActKind.BAN: BranchAct(
-        gettext_noop("Ban"),
-        ngettext_noop("Ban {number} person?", "Ban {number} people?"),
-        ngettext_noop("This person is banned", "These {number} are banned"),
-        ngettext_noop("Ban {number} person", "Ban {number} people"),
-        ngettext_noop("{number} person is banned.", "{number} people are banned."),
-    ),
+    ActKind.SUSPEND: BranchAct(gettext_noop("Suspend"), *SUSPEND_TEXTS),
+    ActKind.BAN: BranchAct(gettext_noop("Ban"), *BAN_TEXTS),
     ActKind.CANCEL_INVITATIONS: BranchAct(
         gettext_noop("Only cancel their invitations"),
         ngettext_noop(
@@ -119,8 +108,7 @@ class Question:
     @property
     def frozen(self) -> str:
         """Exactly those whom the act affects, with their states, for a field of the form."""
-        states = self.preview.states.items()
-        return " ".join(f"{number.removeprefix('#')}:{state}" for number, state in states)
+        return freeze(self.preview.states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +130,12 @@ def routes(pages: Pages) -> list[Route]:
     async def preview(visit: Visit) -> Response:
         return await pages.render(visit, await _build_question(visit, await _find_picked(visit)))
 
-    async def lead_back(_: Request) -> Response:
-        """Lead from the address of a form to the tree, such as after a reload."""
-        return RedirectResponse("../", status_code=303)
-
     ask, act = pages.act(preview, again=build_tree), pages.act(perform, again=build_question)
     return [
         Route(PATH, pages.page(build_start)),
         Route(f"{PATH}{{number}}/", pages.page(build_tree)),
         Route(f"{PATH}{{number}}/preview/", ask, methods=["POST"]),
         Route(f"{PATH}{{number}}/act/", act, methods=["POST"]),
-        Route(f"{PATH}{{number}}/preview/", lead_back),
-        Route(f"{PATH}{{number}}/act/", lead_back),
     ]
 
 
@@ -163,7 +145,7 @@ async def build_start(visit: Visit) -> PageContent:
     wanted = (visit.query.get("from") or visit.query.get("member", "")).strip()
     if not wanted:
         return _make_page(found=None, inviters=await list_inviters())
-    found = await _find_members(wanted)
+    found = await find_members(wanted)
     if len(found) == 1:
         return await _build_tree(visit, found[0].member_id)
     return _make_page(found=found, wanted=wanted)
@@ -176,12 +158,12 @@ async def build_tree(visit: Visit) -> PageContent:
 
 async def build_question(visit: Visit) -> PageContent:
     """Build the question again, about those who are in its form."""
-    return await _build_question(visit, _read_frozen(visit))
+    return await _build_question(visit, read_frozen(visit))
 
 
 async def perform(visit: Visit) -> Response:
     """Do to those in the form, and to nobody else, what the question has shown."""
-    kind, frozen = _read_kind(visit), _read_frozen(visit)
+    kind, frozen = _read_kind(visit), read_frozen(visit)
     reason = visit.typed("reason")
     if not reason:
         raise InvalidInput("The reason can't be empty.", field="reason", code="value_missing")
@@ -203,7 +185,7 @@ async def perform(visit: Visit) -> Response:
         invited_by=new_inviter.member_id if new_inviter else None,
         including_managers=visit.may(Role.SUPERUSER),
         cancel_invitations=bool(visit.typed("cancel")),
-        until=typed_end(visit) if kind is ActKind.SUSPEND else None,
+        until=read_end(visit) if kind is ActKind.SUSPEND else None,
     )
     return visit.redirect(f"{PATH}{_number_of(visit)[1:]}/", notice=_describe_done(visit, act))
 
@@ -301,17 +283,6 @@ def _number_of(visit: Visit) -> str:
     return member_number(typed)
 
 
-async def _find_members(wanted: str) -> list[Member]:
-    """Return the member with this number or account, or those whose name has this text."""
-    try:
-        return [await members.resolve(wanted)]
-    except MemberNotFound:
-        if MEMBER_NUMBER_PATTERN.fullmatch(wanted):
-            raise
-        found = await members.search(wanted, status=None, sort="name", limit=MAX_FOUND)
-        return list(found.items)
-
-
 async def _find_new_inviter(visit: Visit, kind: ActKind) -> Member | None:
     """Return the member to whom the children are given; None for another kind of act.
 
@@ -320,15 +291,14 @@ async def _find_new_inviter(visit: Visit, kind: ActKind) -> Member | None:
     """
     if kind is not ActKind.MOVE:
         return None
-    wanted = visit.typed("inviter")
-    found = await _find_members(wanted) if wanted else []
-    if len(found) != 1:
+    try:
+        return await find_member(visit.typed("inviter"))
+    except (MemberNotFound, AmbiguousMember):
         raise InvalidInput(
             "Name the new inviter by their number, or by a name that nobody else has.",
             field="inviter",
             code="new_inviter_unclear",
-        )
-    return found[0]
+        ) from None
 
 
 async def _find_picked(visit: Visit) -> dict[str, str]:
@@ -384,10 +354,3 @@ def _read_kind(visit: Visit) -> ActKind:
     if kind not in BRANCH_ACTS:
         raise InvalidInput("An act on a branch can't do this.", field="kind")
     return kind
-
-
-def _read_frozen(visit: Visit) -> dict[str, str]:
-    """Return the states of those in the form by their numbers."""
-    found = FROZEN_PATTERN.findall(visit.typed("people"))
-    states = {*MemberStatus, REMOVED_STATE}
-    return {f"#{number}": state for number, state in found if state in states}

@@ -334,7 +334,7 @@ async def test_an_empty_directory_shows_the_first_steps(client: httpx.AsyncClien
     assert "The directory is empty." in text
     for step in ("1. Say who you are", "2. Bring those", "3. Invite people"):
         assert step in text
-    for path in ("/admin/#/community_members/add/", "/invitations/"):
+    for path in ("/people/add/?status=active", "/invitations/"):
         assert f'href="{path}"' in text
     assert "Nothing waits" not in text
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from piccolo.apps.user.tables import BaseUser
 
 from community_directory.language import find_translation
-from community_directory.queries import invitations, members
+from community_directory.queries import invitations, members, permissions
 from community_directory.settings import load_settings
 from community_directory.web.workspace.invitation_batches import SEPARATORS, split_usernames
 from community_directory.web.workspace.invitations import MAX_CHANGED
@@ -26,6 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def text_of(markup: str) -> str:
+    markup = re.sub(r"<noscript>.*?</noscript>", "", markup, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", markup))).strip()
 
 
@@ -95,7 +96,21 @@ async def test_each_segment_lists_its_invitations_and_counts_them(
         listed = rows_of(await read(client, f"?show={show}"))
         assert {re.findall(r"@(\w+)", row)[0] for row in listed} == names
     assert "Dora" in rows_of(await read(client, "?show=accepted"))[0]
-    assert rows_of(await read(client, "?show=inviters")) == ["Ana #16 invitations of Ana2110"]
+
+
+@pytest.mark.usefixtures("ana")
+async def test_the_numbers_of_an_inviter_lead_to_as_many_invitations(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await add_one_of_each(directory)
+    page = await read(client, "?show=inviters")
+    numbers = [int(number) for number in re.findall(r">(\d+)(?:<span|</td>)", page)]
+    assert numbers[:3] == [6, 2, 1]
+    links = re.findall(r'<a href="([^"]*inviter=1)">(\d+)<span', page)
+    assert [number for _, number in links] == ["2", "1"]
+    for link, number in links:
+        listed = rows_of(await read(client, link.replace("&amp;", "&")))
+        assert len(listed) == int(number)
 
 
 @pytest.mark.usefixtures("ana")
@@ -150,7 +165,9 @@ async def test_an_invitation_is_made_and_its_link_shown(
     assert made.invited_telegram_username == "Dora_D"
     assert abs(made.expires_at - made.created_at - timedelta(days=7)) < timedelta(minutes=1)
     page = (await client.get(response.headers["location"])).text
-    assert f'data-copy="https://t.me/frutero_bot?start={made.invitation_code}"' in page
+    link = f"https://t.me/frutero_bot?start={made.invitation_code}"
+    assert f'data-copy="{link}"' in page
+    assert f'<noscript><span class="code">{link}</span></noscript>' in page
     assert await directory.fetchval("SELECT actor FROM directory_audit_log ORDER BY id DESC") == (
         "manager"
     )
@@ -256,9 +273,14 @@ async def test_the_quota_of_the_inviter_ends_a_batch(
     monkeypatch.setenv("DIRECTORY_MAX_OPEN_INVITATIONS", "2")
     load_settings.cache_clear()
     data = {"id": str(uuid4()), "inviter": "1", "usernames": "aaaaa,bbbbb,ccccc"}
-    answers = answers_of((await client.post("/invitations/many/", data=data)).text)
-    assert "has 2 open invitations" in answers[2]
+    assert "can have 2 open invitations, and 20 new ones in 7 days" in await read(client)
+    assert "Ana can invite 2 more now: at most 2 open ones" in await read(client, "?inviter=1")
+    page = (await client.post("/invitations/many/", data=data)).text
+    assert "has 2 open invitations" in answers_of(page)[2]
+    assert "Ana can invite 0 more now" in page
     assert await directory.fetchval("SELECT count(*) FROM community_invitations") == 2
+    await permissions.grant(1, "manage", actor="eva")
+    assert "more now" not in await read(client, "?inviter=1")
 
 
 @pytest.mark.usefixtures("ana")

@@ -16,6 +16,7 @@ from piccolo.apps.user.tables import BaseUser
 from community_directory.app import app
 from community_directory.errors import DatabaseUnavailable
 from community_directory.queries import acts, audit, members, segments
+from community_directory.queries import people as people_helpers
 from community_directory.queries.people import MAX_SELECTION
 from community_directory.web.body_limit import MAX_BODY_BYTES
 from community_directory.web.workspace import people, people_bulk
@@ -281,7 +282,7 @@ async def test_a_reason_is_needed_and_what_was_typed_stays(
     assert refused.status_code == 422
     assert "Write a reason, for the log." in refused.text
     assert (hidden(refused, "until"), hidden(refused, "country")) == ("2190-01-15", "Chile")
-    for until in ("2020-01-01", "soon"):
+    for until in ("2020-01-01", "soon", "2200-01-01"):
         again = await send(client, "act", **{**fields, "until": until}, reason="Quiet")
         assert again.status_code == 422
         assert hidden(again, "reason") == "Quiet"
@@ -371,7 +372,7 @@ async def test_an_export_that_breaks_off_does_not_look_complete(
         browser.cookies.set("id", await session_of(await add_superuser("eva")))
         await browser.get("/people/")
         with (
-            patch("community_directory.queries.people.batches", read_one_batch),
+            patch.object(people_helpers, "batches", read_one_batch),
             pytest.raises(httpx.RemoteProtocolError),
         ):
             await send(browser, "preview", do="export", all="1")
@@ -454,3 +455,37 @@ async def test_a_viewer_sees_the_list_and_no_button(
         assert text not in response.text
     assert (await client.get("/people/add/")).status_code == 403
     assert (await send(client, "preview", do="export", all="1")).status_code == 403
+
+
+async def test_the_first_person_can_be_added_as_an_active_member(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/people/add/?status=active")
+    assert '<option value="active" selected>' in page.text
+    fields = {"telegram_id": "1", "name": "Ana", "primary_role": "community_manager"}
+    added = await send(client, "add", **fields, status="active")
+    assert (await members.get("#1")).status == "active"
+    assert "Ana is an active member now." in (await client.get(added.headers["location"])).text
+    await send(client, "add", **fields | {"telegram_id": "2"}, status="banned")
+    assert (await members.get("#2")).status == "not_member"
+
+
+async def test_a_role_is_shown_as_words_everywhere(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    role = "community_manager"
+    await rows.member(directory, name="Ana", status="active", primary_role=role)
+    await members.update_profile(1, primary_role="writer", actor="eva")
+    await members.update_profile(1, primary_role=role, actor="eva")
+    for path in ("/people/", f"/people/?role={role}", "/people/1/", "/log/"):
+        text = (await client.get(path)).text
+        assert "community manager" in text, path
+        shown = re.sub(r"<details.*?</details>|<[^>]*>", "", text, flags=re.DOTALL)
+        assert role not in shown, path
+
+
+async def test_an_empty_list_without_filters_says_that_nobody_is_here(
+    client: httpx.AsyncClient,
+) -> None:
+    assert "Nobody is here yet." in (await client.get("/people/")).text
+    assert "Nobody meets these filters." in (await client.get("/people/?status=active")).text

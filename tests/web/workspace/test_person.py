@@ -25,7 +25,7 @@ from community_directory.queries import (
     requests,
 )
 from community_directory.web.workspace.person import list_links, list_profile_fields
-from community_directory.web.workspace.person_actions import ACTIONS
+from community_directory.web.workspace.person_actions import ACTIONS, CHANGE_END
 from tests.tables import rows
 from tests.web.workspace.person_pages import done, read, refused, send, sign_in_as
 
@@ -78,7 +78,7 @@ async def test_the_page_shows_who_somebody_is(
         ({"status": "pending", "is_bot": True}, ["decline", "ban", "remove"]),
         ({"status": "not_member"}, ["ban", "remove"]),
         ({"status": "active"}, ["suspend", "ban", "remove"]),
-        ({"status": "suspended"}, ["reinstate", "ban", "remove"]),
+        ({"status": "suspended"}, ["reinstate", "end", "ban", "remove"]),
         ({"status": "banned"}, ["reinstate", "remove"]),
         ({"status": "active", "deleted_at": NOW}, ["ban", "restore"]),
         ({"status": "banned", "deleted_at": NOW}, ["restore"]),
@@ -95,7 +95,11 @@ async def test_the_buttons_are_what_is_possible_now(
     assert buttons(await read(client, "/people/1/")) == expected
 
 
-@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+@pytest.mark.parametrize(
+    "action",
+    [action for action in ACTIONS if action.name != CHANGE_END],
+    ids=lambda action: action.name,
+)
 async def test_each_action_does_what_it_says(
     client: httpx.AsyncClient, directory: asyncpg.Pool, action: object
 ) -> None:
@@ -136,7 +140,7 @@ async def test_a_status_that_a_colleague_has_changed_is_told(
     client: httpx.AsyncClient, ana: asyncpg.Record
 ) -> None:
     await members.set_status(1, "suspended", actor="luis")
-    fields = {"other": "mine <b>", "until": "2999-01-01"}
+    fields = {"other": "mine <b>", "until": "2199-01-01"}
     page = await refused(client, "/people/1/act/suspend/", before="active", **fields)
     assert "Nothing was changed. Ana García: Is suspended already." in page
     assert "mine <b>" not in page  # there is nothing to suspend any more
@@ -152,11 +156,30 @@ async def test_a_suspension_ends_on_a_day_of_the_community(
     client: httpx.AsyncClient, ana: asyncpg.Record
 ) -> None:
     suspend, day = "/people/1/act/suspend/", today() + timedelta(days=3)
-    for until in ("soon", str(today()), "1990-01-01", "9999-12-31"):
+    for until in ("soon", str(today()), "1990-01-01", "2200-01-01", "9999-12-31"):
         await refused(client, suspend, before="active", reason="x", until=until)
     page = await done(client, suspend, before="active", reason="x", until=str(day))
     assert "Suspended until" in page
     assert (await members.get(1)).suspended_until == datetime.combine(day, time.min, UTC)
+
+
+async def test_a_suspension_gets_another_end(
+    client: httpx.AsyncClient, ana: asyncpg.Record
+) -> None:
+    end, day = "/people/1/act/end/", today() + timedelta(days=3)
+    await members.set_status(1, "suspended", actor="luis")
+    page = await done(client, end, until=str(day))
+    assert f'max="2199-12-31" value="{day}"' in page  # the form has the present end
+    assert "set the end of the suspension to" in page
+    assert (await members.get(1)).suspended_until == datetime.combine(day, time.min, UTC)
+    assert "the suspension has this end already" in await refused(client, end, until=str(day))
+    page = await refused(client, end, until="2200-01-01")
+    assert "The suspension must end by Dec 31, 2199, or have no end." in page
+    assert "suspended them without an end" in await done(client, end, until="")
+    assert (await members.get(1)).suspended_until is None
+    await members.set_status(1, "active", actor="luis")
+    assert "can't change" in await refused(client, end, until=str(day))
+    assert (await members.get(1)).status == "active"
 
 
 async def test_an_approval_can_be_undone(
@@ -180,7 +203,7 @@ async def test_only_a_superuser_acts_on_somebody_who_manages(
     await permissions.grant(1, "manage", actor="eva")
     superuser = client.cookies["id"]
     await sign_in_as(client, directory, "manager")
-    for until in ("", "2999-01-01"):
+    for until in ("", "2199-01-01"):
         fields = {"before": "active", "reason": "x", "until": until}
         page = await refused(client, "/people/1/act/suspend/", **fields)
         assert "Is a manager: only a superuser may do this" in page
@@ -537,5 +560,33 @@ async def test_the_numbers_of_the_page_are_those_of_the_helpers(
     page = await read(client, "/people/1/")
     made = await invitations.statistics(1)
     assert f"8 made: {made.open} open" in page
-    assert page.count("All 8") == 2
+    assert "All by outcome" in page
+    assert "All in People" in page
     assert acts.UNDO_WINDOW.total_seconds() == 600  # the texts say so
+
+
+@pytest.mark.usefixtures("ana")
+async def test_links_to_longer_lists_promise_no_number_and_lead_to_rows(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    """People lists nobody who was removed, and Invitations one outcome at a time."""
+    for _ in range(7):
+        child = (await rows.member(directory, status="active", invited_by="#1"))["member_id"]
+        accepted = {"status": "accepted", "accepted_by": child, "accepted_at": NOW}
+        await rows.invitation(directory, created_by="#1", **accepted)
+    await members.remove(2, actor="irene")
+    page = await read(client, "/people/1/")
+    links = dict(re.findall(r'<a href="([^"]*inviter=1)">([^<]*)</a>', page))
+    assert list(links.values()) == ["All by outcome", "All in People"]
+    listed = [len(re.findall("<tr>", await read(client, unescape(link)))) for link in links]
+    assert listed == [7 + 1, 6 + 1]  # with the row of the heads
+
+
+@pytest.mark.usefixtures("ana")
+async def test_one_invitation_has_the_singular_and_a_list_of_them_the_plural(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await rows.invitation(directory, created_by="#1", status="cancelled")
+    client.cookies.set("language", "es")
+    assert '<span class="state o-cancelled">Cancelada</span>' in await read(client, "/people/1/")
+    assert "Canceladas <small>1" in await read(client, "/invitations/")
