@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Match
 
 from community_directory.calendar import load_zone
 from community_directory.errors import (
@@ -319,6 +320,16 @@ class Pages:
         heading = visit.gettext("There is no such page")
         text = visit.gettext("Check the address, or start from Home.")
         return await self.render(visit, message_page(heading, text, 404))
+
+    async def answer_wrong_method(self, request: Request, error: Exception) -> Response:
+        """Lead from the address of a form to the page above it, such as after a reload."""
+        path, top = request.scope["path"], request.scope.get("root_path", "") + "/"
+        while request.method in ("GET", "HEAD") and path not in (top, "/"):
+            path = path.rstrip("/").rpartition("/")[0] + "/"
+            scope = {**request.scope, "path": path}
+            if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+                return RedirectResponse(path, status_code=303)
+        return await self.answer_missing(request, error)
 
     async def answer_failure(self, request: Request, _: Exception) -> Response:
         """Answer a request that failed for a reason nobody foresaw; the log has the traceback."""

@@ -120,3 +120,16 @@ async def test_a_form_without_the_token_changes_nothing(
             assert response.status_code == 403, route
             assert "CSRF" in response.text or "Nothing was changed." in response.text, route
     assert await dump(directory) == before
+
+
+async def test_the_address_of_a_form_leads_to_its_page(visitor: httpx.AsyncClient) -> None:
+    visitor.cookies.set("id", await session_of(await add_superuser("eva")))
+    shown = {address.route for address in addresses("GET")}
+    for address in addresses("POST"):
+        if address.route in shown:
+            continue
+        response = await visitor.get(address.path)
+        assert response.status_code == 303, address
+        page = response.headers["location"]
+        assert address.path.startswith(page), address
+        assert (await visitor.get(page)).status_code == 200, address

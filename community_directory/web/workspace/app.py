@@ -55,7 +55,7 @@ def create_workspace(settings: Settings) -> Starlette:
         middleware=[Middleware(IncompleteFiles), Middleware(CSRFProtection, pages=pages)],
         exception_handlers={
             404: pages.answer_missing,
-            405: pages.answer_missing,
+            405: pages.answer_wrong_method,
             500: pages.answer_failure,
         },
     )

@@ -10,14 +10,12 @@ from uuid import UUID, uuid5
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import (
-    AmbiguousMember,
     BotRefused,
     InvalidInput,
     InvitationQuotaExceeded,
-    MemberNotFound,
     UserError,
 )
-from community_directory.queries import invitations, members
+from community_directory.queries import invitations
 from community_directory.queries.act_changes import BEGIN_ACT, END_ACT
 from community_directory.queries.identifiers import normalize_telegram_username
 from community_directory.queries.ids import new_id
@@ -116,27 +114,6 @@ def split_usernames(text: str) -> list[str]:
         typed.setdefault(part.removeprefix("@").casefold(), part)
     typed.pop("", None)
     return list(typed.values())
-
-
-async def find_inviter(text: str) -> Member:
-    """Return the member whom a text means: a number, a username, or a part of a name.
-
-    Raises:
-        MemberNotFound: Nobody matches.
-        AmbiguousMember: Several members match.
-        InvalidInput: The text is too long.
-    """
-    try:
-        return await members.resolve(text)
-    except MemberNotFound:
-        found = (await members.search(text, limit=5, sort="name")).items
-        exact = [member for member in found if member.name.casefold() == text.casefold()]
-        matching = exact if len(exact) == 1 else found
-        if not matching:
-            raise
-        if len(matching) > 1:
-            raise AmbiguousMember([member.member_id for member in matching]) from None
-        return matching[0]
 
 
 async def invite_many(typed: Sequence[str], terms: Terms, *, form_id: UUID) -> list[Answer]:

@@ -17,6 +17,7 @@ from community_directory.queries import invitations
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
+from community_directory.tables import MemberStatus
 from community_directory.web.pages import FormRefused, PageContent, Pages, Visit, clean_name
 from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.invitation_batches import (
@@ -25,7 +26,6 @@ from community_directory.web.workspace.invitation_batches import (
     AnswerKind,
     Terms,
     change_many,
-    find_inviter,
     invite_many,
     invite_one,
     split_usernames,
@@ -38,6 +38,7 @@ from community_directory.web.workspace.invitation_lists import (
     list_invitations,
     list_inviters,
 )
+from community_directory.web.workspace.typed_members import find_member
 
 PATH = "/invitations/"
 MAX_CHANGED = 100
@@ -101,7 +102,12 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
     number = inviter.member_id if inviter else None
     segment = Segment(show) if show in list(Segment) else Segment.OPEN
     is_descending = state.get("sort") == "-ends"
-    counts, made = await asyncio.gather(count_invitations(number), _find_made(visit))
+    default_inviter = (
+        visit.typed("inviter") or number or visit.request.cookies.get(INVITER_COOKIE, "")
+    )
+    counts, made, quota = await asyncio.gather(
+        count_invitations(number), _find_made(visit), _describe_quota(visit, default_inviter)
+    )
     inviters = page = None
     if show == INVITERS and inviter is None:
         inviters = await list_inviters(after)
@@ -121,7 +127,8 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         "page": page,
         "inviters": inviters,
         "inviter": inviter,
-        "default_inviter": number or visit.request.cookies.get(INVITER_COOKIE, ""),
+        "default_inviter": default_inviter,
+        "quota": quota,
         "made": made,
         "answers": answers,
         "form_id": uuid4(),
@@ -163,6 +170,41 @@ async def _find_made(visit: Visit) -> Invitation | None:
         if visit.may("manager"):
             return await invitations.get(invitation_id=UUID(visit.query.get("made", "")))
     return None
+
+
+async def _describe_quota(visit: Visit, text: str) -> str | None:
+    """Say how many invitations the inviter whom a text means can make; None if there is no limit.
+
+    Without such an inviter, it is the number of a member whom no setting or permission gives more.
+    """
+    if not visit.may("manager"):
+        return None
+    try:
+        inviter = await find_member(text, status=MemberStatus.ACTIVE)
+        quota = await invitations.quota(inviter.member_id)
+    except UserError:
+        settings = load_settings()
+        return visit.gettext(
+            "A member who can’t manage can have {open} open invitations, and {weekly} new ones in "
+            "{days} days, unless a setting says otherwise. Usernames beyond that are not invited.",
+            open=settings.max_open_invitations,
+            weekly=settings.max_weekly_invitations,
+            days=invitations.QUOTA_PERIOD.days,
+        )
+    if quota.left is None:
+        return None
+    return visit.ngettext(
+        "{name} can invite {number} more now: at most {open} open ones, and {weekly} new ones in "
+        "{days} days. Usernames beyond that are not invited.",
+        "{name} can invite {number} more now: at most {open} open ones, and {weekly} new ones in "
+        "{days} days. Usernames beyond that are not invited.",
+        quota.left,
+        name=clean_name(inviter.name),
+        number=quota.left,
+        open=quota.max_open,
+        weekly=quota.max_weekly,
+        days=invitations.QUOTA_PERIOD.days,
+    )
 
 
 async def _invite_one(visit: Visit) -> Response:
@@ -265,10 +307,8 @@ def explain(visit: Visit, answer: Answer) -> str:
 
 async def _find_typed_inviter(visit: Visit) -> Member:
     """Return the member in whose name somebody invites."""
-    text = visit.typed("inviter")
     with suppress(MemberNotFound):
-        if text:
-            return await find_inviter(text)
+        return await find_member(visit.typed("inviter"), status=MemberStatus.ACTIVE)
     raise FormRefused(visit.gettext("Choose the member who invites them."))
 
 

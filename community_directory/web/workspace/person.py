@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -253,6 +254,15 @@ async def build_erasure(visit: Visit) -> PageContent:
     return PageContent("person_erase.html", {"person": await forms.require_person(visit)})
 
 
+class NumberConvertor(StringConvertor):
+    """A member's number in an address: `/people/undo/` is the address of a form."""
+
+    regex = "#?[1-9][0-9]{0,18}"
+
+
+register_url_convertor("number", NumberConvertor())
+
+
 def routes(pages: Pages) -> list[Route]:
     """Return the routes of the page and of its forms."""
     path = "/people/{number}"
@@ -264,7 +274,7 @@ def routes(pages: Pages) -> list[Route]:
     erasure = pages.page(build_erasure, role=Role.SUPERUSER)
     erase = pages.act(forms.erase, again=build_erasure, role=Role.SUPERUSER)
     return [
-        Route(f"{path}/", pages.page(build_person), methods=["GET"]),
+        Route("/people/{number:number}/", pages.page(build_person), methods=["GET"]),
         act("profile", forms.edit_profile),
         act("notes", forms.add_note),
         act("notes/remove", forms.remove_note),

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from community_directory.error_texts import gettext_noop, ngettext_noop
-from community_directory.errors import InvalidInput, MemberNotFound
+from community_directory.errors import AmbiguousMember, InvalidInput, MemberNotFound
 from community_directory.queries import branches, invitations, members
 from community_directory.queries.acts import Act, ActKind, ActPreview
 from community_directory.queries.branches import BRANCH_KINDS
@@ -29,14 +28,13 @@ from community_directory.web.workspace.act_forms import (
     read_frozen,
 )
 from community_directory.web.workspace.tree_rows import Drawing, Node, draw, list_inviters
+from community_directory.web.workspace.typed_members import find_member, find_members
 
 PATH = "/tree/"
 MAX_WITHOUT_COUNT = 20
 """The most people for whom the number need not be typed."""
 SHOWN_NAMES = 8
 """The names that a question shows at once; the others can be opened."""
-MAX_FOUND = 20
-"""The most members in the list of those who match a name."""
 MAX_REASON_LENGTH = 1000
 
 
@@ -132,18 +130,12 @@ def routes(pages: Pages) -> list[Route]:
     async def preview(visit: Visit) -> Response:
         return await pages.render(visit, await _build_question(visit, await _find_picked(visit)))
 
-    async def lead_back(_: Request) -> Response:
-        """Lead from the address of a form to the tree, such as after a reload."""
-        return RedirectResponse("../", status_code=303)
-
     ask, act = pages.act(preview, again=build_tree), pages.act(perform, again=build_question)
     return [
         Route(PATH, pages.page(build_start)),
         Route(f"{PATH}{{number}}/", pages.page(build_tree)),
         Route(f"{PATH}{{number}}/preview/", ask, methods=["POST"]),
         Route(f"{PATH}{{number}}/act/", act, methods=["POST"]),
-        Route(f"{PATH}{{number}}/preview/", lead_back),
-        Route(f"{PATH}{{number}}/act/", lead_back),
     ]
 
 
@@ -153,7 +145,7 @@ async def build_start(visit: Visit) -> PageContent:
     wanted = (visit.query.get("from") or visit.query.get("member", "")).strip()
     if not wanted:
         return _make_page(found=None, inviters=await list_inviters())
-    found = await _find_members(wanted)
+    found = await find_members(wanted)
     if len(found) == 1:
         return await _build_tree(visit, found[0].member_id)
     return _make_page(found=found, wanted=wanted)
@@ -291,17 +283,6 @@ def _number_of(visit: Visit) -> str:
     return member_number(typed)
 
 
-async def _find_members(wanted: str) -> list[Member]:
-    """Return the member with this number or account, or those whose name has this text."""
-    try:
-        return [await members.resolve(wanted)]
-    except MemberNotFound:
-        if MEMBER_NUMBER_PATTERN.fullmatch(wanted):
-            raise
-        found = await members.search(wanted, status=None, sort="name", limit=MAX_FOUND)
-        return list(found.items)
-
-
 async def _find_new_inviter(visit: Visit, kind: ActKind) -> Member | None:
     """Return the member to whom the children are given; None for another kind of act.
 
@@ -310,15 +291,14 @@ async def _find_new_inviter(visit: Visit, kind: ActKind) -> Member | None:
     """
     if kind is not ActKind.MOVE:
         return None
-    wanted = visit.typed("inviter")
-    found = await _find_members(wanted) if wanted else []
-    if len(found) != 1:
+    try:
+        return await find_member(visit.typed("inviter"))
+    except (MemberNotFound, AmbiguousMember):
         raise InvalidInput(
             "Name the new inviter by their number, or by a name that nobody else has.",
             field="inviter",
             code="new_inviter_unclear",
-        )
-    return found[0]
+        ) from None
 
 
 async def _find_picked(visit: Visit) -> dict[str, str]:

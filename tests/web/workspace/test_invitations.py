@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from piccolo.apps.user.tables import BaseUser
 
 from community_directory.language import find_translation
-from community_directory.queries import invitations, members
+from community_directory.queries import invitations, members, permissions
 from community_directory.settings import load_settings
 from community_directory.web.workspace.invitation_batches import SEPARATORS, split_usernames
 from community_directory.web.workspace.invitations import MAX_CHANGED
@@ -273,9 +273,14 @@ async def test_the_quota_of_the_inviter_ends_a_batch(
     monkeypatch.setenv("DIRECTORY_MAX_OPEN_INVITATIONS", "2")
     load_settings.cache_clear()
     data = {"id": str(uuid4()), "inviter": "1", "usernames": "aaaaa,bbbbb,ccccc"}
-    answers = answers_of((await client.post("/invitations/many/", data=data)).text)
-    assert "has 2 open invitations" in answers[2]
+    assert "can have 2 open invitations, and 20 new ones in 7 days" in await read(client)
+    assert "Ana can invite 2 more now: at most 2 open ones" in await read(client, "?inviter=1")
+    page = (await client.post("/invitations/many/", data=data)).text
+    assert "has 2 open invitations" in answers_of(page)[2]
+    assert "Ana can invite 0 more now" in page
     assert await directory.fetchval("SELECT count(*) FROM community_invitations") == 2
+    await permissions.grant(1, "manage", actor="eva")
+    assert "more now" not in await read(client, "?inviter=1")
 
 
 @pytest.mark.usefixtures("ana")

@@ -348,14 +348,6 @@ async def test_a_viewer_reads_the_tree_and_can_not_act(directory: asyncpg.Pool) 
         assert (await ask(client, 1, 1, shown="1", do="ban")).status_code == 403
 
 
-async def test_the_address_of_a_form_leads_back_to_the_tree(
-    directory: asyncpg.Pool, here: httpx.AsyncClient
-) -> None:
-    for form in ("preview", "act"):
-        response = await here.get(f"/tree/7/{form}/")
-        assert (response.status_code, response.headers["location"]) == (303, "../")
-
-
 def test_each_kind_of_act_on_a_branch_has_texts() -> None:
     assert tuple(tree.BRANCH_ACTS) == BRANCH_KINDS
     assert set(tree.BRANCH_ACTS) <= set(acts.ActKind)
