@@ -109,7 +109,11 @@ async def test_two_managers_edit_the_same_field_and_nothing_is_lost(
     page: Page, directory: asyncpg.Pool, newcomers: list[str]
 ) -> None:
     await page.goto("/people/1/")
-    await page.get_by_role("link", name="Edit Organization").click()
+    edit = page.get_by_role("link", name="Edit Organization")
+    await edit.click()
+    await page.locator("input[name=value]").press("Escape")
+    await expect(edit).to_be_focused()
+    await edit.click()
     await page.locator("input[name=value]").fill("Frutero")
     await members.update_profile(1, organization="Banana Labs", actor="eva")
     await page.get_by_role("button", name="Save", exact=True).click()

@@ -236,7 +236,7 @@ async def test_a_viewer_reads_and_has_no_forms(
 
 async def test_one_field_is_edited_in_place(client: httpx.AsyncClient, ana: asyncpg.Record) -> None:
     page = await read(client, "/people/1/?field=country")
-    assert re.findall(r'<input name="value" value="([^"]*)"', page) == ["Mexico"]
+    assert re.findall(r'name="value" value="([^"]*)"', page) == ["Mexico"]
     before = re.findall(r'name="before" value="([^"]*)"', page)
     assert '"Mexico"' in [unescape(text) for text in before] or '"Mexico"' in page
     page = await done(
@@ -273,7 +273,7 @@ async def test_who_saved_in_the_meantime_is_told_and_nothing_is_lost(
     )
     assert "Somebody else has changed the country" in page
     assert re.search(r"Stored now: Chile <small>\(luis, \d+ seconds? ago\)", page)
-    assert '<input name="value" value="Peru"' in page
+    assert 'name="value" value="Peru"' in page
     assert (await members.get(1)).country == "Chile"
     # The form has the present value now, so that saving again replaces it.
     await done(client, "/people/1/profile/", field="country", before='"Chile"', value="Peru")
