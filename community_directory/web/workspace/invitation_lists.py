@@ -154,8 +154,11 @@ COUNT_ALL, COUNT_OF_INVITER = _make_count("true"), _make_count(OF_INVITER)
 def _list_inviters_sql(order: PageOrder) -> str:
     return f"""
 WITH counted AS (
-    -- the numbers of invitations of all inviters, from an index alone
-    SELECT created_by, count(*) AS made FROM community_invitations GROUP BY created_by
+    -- The numbers of invitations of all inviters, from an index alone: the order makes PostgreSQL
+    -- read it. It would hash the whole table otherwise, which takes twice as long.
+    SELECT created_by, count(*) AS made
+    FROM (SELECT created_by FROM community_invitations ORDER BY created_by OFFSET 0) AS ordered
+    GROUP BY created_by
 ), page AS (
     SELECT created_by, made FROM counted
     WHERE {order.after("made, created_by", ":edge_made::bigint, :edge_number::text")}

@@ -131,6 +131,17 @@ def list_score_parts(score: Explanation) -> list[ScorePart]:
     ]
 
 
+def list_missing_counts(visit: Visit, score: Explanation) -> str:
+    """Return the names of the counts that the GitHub data does not have, as a list in words."""
+    names = {
+        "public_repos": visit.gettext("repositories"),
+        "followers": visit.gettext("followers"),
+        "stars": visit.gettext("stars"),
+        "contributions": visit.gettext("contributions"),
+    }
+    return ", ".join(names[name] for name in score.github_not_found)
+
+
 async def build_person(visit: Visit) -> PageContent | Response:
     """Build the page; a number that was merged leads to the page of the other one."""
     person = await forms.require_person(visit)
@@ -237,6 +248,7 @@ def _show_person(visit: Visit, person: Person) -> dict[str, object]:
         "platforms": list(Platform),
         "permissions": list(Permission),
         "max_ancestors": SHOWN_ANCESTORS,
+        "list_missing_counts": list_missing_counts,
         "list_score_parts": list_score_parts,
         "scores_of": scores_of,
     }
@@ -251,7 +263,9 @@ def _find_edited_field(visit: Visit) -> tuple[str, str]:
 
 async def build_erasure(visit: Visit) -> PageContent:
     """Build the page that asks to confirm an erasure."""
-    return PageContent("person_erase.html", {"person": await forms.require_person(visit)})
+    person = await forms.require_person(visit)
+    variables = {"person": person, "similar": await find_similar(person.member.member_id)}
+    return PageContent("person_erase.html", variables)
 
 
 class NumberConvertor(StringConvertor):

@@ -396,6 +396,7 @@ async def test_the_page_explains_the_reputation(
     page = await read(client, "/people/1/")
     assert "104 points: 3 repositories × 5, 1 follower × 3, 86 contributions" in page
     assert "397 to Active Developer" in page
+    assert "The GitHub data has no count of: stars" in page
     assert (
         '<progress aria-label="The way from Contributor to Active Developer" value="3" max="400"'
         in page
@@ -523,6 +524,17 @@ async def test_a_person_is_erased_if_their_number_is_typed(
     assert "#1 was erased." in page
     assert "DIRECTORY_SECRET_KEY is not set" in page
     assert (await audit.history(1)).items[0].reason == "asked"
+
+
+async def test_the_erasure_names_whose_account_the_profile_states(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await rows.member(directory, name="Ana", profile_data='{"discord_id": "5"}')
+    assert "seem to be the same person" not in await read(client, "/people/1/erase/")
+    await rows.member(directory, name="Other", telegram_id="discord:5")
+    page = await read(client, "/people/1/erase/")
+    assert "seem to be the same person" in page
+    assert '<a href="/people/2/"><bdi>Other</bdi></a> (#2), the same Discord account' in page
 
 
 async def test_a_superuser_reads_which_setting_an_erasure_needs(
