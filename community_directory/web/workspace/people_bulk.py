@@ -176,7 +176,7 @@ class Done:
 
 
 async def find_done(visit: Visit) -> Done | None:
-    """Return what the act did whose id is in the address; None if there is none."""
+    """Return what the act of this page did whose id is in the address; None if there is none."""
     wanted = visit.query.get("done")
     if not wanted:
         return None
@@ -184,9 +184,10 @@ async def find_done(visit: Visit) -> Done | None:
         act = await acts.get(UUID(wanted))
     except (ValueError, ActNotFound):
         return Done(visit.gettext("Nothing was changed: nobody could be affected any more."))
+    if act.kind not in (*BULK_ACTS, ActKind.UNDO):
+        return None
     number = len(act.members)
-    texts = BULK_ACTS.get(act.kind)
-    one, many = texts.done if texts else UNDONE
+    one, many = UNDONE if act.kind is ActKind.UNDO else BULK_ACTS[act.kind].done
     can_undo = act.undoable_until is not None and act.undoable_until > datetime.now(
         act.undoable_until.tzinfo
     )

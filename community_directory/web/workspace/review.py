@@ -149,8 +149,10 @@ async def decline(visit: Visit) -> Response:
 
 async def answer_several(visit: Visit) -> Response:
     """Approve those who were picked, or ask for the reason to decline them."""
-    if visit.typed("do") != ActKind.DECLINE:
+    if visit.typed("do") == ActKind.APPROVE:
         return await approve(visit)
+    if visit.typed("do") != ActKind.DECLINE:
+        raise InvalidInput("There is no such act.", field="do")
     picks = [("pick", number.removeprefix("#")) for number in _read_numbers(visit.form)]
     asked = [("after", visit.typed("after")), ("ask", ActKind.DECLINE.value), *picks]
     return visit.redirect(f"{PATH}?{urlencode([field for field in asked if field[1]])}")

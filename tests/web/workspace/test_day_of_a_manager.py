@@ -64,6 +64,7 @@ async def test_ten_newcomers_are_approved_with_ten_keys_and_the_last_one_comes_b
     )
     assert [actor for (actor,) in approved] == ["luis"]
 
+    await expect(page.locator("#announcer")).to_contain_text("Undo possible until")
     await page.get_by_role("button", name="Undo").click()
     await expect(page.locator("tbody tr[id]")).to_have_count(1)
     assert await statuses(directory, "pending") == 1
@@ -108,7 +109,11 @@ async def test_two_managers_edit_the_same_field_and_nothing_is_lost(
     page: Page, directory: asyncpg.Pool, newcomers: list[str]
 ) -> None:
     await page.goto("/people/1/")
-    await page.get_by_role("link", name="Edit Organization").click()
+    edit = page.get_by_role("link", name="Edit Organization")
+    await edit.click()
+    await page.locator("input[name=value]").press("Escape")
+    await expect(edit).to_be_focused()
+    await edit.click()
     await page.locator("input[name=value]").fill("Frutero")
     await members.update_profile(1, organization="Banana Labs", actor="eva")
     await page.get_by_role("button", name="Save", exact=True).click()
@@ -168,6 +173,14 @@ async def test_fifty_usernames_are_invited_at_once(
     await expect(many.get_by_role("status")).to_contain_text("48 invited, 2 not")
     await expect(many.get_by_text("A member already:")).to_be_visible()
     assert await directory.fetchval("SELECT count(*) FROM community_invitations") == 48
+
+    # Over plain HTTP, a browser has no clipboard.
+    await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    copy = page.locator("[data-copy]").first
+    async with page.expect_event("dialog", lambda dialog: dialog.type == "prompt") as shown:
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        await copy.click()
+    assert (await shown.value).default_value == await copy.get_attribute("data-copy")
 
 
 async def test_an_ended_session_keeps_what_was_typed(

@@ -235,6 +235,14 @@ async def test_an_act_is_done_to_the_frozen_list_in_one_transaction_with_one_rea
     assert "1 person is banned." in page.text
     assert f'href="/log/?act={act.id}"' in page.text
     assert "undo/" not in page.text
+    other = await acts.apply("remove", [3], actor="luis")
+    await acts.apply("move", [3], invited_by=await somebody(directory), actor="luis")
+    page = await client.get(f"/people/?done={other.id}")
+    assert "1 person is removed." in page.text
+    moved = await directory.fetchval(
+        "SELECT act_id FROM directory_audit_log WHERE changes ? 'invited_by' AND act_id IS NOT NULL"
+    )
+    assert "for approval again" not in (await client.get(f"/people/?done={moved}")).text
     entries = (await audit.history("#1")).items
     assert entries[0].reason == "Spam"
 

@@ -310,6 +310,9 @@ async def test_with_nobody_picked_the_page_says_what_to_do(
         assert listed(response.text) == numbers
     response = await post(client, "approve")
     assert (response.status_code, "Pick at least one person." in response.text) == (422, True)
+    response = await post(client, "several", do="praise", pick=numbers)
+    assert (response.status_code, "There is no such act." in response.text) == (422, True)
+    assert listed(response.text) == numbers
 
 
 async def test_to_decline_the_picked_ones_a_reason_is_asked_for(
