@@ -13,9 +13,7 @@ from community_directory.queries.acts import Act, ActKind, ActPreview
 from community_directory.queries.branches import BRANCH_KINDS
 from community_directory.queries.members import Member
 from community_directory.queries.values import (
-    MEMBER_NUMBER_PATTERN,
     check_text,
-    member_number,
     parse_choice,
 )
 from community_directory.tables import MemberStatus
@@ -27,6 +25,7 @@ from community_directory.web.workspace.act_forms import (
     read_end,
     read_frozen,
 )
+from community_directory.web.workspace.person_forms import path_number
 from community_directory.web.workspace.tree_rows import Drawing, Node, draw, list_inviters
 from community_directory.web.workspace.typed_members import find_member, find_members
 
@@ -153,7 +152,7 @@ async def build_start(visit: Visit) -> PageContent:
 
 async def build_tree(visit: Visit) -> PageContent:
     """Build the page of a member's tree."""
-    return await _build_tree(visit, _number_of(visit))
+    return await _build_tree(visit, path_number(visit))
 
 
 async def build_question(visit: Visit) -> PageContent:
@@ -177,7 +176,7 @@ async def perform(visit: Visit) -> Response:
         )
     new_inviter = await _find_new_inviter(visit, kind)
     act = await branches.apply(
-        _number_of(visit),
+        path_number(visit),
         kind,
         frozen,
         actor=visit.user.username,
@@ -187,7 +186,7 @@ async def perform(visit: Visit) -> Response:
         cancel_invitations=bool(visit.typed("cancel")),
         until=read_end(visit) if kind is ActKind.SUSPEND else None,
     )
-    return visit.redirect(f"{PATH}{_number_of(visit)[1:]}/", notice=_describe_done(visit, act))
+    return visit.redirect(f"{PATH}{path_number(visit)[1:]}/", notice=_describe_done(visit, act))
 
 
 def _describe_done(visit: Visit, act: Act) -> str:
@@ -247,7 +246,7 @@ async def _build_question(visit: Visit, picked: Mapping[str, str]) -> PageConten
     kind = _read_kind(visit)
     new_inviter = await _find_new_inviter(visit, kind)
     preview = await branches.preview_act(
-        _number_of(visit),
+        path_number(visit),
         kind,
         picked,
         invited_by=new_inviter.member_id if new_inviter else None,
@@ -255,7 +254,7 @@ async def _build_question(visit: Visit, picked: Mapping[str, str]) -> PageConten
     )
     must_confirm = len(preview.affected) > MAX_WITHOUT_COUNT
     question = Question(preview, BRANCH_ACTS[kind], new_inviter, must_confirm)
-    return await _build_tree(visit, _number_of(visit), question)
+    return await _build_tree(visit, path_number(visit), question)
 
 
 def _make_page(**variables: object) -> PageContent:
@@ -269,18 +268,6 @@ def _make_page(**variables: object) -> PageContent:
         "wanted": "",
     }
     return PageContent("tree.html", defaults | variables)
-
-
-def _number_of(visit: Visit) -> str:
-    """Return the number in the address.
-
-    Raises:
-        MemberNotFound: It is no number.
-    """
-    typed = visit.request.path_params["number"]
-    if not MEMBER_NUMBER_PATTERN.fullmatch(typed):
-        raise MemberNotFound(typed)
-    return member_number(typed)
 
 
 async def _find_new_inviter(visit: Visit, kind: ActKind) -> Member | None:
@@ -306,7 +293,7 @@ async def _find_picked(visit: Visit) -> dict[str, str]:
 
     Those who are not drawn can't be spared.
     """
-    branch = await branches.preview(_number_of(visit))
+    branch = await branches.preview(path_number(visit))
     spared = _read_spared(visit)
     people = (
         [member for member in branch.members if member.invited_by == branch.root.member_id]
