@@ -210,7 +210,8 @@ def make_plan(
     """
     if kind is ActKind.UNDO:
         raise InvalidInput("Undo an act by its id.", field="kind")
-    if (invited_by is None) is (kind is ActKind.MOVE):
+    inviter = None if invited_by is None else member_number(invited_by, "invited_by")
+    if (inviter is None) is (kind is ActKind.MOVE):
         raise InvalidInput(
             "The new inviter belongs to an act that moves members.", field="invited_by"
         )
@@ -232,7 +233,7 @@ def make_plan(
     return Plan(
         kind,
         {member_number(number, "numbers"): state for number, state in states.items()},
-        None if invited_by is None else member_number(invited_by, "invited_by"),
+        inviter,
         until,
         root,
         spares_managers=not including_managers,

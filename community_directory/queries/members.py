@@ -426,6 +426,7 @@ async def update_profile(
         "country": country,
         "profile_data": replace_profile_data if profile_data is UNSET else profile_data,
     }
+    seen = as_json(before, field="before")
     for field in before or ():
         if field not in fields:
             raise InvalidInput(
@@ -442,7 +443,7 @@ async def update_profile(
     merges_profile = profile_data is not UNSET and profile_data is not None
     values: dict[str, object] = {"actor": actor, "reason": reason, **changes}
     if before:
-        values["before"] = as_json(before, field="before")
+        values["before"] = seen
     records = await engine.fetch(
         _make_update_statement(*changes, merges_profile=merges_profile, is_checked=bool(before)),
         member_id=number,

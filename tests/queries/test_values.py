@@ -49,6 +49,8 @@ def with_ids(helper: str, kind: type[str] | type[int]) -> dict[str, Any]:
             return [NewEvent(**{name: changed(name, of) for name, of in EVENT.items()})]
         if field not in IDS:
             return value
+        if value is None:
+            return None
         return [one(each) for each in value] if isinstance(value, list) else one(value)
 
     return {field: changed(field, value) for field, value in VALID[helper].items()}

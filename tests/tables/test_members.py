@@ -66,6 +66,7 @@ async def test_a_member_is_read_back_as_it_was_stored(directory: asyncpg.Pool) -
         "member_id": "#2",
         "is_bot": False,
         "merged_into": None,
+        "suspended_until": None,
         "reputation_shortfall": 0,
         "reputation_tier": ReputationTier.EXPERIENCED,
         "reputation_withheld": 0,
@@ -101,6 +102,7 @@ async def test_columns_that_are_not_given_have_defaults(directory: asyncpg.Pool)
             "last_active_at",
             "deleted_at",
             "merged_into",
+            "suspended_until",
         ]
     assert by_sql["id"] != by_class["id"]
 
@@ -312,6 +314,7 @@ async def test_every_edit_moves_updated_at(directory: asyncpg.Pool) -> None:
         "reputation_shortfall",
         "reputation_withheld",
         "last_active_at",
+        "suspended_until",  # only while suspended
     }
 
 

