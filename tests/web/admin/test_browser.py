@@ -53,16 +53,6 @@ async def add_row(page: Page, table: str) -> None:
     await settle(page)
 
 
-async def add_member(page: Page, **values: str) -> None:
-    await add_row(page, "community members")
-    for name, value in values.items():
-        await page.fill(f"form [name={name}]", value)
-    assert await press(page, "Create") == 201
-    await expect(page.get_by_text("Successfully added row")).to_be_visible()
-    await open_table(page, "community members")
-    await expect(page.get_by_role("cell", name=values["name"], exact=True)).to_be_visible()
-
-
 async def pick_member(page: Page, field: str, search: str, shown: str) -> None:
     """Choose the member of a foreign key: click, type a part of the name, click."""
     await page.locator(f"div:has(> input[name={field}]) input[type=text]").last.click()
@@ -70,14 +60,9 @@ async def pick_member(page: Page, field: str, search: str, shown: str) -> None:
     await page.locator("a:visible").get_by_text(shown, exact=True).click()
 
 
-async def test_a_manager_adds_members_and_an_invitation_and_sees_them(
-    page: Page, directory: asyncpg.Pool
+async def test_a_manager_adds_an_invitation_and_sees_it(
+    page: Page, bea: CommunityMember, directory: asyncpg.Pool
 ) -> None:
-    await add_member(page, name="Ana García", telegram_id="1001", primary_role="community_manager")
-    await add_member(page, name="Bea O'Neill", telegram_id="1002", primary_role="developer")
-    await directory.execute("UPDATE community_members SET status = 'pending'")
-    await directory.execute("UPDATE community_members SET status = 'active'")
-
     await add_row(page, "community invitations")
     await expect(page.locator("form [name=invitation_code]")).to_be_disabled()
     await pick_member(page, "created_by", "GARC", "#1 Ana García")

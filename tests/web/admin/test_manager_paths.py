@@ -11,7 +11,7 @@ from tests.web.admin.test_browser import press, settle
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("<img src=x onerror=throw(1)>", "👩‍👩‍👧‍👦 Luna 🌙", "Null")
+NAMES = ("<img src=x onerror=throw(1)> 👩‍👩‍👧‍👦 Luna 🌙", "Null")
 UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-", re.IGNORECASE)
 READABLE = """[document.title, document.body.innerText,
     ...[...document.querySelectorAll("input:not([type=checkbox]), select, textarea")].filter(
