@@ -7,7 +7,7 @@ is a POST with a CSRF token. Everything works without a script.
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,6 +165,12 @@ class Visit:
         }
         return escape(text).format(**shown)
 
+    def explain(self, error: UserError) -> str:
+        """Return the sentence of an error in the visitor's language."""
+        if isinstance(error, FormRefused):
+            return str(error)
+        return self.translation.error(error)
+
     def may(self, role: Role | str) -> bool:
         """Tell whether the visitor may do what a role may."""
         return self.visitor is not None and self.visitor.role.includes(Role(role))
@@ -245,8 +251,7 @@ class Pages:
             try:
                 return await handle(visit)
             except UserError as error:
-                is_translated = isinstance(error, FormRefused)
-                visit.problem = str(error) if is_translated else visit.translation.error(error)
+                visit.problem = visit.explain(error)
                 response = await self.build(visit, again, status=422)
                 response.headers["HX-Push-Url"] = "false"
                 return response
@@ -284,7 +289,7 @@ class Pages:
         except UserError as error:
             found = 404 if isinstance(error, NOT_FOUND_ERRORS) else 400
             heading = visit.gettext("There is no such page")
-            content = message_page(heading, visit.translation.error(error), found)
+            content = message_page(heading, visit.explain(error), found)
         if isinstance(content, Response):
             return content
         return await self.render(visit, content, status)
@@ -516,54 +521,18 @@ def _now() -> datetime:
     return datetime.now(load_zone(None))
 
 
-def _translation(context: Context) -> Translation:
-    translation: Translation = context["visit"].translation
-    return translation
+def _by_language(show: Callable[[Translation, Any], str]) -> Callable[..., str]:
+    """Return a filter that shows a value in the language of the visit."""
+
+    @pass_context
+    def show_value(context: Context, value: object) -> str:
+        return show(context["visit"].translation, value)
+
+    return show_value
 
 
-@pass_context
-def _number(context: Context, number: float) -> str:
-    return _translation(context).format_number(number)
-
-
-@pass_context
-def _clock(context: Context, moment: datetime) -> str:
-    return _translation(context).format_clock(moment)
-
-
-@pass_context
-def _day(context: Context, day: date | datetime) -> str:
-    return _translation(context).format_short_date(day)
-
-
-@pass_context
-def _daytime(context: Context, moment: datetime) -> str:
-    return _translation(context).format_short_datetime(moment)
-
-
-@pass_context
-def _ago(context: Context, moment: datetime) -> str:
-    return _translation(context).format_distance(moment - _now())
-
-
-@pass_context
-def _percent(context: Context, share: float) -> str:
-    return _translation(context).format_percent(share)
-
-
-@pass_context
-def _duration(context: Context, duration: timedelta) -> str:
-    return _translation(context).format_duration(duration)
-
-
-@pass_context
-def _word(context: Context, name: str) -> str:
-    return _translation(context).word(name)
-
-
-@pass_context
-def _country(context: Context, country: str) -> str:
-    return _translation(context).country(country)
+def _show_distance(translation: Translation, moment: datetime) -> str:
+    return translation.format_distance(moment - _now())
 
 
 def label(name: str) -> str:
@@ -572,16 +541,16 @@ def label(name: str) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., object]] = {
-    "ago": _ago,
+    "ago": _by_language(_show_distance),
     "brief": abbreviate,
     "clean": clean_name,
-    "clock": _clock,
-    "country": _country,
-    "day": _day,
-    "daytime": _daytime,
-    "duration": _duration,
+    "clock": _by_language(Translation.format_clock),
+    "country": _by_language(Translation.country),
+    "day": _by_language(Translation.format_short_date),
+    "daytime": _by_language(Translation.format_short_datetime),
+    "duration": _by_language(Translation.format_duration),
     "label": label,
-    "number": _number,
-    "percent": _percent,
-    "word": _word,
+    "number": _by_language(Translation.format_number),
+    "percent": _by_language(Translation.format_percent),
+    "word": _by_language(Translation.word),
 }

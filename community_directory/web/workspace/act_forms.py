@@ -6,12 +6,15 @@ from datetime import date, datetime, time
 
 from community_directory.calendar import load_zone, today
 from community_directory.error_texts import ngettext_noop
+from community_directory.errors import InvalidInput
 from community_directory.queries.act_rows import REMOVED_STATE
 from community_directory.tables import MemberStatus
 from community_directory.web.pages import FormRefused, Visit
 
 LAST_END = date(2199, 12, 31)
 """The last day on which a suspension can end: the database has no later times."""
+MAX_WITHOUT_COUNT = 20
+"""The number of people up to which nobody types it to confirm an act."""
 FROZEN_PATTERN = re.compile(r"([1-9][0-9]{0,18}):([a-z_]+)")
 
 _Text = tuple[str, str]
@@ -42,6 +45,31 @@ def read_frozen(visit: Visit) -> dict[str, str]:
     found = FROZEN_PATTERN.findall(visit.typed("people"))
     states = {*MemberStatus, REMOVED_STATE}
     return {f"#{number}": state for number, state in found if state in states}
+
+
+def needs_count(number: int) -> bool:
+    """Tell whether an act on this number of people is confirmed by typing the number."""
+    return number > MAX_WITHOUT_COUNT
+
+
+def lacks_count(visit: Visit, number: int) -> bool:
+    """Tell whether a form does not have the number of people, and needs it."""
+    return needs_count(number) and visit.typed("count") != str(number)
+
+
+def check_count(visit: Visit, number: int) -> None:
+    """Check that a form has the number of people, if it needs it.
+
+    Raises:
+        InvalidInput: It lacks the number, or has another one.
+    """
+    if lacks_count(visit, number):
+        raise InvalidInput(
+            f"Type {number:,}, the number of people, to confirm.",
+            field="count",
+            limit=number,
+            code="count_differs",
+        )
 
 
 def read_end(visit: Visit) -> datetime | None:

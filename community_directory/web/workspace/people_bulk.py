@@ -20,15 +20,16 @@ from community_directory.web.admin.download import FileResponse, format_parts
 from community_directory.web.pages import Build, FormRefused, PageContent, Pages, Role, Visit
 from community_directory.web.workspace.act_forms import (
     BAN_TEXTS,
+    MAX_WITHOUT_COUNT,
     SUSPEND_TEXTS,
     freeze,
+    lacks_count,
+    needs_count,
     read_end,
     read_frozen,
 )
 from community_directory.web.workspace.people_address import PATH, read_address
 
-CONFIRMED_PEOPLE = 20
-"""The number of people above which it is typed."""
 SHOWN_NAMES = 8
 """The number of affected people whose names are in sight at once."""
 EXPORT = "export"
@@ -219,8 +220,8 @@ async def _build_preview(visit: Visit, numbers: list[str]) -> PageContent:
             "button": say(texts.button),
             "kind": kind,
             "left_out": found.left_out,
-            "must_confirm": number > CONFIRMED_PEOPLE,
-            "confirmed": CONFIRMED_PEOPLE,
+            "must_confirm": needs_count(number),
+            "confirmed": MAX_WITHOUT_COUNT,
             "question": say(texts.question),
             "shown": SHOWN_NAMES,
             "texts": texts,
@@ -254,6 +255,6 @@ def _check_form(visit: Visit, texts: BulkAct, number: int) -> None:
     """
     if texts.needs_reason and not visit.typed("reason"):
         raise FormRefused(visit.gettext("Write a reason, for the log."))
-    if number > CONFIRMED_PEOPLE and visit.typed("count") != str(number):
+    if lacks_count(visit, number):
         text = visit.gettext("Type the number of people, {number}, to confirm.", number=number)
         raise FormRefused(text)

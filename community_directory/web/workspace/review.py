@@ -26,14 +26,17 @@ from community_directory.web.pages import (
     clean_name,
 )
 from community_directory.web.workspace import newcomers
+from community_directory.web.workspace.act_forms import (
+    MAX_WITHOUT_COUNT,
+    check_count,
+    needs_count,
+)
 from community_directory.web.workspace.newcomers import Decision
 
 PATH = "/review/"
 PAGE_SIZE = 20
 MAX_AT_ONCE = 1000
 """The most newcomers whom "all" means: those who wait longest."""
-MAX_WITHOUT_COUNT = 20
-"""The most newcomers for whom the number need not be typed."""
 SHOWN_NAMES = 8
 """The names that a question shows at once; the others can be opened."""
 MAX_TOLD = 3
@@ -189,13 +192,7 @@ async def undo(visit: Visit) -> Response:
 
 async def _answer(visit: Visit, kind: ActKind, reason: str | None) -> Response:
     numbers = _read_numbers(visit.form)
-    if len(numbers) > MAX_WITHOUT_COUNT and visit.typed("count") != str(len(numbers)):
-        raise InvalidInput(
-            f"Type {len(numbers)}, the number of people, to confirm.",
-            field="count",
-            limit=len(numbers),
-            code="count_differs",
-        )
+    check_count(visit, len(numbers))
     act = await acts.apply(kind, numbers, actor=visit.user.username, reason=reason)
     notice, done = None, act.id if act.members else None
     if act.left_out:
@@ -264,7 +261,7 @@ async def _find_question(visit: Visit) -> Question | None:
     if not numbers:
         return None
     preview = await acts.preview(kind, numbers)
-    return Question(preview, is_counted=len(preview.affected) > MAX_WITHOUT_COUNT)
+    return Question(preview, is_counted=needs_count(len(preview.affected)))
 
 
 def _read(visit: Visit, name: str) -> str:

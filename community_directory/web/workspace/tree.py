@@ -20,8 +20,11 @@ from community_directory.tables import MemberStatus
 from community_directory.web.pages import PageContent, Pages, Role, Visit
 from community_directory.web.workspace.act_forms import (
     BAN_TEXTS,
+    MAX_WITHOUT_COUNT,
     SUSPEND_TEXTS,
+    check_count,
     freeze,
+    needs_count,
     read_end,
     read_frozen,
 )
@@ -30,8 +33,6 @@ from community_directory.web.workspace.tree_rows import Drawing, Node, draw, lis
 from community_directory.web.workspace.typed_members import find_member, find_members
 
 PATH = "/tree/"
-MAX_WITHOUT_COUNT = 20
-"""The most people for whom the number need not be typed."""
 SHOWN_NAMES = 8
 """The names that a question shows at once; the others can be opened."""
 MAX_REASON_LENGTH = 1000
@@ -167,13 +168,7 @@ async def perform(visit: Visit) -> Response:
     if not reason:
         raise InvalidInput("The reason can't be empty.", field="reason", code="value_missing")
     check_text("reason", reason, MAX_REASON_LENGTH)
-    if len(frozen) > MAX_WITHOUT_COUNT and visit.typed("count") != str(len(frozen)):
-        raise InvalidInput(
-            f"Type {len(frozen):,}, the number of people, to confirm.",
-            field="count",
-            limit=len(frozen),
-            code="count_differs",
-        )
+    check_count(visit, len(frozen))
     new_inviter = await _find_new_inviter(visit, kind)
     act = await branches.apply(
         path_number(visit),
@@ -252,7 +247,7 @@ async def _build_question(visit: Visit, picked: Mapping[str, str]) -> PageConten
         invited_by=new_inviter.member_id if new_inviter else None,
         including_managers=visit.may(Role.SUPERUSER),
     )
-    must_confirm = len(preview.affected) > MAX_WITHOUT_COUNT
+    must_confirm = needs_count(len(preview.affected))
     question = Question(preview, BRANCH_ACTS[kind], new_inviter, must_confirm)
     return await _build_tree(visit, path_number(visit), question)
 

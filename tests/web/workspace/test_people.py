@@ -19,7 +19,7 @@ from community_directory.queries import acts, audit, members, segments
 from community_directory.queries import people as people_helpers
 from community_directory.queries.people import MAX_SELECTION
 from community_directory.web.body_limit import MAX_BODY_BYTES
-from community_directory.web.workspace import people, people_bulk
+from community_directory.web.workspace import act_forms, people, people_bulk
 from tests.tables import rows
 from tests.web.conftest import ADDRESS, PASSWORD, add_superuser, session_of
 
@@ -419,7 +419,7 @@ async def test_a_confirmation_is_asked_above_a_number_of_people_only(
     for _ in range(2):
         await somebody(directory)
     fields = {"do": "remove", "people": "1:active 2:active", "reason": "Left"}
-    with patch.object(people_bulk, "CONFIRMED_PEOPLE", 1):
+    with patch.object(act_forms, "MAX_WITHOUT_COUNT", 1):
         assert 'name="count"' in (await send(client, "preview", do="remove", all="1")).text
         assert (await send(client, "act", **fields)).status_code == 422
     assert 'name="count"' not in (await send(client, "preview", do="remove", all="1")).text
