@@ -1,0 +1,75 @@
+-- What Insights draws, counted when days are rolled up, as the highlights are.
+
+-- The highlights of a member in one month.
+CREATE TABLE public.member_monthly_highlights (
+    member_id varchar(20) NOT NULL CONSTRAINT monthly_highlight_member_id_fkey
+        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    -- the first day of the month
+    month date NOT NULL,
+    active_days smallint NOT NULL,
+    message_count integer NOT NULL,
+    reaction_count integer NOT NULL,
+    voice_minutes integer NOT NULL,
+    CONSTRAINT monthly_highlight_pkey PRIMARY KEY (member_id, month)
+);
+
+-- sum the months of a period, index-only
+CREATE INDEX monthly_highlight_month_idx ON public.member_monthly_highlights (month, member_id)
+    INCLUDE (active_days, message_count, reaction_count, voice_minutes);
+
+-- The events of a member in one room on one day, of all types. Those of archived days are deleted.
+CREATE TABLE public.member_daily_rooms (
+    member_id varchar(20) NOT NULL CONSTRAINT daily_room_member_id_fkey
+        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    day date NOT NULL,
+    platform varchar(50) NOT NULL,
+    room_id varchar(255) NOT NULL,
+    event_count integer NOT NULL,
+    message_count integer NOT NULL,
+    CONSTRAINT daily_room_pkey PRIMARY KEY (day, platform, room_id, member_id)
+);
+
+-- The sums of `member_daily_rooms` in one month.
+CREATE TABLE public.member_monthly_rooms (
+    member_id varchar(20) NOT NULL CONSTRAINT monthly_room_member_id_fkey
+        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    -- the first day of the month
+    month date NOT NULL,
+    platform varchar(50) NOT NULL,
+    room_id varchar(255) NOT NULL,
+    event_count integer NOT NULL,
+    message_count integer NOT NULL,
+    CONSTRAINT monthly_room_pkey PRIMARY KEY (month, platform, room_id, member_id)
+);
+
+-- The events of everybody in one hour of one day, without those of bots. They name nobody, and stay
+-- when the day is archived.
+CREATE TABLE public.directory_hourly_counts (
+    day date NOT NULL,
+    -- 0 to 23, as the clocks of the community show it
+    hour smallint NOT NULL,
+    platform varchar(50) NOT NULL,
+    event_type varchar(50) NOT NULL,
+    event_count integer NOT NULL,
+    CONSTRAINT hourly_count_pkey PRIMARY KEY (day, hour, platform, event_type)
+);
+
+-- When a person became a member, and how they began.
+CREATE TABLE public.member_milestones (
+    member_id varchar(20) NOT NULL CONSTRAINT milestone_member_id_fkey
+        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    -- when they first were more than a contact
+    joined_at timestamptz,
+    -- when they first were active; NULL again if the approval is undone
+    approved_at timestamptz,
+    first_active_day date,
+    first_message_day date,
+    -- the weeks after joining in which they were active, 1 to 12: week 1 begins with the day of
+    -- joining
+    active_weeks smallint[] NOT NULL DEFAULT '{}',
+    CONSTRAINT milestone_pkey PRIMARY KEY (member_id)
+);
+
+-- find those who became members in a period
+CREATE INDEX milestone_joined_at_idx ON public.member_milestones (joined_at)
+    WHERE joined_at IS NOT NULL;

@@ -1,0 +1,2 @@
+DROP TABLE public.member_milestones, public.directory_hourly_counts, public.member_monthly_rooms,
+    public.member_daily_rooms, public.member_monthly_highlights;
