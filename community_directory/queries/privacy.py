@@ -35,6 +35,9 @@ NOT_PERSONAL = None
 IN_FUNCTION = "directory_audit_log_erase"
 """The class of a column that this function of the database erases: only its owner may change it."""
 
+# The id of a private chat is the id of the person's account.
+_ERASED_ROOM_ID = "CASE WHEN room_id = ANY(:room_ids) THEN 'erased' ELSE room_id END"
+
 COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "community_members": {
         "id": NOT_PERSONAL,
@@ -86,8 +89,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "member_id": NOT_PERSONAL,
         "event_type": NOT_PERSONAL,
         "platform": NOT_PERSONAL,
-        # The id of a private chat is the id of the person's account.
-        "room_id": "CASE WHEN room_id = ANY(:room_ids) THEN 'erased' ELSE room_id END",
+        "room_id": _ERASED_ROOM_ID,
         # The highlights are counted from the durations.
         "event_metadata": "(SELECT jsonb_object_agg(key, value) FROM jsonb_each(event_metadata)"
         " WHERE key IN ('duration_seconds', 'voice_duration_seconds'))",
@@ -103,6 +105,45 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "voice_minutes": NOT_PERSONAL,
         "reputation_earned": NOT_PERSONAL,
         "created_at": NOT_PERSONAL,
+    },
+    "member_monthly_highlights": {
+        "member_id": NOT_PERSONAL,
+        "month": NOT_PERSONAL,
+        "active_days": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+        "reaction_count": NOT_PERSONAL,
+        "voice_minutes": NOT_PERSONAL,
+    },
+    "member_daily_rooms": {
+        "member_id": NOT_PERSONAL,
+        "day": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "room_id": _ERASED_ROOM_ID,
+        "event_count": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+    },
+    "member_monthly_rooms": {
+        "member_id": NOT_PERSONAL,
+        "month": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "room_id": _ERASED_ROOM_ID,
+        "event_count": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+    },
+    "member_milestones": {
+        "member_id": NOT_PERSONAL,
+        "joined_at": NOT_PERSONAL,
+        "approved_at": NOT_PERSONAL,
+        "first_active_day": NOT_PERSONAL,
+        "first_message_day": NOT_PERSONAL,
+        "active_weeks": NOT_PERSONAL,
+    },
+    "directory_hourly_counts": {
+        "day": NOT_PERSONAL,
+        "hour": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "event_type": NOT_PERSONAL,
+        "event_count": NOT_PERSONAL,
     },
     # The rows of these tables are deleted.
     "member_accounts": dict.fromkeys(
@@ -284,6 +325,22 @@ SELECT jsonb_build_object(
         ))
     ),
     'highlights', (SELECT jsonb_agg(columns ORDER BY highlight_date) FROM highlight),
+    'monthly_highlights', (
+        SELECT jsonb_agg(highlights ORDER BY month, highlights.member_id)
+        FROM member_monthly_highlights AS highlights WHERE highlights.member_id = ANY(numbers)
+    ),
+    'daily_rooms', (
+        SELECT jsonb_agg(room ORDER BY day, platform, room_id, room.member_id)
+        FROM member_daily_rooms AS room WHERE room.member_id = ANY(numbers)
+    ),
+    'monthly_rooms', (
+        SELECT jsonb_agg(room ORDER BY month, platform, room_id, room.member_id)
+        FROM member_monthly_rooms AS room WHERE room.member_id = ANY(numbers)
+    ),
+    'milestones', (
+        SELECT jsonb_agg(milestones ORDER BY milestones.member_id)
+        FROM member_milestones AS milestones WHERE milestones.member_id = ANY(numbers)
+    ),
     'relationships', (
         SELECT jsonb_agg(relationship ORDER BY created_at)
         FROM member_relationships AS relationship
@@ -423,7 +480,8 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
-        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships`,
+        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`,
+        `monthly_highlights`, `daily_rooms`, `monthly_rooms`, `milestones`, `relationships`,
         `requests`, `notes`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that
         it deleted or changed, as they were before.
 
