@@ -13,6 +13,7 @@ from community_directory.database import Statement, engine, long_running, transa
 from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL, open_days
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     DATE_FIELD,
@@ -88,12 +89,6 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
 
 
 _DAY_CHECKSUMS = _make_day_checksums()
-
-MERGE_LOCK_KEY = 0x6D65726765
-"""The key of the advisory lock of merges: "merge" in ASCII."""
-# A roll-up waits for a merge, and a merge for roll-ups: otherwise a roll-up that read the events
-# before the merge could store highlights of the merged member after it.
-LOCK_OUT_MERGES = f"SELECT pg_advisory_xact_lock_shared({MERGE_LOCK_KEY})"
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
 # without the lock a slow one could overwrite the counts of a later one. All roll-ups lock the days

@@ -5,7 +5,7 @@ Each statement that moves rows writes into `directory_merged_rows` what it moved
 
 from community_directory.database import Statement
 from community_directory.queries.events import CURRENT_SOURCE_ID, EVENT_COLUMNS
-from community_directory.queries.highlights import MERGE_LOCK_KEY, STAY
+from community_directory.queries.highlights import STAY
 from community_directory.queries.merge_plan import MERGED_COLUMNS
 from community_directory.queries.reputation import (
     DAILY_POINTS,
@@ -14,12 +14,6 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE
 
-# A merge reads all events, and changes the numbers that they may have: in a cluster of Citus both
-# need the connections of one transaction. PostgreSQL ignores the setting.
-LOCK_MERGES = f"""
-SELECT pg_advisory_xact_lock({MERGE_LOCK_KEY}),
-    set_config('citus.multi_shard_modify_mode', 'sequential', true)
-"""
 # The triggers of statuses and invitations read it.
 BEGIN_MERGING = "SELECT set_config('community_directory.merging', 'on', true)"
 END_MERGING = "SELECT set_config('community_directory.merging', '', true)"

@@ -20,6 +20,7 @@ from community_directory.queries.highlights import count_member_checksums, recou
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
+from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.merge_plan import (
     FEE_COLUMNS,
     GITHUB_COLUMNS,
@@ -213,7 +214,7 @@ async def _run_alone(change: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             with long_running():
                 async with transaction():
-                    await engine.fetch(sql.LOCK_MERGES)
+                    await engine.fetch(LOCK_MERGES)
                     forget()
                     return await change()
         except (DatabaseUnavailable, InvalidInput) as error:

@@ -21,6 +21,7 @@ from community_directory.queries.bans import (
 from community_directory.queries.identifiers import RESERVED_PREFIXES, Account
 from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
+from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.relationships import entity_text
 from community_directory.queries.values import (
     ACTOR_CTE,
@@ -395,6 +396,28 @@ ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments_sql("member_participation")}
 WHERE member_id = ANY(:numbers) AND {_differs_sql("member_participation")}
 """)
+
+
+def _make_rooms_statement(table: str, time: str) -> Statement:
+    """Return the statement that erases the private chats from one of the tables of rooms."""
+    return Statement(f"""
+WITH erased AS (
+    DELETE FROM {table} WHERE member_id = ANY(:numbers) AND room_id = ANY(:room_ids) RETURNING *
+)
+INSERT INTO {table} AS room ({time}, platform, room_id, member_id, event_count, message_count)
+SELECT {time}, platform, 'erased', member_id, sum(event_count), sum(message_count)
+FROM erased GROUP BY {time}, platform, member_id
+ON CONFLICT ({time}, platform, room_id, member_id) DO UPDATE
+SET event_count = room.event_count + EXCLUDED.event_count,
+    message_count = room.message_count + EXCLUDED.message_count
+""")
+
+
+# Those of two accounts become one room. The counts of the rooms stay those of the events.
+ERASE_ROOMS = (
+    _make_rooms_statement("member_daily_rooms", "day"),
+    _make_rooms_statement("member_monthly_rooms", "month"),
+)
 ERASE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_invitations SET {_assignments_sql("community_invitations")} FROM actor
@@ -551,6 +574,8 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     Raises:
         _PersonChanged: Another call merged members before these were locked.
     """
+    # A roll-up that read the events before could store counts of the rooms afterwards.
+    await engine.fetch(LOCK_MERGES)
     found = await _find_person(number, entities)
     await _run(LOCK_INVITATIONS, found)
     await _run(LOCK_MEMBERS, found)
@@ -569,6 +594,8 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)
+    for statement in ERASE_ROOMS:
+        await _run(statement, person)
     await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
     await _run(ERASE_KNOWN_BOTS, person)
