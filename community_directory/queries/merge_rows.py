@@ -153,6 +153,38 @@ SELECT member_id, sum(reputation_earned) FROM member_daily_highlights
 WHERE member_id = ANY(:numbers) GROUP BY member_id
 """)
 
+# The rooms of days that were not counted again, such as those whose events were deleted: their counts
+# are added, and stay there if the merge is undone.
+ADD_OTHER_ROOMS = Statement("""
+WITH moved AS (
+    DELETE FROM member_daily_rooms WHERE member_id = :duplicate
+    RETURNING day, platform, room_id, event_count, message_count
+)
+INSERT INTO member_daily_rooms AS room
+    (member_id, day, platform, room_id, event_count, message_count)
+SELECT :into, moved.* FROM moved
+ON CONFLICT (day, platform, room_id, member_id) DO UPDATE
+SET event_count = room.event_count + EXCLUDED.event_count,
+    message_count = room.message_count + EXCLUDED.message_count
+""")
+
+GET_MILESTONES = Statement("""
+SELECT joined_at, approved_at FROM member_milestones WHERE member_id = :number
+""")
+# The earlier times are those of the person. The duplicate keeps its own.
+JOIN_MILESTONES = Statement("""
+INSERT INTO member_milestones AS milestone (member_id, joined_at, approved_at)
+SELECT :into, joined_at, approved_at FROM member_milestones WHERE member_id = :duplicate
+ON CONFLICT (member_id) DO UPDATE
+SET joined_at = least(milestone.joined_at, EXCLUDED.joined_at),
+    approved_at = least(milestone.approved_at, EXCLUDED.approved_at)
+""")
+SET_MILESTONES = Statement("""
+UPDATE member_milestones
+SET joined_at = :joined_at::timestamptz, approved_at = :approved_at::timestamptz
+WHERE member_id = :number
+""")
+
 # An invitation between the two is cancelled: nobody invites themselves.
 MOVE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE},
