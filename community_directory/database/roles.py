@@ -116,6 +116,8 @@ PRIVATE_FUNCTIONS = (
     "community_members_follow_merge(text)",
     "community_invitations_follow_merge()",
     "member_participation_follow_merge()",
+    "community_members_joined()",
+    "community_members_change_milestones()",
     "community_members_lose_permissions()",
     "community_members_name_accounts()",
     "community_members_remember_ban()",

@@ -1,15 +1,17 @@
 """Highlights: each member's activity on each day, counted from the events."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
+from community_directory.queries import roll_ups
 from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL, open_days
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
@@ -28,6 +30,7 @@ from community_directory.queries.reputation import (
     MAX_DAILY_POINTS,
     add_points_sql,
 )
+from community_directory.queries.roll_ups import Hour
 from community_directory.queries.values import (
     ACTOR_CTE,
     member_number,
@@ -235,6 +238,7 @@ earned AS (
     ) AS changes GROUP BY member_id HAVING sum(points) <> 0
 )
 SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM deleted) AS rows_written,
+    ARRAY(SELECT member_id FROM written UNION SELECT member_id FROM deleted) AS changed,
     coalesce(array_agg(member_id), '{{}}') AS member_ids,
     coalesce(array_agg(points), '{{}}') AS points
 FROM earned
@@ -361,6 +365,14 @@ class Difference:
     """Whether the day was rolled up."""
 
 
+class MemberEvents(NamedTuple):
+    """The part of some members in what is counted of days."""
+
+    checksums: dict[date, Decimal]
+    """The checksums of their events by day."""
+    hours: Counter[Hour]
+
+
 async def roll_up(
     day: date, *, until: date | None = None, zone: str | None = None, actor: str = "roll-up"
 ) -> int:
@@ -396,11 +408,15 @@ async def roll_up(
             # The checksums are first: an event that is stored between the two statements makes the
             # day differ from its checksum, and the next roll-up counts it.
             await engine.fetch(STORE_DAY_CHECKSUMS, **days)
-            [(rows_written, member_ids, points)] = await engine.fetch(
+            [(rows_written, changed, member_ids, points)] = await engine.fetch(
                 ROLL_UP_DAYS, id_start=_start_of_ids(), **days
             )
+            changed = await roll_ups.count_rooms_and_hours(span, zone) | set(changed)
+            changed |= await roll_ups.find_joined(span, zone)
+            versions = await _lock_members(changed)
             if member_ids:
-                await _add_points(dict(zip(member_ids, points, strict=True)), actor)
+                await _add_points(dict(zip(member_ids, points, strict=True)), versions, actor)
+            await roll_ups.recount(changed, span.days[0], span.days[-1], zone=zone)
     return int(rows_written)
 
 
@@ -409,15 +425,24 @@ def _start_of_ids() -> str:
     return new_id().hex[:12]
 
 
-async def _add_points(points: Mapping[str, int], actor: str) -> None:
-    """Add points to the scores of members."""
-    locked = await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=list(points))
+async def _lock_members(member_ids: Collection[str]) -> dict[str, object]:
+    """Lock members until the end of the transaction, and return their locked versions."""
+    if not member_ids:
+        return {}
+    records = await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=list(member_ids))
+    return {record["member_id"]: record["ctid"] for record in records}
+
+
+async def _add_points(
+    points: Mapping[str, int], versions: Mapping[str, object], actor: str
+) -> None:
+    """Add points to the scores of members whose versions are locked."""
     await engine.fetch(
         ADD_EARNED_POINTS,
         actor=actor,
         reason=None,
-        versions=[ctid for _, ctid in locked],
-        points=[points[member_id] for member_id, _ in locked],
+        versions=[versions[member_id] for member_id in points],
+        points=list(points.values()),
     )
     await engine.fetch(END_ROLL_UP)
 
@@ -503,26 +528,31 @@ def _highlight_from(values: tuple[Any, ...]) -> Highlight:
     return Highlight(member_id, day, *(count or 0 for count in counts))
 
 
-async def count_member_checksums(member_ids: Sequence[str], days: DaySpan) -> dict[date, Decimal]:
-    """Return the part of these members in the checksum of each day that is not archived."""
+async def count_member_events(member_ids: Sequence[str], days: DaySpan) -> MemberEvents:
+    """Return the part of these members in what is counted of each day that is not archived."""
     days = await open_days(days)
+    if not days.days:
+        return MemberEvents({}, Counter())
     records = await engine.fetch(GET_MEMBER_CHECKSUMS, member_ids=member_ids, **days._asdict())
-    return {record["day"]: record["checksum"] for record in records}
+    return MemberEvents(
+        {record["day"]: record["checksum"] for record in records},
+        await roll_ups.count_hours_of(member_ids, days),
+    )
 
 
 async def recount_members(
-    member_ids: Sequence[str], days: DaySpan, before: Mapping[date, Decimal], first_day: date | None
+    member_ids: Sequence[str], days: DaySpan, before: MemberEvents, first_day: date | None
 ) -> list[date]:
     """Count the highlights of some members again, after their events changed in this transaction.
 
-    The days are those that were rolled up, and are not archived. Their checksums change by what
-    changed in the events of these members, so that the nightly roll-up has nothing to do. The
-    caller adds the points to the scores.
+    The days are those that were rolled up, and are not archived. Their checksums and their hours
+    change by what changed in the events of these members, so that the nightly roll-up has nothing
+    to do. The caller adds the points to the scores, and counts the months and the milestones.
 
     Args:
         member_ids: The numbers of the members.
         days: The days of the changed events.
-        before: The result of `count_member_checksums` before the change.
+        before: The result of `count_member_events` before the change.
         first_day: The day of the first stored event: earlier days keep their highlights.
 
     Returns:
@@ -531,10 +561,10 @@ async def recount_members(
     days = await open_days(days)
     if not days.days:
         return []
-    after = await count_member_checksums(member_ids, days)
+    after = await count_member_events(member_ids, days)
     changes = {
-        day: after.get(day, Decimal(0)) - before.get(day, Decimal(0))
-        for day in sorted(before.keys() | after.keys())
+        day: after.checksums.get(day, Decimal(0)) - before.checksums.get(day, Decimal(0))
+        for day in sorted(before.checksums.keys() | after.checksums.keys())
     }
     await engine.fetch(CHANGE_DAY_CHECKSUMS, days=list(changes), changes=list(changes.values()))
     rolled_up = await engine.fetch(FIND_ROLLED_UP_DAYS, first=days.days[0], last=days.days[-1])
@@ -546,6 +576,12 @@ async def recount_members(
             member_ids=member_ids,
             counted_days=counted,
             **days._asdict(),
+        )
+        await roll_ups.count_rooms_of(member_ids, days, counted)
+        after.hours.subtract(before.hours)
+        rolled_up_days = {*counted}
+        await roll_ups.change_hours(
+            {hour: change for hour, change in after.hours.items() if hour[0] in rolled_up_days}
         )
     return counted
 

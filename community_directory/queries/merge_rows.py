@@ -153,8 +153,8 @@ SELECT member_id, sum(reputation_earned) FROM member_daily_highlights
 WHERE member_id = ANY(:numbers) GROUP BY member_id
 """)
 
-# The rooms of days that were not counted again, such as those whose events were deleted: their counts
-# are added, and stay there if the merge is undone.
+# The rooms of days that were not counted again, such as those whose events somebody has deleted:
+# their counts are added, and stay there if the merge is undone.
 ADD_OTHER_ROOMS = Statement("""
 WITH moved AS (
     DELETE FROM member_daily_rooms WHERE member_id = :duplicate

@@ -17,7 +17,7 @@ from community_directory.database import Statement, engine, long_running, transa
 from community_directory.errors import DatabaseUnavailable, InvalidInput, MergeRefused, NotMerged
 from community_directory.queries import merge_rows as sql
 from community_directory.queries import roll_ups
-from community_directory.queries.highlights import count_member_checksums, recount_members
+from community_directory.queries.highlights import count_member_events, recount_members
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
@@ -430,7 +430,7 @@ async def _move_rows(
     Return the numbers of rows, the days of the events, and those that were counted again.
     """
     members, days = list(pair_ids.values()), await _find_days(pair_ids["duplicate"])
-    checksums = [await count_member_checksums(members, span) for span in days.spans]
+    events = [await count_member_events(members, span) for span in days.spans]
     counts = dict.fromkeys(("collapsed_events", "events", "highlights"), 0)
     counted: list[date] = []
     if days.spans:
@@ -441,7 +441,7 @@ async def _move_rows(
         counts["highlights"] = await _fetch_count(
             sql.MOVE_HIGHLIGHTS, merge_id=merge_id, duplicate=pair_ids["duplicate"]
         )
-    for span, before in zip(days.spans, checksums, strict=True):
+    for span, before in zip(days.spans, events, strict=True):
         counted += await recount_members(members, span, before, days.first_event_day)
     counts["invitations"] = await _fetch_count(
         sql.MOVE_INVITATIONS, merge_id=merge_id, **pair_ids, **call._asdict()
@@ -595,13 +595,13 @@ async def _return_events(
 ) -> dict[str, int]:
     """Give back the events and the highlights, and count the highlights again."""
     members = list(pair_ids.values())
-    checksums = [await count_member_checksums(members, span) for span in spans]
+    events = [await count_member_events(members, span) for span in spans]
     collapsed = await _fetch_count(sql.RETURN_COLLAPSED_EVENTS, merge_id=merge_id, **pair_ids)
     returned = await _fetch_count(sql.RETURN_EVENTS, merge_id=merge_id)
     highlights = await _fetch_count(sql.RETURN_HIGHLIGHTS, merge_id=merge_id)
     first_event_day = await _find_first_event_day(pair_ids["duplicate"])
     counted: list[date] = []
-    for span, before in zip(spans, checksums, strict=True):
+    for span, before in zip(spans, events, strict=True):
         counted += await recount_members(members, span, before, first_event_day)
     await engine.fetch(
         sql.SUBTRACT_OTHER_HIGHLIGHTS,
