@@ -192,30 +192,35 @@ def _make_milestone_table(members: str) -> RolledUpTable:
         name="member_milestones",
         key=("member_id",),
         counts=("first_active_day", "first_message_day", "active_weeks"),
-        # Three looks into an index for each member: to read all their days would take much longer.
+        # The months say which days to read: to read all days of a member would take longer. A bot
+        # has no months, and so no first days, although the highlights of archived days stay.
         counted=f"""
-    SELECT member_id, active.first_active_day, spoken.first_message_day, weeks.active_weeks
-    FROM ({members}) AS member(member_id)
-    LEFT JOIN member_milestones AS milestone USING (member_id),
-    LATERAL (
-        SELECT min(highlight_date) AS first_active_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id
-    ) AS active,
-    LATERAL (
-        SELECT min(highlight_date) AS first_message_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id AND message_count > 0
-    ) AS spoken,
-    LATERAL (SELECT {_local_time_sql("joined_at")}::date AS joined) AS joining,
-    LATERAL (
-        SELECT ARRAY(
-            SELECT DISTINCT ((highlight_date - joined) / 7 + 1)::smallint
-            FROM member_daily_highlights AS highlight
-            WHERE highlight.member_id = member.member_id
-                AND highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
-            ORDER BY 1
-        ) AS active_weeks
-    ) AS weeks
-    WHERE {NO_BOTS} AND num_nonnulls(joined_at, approved_at, active.first_active_day) > 0""",
+    WITH
+    -- The months in which they were first active, and the day on which they joined.
+    begun AS MATERIALIZED (
+        SELECT member_id, {_local_time_sql("joined_at")}::date AS joined, joined_at, approved_at,
+            min(month) AS active_month,
+            min(month) FILTER (WHERE message_count > 0) AS message_month
+        FROM ({members}) AS member(member_id)
+        LEFT JOIN member_milestones USING (member_id)
+        LEFT JOIN member_monthly_highlights USING (member_id)
+        GROUP BY member_id, joined_at, approved_at
+    ),
+    -- Their days in these months and in the weeks after joining.
+    active AS (
+        SELECT member_id, min(highlight_date) AS first_active_day,
+            min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
+            array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint)
+                FILTER (WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}) AS weeks
+        FROM begun JOIN member_daily_highlights USING (member_id)
+        WHERE highlight_date >= active_month AND highlight_date <= greatest(
+            active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
+        )
+        GROUP BY member_id
+    )
+    SELECT member_id, first_active_day, first_message_day, coalesce(weeks, '{{}}') AS active_weeks
+    FROM begun LEFT JOIN active USING (member_id)
+    WHERE num_nonnulls(joined_at, approved_at, first_active_day) > 0""",
         scope=f"member_id IN ({members})",
     )
 
@@ -334,7 +339,8 @@ async def recount(
     Call it after the highlights or the daily rooms of these members changed on days from `since` to
     `until`, or after their `joined_at` changed. The caller has locked the members
     (`LOCK_EARNING_MEMBERS`) in a statement before this call: another writer of their days then has
-    either committed, or waits. A bot gets no rows, and loses those that it had.
+    either committed, or waits. A bot keeps the times at which it joined and was approved, and
+    loses the rest.
     """
     numbers = sorted(member_ids)
     if not numbers:
