@@ -36,6 +36,12 @@ APP_PRIVILEGES = {
     # Functions delete an event that is taken back, or that two merged members had.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
+    # What Insights counts together with the highlights.
+    "member_monthly_highlights": "SELECT, INSERT, UPDATE, DELETE",
+    "member_daily_rooms": "SELECT, INSERT, UPDATE, DELETE",
+    "member_monthly_rooms": "SELECT, INSERT, UPDATE, DELETE",
+    "member_milestones": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_hourly_counts": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
     # What roll-ups count for Insights. A trigger writes the times of joining, too.
     "member_monthly_highlights": "SELECT, INSERT, UPDATE, DELETE",
@@ -116,6 +122,8 @@ PRIVATE_FUNCTIONS = (
     "community_members_follow_merge(text)",
     "community_invitations_follow_merge()",
     "member_participation_follow_merge()",
+    "community_members_joined()",
+    "community_members_change_milestones()",
     "community_members_lose_permissions()",
     "community_members_name_accounts()",
     "community_members_remember_ban()",
@@ -136,6 +144,7 @@ FUNCTIONS = (
     "community_members_check_inviter()",
     "community_members_check_status()",
     "community_members_end_suspension()",
+    "community_members_lose_counts()",
     "member_accounts_named(community_members)",
     "member_relationships_before_write()",
     "directory_archive_before_write()",

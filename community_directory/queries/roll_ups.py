@@ -5,9 +5,11 @@ and the milestones of a member come from the highlights of all days.
 """
 
 import json
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from community_directory.calendar import DaySpan, clock_shifts
 from community_directory.database import Statement, engine
@@ -113,16 +115,25 @@ def _make_room_table(of_members: str = "", of_days: str = "") -> RolledUpTable:
 
 _ROOMS = _make_room_table()
 _ROOMS_OF_MEMBERS = _make_room_table(OF_THESE_MEMBERS, "AND day = ANY(:counted_days::date[])")
+
+
+def _make_hours_sql(of_members: str = "") -> str:
+    """Return the SQL of the hours of days, of all members or under a condition in SQL.
+
+    The hour is the one that clocks show: where they are put back, one hour has the events of two.
+    """
+    return f"""
+    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
+        platform, event_type, least(count(*), 2147483647)::integer AS event_count
+    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS} {of_members}
+    GROUP BY 1, 2, 3, 4"""
+
+
 _HOURS = RolledUpTable(
     name="directory_hourly_counts",
     key=("day", "hour", "platform", "event_type"),
     counts=("event_count",),
-    # The hour is the one that clocks show: where they are put back, one hour has the events of two.
-    counted=f"""
-    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
-        platform, event_type, least(count(*), 2147483647)::integer AS event_count
-    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS}
-    GROUP BY 1, 2, 3, 4""",
+    counted=_make_hours_sql(),
     scope=_STORED_DAYS,
 )
 
@@ -225,6 +236,28 @@ _MILESTONES_OF_DAYS = _make_milestone_table(f"""
 WRITE_ROOMS = _ROOMS.make_write_statement()
 WRITE_ROOMS_OF_MEMBERS = _ROOMS_OF_MEMBERS.make_write_statement()
 WRITE_HOURS = _HOURS.make_write_statement()
+GET_HOURS_OF_MEMBERS = Statement(_make_hours_sql(OF_THESE_MEMBERS))
+CHANGE_HOURS = Statement("""
+WITH
+-- The hours with the events that they must have.
+changed AS (
+    SELECT day, hour, platform, event_type, coalesce(event_count, 0) + change AS total
+    FROM unnest(
+        :days::date[], :hours::smallint[], :platforms::text[], :event_types::text[],
+        :changes::integer[]
+    ) AS changed(day, hour, platform, event_type, change)
+    LEFT JOIN directory_hourly_counts USING (day, hour, platform, event_type)
+),
+-- The hours of which nothing is left.
+emptied AS (
+    DELETE FROM directory_hourly_counts AS stored USING changed
+    WHERE (stored.day, stored.hour, stored.platform, stored.event_type)
+        = (changed.day, changed.hour, changed.platform, changed.event_type) AND total <= 0
+)
+INSERT INTO directory_hourly_counts (day, hour, platform, event_type, event_count)
+SELECT * FROM changed WHERE total > 0
+ON CONFLICT (day, hour, platform, event_type) DO UPDATE SET event_count = EXCLUDED.event_count
+""")
 WRITE_MONTHS = _make_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_ROOM_MONTHS = _make_room_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_MILESTONES = _MILESTONES.make_write_statement()
@@ -262,6 +295,35 @@ async def count_rooms_of(
         counted_days=list(counted_days),
         **days._asdict(),
     )
+
+
+class Hour(NamedTuple):
+    """An hour of a day, as clocks show it, and what is counted in it."""
+
+    day: date
+    hour: int
+    platform: str
+    event_type: str
+
+
+async def count_hours_of(member_ids: Collection[str], days: DaySpan) -> Counter[Hour]:
+    """Return the number of events of some members in each hour of these days."""
+    records = await engine.fetch(
+        GET_HOURS_OF_MEMBERS,
+        member_ids=list(member_ids),
+        **days._asdict(),
+        **clock_shifts(None)._asdict(),
+    )
+    return Counter({Hour(*key): count for *key, count in records})
+
+
+async def change_hours(changes: Mapping[Hour, int]) -> None:
+    """Add these numbers, which may be negative, to the events of hours."""
+    changed = [(*key, change) for key, change in changes.items() if change]
+    if changed:
+        names = ("days", "hours", "platforms", "event_types", "changes")
+        columns = map(list, zip(*changed, strict=True))
+        await engine.fetch(CHANGE_HOURS, **dict(zip(names, columns, strict=True)))
 
 
 async def recount(
