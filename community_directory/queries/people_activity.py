@@ -37,15 +37,16 @@ ACTIVE = """EXISTS (
     SELECT FROM ({DAYS}) AS days WHERE actor = member_id AND actor >= member_id
 )"""
 INACTIVE = "NOT EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
-SUMS_OF_ALL = """EXISTS (
-    SELECT FROM (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS}) AS actors
-    WHERE actor = member_id AND actor >= member_id
-)"""
+# IS TRUE keeps PostgreSQL from joining: it would look up each of these members alone, too.
+SUMS_OF_ALL = """(
+    member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})
+) IS TRUE"""
 SUMS_OF_FEW = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
 """The same condition for few members, whose days are looked up one member after the other."""
 AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
     AND coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0) * 2
         < sum(active_days) FILTER (WHERE is_before)"""
+CAME_BACK = "NOT bool_or(is_before)"
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
 HAS_MILESTONES = "member_id IN (SELECT member_id FROM member_milestones WHERE {CONDITIONS})"
 ACCEPTED = """member_id IN (
@@ -162,17 +163,15 @@ class ActivityConditions:
         if self.activity is None:
             return
         days = _days(self.period, parameters)
-        if self.activity in ("active", "came_back"):
+        if self.activity == "active":
             yield ACTIVE.format(DAYS=days)
-        if self.activity == "came_back":
-            yield INACTIVE.format(DAYS=_days(self.period.before, parameters))
-            yield PRESENT
-        if self.activity == "inactive":
+        elif self.activity == "inactive":
             yield INACTIVE.format(DAYS=days)
-        if self.activity == "at_risk":
+        else:
             before = _days(self.period.before, parameters, is_before=True)
-            yield with_sums.format(DAYS=f"{before} UNION ALL {days}", SUMS=AT_RISK)
-            yield MEMBER
+            sums = AT_RISK if self.activity == "at_risk" else CAME_BACK
+            yield with_sums.format(DAYS=f"{before} UNION ALL {days}", SUMS=sums)
+            yield MEMBER if self.activity == "at_risk" else PRESENT
 
     def _contributions(self, parameters: Parameters) -> Iterator[str]:
         if self.least_contributions is not None:
