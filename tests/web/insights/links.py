@@ -1,0 +1,37 @@
+"""The numbers of a page that lead to people, and the people whom their links find."""
+
+import html
+import re
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import httpx
+
+from community_directory.queries import people
+
+
+class PeopleLink(NamedTuple):
+    """A number on a page, and the filters of its link to People."""
+
+    number: int
+    filters: dict[str, Any]
+
+
+def find_people_links(page: str) -> list[PeopleLink]:
+    """Return the numbers of a page that lead to people."""
+    found = re.findall(r'<a [^>]*href="/people/\?([^"]*)"[^>]*>(?:All )?([0-9,]+)</a>', page)
+    return [
+        PeopleLink(int(number.replace(",", "")), dict(parse_qsl(html.unescape(query))))
+        for query, number in found
+    ]
+
+
+async def check_people_links(client: httpx.AsyncClient, path: str) -> list[PeopleLink]:
+    """Check that each number of people on a page is that of its link; return them."""
+    response = await client.get(path)
+    assert response.status_code == 200, response.text
+    links = find_people_links(response.text)
+    for number, filters in links:
+        assert await people.count(**filters) == number, filters
+    return links
+
