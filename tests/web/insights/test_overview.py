@@ -648,7 +648,7 @@ async def test_the_page_works_with_the_keyboard(
 async def _by_keyboard(page: Page) -> set[str]:
     """Return the texts of the elements that the tab key reaches, and check their focus."""
     reached = set()
-    for _ in range(30):
+    for _ in range(60):
         await page.keyboard.press("Tab")
         tag, text, outline = await page.evaluate(
             """[document.activeElement].map(
