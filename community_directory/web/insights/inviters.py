@@ -27,6 +27,7 @@ WITH
 joined AS (
     SELECT member.member_id, invited_by,
         deleted_at IS NULL AND status NOT IN ('banned', 'not_member') AS is_member,
+        first_message_day IS NOT NULL AS has_written,
         greatest(first_message_day - (joined_at AT TIME ZONE :zone::text)::date, 0)
             AS days_to_first_message
     FROM member_milestones JOIN community_members AS member USING (member_id)
@@ -44,17 +45,18 @@ counted AS (
         count(*) FILTER (WHERE NOT is_member) AS gone,
         count(active.member_id) FILTER (WHERE is_member) AS stayed,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY days_to_first_message)
-            FILTER (WHERE is_member) AS days_to_first_message
+            FILTER (WHERE is_member AND has_written) AS days_to_first_message
     FROM joined LEFT JOIN active USING (member_id)
     GROUP BY GROUPING SETS ((invited_by), ())
 )
-SELECT invited_by, name, members, gone, stayed, days_to_first_message
+SELECT counted.invited_by, name, members, gone, stayed, days_to_first_message
 FROM counted LEFT JOIN community_members AS inviter
-    ON inviter.member_id = invited_by AND NOT inviter.is_bot AND inviter.deleted_at IS NULL
+    ON inviter.member_id = counted.invited_by AND NOT inviter.is_bot AND inviter.deleted_at IS NULL
         AND inviter.status <> 'banned'
 WHERE is_total OR inviter.member_id IS NOT NULL
 ORDER BY is_total DESC, CASE WHEN :by_brought THEN members + gone ELSE stayed END DESC,
-    stayed::float / nullif(members + gone, 0) DESC, length(invited_by), invited_by
+    stayed::float / nullif(members + gone, 0) DESC,
+    length(counted.invited_by), counted.invited_by
 LIMIT :limit
 """)
 

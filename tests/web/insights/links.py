@@ -1,6 +1,8 @@
-"""The numbers of a page that lead to people, and the people whom their links find."""
+"""What a page of Insights leads to: the people behind its numbers, and the files of its charts."""
 
+import csv
 import html
+import io
 import re
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -35,3 +37,10 @@ async def check_people_links(client: httpx.AsyncClient, path: str) -> list[Peopl
         assert await people.count(**filters) == number, filters
     return links
 
+
+
+async def read_csv(client: httpx.AsyncClient, path: str) -> list[dict[str, str]]:
+    """Return the rows of the file of a chart."""
+    response = await client.get(path)
+    assert response.status_code == 200, response.text
+    return list(csv.DictReader(io.StringIO(response.text.removeprefix("\ufeff"))))
