@@ -337,7 +337,7 @@ def options(role: Role, *, is_thorough: bool) -> list[str]:
         return ["--phases=examples,coverage,fuzzing,stateful", "--max-examples=60"]
     if role.is_inside:
         return ["--phases=examples,fuzzing", "--max-examples=1"]
-    return ["--phases=examples"]
+    return ["--phases=fuzzing", "--max-examples=1"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
