@@ -89,7 +89,7 @@ BEGIN
     INSERT INTO public.member_milestones (member_id, joined_at, approved_at)
     SELECT member_id, created_at,
         CASE WHEN status IN ('active', 'suspended') THEN created_at END
-    FROM added WHERE status <> 'not_member' AND NOT is_bot AND merged_into IS NULL;
+    FROM added WHERE status <> 'not_member' AND merged_into IS NULL;
     RETURN NULL;
 END $$;
 
@@ -124,6 +124,6 @@ CREATE TRIGGER community_members_change_milestones
     AFTER UPDATE ON public.community_members
     FOR EACH ROW WHEN (
         OLD.status <> NEW.status AND NEW.status IN ('pending', 'active')
-        AND NOT NEW.is_bot AND NEW.merged_into IS NULL
+        AND NEW.merged_into IS NULL
     )
     EXECUTE FUNCTION public.community_members_change_milestones();
