@@ -615,7 +615,7 @@ async def recount_members(
         after.hours.subtract(before.hours)
         rolled_up_days = {*counted}
         await roll_ups.change_hours(
-            {hour: change for hour, change in after.hours.items() if hour[0] in rolled_up_days}
+            {hour: change for hour, change in after.hours.items() if hour.day in rolled_up_days}
         )
     return counted
 

@@ -401,7 +401,8 @@ async def recount(
     Call it after the highlights or the daily rooms of these members changed on days from `since` to
     `until`, or after their `joined_at` changed. The caller has locked the members
     (`LOCK_EARNING_MEMBERS`) in a statement before this call: another writer of their days then has
-    either committed, or waits. A bot gets no rows, and loses those that it had.
+    either committed, or waits. A bot keeps the times at which it joined and was approved, and
+    loses the rest.
     """
     numbers = sorted(member_ids)
     if not numbers:
