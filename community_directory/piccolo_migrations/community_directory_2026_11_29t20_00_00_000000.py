@@ -15,9 +15,10 @@ FILL_WEEKS = Statement("""
 UPDATE member_milestones AS milestone SET active_weeks = weeks FROM (
     SELECT member_id,
         array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint) AS weeks
-    FROM member_milestones, LATERAL (
-        SELECT ((joined_at AT TIME ZONE 'UTC')
+    FROM (
+        SELECT member_id, ((joined_at AT TIME ZONE 'UTC')
             + (:offsets::interval[])[width_bucket(joined_at, :shifts::timestamptz[])])::date AS joined
+        FROM member_milestones
     ) AS joining
     JOIN member_daily_highlights USING (member_id)
     WHERE highlight_date BETWEEN joined AND joined + 83

@@ -108,7 +108,7 @@ async def roll_up_days(data: SpanFields, actor: str) -> str:
 
 @form("Verify highlights", HIGHLIGHTS_GROUP)
 async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
-    """Compare the daily highlights, and what Insights draws, with the events. Nothing is changed."""
+    """Compare the highlights, and what Insights draws, with the events. Nothing is changed."""
     since, until = _resolve_days(data)
     differences = await highlights.verify(since, until=until)
     if not differences:
