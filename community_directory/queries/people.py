@@ -421,7 +421,9 @@ def _page_sql(
         found = f"""SELECT * FROM (
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""
-        order_by = ""  # they are in order
+        # They are in order, unless a filter by activity joins another table.
+        if not any(wanted.activity.where(Parameters())):
+            order_by = ""
     else:
         # OFFSET 0 keeps PostgreSQL from reading everybody in the order of an index.
         found = f"SELECT * FROM community_members WHERE {where} OFFSET 0"
