@@ -49,6 +49,10 @@ AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
 CAME_BACK = "NOT bool_or(is_before)"
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
 HAS_MILESTONES = "member_id IN (SELECT member_id FROM member_milestones WHERE {CONDITIONS})"
+NOT_APPROVED = """NOT EXISTS (
+    SELECT FROM member_milestones AS milestone (approved_id, joined_at, approved_at)
+    WHERE approved_id = member_id AND approved_at IS NOT NULL
+)"""
 ACCEPTED = """member_id IN (
     SELECT accepted_by FROM community_invitations WHERE accepted_by IS NOT NULL{CONDITIONS}
 )"""
@@ -156,6 +160,8 @@ class ActivityConditions:
         conditions = "".join(f" AND {condition}" for condition in created)
         if self.reached or self.stuck or conditions:
             yield ACCEPTED.format(CONDITIONS=conditions)
+        if self.stuck == "joined":
+            yield NOT_APPROVED
         if self.reached or self.stuck:
             yield PRESENT
 
@@ -207,8 +213,12 @@ class ActivityConditions:
             yield _was_inactive(self.inactive_week, parameters)
         if self.reached is not None:
             yield from _steps_up_to(self.reached)
-        if self.stuck is not None:
-            yield from _stuck(self.stuck, parameters)
+        if self.stuck == "approved":
+            yield from _steps_up_to("approved")
+            yield f"NOT ({STEPS['message']})"
+        elif self.stuck in ("message", "waiting"):
+            yield from _steps_up_to("message")
+            yield _was_inactive(RETURN_WEEK, parameters, is_over=self.stuck == "message")
 
 
 def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> str:
@@ -254,16 +264,6 @@ def _was_inactive(week: int, parameters: Parameters, *, is_over: bool = True) ->
 
 def _steps_up_to(step: str) -> list[str]:
     return list(STEPS.values())[: REACHED_FILTERS.index(step)]
-
-
-def _stuck(step: str, parameters: Parameters) -> Iterator[str]:
-    if step in ("message", "waiting"):
-        yield from _steps_up_to("message")
-        yield _was_inactive(RETURN_WEEK, parameters, is_over=step == "message")
-    else:
-        yield from _steps_up_to(step)
-        following = REACHED_FILTERS[REACHED_FILTERS.index(step) + 1]
-        yield f"NOT ({STEPS[following]})"
 
 
 def check_activity_filters(
