@@ -233,7 +233,7 @@ async def _build(_: Visit, period: Period) -> Mapping[str, object]:
     }
 
 
-async def load_platforms_table(_: Visit, period: Period) -> ChartTable:
+async def load_platforms_table(_visit: Visit, period: Period) -> ChartTable:
     """Return the data of the table of platforms."""
     _, platforms = await load_platforms(period)
     rows = [
