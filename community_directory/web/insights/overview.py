@@ -8,7 +8,7 @@ from typing import NamedTuple
 from community_directory.queries import people
 from community_directory.queries.people import PeopleFilters
 from community_directory.tables import MemberStatus, ReputationTier
-from community_directory.web.insights.active_people import (
+from community_directory.web.insights.daily_activity import (
     DailyActivity,
     list_most_active,
     load_activity_table,
