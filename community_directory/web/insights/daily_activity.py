@@ -1,4 +1,4 @@
-"""Who was active in a period: people by day or month, and the most active ones."""
+"""Active people and messages by day or month."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import NamedTuple
 import asyncpg
 
 from community_directory.database import Statement, engine
-from community_directory.queries.activity import PERIOD_ACTIVITY
 from community_directory.queries.standing import PRESENT
 from community_directory.web.insights.charts import (
     Span,
@@ -18,8 +17,6 @@ from community_directory.web.insights.charts import (
 from community_directory.web.insights.layout import ChartTable
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
-
-MOST_ACTIVE_PEOPLE = 12
 
 # The messages are those of everybody, the people those who are present.
 COUNT_DAYS = Statement(f"""
@@ -43,14 +40,6 @@ FROM (
     GROUP BY 1, 2
 ) AS part JOIN community_members USING (member_id)
 WHERE NOT is_bot GROUP BY 1
-""")
-LIST_MOST_ACTIVE = Statement(f"""
-SELECT member_id, name, message_count AS messages, reaction_count AS reactions,
-    voice_minutes AS minutes
-FROM ({PERIOD_ACTIVITY}) AS activity JOIN community_members USING (member_id)
-WHERE {PRESENT} AND message_count + reaction_count + voice_minutes > 0
-ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
-LIMIT {MOST_ACTIVE_PEOPLE}
 """)
 
 
@@ -134,11 +123,6 @@ def _is_whole_month(span: Span) -> bool:
     return span.since.day == 1 and span.until == end_of_month(span.since)
 
 
-async def list_most_active(period: Period) -> list[asyncpg.Record]:
-    """Return the people with the most messages and reactions in the period."""
-    return await engine.read(LIST_MOST_ACTIVE, since=period.since, until=period.until)
-
-
 async def load_activity_table(_: Visit, period: Period) -> ChartTable:
     """Return the data of the chart of active people."""
     activity = await load_daily_activity(period)
@@ -147,9 +131,3 @@ async def load_activity_table(_: Visit, period: Period) -> ChartTable:
         for bar, before in zip(activity.bars, activity.people_before, strict=True)
     ]
     return ChartTable(["since", "until", "active_people", "messages", "active_people_before"], rows)
-
-
-async def load_most_active_table(_: Visit, period: Period) -> ChartTable:
-    """Return the data of the list of the most active people."""
-    rows = map(tuple, await list_most_active(period))
-    return ChartTable(["member_id", "name", "messages", "reactions", "voice_minutes"], rows)

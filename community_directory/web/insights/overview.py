@@ -8,12 +8,11 @@ from typing import NamedTuple
 from community_directory.queries import people
 from community_directory.queries.people import PeopleFilters
 from community_directory.tables import MemberStatus, ReputationTier
+from community_directory.web.insights.active_people import ActivePerson, list_most_active
 from community_directory.web.insights.daily_activity import (
     DailyActivity,
-    list_most_active,
     load_activity_table,
     load_daily_activity,
-    load_most_active_table,
 )
 from community_directory.web.insights.charts import make_columns, pick_labels, stack_areas
 from community_directory.web.insights.growth import (
@@ -24,7 +23,7 @@ from community_directory.web.insights.growth import (
     load_tiers_table,
 )
 from community_directory.web.insights.hours import load_hours, load_hours_table
-from community_directory.web.insights.layout import InsightsPage, to_people
+from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import CUSTOM, Period
 from community_directory.web.insights.sent_invitations import (
     load_invitations,
@@ -33,6 +32,7 @@ from community_directory.web.insights.sent_invitations import (
 )
 from community_directory.web.pages import Visit
 
+MOST_ACTIVE_PEOPLE = 12
 RISK_DAYS = 28
 """The last days of all in which people are at risk, because all days have no period before."""
 
@@ -49,7 +49,7 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     # The statements run at the same time, each on its own connection.
     tiles, most_active, (activity, growth, hours, invitations) = await asyncio.gather(
         _count_tiles(period),
-        list_most_active(period),
+        _list_most_active(period),
         asyncio.gather(
             load_daily_activity(period),
             load_growth(period),
@@ -173,6 +173,21 @@ def _label_points(visit: Visit, growth: Growth) -> list[str]:
     show = visit.translation.format_axis_day
     labels = [show(day, by_month=growth.by_month) for day in growth.points]
     return [*labels, visit.gettext("now")] if growth.is_current else labels
+
+
+async def _list_most_active(period: Period) -> list[ActivePerson]:
+    return await list_most_active(
+        period, by="contributions", limit=MOST_ACTIVE_PEOPLE, status="present"
+    )
+
+
+async def load_most_active_table(_: Visit, period: Period) -> ChartTable:
+    """Return the data of the list of the most active people."""
+    rows = [
+        (each.member_id, each.name, each.message_count, each.reaction_count, each.voice_minutes)
+        for each in await _list_most_active(period)
+    ]
+    return ChartTable(["member_id", "name", "messages", "reactions", "voice_minutes"], rows)
 
 
 PAGE = InsightsPage(
