@@ -9,12 +9,12 @@ from community_directory.queries import people
 from community_directory.queries.people import PeopleFilters
 from community_directory.tables import MemberStatus, ReputationTier
 from community_directory.web.insights.active_people import ActivePerson, list_most_active
+from community_directory.web.insights.charts import make_columns, pick_labels, stack_areas
 from community_directory.web.insights.daily_activity import (
     DailyActivity,
     load_activity_table,
     load_daily_activity,
 )
-from community_directory.web.insights.charts import make_columns, pick_labels, stack_areas
 from community_directory.web.insights.growth import (
     STATUS_BANDS,
     Growth,
