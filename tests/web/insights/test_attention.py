@@ -104,7 +104,7 @@ async def test_those_at_risk_who_were_most_active_come_first(
     page = (await client.get("/insights/attention/")).text
     assert page.index(">Nine<") < page.index(">Four<")
     assert ">Ines<" in page
-    assert "at least 4 days of the 28 days before" in page
+    assert "active on at least 4 days from" in page
 
 
 async def test_somebody_who_came_back_has_the_days_of_their_absence(
