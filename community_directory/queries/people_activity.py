@@ -83,9 +83,9 @@ class ActivityFilters(TypedDict, total=False):
             less than half as many of the period; the period before has as many days, and ends the
             day before. "came_back" finds people who were active in the period, and not in the
             period before, but earlier; nobody who is banned.
-        room: A platform and the id of a room, such as "telegram:-1001234567890". Finds people who
-            did anything there in the period. Of archived days only whole months are known, in a
-            period of more than 31 days.
+        room: A platform, such as "telegram", or a platform and the id of a room, such as
+            "telegram:-1001234567890". Finds people who did anything there in the period. Of
+            archived days only whole months are known, in a period of more than 31 days.
         contributions_from: The fewest messages and reactions in the period together. 0 finds those
             who were active, if only in a voice chat.
         contributions_to: The most messages and reactions in the period, of people who were active.
@@ -128,8 +128,8 @@ class ActivityConditions:
 
     period: DayPeriod
     activity: str | None
-    room: tuple[str, str] | None
-    """The platform and the id of the room."""
+    room: tuple[str, str | None] | None
+    """The platform, and the id of the room or None for all rooms."""
     least_contributions: int | None
     most_contributions: int | None
     active_week: int | None
@@ -185,12 +185,14 @@ class ActivityConditions:
         if self.most_contributions is not None:
             yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
-    def _room(self, platform: str, room_id: str, parameters: Parameters) -> str:
-        """Return the SQL of those who did something in a room in the period."""
+    def _room(self, platform: str, room_id: str | None, parameters: Parameters) -> str:
+        """Return the SQL of those who did something in a room, or any of a platform."""
         months, parts = self.period.split()
         first_days = [day for each in months for day in each.days if day.day == 1]
         days = [day for part in parts for day in part.days]
-        is_room = f"platform = {parameters.bind(platform)} AND room_id = {parameters.bind(room_id)}"
+        is_room = f"platform = {parameters.bind(platform)}"
+        if room_id is not None:
+            is_room += f" AND room_id = {parameters.bind(room_id)}"
         # The keys begin with the month or the day: the room is looked up in each of them.
         return " UNION ALL ".join(
             f"""SELECT member_id FROM {table}
@@ -309,16 +311,19 @@ def check_activity_filters(
     )
 
 
-def _parse_room(value: str | None) -> tuple[str, str] | None:
-    """Return the platform and the id of a room such as "telegram:-1001234567890"."""
+def _parse_room(value: str | None) -> tuple[str, str | None] | None:
+    """Return the platform and the id of a room such as "telegram:-1001234567890".
+
+    "telegram" alone means all rooms.
+    """
     check_text("room", value, None)
     if not value:
         return None
     platform, colon, room_id = value.partition(":")
-    if not (platform and colon and room_id):
+    if not platform or (colon and not room_id):
         raise InvalidInput(
             f"{sanitize_for_message(value)} is no room. Write it as telegram:-1001234567890.",
             field="room",
         )
     check_texts(MemberParticipation, platform=platform, room_id=room_id)
-    return platform, room_id
+    return platform, room_id or None

@@ -23,6 +23,7 @@ PAGE_LABELS = {
     "attention": gettext_noop("Attention"),
     "inviters": gettext_noop("Inviters"),
     "contributions": gettext_noop("Contributions"),
+    "rooms": gettext_noop("Rooms"),
 }
 """The pages in the order of their navigation."""
 
