@@ -20,6 +20,7 @@ INSIGHTS_PATH = "/insights/"
 """The path of the first page; those of the others begin with it."""
 PAGE_LABELS = {
     "overview": gettext_noop("Overview"),
+    "network": gettext_noop("Network"),
 }
 """The pages in the order of their navigation."""
 
