@@ -96,12 +96,14 @@ async def build(visit: Visit, period: Period) -> Mapping[str, object]:
     names = [*(name for name in GROUP_SQL if not visit.query.get(name))]
     is_relationships = query.kind == RELATIONSHIPS
     nodes, links = _draw(visit, query, found)
+    start = _find_start(found)
     return {
         "kind": query.kind,
         "kinds": KIND_LABELS,
         "types": await list_types() if is_relationships else [],
         "type": query.type,
         "around": query.around,
+        "start": next((node for node in nodes if node.key == start), None),
         "steps": str(query.steps),
         "all_steps": STEPS,
         "groups": found if isinstance(found, Groups) else None,
@@ -229,11 +231,14 @@ def _draw(
     ends = [(link.source, link.target) for link in found.links]
     if isinstance(found, Groups):  # all are on one ring
         ends = []
-    start = next((key for key in keys if query.around and key == _number(query.around)), None)
-    points = place_on_rings(_order_roots(query, keys, ends), ends, start)
+    points = place_on_rings(_order_roots(query, keys, ends), ends, _find_start(found))
     if isinstance(found, People):
         return _draw_people(visit, found, points), found.links
     return _draw_groups(visit, found, points), found.links
+
+
+def _find_start(found: People | Groups) -> str | None:
+    return found.start if isinstance(found, People) else None
 
 
 def _number(text: str) -> str:

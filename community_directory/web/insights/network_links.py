@@ -6,7 +6,7 @@ leads from the inviter to whom they invited. Both people are present.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import asyncpg
@@ -147,11 +147,13 @@ class People:
         people: Those with most links first.
         links: The links, those that are most first.
         is_complete: Whether nobody is left out.
+        start: The number of the person from whom the others were found, or None.
     """
 
     people: Sequence[Person]
     links: Sequence[Link]
-    is_complete: bool = True
+    is_complete: bool
+    start: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,8 @@ async def load_people(query: NetworkQuery) -> People | None:
     """
     if query.around is not None:
         numbers, is_complete = await _walk(query, query.around)
-        return await _load_people(await _read_links(query, numbers), numbers, is_complete)
+        around = await _load_people(await _read_links(query, numbers), numbers, is_complete)
+        return replace(around, start=numbers[0])
     sampled, is_all = await _sample_people(query)
     if not query.filters and len(sampled) > MAX_NODES:
         return None

@@ -5,7 +5,8 @@
   network.dataset.ready = "";
   const pane = network.querySelector(".pane"), svg = pane.querySelector("svg");
   const box = svg.viewBox.baseVal, chosen = network.querySelector(".chosen");
-  const nodes = [...svg.querySelectorAll("a")].map((element) => {
+  // Those with most links are drawn last, above the others.
+  const nodes = [...svg.querySelectorAll("a")].reverse().map((element) => {
     const { e: x, f: y } = element.transform.baseVal[0].matrix;
     return { element, x, y, radius: parseFloat(element.style.getPropertyValue("--r")) };
   });
@@ -42,21 +43,20 @@
       node.y = Math.min(Math.max(node.y, box.y + 30), box.y + box.height - 30);
     }
   }
-  // What is dragged stays where it is put; the others give way if forces spread them.
-  const simulation = d3.forceSimulation(nodes).stop();
-  const isForced = "force" in network.dataset;
-  function spread() {
-    const room = Math.sqrt((box.width * box.height) / nodes.length);
-    simulation
-      .force("links", d3.forceLink(lines).distance(room * 0.8))
-      .force("apart", d3.forceManyBody().strength(-room).distanceMax(400))
-      .force("together-x", d3.forceX().strength(0.04))
-      .force("together-y", d3.forceY().strength(0.08))
-      .force("room", d3.forceCollide(({ radius }) => radius + 3))
-      .force("inside", keepInside)
-      .on("tick", draw);
-    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) return simulation.restart();
-    simulation.tick(300);
+  // What is dragged stays where it is put, and the others give way.
+  const room = Math.sqrt((box.width * box.height) / nodes.length);
+  const simulation = d3.forceSimulation(nodes)
+    .force("links", d3.forceLink(lines).distance(Math.min(room * 0.8, 150)))
+    .force("apart", d3.forceManyBody().strength(-room).distanceMax(400))
+    .force("together-x", d3.forceX().strength(0.04))
+    .force("together-y", d3.forceY().strength(0.08))
+    .force("room", d3.forceCollide(({ radius }) => radius + 3))
+    .force("inside", keepInside)
+    .on("tick", draw);
+  const middle = nodes.find(({ element }) => element.classList.contains("here"));
+  if (middle) middle.fx = middle.fy = 0;
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    simulation.stop().tick(300);
     draw();
   }
 
@@ -80,8 +80,7 @@
     }
     const { x, y } = place(event);
     Object.assign(drag.node, { x, y, fx: x, fy: y });
-    if (isForced) simulation.alpha(0.2).restart();
-    else draw();
+    simulation.alpha(0.2).restart();
   });
   svg.addEventListener("click", (event) => {
     const element = event.target.closest("a"), isMoved = drag?.isMoved;
@@ -118,5 +117,4 @@
     scale(Math.exp(-event.deltaY / 200), event.clientX - left, event.clientY - top);
   }, { passive: false });
   new ResizeObserver(() => scale(1)).observe(pane);
-  if (isForced) spread();
 })();
