@@ -4,6 +4,7 @@ A link is a relationship whose two entities belong to two different people, or a
 leads from the inviter to whom they invited. Both people are present.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,10 @@ from datetime import datetime
 import asyncpg
 
 from community_directory.calendar import load_zone
-from community_directory.database import Parameters, Statement, engine
+from community_directory.database import Parameters, Statement, engine, long_running, transaction
 from community_directory.errors import MemberNotFound
 from community_directory.queries.people_filters import check_people_filters
+from community_directory.queries.standing import PRESENT
 from community_directory.queries.values import member_number
 
 RELATIONSHIPS, INVITATIONS = "relationships", "invitations"
@@ -27,11 +29,16 @@ MAX_LINKS = 10_000
 """The most links between people who are drawn one by one."""
 MAX_TYPES = 50
 """The most types of relationships to choose from."""
-SAMPLE_SIZE = 3_000
+MAX_LISTED_PEOPLE = 2_000
+"""The most people whose links are looked up from each of them, and not from all links."""
+SAMPLE_SIZE = 1_000
 """The number of relationships that show whether more people are linked than can be drawn."""
 
-PRESENT = "NOT is_bot AND deleted_at IS NULL AND status <> 'banned'"
-"""A condition in SQL: somebody who is in the community."""
+SLOW_SECONDS, KEPT_SECONDS, MAX_KEPT = 0.25, 600, 100
+"""Counts between groups that took longer than this are kept for this time, and so many of them."""
+kept_counts: dict[str, tuple[float, list[asyncpg.Record]]] = {}
+"""The kept counts by what was asked, and when each of them ends on the monotonic clock."""
+
 GROUP_SQL = {
     "role": "primary_role",
     "country": "country",
@@ -52,8 +59,7 @@ WITH RECURSIVE types AS (
 SELECT type FROM types WHERE type IS NOT NULL LIMIT {MAX_TYPES}
 """)
 
-# Who they are is checked when their links are read.
-SAMPLE_PEOPLE = Statement("""
+SAMPLE_PEOPLE = Statement(f"""
 WITH sample AS MATERIALIZED (
     -- some relationships, in no order
     SELECT entity_id_a, entity_id_b FROM member_relationships
@@ -61,16 +67,23 @@ WITH sample AS MATERIALIZED (
         AND (:since::timestamptz IS NULL OR created_at >= :since) AND created_at < :until
     LIMIT :limit
 ), entity AS (
-    -- the different ends
-    SELECT entity_id_a AS entity_id FROM sample UNION SELECT entity_id_b FROM sample
-), number AS (
-    -- the members to whom they belong
-    SELECT DISTINCT coalesce(member.merged_into, member.member_id) AS member_id
-    FROM entity LEFT JOIN member_accounts AS account
-        ON platform = 'elizaos' AND account_id = entity_id
+    -- the different ends, and the members to whom they belong
+    SELECT entity_id, coalesce(member.merged_into, member.member_id) AS member_id
+    FROM (SELECT entity_id_a FROM sample UNION SELECT entity_id_b FROM sample) AS ends (entity_id)
+    LEFT JOIN member_accounts AS account ON platform = 'elizaos' AND account_id = entity_id
     JOIN community_members AS member ON member.member_id = coalesce(account.member_id, entity_id)
+), person AS (
+    -- those of them who are present
+    SELECT entity_id, member_id FROM entity JOIN community_members USING (member_id)
+    WHERE {PRESENT}
+), pair AS (
+    -- the relationships between two different people
+    SELECT one.member_id AS one, other.member_id AS other FROM sample
+    JOIN person AS one ON one.entity_id = entity_id_a
+    JOIN person AS other ON other.entity_id = entity_id_b
+    WHERE one.member_id <> other.member_id
 )
-SELECT array_agg(member_id), (SELECT count(*) FROM sample) FROM number
+SELECT ARRAY(SELECT one FROM pair UNION SELECT other FROM pair), (SELECT count(*) FROM sample)
 """)
 
 FIND_START = Statement(f"""
@@ -211,13 +224,13 @@ async def load_people(query: NetworkQuery) -> People | None:
         MemberNotFound: No present member has the number of the person.
     """
     if query.around is not None:
-        numbers, is_complete = await _walk(query, query.around)
-        around = await _load_people(await _read_links(query, numbers), numbers, is_complete)
-        return replace(around, start=numbers[0])
-    sampled, is_all = await _sample_people(query)
-    if not query.filters and len(sampled) > MAX_NODES:
+        near, is_complete = await _walk(query, query.around)
+        around = await _load_people(await _read_links(query, near), near, is_complete)
+        return replace(around, start=near[0])
+    numbers = await _list_candidates(query)
+    if numbers is not None and len(numbers) > MAX_NODES and not query.filters:
         return None
-    records = await _read_links(query, sampled if is_all else None)
+    records = await _read_links(query, numbers)
     counts = _count_ends(records)
     if len(counts) > MAX_NODES or len(records) > MAX_LINKS:
         return None
@@ -268,30 +281,53 @@ async def load_groups(query: NetworkQuery, by: str) -> Groups:
     )
 
 
-async def _sample_people(query: NetworkQuery) -> tuple[list[str], bool]:
-    """Return the ends of some relationships, and whether these are all relationships.
+async def _list_candidates(query: NetworkQuery) -> list[str] | None:
+    """Return people who have all links, and maybe others; None if these are too many to list.
 
-    It finds out soon whether there are many people or few relationships.
+    Without filters, more of them than can be drawn are only some of them.
     """
+    parameters = Parameters()
+    if query.filters:
+        records = await engine.read(
+            f"{_people_sql(query, parameters)} LIMIT {MAX_LISTED_PEOPLE + 1}", *parameters
+        )
+        numbers = [record["member_id"] for record in records]
+        return numbers if len(numbers) <= MAX_LISTED_PEOPLE else None
     if query.kind == INVITATIONS:
-        return [], False
+        return None
     values = {"type": query.type, "since": query.since, "until": query.until}
-    [(numbers, size)] = await engine.read(SAMPLE_PEOPLE, limit=SAMPLE_SIZE, **values)
-    return numbers or [], size < SAMPLE_SIZE
+    [(sampled, size)] = await engine.read(SAMPLE_PEOPLE, limit=SAMPLE_SIZE, **values)
+    return sampled if size < SAMPLE_SIZE or len(sampled) > MAX_NODES else None
 
 
 async def _count_links(query: NetworkQuery, by: str, shown: list[str]) -> Counter[tuple[str, str]]:
     """Count the links between groups; "" is any other group than the shown ones."""
-    parameters = Parameters()
-    records = await engine.read(
-        f"""WITH {_links_sql(query, parameters, by=by)}
-        SELECT source_value, target_value, count(*) FROM link GROUP BY 1, 2""",
-        *parameters,
-    )
+    key = repr((query, by))
+    end, records = kept_counts.get(key, (0.0, []))
+    if end < time.monotonic():
+        begin = time.monotonic()
+        records = await _read_counts(query, by)
+        kept_counts.pop(key, None)
+        if time.monotonic() - begin > SLOW_SECONDS:
+            kept_counts[key] = (time.monotonic() + KEPT_SECONDS, records)
+        while len(kept_counts) > MAX_KEPT:
+            kept_counts.pop(next(iter(kept_counts)))
     counted, known = Counter[tuple[str, str]](), set(shown)
     for source, target, number in records:
         counted[source if source in known else "", target if target in known else ""] += number
     return counted
+
+
+async def _read_counts(query: NetworkQuery, by: str) -> list[asyncpg.Record]:
+    """Return the number of links from each group to each other one and to itself."""
+    parameters = Parameters()
+    sql = f"""WITH {_links_sql(query, parameters, by=by)}
+        SELECT source_value, target_value, count(*) FROM link GROUP BY 1, 2"""
+    with long_running():
+        async with transaction():
+            # Otherwise PostgreSQL writes the entities of 100,000 people to files.
+            await engine.fetch("SET LOCAL work_mem = '64MB'")
+            return await engine.fetch(sql, *parameters)
 
 
 async def _read_links(query: NetworkQuery, numbers: Sequence[str] | None) -> list[asyncpg.Record]:
@@ -358,8 +394,8 @@ def _join_links(records: Iterable[asyncpg.Record]) -> list[Link]:
 
 def _people_sql(query: NetworkQuery, parameters: Parameters, by: str | None = None) -> str:
     """Return the SQL of the present people whom the filters find, with their group by `by`."""
-    wanted = check_people_filters(**query.filters)
-    where = " AND ".join([PRESENT, wanted.people, *wanted.where(parameters)])
+    wanted = check_people_filters(status="present", **query.filters)
+    where = " AND ".join([wanted.people, *wanted.where(parameters)])
     if by is None:
         return f"SELECT member_id, NULL::text AS value FROM community_members WHERE {where}"
     value = GROUP_SQL[by]
