@@ -24,6 +24,7 @@ PAGE_LABELS = {
     "inviters": gettext_noop("Inviters"),
     "contributions": gettext_noop("Contributions"),
     "rooms": gettext_noop("Rooms"),
+    "network": gettext_noop("Network"),
 }
 """The pages in the order of their navigation."""
 
