@@ -43,9 +43,9 @@ FIRST_TELEGRAM_ID = 9_999_000_001
 """The demo's Telegram ids count up from this one; Telegram gives lower ones to people."""
 FIRST_DISCORD_ID = 999_000_000_000_100_001
 """The demo's Discord ids count up from this one."""
-DRAWN_EVENTS = 90_000
+DRAWN_EVENTS = 120_000
 """The number of random events; those outside the time in which a person writes are left out."""
-EVENT_DAYS = 425
+EVENT_DAYS = 640
 """The number of days, up to now, that have events."""
 
 
