@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+
+from community_directory.calendar import add_months
 
 CURVE_WIDTH, CURVE_HEIGHT = 1000, 400
 """The size of the box in which the curves are drawn."""
@@ -35,18 +36,13 @@ class Unit(StrEnum):
         return add_months(today, -number) - timedelta(days=1)
 
 
-def add_months(day: date, number: int) -> date:
-    """Return the first day of the month that comes a number of months after that of `day`."""
-    years, month = divmod(day.year * 12 + day.month - 1 + number, 12)
-    return date(years, month + 1, 1)
-
-
 def count_months(first: date, last: date) -> int:
     """Return how many months the month of `last` comes after that of `first`."""
     return (last.year - first.year) * 12 + last.month - first.month
 
 
-class Cell(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Cell:
     """A number of people in a column.
 
     Attributes:
@@ -116,19 +112,13 @@ def add_up(cohorts: Iterable[Cohort]) -> Cohort:
     return total
 
 
-class Curve(NamedTuple):
-    """The shares of the columns that have one, and their points in a box."""
-
-    cells: Sequence[Cell | None]
-    points: str
-
-
-def draw_curve(cells: Sequence[Cell | None]) -> Curve:
-    """Return the curve of some cells, whose shares are drawn from 0 at the bottom to 1."""
+def draw_curve(cells: Sequence[Cell | None]) -> str:
+    """Return the path in SVG of the shares of some cells, from 0 at the bottom to 1 at the top."""
     step = CURVE_WIDTH / (len(cells) - 1)
-    points = " ".join(
+    points = [
         f"{place * step:.1f},{CURVE_HEIGHT * (1 - cell.share):.1f}"
         for place, cell in enumerate(cells)
         if cell is not None
-    )
-    return Curve(cells, points)
+    ]
+    # A line without length shows a single point.
+    return f"M{'L'.join(points)}h0" if points else ""

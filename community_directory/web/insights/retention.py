@@ -1,40 +1,38 @@
-"""Retention: how many of those who joined together are still active later."""
+"""Retention: how many of those who joined together are active later."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from community_directory.calendar import days_between, load_zone, today
+from community_directory.calendar import add_months, days_between, load_zone, today
 from community_directory.database import Statement, engine
-from community_directory.errors import InvalidInput
+from community_directory.error_texts import gettext_noop
 from community_directory.queries.standing import MEMBER
 from community_directory.web.insights.cohorts import (
     Cell,
     Cohort,
     Unit,
-    add_months,
     add_up,
     count_months,
     draw_curve,
 )
+from community_directory.web.insights.groups import (
+    GROUPING_LABELS,
+    MAX_INVITERS,
+    Grouping,
+    GroupKey,
+    find_days,
+    name_inviters,
+    read_choice,
+    sort_keys,
+)
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import YEAR, Period
 from community_directory.web.pages import Visit
-
-MAX_INVITERS = 20
-"""The number of inviters that have a row of their own."""
-
-
-class Grouping(StrEnum):
-    """What the people of a row have in common."""
-
-    MONTH = "month"
-    """The month of joining."""
-    INVITER = "inviter"
 
 
 class Show(StrEnum):
@@ -45,15 +43,18 @@ class Show(StrEnum):
     """The members who were not active."""
 
 
-ROWS = {Grouping.MONTH: "date_trunc('month', joined)::date", Grouping.INVITER: "invited_by"}
-"""The rows in SQL."""
-OVER = {
-    # The month of joining; `_read_cohorts` knows which month is the last one that is over.
-    Unit.MONTH: "date_trunc('month', joined)::date",
-    Unit.WEEK: "least((:today::date - joined::date) / 7, 12)",
+UNIT_LABELS = {
+    Unit.MONTH: gettext_noop("Months after joining"),
+    Unit.WEEK: gettext_noop("Weeks after joining"),
 }
-"""What says which columns are over, in SQL."""
-# A person's months are counted as they are; a message before joining counts in the month of it.
+SHOW_LABELS = {
+    Show.ACTIVE: gettext_noop("Who was active"),
+    Show.LOST: gettext_noop("Who was not"),
+}
+
+_JOINED_MONTH = "date_trunc('month', joined)::date"
+OVER = {Unit.MONTH: _JOINED_MONTH, Unit.WEEK: "least((:today::date - joined::date) / 7, 12)"}
+"""What says which columns are over, in SQL: the month of joining, or the last week that is over."""
 ACTIVE = {
     Unit.MONTH: """
     SELECT row_key, over, month AS active_in
@@ -67,21 +68,17 @@ ACTIVE = {
 }
 """A row for each member and column in which they were active, in SQL."""
 
-NAME_INVITERS = Statement("""
-SELECT member_id, name FROM community_members WHERE member_id = ANY(:numbers)
-""")
+_TOP_INVITERS = f"""
+-- The inviters who have a row of their own.
+inviter AS (
+    SELECT invited_by FROM person WHERE invited_by IS NOT NULL GROUP BY invited_by
+    ORDER BY count(*) DESC, length(invited_by), invited_by LIMIT {MAX_INVITERS}
+),"""
 
 
 def _make_statement(by: Grouping, unit: Unit) -> Statement:
-    inviters = f"""
--- The inviters who have a row of their own.
-top AS (
-    SELECT invited_by FROM person WHERE invited_by IS NOT NULL GROUP BY invited_by
-    ORDER BY count(*) DESC, length(invited_by), invited_by LIMIT {MAX_INVITERS}
-),
-"""
-    is_top = "invited_by IN (SELECT invited_by FROM top)"
-    row_key = ROWS[by] if by is Grouping.MONTH else f"CASE WHEN {is_top} THEN invited_by END"
+    is_by_month = by is Grouping.MONTH
+    of_inviter = "CASE WHEN invited_by IN (SELECT invited_by FROM inviter) THEN invited_by END"
     return Statement(f"""
 WITH
 -- Everybody who joined in the period, also those who are gone.
@@ -90,11 +87,11 @@ person AS (
         {MEMBER} AS is_member
     FROM member_milestones JOIN community_members USING (member_id)
     WHERE joined_at >= :start AND joined_at < :end AND NOT is_bot AND merged_into IS NULL
-),
-{inviters if by is Grouping.INVITER else ""}
+),{"" if is_by_month else _TOP_INVITERS}
 -- The row of each person, and which columns are over for them.
 cohort AS (
-    SELECT member_id, {row_key} AS row_key, {OVER[unit]} AS over, active_weeks, is_member
+    SELECT member_id, {_JOINED_MONTH if is_by_month else of_inviter} AS row_key,
+        {OVER[unit]} AS over, active_weeks, is_member
     FROM person
 )
 SELECT row_key, over, NULL AS active_in, count(*) AS people,
@@ -108,10 +105,6 @@ GROUP BY row_key, over, active_in
 
 COUNT_COHORTS = {(by, unit): _make_statement(by, unit) for by in Grouping for unit in Unit}
 
-Key = date | str | None
-"""A month, the number of an inviter, or None for all people without a row of their own."""
-Choice = TypeVar("Choice", bound=StrEnum)
-
 
 class Choices(NamedTuple):
     """What the address asks for."""
@@ -121,86 +114,206 @@ class Choices(NamedTuple):
     show: Show
 
 
-class Row(NamedTuple):
+class People(NamedTuple):
+    """Those who joined from `first` to `last`, of one inviter or of all.
+
+    Attributes:
+        first: The first day of joining.
+        last: The last day of joining.
+        inviter: The digits of the inviter's number, or None.
+    """
+
+    first: date
+    last: date
+    inviter: str | None = None
+
+    def link(self, status: str, *, last: date | None = None, **filters: object) -> str:
+        """Return the address of the page People that lists them.
+
+        Args:
+            status: The filter of the status.
+            last: An earlier last day of joining.
+            filters: Further filters.
+        """
+        return to_people(
+            status=status,
+            member_from=self.first,
+            member_to=min(self.last, last or self.last),
+            inviter=self.inviter,
+            **filters,
+        )
+
+
+class RetentionRow(NamedTuple):
     """A row of the table.
 
     Attributes:
-        key: The month, or the inviter; None for everybody else.
+        key: The month or the inviter.
         name: The name of the inviter, or "".
         cohort: The people of the row.
-        cells: The cells of all columns; None for one that is not over.
-        filters: The filters of People that find the people; None if there are none that do.
+        people: The same people as filters find them; None if no filters do.
+        cells: The cells of the columns; None for one that is not over.
     """
 
-    key: Key
+    key: GroupKey
     name: str
     cohort: Cohort
+    people: People | None
     cells: Sequence[Cell | None]
-    filters: Mapping[str, object] | None
 
 
-def _read_choice(visit: Visit, name: str, choices: type[Choice]) -> Choice:
-    """Return a choice of the address, or the first one.
+class Retention(NamedTuple):
+    """The retention of those who joined in a period.
 
-    Raises:
-        InvalidInput: There is no such choice.
+    Attributes:
+        rows: The rows of the table.
+        everybody: The row of all people together.
+        before: The row of everybody who joined in the period before, or of nobody.
     """
-    value = visit.query.get(name)
-    if not value:
-        return next(iter(choices))
-    if value not in list(choices):
-        raise InvalidInput("There is no such choice.", field=name)
-    return choices(value)
+
+    rows: Sequence[RetentionRow]
+    everybody: RetentionRow
+    before: RetentionRow
 
 
 def _read_choices(visit: Visit) -> Choices:
     return Choices(
-        _read_choice(visit, "by", Grouping),
-        _read_choice(visit, "unit", Unit),
-        _read_choice(visit, "show", Show),
+        read_choice(visit, "by", Grouping),
+        read_choice(visit, "unit", Unit),
+        read_choice(visit, "show", Show),
     )
 
 
-async def _read_cohorts(period: Period, by: Grouping, unit: Unit) -> dict[Key, Cohort]:
+async def load_retention(period: Period, choices: Choices) -> Retention:
+    """Return the retention of those who joined in a period."""
+    by, unit, show = choices
+    read = [_read_cohorts(period, by, unit)]
+    if period.before:
+        read.append(_read_cohorts(period.before, Grouping.MONTH, unit))
+    cohorts, *earlier = await asyncio.gather(*read)
+    names = await name_inviters(cohorts)
+
+    def make_row(key: GroupKey, cohort: Cohort, people: People | None) -> RetentionRow:
+        cells = [cohort.cell(number, lost=show is Show.LOST) for number in unit.columns]
+        return RetentionRow(key, names.get(key, ""), cohort, people, cells)
+
+    keys = sort_keys({key: cohort.people.total() for key, cohort in cohorts.items()})
+    everybody = People(period.since, period.until)
+    before = People(period.before.since, period.before.until) if period.before else None
+    return Retention(
+        [make_row(key, cohorts[key], _find_people(key, period)) for key in keys],
+        make_row(None, add_up(cohorts.values()), everybody),
+        make_row(None, add_up(cohort for each in earlier for cohort in each.values()), before),
+    )
+
+
+async def _read_cohorts(period: Period, by: Grouping, unit: Unit) -> dict[GroupKey, Cohort]:
     """Return the cohorts of those who joined in a period, by their rows."""
     span = days_between(period.since, period.until, None)
-    values = {"today": today()} if unit is Unit.WEEK or by else {}
     records = await engine.read(
         COUNT_COHORTS[by, unit],
         start=span.starts[0],
         end=span.end,
         zone=load_zone(None).key,
-        **values,
+        today=today(),
     )
-    cohorts: dict[Key, Cohort] = defaultdict(Cohort)
     last_month = add_months(today(), -1)
+    cohorts: dict[GroupKey, Cohort] = defaultdict(Cohort)
     for key, over, active_in, people, members in records:
-        cohort = cohorts[key]
-        if active_in is None:
-            last = over if unit is Unit.WEEK else count_months(over, last_month)
-            cohort.people[last] += people
-            cohort.members[last] += members
+        last, number = over, active_in
+        if unit is Unit.MONTH:
+            last = count_months(over, last_month)
+            number = None if active_in is None else count_months(over, active_in)
+        if number is None:
+            cohorts[key].people[last] += people
+            cohorts[key].members[last] += members
         else:
-            number = active_in if unit is Unit.WEEK else count_months(over, active_in)
-            cohort.active[number] += people
+            cohorts[key].active[number] += people
     return dict(cohorts)
 
 
-def _find_filters(key: Key, by: Grouping, period: Period) -> dict[str, object] | None:
-    """Return the filters of People that find those who joined in a row, whatever they are now."""
-    first, last = period.since, period.until
-    if isinstance(key, date):
-        first, last = max(first, key), min(last, add_months(key, 1) - timedelta(days=1))
-    filters: dict[str, object] = {"member_from": first, "member_to": last}
-    if isinstance(key, str):
-        filters["inviter"] = key.removeprefix("#")
-    return None if key is None and by is Grouping.INVITER else filters
-
-
-def link_cell(choices: Choices, filters: Mapping[str, object] | None, cell: Cell) -> str | None:
-    """Return the address of People that finds the people of a cell; None if there is none."""
-    if filters is None:
+def _find_people(key: GroupKey, period: Period) -> People | None:
+    """Return the people of a row as filters find them; None for those of all other inviters."""
+    if key is None:
         return None
-    last = choices.unit.last_joining_day(cell.number, today())
-    end = min(last, filters["member_to"])
-    return to_people(status="member", **filters, member_to=end)
+    first, last = find_days(key, period)
+    return People(first, last, key.removeprefix("#") if isinstance(key, str) else None)
+
+
+def link_cell(people: People, cell: Cell, choices: Choices) -> str:
+    """Return the address of People that lists the people of a cell."""
+    activity = "active" if choices.show is Show.ACTIVE else "inactive"
+    return people.link(
+        "member",
+        last=choices.unit.last_joining_day(cell.number, today()),
+        **{f"{activity}_{choices.unit}": cell.number},
+    )
+
+
+async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
+    choices = _read_choices(visit)
+    retention = await load_retention(period, choices)
+    return {
+        "choices": choices,
+        "labels": {"by": GROUPING_LABELS, "unit": UNIT_LABELS, "show": SHOW_LABELS},
+        "retention": retention,
+        "columns": choices.unit.columns,
+        "curve": draw_curve(retention.everybody.cells),
+        "curve_before": draw_curve(retention.before.cells),
+        "link_cell": partial(link_cell, choices=choices),
+        "max_inviters": MAX_INVITERS,
+    }
+
+
+async def load_cohorts_chart(visit: Visit, period: Period) -> ChartTable:
+    """Return the table, a row for each cell."""
+    choices = _read_choices(visit)
+    retention = await load_retention(period, choices)
+    columns = [
+        "joined_month" if choices.by is Grouping.MONTH else "inviter",
+        "members",
+        "gone",
+        choices.unit.value,
+        choices.show.value,
+        "people",
+    ]
+    rows = [
+        (
+            row.key,
+            row.cohort.members.total(),
+            row.cohort.gone,
+            number,
+            *_count(cell),
+        )
+        for row in retention.rows
+        for number, cell in zip(choices.unit.columns, row.cells, strict=True)
+    ]
+    return ChartTable(columns, rows)
+
+
+async def load_curve_chart(visit: Visit, period: Period) -> ChartTable:
+    """Return the columns of everybody, in the period and in the period before."""
+    choices = _read_choices(visit)
+    retention = await load_retention(period, choices)
+    show = choices.show.value
+    columns = [choices.unit.value, show, "people", f"{show}_before", "people_before"]
+    rows = [
+        (number, *_count(now), *_count(before))
+        for number, now, before in zip(
+            choices.unit.columns, retention.everybody.cells, retention.before.cells, strict=True
+        )
+    ]
+    return ChartTable(columns, rows)
+
+
+def _count(cell: Cell | None) -> tuple[int | None, int | None]:
+    """Return the number of a cell and that of all people; None if it is not over."""
+    return (None, None) if cell is None else (cell.count, cell.people)
+
+
+PAGE = InsightsPage(
+    "retention",
+    _build,
+    {"cohorts": load_cohorts_chart, "curve": load_curve_chart},
+    default_period=YEAR,
+)
