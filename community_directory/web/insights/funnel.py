@@ -242,19 +242,20 @@ def _make_funnel(record: asyncpg.Record, name: str, people: Invited | None) -> F
     )
 
 
-async def _read_all(period: Period | None) -> Funnel | None:
-    """Return the funnel of all invitations of a period; None without a period."""
-    if period is None:
-        return None
-    found = await read_funnels(period, None)
-    return found[0] if found else Funnel(people=_find_invited(None, period, None))
+async def _read_all(period: Period) -> tuple[Funnel, Funnel | None]:
+    """Return the funnel of all invitations of a period, and that of the period before."""
+    asked = [each for each in (period, period.before) if each]
+    found = await asyncio.gather(*(read_funnels(each, None) for each in asked))
+    funnels = [
+        rows[0] if rows else Funnel(people=_find_invited(None, each, None))
+        for each, rows in zip(asked, found, strict=True)
+    ]
+    return funnels[0], funnels[1] if period.before else None
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     by = read_choice(visit, "by", Grouping)
-    everybody, before, rows = await asyncio.gather(
-        _read_all(period), _read_all(period.before), read_funnels(period, by)
-    )
+    (everybody, before), rows = await asyncio.gather(_read_all(period), read_funnels(period, by))
     return {
         "by": by,
         "groupings": GROUPING_LABELS,
@@ -277,10 +278,9 @@ def describe_median(visit: Visit, funnel: Funnel, step: str) -> str:
     return visit.translation.format_duration(median)
 
 
-async def load_steps_chart(visit: Visit, period: Period) -> ChartTable:
+async def load_steps_chart(_: Visit, period: Period) -> ChartTable:
     """Return the steps of all people, in the period and in the period before."""
-    everybody, before = await asyncio.gather(_read_all(period), _read_all(period.before))
-    assert everybody is not None
+    everybody, before = await _read_all(period)
     columns = ["step", "people", "lost", "median_hours", "people_before"]
     rows = [
         (

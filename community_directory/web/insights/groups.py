@@ -54,7 +54,8 @@ async def name_inviters(keys: Iterable[GroupKey]) -> dict[GroupKey, str]:
     numbers = [key for key in keys if isinstance(key, str)]
     if not numbers:
         return {}
-    return dict(await engine.read(NAME_INVITERS, numbers=numbers))
+    records = await engine.read(NAME_INVITERS, numbers=numbers)
+    return {record["member_id"]: record["name"] for record in records}
 
 
 def sort_keys(sizes: Mapping[GroupKey, int]) -> list[GroupKey]:
