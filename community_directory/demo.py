@@ -6,13 +6,14 @@ import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from random import Random
 from typing import NamedTuple, TypeVar
 
 from piccolo.table import Table
 from tqdm import tqdm
 
+from community_directory.calendar import add_months
 from community_directory.database import Statement, act_as, engine, long_running, transaction
 from community_directory.errors import OperatorError
 from community_directory.queries import accounts, highlights, members, permissions
@@ -233,6 +234,8 @@ class DemoPerson:
 
     It is now for those who are still active, and `created_at` for those who never were.
     """
+    approved_at: datetime
+    """When they became an active member; they write nothing before."""
     writes_until: datetime
     """The end of the time in which they write; many stop before they cease to be members."""
     liveliness: float
@@ -264,6 +267,14 @@ STORE_EVENTS = Statement(
     ) AS event(
         id, member_id, event_type, platform, room_id, occurred_at, source_id, metadata
     )
+    """
+)
+
+STORE_APPROVALS = Statement(
+    """
+    UPDATE member_milestones AS milestone SET approved_at = approved.moment
+    FROM unnest(:member_ids::text[], :moments::timestamptz[]) AS approved(member_id, moment)
+    WHERE milestone.member_id = approved.member_id
     """
 )
 
@@ -318,6 +329,7 @@ async def _insert_demo(now: datetime) -> None:
             )
             person.row.member_id = numbered["member_id"]
             progress.update()
+        await _store_approvals(people)
         for some in _split(events):
             await _store_events(some)
             progress.update(len(some))
@@ -336,6 +348,16 @@ def _split(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Yield the rows in batches, each for one statement."""
     for start in range(0, len(rows), DEMO_BATCH_ROWS):
         yield rows[start : start + DEMO_BATCH_ROWS]
+
+
+async def _store_approvals(people: Sequence[DemoPerson]) -> None:
+    """Store when people were approved, which was some hours after they joined."""
+    approved = [person for person in people if person.active_until > person.row.created_at]
+    await engine.fetch(
+        STORE_APPROVALS,
+        member_ids=[person.row.member_id for person in approved],
+        moments=[person.approved_at for person in approved],
+    )
 
 
 async def _store_events(events: Sequence[DemoEvent]) -> None:
@@ -410,9 +432,11 @@ def _find_campaign_month(now: datetime) -> tuple[datetime, datetime]:
 
     Four weeks have passed since all who joined in it, whatever day it is.
     """
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    end = (month - timedelta(days=1)).replace(day=1)
-    return (end - timedelta(days=1)).replace(day=1), end
+    first_day, end = (
+        datetime.combine(add_months(now.date(), number), time.min, now.tzinfo)
+        for number in (-2, -1)
+    )
+    return first_day, end
 
 
 def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
@@ -452,8 +476,14 @@ def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
             deleted_at=active_until if arrival.is_removed else None,
         )
         person = DemoPerson(
-            row=row, active_until=active_until, writes_until=active_until, liveliness=8
+            row=row,
+            active_until=active_until,
+            approved_at=joined,
+            writes_until=active_until,
+            liveliness=8,
         )
+        if was_invited:
+            person.approved_at += timedelta(hours=min(rng.lognormvariate(2, 1), 72))
         if arrival.campaign is not None:
             person.writes_until, person.liveliness = joined + CAMPAIGN_STAY, rng.uniform(2, 5)
         elif not is_founder:
@@ -467,7 +497,7 @@ def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
 def _choose_habit(rng: Random, person: DemoPerson) -> None:
     """Choose how much a person writes, and until when."""
     # A few write most events, and some only read.
-    person.liveliness = min(rng.paretovariate(1.1) - 0.9, 30) if rng.random() < 0.9 else 0.0
+    person.liveliness = min(rng.paretovariate(1.1) - 0.9, 15) if rng.random() < 0.9 else 0.0
     # Most stay; of the others, some look around for some days, and the rest stays for months.
     mean_days = rng.choices((None, 12, 150), weights=(60, 12, 28))[0]
     if mean_days is not None:
@@ -560,7 +590,7 @@ def _make_events(rng: Random, people: list[DemoPerson], now: datetime) -> list[D
     for number, (moment, person, (platform, room, event_type)) in enumerate(
         zip(sorted(moments), writers, kinds, strict=True), start=100_001
     ):
-        if not person.row.created_at < moment < person.writes_until:
+        if not person.approved_at < moment < person.writes_until:
             continue
         metadata = None
         if event_type is EventType.VOICE:
