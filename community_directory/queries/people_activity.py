@@ -30,25 +30,25 @@ RETURN_WEEK = 4
 RISK_ACTIVE_DAYS = 4
 """The fewest active days in the period before of somebody who can be at risk."""
 
-# PostgreSQL can always join a table in IN and NOT EXISTS, unlike one in NOT IN.
-ACTIVE = "member_id IN (SELECT member_id FROM ({DAYS}) AS days)"
-INACTIVE = """NOT EXISTS (
-    SELECT FROM (SELECT member_id AS active_id FROM ({DAYS}) AS days) AS active
-    WHERE active_id = member_id
+# The names of the inner columns differ from those of the members around these conditions.
+#
+# The second comparison is always true. Without it PostgreSQL would first make the rows distinct,
+# expect 200 of them, and look up each of many thousands of members alone.
+ACTIVE = """EXISTS (
+    SELECT FROM ({DAYS}) AS days WHERE actor = member_id AND actor >= member_id
 )"""
-AT_RISK = f"""member_id IN (
-    SELECT member_id FROM (
-        SELECT member_id, active_days AS earlier, 0 AS later FROM ({{BEFORE}}) AS days_before
-        UNION ALL
-        SELECT member_id, 0, active_days FROM ({{DAYS}}) AS days
-    ) AS both_periods
-    GROUP BY member_id
-    HAVING sum(earlier) >= {RISK_ACTIVE_DAYS} AND sum(later) * 2 < sum(earlier)
-)"""
-CONTRIBUTES = """member_id IN (
-    SELECT member_id FROM ({DAYS}) AS days GROUP BY member_id
-    HAVING {CONDITIONS}
-)"""
+INACTIVE = "NOT EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
+# IS TRUE keeps PostgreSQL from joining: it would look up each of these members alone, too.
+SUMS_OF_ALL = """(
+    member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})
+) IS TRUE"""
+SUMS_OF_FEW = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
+"""The same condition for few members, whose days are looked up one member after the other."""
+AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
+    AND coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0) * 2
+        < sum(active_days) FILTER (WHERE is_before)"""
+CAME_BACK = "NOT bool_or(is_before)"
+CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
 ACTIVE_IN_MONTH = """EXISTS (
     SELECT FROM member_monthly_highlights AS counted
     WHERE counted.member_id = member_milestones.member_id AND month = (
@@ -152,13 +152,19 @@ class ActivityConditions:
     reached: str | None
     stuck: str | None
 
-    def where(self, parameters: Parameters) -> Iterator[str]:
-        """Yield the conditions in SQL, whose values become parameters."""
-        yield from self._activity(parameters)
+    def where(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
+        """Yield the conditions in SQL, whose values become parameters.
+
+        Args:
+            parameters: The parameters of the statement.
+            is_of_few: Whether the statement looks only among few members.
+        """
+        with_sums = SUMS_OF_FEW if is_of_few else SUMS_OF_ALL
+        yield from self._activity(parameters, with_sums)
         if self.room is not None:
             yield f"member_id IN ({self._room(*self.room, parameters)})"
-        if sums := " AND ".join(self._sums(parameters)):
-            yield CONTRIBUTES.format(DAYS=_days(self.period, parameters), CONDITIONS=sums)
+        if sums := " AND ".join(self._contributions(parameters)):
+            yield with_sums.format(DAYS=_days(self.period, parameters), SUMS=sums)
         if milestones := " AND ".join(self._milestones(parameters)):
             yield HAS_MILESTONES.format(CONDITIONS=milestones)
         created = _between("created_at", self.invited_since, self.invited_before, parameters)
@@ -168,18 +174,25 @@ class ActivityConditions:
         if self.reached or self.stuck:
             yield PRESENT
 
-    def _activity(self, parameters: Parameters) -> Iterator[str]:
-        if self.activity in ("active", "came_back"):
-            yield ACTIVE.format(DAYS=_days(self.period, parameters))
-        if self.activity == "came_back":
-            yield INACTIVE.format(DAYS=_days(self.period.before, parameters))
-            yield PRESENT
-        if self.activity == "inactive":
-            yield INACTIVE.format(DAYS=_days(self.period, parameters))
-        if self.activity == "at_risk":
-            before = _days(self.period.before, parameters)
-            yield AT_RISK.format(BEFORE=before, DAYS=_days(self.period, parameters))
-            yield MEMBER
+    def _activity(self, parameters: Parameters, with_sums: str) -> Iterator[str]:
+        if self.activity is None:
+            return
+        days = _days(self.period, parameters)
+        if self.activity == "active":
+            yield ACTIVE.format(DAYS=days)
+        elif self.activity == "inactive":
+            yield INACTIVE.format(DAYS=days)
+        else:
+            before = _days(self.period.before, parameters, is_before=True)
+            sums = AT_RISK if self.activity == "at_risk" else CAME_BACK
+            yield with_sums.format(DAYS=f"{before} UNION ALL {days}", SUMS=sums)
+            yield MEMBER if self.activity == "at_risk" else PRESENT
+
+    def _contributions(self, parameters: Parameters) -> Iterator[str]:
+        if self.least_contributions is not None:
+            yield f"{CONTRIBUTIONS} >= {parameters.bind(self.least_contributions)}::bigint"
+        if self.most_contributions is not None:
+            yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
     def _room(self, platform: str, room_id: str, parameters: Parameters) -> str:
         """Return the SQL of those who did something in a room in the period."""
@@ -197,12 +210,6 @@ class ActivityConditions:
             )
             if found
         )
-
-    def _sums(self, parameters: Parameters) -> Iterator[str]:
-        if self.least_contributions is not None:
-            yield f"sum(contributions) >= {parameters.bind(self.least_contributions)}"
-        if self.most_contributions is not None:
-            yield f"sum(contributions) <= {parameters.bind(self.most_contributions)}"
 
     def _milestones(self, parameters: Parameters) -> Iterator[str]:
         yield from _between("joined_at", self.member_since, self.member_before, parameters)
@@ -227,31 +234,24 @@ class ActivityConditions:
             yield from _stuck(self.stuck, parameters)
 
 
-def _days(period: DayPeriod, parameters: Parameters) -> str:
-    """Return the SQL of the active days and contributions of members in parts of a period.
+def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> str:
+    """Return the SQL of the activity in the parts of a period, as rows of members.
 
     Whole months are read at once, and the days before and after them one by one.
     """
     months, days = period.split()
 
-    def between(part: DayPeriod) -> str:
-        return f"BETWEEN {parameters.bind(part.since)} AND {parameters.bind(part.until)}"
+    def select(active_days: str, table: str, column: str, part: DayPeriod) -> str:
+        first, last = map(parameters.bind, part)
+        return f"""SELECT member_id AS actor, {is_before} AS is_before,
+            {active_days} AS active_days, coalesce(message_count, 0) AS message_count,
+            coalesce(reaction_count, 0) AS reaction_count
+        FROM {table} WHERE {column} BETWEEN {first} AND {last}"""
 
     return " UNION ALL ".join(
         [
-            *(
-                f"""SELECT member_id, active_days::integer AS active_days,
-                    message_count::bigint + reaction_count AS contributions
-                FROM member_monthly_highlights WHERE month {between(part)}"""
-                for part in months
-            ),
-            *(
-                f"""SELECT member_id, 1 AS active_days,
-                    coalesce(message_count, 0)::bigint + coalesce(reaction_count, 0)
-                        AS contributions
-                FROM member_daily_highlights WHERE highlight_date {between(part)}"""
-                for part in days
-            ),
+            *(select("active_days", "member_monthly_highlights", "month", part) for part in months),
+            *(select("1", "member_daily_highlights", "highlight_date", part) for part in days),
         ]
     )
 

@@ -139,8 +139,13 @@ class PeopleConditions(Conditions):
         """The condition on removed members and bots, in SQL."""
         return f"({' OR '.join(self.parts)})"
 
-    def where(self, parameters: Parameters) -> list[str]:
-        """Return the conditions beside `people` in SQL, whose values become parameters."""
+    def where(self, parameters: Parameters, *, is_of_few: bool = False) -> list[str]:
+        """Return the conditions beside `people` in SQL, whose values become parameters.
+
+        Args:
+            parameters: The parameters of the statement.
+            is_of_few: Whether the statement looks only among few members.
+        """
         where = [each.sql for each in self.filters(parameters).values()]
         if self.standing in STANDING_SQL:
             where.append(STANDING_SQL[self.standing])
@@ -163,7 +168,7 @@ class PeopleConditions(Conditions):
         elif self.permission is not None:
             held = f" WHERE permission = {parameters.bind(self.permission)}"
             where.append(f"member_id = ANY({HOLDERS.format(WHERE=held)})")
-        where += self.activity.where(parameters)
+        where += self.activity.where(parameters, is_of_few=is_of_few)
         if self.text is not None:
             where.append(self._matching(parameters))
         return where

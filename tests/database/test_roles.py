@@ -47,7 +47,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-LAST_MIGRATION = "2026-11-29T15:30:00:000000"
+LAST_MIGRATION = "2026-11-29T20:00:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
@@ -288,7 +288,9 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP TABLE directory_segments",
+            "DROP TABLE member_milestones, directory_hourly_counts, member_monthly_rooms,"
+            " member_daily_rooms, member_monthly_highlights",
+            "DROP FUNCTION community_members_lose_counts CASCADE",
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):

@@ -4,11 +4,25 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from community_directory.web.insights import funnel, overview, retention
+from community_directory.web.insights import (
+    attention,
+    contributions,
+    funnel,
+    inviters,
+    overview,
+    retention,
+)
 from community_directory.web.insights.layout import INSIGHTS_PATH
 from community_directory.web.pages import Pages
 
-PAGES = (overview.PAGE, retention.PAGE, funnel.PAGE)
+PAGES = (
+    overview.PAGE,
+    retention.PAGE,
+    funnel.PAGE,
+    attention.PAGE,
+    inviters.PAGE,
+    contributions.PAGE,
+)
 MOVED_PATHS = ("health/", "suggestions/", "tree/", "tree/{number}/")
 """The paths of pages that were below the path of Insights before."""
 

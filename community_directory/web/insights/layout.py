@@ -22,6 +22,9 @@ PAGE_LABELS = {
     "overview": gettext_noop("Overview"),
     "retention": gettext_noop("Retention"),
     "funnel": gettext_noop("Funnel"),
+    "attention": gettext_noop("Attention"),
+    "inviters": gettext_noop("Inviters"),
+    "contributions": gettext_noop("Contributions"),
 }
 """The pages in the order of their navigation."""
 
