@@ -7,9 +7,11 @@ from starlette.routing import Route
 from community_directory.web.insights import (
     attention,
     contributions,
+    funnel,
     inviters,
     network,
     overview,
+    retention,
     rooms,
 )
 from community_directory.web.insights.layout import INSIGHTS_PATH
@@ -17,6 +19,8 @@ from community_directory.web.pages import Pages
 
 PAGES = (
     overview.PAGE,
+    retention.PAGE,
+    funnel.PAGE,
     attention.PAGE,
     inviters.PAGE,
     contributions.PAGE,
