@@ -20,7 +20,7 @@ from benchmarks.say import say
 from benchmarks.scratch import load, scratch_database
 from community_directory.database import connect
 from community_directory.settings import Settings
-from community_directory.web.insights import INSIGHTS_PATH
+from community_directory.web.insights.layout import INSIGHTS_PATH
 from community_directory.web.workspace.app import create_workspace
 
 MEMBERS, INVITATIONS, EVENTS = 100_000, 300_000, 1_000_000

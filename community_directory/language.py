@@ -88,6 +88,10 @@ class Translation:
         """Return a share from 0 to 1 as whole percent."""
         return str(format_percent(share, locale=self.locale))
 
+    def format_signed_percent(self, change: float) -> str:
+        """Return a change such as 0.25 with its sign, as "+25%"."""
+        return f"{'+' if change > 0 else ''}{self.format_percent(change)}"
+
     def format_date(self, day: date) -> str:
         """Return a day, such as "November 29, 2026"."""
         return format_date(day, format="long", locale=self.locale)

@@ -552,5 +552,6 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "label": label,
     "number": _by_language(Translation.format_number),
     "percent": _by_language(Translation.format_percent),
+    "signed_percent": _by_language(Translation.format_signed_percent),
     "word": _by_language(Translation.word),
 }

@@ -8,8 +8,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from community_directory.settings import Settings
-from community_directory.web import health, insights, suggestions
+from community_directory.web import health, suggestions
 from community_directory.web.admin.download import IncompleteFiles
+from community_directory.web.insights import app as insights
 from community_directory.web.pages import CSRFProtection, Pages
 from community_directory.web.workspace import (
     colleagues,

@@ -18,8 +18,8 @@ from playwright.async_api import Browser, Page
 from community_directory.errors import OperatorError
 from community_directory.queries import members
 from community_directory.settings import load_settings
-from community_directory.web import insights
-from community_directory.web.charts import (
+from community_directory.web.insights import overview
+from community_directory.web.insights.charts import (
     STATUS_BANDS,
     ActivityHours,
     count_hours,
@@ -328,10 +328,10 @@ async def test_hours_are_in_the_communitys_time_zone(
 
 
 def test_only_whole_weeks_are_counted_of_too_many_events() -> None:
-    limit = insights.MAX_ACTIVITY_EVENTS
+    limit = overview.MAX_ACTIVITY_EVENTS
 
     def count(quarters: list[tuple[datetime, int]]) -> ActivityHours:
-        return count_hours(quarters, NOW, days=insights.ACTIVITY_DAYS, max_events=limit)
+        return count_hours(quarters, NOW, days=overview.ACTIVITY_DAYS, max_events=limit)
 
     full = limit // 20
     busy = [(NOW - timedelta(days=days), full) for days in range(20)]
@@ -348,7 +348,7 @@ def test_only_whole_weeks_are_counted_of_too_many_events() -> None:
 async def test_only_the_newest_events_are_counted(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insights, "MAX_ACTIVITY_EVENTS", 3)
+    monkeypatch.setattr(overview, "MAX_ACTIVITY_EVENTS", 3)
     author = (await member(directory))["member_id"]
     for days in (0, 1, 8, 9, 20):
         await event(directory, member_id=author, occurred_at=NOW - timedelta(days=days, hours=1))
@@ -648,7 +648,7 @@ async def test_the_page_works_with_the_keyboard(
 async def _by_keyboard(page: Page) -> set[str]:
     """Return the texts of the elements that the tab key reaches, and check their focus."""
     reached = set()
-    for _ in range(30):
+    for _ in range(60):
         await page.keyboard.press("Tab")
         tag, text, outline = await page.evaluate(
             """[document.activeElement].map(

@@ -1,4 +1,4 @@
-"""Insights: a page that shows the community in charts."""
+"""Overview: the community at a glance."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,16 +6,13 @@ from datetime import UTC, datetime, time, timedelta
 
 from babel.dates import format_skeleton
 from babel.numbers import format_decimal
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from community_directory.calendar import load_zone
 from community_directory.database import Statement, engine
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.tables import InvitationStatus, MemberStatus
-from community_directory.web.charts import (
+from community_directory.web.insights.charts import (
     WAITING_TIME_ENDS,
     count_hours,
     count_outcomes,
@@ -24,13 +21,9 @@ from community_directory.web.charts import (
     count_waiting_times,
     stack_areas,
 )
-from community_directory.web.health import health_label
-from community_directory.web.pages import PageContent, Pages, Visit
-
-INSIGHTS_PATH = "/insights"
-"""The path of the pages."""
-MOVED_PATHS = ("/health/", "/suggestions/", "/tree/", "/tree/{number}/")
-"""The paths of pages that were below the path of Insights before."""
+from community_directory.web.insights.layout import InsightsPage
+from community_directory.web.insights.period import Period
+from community_directory.web.pages import Visit
 
 CHART_WEEKS = 26
 """The weeks in the charts of members and invitations."""
@@ -132,23 +125,8 @@ LIST_MOST_ACTIVE = Statement(
 )
 
 
-def routes(pages: Pages) -> list[Route]:
-    """Return the routes of the page."""
-    return [
-        Route(f"{INSIGHTS_PATH}/", pages.page(_build_overview_page)),
-        *(Route(f"{INSIGHTS_PATH}{path}", redirect_to_moved_page) for path in MOVED_PATHS),
-    ]
-
-
-async def redirect_to_moved_page(request: Request) -> Response:
-    """Redirect from the address that a page had before."""
-    root = request.scope.get("root_path", "")
-    path = request.url.path.removeprefix(root + INSIGHTS_PATH)
-    query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(root + path + query, status_code=301)
-
-
-async def _build_overview_page(visit: Visit) -> PageContent:
+async def build(visit: Visit, _: Period) -> Mapping[str, object]:
+    """Return the variables of the page."""
     translation = visit.translation
     zone = load_zone(None)
     now = datetime.now(UTC)
@@ -184,8 +162,7 @@ async def _build_overview_page(visit: Visit) -> PageContent:
     local_quarters = [(start.astimezone(zone), number) for start, number in quarters]
     weekdays = translation.locale.days["stand-alone"]["abbreviated"]
     change = growth[MemberStatus.ACTIVE][-1] - growth[MemberStatus.ACTIVE][0]
-    variables: Mapping[str, object] = {
-        "zone": zone.key,
+    return {
         "weeks": CHART_WEEKS,
         "days": ACTIVITY_DAYS,
         "active_days": MOST_ACTIVE_DAYS,
@@ -204,9 +181,7 @@ async def _build_overview_page(visit: Visit) -> PageContent:
         ),
         "weekdays": [weekdays[number] for number in range(7)],
         "most_active": most_active,
-        "health": await health_label(visit),
     }
-    return PageContent("insights.html", variables)
 
 
 def _name_waiting_times(visit: Visit) -> list[str]:
@@ -219,3 +194,6 @@ def _name_waiting_times(visit: Visit) -> list[str]:
         visit.gettext("2–3 days"),
         visit.gettext("longer"),
     ]
+
+
+PAGE = InsightsPage("overview", build)

@@ -1,0 +1,109 @@
+"""The period that a page of Insights shows: whole days up to yesterday, and as many days before.
+
+A day is rolled up in the night after it, so today is in no period.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from community_directory.calendar import MAX_SPAN_DAYS, count_days, load_zone, today
+from community_directory.database import Statement, engine
+from community_directory.error_texts import gettext_noop
+from community_directory.errors import InvalidInput
+from community_directory.queries.people_filters import parse_day
+from community_directory.web.pages import Visit
+
+PERIOD_DAYS = {"7": 7, "28": 28, "90": 90}
+YEAR, ALL, CUSTOM = "12m", "all", "custom"
+PERIOD_LABELS = {
+    "7": gettext_noop("7 days"),
+    "28": gettext_noop("28 days"),
+    "90": gettext_noop("90 days"),
+    YEAR: gettext_noop("12 months"),
+    ALL: gettext_noop("All"),
+}
+"""The periods to choose from, as the address has them, and their labels."""
+
+FIND_FIRST_DAY = Statement("""
+SELECT least(
+    (SELECT min(highlight_date) FROM member_daily_highlights),
+    (SELECT min(day) FROM directory_hourly_counts),
+    (SELECT (min(created_at) AT TIME ZONE :zone)::date FROM community_members),
+    (SELECT (min(created_at) AT TIME ZONE :zone)::date FROM community_invitations)
+)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole days of the community's time zone.
+
+    Attributes:
+        name: One of the `PERIOD_LABELS`, or "custom".
+        since: The first day.
+        until: The last day, which is included.
+    """
+
+    name: str
+    since: date
+    until: date
+
+    @property
+    def days(self) -> int:
+        """The number of days."""
+        return (self.until - self.since).days + 1
+
+    @property
+    def before(self) -> "Period | None":
+        """The period of as many days that ends the day before; None if this one has all days."""
+        if self.name == ALL:
+            return None
+        end = self.since - timedelta(days=1)
+        return Period(CUSTOM, end - timedelta(days=self.days - 1), end)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters of an address that ask for this period."""
+        if self.name == CUSTOM:
+            return {"from": self.since.isoformat(), "to": self.until.isoformat()}
+        return {"period": self.name}
+
+
+async def read_period(visit: Visit, default: str = "28") -> Period:
+    """Return the period that the address of a page asks for.
+
+    Args:
+        visit: The visit, whose address has `period`, or `from` and `to`.
+        default: The period of an address without one.
+
+    Raises:
+        InvalidInput: There is no such period, a day can't be read, or the first day is after the
+            last one.
+    """
+    yesterday = today() - timedelta(days=1)
+    first, last = visit.query.get("from"), visit.query.get("to")
+    if first or last:
+        until = min(parse_day("to", last) or yesterday, yesterday)
+        since = parse_day("from", first) or until
+        count_days(since, until)
+        return Period(CUSTOM, since, until)
+    name = visit.query.get("period") or default
+    if name in PERIOD_DAYS:
+        return Period(name, yesterday - timedelta(days=PERIOD_DAYS[name] - 1), yesterday)
+    if name == YEAR:
+        return Period(name, _a_year_before(yesterday) + timedelta(days=1), yesterday)
+    if name == ALL:
+        return Period(name, min(await _find_first_day() or yesterday, yesterday), yesterday)
+    raise InvalidInput("There is no such period.", field="period")
+
+
+def _a_year_before(day: date) -> date:
+    is_leap_day = (day.month, day.day) == (2, 29)
+    return day.replace(year=day.year - 1, day=28 if is_leap_day else day.day)
+
+
+async def _find_first_day() -> date | None:
+    """Return the first day of which anything is known, at most ten years ago."""
+    [(day,)] = await engine.read(FIND_FIRST_DAY, zone=load_zone(None).key)
+    earliest = today() - timedelta(days=MAX_SPAN_DAYS)
+    return None if day is None else max(day, earliest)
