@@ -46,22 +46,25 @@ COMMENT ON COLUMN public.insights_members.active_weeks IS
     'The weeks after joining in which the person was active, 1 to 12. Week 1 begins with the day of joining.';
 
 CREATE VIEW public.insights_daily_activity AS
-SELECT highlight_date AS day, count(*) AS active_people,
+SELECT highlight_date AS day,
+    count(*) FILTER (WHERE deleted_at IS NULL AND status <> 'banned') AS active_people,
     coalesce(sum(message_count), 0) AS message_count,
     coalesce(sum(reaction_count), 0) AS reaction_count,
     coalesce(sum(voice_minutes), 0) AS voice_minutes
-FROM public.member_daily_highlights JOIN public.insights_members USING (member_id)
-WHERE is_present GROUP BY highlight_date;
+FROM public.member_daily_highlights JOIN public.community_members USING (member_id)
+WHERE NOT is_bot GROUP BY highlight_date;
 
 COMMENT ON VIEW public.insights_daily_activity IS
-    'What the people who are present did on each day of the community''s time zone. A day without activity has no row, and a day is counted in the night after it.';
+    'What happened on each day of the community''s time zone, without bots. A day without activity has no row, and a day is counted in the night after it.';
 COMMENT ON COLUMN public.insights_daily_activity.day IS 'The day in the time zone of the community.';
 COMMENT ON COLUMN public.insights_daily_activity.active_people IS
-    'The number of people with a message, a reaction or a stay in a voice chat on this day.';
-COMMENT ON COLUMN public.insights_daily_activity.message_count IS 'The number of their messages.';
-COMMENT ON COLUMN public.insights_daily_activity.reaction_count IS 'The number of their reactions.';
+    'The number of people with a message, a reaction or a stay in a voice chat on this day, without those who are banned or removed now.';
+COMMENT ON COLUMN public.insights_daily_activity.message_count IS
+    'The number of messages, with those of people who are banned or removed now.';
+COMMENT ON COLUMN public.insights_daily_activity.reaction_count IS
+    'The number of reactions, with those of people who are banned or removed now.';
 COMMENT ON COLUMN public.insights_daily_activity.voice_minutes IS
-    'The minutes that they spent in voice chats, all people together. Two stays of a person at the same time are one.';
+    'The minutes in voice chats, all people together, with those who are banned or removed now. Two stays of a person at the same time are one.';
 
 CREATE VIEW public.insights_hourly_activity AS
 SELECT day, hour, platform, event_type, event_count FROM public.directory_hourly_counts;
@@ -151,10 +154,10 @@ COMMENT ON COLUMN public.insights_retention.is_over IS
     'Whether the month of activity is over. Until then the number grows.';
 
 CREATE VIEW public.insights_weekly_retention AS
-SELECT joined_month, week, count(*) AS cohort_size,
-    count(*) FILTER (WHERE joined_day + 7 * week <= current_date) AS people_over,
-    count(*) FILTER (WHERE is_member AND week = ANY(active_weeks)) AS active_members
-FROM public.insights_members CROSS JOIN generate_series(1, 12) AS week
+SELECT joined_month, week, count(*) AS cohort_size, count(*) FILTER (WHERE is_over) AS people_over,
+    count(*) FILTER (WHERE is_over AND is_member AND week = ANY(active_weeks)) AS active_members
+FROM public.insights_members CROSS JOIN generate_series(1, 12) AS week,
+    LATERAL (SELECT joined_day + 7 * week <= current_date AS is_over) AS passed
 WHERE joined_month IS NOT NULL GROUP BY joined_month, week;
 
 COMMENT ON VIEW public.insights_weekly_retention IS
@@ -164,11 +167,11 @@ COMMENT ON COLUMN public.insights_weekly_retention.joined_month IS
 COMMENT ON COLUMN public.insights_weekly_retention.week IS
     'The week, 1 to 12: week 1 has the day of joining and the six after it.';
 COMMENT ON COLUMN public.insights_weekly_retention.cohort_size IS
-    'The number of people who joined in the month, with those who are gone. Shares are of this number.';
+    'The number of people who joined in the month, with those who are gone.';
 COMMENT ON COLUMN public.insights_weekly_retention.people_over IS
-    'The number of them whose week is over.';
+    'The number of them whose week is over. Shares are of this number.';
 COMMENT ON COLUMN public.insights_weekly_retention.active_members IS
-    'The number of them who are members now, and were active in their week.';
+    'The number of those whose week is over, who are members now, and were active in it.';
 
 CREATE VIEW public.insights_funnel AS
 WITH
