@@ -1,6 +1,8 @@
 """Days from midnight to midnight in the community's time zone, so 23 to 25 hours long."""
 
+from bisect import bisect_left
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,6 +19,14 @@ class DaySpan(NamedTuple):
     days: list[date]
     starts: list[datetime]
     end: datetime
+
+
+class ClockShifts(NamedTuple):
+    """When the clocks of a time zone were or will be changed, and their offsets from then on."""
+
+    shifts: list[datetime]
+    offsets: list[timedelta]
+    """The offsets from UTC, one for each of the shifts."""
 
 
 def days_between(since: date, until: date, zone: str | None) -> DaySpan:
@@ -87,3 +97,45 @@ def load_zone(zone: str | None) -> ZoneInfo:
         raise InvalidInput(
             f"There is no time zone {sanitize_for_message(name)}.", field="zone"
         ) from None
+
+
+FIRST_CLOCK = datetime(1999, 12, 30, tzinfo=UTC)
+"""Before every event: the first one is from the year 2000 on."""
+LAST_CLOCK = datetime(2200, 1, 3, tzinfo=UTC)
+"""After every event: the last one is from the year 2199."""
+WEEK_SECONDS = 7 * 24 * 3600
+
+
+def clock_shifts(zone: str | None) -> ClockShifts:
+    """Return when the clocks of a time zone are changed; None means the community's time zone.
+
+    The first shift is before every event.
+
+    Raises:
+        InvalidInput: There is no such time zone.
+    """
+    return _find_shifts(load_zone(zone))
+
+
+@cache
+def _find_shifts(zone: ZoneInfo) -> ClockShifts:
+    """Look at the offset of each week: clocks that are changed twice in a week change nothing."""
+
+    def offset_at(moment: datetime) -> timedelta:
+        return moment.astimezone(zone).utcoffset() or timedelta()
+
+    shifts, offsets, week = [FIRST_CLOCK], [offset_at(FIRST_CLOCK)], FIRST_CLOCK
+    while week < LAST_CLOCK:
+        seconds = range(WEEK_SECONDS + 1)
+        if (offset := offset_at(week + timedelta(seconds=WEEK_SECONDS))) != offsets[-1]:
+            passed = bisect_left(
+                seconds,
+                True,
+                key=lambda second, week=week, offset=offset: (  # type: ignore[misc]
+                    offset_at(week + timedelta(seconds=second)) == offset
+                ),
+            )
+            shifts.append(week + timedelta(seconds=passed))
+            offsets.append(offset)
+        week += timedelta(seconds=WEEK_SECONDS)
+    return ClockShifts(shifts, offsets)

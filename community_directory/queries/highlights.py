@@ -1,6 +1,6 @@
 """Highlights: each member's activity on each day, counted from the events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -10,6 +10,7 @@ import asyncpg
 
 from community_directory.calendar import DaySpan, count_days, days_between
 from community_directory.database import Statement, engine, long_running, transaction
+from community_directory.queries import roll_ups
 from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL, open_days
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
@@ -240,6 +241,7 @@ earned AS (
     ) AS changes GROUP BY member_id HAVING sum(points) <> 0
 )
 SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM deleted) AS rows_written,
+    ARRAY(SELECT member_id FROM written UNION SELECT member_id FROM deleted) AS changed,
     coalesce(array_agg(member_id), '{{}}') AS member_ids,
     coalesce(array_agg(points), '{{}}') AS points
 FROM earned
@@ -401,11 +403,15 @@ async def roll_up(
             # The checksums are first: an event that is stored between the two statements makes the
             # day differ from its checksum, and the next roll-up counts it.
             await engine.fetch(STORE_DAY_CHECKSUMS, **days)
-            [(rows_written, member_ids, points)] = await engine.fetch(
+            [(rows_written, changed, member_ids, points)] = await engine.fetch(
                 ROLL_UP_DAYS, id_start=_start_of_ids(), **days
             )
+            changed = await roll_ups.count_rooms_and_hours(span, zone) | set(changed)
+            changed |= await roll_ups.find_joined(span, zone)
+            versions = await _lock_members(changed)
             if member_ids:
-                await _add_points(dict(zip(member_ids, points, strict=True)), actor)
+                await _add_points(dict(zip(member_ids, points, strict=True)), versions, actor)
+            await roll_ups.recount(changed, span.days[0], span.days[-1], zone=zone)
     return int(rows_written)
 
 
@@ -414,15 +420,24 @@ def _start_of_ids() -> str:
     return new_id().hex[:12]
 
 
-async def _add_points(points: Mapping[str, int], actor: str) -> None:
-    """Add points to the scores of members."""
-    locked = await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=list(points))
+async def _lock_members(member_ids: Collection[str]) -> dict[str, object]:
+    """Lock members until the end of the transaction, and return their locked versions."""
+    if not member_ids:
+        return {}
+    records = await engine.fetch(LOCK_EARNING_MEMBERS, member_ids=list(member_ids))
+    return {record["member_id"]: record["ctid"] for record in records}
+
+
+async def _add_points(
+    points: Mapping[str, int], versions: Mapping[str, object], actor: str
+) -> None:
+    """Add points to the scores of members whose versions are locked."""
     await engine.fetch(
         ADD_EARNED_POINTS,
         actor=actor,
         reason=None,
-        versions=[ctid for _, ctid in locked],
-        points=[points[member_id] for member_id, _ in locked],
+        versions=[versions[member_id] for member_id in points],
+        points=list(points.values()),
     )
     await engine.fetch(END_ROLL_UP)
 
@@ -552,6 +567,8 @@ async def recount_members(
             counted_days=counted,
             **days._asdict(),
         )
+        await roll_ups.count_rooms_of(member_ids, days, counted)
+    await roll_ups.recount(member_ids, days.days[0], days.days[-1])
     return counted
 
 

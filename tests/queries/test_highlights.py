@@ -50,6 +50,9 @@ DAY = date(2026, 1, 31)
 NEXT = DAY + timedelta(days=1)
 BEFORE = DAY - timedelta(days=1)
 
+SUMS = ("member_daily_rooms", "member_monthly_highlights", "member_monthly_rooms")
+"""The tables that refer to members and are counted with the highlights."""
+
 Rows: TypeAlias = dict[tuple[str, date], tuple[int, int, int, int]]
 
 
@@ -347,7 +350,7 @@ def minutes_of_stays(stays: list[tuple[datetime, float]]) -> dict[date, int]:
 async def test_the_minutes_of_any_stays_are_those_that_passed_on_each_day(
     directory: asyncpg.Pool, stays: list[tuple[datetime, float]]
 ) -> None:
-    for table in ("member_participation", "member_daily_highlights", "community_members"):
+    for table in ("member_participation", "member_daily_highlights", *SUMS, "community_members"):
         await directory.execute(f"DELETE FROM {table}")
     await rows.member(directory, member_id="#1")
     for start, length in stays:

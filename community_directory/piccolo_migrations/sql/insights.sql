@@ -57,7 +57,7 @@ CREATE TABLE public.directory_hourly_counts (
 -- When a person became a member, and how they began.
 CREATE TABLE public.member_milestones (
     member_id varchar(20) NOT NULL CONSTRAINT milestone_member_id_fkey
-        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+        REFERENCES public.community_members (member_id) ON DELETE CASCADE ON UPDATE RESTRICT,
     -- when they first were more than a contact
     joined_at timestamptz,
     -- when they first were active; NULL again if the approval is undone
@@ -73,3 +73,51 @@ CREATE TABLE public.member_milestones (
 -- find those who became members in a period
 CREATE INDEX milestone_joined_at_idx ON public.member_milestones (joined_at)
     WHERE joined_at IS NOT NULL;
+
+-- Note when new members joined, in one statement for all rows of an insert.
+--
+-- SECURITY DEFINER lets a login do so that may write members only.
+CREATE FUNCTION public.community_members_joined() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.member_milestones (member_id, joined_at, approved_at)
+    SELECT member_id, created_at,
+        CASE WHEN status IN ('active', 'suspended') THEN created_at END
+    FROM added WHERE status <> 'not_member' AND NOT is_bot AND merged_into IS NULL;
+    RETURN NULL;
+END $$;
+
+REVOKE ALL ON FUNCTION public.community_members_joined() FROM PUBLIC;
+
+CREATE TRIGGER community_members_joined
+    AFTER INSERT ON public.community_members REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION public.community_members_joined();
+
+-- Note when a contact becomes a member, and when a member is active for the first time. Only the
+-- undoing of an approval makes an active member wait again. Whoever is banned as a contact has not
+-- become a member.
+--
+-- SECURITY DEFINER lets a login do so that may write members only.
+CREATE FUNCTION public.community_members_change_milestones() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.member_milestones AS milestone (member_id, joined_at, approved_at)
+    VALUES (NEW.member_id, now(), CASE WHEN NEW.status = 'active' THEN now() END)
+    ON CONFLICT (member_id) DO UPDATE SET
+        joined_at = coalesce(milestone.joined_at, EXCLUDED.joined_at),
+        approved_at = CASE
+            WHEN OLD.status <> 'active' OR NEW.status <> 'pending'
+            THEN coalesce(milestone.approved_at, EXCLUDED.approved_at)
+        END;
+    RETURN NULL;
+END $$;
+
+REVOKE ALL ON FUNCTION public.community_members_change_milestones() FROM PUBLIC;
+
+CREATE TRIGGER community_members_change_milestones
+    AFTER UPDATE ON public.community_members
+    FOR EACH ROW WHEN (
+        OLD.status <> NEW.status AND NEW.status IN ('pending', 'active')
+        AND NOT NEW.is_bot AND NEW.merged_into IS NULL
+    )
+    EXECUTE FUNCTION public.community_members_change_milestones();

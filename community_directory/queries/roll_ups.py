@@ -1,0 +1,283 @@
+"""What a roll-up counts besides the highlights: rooms, hours, months, and how members began.
+
+The rooms and the hours of a day are counted from its events. The months are the sums of the days,
+and the milestones of a member come from the highlights of all days.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+
+from community_directory.calendar import DaySpan, clock_shifts
+from community_directory.database import Statement, engine
+from community_directory.queries.member_rows import NO_BOTS
+
+OF_THESE_MEMBERS = "AND member_id = ANY(:member_ids::text[])"
+"""A condition in SQL: the rows are those of `:member_ids`."""
+
+
+def _local_time_sql(moment: str) -> str:
+    """Return the SQL of what the clocks show at a moment. It needs the values of `clock_shifts`."""
+    return f"""(({moment} AT TIME ZONE 'UTC')
+        + (:offsets::interval[])[width_bucket({moment}, :shifts::timestamptz[])])"""
+
+
+@dataclass(frozen=True, slots=True)
+class RolledUpTable:
+    """A table that roll-ups rewrite, and how its rows are counted."""
+
+    name: str
+    key: tuple[str, ...]
+    """The columns of the primary key, in the order in which rows are locked."""
+    counts: tuple[str, ...]
+    counted: str
+    """The SQL of the rows that the table must have, with the columns of the key and the counts."""
+    scope: str
+    """The condition in SQL of the rows of the table that are compared with these."""
+
+    def make_write_statement(self) -> Statement:
+        """Return the statement that writes the rows that differ, and returns their members."""
+        same = " AND ".join(f"old.{column} = gone.{column}" for column in self.key)
+        returned = "member_id" if "member_id" in self.key else "NULL"
+        return Statement(f"""
+WITH {self._ctes()},
+-- The rows that are new or differ.
+written AS (
+    INSERT INTO {self.name} ({self._columns()})
+    SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM stored) AS changed
+    ORDER BY {", ".join(self.key)}
+    ON CONFLICT ({", ".join(self.key)}) DO UPDATE
+        SET {", ".join(f"{column} = EXCLUDED.{column}" for column in self.counts)}
+    RETURNING {returned} AS member_id
+),
+-- The rows of which nothing is left to count.
+deleted AS (
+    DELETE FROM {self.name} AS old USING (
+        SELECT {", ".join(self.key)} FROM stored EXCEPT SELECT {", ".join(self.key)} FROM counted
+    ) AS gone
+    WHERE {same}
+    RETURNING {"old.member_id" if "member_id" in self.key else "NULL"} AS member_id
+)
+SELECT member_id FROM written UNION SELECT member_id FROM deleted
+""")
+
+    def make_find_statement(self) -> Statement:
+        """Return the statement that returns each row that differs, as JSON: stored, counted."""
+        return Statement(f"""
+WITH {self._ctes()}
+SELECT to_jsonb(stored), to_jsonb(counted)
+FROM stored FULL JOIN counted USING ({", ".join(self.key)})
+WHERE stored IS DISTINCT FROM counted
+ORDER BY {", ".join(self.key)}
+""")
+
+    def _ctes(self) -> str:
+        return f"""
+-- The rows that the table must have.
+counted AS ({self.counted}),
+-- The rows that it has.
+stored AS (SELECT {self._columns()} FROM {self.name} WHERE {self.scope})"""
+
+    def _columns(self) -> str:
+        return ", ".join((*self.key, *self.counts))
+
+
+# Days from events.
+
+_DAY = "(:days::date[])[width_bucket(occurred_at, :starts::timestamptz[])]"
+_OF_THESE_DAYS = "occurred_at >= (:starts::timestamptz[])[1] AND occurred_at < :end"
+_STORED_DAYS = "day BETWEEN (:days::date[])[1] AND (:days::date[])[cardinality(:days::date[])]"
+_ROOM_COUNTS = ("event_count", "message_count")
+
+
+def _make_room_table(of_members: str = "", of_days: str = "") -> RolledUpTable:
+    """Return the rooms of each member and day, under further conditions in SQL."""
+    return RolledUpTable(
+        name="member_daily_rooms",
+        key=("day", "platform", "room_id", "member_id"),
+        counts=_ROOM_COUNTS,
+        counted=f"""
+    SELECT * FROM (
+        SELECT {_DAY} AS day, platform, room_id, member_id,
+            least(count(*), 2147483647)::integer AS event_count,
+            least(count(*) FILTER (WHERE event_type = 'MESSAGE'), 2147483647)::integer
+                AS message_count
+        FROM member_participation
+        WHERE {_OF_THESE_DAYS} AND {NO_BOTS} {of_members}
+        GROUP BY 1, 2, 3, 4
+    ) AS rooms WHERE true {of_days}""",
+        scope=f"{_STORED_DAYS} {of_members} {of_days}",
+    )
+
+
+_ROOMS = _make_room_table()
+_ROOMS_OF_MEMBERS = _make_room_table(OF_THESE_MEMBERS, "AND day = ANY(:counted_days::date[])")
+_HOURS = RolledUpTable(
+    name="directory_hourly_counts",
+    key=("day", "hour", "platform", "event_type"),
+    counts=("event_count",),
+    # The hour is the one that clocks show: where they are put back, one hour has the events of two.
+    counted=f"""
+    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
+        platform, event_type, least(count(*), 2147483647)::integer AS event_count
+    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS}
+    GROUP BY 1, 2, 3, 4""",
+    scope=_STORED_DAYS,
+)
+
+# Months from days.
+
+_MONTHS = "month >= :since AND month <= :until"
+_DAYS_OF_MONTHS = "BETWEEN :since AND (:until::date + interval '1 month' - interval '1 day')::date"
+
+
+def _month_of(day: str) -> str:
+    return f"date_trunc('month', {day}::timestamp)::date"
+
+
+def _sum_of(column: str) -> str:
+    return f"least(sum(coalesce({column}, 0)), 2147483647)::integer AS {column}"
+
+
+def _make_month_table(of_members: str = "") -> RolledUpTable:
+    return RolledUpTable(
+        name="member_monthly_highlights",
+        key=("member_id", "month"),
+        counts=("active_days", "message_count", "reaction_count", "voice_minutes"),
+        counted=f"""
+    SELECT member_id, {_month_of("highlight_date")} AS month, count(*)::smallint AS active_days,
+        {_sum_of("message_count")}, {_sum_of("reaction_count")}, {_sum_of("voice_minutes")}
+    FROM member_daily_highlights
+    WHERE highlight_date {_DAYS_OF_MONTHS} AND {NO_BOTS} {of_members}
+    GROUP BY 1, 2""",
+        scope=f"{_MONTHS} {of_members}",
+    )
+
+
+def _make_room_month_table(of_members: str = "") -> RolledUpTable:
+    return RolledUpTable(
+        name="member_monthly_rooms",
+        key=("month", "platform", "room_id", "member_id"),
+        counts=_ROOM_COUNTS,
+        counted=f"""
+    SELECT {_month_of("day")} AS month, platform, room_id, member_id,
+        {_sum_of("event_count")}, {_sum_of("message_count")}
+    FROM member_daily_rooms WHERE day {_DAYS_OF_MONTHS} {of_members}
+    GROUP BY 1, 2, 3, 4""",
+        scope=f"{_MONTHS} {of_members}",
+    )
+
+
+# Milestones from the highlights of all days.
+
+WEEKS = 12
+"""The number of weeks after joining for which it is stored whether a member was active."""
+
+
+def _make_milestone_table(members: str) -> RolledUpTable:
+    """Return the milestones of the members whose numbers a query in SQL returns."""
+    return RolledUpTable(
+        name="member_milestones",
+        key=("member_id",),
+        counts=("first_active_day", "first_message_day", "active_weeks"),
+        # Three looks into an index for each member: to read all their days would take much longer.
+        counted=f"""
+    SELECT member_id, active.first_active_day, spoken.first_message_day, weeks.active_weeks
+    FROM ({members}) AS member(member_id)
+    LEFT JOIN member_milestones AS milestone USING (member_id),
+    LATERAL (
+        SELECT min(highlight_date) AS first_active_day FROM member_daily_highlights AS highlight
+        WHERE highlight.member_id = member.member_id
+    ) AS active,
+    LATERAL (
+        SELECT min(highlight_date) AS first_message_day FROM member_daily_highlights AS highlight
+        WHERE highlight.member_id = member.member_id AND message_count > 0
+    ) AS spoken,
+    LATERAL (SELECT {_local_time_sql("joined_at")}::date AS joined) AS joining,
+    LATERAL (
+        SELECT ARRAY(
+            SELECT DISTINCT ((highlight_date - joined) / 7 + 1)::smallint
+            FROM member_daily_highlights AS highlight
+            WHERE highlight.member_id = member.member_id
+                AND highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
+            ORDER BY 1
+        ) AS active_weeks
+    ) AS weeks
+    WHERE {NO_BOTS} AND num_nonnulls(joined_at, approved_at, active.first_active_day) > 0""",
+        scope=f"member_id IN ({members})",
+    )
+
+
+_MILESTONES = _make_milestone_table("SELECT unnest(:member_ids::text[])")
+_JOINED = "joined_at >= (:starts::timestamptz[])[1] AND joined_at < :end"
+_MILESTONES_OF_JOINED = _make_milestone_table(
+    f"SELECT member_id FROM member_milestones WHERE {_JOINED}"
+)
+_MILESTONES_OF_DAYS = _make_milestone_table(f"""
+    SELECT member_id FROM member_daily_highlights
+    WHERE highlight_date BETWEEN (:days::date[])[1] AND (:days::date[])[cardinality(:days::date[])]
+    UNION
+    SELECT member_id FROM member_milestones
+    WHERE {_JOINED} OR first_active_day = ANY(:days) OR first_message_day = ANY(:days)
+""")
+
+WRITE_ROOMS = _ROOMS.make_write_statement()
+WRITE_ROOMS_OF_MEMBERS = _ROOMS_OF_MEMBERS.make_write_statement()
+WRITE_HOURS = _HOURS.make_write_statement()
+WRITE_MONTHS = _make_month_table(OF_THESE_MEMBERS).make_write_statement()
+WRITE_ROOM_MONTHS = _make_room_month_table(OF_THESE_MEMBERS).make_write_statement()
+WRITE_MILESTONES = _MILESTONES.make_write_statement()
+FIND_JOINED = _MILESTONES_OF_JOINED.make_find_statement()
+
+
+async def count_rooms_and_hours(days: DaySpan, zone: str | None) -> set[str]:
+    """Count the rooms and the hours of these days again, and return the members who have changed.
+
+    The caller has locked the days: see `highlights.roll_up`.
+    """
+    changed = await engine.fetch(WRITE_ROOMS, **days._asdict())
+    await engine.fetch(WRITE_HOURS, **days._asdict(), **clock_shifts(zone)._asdict())
+    return {member_id for (member_id,) in changed}
+
+
+async def find_joined(days: DaySpan, zone: str | None) -> set[str]:
+    """Return the members who joined on these days, and whose milestones differ from a recount.
+
+    Their days may have been counted before they joined.
+    """
+    records = await engine.fetch(
+        FIND_JOINED, starts=days.starts, end=days.end, **clock_shifts(zone)._asdict()
+    )
+    return {json.loads(stored)["member_id"] for stored, _ in records}
+
+
+async def count_rooms_of(
+    member_ids: Collection[str], days: DaySpan, counted_days: Collection[date]
+) -> None:
+    """Count the rooms of some members again, on those of these days that are `counted_days`."""
+    await engine.fetch(
+        WRITE_ROOMS_OF_MEMBERS,
+        member_ids=list(member_ids),
+        counted_days=list(counted_days),
+        **days._asdict(),
+    )
+
+
+async def recount(
+    member_ids: Collection[str], since: date, until: date, *, zone: str | None = None
+) -> None:
+    """Count the months and the milestones of some members again, in the caller's transaction.
+
+    Call it after the highlights or the daily rooms of these members changed on days from `since` to
+    `until`, or after their `joined_at` changed. The caller has locked the members
+    (`LOCK_EARNING_MEMBERS`) in a statement before this call: another writer of their days then has
+    either committed, or waits. A bot gets no rows, and loses those that it had.
+    """
+    numbers = sorted(member_ids)
+    if not numbers:
+        return
+    months = {"member_ids": numbers, "since": since.replace(day=1), "until": until.replace(day=1)}
+    await engine.fetch(WRITE_MONTHS, **months)
+    await engine.fetch(WRITE_ROOM_MONTHS, **months)
+    await engine.fetch(WRITE_MILESTONES, member_ids=numbers, **clock_shifts(zone)._asdict())
