@@ -13,6 +13,6 @@ async def forwards():
     return sql_migration(
         ID,
         DESCRIPTION,
-        forwards=read_sql(SQL, "insights"),
+        forwards=read_sql(SQL, "insights", "insights_bots"),
         backwards=read_sql(SQL, "insights_backwards"),
     )

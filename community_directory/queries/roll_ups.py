@@ -5,9 +5,11 @@ and the milestones of a member come from the highlights of all days.
 """
 
 import json
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from community_directory.calendar import DaySpan, clock_shifts
 from community_directory.database import Statement, engine
@@ -113,16 +115,25 @@ def _make_room_table(of_members: str = "", of_days: str = "") -> RolledUpTable:
 
 _ROOMS = _make_room_table()
 _ROOMS_OF_MEMBERS = _make_room_table(OF_THESE_MEMBERS, "AND day = ANY(:counted_days::date[])")
+
+
+def _make_hours_sql(of_members: str = "") -> str:
+    """Return the SQL of the hours of days, of all members or under a condition in SQL.
+
+    The hour is the one that clocks show: where they are put back, one hour has the events of two.
+    """
+    return f"""
+    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
+        platform, event_type, least(count(*), 2147483647)::integer AS event_count
+    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS} {of_members}
+    GROUP BY 1, 2, 3, 4"""
+
+
 _HOURS = RolledUpTable(
     name="directory_hourly_counts",
     key=("day", "hour", "platform", "event_type"),
     counts=("event_count",),
-    # The hour is the one that clocks show: where they are put back, one hour has the events of two.
-    counted=f"""
-    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
-        platform, event_type, least(count(*), 2147483647)::integer AS event_count
-    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS}
-    GROUP BY 1, 2, 3, 4""",
+    counted=_make_hours_sql(),
     scope=_STORED_DAYS,
 )
 
@@ -181,30 +192,35 @@ def _make_milestone_table(members: str) -> RolledUpTable:
         name="member_milestones",
         key=("member_id",),
         counts=("first_active_day", "first_message_day", "active_weeks"),
-        # Three looks into an index for each member: to read all their days would take much longer.
+        # The months say which days to read: to read all days of a member would take longer. A bot
+        # has no months, and so no first days, although the highlights of archived days stay.
         counted=f"""
-    SELECT member_id, active.first_active_day, spoken.first_message_day, weeks.active_weeks
-    FROM ({members}) AS member(member_id)
-    LEFT JOIN member_milestones AS milestone USING (member_id),
-    LATERAL (
-        SELECT min(highlight_date) AS first_active_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id
-    ) AS active,
-    LATERAL (
-        SELECT min(highlight_date) AS first_message_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id AND message_count > 0
-    ) AS spoken,
-    LATERAL (SELECT {_local_time_sql("joined_at")}::date AS joined) AS joining,
-    LATERAL (
-        SELECT ARRAY(
-            SELECT DISTINCT ((highlight_date - joined) / 7 + 1)::smallint
-            FROM member_daily_highlights AS highlight
-            WHERE highlight.member_id = member.member_id
-                AND highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
-            ORDER BY 1
-        ) AS active_weeks
-    ) AS weeks
-    WHERE {NO_BOTS} AND num_nonnulls(joined_at, approved_at, active.first_active_day) > 0""",
+    WITH
+    -- The months in which they were first active, and the day on which they joined.
+    begun AS MATERIALIZED (
+        SELECT member_id, {_local_time_sql("joined_at")}::date AS joined, joined_at, approved_at,
+            min(month) AS active_month,
+            min(month) FILTER (WHERE message_count > 0) AS message_month
+        FROM ({members}) AS member(member_id)
+        LEFT JOIN member_milestones USING (member_id)
+        LEFT JOIN member_monthly_highlights USING (member_id)
+        GROUP BY member_id, joined_at, approved_at
+    ),
+    -- Their days in these months and in the weeks after joining.
+    active AS (
+        SELECT member_id, min(highlight_date) AS first_active_day,
+            min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
+            array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint)
+                FILTER (WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}) AS weeks
+        FROM begun JOIN member_daily_highlights USING (member_id)
+        WHERE highlight_date >= active_month AND highlight_date <= greatest(
+            active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
+        )
+        GROUP BY member_id
+    )
+    SELECT member_id, first_active_day, first_message_day, coalesce(weeks, '{{}}') AS active_weeks
+    FROM begun LEFT JOIN active USING (member_id)
+    WHERE num_nonnulls(joined_at, approved_at, first_active_day) > 0""",
         scope=f"member_id IN ({members})",
     )
 
@@ -225,6 +241,28 @@ _MILESTONES_OF_DAYS = _make_milestone_table(f"""
 WRITE_ROOMS = _ROOMS.make_write_statement()
 WRITE_ROOMS_OF_MEMBERS = _ROOMS_OF_MEMBERS.make_write_statement()
 WRITE_HOURS = _HOURS.make_write_statement()
+GET_HOURS_OF_MEMBERS = Statement(_make_hours_sql(OF_THESE_MEMBERS))
+CHANGE_HOURS = Statement("""
+WITH
+-- The hours with the events that they must have.
+changed AS (
+    SELECT day, hour, platform, event_type, coalesce(event_count, 0) + change AS total
+    FROM unnest(
+        :days::date[], :hours::smallint[], :platforms::text[], :event_types::text[],
+        :changes::integer[]
+    ) AS changed(day, hour, platform, event_type, change)
+    LEFT JOIN directory_hourly_counts USING (day, hour, platform, event_type)
+),
+-- The hours of which nothing is left.
+emptied AS (
+    DELETE FROM directory_hourly_counts AS stored USING changed
+    WHERE (stored.day, stored.hour, stored.platform, stored.event_type)
+        = (changed.day, changed.hour, changed.platform, changed.event_type) AND total <= 0
+)
+INSERT INTO directory_hourly_counts (day, hour, platform, event_type, event_count)
+SELECT * FROM changed WHERE total > 0
+ON CONFLICT (day, hour, platform, event_type) DO UPDATE SET event_count = EXCLUDED.event_count
+""")
 WRITE_MONTHS = _make_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_ROOM_MONTHS = _make_room_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_MILESTONES = _MILESTONES.make_write_statement()
@@ -264,6 +302,35 @@ async def count_rooms_of(
     )
 
 
+class Hour(NamedTuple):
+    """An hour of a day, as clocks show it, and what is counted in it."""
+
+    day: date
+    hour: int
+    platform: str
+    event_type: str
+
+
+async def count_hours_of(member_ids: Collection[str], days: DaySpan) -> Counter[Hour]:
+    """Return the number of events of some members in each hour of these days."""
+    records = await engine.fetch(
+        GET_HOURS_OF_MEMBERS,
+        member_ids=list(member_ids),
+        **days._asdict(),
+        **clock_shifts(None)._asdict(),
+    )
+    return Counter({Hour(*key): count for *key, count in records})
+
+
+async def change_hours(changes: Mapping[Hour, int]) -> None:
+    """Add these numbers, which may be negative, to the events of hours."""
+    changed = [(*key, change) for key, change in changes.items() if change]
+    if changed:
+        names = ("days", "hours", "platforms", "event_types", "changes")
+        columns = map(list, zip(*changed, strict=True))
+        await engine.fetch(CHANGE_HOURS, **dict(zip(names, columns, strict=True)))
+
+
 async def recount(
     member_ids: Collection[str], since: date, until: date, *, zone: str | None = None
 ) -> None:
@@ -272,7 +339,8 @@ async def recount(
     Call it after the highlights or the daily rooms of these members changed on days from `since` to
     `until`, or after their `joined_at` changed. The caller has locked the members
     (`LOCK_EARNING_MEMBERS`) in a statement before this call: another writer of their days then has
-    either committed, or waits. A bot gets no rows, and loses those that it had.
+    either committed, or waits. A bot keeps the times at which it joined and was approved, and
+    loses the rest.
     """
     numbers = sorted(member_ids)
     if not numbers:

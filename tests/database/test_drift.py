@@ -347,6 +347,62 @@ SCRIPTED_OBJECTS = {
             *(("column", f"{view}.{name}") for name in columns.split()),
         )
     ),
+    *(
+        entry
+        for table, prefix, columns in (
+            (
+                "member_monthly_highlights",
+                "monthly_highlight",
+                "member_id month active_days message_count reaction_count voice_minutes",
+            ),
+            (
+                "member_daily_rooms",
+                "daily_room",
+                "member_id day platform room_id event_count message_count",
+            ),
+            (
+                "member_monthly_rooms",
+                "monthly_room",
+                "member_id month platform room_id event_count message_count",
+            ),
+            (
+                "directory_hourly_counts",
+                "hourly_count",
+                "day hour platform event_type event_count",
+            ),
+            (
+                "member_milestones",
+                "milestone",
+                "member_id joined_at approved_at first_active_day first_message_day active_weeks",
+            ),
+        )
+        for entry in (
+            ("table", table),
+            ("index", f"{prefix}_pkey"),
+            ("constraint", f"{table}.{prefix}_pkey"),
+            *(("column", f"{table}.{name}") for name in columns.split()),
+        )
+    ),
+    *(
+        ("constraint", f"{table}.{prefix}_member_id_fkey")
+        for table, prefix in (
+            ("member_monthly_highlights", "monthly_highlight"),
+            ("member_daily_rooms", "daily_room"),
+            ("member_monthly_rooms", "monthly_room"),
+            ("member_milestones", "milestone"),
+        )
+    ),
+    *(
+        ("index", name)
+        for name in (
+            "monthly_highlight_month_idx",
+            "daily_room_member_id_idx",
+            "monthly_room_member_id_idx",
+            "milestone_joined_at_idx",
+        )
+    ),
+    ("trigger", "community_members_lose_counts"),
+    ("function", "community_members_lose_counts"),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),
     ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),

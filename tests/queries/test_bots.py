@@ -20,6 +20,8 @@ from community_directory.queries import (
     reputation,
 )
 from community_directory.queries.members import Member
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
+from tests.queries.recounts import find_wrong_counts
 from tests.queries.test_participation import blocked, until_blocked_by
 from tests.tables import rows
 
@@ -67,6 +69,11 @@ async def test_a_bot_has_no_points_and_no_highlights_but_all_its_events(
     assert (bot.is_bot, bot.reputation_score, bot.reputation_tier) == (True, 0, "Novice")
     assert (await highlights.between(DAY, DAY, member_id="#1")).items == []
     assert await directory.fetchval("SELECT count(*) FROM member_daily_highlights") == 0
+    for table in ("member_monthly_highlights", "member_daily_rooms", "member_monthly_rooms"):
+        assert await directory.fetchval(f"SELECT count(*) FROM {table}") == 0
+    milestones = await rows.fetch_row(directory, "SELECT * FROM member_milestones")
+    assert milestones["joined_at"] == bot.created_at
+    assert tuple(milestones)[3:] == (None, None, [])
     assert len((await participation.history("#1")).items) == 7
     explained = await reputation.explain("#1")
     assert (sum(explained.github.values()), explained.earned, explained.other) == (0, 0, 0)
@@ -158,8 +165,7 @@ async def test_a_mark_waits_for_a_roll_up_before_it_locks_the_member(
     await add_member("Ana")
     await record_messages("#1")
     await highlights.roll_up(DAY)
-    lock_day = "UPDATE directory_rolled_up_days SET checksum = checksum"
-    async with blocked(database, lock_day) as roll_up:
+    async with blocked(database, LOCK_OUT_MERGES) as roll_up:
         marking = asyncio.create_task(members.mark_bot("#1", actor="Luis"))
         await until_blocked_by(roll_up)
         # A roll-up locks the members at last.
@@ -182,8 +188,10 @@ async def test_a_roll_up_skips_bots_and_finds_the_days_on_which_one_was_marked(
     await members.mark_bot("#1", actor="Luis")
     assert await roll_up_recent() == 0
     assert await highlights.verify(long_ago.date()) == []
+    assert await find_wrong_counts(directory) == {}
     await members.mark_bot("#1", False, actor="Luis")
     assert await roll_up_recent() == 1
+    assert await find_wrong_counts(directory) == {}
     assert (await members.get("#1")).reputation_score == 5
 
 

@@ -26,6 +26,7 @@ from community_directory.queries import (
     permissions,
     privacy,
     reputation,
+    roll_ups,
 )
 from community_directory.queries.members import Member, Merge, Unmerge
 from community_directory.queries.merge_plan import ConflictKind
@@ -39,6 +40,11 @@ TABLES = (
     "community_invitations",
     "member_participation",
     "member_daily_highlights",
+    "member_monthly_highlights",
+    "member_daily_rooms",
+    "member_monthly_rooms",
+    "member_milestones",
+    "directory_hourly_counts",
     "member_accounts",
     "member_permissions",
     "directory_rolled_up_days",
@@ -405,6 +411,7 @@ async def test_highlights_of_days_without_events_are_added(pair: asyncpg.Pool) -
     await pair.execute(
         "UPDATE community_members SET reputation_score = CASE member_id WHEN '#1' THEN 2 ELSE 6 END"
     )
+    await roll_ups.recount(["#1", "#2"], yesterday, DAY)
     earlier = await dump(pair)
     await merge()
     found = (await highlights.between(yesterday, DAY)).items

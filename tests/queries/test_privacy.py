@@ -45,6 +45,15 @@ PERSONAL: dict[str, Any] = {
     "country": "Zqland",
 }
 
+COUNTED_TABLES = (
+    "member_monthly_highlights",
+    "member_daily_rooms",
+    "member_monthly_rooms",
+    "member_milestones",
+    "directory_hourly_counts",
+)
+"""The tables that roll-ups write besides the highlights, and that are no Piccolo classes."""
+
 
 @pytest.fixture
 async def person(directory: asyncpg.Pool) -> Member:
@@ -84,6 +93,10 @@ async def person(directory: asyncpg.Pool) -> Member:
     await rows.highlight(
         directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3
     )
+    await rows.monthly_highlight(directory, member_id=number)
+    for room_id in ("-100", PERSONAL["telegram_id"]):
+        await rows.daily_room(directory, member_id=number, room_id=room_id)
+        await rows.monthly_room(directory, member_id=number, room_id=room_id)
     await requests.ask(number, "erasure", actor="@xaviera_zq", reason="left Zq")
     await directory.execute(
         "INSERT INTO directory_bot_chats (account_id, language_code) VALUES ($1, 'es')",
@@ -111,12 +124,19 @@ async def data(database: str) -> str:
     )
 
 
-def test_every_column_of_every_table_has_a_class() -> None:
+async def test_every_column_of_every_table_has_a_class(directory: asyncpg.Pool) -> None:
     tables = Finder().get_app_config("community_directory").table_classes
     stored = {
         table._meta.tablename: [column._meta.name for column in table._meta.columns]
         for table in tables
     }
+    for table in COUNTED_TABLES:
+        described = await directory.fetch(
+            "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0"
+            " AND NOT attisdropped ORDER BY attnum",
+            table,
+        )
+        stored[table] = [name for (name,) in described]
     assert {table: list(columns) for table, columns in privacy.COLUMN_CLASSES.items()} == stored
 
 
@@ -128,6 +148,10 @@ async def test_an_export_contains_everything_about_a_person(person: Member) -> N
     assert len(exported["invitations"]) == 4
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
+    assert [month["message_count"] for month in exported["monthly_highlights"]] == [3]
+    for part in ("daily_rooms", "monthly_rooms"):
+        assert [room["room_id"] for room in exported[part]] == ["-100", PERSONAL["telegram_id"]]
+    assert [begun["member_id"] for begun in exported["milestones"]] == [person.member_id]
     assert [state["data"] for state in exported["bot_states"]] == [{"organization": "Zq Honey"}]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
     assert [request["kind"] for request in exported["requests"]] == ["erasure"]
@@ -150,6 +174,10 @@ async def test_an_export_of_a_member_without_further_data_has_empty_lists(
             "invitations",
             "participation",
             "highlights",
+            "monthly_highlights",
+            "daily_rooms",
+            "monthly_rooms",
+            "milestones",
             "relationships",
             "requests",
             "bot_chats",

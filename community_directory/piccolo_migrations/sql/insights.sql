@@ -29,6 +29,9 @@ CREATE TABLE public.member_daily_rooms (
     CONSTRAINT daily_room_pkey PRIMARY KEY (day, platform, room_id, member_id)
 );
 
+-- find the rooms of one member: exports, merges, erasures
+CREATE INDEX daily_room_member_id_idx ON public.member_daily_rooms (member_id);
+
 -- The sums of `member_daily_rooms` in one month.
 CREATE TABLE public.member_monthly_rooms (
     member_id varchar(20) NOT NULL CONSTRAINT monthly_room_member_id_fkey
@@ -41,6 +44,9 @@ CREATE TABLE public.member_monthly_rooms (
     message_count integer NOT NULL,
     CONSTRAINT monthly_room_pkey PRIMARY KEY (month, platform, room_id, member_id)
 );
+
+-- find the rooms of one member: exports, merges, erasures
+CREATE INDEX monthly_room_member_id_idx ON public.member_monthly_rooms (member_id);
 
 -- The events of everybody in one hour of one day, without those of bots. They name nobody, and stay
 -- when the day is archived.

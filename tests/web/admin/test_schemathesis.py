@@ -78,6 +78,11 @@ COMMUNITY_TABLES = frozenset(
         "directory_bots",
         "member_accounts",
         "member_daily_highlights",
+        "member_monthly_highlights",
+        "member_daily_rooms",
+        "member_monthly_rooms",
+        "member_milestones",
+        "directory_hourly_counts",
         "directory_audit_log",
         "directory_rolled_up_days",
     }
