@@ -378,8 +378,11 @@ SCRIPTED_OBJECTS = {
             "milestone_joined_at_idx",
         )
     ),
-    ("trigger", "community_members_lose_counts"),
-    ("function", "community_members_lose_counts"),
+    *(
+        (kind, f"community_members_{name}")
+        for kind in ("trigger", "function")
+        for name in ("lose_counts", "joined", "change_milestones")
+    ),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),
     ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),

@@ -290,7 +290,8 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
             database,
             "DROP TABLE member_milestones, directory_hourly_counts, member_monthly_rooms,"
             " member_daily_rooms, member_monthly_highlights",
-            "DROP FUNCTION community_members_lose_counts CASCADE",
+            "DROP FUNCTION community_members_lose_counts, community_members_joined,"
+            " community_members_change_milestones CASCADE",
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):
@@ -580,8 +581,10 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("community_invitations_follow_merge", fixed, False),
         ("community_members_before_insert", fixed, False),
         ("community_members_before_invited", fixed, False),
+        ("community_members_change_milestones", fixed, False),
         ("community_members_check_merge", fixed, False),
         ("community_members_follow_merge", fixed, False),
+        ("community_members_joined", fixed, False),
         ("community_members_lose_permissions", fixed, False),
         ("community_members_name_accounts", fixed, False),
         ("community_members_release_accounts", fixed, False),
