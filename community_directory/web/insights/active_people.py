@@ -66,15 +66,3 @@ async def list_most_active(
         *parameters,
     )
     return [ActivePerson(*record) for record in records]
-
-
-async def count_active_days(period: Period, member_ids: list[str]) -> dict[str, int]:
-    """Return the number of days on which people were active in a period, by their numbers."""
-    parameters = Parameters()
-    activity = make_period_activity(parameters.bind(period.since), parameters.bind(period.until))
-    records = await engine.read(
-        f"""SELECT member_id, active_days FROM ({activity}) AS activity
-        WHERE member_id = ANY({parameters.bind(member_ids)}::text[])""",
-        *parameters,
-    )
-    return dict(records)
