@@ -29,6 +29,7 @@ _UNREADABLE = "This contains a number that is too large, or is nested too deeply
 _ENTITY = "An entity's id can't be empty or contain spaces."
 _PLATFORM = "A platform must be a lower-case name such as telegram."
 _ROOM = "A room's id can't be blank."
+_SAME_COUNT = "This count is already stored."
 _SAME_EVENT = "This event is already stored."
 _SAME_RELATIONSHIP = "This relationship already exists."
 
@@ -219,6 +220,17 @@ CONSTRAINT_MESSAGES = {
     "highlight_voice_minutes_check": ConstraintMessage(_NEGATIVE, "voice_minutes"),
     "member_daily_highlights_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_daily_highlights_pkey": ConstraintMessage("This highlight already exists.", "id"),
+    # member_monthly_highlights, member_daily_rooms, member_monthly_rooms, member_milestones,
+    # directory_hourly_counts
+    "daily_room_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "daily_room_pkey": ConstraintMessage(_SAME_COUNT, "room_id"),
+    "hourly_count_pkey": ConstraintMessage(_SAME_COUNT, "event_type"),
+    "milestone_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "milestone_pkey": ConstraintMessage("This member already has milestones.", "member_id"),
+    "monthly_highlight_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "monthly_highlight_pkey": ConstraintMessage(_SAME_COUNT, "month"),
+    "monthly_room_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
+    "monthly_room_pkey": ConstraintMessage(_SAME_COUNT, "room_id"),
     # member_relationships
     "member_relationships_pkey": ConstraintMessage(_SAME_RELATIONSHIP, "id"),
     "relationship_content_check": ConstraintMessage(_OBJECT, "content"),

@@ -121,6 +121,7 @@ ONE_LINE_MESSAGE = (
 )
 OBJECT_MESSAGE = "This must be a JSON object."
 NEGATIVE_MESSAGE = "This can't be negative."
+SAME_COUNT_MESSAGE = "This count is already stored."
 DATE_MESSAGE = "A date must lie in the years 2000 to 2199."
 MEMBER_MESSAGE = "There is no such member."
 STATUS_MESSAGE = "There is no such status."
@@ -412,6 +413,33 @@ ROW_RULES = [
             "This member already has a highlight of that day.", HIGHLIGHT, {"member_id": "#2"},
             {"highlight_date": date(2026, 2, 1)}),
         reference_rule("member_daily_highlights_member_id_fkey", "member_id", HIGHLIGHT),
+    ),
+    *rules_of(rows.monthly_highlight,
+        unique_rule("monthly_highlight_pkey", "month", SAME_COUNT_MESSAGE, {"member_id": "#1"},
+            {"member_id": "#2"}, {"month": date(2026, 2, 1)}),
+        reference_rule("monthly_highlight_member_id_fkey", "member_id", {"member_id": "#1"}),
+    ),
+    *rules_of(rows.daily_room,
+        unique_rule("daily_room_pkey", "room_id", SAME_COUNT_MESSAGE, {"member_id": "#1"},
+            {"member_id": "#2"}, {"day": date(2026, 2, 1)}, {"platform": "discord"},
+            {"room_id": "-2"}),
+        reference_rule("daily_room_member_id_fkey", "member_id", {"member_id": "#1"}),
+    ),
+    *rules_of(rows.monthly_room,
+        unique_rule("monthly_room_pkey", "room_id", SAME_COUNT_MESSAGE, {"member_id": "#1"},
+            {"member_id": "#2"}, {"month": date(2026, 2, 1)}, {"platform": "discord"},
+            {"room_id": "-2"}),
+        reference_rule("monthly_room_member_id_fkey", "member_id", {"member_id": "#1"}),
+    ),
+    *rules_of(rows.milestones,
+        unique_rule("milestone_pkey", "member_id", "This member already has milestones.",
+            {"member_id": "#1"}, {"member_id": "#2"}),
+        reference_rule("milestone_member_id_fkey", "member_id", {"member_id": "#1"}),
+    ),
+    *rules_of(rows.hourly_count,
+        unique_rule("hourly_count_pkey", "event_type", SAME_COUNT_MESSAGE, {"hour": 12},
+            {"day": date(2026, 2, 1)}, {"hour": 13}, {"platform": "discord"},
+            {"event_type": "REACTION"}),
     ),
     *rules_of(rows.bot,
         column_rule("bot_telegram_id_check", "telegram_id", TELEGRAM_ID_MESSAGE,

@@ -78,7 +78,7 @@ async def test_every_rule_of_the_database_is_in_the_table_and_has_its_message(
         WHERE indrelid::regclass::text ~ $1
             AND indisunique
         """,
-        "^(community_|member_|directory_(archive|audit|bot_chats|bot_notices|bot_states|bots|dismissed|erased|link|merge|moved|proved|segments))",
+        "^(community_|member_|directory_(archive|audit|bot_chats|bot_notices|bot_states|bots|dismissed|erased|hourly|link|merge|moved|proved|segments))",
     )
     functions = await directory.fetch(
         "SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"

@@ -1,8 +1,8 @@
 """The archive: old events become daily counts for good, and are deleted.
 
 The highlights keep the messages, the reactions, the minutes in voice chats and the points of each
-member and day. Rooms, times of the day, ids of messages, metadata and events of other types are
-gone.
+member and day, and the hourly counts keep the events of everybody together. The rooms and the times
+of each member, ids of messages and metadata are gone.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from community_directory.queries.archived_days import (
     open_days,
 )
 from community_directory.queries.highlights import STAY
-from community_directory.queries.merge_rows import LOCK_MERGES, day_points_sql
+from community_directory.queries.merge_locks import LOCK_MERGES
+from community_directory.queries.merge_rows import day_points_sql
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.reputation import DAILY_POINTS
 from community_directory.queries.rooms import LOCK_EVENTS
@@ -143,6 +144,32 @@ WHERE journal.merge_id = forgotten.merge_id AND journal.row_id = forgotten.row_i
     AND table_name = 'member_participation'
 """)
 
+# The rooms of the day, and of earlier days whose events somebody has deleted. Each month keeps the
+# rooms of its other days.
+DELETE_ROOMS = Statement("""
+WITH deleted AS (
+    DELETE FROM member_daily_rooms WHERE day <= :day::date
+    RETURNING member_id, day, platform, room_id, event_count, message_count
+),
+-- What each month loses.
+lost AS (
+    SELECT member_id, date_trunc('month', day)::date AS month, platform, room_id,
+        sum(event_count) AS events, sum(message_count) AS messages
+    FROM deleted GROUP BY 1, 2, 3, 4
+),
+-- The rooms of which nothing is left in the month.
+emptied AS (
+    DELETE FROM member_monthly_rooms AS room USING lost
+    WHERE (room.member_id, room.month, room.platform, room.room_id)
+        = (lost.member_id, lost.month, lost.platform, lost.room_id) AND event_count <= events
+)
+UPDATE member_monthly_rooms AS room
+SET event_count = event_count - events, message_count = message_count - messages
+FROM lost
+WHERE (room.member_id, room.month, room.platform, room.room_id)
+    = (lost.member_id, lost.month, lost.platform, lost.room_id) AND event_count > events
+""")
+
 PREVIEW_EVENTS = Statement(f"""
 SELECT event_type, count(*) AS events, count(DISTINCT member_id) AS members,
     min(occurred_at) AS first_at
@@ -236,6 +263,7 @@ async def _archive(day: date) -> int:
     await engine.fetch(MARK_ARCHIVED, day=day, ends_at=span.end)
     [(deleted,)] = await engine.fetch(DELETE_EVENTS, starts_at=span.starts[0])
     await engine.fetch(FORGET_MERGED_EVENTS, ends_at=span.end)
+    await engine.fetch(DELETE_ROOMS, day=day)
     return int(deleted)
 
 

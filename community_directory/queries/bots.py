@@ -4,9 +4,11 @@ Callers use it as `members.mark_bot`, `members.remember_bots`, ….
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from community_directory.database import Statement, engine, transaction
 from community_directory.errors import InvalidInput
+from community_directory.queries import roll_ups
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
 from community_directory.queries.identifiers import normalize_name, normalize_telegram_id
 from community_directory.queries.member_cache import forget
@@ -16,6 +18,7 @@ from community_directory.queries.member_rows import (
     member_from,
     member_not_found,
 )
+from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.values import (
     ACTOR_CTE,
     check_texts,
@@ -25,13 +28,9 @@ from community_directory.queries.values import (
 )
 from community_directory.tables import DirectoryBot
 
-# The trigger that deletes the highlights of a bot runs while its row is locked. A roll-up locks its
-# days, then writes highlights, and locks members at last: the mark waits for the days first.
-LOCK_ROLLED_UP_DAYS = Statement("""
-SELECT FROM directory_rolled_up_days
-WHERE day IN (SELECT highlight_date FROM member_daily_highlights WHERE member_id = :member_id)
-ORDER BY day FOR UPDATE
-""")
+ALL_DAYS = date(1999, 12, 31), date(2200, 1, 1)
+"""The first and the last day that can have highlights."""
+
 MARK_BOT = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_members SET is_bot = :is_bot FROM actor
@@ -89,10 +88,15 @@ async def mark_bot(
     if not isinstance(is_bot, bool):
         raise InvalidInput("Whether a member is a bot must be True or False.", field="is_bot")
     async with transaction():
-        await engine.fetch(LOCK_ROLLED_UP_DAYS, member_id=number)
+        # The triggers that delete what is counted of a bot run while its row is locked. A roll-up
+        # writes counts, and locks members at last: the mark waits for roll-ups first.
+        await engine.fetch(LOCK_MERGES)
         records = await engine.fetch(
             MARK_BOT, member_id=number, is_bot=is_bot, actor=actor, reason=reason
         )
+        if not is_bot:
+            # No roll-up counts archived days again.
+            await roll_ups.recount([number], *ALL_DAYS)
     if not records:
         raise await member_not_found(number)
     forget(number)

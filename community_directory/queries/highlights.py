@@ -1,10 +1,11 @@
 """Highlights: each member's activity on each day, counted from the events."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -14,6 +15,7 @@ from community_directory.queries import roll_ups
 from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL, open_days
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.queries.observation import observe_helpers
 from community_directory.queries.pages import (
     DATE_FIELD,
@@ -28,6 +30,7 @@ from community_directory.queries.reputation import (
     MAX_DAILY_POINTS,
     add_points_sql,
 )
+from community_directory.queries.roll_ups import Hour, RolledUpRow
 from community_directory.queries.values import (
     ACTOR_CTE,
     member_number,
@@ -89,12 +92,6 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
 
 
 _DAY_CHECKSUMS = _make_day_checksums()
-
-MERGE_LOCK_KEY = 0x6D65726765
-"""The key of the advisory lock of merges: "merge" in ASCII."""
-# A roll-up waits for a merge, and a merge for roll-ups: otherwise a roll-up that read the events
-# before the merge could store highlights of the merged member after it.
-LOCK_OUT_MERGES = f"SELECT pg_advisory_xact_lock_shared({MERGE_LOCK_KEY})"
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
 # without the lock a slow one could overwrite the counts of a later one. All roll-ups lock the days
@@ -355,17 +352,42 @@ class Highlight:
     voice_minutes: int
     reputation_earned: int
 
+    @property
+    def table(self) -> str:
+        """The name of the table."""
+        return "member_daily_highlights"
+
+    @property
+    def day(self) -> date:
+        """The day whose events are counted."""
+        return self.highlight_date
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A member's day whose stored row differs from a recount of its events."""
+    """A row that a roll-up writes, and that differs from a recount."""
 
-    stored: Highlight | None
-    """None if the day has no row."""
-    counted: Highlight | None
-    """None if the day has no events."""
+    stored: Highlight | RolledUpRow | None
+    """None if there is no row."""
+    counted: Highlight | RolledUpRow | None
+    """None if there is nothing to count."""
     repaired: bool
-    """Whether the day was rolled up."""
+    """Whether the row was counted again."""
+
+    @property
+    def row(self) -> Highlight | RolledUpRow:
+        """The stored row, or else the counted one."""
+        row = self.stored or self.counted
+        assert row is not None  # noqa: S101  for mypy
+        return row
+
+
+class MemberEvents(NamedTuple):
+    """The part of some members in what is counted of days."""
+
+    checksums: dict[date, Decimal]
+    """The checksums of their events by day."""
+    hours: Counter[Hour]
 
 
 async def roll_up(
@@ -479,13 +501,16 @@ async def verify(
 ) -> list[Difference]:
     """Compare the rows of a day, or of all days up to `until`, with a recount of the events.
 
-    An archived day has no events to count: it is left out.
+    So are the rooms and the hours of these days. Their months are compared with the sums of the
+    days, and the milestones of those who were active or joined with the highlights. An archived day
+    has no events to count: it is left out.
 
     Args:
         day: The only day, or the first one.
         until: The last day.
         zone: The name of the days' time zone; None means the community's time zone.
-        repair: Whether to roll up all these days in the same transaction if a row differs.
+        repair: Whether to roll up all these days in the same transaction if a row differs, and to
+            count the months and the milestones again that differ.
 
     Returns:
         The rows that differ.
@@ -504,18 +529,32 @@ async def verify(
             days = span._asdict()
             if repair:
                 await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
-            records = await engine.fetch(FIND_DIFFERENCES, **days)
-            if records and repair:
+            pairs = [
+                *map(_pair_from, await engine.fetch(FIND_DIFFERENCES, **days)),
+                *await roll_ups.find_differences(span, zone),
+            ]
+            differences = [Difference(*pair, repaired=repair) for pair in pairs]
+            if differences and repair:
                 await roll_up(day, until=until, zone=zone)
-    return [_difference_from(record, repaired=repair) for record in records]
+                await _repair_sums(differences, span, zone)
+    return differences
 
 
-def _difference_from(record: asyncpg.Record, *, repaired: bool) -> Difference:
-    stored, counted = (
-        None if half[0] is None else _highlight_from(half)
-        for half in (record[: len(record) // 2], record[len(record) // 2 :])
-    )
-    return Difference(stored, counted, repaired)
+async def _repair_sums(differences: Iterable[Difference], span: DaySpan, zone: str | None) -> None:
+    """Count the months and milestones that differ again, also where no day has changed."""
+    found = {row.member_id for row in (each.row for each in differences) if row.day is None}
+    members = {member_id for member_id in found if member_id is not None}
+    await _lock_members(members)
+    await roll_ups.recount(members, span.days[0], span.days[-1], zone=zone)
+
+
+def _pair_from(record: asyncpg.Record) -> tuple[Highlight | None, Highlight | None]:
+    half = len(record) // 2
+    return _highlight_or_none(record[:half]), _highlight_or_none(record[half:])
+
+
+def _highlight_or_none(values: tuple[Any, ...]) -> Highlight | None:
+    return None if values[0] is None else _highlight_from(values)
 
 
 def _highlight_from(values: tuple[Any, ...]) -> Highlight:
@@ -523,26 +562,31 @@ def _highlight_from(values: tuple[Any, ...]) -> Highlight:
     return Highlight(member_id, day, *(count or 0 for count in counts))
 
 
-async def count_member_checksums(member_ids: Sequence[str], days: DaySpan) -> dict[date, Decimal]:
-    """Return the part of these members in the checksum of each day that is not archived."""
+async def count_member_events(member_ids: Sequence[str], days: DaySpan) -> MemberEvents:
+    """Return the part of these members in what is counted of each day that is not archived."""
     days = await open_days(days)
+    if not days.days:
+        return MemberEvents({}, Counter())
     records = await engine.fetch(GET_MEMBER_CHECKSUMS, member_ids=member_ids, **days._asdict())
-    return {record["day"]: record["checksum"] for record in records}
+    return MemberEvents(
+        {record["day"]: record["checksum"] for record in records},
+        await roll_ups.count_hours_of(member_ids, days),
+    )
 
 
 async def recount_members(
-    member_ids: Sequence[str], days: DaySpan, before: Mapping[date, Decimal], first_day: date | None
+    member_ids: Sequence[str], days: DaySpan, before: MemberEvents, first_day: date | None
 ) -> list[date]:
     """Count the highlights of some members again, after their events changed in this transaction.
 
-    The days are those that were rolled up, and are not archived. Their checksums change by what
-    changed in the events of these members, so that the nightly roll-up has nothing to do. The
-    caller adds the points to the scores.
+    The days are those that were rolled up, and are not archived. Their checksums and their hours
+    change by what changed in the events of these members, so that the nightly roll-up has nothing
+    to do. The caller adds the points to the scores, and counts the months and the milestones.
 
     Args:
         member_ids: The numbers of the members.
         days: The days of the changed events.
-        before: The result of `count_member_checksums` before the change.
+        before: The result of `count_member_events` before the change.
         first_day: The day of the first stored event: earlier days keep their highlights.
 
     Returns:
@@ -551,10 +595,10 @@ async def recount_members(
     days = await open_days(days)
     if not days.days:
         return []
-    after = await count_member_checksums(member_ids, days)
+    after = await count_member_events(member_ids, days)
     changes = {
-        day: after.get(day, Decimal(0)) - before.get(day, Decimal(0))
-        for day in sorted(before.keys() | after.keys())
+        day: after.checksums.get(day, Decimal(0)) - before.checksums.get(day, Decimal(0))
+        for day in sorted(before.checksums.keys() | after.checksums.keys())
     }
     await engine.fetch(CHANGE_DAY_CHECKSUMS, days=list(changes), changes=list(changes.values()))
     rolled_up = await engine.fetch(FIND_ROLLED_UP_DAYS, first=days.days[0], last=days.days[-1])
@@ -568,7 +612,11 @@ async def recount_members(
             **days._asdict(),
         )
         await roll_ups.count_rooms_of(member_ids, days, counted)
-    await roll_ups.recount(member_ids, days.days[0], days.days[-1])
+        after.hours.subtract(before.hours)
+        rolled_up_days = {*counted}
+        await roll_ups.change_hours(
+            {hour: change for hour, change in after.hours.items() if hour.day in rolled_up_days}
+        )
     return counted
 
 

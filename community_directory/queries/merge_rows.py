@@ -5,7 +5,7 @@ Each statement that moves rows writes into `directory_merged_rows` what it moved
 
 from community_directory.database import Statement
 from community_directory.queries.events import CURRENT_SOURCE_ID, EVENT_COLUMNS
-from community_directory.queries.highlights import MERGE_LOCK_KEY, STAY
+from community_directory.queries.highlights import STAY
 from community_directory.queries.merge_plan import MERGED_COLUMNS
 from community_directory.queries.reputation import (
     DAILY_POINTS,
@@ -14,12 +14,6 @@ from community_directory.queries.reputation import (
 )
 from community_directory.queries.values import ACTOR_CTE
 
-# A merge reads all events, and changes the numbers that they may have: in a cluster of Citus both
-# need the connections of one transaction. PostgreSQL ignores the setting.
-LOCK_MERGES = f"""
-SELECT pg_advisory_xact_lock({MERGE_LOCK_KEY}),
-    set_config('citus.multi_shard_modify_mode', 'sequential', true)
-"""
 # The triggers of statuses and invitations read it.
 BEGIN_MERGING = "SELECT set_config('community_directory.merging', 'on', true)"
 END_MERGING = "SELECT set_config('community_directory.merging', '', true)"
@@ -157,6 +151,38 @@ SELECT count(*) FROM returned
 SUM_HIGHLIGHTS = Statement("""
 SELECT member_id, sum(reputation_earned) FROM member_daily_highlights
 WHERE member_id = ANY(:numbers) GROUP BY member_id
+""")
+
+# The rooms of days that were not counted again, such as those whose events somebody has deleted:
+# their counts are added, and stay there if the merge is undone.
+ADD_OTHER_ROOMS = Statement("""
+WITH moved AS (
+    DELETE FROM member_daily_rooms WHERE member_id = :duplicate
+    RETURNING day, platform, room_id, event_count, message_count
+)
+INSERT INTO member_daily_rooms AS room
+    (member_id, day, platform, room_id, event_count, message_count)
+SELECT :into, moved.* FROM moved
+ON CONFLICT (day, platform, room_id, member_id) DO UPDATE
+SET event_count = room.event_count + EXCLUDED.event_count,
+    message_count = room.message_count + EXCLUDED.message_count
+""")
+
+GET_MILESTONES = Statement("""
+SELECT joined_at, approved_at FROM member_milestones WHERE member_id = :number
+""")
+# The earlier times are those of the person. The duplicate keeps its own.
+JOIN_MILESTONES = Statement("""
+INSERT INTO member_milestones AS milestone (member_id, joined_at, approved_at)
+SELECT :into, joined_at, approved_at FROM member_milestones WHERE member_id = :duplicate
+ON CONFLICT (member_id) DO UPDATE
+SET joined_at = least(milestone.joined_at, EXCLUDED.joined_at),
+    approved_at = least(milestone.approved_at, EXCLUDED.approved_at)
+""")
+SET_MILESTONES = Statement("""
+UPDATE member_milestones
+SET joined_at = :joined_at::timestamptz, approved_at = :approved_at::timestamptz
+WHERE member_id = :number
 """)
 
 # An invitation between the two is cancelled: nobody invites themselves.

@@ -16,10 +16,12 @@ from community_directory.calendar import MAX_SPAN_DAYS, DaySpan, days_between, l
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput, MergeRefused, NotMerged
 from community_directory.queries import merge_rows as sql
-from community_directory.queries.highlights import count_member_checksums, recount_members
+from community_directory.queries import roll_ups
+from community_directory.queries.highlights import count_member_events, recount_members
 from community_directory.queries.ids import new_id
 from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
+from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.merge_plan import (
     FEE_COLUMNS,
     GITHUB_COLUMNS,
@@ -57,7 +59,7 @@ _COLUMN_GROUPS = (
     ),
 )
 """The columns that go together: all of a group come back, or none."""
-_TIMES = ("github_verified_at", "last_active_at", "suspended_until")
+_TIMES = ("github_verified_at", "last_active_at", "suspended_until", "joined_at", "approved_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ async def _run_alone(change: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             with long_running():
                 async with transaction():
-                    await engine.fetch(sql.LOCK_MERGES)
+                    await engine.fetch(LOCK_MERGES)
                     forget()
                     return await change()
         except (DatabaseUnavailable, InvalidInput) as error:
@@ -272,6 +274,7 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None
         raise MergeRefused(refusals[0].message, duplicate)
     await engine.fetch(sql.BEGIN_MERGING)
     sums = await _sum_highlights(numbers)
+    milestones = await _get_milestones(into)
     pair_ids = {"duplicate": duplicate, "into": into}
     await engine.fetch(sql.ADD_MERGE, merge_id=merge_id, **pair_ids)
 
@@ -319,6 +322,7 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None
     await engine.fetch(
         sql.ADD_OTHER_HIGHLIGHTS, merge_id=merge_id, into=into, counted_days=counted + late_counted
     )
+    await engine.fetch(sql.ADD_OTHER_ROOMS, **pair_ids)
     accounts = await _fetch_count(
         sql.MOVE_ACCOUNTS, merge_id=merge_id, **pair_ids, **call._asdict()
     )
@@ -351,8 +355,12 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None
         if permissions and stays_active
         else []
     )
-    changes = _changes(pair.into, filled)
+    # A trigger writes the milestones of a status that the merge has changed: they are joined then.
+    await engine.fetch(sql.JOIN_MILESTONES, **pair_ids)
+    joined_milestones = await _get_milestones(into)
     days = [day for span in spans + late_spans for day in (span.days[0], span.days[-1])]
+    await _recount(numbers, days)
+    changes = _changes(pair.into, filled)
     before = {
         "into": changes,
         "duplicate": {
@@ -363,6 +371,11 @@ async def _merge(duplicate: str, into: str, call: _Call, *, again: _Again | None
         "points": {**points, "highlights": sums[duplicate]},
         "permissions": [permission for (permission,) in given] if stays_active else None,
         "days": [day.isoformat() for day in (min(days), max(days))] if days else None,
+        "milestones": {
+            name: [_encode(milestones[name]), _encode(joined_milestones[name])]
+            for name in milestones
+            if milestones[name] != joined_milestones[name]
+        },
     }
     await engine.fetch(sql.STORE_BEFORE, merge_id=merge_id, before=json.dumps(before))
     await engine.fetch(sql.END_MERGING)
@@ -417,7 +430,7 @@ async def _move_rows(
     Return the numbers of rows, the days of the events, and those that were counted again.
     """
     members, days = list(pair_ids.values()), await _find_days(pair_ids["duplicate"])
-    checksums = [await count_member_checksums(members, span) for span in days.spans]
+    events = [await count_member_events(members, span) for span in days.spans]
     counts = dict.fromkeys(("collapsed_events", "events", "highlights"), 0)
     counted: list[date] = []
     if days.spans:
@@ -428,7 +441,7 @@ async def _move_rows(
         counts["highlights"] = await _fetch_count(
             sql.MOVE_HIGHLIGHTS, merge_id=merge_id, duplicate=pair_ids["duplicate"]
         )
-    for span, before in zip(days.spans, checksums, strict=True):
+    for span, before in zip(days.spans, events, strict=True):
         counted += await recount_members(members, span, before, days.first_event_day)
     counts["invitations"] = await _fetch_count(
         sql.MOVE_INVITATIONS, merge_id=merge_id, **pair_ids, **call._asdict()
@@ -499,6 +512,7 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
     await engine.fetch(sql.BEGIN_MERGING)
     left: list[str] = []
     sums = await _sum_highlights([into])
+    milestones = await _get_milestones(into)
     await engine.fetch(sql.UNMARK_MERGED, duplicate=duplicate, **call._asdict())
 
     counts = await _return_events(pair_ids, merge_id, spans)
@@ -543,6 +557,10 @@ async def _unmerge(merge: asyncpg.Record, call: _Call) -> Unmerge:
         **call._asdict(),
     )
     await engine.fetch(sql.RETURN_PROOFS, merge_id=merge_id, duplicate=duplicate)
+    status_stays = "status" in changes and restored["status"] == pair.into["status"]
+    # A merge of an earlier version has not joined the milestones.
+    await _restore_milestones(into, milestones, before.get("milestones", {}), status_stays)
+    await _recount(numbers, [day for span in spans for day in (span.days[0], span.days[-1])])
     permissions = await _return_permissions(
         pair_ids,
         merge_id,
@@ -577,13 +595,13 @@ async def _return_events(
 ) -> dict[str, int]:
     """Give back the events and the highlights, and count the highlights again."""
     members = list(pair_ids.values())
-    checksums = [await count_member_checksums(members, span) for span in spans]
+    events = [await count_member_events(members, span) for span in spans]
     collapsed = await _fetch_count(sql.RETURN_COLLAPSED_EVENTS, merge_id=merge_id, **pair_ids)
     returned = await _fetch_count(sql.RETURN_EVENTS, merge_id=merge_id)
     highlights = await _fetch_count(sql.RETURN_HIGHLIGHTS, merge_id=merge_id)
     first_event_day = await _find_first_event_day(pair_ids["duplicate"])
     counted: list[date] = []
-    for span, before in zip(spans, checksums, strict=True):
+    for span, before in zip(spans, events, strict=True):
         counted += await recount_members(members, span, before, first_event_day)
     await engine.fetch(
         sql.SUBTRACT_OTHER_HIGHLIGHTS,
@@ -793,6 +811,39 @@ async def _sum_highlights(numbers: Sequence[str]) -> dict[str, int]:
     sums = dict.fromkeys(numbers, 0)
     records = await engine.fetch(sql.SUM_HIGHLIGHTS, numbers=numbers)
     return sums | {member_id: int(points) for member_id, points in records}
+
+
+async def _recount(numbers: Sequence[str], days: Sequence[date]) -> None:
+    """Count the months from the first to the last of these days again, and the milestones."""
+    since, until = (min(days), max(days)) if days else (today(), today())
+    await roll_ups.recount(numbers, since, until)
+
+
+async def _get_milestones(number: str) -> dict[str, datetime | None]:
+    """Return when a member joined and was approved."""
+    records = await engine.fetch(sql.GET_MILESTONES, number=number)
+    return dict(records[0]) if records else {"joined_at": None, "approved_at": None}
+
+
+async def _restore_milestones(
+    into: str,
+    present: Mapping[str, datetime | None],
+    changes: Mapping[str, Sequence[Any]],
+    status_stays: bool,
+) -> None:
+    """Give the other member their own times back, unless these have changed since the merge.
+
+    Args:
+        into: The number of the other member.
+        present: The times before the status was given back, which changes them, too.
+        changes: The old and the new value of each time that the merge changed.
+        status_stays: Whether the member keeps the status that the merge gave, and so its times.
+    """
+    restored = await _get_milestones(into)
+    for name, (old, new) in changes.items():
+        if _encode(present[name]) == new and not (old is None and status_stays):
+            restored[name] = _decode(name, old)
+    await engine.fetch(sql.SET_MILESTONES, number=into, **restored)
 
 
 async def _fetch_count(statement: Statement, **values: object) -> int:

@@ -21,6 +21,7 @@ from community_directory.queries.bans import (
 from community_directory.queries.identifiers import RESERVED_PREFIXES, Account
 from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
+from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.relationships import entity_text
 from community_directory.queries.values import (
     ACTOR_CTE,
@@ -34,6 +35,9 @@ NOT_PERSONAL = None
 """The class of a column whose value says nothing about a person; an erasure leaves it as it is."""
 IN_FUNCTION = "directory_audit_log_erase"
 """The class of a column that this function of the database erases: only its owner may change it."""
+
+# The id of a private chat is the id of the person's account.
+_ERASED_ROOM_ID = "CASE WHEN room_id = ANY(:room_ids) THEN 'erased' ELSE room_id END"
 
 COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
     "community_members": {
@@ -86,8 +90,7 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "member_id": NOT_PERSONAL,
         "event_type": NOT_PERSONAL,
         "platform": NOT_PERSONAL,
-        # The id of a private chat is the id of the person's account.
-        "room_id": "CASE WHEN room_id = ANY(:room_ids) THEN 'erased' ELSE room_id END",
+        "room_id": _ERASED_ROOM_ID,
         # The highlights are counted from the durations.
         "event_metadata": "(SELECT jsonb_object_agg(key, value) FROM jsonb_each(event_metadata)"
         " WHERE key IN ('duration_seconds', 'voice_duration_seconds'))",
@@ -103,6 +106,45 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "voice_minutes": NOT_PERSONAL,
         "reputation_earned": NOT_PERSONAL,
         "created_at": NOT_PERSONAL,
+    },
+    "member_monthly_highlights": {
+        "member_id": NOT_PERSONAL,
+        "month": NOT_PERSONAL,
+        "active_days": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+        "reaction_count": NOT_PERSONAL,
+        "voice_minutes": NOT_PERSONAL,
+    },
+    "member_daily_rooms": {
+        "member_id": NOT_PERSONAL,
+        "day": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "room_id": _ERASED_ROOM_ID,
+        "event_count": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+    },
+    "member_monthly_rooms": {
+        "member_id": NOT_PERSONAL,
+        "month": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "room_id": _ERASED_ROOM_ID,
+        "event_count": NOT_PERSONAL,
+        "message_count": NOT_PERSONAL,
+    },
+    "member_milestones": {
+        "member_id": NOT_PERSONAL,
+        "joined_at": NOT_PERSONAL,
+        "approved_at": NOT_PERSONAL,
+        "first_active_day": NOT_PERSONAL,
+        "first_message_day": NOT_PERSONAL,
+        "active_weeks": NOT_PERSONAL,
+    },
+    "directory_hourly_counts": {
+        "day": NOT_PERSONAL,
+        "hour": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "event_type": NOT_PERSONAL,
+        "event_count": NOT_PERSONAL,
     },
     # The rows of these tables are deleted.
     "member_accounts": dict.fromkeys(
@@ -284,6 +326,22 @@ SELECT jsonb_build_object(
         ))
     ),
     'highlights', (SELECT jsonb_agg(columns ORDER BY highlight_date) FROM highlight),
+    'monthly_highlights', (
+        SELECT jsonb_agg(highlights ORDER BY month, highlights.member_id)
+        FROM member_monthly_highlights AS highlights WHERE highlights.member_id = ANY(numbers)
+    ),
+    'daily_rooms', (
+        SELECT jsonb_agg(room ORDER BY day, platform, room_id, room.member_id)
+        FROM member_daily_rooms AS room WHERE room.member_id = ANY(numbers)
+    ),
+    'monthly_rooms', (
+        SELECT jsonb_agg(room ORDER BY month, platform, room_id, room.member_id)
+        FROM member_monthly_rooms AS room WHERE room.member_id = ANY(numbers)
+    ),
+    'milestones', (
+        SELECT jsonb_agg(milestones ORDER BY milestones.member_id)
+        FROM member_milestones AS milestones WHERE milestones.member_id = ANY(numbers)
+    ),
     'relationships', (
         SELECT jsonb_agg(relationship ORDER BY created_at)
         FROM member_relationships AS relationship
@@ -338,6 +396,28 @@ ERASE_EVENTS = Statement(f"""
 UPDATE member_participation SET {_assignments_sql("member_participation")}
 WHERE member_id = ANY(:numbers) AND {_differs_sql("member_participation")}
 """)
+
+
+def _make_rooms_statement(table: str, time: str) -> Statement:
+    """Return the statement that erases the private chats from one of the tables of rooms."""
+    return Statement(f"""
+WITH erased AS (
+    DELETE FROM {table} WHERE member_id = ANY(:numbers) AND room_id = ANY(:room_ids) RETURNING *
+)
+INSERT INTO {table} AS room ({time}, platform, room_id, member_id, event_count, message_count)
+SELECT {time}, platform, 'erased', member_id, sum(event_count), sum(message_count)
+FROM erased GROUP BY {time}, platform, member_id
+ON CONFLICT ({time}, platform, room_id, member_id) DO UPDATE
+SET event_count = room.event_count + EXCLUDED.event_count,
+    message_count = room.message_count + EXCLUDED.message_count
+""")
+
+
+# Those of two accounts become one room. The counts of the rooms stay those of the events.
+ERASE_ROOMS = (
+    _make_rooms_statement("member_daily_rooms", "day"),
+    _make_rooms_statement("member_monthly_rooms", "month"),
+)
 ERASE_INVITATIONS = Statement(f"""
 WITH {ACTOR_CTE}
 UPDATE community_invitations SET {_assignments_sql("community_invitations")} FROM actor
@@ -423,7 +503,8 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
-        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`, `relationships`,
+        `accounts`, `invitations`, `participation`, `bot_states`, `highlights`,
+        `monthly_highlights`, `daily_rooms`, `monthly_rooms`, `milestones`, `relationships`,
         `requests`, `notes`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that
         it deleted or changed, as they were before.
 
@@ -493,6 +574,8 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     Raises:
         _PersonChanged: Another call merged members before these were locked.
     """
+    # A roll-up that read the events before could store counts of the rooms afterwards.
+    await engine.fetch(LOCK_MERGES)
     found = await _find_person(number, entities)
     await _run(LOCK_INVITATIONS, found)
     await _run(LOCK_MEMBERS, found)
@@ -511,6 +594,8 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_MEMBERS, person | change)
     # The second run erases the events that were recorded during the first one.
     await _run(ERASE_EVENTS, person)
+    for statement in ERASE_ROOMS:
+        await _run(statement, person)
     await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
     await _run(ERASE_KNOWN_BOTS, person)

@@ -5,12 +5,15 @@ and the milestones of a member come from the highlights of all days.
 """
 
 import json
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any, NamedTuple
 
 from community_directory.calendar import DaySpan, clock_shifts
 from community_directory.database import Statement, engine
+from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL
 from community_directory.queries.member_rows import NO_BOTS
 
 OF_THESE_MEMBERS = "AND member_id = ANY(:member_ids::text[])"
@@ -62,13 +65,13 @@ deleted AS (
 SELECT member_id FROM written UNION SELECT member_id FROM deleted
 """)
 
-    def make_find_statement(self) -> Statement:
+    def make_find_statement(self, further: str = "true") -> Statement:
         """Return the statement that returns each row that differs, as JSON: stored, counted."""
         return Statement(f"""
 WITH {self._ctes()}
 SELECT to_jsonb(stored), to_jsonb(counted)
 FROM stored FULL JOIN counted USING ({", ".join(self.key)})
-WHERE stored IS DISTINCT FROM counted
+WHERE stored IS DISTINCT FROM counted AND {further}
 ORDER BY {", ".join(self.key)}
 """)
 
@@ -113,22 +116,31 @@ def _make_room_table(of_members: str = "", of_days: str = "") -> RolledUpTable:
 
 _ROOMS = _make_room_table()
 _ROOMS_OF_MEMBERS = _make_room_table(OF_THESE_MEMBERS, "AND day = ANY(:counted_days::date[])")
+
+
+def _make_hours_sql(of_members: str = "") -> str:
+    """Return the SQL of the hours of days, of all members or under a condition in SQL.
+
+    The hour is the one that clocks show: where they are put back, one hour has the events of two.
+    """
+    return f"""
+    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
+        platform, event_type, least(count(*), 2147483647)::integer AS event_count
+    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS} {of_members}
+    GROUP BY 1, 2, 3, 4"""
+
+
 _HOURS = RolledUpTable(
     name="directory_hourly_counts",
     key=("day", "hour", "platform", "event_type"),
     counts=("event_count",),
-    # The hour is the one that clocks show: where they are put back, one hour has the events of two.
-    counted=f"""
-    SELECT {_DAY} AS day, date_part('hour', {_local_time_sql("occurred_at")})::smallint AS hour,
-        platform, event_type, least(count(*), 2147483647)::integer AS event_count
-    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS}
-    GROUP BY 1, 2, 3, 4""",
+    counted=_make_hours_sql(),
     scope=_STORED_DAYS,
 )
 
 # Months from days.
 
-_MONTHS = "month >= :since AND month <= :until"
+_THESE_MONTHS = "month >= :since AND month <= :until"
 _DAYS_OF_MONTHS = "BETWEEN :since AND (:until::date + interval '1 month' - interval '1 day')::date"
 
 
@@ -151,7 +163,7 @@ def _make_month_table(of_members: str = "") -> RolledUpTable:
     FROM member_daily_highlights
     WHERE highlight_date {_DAYS_OF_MONTHS} AND {NO_BOTS} {of_members}
     GROUP BY 1, 2""",
-        scope=f"{_MONTHS} {of_members}",
+        scope=f"{_THESE_MONTHS} {of_members}",
     )
 
 
@@ -165,9 +177,12 @@ def _make_room_month_table(of_members: str = "") -> RolledUpTable:
         {_sum_of("event_count")}, {_sum_of("message_count")}
     FROM member_daily_rooms WHERE day {_DAYS_OF_MONTHS} {of_members}
     GROUP BY 1, 2, 3, 4""",
-        scope=f"{_MONTHS} {of_members}",
+        scope=f"{_THESE_MONTHS} {of_members}",
     )
 
+
+_MONTHS = _make_month_table()
+_ROOM_MONTHS = _make_room_month_table()
 
 # Milestones from the highlights of all days.
 
@@ -182,29 +197,33 @@ def _make_milestone_table(members: str) -> RolledUpTable:
         key=("member_id",),
         counts=("first_active_day", "first_message_day", "active_weeks"),
         # Three looks into an index for each member: to read all their days would take much longer.
+        # A bot is no person: it keeps the day of joining alone, for the case that it becomes one.
         counted=f"""
     SELECT member_id, active.first_active_day, spoken.first_message_day, weeks.active_weeks
-    FROM ({members}) AS member(member_id)
+    FROM (
+        SELECT member_id, CASE WHEN {NO_BOTS} THEN member_id END AS person
+        FROM ({members}) AS numbers(member_id)
+    ) AS member
     LEFT JOIN member_milestones AS milestone USING (member_id),
     LATERAL (
         SELECT min(highlight_date) AS first_active_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id
+        WHERE highlight.member_id = person
     ) AS active,
     LATERAL (
         SELECT min(highlight_date) AS first_message_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = member.member_id AND message_count > 0
+        WHERE highlight.member_id = person AND message_count > 0
     ) AS spoken,
     LATERAL (SELECT {_local_time_sql("joined_at")}::date AS joined) AS joining,
     LATERAL (
         SELECT ARRAY(
             SELECT DISTINCT ((highlight_date - joined) / 7 + 1)::smallint
             FROM member_daily_highlights AS highlight
-            WHERE highlight.member_id = member.member_id
+            WHERE highlight.member_id = person
                 AND highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
             ORDER BY 1
         ) AS active_weeks
     ) AS weeks
-    WHERE {NO_BOTS} AND num_nonnulls(joined_at, approved_at, active.first_active_day) > 0""",
+    WHERE num_nonnulls(joined_at, approved_at, active.first_active_day) > 0""",
         scope=f"member_id IN ({members})",
     )
 
@@ -225,10 +244,63 @@ _MILESTONES_OF_DAYS = _make_milestone_table(f"""
 WRITE_ROOMS = _ROOMS.make_write_statement()
 WRITE_ROOMS_OF_MEMBERS = _ROOMS_OF_MEMBERS.make_write_statement()
 WRITE_HOURS = _HOURS.make_write_statement()
+GET_HOURS_OF_MEMBERS = Statement(_make_hours_sql(OF_THESE_MEMBERS))
+CHANGE_HOURS = Statement("""
+WITH
+-- The hours with the events that they must have.
+changed AS (
+    SELECT day, hour, platform, event_type, coalesce(event_count, 0) + change AS total
+    FROM unnest(
+        :days::date[], :hours::smallint[], :platforms::text[], :event_types::text[],
+        :changes::integer[]
+    ) AS changed(day, hour, platform, event_type, change)
+    LEFT JOIN directory_hourly_counts USING (day, hour, platform, event_type)
+),
+-- The hours of which nothing is left.
+emptied AS (
+    DELETE FROM directory_hourly_counts AS stored USING changed
+    WHERE (stored.day, stored.hour, stored.platform, stored.event_type)
+        = (changed.day, changed.hour, changed.platform, changed.event_type) AND total <= 0
+)
+INSERT INTO directory_hourly_counts (day, hour, platform, event_type, event_count)
+SELECT * FROM changed WHERE total > 0
+ON CONFLICT (day, hour, platform, event_type) DO UPDATE SET event_count = EXCLUDED.event_count
+""")
 WRITE_MONTHS = _make_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_ROOM_MONTHS = _make_room_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_MILESTONES = _MILESTONES.make_write_statement()
 FIND_JOINED = _MILESTONES_OF_JOINED.make_find_statement()
+
+# A day may have been archived since the caller looked.
+_STILL_OPEN = f"day > coalesce({ARCHIVED_UNTIL_SQL}, '-infinity')"
+FIND_ROOM_DIFFERENCES = _ROOMS.make_find_statement(_STILL_OPEN)
+FIND_HOUR_DIFFERENCES = _HOURS.make_find_statement(_STILL_OPEN)
+FIND_MONTH_DIFFERENCES = _MONTHS.make_find_statement()
+FIND_ROOM_MONTH_DIFFERENCES = _ROOM_MONTHS.make_find_statement()
+FIND_MILESTONE_DIFFERENCES = _MILESTONES_OF_DAYS.make_find_statement()
+
+
+@dataclass(frozen=True, slots=True)
+class RolledUpRow:
+    """A row of another table than the highlights that a roll-up writes."""
+
+    table: str
+    values: Mapping[str, Any]
+    """The columns that are counted, and those of the key; days are texts such as "2026-01-31"."""
+
+    @property
+    def day(self) -> date | None:
+        """The day whose events are counted; None if the row is a sum of days."""
+        return date.fromisoformat(self.values["day"]) if "day" in self.values else None
+
+    @property
+    def member_id(self) -> str | None:
+        """The member; None if the row is that of an hour."""
+        return self.values.get("member_id")
+
+
+Pair = tuple[RolledUpRow | None, RolledUpRow | None]
+"""What is stored and what is counted; None in place of a row that is missing."""
 
 
 async def count_rooms_and_hours(days: DaySpan, zone: str | None) -> set[str]:
@@ -252,6 +324,34 @@ async def find_joined(days: DaySpan, zone: str | None) -> set[str]:
     return {json.loads(stored)["member_id"] for stored, _ in records}
 
 
+async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
+    """Return the rows of rooms, hours, months and milestones that differ from a recount.
+
+    The rooms and the hours are those of these days, the months those that have one of these days.
+    The milestones are those of everybody who was active, joined or began on these days.
+    """
+    events, clocks = days._asdict(), clock_shifts(zone)._asdict()
+    months = _months(days.days[0], days.days[-1])
+    return [
+        *await _find(_ROOMS, FIND_ROOM_DIFFERENCES, **events),
+        *await _find(_HOURS, FIND_HOUR_DIFFERENCES, **events, **clocks),
+        *await _find(_MONTHS, FIND_MONTH_DIFFERENCES, **months),
+        *await _find(_ROOM_MONTHS, FIND_ROOM_MONTH_DIFFERENCES, **months),
+        *await _find(_MILESTONES, FIND_MILESTONE_DIFFERENCES, **events, **clocks),
+    ]
+
+
+async def _find(table: RolledUpTable, statement: Statement, **values: object) -> list[Pair]:
+    return [
+        (_row_from(table, stored), _row_from(table, counted))
+        for stored, counted in await engine.fetch(statement, **values)
+    ]
+
+
+def _row_from(table: RolledUpTable, row: str | None) -> RolledUpRow | None:
+    return None if row is None else RolledUpRow(table.name, json.loads(row))
+
+
 async def count_rooms_of(
     member_ids: Collection[str], days: DaySpan, counted_days: Collection[date]
 ) -> None:
@@ -264,6 +364,35 @@ async def count_rooms_of(
     )
 
 
+class Hour(NamedTuple):
+    """An hour of a day, as clocks show it, and what is counted in it."""
+
+    day: date
+    hour: int
+    platform: str
+    event_type: str
+
+
+async def count_hours_of(member_ids: Collection[str], days: DaySpan) -> Counter[Hour]:
+    """Return the number of events of some members in each hour of these days."""
+    records = await engine.fetch(
+        GET_HOURS_OF_MEMBERS,
+        member_ids=list(member_ids),
+        **days._asdict(),
+        **clock_shifts(None)._asdict(),
+    )
+    return Counter({Hour(*key): count for *key, count in records})
+
+
+async def change_hours(changes: Mapping[Hour, int]) -> None:
+    """Add these numbers, which may be negative, to the events of hours."""
+    changed = [(*key, change) for key, change in changes.items() if change]
+    if changed:
+        names = ("days", "hours", "platforms", "event_types", "changes")
+        columns = map(list, zip(*changed, strict=True))
+        await engine.fetch(CHANGE_HOURS, **dict(zip(names, columns, strict=True)))
+
+
 async def recount(
     member_ids: Collection[str], since: date, until: date, *, zone: str | None = None
 ) -> None:
@@ -272,12 +401,18 @@ async def recount(
     Call it after the highlights or the daily rooms of these members changed on days from `since` to
     `until`, or after their `joined_at` changed. The caller has locked the members
     (`LOCK_EARNING_MEMBERS`) in a statement before this call: another writer of their days then has
-    either committed, or waits. A bot gets no rows, and loses those that it had.
+    either committed, or waits. A bot keeps the times at which it joined and was approved, and
+    loses the rest.
     """
     numbers = sorted(member_ids)
     if not numbers:
         return
-    months = {"member_ids": numbers, "since": since.replace(day=1), "until": until.replace(day=1)}
-    await engine.fetch(WRITE_MONTHS, **months)
-    await engine.fetch(WRITE_ROOM_MONTHS, **months)
+    months = _months(since, until)
+    await engine.fetch(WRITE_MONTHS, member_ids=numbers, **months)
+    await engine.fetch(WRITE_ROOM_MONTHS, member_ids=numbers, **months)
     await engine.fetch(WRITE_MILESTONES, member_ids=numbers, **clock_shifts(zone)._asdict())
+
+
+def _months(since: date, until: date) -> dict[str, date]:
+    """Return the first days of the first and of the last month."""
+    return {"since": since.replace(day=1), "until": until.replace(day=1)}

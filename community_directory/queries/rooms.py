@@ -6,6 +6,7 @@ Callers use `move_room` as `participation.move_room`.
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.events import CURRENT_SOURCE_ID
+from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.values import check_texts, id_text
 from community_directory.tables import MemberParticipation, Platform
 
@@ -63,6 +64,29 @@ SELECT count(*) FROM moved
 """)
 
 
+def _make_counts_statement(table: str, time: str) -> Statement:
+    """Return the statement that moves the counts of the old room in one of the tables."""
+    return Statement(f"""
+WITH moved AS (
+    DELETE FROM {table} WHERE platform = :platform AND room_id = :old_room_id RETURNING *
+)
+INSERT INTO {table} AS room ({time}, platform, room_id, member_id, event_count, message_count)
+SELECT {time}, platform, :new_room_id, member_id, event_count, message_count FROM moved
+ON CONFLICT ({time}, platform, room_id, member_id) DO UPDATE
+SET event_count = room.event_count + EXCLUDED.event_count,
+    message_count = room.message_count + EXCLUDED.message_count
+""")
+
+
+# A day whose events have only moved keeps its checksum, and is not rolled up again: its counts move
+# here. A day that loses events that were in both rooms has another checksum: the next roll-up
+# counts it again.
+MOVE_COUNTS = (
+    _make_counts_statement("member_daily_rooms", "day"),
+    _make_counts_statement("member_monthly_rooms", "month"),
+)
+
+
 async def move_room(platform: str, old_room_id: str | int, new_room_id: str | int) -> int:
     """Move all events of a room to the room that it became, also those that arrive later.
 
@@ -70,7 +94,8 @@ async def move_room(platform: str, old_room_id: str | int, new_room_id: str | in
     again in the new room, so the events get other source ids: on Telegram the message's id minus
     1,000,000,000, as Telegram Desktop exports them, and otherwise the old room's id, a colon and
     the source id. An event that the new room contains already is stored once. The call waits for
-    the calls that are storing events, and later ones wait for it. A repeated call changes nothing.
+    merges, for roll-ups and for the calls that are storing events, and later ones wait for it. A
+    repeated call changes nothing.
 
     Returns:
         The number of events that moved.
@@ -85,6 +110,8 @@ async def move_room(platform: str, old_room_id: str | int, new_room_id: str | in
         check_texts(MemberParticipation, room_id=room_id)
     with long_running():
         async with transaction():
+            # A roll-up that read the events before could store counts of the old room afterwards.
+            await engine.fetch(LOCK_MERGES)
             await engine.fetch(LOCK_EVENTS)
             moves = await engine.fetch(
                 FIND_MOVES, platform=platform, old_room_id=old, new_room_id=new
@@ -107,4 +134,6 @@ async def move_room(platform: str, old_room_id: str | int, new_room_id: str | in
                 )
             await engine.fetch(DELETE_REPEATED_EVENTS, platform=platform, old_room_id=old)
             [(moved,)] = await engine.fetch(MOVE_EVENTS, platform=platform, old_room_id=old)
+            for statement in MOVE_COUNTS:
+                await engine.fetch(statement, platform=platform, old_room_id=old, new_room_id=new)
             return int(moved)

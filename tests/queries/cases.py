@@ -24,7 +24,7 @@ from tests.tables import rows
 Helper = Callable[..., Awaitable[Any]]
 
 INTERNAL_FUNCTIONS = {
-    "count_member_checksums",
+    "count_member_events",
     "find_archive",
     "find_first_open_day",
     "get_pair",

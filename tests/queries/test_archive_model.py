@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from community_directory.errors import EventArchived
 from community_directory.queries import highlights, members, participation
 from community_directory.queries.archive import archive_next_day
+from tests.queries.recounts import find_wrong_counts, find_wrong_sums
 
 FIRST_DAY = date(2026, 1, 31)
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(6)]
@@ -115,7 +116,7 @@ class Archiving(RuleBasedStateMachine):
             member_id=number,
             event_type=event_type,
             platform="telegram",
-            room_id="-100",
+            room_id="-100" if hour % 2 else "-200",
             occurred_at=START + timedelta(hours=hour),
             metadata={"duration_seconds": 3600 * hours} if event_type == "VOICE" else None,
         )
@@ -170,6 +171,10 @@ class Archiving(RuleBasedStateMachine):
         assert found == expected
 
     @invariant()
+    def months_and_milestones_are_those_of_the_days(self) -> None:
+        assert self.run(find_wrong_sums(self.database)) == {}
+
+    @invariant()
     def every_score_is_the_sum_of_its_days(self) -> None:
         assert all(rest == 0 for _, rest in self.fetch(SCORES))
 
@@ -179,6 +184,8 @@ class Archiving(RuleBasedStateMachine):
             return
         self.run(highlights.roll_up(DAYS[0], until=DAYS[-1]))
         assert self.run(highlights.verify(DAYS[0], until=DAYS[-1])) == []
+        assert self.run(find_wrong_counts(self.database)) == {}
+        self.archived_hours_are_those_of_all_events()
         expected = Counter[str]()
         for event in self.events:
             expected[COLUMNS[event.event_type]] += sum(event.days().values())
@@ -186,6 +193,19 @@ class Archiving(RuleBasedStateMachine):
         for _, _, *counts in self.fetch(COUNTS):
             found.update(dict(zip(COLUMNS.values(), counts, strict=True)))
         assert +found == expected
+
+    def archived_hours_are_those_of_all_events(self) -> None:
+        """Merges do not change them: these events differ."""
+        found = self.fetch(
+            "SELECT day, hour, event_type, event_count FROM directory_hourly_counts"
+            " WHERE day <= (SELECT archived_until FROM directory_archive)"
+        )
+        [row] = self.fetch("SELECT max(archived_until) FROM directory_archive")
+        assert {tuple(key): count for *key, count in found} == Counter(
+            (day, event.hour % 24, event.event_type)
+            for event in self.events
+            if (day := DAYS[event.hour // 24]) <= (row[0] or date.min)
+        )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,10 @@ from community_directory.queries import (
     participation,
     reputation,
 )
+from community_directory.queries.archive import archive_next_day
 from community_directory.queries.members import Member
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
+from tests.queries.recounts import find_wrong_counts
 from tests.queries.test_participation import blocked, until_blocked_by
 from tests.tables import rows
 
@@ -67,6 +70,11 @@ async def test_a_bot_has_no_points_and_no_highlights_but_all_its_events(
     assert (bot.is_bot, bot.reputation_score, bot.reputation_tier) == (True, 0, "Novice")
     assert (await highlights.between(DAY, DAY, member_id="#1")).items == []
     assert await directory.fetchval("SELECT count(*) FROM member_daily_highlights") == 0
+    for table in ("member_monthly_highlights", "member_daily_rooms", "member_monthly_rooms"):
+        assert await directory.fetchval(f"SELECT count(*) FROM {table}") == 0
+    milestones = await rows.fetch_row(directory, "SELECT * FROM member_milestones")
+    assert milestones["joined_at"] == bot.created_at
+    assert tuple(milestones)[3:] == (None, None, [])
     assert len((await participation.history("#1")).items) == 7
     explained = await reputation.explain("#1")
     assert (sum(explained.github.values()), explained.earned, explained.other) == (0, 0, 0)
@@ -158,8 +166,7 @@ async def test_a_mark_waits_for_a_roll_up_before_it_locks_the_member(
     await add_member("Ana")
     await record_messages("#1")
     await highlights.roll_up(DAY)
-    lock_day = "UPDATE directory_rolled_up_days SET checksum = checksum"
-    async with blocked(database, lock_day) as roll_up:
+    async with blocked(database, LOCK_OUT_MERGES) as roll_up:
         marking = asyncio.create_task(members.mark_bot("#1", actor="Luis"))
         await until_blocked_by(roll_up)
         # A roll-up locks the members at last.
@@ -182,8 +189,10 @@ async def test_a_roll_up_skips_bots_and_finds_the_days_on_which_one_was_marked(
     await members.mark_bot("#1", actor="Luis")
     assert await roll_up_recent() == 0
     assert await highlights.verify(long_ago.date()) == []
+    assert await find_wrong_counts(directory) == {}
     await members.mark_bot("#1", False, actor="Luis")
     assert await roll_up_recent() == 1
+    assert await find_wrong_counts(directory) == {}
     assert (await members.get("#1")).reputation_score == 5
 
 
@@ -394,3 +403,26 @@ async def test_an_erasure_forgets_that_the_account_is_a_bot(directory: asyncpg.P
     await rows.bot(directory, telegram_id="8", name="Ana")
     await members.erase("#1", actor="Luis")
     assert await directory.fetchval("SELECT count(*) FROM directory_bots") == 0
+
+
+async def test_the_months_of_archived_days_are_back_with_the_person(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_member("Ana")
+    await record_messages("#1")
+    await record_messages("#1", at=NOON + timedelta(days=1))
+    await roll_up_recent()
+    while await archive_next_day(DAY + timedelta(days=1)):
+        pass
+    counts = "SELECT * FROM member_monthly_highlights ORDER BY month"
+    months = await directory.fetch(counts)
+    assert len(months) == 2
+    await members.mark_bot("#1", actor="Luis")
+    await roll_up_recent()
+    assert await directory.fetch(counts) == []
+    assert await find_wrong_counts(directory) == {}
+    await members.mark_bot("#1", False, actor="Luis")
+    assert await directory.fetch(counts) == months[:1]
+    await roll_up_recent()
+    assert await directory.fetch(counts) == months
+    assert await find_wrong_counts(directory) == {}

@@ -33,6 +33,7 @@ from community_directory.queries import (
 )
 from community_directory.queries.highlights import FIND_CHANGED_DAYS
 from community_directory.tables import MemberStatus
+from tests.queries.recounts import find_wrong_counts, find_wrong_sums
 
 FIRST_DAY = date(2026, 1, 31)
 DAYS = [FIRST_DAY, FIRST_DAY + timedelta(days=1), FIRST_DAY + timedelta(days=2)]
@@ -48,6 +49,8 @@ SELECT
         FROM community_members AS member),
     (SELECT jsonb_object_agg(invitation_id, to_jsonb(invitation) - 'updated_at')
         FROM community_invitations AS invitation),
+    (SELECT jsonb_agg(jsonb_build_array(member_id, joined_at, approved_at) ORDER BY member_id)
+        FROM member_milestones),
     (SELECT jsonb_agg(jsonb_build_array(member_id, permission, granted_at)
         ORDER BY member_id, permission) FROM member_permissions)
 """
@@ -71,6 +74,7 @@ class Person:
     """The numbers that were merged into it, the last one at the end."""
     events: set[Key] = field(default_factory=set)
     accounts: set[str] = field(default_factory=set)
+    joined_at: datetime = START
     points: int = 0
 
 
@@ -155,6 +159,12 @@ class Merging(RuleBasedStateMachine):
             )
             person.github = 5 * (index + 1)
             person.accounts.add(f"github:user{index}")
+        person.joined_at = START + timedelta(hours=data.draw(st.sampled_from([-600, -30, 0, 47])))
+        self.fetch(
+            "UPDATE member_milestones SET joined_at = $2, approved_at = $2 WHERE member_id = $1",
+            number,
+            person.joined_at,
+        )
         self.people[number] = person
 
     def snapshot(self) -> Any:
@@ -203,7 +213,7 @@ class Merging(RuleBasedStateMachine):
                 member_id=number,
                 event_type=kind,
                 platform="telegram",
-                room_id="-100",
+                room_id="-100" if source_id in "ab" else "-200",
                 source_id=source_id,
                 occurred_at=START + timedelta(hours=hours),
                 # A stay reaches into the next day.
@@ -304,12 +314,23 @@ class Merging(RuleBasedStateMachine):
         }
 
     @invariant()
+    def everybody_joined_when_the_first_of_their_numbers_did(self) -> None:
+        found = self.fetch("SELECT member_id, joined_at, approved_at FROM member_milestones")
+        joined = {
+            number: min(person.joined_at for person in self.group(number)) for number in self.people
+        }
+        assert {number: at for number, at, _ in found} == joined
+        assert {number: at for number, _, at in found} == joined
+
+    @invariant()
     def the_nightly_roll_up_has_nothing_to_do(self) -> None:
         days = days_between(DAYS[0], DAYS[-1], None)._asdict()
         changed = engine.fetch(FIND_CHANGED_DAYS, recent=date(2027, 1, 1), **days)
         assert {day for (day,) in self.run(changed)} <= self.stale
         if not self.stale:
             assert self.run(highlights.verify(DAYS[0], until=DAYS[-1])) == []
+            assert self.run(find_wrong_counts(self.database)) == {}
+        assert self.run(find_wrong_sums(self.database)) == {}
 
     @invariant()
     def without_merges_everything_is_as_it_was(self) -> None:
@@ -324,6 +345,7 @@ class Merging(RuleBasedStateMachine):
         if hasattr(self, "original"):
             self.no_event_and_no_account_is_lost()
             self.every_score_is_the_sum_of_its_parts()
+            self.everybody_joined_when_the_first_of_their_numbers_did()
             self.the_nightly_roll_up_has_nothing_to_do()
             self.without_merges_everything_is_as_it_was()
 

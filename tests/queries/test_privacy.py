@@ -1,7 +1,7 @@
 import asyncio
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -28,9 +28,11 @@ from community_directory.queries import (
     requests,
 )
 from community_directory.queries.members import Member
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.settings import load_settings
 from tests.database.test_migrations import dump
-from tests.queries.test_participation import blocked, message, until_waiting
+from tests.queries.recounts import find_wrong_counts
+from tests.queries.test_participation import blocked, message, until_blocked_by, until_waiting
 from tests.tables import rows
 
 KEY = "a key that nobody guesses, 32 characters or more"
@@ -44,6 +46,15 @@ PERSONAL: dict[str, Any] = {
     "organization": "Zq Hives",
     "country": "Zqland",
 }
+
+COUNTED_TABLES = (
+    "member_monthly_highlights",
+    "member_daily_rooms",
+    "member_monthly_rooms",
+    "member_milestones",
+    "directory_hourly_counts",
+)
+"""The tables that roll-ups write besides the highlights, and that are no Piccolo classes."""
 
 
 @pytest.fixture
@@ -84,6 +95,10 @@ async def person(directory: asyncpg.Pool) -> Member:
     await rows.highlight(
         directory, member_id=number, highlight_date=date(2026, 1, 31), message_count=3
     )
+    await rows.monthly_highlight(directory, member_id=number)
+    for room_id in ("-100", PERSONAL["telegram_id"]):
+        await rows.daily_room(directory, member_id=number, room_id=room_id)
+        await rows.monthly_room(directory, member_id=number, room_id=room_id)
     await requests.ask(number, "erasure", actor="@xaviera_zq", reason="left Zq")
     await directory.execute(
         "INSERT INTO directory_bot_chats (account_id, language_code) VALUES ($1, 'es')",
@@ -111,12 +126,19 @@ async def data(database: str) -> str:
     )
 
 
-def test_every_column_of_every_table_has_a_class() -> None:
+async def test_every_column_of_every_table_has_a_class(directory: asyncpg.Pool) -> None:
     tables = Finder().get_app_config("community_directory").table_classes
     stored = {
         table._meta.tablename: [column._meta.name for column in table._meta.columns]
         for table in tables
     }
+    for table in COUNTED_TABLES:
+        described = await directory.fetch(
+            "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0"
+            " AND NOT attisdropped ORDER BY attnum",
+            table,
+        )
+        stored[table] = [name for (name,) in described]
     assert {table: list(columns) for table, columns in privacy.COLUMN_CLASSES.items()} == stored
 
 
@@ -128,6 +150,10 @@ async def test_an_export_contains_everything_about_a_person(person: Member) -> N
     assert len(exported["invitations"]) == 4
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
+    assert [month["message_count"] for month in exported["monthly_highlights"]] == [3]
+    for part in ("daily_rooms", "monthly_rooms"):
+        assert [room["room_id"] for room in exported[part]] == ["-100", PERSONAL["telegram_id"]]
+    assert [begun["member_id"] for begun in exported["milestones"]] == [person.member_id]
     assert [state["data"] for state in exported["bot_states"]] == [{"organization": "Zq Honey"}]
     assert [link["content"] for link in exported["relationships"]] == [{"topic": "zq-bees"}]
     assert [request["kind"] for request in exported["requests"]] == ["erasure"]
@@ -150,6 +176,10 @@ async def test_an_export_of_a_member_without_further_data_has_empty_lists(
             "invitations",
             "participation",
             "highlights",
+            "monthly_highlights",
+            "daily_rooms",
+            "monthly_rooms",
+            "milestones",
             "relationships",
             "requests",
             "bot_chats",
@@ -466,3 +496,40 @@ async def test_an_erased_person_keeps_the_points_of_voice_events(directory: asyn
     await members.erase(member["member_id"], actor="bot")
     assert await highlights.verify(day.date()) == []
     assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
+
+
+async def test_private_chats_become_one_room_without_an_id(directory: asyncpg.Pool) -> None:
+    for telegram_id in ("1001", "1002", "1003"):
+        await rows.member(directory, telegram_id=telegram_id)
+    await members.merge("#2", into="#1", actor="eva")
+    day = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for room_id, at in (("1001", day), ("1002", day), ("1002", day - timedelta(days=1))):
+        for event_type in ("MESSAGE", "REACTION"):
+            await rows.event(
+                directory, member_id="#1", event_type=event_type, room_id=room_id, occurred_at=at
+            )
+    for number in ("#1", "#3"):
+        await rows.event(directory, member_id=number, room_id="-100", occurred_at=day)
+    await highlights.roll_up(date(2026, 1, 30), until=day.date())
+    await members.erase("#1", actor="eva")
+    for table, counts in (
+        ("member_daily_rooms", [("-100", 1), ("erased", 2), ("erased", 4)]),
+        ("member_monthly_rooms", [("-100", 1), ("erased", 6)]),
+    ):
+        found = await directory.fetch(
+            f"SELECT room_id, event_count FROM {table} WHERE member_id = '#1' ORDER BY 1, 2"
+        )
+        assert [tuple(row) for row in found] == counts
+    assert await find_wrong_counts(directory) == {}
+
+
+async def test_an_erasure_waits_for_a_roll_up_that_could_count_private_chats(
+    directory: asyncpg.Pool, database: str
+) -> None:
+    await rows.member(directory)
+    async with blocked(database, LOCK_OUT_MERGES) as roll_up:
+        erasing = asyncio.create_task(members.erase("#1", actor="eva"))
+        await until_blocked_by(roll_up)
+        # A roll-up locks the members at last.
+        await roll_up.execute("SELECT FROM community_members FOR NO KEY UPDATE NOWAIT")
+    await erasing

@@ -154,6 +154,71 @@ async def highlight(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def monthly_highlight(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the highlights of a month, of a new member unless `member_id` is given."""
+    columns = {
+        "month": date(2026, 1, 1),
+        "active_days": 2,
+        "message_count": 3,
+        "reaction_count": 0,
+        "voice_minutes": 0,
+        **columns,
+    }
+    return await _insert(
+        database, "member_monthly_highlights", await _with_member(database, "member_id", columns)
+    )
+
+
+async def daily_room(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the events of a day in a room, of a new member unless `member_id` is given."""
+    columns = {
+        "day": date(2026, 1, 31),
+        "platform": "telegram",
+        "room_id": "-1001234567890",
+        "event_count": 4,
+        "message_count": 3,
+        **columns,
+    }
+    return await _insert(
+        database, "member_daily_rooms", await _with_member(database, "member_id", columns)
+    )
+
+
+async def monthly_room(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the events of a month in a room, of a new member unless `member_id` is given."""
+    columns = {
+        "month": date(2026, 1, 1),
+        "platform": "telegram",
+        "room_id": "-1001234567890",
+        "event_count": 4,
+        "message_count": 3,
+        **columns,
+    }
+    return await _insert(
+        database, "member_monthly_rooms", await _with_member(database, "member_id", columns)
+    )
+
+
+async def milestones(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the milestones of a contact, a new one unless `member_id` is given."""
+    return await _insert(
+        database, "member_milestones", await _with_member(database, "member_id", columns)
+    )
+
+
+async def hourly_count(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the messages of everybody in one hour."""
+    columns = {
+        "day": date(2026, 1, 31),
+        "hour": 12,
+        "platform": "telegram",
+        "event_type": "MESSAGE",
+        "event_count": 5,
+        **columns,
+    }
+    return await _insert(database, "directory_hourly_counts", columns)
+
+
 async def permission(database: Database, **columns: object) -> asyncpg.Record:
     """Insert a permission, of a new active member unless `member_id` is given."""
     if "member_id" not in columns:
