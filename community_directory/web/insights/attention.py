@@ -8,10 +8,9 @@ from typing import Literal
 
 from community_directory.database import Statement, engine
 from community_directory.queries import people
-from community_directory.queries.activity import make_period_parts
+from community_directory.queries.activity import IS_PRESENT, make_period_parts
 from community_directory.queries.people import PeopleFilters, Person
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
-from community_directory.queries.standing import PRESENT
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import CUSTOM, Period
 from community_directory.web.pages import Visit
@@ -24,6 +23,14 @@ DAYS_OF_ALL = 28
 ListName = Literal["at_risk", "never_spoke", "came_back"]
 LIST_NAMES: tuple[ListName, ...] = ("at_risk", "never_spoke", "came_back")
 
+IS_NO_CONTACT = """member_id NOT IN (
+    SELECT member_id FROM community_members WHERE status = 'not_member' AND deleted_at IS NULL
+)"""
+BEGAN = """(
+    SELECT first_active_day FROM member_milestones AS milestone
+    WHERE milestone.member_id = found.member_id
+)"""
+"""The first day on which somebody of `found` was active, in SQL."""
 # Each number is that of the filters of `find_filters`, and a test compares them. One reading of the
 # days of three periods costs a third of the four that the filters need.
 LIST_BY_ACTIVITY = Statement(f"""
@@ -46,22 +53,23 @@ activity AS (
     ) AS periods GROUP BY member_id
 ),
 -- The people whom these days put in a list, in the period (is_) or in the one before (was_).
+found AS (
+    SELECT member_id, now, before,
+        before >= {RISK_ACTIVE_DAYS} AND now * 2 < before AS is_slower,
+        earlier >= {RISK_ACTIVE_DAYS} AND before * 2 < earlier AS was_slower,
+        now > 0 AND before = 0 AS is_back,
+        before > 0 AND earlier = 0 AS was_back
+    FROM activity
+),
+-- Of them, those who are present; at risk are no contacts, and newcomers do not come back.
 listed AS MATERIALIZED (
-    SELECT found.member_id, name, last_active_at, invited_by, now, before,
-        is_slower AND status <> 'not_member' AS is_at_risk,
-        was_slower AND status <> 'not_member' AS was_at_risk,
-        is_back AND first_active_day < :before_since::date AS is_back,
-        was_back AND first_active_day < :earlier_since::date AS was_back
-    FROM (
-        SELECT member_id, now, before,
-            before >= {RISK_ACTIVE_DAYS} AND now * 2 < before AS is_slower,
-            earlier >= {RISK_ACTIVE_DAYS} AND before * 2 < earlier AS was_slower,
-            now > 0 AND before = 0 AS is_back,
-            before > 0 AND earlier = 0 AS was_back
-        FROM activity
-    ) AS found
-    JOIN community_members USING (member_id) LEFT JOIN member_milestones USING (member_id)
-    WHERE (is_slower OR was_slower OR is_back OR was_back) AND {PRESENT}
+    SELECT member_id, now, before,
+        is_slower AND {IS_NO_CONTACT} AS is_at_risk,
+        was_slower AND {IS_NO_CONTACT} AS was_at_risk,
+        is_back AND {BEGAN} < :before_since AS is_back,
+        was_back AND {BEGAN} < :earlier_since AS was_back
+    FROM found
+    WHERE (is_slower OR was_slower OR is_back OR was_back) AND {IS_PRESENT}
 ),
 -- The number of people in each list.
 counted AS (
@@ -75,18 +83,20 @@ counted AS (
 shown AS (
     (
         SELECT 'at_risk' AS list, * FROM listed WHERE is_at_risk
-        ORDER BY before DESC, last_active_at DESC, length(member_id), member_id LIMIT {MAX_ROWS}
+        ORDER BY before DESC, now, length(member_id), member_id LIMIT {MAX_ROWS}
     )
     UNION ALL
     (
         SELECT 'came_back', * FROM listed WHERE is_back
-        ORDER BY last_active_at DESC, length(member_id), member_id LIMIT {MAX_ROWS}
+        ORDER BY now DESC, length(member_id), member_id LIMIT {MAX_ROWS}
     )
 )
 SELECT list, member_id, name, last_active_at, invited_by,
-    (SELECT name FROM community_members AS inviter WHERE inviter.member_id = shown.invited_by),
+    (SELECT name FROM community_members AS inviter WHERE inviter.member_id = member.invited_by),
     now, before, counted.*
-FROM counted LEFT JOIN shown ON true
+FROM counted LEFT JOIN shown ON true LEFT JOIN community_members AS member USING (member_id)
+ORDER BY list, CASE WHEN list = 'at_risk' THEN before END DESC,
+    CASE WHEN list = 'at_risk' THEN now ELSE -now END, length(member_id), member_id
 """)
 
 FIND_DAYS = Statement("""
