@@ -56,6 +56,10 @@ ACTIVE_IN_MONTH = """EXISTS (
     )::date
 )"""
 HAS_MILESTONES = "member_id IN (SELECT member_id FROM member_milestones WHERE {CONDITIONS})"
+NOT_APPROVED = """NOT EXISTS (
+    SELECT FROM member_milestones AS milestone (approved_id, joined_at, approved_at)
+    WHERE approved_id = member_id AND approved_at IS NOT NULL
+)"""
 ACCEPTED = """member_id IN (
     SELECT accepted_by FROM community_invitations WHERE accepted_by IS NOT NULL{CONDITIONS}
 )"""
@@ -86,9 +90,9 @@ class ActivityFilters(TypedDict, total=False):
             less than half as many of the period; the period before has as many days, and ends the
             day before. "came_back" finds people who were active in the period, and not in the
             period before, but earlier; nobody who is banned.
-        room: A platform and the id of a room, such as "telegram:-1001234567890". Finds people who
-            did anything there in the period. Of archived days only whole months are known, in a
-            period of more than 31 days.
+        room: A platform, such as "telegram", or a platform and the id of a room, such as
+            "telegram:-1001234567890". Finds people who did anything there in the period. Of
+            archived days only whole months are known, in a period of more than 31 days.
         contributions_from: The fewest messages and reactions in the period together. 0 finds those
             who were active, if only in a voice chat.
         contributions_to: The most messages and reactions in the period, of people who were active.
@@ -137,8 +141,8 @@ class ActivityConditions:
 
     period: DayPeriod
     activity: str | None
-    room: tuple[str, str] | None
-    """The platform and the id of the room."""
+    room: tuple[str, str | None] | None
+    """The platform, and the id of the room or None for all rooms."""
     least_contributions: int | None
     most_contributions: int | None
     active_week: int | None
@@ -171,6 +175,8 @@ class ActivityConditions:
         conditions = "".join(f" AND {condition}" for condition in created)
         if self.reached or self.stuck or conditions:
             yield ACCEPTED.format(CONDITIONS=conditions)
+        if self.stuck == "joined":
+            yield NOT_APPROVED
         if self.reached or self.stuck:
             yield PRESENT
 
@@ -194,12 +200,14 @@ class ActivityConditions:
         if self.most_contributions is not None:
             yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
-    def _room(self, platform: str, room_id: str, parameters: Parameters) -> str:
-        """Return the SQL of those who did something in a room in the period."""
+    def _room(self, platform: str, room_id: str | None, parameters: Parameters) -> str:
+        """Return the SQL of those who did something in a room, or any of a platform."""
         months, parts = self.period.split()
         first_days = [day for each in months for day in each.days if day.day == 1]
         days = [day for part in parts for day in part.days]
-        is_room = f"platform = {parameters.bind(platform)} AND room_id = {parameters.bind(room_id)}"
+        is_room = f"platform = {parameters.bind(platform)}"
+        if room_id is not None:
+            is_room += f" AND room_id = {parameters.bind(room_id)}"
         # The keys begin with the month or the day: the room is looked up in each of them.
         return " UNION ALL ".join(
             f"""SELECT member_id FROM {table}
@@ -230,8 +238,12 @@ class ActivityConditions:
             yield f"NOT {_was_active_in_month(self.inactive_month, parameters)}"
         if self.reached is not None:
             yield from _steps_up_to(self.reached)
-        if self.stuck is not None:
-            yield from _stuck(self.stuck, parameters)
+        if self.stuck == "approved":
+            yield from _steps_up_to("approved")
+            yield f"NOT ({STEPS['message']})"
+        elif self.stuck in ("message", "waiting"):
+            yield from _steps_up_to("message")
+            yield _was_inactive(RETURN_WEEK, parameters, is_over=self.stuck == "message")
 
 
 def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> str:
@@ -286,16 +298,6 @@ def _steps_up_to(step: str) -> list[str]:
     return list(STEPS.values())[: REACHED_FILTERS.index(step)]
 
 
-def _stuck(step: str, parameters: Parameters) -> Iterator[str]:
-    if step in ("message", "waiting"):
-        yield from _steps_up_to("message")
-        yield _was_inactive(RETURN_WEEK, parameters, is_over=step == "message")
-    else:
-        yield from _steps_up_to(step)
-        following = REACHED_FILTERS[REACHED_FILTERS.index(step) + 1]
-        yield f"NOT ({STEPS[following]})"
-
-
 def check_activity_filters(
     *,
     member_from: str | date | None = None,
@@ -344,16 +346,19 @@ def check_activity_filters(
     )
 
 
-def _parse_room(value: str | None) -> tuple[str, str] | None:
-    """Return the platform and the id of a room such as "telegram:-1001234567890"."""
+def _parse_room(value: str | None) -> tuple[str, str | None] | None:
+    """Return the platform and the id of a room such as "telegram:-1001234567890".
+
+    "telegram" alone means all rooms.
+    """
     check_text("room", value, None)
     if not value:
         return None
     platform, colon, room_id = value.partition(":")
-    if not (platform and colon and room_id):
+    if not platform or (colon and not room_id):
         raise InvalidInput(
             f"{sanitize_for_message(value)} is no room. Write it as telegram:-1001234567890.",
             field="room",
         )
     check_texts(MemberParticipation, platform=platform, room_id=room_id)
-    return platform, room_id
+    return platform, room_id or None

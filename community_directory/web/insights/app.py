@@ -9,8 +9,10 @@ from community_directory.web.insights import (
     contributions,
     funnel,
     inviters,
+    network,
     overview,
     retention,
+    rooms,
 )
 from community_directory.web.insights.layout import INSIGHTS_PATH
 from community_directory.web.pages import Pages
@@ -22,6 +24,8 @@ PAGES = (
     attention.PAGE,
     inviters.PAGE,
     contributions.PAGE,
+    rooms.PAGE,
+    network.PAGE,
 )
 MOVED_PATHS = ("health/", "suggestions/", "tree/", "tree/{number}/")
 """The paths of pages that were below the path of Insights before."""

@@ -25,6 +25,8 @@ PAGE_LABELS = {
     "attention": gettext_noop("Attention"),
     "inviters": gettext_noop("Inviters"),
     "contributions": gettext_noop("Contributions"),
+    "rooms": gettext_noop("Rooms"),
+    "network": gettext_noop("Network"),
 }
 """The pages in the order of their navigation."""
 
