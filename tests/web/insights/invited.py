@@ -14,7 +14,7 @@ from tests.tables.rows import invitation, member
 
 INVITERS = 24
 """More than have a row of their own."""
-GUESTS = 80
+GUESTS = 100
 DAYS = 430
 """The days up to yesterday: they have each day of a year, also those on which the clocks change."""
 HABITS = (0.0, 0.05, 0.2, 0.2, 0.6)
@@ -32,7 +32,7 @@ async def make_invited_community(directory: asyncpg.Pool, rng: Random) -> None:
     guests = []
     for _ in range(GUESTS):
         # The first inviters bring most people.
-        inviter = inviters[min(rng.randrange(INVITERS), rng.randrange(INVITERS))]
+        inviter = inviters[rng.randrange(rng.choice((4, INVITERS)))]
         guests.append(await _add_guest(directory, rng, inviter, rng.choice(inviters)))
     await highlights.roll_up(end - timedelta(days=DAYS), until=end - timedelta(days=1))
     for number in guests[3::15]:
@@ -63,9 +63,7 @@ def _choose_age(rng: Random) -> int:
     return rng.choice((rng.choice(at_edges), rng.randrange(1, DAYS), rng.randrange(1, 90)))
 
 
-async def _add_guest(
-    directory: asyncpg.Pool, rng: Random, inviter: str, other_inviter: str
-) -> str:
+async def _add_guest(directory: asyncpg.Pool, rng: Random, inviter: str, other_inviter: str) -> str:
     """Add somebody with their invitation and events, and an invitation that nobody accepted."""
     age = _choose_age(rng)
     joined = _moment(rng, age)
@@ -74,11 +72,12 @@ async def _add_guest(
         directory, status="pending", invited_by=inviter, created_at=joined, name=f"Guest {age}"
     )
     number: str = row["member_id"]
-    await directory.execute(
-        "UPDATE community_members SET status = $2 WHERE member_id = $1 AND status <> $2",
-        number,
-        status,
-    )
+    for after in ("active", status) if status == "suspended" else (status,):
+        await directory.execute(
+            "UPDATE community_members SET status = $2 WHERE member_id = $1 AND status <> $2",
+            number,
+            after,
+        )
     if status in ("active", "suspended"):
         approved = min(joined + timedelta(hours=rng.choice((0, 5, 40))), datetime.now(UTC))
         await directory.execute(
@@ -166,7 +165,9 @@ class RawInvited:
     def months(self, number: str) -> set[int]:
         """Return the months after joining in which somebody was active."""
         joined = self.joined[number]
-        return {12 * (day.year - joined.year) + day.month - joined.month for day in self.active[number]}
+        return {
+            12 * (day.year - joined.year) + day.month - joined.month for day in self.active[number]
+        }
 
 
 async def read_raw_invited(directory: asyncpg.Pool) -> RawInvited:

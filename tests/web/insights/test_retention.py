@@ -3,8 +3,7 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from urllib.parse import parse_qsl
 
@@ -15,6 +14,7 @@ from playwright.async_api import Page, expect
 
 from community_directory.calendar import add_months, today
 from community_directory.demo import load_demo
+from community_directory.language import find_translation
 from community_directory.queries import people
 from community_directory.settings import load_settings
 from community_directory.web.insights.cohorts import Cell, Cohort, Unit, draw_curve
@@ -22,6 +22,7 @@ from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
 from community_directory.web.insights.retention import Choices, Show, load_retention
 from tests.tables.rows import member
+from tests.web.conftest import add_superuser, session_of
 from tests.web.insights.invited import RawInvited, make_invited_community, read_raw_invited
 from tests.web.insights.links import read_csv
 from tests.web.insights.periods import all_days, last_days
@@ -31,7 +32,9 @@ ExpectedCell = tuple[int, int, bool] | None
 """The number of a cell, that of all people, and whether it is partial; None if it is not over."""
 
 
-def expected_cell(raw: RawInvited, cohort: list[str], choices: Choices, number: int) -> ExpectedCell:
+def expected_cell(
+    raw: RawInvited, cohort: list[str], choices: Choices, number: int
+) -> ExpectedCell:
     def is_over(who: str) -> bool:
         joined = raw.joined[who]
         if choices.unit is Unit.WEEK:
@@ -80,7 +83,7 @@ def expected_rows(
 
 
 def as_expected(cell: Cell | None) -> ExpectedCell:
-    return cell and (cell.count, cell.people, cell.is_partial)
+    return None if cell is None else (cell.count, cell.people, cell.is_partial)
 
 
 @pytest.mark.parametrize(("seed", "zone"), ZONES)
@@ -201,22 +204,52 @@ async def test_hostile_names_of_inviters_stay_text(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     inviter = await member(directory, name="<img src=x onerror=alert(1)>", status="active")
-    joined = today() - timedelta(days=3)
-    await member(
-        directory,
-        status="active",
-        invited_by=inviter["member_id"],
-        created_at=f"{joined}T12:00Z" and _noon(joined),
-    )
+    joined = datetime.now(UTC) - timedelta(days=3)
+    await member(directory, status="active", invited_by=inviter["member_id"], created_at=joined)
     page = (await client.get("/insights/retention/?by=inviter")).text
     assert "<img" not in page
     assert "&lt;img src=x" in page
 
 
-def _noon(day: date) -> object:
-    from datetime import UTC, datetime, time
+# The story of a manager
 
-    return datetime.combine(day, time(12), UTC)
+
+@pytest.mark.browser
+async def test_those_who_left_after_three_weeks_are_found_and_saved_as_a_segment(
+    visitor: Page, panel: str, directory: asyncpg.Pool
+) -> None:
+    assert await load_demo()
+    eva = await add_superuser("eva")
+    await visitor.context.add_cookies(
+        [{"name": "id", "value": await session_of(eva), "url": panel}]
+    )
+    await visitor.goto("/insights/")
+    await visitor.get_by_role("link", name="Retention").click()
+    month = find_translation("en").format_month(add_months(today(), -2), with_year=True)
+    await visitor.get_by_role("link", name=month, exact=True).click()
+    by_inviter = visitor.get_by_role("link", name="By inviter")
+    await expect(by_inviter).to_have_attribute("aria-current", "true")
+    for choice in ("Weeks after joining", "Who was not"):
+        link = visitor.get_by_role("link", name=choice)
+        await link.click()
+        await expect(link).to_have_attribute("aria-current", "true")
+    # The first two inviters brought most people, of whom nobody was active in week 4.
+    rows = visitor.get_by_role("table", name="Members by inviter").locator("tbody tr")
+    for row in (rows.nth(0), rows.nth(1)):
+        await expect(row.locator("td").nth(0)).to_have_text("12")
+        await expect(row.locator("td").nth(5)).to_have_text("12 100%")
+    inviter = await rows.nth(0).get_by_role("rowheader").inner_text()
+    await rows.nth(0).locator("td").nth(5).get_by_role("link").click()
+    await expect(visitor.locator("#rows tbody tr[id]")).to_have_count(12)
+
+    await visitor.get_by_role("link", name="Save this view").click()
+    await visitor.get_by_label("Name", exact=True).fill(f"Left {inviter}")
+    await visitor.get_by_role("button", name="Save").click()
+    segment = visitor.get_by_role("navigation", name="Segments").get_by_role(
+        "link", name=f"Left {inviter}"
+    )
+    await expect(segment).to_have_attribute("aria-current", "page")
+    await expect(visitor.locator("#rows tbody tr[id]")).to_have_count(12)
 
 
 # What the cells are made of
@@ -242,7 +275,9 @@ def test_the_last_day_of_joining_for_which_a_column_is_over() -> None:
 
 
 def test_a_curve_ends_where_columns_are_not_over() -> None:
-    half, all_of_them = (Cell(number, count, 4, is_partial=False) for number, count in ((0, 2), (1, 4)))
+    half, all_of_them = (
+        Cell(number, count, 4, is_partial=False) for number, count in ((0, 2), (1, 4))
+    )
     assert draw_curve([half, all_of_them, None]) == "M0.0,200.0L500.0,0.0h0"
     assert draw_curve([half, None, None]) == "M0.0,200.0h0"
     assert draw_curve([None, None]) == ""
