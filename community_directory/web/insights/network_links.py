@@ -302,13 +302,12 @@ async def _sample_links(query: NetworkQuery, by: str | None) -> _Found:
 
 async def _load_groups(query: NetworkQuery, by: str, found: _Found) -> Groups:
     parameters = Parameters()
-    rows = await engine.read(
-        f"""SELECT value, count(*) AS people, count(*) OVER () AS groups
+    sql = f"""SELECT value, count(*) AS people, count(*) OVER () AS groups
         FROM ({_people_sql(query, parameters, by)}) AS person
-        WHERE value <> '' GROUP BY value ORDER BY count(*) DESC, value LIMIT {MAX_GROUPS}""",
-        *parameters,
+        WHERE value <> '' GROUP BY value ORDER BY count(*) DESC, value LIMIT {MAX_GROUPS}"""
+    rows, counted = await asyncio.gather(
+        engine.read(sql, *parameters), _count_links(query, by, found)
     )
-    counted = await _count_links(query, by, found)
     inside, across = Counter[str](), Counter[str]()
     for (source, target), number in counted.items():
         if source == target:
