@@ -36,13 +36,13 @@ APP_PRIVILEGES = {
     # Functions delete an event that is taken back, or that two merged members had.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
-    "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
-    # What roll-ups count for Insights. A trigger writes the times of joining, too.
+    # What Insights counts together with the highlights. A trigger writes when members joined.
     "member_monthly_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "member_daily_rooms": "SELECT, INSERT, UPDATE, DELETE",
     "member_monthly_rooms": "SELECT, INSERT, UPDATE, DELETE",
-    "directory_hourly_counts": "SELECT, INSERT, UPDATE, DELETE",
     "member_milestones": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_hourly_counts": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
     # The days whose events were deleted: a row that only goes forwards.
     "directory_archive": "SELECT, INSERT, UPDATE",
     # The accounts that imports found to be bots.

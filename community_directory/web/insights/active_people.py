@@ -11,7 +11,7 @@ from community_directory.web.insights.period import Period
 
 ORDERS = {
     "active_days": "active_days DESC, message_count + reaction_count DESC",
-    "contributions": "message_count + reaction_count DESC, active_days DESC",
+    "contributions": "message_count + reaction_count DESC, voice_minutes DESC",
 }
 
 
@@ -27,6 +27,7 @@ class ActivePerson:
     active_days: int
     message_count: int
     reaction_count: int
+    voice_minutes: int
 
     @property
     def contributions(self) -> int:
@@ -56,7 +57,7 @@ async def list_most_active(
         f"""SELECT member_id, name, last_active_at, invited_by,
             (SELECT name FROM community_members AS inviter
                 WHERE inviter.member_id = found.invited_by),
-            active_days, message_count, reaction_count
+            active_days, message_count, reaction_count, voice_minutes
         FROM (
             SELECT member_id, name, last_active_at, invited_by FROM community_members
             WHERE {where}
