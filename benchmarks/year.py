@@ -25,8 +25,8 @@ from community_directory.queries.reputation import DAILY_POINTS, MAX_DAILY_POINT
 DAYS: Final = 365
 EVENTS: Final = 10_000_000
 
-# One in twelve may invite, and three in five were invited. One in twenty is banned or removed, one in
-# twelve is a contact, one in 500 a bot, and one in 331 was merged into the one before.
+# One in twelve may invite, and three in five were invited. One in twenty is banned or removed, one
+# in twelve is a contact, one in 500 a bot, and one in 331 was merged into the one before.
 PEOPLE = """
 UPDATE community_members AS member SET created_at = joined,
     status = CASE WHEN n = 1 THEN 'active' WHEN luck < 0.08 THEN 'not_member'
