@@ -19,7 +19,9 @@ def make_period_activity(since: str, until: str) -> str:
     """
     # The first day of the first whole month of the period, and of the month after its last whole
     # month. If the period contains no whole month, the second is not after the first.
-    first_month = f"date_trunc('month', {since}::date + interval '1 month' - interval '1 day')::date"
+    first_month = (
+        f"date_trunc('month', {since}::date + interval '1 month' - interval '1 day')::date"
+    )
     after_last_month = f"date_trunc('month', {until}::date + interval '1 day')::date"
     return f"""
     SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,

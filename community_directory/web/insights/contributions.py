@@ -85,9 +85,7 @@ def _values(bucket: PeopleShare) -> tuple[object, ...]:
 
 async def load_most_active(_: Visit, period: Period) -> ChartTable:
     """Load the people who contributed most."""
-    people = await list_most_active(
-        period, by="contributions", limit=MOST_ACTIVE, status="present"
-    )
+    people = await list_most_active(period, by="contributions", limit=MOST_ACTIVE, status="present")
     return ChartTable(
         ("member_id", "name", "contributions", "messages", "reactions", "active_days"),
         [
