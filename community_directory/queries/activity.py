@@ -2,38 +2,49 @@
 
 from community_directory.queries.member_rows import NO_BOTS
 
-# The first day of the first whole month of the period, and of the month after its last whole month.
-# If the period contains no whole month, the second is not after the first.
-_FIRST_MONTH = "date_trunc('month', :since::date + interval '1 month' - interval '1 day')::date"
-_AFTER_LAST_MONTH = "date_trunc('month', :until::date + interval '1 day')::date"
 
 # Whole months have one row for each member instead of up to 31. The days are read at both ends of
 # the period alone, in two ranges of one index. All three parts are index-only, by
 # monthly_highlight_month_idx and highlight_date_idx, and a year costs less than two months of days.
 # A month has no bots; the days of bots are those that were archived before they were marked.
-PERIOD_ACTIVITY = f"""
+def make_period_activity(since: str, until: str) -> str:
+    """Return the SQL of a subquery: what each member did in a period.
+
+    Its columns are member_id, active_days, message_count, reaction_count and voice_minutes. A
+    member who was not active has no row. Removed and banned people are in it; bots are not.
+
+    Args:
+        since: The placeholder of the first day, such as ":since" or "$1".
+        until: The placeholder of the last day, which is included.
+    """
+    # The first day of the first whole month of the period, and of the month after its last whole
+    # month. If the period contains no whole month, the second is not after the first.
+    first_month = (
+        f"date_trunc('month', {since}::date + interval '1 month' - interval '1 day')::date"
+    )
+    after_last_month = f"date_trunc('month', {until}::date + interval '1 day')::date"
+    return f"""
     SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,
         sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
     FROM (
         SELECT member_id, active_days, message_count, reaction_count, voice_minutes
         FROM member_monthly_highlights
-        WHERE month >= {_FIRST_MONTH} AND month < {_AFTER_LAST_MONTH}
+        WHERE month >= {first_month} AND month < {after_last_month}
         UNION ALL
         SELECT member_id, 1, coalesce(message_count, 0), coalesce(reaction_count, 0),
             coalesce(voice_minutes, 0)
         FROM member_daily_highlights
-        WHERE highlight_date >= :since::date
-            AND highlight_date < least({_FIRST_MONTH}, :until::date + 1) AND {NO_BOTS}
+        WHERE highlight_date >= {since}::date
+            AND highlight_date < least({first_month}, {until}::date + 1) AND {NO_BOTS}
         UNION ALL
         SELECT member_id, 1, coalesce(message_count, 0), coalesce(reaction_count, 0),
             coalesce(voice_minutes, 0)
         FROM member_daily_highlights
-        WHERE highlight_date >= greatest({_FIRST_MONTH}, {_AFTER_LAST_MONTH})
-            AND highlight_date <= :until::date AND {NO_BOTS}
+        WHERE highlight_date >= greatest({first_month}, {after_last_month})
+            AND highlight_date <= {until}::date AND {NO_BOTS}
     ) AS parts GROUP BY member_id
 """
-"""The SQL of a subquery: what each member did from `:since` to `:until`, both days included.
 
-Its columns are member_id, active_days, message_count, reaction_count and voice_minutes. A member
-who was not active has no row. Removed and banned people are in it; bots are not.
-"""
+
+PERIOD_ACTIVITY = make_period_activity(":since", ":until")
+"""The activity from `:since` to `:until`, in a `Statement`."""

@@ -403,7 +403,7 @@ def _page_sql(
     page_order = PageOrder(is_descending != is_backward, cursor is not None)
     after = "true" if cursor is None else order.after(cursor, page_order, parameters)
     order_by = page_order.by(*order.columns, "id")
-    filters = " AND ".join(wanted.where(parameters)) or "true"
+    filters = " AND ".join(wanted.where(parameters, is_of_few=is_window)) or "true"
     where = f"{wanted.people} AND {filters}"
     if "invited" in order.columns:
         found = f"SELECT * FROM community_members WHERE {where} {'' if is_window else 'OFFSET 0'}"
@@ -421,7 +421,9 @@ def _page_sql(
         found = f"""SELECT * FROM (
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""
-        order_by = ""  # they are in order
+        # They are in order, unless a filter by activity joins another table.
+        if not any(wanted.activity.where(Parameters())):
+            order_by = ""
     else:
         # OFFSET 0 keeps PostgreSQL from reading everybody in the order of an index.
         found = f"SELECT * FROM community_members WHERE {where} OFFSET 0"

@@ -1,14 +1,10 @@
 """The filters of the page People, as its address and its segments write them, and their SQL."""
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TypedDict
+from typing import Unpack
 
-from community_directory.calendar import days_between, today
 from community_directory.database import Parameters
-from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.conditions import (
     HAS_USERNAME,
     MAX_INACTIVITY,
@@ -17,19 +13,29 @@ from community_directory.queries.conditions import (
     check_conditions,
     is_indexed,
 )
+from community_directory.queries.filter_values import checked_choice, parse_number, parse_times
 from community_directory.queries.folding import contains_pattern
 from community_directory.queries.lookup import MemberKey, parse_member_key
+from community_directory.queries.people_activity import (
+    ActivityConditions,
+    ActivityFilters,
+    check_activity_filters,
+)
+from community_directory.queries.standing import EVER_MEMBER, GONE, MEMBER, PRESENT
 from community_directory.queries.values import check_text
 from community_directory.tables import MemberStatus, Permission, Platform
 
-STATUS_FILTERS = ("any", *MemberStatus, "removed")
+STANDING_SQL = {
+    "present": PRESENT,
+    "member": MEMBER,
+    "ever_member": EVER_MEMBER,
+    "gone": GONE,
+}
+"""The conditions of the choices of the filter `status` that are of several statuses."""
+STATUS_FILTERS = ("any", *MemberStatus, "removed", *STANDING_SQL)
 GITHUB_FILTERS = ("proved", "unproved", "none")
 PERMISSION_FILTERS = (*Permission, "none")
 BOT_FILTERS = ("people", "bots", "both")
-MONTH = "month"
-"""The filter of a day that means the first day of the current month."""
-DAYS_AGO_PATTERN = re.compile("([1-9][0-9]{0,4})d")
-"""The filter of a day that means a number of days before today, such as "30d"."""
 
 GITHUB_SQL = {
     "proved": "github_verified",
@@ -50,14 +56,17 @@ HAS_KEY = """id = ANY(ARRAY(
 HOLDERS = "ARRAY(SELECT member_id FROM member_permissions{WHERE})"
 
 
-class PeopleFilters(TypedDict, total=False):
-    """The filters of the page People; one that is None or empty finds everybody.
+class PeopleFilters(ActivityFilters, total=False):
+    """The filters of the page People, with `ActivityFilters`; an empty one finds everybody.
 
     Attributes:
         q: A part of a name, a Telegram or GitHub username, or an organization, or a whole number,
             account or username, as people write it, or a link to one.
         status: "any", a status, or "removed". Without it, as with "any", everybody is found who was
-            not removed; "removed" finds those who were, whatever their status was.
+            not removed; "removed" finds those who were, whatever their status was. Four more
+            choices find people only, and no bots: "present" those who were neither removed nor
+            banned, "member" those of them who are more than contacts, "ever_member" those who are
+            or were members, and "gone" those who were, and are none now.
         role: The exact `primary_role`.
         country: The exact country.
         tier: A reputation tier such as "Contributor".
@@ -94,38 +103,52 @@ class PeopleFilters(TypedDict, total=False):
 class PeopleConditions(Conditions):
     """The checked filters of the page People; None is no condition."""
 
-    is_removed: bool
+    standing: str
+    """The status, or another choice of `STATUS_FILTERS`."""
     bot: str
     github: str | None
     joined_before: datetime | None
     quiet_for: timedelta | None
     never_active: bool
     permission: str | None
+    activity: ActivityConditions
     key: MemberKey
     """The number and the account that the text can mean."""
 
     @property
     def has_order(self) -> bool:
         """Whether the indexes have those who meet them in order: people who were not removed."""
-        return self.bot != "bots" and not self.is_removed
+        may_be_removed = self.standing in ("removed", "ever_member", "gone")
+        return self.bot != "bots" and not may_be_removed
 
     @property
     def parts(self) -> list[str]:
         """The conditions on removed members and bots in SQL, of which one is true."""
         # The number of a merged member belongs to somebody else, who is found instead.
-        removed = "deleted_at IS NOT NULL AND merged_into IS NULL"
-        present = removed if self.is_removed else "deleted_at IS NULL"
+        not_merged = "merged_into IS NULL"
+        kept = {
+            "removed": f"deleted_at IS NOT NULL AND {not_merged}",
+            "ever_member": not_merged,
+            "gone": not_merged,
+        }.get(self.standing, "deleted_at IS NULL")
         bots = {"people": ["NOT is_bot"], "bots": ["is_bot"], "both": ["NOT is_bot", "is_bot"]}
-        return [f"{present} AND {is_bot}" for is_bot in bots[self.bot]]
+        return [f"{kept} AND {is_bot}" for is_bot in bots[self.bot]]
 
     @property
     def people(self) -> str:
         """The condition on removed members and bots, in SQL."""
         return f"({' OR '.join(self.parts)})"
 
-    def where(self, parameters: Parameters) -> list[str]:
-        """Return the conditions beside `people` in SQL, whose values become parameters."""
+    def where(self, parameters: Parameters, *, is_of_few: bool = False) -> list[str]:
+        """Return the conditions beside `people` in SQL, whose values become parameters.
+
+        Args:
+            parameters: The parameters of the statement.
+            is_of_few: Whether the statement looks only among few members.
+        """
         where = [each.sql for each in self.filters(parameters).values()]
+        if self.standing in STANDING_SQL:
+            where.append(STANDING_SQL[self.standing])
         if self.github is not None:
             where.append(GITHUB_SQL[self.github])
         if self.joined_before is not None:
@@ -145,6 +168,7 @@ class PeopleConditions(Conditions):
         elif self.permission is not None:
             held = f" WHERE permission = {parameters.bind(self.permission)}"
             where.append(f"member_id = ANY({HOLDERS.format(WHERE=held)})")
+        where += self.activity.where(parameters, is_of_few=is_of_few)
         if self.text is not None:
             where.append(self._matching(parameters))
         return where
@@ -193,6 +217,7 @@ def check_people_filters(
     never_active: str | bool | None = None,
     permission: str | None = None,
     bot: str | None = None,
+    **activity: Unpack[ActivityFilters],
 ) -> PeopleConditions:
     """Return the conditions of filters, which `PeopleFilters` describes.
 
@@ -201,11 +226,11 @@ def check_people_filters(
             day or number of days.
     """
     check_text("q", q, MAX_SEARCH_LENGTH)
-    status = _checked_choice("status", status, STATUS_FILTERS) or "any"
+    status = checked_choice("status", status, STATUS_FILTERS) or "any"
     key = parse_member_key(q) if q else None
     if q and key is not None and key.username is not None:
         q = key.username  # of a link, too
-    first, last = parse_day("joined_from", joined_from), parse_day("joined_to", joined_to)
+    joined_since, joined_before = parse_times("joined", joined_from, joined_to)
     shared = check_conditions(
         q or None,
         status=status if status in list(MemberStatus) else None,
@@ -214,62 +239,22 @@ def check_people_filters(
         organization=organization or None,
         tier=tier or None,
         invited_by=None if inviter in (None, "") else inviter,
-        joined_since=None if first is None else days_between(first, first, None).starts[0],
+        joined_since=joined_since,
     )
+    days = parse_number("quiet_days", quiet_days, range(1, MAX_INACTIVITY.days + 1))
     return PeopleConditions(
         **{name: getattr(shared, name) for name in shared.__dataclass_fields__},
-        is_removed=status == "removed",
-        bot=_checked_choice("bot", bot, BOT_FILTERS) or "people",
-        github=_checked_choice("github", github, GITHUB_FILTERS),
-        joined_before=None if last is None else days_between(last, last, None).end,
-        quiet_for=_parse_quiet_days(quiet_days),
+        standing=status,
+        bot=checked_choice("bot", bot, BOT_FILTERS) or "people",
+        github=checked_choice("github", github, GITHUB_FILTERS),
+        joined_before=joined_before,
+        quiet_for=None if days is None else timedelta(days=days),
         never_active=_parse_flag("never_active", never_active),
-        permission=_checked_choice("permission", permission, PERMISSION_FILTERS),
+        permission=checked_choice("permission", permission, PERMISSION_FILTERS),
+        activity=check_activity_filters(**activity),
         key=key or MemberKey(),
     )
 
 
-def _checked_choice(field: str, value: str | None, choices: Iterable[str]) -> str | None:
-    if value is None or value == "":
-        return None
-    if value not in list(choices):  # a list, because an unhashable value must be refused too
-        raise InvalidInput(f"There is no {field} {sanitize_for_message(value)}.", field=field)
-    return str(value)
-
-
 def _parse_flag(field: str, value: str | bool | None) -> bool:
-    return _checked_choice(field, "1" if value is True else value or None, ["1"]) is not None
-
-
-def parse_day(field: str, value: str | date | None) -> date | None:
-    """Return a day, which may be relative to today, in the community's time zone."""
-    if value is None or value == "":
-        return None
-    try:
-        if isinstance(value, str):
-            if value == MONTH:
-                return today().replace(day=1)
-            if ago := DAYS_AGO_PATTERN.fullmatch(value):
-                return today() - timedelta(days=int(ago[1]))
-            value = date.fromisoformat(value)
-        # The days of a community are those whose midnights every time zone has.
-        if not isinstance(value, datetime) and 1900 <= value.year <= 2199:
-            return value
-    except (ValueError, AttributeError):
-        pass
-    raise InvalidInput(
-        f"{sanitize_for_message(value)} is no day. Write it as 2026-11-01.", field=field
-    )
-
-
-def _parse_quiet_days(value: str | int | None) -> timedelta | None:
-    if value is None or value == "":
-        return None
-    days = value if type(value) is int else 0
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,5}", value):
-        days = int(value)
-    if not 1 <= days <= MAX_INACTIVITY.days:
-        raise InvalidInput(
-            f"The number of days is 1 to {MAX_INACTIVITY.days:,}.", field="quiet_days"
-        )
-    return timedelta(days=days)
+    return checked_choice(field, "1" if value is True else value or None, ["1"]) is not None

@@ -127,6 +127,20 @@ FILTERS = {
     "never_active": "1",
     "permission": "manage",
     "bot": "both",
+    "member_from": "month",
+    "member_to": "2026-12-31",
+    "since": "60d",
+    "until": "1d",
+    "activity": "at_risk",
+    "room": "telegram:-1001234567890",
+    "contributions_from": "1",
+    "contributions_to": "9",
+    "active_week": "1",
+    "inactive_week": "4",
+    "invited_from": "90d",
+    "invited_to": "1d",
+    "reached": "week4",
+    "stuck": "waiting",
 }
 """The filters of the page People."""
 DAY = date(2026, 1, 31)

@@ -20,6 +20,9 @@ INSIGHTS_PATH = "/insights/"
 """The path of the first page; those of the others begin with it."""
 PAGE_LABELS = {
     "overview": gettext_noop("Overview"),
+    "attention": gettext_noop("Attention"),
+    "inviters": gettext_noop("Inviters"),
+    "contributions": gettext_noop("Contributions"),
 }
 """The pages in the order of their navigation."""
 

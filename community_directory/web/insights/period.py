@@ -10,7 +10,7 @@ from community_directory.calendar import MAX_SPAN_DAYS, count_days, load_zone, t
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
-from community_directory.queries.people_filters import parse_day
+from community_directory.queries.filter_values import parse_day
 from community_directory.web.pages import Visit
 
 PERIOD_DAYS = {"7": 7, "28": 28, "90": 90}

@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
+from community_directory.queries.filter_values import MONTH, parse_day
 from community_directory.queries.people import PEOPLE_SORTS
-from community_directory.queries.people_filters import MONTH, PeopleFilters, parse_day
+from community_directory.queries.people_filters import PeopleFilters
 from community_directory.queries.segments import Segment
 from community_directory.web.pages import Visit, label
 

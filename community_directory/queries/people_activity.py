@@ -1,0 +1,324 @@
+"""The filters of the page People by activity, joining and invitation, and their SQL."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypedDict
+
+from community_directory.calendar import days_between, today
+from community_directory.database import Parameters
+from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.filter_values import (
+    DayPeriod,
+    checked_choice,
+    parse_number,
+    parse_period,
+    parse_times,
+)
+from community_directory.queries.standing import MEMBER, PRESENT
+from community_directory.queries.values import check_text, check_texts
+from community_directory.tables import MemberParticipation
+
+ACTIVITY_FILTERS = ("active", "inactive", "at_risk", "came_back")
+REACHED_FILTERS = ("joined", "approved", "message", "week4")
+STUCK_FILTERS = ("joined", "approved", "message", "waiting")
+MAX_CONTRIBUTIONS = 1_000_000_000
+MAX_WEEK = 12
+RETURN_WEEK = 4
+"""The week after joining in which those are active who stay."""
+RISK_ACTIVE_DAYS = 4
+"""The fewest active days in the period before of somebody who can be at risk."""
+
+# The names of the inner columns differ from those of the members around these conditions.
+#
+# The second comparison is always true. Without it PostgreSQL would first make the rows distinct,
+# expect 200 of them, and look up each of many thousands of members alone.
+ACTIVE = """EXISTS (
+    SELECT FROM ({DAYS}) AS days WHERE actor = member_id AND actor >= member_id
+)"""
+INACTIVE = "NOT EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
+# IS TRUE keeps PostgreSQL from joining: it would look up each of these members alone, too.
+SUMS_OF_ALL = """(
+    member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})
+) IS TRUE"""
+SUMS_OF_FEW = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
+"""The same condition for few members, whose days are looked up one member after the other."""
+AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
+    AND coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0) * 2
+        < sum(active_days) FILTER (WHERE is_before)"""
+CAME_BACK = "NOT bool_or(is_before)"
+CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
+HAS_MILESTONES = "member_id IN (SELECT member_id FROM member_milestones WHERE {CONDITIONS})"
+ACCEPTED = """member_id IN (
+    SELECT accepted_by FROM community_invitations WHERE accepted_by IS NOT NULL{CONDITIONS}
+)"""
+STEPS = {
+    "approved": "approved_at IS NOT NULL",
+    "message": "first_message_day IS NOT NULL",
+    "week4": f"{RETURN_WEEK} = ANY(active_weeks)",
+}
+"""The milestones of the steps after an accepted invitation, in SQL."""
+
+
+class ActivityFilters(TypedDict, total=False):
+    """The filters by joining, activity and invitation; one that is None or empty finds everybody.
+
+    A person is active on a day with a message, a reaction or a stay in a voice chat. A day counts
+    when it is rolled up, in the night after it. A day of a filter is a date in the community's
+    time zone, "month" for the first day of this month, or a number of days ago such as "30d".
+
+    Attributes:
+        member_from: The first day on which people became members: on which they first were more
+            than a contact.
+        member_to: The last day on which people became members.
+        since: The first day of the period of `activity`, `room`, `contributions_from` and
+            `contributions_to`. Without it, the period has 28 days.
+        until: The last day of the period, or yesterday. The period has at most ten years.
+        activity: "active" finds people who were active in the period, and "inactive" all others.
+            "at_risk" finds members who were active on 4 days or more of the period before, and on
+            less than half as many of the period; the period before has as many days, and ends the
+            day before. "came_back" finds people who were active in the period, and not in the
+            period before, but earlier; nobody who is banned.
+        room: A platform and the id of a room, such as "telegram:-1001234567890". Finds people who
+            did anything there in the period. Of archived days only whole months are known, in a
+            period of more than 31 days.
+        contributions_from: The fewest messages and reactions in the period together. 0 finds those
+            who were active, if only in a voice chat.
+        contributions_to: The most messages and reactions in the period, of people who were active.
+        active_week: A week after joining, 1 to 12, in which people were active. Week 1 begins with
+            the day of joining, so week 4 has the days 21 to 27 after it.
+        inactive_week: A week after joining, 1 to 12, that is over and in which people were not
+            active.
+        invited_from: The first day on which the invitation was created that people accepted.
+        invited_to: The last day on which it was created.
+        reached: A step of those who accepted an invitation: "joined", "approved", "message" (the
+            first one) or "week4" (active in week 4 after joining). Finds people who took this step
+            and all before it; nobody who is banned.
+        stuck: A step that people took, with all before it, without the next one: "joined",
+            "approved", or "message", if their week 4 is over. "waiting" finds those who wrote a
+            message, and whose week 4 is not over.
+    """
+
+    member_from: str | date | None
+    member_to: str | date | None
+    since: str | date | None
+    until: str | date | None
+    activity: str | None
+    room: str | None
+    contributions_from: str | int | None
+    contributions_to: str | int | None
+    active_week: str | int | None
+    inactive_week: str | int | None
+    invited_from: str | date | None
+    invited_to: str | date | None
+    reached: str | None
+    stuck: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityConditions:
+    """The checked filters by activity, joining and invitation; None is no condition.
+
+    The times are the first moment of the first day, and that after the last day.
+    """
+
+    period: DayPeriod
+    activity: str | None
+    room: tuple[str, str] | None
+    """The platform and the id of the room."""
+    least_contributions: int | None
+    most_contributions: int | None
+    active_week: int | None
+    inactive_week: int | None
+    member_since: datetime | None
+    member_before: datetime | None
+    invited_since: datetime | None
+    invited_before: datetime | None
+    reached: str | None
+    stuck: str | None
+
+    def where(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
+        """Yield the conditions in SQL, whose values become parameters.
+
+        Args:
+            parameters: The parameters of the statement.
+            is_of_few: Whether the statement looks only among few members.
+        """
+        with_sums = SUMS_OF_FEW if is_of_few else SUMS_OF_ALL
+        yield from self._activity(parameters, with_sums)
+        if self.room is not None:
+            yield f"member_id IN ({self._room(*self.room, parameters)})"
+        if sums := " AND ".join(self._contributions(parameters)):
+            yield with_sums.format(DAYS=_days(self.period, parameters), SUMS=sums)
+        if milestones := " AND ".join(self._milestones(parameters)):
+            yield HAS_MILESTONES.format(CONDITIONS=milestones)
+        created = _between("created_at", self.invited_since, self.invited_before, parameters)
+        conditions = "".join(f" AND {condition}" for condition in created)
+        if self.reached or self.stuck or conditions:
+            yield ACCEPTED.format(CONDITIONS=conditions)
+        if self.reached or self.stuck:
+            yield PRESENT
+
+    def _activity(self, parameters: Parameters, with_sums: str) -> Iterator[str]:
+        if self.activity is None:
+            return
+        days = _days(self.period, parameters)
+        if self.activity == "active":
+            yield ACTIVE.format(DAYS=days)
+        elif self.activity == "inactive":
+            yield INACTIVE.format(DAYS=days)
+        else:
+            before = _days(self.period.before, parameters, is_before=True)
+            sums = AT_RISK if self.activity == "at_risk" else CAME_BACK
+            yield with_sums.format(DAYS=f"{before} UNION ALL {days}", SUMS=sums)
+            yield MEMBER if self.activity == "at_risk" else PRESENT
+
+    def _contributions(self, parameters: Parameters) -> Iterator[str]:
+        if self.least_contributions is not None:
+            yield f"{CONTRIBUTIONS} >= {parameters.bind(self.least_contributions)}::bigint"
+        if self.most_contributions is not None:
+            yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
+
+    def _room(self, platform: str, room_id: str, parameters: Parameters) -> str:
+        """Return the SQL of those who did something in a room in the period."""
+        months, parts = self.period.split()
+        first_days = [day for each in months for day in each.days if day.day == 1]
+        days = [day for part in parts for day in part.days]
+        is_room = f"platform = {parameters.bind(platform)} AND room_id = {parameters.bind(room_id)}"
+        # The keys begin with the month or the day: the room is looked up in each of them.
+        return " UNION ALL ".join(
+            f"""SELECT member_id FROM {table}
+            WHERE {column} = ANY({parameters.bind(found)}::date[]) AND {is_room}"""
+            for table, column, found in (
+                ("member_monthly_rooms", "month", first_days),
+                ("member_daily_rooms", "day", days),
+            )
+            if found
+        )
+
+    def _milestones(self, parameters: Parameters) -> Iterator[str]:
+        yield from _between("joined_at", self.member_since, self.member_before, parameters)
+        if self.activity == "came_back":
+            before = parameters.bind(self.period.before.since)
+            yield f"first_active_day < (SELECT {before}::date)"
+        if self.active_week is not None:
+            yield f"(SELECT {parameters.bind(self.active_week)}::smallint) = ANY(active_weeks)"
+        if self.inactive_week is not None:
+            yield _was_inactive(self.inactive_week, parameters)
+        if self.reached is not None:
+            yield from _steps_up_to(self.reached)
+        if self.stuck is not None:
+            yield from _stuck(self.stuck, parameters)
+
+
+def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> str:
+    """Return the SQL of the activity in the parts of a period, as rows of members.
+
+    Whole months are read at once, and the days before and after them one by one.
+    """
+    months, days = period.split()
+
+    def select(active_days: str, table: str, column: str, part: DayPeriod) -> str:
+        first, last = map(parameters.bind, part)
+        return f"""SELECT member_id AS actor, {is_before} AS is_before,
+            {active_days} AS active_days, coalesce(message_count, 0) AS message_count,
+            coalesce(reaction_count, 0) AS reaction_count
+        FROM {table} WHERE {column} BETWEEN {first} AND {last}"""
+
+    return " UNION ALL ".join(
+        [
+            *(select("active_days", "member_monthly_highlights", "month", part) for part in months),
+            *(select("1", "member_daily_highlights", "highlight_date", part) for part in days),
+        ]
+    )
+
+
+def _between(
+    column: str, since: datetime | None, before: datetime | None, parameters: Parameters
+) -> Iterator[str]:
+    if since is not None:
+        yield f"{column} >= (SELECT {parameters.bind(since)}::timestamptz)"
+    if before is not None:
+        yield f"{column} < (SELECT {parameters.bind(before)}::timestamptz)"
+
+
+def _was_inactive(week: int, parameters: Parameters, *, is_over: bool = True) -> str:
+    """Return the condition that a week after joining is over, or not, and was without activity."""
+    # The week of those who joined on this day ended yesterday.
+    last = today() - week * timedelta(days=7)
+    before = parameters.bind(days_between(last, last, None).end)
+    compared = "<" if is_over else ">="
+    return f"""joined_at {compared} (SELECT {before}::timestamptz)
+        AND (SELECT {parameters.bind(week)}::smallint) <> ALL(active_weeks)"""
+
+
+def _steps_up_to(step: str) -> list[str]:
+    return list(STEPS.values())[: REACHED_FILTERS.index(step)]
+
+
+def _stuck(step: str, parameters: Parameters) -> Iterator[str]:
+    if step in ("message", "waiting"):
+        yield from _steps_up_to("message")
+        yield _was_inactive(RETURN_WEEK, parameters, is_over=step == "message")
+    else:
+        yield from _steps_up_to(step)
+        following = REACHED_FILTERS[REACHED_FILTERS.index(step) + 1]
+        yield f"NOT ({STEPS[following]})"
+
+
+def check_activity_filters(
+    *,
+    member_from: str | date | None = None,
+    member_to: str | date | None = None,
+    since: str | date | None = None,
+    until: str | date | None = None,
+    activity: str | None = None,
+    room: str | None = None,
+    contributions_from: str | int | None = None,
+    contributions_to: str | int | None = None,
+    active_week: str | int | None = None,
+    inactive_week: str | int | None = None,
+    invited_from: str | date | None = None,
+    invited_to: str | date | None = None,
+    reached: str | None = None,
+    stuck: str | None = None,
+) -> ActivityConditions:
+    """Return the conditions of filters, which `ActivityFilters` describes.
+
+    Raises:
+        InvalidInput: A value has the wrong type, or there is no such choice, day, period, week,
+            room or number of contributions.
+    """
+    weeks, numbers = range(1, MAX_WEEK + 1), range(MAX_CONTRIBUTIONS + 1)
+    member_since, member_before = parse_times("member", member_from, member_to)
+    invited_since, invited_before = parse_times("invited", invited_from, invited_to)
+    return ActivityConditions(
+        period=parse_period(since, until),
+        activity=checked_choice("activity", activity, ACTIVITY_FILTERS),
+        room=_parse_room(room),
+        least_contributions=parse_number("contributions_from", contributions_from, numbers),
+        most_contributions=parse_number("contributions_to", contributions_to, numbers),
+        active_week=parse_number("active_week", active_week, weeks),
+        inactive_week=parse_number("inactive_week", inactive_week, weeks),
+        member_since=member_since,
+        member_before=member_before,
+        invited_since=invited_since,
+        invited_before=invited_before,
+        reached=checked_choice("reached", reached, REACHED_FILTERS),
+        stuck=checked_choice("stuck", stuck, STUCK_FILTERS),
+    )
+
+
+def _parse_room(value: str | None) -> tuple[str, str] | None:
+    """Return the platform and the id of a room such as "telegram:-1001234567890"."""
+    check_text("room", value, None)
+    if not value:
+        return None
+    platform, colon, room_id = value.partition(":")
+    if not (platform and colon and room_id):
+        raise InvalidInput(
+            f"{sanitize_for_message(value)} is no room. Write it as telegram:-1001234567890.",
+            field="room",
+        )
+    check_texts(MemberParticipation, platform=platform, room_id=room_id)
+    return platform, room_id

@@ -1,0 +1,107 @@
+"""The page Inviters, compared with a count of the raw rows in Python."""
+
+from random import Random
+from statistics import median
+
+import asyncpg
+import httpx
+import pytest
+
+from community_directory.settings import load_settings
+from community_directory.web.insights.inviters import (
+    InviterRecord,
+    find_active_days,
+    list_inviters,
+)
+from community_directory.web.insights.period import Period
+from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
+from tests.web.insights.links import check_people_links, read_csv
+from tests.web.insights.periods import all_days, last_days
+
+
+def expected_record(raw: RawDirectory, period: Period, inviter: str | None) -> InviterRecord:
+    """Return what became of those who joined, of an inviter or of all."""
+    joined = [
+        number
+        for number, row in raw.people.items()
+        if raw.joined_between(number, period.since, period.until)
+        and inviter in (None, row["invited_by"])
+    ]
+    members = [number for number in joined if raw.is_member(number)]
+    stayed = [number for number in members if raw.active_days(number, *find_active_days())]
+    waits = [
+        max((min(raw.messages[number]) - raw.joined[number]).days, 0)
+        for number in members
+        if raw.messages[number]
+    ]
+    return InviterRecord(
+        inviter,
+        None if inviter is None else raw.people[inviter]["name"],
+        len(members),
+        sum(map(raw.is_gone, joined)),
+        len(stayed),
+        median(waits) if waits else None,
+    )
+
+
+def expected_inviters(raw: RawDirectory, period: Period) -> list[InviterRecord]:
+    """Return the records of the inviters who are present and brought somebody."""
+    found = [
+        expected_record(raw, period, number) for number in raw.people if raw.is_present(number)
+    ]
+    return [record for record in found if record.brought]
+
+
+@pytest.mark.parametrize(("seed", "zone"), [(1, "UTC"), (2, "America/New_York")])
+async def test_what_became_of_the_people_of_each_inviter(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
+    load_settings.cache_clear()
+    await make_community(directory, Random(seed))
+    raw = await read_raw_directory(directory)
+    for period in (last_days(28), last_days(90), all_days()):
+        everybody, inviters = await list_inviters(period, limit=100)
+        assert everybody == expected_record(raw, period, None)
+        assert everybody.stayed
+        assert everybody.gone
+        expected = expected_inviters(raw, period)
+        assert sorted(inviters, key=str) == sorted(expected, key=str)
+        by_stayed = [(each.stayed, each.stayed / each.brought) for each in inviters]
+        assert by_stayed == sorted(by_stayed, reverse=True)
+        _, by_brought = await list_inviters(period, by_brought=True, limit=100)
+        assert [each.brought for each in by_brought] == sorted(
+            (each.brought for each in expected), reverse=True
+        )
+
+
+async def test_each_number_leads_to_as_many_people(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await make_community(directory, Random(4))
+    for query in ("", "?period=28&sort=brought", "?period=12m", "?period=all"):
+        links = await check_people_links(client, f"/insights/inviters/{query}")
+        inviters = {link.filters["inviter"] for link in links if "inviter" in link.filters}
+        assert len(inviters) > 3
+        assert {link.filters["status"] for link in links} == {"ever_member", "member", "gone"}
+
+
+async def test_few_people_have_no_percentage(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    few, enough = (InviterRecord("#1", "Ana", people, 0, 2, None) for people in (4, 5))
+    assert few.stayed_share is None
+    assert enough.stayed_share == 0.4
+    page = (await client.get("/insights/inviters/")).text
+    assert "Nobody joined in this period" in page
+
+
+async def test_the_list_can_begin_with_those_who_brought_most(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await make_community(directory, Random(4))
+    path = "/insights/inviters/inviters.csv?period=all"
+    for sort, column in (("", "stayed"), ("&sort=brought", "brought")):
+        numbers = [int(row[column]) for row in await read_csv(client, path + sort)]
+        assert numbers == sorted(numbers, reverse=True)
+        assert len(set(numbers)) > 1
