@@ -422,7 +422,7 @@ def _page_sql(
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""
         # They are in order, unless a filter by activity joins another table.
-        if not any(wanted.activity.where(Parameters())):
+        if not any(wanted.activity.where(Parameters(), is_of_few=True)):
             order_by = ""
     else:
         # OFFSET 0 keeps PostgreSQL from reading everybody in the order of an index.

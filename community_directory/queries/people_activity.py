@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypedDict
 
-from community_directory.calendar import days_between, today
+from community_directory.calendar import add_months, days_between, load_zone, today
 from community_directory.database import Parameters
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.filter_values import (
@@ -24,6 +24,7 @@ REACHED_FILTERS = ("joined", "approved", "message", "week4")
 STUCK_FILTERS = ("joined", "approved", "message", "waiting")
 MAX_CONTRIBUTIONS = 1_000_000_000
 MAX_WEEK = 12
+MAX_MONTH = 12
 RETURN_WEEK = 4
 """The week after joining in which those are active who stay."""
 RISK_ACTIVE_DAYS = 4
@@ -48,7 +49,17 @@ AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
         < sum(active_days) FILTER (WHERE is_before)"""
 CAME_BACK = "NOT bool_or(is_before)"
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
+ACTIVE_IN_MONTH = """EXISTS (
+    SELECT FROM member_monthly_highlights AS counted
+    WHERE counted.member_id = member_milestones.member_id AND month = (
+        date_trunc('month', joined_at AT TIME ZONE {ZONE}) + {NUMBER} * interval '1 month'
+    )::date
+)"""
 HAS_MILESTONES = "member_id IN (SELECT member_id FROM member_milestones WHERE {CONDITIONS})"
+NOT_APPROVED = """NOT EXISTS (
+    SELECT FROM member_milestones AS milestone (approved_id, joined_at, approved_at)
+    WHERE approved_id = member_id AND approved_at IS NOT NULL
+)"""
 ACCEPTED = """member_id IN (
     SELECT accepted_by FROM community_invitations WHERE accepted_by IS NOT NULL{CONDITIONS}
 )"""
@@ -89,6 +100,10 @@ class ActivityFilters(TypedDict, total=False):
             the day of joining, so week 4 has the days 21 to 27 after it.
         inactive_week: A week after joining, 1 to 12, that is over and in which people were not
             active.
+        active_month: A month after joining, 0 to 12, in which people were active. Month 0 is the
+            calendar month of joining.
+        inactive_month: A month after joining, 0 to 12, that is over and in which people were not
+            active.
         invited_from: The first day on which the invitation was created that people accepted.
         invited_to: The last day on which it was created.
         reached: A step of those who accepted an invitation: "joined", "approved", "message" (the
@@ -109,6 +124,8 @@ class ActivityFilters(TypedDict, total=False):
     contributions_to: str | int | None
     active_week: str | int | None
     inactive_week: str | int | None
+    active_month: str | int | None
+    inactive_month: str | int | None
     invited_from: str | date | None
     invited_to: str | date | None
     reached: str | None
@@ -130,6 +147,8 @@ class ActivityConditions:
     most_contributions: int | None
     active_week: int | None
     inactive_week: int | None
+    active_month: int | None
+    inactive_month: int | None
     member_since: datetime | None
     member_before: datetime | None
     invited_since: datetime | None
@@ -156,6 +175,8 @@ class ActivityConditions:
         conditions = "".join(f" AND {condition}" for condition in created)
         if self.reached or self.stuck or conditions:
             yield ACCEPTED.format(CONDITIONS=conditions)
+        if self.stuck == "joined":
+            yield NOT_APPROVED
         if self.reached or self.stuck:
             yield PRESENT
 
@@ -207,10 +228,22 @@ class ActivityConditions:
             yield f"(SELECT {parameters.bind(self.active_week)}::smallint) = ANY(active_weeks)"
         if self.inactive_week is not None:
             yield _was_inactive(self.inactive_week, parameters)
+        if self.active_month is not None:
+            yield _was_active_in_month(self.active_month, parameters)
+        if self.inactive_month is not None:
+            # The month of those who joined before this one is over.
+            month = add_months(today(), -self.inactive_month)
+            before = parameters.bind(days_between(month, month, None).starts[0])
+            yield f"joined_at < (SELECT {before}::timestamptz)"
+            yield f"NOT {_was_active_in_month(self.inactive_month, parameters)}"
         if self.reached is not None:
             yield from _steps_up_to(self.reached)
-        if self.stuck is not None:
-            yield from _stuck(self.stuck, parameters)
+        if self.stuck == "approved":
+            yield from _steps_up_to("approved")
+            yield f"NOT ({STEPS['message']})"
+        elif self.stuck in ("message", "waiting"):
+            yield from _steps_up_to("message")
+            yield _was_inactive(RETURN_WEEK, parameters, is_over=self.stuck == "message")
 
 
 def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> str:
@@ -254,18 +287,15 @@ def _was_inactive(week: int, parameters: Parameters, *, is_over: bool = True) ->
         AND (SELECT {parameters.bind(week)}::smallint) <> ALL(active_weeks)"""
 
 
+def _was_active_in_month(number: int, parameters: Parameters) -> str:
+    """Return the condition that people were active in a month after joining."""
+    return ACTIVE_IN_MONTH.format(
+        ZONE=parameters.bind(load_zone(None).key), NUMBER=f"{parameters.bind(number)}::integer"
+    )
+
+
 def _steps_up_to(step: str) -> list[str]:
     return list(STEPS.values())[: REACHED_FILTERS.index(step)]
-
-
-def _stuck(step: str, parameters: Parameters) -> Iterator[str]:
-    if step in ("message", "waiting"):
-        yield from _steps_up_to("message")
-        yield _was_inactive(RETURN_WEEK, parameters, is_over=step == "message")
-    else:
-        yield from _steps_up_to(step)
-        following = REACHED_FILTERS[REACHED_FILTERS.index(step) + 1]
-        yield f"NOT ({STEPS[following]})"
 
 
 def check_activity_filters(
@@ -280,6 +310,8 @@ def check_activity_filters(
     contributions_to: str | int | None = None,
     active_week: str | int | None = None,
     inactive_week: str | int | None = None,
+    active_month: str | int | None = None,
+    inactive_month: str | int | None = None,
     invited_from: str | date | None = None,
     invited_to: str | date | None = None,
     reached: str | None = None,
@@ -291,7 +323,8 @@ def check_activity_filters(
         InvalidInput: A value has the wrong type, or there is no such choice, day, period, week,
             room or number of contributions.
     """
-    weeks, numbers = range(1, MAX_WEEK + 1), range(MAX_CONTRIBUTIONS + 1)
+    weeks, months = range(1, MAX_WEEK + 1), range(MAX_MONTH + 1)
+    numbers = range(MAX_CONTRIBUTIONS + 1)
     member_since, member_before = parse_times("member", member_from, member_to)
     invited_since, invited_before = parse_times("invited", invited_from, invited_to)
     return ActivityConditions(
@@ -302,6 +335,8 @@ def check_activity_filters(
         most_contributions=parse_number("contributions_to", contributions_to, numbers),
         active_week=parse_number("active_week", active_week, weeks),
         inactive_week=parse_number("inactive_week", inactive_week, weeks),
+        active_month=parse_number("active_month", active_month, months),
+        inactive_month=parse_number("inactive_month", inactive_month, months),
         member_since=member_since,
         member_before=member_before,
         invited_since=invited_since,

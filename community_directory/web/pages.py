@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -539,6 +540,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "daytime": _by_language(Translation.format_short_datetime),
     "duration": _by_language(Translation.format_duration),
     "label": label,
+    "month": _by_language(partial(Translation.format_month, with_year=True)),
     "number": _by_language(Translation.format_number),
     "percent": _by_language(Translation.format_percent),
     "signed_percent": _by_language(Translation.format_signed_percent),

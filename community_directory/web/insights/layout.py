@@ -20,10 +20,13 @@ INSIGHTS_PATH = "/insights/"
 """The path of the first page; those of the others begin with it."""
 PAGE_LABELS = {
     "overview": gettext_noop("Overview"),
+    "retention": gettext_noop("Retention"),
+    "funnel": gettext_noop("Funnel"),
     "attention": gettext_noop("Attention"),
     "inviters": gettext_noop("Inviters"),
     "contributions": gettext_noop("Contributions"),
     "rooms": gettext_noop("Rooms"),
+    "network": gettext_noop("Network"),
 }
 """The pages in the order of their navigation."""
 

@@ -1,12 +1,10 @@
 """A small random community, and what its raw rows say about everybody, counted in Python."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
-from zoneinfo import ZoneInfo
 
 import asyncpg
 
