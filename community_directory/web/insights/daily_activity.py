@@ -33,7 +33,7 @@ SELECT month AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS pe
     sum(message_count) AS messages
 FROM member_monthly_highlights WHERE month = ANY(:months::date[]) GROUP BY 1
 UNION ALL
-SELECT since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})), sum(messages)
+SELECT since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})), sum(messages)::bigint
 FROM (
     SELECT since, member_id, sum(coalesce(message_count, 0)) AS messages
     FROM unnest(:parts_since::date[], :parts_until::date[]) AS part(since, until)

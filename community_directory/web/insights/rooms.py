@@ -32,7 +32,7 @@ counted AS MATERIALIZED (
 ),
 -- All rooms.
 room AS (
-    SELECT platform, room_id, sum(events) AS events, sum(messages) AS messages,
+    SELECT platform, room_id, sum(events)::bigint AS events, sum(messages)::bigint AS messages,
         count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people
     FROM counted GROUP BY 1, 2
 ),
