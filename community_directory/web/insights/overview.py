@@ -175,10 +175,8 @@ def _label_points(visit: Visit, growth: Growth) -> list[str]:
     return [*labels, visit.gettext("now")] if growth.is_current else labels
 
 
-async def _list_most_active(period: Period) -> list[ActivePerson]:
-    return await list_most_active(
-        period, by="contributions", limit=MOST_ACTIVE_PEOPLE, status="present"
-    )
+async def _list_most_active(period: Period) -> Sequence[ActivePerson]:
+    return await list_most_active(period, limit=MOST_ACTIVE_PEOPLE)
 
 
 async def load_most_active_table(_: Visit, period: Period) -> ChartTable:
