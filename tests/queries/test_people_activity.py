@@ -85,6 +85,14 @@ class Individual:
     def has_ended(self, week: int) -> bool:
         return self.joined is not None and max(self.days_of(week)) < today(ZONE)
 
+    def was_active_in_month(self, number: int) -> bool:
+        return self.joined is not None and number in {
+            _months_between(self.joined, day) for day in self.active
+        }
+
+    def has_ended_month(self, number: int) -> bool:
+        return self.joined is not None and _months_between(self.joined, today(ZONE)) > number
+
     def reached(self, step: str) -> bool:
         steps = {
             "joined": self.is_present and bool(self.invited),
@@ -101,6 +109,10 @@ class Individual:
             return is_at and self.has_ended(4) == (step == "message")
         following = {"joined": "approved", "approved": "message"}[step]
         return self.reached(step) and not self.reached(following)
+
+
+def _months_between(first: date, last: date) -> int:
+    return 12 * (last.year - first.year) + last.month - first.month
 
 
 class World:
@@ -269,6 +281,10 @@ def meets(person: Individual, filters: Filters) -> bool:
         "inactive_week": lambda value: (
             person.has_ended(int(value)) and not person.was_active_in(int(value))
         ),
+        "active_month": lambda value: person.was_active_in_month(int(value)),
+        "inactive_month": lambda value: (
+            person.has_ended_month(int(value)) and not person.was_active_in_month(int(value))
+        ),
         "member_from": lambda value: person.joined is not None and person.joined >= parsed(value),
         "member_to": lambda value: person.joined is not None and person.joined <= parsed(value),
         "reached": person.reached,
@@ -311,6 +327,8 @@ FILTERS = st.fixed_dictionaries(
         "contributions_to": st.sampled_from(["0", "3", "30"]),
         "active_week": st.sampled_from(["1", "4", "12"]),
         "inactive_week": st.sampled_from(["1", "4", "12"]),
+        "active_month": st.sampled_from(["0", "1", "3"]),
+        "inactive_month": st.sampled_from(["0", "1", "3"]),
         "member_from": OTHER_DAYS,
         "member_to": OTHER_DAYS,
         "invited_from": OTHER_DAYS,
@@ -350,6 +368,10 @@ FEW_FILTERS = st.tuples(
         {"active_week": "4"},
         {"inactive_week": "1"},
         {"inactive_week": "12"},
+        {"active_month": "0"},
+        {"active_month": "2"},
+        {"inactive_month": "0"},
+        {"inactive_month": "3"},
         {"member_from": "60d"},
         {"member_to": "60d"},
         {"invited_from": "60d"},
@@ -498,6 +520,8 @@ def test_a_long_period_has_whole_months_and_the_days_at_both_ends(
         {"inactive_week": "-1"},
         {"inactive_week": "four"},
         {"inactive_week": True},
+        {"active_month": "13"},
+        {"inactive_month": "-1"},
         {"contributions_from": "-1"},
         {"contributions_to": "1000000001"},
         {"contributions_to": "9" * 5000},
