@@ -20,30 +20,32 @@ from community_directory.calendar import days_between
 from community_directory.database import connect, engine, long_running
 from community_directory.database.migrations import migrate
 from community_directory.queries.highlights import STORE_DAY_CHECKSUMS
+from community_directory.queries.reputation import DAILY_POINTS, MAX_DAILY_POINTS
 
 DAYS: Final = 365
 EVENTS: Final = 10_000_000
 
-# One in twelve invites, and three in five were invited. One in twenty is banned or removed, one in
-# twelve is a contact, one in 500 a bot, and one in 331 was merged into the one before.
+# One in twelve may invite, and three in five were invited. One in twenty is banned or removed, one
+# in twelve is a contact, one in 500 a bot, and one in 331 was merged into the one before.
 PEOPLE = """
 UPDATE community_members AS member SET created_at = joined,
     status = CASE WHEN n = 1 THEN 'active' WHEN luck < 0.08 THEN 'not_member'
         WHEN joined > now() - interval '6 days' THEN 'pending'
         WHEN luck < 0.09 THEN 'suspended' WHEN luck < 0.115 THEN 'banned' ELSE 'active' END,
-    deleted_at = CASE WHEN n % 331 = 5 OR (luck > 0.97 AND n > 1)
+    deleted_at = CASE WHEN is_merged OR (luck > 0.97 AND n > 1)
         THEN joined + (now() - joined) * pg_temp.chance(n, 40) END,
     invited_by = CASE WHEN n > 1 AND pg_temp.chance(n, 41) < 0.6
         THEN '#' || 1 + 12 * floor((n - 2) / 12.0 * pg_temp.chance(n, 42) ^ 1.5)::bigint END,
-    is_bot = n % 500 = 3 AND n % 12 <> 1,
-    reputation_score = CASE WHEN n % 500 = 3 AND n % 12 <> 1 THEN 0 ELSE reputation_score END,
-    reputation_tier = CASE WHEN n % 500 = 3 AND n % 12 <> 1 THEN 'Novice' ELSE reputation_tier END,
-    merged_into = CASE WHEN n % 331 = 5 THEN '#' || n - 1 END,
-    telegram_id = CASE WHEN n % 331 = 5 THEN 'merged:' || n ELSE telegram_id END,
+    is_bot = is_machine,
+    reputation_score = CASE WHEN is_machine THEN 0 ELSE reputation_score END,
+    reputation_tier = CASE WHEN is_machine THEN 'Novice' ELSE reputation_tier END,
+    merged_into = CASE WHEN is_merged THEN '#' || n - 1 END,
+    telegram_id = CASE WHEN is_merged THEN 'merged:' || n ELSE telegram_id END,
     last_active_at = NULL
 FROM generate_series(1, $1::bigint) AS n, LATERAL (SELECT
     now() - ($1::bigint - n) * (interval '730 days' / $1::bigint) AS joined,
-    pg_temp.chance(n, 43) AS luck
+    pg_temp.chance(n, 43) AS luck, n % 331 = 5 AND n % 12 <> 1 AS is_merged,
+    n % 500 = 3 AND n % 12 <> 1 AS is_machine
 ) AS made
 WHERE member.member_id = '#' || n
 """
@@ -60,7 +62,8 @@ FROM (
         'accepted' AS status, member_id AS accepted_by, created_at AS accepted_at,
         created_at - pg_temp.chance(substr(member_id, 2)::bigint, 50) * interval '3 days' AS created
     FROM community_members
-    WHERE invited_by IS NOT NULL AND pg_temp.chance(substr(member_id, 2)::bigint, 51) < 0.67
+    WHERE invited_by IS NOT NULL AND merged_into IS NULL
+        AND pg_temp.chance(substr(member_id, 2)::bigint, 51) < 0.67
     UNION ALL
     SELECT 10000000 + n, '#' || 1 + 12 * floor($1::bigint / 12 * pg_temp.chance(n, 52) ^ 2)::bigint,
         CASE WHEN created > now() - interval '3 days' THEN 'pending'
@@ -160,23 +163,26 @@ FROM active_days, LATERAL (
 ORDER BY at
 """
 
-HIGHLIGHTS = """
+POINTS = " + ".join(
+    f"least({points.most}, {column} / {points.for_each})" for column, points in DAILY_POINTS.items()
+)
+HIGHLIGHTS = f"""
 INSERT INTO member_daily_highlights
     (member_id, highlight_date, message_count, reaction_count, voice_minutes, reputation_earned)
-SELECT member_id, day, messages, reactions, seconds / 60, 0
+SELECT *, least({MAX_DAILY_POINTS}, {POINTS})
 FROM (
     SELECT member_id, (occurred_at AT TIME ZONE 'UTC')::date AS day,
-        count(*) FILTER (WHERE event_type = 'MESSAGE') AS messages,
-        count(*) FILTER (WHERE event_type = 'REACTION') AS reactions,
+        count(*) FILTER (WHERE event_type = 'MESSAGE') AS message_count,
+        count(*) FILTER (WHERE event_type = 'REACTION') AS reaction_count,
         -- Stays at the same time are one.
         coalesce((
-            SELECT extract(epoch FROM sum(upper(part) - lower(part)))::integer
+            SELECT extract(epoch FROM sum(upper(part) - lower(part)))::integer / 60
             FROM unnest(range_agg(tsrange(
                 occurred_at AT TIME ZONE 'UTC', (occurred_at AT TIME ZONE 'UTC') + make_interval(
                     secs => (event_metadata ->> 'duration_seconds')::integer
                 )
             )) FILTER (WHERE event_type = 'VOICE')) AS part
-        ), 0) AS seconds
+        ), 0) AS voice_minutes
     FROM member_participation GROUP BY 1, 2
 ) AS counted
 WHERE member_id NOT IN (SELECT member_id FROM community_members WHERE is_bot)

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
-from babel.dates import format_date, format_datetime, format_skeleton, format_timedelta
+from babel.dates import (
+    format_date,
+    format_datetime,
+    format_interval,
+    format_skeleton,
+    format_timedelta,
+)
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_compact_decimal, format_decimal, format_percent
@@ -119,6 +125,10 @@ class Translation:
         if isinstance(day, datetime):
             day = day.astimezone(load_zone(None)).date()
         return format_date(day, format="medium", locale=self.locale)
+
+    def format_days(self, first: date, last: date) -> str:
+        """Return the days from the first to the last one, such as "Nov 2 – 29, 2026"."""
+        return format_interval(first, last, "yMMMd", locale=self.locale)
 
     def format_month(self, day: date, *, with_year: bool = False) -> str:
         """Return the month of a day: "Nov" for a narrow column, or "November 2026"."""

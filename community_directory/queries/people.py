@@ -421,9 +421,8 @@ def _page_sql(
         found = f"""SELECT * FROM (
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""
-        # They are in order, unless a filter by activity joins another table.
-        if not any(wanted.activity.where(Parameters(), is_of_few=True)):
-            order_by = ""
+        if not wanted.activity.are_any:
+            order_by = ""  # they are in order; a join with another table would lose it
     else:
         # OFFSET 0 keeps PostgreSQL from reading everybody in the order of an index.
         found = f"SELECT * FROM community_members WHERE {where} OFFSET 0"

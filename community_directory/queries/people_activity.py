@@ -156,6 +156,11 @@ class ActivityConditions:
     reached: str | None
     stuck: str | None
 
+    @property
+    def are_any(self) -> bool:
+        """Whether there is a condition."""
+        return any(self.where(Parameters(), is_of_few=True))
+
     def where(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
         """Yield the conditions in SQL, whose values become parameters.
 

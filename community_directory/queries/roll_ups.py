@@ -196,34 +196,40 @@ def _make_milestone_table(members: str) -> RolledUpTable:
         name="member_milestones",
         key=("member_id",),
         counts=("first_active_day", "first_message_day", "active_weeks"),
-        # Three looks into an index for each member: to read all their days would take much longer.
-        # A bot is no person: it keeps the day of joining alone, for the case that it becomes one.
+        # The months say which days to read: to read all days of a member would take longer, and
+        # Citus refuses to look up the first one of each. A bot has no months: it keeps the day of
+        # joining alone, for the case that it becomes a person.
         counted=f"""
-    SELECT member_id, active.first_active_day, spoken.first_message_day, weeks.active_weeks
-    FROM (
-        SELECT member_id, CASE WHEN {NO_BOTS} THEN member_id END AS person
-        FROM ({members}) AS numbers(member_id)
-    ) AS member
-    LEFT JOIN member_milestones AS milestone USING (member_id),
-    LATERAL (
-        SELECT min(highlight_date) AS first_active_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = person
-    ) AS active,
-    LATERAL (
-        SELECT min(highlight_date) AS first_message_day FROM member_daily_highlights AS highlight
-        WHERE highlight.member_id = person AND message_count > 0
-    ) AS spoken,
-    LATERAL (SELECT {_local_time_sql("joined_at")}::date AS joined) AS joining,
-    LATERAL (
-        SELECT ARRAY(
-            SELECT DISTINCT ((highlight_date - joined) / 7 + 1)::smallint
+    WITH
+    -- The months in which they were first active, and the day on which they joined.
+    begun AS MATERIALIZED (
+        SELECT member_id, {_local_time_sql("joined_at")}::date AS joined, joined_at, approved_at,
+            min(month) AS active_month,
+            min(month) FILTER (WHERE message_count > 0) AS message_month
+        FROM ({members}) AS member(member_id)
+        LEFT JOIN member_milestones USING (member_id)
+        LEFT JOIN member_monthly_highlights USING (member_id)
+        GROUP BY member_id, joined_at, approved_at
+    ),
+    -- Their days in these months and in the weeks after joining.
+    active AS (
+        SELECT days.* FROM begun, LATERAL (
+            SELECT highlight.member_id, min(highlight_date) AS first_active_day,
+                min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
+                array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint) FILTER (
+                    WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
+                ) AS weeks
             FROM member_daily_highlights AS highlight
-            WHERE highlight.member_id = person
-                AND highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
-            ORDER BY 1
-        ) AS active_weeks
-    ) AS weeks
-    WHERE num_nonnulls(joined_at, approved_at, active.first_active_day) > 0""",
+            WHERE highlight.member_id = begun.member_id AND highlight_date >= active_month
+                AND highlight_date <= greatest(
+                    active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
+                )
+            GROUP BY highlight.member_id
+        ) AS days
+    )
+    SELECT member_id, first_active_day, first_message_day, coalesce(weeks, '{{}}') AS active_weeks
+    FROM begun LEFT JOIN active USING (member_id)
+    WHERE num_nonnulls(joined_at, approved_at, first_active_day) > 0""",
         scope=f"member_id IN ({members})",
     )
 

@@ -380,18 +380,22 @@ async def test_every_combination_has_the_same_people_in_every_order_and_on_all_p
 ) -> None:
     wanted = world.expected(filters)
     assert await people.numbers(**filters) == wanted
-    listed: list[str] = []
-    after = None
+    with patch.object(people, "_has_window", return_value=False):
+        page = await people.search(sort=sort, limit=PEOPLE, **filters)
+    in_order = [person.member_id for person in page.items]
+    assert sorted(in_order, key=lambda number: int(number[1:])) == wanted
     # Some pages need more than the first members of the order.
     with patch.object(people, "WINDOW_SIZE", 25):
-        while after is not None or not listed:
+        listed: list[str] = []
+        after = None
+        while True:
             page = await people.search(sort=sort, limit=9, after=after, with_total=True, **filters)
             assert page.total == len(wanted)
             listed += [person.member_id for person in page.items]
             after = page.next_cursor
             if after is None:
                 break
-    assert sorted(listed, key=lambda number: int(number[1:])) == wanted
+    assert listed == in_order
 
 
 async def test_the_steps_after_an_invitation_leave_nobody_out_and_count_nobody_twice() -> None:

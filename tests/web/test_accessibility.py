@@ -34,6 +34,8 @@ MORE = [
     "/people/999/",  # a message
     "/review/?ask=decline&all=1",
     "/insights/?days=7",
+    "/insights/network/?show=relationships",
+    "/insights/network/?show=relationships&around=12",
 ]
 """Addresses beside one for each route."""
 NO_PAGES = ("/preview/", "/act/", ".csv")
@@ -63,7 +65,7 @@ RULES_OF_LOOKS = [
 """The rules whose result depends on the theme or the width: one look is enough for the others."""
 SHORTEN = """
 () => {
-    for (const item of document.querySelectorAll(":is(tr, li, rect, path):nth-child(n+9)"))
+    for (const item of document.querySelectorAll(":is(tr, li, rect, path, line, svg a):nth-child(n+9)"))
         item.remove();
 }
 """
@@ -91,15 +93,20 @@ ADDRESSES = """
 WITHOUT_EFFECT = """
 () => [...document.querySelectorAll("button, a:not([href]), [onclick]")]
     .filter((element) => !(element.type === "submit" && element.form))
-    .filter((element) => !element.matches("[popovertarget], [data-copy]"))
+    .filter((element) => !element.matches("[popovertarget], [data-copy], [data-zoom]"))
     .map((element) => element.outerHTML)
 """
-"""What can be pressed and does nothing without a script; browsers can't copy without one."""
+"""What can be pressed and does nothing without a script.
+
+Browsers can't copy without one, and a script adds the buttons that zoom.
+"""
 ASSET_BYTES = """
 () => performance.getEntriesByType("resource")
     .filter(({ name }) => new URL(name).origin === location.origin && /[.](css|js)$/.test(name))
+    .filter(({ name }) => !/[/](d3-|network[.])/.test(name))
     .reduce((sum, entry) => sum + entry.decodedBodySize, 0)
 """
+"""The size of the files of a page, without those of the picture of Network."""
 MAX_ASSET_BYTES = 100_000
 
 

@@ -103,6 +103,12 @@ class Cohort:
         self.members += other.members
         self.active += other.active
 
+    def without(self, other: "Cohort") -> "Cohort":
+        """Return the cohort without the people of another one, who are all in it."""
+        return Cohort(
+            self.people - other.people, self.members - other.members, self.active - other.active
+        )
+
 
 def add_up(cohorts: Iterable[Cohort]) -> Cohort:
     """Return the cohort of all people of some cohorts."""

@@ -1,10 +1,11 @@
 """Funnel: how far those who were invited came, and where they were lost."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
 import asyncpg
 
@@ -37,86 +38,91 @@ STEP_LABELS = {
 }
 """The steps; all but the first are also the values of the filter `reached` of People."""
 
+_PERIOD = "created_at >= :start AND created_at < :end"
 _SENT_MONTH = "date_trunc('month', created_at AT TIME ZONE :zone)::date"
-_TOP_INVITERS = f"""
--- The inviters who have a row of their own.
-inviter AS (
-    SELECT created_by FROM sent GROUP BY created_by
-    ORDER BY count(*) DESC, length(created_by), created_by LIMIT {MAX_INVITERS}
-),"""
+_HAS_SPOKEN = "approved_at IS NOT NULL AND first_message_day IS NOT NULL"
+_HAS_STAYED = f"{RETURN_WEEK} = ANY(active_weeks)"
+# Each step has those who took the steps before it, too.
+_COUNTS = f"""count(*) FILTER (WHERE is_present) AS joined,
+    count(*) FILTER (WHERE is_present AND approved_at IS NOT NULL) AS approved,
+    count(*) FILTER (WHERE is_present AND {_HAS_SPOKEN}) AS message,
+    count(*) FILTER (WHERE is_present AND {_HAS_SPOKEN} AND {_HAS_STAYED}) AS week4,
+    count(*) FILTER (
+        WHERE is_present AND {_HAS_SPOKEN} AND NOT {_HAS_STAYED} AND joined_at >= :week_open_since
+    ) AS waiting,
+    count(*) FILTER (WHERE was_member AND joined_at IS NOT NULL) AS gone"""
+_PERSON = f"""(
+    SELECT member_id, invited_by, {PRESENT} AS is_present,
+        NOT is_bot AND merged_into IS NULL AND NOT ({MEMBER}) AS was_member
+    FROM community_members
+) AS person"""
+_APPROVED_DAY = "(approved_at AT TIME ZONE :zone)::date"
 
-
-def _of_inviter(column: str) -> str:
-    return f"CASE WHEN {column} IN (SELECT created_by FROM inviter) THEN {column} END"
-
-
-def _make_statement(by: Grouping | None) -> Statement:
-    """Return the statement that counts the steps in rows, or in all for None."""
-    row_of_invitation = {
-        None: "NULL::text",
-        Grouping.MONTH: _SENT_MONTH,
-        Grouping.INVITER: _of_inviter("created_by"),
-    }[by]
-    # People belong to whoever they name as their inviter, as on all pages.
-    row_of_person = _of_inviter("invited_by") if by is Grouping.INVITER else "row_key"
-    return Statement(f"""
+COUNT_ALL = Statement(f"""
 WITH
--- The invitations of the period.
-sent AS (
-    SELECT created_by, created_at, accepted_by, accepted_at
-    FROM community_invitations WHERE created_at >= :start AND created_at < :end
-),{_TOP_INVITERS if by is Grouping.INVITER else ""}
--- The invitations with their rows.
-invitation AS (SELECT {row_of_invitation} AS row_key, * FROM sent),
--- Each person once, who may have accepted two invitations, with the first.
+-- Each person once, who may have accepted two invitations.
 accepted AS (
-    SELECT {"NULL::text" if by is Grouping.INVITER else "row_key"} AS row_key, accepted_by,
-        min(created_at) AS invited_at, min(accepted_at) AS accepted_at
-    FROM invitation WHERE accepted_by IS NOT NULL GROUP BY 1, 2
-),
--- How far each person came, and whether they were a member and are none now.
-person AS (
-    SELECT {row_of_person} AS row_key, invited_at, accepted_at, approved_at,
-        (approved_at AT TIME ZONE :zone)::date AS approved_day, first_message_day,
-        {PRESENT} AS has_joined,
-        {PRESENT} AND approved_at IS NOT NULL AS is_approved,
-        {PRESENT} AND approved_at IS NOT NULL AND first_message_day IS NOT NULL AS has_spoken,
-        {RETURN_WEEK} = ANY(active_weeks) AS has_stayed,
-        joined_at >= :week_open_since AS is_week_open,
-        NOT is_bot AND merged_into IS NULL AND joined_at IS NOT NULL AND NOT ({MEMBER}) AS is_gone
-    FROM accepted JOIN community_members AS member ON member.member_id = accepted_by
-    LEFT JOIN member_milestones AS milestone ON milestone.member_id = accepted_by
-),
--- The invitations of each row.
-invited AS (SELECT row_key, count(*) AS invited FROM invitation GROUP BY row_key),
--- The people of each row.
-reached AS (
-    SELECT row_key,
-        count(*) FILTER (WHERE has_joined) AS joined,
-        count(*) FILTER (WHERE is_approved) AS approved,
-        count(*) FILTER (WHERE has_spoken) AS message,
-        count(*) FILTER (WHERE has_spoken AND has_stayed) AS week4,
-        count(*) FILTER (WHERE has_spoken AND NOT has_stayed AND is_week_open) AS waiting,
-        count(*) FILTER (WHERE is_gone) AS gone,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY accepted_at - invited_at)
-            FILTER (WHERE has_joined) AS until_joined,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY approved_at - accepted_at)
-            FILTER (WHERE is_approved AND approved_at >= accepted_at) AS until_approved,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - approved_day)
-            FILTER (WHERE has_spoken AND first_message_day >= approved_day) AS days_until_message
-    FROM person GROUP BY row_key
+    SELECT accepted_by AS member_id, min(created_at) AS invited_at, min(accepted_at) AS accepted_at
+    FROM community_invitations WHERE {_PERIOD} AND accepted_by IS NOT NULL GROUP BY accepted_by
 )
-SELECT coalesce(invited.row_key, reached.row_key) AS row_key, coalesce(invited, 0) AS invited,
-    coalesce(joined, 0) AS joined, coalesce(approved, 0) AS approved,
-    coalesce(message, 0) AS message, coalesce(week4, 0) AS week4,
-    coalesce(waiting, 0) AS waiting, coalesce(gone, 0) AS gone,
-    until_joined, until_approved, days_until_message
-FROM invited FULL JOIN reached
-    ON coalesce(invited.row_key::text, '') = coalesce(reached.row_key::text, '')
+SELECT NULL AS row_key,
+    (SELECT count(*) FROM community_invitations WHERE {_PERIOD}) AS invited,
+    {_COUNTS},
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY accepted_at - invited_at)
+        FILTER (WHERE is_present) AS until_joined,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY approved_at - accepted_at)
+        FILTER (WHERE is_present AND approved_at >= accepted_at) AS until_approved,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - {_APPROVED_DAY})
+        FILTER (WHERE is_present AND {_HAS_SPOKEN} AND first_message_day >= {_APPROVED_DAY})
+        AS days_until_message
+FROM accepted JOIN {_PERSON} USING (member_id) LEFT JOIN member_milestones USING (member_id)
 """)
-
-
-COUNT_STEPS = {by: _make_statement(by) for by in (None, *Grouping)}
+COUNT_MONTHS = Statement(f"""
+WITH
+-- The invitations of each month.
+invited AS (
+    SELECT {_SENT_MONTH} AS row_key, count(*) AS invited
+    FROM community_invitations WHERE {_PERIOD} GROUP BY row_key
+),
+-- Each person once in each month.
+accepted AS (
+    SELECT DISTINCT {_SENT_MONTH} AS row_key, accepted_by AS member_id
+    FROM community_invitations WHERE {_PERIOD} AND accepted_by IS NOT NULL
+),
+-- The steps of each month with an accepted invitation.
+reached AS (
+    SELECT row_key, {_COUNTS}
+    FROM accepted JOIN {_PERSON} USING (member_id) LEFT JOIN member_milestones USING (member_id)
+    GROUP BY row_key
+)
+SELECT * FROM invited LEFT JOIN reached USING (row_key)
+""")
+FIND_INVITERS = Statement(f"""
+SELECT created_by FROM community_invitations WHERE {_PERIOD}
+GROUP BY created_by ORDER BY count(*) DESC, length(created_by), created_by LIMIT {MAX_INVITERS}
+""")
+# People belong to the inviter whom their row names, as on all pages.
+COUNT_INVITERS = Statement(f"""
+WITH
+-- The invitations of each inviter.
+invited AS (
+    SELECT created_by AS row_key, count(*) AS invited
+    FROM community_invitations WHERE {_PERIOD} AND created_by = ANY(:inviters::text[])
+    GROUP BY created_by
+),
+-- Each person once whom one of them brought.
+accepted AS (
+    SELECT DISTINCT member_id, invited_by AS row_key, is_present, was_member
+    FROM {_PERSON} JOIN community_invitations ON accepted_by = member_id
+    WHERE invited_by = ANY(:inviters::text[]) AND {_PERIOD}
+),
+-- The steps of each inviter who brought somebody.
+reached AS (
+    SELECT row_key, {_COUNTS} FROM accepted LEFT JOIN member_milestones USING (member_id)
+    GROUP BY row_key
+)
+SELECT * FROM invited LEFT JOIN reached USING (row_key)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +154,15 @@ class Funnel:
         name: The name of the inviter, or "".
         people: The people as filters find them; None if no filters do.
         counts: The number of people who took each step and all before it; the first step counts
-            invitations.
-        waiting: Those who wrote a message, and whose week 4 is not over.
-        gone: Those who were members, and are none now. They count in no step but the first.
+            invitations. "waiting" are those who wrote a message, whose week 4 is not over, and who
+            were not active in it so far. "gone" are those who were members, and are none now.
         medians: The median time from the step before to each step.
     """
 
     key: GroupKey = None
     name: str = ""
     people: Invited | None = None
-    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
-    waiting: int = 0
-    gone: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
     medians: Mapping[str, timedelta | None] = field(default_factory=dict)
 
     def lost(self, step: str) -> int:
@@ -167,7 +170,7 @@ class Funnel:
         following = STEPS[STEPS.index(step) + 1 :]
         if not following:
             return 0
-        waiting = self.waiting if step == "message" else 0
+        waiting = self.counts["waiting"] if step == "message" else 0
         return self.counts[step] - waiting - self.counts[following[0]]
 
     def share(self, step: str) -> float | None:
@@ -198,64 +201,84 @@ class Funnel:
         return self.people.link(stuck=step)
 
 
-async def read_funnels(period: Period, by: Grouping | None) -> list[Funnel]:
-    """Return the funnels of the invitations of a period, or of all of them together for None."""
+def _find_values(period: Period) -> dict[str, Any]:
+    """Return the parameters of the statements."""
     span = days_between(period.since, period.until, None)
     open_day = today() - timedelta(days=7 * RETURN_WEEK - 1)
-    records = await engine.read(
-        COUNT_STEPS[by],
-        start=span.starts[0],
-        end=span.end,
-        zone=load_zone(None).key,
-        week_open_since=days_between(open_day, open_day, None).starts[0],
-    )
-    found = {record["row_key"]: record for record in records}
-    names = await name_inviters(found)
-    keys = sort_keys({key: record["invited"] for key, record in found.items()})
-    return [
-        _make_funnel(found[key], names.get(key, ""), _find_invited(key, period, by)) for key in keys
-    ]
+    return {
+        "start": span.starts[0],
+        "end": span.end,
+        "zone": load_zone(None).key,
+        "week_open_since": days_between(open_day, open_day, None).starts[0],
+    }
 
 
-def _find_invited(key: GroupKey, period: Period, by: Grouping | None) -> Invited | None:
-    """Return the people of a row as filters find them; None for those of all other inviters."""
-    if key is None and by is not None:
-        return None
+def _find_invited(key: GroupKey, period: Period) -> Invited:
+    """Return the people of a month, of an inviter, or of the whole period, as filters find them."""
     first, last = find_days(key, period)
     return Invited(first, last, key.removeprefix("#") if isinstance(key, str) else None)
 
 
-def _make_funnel(record: asyncpg.Record, name: str, people: Invited | None) -> Funnel:
+def _make_funnel(record: asyncpg.Record, period: Period, name: str = "") -> Funnel:
+    counts = {name: record[name] or 0 for name in (*STEPS, "waiting", "gone")}
+    return Funnel(record["row_key"], name, _find_invited(record["row_key"], period), counts)
+
+
+async def read_all(period: Period) -> Funnel:
+    """Return the funnel of all invitations of a period."""
+    [record] = await engine.read(COUNT_ALL, **_find_values(period))
     days = record["days_until_message"]
-    return Funnel(
-        record["row_key"],
-        name,
-        people,
-        {step: record[step] for step in STEPS},
-        record["waiting"],
-        record["gone"],
-        {
-            "joined": record["until_joined"],
-            "approved": record["until_approved"],
-            "message": None if days is None else timedelta(days=days),
-        },
+    medians = {
+        "joined": record["until_joined"],
+        "approved": record["until_approved"],
+        "message": None if days is None else timedelta(days=days),
+    }
+    return replace(_make_funnel(record, period), medians=medians)
+
+
+async def read_rows(period: Period, by: Grouping) -> list[Funnel]:
+    """Return the funnels of the months of a period, or of its inviters with most invitations."""
+    values = _find_values(period)
+    if by is Grouping.MONTH:
+        records = await engine.read(COUNT_MONTHS, **values)
+    else:
+        del values["zone"]
+        found = await engine.read(FIND_INVITERS, start=values["start"], end=values["end"])
+        inviters = [inviter for (inviter,) in found]
+        records = await engine.read(COUNT_INVITERS, inviters=inviters, **values)
+    by_key = {record["row_key"]: record for record in records}
+    names = await name_inviters(by_key)
+    keys = sort_keys({key: record["invited"] for key, record in by_key.items()})
+    return [_make_funnel(by_key[key], period, names.get(key, "")) for key in keys]
+
+
+def find_others(everybody: Funnel, rows: Sequence[Funnel]) -> Funnel:
+    """Return the funnel of those who are in no row; no filters find its people."""
+    counts = {
+        name: max(number - sum(row.counts[name] for row in rows), 0)
+        for name, number in everybody.counts.items()
+    }
+    return Funnel(counts=counts)
+
+
+async def _load(period: Period, by: Grouping) -> tuple[Funnel, Funnel | None, list[Funnel]]:
+    """Return the funnel of a period, that of the period before, and the rows of the table."""
+    rows, everybody, before = await asyncio.gather(
+        read_rows(period, by), read_all(period), _read_before(period)
     )
+    if by is Grouping.INVITER:
+        others = find_others(everybody, rows)
+        rows += [others] if any(others.counts.values()) else []
+    return everybody, before, rows
 
 
-async def _read_all(period: Period) -> tuple[Funnel, Funnel | None]:
-    """Return the funnel of all invitations of a period, and that of the period before."""
-    asked = [each for each in (period, period.before) if each]
-    found = await asyncio.gather(*(read_funnels(each, None) for each in asked))
-    funnels = [
-        rows[0] if rows else Funnel(people=_find_invited(None, each, None))
-        for each, rows in zip(asked, found, strict=True)
-    ]
-    return funnels[0], funnels[1] if period.before else None
+async def _read_before(period: Period) -> Funnel | None:
+    return await read_all(period.before) if period.before else None
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     by = read_choice(visit, "by", Grouping)
-    (everybody, before), rows = await asyncio.gather(_read_all(period), read_funnels(period, by))
+    everybody, before, rows = await _load(period, by)
     return {
         "by": by,
         "groupings": GROUPING_LABELS,
@@ -278,9 +301,9 @@ def describe_median(visit: Visit, funnel: Funnel, step: str) -> str:
     return visit.translation.format_duration(median)
 
 
-async def load_steps_chart(_: Visit, period: Period) -> ChartTable:
+async def load_steps_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps of all people, in the period and in the period before."""
-    everybody, before = await _read_all(period)
+    everybody, before, _ = await _load(period, read_choice(visit, "by", Grouping))
     columns = ["step", "people", "lost", "median_hours", "people_before"]
     rows = [
         (
@@ -302,12 +325,10 @@ def _count_hours(duration: timedelta | None) -> float | None:
 async def load_rows_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps by month or inviter."""
     by = read_choice(visit, "by", Grouping)
+    rows = (await _load(period, by))[2]
     columns = ["invited_month" if by is Grouping.MONTH else "inviter", *STEPS, "waiting", "gone"]
-    rows = [
-        (row.key, *(row.counts[step] for step in STEPS), row.waiting, row.gone)
-        for row in await read_funnels(period, by)
-    ]
-    return ChartTable(columns, rows)
+    values = [(row.key, *(row.counts[name] for name in columns[1:])) for row in rows]
+    return ChartTable(columns, values)
 
 
 PAGE = InsightsPage(

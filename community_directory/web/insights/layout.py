@@ -91,7 +91,8 @@ class InsightsPage:
             "page_path": find_page_path,
             "period": period,
             "period_labels": PERIOD_LABELS,
-            "period_query": urlencode(period.query),
+            # Each page has a default of its own, so only a period of the address is kept.
+            "period_query": f"?{urlencode(period.query)}" if _asks_for_period(visit) else "",
             "kept": _list_kept_parameters(visit),
             "query": lambda **changes: make_query(visit, **changes),
             "to_people": to_people,
@@ -141,6 +142,10 @@ def to_people(**filters: object) -> str:
         if value is not None
     }
     return f"/people/?{urlencode(shown)}"
+
+
+def _asks_for_period(visit: Visit) -> bool:
+    return any(visit.query.get(name) for name in PERIOD_PARAMETERS)
 
 
 def _list_kept_parameters(visit: Visit) -> list[tuple[str, str]]:

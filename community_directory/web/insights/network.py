@@ -21,15 +21,13 @@ from community_directory.web.insights.network_links import (
     INVITATIONS,
     MAX_NODES,
     RELATIONSHIPS,
+    SAMPLE_SIZE,
     Groups,
     Link,
     NetworkQuery,
     People,
-    count_relationships,
     list_types,
-    load_groups,
-    load_most_linked,
-    load_people,
+    load_network,
 )
 from community_directory.web.insights.period import ALL, Period
 from community_directory.web.pages import Visit, clean_name, label
@@ -116,8 +114,9 @@ async def build(visit: Visit, period: Period) -> Mapping[str, object]:
         "lines": _draw_lines(nodes, links),
         "links": links,
         "shown_names": {node.key: node for node in nodes},
-        "left_out": await _count_left_out(query, found),
+        "left_out": found.left_out,
         "max_nodes": MAX_NODES,
+        "sample_size": SAMPLE_SIZE,
         "max_named": MAX_NAMED,
         "size": (WIDTH, HEIGHT),
     }
@@ -202,21 +201,8 @@ def _filters_of_year(year: str) -> dict[str, str]:
 
 async def _load(visit: Visit, query: NetworkQuery) -> People | Groups:
     """Return the people, or groups of them if there are too many to draw."""
-    people = await load_people(query)
-    if people is not None:
-        return people
-    if all(visit.query.get(name) for name in GROUP_SQL):
-        return await load_most_linked(query)
-    return await load_groups(query, _read_grouping(visit))
-
-
-async def _count_left_out(query: NetworkQuery, found: People | Groups) -> int:
-    """Return how many relationships are of no two present people, if all were asked for."""
-    is_part = query.kind != RELATIONSHIPS or query.filters or query.around
-    if is_part or (isinstance(found, People) and not found.is_complete):
-        return 0
-    shown = found.counted if isinstance(found, Groups) else sum(link.count for link in found.links)
-    return await count_relationships(query) - shown
+    is_divided = all(visit.query.get(name) for name in GROUP_SQL)
+    return await load_network(query, None if is_divided else _read_grouping(visit))
 
 
 def _draw(

@@ -4,16 +4,15 @@ A link is a relationship whose two entities belong to two different people, or a
 leads from the inviter to whom they invited. Both people are present.
 """
 
-import time
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-
-import asyncpg
+from typing import NamedTuple
 
 from community_directory.calendar import load_zone
-from community_directory.database import Parameters, Statement, engine, long_running, transaction
+from community_directory.database import Parameters, Statement, engine
 from community_directory.errors import MemberNotFound
 from community_directory.queries.people_filters import check_people_filters
 from community_directory.queries.standing import PRESENT
@@ -31,13 +30,8 @@ MAX_TYPES = 50
 """The most types of relationships to choose from."""
 MAX_LISTED_PEOPLE = 2_000
 """The most people whose links are looked up from each of them, and not from all links."""
-SAMPLE_SIZE = 1_000
-"""The number of relationships that show whether more people are linked than can be drawn."""
-
-SLOW_SECONDS, KEPT_SECONDS, MAX_KEPT = 0.25, 600, 100
-"""Counts between groups that took longer than this are kept for this time, and so many of them."""
-kept_counts: dict[str, tuple[float, list[asyncpg.Record]]] = {}
-"""The kept counts by what was asked, and when each of them ends on the monotonic clock."""
+SAMPLE_SIZE = 5_000
+"""The number of relationships from which the links are estimated if there are more."""
 
 GROUP_SQL = {
     "role": "primary_role",
@@ -59,31 +53,12 @@ WITH RECURSIVE types AS (
 SELECT type FROM types WHERE type IS NOT NULL LIMIT {MAX_TYPES}
 """)
 
-SAMPLE_PEOPLE = Statement(f"""
-WITH sample AS MATERIALIZED (
-    -- some relationships, in no order
-    SELECT entity_id_a, entity_id_b FROM member_relationships
-    WHERE (:type::text IS NULL OR relationship_type = :type)
-        AND (:since::timestamptz IS NULL OR created_at >= :since) AND created_at < :until
-    LIMIT :limit
-), entity AS (
-    -- the different ends, and the members to whom they belong
-    SELECT entity_id, coalesce(member.merged_into, member.member_id) AS member_id
-    FROM (SELECT entity_id_a FROM sample UNION SELECT entity_id_b FROM sample) AS ends (entity_id)
-    LEFT JOIN member_accounts AS account ON platform = 'elizaos' AND account_id = entity_id
-    JOIN community_members AS member ON member.member_id = coalesce(account.member_id, entity_id)
-), person AS (
-    -- those of them who are present
-    SELECT entity_id, member_id FROM entity JOIN community_members USING (member_id)
-    WHERE {PRESENT}
-), pair AS (
-    -- the relationships between two different people
-    SELECT one.member_id AS one, other.member_id AS other FROM sample
-    JOIN person AS one ON one.entity_id = entity_id_a
-    JOIN person AS other ON other.entity_id = entity_id_b
-    WHERE one.member_id <> other.member_id
-)
-SELECT ARRAY(SELECT one FROM pair UNION SELECT other FROM pair), (SELECT count(*) FROM sample)
+# The keys are random, so those that come first are of all times and people.
+SAMPLE_RELATIONSHIPS = Statement("""
+SELECT entity_id_a, entity_id_b, relationship_type FROM member_relationships
+WHERE (:type::text IS NULL OR relationship_type = :type)
+    AND (:since::timestamptz IS NULL OR created_at >= :since) AND created_at < :until
+ORDER BY id LIMIT :limit
 """)
 
 FIND_START = Statement(f"""
@@ -161,12 +136,14 @@ class People:
         links: The links, those that are most first.
         is_complete: Whether nobody is left out.
         start: The number of the person from whom the others were found, or None.
+        left_out: The number of relationships that are of no two present people, if all were read.
     """
 
     people: Sequence[Person]
     links: Sequence[Link]
     is_complete: bool
     start: str | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +171,15 @@ class Groups:
         groups: The largest groups, those with most people first.
         links: The links between these groups, those that are most first.
         number: The number of all groups.
-        counted: The number of all links, also of those between other groups.
+        is_estimate: Whether the numbers of links are estimated from a sample.
+        left_out: The number of relationships that are of no two present people, if all were read.
     """
 
     groups: Sequence[Group]
     links: Sequence[Link]
     number: int
-    counted: int
+    is_estimate: bool
+    left_out: int
 
 
 async def list_types() -> list[str]:
@@ -208,56 +187,127 @@ async def list_types() -> list[str]:
     return [record["type"] for record in await engine.read(LIST_TYPES)]
 
 
-async def count_relationships(query: NetworkQuery) -> int:
-    """Count the stored relationships of the type and the time, whoever their ends are."""
-    values = {"type": query.type, "since": query.since, "until": query.until}
-    [(number,)] = await engine.read(COUNT_RELATIONSHIPS, **values)
-    return int(number)
+class _Record(NamedTuple):
+    """A link as it was read."""
+
+    source: str
+    target: str
+    type: str
 
 
-async def load_people(query: NetworkQuery) -> People | None:
-    """Return the people with links, or around a person; None if there are too many to draw.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Links that were read.
 
-    Those around a person are never too many: the nearest ones are drawn then.
+    Attributes:
+        records: The links.
+        share: The share of the relationships from which they were read.
+        left_out: The number of relationships that are no links, if all were read.
+        groups: For each person the group, of a sample.
+        numbers: The people between whom all links were looked up; None if these are all people.
+    """
+
+    records: Sequence[_Record]
+    share: float = 1
+    left_out: int = 0
+    groups: Mapping[str, str | None] = field(default_factory=dict)
+    numbers: Sequence[str] | None = None
+
+    @property
+    def has_too_many(self) -> bool:
+        """Whether there are more people or links than can be drawn."""
+        people = _count_ends(self.records)
+        return len(people) > MAX_NODES or len(self.records) > self.share * MAX_LINKS
+
+
+async def load_network(query: NetworkQuery, by: str | None) -> People | Groups:
+    """Return the people with links, or around a person, or groups of too many people.
+
+    Around a person, the nearest of too many people are drawn.
+
+    Args:
+        query: What is asked for.
+        by: By which of the `GROUP_SQL` people are grouped; None if they can't be, so that those
+            with most links are drawn.
 
     Raises:
         MemberNotFound: No present member has the number of the person.
     """
     if query.around is not None:
         near, is_complete = await _walk(query, query.around)
-        around = await _load_people(await _read_links(query, near), near, is_complete)
-        return replace(around, start=near[0])
-    numbers = await _list_candidates(query)
-    if numbers is not None and len(numbers) > MAX_NODES and not query.filters:
+        records = await _read_links(query, near)
+        return replace(await _load_people(records, near, is_complete), start=near[0])
+    found = await _find_links(query, by)
+    if not found.has_too_many:
+        people = await _load_people(found.records, list(_count_ends(found.records)), True)
+        return replace(people, left_out=found.left_out)
+    if by is None:
+        counts = _count_ends(found.records)
+        shown = [number for number, _ in counts.most_common(MAX_NODES)]
+        return await _load_people(_keep_between(found.records, set(shown)), shown, False)
+    return await _load_groups(query, by, found)
+
+
+async def _find_links(query: NetworkQuery, by: str | None) -> _Found:
+    """Return all links, or those of a sample if there are too many to draw."""
+    numbers = await _list_few_people(query)
+    if query.kind == INVITATIONS or numbers is not None:
+        return _Found(await _read_links(query, numbers), numbers=numbers)
+    sample = await _sample_links(query, by)
+    if sample.share == 1 or sample.has_too_many:
+        return sample
+    return _Found(await _read_links(query, None))
+
+
+async def _list_few_people(query: NetworkQuery) -> list[str] | None:
+    """Return the people whom the filters find; None if they are many or there are no filters."""
+    if not query.filters:
         return None
-    records = await _read_links(query, numbers)
-    counts = _count_ends(records)
-    if len(counts) > MAX_NODES or len(records) > MAX_LINKS:
-        return None
-    return await _load_people(records, list(counts), True)
-
-
-async def load_most_linked(query: NetworkQuery) -> People:
-    """Return the people with most links, as many as can be drawn."""
-    records = await _read_links(query, None)
-    counts = _count_ends(records)
-    numbers = [number for number, _ in counts.most_common(MAX_NODES)]
-    shown = set(numbers)
-    kept = [record for record in records if record[0] in shown and record[1] in shown]
-    return await _load_people(kept, numbers, False)
-
-
-async def load_groups(query: NetworkQuery, by: str) -> Groups:
-    """Return the people in groups by one of the `GROUP_SQL`."""
     parameters = Parameters()
-    found = await engine.read(
-        f"""SELECT value, count(*) AS people, count(*) OVER () AS groups
-        FROM ({_people_sql(query, parameters, by)}) AS person
-        WHERE value <> '' GROUP BY value ORDER BY count(*) DESC, value LIMIT {MAX_GROUPS}""",
+    people = _people_sql(query, parameters)
+    records = await engine.read(f"{people} LIMIT {MAX_LISTED_PEOPLE + 1}", *parameters)
+    numbers = [record["member_id"] for record in records]
+    return numbers if len(numbers) <= MAX_LISTED_PEOPLE else None
+
+
+async def _sample_links(query: NetworkQuery, by: str | None) -> _Found:
+    """Return the links among some relationships, with the groups of the people."""
+    values = {"type": query.type, "since": query.since, "until": query.until}
+    rows, [(total,)] = await asyncio.gather(
+        engine.read(SAMPLE_RELATIONSHIPS, limit=SAMPLE_SIZE, **values),
+        engine.read(COUNT_RELATIONSHIPS, **values),
+    )
+    parameters = Parameters()
+    ends = parameters.bind(list({end for one, other, _ in rows for end in (one, other)}))
+    people = await engine.read(
+        f"""SELECT entity_id, person.member_id, person.value FROM (
+            SELECT entity_id, coalesce(member.merged_into, member.member_id) AS member_id
+            FROM unnest({ends}::text[]) AS entity_id LEFT JOIN member_accounts AS account
+                ON platform = 'elizaos' AND account_id = entity_id
+            JOIN community_members AS member
+                ON member.member_id = coalesce(account.member_id, entity_id)
+        ) AS entity JOIN ({_people_sql(query, parameters, by)}) AS person USING (member_id)""",
         *parameters,
     )
-    shown, sizes = [row["value"] for row in found], [row["people"] for row in found]
-    counted = await _count_links(query, by, shown)
+    numbers = {entity: number for entity, number, _ in people}
+    records = [
+        _Record(numbers[one], numbers[other], name)
+        for one, other, name in rows
+        if one in numbers and other in numbers and numbers[one] != numbers[other]
+    ]
+    share = len(rows) / total if total > len(rows) else 1
+    left_out = 0 if query.filters or share < 1 else len(rows) - len(records)
+    return _Found(records, share, left_out, {number: value for _, number, value in people})
+
+
+async def _load_groups(query: NetworkQuery, by: str, found: _Found) -> Groups:
+    parameters = Parameters()
+    sql = f"""SELECT value, count(*) AS people, count(*) OVER () AS groups
+        FROM ({_people_sql(query, parameters, by)}) AS person
+        WHERE value <> '' GROUP BY value ORDER BY count(*) DESC, value LIMIT {MAX_GROUPS}"""
+    rows, counted = await asyncio.gather(
+        engine.read(sql, *parameters), _count_links(query, by, found)
+    )
     inside, across = Counter[str](), Counter[str]()
     for (source, target), number in counted.items():
         if source == target:
@@ -265,80 +315,45 @@ async def load_groups(query: NetworkQuery, by: str) -> Groups:
         else:
             across[source] += number
             across[target] += number
+    shown = {row["value"] for row in rows}
     links = [
         Link(source, target, number)
         for (source, target), number in counted.most_common()
-        if source and target and source != target
+        if source in shown and target in shown and source != target
     ]
-    return Groups(
-        [
-            Group(value, number, inside[value], across[value])
-            for value, number in zip(shown, sizes, strict=True)
-        ],
-        links,
-        found[0]["groups"] if found else 0,
-        counted.total(),
-    )
+    groups = [Group(name, size, inside[name], across[name]) for name, size, _ in rows]
+    number = rows[0]["groups"] if rows else 0
+    return Groups(groups, links, number, found.share < 1, found.left_out)
 
 
-async def _list_candidates(query: NetworkQuery) -> list[str] | None:
-    """Return people who have all links, and maybe others; None if these are too many to list.
+async def _count_links(query: NetworkQuery, by: str, found: _Found) -> Counter[tuple[str, str]]:
+    """Return the number of links between each two groups; "" is no group."""
+    if found.groups:
+        ends = Counter((found.groups[one], found.groups[other]) for one, other, _ in found.records)
+        counts = [(*groups, round(number / found.share)) for groups, number in ends.items()]
+    else:
+        parameters = Parameters()
+        sql = f"""WITH {_links_sql(query, parameters, by=by, numbers=found.numbers)}
+            SELECT source_value, target_value, count(*) FROM link GROUP BY 1, 2"""
+        counts = [tuple(record) for record in await engine.read(sql, *parameters)]
+    return Counter({(one or "", other or ""): number for one, other, number in counts})
 
-    Without filters, more of them than can be drawn are only some of them.
-    """
+
+async def _read_links(query: NetworkQuery, numbers: Sequence[str] | None) -> list[_Record]:
+    """Return the links between these people, or between all."""
     parameters = Parameters()
-    if query.filters:
-        records = await engine.read(
-            f"{_people_sql(query, parameters)} LIMIT {MAX_LISTED_PEOPLE + 1}", *parameters
-        )
-        numbers = [record["member_id"] for record in records]
-        return numbers if len(numbers) <= MAX_LISTED_PEOPLE else None
-    if query.kind == INVITATIONS:
-        return None
-    values = {"type": query.type, "since": query.since, "until": query.until}
-    [(sampled, size)] = await engine.read(SAMPLE_PEOPLE, limit=SAMPLE_SIZE, **values)
-    return sampled if size < SAMPLE_SIZE or len(sampled) > MAX_NODES else None
-
-
-async def _count_links(query: NetworkQuery, by: str, shown: list[str]) -> Counter[tuple[str, str]]:
-    """Count the links between groups; "" is any other group than the shown ones."""
-    key = repr((query, by))
-    end, records = kept_counts.get(key, (0.0, []))
-    if end < time.monotonic():
-        begin = time.monotonic()
-        records = await _read_counts(query, by)
-        kept_counts.pop(key, None)
-        if time.monotonic() - begin > SLOW_SECONDS:
-            kept_counts[key] = (time.monotonic() + KEPT_SECONDS, records)
-        while len(kept_counts) > MAX_KEPT:
-            kept_counts.pop(next(iter(kept_counts)))
-    counted, known = Counter[tuple[str, str]](), set(shown)
-    for source, target, number in records:
-        counted[source if source in known else "", target if target in known else ""] += number
-    return counted
-
-
-async def _read_counts(query: NetworkQuery, by: str) -> list[asyncpg.Record]:
-    """Return the number of links from each group to each other one and to itself."""
-    parameters = Parameters()
-    sql = f"""WITH {_links_sql(query, parameters, by=by)}
-        SELECT source_value, target_value, count(*) FROM link GROUP BY 1, 2"""
-    with long_running():
-        async with transaction():
-            # Otherwise PostgreSQL writes the entities of 100,000 people to files.
-            await engine.fetch("SET LOCAL work_mem = '64MB'")
-            return await engine.fetch(sql, *parameters)
-
-
-async def _read_links(query: NetworkQuery, numbers: Sequence[str] | None) -> list[asyncpg.Record]:
-    """Return the beginning, the end and the type of links, between these people or all."""
-    parameters = Parameters()
-    limit = MAX_NODES if query.kind == INVITATIONS and numbers is None else MAX_LINKS
-    return await engine.read(
+    # A forest of more links has more people than can be drawn.
+    limit = MAX_NODES if query.kind == INVITATIONS and query.around is None else MAX_LINKS
+    records = await engine.read(
         f"""WITH {_links_sql(query, parameters, numbers=numbers)}
         SELECT source, target, type FROM link LIMIT {limit + 1}""",
         *parameters,
     )
+    return [_Record(*record) for record in records]
+
+
+def _keep_between(records: Iterable[_Record], shown: Container[str]) -> list[_Record]:
+    return [each for each in records if each.source in shown and each.target in shown]
 
 
 async def _walk(query: NetworkQuery, start: str) -> tuple[list[str], bool]:
@@ -363,7 +378,7 @@ async def _walk(query: NetworkQuery, start: str) -> tuple[list[str], bool]:
 
 
 async def _load_people(
-    records: Sequence[asyncpg.Record], numbers: Sequence[str], is_complete: bool
+    records: Sequence[_Record], numbers: Sequence[str], is_complete: bool
 ) -> People:
     found = await engine.read(
         """SELECT member_id, name, status, primary_role, country FROM community_members
@@ -376,11 +391,11 @@ async def _load_people(
     return People(people, _join_links(records), is_complete)
 
 
-def _count_ends(records: Iterable[asyncpg.Record]) -> Counter[str]:
-    return Counter(number for record in records for number in (record[0], record[1]))
+def _count_ends(records: Iterable[_Record]) -> Counter[str]:
+    return Counter(number for record in records for number in (record.source, record.target))
 
 
-def _join_links(records: Iterable[asyncpg.Record]) -> list[Link]:
+def _join_links(records: Iterable[_Record]) -> list[Link]:
     """Return one link for each two people and direction."""
     types: dict[tuple[str, str], list[str]] = {}
     for source, target, name in records:
@@ -396,14 +411,12 @@ def _people_sql(query: NetworkQuery, parameters: Parameters, by: str | None = No
     """Return the SQL of the present people whom the filters find, with their group by `by`."""
     wanted = check_people_filters(status="present", **query.filters)
     where = " AND ".join([wanted.people, *wanted.where(parameters)])
-    if by is None:
-        return f"SELECT member_id, NULL::text AS value FROM community_members WHERE {where}"
-    value = GROUP_SQL[by]
-    if "{ZONE}" not in value:
-        return f"SELECT member_id, {value} AS value FROM community_members WHERE {where}"
-    value = value.format(ZONE=parameters.bind(load_zone(None).key))
-    return f"""SELECT member_id, {value} AS value
-        FROM community_members LEFT JOIN member_milestones USING (member_id) WHERE {where}"""
+    value = "NULL::text" if by is None else GROUP_SQL[by]
+    source = "community_members"
+    if by == "year":
+        value = value.format(ZONE=parameters.bind(load_zone(None).key))
+        source += " LEFT JOIN member_milestones USING (member_id)"
+    return f"SELECT member_id, invited_by, {value} AS value FROM {source} WHERE {where}"
 
 
 def _links_sql(
@@ -425,7 +438,9 @@ def _links_sql(
     if numbers is not None:
         people += f" AND member_id = ANY({parameters.bind(numbers)}::text[])"
     times = _times_sql(query, parameters)
-    person = f"""person AS (
+    # Invitations are fewer than people, who need not be written down before they are joined.
+    materialized = "NOT MATERIALIZED " if query.kind == INVITATIONS else ""
+    person = f"""person AS {materialized}(
             -- those between whom the links are
             {people}
         )"""
@@ -434,9 +449,7 @@ def _links_sql(
             -- who invited whom
             SELECT inviter.member_id AS source, invited.member_id AS target, 'INVITED' AS type,
                 inviter.value AS source_value, invited.value AS target_value
-            FROM person AS invited
-            JOIN community_members AS member ON member.member_id = invited.member_id
-            JOIN person AS inviter ON inviter.member_id = member.invited_by
+            FROM person AS invited JOIN person AS inviter ON inviter.member_id = invited.invited_by
             WHERE {times}
         )"""
     return f"""{person}, entity AS (
@@ -465,10 +478,10 @@ def _neighbours_sql(query: NetworkQuery, numbers: Sequence[str], parameters: Par
     these, times = parameters.bind(numbers), _times_sql(query, parameters)
     if query.kind == INVITATIONS:
         return f"""SELECT other.member_id FROM (
-                SELECT invited_by AS member_id FROM community_members AS member
+                SELECT invited_by AS member_id FROM community_members AS invited
                 WHERE member_id = ANY({these}::text[]) AND {times}
                 UNION
-                SELECT member_id FROM community_members AS member
+                SELECT member_id FROM community_members AS invited
                 WHERE invited_by = ANY({these}::text[]) AND {times}
             ) AS near JOIN community_members AS other USING (member_id) WHERE {PRESENT}"""
     return f"""
@@ -510,7 +523,7 @@ def _times_sql(query: NetworkQuery, parameters: Parameters) -> str:
     since = None if query.since is None else f"{parameters.bind(query.since)}::timestamptz"
     if query.kind == INVITATIONS:
         return f"""EXISTS (
-            SELECT FROM member_milestones AS milestone WHERE milestone.member_id = member.member_id
+            SELECT FROM member_milestones AS milestone WHERE milestone.member_id = invited.member_id
                 AND joined_at >= {since} AND joined_at < {until}
         )"""
     conditions = [f"created_at < {until}"]

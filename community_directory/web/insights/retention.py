@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from community_directory.calendar import add_months, days_between, load_zone, today
 from community_directory.database import Statement, engine
@@ -52,58 +52,74 @@ SHOW_LABELS = {
     Show.LOST: gettext_noop("Who was not"),
 }
 
-_JOINED_MONTH = "date_trunc('month', joined)::date"
-OVER = {Unit.MONTH: _JOINED_MONTH, Unit.WEEK: "least((:today::date - joined::date) / 7, 12)"}
-"""What says which columns are over, in SQL: the month of joining, or the last week that is over."""
-ACTIVE = {
-    Unit.MONTH: """
-    SELECT row_key, over, month AS active_in
-    FROM cohort JOIN member_monthly_highlights USING (member_id)
-    WHERE is_member AND month >= over AND month < date_trunc('month', :today::timestamp)::date
-    """,
-    Unit.WEEK: """
-    SELECT row_key, over, active_in
-    FROM cohort, unnest(active_weeks) AS active_in WHERE is_member AND active_in <= over
-    """,
-}
-"""A row for each member and column in which they were active, in SQL."""
+_JOINED = "(joined_at AT TIME ZONE :zone)"
+_JOINED_MONTH = f"date_trunc('month', {_JOINED})::date"
+_PERIOD = "joined_at >= :start AND joined_at < :end"
+# Those who are gone are people of their cohort, too.
+_PEOPLE = f"""
+    FROM member_milestones JOIN community_members USING (member_id)
+    WHERE {_PERIOD} AND NOT is_bot AND merged_into IS NULL"""
 
-_TOP_INVITERS = f"""
--- The inviters who have a row of their own.
-inviter AS (
-    SELECT invited_by FROM person WHERE invited_by IS NOT NULL GROUP BY invited_by
-    ORDER BY count(*) DESC, length(invited_by), invited_by LIMIT {MAX_INVITERS}
-),"""
+# The rows are the months of joining, or some inviters: to read the people of a few inviters is
+# fast, and all others are the rest of everybody.
+ROW_KEYS = {Grouping.MONTH: _JOINED_MONTH, Grouping.INVITER: "invited_by"}
+CONDITIONS = {Grouping.MONTH: "", Grouping.INVITER: "AND invited_by = ANY(:inviters::text[])"}
+
+FIND_INVITERS = Statement(f"""
+SELECT invited_by {_PEOPLE} AND invited_by IS NOT NULL
+GROUP BY invited_by ORDER BY count(*) DESC, length(invited_by), invited_by LIMIT {MAX_INVITERS}
+""")
 
 
-def _make_statement(by: Grouping, unit: Unit) -> Statement:
-    is_by_month = by is Grouping.MONTH
-    of_inviter = "CASE WHEN invited_by IN (SELECT invited_by FROM inviter) THEN invited_by END"
+def _make_size_statement(by: Grouping) -> Statement:
+    """Return the statement that counts people by row and month of joining."""
+    return Statement(f"""
+SELECT {ROW_KEYS[by]} AS row_key, {_JOINED_MONTH} AS over, NULL AS active_in, count(*) AS people,
+    count(*) FILTER (WHERE {MEMBER}) AS members
+{_PEOPLE} {CONDITIONS[by]} GROUP BY row_key, over
+""")
+
+
+def _make_month_statement(by: Grouping) -> Statement:
+    """Return the statement that counts the active members by row, month of joining, and month."""
+    # OFFSET 0 keeps PostgreSQL from joining all three tables at once, which takes longer.
+    return Statement(f"""
+SELECT row_key, over, month AS active_in, count(*) AS people, NULL AS members
+FROM (
+    SELECT member_id, {ROW_KEYS[by]} AS row_key, {_JOINED_MONTH} AS over
+    {_PEOPLE} {CONDITIONS[by]} AND {MEMBER} OFFSET 0
+) AS member JOIN member_monthly_highlights USING (member_id)
+WHERE month >= over AND month < date_trunc('month', :today::timestamp)::date
+GROUP BY row_key, over, month
+""")
+
+
+def _make_week_statement(by: Grouping) -> Statement:
+    """Return the statement that counts people by row and by the last week that is over."""
     return Statement(f"""
 WITH
--- Everybody who joined in the period, also those who are gone.
-person AS (
-    SELECT member_id, invited_by, joined_at AT TIME ZONE :zone AS joined, active_weeks,
-        {MEMBER} AS is_member
-    FROM member_milestones JOIN community_members USING (member_id)
-    WHERE joined_at >= :start AND joined_at < :end AND NOT is_bot AND merged_into IS NULL
-),{"" if is_by_month else _TOP_INVITERS}
--- The row of each person, and which columns are over for them.
-cohort AS (
-    SELECT member_id, {_JOINED_MONTH if is_by_month else of_inviter} AS row_key,
-        {OVER[unit]} AS over, active_weeks, is_member
-    FROM person
+-- The people who agree in all that is counted: few groups, compared with the people.
+alike AS (
+    SELECT {ROW_KEYS[by]} AS row_key,
+        least((:today::date - {_JOINED}::date) / 7, {Unit.WEEK.columns[-1]}) AS over,
+        {MEMBER} AS is_member, active_weeks, count(*) AS people
+    {_PEOPLE} {CONDITIONS[by]} GROUP BY 1, 2, 3, 4
 )
-SELECT row_key, over, NULL AS active_in, count(*) AS people,
-    count(*) FILTER (WHERE is_member) AS members
-FROM cohort GROUP BY row_key, over
+SELECT row_key, over, NULL AS active_in, sum(people)::bigint AS people,
+    sum(people) FILTER (WHERE is_member)::bigint AS members
+FROM alike GROUP BY row_key, over
 UNION ALL
-SELECT row_key, over, active_in, count(*), NULL FROM ({ACTIVE[unit]}) AS active
+SELECT row_key, over, active_in, sum(people)::bigint, NULL
+FROM alike, unnest(active_weeks) AS active_in WHERE is_member AND active_in <= over
 GROUP BY row_key, over, active_in
 """)
 
 
-COUNT_COHORTS = {(by, unit): _make_statement(by, unit) for by in Grouping for unit in Unit}
+COUNT_COHORTS: dict[Unit, dict[Grouping, tuple[Statement, ...]]] = {
+    Unit.MONTH: {by: (_make_size_statement(by), _make_month_statement(by)) for by in Grouping},
+    Unit.WEEK: {by: (_make_week_statement(by),) for by in Grouping},
+}
+"""The statements whose rows together are the cohorts."""
 
 
 class Choices(NamedTuple):
@@ -186,56 +202,96 @@ def _read_choices(visit: Visit) -> Choices:
 
 async def load_retention(period: Period, choices: Choices) -> Retention:
     """Return the retention of those who joined in a period."""
-    by, unit, show = choices
-    read = [_read_cohorts(period, by, unit)]
-    if period.before:
-        read.append(_read_cohorts(period.before, Grouping.MONTH, unit))
-    cohorts, *earlier = await asyncio.gather(*read)
+    unit = choices.unit
+    by_month, by_inviter, earlier = await asyncio.gather(
+        _read_months(period, unit),
+        _read_inviters(period, choices),
+        _read_before(period, unit),
+    )
+    everybody, before = add_up(by_month.values()), add_up(earlier.values())
+    cohorts = by_month
+    if choices.by is Grouping.INVITER:
+        others = everybody.without(add_up(by_inviter.values()))
+        cohorts = {**by_inviter, **({None: others} if others.people else {})}
     names = await name_inviters(cohorts)
+    keys = sort_keys({key: cohort.people.total() for key, cohort in cohorts.items()})
 
     def make_row(key: GroupKey, cohort: Cohort, people: People | None) -> RetentionRow:
-        cells = [cohort.cell(number, lost=show is Show.LOST) for number in unit.columns]
+        lost = choices.show is Show.LOST
+        cells = [cohort.cell(number, lost=lost) for number in unit.columns]
         return RetentionRow(key, names.get(key, ""), cohort, people, cells)
 
-    keys = sort_keys({key: cohort.people.total() for key, cohort in cohorts.items()})
-    everybody = People(period.since, period.until)
-    before = People(period.before.since, period.before.until) if period.before else None
     return Retention(
-        [make_row(key, cohorts[key], _find_people(key, period)) for key in keys],
-        make_row(None, add_up(cohorts.values()), everybody),
-        make_row(None, add_up(cohort for each in earlier for cohort in each.values()), before),
+        [
+            make_row(key, cohorts[key], None if key is None else _find_people(key, period))
+            for key in keys
+        ],
+        make_row(None, everybody, _find_people(None, period)),
+        make_row(None, before, _find_people(None, period.before) if period.before else None),
     )
 
 
-async def _read_cohorts(period: Period, by: Grouping, unit: Unit) -> dict[GroupKey, Cohort]:
-    """Return the cohorts of those who joined in a period, by their rows."""
+Cohorts = dict[GroupKey, Cohort]
+
+
+async def _read_months(period: Period, unit: Unit) -> Cohorts:
+    """Return the cohorts of those who joined in a period, by the month of joining."""
+    return await _read_cohorts(COUNT_COHORTS[unit][Grouping.MONTH], unit, _find_values(period))
+
+
+async def _read_before(period: Period, unit: Unit) -> Cohorts:
+    return await _read_months(period.before, unit) if period.before else {}
+
+
+async def _read_inviters(period: Period, choices: Choices) -> Cohorts:
+    """Return the cohorts of the inviters who brought most; none if the rows are months."""
+    if choices.by is not Grouping.INVITER:
+        return {}
+    values = _find_values(period)
+    found = await engine.read(FIND_INVITERS, start=values["start"], end=values["end"])
+    inviters = [inviter for (inviter,) in found]
+    statements = COUNT_COHORTS[choices.unit][Grouping.INVITER]
+    return await _read_cohorts(statements, choices.unit, {**values, "inviters": inviters})
+
+
+def _find_values(period: Period) -> dict[str, Any]:
+    """Return the parameters of the statements."""
     span = days_between(period.since, period.until, None)
-    records = await engine.read(
-        COUNT_COHORTS[by, unit],
-        start=span.starts[0],
-        end=span.end,
-        zone=load_zone(None).key,
-        today=today(),
+    return {
+        "start": span.starts[0],
+        "end": span.end,
+        "zone": load_zone(None).key,
+        "today": today(),
+    }
+
+
+async def _read_cohorts(
+    statements: Sequence[Statement], unit: Unit, values: Mapping[str, Any]
+) -> Cohorts:
+    """Return the cohorts that some statements count."""
+    found = await asyncio.gather(
+        *(
+            engine.read(statement, **{name: values[name] for name in statement.parameters})
+            for statement in statements
+        )
     )
     last_month = add_months(today(), -1)
-    cohorts: dict[GroupKey, Cohort] = defaultdict(Cohort)
-    for key, over, active_in, people, members in records:
+    cohorts: Cohorts = defaultdict(Cohort)
+    for key, over, active_in, people, members in (record for each in found for record in each):
         last, number = over, active_in
         if unit is Unit.MONTH:
             last = count_months(over, last_month)
             number = None if active_in is None else count_months(over, active_in)
         if number is None:
             cohorts[key].people[last] += people
-            cohorts[key].members[last] += members
+            cohorts[key].members[last] += members or 0
         else:
             cohorts[key].active[number] += people
     return dict(cohorts)
 
 
-def _find_people(key: GroupKey, period: Period) -> People | None:
-    """Return the people of a row as filters find them; None for those of all other inviters."""
-    if key is None:
-        return None
+def _find_people(key: GroupKey, period: Period) -> People:
+    """Return the people of a month, of an inviter, or of the whole period, as filters find them."""
     first, last = find_days(key, period)
     return People(first, last, key.removeprefix("#") if isinstance(key, str) else None)
 

@@ -1,5 +1,7 @@
 """People: search, filters, an order by every column, segments, and adding somebody."""
 
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -11,20 +13,41 @@ from community_directory.queries.people_filters import check_people_filters
 from community_directory.tables import MemberStatus, ReputationTier
 from community_directory.web.pages import PageContent, Pages, Role, Visit
 from community_directory.web.workspace.people_address import (
-    BOT_LABELS,
     FILTER_NAMES,
-    GITHUB_LABELS,
     PATH,
-    PERMISSION_LABELS,
-    STATE_LABELS,
+    PeopleAddress,
     read_address,
     segment_name,
 )
 from community_directory.web.workspace.people_bulk import BulkPages, find_done
+from community_directory.web.workspace.people_chips import (
+    ACTIVITY_LABELS,
+    BOT_LABELS,
+    GITHUB_LABELS,
+    PERMISSION_LABELS,
+    REACHED_LABELS,
+    STATE_LABELS,
+    STATUS_LABELS,
+    STUCK_LABELS,
+    format_day,
+    make_chips,
+)
 
 PAGE_ROWS = 50
 MORE_FILTERS = FILTER_NAMES[5:]
 """The filters behind the button More: those after the first ones, which are in sight."""
+JOINING_FILTERS = (
+    "member_from",
+    "member_to",
+    "invited_from",
+    "invited_to",
+    "reached",
+    "stuck",
+    "active_week",
+    "inactive_week",
+)
+PERIOD_FILTERS = ("activity", "since", "until", "room", "contributions_from", "contributions_to")
+"""The filters of two parts of the form, which are open while one of them is in force."""
 
 
 async def build_people(visit: Visit) -> PageContent:
@@ -42,23 +65,41 @@ async def build_people(visit: Visit) -> PageContent:
         "people.html",
         {
             "address": address,
-            "chips": address.chips(visit),
-            "choices": await people.choices(),
-            "filters": dict.fromkeys(FILTER_NAMES, "") | address.filters,
+            "chips": make_chips(visit, address),
             "done": await find_done(visit),
-            "github_labels": GITHUB_LABELS,
-            "bot_labels": BOT_LABELS,
             "max_selection": MAX_SELECTION,
             "max_total": MAX_TOTAL,
-            "more_in_force": sum(name in address.filters for name in MORE_FILTERS),
             "page": page,
-            "permission_labels": PERMISSION_LABELS,
             "segment_name": lambda name: segment_name(visit, name),
             "segments": shared,
             "state_labels": STATE_LABELS,
-            "tiers": list(ReputationTier),
+            **await _form_content(visit, address),
         },
     )
+
+
+async def _form_content(visit: Visit, address: PeopleAddress) -> dict[str, Any]:
+    """Return what the form of the filters shows."""
+
+    def count_in_force(names: Iterable[str]) -> int:
+        return sum(name in address.filters for name in names)
+
+    return {
+        "activity_labels": ACTIVITY_LABELS,
+        "bot_labels": BOT_LABELS,
+        "choices": await people.choices(),
+        "filters": dict.fromkeys(FILTER_NAMES, "") | address.filters,
+        "format_day": lambda value: format_day(visit, value),
+        "github_labels": GITHUB_LABELS,
+        "joining_in_force": count_in_force(JOINING_FILTERS),
+        "more_in_force": count_in_force(MORE_FILTERS),
+        "period_in_force": count_in_force(PERIOD_FILTERS),
+        "permission_labels": PERMISSION_LABELS,
+        "reached_labels": REACHED_LABELS,
+        "status_labels": STATUS_LABELS,
+        "stuck_labels": STUCK_LABELS,
+        "tiers": list(ReputationTier),
+    }
 
 
 async def build_segments(visit: Visit) -> PageContent:
@@ -70,7 +111,7 @@ async def build_segments(visit: Visit) -> PageContent:
         "people_segments.html",
         {
             "address": address,
-            "chips": address.chips(visit),
+            "chips": make_chips(visit, address),
             "segment_name": lambda name: segment_name(visit, name),
             "segments": shared,
         },

@@ -1,62 +1,31 @@
 """The address of the page People: its filters, order and segment, and links to others like it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
-from community_directory.queries.filter_values import MONTH, parse_day
 from community_directory.queries.people import PEOPLE_SORTS
+from community_directory.queries.people_activity import ActivityFilters
 from community_directory.queries.people_filters import PeopleFilters
 from community_directory.queries.segments import Segment
-from community_directory.web.pages import Visit, label
+from community_directory.web.pages import Visit
 
 PATH = "/people/"
-FILTER_NAMES = tuple(PeopleFilters.__annotations__)
+FILTER_NAMES = tuple(
+    sorted(PeopleFilters.__annotations__, key=lambda name: name in ActivityFilters.__annotations__)
+)
+"""The filters, those by activity, joining and invitation last."""
 DEFAULT_SORT = "name"
 
-STATE_LABELS = {
-    "active": gettext_noop("Active"),
-    "pending": gettext_noop("Pending"),
-    "suspended": gettext_noop("Suspended"),
-    "banned": gettext_noop("Banned"),
-    "removed": gettext_noop("Removed"),
-    "not_member": gettext_noop("Contact"),
-}
-GITHUB_LABELS = {
-    "proved": gettext_noop("GitHub proved"),
-    "unproved": gettext_noop("GitHub not proved"),
-    "none": gettext_noop("No GitHub given"),
-}
-PERMISSION_LABELS = {
-    "invite": gettext_noop("Invites"),
-    "review": gettext_noop("Reviews"),
-    "moderate": gettext_noop("Moderates"),
-    "manage": gettext_noop("Manages"),
-    "none": gettext_noop("No permission"),
-}
-BOT_LABELS = {
-    "people": gettext_noop("People only"),
-    "bots": gettext_noop("Bots only"),
-    "both": gettext_noop("People and bots"),
-}
 SEGMENT_NAMES = (
     gettext_noop("At risk"),
     gettext_noop("Newcomers of this month"),
     gettext_noop("Best connected"),
 )
 """The names of the first segments, which are translated."""
-
-
-class Chip(NamedTuple):
-    """A filter in force: its name, what it says, and the query without it."""
-
-    name: str
-    text: str
-    query: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +76,9 @@ class PeopleAddress:
         wanted = second if self.sort == first and second in PEOPLE_SORTS else first
         return self.query(sort=wanted)
 
-    def chips(self, visit: Visit) -> list[Chip]:
-        """Return the filters in force, in the visitor's language."""
-        return [
-            Chip(
-                name,
-                _describe(visit, name, value),
-                _query({other: each for other, each in self.saved.items() if other != name}),
-            )
-            for name, value in self.filters.items()
-        ]
+    def query_without(self, names: Collection[str]) -> str:
+        """Return the query without some of the filters in force, and without the segment."""
+        return _query({name: value for name, value in self.saved.items() if name not in names})
 
 
 def read_address(parameters: Mapping[str, Any], segments: Sequence[Segment]) -> PeopleAddress:
@@ -145,48 +107,3 @@ def segment_name(visit: Visit, name: str) -> str:
 
 def _query(parameters: Mapping[str, str]) -> str:
     return f"?{urlencode(parameters)}" if parameters else "?"
-
-
-def _describe(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911  one for each filter
-    gettext = visit.gettext
-    labels = {
-        "status": STATE_LABELS | {"any": gettext_noop("Any status")},
-        "github": GITHUB_LABELS,
-        "permission": PERMISSION_LABELS,
-        "bot": BOT_LABELS,
-    }
-    if name in labels:
-        return gettext(labels[name][value])
-    match name:
-        case "q":
-            return gettext("“{text}”", text=value)
-        case "role":
-            return label(value)
-        case "tier":
-            return visit.translation.word(value)
-        case "country":
-            return visit.translation.country(value)
-        case "inviter":
-            number = f"#{value.removeprefix('#')}"
-            return gettext("Invited by {member_id}", member_id=number)
-        case "joined_from":
-            if value == MONTH:
-                return gettext("Joined this month")
-            return gettext("Joined since {day}", day=_show_day(visit, value))
-        case "joined_to":
-            return gettext("Joined until {day}", day=_show_day(visit, value))
-        case "quiet_days":
-            return visit.ngettext(
-                "Last active more than {days} day ago",
-                "Last active more than {days} days ago",
-                int(value),
-                days=int(value),
-            )
-        case "never_active":
-            return gettext("Never active")
-    return value
-
-
-def _show_day(visit: Visit, value: str) -> str:
-    day: date | None = parse_day("joined_from", value)
-    return value if day is None else visit.translation.format_short_date(day)
