@@ -273,7 +273,7 @@ async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = T
             "SET session_replication_role = replica; SET maintenance_work_mem = '512MB'"
         )
         await connection.execute(CHANCES)
-        async with _without_secondary_indexes(connection):
+        async with without_secondary_indexes(connection):
             for statement, *arguments in (
                 (MEMBERS, size.members),
                 (ACCOUNTS,),
@@ -295,7 +295,8 @@ async def fill(connection: asyncpg.Connection, size: Size, *, original: bool = T
 
 
 @asynccontextmanager
-async def _without_secondary_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def without_secondary_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Drop the indexes that no foreign key needs, and create them again at the end."""
     indexes = await connection.fetch(SECONDARY)
     for drop, _ in indexes:
         await connection.execute(drop)

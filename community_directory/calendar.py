@@ -75,6 +75,12 @@ def _is_day(value: object) -> bool:
     return isinstance(value, date) and not isinstance(value, datetime)
 
 
+def add_months(day: date, number: int) -> date:
+    """Return the first day of the month that comes a number of months after that of `day`."""
+    years, month = divmod(day.year * 12 + day.month - 1 + number, 12)
+    return date(years, month + 1, 1)
+
+
 def today(zone: str | None = None) -> date:
     """Return the current day in a time zone; None means the community's time zone.
 

@@ -1,18 +1,20 @@
 """The demo: a small fictional community whose members, history and numbers look real."""
 
 import itertools
+import json
 import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from piccolo.table import Table
 from tqdm import tqdm
 
-from community_directory.database import act_as, engine, long_running, transaction
+from community_directory.calendar import add_months
+from community_directory.database import Statement, act_as, engine, long_running, transaction
 from community_directory.errors import OperatorError
 from community_directory.queries import accounts, highlights, members, permissions
 from community_directory.queries.ids import new_id
@@ -24,13 +26,14 @@ from community_directory.tables import (
     EventType,
     InvitationStatus,
     MemberAccount,
-    MemberParticipation,
     MemberRelationship,
     MemberStatus,
     Permission,
     Platform,
 )
 from community_directory.tables.invitations import DEFAULT_VALIDITY, new_code
+
+Row = TypeVar("Row")
 
 DEMO_SEED = 247
 DEMO_LOCK_KEY = 0x64656D6F
@@ -41,9 +44,9 @@ FIRST_TELEGRAM_ID = 9_999_000_001
 """The demo's Telegram ids count up from this one; Telegram gives lower ones to people."""
 FIRST_DISCORD_ID = 999_000_000_000_100_001
 """The demo's Discord ids count up from this one."""
-DRAWN_EVENTS = 26_000
-"""The number of random events; those outside a person's time as an active member are left out."""
-EVENT_DAYS = 90
+DRAWN_EVENTS = 120_000
+"""The number of random events; those outside the time in which a person writes are left out."""
+EVENT_DAYS = 640
 """The number of days, up to now, that have events."""
 
 
@@ -55,6 +58,16 @@ class MemberGroup(NamedTuple):
     is_removed: bool
     min_age_days: float
     max_age_days: float
+
+
+class Arrival(NamedTuple):
+    """When a person joined, and what became of them."""
+
+    age_days: float
+    status: MemberStatus
+    is_removed: bool = False
+    campaign: int | None = None
+    """The number of the campaign that brought them; None for everybody else."""
 
 
 class InvitationGroup(NamedTuple):
@@ -76,13 +89,19 @@ FOUNDERS = (
     ("Luna 🌙", "Brazil", "artist"),
 )
 MEMBER_GROUPS = (
-    MemberGroup(242, MemberStatus.ACTIVE, False, 8, 620),
+    MemberGroup(218, MemberStatus.ACTIVE, False, 8, 620),
     MemberGroup(6, MemberStatus.SUSPENDED, False, 60, 600),
     MemberGroup(4, MemberStatus.BANNED, False, 60, 600),
     MemberGroup(7, MemberStatus.ACTIVE, True, 60, 600),
     MemberGroup(14, MemberStatus.PENDING, False, 0.1, 7),
     MemberGroup(22, MemberStatus.NOT_MEMBER, False, 0.1, 120),
 )
+CAMPAIGNS = 2
+"""The number of members who brought many people in the month before the last one."""
+CAMPAIGN_GUESTS = 12
+"""The number of people whom each of them brought, and who stopped writing after three weeks."""
+CAMPAIGN_STAY = timedelta(days=20)
+"""The time in which such a person writes: it ends in the third week after joining in each zone."""
 UNUSED_INVITATIONS = (
     InvitationGroup(12, InvitationStatus.PENDING, 1, 47, 0),
     InvitationGroup(5, InvitationStatus.PENDING, 49, 71, 0),  # open for less than a day
@@ -215,8 +234,49 @@ class DemoPerson:
 
     It is now for those who are still active, and `created_at` for those who never were.
     """
+    approved_at: datetime
+    """When they became an active member; they write nothing before."""
+    writes_until: datetime
+    """The end of the time in which they write; many stop before they cease to be members."""
     liveliness: float
     """The weight of the person when events and inviters are drawn."""
+
+
+class DemoEvent(NamedTuple):
+    """An event, and who wrote it."""
+
+    author: CommunityMember
+    event_type: EventType
+    platform: Platform
+    room_id: str
+    occurred_at: datetime
+    source_id: str
+    metadata: str | None
+    """The details as JSON."""
+
+
+# One statement with arrays takes a tenth of the time of a row for each event.
+STORE_EVENTS = Statement(
+    """
+    INSERT INTO member_participation
+        (id, member_id, event_type, platform, room_id, occurred_at, source_id, event_metadata)
+    SELECT id, member_id, event_type, platform, room_id, occurred_at, source_id, metadata::jsonb
+    FROM unnest(
+        :ids::uuid[], :member_ids::text[], :event_types::text[], :platforms::text[],
+        :room_ids::text[], :moments::timestamptz[], :source_ids::text[], :metadata::text[]
+    ) AS event(
+        id, member_id, event_type, platform, room_id, occurred_at, source_id, metadata
+    )
+    """
+)
+
+STORE_APPROVALS = Statement(
+    """
+    UPDATE member_milestones AS milestone SET approved_at = approved.moment
+    FROM unnest(:member_ids::text[], :moments::timestamptz[]) AS approved(member_id, moment)
+    WHERE milestone.member_id = approved.member_id
+    """
+)
 
 
 async def load_demo() -> bool:
@@ -257,9 +317,9 @@ async def _insert_demo(now: datetime) -> None:
     invitations = list(_make_invitations(rng, people, now))
     relationships = list(_make_relationships(rng, people, now))
     own_accounts = list(_make_accounts(rng, people))
-    tables: tuple[Sequence[Table], ...] = (invitations, events, relationships, own_accounts)
+    tables: tuple[Sequence[Table], ...] = (invitations, relationships, own_accounts)
 
-    total = len(people) + sum(len(rows) for rows in tables)
+    total = len(people) + len(events) + sum(len(rows) for rows in tables)
     with tqdm(desc="Loading the demo", total=total, unit=" rows", disable=None) as progress:
         for person in people:
             # One statement for each person: a guest's row needs the number that the database gave
@@ -269,9 +329,12 @@ async def _insert_demo(now: datetime) -> None:
             )
             person.row.member_id = numbered["member_id"]
             progress.update()
+        await _store_approvals(people)
+        for some in _split(events):
+            await _store_events(some)
+            progress.update(len(some))
         for rows in tables:
-            for start in range(0, len(rows), DEMO_BATCH_ROWS):
-                batch = rows[start : start + DEMO_BATCH_ROWS]
+            for batch in _split(rows):
                 await type(batch[0]).insert(*batch)
                 progress.update(len(batch))
     # One more day at each end, because the dates are in UTC and not in the community's time zone.
@@ -279,6 +342,39 @@ async def _insert_demo(now: datetime) -> None:
     await highlights.roll_up(first_day, until=(now + timedelta(days=1)).date())
     await _grant_permissions(people)
     await _add_doubles(people)
+
+
+def _split(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Yield the rows in batches, each for one statement."""
+    for start in range(0, len(rows), DEMO_BATCH_ROWS):
+        yield rows[start : start + DEMO_BATCH_ROWS]
+
+
+async def _store_approvals(people: Sequence[DemoPerson]) -> None:
+    """Store when people were approved, which was some hours after they joined."""
+    approved = [person for person in people if person.active_until > person.row.created_at]
+    await engine.fetch(
+        STORE_APPROVALS,
+        member_ids=[person.row.member_id for person in approved],
+        moments=[person.approved_at for person in approved],
+    )
+
+
+async def _store_events(events: Sequence[DemoEvent]) -> None:
+    authors, event_types, platforms, room_ids, moments, source_ids, metadata = zip(
+        *events, strict=True
+    )
+    await engine.fetch(
+        STORE_EVENTS,
+        ids=[new_id() for _ in events],
+        member_ids=[author.member_id for author in authors],
+        event_types=event_types,
+        platforms=platforms,
+        room_ids=room_ids,
+        moments=moments,
+        source_ids=source_ids,
+        metadata=metadata,
+    )
 
 
 async def _grant_permissions(people: Sequence[DemoPerson]) -> None:
@@ -309,27 +405,63 @@ async def _add_doubles(people: Sequence[DemoPerson]) -> None:
     )
 
 
+def _make_arrivals(rng: Random, now: datetime) -> list[Arrival]:
+    """Return all arrivals, in their order."""
+    arrivals = [Arrival(630.0 + 3 * number, MemberStatus.ACTIVE) for number in range(len(FOUNDERS))]
+    for group in MEMBER_GROUPS:
+        # The community grows: more people joined lately than long ago.
+        span = group.max_age_days - group.min_age_days
+        ages = (group.max_age_days - span * rng.random() ** 0.7 for _ in range(group.number))
+        arrivals += [Arrival(age, group.status, group.is_removed) for age in ages]
+    first_day, end = _find_campaign_month(now)
+    for campaign in range(CAMPAIGNS):
+        for _ in range(CAMPAIGN_GUESTS):
+            # Not on the first or the last day, which belong to another month in some zones.
+            joined = (
+                first_day
+                + timedelta(days=1)
+                + (end - first_day - timedelta(days=2)) * (rng.random())
+            )
+            age_days = (now - joined) / timedelta(days=1)
+            arrivals.append(Arrival(age_days, MemberStatus.ACTIVE, campaign=campaign))
+    return sorted(arrivals, key=lambda arrival: arrival.age_days, reverse=True)
+
+
+def _find_campaign_month(now: datetime) -> tuple[datetime, datetime]:
+    """Return the beginning and the end of the month before the last one.
+
+    Four weeks have passed since all who joined in it, whatever day it is.
+    """
+    first_day, end = (
+        datetime.combine(add_months(now.date(), number), time.min, now.tzinfo)
+        for number in (-2, -1)
+    )
+    return first_day, end
+
+
 def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
     """Make all people, in the order in which they joined.
 
     All but the founders and the contacts were invited by somebody who joined before them.
     """
-    arrivals = [(630.0 + 3 * number, MemberStatus.ACTIVE, False) for number in range(len(FOUNDERS))]
-    for group in MEMBER_GROUPS:
-        # The community grows: more people joined lately than long ago.
-        span = group.max_age_days - group.min_age_days
-        ages = (group.max_age_days - span * rng.random() ** 0.7 for _ in range(group.number))
-        arrivals += [(age, group.status, group.is_removed) for age in ages]
     people: list[DemoPerson] = []
-    for (age, status, is_removed), (name, handle, country, role) in zip(
-        sorted(arrivals, reverse=True), _make_identities(rng), strict=False
+    campaigners: list[CommunityMember] = []
+    for arrival, (name, handle, country, role) in zip(
+        _make_arrivals(rng, now), _make_identities(rng), strict=False
     ):
-        is_founder, joined = len(people) < len(FOUNDERS), now - timedelta(days=age)
+        status, joined = arrival.status, now - timedelta(days=arrival.age_days)
+        is_founder = len(people) < len(FOUNDERS)
         was_invited = not is_founder and status is not MemberStatus.NOT_MEMBER
-        is_active = status is MemberStatus.ACTIVE and not is_removed
+        is_active = status is MemberStatus.ACTIVE and not arrival.is_removed
         active_until = now if is_active else now - timedelta(days=rng.uniform(4, 50))
         if status in {MemberStatus.PENDING, MemberStatus.NOT_MEMBER}:
             active_until = joined
+        inviter = None
+        if arrival.campaign is not None:
+            campaigners = campaigners or _choose_campaigners(people, now)
+            inviter = campaigners[arrival.campaign]
+        elif was_invited:
+            inviter = _choose_inviter(rng, people, joined - DEFAULT_VALIDITY, joined)
         row = CommunityMember(
             telegram_id=str(FIRST_TELEGRAM_ID + len(people)),
             telegram_username=f"{handle}_demo" if is_founder or rng.random() < 0.9 else None,
@@ -338,21 +470,49 @@ def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
             organization=rng.choice(ORGANIZATIONS) if rng.random() < 0.6 else None,
             country=country,
             status=status,
-            invited_by=_choose_inviter(rng, people, joined - DEFAULT_VALIDITY, joined)
-            if was_invited
-            else None,
+            invited_by=inviter,
             created_at=joined,
             updated_at=joined if is_active else active_until,
-            deleted_at=active_until if is_removed else None,
+            deleted_at=active_until if arrival.is_removed else None,
         )
-        # A few write most events, and some only read.
-        liveliness = 8 if is_founder else min(rng.paretovariate(1.1) - 0.9, 30)
-        if not is_founder and rng.random() >= 0.9:
-            liveliness = 0.0
-        people.append(DemoPerson(row=row, active_until=active_until, liveliness=liveliness))
+        person = DemoPerson(
+            row=row,
+            active_until=active_until,
+            approved_at=joined,
+            writes_until=active_until,
+            liveliness=8,
+        )
+        if was_invited:
+            person.approved_at += timedelta(hours=min(rng.lognormvariate(2, 1), 72))
+        if arrival.campaign is not None:
+            person.writes_until, person.liveliness = joined + CAMPAIGN_STAY, rng.uniform(2, 5)
+        elif not is_founder:
+            _choose_habit(rng, person)
+        people.append(person)
         if is_founder or was_invited:
-            _complete_profile(rng, people[-1], handle)
+            _complete_profile(rng, person, handle)
     return people
+
+
+def _choose_habit(rng: Random, person: DemoPerson) -> None:
+    """Choose how much a person writes, and until when."""
+    # A few write most events, and some only read.
+    person.liveliness = min(rng.paretovariate(1.1) - 0.9, 15) if rng.random() < 0.9 else 0.0
+    # Most stay; of the others, some look around for some days, and the rest stays for months.
+    mean_days = rng.choices((None, 12, 150), weights=(60, 12, 28))[0]
+    if mean_days is not None:
+        stay = timedelta(days=rng.expovariate(1 / mean_days))
+        person.writes_until = min(person.active_until, person.row.created_at + stay)
+
+
+def _choose_campaigners(people: list[DemoPerson], now: datetime) -> list[CommunityMember]:
+    """Choose the members whose guests stop writing: two who joined long ago, and still write."""
+    candidates = (
+        person.row
+        for person in people[len(FOUNDERS) :]
+        if person.writes_until == now and 2 < person.liveliness < 6
+    )
+    return list(itertools.islice(candidates, CAMPAIGNS))
 
 
 def _make_identities(rng: Random) -> Iterator[tuple[str, str, str, str]]:
@@ -414,8 +574,8 @@ def _choose_inviter(
     return rng.choices(candidates, weights=[person.liveliness for person in candidates])[0].row
 
 
-def _make_events(rng: Random, people: list[DemoPerson], now: datetime) -> list[MemberParticipation]:
-    """Make the events of the last weeks, oldest first, and set the people's last activity."""
+def _make_events(rng: Random, people: list[DemoPerson], now: datetime) -> list[DemoEvent]:
+    """Make the events of the last months, oldest first, and set the people's last activity."""
     hours = [
         now.replace(microsecond=0) - timedelta(hours=ago) for ago in range(EVENT_DAYS * 24, 0, -1)
     ]
@@ -426,27 +586,21 @@ def _make_events(rng: Random, people: list[DemoPerson], now: datetime) -> list[M
     ]
     writers = rng.choices(people, weights=[person.liveliness for person in people], k=DRAWN_EVENTS)
     kinds = rng.choices(list(EVENT_WEIGHTS), weights=list(EVENT_WEIGHTS.values()), k=DRAWN_EVENTS)
-    rows = []
+    events = []
     for number, (moment, person, (platform, room, event_type)) in enumerate(
         zip(sorted(moments), writers, kinds, strict=True), start=100_001
     ):
-        if not person.row.created_at < moment < person.active_until:
+        if not person.approved_at < moment < person.writes_until:
             continue
         metadata = None
         if event_type is EventType.VOICE:
-            metadata = {"duration_seconds": round(min(90 * rng.paretovariate(0.6), 7200))}
+            seconds = round(min(90 * rng.paretovariate(0.6), 7200))
+            metadata = json.dumps({"duration_seconds": seconds})
         person.row.last_active_at = moment
-        row = MemberParticipation(
-            member_id=person.row,
-            event_type=event_type,
-            platform=platform,
-            room_id=room,
-            event_metadata=metadata,
-            occurred_at=moment,
-            source_id=str(number),
+        events.append(
+            DemoEvent(person.row, event_type, platform, room, moment, str(number), metadata)
         )
-        rows.append(row)
-    return rows
+    return events
 
 
 def _make_invitations(

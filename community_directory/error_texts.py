@@ -151,6 +151,7 @@ WORDS = {
     "suspended": gettext_noop("suspended"),
     "banned": gettext_noop("banned"),
     "removed": gettext_noop("removed"),
+    "gone": gettext_noop("gone"),
     "sent": gettext_noop("sent"),
     "accepted": gettext_noop("accepted"),
     "expired": gettext_noop("expired"),

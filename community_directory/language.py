@@ -22,7 +22,7 @@ from babel.dates import (
 )
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 
@@ -90,6 +90,12 @@ class Translation:
         """Return a number with the separators of the locale."""
         return str(format_decimal(number, locale=self.locale))
 
+    def format_brief_number(self, number: int) -> str:
+        """Return a number for a narrow column, such as "9,999" or "12.3K"."""
+        if abs(number) < 10_000:
+            return self.format_number(number)
+        return str(format_compact_decimal(number, fraction_digits=1, locale=self.locale))
+
     def format_percent(self, share: float) -> str:
         """Return a share from 0 to 1 as whole percent."""
         return str(format_percent(share, locale=self.locale))
@@ -128,6 +134,10 @@ class Translation:
         """Return the month of a day: "Nov" for a narrow column, or "November 2026"."""
         skeleton = "yMMMM" if with_year else "MMM"
         return format_skeleton(skeleton, day, locale=self.locale)
+
+    def format_axis_day(self, day: date, *, by_month: bool = False) -> str:
+        """Return a day below a chart: "Nov 29", or its month, "Nov 2026"."""
+        return format_skeleton("yMMM" if by_month else "MMMd", day, locale=self.locale)
 
     def format_short_datetime(self, moment: datetime) -> str:
         """Return a time to the minute in the community's time zone, such as "Nov 29, 09:12".

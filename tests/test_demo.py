@@ -400,7 +400,7 @@ async def test_each_platform_has_events_of_each_type_and_no_two_share_an_id(
     community: asyncpg.Connection,
 ) -> None:
     events = await community.fetch("SELECT * FROM member_participation ORDER BY source_id::bigint")
-    assert 15_000 <= len(events) <= 25_000
+    assert 20_000 <= len(events) <= 40_000
     assert {(event["platform"], event["event_type"]) for event in events} == {
         (p, e) for p in (Platform.TELEGRAM, Platform.DISCORD) for e in EventType
     }
@@ -422,7 +422,7 @@ async def test_each_platform_has_events_of_each_type_and_no_two_share_an_id(
     )
 
 
-async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
+async def test_events_happen_from_the_beginning_while_their_author_is_a_member(
     community: asyncpg.Connection,
 ) -> None:
     await find_nothing(
@@ -430,7 +430,7 @@ async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
         """
         SELECT * FROM member_participation AS event
         JOIN community_members AS member USING (member_id)
-        WHERE occurred_at < greatest(member.created_at, now() - interval '90 days 5 minutes')
+        WHERE occurred_at < member.created_at
             OR occurred_at > now()
             OR member.status IN ('pending', 'not_member')
             OR (member.status <> 'active' OR deleted_at IS NOT NULL) AND occurred_at > updated_at
@@ -439,8 +439,77 @@ async def test_events_happen_in_the_last_90_days_while_their_author_is_a_member(
     first, last, now = await rows.fetch_row(
         community, "SELECT min(occurred_at), max(occurred_at), now() FROM member_participation"
     )
-    assert (now - first).days >= 88
+    assert (now - first).days > 600
     assert (now - last).days == 0
+
+
+async def test_nobody_writes_before_they_are_approved_some_hours_after_joining(
+    community: asyncpg.Connection,
+) -> None:
+    await find_nothing(
+        community,
+        """
+        SELECT * FROM member_milestones JOIN community_members USING (member_id)
+        WHERE joined_at <> created_at OR approved_at < joined_at
+            OR first_active_day < approved_at::date
+            OR (approved_at IS NULL) <> (status = 'pending')
+        """,
+    )
+    median = await community.fetchval(
+        """
+        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY approved_at - joined_at)
+        FROM member_milestones
+        """
+    )
+    assert timedelta(hours=2) < median < timedelta(days=2)
+
+
+async def test_the_people_of_two_inviters_leave_after_three_weeks_and_others_stay(
+    community: asyncpg.Connection,
+) -> None:
+    """Those who joined in the month before the last one; four weeks have passed for all of them."""
+    records = await community.fetch(
+        """
+        SELECT invited_by, ARRAY(SELECT week FROM generate_series(1, 12) AS week
+            WHERE EXISTS (SELECT FROM member_participation AS event
+                WHERE event.member_id = member.member_id
+                    AND occurred_at::date - created_at::date BETWEEN 7 * week - 7 AND 7 * week - 1
+            )) AS weeks
+        FROM community_members AS member
+        WHERE status = 'active' AND deleted_at IS NULL
+            AND date_trunc('month', created_at) = date_trunc('month', now()) - interval '2 months'
+        """
+    )
+    sizes = Counter(record["invited_by"] for record in records)
+    (first, most), (second, as_many), (_, few) = sizes.most_common(3)
+    assert (most, as_many) >= (12, 12) > (4, 4) > (few, few)
+    led = [record["weeks"] for record in records if record["invited_by"] in (first, second)]
+    others = [record["weeks"] for record in records if record["invited_by"] not in (first, second)]
+    assert sum(3 in weeks for weeks in led) > 0.8 * len(led)
+    assert sum(4 in weeks for weeks in led) < 0.1 * len(led)
+    assert sum(4 in weeks for weeks in others) > 0.3 * len(others)
+
+
+async def test_members_stop_and_come_back_as_they_do_in_real_life(
+    community: asyncpg.Connection,
+) -> None:
+    at_risk, came_back = await rows.fetch_row(
+        community,
+        """
+        WITH counted AS (
+            SELECT count(*) FILTER (WHERE highlight_date > current_date - 28) AS active,
+                count(*) FILTER (WHERE highlight_date BETWEEN current_date - 55
+                    AND current_date - 28) AS before,
+                count(*) FILTER (WHERE highlight_date < current_date - 55) AS earlier
+            FROM member_daily_highlights GROUP BY member_id
+        )
+        SELECT count(*) FILTER (WHERE before >= 4 AND 2 * active < before),
+            count(*) FILTER (WHERE active > 0 AND before = 0 AND earlier > 0)
+        FROM counted
+        """,
+    )
+    assert at_risk >= 5
+    assert came_back >= 1
 
 
 async def test_some_weekdays_and_hours_are_busier_than_others(

@@ -50,7 +50,7 @@ from tests.web.conftest import client, fast_hashes  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.schema
 
-DELETED_WITH_THE_MEMBER = {"member_accounts_member_id_fkey"}
+DELETED_WITH_THE_MEMBER = {"member_accounts_member_id_fkey", "milestone_member_id_fkey"}
 """The references of rows that follow from the member's own, so that they go with it."""
 OF_ACCOUNTS = {"bot_chat_account_fkey": ("member_accounts", b"c", b"c", False, True)}
 """A chat with the bot follows the account of the person, and goes with it."""

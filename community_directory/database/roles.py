@@ -36,13 +36,13 @@ APP_PRIVILEGES = {
     # Functions delete an event that is taken back, or that two merged members had.
     "member_participation": "SELECT, INSERT, UPDATE",
     "member_daily_highlights": "SELECT, INSERT, UPDATE, DELETE",
-    "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
-    # What roll-ups count for Insights. A trigger writes the times of joining, too.
+    # What Insights counts together with the highlights. A trigger writes when members joined.
     "member_monthly_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "member_daily_rooms": "SELECT, INSERT, UPDATE, DELETE",
     "member_monthly_rooms": "SELECT, INSERT, UPDATE, DELETE",
-    "directory_hourly_counts": "SELECT, INSERT, UPDATE, DELETE",
     "member_milestones": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_hourly_counts": "SELECT, INSERT, UPDATE, DELETE",
+    "directory_rolled_up_days": "SELECT, INSERT, UPDATE",
     # The days whose events were deleted: a row that only goes forwards.
     "directory_archive": "SELECT, INSERT, UPDATE",
     # The accounts that imports found to be bots.
@@ -71,6 +71,20 @@ APP_PRIVILEGES = {
     "migration": "SELECT",
 }
 """The privileges of the panel and the bots on each table of the database."""
+
+VIEWS = (
+    "insights_at_risk",
+    "insights_contributions",
+    "insights_daily_activity",
+    "insights_funnel",
+    "insights_hourly_activity",
+    "insights_inviters",
+    "insights_members",
+    "insights_retention",
+    "insights_rooms",
+    "insights_weekly_retention",
+)
+"""The views without personal data, which every role may read."""
 
 APP_SEQUENCE_PRIVILEGES = {
     "community_member_number": "USAGE, SELECT",
@@ -199,6 +213,7 @@ def make_roles_script(
             "letter, and not with pg_."
         )
     owner, app, reader = (f"{prefix}_{role}" for role in ("owner", "app", "reader"))
+    tables = (*APP_PRIVILEGES, *VIEWS)
     grants = [
         *(
             f"GRANT {granted} ON public.{table} TO {app};"
@@ -216,13 +231,16 @@ def make_roles_script(
             if columns
         ),
         f"GRANT SELECT ON public.directory_archive, public.directory_rolled_up_days TO {reader};",
+        *(f"GRANT SELECT ON public.{view} TO {app}, {reader};" for view in VIEWS),
     ]
     return TEMPLATE_FILE.read_text(encoding="utf-8").format(
         owner=owner,
         app=app,
         reader=reader,
-        owned=_join(f"'public.{name}'" for name in (*APP_PRIVILEGES, "community_member_number")),
-        tables=_join(f"public.{table}" for table in APP_PRIVILEGES),
+        owned=_join(
+            f"'public.{name}'" for name in (*APP_PRIVILEGES, *VIEWS, "community_member_number")
+        ),
+        tables=_join(f"public.{table}" for table in tables),
         sequences=_join(f"public.{name}" for name in APP_SEQUENCE_PRIVILEGES),
         functions=_join(f"'public.{name}'" for name in FUNCTIONS),
         private_functions=_join(f"public.{name}" for name in PRIVATE_FUNCTIONS),

@@ -382,9 +382,10 @@ WHERE member.member_id = held.member_id
 
 
 async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
-    """Find the days whose highlights differ from a recount of the events.
+    """Find the days whose highlights, rooms or hours differ from a recount of the events.
 
-    A day that got events after its roll-up is left to the next nightly job.
+    So are the months that are not the sums of their days, and wrong milestones. A day that got
+    events after its roll-up is left to the next nightly job.
     """
     findings = []
     batches = await _batches(scope)
@@ -395,13 +396,17 @@ async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
         if not differences:
             continue
         stale = await _find_stale_days(first, last)
-        for day, count in _count_by_day(differences).items():
+        for (day, table), count in _count_rows(differences).items():
+            text = (
+                f"{count:,} rows of {table}" if day is None else f"{day}: {count:,} rows of {table}"
+            )
             if day not in stale:
-                findings.append(Finding(f"{day}: {count:,} members"))
+                findings.append(Finding(text))
             elif day < today() - timedelta(days=1):
-                text = f"{day}: {count:,} members, because events came after the roll-up"
+                text += ", because events came after the roll-up"
                 findings.append(Finding(text, Verdict.WARNING))
-    return findings
+    # Each day of a month finds the faults of the whole month.
+    return list(dict.fromkeys(findings))
 
 
 async def fix_highlights(scope: Scope) -> None:
@@ -447,9 +452,9 @@ async def _find_stale_days(first: date, last: date) -> set[date]:
     return {record["day"] for record in records}
 
 
-def _count_by_day(differences: Sequence[Difference]) -> Counter[date]:
-    rows = (difference.stored or difference.counted for difference in differences)
-    return Counter(row.highlight_date for row in rows if row is not None)
+def _count_rows(differences: Sequence[Difference]) -> Counter[tuple[date | None, str]]:
+    """Count the rows by day and table; a sum of several days has no day."""
+    return Counter((each.row.day, each.row.table) for each in differences)
 
 
 async def fix_overdue_invitations(_: Scope) -> None:

@@ -14,18 +14,20 @@ CATALOG_PATH = Path(__file__).parent / "catalog.json"
 # The definitions are compared by their MD5, which keeps the file of the expected ones small. They
 # leave out what may differ without harm, or has a check of its own: the schema of the extension,
 # whether a constraint is validated, and the parentheses and casts of text, which PostgreSQL places
-# differently after a restore. NOT NULL is part of its column, although PostgreSQL 18 also has a
-# constraint for it. A function with its owner's rights is not for everybody, as it would be after a
-# restore without privileges.
+# differently after a restore. Of a view they have the columns only, because each version of
+# PostgreSQL writes its query differently. NOT NULL is part of its column, although PostgreSQL 18
+# also has a constraint for it. A function with its owner's rights is not for everybody, as it would
+# be after a restore without privileges.
 LIST_CATALOG = Statement(r"""
 WITH relations AS (
     SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace
 ), own AS (
     -- the tables of this package; those of Piccolo change with its version
-    SELECT * FROM relations WHERE relname ~ '^(community|directory|member|panel)_'
+    SELECT * FROM relations WHERE relname ~ '^(community|directory|insights|member|panel)_'
 ), objects AS (
-    SELECT 'table' AS kind, relname::text AS name, '' AS on_table, relkind::text AS definition
-    FROM own WHERE relkind = 'r'
+    SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'table' END AS kind, relname::text AS name,
+        '' AS on_table, relkind::text AS definition
+    FROM own WHERE relkind IN ('r', 'v')
     UNION ALL
     SELECT 'sequence', relname, '',
         concat_ws(' ', seqtypid::regtype, seqstart, seqincrement, seqmin, seqmax, seqcycle)
@@ -36,7 +38,7 @@ WITH relations AS (
         || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')
     FROM pg_attribute JOIN own ON oid = attrelid
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-    WHERE relkind = 'r' AND attnum > 0 AND NOT attisdropped
+    WHERE relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped
     UNION ALL
     SELECT 'constraint', conname, relname,
         replace(pg_get_constraintdef(pg_constraint.oid), ' NOT VALID', '')
@@ -107,12 +109,15 @@ async def find_differences(_: Scope) -> Sequence[Finding]:
     """Find the objects that are missing or changed, and those that were added to our tables."""
     expected: dict[str, str] = json.loads(CATALOG_PATH.read_text(encoding="utf-8"))
     found = await read_catalog()
-    # Missing tables come first, and are named without their parts.
+    # Missing tables and views come first, and are named without their parts.
+    whole = ("table ", "view ")
     gone = sorted(
-        expected.keys() - found.keys(), key=lambda name: (not name.startswith("table "), name)
+        expected.keys() - found.keys(), key=lambda name: (not name.startswith(whole), name)
     )
     missing = [
-        Finding(f"{name} is missing") for name in gone if f"table {_table_of(name)}" not in gone
+        Finding(f"{name} is missing")
+        for name in gone
+        if not any(f"{kind}{_table_of(name)}" in gone for kind in whole)
     ]
     changed = [
         Finding(f"{name} differs")
@@ -129,7 +134,7 @@ async def find_differences(_: Scope) -> Sequence[Finding]:
 
 
 def _table_of(name: str) -> str | None:
-    """Return the table of a column, constraint, index or trigger; None for other objects."""
+    """Return the table or view of a column, constraint, index or trigger; None for others."""
     table, dot, _ = name.partition(" ")[2].partition(".")
     return table if dot else None
 

@@ -1,7 +1,7 @@
 """Highlights: each member's activity on each day, counted from the events."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -30,7 +30,7 @@ from community_directory.queries.reputation import (
     MAX_DAILY_POINTS,
     add_points_sql,
 )
-from community_directory.queries.roll_ups import Hour
+from community_directory.queries.roll_ups import Hour, RolledUpRow
 from community_directory.queries.values import (
     ACTOR_CTE,
     member_number,
@@ -51,9 +51,10 @@ STAY = """tsrange(
 
 
 # A checksum of each day's events: it changes when an event is added, deleted or moved, when a stay
-# that began on an earlier day reaches into the day, or no longer does, and when a member is marked
-# as a bot, or is no longer one. PostgreSQL computes it from participation_occurred_at_idx alone,
-# except for these stays. If a later version of PostgreSQL computes other hashes, every day is
+# that began on an earlier day reaches into the day, or no longer does, when a member is marked as a
+# bot, or is no longer one, and when the day begins at another time, in another time zone: then its
+# hours are others. PostgreSQL computes it from participation_occurred_at_idx alone, except for
+# these stays. If a later version of PostgreSQL computes other hashes, every day is
 # rolled up once more.
 def _make_day_checksums(of_members: str = "") -> str:
     """Return the SQL of the checksums of days, of all members or under a condition in SQL."""
@@ -91,7 +92,11 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
 """
 
 
-_DAY_CHECKSUMS = _make_day_checksums()
+_DAY_CHECKSUMS = f"""
+SELECT day, checksum + extract(epoch FROM start) AS checksum
+FROM ({_make_day_checksums()}) AS events
+JOIN unnest(:days::date[], :starts::timestamptz[]) AS days(day, start) USING (day)
+"""
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
 # without the lock a slow one could overwrite the counts of a later one. All roll-ups lock the days
@@ -352,17 +357,34 @@ class Highlight:
     voice_minutes: int
     reputation_earned: int
 
+    @property
+    def table(self) -> str:
+        """The name of the table."""
+        return "member_daily_highlights"
+
+    @property
+    def day(self) -> date:
+        """The day whose events are counted."""
+        return self.highlight_date
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A member's day whose stored row differs from a recount of its events."""
+    """A row that a roll-up writes, and that differs from a recount."""
 
-    stored: Highlight | None
-    """None if the day has no row."""
-    counted: Highlight | None
-    """None if the day has no events."""
+    stored: Highlight | RolledUpRow | None
+    """None if there is no row."""
+    counted: Highlight | RolledUpRow | None
+    """None if there is nothing to count."""
     repaired: bool
-    """Whether the day was rolled up."""
+    """Whether the row was counted again."""
+
+    @property
+    def row(self) -> Highlight | RolledUpRow:
+        """The stored row, or else the counted one."""
+        row = self.stored or self.counted
+        assert row is not None  # noqa: S101  for mypy
+        return row
 
 
 class MemberEvents(NamedTuple):
@@ -484,13 +506,16 @@ async def verify(
 ) -> list[Difference]:
     """Compare the rows of a day, or of all days up to `until`, with a recount of the events.
 
-    An archived day has no events to count: it is left out.
+    So are the rooms and the hours of these days. Their months are compared with the sums of the
+    days, and the milestones of those who were active or joined with the highlights. An archived day
+    has no events to count: it is left out.
 
     Args:
         day: The only day, or the first one.
         until: The last day.
         zone: The name of the days' time zone; None means the community's time zone.
-        repair: Whether to roll up all these days in the same transaction if a row differs.
+        repair: Whether to roll up all these days in the same transaction if a row differs, and to
+            count the months and the milestones again that differ.
 
     Returns:
         The rows that differ.
@@ -509,18 +534,32 @@ async def verify(
             days = span._asdict()
             if repair:
                 await engine.fetch(STORE_DAY_CHECKSUMS, **days)  # waits for a roll-up of these days
-            records = await engine.fetch(FIND_DIFFERENCES, **days)
-            if records and repair:
+            pairs = [
+                *map(_pair_from, await engine.fetch(FIND_DIFFERENCES, **days)),
+                *await roll_ups.find_differences(span, zone),
+            ]
+            differences = [Difference(*pair, repaired=repair) for pair in pairs]
+            if differences and repair:
                 await roll_up(day, until=until, zone=zone)
-    return [_difference_from(record, repaired=repair) for record in records]
+                await _repair_sums(differences, span, zone)
+    return differences
 
 
-def _difference_from(record: asyncpg.Record, *, repaired: bool) -> Difference:
-    stored, counted = (
-        None if half[0] is None else _highlight_from(half)
-        for half in (record[: len(record) // 2], record[len(record) // 2 :])
-    )
-    return Difference(stored, counted, repaired)
+async def _repair_sums(differences: Iterable[Difference], span: DaySpan, zone: str | None) -> None:
+    """Count the months and milestones that differ again, also where no day has changed."""
+    found = {row.member_id for row in (each.row for each in differences) if row.day is None}
+    members = {member_id for member_id in found if member_id is not None}
+    await _lock_members(members)
+    await roll_ups.recount(members, span.days[0], span.days[-1], zone=zone)
+
+
+def _pair_from(record: asyncpg.Record) -> tuple[Highlight | None, Highlight | None]:
+    half = len(record) // 2
+    return _highlight_or_none(record[:half]), _highlight_or_none(record[half:])
+
+
+def _highlight_or_none(values: tuple[Any, ...]) -> Highlight | None:
+    return None if values[0] is None else _highlight_from(values)
 
 
 def _highlight_from(values: tuple[Any, ...]) -> Highlight:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypedDict
 
-from community_directory.calendar import days_between, today
+from community_directory.calendar import add_months, days_between, load_zone, today
 from community_directory.database import Parameters
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.filter_values import (
@@ -24,6 +24,7 @@ REACHED_FILTERS = ("joined", "approved", "message", "week4")
 STUCK_FILTERS = ("joined", "approved", "message", "waiting")
 MAX_CONTRIBUTIONS = 1_000_000_000
 MAX_WEEK = 12
+MAX_MONTH = 12
 RETURN_WEEK = 4
 """The week after joining in which those are active who stay."""
 RISK_ACTIVE_DAYS = 4
@@ -46,6 +47,12 @@ HAS_MILESTONES = """EXISTS (
             active_weeks
         FROM member_milestones
     ) AS milestones WHERE beginner = member_id AND {CONDITIONS}
+)"""
+ACTIVE_IN_MONTH = """EXISTS (
+    SELECT FROM member_monthly_highlights AS counted
+    WHERE counted.member_id = beginner AND month = (
+        date_trunc('month', joined_at AT TIME ZONE {ZONE}) + {NUMBER} * interval '1 month'
+    )::date
 )"""
 ACCEPTED = """EXISTS (
     SELECT FROM (
@@ -79,15 +86,19 @@ class ActivityFilters(TypedDict, total=False):
             less than half as many of the period; the period before has as many days, and ends the
             day before. "came_back" finds people who were active in the period, and not in the
             period before, but earlier; nobody who is banned.
-        room: A platform and the id of a room, such as "telegram:-1001234567890". Finds people who
-            did anything there in the period. Of archived days only whole months are known, in a
-            period of more than 31 days.
+        room: A platform, such as "telegram", or a platform and the id of a room, such as
+            "telegram:-1001234567890". Finds people who did anything there in the period. Of
+            archived days only whole months are known, in a period of more than 31 days.
         contributions_from: The fewest messages and reactions in the period together. 0 finds those
             who were active, if only in a voice chat.
         contributions_to: The most messages and reactions in the period, of people who were active.
         active_week: A week after joining, 1 to 12, in which people were active. Week 1 begins with
             the day of joining, so week 4 has the days 21 to 27 after it.
         inactive_week: A week after joining, 1 to 12, that is over and in which people were not
+            active.
+        active_month: A month after joining, 0 to 12, in which people were active. Month 0 is the
+            calendar month of joining.
+        inactive_month: A month after joining, 0 to 12, that is over and in which people were not
             active.
         invited_from: The first day on which the invitation was created that people accepted.
         invited_to: The last day on which it was created.
@@ -109,6 +120,8 @@ class ActivityFilters(TypedDict, total=False):
     contributions_to: str | int | None
     active_week: str | int | None
     inactive_week: str | int | None
+    active_month: str | int | None
+    inactive_month: str | int | None
     invited_from: str | date | None
     invited_to: str | date | None
     reached: str | None
@@ -124,12 +137,14 @@ class ActivityConditions:
 
     period: DayPeriod
     activity: str | None
-    room: tuple[str, str] | None
-    """The platform and the id of the room."""
+    room: tuple[str, str | None] | None
+    """The platform, and the id of the room or None for all rooms."""
     least_contributions: int | None
     most_contributions: int | None
     active_week: int | None
     inactive_week: int | None
+    active_month: int | None
+    inactive_month: int | None
     member_since: datetime | None
     member_before: datetime | None
     invited_since: datetime | None
@@ -188,12 +203,14 @@ class ActivityConditions:
         if self.most_contributions is not None:
             yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
-    def _room_days(self, platform: str, room_id: str, parameters: Parameters) -> list[str]:
-        """Return the SQL of the parts of the period in a room, as rows of members."""
+    def _room_days(self, platform: str, room_id: str | None, parameters: Parameters) -> list[str]:
+        """Return the SQL of the parts of the period in one room or all, as rows of members."""
         months, parts = self.period.split()
         first_days = [day for each in months for day in each.days if day.day == 1]
         days = [day for part in parts for day in part.days]
-        is_room = f"platform = {parameters.bind(platform)} AND room_id = {parameters.bind(room_id)}"
+        is_room = f"platform = {parameters.bind(platform)}"
+        if room_id is not None:
+            is_room += f" AND room_id = {parameters.bind(room_id)}"
         # The keys begin with the month or the day: the room is looked up in each of them.
         return [
             f"""SELECT member_id AS actor FROM {table}
@@ -214,6 +231,14 @@ class ActivityConditions:
             yield f"(SELECT {parameters.bind(self.active_week)}::smallint) = ANY(active_weeks)"
         if self.inactive_week is not None:
             yield _was_inactive(self.inactive_week, parameters)
+        if self.active_month is not None:
+            yield _was_active_in_month(self.active_month, parameters)
+        if self.inactive_month is not None:
+            # The month of those who joined before this one is over.
+            month = add_months(today(), -self.inactive_month)
+            before = parameters.bind(days_between(month, month, None).starts[0])
+            yield f"joined_at < (SELECT {before}::timestamptz)"
+            yield f"NOT {_was_active_in_month(self.inactive_month, parameters)}"
         if self.reached is not None:
             yield from _steps_up_to(self.reached)
         if self.stuck == "approved":
@@ -273,6 +298,13 @@ def _was_inactive(week: int, parameters: Parameters, *, is_over: bool = True) ->
         AND (SELECT {parameters.bind(week)}::smallint) <> ALL(active_weeks)"""
 
 
+def _was_active_in_month(number: int, parameters: Parameters) -> str:
+    """Return the condition that people were active in a month after joining."""
+    return ACTIVE_IN_MONTH.format(
+        ZONE=parameters.bind(load_zone(None).key), NUMBER=f"{parameters.bind(number)}::integer"
+    )
+
+
 def _steps_up_to(step: str) -> list[str]:
     return list(STEPS.values())[: REACHED_FILTERS.index(step)]
 
@@ -289,6 +321,8 @@ def check_activity_filters(
     contributions_to: str | int | None = None,
     active_week: str | int | None = None,
     inactive_week: str | int | None = None,
+    active_month: str | int | None = None,
+    inactive_month: str | int | None = None,
     invited_from: str | date | None = None,
     invited_to: str | date | None = None,
     reached: str | None = None,
@@ -300,7 +334,8 @@ def check_activity_filters(
         InvalidInput: A value has the wrong type, or there is no such choice, day, period, week,
             room or number of contributions.
     """
-    weeks, numbers = range(1, MAX_WEEK + 1), range(MAX_CONTRIBUTIONS + 1)
+    weeks, months = range(1, MAX_WEEK + 1), range(MAX_MONTH + 1)
+    numbers = range(MAX_CONTRIBUTIONS + 1)
     member_since, member_before = parse_times("member", member_from, member_to)
     invited_since, invited_before = parse_times("invited", invited_from, invited_to)
     return ActivityConditions(
@@ -311,6 +346,8 @@ def check_activity_filters(
         most_contributions=parse_number("contributions_to", contributions_to, numbers),
         active_week=parse_number("active_week", active_week, weeks),
         inactive_week=parse_number("inactive_week", inactive_week, weeks),
+        active_month=parse_number("active_month", active_month, months),
+        inactive_month=parse_number("inactive_month", inactive_month, months),
         member_since=member_since,
         member_before=member_before,
         invited_since=invited_since,
@@ -320,16 +357,19 @@ def check_activity_filters(
     )
 
 
-def _parse_room(value: str | None) -> tuple[str, str] | None:
-    """Return the platform and the id of a room such as "telegram:-1001234567890"."""
+def _parse_room(value: str | None) -> tuple[str, str | None] | None:
+    """Return the platform and the id of a room such as "telegram:-1001234567890".
+
+    "telegram" alone means all rooms.
+    """
     check_text("room", value, None)
     if not value:
         return None
     platform, colon, room_id = value.partition(":")
-    if not (platform and colon and room_id):
+    if not platform or (colon and not room_id):
         raise InvalidInput(
             f"{sanitize_for_message(value)} is no room. Write it as telegram:-1001234567890.",
             field="room",
         )
     check_texts(MemberParticipation, platform=platform, room_id=room_id)
-    return platform, room_id
+    return platform, room_id or None

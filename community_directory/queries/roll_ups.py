@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from community_directory.calendar import DaySpan, clock_shifts
 from community_directory.database import Statement, engine
+from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL
 from community_directory.queries.member_rows import NO_BOTS
 
 OF_THESE_MEMBERS = "AND member_id = ANY(:member_ids::text[])"
@@ -64,13 +65,13 @@ deleted AS (
 SELECT member_id FROM written UNION SELECT member_id FROM deleted
 """)
 
-    def make_find_statement(self) -> Statement:
+    def make_find_statement(self, further: str = "true") -> Statement:
         """Return the statement that returns each row that differs, as JSON: stored, counted."""
         return Statement(f"""
 WITH {self._ctes()}
 SELECT to_jsonb(stored), to_jsonb(counted)
 FROM stored FULL JOIN counted USING ({", ".join(self.key)})
-WHERE stored IS DISTINCT FROM counted
+WHERE stored IS DISTINCT FROM counted AND {further}
 ORDER BY {", ".join(self.key)}
 """)
 
@@ -113,8 +114,25 @@ def _make_room_table(of_members: str = "", of_days: str = "") -> RolledUpTable:
     )
 
 
-_ROOMS = _make_room_table()
-_ROOMS_OF_MEMBERS = _make_room_table(OF_THESE_MEMBERS, "AND day = ANY(:counted_days::date[])")
+_COUNTED_DAYS = "AND day = ANY(:counted_days::date[])"
+_ROOMS = _make_room_table(of_days=_COUNTED_DAYS)
+_ROOMS_OF_MEMBERS = _make_room_table(OF_THESE_MEMBERS, _COUNTED_DAYS)
+
+# The days whose rooms differ from the events, found by sums of hashes: each row adds its hash as
+# often as it has events. To count and compare the rooms of a month takes four times as long.
+_HASH = "hashtextextended(room_id, hashtextextended(platform, hashtextextended(member_id, 0)))"
+FIND_DAYS_WITH_OTHER_ROOMS = Statement(f"""
+SELECT day FROM (
+    SELECT {_DAY} AS day, sum({_HASH}) AS events,
+        coalesce(sum({_HASH}) FILTER (WHERE event_type = 'MESSAGE'), 0) AS messages
+    FROM member_participation WHERE {_OF_THESE_DAYS} AND {NO_BOTS} GROUP BY 1
+) AS counted FULL JOIN (
+    SELECT day, sum({_HASH}::numeric * event_count) AS events,
+        sum({_HASH}::numeric * message_count) AS messages
+    FROM member_daily_rooms WHERE {_STORED_DAYS} GROUP BY day
+) AS stored USING (day)
+WHERE (counted.events, counted.messages) IS DISTINCT FROM (stored.events, stored.messages)
+""")
 
 
 def _make_hours_sql(of_members: str = "") -> str:
@@ -139,7 +157,7 @@ _HOURS = RolledUpTable(
 
 # Months from days.
 
-_MONTHS = "month >= :since AND month <= :until"
+_THESE_MONTHS = "month >= :since AND month <= :until"
 _DAYS_OF_MONTHS = "BETWEEN :since AND (:until::date + interval '1 month' - interval '1 day')::date"
 
 
@@ -162,7 +180,7 @@ def _make_month_table(of_members: str = "") -> RolledUpTable:
     FROM member_daily_highlights
     WHERE highlight_date {_DAYS_OF_MONTHS} AND {NO_BOTS} {of_members}
     GROUP BY 1, 2""",
-        scope=f"{_MONTHS} {of_members}",
+        scope=f"{_THESE_MONTHS} {of_members}",
     )
 
 
@@ -176,9 +194,12 @@ def _make_room_month_table(of_members: str = "") -> RolledUpTable:
         {_sum_of("event_count")}, {_sum_of("message_count")}
     FROM member_daily_rooms WHERE day {_DAYS_OF_MONTHS} {of_members}
     GROUP BY 1, 2, 3, 4""",
-        scope=f"{_MONTHS} {of_members}",
+        scope=f"{_THESE_MONTHS} {of_members}",
     )
 
+
+_MONTHS = _make_month_table()
+_ROOM_MONTHS = _make_room_month_table()
 
 # Milestones from the highlights of all days.
 
@@ -192,8 +213,9 @@ def _make_milestone_table(members: str) -> RolledUpTable:
         name="member_milestones",
         key=("member_id",),
         counts=("first_active_day", "first_message_day", "active_weeks"),
-        # The months say which days to read: to read all days of a member would take longer. A bot
-        # has no months, and so no first days, although the highlights of archived days stay.
+        # The months say which days to read: to read all days of a member would take longer, and
+        # Citus refuses to look up the first one of each. A bot has no months: it keeps the day of
+        # joining alone, for the case that it becomes a person.
         counted=f"""
     WITH
     -- The months in which they were first active, and the day on which they joined.
@@ -208,15 +230,19 @@ def _make_milestone_table(members: str) -> RolledUpTable:
     ),
     -- Their days in these months and in the weeks after joining.
     active AS (
-        SELECT member_id, min(highlight_date) AS first_active_day,
-            min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
-            array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint)
-                FILTER (WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}) AS weeks
-        FROM begun JOIN member_daily_highlights USING (member_id)
-        WHERE highlight_date >= active_month AND highlight_date <= greatest(
-            active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
-        )
-        GROUP BY member_id
+        SELECT days.* FROM begun, LATERAL (
+            SELECT highlight.member_id, min(highlight_date) AS first_active_day,
+                min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
+                array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint) FILTER (
+                    WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
+                ) AS weeks
+            FROM member_daily_highlights AS highlight
+            WHERE highlight.member_id = begun.member_id AND highlight_date >= active_month
+                AND highlight_date <= greatest(
+                    active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
+                )
+            GROUP BY highlight.member_id
+        ) AS days
     )
     SELECT member_id, first_active_day, first_message_day, coalesce(weeks, '{{}}') AS active_weeks
     FROM begun LEFT JOIN active USING (member_id)
@@ -268,15 +294,54 @@ WRITE_ROOM_MONTHS = _make_room_month_table(OF_THESE_MEMBERS).make_write_statemen
 WRITE_MILESTONES = _MILESTONES.make_write_statement()
 FIND_JOINED = _MILESTONES_OF_JOINED.make_find_statement()
 
+# A day may have been archived since the caller looked.
+_STILL_OPEN = f"day > coalesce({ARCHIVED_UNTIL_SQL}, '-infinity')"
+FIND_ROOM_DIFFERENCES = _ROOMS.make_find_statement(_STILL_OPEN)
+FIND_HOUR_DIFFERENCES = _HOURS.make_find_statement(_STILL_OPEN)
+FIND_MONTH_DIFFERENCES = _MONTHS.make_find_statement()
+FIND_ROOM_MONTH_DIFFERENCES = _ROOM_MONTHS.make_find_statement()
+FIND_MILESTONE_DIFFERENCES = _MILESTONES_OF_DAYS.make_find_statement()
+
+
+@dataclass(frozen=True, slots=True)
+class RolledUpRow:
+    """A row of another table than the highlights that a roll-up writes."""
+
+    table: str
+    values: Mapping[str, Any]
+    """The columns that are counted, and those of the key; days are texts such as "2026-01-31"."""
+
+    @property
+    def day(self) -> date | None:
+        """The day whose events are counted; None if the row is a sum of days."""
+        return date.fromisoformat(self.values["day"]) if "day" in self.values else None
+
+    @property
+    def member_id(self) -> str | None:
+        """The member; None if the row is that of an hour."""
+        return self.values.get("member_id")
+
+
+Pair = tuple[RolledUpRow | None, RolledUpRow | None]
+"""What is stored and what is counted; None in place of a row that is missing."""
+
 
 async def count_rooms_and_hours(days: DaySpan, zone: str | None) -> set[str]:
     """Count the rooms and the hours of these days again, and return the members who have changed.
 
     The caller has locked the days: see `highlights.roll_up`.
     """
-    changed = await engine.fetch(WRITE_ROOMS, **days._asdict())
     await engine.fetch(WRITE_HOURS, **days._asdict(), **clock_shifts(zone)._asdict())
+    differing = await _find_days_with_other_rooms(days)
+    if not differing:
+        return set()
+    changed = await engine.fetch(WRITE_ROOMS, **days._asdict(), counted_days=differing)
     return {member_id for (member_id,) in changed}
+
+
+async def _find_days_with_other_rooms(days: DaySpan) -> list[date]:
+    records = await engine.fetch(FIND_DAYS_WITH_OTHER_ROOMS, **days._asdict())
+    return [record["day"] for record in records]
 
 
 async def find_joined(days: DaySpan, zone: str | None) -> set[str]:
@@ -288,6 +353,35 @@ async def find_joined(days: DaySpan, zone: str | None) -> set[str]:
         FIND_JOINED, starts=days.starts, end=days.end, **clock_shifts(zone)._asdict()
     )
     return {json.loads(stored)["member_id"] for stored, _ in records}
+
+
+async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
+    """Return the rows of rooms, hours, months and milestones that differ from a recount.
+
+    The rooms and the hours are those of these days, the months those that have one of these days.
+    The milestones are those of everybody who was active, joined or began on these days.
+    """
+    events, clocks = days._asdict(), clock_shifts(zone)._asdict()
+    differing = await _find_days_with_other_rooms(days)
+    months = _months(days.days[0], days.days[-1])
+    return [
+        *await _find(_ROOMS, FIND_ROOM_DIFFERENCES, **events, counted_days=differing),
+        *await _find(_HOURS, FIND_HOUR_DIFFERENCES, **events, **clocks),
+        *await _find(_MONTHS, FIND_MONTH_DIFFERENCES, **months),
+        *await _find(_ROOM_MONTHS, FIND_ROOM_MONTH_DIFFERENCES, **months),
+        *await _find(_MILESTONES, FIND_MILESTONE_DIFFERENCES, **events, **clocks),
+    ]
+
+
+async def _find(table: RolledUpTable, statement: Statement, **values: object) -> list[Pair]:
+    return [
+        (_row_from(table, stored), _row_from(table, counted))
+        for stored, counted in await engine.fetch(statement, **values)
+    ]
+
+
+def _row_from(table: RolledUpTable, row: str | None) -> RolledUpRow | None:
+    return None if row is None else RolledUpRow(table.name, json.loads(row))
 
 
 async def count_rooms_of(
@@ -345,7 +439,12 @@ async def recount(
     numbers = sorted(member_ids)
     if not numbers:
         return
-    months = {"member_ids": numbers, "since": since.replace(day=1), "until": until.replace(day=1)}
-    await engine.fetch(WRITE_MONTHS, **months)
-    await engine.fetch(WRITE_ROOM_MONTHS, **months)
+    months = _months(since, until)
+    await engine.fetch(WRITE_MONTHS, member_ids=numbers, **months)
+    await engine.fetch(WRITE_ROOM_MONTHS, member_ids=numbers, **months)
     await engine.fetch(WRITE_MILESTONES, member_ids=numbers, **clock_shifts(zone)._asdict())
+
+
+def _months(since: date, until: date) -> dict[str, date]:
+    """Return the first days of the first and of the last month."""
+    return {"since": since.replace(day=1), "until": until.replace(day=1)}

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -506,17 +507,6 @@ def clean_name(name: str) -> str:
     return "".join(kept).strip() or "—"
 
 
-def abbreviate(number: int) -> str:
-    """Return a number for a narrow column.
-
-    From 10,000 on it is cut to whole thousands (k), millions (M) or billions (G).
-    """
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= max(size, 10_000):
-            return f"{number // size:,}{unit}"
-    return f"{number:,}"
-
-
 def _now() -> datetime:
     return datetime.now(load_zone(None))
 
@@ -542,7 +532,7 @@ def label(name: str) -> str:
 
 FILTERS: Mapping[str, Callable[..., object]] = {
     "ago": _by_language(_show_distance),
-    "brief": abbreviate,
+    "brief": _by_language(Translation.format_brief_number),
     "clean": clean_name,
     "clock": _by_language(Translation.format_clock),
     "country": _by_language(Translation.country),
@@ -550,6 +540,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "daytime": _by_language(Translation.format_short_datetime),
     "duration": _by_language(Translation.format_duration),
     "label": label,
+    "month": _by_language(partial(Translation.format_month, with_year=True)),
     "number": _by_language(Translation.format_number),
     "percent": _by_language(Translation.format_percent),
     "signed_percent": _by_language(Translation.format_signed_percent),

@@ -20,6 +20,21 @@ from community_directory.tables import MemberRelationship
 
 pytestmark = pytest.mark.schema
 
+INSIGHTS_VIEWS = {
+    "insights_at_risk": "member_id active_days active_days_before",
+    "insights_contributions": "month member_id active_days message_count reaction_count"
+    " voice_minutes",
+    "insights_daily_activity": "day active_people message_count reaction_count voice_minutes",
+    "insights_funnel": "invited_month inviter invited joined approved wrote active_in_week_4"
+    " week_4_not_over median_days_to_join median_days_to_approval median_days_to_first_message",
+    "insights_hourly_activity": "day hour platform event_type event_count",
+    "insights_inviters": "joined_month inviter joined members gone stayed",
+    "insights_members": "member_id status is_present is_member is_gone tier inviter joined_at"
+    " approved_at joined_day joined_month first_active_day first_message_day active_weeks",
+    "insights_retention": "joined_month months_after month cohort_size active_members is_over",
+    "insights_rooms": "month platform room_id event_count message_count people",
+    "insights_weekly_retention": "joined_month week cohort_size people_over active_members",
+}
 # The objects that table classes can't express, so that SQL scripts create them.
 SCRIPTED_OBJECTS = {
     *(
@@ -326,6 +341,14 @@ SCRIPTED_OBJECTS = {
     ),
     *(
         entry
+        for view, columns in INSIGHTS_VIEWS.items()
+        for entry in (
+            ("table", view),
+            *(("column", f"{view}.{name}") for name in columns.split()),
+        )
+    ),
+    *(
+        entry
         for table, prefix, columns in (
             (
                 "member_monthly_highlights",
@@ -378,8 +401,11 @@ SCRIPTED_OBJECTS = {
             "milestone_joined_at_idx",
         )
     ),
-    ("trigger", "community_members_lose_counts"),
-    ("function", "community_members_lose_counts"),
+    *(
+        (kind, f"community_members_{name}")
+        for kind in ("trigger", "function")
+        for name in ("change_milestones", "joined", "lose_counts")
+    ),
     ("table", "directory_doctor_reports"),
     ("index", "directory_doctor_reports_pkey"),
     ("constraint", "directory_doctor_reports.directory_doctor_reports_pkey"),

@@ -20,6 +20,7 @@ from community_directory.database.roles import (
     APP_SEQUENCE_PRIVILEGES,
     FUNCTIONS,
     PRIVATE_FUNCTIONS,
+    VIEWS,
     apply_roles,
     make_roles_script,
     missing_privileges,
@@ -47,7 +48,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-LAST_MIGRATION = "2026-11-29T20:00:00:000000"
+LAST_MIGRATION = "2026-11-29T20:10:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)
@@ -93,6 +94,7 @@ async def test_every_object_belongs_to_the_owner_and_is_in_the_lists(database: s
     functions = {name.partition("(")[0] for name in FUNCTIONS}
     assert set(found) == {
         *(("r", name) for name in APP_PRIVILEGES),
+        *(("v", name) for name in VIEWS),
         *(("S", name) for name in APP_SEQUENCE_PRIVILEGES),
         *(("f", name) for name in functions),
     }
@@ -288,9 +290,7 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            "DROP TABLE member_milestones, directory_hourly_counts, member_monthly_rooms,"
-            " member_daily_rooms, member_monthly_highlights",
-            "DROP FUNCTION community_members_lose_counts CASCADE",
+            (SQL / "insights_views_backwards.sql").read_text(encoding="utf-8"),
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):
@@ -450,7 +450,8 @@ async def test_a_program_has_no_privilege_beyond_the_list(database: str) -> None
             APP,
         )
     granted = {row["relname"]: row["privileges"] for row in found}
-    assert granted == APP_PRIVILEGES | APP_SEQUENCE_PRIVILEGES
+    views = dict.fromkeys(VIEWS, "SELECT")
+    assert granted == APP_PRIVILEGES | APP_SEQUENCE_PRIVILEGES | views
 
 
 # The erasure
@@ -580,8 +581,10 @@ async def test_a_function_with_the_owners_rights_has_a_fixed_search_path(
         ("community_invitations_follow_merge", fixed, False),
         ("community_members_before_insert", fixed, False),
         ("community_members_before_invited", fixed, False),
+        ("community_members_change_milestones", fixed, False),
         ("community_members_check_merge", fixed, False),
         ("community_members_follow_merge", fixed, False),
+        ("community_members_joined", fixed, False),
         ("community_members_lose_permissions", fixed, False),
         ("community_members_name_accounts", fixed, False),
         ("community_members_release_accounts", fixed, False),
@@ -638,6 +641,7 @@ async def test_the_reader_sees_each_column_that_is_not_personal_and_no_other(
     readable |= {("directory_rolled_up_days", "day"), ("directory_rolled_up_days", "checksum")}
     archive = ("id", "closed_before", "archived_until", "archived_before")
     readable |= {("directory_archive", column) for column in archive}
+    readable |= {(row["relname"], row["attname"]) for row in columns if row["relname"] in VIEWS}
     seen = set()
     async with session(reader_url(directory_url)) as reader:
         for table, column in columns:

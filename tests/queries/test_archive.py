@@ -23,6 +23,7 @@ from community_directory.queries.archive import (
 from community_directory.queries.highlights import between, roll_up, verify
 from community_directory.queries.participation import Activity, NewEvent
 from community_directory.settings import load_settings
+from tests.queries.recounts import find_wrong_counts
 from tests.queries.test_highlights import at, changed, messages, scores, stay, stored
 from tests.queries.test_merging import add_member, merge, unmerge
 from tests.queries.test_merging import record as record_of
@@ -589,3 +590,32 @@ async def test_merges_of_archived_days_are_undone_in_any_order(
         ("#3", DAY): 3,
     }
     assert await scores(directory) == {"#1": 1, "#2": 2, "#3": 3}
+
+
+async def test_the_rooms_of_archived_days_go_and_their_hours_stay(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    await participation.record_many(
+        [
+            message(DAY, "1", event_type="JOIN"),
+            message(NEXT, "2"),
+            message(NEXT, "3", room_id="-2"),
+            message(LAST, "4"),
+            message(LAST, "5", event_type="JOIN"),
+        ]
+    )
+    await roll_up(NEXT, until=LAST)
+    hours = "SELECT day, event_type, event_count FROM directory_hourly_counts ORDER BY 1, 2"
+    await archive(LAST)
+    # A day of which no member has a highlight is counted before it is archived, too.
+    assert [tuple(row) for row in await directory.fetch(hours)] == [
+        (DAY, "JOIN", 1),
+        (NEXT, "MESSAGE", 2),
+        (LAST, "JOIN", 1),
+        (LAST, "MESSAGE", 1),
+    ]
+    for table in ("member_daily_rooms", "member_monthly_rooms"):
+        [room] = await directory.fetch(f"SELECT * FROM {table}")
+        assert (room["room_id"], room["event_count"], room["message_count"]) == ("-1", 2, 1)
+    assert await find_wrong_counts(directory) == {}

@@ -19,6 +19,7 @@ from community_directory.queries import (
     participation,
     reputation,
 )
+from community_directory.queries.archive import archive_next_day
 from community_directory.queries.members import Member
 from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from tests.queries.recounts import find_wrong_counts
@@ -402,3 +403,26 @@ async def test_an_erasure_forgets_that_the_account_is_a_bot(directory: asyncpg.P
     await rows.bot(directory, telegram_id="8", name="Ana")
     await members.erase("#1", actor="Luis")
     assert await directory.fetchval("SELECT count(*) FROM directory_bots") == 0
+
+
+async def test_the_months_of_archived_days_are_back_with_the_person(
+    directory: asyncpg.Pool,
+) -> None:
+    await add_member("Ana")
+    await record_messages("#1")
+    await record_messages("#1", at=NOON + timedelta(days=1))
+    await roll_up_recent()
+    while await archive_next_day(DAY + timedelta(days=1)):
+        pass
+    counts = "SELECT * FROM member_monthly_highlights ORDER BY month"
+    months = await directory.fetch(counts)
+    assert len(months) == 2
+    await members.mark_bot("#1", actor="Luis")
+    await roll_up_recent()
+    assert await directory.fetch(counts) == []
+    assert await find_wrong_counts(directory) == {}
+    await members.mark_bot("#1", False, actor="Luis")
+    assert await directory.fetch(counts) == months[:1]
+    await roll_up_recent()
+    assert await directory.fetch(counts) == months
+    assert await find_wrong_counts(directory) == {}

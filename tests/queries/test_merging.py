@@ -30,6 +30,7 @@ from community_directory.queries import (
 )
 from community_directory.queries.members import Member, Merge, Unmerge
 from community_directory.queries.merge_plan import ConflictKind
+from tests.queries.recounts import find_wrong_counts
 from tests.tables import rows
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -1023,3 +1024,133 @@ async def test_a_refused_merge_leaves_nothing(pair: asyncpg.Pool) -> None:
         await merge()
     assert await dump(pair) == earlier
     assert await pair.fetchval("SELECT count(*) FROM directory_merges") == 0
+
+
+# What Insights counts
+
+
+async def times_of(directory: asyncpg.Pool, member_id: str) -> tuple[datetime | None, ...]:
+    """Return when a member joined and was approved."""
+    row = await directory.fetchrow(
+        "SELECT joined_at, approved_at FROM member_milestones WHERE member_id = $1", member_id
+    )
+    return (None, None) if row is None else tuple(row)
+
+
+async def set_times(directory: asyncpg.Pool, member_id: str, at: datetime) -> None:
+    await directory.execute(
+        "UPDATE member_milestones SET joined_at = $2, approved_at = $2 WHERE member_id = $1",
+        member_id,
+        at,
+    )
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_merged_person_joined_and_was_approved_at_the_earlier_time(
+    pair: asyncpg.Pool, hours: int
+) -> None:
+    await set_times(pair, "#1", NOON)
+    await set_times(pair, "#2", NOON + timedelta(hours=hours))
+    earlier = await dump(pair)
+    await merge()
+    assert await times_of(pair, "#1") == (min(NOON, NOON + timedelta(hours=hours)),) * 2
+    await unmerge()
+    assert await dump(pair) == earlier
+
+
+async def test_a_contact_who_is_a_member_after_a_merge_is_a_contact_again(
+    pair: asyncpg.Pool,
+) -> None:
+    await add_member("1003", status="not_member")
+    await set_times(pair, "#2", NOON)
+    for day in (DAY, DAY + timedelta(days=8)):
+        await record("#3", str(day), NOON.replace(month=day.month, day=day.day))
+    await highlights.roll_up(DAY, until=DAY + timedelta(days=8))
+    earlier = await dump(pair)
+    await merge("#2", "#3")
+    assert await times_of(pair, "#3") == (NOON, NOON)
+    assert await find_wrong_counts(pair) == {}
+    assert (
+        await pair.fetchval("SELECT active_weeks FROM member_milestones WHERE member_id = '#3'")
+    ) == [1, 2]
+    await unmerge()
+    assert await times_of(pair, "#3") == (None, None)
+    assert await dump(pair) == earlier
+
+
+async def test_a_contact_who_keeps_the_status_of_a_merge_keeps_its_times(
+    pair: asyncpg.Pool,
+) -> None:
+    await add_member("1003", status="not_member")
+    await set_times(pair, "#2", NOON)
+    await merge("#2", "#3")
+    await members.set_status("#3", "suspended", actor="Luis")
+    assert (await unmerge()).left != ()
+    assert await times_of(pair, "#3") == (NOON, NOON)
+
+
+async def test_times_that_changed_since_the_merge_stay(pair: asyncpg.Pool) -> None:
+    await set_times(pair, "#2", NOON)
+    await merge()
+    changed = NOON - timedelta(days=9)
+    await set_times(pair, "#1", changed)
+    await unmerge()
+    assert await times_of(pair, "#1") == (changed, changed)
+
+
+async def test_a_merge_of_an_earlier_version_without_times_is_undone(pair: asyncpg.Pool) -> None:
+    await set_times(pair, "#1", NOON)
+    await merge()
+    await pair.execute("UPDATE directory_merges SET before = before - 'milestones'")
+    await unmerge()
+    assert await times_of(pair, "#1") == (NOON, NOON)
+
+
+async def test_what_both_had_is_counted_once_in_the_hours_and_twice_after_the_undoing(
+    pair: asyncpg.Pool,
+) -> None:
+    for number in ("#1", "#2"):
+        await record(number, "1")
+        await record(number, "2", NOON + timedelta(hours=1), event_type="REACTION")
+    await record("#2", "3")
+    await highlights.roll_up(DAY)
+    counts = "SELECT hour, event_count FROM directory_hourly_counts ORDER BY hour"
+    assert [tuple(row) for row in await pair.fetch(counts)] == [(12, 3), (13, 2)]
+    await merge()
+    assert [tuple(row) for row in await pair.fetch(counts)] == [(12, 2), (13, 1)]
+    assert await find_wrong_counts(pair) == {}
+    await unmerge()
+    assert [tuple(row) for row in await pair.fetch(counts)] == [(12, 3), (13, 2)]
+    assert await find_wrong_counts(pair) == {}
+
+
+async def test_a_person_who_comes_back_from_a_bot_is_counted(pair: asyncpg.Pool) -> None:
+    for number in ("#1", "#2"):
+        await record(number, "1")
+    await record("#2", "2")
+    await highlights.roll_up(DAY)
+    await merge()
+    await bots.mark_bot("#1", actor="Luis")
+    await highlights.roll_up(DAY)
+    assert await find_wrong_counts(pair) == {}
+    await unmerge()
+    assert await find_wrong_counts(pair) == {}
+    assert await pair.fetchval("SELECT sum(event_count) FROM directory_hourly_counts") == 2
+
+
+async def test_rooms_of_days_without_events_are_added_and_stay(pair: asyncpg.Pool) -> None:
+    await rows.daily_room(pair, member_id="#1")
+    await rows.daily_room(pair, member_id="#2")
+    await rows.daily_room(pair, member_id="#2", room_id="-7")
+    await rows.highlight(pair, member_id="#2")
+    await merge()
+    added = [("#1", "-1001234567890", 8, 6), ("#1", "-7", 4, 3)]
+    for _ in range(2):
+        for table in ("member_daily_rooms", "member_monthly_rooms"):
+            found = await pair.fetch(
+                "SELECT member_id, room_id, event_count, message_count"
+                f" FROM {table} ORDER BY room_id"
+            )
+            assert [tuple(row) for row in found] == added
+        if await pair.fetchval("SELECT undone_at FROM directory_merges") is None:
+            await unmerge()

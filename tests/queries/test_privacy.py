@@ -1,7 +1,7 @@
 import asyncio
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -28,9 +28,11 @@ from community_directory.queries import (
     requests,
 )
 from community_directory.queries.members import Member
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.settings import load_settings
 from tests.database.test_migrations import dump
-from tests.queries.test_participation import blocked, message, until_waiting
+from tests.queries.recounts import find_wrong_counts
+from tests.queries.test_participation import blocked, message, until_blocked_by, until_waiting
 from tests.tables import rows
 
 KEY = "a key that nobody guesses, 32 characters or more"
@@ -494,3 +496,40 @@ async def test_an_erased_person_keeps_the_points_of_voice_events(directory: asyn
     await members.erase(member["member_id"], actor="bot")
     assert await highlights.verify(day.date()) == []
     assert "zq" not in str(await directory.fetch("SELECT * FROM member_participation"))
+
+
+async def test_private_chats_become_one_room_without_an_id(directory: asyncpg.Pool) -> None:
+    for telegram_id in ("1001", "1002", "1003"):
+        await rows.member(directory, telegram_id=telegram_id)
+    await members.merge("#2", into="#1", actor="eva")
+    day = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for room_id, at in (("1001", day), ("1002", day), ("1002", day - timedelta(days=1))):
+        for event_type in ("MESSAGE", "REACTION"):
+            await rows.event(
+                directory, member_id="#1", event_type=event_type, room_id=room_id, occurred_at=at
+            )
+    for number in ("#1", "#3"):
+        await rows.event(directory, member_id=number, room_id="-100", occurred_at=day)
+    await highlights.roll_up(date(2026, 1, 30), until=day.date())
+    await members.erase("#1", actor="eva")
+    for table, counts in (
+        ("member_daily_rooms", [("-100", 1), ("erased", 2), ("erased", 4)]),
+        ("member_monthly_rooms", [("-100", 1), ("erased", 6)]),
+    ):
+        found = await directory.fetch(
+            f"SELECT room_id, event_count FROM {table} WHERE member_id = '#1' ORDER BY 1, 2"
+        )
+        assert [tuple(row) for row in found] == counts
+    assert await find_wrong_counts(directory) == {}
+
+
+async def test_an_erasure_waits_for_a_roll_up_that_could_count_private_chats(
+    directory: asyncpg.Pool, database: str
+) -> None:
+    await rows.member(directory)
+    async with blocked(database, LOCK_OUT_MERGES) as roll_up:
+        erasing = asyncio.create_task(members.erase("#1", actor="eva"))
+        await until_blocked_by(roll_up)
+        # A roll-up locks the members at last.
+        await roll_up.execute("SELECT FROM community_members FOR NO KEY UPDATE NOWAIT")
+    await erasing

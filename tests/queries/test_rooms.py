@@ -7,8 +7,12 @@ import asyncpg
 import pytest
 
 from community_directory.errors import InvalidInput
+from community_directory.jobs import roll_up_recent
 from community_directory.queries import highlights, participation
+from community_directory.queries.merge_locks import LOCK_OUT_MERGES
 from community_directory.queries.participation import NewEvent
+from tests.queries.recounts import find_wrong_counts
+from tests.queries.test_participation import blocked, until_blocked_by
 from tests.tables import rows
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -249,3 +253,47 @@ async def test_only_the_named_event_is_taken_back(directory: asyncpg.Pool) -> No
     assert await places(directory) == [(OLD, "42"), (OLD, None)]
     with pytest.raises(InvalidInput):
         await participation.take_back(**{**place, "source_id": "\0"})  # type: ignore[arg-type]
+
+
+async def test_the_counts_of_a_room_move_without_a_roll_up(directory: asyncpg.Pool) -> None:
+    await rows.member(directory)
+    await rows.member(directory)
+    await participation.record_many(
+        [
+            event(1),
+            event(2, member_id="#2"),
+            event(3, event_type="REACTION"),
+            event(4, occurred_at=NOON + timedelta(days=1)),
+            event(5, NEW),
+            event(6, "-99"),
+            event(7, platform="discord"),
+        ]
+    )
+    await highlights.roll_up(NOON.date(), until=NOON.date() + timedelta(days=1))
+    await participation.move_room("telegram", OLD, NEW)
+    assert await find_wrong_counts(directory) == {}
+    assert await roll_up_recent() == 0
+
+
+async def test_a_day_that_loses_repeated_events_is_rolled_up_again(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.member(directory)
+    await participation.record_many([event(42), event(43), event(-999_999_958, NEW)])
+    await highlights.roll_up(NOON.date())
+    await participation.move_room("telegram", OLD, NEW)
+    assert await roll_up_recent() == 1
+    assert await find_wrong_counts(directory) == {}
+
+
+async def test_a_move_waits_for_a_roll_up_that_could_count_the_old_room(
+    directory: asyncpg.Pool, database: str
+) -> None:
+    await rows.member(directory)
+    await participation.record_many([event(42)])
+    async with blocked(database, LOCK_OUT_MERGES) as roll_up:
+        moving = asyncio.create_task(participation.move_room("telegram", OLD, NEW))
+        await until_blocked_by(roll_up)
+        # Whoever stores events does not wait.
+        await participation.record_many([event(43)])
+    assert await moving == 2

@@ -28,7 +28,7 @@ from community_directory.queries.participation_counts import (
     COUNT_ROOMS_OF_MEMBER,
 )
 from community_directory.queries.seen import LOOK_UP_ACCOUNT
-from community_directory.web.insights.overview import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
+from community_directory.web.insights.growth import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
 pytestmark = pytest.mark.schema

@@ -1,4 +1,4 @@
-"""Every page of ours, with the demo: axe-core in light at a desk, and in dark on a phone.
+"""Every page of ours, with the demo: axe-core in light at a desk, and its looks on a dark phone.
 
 A theme has its colours at every width, and a width has its layout in both themes. On the phone
 nothing overflows. The links and forms of a page work without a script, and lead to addresses that
@@ -34,17 +34,20 @@ MORE = [
     "/people/999/",  # a message
     "/review/?ask=decline&all=1",
     "/insights/?days=7",
+    "/insights/network/?show=relationships",
+    "/insights/network/?show=relationships&around=12",
 ]
 """Addresses beside one for each route."""
-SAME_PAGE = ("/preview/", "/act/")
-"""The ends of the addresses that show the page with their form again."""
+NO_PAGES = ("/preview/", "/act/", ".csv")
+"""The ends of the addresses that show the page with their form again, and of files."""
 PATHS = sorted(
-    {address.path for address in addresses("GET") if not address.path.endswith(SAME_PAGE)} | {*MORE}
+    {address.path for address in addresses("GET") if not address.path.endswith(NO_PAGES)} | {*MORE}
 )
 AXE = """
-async (dialogs) => {
+async ([rules, dialogs]) => {
     const options = { resultTypes: ["violations"] };
-    const { violations } = await axe.run(document, options);
+    const only = rules.length ? { ...options, runOnly: rules } : options;
+    const { violations } = await axe.run(document, only);
     for (const dialog of document.querySelectorAll(dialogs)) {
         dialog.showPopover();
         violations.push(...(await axe.run(dialog, options)).violations);
@@ -53,10 +56,16 @@ async (dialogs) => {
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
 }
 """
-"""Run axe-core on the page, and on each of some dialogs while it is open."""
+"""Run some rules of axe-core on the page, or all, and all on some dialogs while each is open."""
+RULES_OF_LOOKS = [
+    "color-contrast",
+    "link-in-text-block",
+    "scrollable-region-focusable",
+]
+"""The rules whose result depends on the theme or the width: one look is enough for the others."""
 SHORTEN = """
 () => {
-    for (const item of document.querySelectorAll(":is(tr, li, rect, path):nth-child(n+9)"))
+    for (const item of document.querySelectorAll(":is(tr, li, rect, path, line, svg a):nth-child(n+9)"))
         item.remove();
 }
 """
@@ -84,15 +93,20 @@ ADDRESSES = """
 WITHOUT_EFFECT = """
 () => [...document.querySelectorAll("button, a:not([href]), [onclick]")]
     .filter((element) => !(element.type === "submit" && element.form))
-    .filter((element) => !element.matches("[popovertarget], [data-copy]"))
+    .filter((element) => !element.matches("[popovertarget], [data-copy], [data-zoom]"))
     .map((element) => element.outerHTML)
 """
-"""What can be pressed and does nothing without a script; browsers can't copy without one."""
+"""What can be pressed and does nothing without a script.
+
+Browsers can't copy without one, and a script adds the buttons that zoom.
+"""
 ASSET_BYTES = """
 () => performance.getEntriesByType("resource")
     .filter(({ name }) => new URL(name).origin === location.origin && /[.](css|js)$/.test(name))
+    .filter(({ name }) => !/[/](d3-|network[.])/.test(name))
     .reduce((sum, entry) => sum + entry.decodedBodySize, 0)
 """
+"""The size of the files of a page, without those of the picture of Network."""
 MAX_ASSET_BYTES = 100_000
 
 
@@ -152,8 +166,9 @@ async def examine(page: Page, axe: str, path: str) -> list[str]:
         problems += [f"{path} {width} overflows: {each}" for each in overflowing]
         await page.evaluate(SHORTEN)
         await page.evaluate(axe)
-        dialogs = "dialog[popover]" if width == PHONE[0] else "dialog:not(*)"  # none
-        found: list[Any] = await page.evaluate(AXE, dialogs)
+        is_phone = width == PHONE[0]
+        dialogs = "dialog[popover]" if is_phone else "dialog:not(*)"  # none
+        found: list[Any] = await page.evaluate(AXE, [RULES_OF_LOOKS if is_phone else [], dialogs])
         problems += [f"{path} {scheme} {width}: {each}" for each in found]
     return problems
 

@@ -35,6 +35,10 @@ from community_directory.web.pages import (
 from tests.web.conftest import ADDRESS, add_superuser, session_of
 
 
+STATIC_PATH = Path(pages_module.__file__).parent / "static"
+D3 = ("dispatch", "force", "quadtree", "timer")
+
+
 async def build(visit: Visit) -> PageContent:
     """Show a problem and what was typed, as a page with a form does."""
     return message_page("A page", f"typed: <{visit.form.get('name')}>", 200)
@@ -274,9 +278,26 @@ async def test_a_missing_page_and_a_failure_are_told_in_words(
 
 
 def test_the_pages_need_few_and_small_files() -> None:
-    """At most 100 KB, of which half is htmx."""
-    static = Path(pages_module.__file__).parent / "static"
-    assert sum(file.stat().st_size for file in static.iterdir()) <= 100_000
+    """At most 100 KB, of which half is htmx, and 30 KB for the picture of one page."""
+    sizes = {file.name: file.stat().st_size for file in STATIC_PATH.iterdir()}
+    of_network = [sizes.pop(name) for name in list(sizes) if name.startswith(("d3-", "network."))]
+    assert sum(sizes.values()) <= 100_000
+    assert sum(of_network) <= 30_000
+
+
+def test_the_files_of_a_library_have_its_license() -> None:
+    """D3's license must appear in all copies, and its files say only whose they are."""
+    license_text = (STATIC_PATH / "d3-license.txt").read_text()
+    for name in D3:
+        first, *_ = (STATIC_PATH / f"d3-{name}.min.js").read_text().splitlines()
+        assert license_text.startswith(first[first.index("Copyright") :] + "\n")
+    assert "this permission notice appear in all copies" in license_text
+
+
+def test_only_network_loads_a_library_for_its_picture() -> None:
+    templates = pages_module.TEMPLATES_PATH.iterdir()
+    using = {template.name for template in templates if "/d3-" in template.read_text()}
+    assert using == {"insights_network.html"}
 
 
 def test_no_template_turns_escaping_off() -> None:

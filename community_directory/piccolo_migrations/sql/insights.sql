@@ -2,8 +2,7 @@
 
 -- The highlights of a member in one month.
 CREATE TABLE public.member_monthly_highlights (
-    member_id varchar(20) NOT NULL CONSTRAINT monthly_highlight_member_id_fkey
-        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    member_id varchar(20) NOT NULL,
     -- the first day of the month
     month date NOT NULL,
     active_days smallint NOT NULL,
@@ -19,8 +18,7 @@ CREATE INDEX monthly_highlight_month_idx ON public.member_monthly_highlights (mo
 
 -- The events of a member in one room on one day, of all types. Those of archived days are deleted.
 CREATE TABLE public.member_daily_rooms (
-    member_id varchar(20) NOT NULL CONSTRAINT daily_room_member_id_fkey
-        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    member_id varchar(20) NOT NULL,
     day date NOT NULL,
     platform varchar(50) NOT NULL,
     room_id varchar(255) NOT NULL,
@@ -34,8 +32,7 @@ CREATE INDEX daily_room_member_id_idx ON public.member_daily_rooms (member_id);
 
 -- The sums of `member_daily_rooms` in one month.
 CREATE TABLE public.member_monthly_rooms (
-    member_id varchar(20) NOT NULL CONSTRAINT monthly_room_member_id_fkey
-        REFERENCES public.community_members (member_id) ON DELETE RESTRICT ON UPDATE RESTRICT,
+    member_id varchar(20) NOT NULL,
     -- the first day of the month
     month date NOT NULL,
     platform varchar(50) NOT NULL,
@@ -62,8 +59,7 @@ CREATE TABLE public.directory_hourly_counts (
 
 -- When a person became a member, and how they began.
 CREATE TABLE public.member_milestones (
-    member_id varchar(20) NOT NULL CONSTRAINT milestone_member_id_fkey
-        REFERENCES public.community_members (member_id) ON DELETE CASCADE ON UPDATE RESTRICT,
+    member_id varchar(20) NOT NULL,
     -- when they first were more than a contact
     joined_at timestamptz,
     -- when they first were active; NULL again if the approval is undone
@@ -89,7 +85,7 @@ BEGIN
     INSERT INTO public.member_milestones (member_id, joined_at, approved_at)
     SELECT member_id, created_at,
         CASE WHEN status IN ('active', 'suspended') THEN created_at END
-    FROM added WHERE status <> 'not_member' AND NOT is_bot AND merged_into IS NULL;
+    FROM added WHERE status <> 'not_member';
     RETURN NULL;
 END $$;
 
@@ -124,6 +120,80 @@ CREATE TRIGGER community_members_change_milestones
     AFTER UPDATE ON public.community_members
     FOR EACH ROW WHEN (
         OLD.status <> NEW.status AND NEW.status IN ('pending', 'active')
-        AND NOT NEW.is_bot AND NEW.merged_into IS NULL
+        AND NEW.merged_into IS NULL
     )
     EXECUTE FUNCTION public.community_members_change_milestones();
+
+-- The months of the highlights, also of archived days.
+INSERT INTO public.member_monthly_highlights
+    (member_id, month, active_days, message_count, reaction_count, voice_minutes)
+SELECT member_id, date_trunc('month', highlight_date::timestamp)::date, count(*),
+    least(sum(coalesce(message_count, 0)), 2147483647),
+    least(sum(coalesce(reaction_count, 0)), 2147483647),
+    least(sum(coalesce(voice_minutes, 0)), 2147483647)
+FROM public.member_daily_highlights
+WHERE member_id NOT IN (SELECT member_id FROM public.community_members WHERE is_bot)
+GROUP BY 1, 2;
+
+-- How members began, as far as it is known: they joined when they accepted an invitation, or else
+-- were added. The log has the approvals; the others were active from the beginning.
+INSERT INTO public.member_milestones
+    (member_id, joined_at, approved_at, first_active_day, first_message_day)
+WITH
+-- The first invitation that each person accepted.
+accepted AS (
+    SELECT accepted_by AS member_id, min(accepted_at) AS accepted_at
+    FROM public.community_invitations WHERE accepted_by IS NOT NULL GROUP BY 1
+),
+-- The first approval of each member, and whether they were banned as a contact.
+logged AS (
+    SELECT member_id,
+        min(changed_at) FILTER (WHERE changes -> 'status' = '["pending", "active"]') AS approved_at,
+        bool_or(changes -> 'status' = '["not_member", "banned"]') AS was_contact
+    FROM public.directory_audit_log
+    WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'
+    GROUP BY 1
+),
+-- The members and those who were members.
+joined AS (
+    SELECT member_id, joined_at, CASE
+        WHEN status <> 'pending' THEN
+            coalesce(approved_at, CASE WHEN status IN ('active', 'suspended') THEN joined_at END)
+    END AS approved_at
+    FROM public.community_members
+    LEFT JOIN accepted USING (member_id) LEFT JOIN logged USING (member_id),
+    LATERAL (SELECT coalesce(accepted_at, CASE
+        WHEN status <> 'not_member' AND NOT (status = 'banned' AND coalesce(was_contact, false))
+        THEN created_at
+    END) AS joined_at) AS joining
+    WHERE joined_at IS NOT NULL
+),
+-- The first days of everybody, also of contacts.
+began AS (
+    SELECT member_id, min(highlight_date) AS first_active_day,
+        min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day
+    FROM public.member_daily_highlights
+    WHERE member_id NOT IN (SELECT member_id FROM public.community_members WHERE is_bot)
+    GROUP BY 1
+)
+SELECT member_id, joined_at, approved_at, first_active_day, first_message_day
+FROM joined FULL JOIN began USING (member_id);
+
+-- The next nightly job rolls up every day again that is not archived: that counts the rooms and the
+-- hours.
+DELETE FROM public.directory_rolled_up_days
+WHERE day > coalesce((SELECT archived_until FROM public.directory_archive), '-infinity');
+
+-- The foreign keys, for all rows at once.
+ALTER TABLE public.member_monthly_highlights ADD CONSTRAINT monthly_highlight_member_id_fkey
+    FOREIGN KEY (member_id) REFERENCES public.community_members (member_id)
+    ON DELETE RESTRICT ON UPDATE RESTRICT;
+ALTER TABLE public.member_daily_rooms ADD CONSTRAINT daily_room_member_id_fkey
+    FOREIGN KEY (member_id) REFERENCES public.community_members (member_id)
+    ON DELETE RESTRICT ON UPDATE RESTRICT;
+ALTER TABLE public.member_monthly_rooms ADD CONSTRAINT monthly_room_member_id_fkey
+    FOREIGN KEY (member_id) REFERENCES public.community_members (member_id)
+    ON DELETE RESTRICT ON UPDATE RESTRICT;
+ALTER TABLE public.member_milestones ADD CONSTRAINT milestone_member_id_fkey
+    FOREIGN KEY (member_id) REFERENCES public.community_members (member_id)
+    ON DELETE CASCADE ON UPDATE RESTRICT;

@@ -97,7 +97,7 @@ async def mark_as_person(data: MemberFields, actor: str) -> str:
 
 @form("Roll up highlights", HIGHLIGHTS_GROUP)
 async def roll_up_days(data: SpanFields, actor: str) -> str:
-    """Count the daily highlights and their points again from the events.
+    """Count the daily highlights, their points and what Insights draws again from the events.
 
     This also happens automatically every night.
     """
@@ -108,23 +108,26 @@ async def roll_up_days(data: SpanFields, actor: str) -> str:
 
 @form("Verify highlights", HIGHLIGHTS_GROUP)
 async def verify_days(data: SpanFields, actor: str) -> str:  # noqa: ARG001  nothing is changed
-    """Compare the daily highlights with the events. Nothing is changed."""
+    """Compare the highlights, and what Insights draws, with the events. Nothing is changed."""
     since, until = _resolve_days(data)
     differences = await highlights.verify(since, until=until)
     if not differences:
-        return f"Every highlight from {since} to {until} agrees with the events."
-    listed = ", ".join(
-        f"{found.member_id} on {found.highlight_date}"
-        for difference in differences[:MAX_LISTED_DIFFERENCES]
-        if (found := difference.stored or difference.counted)
-    )
+        return f"Every count from {since} to {until} agrees with the events."
+    listed = ", ".join(_place_of(difference) for difference in differences[:MAX_LISTED_DIFFERENCES])
     more = len(differences) - MAX_LISTED_DIFFERENCES
     rest = f" and {more:,} more" if more > 0 else ""
-    verb = "differs" if len(differences) == 1 else "differ"
+    rows = "1 row differs" if len(differences) == 1 else f"{len(differences):,} rows differ"
     return (
-        f"{_format_count(len(differences))} {verb} from the events: {listed}{rest}. "
+        f"{rows} from the events: {listed}{rest}. "
         "Use the form “Roll up highlights” to correct this."
     )
+
+
+def _place_of(difference: highlights.Difference) -> str:
+    """Return where a row differs, such as "#1 on 2026-01-31 in member_daily_rooms"."""
+    row = difference.row
+    parts = [row.member_id, row.day and f"on {row.day}", f"in {row.table}"]
+    return " ".join(part for part in parts if part)
 
 
 def _resolve_days(data: SpanFields) -> tuple[date, date]:

@@ -1,32 +1,50 @@
-"""Lists of people in the order of what they did in a period."""
+"""What people did in a period: those who did most, and how many did how much."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, Unpack
+from typing import NamedTuple
 
-from community_directory.database import Parameters, engine
-from community_directory.queries.activity import make_period_activity
-from community_directory.queries.people_filters import PeopleFilters, check_people_filters
+from community_directory.database import Statement, engine
+from community_directory.queries.activity import PRESENT_ACTIVITY
 from community_directory.web.insights.period import Period
 
-ORDERS = {
-    "active_days": "active_days DESC, message_count + reaction_count DESC",
-    "contributions": "message_count + reaction_count DESC, active_days DESC",
-}
+# The two parts of the result have one reading of the activity. The groups are few: many people have
+# the same small numbers.
+SUM_CONTRIBUTIONS = Statement(f"""
+WITH
+-- What each person did in the period.
+activity AS MATERIALIZED ({PRESENT_ACTIVITY}),
+-- Those who did most.
+first AS (
+    SELECT * FROM activity
+    ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
+    LIMIT :limit
+),
+-- The number of people with each number of contributions.
+groups AS (
+    SELECT message_count + reaction_count AS contributions, count(*) AS people
+    FROM activity WHERE message_count + reaction_count > 0 GROUP BY 1
+)
+SELECT contributions, people, NULL AS member_id, NULL AS name, NULL AS active_days,
+    NULL AS message_count, NULL AS reaction_count, NULL AS voice_minutes
+FROM groups
+UNION ALL
+SELECT message_count + reaction_count, NULL, member_id, name, active_days, message_count,
+    reaction_count, voice_minutes
+FROM first JOIN community_members USING (member_id)
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class ActivePerson:
-    """A person, and what they did in a period; times are aware, in UTC."""
+    """A person, and what they did in a period."""
 
     member_id: str
     name: str
-    last_active_at: datetime | None
-    invited_by: str | None
-    inviter_name: str | None
     active_days: int
     message_count: int
     reaction_count: int
+    voice_minutes: int
 
     @property
     def contributions(self) -> int:
@@ -34,47 +52,42 @@ class ActivePerson:
         return self.message_count + self.reaction_count
 
 
-async def list_most_active(
-    period: Period,
-    *,
-    by: Literal["active_days", "contributions"],
-    limit: int,
-    **filters: Unpack[PeopleFilters],
-) -> list[ActivePerson]:
-    """Return those who did most in a period, of the people whom filters let through.
+class Contributions(NamedTuple):
+    """The messages and reactions of a period.
+
+    Attributes:
+        groups: Each number of contributions that somebody made, and the number of people who made
+            as many, the largest number of contributions first. Nobody made none.
+        most_active: Those who contributed most; if they are few, also people in voice chats alone.
+    """
+
+    groups: Sequence[tuple[int, int]]
+    most_active: Sequence[ActivePerson]
+
+
+async def sum_contributions(period: Period, *, limit: int) -> Contributions:
+    """Return the contributions of those who are present: no bots, no removed and banned people.
 
     Args:
-        period: The period. Its days are not a filter: the filters have days of their own.
-        by: Whether the days on which they were active count, or their messages and reactions.
-        limit: The number of people.
-        **filters: The filters of People.
+        period: The period.
+        limit: The number of people in the list of the most active ones.
     """
-    wanted, parameters = check_people_filters(**filters), Parameters()
-    where = " AND ".join([wanted.people, *wanted.where(parameters)])
-    activity = make_period_activity(parameters.bind(period.since), parameters.bind(period.until))
     records = await engine.read(
-        f"""SELECT member_id, name, last_active_at, invited_by,
-            (SELECT name FROM community_members AS inviter
-                WHERE inviter.member_id = found.invited_by),
-            active_days, message_count, reaction_count
-        FROM (
-            SELECT member_id, name, last_active_at, invited_by FROM community_members
-            WHERE {where}
-        ) AS found JOIN ({activity}) AS activity USING (member_id)
-        ORDER BY {ORDERS[by]}, length(member_id), member_id
-        LIMIT {parameters.bind(limit)}""",
-        *parameters,
+        SUM_CONTRIBUTIONS, since=period.since, until=period.until, limit=limit
     )
-    return [ActivePerson(*record) for record in records]
+    groups: list[tuple[int, int]] = []
+    most_active: list[ActivePerson] = []
+    for contributions, people, *values in records:
+        if people is None:
+            most_active.append(ActivePerson(*values))
+        else:
+            groups.append((contributions, people))
+    most_active.sort(
+        key=lambda person: (-person.contributions, -person.voice_minutes, int(person.member_id[1:]))
+    )
+    return Contributions(sorted(groups, reverse=True), most_active)
 
 
-async def count_active_days(period: Period, member_ids: list[str]) -> dict[str, int]:
-    """Return the number of days on which people were active in a period, by their numbers."""
-    parameters = Parameters()
-    activity = make_period_activity(parameters.bind(period.since), parameters.bind(period.until))
-    records = await engine.read(
-        f"""SELECT member_id, active_days FROM ({activity}) AS activity
-        WHERE member_id = ANY({parameters.bind(member_ids)}::text[])""",
-        *parameters,
-    )
-    return dict(records)
+async def list_most_active(period: Period, *, limit: int) -> Sequence[ActivePerson]:
+    """Return those who contributed most in a period, and are present."""
+    return (await sum_contributions(period, limit=limit)).most_active

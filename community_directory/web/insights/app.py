@@ -4,11 +4,29 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from community_directory.web.insights import attention, contributions, inviters, overview
+from community_directory.web.insights import (
+    attention,
+    contributions,
+    funnel,
+    inviters,
+    network,
+    overview,
+    retention,
+    rooms,
+)
 from community_directory.web.insights.layout import INSIGHTS_PATH
 from community_directory.web.pages import Pages
 
-PAGES = (overview.PAGE, attention.PAGE, inviters.PAGE, contributions.PAGE)
+PAGES = (
+    overview.PAGE,
+    retention.PAGE,
+    funnel.PAGE,
+    attention.PAGE,
+    inviters.PAGE,
+    contributions.PAGE,
+    rooms.PAGE,
+    network.PAGE,
+)
 MOVED_PATHS = ("health/", "suggestions/", "tree/", "tree/{number}/")
 """The paths of pages that were below the path of Insights before."""
 

@@ -8,13 +8,9 @@ from typing import Literal
 
 from community_directory.database import Statement, engine
 from community_directory.queries import people
-from community_directory.queries.people import PeopleFilters, PeopleSort, Person
+from community_directory.queries.activity import IS_PRESENT, make_period_parts
+from community_directory.queries.people import PeopleFilters, Person
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
-from community_directory.web.insights.active_people import (
-    ActivePerson,
-    count_active_days,
-    list_most_active,
-)
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import CUSTOM, Period
 from community_directory.web.pages import Visit
@@ -26,8 +22,82 @@ DAYS_OF_ALL = 28
 
 ListName = Literal["at_risk", "never_spoke", "came_back"]
 LIST_NAMES: tuple[ListName, ...] = ("at_risk", "never_spoke", "came_back")
-SORTS: Mapping[ListName, PeopleSort] = {"never_spoke": "-joined", "came_back": "-active"}
-"""The orders of the lists: those who joined, or were active, most recently come first."""
+
+IS_NO_CONTACT = """member_id NOT IN (
+    SELECT member_id FROM community_members WHERE status = 'not_member' AND deleted_at IS NULL
+)"""
+BEGAN = """(
+    SELECT first_active_day FROM member_milestones AS milestone
+    WHERE milestone.member_id = found.member_id
+)"""
+"""The first day on which somebody of `found` was active, in SQL."""
+# Each number is that of the filters of `find_filters`, and a test compares them. One reading of the
+# days of three periods costs a third of the four that the filters need.
+LIST_BY_ACTIVITY = Statement(f"""
+WITH
+-- The days on which each person was active in the period, the one before and the one before that.
+activity AS (
+    SELECT member_id,
+        coalesce(sum(active_days) FILTER (WHERE age = 0), 0) AS now,
+        coalesce(sum(active_days) FILTER (WHERE age = 1), 0) AS before,
+        coalesce(sum(active_days) FILTER (WHERE age = 2), 0) AS earlier
+    FROM (
+        SELECT 0 AS age, member_id, active_days
+        FROM ({make_period_parts(":since", ":until")}) AS parts
+        UNION ALL
+        SELECT 1, member_id, active_days
+        FROM ({make_period_parts(":before_since", ":before_until")}) AS parts
+        UNION ALL
+        SELECT 2, member_id, active_days
+        FROM ({make_period_parts(":earlier_since", ":earlier_until")}) AS parts
+    ) AS periods GROUP BY member_id
+),
+-- The people whom these days put in a list, in the period (is_) or in the one before (was_).
+found AS (
+    SELECT member_id, now, before,
+        before >= {RISK_ACTIVE_DAYS} AND now * 2 < before AS is_slower,
+        earlier >= {RISK_ACTIVE_DAYS} AND before * 2 < earlier AS was_slower,
+        now > 0 AND before = 0 AS is_back,
+        before > 0 AND earlier = 0 AS was_back
+    FROM activity
+),
+-- Of them, those who are present; at risk are no contacts, and newcomers do not come back.
+listed AS MATERIALIZED (
+    SELECT member_id, now, before,
+        is_slower AND {IS_NO_CONTACT} AS is_at_risk,
+        was_slower AND {IS_NO_CONTACT} AS was_at_risk,
+        is_back AND {BEGAN} < :before_since AS is_back,
+        was_back AND {BEGAN} < :earlier_since AS was_back
+    FROM found
+    WHERE (is_slower OR was_slower OR is_back OR was_back) AND {IS_PRESENT}
+),
+-- The number of people in each list.
+counted AS (
+    SELECT count(*) FILTER (WHERE is_at_risk) AS at_risk,
+        count(*) FILTER (WHERE was_at_risk) AS was_at_risk,
+        count(*) FILTER (WHERE is_back) AS came_back,
+        count(*) FILTER (WHERE was_back) AS had_come_back
+    FROM listed
+),
+-- The first people of each list.
+shown AS (
+    (
+        SELECT 'at_risk' AS list, * FROM listed WHERE is_at_risk
+        ORDER BY before DESC, now, length(member_id), member_id LIMIT {MAX_ROWS}
+    )
+    UNION ALL
+    (
+        SELECT 'came_back', * FROM listed WHERE is_back
+        ORDER BY now DESC, length(member_id), member_id LIMIT {MAX_ROWS}
+    )
+)
+SELECT list, member_id, name, last_active_at, invited_by,
+    (SELECT name FROM community_members AS inviter WHERE inviter.member_id = member.invited_by),
+    now, before, counted.*
+FROM counted LEFT JOIN shown ON true LEFT JOIN community_members AS member USING (member_id)
+ORDER BY list, CASE WHEN list = 'at_risk' THEN before END DESC,
+    CASE WHEN list = 'at_risk' THEN now ELSE -now END, length(member_id), member_id
+""")
 
 FIND_DAYS = Statement("""
 SELECT member_id, joined_at,
@@ -46,25 +116,30 @@ LEFT JOIN member_milestones USING (member_id)
 
 
 @dataclass(frozen=True, slots=True)
-class PersonAtRisk:
-    """A person, with what they did in the period before, and their active days in the period."""
+class ListedPerson:
+    """A person in a list; times are aware, in UTC."""
 
-    person: ActivePerson
-    days_now: int
+    member_id: str
+    name: str
+    last_active_at: datetime | None
+    invited_by: str | None
+    inviter_name: str | None
+    days_now: int = 0
+    """The days of the period on which they were active; only for people at risk."""
+    days_before: int = 0
+    """The days of the period before on which they were active; only for people at risk."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonDays:
-    """A person, and the days that say why they are in a list.
+    """The days that say why somebody is in a list.
 
     Attributes:
-        person: The person.
         joined_at: When they became a member; None for somebody who never did.
         first_active_day: The first day in the period on which they were active.
         last_day_before: The last day before the period on which they were active.
     """
 
-    person: Person
     joined_at: datetime | None
     first_active_day: date | None
     last_day_before: date | None
@@ -76,7 +151,7 @@ class PeopleList:
 
     filters: PeopleFilters
     filters_before: PeopleFilters
-    rows: Sequence[PersonAtRisk] | Sequence[PersonDays]
+    people: Sequence[ListedPerson]
     number: int
     number_before: int
 
@@ -93,100 +168,124 @@ def find_filters(name: ListName, period: Period) -> PeopleFilters:
     """Return the filters of People that find everybody in a list."""
     since, until = period.since.isoformat(), period.until.isoformat()
     if name == "never_spoke":
-        return {
-            "status": "member",
-            "member_from": since,
-            "member_to": until,
-            "never_active": "1",
-        }
+        return {"status": "member", "member_from": since, "member_to": until, "never_active": "1"}
     status = "member" if name == "at_risk" else "present"
     return {"status": status, "activity": name, "since": since, "until": until}
 
 
-async def list_at_risk(period: Period, before: Period) -> list[PersonAtRisk]:
-    """Return the people at risk, those first who were active on most days before."""
-    found = await list_most_active(
-        before, by="active_days", limit=MAX_ROWS, **find_filters("at_risk", period)
+async def load_lists(period: Period) -> dict[str, PeopleList]:
+    """Load all lists of a period."""
+    period, before = choose_periods(period)
+    earlier = choose_periods(before)[1]
+    newcomers = find_filters("never_spoke", period)
+    records, never_spoke, *numbers = await asyncio.gather(
+        engine.read(
+            LIST_BY_ACTIVITY,
+            since=period.since,
+            until=period.until,
+            before_since=before.since,
+            before_until=before.until,
+            earlier_since=earlier.since,
+            earlier_until=earlier.until,
+        ),
+        people.search(sort="-joined", limit=MAX_ROWS, **newcomers),
+        people.count(**newcomers),
+        people.count(**find_filters("never_spoke", before)),
     )
-    days = await count_active_days(period, [person.member_id for person in found])
-    return [PersonAtRisk(person, days.get(person.member_id, 0)) for person in found]
+    found: dict[ListName, list[ListedPerson]] = {name: [] for name in LIST_NAMES}
+    for name, *values in records:
+        if name is not None:
+            found[name].append(ListedPerson(*values[:7]))
+    found["never_spoke"] = [_listed_from(person) for person in never_spoke.items]
+    at_risk, at_risk_before, came_back, came_back_before = records[0][8:]
+    totals: Mapping[ListName, tuple[int, int]] = {
+        "at_risk": (at_risk, at_risk_before),
+        "never_spoke": (numbers[0], numbers[1]),
+        "came_back": (came_back, came_back_before),
+    }
+    return {
+        name: PeopleList(
+            find_filters(name, period), find_filters(name, before), found[name], *totals[name]
+        )
+        for name in LIST_NAMES
+    }
 
 
-async def list_with_days(name: ListName, period: Period) -> list[PersonDays]:
-    """Return the first people of a list with their days."""
-    found = await people.search(sort=SORTS[name], limit=MAX_ROWS, **find_filters(name, period))
+def _listed_from(person: Person) -> ListedPerson:
+    return ListedPerson(
+        person.member_id,
+        person.name,
+        person.last_active_at,
+        person.invited_by,
+        person.inviter_name,
+    )
+
+
+async def find_days(period: Period, found: Sequence[ListedPerson]) -> dict[str, PersonDays]:
+    """Return the days of people by their numbers."""
     records = await engine.read(
         FIND_DAYS,
-        member_ids=[person.member_id for person in found.items],
+        member_ids=[person.member_id for person in found],
         since=period.since,
         until=period.until,
     )
-    days = {member_id: values for member_id, *values in records}
-    return [PersonDays(person, *days[person.member_id]) for person in found.items]
-
-
-async def load_list(name: ListName, period: Period) -> PeopleList:
-    """Load a list, its total and that of the period before."""
-    period, before = choose_periods(period)
-    filters, filters_before = find_filters(name, period), find_filters(name, before)
-    rows = list_at_risk(period, before) if name == "at_risk" else list_with_days(name, period)
-    return PeopleList(
-        filters,
-        filters_before,
-        *await asyncio.gather(rows, people.count(**filters), people.count(**filters_before)),
-    )
+    return {member_id: PersonDays(*values) for member_id, *values in records}
 
 
 async def build_page(_: Visit, period: Period) -> Mapping[str, object]:
     """Return the variables of the page."""
-    lists = await asyncio.gather(*(load_list(name, period) for name in LIST_NAMES))
+    lists = await load_lists(period)
     shown, before = choose_periods(period)
+    with_days = [*lists["never_spoke"].people, *lists["came_back"].people]
     return {
         "shown": shown,
         "before": before,
         "least": RISK_ACTIVE_DAYS,
-        **dict(zip(LIST_NAMES, lists, strict=True)),
+        "days_of": await find_days(shown, with_days),
+        **lists,
     }
 
 
 async def load_at_risk(_: Visit, period: Period) -> ChartTable:
     """Load the people at risk whom the page shows."""
-    rows = await list_at_risk(*choose_periods(period))
+    found = (await load_lists(period))["at_risk"].people
     return ChartTable(
         ("member_id", "name", "active_days_before", "active_days", "last_active_at", "invited_by"),
         [
             (
-                *(row.person.member_id, row.person.name, row.person.active_days, row.days_now),
-                *(row.person.last_active_at, row.person.invited_by),
+                *(person.member_id, person.name, person.days_before, person.days_now),
+                *(person.last_active_at, person.invited_by),
             )
-            for row in rows
+            for person in found
         ],
     )
 
 
 async def load_never_spoke(_: Visit, period: Period) -> ChartTable:
     """Load the newcomers who never spoke whom the page shows."""
-    rows = await list_with_days("never_spoke", choose_periods(period)[0])
+    found = (await load_lists(period))["never_spoke"].people
+    days = await find_days(period, found)
     return ChartTable(
         ("member_id", "name", "joined_at", "invited_by"),
         [
-            (row.person.member_id, row.person.name, row.joined_at, row.person.invited_by)
-            for row in rows
+            (person.member_id, person.name, days[person.member_id].joined_at, person.invited_by)
+            for person in found
         ],
     )
 
 
 async def load_came_back(_: Visit, period: Period) -> ChartTable:
     """Load the people who came back whom the page shows."""
-    rows = await list_with_days("came_back", choose_periods(period)[0])
+    found = (await load_lists(period))["came_back"].people
+    days = await find_days(choose_periods(period)[0], found)
     return ChartTable(
         ("member_id", "name", "first_active_day", "last_day_before", "invited_by"),
         [
             (
-                *(row.person.member_id, row.person.name, row.first_active_day),
-                *(row.last_day_before, row.person.invited_by),
+                *(person.member_id, person.name, days[person.member_id].first_active_day),
+                *(days[person.member_id].last_day_before, person.invited_by),
             )
-            for row in rows
+            for person in found
         ],
     )
 

@@ -1,43 +1,27 @@
-"""The charts of Insights: counts, and the geometry that the templates draw."""
+"""The charts of Insights: the days that they show, and the geometry that templates draw."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple, TypedDict
 
-import asyncpg
-
-from community_directory.tables import InvitationStatus, MemberStatus, ReputationTier
-
-REMOVED_BAND = "removed"
-STATUS_BANDS = [
-    MemberStatus.ACTIVE,
-    MemberStatus.PENDING,
-    MemberStatus.SUSPENDED,
-    MemberStatus.BANNED,
-    REMOVED_BAND,
-]
-"""The bands of the chart of members, from the bottom to the top."""
-INVITATION_OUTCOMES = [
-    InvitationStatus.ACCEPTED,
-    InvitationStatus.PENDING,
-    InvitationStatus.EXPIRED,
-    InvitationStatus.CANCELLED,
-]
-WAITING_TIME_ENDS = [
-    timedelta(hours=1),
-    timedelta(hours=6),
-    timedelta(days=1),
-    timedelta(days=2),
-    timedelta(days=3),
-]
-"""The ends of the ranges of the time until an invitation is accepted; the last range has none."""
+MAX_DAY_BARS = 92
+"""The longest period whose chart has a bar for each day; that of a longer one has months."""
+MAX_DAY_POINTS, MAX_WEEK_POINTS = 31, 400
+"""The longest periods whose chart has a point for each day, or each week."""
+MAX_LABELS = 6
+"""The most labels below a chart."""
 
 AREA_WIDTH, AREA_HEIGHT = 1000, 400
-"""The size of the box in which the bands of an area chart are drawn."""
-SHADES = 5
-"""The shades of the chart of hours, besides the one of no events."""
+"""The size of the box in which areas, columns and lines are drawn."""
+COLUMN_SHARE = 0.78
+"""The part of its place that a column fills."""
+
+
+class Span(NamedTuple):
+    """Consecutive days: those of a bar."""
+
+    since: date
+    until: date
 
 
 class StackedAreas(TypedDict):
@@ -47,6 +31,27 @@ class StackedAreas(TypedDict):
     ticks: list[tuple[int, float]]
     """Each number on the axis, and its distance from the top in percent."""
     totals: list[int]
+
+
+class Column(TypedDict):
+    """A column of a chart: its place from the left, its width, its top and its height."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+
+
+class ColumnChart(TypedDict):
+    """Columns in a box of `AREA_WIDTH` by `AREA_HEIGHT`, a line across them, and the axis."""
+
+    columns: list[Column]
+    line: str
+    """The points of an SVG polyline; "" without a line."""
+    ticks: list[tuple[int, float]]
+    """Each number on the axis, and its distance from the top in percent."""
+    step: float
+    """The width of the place of a column."""
 
 
 class Bar(TypedDict):
@@ -61,44 +66,70 @@ class Bar(TypedDict):
     share: float
 
 
-def count_statuses(
-    members: Iterable[Iterable[Any]], changes: Iterable[Iterable[Any]], weeks: int
-) -> dict[str, list[int]]:
-    """Return how many members had each of the `STATUS_BANDS` at the end of each week.
+def is_by_month(since: date, until: date) -> bool:
+    """Tell whether a chart of these days has months as bars."""
+    return (until - since).days >= MAX_DAY_BARS
 
-    The last week ends now. Contacts who aren't members are not counted.
 
-    Args:
-        members: Groups of members who agree in these values: the week in which they were added,
-            the week in which they were removed (None if they were not), the present status, and
-            the reputation tier. The last value is the size of the group.
-        changes: Groups of status changes: the week in which the member was added, the week of the
-            change, the status before it, the status after it, and the size of the group. A change
-            is undone for the weeks between the two.
-        weeks: The number of weeks.
+def split_into_bars(since: date, until: date, *, by_month: bool) -> list[Span]:
+    """Return the days, or the calendar months, from `since` to `until`.
+
+    The first and the last month have only their days between the two.
     """
-    counts: dict[str, list[int]] = {status: [0] * weeks for status in [*MemberStatus, REMOVED_BAND]}
+    spans = []
+    while since <= until:
+        last = min(end_of_month(since), until) if by_month else since
+        spans.append(Span(since, last))
+        since = last + timedelta(days=1)
+    return spans
 
-    def add(status: str, first_week: int, end_week: int, number: int) -> None:
-        for week in range(first_week, end_week):
-            counts[status][week] += number
 
-    for added_week, removed_week, status, _, number in members:
-        end_week = weeks if removed_week is None else removed_week
-        add(status, added_week, end_week, number)
-        if status != MemberStatus.NOT_MEMBER:
-            add(REMOVED_BAND, max(added_week, end_week), weeks, number)
-    for added_week, changed_week, before, after, number in changes:
-        add(before, added_week, changed_week, number)
-        add(after, added_week, changed_week, -number)
-    return {status: counts[status] for status in STATUS_BANDS}
+def choose_points(since: date, until: date) -> list[date]:
+    """Return the days at whose ends a chart shows a state: the last one is `until`.
+
+    They are days, weeks or months, whatever the chart has room for. The first one of the days and
+    the weeks is the day before `since` or up to a week later, from which the period began.
+    """
+    days = (until - since).days + 1
+    if days <= MAX_WEEK_POINTS:
+        step = 1 if days <= MAX_DAY_POINTS else 7
+        return [until - timedelta(days=number) for number in reversed(range(0, days + 1, step))]
+    points = [until]
+    while (end := points[-1].replace(day=1) - timedelta(days=1)) >= since - timedelta(days=1):
+        points.append(end)
+    return points[::-1]
+
+
+def split_into_steps(since: date, until: date) -> list[Span]:
+    """Return the days, weeks or months of a small line, whatever it has room for.
+
+    The first week, and the first and the last month, can have fewer days.
+    """
+    days = (until - since).days + 1
+    if days > MAX_WEEK_POINTS:
+        return split_into_bars(since, until, by_month=True)
+    step = timedelta(days=1 if days <= MAX_DAY_POINTS else 7)
+    ends = [until - number * step for number in reversed(range(-(-days // step.days)))]
+    return [Span(max(since, end - step + timedelta(days=1)), end) for end in ends]
+
+
+def end_of_month(day: date) -> date:
+    """Return the last day of the month of a day."""
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+
+
+def pick_labels(labels: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the labels that have room below a chart, and their positions; the last is one."""
+    step = -(-len(labels) // MAX_LABELS)
+    last = len(labels) - 1
+    return [(label, at) for at, label in enumerate(labels) if (last - at) % step == 0]
 
 
 def stack_areas(series: Sequence[Sequence[int]]) -> StackedAreas:
     """Return stacked bands as SVG polygons, the ticks of the axis beside them, and the totals."""
     totals = [sum(values) for values in zip(*series, strict=True)]
-    ticks = _choose_ticks(max(totals))
-    step = AREA_WIDTH / (len(totals) - 1)
+    ticks = choose_ticks(max(totals))
+    step = AREA_WIDTH / max(len(totals) - 1, 1)
     scale = AREA_HEIGHT / ticks[-1]
     bands, base = [], [0] * len(totals)
     for values in series:
@@ -106,59 +137,51 @@ def stack_areas(series: Sequence[Sequence[int]]) -> StackedAreas:
         points = [*enumerate(upper), *reversed(list(enumerate(base)))]
         bands.append(" ".join(f"{x * step:.1f},{AREA_HEIGHT - y * scale:.1f}" for x, y in points))
         base = upper
+    return {"bands": bands, "ticks": _place_ticks(ticks), "totals": totals}
+
+
+def make_columns(counts: Sequence[int], before: Sequence[int | None] = ()) -> ColumnChart:
+    """Return a column for each count, and the line of the counts that stood there before.
+
+    Args:
+        counts: The heights of the columns.
+        before: The heights of the line in the middle of each column; None leaves one out.
+    """
+    ticks = choose_ticks(max([*counts, *(count or 0 for count in before)]))
+    step, scale = AREA_WIDTH / len(counts), AREA_HEIGHT / ticks[-1]
+    width = step * COLUMN_SHARE
     return {
-        "bands": bands,
-        "ticks": [(tick, 100 - 100 * tick / ticks[-1]) for tick in ticks],
-        "totals": totals,
+        "columns": [
+            {
+                "x": number * step + (step - width) / 2,
+                "width": width,
+                "y": AREA_HEIGHT - count * scale,
+                "height": count * scale,
+            }
+            for number, count in enumerate(counts)
+        ],
+        "line": " ".join(
+            f"{(number + 0.5) * step:.1f},{AREA_HEIGHT - count * scale:.1f}"
+            for number, count in enumerate(before)
+            if count is not None
+        ),
+        "ticks": _place_ticks(ticks),
+        "step": step,
     }
 
 
-def _choose_ticks(top: int) -> list[int]:
-    """Return two to five round numbers, from zero to `top` or a little above."""
-    step = next(
-        number * 10**power
-        for power in range(12)
-        for number in (1, 2, 5)
-        if number * 10**power * 4 >= max(top, 1)
+def draw_line(values: Sequence[int]) -> str:
+    """Return a line through the values, from zero to the highest, as points of an SVG polyline."""
+    step, most = AREA_WIDTH / max(len(values) - 1, 1), max(values, default=0) or 1
+    return " ".join(
+        f"{number * step:.1f},{AREA_HEIGHT - AREA_HEIGHT * value / most:.1f}"
+        for number, value in enumerate(values)
     )
-    return [step * number for number in range(-(-max(top, 1) // step) + 1)]
 
 
-def count_tiers(members: Iterable[asyncpg.Record]) -> list[Bar]:
-    """Return the bars of the active members by reputation tier."""
-    counts = {tier.value: 0 for tier in ReputationTier}
-    for _, removed_week, status, tier, number in members:
-        if removed_week is None and status == MemberStatus.ACTIVE and tier is not None:
-            counts[tier] += number
-    return _make_bars(counts, sum(counts.values()))
-
-
-def count_outcomes(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
-    """Return the bars of the invitations: all that were sent, and those of each outcome."""
-    counts = {"sent": 0} | {status.value: 0 for status in INVITATION_OUTCOMES}
-    for status, _, number in invitations:
-        counts["sent"] += number
-        counts[status] += number
-    return _make_bars(counts, counts["sent"])
-
-
-def count_waiting_times(invitations: Iterable[asyncpg.Record], names: Sequence[str]) -> list[Bar]:
-    """Return the bars of the accepted invitations by the time until they were accepted.
-
-    Args:
-        invitations: Their effective status, the range of the time, and their number.
-        names: The names of the ranges, one more than there are `WAITING_TIME_ENDS`.
-    """
-    counts = dict.fromkeys(names, 0)
-    for _, time_range, number in invitations:
-        if time_range is not None:
-            counts[names[time_range]] += number
-    return _make_bars(counts, sum(counts.values()))
-
-
-def _make_bars(counts: Mapping[str, int], total: int) -> list[Bar]:
+def make_bars(counts: Mapping[str, int], total: int) -> list[Bar]:
     """Return each count with its share of the total, and the length of its bar in percent."""
-    longest = max(counts.values()) or 1
+    longest = max(counts.values(), default=0) or 1
     return [
         {
             "name": name,
@@ -170,44 +193,16 @@ def _make_bars(counts: Mapping[str, int], total: int) -> list[Bar]:
     ]
 
 
-@dataclass(frozen=True)
-class ActivityHours:
-    """Events by weekday and hour, with the shade of each hour from 0 (none) to 5 (most)."""
-
-    counts: list[list[int]]
-    shades: list[list[int]]
-    total: int
-    since: datetime | None
-    """The beginning of the counted time; None without events."""
-    whole_weeks: int
-    """The number of whole weeks that are counted; 0 when the events cover less than one."""
+def choose_ticks(top: int) -> list[int]:
+    """Return two to five round numbers, from zero to `top` or a little above."""
+    step = next(
+        number * 10**power
+        for power in range(12)
+        for number in (1, 2, 5)
+        if number * 10**power * 4 >= max(top, 1)
+    )
+    return [step * number for number in range(-(-max(top, 1) // step) + 1)]
 
 
-def count_hours(
-    quarters: Sequence[tuple[datetime, int]], now: datetime, *, days: int, max_events: int
-) -> ActivityHours:
-    """Count events by weekday and hour, in the time zone of the `quarters`.
-
-    If `quarters` contains `max_events`, the events cover less than `days`. Only the last whole
-    weeks are counted then, so that every weekday counts equally often; if the events cover less
-    than a week, all of them are counted.
-
-    Args:
-        quarters: The first moment of each quarter of an hour, and the number of its events.
-        now: The end of the counted time.
-        days: The days before `now` from which events were read.
-        max_events: The number of the newest events that were read at most.
-    """
-    since = min((start for start, _ in quarters), default=None)
-    weeks = days // 7
-    if since is not None and sum(number for _, number in quarters) >= max_events:
-        weeks = (now - since) // timedelta(weeks=1)
-        since = now - timedelta(weeks=weeks) if weeks else since
-        quarters = [(start, number) for start, number in quarters if start >= since]
-    counted: Counter[tuple[int, int]] = Counter()
-    for start, number in quarters:
-        counted[start.weekday(), start.hour] += number
-    counts = [[counted[weekday, hour] for hour in range(24)] for weekday in range(7)]
-    most = max(map(max, counts))
-    shades = [[-(-SHADES * number // most) if most else 0 for number in row] for row in counts]
-    return ActivityHours(counts, shades, counted.total(), since, weeks)
+def _place_ticks(ticks: Sequence[int]) -> list[tuple[int, float]]:
+    return [(tick, 100 - 100 * tick / ticks[-1]) for tick in ticks]

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from community_directory.database import Statement, engine
-from community_directory.queries.activity import PERIOD_ACTIVITY
-from community_directory.web.insights.active_people import list_most_active
+from community_directory.web.insights.active_people import (
+    Contributions,
+    list_most_active,
+    sum_contributions,
+)
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period
 from community_directory.web.insights.spread import PeopleShare, Spread
@@ -14,24 +16,20 @@ from community_directory.web.pages import Visit
 MOST_ACTIVE = 12
 """The number of people in the list of those who contributed most."""
 
-# The rows of the result are few: many people have the same small numbers.
-COUNT_PEOPLE_BY_CONTRIBUTIONS = Statement(f"""
-SELECT message_count + reaction_count AS contributions, count(*) AS people
-FROM ({PERIOD_ACTIVITY}) AS activity JOIN community_members USING (member_id)
-WHERE NOT is_bot AND deleted_at IS NULL AND status <> 'banned'
-    AND message_count + reaction_count > 0
-GROUP BY 1 ORDER BY 1 DESC
-""")
 
-
-async def load_spread(period: Period | None) -> Spread:
-    """Return how many people made how many contributions in a period; None has none."""
+async def load_contributions(period: Period | None) -> Contributions:
+    """Return the contributions of a period; None has none."""
     if period is None:
-        return Spread([])
-    records = await engine.read(
-        COUNT_PEOPLE_BY_CONTRIBUTIONS, since=period.since, until=period.until
+        return Contributions([], [])
+    return await sum_contributions(period, limit=MOST_ACTIVE)
+
+
+async def load_spreads(period: Period) -> tuple[Spread, Spread]:
+    """Return the contribution spread of a period, and that of the period before."""
+    now, before = await asyncio.gather(
+        load_contributions(period), load_contributions(period.before)
     )
-    return Spread([(number, people) for number, people in records])
+    return Spread(now.groups), Spread(before.groups)
 
 
 def draw_curve(curve: Sequence[float]) -> str:
@@ -41,11 +39,8 @@ def draw_curve(curve: Sequence[float]) -> str:
 
 async def build_page(_: Visit, period: Period) -> Mapping[str, object]:
     """Return the variables of the page."""
-    spread, before, most_active = await asyncio.gather(
-        load_spread(period),
-        load_spread(period.before),
-        list_most_active(period, by="contributions", limit=MOST_ACTIVE, status="present"),
-    )
+    now, then = await asyncio.gather(load_contributions(period), load_contributions(period.before))
+    spread, before = Spread(now.groups), Spread(then.groups)
     return {
         "spread": spread,
         "before": before,
@@ -54,13 +49,13 @@ async def build_page(_: Visit, period: Period) -> Mapping[str, object]:
         "curves": [draw_curve(each.curve()) for each in (spread, before)],
         "buckets": list(zip(spread.buckets(), before.buckets(), strict=True)),
         "most_people": max(bucket.people for bucket in spread.buckets()),
-        "most_active": most_active,
+        "most_active": [person for person in now.most_active if person.contributions],
     }
 
 
 async def load_curve(_: Visit, period: Period) -> ChartTable:
     """Load the curve."""
-    spread, before = await asyncio.gather(load_spread(period), load_spread(period.before))
+    spread, before = await load_spreads(period)
     curves = zip(spread.curve(), before.curve(), strict=True)
     rows = [(percent, round(now, 4), round(then, 4)) for percent, (now, then) in enumerate(curves)]
     return ChartTable(("percent_of_people", "share", "share_before"), rows)
@@ -68,7 +63,7 @@ async def load_curve(_: Visit, period: Period) -> ChartTable:
 
 async def load_buckets(_: Visit, period: Period) -> ChartTable:
     """Load the people by their number of contributions."""
-    spread, before = await asyncio.gather(load_spread(period), load_spread(period.before))
+    spread, before = await load_spreads(period)
     columns = (
         *("least_contributions", "most_contributions", "people", "contributions", "share"),
         *("people_before", "contributions_before", "share_before"),
@@ -85,9 +80,7 @@ def _values(bucket: PeopleShare) -> tuple[object, ...]:
 
 async def load_most_active(_: Visit, period: Period) -> ChartTable:
     """Load the people who contributed most."""
-    people = await list_most_active(
-        period, by="contributions", limit=MOST_ACTIVE, status="present"
-    )
+    people = await list_most_active(period, limit=MOST_ACTIVE)
     return ChartTable(
         ("member_id", "name", "contributions", "messages", "reactions", "active_days"),
         [
@@ -96,6 +89,7 @@ async def load_most_active(_: Visit, period: Period) -> ChartTable:
                 *(person.message_count, person.reaction_count, person.active_days),
             )
             for person in people
+            if person.contributions
         ],
     )
 

@@ -151,7 +151,15 @@ async def load_inviters(visit: Visit, period: Period) -> ChartTable:
     """Load the list."""
     _, inviters = await list_inviters(period, by_brought=visit.query.get("sort") == BY_BROUGHT)
     return ChartTable(
-        ("member_id", "name", "brought", "members", "stayed", "gone", "median_days_to_first_message"),
+        (
+            "member_id",
+            "name",
+            "brought",
+            "members",
+            "stayed",
+            "gone",
+            "median_days_to_first_message",
+        ),
         [
             (
                 *(each.member_id, each.name, each.brought, each.members),

@@ -20,9 +20,13 @@ INSIGHTS_PATH = "/insights/"
 """The path of the first page; those of the others begin with it."""
 PAGE_LABELS = {
     "overview": gettext_noop("Overview"),
+    "retention": gettext_noop("Retention"),
+    "funnel": gettext_noop("Funnel"),
     "attention": gettext_noop("Attention"),
     "inviters": gettext_noop("Inviters"),
     "contributions": gettext_noop("Contributions"),
+    "rooms": gettext_noop("Rooms"),
+    "network": gettext_noop("Network"),
 }
 """The pages in the order of their navigation."""
 
@@ -87,7 +91,8 @@ class InsightsPage:
             "page_path": find_page_path,
             "period": period,
             "period_labels": PERIOD_LABELS,
-            "period_query": urlencode(period.query),
+            # Each page has a default of its own, so only a period of the address is kept.
+            "period_query": f"?{urlencode(period.query)}" if _asks_for_period(visit) else "",
             "kept": _list_kept_parameters(visit),
             "query": lambda **changes: make_query(visit, **changes),
             "to_people": to_people,
@@ -137,6 +142,10 @@ def to_people(**filters: object) -> str:
         if value is not None
     }
     return f"/people/?{urlencode(shown)}"
+
+
+def _asks_for_period(visit: Visit) -> bool:
+    return any(visit.query.get(name) for name in PERIOD_PARAMETERS)
 
 
 def _list_kept_parameters(visit: Visit) -> list[tuple[str, str]]:

@@ -1,12 +1,10 @@
 """A small random community, and what its raw rows say about everybody, counted in Python."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
-from zoneinfo import ZoneInfo
 
 import asyncpg
 
@@ -77,7 +75,8 @@ def moment_of(rng: Random, day: date) -> datetime:
 
 def draw_events(rng: Random, member_id: str, age: int) -> list[NewEvent]:
     """Return the events of somebody who joined so many days ago."""
-    habit, events = rng.choice(HABITS), []
+    habit = rng.choice(HABITS)
+    events: list[NewEvent] = []
     busyness = rng.choice((1, 3, 12, 40))
     for ago in range(1, age + 1):
         if rng.random() >= habit[0 if ago > 56 else 1 if ago > 28 else 2]:

@@ -38,7 +38,6 @@ async def check_people_links(client: httpx.AsyncClient, path: str) -> list[Peopl
     return links
 
 
-
 async def read_csv(client: httpx.AsyncClient, path: str) -> list[dict[str, str]]:
     """Return the rows of the file of a chart."""
     response = await client.get(path)

@@ -46,7 +46,9 @@ def expected_record(raw: RawDirectory, period: Period, inviter: str | None) -> I
 
 def expected_inviters(raw: RawDirectory, period: Period) -> list[InviterRecord]:
     """Return the records of the inviters who are present and brought somebody."""
-    found = [expected_record(raw, period, number) for number in raw.people if raw.is_present(number)]
+    found = [
+        expected_record(raw, period, number) for number in raw.people if raw.is_present(number)
+    ]
     return [record for record in found if record.brought]
 
 

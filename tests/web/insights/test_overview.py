@@ -1,272 +1,342 @@
-"""The Insights pages: access, numbers, and how they look with hostile names."""
+"""The page Overview: its numbers, recounted from raw events, and the people behind them."""
 
-import itertools
+import html
 import re
-from collections import Counter
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import parse_qsl
 
 import asyncpg
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from piccolo.apps.user.tables import BaseUser
-from piccolo_api.session_auth.tables import SessionsBase
-from playwright.async_api import Browser, Page
 
-from community_directory.errors import OperatorError
-from community_directory.queries import members
-from community_directory.settings import load_settings
-from community_directory.web.insights import overview
-from community_directory.web.insights.charts import (
-    STATUS_BANDS,
-    ActivityHours,
-    count_hours,
-    count_statuses,
-    stack_areas,
-)
-from community_directory.web.pages import abbreviate, clean_name
-from tests.conftest import Server, closed_to_all
+from community_directory.calendar import today
+from community_directory.queries import highlights, members, people
+from community_directory.tables import MemberStatus
+from community_directory.web.insights.growth import STATUS_BANDS, count_gone, count_statuses
+from community_directory.web.insights.hours import count_hours
+from community_directory.web.insights.period import CUSTOM, Period
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
-from tests.web.conftest import add_superuser, session_of
+from tests.web.insights.html_tables import read_table, read_tiles
+from tests.web.insights.links import check_people_links, read_csv
+from tests.web.insights.overview_community import (
+    BEFORE,
+    PERIOD,
+    SINCE,
+    UNTIL,
+    RawEvent,
+    make_community,
+    within,
+)
 
-NOW = datetime.now(UTC)
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    "مرحبا (evil) rtl",
-    "👩‍👩‍👧‍👦 The Family 🦊",
-    "Null",
-    "W" * 255,
-    "Z̷̛̪͇̹̥̐̈́̾a̸l̵g̶o̷" * 4,
-    "{{ 7 * 7 }}",
-    "'\"><script>alert(2)</script>",
-    "مريم الشريف القحطاني",
-]
+DAY = timedelta(days=1)
+PATH = f"/insights/?{PERIOD}"
 
 
-async def cells(
-    client: httpx.AsyncClient, caption: str, path: str = "/insights/"
-) -> list[list[str]]:
-    """Return the rows of the table with this caption, as text."""
-    html = (await client.get(path)).text
-    (table,) = (
-        part for part in re.findall(r"<table.*?</table>", html, re.DOTALL) if f">{caption}" in part
+def active_people(events: Iterable[RawEvent]) -> set[str]:
+    return {each.person.name for each in events if each.is_activity and each.is_of_present}
+
+
+def message_count(events: Iterable[RawEvent]) -> int:
+    return sum(each.event_type == "MESSAGE" for each in events)
+
+
+async def test_the_figures_equal_a_recount_of_the_events(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    tiles = await read_tiles(client, PATH)
+    events, before = within(SINCE, UNTIL), within(BEFORE, SINCE - DAY)
+    assert tiles["Active people"][0] == str(len(active_people(events)))
+    assert f"against {len(active_people(before))} before" in tiles["Active people"][1]
+    assert tiles["Messages"][0] == str(message_count(events))
+    assert f"against {message_count(before)} before" in tiles["Messages"][1]
+    # Chidi became a member in the period, Eva is a contact, and Bea and Dana came before.
+    assert tiles["People who joined"][0] == "1"
+    # Only Hui came on fewer than four days, and nobody else less than half as often as before.
+    assert tiles["At risk"][0] == "0"
+
+
+async def test_every_number_of_people_leads_to_exactly_these_people(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    links = await check_people_links(client, PATH)
+    # three figures and the one below the outcomes, 28 days, and 5 tiers
+    assert len(links) >= 4 + 28 + 5
+    assert {number for number, _ in links} > {0, 1}
+    page = (await client.get(PATH)).text
+    bars = re.findall(r'<a href="/people/\?([^"]*)" tabindex="-1"><title>[^:]*: (\d+) active', page)
+    assert len(bars) == 28
+    for query, number in bars:
+        assert await people.count(**dict(parse_qsl(html.unescape(query)))) == int(number)
+
+
+async def test_the_legend_of_the_members_leads_to_them_if_the_period_ends_yesterday(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    links = {
+        filters["status"]: number
+        for number, filters in await check_people_links(client, "/insights/?period=7")
+        if set(filters) == {"status"}
+    }
+    # Gone are Falk and Gil.
+    assert links == {"active": 3, "pending": 1, "suspended": 1, "gone": 2}
+    earlier = await check_people_links(client, PATH)
+    assert {"status": "active"} not in [filters for _, filters in earlier]
+
+
+async def test_days_have_the_people_and_messages_of_a_recount_in_a_zone_with_summer_time(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    rows = await read_csv(client, f"/insights/activity.csv?{PERIOD}")
+    assert len(rows) == 28
+    for number, row in enumerate(rows):
+        day, earlier = SINCE + number * DAY, BEFORE + number * DAY
+        assert (row["since"], row["until"]) == (str(day), str(day))
+        assert int(row["active_people"]) == len(active_people(within(day, day)))
+        assert int(row["messages"]) == message_count(within(day, day))
+        assert int(row["active_people_before"]) == len(active_people(within(earlier, earlier)))
+    shown = await read_table(client, "Active people and messages", PATH)
+    assert [row[1] for row in shown] == [row["active_people"] for row in reversed(rows)]
+
+
+async def test_a_longer_period_has_months_and_its_ends_only_their_days(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    first = date(2025, 6, 20)
+    path = f"?from={first}&to={UNTIL}"
+    rows = await read_csv(client, f"/insights/activity.csv{path}")
+    months = [
+        (first, date(2025, 6, 30)),
+        (date(2025, 7, 1), date(2025, 7, 31)),
+        (date(2025, 8, 1), date(2025, 8, 31)),
+        (date(2025, 9, 1), UNTIL),
+    ]
+    assert [(row["since"], row["until"]) for row in rows] == [
+        (str(since), str(until)) for since, until in months
+    ]
+    for row, month in zip(rows, months, strict=True):
+        assert int(row["active_people"]) == len(active_people(within(*month))), month
+        assert int(row["messages"]) == message_count(within(*month)), month
+    assert len(await check_people_links(client, f"/insights/{path}")) >= len(months)
+
+
+async def test_the_most_active_people_are_present_and_counted_in_the_period(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    done: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in within(SINCE, UNTIL):
+        if each.is_activity and each.is_of_present:
+            done[each.person.name][each.event_type] += 1
+    rows = await read_table(client, "People with the most", PATH)
+    found = {row[0]: (int(row[2]), int(row[3])) for row in rows}
+    assert found == {name: (each["MESSAGE"], each["REACTION"]) for name, each in done.items()}
+    sums = [sum(counts) for counts in found.values()]
+    assert sums == sorted(sums, reverse=True)
+
+
+async def test_only_twelve_are_the_most_active_and_voice_decides_between_equals(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    for number in range(14):
+        row = await member(directory, name=f"Person {number}")
+        await highlight(
+            directory,
+            member_id=row["member_id"],
+            highlight_date=date(2025, 3, 3),
+            message_count=5,
+            voice_minutes=number,
+        )
+    rows = await read_table(
+        client, "People with the most", "/insights/?from=2025-03-01&to=2025-03-07"
     )
-    body = table[table.index("<tbody>") :]
-    return [
-        [
-            re.sub(r"<[^>]+>", "", cell).strip()
-            for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+    assert [row[0] for row in rows] == [f"Person {number}" for number in range(13, 1, -1)]
+
+
+async def test_hours_have_all_events_as_the_clocks_of_the_community_showed_them(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    for platform in (None, "telegram", "irc"):
+        plain: Counter[tuple[int, int]] = Counter(
+            (each.at.weekday(), each.at.hour)
+            for each in within(SINCE, UNTIL)
+            if platform in (None, each.platform)
+        )
+        path = f"{PATH}&platform={platform}" if platform else PATH
+        rows = await read_table(client, "Events by weekday and hour", path)
+        assert [[int(cell) for cell in row[1:]] for row in rows] == [
+            [plain[day, hour] for day in range(7)] for hour in range(24)
         ]
-        for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+        page = (await client.get(path)).text
+        assert f"Events: {plain.total()} (" in page
+        assert "America/Santiago" in page
+
+
+async def test_the_choice_of_a_platform_stays_with_another_period(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    page = html.unescape((await client.get(f"{PATH}&platform=irc")).text)
+    assert 'href="?platform=irc&period=90"' in page
+    assert f'href="?{PERIOD}&platform=discord#hours"' in page
+    unknown = (await client.get(f"{PATH}&platform=<script>")).text
+    assert "No events were counted in this period" in unknown
+    assert "<script>" not in unknown
+
+
+async def test_means_are_shown_where_the_weekdays_are_not_equally_often(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    until = SINCE + 8 * DAY  # Monday to Tuesday
+    plain = Counter((each.at.weekday(), each.at.hour) for each in within(SINCE, until))
+    rows = await read_table(client, "Mean events by weekday", f"/insights/?from={SINCE}&to={until}")
+    assert [[float(cell) for cell in row[1:]] for row in rows] == [
+        [round(plain[day, hour] / (2 if day < 2 else 1), 1) for day in range(7)]
+        for hour in range(24)
     ]
 
 
-# Access
-
-
-async def test_a_visitor_without_a_session_is_sent_to_the_sign_in(
-    client: httpx.AsyncClient,
+async def test_the_page_says_since_when_hours_are_counted(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
-    client.cookies.delete("id")
-    for path in ("/insights/", "/tree/", "/tree/247/"):
-        response = await client.get(path)
-        assert response.status_code == 303
-        assert response.headers["location"] == f"/sign-in/?next={path.replace('/', '%2F')}"
+    author = (await member(directory))["member_id"]
+    await highlight(directory, member_id=author, highlight_date=date(2025, 3, 1))
+    await event(directory, member_id=author, occurred_at=datetime(2025, 3, 5, 12, tzinfo=UTC))
+    await highlights.roll_up(date(2025, 3, 5))
+    said = "Hours are counted since March 5, 2025."
+    assert said in (await client.get("/insights/?from=2025-03-01&to=2025-03-14")).text
+    assert said not in (await client.get("/insights/?from=2025-03-05&to=2025-03-14")).text
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        "UPDATE piccolo_user SET active = false WHERE username = 'manager'",
-        "DELETE FROM piccolo_user WHERE username = 'manager'",
-        "UPDATE sessions SET expiry_date = now() - interval '1 day'",
-        "UPDATE sessions SET token = 'another'",
-    ],
+def test_more_events_have_a_darker_shade_and_the_most_the_darkest() -> None:
+    period = Period(CUSTOM, date(2025, 3, 3), date(2025, 3, 9))
+    events = [(0, hour, hour) for hour in range(24)]
+    hours = count_hours(events, period, None, platforms=["irc"], platform=None)
+    shades = hours.shades[0]
+    assert shades == sorted(shades)
+    assert (shades[0], shades[1], shades[23]) == (0, 1, 5)
+    assert hours.shades[1:] == [[0] * 24] * 6
+
+
+CHANGES = (
+    ("#5", "active", 42),
+    ("#6", "banned", 84),
+    ("#6", "active", 21),
+    ("#1", "suspended", 14),
 )
-async def test_a_deactivated_user_and_an_expired_session_are_sent_to_the_sign_in(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, spoil: str
-) -> None:
-    assert (await client.get("/insights/")).status_code == 200
-    await directory.execute(spoil)
-    response = await client.get("/insights/")
-    assert (response.status_code, response.headers["location"]) == (
-        303,
-        "/sign-in/?next=%2Finsights%2F",
-    )
+"""Status changes: the member, the new status, and how many days before the end."""
 
 
-async def test_a_user_without_the_right_gets_a_message(
+async def test_growth_shows_how_many_had_each_status_at_each_point(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
-    user = await BaseUser.create_user(
-        username="guest",
-        password="long enough for this",
-        email="guest@directory.example",
-        active=True,
-    )
-    client.cookies.set("id", (await SessionsBase.create_session(user_id=user.id)).token)
-    for path in ("/insights/", "/tree/", "/tree/1/"):
-        response = await client.get(path)
-        assert response.status_code == 403
-        assert "Your account has no role." in response.text
-        assert "Active members" not in response.text
+    end = date(2025, 6, 29)
 
+    def ago(days: int) -> datetime:
+        return datetime.combine(end - days * DAY, time(12), UTC)
 
-@pytest.mark.parametrize("page", ["health", "suggestions"])
-async def test_the_old_address_of_a_page_leads_to_it(client: httpx.AsyncClient, page: str) -> None:
-    response = await client.get(f"/insights/{page}/")
-    assert (response.status_code, response.headers["location"]) == (301, f"/{page}/")
+    async def add(number: str, status: str, days: int, removed: int | None = None) -> object:
+        row = await member(
+            directory,
+            member_id=number,
+            status=status,
+            created_at=ago(days),
+            deleted_at=None if removed is None else ago(removed),
+        )
+        return row["id"]
 
-
-async def test_the_page_is_not_cached(
-    client: httpx.AsyncClient,
-) -> None:
-    assert (await client.get("/insights/")).headers["cache-control"] == "no-store"
-    assert (await client.get("/static/insights.css")).status_code == 200
-
-
-async def test_an_unavailable_database_is_reported_on_the_page(
-    database: str,
-    server: Server,
-    client: httpx.AsyncClient,
-    directory: asyncpg.Pool,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    await directory.execute("ALTER TABLE community_members RENAME TO gone")
-    response = await client.get("/insights/")
-    assert response.status_code == 503
-    assert OperatorError.public_message in response.text
-    assert "A request failed (schema_missing): The database's tables are missing" in caplog.text
-    async with closed_to_all(server, database):
-        response = await client.get("/insights/")
-    assert response.status_code == 503
-    assert OperatorError.public_message in response.text
-    assert "A request failed (database_unavailable)" in caplog.text
-    assert "Traceback" not in response.text
-
-
-# Numbers
-
-
-LATER = (("#5", "active", 6), ("#6", "banned", 12), ("#6", "active", 3), ("#1", "suspended", 2))
-"""Status changes: the member, the new status, and how many weeks ago."""
-
-
-async def test_growth_shows_how_many_had_each_status_at_each_weeks_end(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    weeks_ago = [NOW - timedelta(weeks=weeks) for weeks in range(40)]
-    await member(directory, member_id="#1", status="active", created_at=weeks_ago[30])
-    await member(directory, member_id="#2", status="active", created_at=weeks_ago[10])
-    await member(
-        directory,
-        member_id="#3",
-        status="active",
-        created_at=weeks_ago[20],
-        deleted_at=weeks_ago[5],
-    )
-    await member(
-        directory,
-        member_id="#4",
-        status="not_member",
-        created_at=weeks_ago[20],
-        deleted_at=weeks_ago[5],
-    )
-    await member(directory, member_id="#5", status="pending", created_at=weeks_ago[8])
-    await member(directory, member_id="#6", status="active", created_at=weeks_ago[15])
-    for member_id, status, _ in LATER:
-        await members.set_status(member_id, status, actor="eva")
-    # Move the entries of the audit log into the past.
-    for member_id, status, weeks in (
-        ("#5", "active", 6),
-        ("#6", "banned", 12),
-        ("#6", "active", 3),
-        ("#1", "suspended", 2),
-    ):
+    await add("#1", "active", 210)
+    await add("#2", "active", 70)
+    await add("#3", "active", 140, removed=35)
+    await add("#4", "not_member", 140, removed=35)
+    await add("#5", "pending", 56)
+    await add("#6", "active", 105)
+    for number, status, days in CHANGES:
+        await members.set_status(number, status, actor="eva")
         await directory.execute(
             "UPDATE directory_audit_log SET changed_at = $3"
             " WHERE member_id = $1 AND changes -> 'status' ->> 1 = $2 AND action = 'UPDATE'",
-            member_id,
+            number,
             status,
-            weeks_ago[weeks],
+            ago(days),
         )
     # This member's status was changed after they were removed.
-    late = await member(
-        directory,
-        member_id="#7",
-        status="suspended",
-        created_at=weeks_ago[20],
-        deleted_at=weeks_ago[5],
-    )
+    late = await add("#7", "suspended", 140, removed=35)
     changes = {"status": ["active", "suspended"]}
-    await audit_entry(
-        directory, member_id="#7", row_id=late["id"], changed_at=weeks_ago[3], changes=changes
-    )
-    rows = await cells(client, "Members by status at the end of each week")
-    assert len(rows) == 27
-
-    # A change is counted at the end of a week if it was made at least that many weeks ago.
-    def expected(weeks: int) -> list[str]:
-        active = 1 if weeks > 2 else 0  # #1
-        active += weeks <= 10  # #2
-        active += 2 * (5 < weeks <= 20)  # #3, #7
-        active += weeks <= 6  # #5
-        active += 12 < weeks <= 15 or weeks <= 3  # #6
-        return [
-            str(int(n))
-            for n in (active, 6 < weeks <= 8, weeks <= 2, 3 < weeks <= 12, 2 * (weeks <= 5))
+    await audit_entry(directory, member_id="#7", row_id=late, changed_at=ago(21), changes=changes)
+    for days, step in ((182, 7), (21, 1)):
+        path = f"/insights/members.csv?from={end - (days - 1) * DAY}&to={end}"
+        rows = await read_csv(client, path)
+        assert [row["end_of_day"] for row in rows] == [
+            str(end - number * DAY) for number in range(days, -1, -step)
         ]
+        for row in rows:
+            # A change is counted from the end of its day on.
+            back = (end - date.fromisoformat(row["end_of_day"])).days
+            active = (back <= 210) - (back <= 14)  # #1
+            active += back <= 70  # #2
+            active += 2 * (35 < back <= 140)  # #3, #7
+            active += back <= 42  # #5
+            active += 84 < back <= 105 or back <= 21  # #6
+            counts = (active, 42 < back <= 56, back <= 14, (21 < back <= 84) + 2 * (back <= 35))
+            assert [int(row[band]) for band in STATUS_BANDS] == [*map(int, counts)], back
 
-    # The last Monday began at most a week ago: row n > 0 is the end of the week that is n - 1 whole
-    # weeks before it.
-    assert rows[0] == ["Now", *expected(0)]
-    for number, row in enumerate(rows[1:], start=1):
-        assert row[1:] == expected(number), number
 
-
-statuses = st.sampled_from(["not_member", "pending", "active", "suspended", "banned"])
-WEEKS = 6
+statuses = st.sampled_from([*MemberStatus])
+POINTS = 6
 
 
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, WEEKS - 1),
-            st.none() | st.integers(0, WEEKS - 1),
+            st.integers(0, POINTS - 1),
+            st.none() | st.integers(0, POINTS - 1),
             statuses,
-            st.lists(st.tuples(st.integers(1, WEEKS - 1), statuses), max_size=4),
+            st.lists(st.tuples(st.integers(1, POINTS - 1), statuses), max_size=4),
         ),
         max_size=8,
     )
 )
 def test_undoing_the_changes_agrees_with_a_plain_count(
-    people: list[tuple[int, int | None, str, list[tuple[int, str]]]],
+    drawn_people: list[tuple[int, int | None, str, list[tuple[int, str]]]],
 ) -> None:
     found, changes, plain = [], [], Counter[tuple[str, int]]()
-    for came, went, first, drawn in people:
-        later = sorted((week, status) for week, status in drawn if week >= came)
+    for came, went, first, drawn in drawn_people:
+        later = sorted((point, status) for point, status in drawn if point >= came)
         status = first
-        for week, after in later:
-            changes.append((came, week if went is None else min(week, went), status, after, 1))
+        for point, after in later:
+            changes.append((came, point if went is None else min(point, went), status, after, 1))
             status = after
         found.append((came, went, status, None, 1))
-        for end in range(came, WEEKS):
-            at = [first, *(after for week, after in later if week <= end)][-1]
-            removed = went is not None and end >= went
-            if not removed or status != "not_member":
-                plain["removed" if removed else at, end] += 1
-    counted = count_statuses(found, changes, WEEKS)
-    assert counted == {
-        status: [plain[status, end] for end in range(WEEKS)] for status in STATUS_BANDS
+        for end in range(came, POINTS):
+            at = [first, *(after for point, after in later if point <= end)][-1]
+            if went is None or end < went:
+                plain[at, end] += 1
+    assert count_statuses(found, changes, POINTS) == {
+        status: [plain[status, end] for end in range(POINTS)] for status in MemberStatus
     }
 
 
-async def test_outcomes_and_waiting_times_are_counted(
+def test_gone_are_those_who_joined_and_are_no_members() -> None:
+    counts = {"active": [1, 1, 0], "pending": [0, 2, 1], "suspended": [0, 0, 0]}
+    assert count_gone(counts, [(0, 1), (1, 3)]) == [0, 1, 3]
+
+
+async def test_outcomes_and_waiting_times_are_those_of_the_invitations_of_the_period(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     sender = (await member(directory, status="active"))["member_id"]
+    first, last = date(2025, 3, 1), date(2025, 3, 28)
     waits = [
         timedelta(minutes=59),
         timedelta(hours=1),
@@ -274,121 +344,45 @@ async def test_outcomes_and_waiting_times_are_counted(
         timedelta(days=1),
         timedelta(days=9),
     ]
-    for days, wait in enumerate(waits, start=10):
-        sent = NOW - timedelta(days=days)
-        joined = (await member(directory))["member_id"]
+
+    def sent_on(day: date, clock: time = time(12)) -> datetime:
+        return datetime.combine(day, clock, UTC)
+
+    for number, wait in enumerate(waits):
+        sent = sent_on(first + number * DAY)
+        # The third one is banned today.
+        status = "banned" if number == 2 else "active"
+        joined = (await member(directory, status=status))["member_id"]
         await invitation(
             directory, created_by=sender, status="accepted", accepted_by=joined, created_at=sent,
-            accepted_at=sent + wait, expires_at=NOW,
+            accepted_at=sent + wait, expires_at=sent + timedelta(days=3),
         )  # fmt: skip
-    for status, ends, days in (
-        ("pending", NOW + timedelta(days=1), 1),
-        ("pending", NOW - timedelta(days=1), 4),
-        ("expired", NOW - timedelta(days=9), 12),
-        ("cancelled", NOW, 3),
-        ("cancelled", NOW, 300),
+    tomorrow = datetime.now(UTC) + DAY
+    for status, ends, sent in (
+        ("pending", tomorrow, sent_on(last, time(23, 59))),
+        ("pending", sent_on(last), sent_on(first, time())),
+        ("expired", sent_on(last), sent_on(first)),
+        ("cancelled", tomorrow, sent_on(last)),
+        ("cancelled", tomorrow, sent_on(first - DAY, time(23, 59))),
+        ("cancelled", tomorrow, sent_on(last + DAY, time())),
     ):
-        sent = NOW - timedelta(days=days)
         await invitation(
             directory, created_by=sender, status=status, expires_at=ends, created_at=sent
         )
-    funnel = await cells(client, "Invitations by outcome")
-    assert [(name, count, share) for name, _, count, share in funnel] == [
+    path = f"/insights/?from={first}&to={last}"
+    outcomes = await read_table(client, "Invitations by outcome", path)
+    assert [(name, count, share) for name, _, count, share in outcomes] == [
         ("Sent", "9", "100%"),
         ("Accepted", "5", "56%"),
         ("Pending", "1", "11%"),
         ("Expired", "2", "22%"),
         ("Cancelled", "1", "11%"),
     ]
-    rows = await cells(client, "Accepted invitations by the time")
+    rows = await read_table(client, "Accepted invitations by the time", path)
     assert [row[1] for row in rows] == ["1", "1", "1", "1", "0", "1"]
-
-
-async def test_hours_are_in_the_communitys_time_zone(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")  # five hours and a half ahead of UTC
-    load_settings.cache_clear()
-    author = (await member(directory))["member_id"]
-    plain: Counter[tuple[int, int]] = Counter()
-    for minutes in range(0, 27 * 24 * 60, 617):
-        at = NOW - timedelta(minutes=minutes)
-        await event(directory, member_id=author, occurred_at=at)
-        there = at.astimezone(ZoneInfo("Asia/Kolkata"))
-        plain[there.weekday(), there.hour] += 1
-    await event(directory, member_id=author, occurred_at=NOW - timedelta(days=29))
-    await event(directory, member_id=author, occurred_at=NOW + timedelta(days=1))
-    rows = await cells(client, "Events by weekday and hour")
-    assert [[int(cell) for cell in row[1:]] for row in rows] == [
-        [plain[day, hour] for day in range(7)] for hour in range(24)
-    ]
-    page = (await client.get("/insights/")).text
-    assert f"Events: {plain.total()} (" in page
-    assert "Asia/Kolkata" in page
-
-
-def test_only_whole_weeks_are_counted_of_too_many_events() -> None:
-    limit = overview.MAX_ACTIVITY_EVENTS
-
-    def count(quarters: list[tuple[datetime, int]]) -> ActivityHours:
-        return count_hours(quarters, NOW, days=overview.ACTIVITY_DAYS, max_events=limit)
-
-    full = limit // 20
-    busy = [(NOW - timedelta(days=days), full) for days in range(20)]
-    hours = count(busy)
-    assert (hours.whole_weeks, hours.total) == (2, 15 * full)
-    assert hours.since == NOW - timedelta(weeks=2)
-    flood = count([(NOW - timedelta(hours=1), limit)])
-    assert (flood.whole_weeks, flood.total, flood.since) == (0, limit, NOW - timedelta(hours=1))
-    quiet = count(busy[:19])
-    assert (quiet.whole_weeks, quiet.total) == (4, 19 * full)
-    assert max(map(max, quiet.shades)) == 5
-
-
-async def test_only_the_newest_events_are_counted(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(overview, "MAX_ACTIVITY_EVENTS", 3)
-    author = (await member(directory))["member_id"]
-    for days in (0, 1, 8, 9, 20):
-        await event(directory, member_id=author, occurred_at=NOW - timedelta(days=days, hours=1))
-    page = (await client.get("/insights/")).text
-    assert "Events: 2 (messages" in page
-    assert "those of the last 7 days, because 28 days have too many" in page
-
-
-async def test_the_most_active_members_come_from_the_highlights(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    today = date.today()  # noqa: DTZ011  the community's zone is UTC here, and so is the machine's
-    people = [
-        (await member(directory, name=name))["member_id"]
-        for name in ("Ana", "Bea", "Chidi", "Dana")
-    ]
-    gone = (await member(directory, name="Gone", deleted_at=NOW))["member_id"]
-    for member_id, days, messages, reactions, minutes in (
-        (people[0], 0, 2, 1, 0),
-        (people[0], 6, 3, 0, 4),
-        (people[0], 7, 99, 0, 0),
-        (people[1], 2, 7, 0, 0),
-        (people[2], 2, 0, 0, 30),
-        (people[3], 2, 0, 0, 0),
-        (gone, 1, 50, 0, 0),
-    ):
-        await highlight(
-            directory,
-            member_id=member_id,
-            highlight_date=today - timedelta(days=days),
-            message_count=messages,
-            reaction_count=reactions,
-            voice_minutes=minutes,
-        )
-    rows = await cells(client, "Members with the most")
-    assert [[row[0], *row[2:]] for row in rows] == [
-        ["Bea", "7", "0", "0"],
-        ["Ana", "5", "1", "4"],
-        ["Chidi", "0", "0", "30"],
-    ]
+    links = await check_people_links(client, path)
+    assert [number for number, filters in links if "reached" in filters] == [4, 4]
+    assert (await read_tiles(client, path))["Accepted an invitation"] == ["4", "none before"]
 
 
 async def test_tiers_count_active_members(
@@ -397,264 +391,80 @@ async def test_tiers_count_active_members(
     for score in (0, 100, 101, 700, 1500, 1501, 9000):
         await member(directory, status="active", reputation_score=score)
     await member(directory, status="pending", reputation_score=9000)
-    await member(directory, status="active", reputation_score=9000, deleted_at=NOW)
-    rows = await cells(client, "Active members by reputation tier")
+    await member(directory, status="active", reputation_score=9000, deleted_at=datetime.now(UTC))
+    rows = await read_table(client, "Active members by reputation tier")
     assert [row[2] for row in rows] == ["2", "1", "1", "2", "1"]
+    links = await check_people_links(client, "/insights/")
+    assert [number for number, filters in links if "tier" in filters] == [2, 1, 1, 2, 1]
 
 
-def test_bands_are_stacked_below_a_round_number() -> None:
-    drawn = stack_areas([[1, 3], [2, 4]])
-    assert drawn["totals"] == [3, 7]
-    assert [tick for tick, _ in drawn["ticks"]] == [0, 2, 4, 6, 8]
-    assert drawn["bands"] == [
-        "0.0,350.0 1000.0,250.0 1000.0,400.0 0.0,400.0",
-        "0.0,250.0 1000.0,50.0 1000.0,250.0 0.0,350.0",
+async def test_all_days_have_no_period_before_and_the_risk_of_the_last_28(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    author = (await member(directory, status="active"))["member_id"]
+    yesterday = today() - DAY
+    for days in range(28, 33):
+        await highlight(
+            directory, member_id=author, highlight_date=yesterday - days * DAY, message_count=1
+        )
+    tiles = await read_tiles(client, "/insights/?period=all")
+    assert tiles["At risk"][0] == "1"
+    assert tiles["Messages"] == ["5", ""]
+    page = (await client.get("/insights/?period=all")).text
+    assert "The period before" not in page
+    [(number, filters)] = [
+        link
+        for link in await check_people_links(client, "/insights/?period=all")
+        if link.filters.get("activity") == "at_risk"
     ]
-
-
-@given(st.integers(0, 10**9))
-def test_an_axis_has_few_round_numbers_and_room_for_the_highest(top: int) -> None:
-    ticks = [tick for tick, _ in stack_areas([[top, 0]])["ticks"]]
-    assert ticks[0] == 0
-    assert ticks[-1] >= top
-    assert 2 <= len(ticks) <= 5
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [
-        (0, "0"),
-        (9_999, "9,999"),
-        (10_000, "10k"),
-        (999_999, "999k"),
-        (10**6, "1M"),
-        (2_147_483_647, "2G"),
-    ],
-)
-def test_a_number_for_a_narrow_column_is_abbreviated(number: int, shown: str) -> None:
-    assert abbreviate(number) == shown
-
-
-@given(st.text())
-def test_a_name_is_shown_without_control_characters(name: str) -> None:
-    shown = clean_name(name)
-    assert shown
-    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\n\0")
-    assert clean_name(shown) == shown
+    assert (number, filters["since"]) == (1, str(yesterday - 27 * DAY))
 
 
 async def test_bots_are_in_no_chart_and_no_list(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
-    yesterday = NOW - timedelta(days=1)
-    await member(directory, member_id="#1", status="active", created_at=NOW - timedelta(weeks=9))
-    await event(directory, member_id="#1", occurred_at=yesterday)
-    await highlight(directory, member_id="#1", highlight_date=yesterday.date(), message_count=1)
-    paths = ("/insights/", "/tree/1/")
+    noon = datetime.combine(today() - DAY, time(12), UTC)
+    await member(directory, member_id="#1", status="active", created_at=noon - timedelta(weeks=9))
+    await event(directory, member_id="#1", occurred_at=noon)
+    await highlights.roll_up(noon.date())
+    paths = ("/insights/", "/insights/rooms/", "/tree/1/")
     before = [(await client.get(path)).text for path in paths]
     bot = {"name": "Rose", "status": "active", "invited_by": "#1", "is_bot": True}
-    await member(directory, member_id="#2", created_at=NOW - timedelta(weeks=9), **bot)
+    await member(directory, member_id="#2", created_at=noon - timedelta(weeks=9), **bot)
     await members.set_status("#2", "suspended", actor="Luis")
     for minutes in range(60):
-        await event(directory, member_id="#2", occurred_at=yesterday - timedelta(minutes=minutes))
-    await highlight(directory, member_id="#2", highlight_date=yesterday.date(), message_count=60)
+        await event(directory, member_id="#2", occurred_at=noon - timedelta(minutes=minutes))
+    await highlights.roll_up(noon.date())
     assert [(await client.get(path)).text for path in paths] == before
     shown = (await client.get("/tree/2/")).text
     assert "Rose" in shown
 
 
-DEEP_AND_WIDE = """
-SET session_replication_role = replica;
-INSERT INTO community_members (member_id, telegram_id, name, primary_role, status, invited_by)
-SELECT '#' || n, n, 'Deep ' || n, 'developer', 'active', CASE WHEN n > 1 THEN '#' || n - 1 END
-FROM generate_series(1, 1000) AS n;
-INSERT INTO community_members (member_id, telegram_id, name, primary_role, status, invited_by)
-SELECT '#' || n, n, 'Wide ' || n, 'developer', 'active', CASE WHEN n > 2000 THEN '#2000' END
-FROM generate_series(2000, 7000) AS n;
-RESET session_replication_role;
-"""
-
-# In a browser
-
-
-async def look(browser: Browser, panel: str, paths: list[str]) -> None:
-    """Check each page at two widths, light and dark: no overflow, no error, no blocked request."""
-    user = await BaseUser.create_user(
-        username="look",
-        email="look@example.org",
-        password="long enough for this",
-        active=True,
-        admin=True,
-    )
-    token = (await SessionsBase.create_session(user_id=user.id)).token
-    context = await browser.new_context()
-    await context.add_cookies([{"name": "id", "value": token, "url": panel}])
-    page = await context.new_page()
-    faults = _faults_of(page, panel)
-    for path in paths:
-        response = await page.goto(panel + path)
-        assert response
-        assert response.status == 200, path
-        for summary in await page.locator("summary").all():
-            await summary.click()
-        for width, dark in itertools.product((390, 1280), (False, True)):
-            await page.set_viewport_size({"width": width, "height": 800})
-            await page.emulate_media(
-                color_scheme="dark" if dark else "light", reduced_motion="reduce"
-            )
-            wide, room = await page.evaluate(
-                "[document.documentElement].map(e => [e.scrollWidth, e.clientWidth])[0]"
-            )
-            assert wide <= room, (path, width)
-            assert await page.evaluate(OUTSIDE) == [], (path, width)
-            assert await page.evaluate(OVERLAPPING) == [], (path, width)
-            assert await page.evaluate(FAINT) == [], (path, dark)
-        assert (
-            await page.evaluate("document.body.innerText.match(/[\\u202a-\\u202e\\u2066-\\u2069]/)")
-            is None
-        )
-    await context.close()
-    assert faults == []
-
-
-def _faults_of(page: Page, address: str) -> list[str]:
-    """A list of the errors in the browser, policy violations, and requests to other hosts."""
-    faults: list[str] = []
-    page.on("console", lambda message: faults.append(message.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: faults.append(dialog.message))
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith((address, "data:")) else faults.append(request.url)
-        ),
-    )
-    return faults
-
-
-# Elements outside the window, except those in a region that scrolls and those that are cut.
-OUTSIDE = """
-[...document.querySelectorAll("main *")].filter(element => {
-    if (element.closest(".hidden, .scroll *, .person *, svg *, title")) return false;
-    const box = element.getBoundingClientRect();
-    return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
-}).map(element => element.outerHTML.slice(0, 200))
-"""
-
-
-# Cells whose text runs into the next one, and words that are broken to fit into a cell.
-OVERLAPPING = """
-[...document.querySelectorAll("td, th, dd")].filter(cell =>
-    cell.scrollWidth > cell.clientWidth + 1 && getComputedStyle(cell).overflowX === "visible"
-    || cell.closest(".plain") && cell.clientHeight > 60
-).map(cell => cell.outerHTML.slice(0, 200))
-"""
-
-# Text with a contrast of less than 4.5:1 to its background (WCAG AA).
-FAINT = """
-(() => {
-    const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-    const light = colour => parts(colour).slice(0, 3).map(v => v / 255)
-        .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-    const ground = element => {
-        for (; element; element = element.parentElement) {
-            const colour = getComputedStyle(element).backgroundColor;
-            if (parts(colour)[3] !== 0) return colour;
-        }
-    };
-    return [...document.querySelectorAll("body *")].filter(element => {
-        const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-        if (!own || element.closest("svg, .hidden, .skip, .columns i")) return false;
-        const colours = [light(getComputedStyle(element).color), light(ground(element))];
-        const [a, b] = colours.sort((x, y) => y - x);
-        return (a + .05) / (b + .05) < 4.5;
-    }).map(element => element.outerHTML.slice(0, 200));
-})()
-"""
-
-
-@pytest.mark.browser
-async def test_hostile_names_do_not_break_the_pages(
-    browser: Browser, panel: str, directory: asyncpg.Pool
+@pytest.mark.parametrize(
+    ("chart", "columns"),
+    [
+        ("activity", "since,until,active_people,messages,active_people_before"),
+        ("members", "end_of_day,active,pending,suspended,gone"),
+        ("hours", "iso_weekday,hour,events,mean_events"),
+        ("tiers", "tier,members"),
+        ("outcomes", "outcome,invitations"),
+        ("waiting_times", "time_until_accepted,invitations"),
+        ("most_active", "member_id,name,messages,reactions,voice_minutes"),
+    ],
+)
+async def test_the_data_of_each_chart_is_a_csv_file(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    chart: str,
+    columns: str,
 ) -> None:
-    today = NOW.date()
-    first = (await member(directory, name=HOSTILE[4], status="active"))["member_id"]
-    inviter = first
-    for number, name in enumerate(HOSTILE):
-        status = ["active", "pending", "suspended", "banned"][number % 4]
-        inviter = (await member(directory, name=name, status=status, invited_by=inviter))[
-            "member_id"
-        ]
-        await highlight(
-            directory, member_id=inviter, highlight_date=today, message_count=2_000_000_000 - number
-        )
-        await invitation(directory, created_by=first)
-        await event(directory, member_id=inviter)
-        # the same GitHub account: two members who seem to be one person
-        for twin in (f"#{number + 500}", f"#{number + 600}"):
-            await member(directory, member_id=twin, name=name, github_username=f"twin-{number}")
-    paths = [
-        "insights/",
-        "suggestions/",
-        *(f"tree/{number}/" for number in range(int(first[1:]), int(first[1:]) + 6)),
-    ]
-    await look(browser, panel, paths)
-
-
-@pytest.mark.browser
-async def test_an_empty_directory_and_one_member_are_explained(
-    browser: Browser, panel: str, directory: asyncpg.Pool, client: httpx.AsyncClient
-) -> None:
-    page = (await client.get("/insights/")).text
-    for sentence in (
-        "No members so far",
-        "Nobody was invited",
-        "No invitation of",
-        "No events were recorded",
-        "No highlights",
-    ):
-        assert sentence in page
-    assert (await client.get("/tree/1/")).status_code == 404
-    await look(browser, panel, ["insights/", "tree/"])
-    await directory.execute("DELETE FROM piccolo_user WHERE username = 'look'")
-    only = (await member(directory, member_id="#1", status="active"))["member_id"]
-    await look(browser, panel, ["insights/", f"tree/{only[1:]}/"])
-
-
-@pytest.mark.browser
-async def test_a_deep_and_a_wide_tree_fit_the_page(
-    browser: Browser, panel: str, directory: asyncpg.Pool
-) -> None:
-    await directory.execute(DEEP_AND_WIDE)
-    await look(browser, panel, ["insights/", "tree/1/", "tree/2000/"])
-
-
-@pytest.mark.browser
-async def test_the_page_works_with_the_keyboard(
-    visitor: Page, panel: str, directory: asyncpg.Pool
-) -> None:
-    today = NOW.date()
-    await member(directory, member_id="#247", name="Ana", status="active")
-    await highlight(directory, member_id="#247", highlight_date=today, message_count=1)
-    await visitor.context.add_cookies(
-        [{"name": "id", "value": await session_of(await add_superuser("eva")), "url": panel}]
-    )
-    await visitor.goto("/insights/")
-    reached = await _by_keyboard(visitor)
-    assert {"Community Directory", "Insights", "Ana", "Show as a table", "Health"} <= reached
-
-
-async def _by_keyboard(page: Page) -> set[str]:
-    """Return the texts of the elements that the tab key reaches, and check their focus."""
-    reached = set()
-    for _ in range(60):
-        await page.keyboard.press("Tab")
-        tag, text, outline = await page.evaluate(
-            """[document.activeElement].map(
-                e => [e.tagName, e.innerText || '', getComputedStyle(e).outlineStyle]
-            )[0]"""
-        )
-        assert outline != "none" or tag == "BODY", text
-        reached.add(text.removeprefix("←").strip())
-    return reached
+    await make_community(directory, monkeypatch)
+    page = (await client.get(PATH)).text
+    assert f'href="/insights/{chart}.csv?' in page
+    response = await client.get(f"/insights/{chart}.csv?{PERIOD}")
+    header = response.text.removeprefix("\ufeff").splitlines()[0]
+    assert header.replace('"', "") == columns
+    assert f"{chart}-{SINCE}-{UNTIL}.csv" in response.headers["content-disposition"]
+    rows = await read_csv(client, f"/insights/{chart}.csv?{PERIOD}")
+    assert rows

@@ -1,0 +1,133 @@
+"""Active people and messages by day or month."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import asyncpg
+
+from community_directory.database import Statement, engine
+from community_directory.queries.standing import PRESENT
+from community_directory.web.insights.charts import (
+    Span,
+    end_of_month,
+    is_by_month,
+    split_into_bars,
+)
+from community_directory.web.insights.layout import ChartTable
+from community_directory.web.insights.period import Period
+from community_directory.web.pages import Visit
+
+# The messages are those of everybody, the people those who are present.
+COUNT_DAYS = Statement(f"""
+SELECT highlight_date AS since, count(*) FILTER (WHERE {PRESENT}) AS people,
+    sum(coalesce(message_count, 0)) AS messages
+FROM member_daily_highlights JOIN community_members USING (member_id)
+WHERE highlight_date BETWEEN :since AND :until AND NOT is_bot GROUP BY 1
+""")
+# Whole months are read from the months, and the other parts of months, of which there are two in a
+# period, from the days.
+COUNT_MONTHS = Statement(f"""
+SELECT month AS since, count(*) FILTER (WHERE {PRESENT}) AS people, sum(message_count) AS messages
+FROM member_monthly_highlights JOIN community_members USING (member_id)
+WHERE month = ANY(:months::date[]) AND NOT is_bot GROUP BY 1
+UNION ALL
+SELECT since, count(*) FILTER (WHERE {PRESENT}), sum(messages)
+FROM (
+    SELECT since, member_id, sum(coalesce(message_count, 0)) AS messages
+    FROM unnest(:parts_since::date[], :parts_until::date[]) AS part(since, until)
+        JOIN member_daily_highlights ON highlight_date BETWEEN since AND until
+    GROUP BY 1, 2
+) AS part JOIN community_members USING (member_id)
+WHERE NOT is_bot GROUP BY 1
+""")
+
+
+class BarCounts(NamedTuple):
+    """The days of a bar, the present people who were active then, and everybody's messages."""
+
+    span: Span
+    people: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class DailyActivity:
+    """The activity of a period by day or month, and that of the period before.
+
+    Attributes:
+        by_month: Whether the bars are months.
+        bars: The bars of the period.
+        before: The bars of the period before; none of a period of all days.
+    """
+
+    by_month: bool
+    bars: list[BarCounts]
+    before: list[BarCounts]
+
+    @property
+    def messages(self) -> int:
+        """The messages of the period."""
+        return sum(bar.messages for bar in self.bars)
+
+    @property
+    def messages_before(self) -> int:
+        """The messages of the period before."""
+        return sum(bar.messages for bar in self.before)
+
+    @property
+    def people_before(self) -> list[int | None]:
+        """The people of the period before, one for each bar of the period.
+
+        The last is beside the last. Of months there can be one more or less than there are bars.
+        """
+        people = [bar.people for bar in self.before[-len(self.bars) :]]
+        return [*[None] * (len(self.bars) - len(people)), *people]
+
+
+async def load_daily_activity(period: Period) -> DailyActivity:
+    """Return the activity of the period and of the one before by day, or by month."""
+    by_month = is_by_month(period.since, period.until)
+    spans = split_into_bars(period.since, period.until, by_month=by_month)
+    before = period.before
+    earlier = (
+        [] if before is None else split_into_bars(before.since, before.until, by_month=by_month)
+    )
+    count = _count_months if by_month else _count_days
+    found = {since: (people, messages) for since, people, messages in await count(earlier + spans)}
+
+    def bars(spans: Sequence[Span]) -> list[BarCounts]:
+        return [BarCounts(span, *found.get(span.since, (0, 0))) for span in spans]
+
+    return DailyActivity(by_month, bars(spans), bars(earlier))
+
+
+async def _count_days(spans: Sequence[Span]) -> list[asyncpg.Record]:
+    return await engine.read(COUNT_DAYS, since=spans[0].since, until=spans[-1].until)
+
+
+async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
+    months = [
+        span for span in spans if span.since.day == 1 and span.until == end_of_month(span.since)
+    ]
+    parts = [span for span in spans if span not in months]
+    return await engine.read(
+        COUNT_MONTHS,
+        months=[span.since for span in months],
+        parts_since=[span.since for span in parts],
+        parts_until=[span.until for span in parts],
+    )
+
+
+def _is_whole_month(span: Span) -> bool:
+    return span.since.day == 1 and span.until == end_of_month(span.since)
+
+
+async def load_activity_table(_: Visit, period: Period) -> ChartTable:
+    """Return the data of the chart of active people."""
+    activity = await load_daily_activity(period)
+    rows = [
+        (*bar.span, bar.people, bar.messages, before)
+        for bar, before in zip(activity.bars, activity.people_before, strict=True)
+    ]
+    return ChartTable(["since", "until", "active_people", "messages", "active_people_before"], rows)

@@ -1,0 +1,214 @@
+"""The page Rooms: platforms and rooms, recounted from raw events, and the people in them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+
+import asyncpg
+import httpx
+import pytest
+
+from community_directory.queries import highlights, people
+from tests.tables.rows import archive, event, member
+from tests.web.insights.html_tables import read_table
+from tests.web.insights.links import check_people_links, read_csv
+from tests.web.insights.overview_community import (
+    BEFORE,
+    EVENTS,
+    PERIOD,
+    ROOMS,
+    SINCE,
+    UNTIL,
+    RawEvent,
+    make_community,
+    within,
+)
+
+DAY = timedelta(days=1)
+PATH = f"/insights/rooms/?{PERIOD}"
+LONG_SINCE = date(2025, 7, 10)
+LONG = f"from={LONG_SINCE}&to={UNTIL}"
+"""A period with a whole month and days on both sides."""
+
+
+def day_time(day: date) -> datetime:
+    return datetime.combine(day, time(16), UTC)
+
+
+def count_by(
+    events: Iterable[RawEvent], key: Callable[[RawEvent], str]
+) -> dict[str, tuple[int, int, int]]:
+    """Return the events, the messages, and the present people of each platform or room."""
+    counts, messages, names = Counter[str](), Counter[str](), defaultdict[str, set[str]](set)
+    for each in events:
+        counts[key(each)] += 1
+        messages[key(each)] += each.event_type == "MESSAGE"
+        if each.is_of_present:
+            names[key(each)].add(each.person.name)
+    return {name: (counts[name], messages[name], len(names[name])) for name in counts}
+
+
+def by_platform(each: RawEvent) -> str:
+    return each.platform
+
+
+def by_room(each: RawEvent) -> str:
+    return f"{each.platform}:{each.room_id}"
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [(SINCE, UNTIL), (LONG_SINCE, UNTIL), (date(2025, 7, 1), date(2025, 8, 31))],
+)
+async def test_platforms_and_rooms_have_the_numbers_of_a_recount(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    since: date,
+    until: date,
+) -> None:
+    await make_community(directory, monkeypatch)
+    query, events = f"from={since}&to={until}", within(since, until)
+    before = Counter(map(by_room, within(since - (until - since) - DAY, since - DAY)))
+    platforms = await read_csv(client, f"/insights/rooms/platforms.csv?{query}")
+    assert {
+        row["platform"]: (int(row["events"]), int(row["messages"]), int(row["people"]))
+        for row in platforms
+    } == count_by(events, by_platform)
+    rooms = await read_csv(client, f"/insights/rooms/rooms.csv?{query}")
+    for row in rooms:  # a spreadsheet would take "-1001" for a formula
+        row["room_id"] = row["room_id"].removeprefix("'")
+    assert {
+        f"{row['platform']}:{row['room_id']}": (
+            int(row["events"]),
+            int(row["messages"]),
+            int(row["people"]),
+        )
+        for row in rooms
+    } == count_by(events, by_room)
+    assert {f"{row['platform']}:{row['room_id']}": int(row["events_before"]) for row in rooms} == {
+        f"{platform}:{room}": before[f"{platform}:{room}"] for platform, room in ROOMS
+    }
+
+
+async def test_every_number_of_people_leads_to_exactly_these_people(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    for query in (PERIOD, LONG, "period=all"):
+        links = await check_people_links(client, f"/insights/rooms/?{query}")
+        assert [filters["room"] for _, filters in links] == sorted(
+            (filters["room"] for _, filters in links), key=lambda room: ":" in room
+        )
+        assert len(links) == len({platform for platform, _ in ROOMS}) + len(ROOMS)
+        assert all(number for number, _ in links)
+
+
+async def test_shares_and_changes_are_those_of_the_events(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    now = Counter(map(by_platform, within(SINCE, UNTIL)))
+    before = Counter(map(by_platform, within(BEFORE, SINCE - DAY)))
+    rows = await read_table(client, "Platforms, the busiest first", PATH)
+    assert [row[0].lower() for row in rows] == [name for name, _ in now.most_common()]
+    for row in rows:
+        name = row[0].lower()
+        assert row[5] == f"{100 * now[name] / now.total():.0f}%"
+        change = 100 * (now[name] - before[name]) / before[name]
+        assert row[6] == f"{change:+.0f}%"
+
+
+async def test_the_lines_have_the_events_of_each_day_or_week(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    days = await read_csv(client, f"/insights/rooms/platform_lines.csv?{PERIOD}")
+    assert len(days) == 3 * 28
+    weeks = await read_csv(client, f"/insights/rooms/platform_lines.csv?{LONG}")
+    assert weeks[0]["since"] == "2025-07-10"
+    assert weeks[1]["since"] == "2025-07-14"
+    for row in [*days, *weeks]:
+        since, until = date.fromisoformat(row["since"]), date.fromisoformat(row["until"])
+        found = [each for each in within(since, until) if each.platform == row["platform"]]
+        assert int(row["events"]) == len(found), row
+
+
+async def test_a_room_that_fell_silent_is_listed_as_quiet(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    author = await directory.fetchval("SELECT member_id FROM community_members WHERE name = 'Ana'")
+    for room in ("<b>old</b>", "older"):
+        first = SINCE - 2 * DAY
+        await event(
+            directory, member_id=author, platform="irc", room_id=room, occurred_at=day_time(first)
+        )
+    await event(
+        directory, member_id=author, platform="irc", room_id="older",
+        occurred_at=day_time(SINCE - 3 * DAY),
+    )  # fmt: skip
+    await highlights.roll_up(SINCE - 3 * DAY, until=SINCE)
+    rows = await read_table(client, "Quiet rooms", PATH)
+    assert rows == [["older", "Irc", "2"], ["&lt;b&gt;old&lt;/b&gt;", "Irc", "1"]]
+    everything = await client.get("/insights/rooms/?period=all")
+    assert "Quiet rooms" not in everything.text
+
+
+async def test_only_twenty_rooms_are_shown_and_the_file_has_all(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    author = (await member(directory))["member_id"]
+    for number in range(22):
+        for _ in range(1 + number):
+            await event(
+                directory,
+                member_id=author,
+                room_id=f"room-{number}",
+                occurred_at=day_time(date(2025, 3, 5)),
+            )
+    await highlights.roll_up(date(2025, 3, 4), until=date(2025, 3, 6))
+    query = "from=2025-03-01&to=2025-03-10"
+    rows = await read_table(client, "Rooms, the busiest first", f"/insights/rooms/?{query}")
+    assert [row[0] for row in rows] == [f"room-{number}" for number in range(21, 1, -1)]
+    assert (
+        "2 more rooms are in the CSV file" in (await client.get(f"/insights/rooms/?{query}")).text
+    )
+    assert len(await read_csv(client, f"/insights/rooms/rooms.csv?{query}")) == 22
+
+
+async def test_the_page_says_that_the_rooms_of_archived_days_are_gone(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await archive(directory, archived_until=date(2025, 8, 30))
+    said = "The days until August 30, 2025 are archived"
+    assert said in (await client.get(PATH)).text
+    assert said not in (await client.get("/insights/rooms/?from=2025-08-31&to=2025-09-21")).text
+
+
+async def test_an_empty_period_is_explained(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    page = (await client.get(PATH)).text
+    assert "No events were counted in this period" in page
+    assert "No room had an event in this period" in page
+    assert "Each room of the period before had an event in this one" in page
+
+
+async def test_a_platform_or_a_room_is_a_filter_of_people(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    for platform, room_id in ROOMS:
+        for room in (platform, f"{platform}:{room_id}"):
+            names = {
+                each.person.name
+                for each in EVENTS
+                if SINCE <= each.day <= UNTIL
+                and each.is_of_present
+                and room in (each.platform, by_room(each))
+            }
+            found = await people.search(
+                status="present", room=room, since=SINCE, until=UNTIL, limit=100
+            )
+            assert {person.name for person in found.items} == names
