@@ -41,18 +41,18 @@ AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
         < sum(active_days) FILTER (WHERE is_before)"""
 CAME_BACK = "NOT bool_or(is_before)"
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
-ACTIVE_IN_MONTH = """EXISTS (
-    SELECT FROM member_monthly_highlights AS counted
-    WHERE counted.member_id = beginner AND month = (
-        date_trunc('month', joined_at AT TIME ZONE {ZONE}) + {NUMBER} * interval '1 month'
-    )::date
-)"""
 HAS_MILESTONES = """EXISTS (
     SELECT FROM (
         SELECT member_id AS beginner, joined_at, approved_at, first_active_day, first_message_day,
             active_weeks
         FROM member_milestones
     ) AS milestones WHERE beginner = member_id AND {CONDITIONS}
+)"""
+ACTIVE_IN_MONTH = """EXISTS (
+    SELECT FROM member_monthly_highlights AS counted
+    WHERE counted.member_id = beginner AND month = (
+        date_trunc('month', joined_at AT TIME ZONE {ZONE}) + {NUMBER} * interval '1 month'
+    )::date
 )"""
 ACCEPTED = """EXISTS (
     SELECT FROM (
@@ -204,7 +204,7 @@ class ActivityConditions:
             yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
     def _room_days(self, platform: str, room_id: str | None, parameters: Parameters) -> list[str]:
-        """Return the SQL of the parts of the period in a room, or all of a platform's."""
+        """Return the SQL of the parts of the period in one room or all, as rows of members."""
         months, parts = self.period.split()
         first_days = [day for each in months for day in each.days if day.day == 1]
         days = [day for part in parts for day in part.days]

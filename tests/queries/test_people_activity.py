@@ -439,8 +439,8 @@ async def test_a_list_is_in_order_however_postgresql_joins(world: World, filters
         # A merge join would be in the order of the numbers.
         await current.connection.execute("SET LOCAL enable_nestloop = off")
         await current.connection.execute("SET LOCAL enable_hashjoin = off")
-        page = await people.search(sort="-name", limit=len(wanted), **filters)
-    assert sorted(person.member_id for person in page.items) == sorted(wanted)
+        page = await people.search(sort="-name", limit=len(wanted) - 1, **filters)
+    assert len({person.member_id for person in page.items} & set(wanted)) == len(wanted) - 1
     keys = [(fold(person.name), person.id) for person in page.items]
     assert keys == sorted(keys, reverse=True)
 
