@@ -137,6 +137,8 @@ FILTERS = {
     "contributions_to": "9",
     "active_week": "1",
     "inactive_week": "4",
+    "active_month": "0",
+    "inactive_month": "12",
     "invited_from": "90d",
     "invited_to": "1d",
     "reached": "week4",

@@ -82,6 +82,23 @@ class Individual:
     def was_active_in(self, week: int) -> bool:
         return self.joined is not None and bool(self.days_of(week) & self.active)
 
+    def first_of_month(self, number: int) -> date:
+        """Return the first day of a month after joining, where 0 is the month of joining."""
+        assert self.joined is not None
+        first = self.joined.replace(day=1)
+        for _ in range(number):
+            first = (first + timedelta(days=31)).replace(day=1)
+        return first
+
+    def was_active_in_month(self, number: int) -> bool:
+        return self.joined is not None and any(
+            self.first_of_month(number) <= day < self.first_of_month(number + 1)
+            for day in self.active
+        )
+
+    def month_has_ended(self, number: int) -> bool:
+        return self.joined is not None and self.first_of_month(number + 1) <= today(ZONE)
+
     def has_ended(self, week: int) -> bool:
         return self.joined is not None and max(self.days_of(week)) < today(ZONE)
 
@@ -262,12 +279,18 @@ def meets(person: Individual, filters: Filters) -> bool:
     checks: dict[str, Callable[[str], bool]] = {
         "status": lambda value: standing.get(value, person.status == value),
         "activity": lambda value: activity[value],
-        "room": lambda value: tuple(value.split(":", 1)) in rooms,
+        "room": lambda value: any(
+            f"{room[0]}:{room[1]}" == value or room[0] == value for room in rooms
+        ),
         "contributions_from": lambda value: later > 0 and contributions >= int(value),
         "contributions_to": lambda value: later > 0 and contributions <= int(value),
         "active_week": lambda value: person.was_active_in(int(value)),
         "inactive_week": lambda value: (
             person.has_ended(int(value)) and not person.was_active_in(int(value))
+        ),
+        "active_month": lambda value: person.was_active_in_month(int(value)),
+        "inactive_month": lambda value: (
+            person.month_has_ended(int(value)) and not person.was_active_in_month(int(value))
         ),
         "member_from": lambda value: person.joined is not None and person.joined >= parsed(value),
         "member_to": lambda value: person.joined is not None and person.joined <= parsed(value),
@@ -306,11 +329,13 @@ FILTERS = st.fixed_dictionaries(
             ["present", "member", "gone", "ever_member", "removed", *MemberStatus]
         ),
         "activity": st.sampled_from(["active", "inactive", "at_risk", "came_back"]),
-        "room": st.sampled_from(["telegram:-1001", "telegram:-1002:7", "discord:-1001"]),
+        "room": st.sampled_from(["telegram:-1001", "telegram:-1002:7", "discord"]),
         "contributions_from": st.sampled_from(["0", "1", "5", "20"]),
         "contributions_to": st.sampled_from(["0", "3", "30"]),
         "active_week": st.sampled_from(["1", "4", "12"]),
         "inactive_week": st.sampled_from(["1", "4", "12"]),
+        "active_month": st.sampled_from(["0", "1", "12"]),
+        "inactive_month": st.sampled_from(["0", "1", "3"]),
         "member_from": OTHER_DAYS,
         "member_to": OTHER_DAYS,
         "invited_from": OTHER_DAYS,
@@ -343,6 +368,8 @@ FEW_FILTERS = st.tuples(
         {"room": "telegram:-1001", "since": "100d"},
         {"room": "telegram:-1002:7"},
         {"room": "discord:-1001", "since": "80d", "until": "40d"},
+        {"room": "discord", "since": "80d", "until": "40d"},
+        {"room": "telegram"},
         {"contributions_from": "3"},
         {"contributions_from": "0", "contributions_to": "0"},
         {"contributions_from": "10", "contributions_to": "30", "since": "140d"},
@@ -350,6 +377,10 @@ FEW_FILTERS = st.tuples(
         {"active_week": "4"},
         {"inactive_week": "1"},
         {"inactive_week": "12"},
+        {"active_month": "0"},
+        {"active_month": "1"},
+        {"inactive_month": "0"},
+        {"inactive_month": "2"},
         {"member_from": "60d"},
         {"member_to": "60d"},
         {"invited_from": "60d"},
@@ -502,7 +533,8 @@ def test_a_long_period_has_whole_months_and_the_days_at_both_ends(
         {"contributions_to": "1000000001"},
         {"contributions_to": "9" * 5000},
         {"contributions_to": 10**5000},
-        {"room": "telegram"},
+        {"active_month": "13"},
+        {"inactive_month": "-1"},
         {"room": ":-1001"},
         {"room": "telegram:"},
         {"room": "x" * 51 + ":1"},

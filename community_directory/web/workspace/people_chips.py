@@ -168,7 +168,7 @@ def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR091
     return value
 
 
-def _describe_step(visit: Visit, name: str, value: str) -> str | None:
+def _describe_step(visit: Visit, name: str, value: str) -> str | None:  # noqa: PLR0911  as above
     """Return the words for a filter by the way of a new member; None for another filter."""
     gettext = visit.gettext
     match name:
@@ -176,6 +176,14 @@ def _describe_step(visit: Visit, name: str, value: str) -> str | None:
             return gettext("Active in week {week} after joining", week=int(value))
         case "inactive_week":
             return gettext("Not active in week {week} after joining", week=int(value))
+        case "active_month":
+            if int(value) == 0:
+                return gettext("Active in the month of joining")
+            return gettext("Active in month {month} after joining", month=int(value))
+        case "inactive_month":
+            if int(value) == 0:
+                return gettext("Not active in the month of joining")
+            return gettext("Not active in month {month} after joining", month=int(value))
         case "reached":
             return gettext("Reached: {step}", step=gettext(REACHED_LABELS[value]))
         case "stuck":
