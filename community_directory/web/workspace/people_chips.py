@@ -136,7 +136,7 @@ def _describe(visit: Visit, name: str, filters: Mapping[str, str]) -> str:
     return _describe_step(visit, name, value) or _describe_value(visit, name, value)
 
 
-def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911  one for each filter
+def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911
     gettext = visit.gettext
     match name:
         case "q":
@@ -168,7 +168,7 @@ def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR091
     return value
 
 
-def _describe_step(visit: Visit, name: str, value: str) -> str | None:  # noqa: PLR0911  as above
+def _describe_step(visit: Visit, name: str, value: str) -> str | None:  # noqa: PLR0911
     """Return the words for a filter by the way of a new member; None for another filter."""
     gettext = visit.gettext
     match name:
