@@ -19,11 +19,13 @@ from community_directory.errors import InvalidInput
 from community_directory.queries import highlights, people
 from community_directory.queries.activity import PERIOD_ACTIVITY
 from community_directory.queries.filter_values import DayPeriod
+from community_directory.queries.folding import fold
 from community_directory.queries.people import PEOPLE_SORTS
 from community_directory.queries.people_activity import ActivityFilters
 from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from tests.conftest import Server, new_database, raw_pool
+from tests.queries.cases import undone
 from tests.tables import rows
 
 ZONE = "America/Mexico_City"
@@ -418,6 +420,29 @@ async def test_every_combination_has_the_same_people_in_every_order_and_on_all_p
             if after is None:
                 break
     assert listed == in_order
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"activity": "active", "since": "90d"},
+        {"activity": "at_risk", "status": "present"},
+        {"room": "telegram:-1001", "since": "90d"},
+        {"contributions_from": "1", "since": "20d"},
+        {"inactive_week": "1"},
+        {"reached": "joined", "invited_from": "120d"},
+    ],
+)
+async def test_a_list_is_in_order_however_postgresql_joins(world: World, filters: Any) -> None:
+    wanted = world.expected(filters)
+    async with undone() as current:
+        # A merge join would be in the order of the numbers.
+        await current.connection.execute("SET LOCAL enable_nestloop = off")
+        await current.connection.execute("SET LOCAL enable_hashjoin = off")
+        page = await people.search(sort="-name", limit=len(wanted) - 1, **filters)
+    assert len({person.member_id for person in page.items} & set(wanted)) == len(wanted) - 1
+    keys = [(fold(person.name), person.id) for person in page.items]
+    assert keys == sorted(keys, reverse=True)
 
 
 async def test_the_steps_after_an_invitation_leave_nobody_out_and_count_nobody_twice() -> None:
