@@ -34,6 +34,8 @@ MORE = [
     "/people/999/",  # a message
     "/review/?ask=decline&all=1",
     "/insights/?days=7",
+    "/insights/funnel/?by=inviter",
+    "/insights/retention/?by=inviter&unit=week&show=lost&period=12m",
     "/insights/network/?show=relationships",
     "/insights/network/?show=relationships&around=12",
 ]
