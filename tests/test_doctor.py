@@ -35,6 +35,8 @@ from tests.tables import rows
 ALL_CHECKS = {check.id: (check, group) for group, checks in CHECKS.items() for check in checks}
 SAMPLE = Scope(sample=run.SAMPLE_ROWS)
 FULL = Scope(sample=None)
+COUNTED_TABLES = ("member_daily_highlights", "member_daily_rooms", "directory_hourly_counts")
+"""The tables that a roll-up counts from the events of a day."""
 
 
 async def examine(name: str, *, full: bool = False, fix: bool = False, **changed: object) -> Result:
@@ -470,7 +472,10 @@ async def test_a_wrong_highlight_is_found_and_rolled_up_again(
         "UPDATE member_daily_highlights SET message_count = 9 WHERE highlight_date = $1", day
     )
     result = await examine("highlights")
-    assert (result.verdict, result.examples) == (Verdict.FAILED, [f"{day}: 1 members"])
+    assert (result.verdict, result.examples) == (
+        Verdict.FAILED,
+        [f"{day}: 1 rows of member_daily_highlights", "1 rows of member_monthly_highlights"],
+    )
     await assert_repaired("highlights")
     assert await highlights.verify(day) == []
 
@@ -479,10 +484,15 @@ async def test_an_old_wrong_highlight_is_found_and_repaired_when_all_days_are_co
     directory: asyncpg.Pool, active_member: str
 ) -> None:
     day = noon(100).date()
-    await directory.execute("DELETE FROM member_daily_highlights WHERE highlight_date = $1", day)
+    await directory.execute(
+        "UPDATE member_daily_highlights SET message_count = 9 WHERE highlight_date = $1", day
+    )
     await assert_healthy("highlights")
     result = await examine("highlights", full=True)
-    assert result.examples == [f"{day}: 1 members"]
+    assert result.examples == [
+        f"{day}: 1 rows of member_daily_highlights",
+        "1 rows of member_monthly_highlights",
+    ]
     result = await examine("highlights", full=True, fix=True)
     assert result.verdict is Verdict.FIXED
     assert await highlights.verify(day) == []
@@ -551,7 +561,10 @@ async def test_late_events_of_older_days_are_a_warning_and_those_of_yesterday_an
     result = await examine("highlights")
     assert (result.verdict, result.examples) == (
         Verdict.WARNING,
-        [f"{noon(2).date()}: 1 members, because events came after the roll-up"],
+        [
+            f"{noon(2).date()}: 1 rows of {table}, because events came after the roll-up"
+            for table in COUNTED_TABLES
+        ],
     )
 
 

@@ -51,9 +51,10 @@ STAY = """tsrange(
 
 
 # A checksum of each day's events: it changes when an event is added, deleted or moved, when a stay
-# that began on an earlier day reaches into the day, or no longer does, and when a member is marked
-# as a bot, or is no longer one. PostgreSQL computes it from participation_occurred_at_idx alone,
-# except for these stays. If a later version of PostgreSQL computes other hashes, every day is
+# that began on an earlier day reaches into the day, or no longer does, when a member is marked as a
+# bot, or is no longer one, and when the day begins at another time, in another time zone: then its
+# hours are others. PostgreSQL computes it from participation_occurred_at_idx alone, except for
+# these stays. If a later version of PostgreSQL computes other hashes, every day is
 # rolled up once more.
 def _make_day_checksums(of_members: str = "") -> str:
     """Return the SQL of the checksums of days, of all members or under a condition in SQL."""
@@ -91,7 +92,11 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
 """
 
 
-_DAY_CHECKSUMS = _make_day_checksums()
+_DAY_CHECKSUMS = f"""
+SELECT day, checksum + extract(epoch FROM start) AS checksum
+FROM ({_make_day_checksums()}) AS events
+JOIN unnest(:days::date[], :starts::timestamptz[]) AS days(day, start) USING (day)
+"""
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;
 # without the lock a slow one could overwrite the counts of a later one. All roll-ups lock the days

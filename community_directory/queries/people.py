@@ -421,8 +421,7 @@ def _page_sql(
         found = f"""SELECT * FROM (
             SELECT * FROM ({" UNION ALL ".join(first)}) AS parts {merged}
         ) AS first WHERE {filters}"""
-        if not wanted.activity.are_any:
-            order_by = ""  # they are in order; a join with another table would lose it
+        order_by = ""  # they are in order
     else:
         # OFFSET 0 keeps PostgreSQL from reading everybody in the order of an index.
         found = f"SELECT * FROM community_members WHERE {where} OFFSET 0"

@@ -31,37 +31,33 @@ RISK_ACTIVE_DAYS = 4
 """The fewest active days in the period before of somebody who can be at risk."""
 
 # The names of the inner columns differ from those of the members around these conditions.
-#
-# The second comparison is always true. Without it PostgreSQL would first make the rows distinct,
-# expect 200 of them, and look up each of many thousands of members alone.
-ACTIVE = """EXISTS (
-    SELECT FROM ({DAYS}) AS days WHERE actor = member_id AND actor >= member_id
-)"""
-INACTIVE = "NOT EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
-# IS TRUE keeps PostgreSQL from joining: it would look up each of these members alone, too.
-SUMS_OF_ALL = """(
-    member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})
-) IS TRUE"""
-SUMS_OF_FEW = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
-"""The same condition for few members, whose days are looked up one member after the other."""
+ACTIVE = "EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
+SUMMED = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
+"""A condition on the sums of few members, whose days are looked up one member after the other."""
+AMONG_ALL = "member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})"
+"""A condition on the sums of many members, whose days are read at once."""
 AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
     AND coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0) * 2
         < sum(active_days) FILTER (WHERE is_before)"""
 CAME_BACK = "NOT bool_or(is_before)"
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
+HAS_MILESTONES = """EXISTS (
+    SELECT FROM (
+        SELECT member_id AS beginner, joined_at, approved_at, first_active_day, first_message_day,
+            active_weeks
+        FROM member_milestones
+    ) AS milestones WHERE beginner = member_id AND {CONDITIONS}
+)"""
 ACTIVE_IN_MONTH = """EXISTS (
     SELECT FROM member_monthly_highlights AS counted
-    WHERE counted.member_id = member_milestones.member_id AND month = (
+    WHERE counted.member_id = beginner AND month = (
         date_trunc('month', joined_at AT TIME ZONE {ZONE}) + {NUMBER} * interval '1 month'
     )::date
 )"""
-HAS_MILESTONES = "member_id IN (SELECT member_id FROM member_milestones WHERE {CONDITIONS})"
-NOT_APPROVED = """NOT EXISTS (
-    SELECT FROM member_milestones AS milestone (approved_id, joined_at, approved_at)
-    WHERE approved_id = member_id AND approved_at IS NOT NULL
-)"""
-ACCEPTED = """member_id IN (
-    SELECT accepted_by FROM community_invitations WHERE accepted_by IS NOT NULL{CONDITIONS}
+ACCEPTED = """EXISTS (
+    SELECT FROM (
+        SELECT accepted_by, created_at AS invited_at FROM community_invitations
+    ) AS invitations WHERE accepted_by = member_id{CONDITIONS}
 )"""
 STEPS = {
     "approved": "approved_at IS NOT NULL",
@@ -156,47 +152,49 @@ class ActivityConditions:
     reached: str | None
     stuck: str | None
 
-    @property
-    def are_any(self) -> bool:
-        """Whether there is a condition."""
-        return any(self.where(Parameters(), is_of_few=True))
-
     def where(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
         """Yield the conditions in SQL, whose values become parameters.
 
         Args:
             parameters: The parameters of the statement.
-            is_of_few: Whether the statement looks only among few members.
+            is_of_few: Whether the statement reads few members, in the order of an index.
         """
-        with_sums = SUMS_OF_FEW if is_of_few else SUMS_OF_ALL
-        yield from self._activity(parameters, with_sums)
+        conditions = self._conditions(parameters, is_of_few=is_of_few)
+        # IS TRUE keeps PostgreSQL from joining: the members stay in their order, and those after
+        # the last one of the page are not examined.
+        yield from (f"({each}) IS TRUE" if is_of_few else each for each in conditions)
+
+    def _conditions(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
+        if self.activity is not None:
+            yield from self._activity(parameters, is_of_few=is_of_few)
         if self.room is not None:
-            yield f"member_id IN ({self._room(*self.room, parameters)})"
+            yield _among(self._room_days(*self.room, parameters), is_of_few=False)
         if sums := " AND ".join(self._contributions(parameters)):
-            yield with_sums.format(DAYS=_days(self.period, parameters), SUMS=sums)
+            yield _among(_days(self.period, parameters), sums, is_of_few=is_of_few)
         if milestones := " AND ".join(self._milestones(parameters)):
             yield HAS_MILESTONES.format(CONDITIONS=milestones)
-        created = _between("created_at", self.invited_since, self.invited_before, parameters)
-        conditions = "".join(f" AND {condition}" for condition in created)
+        invited = _between("invited_at", self.invited_since, self.invited_before, parameters)
+        conditions = "".join(f" AND {condition}" for condition in invited)
         if self.reached or self.stuck or conditions:
             yield ACCEPTED.format(CONDITIONS=conditions)
         if self.stuck == "joined":
-            yield NOT_APPROVED
+            yield f"NOT {HAS_MILESTONES.format(CONDITIONS=STEPS['approved'])}"
         if self.reached or self.stuck:
             yield PRESENT
 
-    def _activity(self, parameters: Parameters, with_sums: str) -> Iterator[str]:
-        if self.activity is None:
-            return
+    def _activity(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
         days = _days(self.period, parameters)
-        if self.activity == "active":
-            yield ACTIVE.format(DAYS=days)
-        elif self.activity == "inactive":
-            yield INACTIVE.format(DAYS=days)
+        if self.activity in ("active", "inactive"):
+            no = "" if self.activity == "active" else "NOT "
+            # A short period is joined; the days of a long one are more than its people.
+            if is_of_few or len(days) == 1:
+                yield no + ACTIVE.format(DAYS=" UNION ALL ".join(days))
+            else:
+                yield no + _among(days, is_of_few=False)
         else:
-            before = _days(self.period.before, parameters, is_before=True)
+            days += _days(self.period.before, parameters, is_before=True)
             sums = AT_RISK if self.activity == "at_risk" else CAME_BACK
-            yield with_sums.format(DAYS=f"{before} UNION ALL {days}", SUMS=sums)
+            yield _among(days, sums, is_of_few=is_of_few)
             yield MEMBER if self.activity == "at_risk" else PRESENT
 
     def _contributions(self, parameters: Parameters) -> Iterator[str]:
@@ -205,8 +203,8 @@ class ActivityConditions:
         if self.most_contributions is not None:
             yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
-    def _room(self, platform: str, room_id: str | None, parameters: Parameters) -> str:
-        """Return the SQL of those who did something in a room, or any of a platform."""
+    def _room_days(self, platform: str, room_id: str | None, parameters: Parameters) -> list[str]:
+        """Return the SQL of the parts of the period in one room or all, as rows of members."""
         months, parts = self.period.split()
         first_days = [day for each in months for day in each.days if day.day == 1]
         days = [day for part in parts for day in part.days]
@@ -214,15 +212,15 @@ class ActivityConditions:
         if room_id is not None:
             is_room += f" AND room_id = {parameters.bind(room_id)}"
         # The keys begin with the month or the day: the room is looked up in each of them.
-        return " UNION ALL ".join(
-            f"""SELECT member_id FROM {table}
+        return [
+            f"""SELECT member_id AS actor FROM {table}
             WHERE {column} = ANY({parameters.bind(found)}::date[]) AND {is_room}"""
             for table, column, found in (
                 ("member_monthly_rooms", "month", first_days),
                 ("member_daily_rooms", "day", days),
             )
             if found
-        )
+        ]
 
     def _milestones(self, parameters: Parameters) -> Iterator[str]:
         yield from _between("joined_at", self.member_since, self.member_before, parameters)
@@ -251,7 +249,7 @@ class ActivityConditions:
             yield _was_inactive(RETURN_WEEK, parameters, is_over=self.stuck == "message")
 
 
-def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> str:
+def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> list[str]:
     """Return the SQL of the activity in the parts of a period, as rows of members.
 
     Whole months are read at once, and the days before and after them one by one.
@@ -265,12 +263,20 @@ def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False)
             coalesce(reaction_count, 0) AS reaction_count
         FROM {table} WHERE {column} BETWEEN {first} AND {last}"""
 
-    return " UNION ALL ".join(
-        [
-            *(select("active_days", "member_monthly_highlights", "month", part) for part in months),
-            *(select("1", "member_daily_highlights", "highlight_date", part) for part in days),
-        ]
+    return [
+        *(select("active_days", "member_monthly_highlights", "month", part) for part in months),
+        *(select("1", "member_daily_highlights", "highlight_date", part) for part in days),
+    ]
+
+
+def _among(days: list[str], sums: str = "true", *, is_of_few: bool) -> str:
+    """Return the condition that the days of a member, of which there are any, have such sums."""
+    condition = (SUMMED if is_of_few else AMONG_ALL).format(
+        DAYS=" UNION ALL ".join(days), SUMS=sums
     )
+    # From a union PostgreSQL expects 200 members. Without IS TRUE it would look up each of many
+    # thousands of them alone.
+    return condition if len(days) == 1 else f"({condition}) IS TRUE"
 
 
 def _between(

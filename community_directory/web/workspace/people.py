@@ -45,6 +45,8 @@ JOINING_FILTERS = (
     "stuck",
     "active_week",
     "inactive_week",
+    "active_month",
+    "inactive_month",
 )
 PERIOD_FILTERS = ("activity", "since", "until", "room", "contributions_from", "contributions_to")
 """The filters of two parts of the form, which are open while one of them is in force."""

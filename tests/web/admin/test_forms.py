@@ -297,7 +297,8 @@ async def test_highlights_are_verified_and_rolled_up(
             occurred_at=moment,
         )
     assert await submit(client, "verify-highlights", **days) == (
-        "1 highlight differs from the events: #1 on 2026-01-31. "
+        "3 rows differ from the events: #1 on 2026-01-31 in member_daily_highlights, "
+        "#1 on 2026-01-31 in member_daily_rooms, on 2026-01-31 in directory_hourly_counts. "
         "Use the form “Roll up highlights” to correct this."
     )
     said = await submit(client, "roll-up-highlights", **days)
@@ -307,7 +308,7 @@ async def test_highlights_are_verified_and_rolled_up(
         for found in (await highlights.between(date(2026, 1, 1), date(2026, 2, 1))).items
     ] == [1]
     assert await submit(client, "verify-highlights", since=None, until="2026-01-31") == (
-        "Every highlight from 2026-01-30 to 2026-01-31 agrees with the events."
+        "Every count from 2026-01-30 to 2026-01-31 agrees with the events."
     )
 
 
@@ -340,10 +341,12 @@ async def test_only_the_first_ten_of_many_differences_are_listed(
         )
     said = await submit(client, "verify-highlights", since="2026-01-01", until="2026-01-31")
     assert said.startswith(
-        "12 highlights differ from the events: #1 on 2026-01-01, #1 on 2026-01-02, "
+        "36 rows differ from the events: #1 on 2026-01-01 in member_daily_highlights, "
+        "#1 on 2026-01-02 in member_daily_highlights, "
     )
     assert said.endswith(
-        ", #1 on 2026-01-10 and 2 more. Use the form “Roll up highlights” to correct this."
+        ", #1 on 2026-01-10 in member_daily_highlights and 26 more. "
+        "Use the form “Roll up highlights” to correct this."
     )
 
 

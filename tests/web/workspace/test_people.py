@@ -4,9 +4,11 @@ import csv
 import io
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import date
 from html import unescape
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import parse_qsl
 
 import asyncpg
 import httpx
@@ -144,6 +146,133 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
     shorter = await client.get("/people/?status=active&country=Chile")
     assert 'href="/people/?country=Chile" aria-label="Take away: Active"' in shorter.text
     assert 'href="/people/?status=active" aria-label="Take away: Chile"' in shorter.text
+
+
+@pytest.mark.parametrize(
+    ("query", "chips"),
+    [
+        (
+            "activity=active&since=2026-10-01&until=2026-10-31",
+            {"Active Oct 1 – 31, 2026": ""},
+        ),
+        (
+            "activity=inactive&since=2026-10-31&until=2026-10-31&status=member",
+            {
+                "Members": "activity=inactive&since=2026-10-31&until=2026-10-31",
+                "Not active Oct 31, 2026": "status=member",
+            },
+        ),
+        (
+            "activity=came_back&room=telegram:-1001&since=2026-10-01&until=2026-11-05",
+            {
+                "Came back Oct 1 – Nov 5, 2026": (
+                    "since=2026-10-01&until=2026-11-05&room=telegram:-1001"
+                ),
+                "In telegram:-1001, Oct 1 – Nov 5, 2026": (
+                    "since=2026-10-01&until=2026-11-05&activity=came_back"
+                ),
+            },
+        ),
+        ("activity=at_risk&since=2026-10-01&until=2026-10-02", {"At risk Oct 1 – 2, 2026": ""}),
+        ("since=2026-10-01&until=2026-10-02", {"Period Oct 1 – 2, 2026": ""}),
+        (
+            "contributions_from=1&contributions_to=9&since=2026-10-01&until=2026-10-02",
+            {"1 to 9 contributions, Oct 1 – 2, 2026": ""},
+        ),
+        (
+            "contributions_from=1000&since=2026-10-01&until=2026-10-02",
+            {"At least 1,000 contributions, Oct 1 – 2, 2026": ""},
+        ),
+        (
+            "contributions_to=1&since=2026-10-01&until=2026-10-02",
+            {"At most 1 contribution, Oct 1 – 2, 2026": ""},
+        ),
+        (
+            "member_from=2026-10-01&member_to=2026-10-31",
+            {"Became a member Oct 1 – 31, 2026": ""},
+        ),
+        ("member_to=2026-10-31", {"Became a member until Oct 31, 2026": ""}),
+        ("invited_from=2026-10-01", {"Invited since Oct 1, 2026": ""}),
+        ("active_week=1", {"Active in week 1 after joining": ""}),
+        ("inactive_week=4", {"Not active in week 4 after joining": ""}),
+        ("reached=message", {"Reached: First message": ""}),
+        ("stuck=approved", {"Stopped after: Approved": ""}),
+        ("stuck=waiting", {"Stopped after: First message, week 4 is not over": ""}),
+        ("status=gone", {"Gone: former members": ""}),
+    ],
+)
+async def test_filters_by_activity_joining_and_invitation_are_chips_in_words(
+    client: httpx.AsyncClient, query: str, chips: dict[str, str]
+) -> None:
+    response = await client.get(f"/people/?{query}")
+    found = re.findall(r'href="/people/(\?[^"]*)" aria-label="Take away: ([^"]*)"', response.text)
+    shown = {
+        unescape(text).replace("\u2009", " "): dict(parse_qsl(unescape(left)[1:]))
+        for left, text in found
+    }
+    assert shown == {text: dict(parse_qsl(left)) for text, left in chips.items()}
+    # The form has the filters, too, in a part that is open.
+    form = response.text.partition('role="search"')[2].partition("</form>")[0]
+    for name, value in parse_qsl(query):
+        field = rf'name="{name}"[^>]* value="{value}"|name="{name}">.*?value="{value}" selected'
+        assert re.search(field, form, re.DOTALL)
+    assert ('class="part" open' in form) == (not query.startswith("status"))
+
+
+async def test_a_list_an_export_a_selection_and_a_segment_have_the_filters_of_activity(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    days = {"since": "2026-10-01", "until": "2026-10-31"}
+    for day in (date(2026, 10, 31), date(2026, 11, 1)):
+        await somebody(directory, name=f"Of {day}")
+        number = await directory.fetchval("SELECT count(*) FROM community_members")
+        await rows.highlight(directory, member_id=f"#{number}", highlight_date=day)
+    filters = {"activity": "active", **days}
+    assert listed(await client.get("/people/", params=filters)) == ["1"]
+    exported = await send(client, "preview", do="export", all="1", **filters)
+    assert "Of 2026-10-31" in exported.text
+    assert "Of 2026-11-01" not in exported.text
+    preview = await send(client, "preview", do="ban", all="1", **filters)
+    assert hidden(preview, "people") == "1:active"
+    assert hidden(preview, "since") == "2026-10-01"
+    saved = await send(client, "segments", name="In October", **filters)
+    assert listed(await client.get(saved.headers["location"])) == ["1"]
+    [segment] = await segments.list_all()
+    assert segment.filters == filters
+
+
+async def test_a_day_that_moves_with_the_calendar_stays_one_when_the_form_is_sent_again(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await client.get("/people/?activity=active&since=28d&until=1d")
+    assert (hidden(response, "since"), hidden(response, "until")) == ("28d", "1d")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "activity=asleep",
+        "activity=active&activity=inactive",
+        "active_week=13",
+        "inactive_week=%00",
+        "contributions_from=x",
+        "contributions_to=99999999999999999999",
+        "member_from=yesterday",
+        "invited_to=9999-12-31",
+        "reached=end",
+        "room=x",
+        "room=telegram:%00",
+        "since=2026-11-02&until=2026-11-01",
+        "since=2000-01-01&until=2026-11-01",
+        "stuck=week4",
+    ],
+)
+async def test_an_address_with_a_filter_that_means_nothing_says_so(
+    client: httpx.AsyncClient, query: str
+) -> None:
+    response = await client.get(f"/people/?{query}")
+    assert response.status_code in (200, 400)
+    assert listed(response) == []
 
 
 @pytest.mark.parametrize(
