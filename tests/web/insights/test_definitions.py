@@ -538,7 +538,7 @@ async def test_the_pages_sum_what_the_queries_give(
         str(day): by_day.get(str(day), ("0", "0")) for day in raw.days()
     }
 
-    statuses = dict(await run("Members by status"))
+    statuses: dict[str, int] = dict(await run("Members by status"))
     last = (await load_chart(client, raw, "members"))[-1]
     assert last["end_of_day"] == str(raw.until)
     assert {status: int(last[status]) for status in MEMBER} == {
@@ -560,7 +560,7 @@ async def test_the_pages_sum_what_the_queries_give(
         assert int(bucket["people"]) == sum(people for _, people in inside)
         assert int(bucket["contributions"]) == sum(made * people for made, people in inside)
 
-    medians = dict(await run("Time to the first message"))
+    medians: dict[str, float] = dict(await run("Time to the first message"))
     inviters = await load_chart(client, raw, "inviters/inviters")
     assert inviters
     for row in inviters:
