@@ -108,7 +108,7 @@ class InsightsPage:
             period = await read_period(visit, self.default_period)
             table = await self.charts[name](visit, period)
             text = BYTE_ORDER_MARK + format_rows([table.columns, *table.rows])
-            filename = f"{name}-{period.since}-{period.until}.csv"
+            filename = f"{self.name}-{name}-{period.since}-{period.until}.csv"
             disposition = f'attachment; filename="{filename}"'
             return Response(
                 text,

@@ -67,7 +67,7 @@ async def build_people(visit: Visit) -> PageContent:
         "people.html",
         {
             "address": address,
-            "chips": make_chips(visit, address),
+            "chips": await make_chips(visit, address),
             "done": await find_done(visit),
             "max_selection": MAX_SELECTION,
             "max_total": MAX_TOTAL,
@@ -113,7 +113,7 @@ async def build_segments(visit: Visit) -> PageContent:
         "people_segments.html",
         {
             "address": address,
-            "chips": make_chips(visit, address),
+            "chips": await make_chips(visit, address),
             "segment_name": lambda name: segment_name(visit, name),
             "segments": shared,
         },

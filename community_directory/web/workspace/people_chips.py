@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from community_directory.error_texts import gettext_noop
+from community_directory.errors import UserError
 from community_directory.queries.filter_values import MONTH, parse_day, parse_period
 from community_directory.web.pages import Visit, label
+from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.people_address import PeopleAddress
 
 STATE_LABELS = {
@@ -108,7 +110,7 @@ class Chip(NamedTuple):
     query: str
 
 
-def make_chips(visit: Visit, address: PeopleAddress) -> list[Chip]:
+async def make_chips(visit: Visit, address: PeopleAddress) -> list[Chip]:
     """Return the filters in force, which are valid."""
     filters = address.filters
     names = list(dict.fromkeys(CHIP_NAMES.get(name, name) for name in filters))
@@ -120,7 +122,11 @@ def make_chips(visit: Visit, address: PeopleAddress) -> list[Chip]:
         # The period goes with the last chip that names it.
         removed = {name, "period"} if with_period == [name] else {name}
         without = [each for each in filters if CHIP_NAMES.get(each, each) in removed]
-        found.append(Chip(_describe(visit, name, filters), address.query_without(without)))
+        if name == "inviter":
+            text = await _describe_inviter(visit, filters[name])
+        else:
+            text = _describe(visit, name, filters)
+        found.append(Chip(text, address.query_without(without)))
     return found
 
 
@@ -128,6 +134,17 @@ def format_day(visit: Visit, value: str) -> str:
     """Return the day of a filter, which may be relative to today."""
     day = parse_day("day", value)
     return value if day is None else visit.translation.format_short_date(day)
+
+
+async def _describe_inviter(visit: Visit, value: str) -> str:
+    number = f"#{value.removeprefix('#')}"
+    try:
+        inviter = await find_filtered_person(number)
+    except UserError:
+        return visit.gettext("Invited by {member_id}", member_id=number)
+    return visit.gettext(
+        "Invited by {name} ({member_id})", name=inviter.name, member_id=inviter.member_id
+    )
 
 
 def _describe(visit: Visit, name: str, filters: Mapping[str, str]) -> str:
@@ -153,9 +170,6 @@ def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR091
             return visit.translation.word(value)
         case "country":
             return visit.translation.country(value)
-        case "inviter":
-            number = f"#{value.removeprefix('#')}"
-            return gettext("Invited by {member_id}", member_id=number)
         case "joined_from":
             if value == MONTH:
                 return gettext("Joined this month")

@@ -129,7 +129,7 @@ async def test_each_number_leads_to_as_many_people(
     await make_community(directory, Random(4))
     for period in ("7", "28", "90", "12m", "all"):
         links = await check_people_links(client, f"/insights/attention/?period={period}")
-        assert len(links) >= 3
+        assert links
         if period == "28":
             assert sum(link.number > 0 for link in links) > 3
 
@@ -137,5 +137,5 @@ async def test_each_number_leads_to_as_many_people(
 async def test_a_list_of_nobody_says_so(client: httpx.AsyncClient) -> None:
     page = (await client.get("/insights/attention/")).text
     assert page.count("Nobody") == 3
-    links = await check_people_links(client, "/insights/attention/")
-    assert [link.number for link in links] == [0, 0, 0]
+    assert page.count("0 in the period before") == 3
+    assert await check_people_links(client, "/insights/attention/") == []

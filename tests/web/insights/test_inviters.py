@@ -79,11 +79,13 @@ async def test_each_number_leads_to_as_many_people(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     await make_community(directory, Random(4))
+    statuses = set()
     for query in ("", "?period=28&sort=brought", "?period=12m", "?period=all"):
         links = await check_people_links(client, f"/insights/inviters/{query}")
         inviters = {link.filters["inviter"] for link in links if "inviter" in link.filters}
         assert len(inviters) > 3
-        assert {link.filters["status"] for link in links} == {"ever_member", "member", "gone"}
+        statuses |= {link.filters["status"] for link in links}
+    assert statuses == {"ever_member", "member", "gone"}
 
 
 async def test_few_people_have_no_percentage(

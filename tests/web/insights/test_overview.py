@@ -65,9 +65,9 @@ async def test_every_number_of_people_leads_to_exactly_these_people(
 ) -> None:
     await make_community(directory, monkeypatch)
     links = await check_people_links(client, PATH)
-    # three figures and the one below the outcomes, 28 days, and 5 tiers
-    assert len(links) >= 4 + 28 + 5
-    assert {number for number, _ in links} > {0, 1}
+    # The figures and the one below the outcomes, the days and the tiers that have somebody.
+    assert len(links) >= 28
+    assert max(number for number, _ in links) > 1
     page = (await client.get(PATH)).text
     bars = re.findall(r'<a href="/people/\?([^"]*)" tabindex="-1"><title>[^:]*: (\d+) active', page)
     assert len(bars) == 28
@@ -465,6 +465,6 @@ async def test_the_data_of_each_chart_is_a_csv_file(
     response = await client.get(f"/insights/{chart}.csv?{PERIOD}")
     header = response.text.removeprefix("\ufeff").splitlines()[0]
     assert header.replace('"', "") == columns
-    assert f"{chart}-{SINCE}-{UNTIL}.csv" in response.headers["content-disposition"]
+    assert f"overview-{chart}-{SINCE}-{UNTIL}.csv" in response.headers["content-disposition"]
     rows = await read_csv(client, f"/insights/{chart}.csv?{PERIOD}")
     assert rows

@@ -260,7 +260,13 @@ async def test_hostile_names_do_not_break_the_pages(
     await highlights.roll_up(yesterday - DAY)
     paths = [
         "insights/",
+        "insights/retention/?by=inviter&unit=week",
+        "insights/funnel/?by=inviter",
+        "insights/attention/",
+        "insights/inviters/",
+        "insights/contributions/",
         "insights/rooms/",
+        "insights/network/",
         "suggestions/",
         *(f"tree/{number}/" for number in range(int(first[1:]), int(first[1:]) + 6)),
     ]

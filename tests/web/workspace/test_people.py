@@ -143,6 +143,9 @@ async def test_each_filter_in_force_is_a_chip_that_takes_it_away(
     ):
         assert f'aria-label="Take away: {text}' in response.text
     assert response.text.count('class="chip"') == len(query.split("&"))
+    inviter = await somebody(directory, name="Irene <b>")
+    response = await client.get(f"/people/?inviter={inviter}")
+    assert f'aria-label="Take away: Invited by Irene &lt;b&gt; (#{inviter})"' in response.text
     shorter = await client.get("/people/?status=active&country=Chile")
     assert 'href="/people/?country=Chile" aria-label="Take away: Active"' in shorter.text
     assert 'href="/people/?status=active" aria-label="Take away: Chile"' in shorter.text
