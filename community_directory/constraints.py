@@ -222,14 +222,12 @@ CONSTRAINT_MESSAGES = {
     "member_daily_highlights_pkey": ConstraintMessage("This highlight already exists.", "id"),
     # member_monthly_highlights, member_daily_rooms, member_monthly_rooms, member_milestones,
     # directory_hourly_counts
-    "daily_room_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "daily_room_pkey": ConstraintMessage(_SAME_COUNT, "room_id"),
     "hourly_count_pkey": ConstraintMessage(_SAME_COUNT, "event_type"),
     "milestone_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "milestone_pkey": ConstraintMessage("This member already has milestones.", "member_id"),
     "monthly_highlight_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "monthly_highlight_pkey": ConstraintMessage(_SAME_COUNT, "month"),
-    "monthly_room_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "monthly_room_pkey": ConstraintMessage(_SAME_COUNT, "room_id"),
     # member_relationships
     "member_relationships_pkey": ConstraintMessage(_SAME_RELATIONSHIP, "id"),

@@ -35,8 +35,8 @@ ACTOR = "doctor"
 """The author of repairs in the audit log."""
 SAMPLED_DAYS = 7
 """The days before today whose highlights are counted again."""
-FULL_BATCH_DAYS = 31
-"""The days that one statement counts when all are counted; otherwise it is one day."""
+BATCH_DAYS = 31
+"""The days that are counted at once. Each batch counts the months of its days."""
 
 MAX_MISSED_NIGHTS = 7
 """The number of days by which the archive may be late."""
@@ -405,7 +405,7 @@ async def find_wrong_highlights(scope: Scope) -> Sequence[Finding]:
             elif day < today() - timedelta(days=1):
                 text += ", because events came after the roll-up"
                 findings.append(Finding(text, Verdict.WARNING))
-    # Each day of a month finds the faults of the whole month.
+    # Two batches of one month find its faults twice.
     return list(dict.fromkeys(findings))
 
 
@@ -426,9 +426,10 @@ async def _batches(scope: Scope) -> Sequence[tuple[date, date]]:
     last = today() - timedelta(days=1)
     if not scope.is_full:
         oldest = max(oldest, last - timedelta(days=SAMPLED_DAYS - 1))
-    step = FULL_BATCH_DAYS if scope.is_full else 1
-    starts = [oldest + timedelta(days=days) for days in range(0, (last - oldest).days + 1, step)]
-    return [(start, min(last, start + timedelta(days=step - 1))) for start in starts]
+    starts = [
+        oldest + timedelta(days=days) for days in range(0, (last - oldest).days + 1, BATCH_DAYS)
+    ]
+    return [(start, min(last, start + timedelta(days=BATCH_DAYS - 1))) for start in starts]
 
 
 async def find_overdue_days(_: Scope) -> Sequence[Finding]:

@@ -6,6 +6,9 @@ people.
 
 PRESENT = "NOT is_bot AND deleted_at IS NULL AND status <> 'banned'"
 """A person who was neither removed nor banned: a contact or a member."""
+ABSENT = """SELECT member_id FROM community_members
+    WHERE is_bot OR deleted_at IS NOT NULL OR status = 'banned'"""
+"""The numbers of all who are not present. They are few, so `NOT IN` is faster than a join."""
 MEMBER = "NOT is_bot AND deleted_at IS NULL AND status IN ('pending', 'active', 'suspended')"
 """A person who is present, and more than a contact."""
 EVER_MEMBER = """NOT is_bot AND merged_into IS NULL

@@ -65,7 +65,7 @@ RULES_OF_LOOKS = [
 """The rules whose result depends on the theme or the width: one look is enough for the others."""
 SHORTEN = """
 () => {
-    for (const item of document.querySelectorAll(":is(tr, li, rect, path, line, svg a):nth-child(n+9)"))
+    for (const item of document.querySelectorAll(":is(tr, li, rect, path, svg a):nth-child(n+9)"))
         item.remove();
 }
 """

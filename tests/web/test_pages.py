@@ -34,7 +34,6 @@ from community_directory.web.pages import (
 )
 from tests.web.conftest import ADDRESS, add_superuser, session_of
 
-
 STATIC_PATH = Path(pages_module.__file__).parent / "static"
 D3 = ("dispatch", "force", "quadtree", "timer")
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import asyncpg
 
 from community_directory.database import Statement, engine
-from community_directory.queries.standing import PRESENT
+from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.charts import (
     Span,
     end_of_month,
@@ -20,26 +21,26 @@ from community_directory.web.pages import Visit
 
 # The messages are those of everybody, the people those who are present.
 COUNT_DAYS = Statement(f"""
-SELECT highlight_date AS since, count(*) FILTER (WHERE {PRESENT}) AS people,
+SELECT highlight_date AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
     sum(coalesce(message_count, 0)) AS messages
-FROM member_daily_highlights JOIN community_members USING (member_id)
-WHERE highlight_date BETWEEN :since AND :until AND NOT is_bot GROUP BY 1
+FROM member_daily_highlights
+WHERE highlight_date BETWEEN :since AND :until AND {NO_BOTS} GROUP BY 1
 """)
 # Whole months are read from the months, and the other parts of months, of which there are two in a
 # period, from the days.
 COUNT_MONTHS = Statement(f"""
-SELECT month AS since, count(*) FILTER (WHERE {PRESENT}) AS people, sum(message_count) AS messages
-FROM member_monthly_highlights JOIN community_members USING (member_id)
-WHERE month = ANY(:months::date[]) AND NOT is_bot GROUP BY 1
+SELECT month AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
+    sum(message_count) AS messages
+FROM member_monthly_highlights WHERE month = ANY(:months::date[]) GROUP BY 1
 UNION ALL
-SELECT since, count(*) FILTER (WHERE {PRESENT}), sum(messages)
+SELECT since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})), sum(messages)::bigint
 FROM (
     SELECT since, member_id, sum(coalesce(message_count, 0)) AS messages
     FROM unnest(:parts_since::date[], :parts_until::date[]) AS part(since, until)
         JOIN member_daily_highlights ON highlight_date BETWEEN since AND until
     GROUP BY 1, 2
-) AS part JOIN community_members USING (member_id)
-WHERE NOT is_bot GROUP BY 1
+) AS part
+WHERE {NO_BOTS} GROUP BY 1
 """)
 
 

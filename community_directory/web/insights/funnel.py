@@ -30,7 +30,7 @@ from community_directory.web.pages import Visit
 
 STEPS = ("invited", "joined", "approved", "message", "week4")
 STEP_LABELS = {
-    "invited": gettext_noop("Invited"),
+    "invited": gettext_noop("Invitations"),
     "joined": gettext_noop("Joined"),
     "approved": gettext_noop("Approved"),
     "message": gettext_noop("First message"),

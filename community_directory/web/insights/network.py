@@ -1,6 +1,7 @@
 """Network: who is linked with whom, and who invited whom, as a picture to walk in."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -48,6 +49,8 @@ MAX_NAMED = 25
 """The number of nodes whose names are always shown, those with most links."""
 MAX_DRAWN_LINKS = 2_000
 """The most links in the picture and in the table; the CSV file has all."""
+MAX_WIDTH = 6
+"""The width in pixels of the line of most links."""
 MIN_YEAR, MAX_YEAR = 1900, 2199
 
 
@@ -79,12 +82,18 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A drawn link: the places of its nodes in the list of nodes, and its width in pixels."""
+class Stroke:
+    """All links that are drawn with one width, because a browser draws few paths fast.
 
-    source: int
-    target: int
-    width: float
+    Attributes:
+        width: The width in pixels.
+        path: The links as an SVG path.
+        ends: For each link the places of its nodes in the list of nodes, such as "0-7".
+    """
+
+    width: int
+    path: str
+    ends: str
 
 
 async def build(visit: Visit, period: Period) -> Mapping[str, object]:
@@ -111,7 +120,8 @@ async def build(visit: Visit, period: Period) -> Mapping[str, object]:
         "chips": _list_chips(visit),
         "kept_here": _list_kept(visit),
         "nodes": nodes,
-        "lines": _draw_lines(nodes, links),
+        "strokes": _draw_links(nodes, links),
+        "drawn_links": min(len(links), MAX_DRAWN_LINKS),
         "links": links,
         "shown_names": {node.key: node for node in nodes},
         "left_out": found.left_out,
@@ -307,15 +317,21 @@ def _group_filters(visit: Visit, by: str, value: str) -> dict[str, str]:
     return filters
 
 
-def _draw_lines(nodes: Sequence[Node], links: Sequence[Link]) -> list[Line]:
-    """Return the links that are most as lines; the width of a line grows with their number."""
+def _draw_links(nodes: Sequence[Node], links: Sequence[Link]) -> list[Stroke]:
+    """Return the links that are most; the width of a line grows with their number."""
     places = {node.key: place for place, node in enumerate(nodes)}
     most = max((link.count for link in links), default=1)
+    by_width: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for link in links[:MAX_DRAWN_LINKS]:
+        width = 1 + (link.count - 1) * MAX_WIDTH // most
+        by_width[width].append((places[link.source], places[link.target]))
     return [
-        Line(places[link.source], places[link.target], round(1 + 5 * link.count / most, 1))
-        if most > 1
-        else Line(places[link.source], places[link.target], 1)
-        for link in links[:MAX_DRAWN_LINKS]
+        Stroke(
+            width,
+            "".join(f"M{nodes[a].x} {nodes[a].y}L{nodes[b].x} {nodes[b].y}" for a, b in ends),
+            " ".join(f"{a}-{b}" for a, b in ends),
+        )
+        for width, ends in by_width.items()
     ]
 
 

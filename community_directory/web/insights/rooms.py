@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Parameters, Statement, engine
 from community_directory.queries.archived_days import find_archive
 from community_directory.queries.filter_values import DayPeriod
-from community_directory.queries.standing import PRESENT
+from community_directory.queries.standing import ABSENT
 from community_directory.tables import EventType
 from community_directory.web.insights.charts import Span, draw_line, split_into_steps
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
@@ -21,34 +21,38 @@ MAX_SHOWN_ROOMS = 20
 MAX_ROOMS = 1000
 """The most rooms of a period that are compared with the period before."""
 
-# Whole months are read from the months, and the days before and after them from the days.
-PERIOD_ROOMS = """
-    SELECT member_id, platform, room_id, event_count, message_count
-    FROM member_monthly_rooms WHERE month BETWEEN :months_since AND :months_until
-    UNION ALL
-    SELECT member_id, platform, room_id, event_count, message_count
-    FROM unnest(:parts_since::date[], :parts_until::date[]) AS part(since, until)
-        JOIN member_daily_rooms ON day BETWEEN since AND until
+# The figures of the rooms, and those of the platforms, which have no room: a person is in several
+# rooms of a platform.
+COUNT_ROOMS = f"""
+WITH
+-- What each person did in each room.
+counted AS MATERIALIZED (
+    SELECT platform, room_id, member_id, sum(event_count) AS events, sum(message_count) AS messages
+    FROM ({{PARTS}}) AS parts GROUP BY 1, 2, 3
+),
+-- All rooms.
+room AS (
+    SELECT platform, room_id, sum(events)::bigint AS events, sum(messages)::bigint AS messages,
+        count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people
+    FROM counted GROUP BY 1, 2
+),
+-- The people of all rooms of a platform.
+platform_people AS (
+    SELECT platform, count(*) AS people
+    FROM (SELECT platform, member_id FROM counted GROUP BY 1, 2) AS active
+    WHERE member_id NOT IN ({ABSENT}) GROUP BY 1
+)
+(
+    SELECT platform, room_id, events, messages, people,
+        events / sum(events) OVER () AS share
+    FROM room ORDER BY events DESC, platform, room_id LIMIT {MAX_ROOMS}
+)
+UNION ALL SELECT platform, NULL, NULL, NULL, people, NULL FROM platform_people
 """
-LIST_ROOMS = Statement(f"""
-SELECT platform, room_id, sum(events) AS events, sum(messages) AS messages,
-    count(*) FILTER (WHERE {PRESENT}) AS people, sum(sum(events)) OVER () AS all_events
-FROM (
-    SELECT member_id, platform, room_id, sum(event_count) AS events, sum(message_count) AS messages
-    FROM ({PERIOD_ROOMS}) AS rooms GROUP BY 1, 2, 3
-) AS counted JOIN community_members USING (member_id)
+SUM_ROOMS = f"""
+SELECT platform, room_id, sum(event_count) AS events FROM ({{PARTS}}) AS parts
 GROUP BY 1, 2 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
-""")
-SUM_ROOMS = Statement(f"""
-SELECT platform, room_id, sum(event_count) AS events FROM ({PERIOD_ROOMS}) AS rooms
-GROUP BY 1, 2 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
-""")
-COUNT_PLATFORM_PEOPLE = Statement(f"""
-SELECT platform, count(*) AS people
-FROM (SELECT DISTINCT platform, member_id FROM ({PERIOD_ROOMS}) AS rooms) AS active
-    JOIN community_members USING (member_id)
-WHERE {PRESENT} GROUP BY 1
-""")
+"""
 # The step is the point of the line of the platform; the period before has none.
 COUNT_PLATFORMS = Statement(f"""
 SELECT platform, CASE WHEN day >= :since THEN width_bucket(day, :steps::date[]) END AS step,
@@ -107,22 +111,26 @@ class QuietRoom(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """The rooms of a period.
+    """The platforms and rooms of a period.
 
     Attributes:
+        steps: The days of the points of the lines of the platforms.
+        platforms: The platforms, the busiest first.
         active: Those with events, the busiest first.
         quiet: Those with events in the period before and none in the period, the busiest first.
     """
 
+    steps: list[Span]
+    platforms: list[PlatformFigures]
     active: list[RoomFigures]
     quiet: list[QuietRoom]
 
 
-async def load_platforms(period: Period) -> tuple[list[Span], list[PlatformFigures]]:
-    """Return the steps of the lines, and the platforms, the one with the most events first."""
-    steps = split_into_steps(period.since, period.until)
+async def load_rooms(period: Period) -> Rooms:
+    """Return the platforms and the rooms of the period."""
     before = period.before
-    found, people = await asyncio.gather(
+    steps = split_into_steps(period.since, period.until)
+    by_step, found, earlier = await asyncio.gather(
         engine.read(
             COUNT_PLATFORMS,
             since=period.since,
@@ -130,23 +138,50 @@ async def load_platforms(period: Period) -> tuple[list[Span], list[PlatformFigur
             before=period.since if before is None else before.since,
             steps=[step.since for step in steps],
         ),
-        engine.read(COUNT_PLATFORM_PEOPLE, **_parts(period)),
+        _read_parts(COUNT_ROOMS, period),
+        _read_parts(SUM_ROOMS, before),
     )
-    people_counts = {record["platform"]: record["people"] for record in people}
-    platforms = sorted({record["platform"] for record in found} | people_counts.keys())
-    figures = [
+    people = {each["platform"]: each["people"] for each in found if each["room_id"] is None}
+    counts = {(each["platform"], each["room_id"]): each["events"] for each in earlier}
+    rooms = [
+        RoomFigures(
+            platform=each["platform"],
+            room_id=each["room_id"],
+            events=each["events"],
+            messages=each["messages"],
+            people=each["people"],
+            share=float(each["share"]),
+            before=None if before is None else counts.get((each["platform"], each["room_id"]), 0),
+            path=_path(f"{each['platform']}:{each['room_id']}", period),
+        )
+        for each in found
+        if each["room_id"] is not None
+    ]
+    active = {(room.platform, room.room_id) for room in rooms}
+    return Rooms(
+        steps=steps,
+        platforms=_make_platforms(by_step, people, len(steps), period),
+        active=rooms,
+        quiet=[QuietRoom(*room, events) for room, events in counts.items() if room not in active],
+    )
+
+
+def _make_platforms(
+    records: Sequence[asyncpg.Record], people: Mapping[str, int], step_count: int, period: Period
+) -> list[PlatformFigures]:
+    platforms = [
         _make_platform(
             platform,
-            [record for record in found if record["platform"] == platform],
-            people_counts.get(platform, 0),
-            len(steps),
+            [record for record in records if record["platform"] == platform],
+            people.get(platform, 0),
+            step_count,
             period,
         )
-        for platform in platforms
+        for platform in sorted({record["platform"] for record in records} | people.keys())
     ]
-    total = sum(each.events for each in figures) or 1
-    figures = [each._replace(share=each.events / total) for each in figures]
-    return steps, sorted(figures, key=lambda each: -each.events)
+    total = sum(each.events for each in platforms) or 1
+    with_shares = [each._replace(share=each.events / total) for each in platforms]
+    return sorted(with_shares, key=lambda each: -each.events)
 
 
 def _make_platform(
@@ -169,45 +204,25 @@ def _make_platform(
     )
 
 
-async def load_rooms(period: Period) -> Rooms:
-    """Return the rooms of the period."""
-    before = period.before
-    found, earlier = await asyncio.gather(
-        engine.read(LIST_ROOMS, **_parts(period)),
-        _sum_rooms(before),
-    )
-    counts = {(platform, room_id): events for platform, room_id, events in earlier}
-    rooms = [
-        RoomFigures(
-            platform=platform,
-            room_id=room_id,
-            events=events,
-            messages=messages,
-            people=people,
-            share=float(events / all_events),
-            before=None if before is None else counts.get((platform, room_id), 0),
-            path=_path(f"{platform}:{room_id}", period),
+async def _read_parts(sql: str, period: Period | None) -> list[asyncpg.Record]:
+    """Run a statement on the rooms of a period: of its whole months, and of the days at its ends.
+
+    The filter `room` of People has the same parts.
+    """
+    if period is None:
+        return []
+    months, days = DayPeriod(period.since, period.until).split()
+    parameters = Parameters()
+    parts = [
+        f"""SELECT member_id, platform, room_id, event_count, message_count FROM {table}
+        WHERE {column} BETWEEN {parameters.bind(each.since)} AND {parameters.bind(each.until)}"""
+        for table, column, periods in (
+            ("member_monthly_rooms", "month", months),
+            ("member_daily_rooms", "day", days),
         )
-        for platform, room_id, events, messages, people, all_events in found
+        for each in periods
     ]
-    active = {(room.platform, room.room_id) for room in rooms}
-    quiet = [QuietRoom(*room, events) for room, events in counts.items() if room not in active]
-    return Rooms(rooms, quiet)
-
-
-async def _sum_rooms(period: Period | None) -> list[asyncpg.Record]:
-    return [] if period is None else await engine.read(SUM_ROOMS, **_parts(period))
-
-
-def _parts(period: Period) -> dict[str, object]:
-    """Return the parameters of `PERIOD_ROOMS`; the filter `room` of People has the same parts."""
-    months, parts = DayPeriod(period.since, period.until).split()
-    return {
-        "months_since": months[0].since if months else None,
-        "months_until": months[0].until if months else None,
-        "parts_since": [part.since for part in parts],
-        "parts_until": [part.until for part in parts],
-    }
+    return await engine.read(sql.format(PARTS=" UNION ALL ".join(parts)), *parameters)
 
 
 def _path(room: str, period: Period) -> str:
@@ -215,13 +230,11 @@ def _path(room: str, period: Period) -> str:
 
 
 async def _build(_: Visit, period: Period) -> Mapping[str, object]:
-    (steps, platforms), rooms, archive = await asyncio.gather(
-        load_platforms(period), load_rooms(period), find_archive()
-    )
+    rooms, archive = await asyncio.gather(load_rooms(period), find_archive())
     archived_until = None if archive is None else archive.until
     return {
-        "steps": steps,
-        "platforms": platforms,
+        "steps": rooms.steps,
+        "platforms": rooms.platforms,
         "rooms": rooms.active[:MAX_SHOWN_ROOMS],
         "other_rooms": len(rooms.active[MAX_SHOWN_ROOMS:]),
         "quiet_rooms": rooms.quiet[:MAX_SHOWN_ROOMS],
@@ -233,22 +246,23 @@ async def _build(_: Visit, period: Period) -> Mapping[str, object]:
     }
 
 
-async def load_platforms_table(_visit: Visit, period: Period) -> ChartTable:
+async def load_platforms_table(_: Visit, period: Period) -> ChartTable:
     """Return the data of the table of platforms."""
-    _, platforms = await load_platforms(period)
+    rooms = await load_rooms(period)
     rows = [
-        (each.platform, each.events, each.messages, each.people, each.before) for each in platforms
+        (each.platform, each.events, each.messages, each.people, each.before)
+        for each in rooms.platforms
     ]
     return ChartTable(["platform", "events", "messages", "people", "events_before"], rows)
 
 
 async def load_platform_lines_table(_: Visit, period: Period) -> ChartTable:
     """Return the data of the lines of the platforms."""
-    steps, platforms = await load_platforms(period)
+    rooms = await load_rooms(period)
     rows = [
         (each.platform, *step, events)
-        for each in platforms
-        for step, events in zip(steps, each.steps, strict=True)
+        for each in rooms.platforms
+        for step, events in zip(rooms.steps, each.steps, strict=True)
     ]
     return ChartTable(["platform", "since", "until", "events"], rows)
 

@@ -10,9 +10,16 @@
     const { e: x, f: y } = element.transform.baseVal[0].matrix;
     return { element, x, y, radius: parseFloat(element.style.getPropertyValue("--r")) };
   });
-  const lines = [...svg.querySelectorAll("line")].map((element) => ({
-    element, source: nodes[element.dataset.a], target: nodes[element.dataset.b],
+  // All links of one width are one path: a browser draws few paths faster than many lines.
+  const paths = [...svg.querySelectorAll("[data-ends]")].map((element) => ({
+    element,
+    links: element.dataset.ends.split(" ").map((ends) => {
+      const [source, target] = ends.split("-").map((place) => nodes[place]);
+      return { source, target };
+    }),
   }));
+  const links = paths.flatMap((path) => path.links);
+  const near = { element: svg.querySelector("path.near"), links: [] };
   const names = nodes.filter(({ element }) => element.classList.contains("named")).length;
   let zoom = 1;
 
@@ -25,17 +32,17 @@
     pane.scrollTop = ((pane.scrollTop + y) * zoom) / before - y;
     const shown = Math.min(svg.clientWidth / box.width, svg.clientHeight / box.height);
     network.style.setProperty("--px", 1 / shown);
-    nodes.forEach(({ element }, rank) => element.classList.toggle("named", rank < names * zoom * zoom));
+    // A larger picture has room for more names.
+    const room = Math.max(6, names * (svg.clientWidth / box.width) ** 2);
+    nodes.forEach(({ element }, rank) => element.classList.toggle("named", rank < room));
   }
 
   function draw() {
     for (const { element, x, y } of nodes) element.transform.baseVal[0].setTranslate(x, y);
-    for (const { element, source, target } of lines) {
-      element.setAttribute("x1", source.x);
-      element.setAttribute("y1", source.y);
-      element.setAttribute("x2", target.x);
-      element.setAttribute("y2", target.y);
-    }
+    for (const { element, links } of [...paths, near]) element.setAttribute("d", links.map(trace).join(""));
+  }
+  function trace({ source, target }) {
+    return `M${source.x.toFixed(1)} ${source.y.toFixed(1)}L${target.x.toFixed(1)} ${target.y.toFixed(1)}`;
   }
   function keepInside() {
     for (const node of nodes) {
@@ -46,13 +53,19 @@
   // What is dragged stays where it is put, and the others give way.
   const room = Math.sqrt((box.width * box.height) / nodes.length);
   const simulation = d3.forceSimulation(nodes)
-    .force("links", d3.forceLink(lines).distance(Math.min(room * 0.8, 150)))
-    .force("apart", d3.forceManyBody().strength(-room).distanceMax(400))
+    .force("links", d3.forceLink(links).distance(({ source, target }) =>
+      Math.min(room * 0.8, 150) + 2 * (source.radius + target.radius)))
+    .force("apart", d3.forceManyBody().strength(({ radius }) => -room - 30 * radius).distanceMax(500))
     .force("together-x", d3.forceX().strength(0.04))
     .force("together-y", d3.forceY().strength(0.08))
-    .force("room", d3.forceCollide(({ radius }) => radius + 3))
+    .force("room", d3.forceCollide(({ radius }) => radius + 4))
     .force("inside", keepInside)
-    .on("tick", draw);
+    .on("tick", () => {
+      // A frame has several steps, because to draw takes longer than to compute.
+      const end = performance.now() + 12;
+      while (simulation.alpha() > simulation.alphaMin() && performance.now() < end) simulation.tick();
+      draw();
+    });
   const middle = nodes.find(({ element }) => element.classList.contains("here"));
   if (middle) middle.fx = middle.fy = 0;
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
@@ -90,13 +103,10 @@
     if (!isMoved) choose(element);
   });
   function choose(element) {
-    const near = new Set([element]);
-    for (const { element: line, source, target } of lines) {
-      const isNear = source.element === element || target.element === element;
-      line.classList.toggle("near", isNear);
-      if (isNear) near.add(source.element).add(target.element);
-    }
-    for (const node of nodes) node.element.classList.toggle("near", near.has(node.element));
+    near.links = links.filter(({ source, target }) => source.element === element || target.element === element);
+    const shown = new Set(near.links.flatMap(({ source, target }) => [source, target]));
+    for (const node of nodes) node.element.classList.toggle("near", shown.has(node));
+    draw();
     chosen.hidden = !element;
     if (!element) return;
     chosen.querySelector("bdi").textContent = element.querySelector("title").textContent;

@@ -84,6 +84,12 @@ DAYS_TEXTS = {
     ),
 }
 """The texts for two days, for the first one alone, and for the last one alone."""
+AFTER_JOINING_TEXTS = {
+    "active_week": gettext_noop("Active in week {number} after joining"),
+    "inactive_week": gettext_noop("Not active in week {number} after joining"),
+    "active_month": gettext_noop("Active in month {number} after joining"),
+    "inactive_month": gettext_noop("Not active in month {number} after joining"),
+}
 CHIP_NAMES = {
     **dict.fromkeys(("member_from", "member_to"), "member"),
     **dict.fromkeys(("invited_from", "invited_to"), "invited"),
@@ -168,22 +174,12 @@ def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR091
     return value
 
 
-def _describe_step(visit: Visit, name: str, value: str) -> str | None:  # noqa: PLR0911
+def _describe_step(visit: Visit, name: str, value: str) -> str | None:
     """Return the words for a filter by the way of a new member; None for another filter."""
     gettext = visit.gettext
+    if name in AFTER_JOINING_TEXTS:
+        return gettext(AFTER_JOINING_TEXTS[name], number=int(value))
     match name:
-        case "active_week":
-            return gettext("Active in week {week} after joining", week=int(value))
-        case "inactive_week":
-            return gettext("Not active in week {week} after joining", week=int(value))
-        case "active_month":
-            if int(value) == 0:
-                return gettext("Active in the month of joining")
-            return gettext("Active in month {month} after joining", month=int(value))
-        case "inactive_month":
-            if int(value) == 0:
-                return gettext("Not active in the month of joining")
-            return gettext("Not active in month {month} after joining", month=int(value))
         case "reached":
             return gettext("Reached: {step}", step=gettext(REACHED_LABELS[value]))
         case "stuck":

@@ -114,9 +114,9 @@ async def test_shares_and_changes_are_those_of_the_events(
     assert [row[0].lower() for row in rows] == [name for name, _ in now.most_common()]
     for row in rows:
         name = row[0].lower()
-        assert row[5] == f"{100 * now[name] / now.total():.0f}%"
+        assert row[4] == f"{100 * now[name] / now.total():.0f}%"
         change = 100 * (now[name] - before[name]) / before[name]
-        assert row[6] == f"{change:+.0f}%"
+        assert row[5] == f"{change:+.0f}%"
 
 
 async def test_the_lines_have_the_events_of_each_day_or_week(

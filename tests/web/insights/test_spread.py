@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from community_directory.web.insights.spread import Spread
 
-numbers = st.lists(st.integers(1, 900), min_size=1, max_size=60)
+numbers = st.lists(st.integers(1, 900), min_size=1, max_size=30)
 
 
 def spread_of(made: list[int]) -> Spread:

@@ -1,0 +1,236 @@
+"""The figures of Overview: numbers of people in a period and in the one before.
+
+Each number is that of the people whom People finds with the filters of its link. It is counted here
+in another way, because a count for both periods at once costs a fraction.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import NamedTuple
+
+from community_directory.calendar import days_between
+from community_directory.database import Parameters, Statement, engine
+from community_directory.queries.filter_values import DayPeriod
+from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
+from community_directory.queries.standing import ABSENT
+from community_directory.web.insights.layout import to_people
+from community_directory.web.insights.period import CUSTOM, Period
+
+RISK_DAYS = 28
+"""The last days of all in which people are at risk, because all days have no period before."""
+
+MOST_ACTIVE_PEOPLE = 12
+IS_MEMBER = "member_id NOT IN (SELECT member_id FROM community_members WHERE status = 'not_member')"
+"""A condition in SQL: a present person is a member."""
+
+COUNT_JOINED = Statement(f"""
+SELECT count(*) FILTER (WHERE joined_at >= :since) AS number,
+    count(*) FILTER (WHERE joined_at < :since) AS before
+FROM member_milestones
+WHERE joined_at >= :start AND joined_at < :end AND member_id NOT IN ({ABSENT})
+""")
+COUNT_ACCEPTED = Statement(f"""
+SELECT count(DISTINCT accepted_by) FILTER (WHERE created_at >= :since) AS number,
+    count(DISTINCT accepted_by) FILTER (WHERE created_at < :since) AS before
+FROM community_invitations
+WHERE created_at >= :start AND created_at < :end AND accepted_by IS NOT NULL
+    AND accepted_by NOT IN ({ABSENT})
+""")
+COUNT_ACTIVE = f"""
+WITH
+-- The days on which each present person was active in three periods: this one, the one before, and
+-- the one before that, with which those who were at risk before are compared.
+person AS MATERIALIZED (
+    SELECT member_id, coalesce(sum(active_days) FILTER (WHERE part = 0), 0) AS days,
+        coalesce(sum(active_days) FILTER (WHERE part = 1), 0) AS days_before,
+        coalesce(sum(active_days) FILTER (WHERE part = 2), 0) AS days_earlier,
+        sum(messages) AS messages, sum(reactions) AS reactions, sum(minutes) AS minutes
+    FROM ({{DAYS}}) AS parts GROUP BY member_id HAVING member_id NOT IN ({ABSENT})
+),
+-- The numbers of people.
+counted AS (
+    SELECT count(*) FILTER (WHERE days > 0) AS active,
+        count(*) FILTER (WHERE days_before > 0) AS active_before,
+        count(*) FILTER (
+            WHERE days_before >= {RISK_ACTIVE_DAYS} AND days * 2 < days_before AND {IS_MEMBER}
+        ) AS at_risk,
+        count(*) FILTER (
+            WHERE days_earlier >= {RISK_ACTIVE_DAYS} AND days_before * 2 < days_earlier
+                AND {IS_MEMBER}
+        ) AS at_risk_before
+    FROM person
+),
+-- Those who did most in this period.
+most_active AS (
+    SELECT member_id, messages, reactions, minutes FROM person
+    WHERE messages + reactions + minutes > 0
+    ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id
+    LIMIT {MOST_ACTIVE_PEOPLE}
+)
+SELECT active, active_before, at_risk, at_risk_before, member_id, name, messages, reactions, minutes
+FROM counted LEFT JOIN (most_active JOIN community_members USING (member_id)) ON true
+ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id
+"""
+
+
+class ActivePerson(NamedTuple):
+    """One of the people who did most in a period: messages, reactions, minutes in voice chats."""
+
+    member_id: str
+    name: str
+    messages: int
+    reactions: int
+    minutes: int
+
+    @property
+    def contributions(self) -> int:
+        """The number of messages and reactions."""
+        return self.messages + self.reactions
+
+
+class ActivityCounts(NamedTuple):
+    """Who was active in a period, and who is at risk, each with the number of the period before."""
+
+    active: tuple[int, int | None]
+    at_risk: tuple[int, int | None]
+    most_active: list[ActivePerson]
+
+
+class PeopleCount(NamedTuple):
+    """A number of people, that of the period before or None, and the address of these people."""
+
+    number: int
+    before: int | None
+    path: str
+
+
+class PeopleCounts(NamedTuple):
+    """The people of a period, and those who did most.
+
+    Attributes:
+        active: Those who were active.
+        joined: Those who became members.
+        accepted: Those who accepted an invitation that was created in the period.
+        at_risk: The members who were active on less than half as many days as before.
+        most_active: The people with the most messages and reactions.
+    """
+
+    active: PeopleCount
+    joined: PeopleCount
+    accepted: PeopleCount
+    at_risk: PeopleCount
+    most_active: list[ActivePerson]
+
+
+async def count_people(period: Period) -> PeopleCounts:
+    """Count the people of the period, and of the one before."""
+    risk_period = _risk_period(period)
+    activity, joined, accepted = await asyncio.gather(
+        count_active(period),
+        _count_since(COUNT_JOINED, period),
+        _count_since(COUNT_ACCEPTED, period),
+    )
+    return PeopleCounts(
+        PeopleCount(
+            *activity.active,
+            to_people(status="present", activity="active", since=period.since, until=period.until),
+        ),
+        PeopleCount(
+            *joined,
+            to_people(status="present", member_from=period.since, member_to=period.until),
+        ),
+        PeopleCount(
+            *accepted,
+            to_people(
+                status="present",
+                reached="joined",
+                invited_from=period.since,
+                invited_to=period.until,
+            ),
+        ),
+        PeopleCount(
+            *activity.at_risk,
+            to_people(
+                status="member",
+                activity="at_risk",
+                since=risk_period.since,
+                until=risk_period.until,
+            ),
+        ),
+        activity.most_active,
+    )
+
+
+async def count_active(period: Period) -> ActivityCounts:
+    """Count who was active and who is at risk, and return those who did most."""
+    counts = await _count_active_days(period, 1 if period.before is None else 3)
+    if period.before is not None:
+        return counts
+    risk = await _count_active_days(_risk_period(period), 2)
+    return ActivityCounts((counts.active[0], None), (risk.at_risk[0], None), counts.most_active)
+
+
+def _risk_period(period: Period) -> Period:
+    if period.before is not None:
+        return period
+    return Period(CUSTOM, period.until - timedelta(days=RISK_DAYS - 1), period.until)
+
+
+async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
+    """Read the days of the period and of some before it."""
+    parameters, parts = Parameters(), []
+    days = DayPeriod(period.since, period.until)
+    for part in range(periods):
+        parts += _select_days(days, part, parameters)
+        days = days.before
+    sql = COUNT_ACTIVE.format(DAYS=" UNION ALL ".join(parts))
+    found = await engine.read(sql, *parameters)
+    active, active_before, at_risk, at_risk_before, *_ = found[0]
+    return ActivityCounts(
+        (active, active_before),
+        (at_risk, at_risk_before),
+        [ActivePerson(*each[4:]) for each in found if each["member_id"] is not None],
+    )
+
+
+def _select_days(period: DayPeriod, part: int, parameters: Parameters) -> list[str]:
+    """Return statements of the days of a period: of its whole months, and of the days at its ends.
+
+    Only this period, the part 0, has messages, reactions and minutes.
+    """
+    months, days = period.split()
+
+    names = ("message_count", "reaction_count", "voice_minutes")
+    counts = ", ".join(
+        f"{f'coalesce({name}, 0)' if part == 0 else 0} AS {alias}"
+        for name, alias in zip(names, ("messages", "reactions", "minutes"), strict=True)
+    )
+
+    def between(each: DayPeriod) -> str:
+        return f"BETWEEN {parameters.bind(each.since)} AND {parameters.bind(each.until)}"
+
+    return [
+        *(
+            f"""SELECT member_id, active_days::integer AS active_days, {part} AS part, {counts}
+            FROM member_monthly_highlights WHERE month {between(each)}"""
+            for each in months
+        ),
+        *(
+            f"""SELECT member_id, 1 AS active_days, {part} AS part, {counts}
+            FROM member_daily_highlights WHERE highlight_date {between(each)}"""
+            for each in days
+        ),
+    ]
+
+
+async def _count_since(statement: Statement, period: Period) -> tuple[int, int | None]:
+    """Return the number of the period and of the one before, by the times of their days."""
+    before = period.before
+    first = period.since if before is None else before.since
+    [(number, number_before)] = await engine.read(
+        statement,
+        start=days_between(first, first, None).starts[0],
+        since=days_between(period.since, period.since, None).starts[0],
+        end=days_between(period.until, period.until, None).end,
+    )
+    return number, None if before is None else number_before
