@@ -228,21 +228,19 @@ def _make_milestone_table(members: str) -> RolledUpTable:
         LEFT JOIN member_monthly_highlights USING (member_id)
         GROUP BY member_id, joined_at, approved_at
     ),
-    -- Their days in these months and in the weeks after joining.
+    -- Their days up to the end of these months and of the weeks after joining. A condition on the
+    -- first day would make PostgreSQL look for each member at each date.
     active AS (
-        SELECT days.* FROM begun, LATERAL (
-            SELECT highlight.member_id, min(highlight_date) AS first_active_day,
-                min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
-                array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint) FILTER (
-                    WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}
-                ) AS weeks
-            FROM member_daily_highlights AS highlight
-            WHERE highlight.member_id = begun.member_id AND highlight_date >= active_month
-                AND highlight_date <= greatest(
-                    active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
-                )
-            GROUP BY highlight.member_id
-        ) AS days
+        SELECT highlight.member_id, min(highlight_date) AS first_active_day,
+            min(highlight_date) FILTER (WHERE message_count > 0) AS first_message_day,
+            array_agg(DISTINCT ((highlight_date - joined) / 7 + 1)::smallint)
+                FILTER (WHERE highlight_date BETWEEN joined AND joined + {7 * WEEKS - 1}) AS weeks
+        FROM begun
+        JOIN member_daily_highlights AS highlight ON highlight.member_id = begun.member_id
+        WHERE active_month IS NOT NULL AND highlight_date <= greatest(
+            active_month + 30, message_month + 30, joined + {7 * WEEKS - 1}
+        )
+        GROUP BY highlight.member_id
     )
     SELECT member_id, first_active_day, first_message_day, coalesce(weeks, '{{}}') AS active_weeks
     FROM begun LEFT JOIN active USING (member_id)

@@ -4,9 +4,8 @@ from collections import Counter, defaultdict
 from datetime import date, timedelta
 from typing import Any
 
-import asyncpg
-
 from community_directory.calendar import load_zone
+from tests.tables import rows
 
 Table = dict[Any, Any]
 """The counts of a table by its key."""
@@ -14,13 +13,13 @@ SUMS = ("monthly highlights", "milestones")
 """The tables that are counted from the highlights alone."""
 
 
-async def find_wrong_sums(directory: asyncpg.Pool) -> dict[str, tuple[Table, Table]]:
+async def find_wrong_sums(directory: rows.Database) -> dict[str, tuple[Table, Table]]:
     """Return the tables that differ from the highlights, whether or not days are rolled up."""
     found = await find_wrong_counts(directory)
     return {table: rows for table, rows in found.items() if table in SUMS}
 
 
-async def find_wrong_counts(directory: asyncpg.Pool) -> dict[str, tuple[Table, Table]]:
+async def find_wrong_counts(directory: rows.Database) -> dict[str, tuple[Table, Table]]:
     """Return each table that differs from a recount, with the rows that are wrong and right.
 
     Every day that has events must be rolled up. The hours of archived days are not compared:
@@ -41,7 +40,7 @@ async def find_wrong_counts(directory: asyncpg.Pool) -> dict[str, tuple[Table, T
     return found
 
 
-async def count_months(directory: asyncpg.Pool) -> Table:
+async def count_months(directory: rows.Database) -> Table:
     """Count the highlights of each person and month."""
     months: defaultdict[tuple[str, date], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for number, day, *counts in await list_highlights(directory):
@@ -50,7 +49,7 @@ async def count_months(directory: asyncpg.Pool) -> Table:
     return {key: tuple(counts) for key, counts in months.items()}
 
 
-async def count_rooms(directory: asyncpg.Pool, unit: str) -> Table:
+async def count_rooms(directory: rows.Database, unit: str) -> Table:
     """Count the events and the messages of each person in each room, by "day" or "month"."""
     rooms: defaultdict[Any, list[int]] = defaultdict(lambda: [0, 0])
     for event in await list_events(directory):
@@ -61,7 +60,7 @@ async def count_rooms(directory: asyncpg.Pool, unit: str) -> Table:
     return {key: tuple(counts) for key, counts in rooms.items()}
 
 
-async def count_hours(directory: asyncpg.Pool) -> Table:
+async def count_hours(directory: rows.Database) -> Table:
     """Count the events of everybody in each hour of the days that are not archived."""
     return Counter(
         (event["day"], event["hour"], event["platform"], event["event_type"])
@@ -69,7 +68,7 @@ async def count_hours(directory: asyncpg.Pool) -> Table:
     )
 
 
-async def count_milestones(directory: asyncpg.Pool) -> Table:
+async def count_milestones(directory: rows.Database) -> Table:
     """Find the first days and the active weeks of everybody who has milestones or highlights."""
     zone = load_zone(None)
     days = defaultdict[str, list[date]](list)
@@ -96,7 +95,7 @@ async def count_milestones(directory: asyncpg.Pool) -> Table:
     return found
 
 
-async def list_highlights(directory: asyncpg.Pool) -> list[Any]:
+async def list_highlights(directory: rows.Database) -> list[Any]:
     """Return the highlights of all persons: number, day, messages, reactions and minutes."""
     records = await directory.fetch(
         "SELECT member_id, highlight_date, message_count, reaction_count, voice_minutes"
@@ -105,7 +104,7 @@ async def list_highlights(directory: asyncpg.Pool) -> list[Any]:
     return [[number, day, *(count or 0 for count in counts)] for number, day, *counts in records]
 
 
-async def list_events(directory: asyncpg.Pool) -> list[dict[str, Any]]:
+async def list_events(directory: rows.Database) -> list[dict[str, Any]]:
     """Return the events of all persons on days that are not archived, with day and hour."""
     zone = load_zone(None)
     [(archived_until,)] = await directory.fetch("SELECT max(archived_until) FROM directory_archive")
@@ -121,7 +120,7 @@ async def list_events(directory: asyncpg.Pool) -> list[dict[str, Any]]:
     return events
 
 
-async def _stored_months(directory: asyncpg.Pool) -> Table:
+async def _stored_months(directory: rows.Database) -> Table:
     records = await directory.fetch(
         "SELECT member_id, month, active_days, message_count, reaction_count, voice_minutes"
         " FROM member_monthly_highlights"
@@ -129,7 +128,7 @@ async def _stored_months(directory: asyncpg.Pool) -> Table:
     return {(number, month): tuple(counts) for number, month, *counts in records}
 
 
-async def _stored_rooms(directory: asyncpg.Pool) -> Table:
+async def _stored_rooms(directory: rows.Database) -> Table:
     records = await directory.fetch(
         "SELECT member_id, day, platform, room_id, event_count, message_count"
         " FROM member_daily_rooms"
@@ -137,7 +136,7 @@ async def _stored_rooms(directory: asyncpg.Pool) -> Table:
     return {tuple(key): tuple(counts) for *key, counts in _split(records)}
 
 
-async def _stored_room_months(directory: asyncpg.Pool) -> Table:
+async def _stored_room_months(directory: rows.Database) -> Table:
     records = await directory.fetch(
         "SELECT member_id, month, platform, room_id, event_count, message_count"
         " FROM member_monthly_rooms"
@@ -149,7 +148,7 @@ def _split(records: list[Any]) -> list[list[Any]]:
     return [[*record[:4], record[4:]] for record in map(list, records)]
 
 
-async def _stored_hours(directory: asyncpg.Pool) -> Table:
+async def _stored_hours(directory: rows.Database) -> Table:
     records = await directory.fetch(
         "SELECT day, hour, platform, event_type, event_count FROM directory_hourly_counts"
         " WHERE day > coalesce((SELECT archived_until FROM directory_archive), '-infinity')"
@@ -157,7 +156,7 @@ async def _stored_hours(directory: asyncpg.Pool) -> Table:
     return Counter({tuple(key): count for *key, count in records})
 
 
-async def _stored_milestones(directory: asyncpg.Pool) -> Table:
+async def _stored_milestones(directory: rows.Database) -> Table:
     records = await directory.fetch(
         "SELECT member_id, first_active_day, first_message_day, active_weeks FROM member_milestones"
     )

@@ -17,7 +17,7 @@ from community_directory.calendar import load_zone, today
 from community_directory.database import Statement, connect, engine
 from community_directory.errors import InvalidInput
 from community_directory.queries import highlights, people
-from community_directory.queries.activity import PERIOD_ACTIVITY
+from community_directory.queries.activity import make_period_parts
 from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.folding import fold
 from community_directory.queries.people import PEOPLE_SORTS
@@ -274,7 +274,9 @@ def meets(person: Individual, filters: Filters) -> bool:
     checks: dict[str, Callable[[str], bool]] = {
         "status": lambda value: standing.get(value, person.status == value),
         "activity": lambda value: activity[value],
-        "room": lambda value: tuple(value.split(":", 1)) in rooms,
+        "room": lambda value: any(
+            f"{room[0]}:{room[1]}" == value or room[0] == value for room in rooms
+        ),
         "contributions_from": lambda value: later > 0 and contributions >= int(value),
         "contributions_to": lambda value: later > 0 and contributions <= int(value),
         "active_week": lambda value: person.was_active_in(int(value)),
@@ -322,12 +324,12 @@ FILTERS = st.fixed_dictionaries(
             ["present", "member", "gone", "ever_member", "removed", *MemberStatus]
         ),
         "activity": st.sampled_from(["active", "inactive", "at_risk", "came_back"]),
-        "room": st.sampled_from(["telegram:-1001", "telegram:-1002:7", "discord:-1001"]),
+        "room": st.sampled_from(["telegram:-1001", "telegram:-1002:7", "discord"]),
         "contributions_from": st.sampled_from(["0", "1", "5", "20"]),
         "contributions_to": st.sampled_from(["0", "3", "30"]),
         "active_week": st.sampled_from(["1", "4", "12"]),
         "inactive_week": st.sampled_from(["1", "4", "12"]),
-        "active_month": st.sampled_from(["0", "1", "3"]),
+        "active_month": st.sampled_from(["0", "1", "12"]),
         "inactive_month": st.sampled_from(["0", "1", "3"]),
         "member_from": OTHER_DAYS,
         "member_to": OTHER_DAYS,
@@ -361,6 +363,8 @@ FEW_FILTERS = st.tuples(
         {"room": "telegram:-1001", "since": "100d"},
         {"room": "telegram:-1002:7"},
         {"room": "discord:-1001", "since": "80d", "until": "40d"},
+        {"room": "discord", "since": "80d", "until": "40d"},
+        {"room": "telegram"},
         {"contributions_from": "3"},
         {"contributions_from": "0", "contributions_to": "0"},
         {"contributions_from": "10", "contributions_to": "30", "since": "140d"},
@@ -369,9 +373,9 @@ FEW_FILTERS = st.tuples(
         {"inactive_week": "1"},
         {"inactive_week": "12"},
         {"active_month": "0"},
-        {"active_month": "2"},
+        {"active_month": "1"},
         {"inactive_month": "0"},
-        {"inactive_month": "3"},
+        {"inactive_month": "2"},
         {"member_from": "60d"},
         {"member_to": "60d"},
         {"invited_from": "60d"},
@@ -463,7 +467,11 @@ async def test_the_steps_after_an_invitation_leave_nobody_out_and_count_nobody_t
 @pytest.mark.parametrize("since", ["5d", "28d", "95d", "140d"])
 async def test_the_filters_sum_a_period_as_insights_does(since: str) -> None:
     period = DayPeriod(parsed(since), parsed("1d"))
-    records = await engine.read(Statement(PERIOD_ACTIVITY), **period._asdict())
+    statement = Statement(f"""
+        SELECT member_id, sum(message_count) AS message_count, sum(reaction_count) AS reaction_count
+        FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id
+    """)
+    records = await engine.read(statement, **period._asdict())
     kept = set(await people.numbers())
     summed = {record["member_id"]: record for record in records if record["member_id"] in kept}
     assert set(await people.numbers(activity="active", since=since)) == summed.keys()
@@ -526,7 +534,6 @@ def test_a_long_period_has_whole_months_and_the_days_at_both_ends(
         {"contributions_to": "1000000001"},
         {"contributions_to": "9" * 5000},
         {"contributions_to": 10**5000},
-        {"room": "telegram"},
         {"room": ":-1001"},
         {"room": "telegram:"},
         {"room": "x" * 51 + ":1"},
