@@ -1,7 +1,5 @@
 """What each member did in a period, summed from the months and the days of the highlights."""
 
-from community_directory.queries.member_rows import NO_BOTS
-
 
 # Whole months have one row for each member instead of up to 31. The days are read at both ends of
 # the period alone, in two ranges of one index. All three parts are index-only, by
@@ -42,26 +40,6 @@ def make_period_parts(since: str, until: str) -> str:
     """
 
 
-def make_period_activity(since: str, until: str) -> str:
-    """Return the SQL of a subquery: what each member did in a period.
-
-    It has the columns of `make_period_parts`. A member who was not active has no row. Removed and
-    banned people are in it; bots are not.
-
-    Args:
-        since: The placeholder of the first day, such as ":since" or "$1".
-        until: The placeholder of the last day, which is included.
-    """
-    return f"""
-    SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,
-        sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
-    FROM ({make_period_parts(since, until)}) AS parts GROUP BY member_id HAVING {NO_BOTS}
-    """
-
-
-PERIOD_ACTIVITY = make_period_activity(":since", ":until")
-"""The activity from `:since` to `:until`, in a `Statement`."""
-
 # Those who are not present are few, and indexes have them. To join all members takes twice as long.
 IS_PRESENT = """member_id NOT IN (
     SELECT member_id FROM community_members WHERE is_bot
@@ -77,4 +55,7 @@ PRESENT_ACTIVITY = f"""
         sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
     FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id HAVING {IS_PRESENT}
 """
-"""The same without people who were removed or banned."""
+"""What each person who is present did from `:since` to `:until`, in a `Statement`.
+
+It has the columns of `make_period_parts`. Whoever was not active has no row.
+"""
