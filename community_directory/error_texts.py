@@ -181,6 +181,22 @@ WORDS = {
     "profile_data": gettext_noop("profile"),
     "reason": gettext_noop("reason"),
     "text": gettext_noop("search text"),
+    "since": gettext_noop("first day"),
+    "until": gettext_noop("last day"),
+    "member_from": gettext_noop("first day of joining"),
+    "member_to": gettext_noop("last day of joining"),
+    "invited_from": gettext_noop("first day of the invitation"),
+    "invited_to": gettext_noop("last day of the invitation"),
+    "contributions_from": gettext_noop("lowest number of contributions"),
+    "contributions_to": gettext_noop("highest number of contributions"),
+    "active_week": gettext_noop("week"),
+    "inactive_week": gettext_noop("week"),
+    "active_month": gettext_noop("month"),
+    "inactive_month": gettext_noop("month"),
+    "activity": gettext_noop("activity"),
+    "room": gettext_noop("room"),
+    "reached": gettext_noop("step"),
+    "stuck": gettext_noop("step"),
 }
 """The words for names in the code: statuses, outcomes, permissions, tiers, and fields."""
 

@@ -201,6 +201,31 @@ def test_texts_numbers_and_days_are_those_of_the_language() -> None:
     assert mexican.gettext("no such {text}") == "no such {text}"
 
 
+@pytest.mark.parametrize(
+    ("number", "english", "spanish"),
+    [
+        (0, "0", "0"),
+        (9_999, "9,999", "9,999"),
+        (10_000, "10K", "10\xa0k"),
+        (12_345, "12.3K", "12.3\xa0k"),
+        (100_000, "100K", "100\xa0k"),
+        (1_500_000, "1.5M", "1.5\xa0M"),
+    ],
+)
+def test_a_number_for_a_narrow_column_is_abbreviated(
+    number: int, english: str, spanish: str
+) -> None:
+    assert find_translation("en").format_brief_number(number) == english
+    assert find_translation("es-MX").format_brief_number(number) == spanish
+
+
+def test_a_day_below_a_chart_is_short() -> None:
+    day = date(2026, 11, 29)
+    assert find_translation("en").format_axis_day(day) == "Nov 29"
+    assert find_translation("es-MX").format_axis_day(day) == "29 nov"
+    assert find_translation("en").format_axis_day(day, by_month=True) == "Nov 2026"
+
+
 def test_a_time_has_its_day_unless_that_is_today() -> None:
     translation, now = find_translation("es"), datetime.now(UTC)
     today = now.astimezone(load_zone(None)).replace(hour=9, minute=8)

@@ -34,6 +34,8 @@ MORE = [
     "/people/999/",  # a message
     "/review/?ask=decline&all=1",
     "/insights/?days=7",
+    "/insights/funnel/?by=inviter",
+    "/insights/retention/?by=inviter&unit=week&show=lost&period=12m",
     "/insights/network/?show=relationships",
     "/insights/network/?show=relationships&around=12",
 ]
@@ -70,6 +72,7 @@ SHORTEN = """
 }
 """
 """Leave the first eight items of each list, for axe-core, which is slow: the others are alike."""
+OPEN_DETAILS = "() => document.querySelectorAll('details').forEach((each) => (each.open = true))"
 OVERFLOWING = """
 () => {
     const width = document.documentElement.clientWidth;
@@ -144,8 +147,8 @@ def context_url(port: int) -> str:
     return f"http://127.0.0.1:{port}/"
 
 
-async def examine(page: Page, axe: str, path: str) -> list[str]:
-    """Return what is wrong with a page.
+async def examine(page: Page, axe: str, path: str, *, opens_details: bool = False) -> list[str]:
+    """Return what is wrong with a page, also in what can be opened on it if `opens_details`.
 
     A redirect has nothing, and neither has a response that is only a part of a page.
     """
@@ -160,6 +163,8 @@ async def examine(page: Page, axe: str, path: str) -> list[str]:
             return problems
         if response.status not in (200, 400, 404):  # a message is a page, too
             problems.append(f"{path}: the status is {response.status}")
+        if opens_details:
+            await page.evaluate(OPEN_DETAILS)
         if width == DESK[0]:
             problems += await find_dead_ends(page, path)
         overflowing: list[Any] = await page.evaluate(OVERFLOWING)
@@ -190,6 +195,13 @@ async def test_the_page_of_a_person_is_accessible_whatever_can_be_done(
 ) -> None:
     found = (await members.search(status=state, limit=1)).items[0].member_id
     assert await examine(page, axe, f"/people/{found[1:]}/?field=name") == []
+
+
+async def test_the_filters_of_people_are_accessible_while_all_are_in_sight(
+    page: Page, axe: str
+) -> None:
+    path = "/people/?activity=active&since=28d&contributions_from=1&reached=message&status=present"
+    assert await examine(page, axe, path, opens_details=True) == []
 
 
 async def is_page(response: Response) -> bool:

@@ -8,6 +8,8 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markupsafe import Markup
 from piccolo.apps.user.tables import BaseUser
 from starlette.applications import Starlette
@@ -30,6 +32,7 @@ from community_directory.web.pages import (
     Pages,
     Role,
     Visit,
+    clean_name,
     message_page,
 )
 from tests.web.conftest import ADDRESS, add_superuser, session_of
@@ -325,3 +328,11 @@ async def test_a_page_refuses_a_form_in_its_own_words(
 async def test_a_page_can_lead_to_another_one(superuser: httpx.AsyncClient) -> None:
     response = await superuser.get("/moved/")
     assert (response.status_code, response.headers["location"]) == (303, "/member/?member=1")
+
+
+@given(st.text())
+def test_a_name_is_shown_without_control_characters(name: str) -> None:
+    shown = clean_name(name)
+    assert shown
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\n\0")
+    assert clean_name(shown) == shown

@@ -175,45 +175,61 @@ COMMENT ON COLUMN public.insights_weekly_retention.active_members IS
 
 CREATE VIEW public.insights_funnel AS
 WITH
--- Each invitation, with the person who joined with it, if that person is present.
-invited AS (
-    SELECT invitation_id, date_trunc('month', invitation.created_at)::date AS invited_month,
-        coalesce(person.inviter, invitation.created_by) AS inviter, invitation.created_at,
-        accepted_at, person.member_id, person.joined_day, person.approved_at,
-        person.first_message_day, 4 = ANY(person.active_weeks) AS was_active_in_week_4
+-- The invitations of each month and of the member who created them.
+sent AS (
+    SELECT date_trunc('month', created_at)::date AS invited_month, created_by AS inviter,
+        count(*) AS invited
+    FROM public.community_invitations GROUP BY 1, 2
+),
+-- Everybody who accepted one and is present, once in each month.
+accepted AS (
+    SELECT DISTINCT ON (invited_month, member_id)
+        date_trunc('month', invitation.created_at)::date AS invited_month, inviter, member_id,
+        invitation.created_at AS invited_at, accepted_at, approved_at, first_message_day,
+        joined_day, active_weeks
     FROM public.community_invitations AS invitation
-    LEFT JOIN public.insights_members AS person
-        ON person.member_id = invitation.accepted_by AND person.is_present
+    JOIN public.insights_members ON member_id = accepted_by AND is_present
+    ORDER BY invited_month, member_id, invitation.created_at
 ),
 -- The steps that each of them has reached, each with all steps before it.
 reached AS (
-    SELECT *, member_id IS NOT NULL AS joined, approved_at IS NOT NULL AS approved,
+    SELECT *, approved_at IS NOT NULL AS approved,
         approved_at IS NOT NULL AND first_message_day IS NOT NULL AS wrote,
-        joined_day + 28 <= current_date AS is_week_4_over
-    FROM invited
+        coalesce(4 = ANY(active_weeks), false) AS was_active, joined_day + 28 <= current_date AS is_over
+    FROM accepted
+),
+-- The number of those who reached each step.
+counted AS (
+    SELECT invited_month, inviter, count(*) AS joined, count(*) FILTER (WHERE approved) AS approved,
+        count(*) FILTER (WHERE wrote) AS wrote,
+        count(*) FILTER (WHERE wrote AND was_active) AS active_in_week_4,
+        count(*) FILTER (WHERE wrote AND NOT was_active AND NOT is_over) AS week_4_not_over,
+        percentile_cont(0.5) WITHIN GROUP (
+            ORDER BY extract(epoch FROM accepted_at - invited_at) / 86400
+        ) AS median_days_to_join,
+        percentile_cont(0.5) WITHIN GROUP (
+            ORDER BY extract(epoch FROM approved_at - accepted_at) / 86400
+        ) FILTER (WHERE approved_at >= accepted_at) AS median_days_to_approval,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - approved_at::date)
+            FILTER (WHERE first_message_day >= approved_at::date) AS median_days_to_first_message
+    FROM reached GROUP BY invited_month, inviter
 )
-SELECT invited_month, inviter, count(*) AS invited, count(*) FILTER (WHERE joined) AS joined,
-    count(*) FILTER (WHERE approved) AS approved, count(*) FILTER (WHERE wrote) AS wrote,
-    count(*) FILTER (WHERE wrote AND was_active_in_week_4) AS active_in_week_4,
-    count(*) FILTER (WHERE wrote AND NOT was_active_in_week_4 AND NOT is_week_4_over)
-        AS week_4_not_over,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM accepted_at - created_at) / 86400)
-        FILTER (WHERE joined) AS median_days_to_join,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM approved_at - accepted_at) / 86400)
-        FILTER (WHERE approved) AS median_days_to_approval,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - approved_at::date)
-        FILTER (WHERE wrote) AS median_days_to_first_message
-FROM reached GROUP BY invited_month, inviter;
+SELECT invited_month, inviter, coalesce(invited, 0) AS invited, coalesce(joined, 0) AS joined,
+    coalesce(approved, 0) AS approved, coalesce(wrote, 0) AS wrote,
+    coalesce(active_in_week_4, 0) AS active_in_week_4,
+    coalesce(week_4_not_over, 0) AS week_4_not_over,
+    median_days_to_join, median_days_to_approval, median_days_to_first_message
+FROM sent FULL JOIN counted USING (invited_month, inviter);
 
 COMMENT ON VIEW public.insights_funnel IS
-    'What became of the invitations of each month, by inviter. Each step counts those who reached it and all steps before it. Days are those of the time zone of the connection: set it to that of the community.';
+    'What became of the invitations of each month, by inviter. Each step counts the people who reached it and all steps before it. Days are those of the time zone of the connection: set it to that of the community.';
 COMMENT ON COLUMN public.insights_funnel.invited_month IS
     'The first day of the month in which the invitations were created.';
 COMMENT ON COLUMN public.insights_funnel.inviter IS
-    'The number of the member who invited the person, or created the invitation that nobody accepted.';
+    'The number of the member: invitations are counted with their creator, and people with their inviter, who can be another one since.';
 COMMENT ON COLUMN public.insights_funnel.invited IS 'The number of invitations.';
 COMMENT ON COLUMN public.insights_funnel.joined IS
-    'The number of them that were accepted by somebody who is a member or a contact now.';
+    'The number of people who accepted one, and are members or contacts now.';
 COMMENT ON COLUMN public.insights_funnel.approved IS 'The number of these who were approved.';
 COMMENT ON COLUMN public.insights_funnel.wrote IS 'The number of these who wrote a message.';
 COMMENT ON COLUMN public.insights_funnel.active_in_week_4 IS
@@ -223,9 +239,9 @@ COMMENT ON COLUMN public.insights_funnel.week_4_not_over IS
 COMMENT ON COLUMN public.insights_funnel.median_days_to_join IS
     'The median time from the invitation to its acceptance, in days.';
 COMMENT ON COLUMN public.insights_funnel.median_days_to_approval IS
-    'The median time from the acceptance to the approval, in days.';
+    'The median time from the acceptance to the approval, in days, without people who were approved before.';
 COMMENT ON COLUMN public.insights_funnel.median_days_to_first_message IS
-    'The median number of days from the day of the approval to that of the first message. It is below zero if they wrote before.';
+    'The median number of days from the day of the approval to that of the first message, without people who wrote before.';
 
 CREATE VIEW public.insights_inviters AS
 WITH recent AS (

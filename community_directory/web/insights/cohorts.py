@@ -119,12 +119,12 @@ def add_up(cohorts: Iterable[Cohort]) -> Cohort:
 
 
 def draw_curve(cells: Sequence[Cell | None]) -> str:
-    """Return the path in SVG of the shares of some cells, from 0 at the bottom to 1 at the top."""
+    """Return the shares of some cells, from 0 at the bottom to 1, as the points of a polyline."""
     step = CURVE_WIDTH / (len(cells) - 1)
     points = [
         f"{place * step:.1f},{CURVE_HEIGHT * (1 - cell.share):.1f}"
         for place, cell in enumerate(cells)
         if cell is not None
     ]
-    # A line without length shows a single point.
-    return f"M{'L'.join(points)}h0" if points else ""
+    # A single point is a line without length, which has round ends.
+    return " ".join(points * 2 if len(points) == 1 else points)

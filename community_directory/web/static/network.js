@@ -54,8 +54,8 @@
   const room = Math.sqrt((box.width * box.height) / nodes.length);
   const simulation = d3.forceSimulation(nodes)
     .force("links", d3.forceLink(links).distance(({ source, target }) =>
-      Math.min(room * 0.8, 150) + 2 * (source.radius + target.radius)))
-    .force("apart", d3.forceManyBody().strength(({ radius }) => -room - 30 * radius).distanceMax(500))
+      Math.min(room * 0.8, 150) + source.radius + target.radius))
+    .force("apart", d3.forceManyBody().strength(({ radius }) => -room - 0.7 * radius ** 2).distanceMax(500))
     .force("together-x", d3.forceX().strength(0.04))
     .force("together-y", d3.forceY().strength(0.08))
     .force("room", d3.forceCollide(({ radius }) => radius + 4))

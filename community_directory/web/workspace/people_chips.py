@@ -142,7 +142,7 @@ def _describe(visit: Visit, name: str, filters: Mapping[str, str]) -> str:
     return _describe_step(visit, name, value) or _describe_value(visit, name, value)
 
 
-def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911  one for each filter
+def _describe_value(visit: Visit, name: str, value: str) -> str:  # noqa: PLR0911
     gettext = visit.gettext
     match name:
         case "q":

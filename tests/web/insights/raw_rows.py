@@ -60,6 +60,8 @@ HABITS = (
 """The chances to be active on a day before the period before, in that one, and in the period."""
 ROOMS = (("telegram", "-1001"), ("telegram", "-1002"), ("discord", "77"), ("discord", "1001"))
 TYPES = ("MESSAGE",) * 8 + ("REACTION",) * 3 + ("PINNED", "VOICE")
+Histories = dict[str, list[tuple[datetime, str]]]
+"""The times and statuses of people by number, in order."""
 
 
 @dataclass
@@ -260,7 +262,7 @@ async def make_community(
     rng = Random(f"{zone} {since}")
     raw = RawRows(zone, since, until, {}, [], [])
     histories = await _add_people(directory, rng, raw)
-    await _add_events(rng, raw, list(histories))
+    await _add_events(rng, raw, histories)
     await _hide_some(directory, rng, raw, list(histories))
     await _store_milestones(directory, histories)
     await _add_invitations(directory, rng, raw)
@@ -277,9 +279,7 @@ async def make_community(
     return await read_rows(directory, raw, histories)
 
 
-async def read_rows(
-    directory: asyncpg.Pool, raw: RawRows, histories: dict[str, list[tuple[datetime, str]]]
-) -> RawRows:
+async def read_rows(directory: asyncpg.Pool, raw: RawRows, histories: Histories) -> RawRows:
     """Read the rows of a directory."""
     found = await directory.fetch("SELECT * FROM community_members")
     events = await directory.fetch("SELECT * FROM member_participation")
@@ -291,10 +291,8 @@ async def read_rows(
     return RawRows(raw.zone, raw.since, raw.until, people, events, invitations)
 
 
-async def _add_people(
-    directory: asyncpg.Pool, rng: Random, raw: RawRows
-) -> dict[str, list[tuple[datetime, str]]]:
-    histories: dict[str, list[tuple[datetime, str]]] = {}
+async def _add_people(directory: asyncpg.Pool, rng: Random, raw: RawRows) -> Histories:
+    histories: Histories = {}
     inviters: list[str] = []
     for index in range(PEOPLE):
         first = raw.since if index in SILENT else raw.first_day
@@ -343,9 +341,7 @@ def _draw_moment(rng: Random, raw: RawRows, first: date, last: date) -> datetime
     return begin + (end - begin) * rng.random()
 
 
-async def _store_milestones(
-    directory: asyncpg.Pool, histories: dict[str, list[tuple[datetime, str]]]
-) -> None:
+async def _store_milestones(directory: asyncpg.Pool, histories: Histories) -> None:
     """Store when people joined: triggers store the times of the inserts."""
     await directory.executemany(
         "INSERT INTO member_milestones (member_id, joined_at, approved_at) VALUES ($1, $2, $3)"
@@ -362,26 +358,29 @@ async def _store_milestones(
     )
 
 
-async def _add_events(rng: Random, raw: RawRows, numbers: list[str]) -> None:
+async def _add_events(rng: Random, raw: RawRows, histories: Histories) -> None:
     await participation.record_many(
         _draw_event(rng, number, at, source_id=str(index), may_be_stay=may_be_stay)
-        for index, (number, at, may_be_stay) in enumerate(_draw_times(rng, raw, numbers))
+        for index, (number, at, may_be_stay) in enumerate(_draw_times(rng, raw, histories))
     )
 
 
 def _draw_times(
-    rng: Random, raw: RawRows, numbers: list[str]
+    rng: Random, raw: RawRows, histories: Histories
 ) -> Iterator[tuple[str, datetime, bool]]:
     """Yield people and the times of their events, and whether a stay may begin then.
 
-    Some people are always there, some come and go, and some never speak. A stay that begins on the
-    last day could reach into a day that is not rolled up.
+    Some people are always there, some come and go, and some never speak. Every other one does
+    nothing before their last status began. A stay that begins on the last day could reach into a
+    day that is not rolled up.
     """
     today = datetime.now(raw.zone).date()
-    for index, number in enumerate(numbers):
-        chances = HABITS[0] if index in SILENT else rng.choice(HABITS)
-        for ahead in range((raw.until - raw.first_day).days + 1):
-            day = raw.first_day + timedelta(days=ahead)
+    numbers = list(histories)
+    for index, (number, history) in enumerate(histories.items()):
+        chances = HABITS[0 if index in SILENT else index % len(HABITS)]
+        first = raw.day(history[-1][0]) if index % 2 else raw.first_day
+        for ahead in range((raw.until - first).days + 1):
+            day = first + timedelta(days=ahead)
             if rng.random() < chances[(day >= raw.before[0]) + (day >= raw.since)]:
                 for _ in range(rng.randint(1, 3)):
                     yield number, _draw_moment(rng, raw, day, day), day < raw.until

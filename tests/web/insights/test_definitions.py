@@ -1,22 +1,26 @@
 """The SQL of the definitions of Insights gives what a recount of the raw rows gives."""
 
+import csv
+import io
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from statistics import median
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import httpx
 import pytest
 
 from community_directory.settings import load_settings
 from tests.processes import PROJECT
 from tests.roles import app_url, reader_url
-from tests.web.insights.raw_rows import ACTIVE, RawRows, make_community
+from tests.web.insights.raw_rows import ACTIVE, MEMBER, Person, RawRows, make_community
 
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 Recount = Callable[[RawRows], list[Row]]
 
 TEXT = (PROJECT / "docs/reference/insights.md").read_text(encoding="utf-8")
@@ -187,7 +191,7 @@ def retention_by_month(raw: RawRows) -> list[Row]:
     for month in months_of(raw):
         cohort = [person for person in raw.joined() if _day_of(raw, person).replace(day=1) == month]
         later, number = month, 0
-        while cohort and later < this_month:
+        while cohort and later < this_month and number <= 12:
             active = sum(
                 person.is_member
                 and any(day.replace(day=1) == later for day in raw.active[person.number])
@@ -198,8 +202,9 @@ def retention_by_month(raw: RawRows) -> list[Row]:
     return rows
 
 
-def _day_of(raw: RawRows, person: object) -> date:
-    return raw.day(person.joined_at)  # type: ignore[attr-defined]
+def _day_of(raw: RawRows, person: Person) -> date:
+    assert person.joined_at is not None
+    return raw.day(person.joined_at)
 
 
 def retention_by_week(raw: RawRows) -> list[Row]:
@@ -234,13 +239,44 @@ def retention_by_inviter(raw: RawRows) -> list[Row]:
     ]
 
 
-def funnel_steps(raw: RawRows) -> list[Row]:
-    people = [raw.people.get(each["accepted_by"]) for each in _sent(raw)]
-    joined = [person for person in people if person is not None and person.is_present]
+def _accepted(raw: RawRows, sent: Sequence[asyncpg.Record]) -> list[Person]:
+    numbers = {each["accepted_by"] for each in sent} - {None}
+    return [person for person in raw.present() if person.number in numbers]
+
+
+def _steps(raw: RawRows, sent: Sequence[asyncpg.Record], joined: Sequence[Person]) -> Row:
     approved = [person for person in joined if person.approved_at]
     wrote = [person for person in approved if raw.first_message_day(person)]
     stayed = [person for person in wrote if raw.was_active_in_week(person, 4)]
-    return [(len(people), len(joined), len(approved), len(wrote), len(stayed), 0)]
+    return len(sent), len(joined), len(approved), len(wrote), len(stayed), 0
+
+
+def funnel_steps(raw: RawRows) -> list[Row]:
+    sent = _sent(raw)
+    return [_steps(raw, sent, _accepted(raw, sent))]
+
+
+def times_between_the_steps(raw: RawRows) -> list[Row]:
+    sent = _sent(raw)
+    hours_to_join, hours_to_approval, days_to_first_message = [], [], []
+    for person in _accepted(raw, sent):
+        own = [each for each in sent if each["accepted_by"] == person.number]
+        invited_at = min(each["created_at"] for each in own)
+        accepted_at = min(each["accepted_at"] for each in own)
+        hours_to_join.append((accepted_at - invited_at) / timedelta(hours=1))
+        if person.approved_at is None:
+            continue
+        if person.approved_at >= accepted_at:
+            hours_to_approval.append((person.approved_at - accepted_at) / timedelta(hours=1))
+        first = raw.first_message_day(person)
+        if first is not None and first >= raw.day(person.approved_at):
+            days_to_first_message.append((first - raw.day(person.approved_at)).days)
+    return [
+        tuple(
+            round(median(values), 6)
+            for values in (hours_to_join, hours_to_approval, days_to_first_message)
+        )
+    ]
 
 
 def at_risk(raw: RawRows) -> list[Row]:
@@ -331,6 +367,7 @@ RECOUNTS: Mapping[str, Recount] = {
     "By week": retention_by_week,
     "By inviter": retention_by_inviter,
     "Steps": funnel_steps,
+    "Times between the steps": times_between_the_steps,
     "At risk": at_risk,
     "Came back": came_back,
     "Never spoke": never_spoke,
@@ -358,18 +395,174 @@ async def raw(
     return await make_community(directory, ZoneInfo(zone), since, until)
 
 
-async def test_the_queries_give_what_the_raw_rows_give(raw: RawRows, directory_url: str) -> None:
-    # The values are put in as psql does it.
+def round_numbers(row: Iterable[object]) -> Row:
+    """Return a row whose fractions can be compared."""
+    return tuple(round(float(each), 6) if isinstance(each, float) else each for each in row)
+
+
+async def run_definition(raw: RawRows, directory_url: str, heading: str) -> list[Row]:
+    """Return the rows of a query as psql runs it, with a login that has no more rights than needed.
+
+    The period is put in as text, as psql does it.
+    """
     period = {":since": f"'{raw.since}'", ":until": f"'{raw.until}'"}
-    settings = {"timezone": raw.zone.key}
-    for heading, sql in DEFINITIONS.items():
-        may_read = app_url if heading in NEED_MORE_RIGHTS else reader_url
-        query = re.sub(r":(since|until)\b", lambda found: period[found[0]], sql)
-        connection = await asyncpg.connect(may_read(directory_url), server_settings=settings)
-        try:
-            found = await connection.fetch(query)
-        finally:
-            await connection.close()
-        recounted = RECOUNTS[heading](raw)
+    query = re.sub(r":(since|until)\b", lambda found: period[found[0]], DEFINITIONS[heading])
+    may_read = app_url if heading in NEED_MORE_RIGHTS else reader_url
+    connection = await asyncpg.connect(
+        may_read(directory_url), server_settings={"timezone": raw.zone.key}
+    )
+    try:
+        return [round_numbers(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+async def test_the_queries_give_what_the_raw_rows_give(raw: RawRows, directory_url: str) -> None:
+    for heading, recount in RECOUNTS.items():
+        recounted = recount(raw)
         assert recounted, heading
-        assert Counter(map(tuple, found)) == Counter(recounted), heading
+        found = await run_definition(raw, directory_url, heading)
+        assert Counter(found) == Counter(map(round_numbers, recounted)), heading
+
+
+# The pages
+
+
+async def load_chart(
+    client: httpx.AsyncClient, raw: RawRows, chart: str, **choices: str
+) -> list[dict[str, str]]:
+    """Return the rows of the CSV file of a chart."""
+    response = await client.get(
+        f"/insights/{chart}.csv", params={"from": str(raw.since), "to": str(raw.until), **choices}
+    )
+    assert response.status_code == 200, response.text
+    rows = csv.DictReader(io.StringIO(response.text.removeprefix("\ufeff")))
+    # A text that a spreadsheet would take for a formula is behind an apostrophe.
+    return [{column: value.removeprefix("'") for column, value in row.items()} for row in rows]
+
+
+class Chart(NamedTuple):
+    """How the rows of a query and those of a chart's CSV file are the same.
+
+    Attributes:
+        path: The path of the file below that of Insights, without its ending.
+        columns: The columns of the file that have the values of the query.
+        keep: Which rows of the file the query has, too.
+        choices: Further parameters of the address.
+    """
+
+    path: str
+    columns: str
+    keep: Callable[[dict[str, str]], bool] = lambda _: True
+    choices: Mapping[str, str] = {}
+
+
+CHARTS = {
+    "Hours of the week": Chart(
+        "hours", "iso_weekday hour events", lambda row: row["events"] != "0"
+    ),
+    "Tiers": Chart("tiers", "tier members", lambda row: row["members"] != "0"),
+    "Invitations": Chart(
+        "outcomes",
+        "outcome invitations",
+        lambda row: row["outcome"] != "sent" and row["invitations"] != "0",
+    ),
+    "Time until accepted": Chart(
+        "waiting_times", "time_until_accepted invitations", lambda row: row["invitations"] != "0"
+    ),
+    "Most active people": Chart("most_active", "member_id messages reactions voice_minutes"),
+    "Rooms": Chart(
+        "rooms/rooms", "platform room_id events messages people", lambda row: row["events"] != "0"
+    ),
+    "Platforms": Chart(
+        "rooms/platforms", "platform events messages", lambda row: row["events"] != "0"
+    ),
+    "By month": Chart(
+        "retention/cohorts", "joined_month month people active", lambda row: row["people"] != ""
+    ),
+    "By week": Chart(
+        "retention/cohorts",
+        "joined_month week people active",
+        lambda row: row["people"] != "",
+        {"unit": "week"},
+    ),
+    "By inviter": Chart(
+        "retention/cohorts",
+        "inviter week people active",
+        lambda row: row["people"] != "",
+        {"unit": "week", "by": "inviter"},
+    ),
+    "At risk": Chart("attention/at-risk", "member_id active_days_before active_days"),
+    "Came back": Chart("attention/came-back", "member_id"),
+    "Never spoke": Chart("attention/never-spoke", "member_id"),
+    "Who stayed": Chart("inviters/inviters", "member_id brought members stayed"),
+}
+"""The charts whose files have the rows of a query."""
+PARTIAL = {"At risk", "Came back", "Never spoke", "Who stayed"}
+"""The charts that show the first rows, or leave out the row of those without an inviter."""
+
+
+async def test_the_pages_show_what_the_queries_give(
+    raw: RawRows, directory_url: str, client: httpx.AsyncClient
+) -> None:
+    for heading, chart in CHARTS.items():
+        rows = await load_chart(client, raw, chart.path, **chart.choices)
+        shown = [
+            tuple(row[column] for column in chart.columns.split())
+            for row in rows
+            if chart.keep(row)
+        ]
+        found = {
+            tuple("" if each is None else str(each) for each in row)
+            for row in await run_definition(raw, directory_url, heading)
+        }
+        assert shown, heading
+        if heading in PARTIAL:
+            assert {*shown} <= found, heading
+            assert len(shown) == min(12, len(found)) or heading == "Who stayed", heading
+        else:
+            assert {*shown} == found, heading
+
+
+async def test_the_pages_sum_what_the_queries_give(
+    raw: RawRows, directory_url: str, client: httpx.AsyncClient
+) -> None:
+    async def run(heading: str) -> list[Row]:
+        return await run_definition(raw, directory_url, heading)
+
+    by_day = {
+        str(day): (str(people), str(made)) for day, people, made, *_ in await run("Activity by day")
+    }
+    shown = await load_chart(client, raw, "activity")
+    assert {row["since"]: (row["active_people"], row["messages"]) for row in shown} == {
+        str(day): by_day.get(str(day), ("0", "0")) for day in raw.days()
+    }
+
+    statuses: dict[str, int] = dict(await run("Members by status"))
+    last = (await load_chart(client, raw, "members"))[-1]
+    assert last["end_of_day"] == str(raw.until)
+    assert {status: int(last[status]) for status in MEMBER} == {
+        status: statuses.get(status, 0) for status in MEMBER
+    }
+
+    [steps] = await run("Steps")
+    funnel = await load_chart(client, raw, "funnel/steps")
+    assert [int(row["people"]) for row in funnel] == list(steps[:5])
+    [times] = await run("Times between the steps")
+    hours = [float(row["median_hours"]) for row in funnel if row["median_hours"]]
+    assert hours == pytest.approx([*times[:2], 24 * times[2]], abs=0.06)
+
+    counted = await run("People by contributions")
+    buckets = await load_chart(client, raw, "contributions/buckets")
+    for bucket in buckets:
+        least, most = int(bucket["least_contributions"]), int(bucket["most_contributions"] or 10**9)
+        inside = [(made, people) for made, people in counted if least <= made <= most]
+        assert int(bucket["people"]) == sum(people for _, people in inside)
+        assert int(bucket["contributions"]) == sum(made * people for made, people in inside)
+
+    medians: dict[str, float] = dict(await run("Time to the first message"))
+    inviters = await load_chart(client, raw, "inviters/inviters")
+    assert inviters
+    for row in inviters:
+        median_days = row["median_days_to_first_message"]
+        assert (float(median_days) if median_days else None) == medians.get(row["member_id"])

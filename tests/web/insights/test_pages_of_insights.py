@@ -1,7 +1,7 @@
 """All pages of Insights: access, an unavailable database, and how they look with hostile names."""
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 import asyncpg
 import httpx
@@ -10,12 +10,13 @@ from piccolo.apps.user.tables import BaseUser
 from piccolo_api.session_auth.tables import SessionsBase
 from playwright.async_api import Browser, Page
 
+from community_directory.calendar import today
 from community_directory.errors import OperatorError
+from community_directory.queries import highlights
 from tests.conftest import Server, closed_to_all
 from tests.tables.rows import event, highlight, invitation, member
 from tests.web.conftest import add_superuser, session_of
 
-NOW = datetime.now(UTC)
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "مرحبا (evil) rtl",
@@ -113,6 +114,13 @@ async def test_an_unavailable_database_is_reported_on_the_page(
     assert "Traceback" not in response.text
 
 
+DAY = timedelta(days=1)
+
+
+def noon_of(day: date) -> datetime:
+    return datetime.combine(day, time(12), UTC)
+
+
 DEEP_AND_WIDE = """
 SET session_replication_role = replica;
 INSERT INTO community_members (member_id, telegram_id, name, primary_role, status, invited_by)
@@ -182,10 +190,10 @@ def _faults_of(page: Page, address: str) -> list[str]:
     return faults
 
 
-# Elements outside the window, except those in a region that scrolls and those that are cut.
+# Elements outside the window, except those in a part that scrolls and those that are cut.
 OUTSIDE = """
 [...document.querySelectorAll("main *")].filter(element => {
-    if (element.closest(".hidden, .scroll *, .person *, svg *, title")) return false;
+    if (element.closest(".hidden, .scroll *, .tabs *, .person *, svg *, title")) return false;
     const box = element.getBoundingClientRect();
     return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
 }).map(element => element.outerHTML.slice(0, 200))
@@ -228,7 +236,7 @@ FAINT = """
 async def test_hostile_names_do_not_break_the_pages(
     browser: Browser, panel: str, directory: asyncpg.Pool
 ) -> None:
-    today = NOW.date()
+    yesterday = today() - timedelta(days=1)
     first = (await member(directory, name=HOSTILE[4], status="active"))["member_id"]
     inviter = first
     for number, name in enumerate(HOSTILE):
@@ -237,15 +245,22 @@ async def test_hostile_names_do_not_break_the_pages(
             "member_id"
         ]
         await highlight(
-            directory, member_id=inviter, highlight_date=today, message_count=2_000_000_000 - number
+            directory,
+            member_id=inviter,
+            highlight_date=yesterday,
+            message_count=2_000_000_000 - number,
         )
         await invitation(directory, created_by=first)
-        await event(directory, member_id=inviter)
+        await event(
+            directory, member_id=inviter, room_id=name, occurred_at=noon_of(yesterday - DAY)
+        )
         # the same GitHub account: two members who seem to be one person
         for twin in (f"#{number + 500}", f"#{number + 600}"):
             await member(directory, member_id=twin, name=name, github_username=f"twin-{number}")
+    await highlights.roll_up(yesterday - DAY)
     paths = [
         "insights/",
+        "insights/rooms/",
         "suggestions/",
         *(f"tree/{number}/" for number in range(int(first[1:]), int(first[1:]) + 6)),
     ]
@@ -260,8 +275,9 @@ async def test_an_empty_directory_and_one_member_are_explained(
     for sentence in (
         "No members so far",
         "Nobody was invited",
+        "Nobody was active",
         "No invitation of",
-        "No events were recorded",
+        "No events were counted",
         "No highlights",
     ):
         assert sentence in page
@@ -284,9 +300,9 @@ async def test_a_deep_and_a_wide_tree_fit_the_page(
 async def test_the_page_works_with_the_keyboard(
     visitor: Page, panel: str, directory: asyncpg.Pool
 ) -> None:
-    today = NOW.date()
+    yesterday = today() - timedelta(days=1)
     await member(directory, member_id="#247", name="Ana", status="active")
-    await highlight(directory, member_id="#247", highlight_date=today, message_count=1)
+    await highlight(directory, member_id="#247", highlight_date=yesterday, message_count=1)
     await visitor.context.add_cookies(
         [{"name": "id", "value": await session_of(await add_superuser("eva")), "url": panel}]
     )
