@@ -1,5 +1,7 @@
 """What each member did in a period, summed from the months and the days of the highlights."""
 
+from community_directory.queries.standing import ABSENT
+
 
 # Whole months have one row for each member instead of up to 31. The days are read at both ends of
 # the period alone, in two ranges of one index. All three parts are index-only, by
@@ -40,20 +42,11 @@ def make_period_parts(since: str, until: str) -> str:
     """
 
 
-# Those who are not present are few, and indexes have them. To join all members takes twice as long.
-IS_PRESENT = """member_id NOT IN (
-    SELECT member_id FROM community_members WHERE is_bot
-    UNION ALL
-    SELECT member_id FROM community_members WHERE deleted_at IS NOT NULL
-    UNION ALL
-    SELECT member_id FROM community_members WHERE status = 'banned' AND deleted_at IS NULL
-)"""
-"""A condition in SQL on the activity of many people: `standing.PRESENT` without a join."""
-
 PRESENT_ACTIVITY = f"""
     SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,
         sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
-    FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id HAVING {IS_PRESENT}
+    FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id 
+    HAVING member_id NOT IN ({ABSENT})
 """
 """What each person who is present did from `:since` to `:until`, in a `Statement`.
 
