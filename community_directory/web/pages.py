@@ -289,7 +289,11 @@ class Pages:
             content = await build(visit)
         except UserError as error:
             found = 404 if isinstance(error, NOT_FOUND_ERRORS) else 400
-            heading = visit.gettext("There is no such page")
+            heading = (
+                visit.gettext("There is no such page")
+                if found == 404
+                else visit.gettext("The address has a mistake")
+            )
             content = message_page(heading, visit.explain(error), found)
         if isinstance(content, Response):
             return content

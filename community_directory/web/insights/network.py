@@ -200,7 +200,7 @@ def _read_grouping(visit: Visit) -> str:
 
 def _check_choice(field: str, value: str, choices: Iterable[str]) -> str:
     if value not in choices:
-        raise InvalidInput(f"There is no such {field}.", field=field)
+        raise InvalidInput("There is no such choice.", field=field)
     return value
 
 
