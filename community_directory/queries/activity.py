@@ -45,7 +45,7 @@ def make_period_parts(since: str, until: str) -> str:
 PRESENT_ACTIVITY = f"""
     SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,
         sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
-    FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id 
+    FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id
     HAVING member_id NOT IN ({ABSENT})
 """
 """What each person who is present did from `:since` to `:until`, in a `Statement`.
