@@ -1,6 +1,6 @@
 """What each member did in a period, summed from the months and the days of the highlights."""
 
-from community_directory.queries.member_rows import NO_BOTS
+from community_directory.queries.standing import ABSENT
 
 
 # Whole months have one row for each member instead of up to 31. The days are read at both ends of
@@ -42,39 +42,13 @@ def make_period_parts(since: str, until: str) -> str:
     """
 
 
-def make_period_activity(since: str, until: str) -> str:
-    """Return the SQL of a subquery: what each member did in a period.
-
-    It has the columns of `make_period_parts`. A member who was not active has no row. Removed and
-    banned people are in it; bots are not.
-
-    Args:
-        since: The placeholder of the first day, such as ":since" or "$1".
-        until: The placeholder of the last day, which is included.
-    """
-    return f"""
-    SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,
-        sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
-    FROM ({make_period_parts(since, until)}) AS parts GROUP BY member_id HAVING {NO_BOTS}
-    """
-
-
-PERIOD_ACTIVITY = make_period_activity(":since", ":until")
-"""The activity from `:since` to `:until`, in a `Statement`."""
-
-# Those who are not present are few, and indexes have them. To join all members takes twice as long.
-IS_PRESENT = """member_id NOT IN (
-    SELECT member_id FROM community_members WHERE is_bot
-    UNION ALL
-    SELECT member_id FROM community_members WHERE deleted_at IS NOT NULL
-    UNION ALL
-    SELECT member_id FROM community_members WHERE status = 'banned' AND deleted_at IS NULL
-)"""
-"""A condition in SQL on the activity of many people: `standing.PRESENT` without a join."""
-
 PRESENT_ACTIVITY = f"""
     SELECT member_id, sum(active_days) AS active_days, sum(message_count) AS message_count,
         sum(reaction_count) AS reaction_count, sum(voice_minutes) AS voice_minutes
-    FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id HAVING {IS_PRESENT}
+    FROM ({make_period_parts(":since", ":until")}) AS parts GROUP BY member_id
+    HAVING member_id NOT IN ({ABSENT})
 """
-"""The same without people who were removed or banned."""
+"""What each person who is present did from `:since` to `:until`, in a `Statement`.
+
+It has the columns of `make_period_parts`. Whoever was not active has no row.
+"""

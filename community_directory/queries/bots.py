@@ -6,7 +6,7 @@ Callers use it as `members.mark_bot`, `members.remember_bots`, ….
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from community_directory.database import Statement, engine, transaction
+from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import InvalidInput
 from community_directory.queries import roll_ups
 from community_directory.queries.account_lists import OWNED_ACCOUNTS, account_parameters
@@ -87,16 +87,18 @@ async def mark_bot(
     number, actor = member_number(member_id), required_actor(actor)
     if not isinstance(is_bot, bool):
         raise InvalidInput("Whether a member is a bot must be True or False.", field="is_bot")
-    async with transaction():
-        # The triggers that delete what is counted of a bot run while its row is locked. A roll-up
-        # writes counts, and locks members at last: the mark waits for roll-ups first.
-        await engine.fetch(LOCK_MERGES)
-        records = await engine.fetch(
-            MARK_BOT, member_id=number, is_bot=is_bot, actor=actor, reason=reason
-        )
-        if not is_bot:
-            # No roll-up counts archived days again.
-            await roll_ups.recount([number], *ALL_DAYS)
+    # A roll-up of many days takes longer than an ordinary call may wait.
+    with long_running():
+        async with transaction():
+            # The triggers that delete what is counted of a bot run while its row is locked. A
+            # roll-up writes counts, and locks members at last: the mark waits for roll-ups first.
+            await engine.fetch(LOCK_MERGES)
+            records = await engine.fetch(
+                MARK_BOT, member_id=number, is_bot=is_bot, actor=actor, reason=reason
+            )
+            if not is_bot:
+                # No roll-up counts archived days again.
+                await roll_ups.recount([number], *ALL_DAYS)
     if not records:
         raise await member_not_found(number)
     forget(number)

@@ -87,8 +87,8 @@ class ActivityFilters(TypedDict, total=False):
             day before. "came_back" finds people who were active in the period, and not in the
             period before, but earlier; nobody who is banned.
         room: A platform, such as "telegram", or a platform and the id of a room, such as
-            "telegram:-1001234567890". Finds people who did anything there in the period. Of
-            archived days only whole months are known, in a period of more than 31 days.
+            "telegram:-1001234567890". Finds people who did anything there in the period. The
+            rooms of archived days are not known any more.
         contributions_from: The fewest messages and reactions in the period together. 0 finds those
             who were active, if only in a voice chat.
         contributions_to: The most messages and reactions in the period, of people who were active.

@@ -387,8 +387,6 @@ SCRIPTED_OBJECTS = {
         ("constraint", f"{table}.{prefix}_member_id_fkey")
         for table, prefix in (
             ("member_monthly_highlights", "monthly_highlight"),
-            ("member_daily_rooms", "daily_room"),
-            ("member_monthly_rooms", "monthly_room"),
             ("member_milestones", "milestone"),
         )
     ),

@@ -542,21 +542,26 @@ def test_letters_with_accents_have_upper_and_lower_case(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "shared_buffers", "effective_cache_size", "max_wal_size"),
+    ("gigabytes", "shared_buffers", "effective_cache_size", "max_wal_size", "work_mem"),
     [
-        (1, "128MB", "4096MB", "1024MB"),  # a small machine: the defaults of PostgreSQL
-        (4, "512MB", "4096MB", "1024MB"),
-        (12, "1024MB", "6144MB", "1536MB"),
-        (64, "1024MB", "32768MB", "2048MB"),
+        (1, "128MB", "4096MB", "1024MB", "4MB"),  # a small machine: the defaults of PostgreSQL
+        (4, "512MB", "4096MB", "1024MB", "8MB"),
+        (12, "1024MB", "6144MB", "1536MB", "24MB"),
+        (64, "1024MB", "32768MB", "2048MB", "32MB"),
     ],
 )
 def test_the_server_uses_a_share_of_the_memory(
-    gigabytes: int, shared_buffers: str, effective_cache_size: str, max_wal_size: str
+    gigabytes: int,
+    shared_buffers: str,
+    effective_cache_size: str,
+    max_wal_size: str,
+    work_mem: str,
 ) -> None:
     assert embedded.memory_settings(gigabytes * 2**30).splitlines()[1:] == [
         f"shared_buffers = {shared_buffers}",
         f"effective_cache_size = {effective_cache_size}",
         f"max_wal_size = {max_wal_size}",
+        f"work_mem = {work_mem}",
     ]
 
 

@@ -13,7 +13,7 @@ from community_directory.database.migrations import migrate
 from community_directory.jobs import roll_up_recent
 from community_directory.queries.highlights import verify
 from community_directory.settings import load_settings
-from tests.database.test_migrations import APP, dump
+from tests.database.test_migrations import APP, dump, session
 from tests.queries.recounts import find_wrong_counts, find_wrong_sums
 from tests.tables import rows
 
@@ -25,6 +25,20 @@ MIGRATION = "2026-11-29T20:00:00:000000"
 ADDED = datetime(2026, 1, 10, 22, 30, tzinfo=UTC)
 """When the members are added: on the next day in Kolkata."""
 ACCEPTED = datetime(2026, 2, 1, tzinfo=UTC)
+STATUSES = (
+    ["not_member"],
+    ["not_member", "pending"],
+    ["not_member", "pending", "active"],
+    ["not_member", "pending", "not_member"],
+    ["not_member", "pending", "not_member", "banned"],
+    ["not_member", "banned"],
+    ["not_member", "banned", "active"],
+    ["pending"],
+    ["pending", "active", "suspended", "banned"],
+    ["pending", "not_member"],
+    ["pending", "not_member", "banned"],
+    ["active"],
+)
 
 
 @pytest.fixture
@@ -125,3 +139,16 @@ async def test_the_way_back_leaves_nothing(
     await rows.member(earlier, status="active")
     await migrate()
     assert len(await joined(earlier)) == 2
+
+
+async def test_the_log_says_when_contacts_became_members(database: str) -> None:
+    async with connect(database, min_size=0), session(database) as connection:
+        for number, statuses in enumerate(STATUSES, 10):
+            await rows.member(
+                connection, member_id=f"#{number}", status=statuses[0], created_at=ADDED
+            )
+            await change_status(connection, f"#{number}", *statuses[1:])
+        noted = await joined(connection)
+        assert (await run_backwards(APP, MIGRATION, auto_agree=True)).success
+        assert (await run_forwards(APP)).success
+        assert await joined(connection) == noted

@@ -69,6 +69,17 @@ async def test_every_view_and_each_of_its_columns_has_a_comment(directory: async
     assert await directory.fetch(WITHOUT_COMMENT, list(VIEWS)) == []
 
 
+async def test_a_reader_reads_every_view(directory: asyncpg.Pool, directory_url: str) -> None:
+    await rows.member(directory, member_id="#1", status="active")
+    await rows.member(directory, member_id="#2", status="active", invited_by="#1")
+    await rows.invitation(directory, created_by="#1")
+    for member_id in ("#1", "#2"):
+        await speak(directory, member_id, *(today() - timedelta(days=days) for days in (1, 40, 41)))
+    await roll_up(days=41)
+    empty = {view for view in VIEWS if not await ask(directory_url, f"SELECT * FROM {view}")}
+    assert empty == {"insights_at_risk"}
+
+
 async def test_the_last_28_days_end_yesterday(directory: asyncpg.Pool, directory_url: str) -> None:
     # The days ago, and whether whoever was active on them is at risk: 28 is the first of the last
     # days, 29 is the last of those before, 56 is their first, and today is not counted.

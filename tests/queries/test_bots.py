@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from community_directory.database import connect
 from community_directory.errors import BotRefused, InvalidInput, InvitationCancelled, MemberNotFound
 from community_directory.imports import members_csv
 from community_directory.jobs import roll_up_recent
@@ -22,6 +23,7 @@ from community_directory.queries import (
 from community_directory.queries.archive import archive_next_day
 from community_directory.queries.members import Member
 from community_directory.queries.merge_locks import LOCK_OUT_MERGES
+from community_directory.settings import load_settings
 from tests.queries.recounts import find_wrong_counts
 from tests.queries.test_participation import blocked, until_blocked_by
 from tests.tables import rows
@@ -174,6 +176,20 @@ async def test_a_mark_waits_for_a_roll_up_before_it_locks_the_member(
     assert (await marking).is_bot
 
 
+async def test_a_mark_waits_for_a_roll_up_longer_than_for_other_locks(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_LOCK_TIMEOUT", "0.1")
+    load_settings.cache_clear()
+    async with connect(database, min_size=0):
+        await add_member("Ana")
+        async with blocked(database, LOCK_OUT_MERGES) as roll_up:
+            marking = asyncio.create_task(members.mark_bot("#1", actor="Luis"))
+            await until_blocked_by(roll_up)
+            assert await asyncio.wait([marking], timeout=0.5) == (set(), {marking})
+        assert (await marking).is_bot
+
+
 # Counts and lists
 
 
@@ -194,6 +210,15 @@ async def test_a_roll_up_skips_bots_and_finds_the_days_on_which_one_was_marked(
     assert await roll_up_recent() == 1
     assert await find_wrong_counts(directory) == {}
     assert (await members.get("#1")).reputation_score == 5
+
+
+async def test_nothing_is_left_of_a_contact_who_is_a_bot(directory: asyncpg.Pool) -> None:
+    await rows.member(directory, member_id="#1", status="not_member")
+    await record_messages("#1")
+    await highlights.roll_up(DAY)
+    assert await directory.fetchval("SELECT count(*) FROM member_milestones") == 1
+    await members.mark_bot("#1", actor="Luis")
+    assert await directory.fetchval("SELECT count(*) FROM member_milestones") == 0
 
 
 async def test_a_highlight_that_was_written_while_its_member_was_marked_is_never_listed(

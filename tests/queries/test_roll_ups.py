@@ -14,7 +14,7 @@ from community_directory.database import engine, transaction
 from community_directory.database.statements import Statement
 from community_directory.jobs import roll_up_recent
 from community_directory.queries import members
-from community_directory.queries.activity import PERIOD_ACTIVITY
+from community_directory.queries.activity import PRESENT_ACTIVITY
 from community_directory.queries.highlights import Highlight, roll_up, verify
 from community_directory.settings import load_settings
 from tests.queries.recounts import find_wrong_counts
@@ -478,7 +478,7 @@ async def active_days(directory: asyncpg.Pool) -> list[date]:
 async def test_a_period_sums_its_whole_months_and_the_days_at_both_ends(
     active_days: list[date], since: date, until: date
 ) -> None:
-    statement = Statement(f"SELECT * FROM ({PERIOD_ACTIVITY}) AS activity")
+    statement = Statement(f"SELECT * FROM ({PRESENT_ACTIVITY}) AS activity")
     found = await engine.fetch(statement, since=since, until=until)
     count = sum(since <= day <= until for day in active_days)
     assert [tuple(row) for row in found] == ([("#1", count, count, 0, 0)] if count else [])
@@ -488,7 +488,7 @@ async def test_a_period_reads_indexes_alone(
     active_days: list[date], directory: asyncpg.Pool
 ) -> None:
     await directory.execute("VACUUM ANALYZE member_daily_highlights, member_monthly_highlights")
-    statement = Statement(PERIOD_ACTIVITY)
+    statement = Statement(PRESENT_ACTIVITY)
     async with transaction() as current:
         await current.connection.execute("SET LOCAL enable_seqscan = off")
         await current.connection.execute("SET LOCAL enable_bitmapscan = off")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -133,6 +133,21 @@ FROM generate_series(1, 60000) AS n;
 INSERT INTO member_daily_highlights (member_id, highlight_date, message_count)
 SELECT '#' || n % 500 + 1, date '2026-01-31' - n / 500, n % 50
 FROM generate_series(0, 19999) AS n;
+INSERT INTO member_monthly_highlights
+    (member_id, month, active_days, message_count, reaction_count, voice_minutes)
+SELECT '#' || n % 500 + 1, date '2026-01-01' - n / 500 * interval '1 month', 1, 1, 0, 0
+FROM generate_series(0, 19999) AS n;
+INSERT INTO member_daily_rooms
+    (member_id, day, platform, room_id, event_count, message_count)
+SELECT '#' || n % 500 + 1, date '2026-01-31' - n / 500, 'telegram', '-1', 1, 1
+FROM generate_series(0, 19999) AS n;
+INSERT INTO member_monthly_rooms
+    (member_id, month, platform, room_id, event_count, message_count)
+SELECT '#' || n % 500 + 1, date '2026-01-01' - n / 500 * interval '1 month', 'telegram', '-1', 1, 1
+FROM generate_series(0, 19999) AS n;
+INSERT INTO member_milestones (member_id, joined_at)
+SELECT '#' || n, timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
 INSERT INTO directory_audit_log (actor, action, table_name, row_id, member_id, changes)
 SELECT CASE n % 500 WHEN 0 THEN 'luis' ELSE 'bot' END, 'UPDATE', 'community_members',
     lpad(to_hex(n), 32, '0')::uuid, '#' || n % 2000 + 1,
@@ -656,6 +671,30 @@ INDEXED_QUERIES = [
         "SELECT * FROM directory_audit_log WHERE member_id = $1 ORDER BY id DESC LIMIT 5",
         ("#247",),
         "Index Scan",
+    ),
+    IndexedQuery(
+        "monthly_highlight_month_idx",
+        """
+        SELECT member_id, active_days, message_count, reaction_count, voice_minutes
+        FROM member_monthly_highlights WHERE month BETWEEN $1 AND $2
+        """,
+        (date(2025, 11, 1), date(2026, 1, 1)),
+        "Index Only Scan",
+    ),
+    IndexedQuery(
+        "daily_room_member_id_idx",
+        "SELECT * FROM member_daily_rooms WHERE member_id = $1",
+        ("#247",),
+    ),
+    IndexedQuery(
+        "monthly_room_member_id_idx",
+        "SELECT * FROM member_monthly_rooms WHERE member_id = $1",
+        ("#247",),
+    ),
+    IndexedQuery(
+        "milestone_joined_at_idx",
+        "SELECT * FROM member_milestones WHERE joined_at BETWEEN $1 AND $2",
+        (datetime(2026, 1, 29, tzinfo=UTC), datetime(2026, 1, 30, tzinfo=UTC)),
     ),
 ]
 

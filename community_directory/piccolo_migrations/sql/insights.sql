@@ -135,8 +135,9 @@ FROM public.member_daily_highlights
 WHERE member_id NOT IN (SELECT member_id FROM public.community_members WHERE is_bot)
 GROUP BY 1, 2;
 
--- How members began, as far as it is known: they joined when they accepted an invitation, or else
--- were added. The log has the approvals; the others were active from the beginning.
+-- How members began, as far as it is known. The log has the first change of the status of each
+-- contact who became a member, and the approvals. The others joined when they accepted an
+-- invitation, or else were added, and were active from the beginning.
 INSERT INTO public.member_milestones
     (member_id, joined_at, approved_at, first_active_day, first_message_day)
 WITH
@@ -145,11 +146,14 @@ accepted AS (
     SELECT accepted_by AS member_id, min(accepted_at) AS accepted_at
     FROM public.community_invitations WHERE accepted_by IS NOT NULL GROUP BY 1
 ),
--- The first approval of each member, and whether they were banned as a contact.
+-- The first approval, whether the first status was that of a contact, and when it was no longer.
 logged AS (
     SELECT member_id,
         min(changed_at) FILTER (WHERE changes -> 'status' = '["pending", "active"]') AS approved_at,
-        bool_or(changes -> 'status' = '["not_member", "banned"]') AS was_contact
+        (array_agg(changes #>> '{status,0}' ORDER BY changed_at, id))[1] = 'not_member'
+            AS was_contact,
+        min(changed_at) FILTER (WHERE changes #>> '{status,1}' IN ('pending', 'active'))
+            AS became_member_at
     FROM public.directory_audit_log
     WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'
     GROUP BY 1
@@ -162,10 +166,11 @@ joined AS (
     END AS approved_at
     FROM public.community_members
     LEFT JOIN accepted USING (member_id) LEFT JOIN logged USING (member_id),
-    LATERAL (SELECT coalesce(accepted_at, CASE
-        WHEN status <> 'not_member' AND NOT (status = 'banned' AND coalesce(was_contact, false))
-        THEN created_at
-    END) AS joined_at) AS joining
+    LATERAL (SELECT CASE
+        WHEN was_contact THEN least(accepted_at, became_member_at)
+        WHEN status <> 'not_member' OR NOT was_contact THEN coalesce(accepted_at, created_at)
+        ELSE accepted_at
+    END AS joined_at) AS joining
     WHERE joined_at IS NOT NULL
 ),
 -- The first days of everybody, also of contacts.

@@ -5,6 +5,8 @@ BEGIN
     DELETE FROM public.member_monthly_highlights WHERE member_id = NEW.member_id;
     DELETE FROM public.member_daily_rooms WHERE member_id = NEW.member_id;
     DELETE FROM public.member_monthly_rooms WHERE member_id = NEW.member_id;
+    DELETE FROM public.member_milestones
+    WHERE member_id = NEW.member_id AND num_nonnulls(joined_at, approved_at) = 0;
     UPDATE public.member_milestones
     SET first_active_day = NULL, first_message_day = NULL, active_weeks = '{}'
     WHERE member_id = NEW.member_id;

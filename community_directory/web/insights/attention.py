@@ -8,9 +8,10 @@ from typing import Literal
 
 from community_directory.database import Statement, engine
 from community_directory.queries import people
-from community_directory.queries.activity import IS_PRESENT, make_period_parts
+from community_directory.queries.activity import make_period_parts
 from community_directory.queries.people import PeopleFilters, Person
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
+from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import CUSTOM, Period
 from community_directory.web.pages import Visit
@@ -69,7 +70,7 @@ listed AS MATERIALIZED (
         is_back AND {BEGAN} < :before_since AS is_back,
         was_back AND {BEGAN} < :earlier_since AS was_back
     FROM found
-    WHERE (is_slower OR was_slower OR is_back OR was_back) AND {IS_PRESENT}
+    WHERE (is_slower OR was_slower OR is_back OR was_back) AND member_id NOT IN ({ABSENT})
 ),
 -- The number of people in each list.
 counted AS (

@@ -108,9 +108,7 @@ async def _count_days(spans: Sequence[Span]) -> list[asyncpg.Record]:
 
 
 async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
-    months = [
-        span for span in spans if span.since.day == 1 and span.until == end_of_month(span.since)
-    ]
+    months = [span for span in spans if _is_whole_month(span)]
     parts = [span for span in spans if span not in months]
     return await engine.read(
         COUNT_MONTHS,
