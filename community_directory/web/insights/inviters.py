@@ -12,6 +12,7 @@ from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
 MAX_INVITERS = 25
+MAX_CSV_INVITERS = 1000
 """The number of inviters in the list."""
 MIN_PEOPLE = 5
 """The fewest people of whom a percentage says something."""
@@ -148,8 +149,9 @@ async def build_page(visit: Visit, period: Period) -> Mapping[str, object]:
 
 
 async def load_inviters(visit: Visit, period: Period) -> ChartTable:
-    """Load the list."""
-    _, inviters = await list_inviters(period, by_brought=visit.query.get("sort") == BY_BROUGHT)
+    """Load the list, which is longer than that of the page."""
+    by_brought = visit.query.get("sort") == BY_BROUGHT
+    _, inviters = await list_inviters(period, by_brought=by_brought, limit=MAX_CSV_INVITERS)
     return ChartTable(
         (
             "member_id",
