@@ -12,8 +12,9 @@ from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
 MAX_INVITERS = 25
-MAX_CSV_INVITERS = 1000
 """The number of inviters in the list."""
+MAX_CSV_INVITERS = 1000
+"""The number of inviters in the CSV file."""
 MIN_PEOPLE = 5
 """The fewest people of whom a percentage says something."""
 STAYED_DAYS = 28
