@@ -12,7 +12,14 @@ from benchmarks.clients.base import POOL
 from benchmarks.clients.base import Client as Base
 from benchmarks.clients.directory_helpers import Client as Helpers
 from community_directory.database import DirectoryEngine, Statement, connect, transaction
-from community_directory.queries import archived_days, events, highlights, invitations, lookup
+from community_directory.queries import (
+    archived_days,
+    events,
+    highlights,
+    invitations,
+    lookup,
+    roll_ups,
+)
 from community_directory.queries.member_rows import MEMBER_COLUMNS
 
 INSERT = f"""
@@ -173,6 +180,7 @@ class Client(Base):
         with (
             patch.multiple(highlights, engine=on_pool, transaction=on_pool.transaction),
             patch.object(archived_days, "engine", on_pool),
+            patch.object(roll_ups, "engine", on_pool),
         ):
             return await highlights.roll_up(day, zone="UTC")
 

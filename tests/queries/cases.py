@@ -349,8 +349,8 @@ CASES = {
     "members.mark_bot": Case(
         {"member_id": "#1", "is_bot": True, **BY},
         NOBODY,
-        statements=5,
-        statements_when_refused=6,
+        statements=6,
+        statements_when_refused=8,
     ),
     "members.merge": Case(
         {"duplicate": "#2", "into": "#1", **BY},

@@ -273,7 +273,7 @@ def times_between_the_steps(raw: RawRows) -> list[Row]:
             days_to_first_message.append((first - raw.day(person.approved_at)).days)
     return [
         tuple(
-            round(median(values), 6)
+            round(median(values), 6) if values else None
             for values in (hours_to_join, hours_to_approval, days_to_first_message)
         )
     ]
