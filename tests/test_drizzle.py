@@ -182,7 +182,8 @@ async def test_drizzle_understands_every_column_and_key_as_the_database_does(
         """,
         list(tables),
     )
-    names = {"int4": "integer", "int8": "bigint", "bool": "boolean"}
+    names = {"int2": "smallint", "int4": "integer", "int8": "bigint", "bool": "boolean"}
+    names |= {f"_{name}": f"{standard}[]" for name, standard in names.items()}
     assert {
         name: [
             (column["name"], column["notNull"], column["hasDefault"]) for column in table["columns"]
