@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, Self
 
-from community_directory.calendar import count_days, days_between, today
+from community_directory.calendar import add_months, count_days, days_between, today
 from community_directory.errors import InvalidInput, sanitize_for_message
 
 MONTH = "month"
@@ -42,9 +42,7 @@ class DayPeriod(NamedTuple):
         A period of at most `DAYS_ONLY` days is not split.
         """
         kind, day = type(self), timedelta(days=1)
-        first = self.since
-        if first.day > 1:
-            first = (first.replace(day=1) + timedelta(days=31)).replace(day=1)
+        first = self.since if self.since.day == 1 else add_months(self.since, 1)
         last = (self.until + day).replace(day=1) - day
         if first > last or self.until - self.since < timedelta(days=DAYS_ONLY):
             return [], [self]

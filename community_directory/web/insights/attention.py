@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Literal
 
 from community_directory.database import Statement, engine
@@ -13,13 +13,11 @@ from community_directory.queries.people import PeopleFilters, Person
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
 from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.layout import ChartTable, InsightsPage
-from community_directory.web.insights.period import CUSTOM, Period
+from community_directory.web.insights.period import Period, choose_periods
 from community_directory.web.pages import Visit
 
 MAX_ROWS = 12
 """The number of people in each list."""
-DAYS_OF_ALL = 28
-"""The days of the lists if the page shows all days, which have no period before."""
 
 ListName = Literal["at_risk", "never_spoke", "came_back"]
 LIST_NAMES: tuple[ListName, ...] = ("at_risk", "never_spoke", "came_back")
@@ -155,14 +153,6 @@ class PeopleList:
     people: Sequence[ListedPerson]
     number: int
     number_before: int
-
-
-def choose_periods(period: Period) -> tuple[Period, Period]:
-    """Return the period of the lists, and the one before: all days have none."""
-    if period.before is not None:
-        return period, period.before
-    since = period.until - timedelta(days=DAYS_OF_ALL - 1)
-    return choose_periods(Period(CUSTOM, since, period.until))
 
 
 def find_filters(name: ListName, period: Period) -> PeopleFilters:

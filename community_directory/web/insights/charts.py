@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, TypedDict
 
+from community_directory.calendar import add_months
+
 MAX_DAY_BARS = 92
 """The longest period whose chart has a bar for each day; that of a longer one has months."""
 MAX_DAY_POINTS, MAX_WEEK_POINTS = 31, 400
@@ -115,7 +117,7 @@ def split_into_steps(since: date, until: date) -> list[Span]:
 
 def end_of_month(day: date) -> date:
     """Return the last day of the month of a day."""
-    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    return add_months(day, 1) - timedelta(days=1)
 
 
 def pick_labels(labels: Sequence[str]) -> list[tuple[str, int]]:

@@ -261,15 +261,12 @@ def find_others(everybody: Funnel, rows: Sequence[Funnel]) -> Funnel:
     return Funnel(counts=counts)
 
 
-async def _load(period: Period, by: Grouping) -> tuple[Funnel, Funnel | None, list[Funnel]]:
-    """Return the funnel of a period, that of the period before, and the rows of the table."""
-    rows, everybody, before = await asyncio.gather(
-        read_rows(period, by), read_all(period), _read_before(period)
-    )
-    if by is Grouping.INVITER:
-        others = find_others(everybody, rows)
-        rows += [others] if any(others.counts.values()) else []
-    return everybody, before, rows
+def _add_others(rows: Sequence[Funnel], everybody: Funnel, by: Grouping) -> list[Funnel]:
+    """Return the rows of the table, with one of the people of other inviters if there are any."""
+    if by is not Grouping.INVITER:
+        return list(rows)
+    others = find_others(everybody, rows)
+    return [*rows, others] if any(others.counts.values()) else list(rows)
 
 
 async def _read_before(period: Period) -> Funnel | None:
@@ -278,14 +275,16 @@ async def _read_before(period: Period) -> Funnel | None:
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     by = read_choice(visit, "by", Grouping)
-    everybody, before, rows = await _load(period, by)
+    rows, everybody, before = await asyncio.gather(
+        read_rows(period, by), read_all(period), _read_before(period)
+    )
     return {
         "by": by,
         "groupings": GROUPING_LABELS,
         "steps": STEP_LABELS,
         "everybody": everybody,
         "before": before,
-        "rows": rows,
+        "rows": _add_others(rows, everybody, by),
         "describe": partial(describe_median, visit),
         "max_inviters": MAX_INVITERS,
     }
@@ -303,7 +302,8 @@ def describe_median(visit: Visit, funnel: Funnel, step: str) -> str:
 
 async def load_steps_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps of all people, in the period and in the period before."""
-    everybody, before, _ = await _load(period, read_choice(visit, "by", Grouping))
+    read_choice(visit, "by", Grouping)  # refuses what the page refuses
+    everybody, before = await asyncio.gather(read_all(period), _read_before(period))
     columns = ["step", "people", "lost", "median_hours", "people_before"]
     rows = [
         (
@@ -325,7 +325,8 @@ def _count_hours(duration: timedelta | None) -> float | None:
 async def load_rows_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps by month or inviter."""
     by = read_choice(visit, "by", Grouping)
-    rows = (await _load(period, by))[2]
+    found, everybody = await asyncio.gather(read_rows(period, by), read_all(period))
+    rows = _add_others(found, everybody, by)
     columns = ["invited_month" if by is Grouping.MONTH else "inviter", *STEPS, "waiting", "gone"]
     values = [(row.key, *(row.counts[name] for name in columns[1:])) for row in rows]
     return ChartTable(columns, values)

@@ -1,14 +1,14 @@
 """The rows of Retention and Funnel: people of the same month, or of the same inviter."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from community_directory.calendar import add_months
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
+from community_directory.web.insights.charts import end_of_month
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
@@ -73,5 +73,4 @@ def find_days(key: GroupKey, period: Period) -> tuple[date, date]:
     """Return the first and the last day of a period that a row has."""
     if not isinstance(key, date):
         return period.since, period.until
-    end = add_months(key, 1) - timedelta(days=1)
-    return max(period.since, key), min(period.until, end)
+    return max(period.since, key), min(period.until, end_of_month(key))

@@ -10,7 +10,7 @@ from community_directory.calendar import MAX_SPAN_DAYS, count_days, load_zone, t
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
-from community_directory.queries.filter_values import parse_day
+from community_directory.queries.filter_values import DayPeriod, parse_day
 from community_directory.web.pages import Visit
 
 PERIOD_DAYS = {"7": 7, "28": 28, "90": 90}
@@ -23,6 +23,9 @@ PERIOD_LABELS = {
     ALL: gettext_noop("All"),
 }
 """The periods to choose from, as the address has them, and their labels."""
+
+DAYS_OF_ALL = 28
+"""The last days of all that are compared with the days before them."""
 
 FIND_FIRST_DAY = Statement("""
 SELECT least(
@@ -49,17 +52,16 @@ class Period:
     until: date
 
     @property
-    def days(self) -> int:
-        """The number of days."""
-        return (self.until - self.since).days + 1
+    def span(self) -> DayPeriod:
+        """The days, as the filters of People have them."""
+        return DayPeriod(self.since, self.until)
 
     @property
     def before(self) -> "Period | None":
         """The period of as many days that ends the day before; None if this one has all days."""
         if self.name == ALL:
             return None
-        end = self.since - timedelta(days=1)
-        return Period(CUSTOM, end - timedelta(days=self.days - 1), end)
+        return Period(CUSTOM, *self.span.before)
 
     @property
     def query(self) -> dict[str, str]:
@@ -67,6 +69,17 @@ class Period:
         if self.name == CUSTOM:
             return {"from": self.since.isoformat(), "to": self.until.isoformat()}
         return {"period": self.name}
+
+
+def choose_periods(period: Period) -> tuple[Period, Period]:
+    """Return two periods to compare: this one and the one before.
+
+    All days have none before: the last `DAYS_OF_ALL` of them stand for all.
+    """
+    if period.before is not None:
+        return period, period.before
+    since = period.until - timedelta(days=DAYS_OF_ALL - 1)
+    return choose_periods(Period(CUSTOM, since, period.until))
 
 
 async def read_period(visit: Visit, default: str = "28") -> Period:

@@ -350,7 +350,8 @@ async def load_cohorts_chart(visit: Visit, period: Period) -> ChartTable:
 async def load_curve_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the columns of everybody, in the period and in the period before."""
     choices = _read_choices(visit)
-    retention = await load_retention(period, choices)
+    # The curve has everybody, so the inviters are not read.
+    retention = await load_retention(period, choices._replace(by=Grouping.MONTH))
     show = choices.show.value
     columns = [choices.unit.value, show, "people", f"{show}_before", "people_before"]
     rows = [

@@ -9,7 +9,6 @@ import asyncpg
 
 from community_directory.database import Parameters, Statement, engine
 from community_directory.queries.archived_days import find_archive
-from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.standing import ABSENT
 from community_directory.tables import EventType
 from community_directory.web.insights.charts import Span, draw_line, split_into_steps
@@ -211,7 +210,7 @@ async def _read_parts(sql: str, period: Period | None) -> list[asyncpg.Record]:
     """
     if period is None:
         return []
-    months, days = DayPeriod(period.since, period.until).split()
+    months, days = period.span.split()
     parameters = Parameters()
     parts = [
         f"""SELECT member_id, platform, room_id, event_count, message_count FROM {table}

@@ -5,7 +5,6 @@ in another way, because a count for both periods at once costs a fraction.
 """
 
 import asyncio
-from datetime import timedelta
 from typing import NamedTuple
 
 from community_directory.calendar import days_between
@@ -14,10 +13,7 @@ from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
 from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.layout import to_people
-from community_directory.web.insights.period import CUSTOM, Period
-
-RISK_DAYS = 28
-"""The last days of all in which people are at risk, because all days have no period before."""
+from community_directory.web.insights.period import Period, choose_periods
 
 MOST_ACTIVE_PEOPLE = 12
 IS_MEMBER = "member_id NOT IN (SELECT member_id FROM community_members WHERE status = 'not_member')"
@@ -124,7 +120,7 @@ class PeopleCounts(NamedTuple):
 
 async def count_people(period: Period) -> PeopleCounts:
     """Count the people of the period, and of the one before."""
-    risk_period = _risk_period(period)
+    risk_period, _ = choose_periods(period)
     activity, joined, accepted = await asyncio.gather(
         count_active(period),
         _count_since(COUNT_JOINED, period),
@@ -166,20 +162,14 @@ async def count_active(period: Period) -> ActivityCounts:
     counts = await _count_active_days(period, 1 if period.before is None else 3)
     if period.before is not None:
         return counts
-    risk = await _count_active_days(_risk_period(period), 2)
+    risk = await _count_active_days(choose_periods(period)[0], 2)
     return ActivityCounts((counts.active[0], None), (risk.at_risk[0], None), counts.most_active)
-
-
-def _risk_period(period: Period) -> Period:
-    if period.before is not None:
-        return period
-    return Period(CUSTOM, period.until - timedelta(days=RISK_DAYS - 1), period.until)
 
 
 async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
     """Read the days of the period and of some before it."""
     parameters, parts = Parameters(), []
-    days = DayPeriod(period.since, period.until)
+    days = period.span
     for part in range(periods):
         parts += _select_days(days, part, parameters)
         days = days.before

@@ -12,13 +12,8 @@ from community_directory.calendar import today
 from community_directory.queries import highlights, participation, people
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
-from community_directory.web.insights.attention import (
-    LIST_NAMES,
-    ListName,
-    choose_periods,
-    load_lists,
-)
-from community_directory.web.insights.period import Period
+from community_directory.web.insights.attention import LIST_NAMES, ListName, load_lists
+from community_directory.web.insights.period import Period, choose_periods
 from tests.tables.rows import member
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
 from tests.web.insights.links import check_people_links, read_csv
