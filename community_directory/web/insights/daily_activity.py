@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Parameters, Statement, engine
+from community_directory.queries.activity import select_activity, union
+from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.charts import (
@@ -26,22 +28,20 @@ SELECT highlight_date AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT
 FROM member_daily_highlights
 WHERE highlight_date BETWEEN :since AND :until AND {NO_BOTS} GROUP BY 1
 """)
-# Whole months are read from the months, and the other parts of months, of which there are two in a
-# period, from the days.
-COUNT_MONTHS = Statement(f"""
+# Whole months are not summed by member, as the parts of months are, of which a period has two.
+COUNT_MONTHS = f"""
 SELECT month AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
     sum(message_count) AS messages
-FROM member_monthly_highlights WHERE month = ANY(:months::date[]) GROUP BY 1
-UNION ALL
-SELECT since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})), sum(messages)::bigint
+FROM member_monthly_highlights WHERE month = ANY({{MONTHS}}::date[]) GROUP BY 1
+"""
+COUNT_PART = f"""
+SELECT {{SINCE}}::date, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})),
+    coalesce(sum(messages), 0)::bigint
 FROM (
-    SELECT since, member_id, sum(coalesce(message_count, 0)) AS messages
-    FROM unnest(:parts_since::date[], :parts_until::date[]) AS part(since, until)
-        JOIN member_daily_highlights ON highlight_date BETWEEN since AND until
-    GROUP BY 1, 2
-) AS part
-WHERE {NO_BOTS} GROUP BY 1
-""")
+    SELECT member_id, sum(active_days) AS days, sum(message_count) AS messages
+    FROM ({{DAYS}}) AS days GROUP BY member_id
+) AS part WHERE {NO_BOTS}
+"""
 
 
 class BarCounts(NamedTuple):
@@ -108,14 +108,20 @@ async def _count_days(spans: Sequence[Span]) -> list[asyncpg.Record]:
 
 
 async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
+    parameters = Parameters()
     months = [span for span in spans if _is_whole_month(span)]
-    parts = [span for span in spans if span not in months]
-    return await engine.read(
-        COUNT_MONTHS,
-        months=[span.since for span in months],
-        parts_since=[span.since for span in parts],
-        parts_until=[span.until for span in parts],
-    )
+    statements = [
+        COUNT_MONTHS.format(MONTHS=parameters.bind([span.since for span in months])),
+        *(
+            COUNT_PART.format(
+                SINCE=parameters.bind(span.since),
+                DAYS=union(select_activity(DayPeriod(*span), parameters)),
+            )
+            for span in spans
+            if span not in months
+        ),
+    ]
+    return await engine.read(union(statements), *parameters)
 
 
 def _is_whole_month(span: Span) -> bool:

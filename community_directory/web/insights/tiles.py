@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from community_directory.calendar import days_between
 from community_directory.database import Parameters, Statement, engine
-from community_directory.queries.filter_values import DayPeriod
+from community_directory.queries.activity import select_activity, union
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
 from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.layout import to_people
@@ -40,7 +40,9 @@ person AS MATERIALIZED (
     SELECT member_id, coalesce(sum(active_days) FILTER (WHERE part = 0), 0) AS days,
         coalesce(sum(active_days) FILTER (WHERE part = 1), 0) AS days_before,
         coalesce(sum(active_days) FILTER (WHERE part = 2), 0) AS days_earlier,
-        sum(messages) AS messages, sum(reactions) AS reactions, sum(minutes) AS minutes
+        coalesce(sum(message_count) FILTER (WHERE part = 0), 0) AS messages,
+        coalesce(sum(reaction_count) FILTER (WHERE part = 0), 0) AS reactions,
+        coalesce(sum(voice_minutes) FILTER (WHERE part = 0), 0) AS minutes
     FROM ({{DAYS}}) AS parts GROUP BY member_id HAVING member_id NOT IN ({ABSENT})
 ),
 -- The numbers of people.
@@ -171,46 +173,15 @@ async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
     parameters, parts = Parameters(), []
     days = period.span
     for part in range(periods):
-        parts += _select_days(days, part, parameters)
+        parts += select_activity(days, parameters, f"{part} AS part")
         days = days.before
-    sql = COUNT_ACTIVE.format(DAYS=" UNION ALL ".join(parts))
-    found = await engine.read(sql, *parameters)
+    found = await engine.read(COUNT_ACTIVE.format(DAYS=union(parts)), *parameters)
     active, active_before, at_risk, at_risk_before, *_ = found[0]
     return ActivityCounts(
         (active, active_before),
         (at_risk, at_risk_before),
         [ActivePerson(*each[4:]) for each in found if each["member_id"] is not None],
     )
-
-
-def _select_days(period: DayPeriod, part: int, parameters: Parameters) -> list[str]:
-    """Return statements of the days of a period: of its whole months, and of the days at its ends.
-
-    Only this period, the part 0, has messages, reactions and minutes.
-    """
-    months, days = period.split()
-
-    names = ("message_count", "reaction_count", "voice_minutes")
-    counts = ", ".join(
-        f"{f'coalesce({name}, 0)' if part == 0 else 0} AS {alias}"
-        for name, alias in zip(names, ("messages", "reactions", "minutes"), strict=True)
-    )
-
-    def between(each: DayPeriod) -> str:
-        return f"BETWEEN {parameters.bind(each.since)} AND {parameters.bind(each.until)}"
-
-    return [
-        *(
-            f"""SELECT member_id, active_days::integer AS active_days, {part} AS part, {counts}
-            FROM member_monthly_highlights WHERE month {between(each)}"""
-            for each in months
-        ),
-        *(
-            f"""SELECT member_id, 1 AS active_days, {part} AS part, {counts}
-            FROM member_daily_highlights WHERE highlight_date {between(each)}"""
-            for each in days
-        ),
-    ]
 
 
 async def _count_since(statement: Statement, period: Period) -> tuple[int, int | None]:
