@@ -790,6 +790,15 @@ async def test_the_server_watches_for_clients_that_are_gone(scratch_url: str) ->
         }
 
 
+async def test_a_statement_is_neither_compiled_nor_split_among_processes(scratch_url: str) -> None:
+    async with connect(scratch_url):
+        found = await engine.fetch(
+            "SELECT name, setting FROM pg_settings"
+            " WHERE name IN ('jit', 'max_parallel_workers_per_gather')"
+        )
+        assert dict(map(tuple, found)) == {"jit": "off", "max_parallel_workers_per_gather": "0"}
+
+
 async def test_a_server_that_refuses_to_watch_is_used_all_the_same(
     scratch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,19 +28,20 @@ SELECT highlight_date AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT
 FROM member_daily_highlights
 WHERE highlight_date BETWEEN :since AND :until AND {NO_BOTS} GROUP BY 1
 """)
-# Whole months are not summed by member, as the parts of months are, of which a period has two.
+# A whole month has a row for each member. The parts of months, of which a period has two, are first
+# summed by member.
 COUNT_MONTHS = f"""
-SELECT month AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
-    sum(message_count) AS messages
-FROM member_monthly_highlights WHERE month = ANY({{MONTHS}}::date[]) GROUP BY 1
+SELECT since, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})) AS people,
+    coalesce(sum(messages) FILTER (WHERE {NO_BOTS}), 0)::bigint AS messages
+FROM ({{MEMBERS}}) AS members GROUP BY since
 """
-COUNT_PART = f"""
-SELECT {{SINCE}}::date, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})),
-    coalesce(sum(messages), 0)::bigint
-FROM (
-    SELECT member_id, sum(active_days) AS days, sum(message_count) AS messages
-    FROM ({{DAYS}}) AS days GROUP BY member_id
-) AS part WHERE {NO_BOTS}
+MEMBERS_OF_MONTHS = """
+SELECT month AS since, member_id, active_days::bigint AS days, message_count::bigint AS messages
+FROM member_monthly_highlights WHERE month = ANY({MONTHS}::date[])
+"""
+MEMBERS_OF_PART = """
+SELECT {SINCE}::date, member_id, sum(active_days), sum(message_count)
+FROM ({DAYS}) AS days GROUP BY member_id
 """
 
 
@@ -110,10 +111,10 @@ async def _count_days(spans: Sequence[Span]) -> list[asyncpg.Record]:
 async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
     parameters = Parameters()
     months = [span for span in spans if _is_whole_month(span)]
-    statements = [
-        COUNT_MONTHS.format(MONTHS=parameters.bind([span.since for span in months])),
+    members = [
+        MEMBERS_OF_MONTHS.format(MONTHS=parameters.bind([span.since for span in months])),
         *(
-            COUNT_PART.format(
+            MEMBERS_OF_PART.format(
                 SINCE=parameters.bind(span.since),
                 DAYS=union(select_activity(DayPeriod(*span), parameters)),
             )
@@ -121,7 +122,7 @@ async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
             if span not in months
         ),
     ]
-    return await engine.read(union(statements), *parameters)
+    return await engine.read(COUNT_MONTHS.format(MEMBERS=union(members)), *parameters)
 
 
 def _is_whole_month(span: Span) -> bool:

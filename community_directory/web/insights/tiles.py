@@ -25,12 +25,15 @@ SELECT count(*) FILTER (WHERE joined_at >= :since) AS number,
 FROM member_milestones
 WHERE joined_at >= :start AND joined_at < :end AND member_id NOT IN ({ABSENT})
 """)
+# Whoever accepted several invitations counts once in each of the periods.
 COUNT_ACCEPTED = Statement(f"""
-SELECT count(DISTINCT accepted_by) FILTER (WHERE created_at >= :since) AS number,
-    count(DISTINCT accepted_by) FILTER (WHERE created_at < :since) AS before
-FROM community_invitations
-WHERE created_at >= :start AND created_at < :end AND accepted_by IS NOT NULL
-    AND accepted_by NOT IN ({ABSENT})
+SELECT count(*) FILTER (WHERE is_now) AS number, count(*) FILTER (WHERE is_before) AS before
+FROM (
+    SELECT bool_or(created_at >= :since) AS is_now, bool_or(created_at < :since) AS is_before
+    FROM community_invitations
+    WHERE created_at >= :start AND created_at < :end AND accepted_by IS NOT NULL
+    GROUP BY accepted_by HAVING accepted_by NOT IN ({ABSENT})
+) AS accepted
 """)
 COUNT_ACTIVE = f"""
 WITH
