@@ -21,27 +21,43 @@ from community_directory.web.insights.layout import ChartTable
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
-# The messages are those of everybody, the people those who are present.
-COUNT_DAYS = Statement(f"""
-SELECT highlight_date AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
-    sum(coalesce(message_count, 0)) AS messages
-FROM member_daily_highlights
-WHERE highlight_date BETWEEN :since AND :until AND {NO_BOTS} GROUP BY 1
-""")
-# A whole month has a row for each member. The parts of months, of which a period has two, are first
-# summed by member.
-COUNT_MONTHS = f"""
-SELECT since, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})) AS people,
-    coalesce(sum(messages) FILTER (WHERE {NO_BOTS}), 0)::bigint AS messages
-FROM ({{MEMBERS}}) AS members GROUP BY since
+
+def _make_sums(table: str, day: str, condition: str) -> str:
+    """Return the SQL of the people and the messages of days or months; their sums count.
+
+    The people are those who are present, and the messages those of everybody but bots. Everybody is
+    counted, and then the absent people, who are few, are taken away: that takes half as long as to
+    look for each row's person among them.
+    """
+    return f"""
+SELECT {day} AS since, count(*) AS people, sum(coalesce(message_count, 0)) AS messages
+FROM {table} WHERE {condition} GROUP BY 1
+UNION ALL
+SELECT {day}, -count(*), -coalesce(sum(message_count) FILTER (WHERE NOT {NO_BOTS}), 0)
+FROM {table} WHERE {condition} AND member_id IN ({ABSENT}) GROUP BY 1
 """
-MEMBERS_OF_MONTHS = """
-SELECT month AS since, member_id, active_days::bigint AS days, message_count::bigint AS messages
-FROM member_monthly_highlights WHERE month = ANY({MONTHS}::date[])
+
+
+SUM = """
+SELECT since, sum(people)::bigint AS people, sum(messages)::bigint AS messages
+FROM ({SUMS}) AS sums GROUP BY 1
 """
-MEMBERS_OF_PART = """
-SELECT {SINCE}::date, member_id, sum(active_days), sum(message_count)
-FROM ({DAYS}) AS days GROUP BY member_id
+COUNT_DAYS = Statement(
+    SUM.format(
+        SUMS=_make_sums(
+            "member_daily_highlights", "highlight_date", "highlight_date BETWEEN :since AND :until"
+        )
+    )
+)
+SUM_MONTHS = _make_sums("member_monthly_highlights", "month", "month = ANY({MONTHS}::date[])")
+# The parts of months, of which a period has two, are first summed by member.
+SUM_PART = f"""
+SELECT {{SINCE}}::date, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})),
+    coalesce(sum(messages) FILTER (WHERE {NO_BOTS}), 0)
+FROM (
+    SELECT member_id, sum(active_days) AS days, sum(message_count) AS messages
+    FROM ({{DAYS}}) AS days GROUP BY member_id
+) AS members
 """
 
 
@@ -111,10 +127,10 @@ async def _count_days(spans: Sequence[Span]) -> list[asyncpg.Record]:
 async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
     parameters = Parameters()
     months = [span for span in spans if _is_whole_month(span)]
-    members = [
-        MEMBERS_OF_MONTHS.format(MONTHS=parameters.bind([span.since for span in months])),
+    sums = [
+        SUM_MONTHS.format(MONTHS=parameters.bind([span.since for span in months])),
         *(
-            MEMBERS_OF_PART.format(
+            SUM_PART.format(
                 SINCE=parameters.bind(span.since),
                 DAYS=union(select_activity(DayPeriod(*span), parameters)),
             )
@@ -122,7 +138,7 @@ async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
             if span not in months
         ),
     ]
-    return await engine.read(COUNT_MONTHS.format(MEMBERS=union(members)), *parameters)
+    return await engine.read(SUM.format(SUMS=union(sums)), *parameters)
 
 
 def _is_whole_month(span: Span) -> bool:
