@@ -38,9 +38,17 @@ SUMMED = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
 AMONG_ALL = "member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})"
 """A condition on the sums of many members, whose days are read at once."""
 ACTIVE = "sum(active_days) > 0"
-AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
-    AND coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0) * 2
-        < sum(active_days) FILTER (WHERE is_before)"""
+
+
+def at_risk_sql(now: str, before: str) -> str:
+    """Return the condition that somebody is at risk, from the active days of two periods."""
+    return f"{before} >= {RISK_ACTIVE_DAYS} AND {now} * 2 < {before}"
+
+
+AT_RISK = at_risk_sql(
+    "coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0)",
+    "coalesce(sum(active_days) FILTER (WHERE is_before), 0)",
+)
 CAME_BACK = """sum(active_days) FILTER (WHERE NOT is_before) > 0
     AND coalesce(sum(active_days) FILTER (WHERE is_before), 0) = 0"""
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"

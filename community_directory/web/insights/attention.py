@@ -13,7 +13,7 @@ from community_directory.database import Parameters, Statement, engine
 from community_directory.queries import people
 from community_directory.queries.activity import select_activity, union
 from community_directory.queries.people import PeopleFilters, Person
-from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
+from community_directory.queries.people_activity import RISK_ACTIVE_DAYS, at_risk_sql
 from community_directory.queries.standing import ABSENT, MEMBER
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period, choose_periods
@@ -45,8 +45,8 @@ activity AS (
 -- The people whom these days put in a list, in the period (is_) or in the one before (was_).
 found AS (
     SELECT member_id, now, before, began,
-        before >= {RISK_ACTIVE_DAYS} AND now * 2 < before AS is_slower,
-        earlier >= {RISK_ACTIVE_DAYS} AND before * 2 < earlier AS was_slower,
+        {at_risk_sql("now", "before")} AS is_slower,
+        {at_risk_sql("before", "earlier")} AS was_slower,
         now > 0 AND before = 0 AS is_back,
         before > 0 AND earlier = 0 AS was_back
     FROM activity

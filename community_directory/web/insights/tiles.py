@@ -10,8 +10,9 @@ from typing import NamedTuple
 from community_directory.calendar import days_between
 from community_directory.database import Parameters, Statement, engine
 from community_directory.queries.activity import select_activity, union
-from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
+from community_directory.queries.people_activity import at_risk_sql
 from community_directory.queries.standing import ABSENT
+from community_directory.web.insights.active_people import ActivePerson
 from community_directory.web.insights.layout import to_people
 from community_directory.web.insights.period import Period, choose_periods
 
@@ -43,9 +44,9 @@ person AS MATERIALIZED (
     SELECT member_id, coalesce(sum(active_days) FILTER (WHERE part = 0), 0) AS days,
         coalesce(sum(active_days) FILTER (WHERE part = 1), 0) AS days_before,
         coalesce(sum(active_days) FILTER (WHERE part = 2), 0) AS days_earlier,
-        coalesce(sum(message_count) FILTER (WHERE part = 0), 0) AS messages,
-        coalesce(sum(reaction_count) FILTER (WHERE part = 0), 0) AS reactions,
-        coalesce(sum(voice_minutes) FILTER (WHERE part = 0), 0) AS minutes
+        coalesce(sum(message_count) FILTER (WHERE part = 0), 0) AS message_count,
+        coalesce(sum(reaction_count) FILTER (WHERE part = 0), 0) AS reaction_count,
+        coalesce(sum(voice_minutes) FILTER (WHERE part = 0), 0) AS voice_minutes
     FROM ({{DAYS}}) AS parts GROUP BY member_id HAVING member_id NOT IN ({ABSENT})
 ),
 -- The numbers of people.
@@ -53,40 +54,25 @@ counted AS (
     SELECT count(*) FILTER (WHERE days > 0) AS active,
         count(*) FILTER (WHERE days_before > 0) AS active_before,
         count(*) FILTER (
-            WHERE days_before >= {RISK_ACTIVE_DAYS} AND days * 2 < days_before AND {IS_MEMBER}
+            WHERE {at_risk_sql("days", "days_before")} AND {IS_MEMBER}
         ) AS at_risk,
         count(*) FILTER (
-            WHERE days_earlier >= {RISK_ACTIVE_DAYS} AND days_before * 2 < days_earlier
-                AND {IS_MEMBER}
+            WHERE {at_risk_sql("days_before", "days_earlier")} AND {IS_MEMBER}
         ) AS at_risk_before
     FROM person
 ),
 -- Those who did most in this period.
 most_active AS (
-    SELECT member_id, messages, reactions, minutes FROM person
-    WHERE messages + reactions + minutes > 0
-    ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id
+    SELECT member_id, days, message_count, reaction_count, voice_minutes FROM person
+    WHERE message_count + reaction_count + voice_minutes > 0
+    ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
     LIMIT {MOST_ACTIVE_PEOPLE}
 )
-SELECT active, active_before, at_risk, at_risk_before, member_id, name, messages, reactions, minutes
+SELECT active, active_before, at_risk, at_risk_before, member_id, name, days, message_count,
+    reaction_count, voice_minutes
 FROM counted LEFT JOIN (most_active JOIN community_members USING (member_id)) ON true
-ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id
+ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
 """
-
-
-class ActivePerson(NamedTuple):
-    """One of the people who did most in a period: messages, reactions, minutes in voice chats."""
-
-    member_id: str
-    name: str
-    messages: int
-    reactions: int
-    minutes: int
-
-    @property
-    def contributions(self) -> int:
-        """The number of messages and reactions."""
-        return self.messages + self.reactions
 
 
 class ActivityCounts(NamedTuple):
