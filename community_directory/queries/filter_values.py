@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import NamedTuple, Self
 
-from community_directory.calendar import add_months, count_days, days_between, today
+from community_directory.calendar import count_days, days_between, today
 from community_directory.errors import InvalidInput, sanitize_for_message
 
 MONTH = "month"
@@ -14,8 +14,6 @@ DAYS_AGO_PATTERN = re.compile("([1-9][0-9]{0,4})d")
 """The text of a number of days before today, such as "30d"."""
 NUMBER_PATTERN = re.compile("[0-9]{1,10}")
 DEFAULT_PERIOD_DAYS = 28
-DAYS_ONLY = 31
-"""The longest period that is counted by days alone, and not by months."""
 
 
 class DayPeriod(NamedTuple):
@@ -35,19 +33,6 @@ class DayPeriod(NamedTuple):
         """The period before: as many days, up to the day before this one."""
         end = self.since - timedelta(days=1)
         return type(self)(end - (self.until - self.since), end)
-
-    def split(self) -> tuple[list[Self], list[Self]]:
-        """Return the whole months, if any, as one period, and the parts before and after them.
-
-        A period of at most `DAYS_ONLY` days is not split.
-        """
-        kind, day = type(self), timedelta(days=1)
-        first = self.since if self.since.day == 1 else add_months(self.since, 1)
-        last = (self.until + day).replace(day=1) - day
-        if first > last or self.until - self.since < timedelta(days=DAYS_ONLY):
-            return [], [self]
-        parts = [kind(self.since, first - day), kind(last + day, self.until)]
-        return [kind(first, last)], [part for part in parts if part.since <= part.until]
 
 
 def checked_choice(field: str, value: str | None, choices: Iterable[str]) -> str | None:

@@ -30,7 +30,6 @@ from community_directory.queries.member_rows import (
     member_from,
 )
 from community_directory.queries.values import (
-    NOT_PARALLEL,
     check_text,
     id_text,
     member_number,
@@ -71,7 +70,7 @@ WHERE member_id = (
 ) AND deleted_at IS NULL
 """)
 
-FIND_NUMBERS = f"""
+FIND_NUMBERS = """
     -- the numbers of the members that a key can mean; those with the lowest rank count
     SELECT coalesce(merged_into, member_id) AS member_id, 0 AS rank
     FROM community_members WHERE member_id = :number::text
@@ -80,7 +79,7 @@ FIND_NUMBERS = f"""
     WHERE platform = :platform::text AND account_id = :account_id::text
     UNION ALL
     SELECT member_id, 0 FROM community_members
-    WHERE lower(telegram_username) = lower(:username::text) AND {NOT_PARALLEL}
+    WHERE lower(telegram_username) = lower(:username::text)
         AND coalesce(:username_platform::text, 'telegram') = 'telegram'
     UNION ALL
     -- The column above has the username of the account in telegram_id.

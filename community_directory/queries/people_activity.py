@@ -8,6 +8,7 @@ from typing import TypedDict
 from community_directory.calendar import add_months, days_between, load_zone, today
 from community_directory.database import Parameters
 from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries.activity import select_activity, select_rooms, union
 from community_directory.queries.filter_values import (
     DayPeriod,
     checked_choice,
@@ -31,15 +32,25 @@ RISK_ACTIVE_DAYS = 4
 """The fewest active days in the period before of somebody who can be at risk."""
 
 # The names of the inner columns differ from those of the members around these conditions.
-ACTIVE = "EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
+HAS_DAY = "EXISTS (SELECT FROM ({DAYS}) AS days WHERE actor = member_id)"
 SUMMED = "(SELECT {SUMS} FROM ({DAYS}) AS days WHERE actor = member_id)"
 """A condition on the sums of few members, whose days are looked up one member after the other."""
 AMONG_ALL = "member_id IN (SELECT actor FROM ({DAYS}) AS days GROUP BY actor HAVING {SUMS})"
 """A condition on the sums of many members, whose days are read at once."""
-AT_RISK = f"""sum(active_days) FILTER (WHERE is_before) >= {RISK_ACTIVE_DAYS}
-    AND coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0) * 2
-        < sum(active_days) FILTER (WHERE is_before)"""
-CAME_BACK = "NOT bool_or(is_before)"
+ACTIVE = "sum(active_days) > 0"
+
+
+def at_risk_sql(now: str, before: str) -> str:
+    """Return the condition that somebody is at risk, from the active days of two periods."""
+    return f"{before} >= {RISK_ACTIVE_DAYS} AND {now} * 2 < {before}"
+
+
+AT_RISK = at_risk_sql(
+    "coalesce(sum(active_days) FILTER (WHERE NOT is_before), 0)",
+    "coalesce(sum(active_days) FILTER (WHERE is_before), 0)",
+)
+CAME_BACK = """sum(active_days) FILTER (WHERE NOT is_before) > 0
+    AND coalesce(sum(active_days) FILTER (WHERE is_before), 0) = 0"""
 CONTRIBUTIONS = "sum(message_count) + sum(reaction_count)"
 HAS_MILESTONES = """EXISTS (
     SELECT FROM (
@@ -168,9 +179,11 @@ class ActivityConditions:
         if self.activity is not None:
             yield from self._activity(parameters, is_of_few=is_of_few)
         if self.room is not None:
-            yield _among(self._room_days(*self.room, parameters), is_of_few=False)
+            rooms = self._select_room(*self.room, parameters)
+            yield _among(rooms, "sum(event_count) > 0", is_of_few=False)
         if sums := " AND ".join(self._contributions(parameters)):
-            yield _among(_days(self.period, parameters), sums, is_of_few=is_of_few)
+            days = _select_days(self.period, parameters)
+            yield _among(days, f"{ACTIVE} AND {sums}", is_of_few=is_of_few)
         if milestones := " AND ".join(self._milestones(parameters)):
             yield HAS_MILESTONES.format(CONDITIONS=milestones)
         invited = _between("invited_at", self.invited_since, self.invited_before, parameters)
@@ -183,16 +196,16 @@ class ActivityConditions:
             yield PRESENT
 
     def _activity(self, parameters: Parameters, *, is_of_few: bool) -> Iterator[str]:
-        days = _days(self.period, parameters)
+        days = _select_days(self.period, parameters)
         if self.activity in ("active", "inactive"):
             no = "" if self.activity == "active" else "NOT "
-            # A short period is joined; the days of a long one are more than its people.
-            if is_of_few or len(days) == 1:
-                yield no + ACTIVE.format(DAYS=" UNION ALL ".join(days))
+            # The days of a short period are joined: nothing is summed.
+            if len(days) == 1:
+                yield no + HAS_DAY.format(DAYS=days[0])
             else:
-                yield no + _among(days, is_of_few=False)
+                yield f"({_among(days, ACTIVE, is_of_few=is_of_few)}) IS {no}TRUE"
         else:
-            days += _days(self.period.before, parameters, is_before=True)
+            days += _select_days(self.period.before, parameters, is_before=True)
             sums = AT_RISK if self.activity == "at_risk" else CAME_BACK
             yield _among(days, sums, is_of_few=is_of_few)
             yield MEMBER if self.activity == "at_risk" else PRESENT
@@ -203,24 +216,13 @@ class ActivityConditions:
         if self.most_contributions is not None:
             yield f"{CONTRIBUTIONS} <= {parameters.bind(self.most_contributions)}::bigint"
 
-    def _room_days(self, platform: str, room_id: str | None, parameters: Parameters) -> list[str]:
-        """Return the SQL of the parts of the period in one room or all, as rows of members."""
-        months, parts = self.period.split()
-        first_days = [day for each in months for day in each.days if day.day == 1]
-        days = [day for part in parts for day in part.days]
+    def _select_room(self, platform: str, room_id: str | None, parameters: Parameters) -> list[str]:
+        """Return queries of what people did in one room or all in the period."""
         is_room = f"platform = {parameters.bind(platform)}"
         if room_id is not None:
             is_room += f" AND room_id = {parameters.bind(room_id)}"
-        # The keys begin with the month or the day: the room is looked up in each of them.
-        return [
-            f"""SELECT member_id AS actor FROM {table}
-            WHERE {column} = ANY({parameters.bind(found)}::date[]) AND {is_room}"""
-            for table, column, found in (
-                ("member_monthly_rooms", "month", first_days),
-                ("member_daily_rooms", "day", days),
-            )
-            if found
-        ]
+        rooms = select_rooms(self.period, parameters, is_room)
+        return [f"SELECT member_id AS actor, event_count FROM ({each}) AS room" for each in rooms]
 
     def _milestones(self, parameters: Parameters) -> Iterator[str]:
         yield from _between("joined_at", self.member_since, self.member_before, parameters)
@@ -249,31 +251,20 @@ class ActivityConditions:
             yield _was_inactive(RETURN_WEEK, parameters, is_over=self.stuck == "message")
 
 
-def _days(period: DayPeriod, parameters: Parameters, *, is_before: bool = False) -> list[str]:
-    """Return the SQL of the activity in the parts of a period, as rows of members.
-
-    Whole months are read at once, and the days before and after them one by one.
-    """
-    months, days = period.split()
-
-    def select(active_days: str, table: str, column: str, part: DayPeriod) -> str:
-        first, last = map(parameters.bind, part)
-        return f"""SELECT member_id AS actor, {is_before} AS is_before,
-            {active_days} AS active_days, coalesce(message_count, 0) AS message_count,
-            coalesce(reaction_count, 0) AS reaction_count
-        FROM {table} WHERE {column} BETWEEN {first} AND {last}"""
-
+def _select_days(
+    period: DayPeriod, parameters: Parameters, *, is_before: bool = False
+) -> list[str]:
+    """Return queries of what people did in a period."""
     return [
-        *(select("active_days", "member_monthly_highlights", "month", part) for part in months),
-        *(select("1", "member_daily_highlights", "highlight_date", part) for part in days),
+        f"""SELECT member_id AS actor, {is_before} AS is_before, active_days, message_count,
+            reaction_count FROM ({each}) AS part"""
+        for each in select_activity(period, parameters)
     ]
 
 
-def _among(days: list[str], sums: str = "true", *, is_of_few: bool) -> str:
+def _among(days: list[str], sums: str, *, is_of_few: bool) -> str:
     """Return the condition that the days of a member, of which there are any, have such sums."""
-    condition = (SUMMED if is_of_few else AMONG_ALL).format(
-        DAYS=" UNION ALL ".join(days), SUMS=sums
-    )
+    condition = (SUMMED if is_of_few else AMONG_ALL).format(DAYS=union(days), SUMS=sums)
     # From a union PostgreSQL expects 200 members. Without IS TRUE it would look up each of many
     # thousands of them alone.
     return condition if len(days) == 1 else f"({condition}) IS TRUE"

@@ -39,7 +39,6 @@ from community_directory.queries.pages import (
     checked_limit,
     make_page,
 )
-from community_directory.queries.values import NOT_PARALLEL
 from community_directory.tables import MemberStatus, ReputationTier
 
 Sort = Literal["reputation", "newest", "active", "name"]
@@ -152,7 +151,6 @@ WITH estimate AS MATERIALIZED (
     FROM sample, estimate
 ), decision AS MATERIALIZED (
     SELECT CASE {DECISION} ELSE 'in_order' END AS way
-    WHERE {NOT_PARALLEL}
 )
 -- PostgreSQL reads only the part that the decision names.
 SELECT * FROM ({WAYS}) AS found {ORDER_BY} LIMIT {LIMIT}
@@ -385,7 +383,6 @@ class Search:
             "LIMIT": next(bucket for bucket in LIMIT_BUCKETS if bucket >= self.limit),
             "WINDOW_SIZE": WINDOW_SIZE,
             "SAMPLE_SIZE": SAMPLE_SIZE,
-            "NOT_PARALLEL": NOT_PARALLEL,
         }
         everybody = "{SOURCE} WHERE {BOUNDS} AND {FILTERS} AND {MATCHING}".format(**parts)
         page = "{ORDER_BY} LIMIT {LIMIT}".format(**parts)

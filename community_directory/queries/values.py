@@ -26,14 +26,6 @@ MEMBER_NUMBER_PATTERN = re.compile(r"\s*#?([1-9][0-9]{0,18})\s*")
 MAX_NUMBER_LENGTH = 255
 """The maximum number of characters of a text that can be a member's number."""
 
-NOT_PARALLEL = "coalesce(current_schema(), '') IS NOT NULL"
-"""A true condition in SQL for whose statement PostgreSQL starts no parallel workers.
-
-It expects hundreds of rows where there is one, and would then start workers for a short statement,
-in a database of a certain size. With 100,000 members a search for a rare word, even if it went
-another way, took 3 to 30 times as long.
-"""
-
 ACTOR_CTE = """actor AS MATERIALIZED (
     -- the actor and the reason of this change, for the audit trigger
     SELECT set_config(

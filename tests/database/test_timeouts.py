@@ -790,13 +790,33 @@ async def test_the_server_watches_for_clients_that_are_gone(scratch_url: str) ->
         }
 
 
-async def test_a_server_that_refuses_to_watch_is_used_all_the_same(
-    scratch_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(connections.WATCH_SETTINGS, "client_connection_check_interval", "never")
+async def test_a_statement_is_neither_compiled_nor_split_among_processes(scratch_url: str) -> None:
     async with connect(scratch_url):
-        [(interval,)] = await engine.fetch("SHOW client_connection_check_interval")
-        assert interval == "0"
+        found = await engine.fetch(
+            "SELECT name, setting FROM pg_settings"
+            " WHERE name IN ('jit', 'max_parallel_workers_per_gather')"
+        )
+        assert dict(map(tuple, found)) == {"jit": "off", "max_parallel_workers_per_gather": "0"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "default"),
+    [
+        (connections.WATCH_SETTINGS, "client_connection_check_interval", "0"),
+        (connections.PLAN_SETTINGS, "max_parallel_workers_per_gather", "2"),
+    ],
+)
+async def test_a_server_that_refuses_a_setting_is_used_all_the_same(
+    scratch_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, str],
+    name: str,
+    default: str,
+) -> None:
+    monkeypatch.setitem(wanted, name, "never")
+    async with connect(scratch_url):
+        [(setting,)] = await engine.fetch(f"SHOW {name}")
+        assert setting == default
         await assert_nothing_is_left()
 
 

@@ -97,14 +97,6 @@ AGENT = "b850bc30-45f8-0041-a00a-83df46d8555d"
 ACT_ID = "0190f1a0-0000-7000-8000-000000000001"
 ACT = {"invited_by": None, "including_managers": True}
 CURSOR = {"after": None, "limit": 5}
-# With these, PostgreSQL uses parallel workers wherever it can.
-CHEAP_WORKERS = """
-SET LOCAL min_parallel_table_scan_size = 0;
-SET LOCAL min_parallel_index_scan_size = 0;
-SET LOCAL parallel_setup_cost = 0;
-SET LOCAL parallel_tuple_cost = 0;
-SET LOCAL cpu_tuple_cost = 100;
-"""
 CONDITIONS = {
     "role": "developer",
     "country": "México",

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from community_directory.database import Statement, transaction
+from community_directory.database import transaction
 from community_directory.errors import AmbiguousMember, InvalidInput, MemberNotFound
 from community_directory.queries import accounts, members
-from community_directory.queries.lookup import FIND_NUMBERS, parse_member_key
+from community_directory.queries.lookup import parse_member_key
 from community_directory.queries.values import member_number
 from tests.tables import rows
 
@@ -272,17 +272,3 @@ async def test_any_text_is_resolved_or_refused(directory: asyncpg.Pool, text: st
         with pytest.raises((MemberNotFound, InvalidInput)):
             async with transaction():
                 await members.resolve(text)
-
-
-async def test_no_worker_is_started_to_find_one_member(directory: asyncpg.Pool, ana: str) -> None:
-    key = parse_member_key("@ana_garcia")
-    assert key is not None
-    find = Statement(FIND_NUMBERS)
-    async with directory.acquire() as connection, connection.transaction():
-        # A worker runs what it can, however small. PostgreSQL 16 renamed the setting.
-        is_old = connection.get_server_version().major < 16
-        setting = "force_parallel_mode" if is_old else "debug_parallel_query"
-        await connection.execute(f"SET LOCAL {setting} = on")
-        assert "Gather" in str(await connection.fetch("EXPLAIN SELECT FROM community_members"))
-        plan = await connection.fetch(f"EXPLAIN {find.sql}", *find.arguments(key._asdict()))
-    assert "Gather" not in str(plan)

@@ -10,11 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from community_directory.database import engine, transaction
-from community_directory.database.statements import Statement
 from community_directory.jobs import roll_up_recent
 from community_directory.queries import members
-from community_directory.queries.activity import PRESENT_ACTIVITY
 from community_directory.queries.highlights import Highlight, roll_up, verify
 from community_directory.settings import load_settings
 from tests.queries.recounts import find_wrong_counts
@@ -443,59 +440,3 @@ async def test_a_status_can_change_during_a_roll_up_and_neither_waits_for_ever(
     await together(joins)
     assert await joining(directory) == (True, False)
     assert (await milestones(directory))[0] == AUTUMN
-
-
-# Sums of a period.
-
-
-@pytest.fixture
-async def active_days(directory: asyncpg.Pool) -> list[date]:
-    """Days of half a year on which #1 wrote one message each."""
-    await rows.member(directory, status="active", created_at=at(SPRING))
-    days = [SPRING + timedelta(days=number) for number in range(0, 180, 4)]
-    for day in days:
-        await message(directory, at(day))
-    await roll_up(days[0], until=days[-1])
-    return days
-
-
-@pytest.mark.parametrize(
-    ("since", "until"),
-    [
-        (date(2026, 4, 1), date(2026, 4, 30)),
-        (date(2026, 4, 1), date(2026, 6, 30)),
-        (date(2026, 3, 31), date(2026, 7, 1)),
-        (date(2026, 4, 2), date(2026, 4, 29)),
-        (date(2026, 4, 2), date(2026, 5, 20)),
-        (date(2026, 4, 2), date(2026, 5, 31)),
-        (date(2026, 4, 1), date(2026, 5, 20)),
-        (date(2026, 4, 10), date(2026, 4, 10)),
-        (date(2026, 4, 30), date(2026, 5, 1)),
-        (date(2026, 1, 1), date(2026, 12, 31)),
-        (date(2027, 1, 1), date(2027, 12, 31)),
-    ],
-)
-async def test_a_period_sums_its_whole_months_and_the_days_at_both_ends(
-    active_days: list[date], since: date, until: date
-) -> None:
-    statement = Statement(f"SELECT * FROM ({PRESENT_ACTIVITY}) AS activity")
-    found = await engine.fetch(statement, since=since, until=until)
-    count = sum(since <= day <= until for day in active_days)
-    assert [tuple(row) for row in found] == ([("#1", count, count, 0, 0)] if count else [])
-
-
-async def test_a_period_reads_indexes_alone(
-    active_days: list[date], directory: asyncpg.Pool
-) -> None:
-    await directory.execute("VACUUM ANALYZE member_daily_highlights, member_monthly_highlights")
-    statement = Statement(PRESENT_ACTIVITY)
-    async with transaction() as current:
-        await current.connection.execute("SET LOCAL enable_seqscan = off")
-        await current.connection.execute("SET LOCAL enable_bitmapscan = off")
-        plan = await current.connection.fetch(
-            f"EXPLAIN {statement.sql}",
-            *statement.arguments({"since": date(2026, 4, 2), "until": date(2026, 8, 20)}),
-        )
-    scans = [line for (line,) in plan if "Scan" in line and "highlights" in line]
-    assert len(scans) == 3
-    assert all("Index Only Scan" in line for line in scans)

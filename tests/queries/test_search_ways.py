@@ -21,7 +21,7 @@ from community_directory.queries.reputation import MAX_SCORE, scores_of, tier_of
 from community_directory.queries.search import Sort
 from community_directory.tables import ReputationTier
 from tests.conftest import Server, new_database, raw_pool
-from tests.queries.cases import CHEAP_WORKERS, undone
+from tests.queries.cases import undone
 from tests.tables import rows
 
 SCORES = [
@@ -470,24 +470,6 @@ async def test_the_text_index_finds_a_rare_text(
     # The other ways are not taken.
     orders = ("member_reputation_score_idx", "member_newest_idx", "member_name_idx")
     assert sum(loops.get(index, 0) for index in orders) == 0
-
-
-async def test_a_search_starts_no_workers(
-    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "WINDOW_SIZE", 100)
-    async with undone() as current:
-        await current.connection.execute(CHEAP_WORKERS)
-        for text, asked in questions("workers", 20):
-            with sent(monkeypatch) as statements:
-                await members.search(text, **asked)
-            for sql, *arguments in statements:
-                if "FROM decision" in sql:
-                    plan = await current.connection.fetchval(
-                        f"EXPLAIN (FORMAT JSON) {sql}", *arguments
-                    )
-                    types = {node["Node Type"] for node in nodes(json.loads(plan)[0]["Plan"])}
-                    assert not types & {"Gather", "Gather Merge"}
 
 
 async def test_a_search_is_one_statement_or_two(

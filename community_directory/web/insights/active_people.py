@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from community_directory.database import Statement, engine
-from community_directory.queries.activity import PRESENT_ACTIVITY
+from community_directory.database import Parameters, engine
+from community_directory.queries.activity import sum_activity
 from community_directory.web.insights.period import Period
 
 # The two parts of the result have one reading of the activity. The groups are few: many people have
 # the same small numbers.
-SUM_CONTRIBUTIONS = Statement(f"""
+SUM_CONTRIBUTIONS = """
 WITH
 -- What each person did in the period.
-activity AS MATERIALIZED ({PRESENT_ACTIVITY}),
+activity AS MATERIALIZED ({ACTIVITY}),
 -- Those who did most.
 first AS (
     SELECT * FROM activity
     ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
-    LIMIT :limit
+    LIMIT {LIMIT}
 ),
 -- The number of people with each number of contributions.
 groups AS (
@@ -32,7 +32,7 @@ UNION ALL
 SELECT message_count + reaction_count, NULL, member_id, name, active_days, message_count,
     reaction_count, voice_minutes
 FROM first JOIN community_members USING (member_id)
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,10 @@ async def sum_contributions(period: Period, *, limit: int) -> Contributions:
         period: The period.
         limit: The number of people in the list of the most active ones.
     """
-    records = await engine.read(
-        SUM_CONTRIBUTIONS, since=period.since, until=period.until, limit=limit
-    )
+    parameters = Parameters()
+    activity = sum_activity(period.span, parameters)
+    sql = SUM_CONTRIBUTIONS.format(ACTIVITY=activity, LIMIT=parameters.bind(limit))
+    records = await engine.read(sql, *parameters)
     groups: list[tuple[int, int]] = []
     most_active: list[ActivePerson] = []
     for contributions, people, *values in records:

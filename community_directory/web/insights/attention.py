@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from community_directory.database import Statement, engine
+import asyncpg
+
+from community_directory.calendar import days_between
+from community_directory.database import Parameters, Statement, engine
 from community_directory.queries import people
-from community_directory.queries.activity import make_period_parts
+from community_directory.queries.activity import select_activity, union
 from community_directory.queries.people import PeopleFilters, Person
-from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
-from community_directory.queries.standing import ABSENT
+from community_directory.queries.people_activity import RISK_ACTIVE_DAYS, at_risk_sql
+from community_directory.queries.standing import ABSENT, MEMBER
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period, choose_periods
 from community_directory.web.pages import Visit
@@ -25,37 +28,25 @@ LIST_NAMES: tuple[ListName, ...] = ("at_risk", "never_spoke", "came_back")
 IS_NO_CONTACT = """member_id NOT IN (
     SELECT member_id FROM community_members WHERE status = 'not_member' AND deleted_at IS NULL
 )"""
-BEGAN = """(
-    SELECT first_active_day FROM member_milestones AS milestone
-    WHERE milestone.member_id = found.member_id
-)"""
-"""The first day on which somebody of `found` was active, in SQL."""
 # Each number is that of the filters of `find_filters`, and a test compares them. One reading of the
 # days of three periods costs a third of the four that the filters need.
-LIST_BY_ACTIVITY = Statement(f"""
+LIST_BY_ACTIVITY = f"""
 WITH
 -- The days on which each person was active in the period, the one before and the one before that.
+-- The milestones are joined before the sums: PostgreSQL then knows how many people there are.
 activity AS (
-    SELECT member_id,
+    SELECT milestone.member_id, first_active_day AS began,
         coalesce(sum(active_days) FILTER (WHERE age = 0), 0) AS now,
         coalesce(sum(active_days) FILTER (WHERE age = 1), 0) AS before,
         coalesce(sum(active_days) FILTER (WHERE age = 2), 0) AS earlier
-    FROM (
-        SELECT 0 AS age, member_id, active_days
-        FROM ({make_period_parts(":since", ":until")}) AS parts
-        UNION ALL
-        SELECT 1, member_id, active_days
-        FROM ({make_period_parts(":before_since", ":before_until")}) AS parts
-        UNION ALL
-        SELECT 2, member_id, active_days
-        FROM ({make_period_parts(":earlier_since", ":earlier_until")}) AS parts
-    ) AS periods GROUP BY member_id
+    FROM ({{DAYS}}) AS periods JOIN member_milestones AS milestone USING (member_id)
+    GROUP BY milestone.member_id
 ),
 -- The people whom these days put in a list, in the period (is_) or in the one before (was_).
 found AS (
-    SELECT member_id, now, before,
-        before >= {RISK_ACTIVE_DAYS} AND now * 2 < before AS is_slower,
-        earlier >= {RISK_ACTIVE_DAYS} AND before * 2 < earlier AS was_slower,
+    SELECT member_id, now, before, began,
+        {at_risk_sql("now", "before")} AS is_slower,
+        {at_risk_sql("before", "earlier")} AS was_slower,
         now > 0 AND before = 0 AS is_back,
         before > 0 AND earlier = 0 AS was_back
     FROM activity
@@ -65,8 +56,8 @@ listed AS MATERIALIZED (
     SELECT member_id, now, before,
         is_slower AND {IS_NO_CONTACT} AS is_at_risk,
         was_slower AND {IS_NO_CONTACT} AS was_at_risk,
-        is_back AND {BEGAN} < :before_since AS is_back,
-        was_back AND {BEGAN} < :earlier_since AS was_back
+        is_back AND began < {{BEFORE}}::date AS is_back,
+        was_back AND began < {{EARLIER}}::date AS was_back
     FROM found
     WHERE (is_slower OR was_slower OR is_back OR was_back) AND member_id NOT IN ({ABSENT})
 ),
@@ -96,8 +87,14 @@ SELECT list, member_id, name, last_active_at, invited_by,
 FROM counted LEFT JOIN shown ON true LEFT JOIN community_members AS member USING (member_id)
 ORDER BY list, CASE WHEN list = 'at_risk' THEN before END DESC,
     CASE WHEN list = 'at_risk' THEN now ELSE -now END, length(member_id), member_id
-""")
+"""
 
+COUNT_NEVER_SPOKE = Statement(f"""
+SELECT count(*) FILTER (WHERE joined_at >= :since) AS number,
+    count(*) FILTER (WHERE joined_at < :since) AS before
+FROM member_milestones JOIN community_members USING (member_id)
+WHERE joined_at >= :start AND joined_at < :end AND last_active_at IS NULL AND {MEMBER}
+""")
 FIND_DAYS = Statement("""
 SELECT member_id, joined_at,
     (
@@ -168,20 +165,15 @@ async def load_lists(period: Period) -> dict[str, PeopleList]:
     """Load all lists of a period."""
     period, before = choose_periods(period)
     earlier = choose_periods(before)[1]
-    newcomers = find_filters("never_spoke", period)
-    records, never_spoke, *numbers = await asyncio.gather(
+    records, never_spoke, [newcomers] = await asyncio.gather(
+        _list_by_activity(period, before, earlier),
+        people.search(sort="-joined", limit=MAX_ROWS, **find_filters("never_spoke", period)),
         engine.read(
-            LIST_BY_ACTIVITY,
-            since=period.since,
-            until=period.until,
-            before_since=before.since,
-            before_until=before.until,
-            earlier_since=earlier.since,
-            earlier_until=earlier.until,
+            COUNT_NEVER_SPOKE,
+            start=days_between(before.since, before.since, None).starts[0],
+            since=days_between(period.since, period.since, None).starts[0],
+            end=days_between(period.until, period.until, None).end,
         ),
-        people.search(sort="-joined", limit=MAX_ROWS, **newcomers),
-        people.count(**newcomers),
-        people.count(**find_filters("never_spoke", before)),
     )
     found: dict[ListName, list[ListedPerson]] = {name: [] for name in LIST_NAMES}
     for name, *values in records:
@@ -191,7 +183,7 @@ async def load_lists(period: Period) -> dict[str, PeopleList]:
     at_risk, at_risk_before, came_back, came_back_before = records[0][8:]
     totals: Mapping[ListName, tuple[int, int]] = {
         "at_risk": (at_risk, at_risk_before),
-        "never_spoke": (numbers[0], numbers[1]),
+        "never_spoke": (newcomers["number"], newcomers["before"]),
         "came_back": (came_back, came_back_before),
     }
     return {
@@ -200,6 +192,23 @@ async def load_lists(period: Period) -> dict[str, PeopleList]:
         )
         for name in LIST_NAMES
     }
+
+
+async def _list_by_activity(
+    period: Period, before: Period, earlier: Period
+) -> list[asyncpg.Record]:
+    parameters = Parameters()
+    days = [
+        query
+        for age, each in enumerate((period, before, earlier))
+        for query in select_activity(each.span, parameters, f"{age} AS age")
+    ]
+    sql = LIST_BY_ACTIVITY.format(
+        DAYS=union(days),
+        BEFORE=parameters.bind(before.since),
+        EARLIER=parameters.bind(earlier.since),
+    )
+    return await engine.read(sql, *parameters)
 
 
 def _listed_from(person: Person) -> ListedPerson:

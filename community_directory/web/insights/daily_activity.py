@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import asyncpg
 
-from community_directory.database import Statement, engine
+from community_directory.database import Parameters, Statement, engine
+from community_directory.queries.activity import select_activity, union
+from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.member_rows import NO_BOTS
 from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.charts import (
@@ -19,29 +21,44 @@ from community_directory.web.insights.layout import ChartTable
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
-# The messages are those of everybody, the people those who are present.
-COUNT_DAYS = Statement(f"""
-SELECT highlight_date AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
-    sum(coalesce(message_count, 0)) AS messages
-FROM member_daily_highlights
-WHERE highlight_date BETWEEN :since AND :until AND {NO_BOTS} GROUP BY 1
-""")
-# Whole months are read from the months, and the other parts of months, of which there are two in a
-# period, from the days.
-COUNT_MONTHS = Statement(f"""
-SELECT month AS since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people,
-    sum(message_count) AS messages
-FROM member_monthly_highlights WHERE month = ANY(:months::date[]) GROUP BY 1
+
+def _make_sums(table: str, day: str, condition: str) -> str:
+    """Return the SQL of the people and the messages of days or months; their sums count.
+
+    The people are those who are present, and the messages those of everybody but bots. Everybody is
+    counted, and then the absent people, who are few, are taken away: that takes half as long as to
+    look for each row's person among them.
+    """
+    return f"""
+SELECT {day} AS since, count(*) AS people, sum(coalesce(message_count, 0)) AS messages
+FROM {table} WHERE {condition} GROUP BY 1
 UNION ALL
-SELECT since, count(*) FILTER (WHERE member_id NOT IN ({ABSENT})), sum(messages)::bigint
+SELECT {day}, -count(*), -coalesce(sum(message_count) FILTER (WHERE NOT {NO_BOTS}), 0)
+FROM {table} WHERE {condition} AND member_id IN ({ABSENT}) GROUP BY 1
+"""
+
+
+SUM = """
+SELECT since, sum(people)::bigint AS people, sum(messages)::bigint AS messages
+FROM ({SUMS}) AS sums GROUP BY 1
+"""
+COUNT_DAYS = Statement(
+    SUM.format(
+        SUMS=_make_sums(
+            "member_daily_highlights", "highlight_date", "highlight_date BETWEEN :since AND :until"
+        )
+    )
+)
+SUM_MONTHS = _make_sums("member_monthly_highlights", "month", "month = ANY({MONTHS}::date[])")
+# The parts of months, of which a period has two, are first summed by member.
+SUM_PART = f"""
+SELECT {{SINCE}}::date, count(*) FILTER (WHERE days > 0 AND member_id NOT IN ({ABSENT})),
+    coalesce(sum(messages) FILTER (WHERE {NO_BOTS}), 0)
 FROM (
-    SELECT since, member_id, sum(coalesce(message_count, 0)) AS messages
-    FROM unnest(:parts_since::date[], :parts_until::date[]) AS part(since, until)
-        JOIN member_daily_highlights ON highlight_date BETWEEN since AND until
-    GROUP BY 1, 2
-) AS part
-WHERE {NO_BOTS} GROUP BY 1
-""")
+    SELECT member_id, sum(active_days) AS days, sum(message_count) AS messages
+    FROM ({{DAYS}}) AS days GROUP BY member_id
+) AS members
+"""
 
 
 class BarCounts(NamedTuple):
@@ -108,14 +125,20 @@ async def _count_days(spans: Sequence[Span]) -> list[asyncpg.Record]:
 
 
 async def _count_months(spans: Sequence[Span]) -> list[asyncpg.Record]:
+    parameters = Parameters()
     months = [span for span in spans if _is_whole_month(span)]
-    parts = [span for span in spans if span not in months]
-    return await engine.read(
-        COUNT_MONTHS,
-        months=[span.since for span in months],
-        parts_since=[span.since for span in parts],
-        parts_until=[span.until for span in parts],
-    )
+    sums = [
+        SUM_MONTHS.format(MONTHS=parameters.bind([span.since for span in months])),
+        *(
+            SUM_PART.format(
+                SINCE=parameters.bind(span.since),
+                DAYS=union(select_activity(DayPeriod(*span), parameters)),
+            )
+            for span in spans
+            if span not in months
+        ),
+    ]
+    return await engine.read(SUM.format(SUMS=union(sums)), *parameters)
 
 
 def _is_whole_month(span: Span) -> bool:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
-from community_directory.calendar import days_between, load_zone, today
+from community_directory.calendar import load_zone, today
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.queries.people_activity import RETURN_WEEK
@@ -19,10 +19,13 @@ from community_directory.web.insights.groups import (
     MAX_INVITERS,
     Grouping,
     GroupKey,
+    end_time,
+    find_buckets,
     find_days,
     name_inviters,
     read_choice,
     sort_keys,
+    start_times,
 )
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import Period
@@ -39,7 +42,6 @@ STEP_LABELS = {
 """The steps; all but the first are also the values of the filter `reached` of People."""
 
 _PERIOD = "created_at >= :start AND created_at < :end"
-_SENT_MONTH = "date_trunc('month', created_at AT TIME ZONE :zone)::date"
 _HAS_SPOKEN = "approved_at IS NOT NULL AND first_message_day IS NOT NULL"
 _HAS_STAYED = f"{RETURN_WEEK} = ANY(active_weeks)"
 # Each step has those who took the steps before it, too.
@@ -58,44 +60,45 @@ _PERSON = f"""(
 ) AS person"""
 _APPROVED_DAY = "(approved_at AT TIME ZONE :zone)::date"
 
-COUNT_ALL = Statement(f"""
-WITH
--- Each person once, who may have accepted two invitations.
-accepted AS (
-    SELECT accepted_by AS member_id, min(created_at) AS invited_at, min(accepted_at) AS accepted_at
-    FROM community_invitations WHERE {_PERIOD} AND accepted_by IS NOT NULL GROUP BY accepted_by
-)
-SELECT NULL AS row_key,
-    (SELECT count(*) FROM community_invitations WHERE {_PERIOD}) AS invited,
-    {_COUNTS},
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY accepted_at - invited_at)
-        FILTER (WHERE is_present) AS until_joined,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY approved_at - accepted_at)
-        FILTER (WHERE is_present AND approved_at >= accepted_at) AS until_approved,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - {_APPROVED_DAY})
-        FILTER (WHERE is_present AND {_HAS_SPOKEN} AND first_message_day >= {_APPROVED_DAY})
-        AS days_until_message
-FROM accepted JOIN {_PERSON} USING (member_id) LEFT JOIN member_milestones USING (member_id)
+# A bucket is the part of a month in the period or in the one before.
+_BUCKET = "width_bucket(created_at, :starts::timestamptz[])"
+_BUCKETS = "created_at >= (:starts::timestamptz[])[1] AND created_at < :end"
+COUNT_INVITED = Statement(f"""
+SELECT {_BUCKET} AS bucket, count(*) AS invited
+FROM community_invitations WHERE {_BUCKETS} GROUP BY 1
 """)
-COUNT_MONTHS = Statement(f"""
+COUNT_REACHED = Statement(f"""
 WITH
--- The invitations of each month.
-invited AS (
-    SELECT {_SENT_MONTH} AS row_key, count(*) AS invited
-    FROM community_invitations WHERE {_PERIOD} GROUP BY row_key
-),
--- Each person once in each month.
+-- Each person once in each bucket, who may have accepted two invitations.
 accepted AS (
-    SELECT DISTINCT {_SENT_MONTH} AS row_key, accepted_by AS member_id
-    FROM community_invitations WHERE {_PERIOD} AND accepted_by IS NOT NULL
+    SELECT accepted_by AS member_id, {_BUCKET} AS bucket, min(created_at) AS invited_at,
+        min(accepted_at) AS accepted_at
+    FROM community_invitations WHERE {_BUCKETS} AND accepted_by IS NOT NULL GROUP BY 1, 2
 ),
--- The steps of each month with an accepted invitation.
-reached AS (
-    SELECT row_key, {_COUNTS}
-    FROM accepted JOIN {_PERSON} USING (member_id) LEFT JOIN member_milestones USING (member_id)
-    GROUP BY row_key
+-- In which of the two periods that is, and whether it is the person's first bucket in the period.
+invited AS (
+    SELECT member_id, bucket, bucket >= :first_bucket AS is_now, invited_at,
+        min(accepted_at) OVER person AS accepted_at, bucket = min(bucket) OVER person AS is_first
+    FROM accepted WINDOW person AS (PARTITION BY member_id, bucket >= :first_bucket)
+),
+-- What each of them reached.
+reached AS MATERIALIZED (
+    SELECT bucket, is_now, is_first, is_present, was_member, joined_at, approved_at,
+        first_message_day, active_weeks, invited_at, accepted_at
+    FROM invited JOIN {_PERSON} USING (member_id) LEFT JOIN member_milestones USING (member_id)
 )
-SELECT * FROM invited LEFT JOIN reached USING (row_key)
+SELECT NULL AS bucket, is_now, {_COUNTS},
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY accepted_at - invited_at)
+        FILTER (WHERE is_now AND is_present) AS until_joined,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY approved_at - accepted_at)
+        FILTER (WHERE is_now AND is_present AND approved_at >= accepted_at) AS until_approved,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - {_APPROVED_DAY}) FILTER (
+        WHERE is_now AND is_present AND {_HAS_SPOKEN} AND first_message_day >= {_APPROVED_DAY}
+    ) AS days_until_message
+FROM reached WHERE is_first GROUP BY is_now
+UNION ALL
+SELECT bucket, true, {_COUNTS}, NULL, NULL, NULL
+FROM reached WHERE is_now GROUP BY bucket
 """)
 FIND_INVITERS = Statement(f"""
 SELECT created_by FROM community_invitations WHERE {_PERIOD}
@@ -201,16 +204,18 @@ class Funnel:
         return self.people.link(stuck=step)
 
 
-def _find_values(period: Period) -> dict[str, Any]:
-    """Return the parameters of the statements."""
-    span = days_between(period.since, period.until, None)
-    open_day = today() - timedelta(days=7 * RETURN_WEEK - 1)
-    return {
-        "start": span.starts[0],
-        "end": span.end,
-        "zone": load_zone(None).key,
-        "week_open_since": days_between(open_day, open_day, None).starts[0],
-    }
+class Funnels(NamedTuple):
+    """The funnels of a period.
+
+    Attributes:
+        everybody: That of all invitations.
+        before: That of the period before; None if there is none.
+        by_month: Those of the months with an invitation.
+    """
+
+    everybody: Funnel
+    before: Funnel | None
+    by_month: list[Funnel]
 
 
 def _find_invited(key: GroupKey, period: Period) -> Invited:
@@ -219,37 +224,77 @@ def _find_invited(key: GroupKey, period: Period) -> Invited:
     return Invited(first, last, key.removeprefix("#") if isinstance(key, str) else None)
 
 
-def _make_funnel(record: asyncpg.Record, period: Period, name: str = "") -> Funnel:
-    counts = {name: record[name] or 0 for name in (*STEPS, "waiting", "gone")}
-    return Funnel(record["row_key"], name, _find_invited(record["row_key"], period), counts)
+async def read_funnels(period: Period) -> Funnels:
+    """Return the funnels of all invitations of a period, of the one before, and of each month."""
+    buckets = find_buckets(period, period.before)
+    times = {"starts": start_times(buckets), "end": end_time(period)}
+    first_bucket = buckets.index(period.since) + 1
+    invited, reached = await asyncio.gather(
+        engine.read(COUNT_INVITED, **times),
+        engine.read(
+            COUNT_REACHED,
+            first_bucket=first_bucket,
+            zone=load_zone(None).key,
+            week_open_since=_find_open_week(),
+            **times,
+        ),
+    )
+    sent = {record["bucket"]: record["invited"] for record in invited}
+    in_all = {record["is_now"]: record for record in reached if record["bucket"] is None}
+    by_bucket = {record["bucket"]: record for record in reached if record["bucket"] is not None}
+
+    def sum_sent(*, is_now: bool) -> int:
+        return sum(each for number, each in sent.items() if (number >= first_bucket) == is_now)
+
+    return Funnels(
+        _make_funnel(None, period, sum_sent(is_now=True), in_all.get(True)),
+        _make_funnel(None, period.before, sum_sent(is_now=False), in_all.get(False))
+        if period.before
+        else None,
+        [
+            _make_funnel(buckets[number - 1].replace(day=1), period, each, by_bucket.get(number))
+            for number, each in sorted(sent.items())
+            if number >= first_bucket
+        ],
+    )
 
 
-async def read_all(period: Period) -> Funnel:
-    """Return the funnel of all invitations of a period."""
-    [record] = await engine.read(COUNT_ALL, **_find_values(period))
-    days = record["days_until_message"]
+def _find_open_week() -> datetime:
+    """Return the time from which on those joined whose week 4 is not over."""
+    [time] = start_times([today() - timedelta(days=7 * RETURN_WEEK - 1)])
+    return time
+
+
+async def read_inviters(period: Period) -> list[Funnel]:
+    """Return the funnels of the inviters of a period with most invitations."""
+    values: dict[str, Any] = {"start": start_times([period.since])[0], "end": end_time(period)}
+    found = await engine.read(FIND_INVITERS, **values)
+    inviters = [inviter for (inviter,) in found]
+    records = await engine.read(
+        COUNT_INVITERS, inviters=inviters, week_open_since=_find_open_week(), **values
+    )
+    by_key: dict[GroupKey, asyncpg.Record] = {record["row_key"]: record for record in records}
+    names = await name_inviters(by_key)
+    return [
+        _make_funnel(key, period, by_key[key]["invited"], by_key[key], names.get(key, ""))
+        for key in sort_keys({key: record["invited"] for key, record in by_key.items()})
+    ]
+
+
+def _make_funnel(
+    key: GroupKey, period: Period, invited: int, record: asyncpg.Record | None, name: str = ""
+) -> Funnel:
+    """Return the funnel of a row, whose record is None if nobody accepted an invitation."""
+    values: dict[str, Any] = {} if record is None else dict(record.items())
+    counts = {name: values.get(name) or 0 for name in (*STEPS, "waiting", "gone")}
+    counts["invited"] = invited
+    days = values.get("days_until_message")
     medians = {
-        "joined": record["until_joined"],
-        "approved": record["until_approved"],
+        "joined": values.get("until_joined"),
+        "approved": values.get("until_approved"),
         "message": None if days is None else timedelta(days=days),
     }
-    return replace(_make_funnel(record, period), medians=medians)
-
-
-async def read_rows(period: Period, by: Grouping) -> list[Funnel]:
-    """Return the funnels of the months of a period, or of its inviters with most invitations."""
-    values = _find_values(period)
-    if by is Grouping.MONTH:
-        records = await engine.read(COUNT_MONTHS, **values)
-    else:
-        del values["zone"]
-        found = await engine.read(FIND_INVITERS, start=values["start"], end=values["end"])
-        inviters = [inviter for (inviter,) in found]
-        records = await engine.read(COUNT_INVITERS, inviters=inviters, **values)
-    by_key = {record["row_key"]: record for record in records}
-    names = await name_inviters(by_key)
-    keys = sort_keys({key: record["invited"] for key, record in by_key.items()})
-    return [_make_funnel(by_key[key], period, names.get(key, "")) for key in keys]
+    return Funnel(key, name, _find_invited(key, period), counts, medians)
 
 
 def find_others(everybody: Funnel, rows: Sequence[Funnel]) -> Funnel:
@@ -261,30 +306,29 @@ def find_others(everybody: Funnel, rows: Sequence[Funnel]) -> Funnel:
     return Funnel(counts=counts)
 
 
-def _add_others(rows: Sequence[Funnel], everybody: Funnel, by: Grouping) -> list[Funnel]:
-    """Return the rows of the table, with one of the people of other inviters if there are any."""
-    if by is not Grouping.INVITER:
-        return list(rows)
-    others = find_others(everybody, rows)
-    return [*rows, others] if any(others.counts.values()) else list(rows)
+async def _read_rows(period: Period, by: Grouping) -> tuple[Funnels, list[Funnel]]:
+    """Return the funnels of a period, and the rows of the table.
 
-
-async def _read_before(period: Period) -> Funnel | None:
-    return await read_all(period.before) if period.before else None
+    Those of other inviters, if there are any, are the last row.
+    """
+    if by is Grouping.MONTH:
+        funnels = await read_funnels(period)
+        return funnels, funnels.by_month
+    funnels, rows = await asyncio.gather(read_funnels(period), read_inviters(period))
+    others = find_others(funnels.everybody, rows)
+    return funnels, [*rows, others] if any(others.counts.values()) else rows
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     by = read_choice(visit, "by", Grouping)
-    rows, everybody, before = await asyncio.gather(
-        read_rows(period, by), read_all(period), _read_before(period)
-    )
+    funnels, rows = await _read_rows(period, by)
     return {
         "by": by,
         "groupings": GROUPING_LABELS,
         "steps": STEP_LABELS,
-        "everybody": everybody,
-        "before": before,
-        "rows": _add_others(rows, everybody, by),
+        "everybody": funnels.everybody,
+        "before": funnels.before,
+        "rows": rows,
         "describe": partial(describe_median, visit),
         "max_inviters": MAX_INVITERS,
     }
@@ -303,7 +347,7 @@ def describe_median(visit: Visit, funnel: Funnel, step: str) -> str:
 async def load_steps_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps of all people, in the period and in the period before."""
     read_choice(visit, "by", Grouping)  # refuses what the page refuses
-    everybody, before = await asyncio.gather(read_all(period), _read_before(period))
+    everybody, before, _ = await read_funnels(period)
     columns = ["step", "people", "lost", "median_hours", "people_before"]
     rows = [
         (
@@ -325,8 +369,7 @@ def _count_hours(duration: timedelta | None) -> float | None:
 async def load_rows_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps by month or inviter."""
     by = read_choice(visit, "by", Grouping)
-    found, everybody = await asyncio.gather(read_rows(period, by), read_all(period))
-    rows = _add_others(found, everybody, by)
+    _, rows = await _read_rows(period, by)
     columns = ["invited_month" if by is Grouping.MONTH else "inviter", *STEPS, "waiting", "gone"]
     values = [(row.key, *(row.counts[name] for name in columns[1:])) for row in rows]
     return ChartTable(columns, values)

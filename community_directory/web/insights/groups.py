@@ -1,10 +1,11 @@
 """The rows of Retention and Funnel: people of the same month, or of the same inviter."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from community_directory.calendar import add_months, days_between
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
@@ -74,3 +75,23 @@ def find_days(key: GroupKey, period: Period) -> tuple[date, date]:
     if not isinstance(key, date):
         return period.since, period.until
     return max(period.since, key), min(period.until, end_of_month(key))
+
+
+def find_buckets(period: Period, before: Period | None = None) -> list[date]:
+    """Return the first days of the parts of months in a period, and in the one before if given."""
+    days = {period.since, before.since if before else period.since}
+    month = add_months(min(days), 1)
+    while month <= period.until:
+        days.add(month)
+        month = add_months(month, 1)
+    return sorted(days)
+
+
+def start_times(days: Iterable[date]) -> list[datetime]:
+    """Return the times at which days start."""
+    return [days_between(day, day, None).starts[0] for day in days]
+
+
+def end_time(period: Period) -> datetime:
+    """Return the time at which a period ends."""
+    return days_between(period.until, period.until, None).end

@@ -25,45 +25,19 @@ STATUS_BANDS = (MemberStatus.ACTIVE, MemberStatus.PENDING, MemberStatus.SUSPENDE
 """The bands of the chart of members, from the bottom to the top."""
 
 # The members are grouped by present status, tier, and the points of the chart between which they
-# were added and removed. Point 0 is the first one. Two statements count them, each from
-# member_status_idx alone: those who were added, or added and removed, before it, whose groups are
-# few, so that PostgreSQL counts them in parallel, and all others.
-COUNT_EARLY_MEMBERS = Statement(
+# were added and removed, from member_status_idx alone. Point 0 is the first one.
+COUNT_MEMBERS = Statement(
     """
-    SELECT 0 AS added_at, CASE WHEN is_removed THEN 0 END AS removed_at, status,
-        reputation_tier, members
-    FROM (
-        SELECT status, reputation_tier, deleted_at IS NOT NULL AS is_removed, count(*) AS members
-        FROM community_members
-        WHERE NOT is_bot AND merged_into IS NULL AND created_at < (:points::timestamptz[])[1]
-            AND (deleted_at IS NULL OR deleted_at < (:points::timestamptz[])[1])
-        GROUP BY 1, 2, 3
-    ) AS grouped
-    """
-)
-COUNT_LATER_MEMBERS = Statement(
-    """
-    SELECT
-        CASE
-            WHEN created_at < (:points::timestamptz[])[1] THEN 0
-            ELSE width_bucket(created_at, :points)
-        END AS added_at,
-        width_bucket(deleted_at, :points) AS removed_at,
-        status, reputation_tier, count(*)
-    FROM community_members
-    WHERE NOT is_bot AND merged_into IS NULL AND (
-        created_at >= (:points::timestamptz[])[1] OR deleted_at >= (:points::timestamptz[])[1]
-    )
+    SELECT width_bucket(created_at, :points::timestamptz[]) AS added_at,
+        width_bucket(deleted_at, :points) AS removed_at, status, reputation_tier, count(*)
+    FROM community_members WHERE NOT is_bot AND merged_into IS NULL
     GROUP BY 1, 2, 3, 4
     """
 )
 COUNT_STATUS_CHANGES = Statement(
     """
     SELECT
-        CASE
-            WHEN created_at < (:points::timestamptz[])[1] THEN 0
-            ELSE width_bucket(created_at, :points)
-        END AS added_at,
+        width_bucket(created_at, :points::timestamptz[]) AS added_at,
         least(
             width_bucket(changed_at, :points), width_bucket(deleted_at, :points)
         ) AS changed_at,
@@ -110,13 +84,11 @@ async def load_growth(period: Period) -> Growth:
     """Return the members by status at the points of a chart of the period, and by tier."""
     points = choose_points(period.since, period.until)
     ends = [days_between(day, day, None).end for day in points]
-    early, later, changes, joined = await asyncio.gather(
-        engine.read(COUNT_EARLY_MEMBERS, points=ends),
-        engine.read(COUNT_LATER_MEMBERS, points=ends),
+    members, changes, joined = await asyncio.gather(
+        engine.read(COUNT_MEMBERS, points=ends),
         engine.read(COUNT_STATUS_CHANGES, points=ends),
         engine.read(COUNT_JOINED, points=ends),
     )
-    members = [*early, *later]
     counts = count_statuses(members, changes, len(points) + 1)
     counts[GONE_BAND] = count_gone(counts, joined)
     is_current = period.until == today() - timedelta(days=1)

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 from community_directory.calendar import days_between, load_zone, today
-from community_directory.database import Statement, engine
+from community_directory.database import Parameters, engine
+from community_directory.queries.activity import select_activity, union
+from community_directory.queries.filter_values import DayPeriod
+from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
@@ -23,22 +26,21 @@ BY_BROUGHT = "brought"
 """The order of the list by the number of people whom an inviter brought."""
 
 # A removed inviter is in no list, but the people count in the row of everybody.
-COUNT_JOINED = Statement("""
+COUNT_JOINED = f"""
 WITH
 -- Everybody who became a member in the period, as they are now.
 joined AS (
     SELECT member.member_id, invited_by,
         deleted_at IS NULL AND status NOT IN ('banned', 'not_member') AS is_member,
         first_message_day IS NOT NULL AS has_written,
-        greatest(first_message_day - (joined_at AT TIME ZONE :zone::text)::date, 0)
+        greatest(first_message_day - (joined_at AT TIME ZONE {{ZONE}}::text)::date, 0)
             AS days_to_first_message
     FROM member_milestones JOIN community_members AS member USING (member_id)
-    WHERE joined_at >= :start AND joined_at < :end AND NOT is_bot AND merged_into IS NULL
+    WHERE joined_at >= {{START}} AND joined_at < {{END}} AND NOT is_bot AND merged_into IS NULL
 ),
 -- Everybody who was active lately.
 active AS (
-    SELECT DISTINCT member_id FROM member_daily_highlights
-    WHERE highlight_date BETWEEN :active_since AND :active_until
+    SELECT member_id FROM ({{DAYS}}) AS days GROUP BY member_id HAVING sum(active_days) > 0
 ),
 -- The numbers of each inviter, and of everybody together.
 counted AS (
@@ -50,17 +52,20 @@ counted AS (
             FILTER (WHERE is_member AND has_written) AS days_to_first_message
     FROM joined LEFT JOIN active USING (member_id)
     GROUP BY GROUPING SETS ((invited_by), ())
+),
+-- Everybody, and the first inviters in the order of the list.
+listed AS (
+    SELECT row_number() OVER (
+        ORDER BY is_total DESC, CASE WHEN {{BY_BROUGHT}} THEN members + gone ELSE stayed END DESC,
+            stayed::float / nullif(members + gone, 0) DESC, length(invited_by), invited_by
+    ) AS place, *
+    FROM counted WHERE is_total OR invited_by NOT IN ({ABSENT})
+    ORDER BY place LIMIT {{LIMIT}}
 )
-SELECT counted.invited_by, name, members, gone, stayed, days_to_first_message
-FROM counted LEFT JOIN community_members AS inviter
-    ON inviter.member_id = counted.invited_by AND NOT inviter.is_bot AND inviter.deleted_at IS NULL
-        AND inviter.status <> 'banned'
-WHERE is_total OR inviter.member_id IS NOT NULL
-ORDER BY is_total DESC, CASE WHEN :by_brought THEN members + gone ELSE stayed END DESC,
-    stayed::float / nullif(members + gone, 0) DESC,
-    length(counted.invited_by), counted.invited_by
-LIMIT :limit
-""")
+SELECT listed.invited_by, name, members, gone, stayed, days_to_first_message
+FROM listed LEFT JOIN community_members AS inviter ON inviter.member_id = listed.invited_by
+ORDER BY place
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,9 @@ class InviterRecord:
         return self.stayed / self.brought if self.brought >= MIN_PEOPLE else None
 
 
-def find_active_days() -> tuple[date, date]:
-    """Return the first and the last of the days in which whoever stayed was active."""
-    return today() - timedelta(days=STAYED_DAYS), today() - timedelta(days=1)
+def find_active_days() -> DayPeriod:
+    """Return the days in which whoever stayed was active."""
+    return DayPeriod(today() - timedelta(days=STAYED_DAYS), today() - timedelta(days=1))
 
 
 async def list_inviters(
@@ -114,17 +119,16 @@ async def list_inviters(
     if period is None:
         return InviterRecord(None, None, 0, 0, 0, None), []
     days = days_between(period.since, period.until, None)
-    active_since, active_until = find_active_days()
-    records = await engine.read(
-        COUNT_JOINED,
-        start=days.starts[0],
-        end=days.end,
-        zone=load_zone(None).key,
-        active_since=active_since,
-        active_until=active_until,
-        by_brought=by_brought,
-        limit=limit + 1,
+    parameters = Parameters()
+    sql = COUNT_JOINED.format(
+        DAYS=union(select_activity(find_active_days(), parameters)),
+        START=parameters.bind(days.starts[0]),
+        END=parameters.bind(days.end),
+        ZONE=parameters.bind(load_zone(None).key),
+        BY_BROUGHT="true" if by_brought else "false",
+        LIMIT=parameters.bind(limit + 1),
     )
+    records = await engine.read(sql, *parameters)
     everybody, *inviters = [InviterRecord(*record) for record in records]
     return everybody, inviters
 

@@ -99,7 +99,10 @@ def _label_points(visit: Visit, growth: Growth) -> list[str]:
 
 async def load_most_active_table(_: Visit, period: Period) -> ChartTable:
     """Return the data of the list of the most active people."""
-    rows = (await count_active(period)).most_active
+    rows = [
+        (each.member_id, each.name, each.message_count, each.reaction_count, each.voice_minutes)
+        for each in (await count_active(period)).most_active
+    ]
     return ChartTable(["member_id", "name", "messages", "reactions", "voice_minutes"], rows)
 
 

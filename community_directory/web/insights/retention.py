@@ -3,12 +3,12 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
 
-from community_directory.calendar import add_months, days_between, load_zone, today
+from community_directory.calendar import add_months, today
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.queries.standing import MEMBER
@@ -25,10 +25,13 @@ from community_directory.web.insights.groups import (
     MAX_INVITERS,
     Grouping,
     GroupKey,
+    end_time,
+    find_buckets,
     find_days,
     name_inviters,
     read_choice,
     sort_keys,
+    start_times,
 )
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import YEAR, Period
@@ -52,17 +55,17 @@ SHOW_LABELS = {
     Show.LOST: gettext_noop("Who was not"),
 }
 
-_JOINED = "(joined_at AT TIME ZONE :zone)"
-_JOINED_MONTH = f"date_trunc('month', {_JOINED})::date"
-_PERIOD = "joined_at >= :start AND joined_at < :end"
-# Those who are gone are people of their cohort, too.
-_PEOPLE = f"""
+# Those who are gone are people of their cohort, too. A bucket is the part of a month in a period:
+# to look it up costs a tenth of the month of a time in a time zone.
+_BUCKET = "width_bucket(joined_at, :starts::timestamptz[])"
+_PEOPLE = """
     FROM member_milestones JOIN community_members USING (member_id)
-    WHERE {_PERIOD} AND NOT is_bot AND merged_into IS NULL"""
+    WHERE joined_at >= (:starts::timestamptz[])[1] AND joined_at < :end
+        AND NOT is_bot AND merged_into IS NULL"""
 
-# The rows are the months of joining, or some inviters: to read the people of a few inviters is
-# fast, and all others are the rest of everybody.
-ROW_KEYS = {Grouping.MONTH: _JOINED_MONTH, Grouping.INVITER: "invited_by"}
+# The rows are the buckets, or some inviters: to read the people of a few inviters is fast, and all
+# others are the rest of everybody.
+ROW_KEYS = {Grouping.MONTH: _BUCKET, Grouping.INVITER: "invited_by"}
 CONDITIONS = {Grouping.MONTH: "", Grouping.INVITER: "AND invited_by = ANY(:inviters::text[])"}
 
 FIND_INVITERS = Statement(f"""
@@ -71,37 +74,41 @@ GROUP BY invited_by ORDER BY count(*) DESC, length(invited_by), invited_by LIMIT
 """)
 
 
-def _make_size_statement(by: Grouping) -> Statement:
-    """Return the statement that counts people by row and month of joining."""
-    return Statement(f"""
-SELECT {ROW_KEYS[by]} AS row_key, {_JOINED_MONTH} AS over, NULL AS active_in, count(*) AS people,
-    count(*) FILTER (WHERE {MEMBER}) AS members
-{_PEOPLE} {CONDITIONS[by]} GROUP BY row_key, over
-""")
-
-
 def _make_month_statement(by: Grouping) -> Statement:
-    """Return the statement that counts the active members by row, month of joining, and month."""
-    # OFFSET 0 keeps PostgreSQL from joining all three tables at once, which takes longer.
+    """Return the statement that counts people by row and bucket, and the active members by month.
+
+    A row without a month counts all people, and the members among them.
+    """
     return Statement(f"""
-SELECT row_key, over, month AS active_in, count(*) AS people, NULL AS members
-FROM (
-    SELECT member_id, {ROW_KEYS[by]} AS row_key, {_JOINED_MONTH} AS over
-    {_PEOPLE} {CONDITIONS[by]} AND {MEMBER} OFFSET 0
-) AS member JOIN member_monthly_highlights USING (member_id)
-WHERE month >= over AND month < date_trunc('month', :today::timestamp)::date
-GROUP BY row_key, over, month
+WITH
+-- Everybody who joined.
+person AS MATERIALIZED (
+    SELECT member_id, {ROW_KEYS[by]} AS row_key, {_BUCKET} AS bucket, {MEMBER} AS is_member
+    {_PEOPLE} {CONDITIONS[by]}
+)
+SELECT row_key, bucket AS over, NULL AS active_in, count(*) AS people,
+    count(*) FILTER (WHERE is_member) AS members
+FROM person GROUP BY row_key, bucket
+UNION ALL
+SELECT row_key, bucket, month, count(*), NULL
+FROM person JOIN member_monthly_highlights USING (member_id)
+WHERE is_member AND month >= (:months::date[])[bucket] AND month < :this_month
+GROUP BY row_key, bucket, month
 """)
 
 
 def _make_week_statement(by: Grouping) -> Statement:
-    """Return the statement that counts people by row and by the last week that is over."""
+    """Return the statement that counts people by row and by the last week that is over.
+
+    A row without a week counts all people, and the members among them.
+    """
+    last_week = Unit.WEEK.columns[-1]
     return Statement(f"""
 WITH
 -- The people who agree in all that is counted: few groups, compared with the people.
 alike AS (
     SELECT {ROW_KEYS[by]} AS row_key,
-        least((:today::date - {_JOINED}::date) / 7, {Unit.WEEK.columns[-1]}) AS over,
+        {last_week} - width_bucket(joined_at, :weeks::timestamptz[]) AS over,
         {MEMBER} AS is_member, active_weeks, count(*) AS people
     {_PEOPLE} {CONDITIONS[by]} GROUP BY 1, 2, 3, 4
 )
@@ -115,11 +122,9 @@ GROUP BY row_key, over, active_in
 """)
 
 
-COUNT_COHORTS: dict[Unit, dict[Grouping, tuple[Statement, ...]]] = {
-    Unit.MONTH: {by: (_make_size_statement(by), _make_month_statement(by)) for by in Grouping},
-    Unit.WEEK: {by: (_make_week_statement(by),) for by in Grouping},
-}
-"""The statements whose rows together are the cohorts."""
+MAKE_STATEMENT = {Unit.MONTH: _make_month_statement, Unit.WEEK: _make_week_statement}
+COUNT_COHORTS = {(unit, by): make(by) for unit, make in MAKE_STATEMENT.items() for by in Grouping}
+"""The statements whose rows are the cohorts."""
 
 
 class Choices(NamedTuple):
@@ -203,12 +208,10 @@ def _read_choices(visit: Visit) -> Choices:
 async def load_retention(period: Period, choices: Choices) -> Retention:
     """Return the retention of those who joined in a period."""
     unit = choices.unit
-    by_month, by_inviter, earlier = await asyncio.gather(
-        _read_months(period, unit),
-        _read_inviters(period, choices),
-        _read_before(period, unit),
+    (by_month, earlier), by_inviter = await asyncio.gather(
+        _read_months(period, unit), _read_inviters(period, choices)
     )
-    everybody, before = add_up(by_month.values()), add_up(earlier.values())
+    everybody, before = add_up(by_month.values()), add_up(earlier)
     cohorts = by_month
     if choices.by is Grouping.INVITER:
         others = everybody.without(add_up(by_inviter.values()))
@@ -234,54 +237,53 @@ async def load_retention(period: Period, choices: Choices) -> Retention:
 Cohorts = dict[GroupKey, Cohort]
 
 
-async def _read_months(period: Period, unit: Unit) -> Cohorts:
-    """Return the cohorts of those who joined in a period, by the month of joining."""
-    return await _read_cohorts(COUNT_COHORTS[unit][Grouping.MONTH], unit, _find_values(period))
-
-
-async def _read_before(period: Period, unit: Unit) -> Cohorts:
-    return await _read_months(period.before, unit) if period.before else {}
+async def _read_months(period: Period, unit: Unit) -> tuple[Cohorts, list[Cohort]]:
+    """Return the cohorts by month of those who joined in a period, and those of the one before."""
+    buckets = find_buckets(period, period.before)
+    found = await _read_cohorts(unit, Grouping.MONTH, buckets, period)
+    by_month: Cohorts = {
+        day.replace(day=1): found[number]
+        for number, day in enumerate(buckets, start=1)
+        if number in found and day >= period.since
+    }
+    earlier = [cohort for number, cohort in found.items() if buckets[number - 1] < period.since]
+    return by_month, earlier
 
 
 async def _read_inviters(period: Period, choices: Choices) -> Cohorts:
     """Return the cohorts of the inviters who brought most; none if the rows are months."""
     if choices.by is not Grouping.INVITER:
         return {}
-    values = _find_values(period)
-    found = await engine.read(FIND_INVITERS, start=values["start"], end=values["end"])
+    buckets = find_buckets(period)
+    found = await engine.read(
+        FIND_INVITERS, starts=start_times([period.since]), end=end_time(period)
+    )
     inviters = [inviter for (inviter,) in found]
-    statements = COUNT_COHORTS[choices.unit][Grouping.INVITER]
-    return await _read_cohorts(statements, choices.unit, {**values, "inviters": inviters})
-
-
-def _find_values(period: Period) -> dict[str, Any]:
-    """Return the parameters of the statements."""
-    span = days_between(period.since, period.until, None)
-    return {
-        "start": span.starts[0],
-        "end": span.end,
-        "zone": load_zone(None).key,
-        "today": today(),
-    }
+    return await _read_cohorts(choices.unit, choices.by, buckets, period, inviters=inviters)
 
 
 async def _read_cohorts(
-    statements: Sequence[Statement], unit: Unit, values: Mapping[str, Any]
-) -> Cohorts:
-    """Return the cohorts that some statements count."""
-    found = await asyncio.gather(
-        *(
-            engine.read(statement, **{name: values[name] for name in statement.parameters})
-            for statement in statements
-        )
-    )
+    unit: Unit, by: Grouping, buckets: Sequence[date], period: Period, **values: object
+) -> dict[Any, Cohort]:
+    """Return the cohorts by the number of the bucket, from 1 on, or by inviter."""
+    months = [day.replace(day=1) for day in buckets]
+    values |= {"starts": start_times(buckets), "end": end_time(period)}
+    if unit is Unit.MONTH:
+        values |= {"months": months, "this_month": today().replace(day=1)}
+    else:
+        # Whoever joined before the first of these times is through with all weeks.
+        first = [unit.last_joining_day(week, today()) for week in reversed(unit.columns)]
+        values["weeks"] = start_times([day + timedelta(days=1) for day in first])
     last_month = add_months(today(), -1)
-    cohorts: Cohorts = defaultdict(Cohort)
-    for key, over, active_in, people, members in (record for each in found for record in each):
+    cohorts: dict[Any, Cohort] = defaultdict(Cohort)
+    for key, over, active_in, people, members in await engine.read(
+        COUNT_COHORTS[unit, by], **values
+    ):
         last, number = over, active_in
         if unit is Unit.MONTH:
-            last = count_months(over, last_month)
-            number = None if active_in is None else count_months(over, active_in)
+            joined = months[over - 1]
+            last = count_months(joined, last_month)
+            number = None if active_in is None else count_months(joined, active_in)
         if number is None:
             cohorts[key].people[last] += people
             cohorts[key].members[last] += members or 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import asyncpg
 
 from community_directory.database import Parameters, Statement, engine
+from community_directory.queries.activity import select_rooms, union
 from community_directory.queries.archived_days import find_archive
 from community_directory.queries.standing import ABSENT
 from community_directory.tables import EventType
@@ -27,7 +28,7 @@ WITH
 -- What each person did in each room.
 counted AS MATERIALIZED (
     SELECT platform, room_id, member_id, sum(event_count) AS events, sum(message_count) AS messages
-    FROM ({{PARTS}}) AS parts GROUP BY 1, 2, 3
+    FROM ({{PARTS}}) AS parts GROUP BY 1, 2, 3 HAVING sum(event_count) > 0
 ),
 -- All rooms.
 room AS (
@@ -50,7 +51,7 @@ UNION ALL SELECT platform, NULL, NULL, NULL, people, NULL FROM platform_people
 """
 SUM_ROOMS = f"""
 SELECT platform, room_id, sum(event_count) AS events FROM ({{PARTS}}) AS parts
-GROUP BY 1, 2 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
+GROUP BY 1, 2 HAVING sum(event_count) > 0 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
 """
 # The step is the point of the line of the platform; the period before has none.
 COUNT_PLATFORMS = Statement(f"""
@@ -204,24 +205,12 @@ def _make_platform(
 
 
 async def _read_parts(sql: str, period: Period | None) -> list[asyncpg.Record]:
-    """Run a statement on the rooms of a period: of its whole months, and of the days at its ends.
-
-    The filter `room` of People has the same parts.
-    """
+    """Run a statement on the rooms of a period."""
     if period is None:
         return []
-    months, days = period.span.split()
     parameters = Parameters()
-    parts = [
-        f"""SELECT member_id, platform, room_id, event_count, message_count FROM {table}
-        WHERE {column} BETWEEN {parameters.bind(each.since)} AND {parameters.bind(each.until)}"""
-        for table, column, periods in (
-            ("member_monthly_rooms", "month", months),
-            ("member_daily_rooms", "day", days),
-        )
-        for each in periods
-    ]
-    return await engine.read(sql.format(PARTS=" UNION ALL ".join(parts)), *parameters)
+    rooms = union(select_rooms(period.span, parameters))
+    return await engine.read(sql.format(PARTS=rooms), *parameters)
 
 
 def _path(room: str, period: Period) -> str:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from community_directory.calendar import days_between
 from community_directory.database import Parameters, Statement, engine
-from community_directory.queries.filter_values import DayPeriod
-from community_directory.queries.people_activity import RISK_ACTIVE_DAYS
+from community_directory.queries.activity import select_activity, union
+from community_directory.queries.people_activity import at_risk_sql
 from community_directory.queries.standing import ABSENT
+from community_directory.web.insights.active_people import ActivePerson
 from community_directory.web.insights.layout import to_people
 from community_directory.web.insights.period import Period, choose_periods
 
@@ -25,12 +26,15 @@ SELECT count(*) FILTER (WHERE joined_at >= :since) AS number,
 FROM member_milestones
 WHERE joined_at >= :start AND joined_at < :end AND member_id NOT IN ({ABSENT})
 """)
+# Whoever accepted several invitations counts once in each of the periods.
 COUNT_ACCEPTED = Statement(f"""
-SELECT count(DISTINCT accepted_by) FILTER (WHERE created_at >= :since) AS number,
-    count(DISTINCT accepted_by) FILTER (WHERE created_at < :since) AS before
-FROM community_invitations
-WHERE created_at >= :start AND created_at < :end AND accepted_by IS NOT NULL
-    AND accepted_by NOT IN ({ABSENT})
+SELECT count(*) FILTER (WHERE is_now) AS number, count(*) FILTER (WHERE is_before) AS before
+FROM (
+    SELECT bool_or(created_at >= :since) AS is_now, bool_or(created_at < :since) AS is_before
+    FROM community_invitations
+    WHERE created_at >= :start AND created_at < :end AND accepted_by IS NOT NULL
+    GROUP BY accepted_by HAVING accepted_by NOT IN ({ABSENT})
+) AS accepted
 """)
 COUNT_ACTIVE = f"""
 WITH
@@ -40,7 +44,9 @@ person AS MATERIALIZED (
     SELECT member_id, coalesce(sum(active_days) FILTER (WHERE part = 0), 0) AS days,
         coalesce(sum(active_days) FILTER (WHERE part = 1), 0) AS days_before,
         coalesce(sum(active_days) FILTER (WHERE part = 2), 0) AS days_earlier,
-        sum(messages) AS messages, sum(reactions) AS reactions, sum(minutes) AS minutes
+        coalesce(sum(message_count) FILTER (WHERE part = 0), 0) AS message_count,
+        coalesce(sum(reaction_count) FILTER (WHERE part = 0), 0) AS reaction_count,
+        coalesce(sum(voice_minutes) FILTER (WHERE part = 0), 0) AS voice_minutes
     FROM ({{DAYS}}) AS parts GROUP BY member_id HAVING member_id NOT IN ({ABSENT})
 ),
 -- The numbers of people.
@@ -48,40 +54,25 @@ counted AS (
     SELECT count(*) FILTER (WHERE days > 0) AS active,
         count(*) FILTER (WHERE days_before > 0) AS active_before,
         count(*) FILTER (
-            WHERE days_before >= {RISK_ACTIVE_DAYS} AND days * 2 < days_before AND {IS_MEMBER}
+            WHERE {at_risk_sql("days", "days_before")} AND {IS_MEMBER}
         ) AS at_risk,
         count(*) FILTER (
-            WHERE days_earlier >= {RISK_ACTIVE_DAYS} AND days_before * 2 < days_earlier
-                AND {IS_MEMBER}
+            WHERE {at_risk_sql("days_before", "days_earlier")} AND {IS_MEMBER}
         ) AS at_risk_before
     FROM person
 ),
 -- Those who did most in this period.
 most_active AS (
-    SELECT member_id, messages, reactions, minutes FROM person
-    WHERE messages + reactions + minutes > 0
-    ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id
+    SELECT member_id, days, message_count, reaction_count, voice_minutes FROM person
+    WHERE message_count + reaction_count + voice_minutes > 0
+    ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
     LIMIT {MOST_ACTIVE_PEOPLE}
 )
-SELECT active, active_before, at_risk, at_risk_before, member_id, name, messages, reactions, minutes
+SELECT active, active_before, at_risk, at_risk_before, member_id, name, days, message_count,
+    reaction_count, voice_minutes
 FROM counted LEFT JOIN (most_active JOIN community_members USING (member_id)) ON true
-ORDER BY messages + reactions DESC, minutes DESC, length(member_id), member_id
+ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
 """
-
-
-class ActivePerson(NamedTuple):
-    """One of the people who did most in a period: messages, reactions, minutes in voice chats."""
-
-    member_id: str
-    name: str
-    messages: int
-    reactions: int
-    minutes: int
-
-    @property
-    def contributions(self) -> int:
-        """The number of messages and reactions."""
-        return self.messages + self.reactions
 
 
 class ActivityCounts(NamedTuple):
@@ -171,46 +162,15 @@ async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
     parameters, parts = Parameters(), []
     days = period.span
     for part in range(periods):
-        parts += _select_days(days, part, parameters)
+        parts += select_activity(days, parameters, f"{part} AS part")
         days = days.before
-    sql = COUNT_ACTIVE.format(DAYS=" UNION ALL ".join(parts))
-    found = await engine.read(sql, *parameters)
+    found = await engine.read(COUNT_ACTIVE.format(DAYS=union(parts)), *parameters)
     active, active_before, at_risk, at_risk_before, *_ = found[0]
     return ActivityCounts(
         (active, active_before),
         (at_risk, at_risk_before),
         [ActivePerson(*each[4:]) for each in found if each["member_id"] is not None],
     )
-
-
-def _select_days(period: DayPeriod, part: int, parameters: Parameters) -> list[str]:
-    """Return statements of the days of a period: of its whole months, and of the days at its ends.
-
-    Only this period, the part 0, has messages, reactions and minutes.
-    """
-    months, days = period.split()
-
-    names = ("message_count", "reaction_count", "voice_minutes")
-    counts = ", ".join(
-        f"{f'coalesce({name}, 0)' if part == 0 else 0} AS {alias}"
-        for name, alias in zip(names, ("messages", "reactions", "minutes"), strict=True)
-    )
-
-    def between(each: DayPeriod) -> str:
-        return f"BETWEEN {parameters.bind(each.since)} AND {parameters.bind(each.until)}"
-
-    return [
-        *(
-            f"""SELECT member_id, active_days::integer AS active_days, {part} AS part, {counts}
-            FROM member_monthly_highlights WHERE month {between(each)}"""
-            for each in months
-        ),
-        *(
-            f"""SELECT member_id, 1 AS active_days, {part} AS part, {counts}
-            FROM member_daily_highlights WHERE highlight_date {between(each)}"""
-            for each in days
-        ),
-    ]
 
 
 async def _count_since(statement: Statement, period: Period) -> tuple[int, int | None]:

@@ -15,7 +15,7 @@ import pytest
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.queries import highlights, people
 from community_directory.settings import load_settings
-from community_directory.web.insights.funnel import Funnel, read_all, read_rows
+from community_directory.web.insights.funnel import Funnel, read_funnels, read_inviters
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
 from tests.tables.rows import event, invitation, member
@@ -84,11 +84,14 @@ async def test_each_step_is_that_of_a_recount(
     await make_invited_community(directory, Random(seed))
     raw = await read_raw_invited(directory)
     for period in (last_days(28), last_days(365), all_days()):
-        everybody = await read_all(period)
+        everybody, _, by_month = await read_funnels(period)
         assert {None: everybody.counts} == expected_rows(raw, period, None)
-        for by in Grouping:
-            rows = {row.key: row.counts for row in await read_rows(period, by)}
-            assert rows == expected_rows(raw, period, by), (period, by)
+        for by, rows in (
+            (Grouping.MONTH, by_month),
+            (Grouping.INVITER, await read_inviters(period)),
+        ):
+            counts = {row.key: row.counts for row in rows}
+            assert counts == expected_rows(raw, period, by), (period, by)
     # Everything that can happen has happened, and some have accepted two invitations.
     assert min(everybody.counts.values()) > 0
     assert everybody.counts["invited"] > everybody.counts["joined"] > everybody.counts["approved"]
@@ -126,7 +129,7 @@ async def test_the_medians_are_those_of_a_recount(
         for day in [raw.approved[who].astimezone(zone).date()]
         if min(raw.messages[who]) >= day
     ]
-    medians = (await read_all(all_days())).medians
+    medians = (await read_funnels(all_days())).everybody.medians
     assert abs(medians["joined"] - median(at - sent for sent, at in first.values())) < SECOND
     assert abs(medians["approved"] - median(until_approved)) < SECOND
     assert medians["message"] == timedelta(days=median(until_message))
@@ -177,7 +180,8 @@ async def test_files_have_the_numbers_of_the_charts(
 ) -> None:
     await make_invited_community(directory, Random(5))
     period = Period("custom", today() - timedelta(days=200), today() - timedelta(days=1))
-    everybody, before = await read_all(period), await read_all(period.before or period)
+    everybody, before, _ = await read_funnels(period)
+    assert before is not None
     query = f"from={period.since}"
     steps = await read_csv(client, f"/insights/funnel/steps.csv?{query}")
     assert {row["step"]: int(row["people"]) for row in steps} == {

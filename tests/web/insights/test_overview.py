@@ -19,7 +19,7 @@ from community_directory.tables import MemberStatus
 from community_directory.web.insights.growth import STATUS_BANDS, count_gone, count_statuses
 from community_directory.web.insights.hours import count_hours
 from community_directory.web.insights.period import CUSTOM, Period
-from tests.tables.rows import audit_entry, event, highlight, invitation, member
+from tests.tables.rows import audit_entry, counted_highlight, event, invitation, member
 from tests.web.insights.html_tables import read_table, read_tiles
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.overview_community import (
@@ -148,7 +148,7 @@ async def test_only_twelve_are_the_most_active_and_voice_decides_between_equals(
 ) -> None:
     for number in range(14):
         row = await member(directory, name=f"Person {number}")
-        await highlight(
+        await counted_highlight(
             directory,
             member_id=row["member_id"],
             highlight_date=date(2025, 3, 3),
@@ -210,7 +210,7 @@ async def test_the_page_says_since_when_hours_are_counted(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
     author = (await member(directory))["member_id"]
-    await highlight(directory, member_id=author, highlight_date=date(2025, 3, 1))
+    await counted_highlight(directory, member_id=author, highlight_date=date(2025, 3, 1))
     await event(directory, member_id=author, occurred_at=datetime(2025, 3, 5, 12, tzinfo=UTC))
     await highlights.roll_up(date(2025, 3, 5))
     said = "Hours are counted since March 5, 2025."
@@ -404,7 +404,7 @@ async def test_all_days_have_no_period_before_and_the_risk_of_the_last_28(
     author = (await member(directory, status="active"))["member_id"]
     yesterday = today() - DAY
     for days in range(28, 33):
-        await highlight(
+        await counted_highlight(
             directory, member_id=author, highlight_date=yesterday - days * DAY, message_count=1
         )
     tiles = await read_tiles(client, "/insights/?period=all")

@@ -14,7 +14,7 @@ from community_directory.calendar import today
 from community_directory.errors import OperatorError
 from community_directory.queries import highlights
 from tests.conftest import Server, closed_to_all
-from tests.tables.rows import event, highlight, invitation, member
+from tests.tables.rows import counted_highlight, event, invitation, member
 from tests.web.conftest import add_superuser, session_of
 
 HOSTILE = [
@@ -244,7 +244,7 @@ async def test_hostile_names_do_not_break_the_pages(
         inviter = (await member(directory, name=name, status=status, invited_by=inviter))[
             "member_id"
         ]
-        await highlight(
+        await counted_highlight(
             directory,
             member_id=inviter,
             highlight_date=yesterday,
@@ -308,7 +308,7 @@ async def test_the_page_works_with_the_keyboard(
 ) -> None:
     yesterday = today() - timedelta(days=1)
     await member(directory, member_id="#247", name="Ana", status="active")
-    await highlight(directory, member_id="#247", highlight_date=yesterday, message_count=1)
+    await counted_highlight(directory, member_id="#247", highlight_date=yesterday, message_count=1)
     await visitor.context.add_cookies(
         [{"name": "id", "value": await session_of(await add_superuser("eva")), "url": panel}]
     )

@@ -233,7 +233,7 @@ async def test_a_list_an_export_a_selection_and_a_segment_have_the_filters_of_ac
     for day in (date(2026, 10, 31), date(2026, 11, 1)):
         await somebody(directory, name=f"Of {day}")
         number = await directory.fetchval("SELECT count(*) FROM community_members")
-        await rows.highlight(directory, member_id=f"#{number}", highlight_date=day)
+        await rows.counted_highlight(directory, member_id=f"#{number}", highlight_date=day)
     filters = {"activity": "active", **days}
     assert listed(await client.get("/people/", params=filters)) == ["1"]
     exported = await send(client, "preview", do="export", all="1", **filters)
