@@ -304,7 +304,14 @@ CASES = {
     "invitations.get": Case({"code": "OPENCODE", "invitation_id": None}, {"code": "NOSUCHCODE"}),
     "invitations.lineage": Case({"member_id": "#2", "limit": 5}, NOBODY),
     "invitations.list_page": Case(
-        {"created_by": "#1", "status": "pending", **CURSOR, "with_total": False},
+        {
+            "created_by": "#1",
+            "status": "pending",
+            "created_from": "30d",
+            "created_to": date(2026, 11, 1),
+            **CURSOR,
+            "with_total": False,
+        },
         {"limit": 0},
         statements_when_refused=0,
     ),

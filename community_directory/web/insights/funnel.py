@@ -24,8 +24,14 @@ from community_directory.web.insights.groups import (
     read_choice,
     sort_keys,
 )
-from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
+from community_directory.web.insights.layout import (
+    ChartTable,
+    InsightsPage,
+    to_invitations,
+    to_people,
+)
 from community_directory.web.insights.period import Period
+from community_directory.web.insights.sent_invitations import load_invitations
 from community_directory.web.pages import Visit
 
 STEPS = ("invited", "joined", "approved", "message", "week4")
@@ -144,6 +150,15 @@ class Invited:
             **filters,
         )
 
+    def link_invitations(self, show: str) -> str:
+        """Return the address of the page Invitations that lists theirs, or a part of them."""
+        return to_invitations(
+            show=show,
+            created_from=self.first,
+            created_to=self.last,
+            inviter=self.inviter,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
@@ -189,13 +204,18 @@ class Funnel:
         return self.counts[step] / self.counts["invited"] if self.counts["invited"] else None
 
     def link(self, step: str) -> str | None:
-        """Return the address of those who took a step; None for the invitations."""
-        if self.people is None or step == STEPS[0]:
+        """Return the address of those who took a step, or of the invitations of the first one."""
+        if self.people is None:
             return None
+        if step == STEPS[0]:
+            return self.people.link_invitations("all")
         return self.people.link(reached=step)
 
     def link_lost(self, step: str) -> str | None:
-        """Return the address of those who took a step, but not the next one."""
+        """Return the address of those who took a step, but not the next one.
+
+        None for the first step, which loses invitations that nobody accepted, and people.
+        """
         if self.people is None or step in (STEPS[0], STEPS[-1]):
             return None
         return self.people.link(stuck=step)
@@ -275,8 +295,8 @@ async def _read_before(period: Period) -> Funnel | None:
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     by = read_choice(visit, "by", Grouping)
-    rows, everybody, before = await asyncio.gather(
-        read_rows(period, by), read_all(period), _read_before(period)
+    rows, everybody, before, invitations = await asyncio.gather(
+        read_rows(period, by), read_all(period), _read_before(period), load_invitations(period)
     )
     return {
         "by": by,
@@ -284,6 +304,7 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
         "steps": STEP_LABELS,
         "everybody": everybody,
         "before": before,
+        "unaccepted": invitations.unaccepted,
         "rows": _add_others(rows, everybody, by),
         "describe": partial(describe_median, visit),
         "max_inviters": MAX_INVITERS,

@@ -21,6 +21,7 @@ from community_directory.web.insights.hours import load_hours, load_hours_table
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import Period
 from community_directory.web.insights.sent_invitations import (
+    link_outcomes,
     load_invitations,
     load_outcomes_table,
     load_waiting_times_table,
@@ -60,6 +61,7 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
         "hours": hours,
         "weekdays": [weekdays[number] for number in range(7)],
         "outcomes": invitations.outcomes,
+        "outcome_paths": link_outcomes(period),
         "waiting_times": invitations.waiting_times,
         "tiers": growth.tiers,
         "tier_paths": {

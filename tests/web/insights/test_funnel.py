@@ -20,7 +20,7 @@ from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
 from tests.tables.rows import event, invitation, member
 from tests.web.insights.invited import RawInvited, make_invited_community, read_raw_invited
-from tests.web.insights.links import read_csv
+from tests.web.insights.links import check_invitation_links, read_csv
 from tests.web.insights.periods import all_days, last_days
 
 
@@ -160,6 +160,34 @@ async def test_each_number_leads_to_as_many_people(
     assert "gone" in {filters["status"] for filters, _ in found}
 
 
+@pytest.mark.parametrize("query", ["", "?by=inviter", "?period=all", "?period=12m"])
+async def test_each_number_of_invitations_leads_to_as_many(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
+    load_settings.cache_clear()
+    await make_invited_community(directory, Random(4))
+    links = await check_invitation_links(client, f"/insights/funnel/{query}")
+    [unaccepted] = [link for link in links if link.filters["show"] == "unaccepted"]
+    everybody = [link for link in links if link.filters == {**unaccepted.filters, "show": "all"}]
+    # All invitations are in the steps and in the last line of the table, the others in its rows.
+    assert [link.number for link in everybody[:1]] == [link.number for link in everybody[1:]]
+    of_rows = [link for link in links if link not in (unaccepted, *everybody)]
+    assert len(of_rows) > (10 if "inviter" in query else 1)
+    assert all(("inviter" in link.filters) == ("inviter" in query) for link in of_rows[1:])
+    since, until = (unaccepted.filters[f"created_{name}"] for name in ("from", "to"))
+    sent = [
+        row["status"]
+        for row in (await read_raw_invited(directory)).invitations
+        if since <= f"{row['created_at'].astimezone(load_zone(None)):%Y-%m-%d}" <= until
+    ]
+    assert everybody[0].number == len(sent)
+    assert unaccepted.number == len(sent) - sent.count("accepted") > 0
+
+
 async def test_the_steps_add_up() -> None:
     counts = {"invited": 20, "joined": 12, "approved": 10, "message": 9, "week4": 3, "waiting": 3}
     funnel = Funnel(counts={**counts, "gone": 1})
@@ -230,7 +258,7 @@ async def test_invitations_that_nobody_accepted_have_no_shares(
     moment = (await directory.fetchval("SELECT now()")) - timedelta(days=2)
     await invitation(directory, created_at=moment, expires_at=moment + timedelta(days=3))
     page = (await client.get("/insights/funnel/")).text
-    assert re.search(r"<td class=\"n\">1</td><td class=\"n\">–</td>", page)
+    assert re.search(r"<td class=\"n\"><a [^>]*>1</a></td><td class=\"n\">–</td>", page)
 
 
 @pytest.mark.parametrize("query", ["by=country", "by=x"])

@@ -21,7 +21,7 @@ from community_directory.web.insights.hours import count_hours
 from community_directory.web.insights.period import CUSTOM, Period
 from tests.tables.rows import audit_entry, event, highlight, invitation, member
 from tests.web.insights.html_tables import read_table, read_tiles
-from tests.web.insights.links import check_people_links, read_csv
+from tests.web.insights.links import check_invitation_links, check_people_links, read_csv
 from tests.web.insights.overview_community import (
     BEFORE,
     PERIOD,
@@ -383,6 +383,8 @@ async def test_outcomes_and_waiting_times_are_those_of_the_invitations_of_the_pe
     links = await check_people_links(client, path)
     assert [number for number, filters in links if "reached" in filters] == [4, 4]
     assert (await read_tiles(client, path))["Accepted an invitation"] == ["4", "none before"]
+    found = await check_invitation_links(client, path)
+    assert [number for number, _ in found] == [9, 5, 1, 2, 1]
 
 
 async def test_tiers_count_active_members(
