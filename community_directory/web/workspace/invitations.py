@@ -14,7 +14,7 @@ from starlette.routing import Route
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput, InvitationNotFound, MemberNotFound, UserError
 from community_directory.queries import invitations
-from community_directory.queries.filter_values import parse_day, parse_times
+from community_directory.queries.filter_values import checked_choice, parse_day, parse_times
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
@@ -48,6 +48,8 @@ MAX_CHANGED = 100
 """The most invitations that are extended or cancelled at once; a page lists fewer."""
 INVITERS = "inviters"
 """The value of `show` with which the page lists the inviters."""
+SORTS = ("ends", "-ends")
+"""The values of `sort`: the open invitations that end first come first, or those that end last."""
 VALIDITIES = (3, 7, 14)
 """The days for which a new invitation can be open."""
 EXTENSION = timedelta(days=VALIDITIES[0])
@@ -106,13 +108,14 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         answers: What became of the usernames that somebody has pasted.
     """
     state = _find_state(visit)
-    show, after = state.get("show", Segment.OPEN.value), state.get("after")
+    show = checked_choice("show", state.get("show"), (*Segment, INVITERS)) or Segment.OPEN
+    sort, after = checked_choice("sort", state.get("sort"), SORTS), state.get("after")
     inviter = await find_filtered_person(state["inviter"]) if "inviter" in state else None
     number = inviter.member_id if inviter else None
     days = state.get("created_from"), state.get("created_to")
     filters = InvitationFilters(number, *parse_times("created", *days))
-    segment = Segment(show) if show in list(Segment) else Segment.OPEN
-    is_descending = state.get("sort") == "-ends"
+    segment = Segment.OPEN if show == INVITERS else Segment(show)
+    is_descending = sort == "-ends"
     default_inviter = (
         visit.typed("inviter") or number or visit.request.cookies.get(INVITER_COOKIE, "")
     )

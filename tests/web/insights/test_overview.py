@@ -188,9 +188,24 @@ async def test_the_choice_of_a_platform_stays_with_another_period(
     page = html.unescape((await client.get(f"{PATH}&platform=irc")).text)
     assert 'href="?platform=irc&period=90"' in page
     assert f'href="?{PERIOD}&platform=discord#hours"' in page
-    unknown = (await client.get(f"{PATH}&platform=<script>")).text
-    assert "No events were counted in this period" in unknown
-    assert "<script>" not in unknown
+    later = (await client.get("/insights/?period=7&platform=irc")).text
+    assert "No events were counted in this period" in later
+    assert re.search(r'platform=irc#hours" aria-current="true"', later)
+
+
+@pytest.mark.parametrize("path", [PATH, f"/insights/hours.csv?{PERIOD}"])
+@pytest.mark.parametrize("platform", ["mastodon", "<script>", "%00"])
+async def test_a_platform_without_any_event_is_refused(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    platform: str,
+) -> None:
+    await make_community(directory, monkeypatch)
+    response = await client.get(f"{path}&platform={platform}")
+    assert (response.status_code, "<script>" in response.text) == (400, False)
+    assert "The address has a mistake" in response.text
 
 
 async def test_means_are_shown_where_the_weekdays_are_not_equally_often(

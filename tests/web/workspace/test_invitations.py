@@ -155,11 +155,22 @@ async def test_the_lists_can_be_those_of_days_in_the_zone_of_the_community(
 
 
 @pytest.mark.usefixtures("ana")
-@pytest.mark.parametrize("query", ["created_from=soon", "show=inviters&created_to=2026-02-30"])
-async def test_a_day_that_is_none_is_refused(client: httpx.AsyncClient, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("created_from=soon", "soon is no day"),
+        ("show=inviters&created_to=2026-02-30", "2026-02-30 is no day"),
+        ("show=lost", "There is no show lost."),
+        ("sort=name", "There is no sort name."),
+        ("show=inviters&sort=%00", "There is no sort"),
+    ],
+)
+async def test_an_address_that_means_nothing_is_refused(
+    client: httpx.AsyncClient, query: str, sentence: str
+) -> None:
     response = await client.get(f"/invitations/?{query}")
     assert response.status_code == 400
-    assert "is no day" in response.text
+    assert sentence in response.text
 
 
 @pytest.mark.usefixtures("ana")
