@@ -24,6 +24,7 @@ from tests.tables import rows
 Helper = Callable[..., Awaitable[Any]]
 
 INTERNAL_FUNCTIONS = {
+    "begin_after_change_of_zone",
     "change_hours",
     "count_hours_of",
     "count_member_events",
@@ -264,7 +265,7 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=18,
+        statements=19,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
