@@ -19,12 +19,13 @@ from community_directory.web.insights.funnel import Funnel, read_all, read_rows
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
 from tests.tables.rows import event, invitation, member
-from tests.web.insights.invited import RawInvited, make_invited_community, read_raw_invited
+from tests.web.insights.community import RawDirectory, read_raw_directory
+from tests.web.insights.invited import make_invited_community
 from tests.web.insights.links import check_invitation_links, read_csv
 from tests.web.insights.periods import all_days, last_days
 
 
-def count_steps(raw: RawInvited, invited: int, guests: set[str]) -> dict[str, int]:
+def count_steps(raw: RawDirectory, invited: int, guests: set[str]) -> dict[str, int]:
     """Return how many of some people, who accepted an invitation, took each step."""
     joined = {who for who in guests if raw.is_present(who)}
     approved = {who for who in joined if who in raw.approved}
@@ -42,7 +43,7 @@ def count_steps(raw: RawInvited, invited: int, guests: set[str]) -> dict[str, in
     }
 
 
-def expected_rows(raw: RawInvited, period: Period, by: Grouping | None) -> dict[object, object]:
+def expected_rows(raw: RawDirectory, period: Period, by: Grouping | None) -> dict[object, object]:
     """Return the steps of each month, of each of 20 inviters, or of all."""
     zone = load_zone(None)
     sent = [
@@ -82,7 +83,7 @@ async def test_each_step_is_that_of_a_recount(
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
     load_settings.cache_clear()
     await make_invited_community(directory, Random(seed))
-    raw = await read_raw_invited(directory)
+    raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(365), all_days()):
         everybody = await read_all(period)
         assert {None: everybody.counts} == expected_rows(raw, period, None)
@@ -103,7 +104,7 @@ async def test_the_medians_are_those_of_a_recount(
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
     load_settings.cache_clear()
     await make_invited_community(directory, Random(6))
-    raw = await read_raw_invited(directory)
+    raw = await read_raw_directory(directory)
     zone = load_zone(None)
     accepted = [row for row in raw.invitations if row["accepted_by"]]
     first = {
@@ -181,7 +182,7 @@ async def test_each_number_of_invitations_leads_to_as_many(
     since, until = (unaccepted.filters[f"created_{name}"] for name in ("from", "to"))
     sent = [
         row["status"]
-        for row in (await read_raw_invited(directory)).invitations
+        for row in (await read_raw_directory(directory)).invitations
         if since <= f"{row['created_at'].astimezone(load_zone(None)):%Y-%m-%d}" <= until
     ]
     assert everybody[0].number == len(sent)
