@@ -92,10 +92,13 @@ FROM unnest(:days::date[]) AS days(day) LEFT JOIN (
 """
 
 
+# Both ends of a day count: in another zone, the first day after the archive has the same start.
 _DAY_CHECKSUMS = f"""
-SELECT day, checksum + extract(epoch FROM start) AS checksum
+SELECT day, checksum + extract(epoch FROM start) + extract(epoch FROM finish) AS checksum
 FROM ({_make_day_checksums()}) AS events
-JOIN unnest(:days::date[], :starts::timestamptz[]) AS days(day, start) USING (day)
+JOIN unnest(
+    :days::date[], :starts::timestamptz[], (:starts::timestamptz[])[2:] || :end::timestamptz
+) AS days(day, start, finish) USING (day)
 """
 
 # A roll-up locks the rows of its days until it commits. Another roll-up of the same days waits;

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from community_directory.errors import (
     MemberNotFound,
     PermissionRequired,
 )
+from community_directory.queries.filter_values import parse_times
 from community_directory.queries.identifiers import normalize_telegram_username
 from community_directory.queries.invitation_rows import (
     INVITATION_COLUMNS,
@@ -341,7 +342,9 @@ RETURNING invitation_id
 
 _LISTED_INVITATIONS = f"""community_invitations AS invitation
 WHERE (:created_by::text IS NULL OR created_by = {present_number_sql(":created_by")})
-    AND (:status::text IS NULL OR {effective_status_sql("invitation")} = :status)"""
+    AND (:status::text IS NULL OR {effective_status_sql("invitation")} = :status)
+    AND (:since::timestamptz IS NULL OR created_at >= :since)
+    AND (:before::timestamptz IS NULL OR created_at < :before)"""
 
 
 def _list_invitations_sql(order: PageOrder) -> str:
@@ -686,6 +689,8 @@ async def list_page(
     *,
     created_by: str | int | None = None,
     status: InvitationStatus | str | None = None,
+    created_from: str | date | None = None,
+    created_to: str | date | None = None,
     after: str | None = None,
     limit: int = 20,
     with_total: bool = False,
@@ -696,6 +701,9 @@ async def list_page(
         created_by: The number of an inviter, whose invitations are listed; None lists those of all.
             The number of a merged member leads to the other one.
         status: The effective status of the listed invitations; None lists every status.
+        created_from: The first day of creation, in the community's time zone: a date, "month" for
+            the first day of this month, or a number of days ago such as "30d".
+        created_to: The last day of creation, like `created_from`.
         after: A cursor of another page.
         limit: The number of invitations on the page, 1 to 100.
         with_total: Whether the page has the number of all listed invitations. They are counted in
@@ -703,14 +711,15 @@ async def list_page(
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.
-        InvalidInput: There is no such status, or the limit is not 1 to 100.
+        InvalidInput: There is no such status or day, or the limit is not 1 to 100.
     """
     if status is not None:
         status = parse_choice(InvitationStatus, status, "status")
     if created_by is not None:
         created_by = member_number(created_by, "created_by")
         check_text("created_by", created_by, CommunityMember.member_id.length)
-    conditions = {"created_by": created_by, "status": status}
+    since, before = parse_times("created", created_from, created_to)
+    conditions = {"created_by": created_by, "status": status, "since": since, "before": before}
     page = await INVITATIONS.read_page(
         after,
         checked_limit(limit),

@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 
 from community_directory.calendar import DaySpan, clock_shifts
 from community_directory.database import Statement, engine
-from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL
+from community_directory.queries.archived_days import (
+    ARCHIVED_UNTIL_SQL,
+    begin_after_change_of_zone,
+)
+from community_directory.queries.events import EARLIEST_EVENT_TIME
 from community_directory.queries.member_rows import NO_BOTS
 
 OF_THESE_MEMBERS = "AND member_id = ANY(:member_ids::text[])"
@@ -345,10 +349,12 @@ async def _find_days_with_other_rooms(days: DaySpan) -> list[date]:
 async def find_joined(days: DaySpan, zone: str | None) -> set[str]:
     """Return the members who joined on these days, and whose milestones differ from a recount.
 
-    Their days may have been counted before they joined.
+    Their days may have been counted before they joined. No roll-up has the archived days on which
+    others joined: after a change of the zone, these are found with the first open day.
     """
+    starts = [EARLIEST_EVENT_TIME] if await begin_after_change_of_zone(days, zone) else days.starts
     records = await engine.fetch(
-        FIND_JOINED, starts=days.starts, end=days.end, **clock_shifts(zone)._asdict()
+        FIND_JOINED, starts=starts, end=days.end, **clock_shifts(zone)._asdict()
     )
     return {json.loads(stored)["member_id"] for stored, _ in records}
 

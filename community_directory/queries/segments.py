@@ -1,8 +1,9 @@
 """Segments: named sets of filters of people, which all managers share.
 
-The first three come with the directory: "At risk" has active members of a month and more who were
-not active in the last 30 days, "Newcomers of this month" everybody who was added since its first
-day, and "Best connected" the active members, those first who invited most people.
+The first three come with the directory: "At risk" has the members whom the filter `activity` finds
+by that name in the last 28 days, as Insights does, "Newcomers of this month" everybody who was
+added since its first day, and "Best connected" the active members, those first who invited most
+people.
 """
 
 import json

@@ -69,6 +69,24 @@ async def test_every_view_and_each_of_its_columns_has_a_comment(directory: async
     assert await directory.fetch(WITHOUT_COMMENT, list(VIEWS)) == []
 
 
+@pytest.mark.schema
+async def test_the_type_of_a_column_is_changed_between_the_scripts_of_the_views(
+    database: str,
+) -> None:
+    change = "ALTER TABLE member_monthly_highlights ALTER active_days TYPE integer"
+    scripts = [
+        (rows.MIGRATION_SQL / f"{name}.sql").read_text(encoding="utf-8")
+        for name in ("insights_views_backwards", "insights_views")
+    ]
+    async with session(database) as connection:
+        with pytest.raises(asyncpg.FeatureNotSupportedError, match="used by a view or rule"):
+            await connection.execute(change)
+        await connection.execute(f"{scripts[0]}; {change}; {scripts[1]}")
+        assert await connection.fetch(WITHOUT_COMMENT, list(VIEWS)) == []
+        for view in VIEWS:
+            assert await connection.fetch(f"SELECT * FROM {view}") == []
+
+
 async def test_a_reader_reads_every_view(directory: asyncpg.Pool, directory_url: str) -> None:
     await rows.member(directory, member_id="#1", status="active")
     await rows.member(directory, member_id="#2", status="active", invited_by="#1")

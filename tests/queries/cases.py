@@ -24,6 +24,7 @@ from tests.tables import rows
 Helper = Callable[..., Awaitable[Any]]
 
 INTERNAL_FUNCTIONS = {
+    "begin_after_change_of_zone",
     "change_hours",
     "count_hours_of",
     "count_member_events",
@@ -256,7 +257,7 @@ CASES = {
     "highlights.roll_up": Case(
         {"day": DAY, "until": DAY, "zone": "America/Mexico_City", "actor": "bot"},
         {"zone": "Mars/Olympus"},
-        statements=18,
+        statements=19,
         statements_when_refused=0,
     ),
     "highlights.verify": Case(
@@ -296,7 +297,14 @@ CASES = {
     "invitations.get": Case({"code": "OPENCODE", "invitation_id": None}, {"code": "NOSUCHCODE"}),
     "invitations.lineage": Case({"member_id": "#2", "limit": 5}, NOBODY),
     "invitations.list_page": Case(
-        {"created_by": "#1", "status": "pending", **CURSOR, "with_total": False},
+        {
+            "created_by": "#1",
+            "status": "pending",
+            "created_from": "30d",
+            "created_to": date(2026, 11, 1),
+            **CURSOR,
+            "with_total": False,
+        },
         {"limit": 0},
         statements_when_refused=0,
     ),

@@ -10,6 +10,7 @@ import pytest
 
 from community_directory.calendar import DaySpan, today
 from community_directory.errors import DatabaseUnavailable, EventArchived, InvalidInput
+from community_directory.jobs import roll_up_recent
 from community_directory.queries import archive as archive_module
 from community_directory.queries import highlights as highlights_module
 from community_directory.queries import members, participation, reputation
@@ -356,6 +357,31 @@ async def test_each_event_is_counted_once_after_a_change_of_the_zone(
     await archive(until)
     assert await event_days(directory) == []
     assert await stored(directory) == counts
+
+
+@pytest.mark.parametrize("age", [10, 100], ids=["some weeks are open", "all weeks are archived"])
+@pytest.mark.parametrize("gap", [0, 5], ids=["an event on each day", "a first day without events"])
+async def test_weeks_after_joining_on_an_archived_day_begin_in_the_new_zone(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, age: int, gap: int
+) -> None:
+    use_zone(monkeypatch, "Europe/Madrid")
+    joined = at(DAY - timedelta(days=age), 21)  # the next day in Kolkata
+    await rows.member(directory, status="active", created_at=joined)
+    await rows.member(directory, status="active", created_at=joined)
+    open_days = [NEXT + timedelta(days=gap + number) for number in range(9)]
+    days = [DAY - timedelta(days=age - 7), DAY, *open_days]
+    for day in days:
+        for number in ("#1", "#2") if day == days[0] else ("#1",):
+            await rows.event(directory, member_id=number, occurred_at=at(day, 9))
+    await roll_up_recent()
+    await archive(NEXT)
+    find_weeks = "SELECT active_weeks FROM member_milestones WHERE member_id = '#2'"
+    assert await directory.fetchval(find_weeks) == [2]
+    use_zone(monkeypatch, "Asia/Kolkata")
+    await roll_up_recent()
+    assert await directory.fetchval(find_weeks) == [1]
+    assert await find_wrong_counts(directory) == {}
+    assert await verify(DAY - timedelta(days=age), until=LAST + timedelta(days=30)) == []
 
 
 # Readers.

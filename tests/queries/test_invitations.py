@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import astuple
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from community_directory.errors import (
 )
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation, InvitationStatistics
+from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, Permission
 from community_directory.tables.invitations import CODE_ALPHABET, new_code
 from tests.tables import rows
@@ -334,6 +335,33 @@ async def test_a_list_is_paged_newest_first_while_rows_are_added(
         assert len(page.items) == 4
         await rows.invitation(directory, created_by=ana, created_at=moment + 99 * DAY)
     assert [invitation.invitation_code for invitation in found] == [row[0] for row in expected]
+
+
+async def test_a_list_can_be_that_of_days_in_the_zone_of_the_community(
+    directory: asyncpg.Pool, ana: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Europe/Berlin")
+    load_settings.cache_clear()
+    # The 25th of October has 25 hours there, from 22:00 UTC to 23:00 UTC.
+    times = ["2026-10-24 21:59Z", "2026-10-24 22:00Z", "2026-10-25 22:59Z", "2026-10-25 23:00Z"]
+    codes = [
+        (await rows.invitation(directory, created_by=ana, created_at=datetime.fromisoformat(at)))[
+            "invitation_code"
+        ]
+        for at in times
+    ]
+    days: list[tuple[Any, Any, list[str]]] = [
+        ("2026-10-25", date(2026, 10, 25), codes[1:3]),
+        (None, "2026-10-24", codes[:1]),
+        ("2026-10-26", None, codes[3:]),
+        ("", "", codes),
+    ]
+    for first, last, expected in days:
+        page = await invitations.list_page(created_from=first, created_to=last, with_total=True)
+        assert [invitation.invitation_code for invitation in page.items] == expected[::-1]
+        assert page.total == len(expected)
+    with pytest.raises(InvalidInput, match="is no day"):
+        await invitations.list_page(created_from="x")
 
 
 async def test_a_list_shows_the_effective_status(

@@ -7,36 +7,73 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from community_directory.calendar import today
 from community_directory.errors import InvalidInput
 from community_directory.queries import people, segments
 from community_directory.queries.segments import MAX_SEGMENTS
-from tests.processes import PROJECT
 from tests.tables import rows
 
-GIVEN = (PROJECT / "community_directory/piccolo_migrations/sql/segments.sql").read_text()
+AT_RISK = (rows.MIGRATION_SQL / "at_risk_segment.sql").read_text()
+NOT_AT_RISK = (rows.MIGRATION_SQL / "at_risk_segment_backwards.sql").read_text()
+BEFORE = {"status": "active", "joined_to": "30d", "quiet_days": "30", "never_active": "1"}
+AFTER = {"status": "member", "activity": "at_risk"}
 
 
 async def test_the_first_three_find_whom_they_name(directory: asyncpg.Pool) -> None:
-    await directory.execute(GIVEN[GIVEN.index("INSERT INTO") :])
+    await rows.first_segments(directory)
     now = datetime.now(UTC)
-    long_ago = {"created_at": now - timedelta(days=40), "status": "active"}
-    await rows.member(directory, **long_ago, last_active_at=now - timedelta(days=31))
-    await rows.member(directory, **long_ago, last_active_at=None)
-    await rows.member(directory, **long_ago, last_active_at=now - timedelta(days=2))
+    long_ago = {"created_at": now - timedelta(days=90), "status": "active"}
+    for number, ages in enumerate(((29, 30, 31, 56, 1), (40, 41, 42, 43, 28), (29, 30, 31)), 1):
+        await rows.member(directory, **long_ago, last_active_at=now)
+        for age in ages:
+            await rows.highlight(
+                directory,
+                member_id=f"#{number}",
+                highlight_date=today() - timedelta(days=age),
+            )
     await rows.member(directory, **{**long_ago, "status": "suspended"})
     await rows.member(directory, status="active", invited_by="#3")
     await rows.member(directory, status="pending", invited_by="#3")
     await rows.member(directory, status="banned", invited_by="#1")
+    for number, age in ((4, 45), (4, 46), (4, 47), (4, 48), (7, 45), (7, 46), (7, 47), (7, 48)):
+        await rows.highlight(
+            directory, member_id=f"#{number}", highlight_date=today() - timedelta(days=age)
+        )
     found = {}
     for segment in await segments.list_all():
         filters: dict[str, Any] = dict(segment.filters)
         page = await people.search(**filters)
         found[segment.name] = [person.member_id for person in page.items]
     assert found.keys() == {"At risk", "Newcomers of this month", "Best connected"}
-    assert sorted(found["At risk"]) == ["#1", "#2"]
+    assert sorted(found["At risk"]) == ["#1", "#2", "#4"]
     assert found["Newcomers of this month"] == ["#7", "#6", "#5"]
     assert found["Best connected"][:2] == ["#3", "#1"]
     assert sorted(found["Best connected"]) == ["#1", "#2", "#3", "#5"]
+
+
+async def test_a_given_segment_changes_there_and_back_unless_somebody_has_edited_it(
+    directory: asyncpg.Pool,
+) -> None:
+    await rows.first_segments(directory)
+    changed = await segments.list_all()
+    assert changed[0].filters == AFTER
+    await directory.execute(NOT_AT_RISK)
+    given = await segments.list_all()
+    assert (given[0].filters, given[1:]) == (BEFORE, changed[1:])
+    await directory.execute(AT_RISK)
+    assert await segments.list_all() == changed
+    await directory.execute(NOT_AT_RISK)
+    await segments.rename(given[0].id, "Quiet")
+    await segments.save("At risk", BEFORE, actor="eva")
+    edited = await segments.list_all()
+    for script in (AT_RISK, NOT_AT_RISK):
+        await directory.execute(script)
+        assert await segments.list_all() == edited
+    await segments.remove(edited[-1].id)
+    await segments.save("At risk", AFTER, actor="eva")
+    edited = await segments.list_all()
+    await directory.execute(NOT_AT_RISK)
+    assert await segments.list_all() == edited
 
 
 async def test_a_segment_keeps_its_filters_without_empty_ones(directory: asyncpg.Pool) -> None:

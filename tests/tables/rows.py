@@ -13,6 +13,9 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from tests.processes import PROJECT
+
+MIGRATION_SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 Database: TypeAlias = asyncpg.Pool | asyncpg.Connection | PoolConnectionProxy
 """Anything of asyncpg that runs a statement."""
 
@@ -274,6 +277,13 @@ async def segment(database: Database, **columns: object) -> asyncpg.Record:
         **columns,
     }
     return await _insert(database, "directory_segments", columns)
+
+
+async def first_segments(database: Database) -> None:
+    """Insert the segments that come with the directory, as the migrations do."""
+    created = (MIGRATION_SQL / "segments.sql").read_text(encoding="utf-8")
+    await database.execute(created[created.index("INSERT INTO") :])
+    await database.execute((MIGRATION_SQL / "at_risk_segment.sql").read_text(encoding="utf-8"))
 
 
 async def bot_chat(

@@ -27,7 +27,12 @@ from community_directory.web.insights.groups import (
     sort_keys,
     start_times,
 )
-from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
+from community_directory.web.insights.layout import (
+    ChartTable,
+    InsightsPage,
+    to_invitations,
+    to_people,
+)
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
@@ -64,7 +69,8 @@ _APPROVED_DAY = "(approved_at AT TIME ZONE :zone)::date"
 _BUCKET = "width_bucket(created_at, :starts::timestamptz[])"
 _BUCKETS = "created_at >= (:starts::timestamptz[])[1] AND created_at < :end"
 COUNT_INVITED = Statement(f"""
-SELECT {_BUCKET} AS bucket, count(*) AS invited
+SELECT {_BUCKET} AS bucket, count(*) AS invited,
+    count(*) FILTER (WHERE accepted_by IS NULL) AS unaccepted
 FROM community_invitations WHERE {_BUCKETS} GROUP BY 1
 """)
 COUNT_REACHED = Statement(f"""
@@ -147,6 +153,15 @@ class Invited:
             **filters,
         )
 
+    def link_invitations(self, show: str) -> str:
+        """Return the address of the page Invitations that lists theirs, or a part of them."""
+        return to_invitations(
+            show=show,
+            created_from=self.first,
+            created_to=self.last,
+            inviter=self.inviter,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
@@ -192,13 +207,18 @@ class Funnel:
         return self.counts[step] / self.counts["invited"] if self.counts["invited"] else None
 
     def link(self, step: str) -> str | None:
-        """Return the address of those who took a step; None for the invitations."""
-        if self.people is None or step == STEPS[0]:
+        """Return the address of those who took a step, or of the invitations of the first one."""
+        if self.people is None:
             return None
+        if step == STEPS[0]:
+            return self.people.link_invitations("all")
         return self.people.link(reached=step)
 
     def link_lost(self, step: str) -> str | None:
-        """Return the address of those who took a step, but not the next one."""
+        """Return the address of those who took a step, but not the next one.
+
+        None for the first step, which loses invitations that nobody accepted, and people.
+        """
         if self.people is None or step in (STEPS[0], STEPS[-1]):
             return None
         return self.people.link(stuck=step)
@@ -211,11 +231,13 @@ class Funnels(NamedTuple):
         everybody: That of all invitations.
         before: That of the period before; None if there is none.
         by_month: Those of the months with an invitation.
+        unaccepted: The number of the invitations that nobody has accepted.
     """
 
     everybody: Funnel
     before: Funnel | None
     by_month: list[Funnel]
+    unaccepted: int
 
 
 def _find_invited(key: GroupKey, period: Period) -> Invited:
@@ -256,6 +278,7 @@ async def read_funnels(period: Period) -> Funnels:
             for number, each in sorted(sent.items())
             if number >= first_bucket
         ],
+        sum(each["unaccepted"] for each in invited if each["bucket"] >= first_bucket),
     )
 
 
@@ -328,6 +351,7 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
         "steps": STEP_LABELS,
         "everybody": funnels.everybody,
         "before": funnels.before,
+        "unaccepted": funnels.unaccepted,
         "rows": rows,
         "describe": partial(describe_median, visit),
         "max_inviters": MAX_INVITERS,
@@ -347,7 +371,7 @@ def describe_median(visit: Visit, funnel: Funnel, step: str) -> str:
 async def load_steps_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps of all people, in the period and in the period before."""
     read_choice(visit, "by", Grouping)  # refuses what the page refuses
-    everybody, before, _ = await read_funnels(period)
+    everybody, before, *_ = await read_funnels(period)
     columns = ["step", "people", "lost", "median_hours", "people_before"]
     rows = [
         (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from community_directory.database import Statement, engine
+from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.web.insights.layout import ChartTable
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
@@ -19,6 +20,9 @@ SELECT platform, extract(isodow FROM day)::integer - 1 AS weekday, hour, sum(eve
 FROM directory_hourly_counts WHERE day BETWEEN :since AND :until GROUP BY 1, 2, 3
 """)
 FIND_FIRST_HOURS = Statement("SELECT min(day) FROM directory_hourly_counts")
+HAS_PLATFORM = Statement(
+    "SELECT EXISTS (SELECT FROM directory_hourly_counts WHERE platform = :platform)"
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class ActivityHours:
     """Events by weekday and hour.
 
     Attributes:
-        platforms: The platforms that have events in the period.
+        platforms: The platforms that have events in the period, and the chosen one.
         platform: The platform whose events are counted, or None for all.
         counts: The events of each weekday, Monday first, and hour.
         means: The events of each weekday and hour on one day: all events, divided by the days.
@@ -47,23 +51,33 @@ class ActivityHours:
     counted_since: date | None
 
 
-async def load_hours(visit: Visit, period: Period) -> ActivityHours:
-    """Return the events of the period by weekday and hour.
+async def read_platform(visit: Visit) -> str | None:
+    """Return the platform that the address chooses, or None for all.
 
-    The parameter `platform` of the address chooses a platform.
+    Raises:
+        InvalidInput: The platform never had an event.
     """
+    chosen = visit.query.get("platform") or None
+    if chosen is not None:
+        [(has_events,)] = await engine.read(HAS_PLATFORM, platform=chosen)
+        if not has_events:
+            raise InvalidInput(
+                f"There is no platform {sanitize_for_message(chosen)}.", field="platform"
+            )
+    return chosen
+
+
+async def load_hours(platform: str | None, period: Period) -> ActivityHours:
+    """Return the events of the period by weekday and hour, on one platform or on all."""
     found, [(first_day,)] = await asyncio.gather(
         engine.read(COUNT_HOURS, since=period.since, until=period.until),
         engine.read(FIND_FIRST_HOURS),
     )
-    chosen = visit.query.get("platform") or None
-    platforms = sorted({platform for platform, *_ in found})
+    platforms = {each for each, *_ in found} | ({platform} if platform else set())
     events = [
-        (weekday, hour, number)
-        for platform, weekday, hour, number in found
-        if chosen in (None, platform)
+        (weekday, hour, number) for each, weekday, hour, number in found if platform in (None, each)
     ]
-    return count_hours(events, period, first_day, platforms=platforms, platform=chosen)
+    return count_hours(events, period, first_day, platforms=sorted(platforms), platform=platform)
 
 
 def count_hours(
@@ -119,7 +133,7 @@ def _shade(mean: float, most: float) -> int:
 
 async def load_hours_table(visit: Visit, period: Period) -> ChartTable:
     """Return the data of the chart of hours."""
-    hours = await load_hours(visit, period)
+    hours = await load_hours(await read_platform(visit), period)
     rows = [
         (weekday + 1, hour, hours.counts[weekday][hour], round(hours.means[weekday][hour], 3))
         for weekday in range(7)

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Parameters, engine
 from community_directory.queries.activity import select_activity, union
 from community_directory.queries.filter_values import DayPeriod
 from community_directory.queries.standing import ABSENT
+from community_directory.web.insights.groups import read_choice
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
@@ -22,8 +24,14 @@ MIN_PEOPLE = 5
 """The fewest people of whom a percentage says something."""
 STAYED_DAYS = 28
 """Whoever was active in as many days up to yesterday has stayed."""
-BY_BROUGHT = "brought"
-"""The order of the list by the number of people whom an inviter brought."""
+
+
+class Sort(StrEnum):
+    """The order of the list: by how many people stayed, or by how many an inviter brought."""
+
+    STAYED = "stayed"
+    BROUGHT = "brought"
+
 
 # A removed inviter is in no list, but the people count in the row of everybody.
 COUNT_JOINED = f"""
@@ -135,7 +143,7 @@ async def list_inviters(
 
 async def build_page(visit: Visit, period: Period) -> Mapping[str, object]:
     """Return the variables of the page."""
-    by_brought = visit.query.get("sort") == BY_BROUGHT
+    by_brought = read_choice(visit, "sort", Sort) is Sort.BROUGHT
     (everybody, inviters), (before, _) = await asyncio.gather(
         list_inviters(period, by_brought=by_brought), list_inviters(period.before, limit=0)
     )
@@ -155,7 +163,7 @@ async def build_page(visit: Visit, period: Period) -> Mapping[str, object]:
 
 async def load_inviters(visit: Visit, period: Period) -> ChartTable:
     """Load the list, which is longer than that of the page."""
-    by_brought = visit.query.get("sort") == BY_BROUGHT
+    by_brought = read_choice(visit, "sort", Sort) is Sort.BROUGHT
     _, inviters = await list_inviters(period, by_brought=by_brought, limit=MAX_CSV_INVITERS)
     return ChartTable(
         (

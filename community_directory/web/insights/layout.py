@@ -136,12 +136,21 @@ def make_query(visit: Visit, **changes: str | None) -> str:
 
 def to_people(**filters: object) -> str:
     """Return the address of the page People with these filters; None leaves one out."""
+    return _make_address("/people/", filters)
+
+
+def to_invitations(**filters: object) -> str:
+    """Return the address of the page Invitations with these filters; None leaves one out."""
+    return _make_address("/invitations/", filters)
+
+
+def _make_address(path: str, filters: Mapping[str, object]) -> str:
     shown = {
         name: value.isoformat() if isinstance(value, date) else str(value)
         for name, value in filters.items()
         if value is not None
     }
-    return f"/people/?{urlencode(shown)}"
+    return f"{path}?{urlencode(shown)}"
 
 
 def _asks_for_period(visit: Visit) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from community_directory.calendar import days_between
 from community_directory.error_texts import gettext_noop
-from community_directory.errors import InvalidInput
+from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.web.insights.layout import (
     PERIOD_PARAMETERS,
     ChartTable,
@@ -27,6 +27,7 @@ from community_directory.web.insights.network_links import (
     Link,
     NetworkQuery,
     People,
+    has_type,
     list_types,
     load_network,
 )
@@ -210,7 +211,13 @@ def _filters_of_year(year: str) -> dict[str, str]:
 
 
 async def _load(visit: Visit, query: NetworkQuery) -> People | Groups:
-    """Return the people, or groups of them if there are too many to draw."""
+    """Return the people, or groups of them if there are too many to draw.
+
+    Raises:
+        InvalidInput: No relationship has the type.
+    """
+    if query.type is not None and not await has_type(query.type):
+        raise InvalidInput(f"There is no type {sanitize_for_message(query.type)}.", field="type")
     is_divided = all(visit.query.get(name) for name in GROUP_SQL)
     return await load_network(query, None if is_divided else _read_grouping(visit))
 

@@ -52,6 +52,9 @@ WITH RECURSIVE types AS (
 )
 SELECT type FROM types WHERE type IS NOT NULL LIMIT {MAX_TYPES}
 """)
+HAS_TYPE = Statement(
+    "SELECT EXISTS (SELECT FROM member_relationships WHERE relationship_type = :type)"
+)
 
 # The keys are random, so those that come first are of all times and people.
 SAMPLE_RELATIONSHIPS = Statement("""
@@ -185,6 +188,12 @@ class Groups:
 async def list_types() -> list[str]:
     """Return the types of the relationships."""
     return [record["type"] for record in await engine.read(LIST_TYPES)]
+
+
+async def has_type(relationship_type: str) -> bool:
+    """Return whether any relationship has this type."""
+    [(is_there,)] = await engine.read(HAS_TYPE, type=relationship_type)
+    return bool(is_there)
 
 
 class _Record(NamedTuple):

@@ -17,10 +17,11 @@ from community_directory.web.insights.growth import (
     load_growth_table,
     load_tiers_table,
 )
-from community_directory.web.insights.hours import load_hours, load_hours_table
+from community_directory.web.insights.hours import load_hours, load_hours_table, read_platform
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import Period
 from community_directory.web.insights.sent_invitations import (
+    link_outcomes,
     load_invitations,
     load_outcomes_table,
     load_waiting_times_table,
@@ -30,12 +31,13 @@ from community_directory.web.pages import Visit
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
+    platform = await read_platform(visit)
     # The statements run at the same time, each on its own connection.
     tiles, activity, growth, hours, invitations = await asyncio.gather(
         count_people(period),
         load_daily_activity(period),
         load_growth(period),
-        load_hours(visit, period),
+        load_hours(platform, period),
         load_invitations(period),
     )
     weekdays = visit.translation.locale.days["stand-alone"]["abbreviated"]
@@ -60,6 +62,7 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
         "hours": hours,
         "weekdays": [weekdays[number] for number in range(7)],
         "outcomes": invitations.outcomes,
+        "outcome_paths": link_outcomes(period),
         "waiting_times": invitations.waiting_times,
         "tiers": growth.tiers,
         "tier_paths": {

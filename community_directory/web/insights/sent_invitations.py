@@ -12,7 +12,7 @@ from community_directory.error_texts import gettext_noop
 from community_directory.queries.invitation_rows import effective_status_sql
 from community_directory.tables import InvitationStatus
 from community_directory.web.insights.charts import Bar, make_bars
-from community_directory.web.insights.layout import ChartTable
+from community_directory.web.insights.layout import ChartTable, to_invitations
 from community_directory.web.insights.period import Period
 from community_directory.web.pages import Visit
 
@@ -23,6 +23,8 @@ INVITATION_OUTCOMES = (
     InvitationStatus.EXPIRED,
     InvitationStatus.CANCELLED,
 )
+LISTS = {SENT: "all", InvitationStatus.PENDING: "open"}
+"""The lists of the page Invitations that have another name than their outcome."""
 WAITING_TIME_ENDS = (
     timedelta(hours=1),
     timedelta(hours=6),
@@ -95,6 +97,16 @@ def count_waiting_times(invitations: Iterable[asyncpg.Record]) -> list[Bar]:
         if time_range is not None:
             counts[WAITING_TIME_LABELS[time_range]] += number
     return make_bars(counts, sum(counts.values()))
+
+
+def link_outcomes(period: Period) -> dict[str, str]:
+    """Return the addresses of the page Invitations for all that were sent, and for each outcome."""
+    return {
+        outcome: to_invitations(
+            show=LISTS.get(outcome, outcome), created_from=period.since, created_to=period.until
+        )
+        for outcome in (SENT, *INVITATION_OUTCOMES)
+    }
 
 
 async def load_outcomes_table(_: Visit, period: Period) -> ChartTable:

@@ -15,6 +15,7 @@ from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine
 from community_directory.queries import participation
 from community_directory.queries.archived_days import ARCHIVED_UNTIL_SQL
+from community_directory.queries.filter_values import checked_choice
 
 WEEKS = 53
 MAX_ROOM_EVENTS = 10_000
@@ -173,13 +174,16 @@ async def read_year(
 
     Args:
         member_id: The number of the member.
-        kind: A kind of activity; any other text means all kinds.
+        kind: A kind of activity; "" means all kinds.
         room: A room as `Room.text`; "" means all rooms.
         first_weekday: The weekday with which a week begins; 0 is Monday.
+
+    Raises:
+        InvalidInput: There is no such kind.
     """
     last = today()
     days = calendar_days(first_weekday, last)
-    chosen = Kind(kind) if kind in set(Kind) else Kind.ALL
+    chosen = Kind(checked_choice("kind", kind, Kind) or Kind.ALL)
     past = [day for day in days if day <= last]
     by_room, rooms_since = await _count_rooms(member_id, past)
     platform, _, room_id = room.partition(":")

@@ -1,15 +1,16 @@
 """The lists of the page of invitations: by what became of them, and by inviter."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from uuid import UUID
 
 import asyncpg
 
 from community_directory.database import Statement, engine
-from community_directory.queries.invitation_rows import INVITER_CAN_INVITE
+from community_directory.queries.invitation_rows import INVITER_CAN_INVITE, effective_status_sql
 from community_directory.queries.pages import (
     INT_FIELD,
     KEY_FIELD,
@@ -37,6 +38,9 @@ class Segment(StrEnum):
     ACCEPTED = "accepted"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    UNACCEPTED = "unaccepted"
+    """All but the accepted ones."""
+    ALL = "all"
 
 
 ALTERNATIVES = {
@@ -45,12 +49,39 @@ ALTERNATIVES = {
     Segment.ACCEPTED: ("status = 'accepted'",),
     Segment.EXPIRED: ("status = 'expired'", "status = 'pending' AND expires_at <= now()"),
     Segment.CANCELLED: ("status = 'cancelled'",),
+    Segment.UNACCEPTED: ("status = 'pending'", "status = 'expired'", "status = 'cancelled'"),
+    Segment.ALL: ("true",),
 }
 """The conditions of the segments in SQL, of which a row fulfils one; an index has each."""
 OPEN_SEGMENTS = (Segment.OPEN, Segment.ENDING)
 """The segments in the order of the end; the others have the order of the creation, newest first."""
 
-OF_INVITER = f"created_by = {present_number_sql(':inviter')}"
+FILTERS = {
+    "inviter": f"invitation.created_by = {present_number_sql(':inviter')}",
+    "since": "invitation.created_at >= :since",
+    "before": "invitation.created_at < :before",
+}
+"""The conditions of the filters in SQL, by the names of their parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationFilters:
+    """Which invitations all lists of the page have; None is no condition.
+
+    Attributes:
+        inviter: The number of the inviter.
+        since: The first moment of the first day of creation.
+        before: The moment after the last day of creation.
+    """
+
+    inviter: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The parameters of the conditions in force."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +89,7 @@ class ListedInvitation:
     """An invitation in a list.
 
     Attributes:
+        status: The effective status.
         inviter: The number of the inviter.
         is_usable: Whether the inviter is an active member, without whom the code is worth nothing.
         person: The number of whoever accepted it; None if nobody did.
@@ -70,6 +102,7 @@ class ListedInvitation:
     created_at: datetime
     expires_at: datetime
     accepted_at: datetime | None
+    status: str
     inviter: str
     inviter_name: str
     is_usable: bool
@@ -96,22 +129,28 @@ class InviterRecord:
     banned: int
 
 
-def _make_list(segment: Segment, *, has_inviter: bool, is_descending: bool) -> PagedList:
-    """Return the list of a segment, of all inviters or of one."""
+def _condition(filters: tuple[str, ...]) -> str:
+    """Return the condition of the filters with these names in SQL."""
+    return " AND ".join(FILTERS[name] for name in filters) or "true"
+
+
+@cache
+def _make_list(segment: Segment, filters: tuple[str, ...], *, is_descending: bool) -> PagedList:
+    """Return the list of a segment with the filters of these names."""
     column = "expires_at" if segment in OPEN_SEGMENTS else "created_at"
 
     def make_sql(order: PageOrder) -> str:
         edge = order.after(f"{column}, invitation_id", ":edge_time::timestamptz, :edge_id::uuid")
         return f"""
 SELECT invitation_id, invitation_code AS code, invited_telegram_username AS username,
-    invitation.created_at, invitation.expires_at, invitation.accepted_at, created_by AS inviter,
+    invitation.created_at, invitation.expires_at, invitation.accepted_at,
+    {effective_status_sql("invitation")} AS status, created_by AS inviter,
     inviter.name AS inviter_name, {INVITER_CAN_INVITE} AS is_usable, accepted_by AS person,
     person.name AS person_name,
     CASE WHEN person.deleted_at IS NULL THEN person.status ELSE 'removed' END AS person_state
 FROM (
-    SELECT * FROM community_invitations
-    WHERE ({" OR ".join(ALTERNATIVES[segment])})
-        AND {OF_INVITER if has_inviter else "true"} AND {edge}
+    SELECT * FROM community_invitations AS invitation
+    WHERE ({" OR ".join(ALTERNATIVES[segment])}) AND {_condition(filters)} AND {edge}
     {order.by(column, "invitation_id")} LIMIT :limit
 ) AS invitation
 JOIN community_members AS inviter ON inviter.member_id = created_by
@@ -119,45 +158,41 @@ LEFT JOIN community_members AS person ON person.member_id = accepted_by
 {order.by(f"invitation.{column}", "invitation_id")}
 """
 
-    name = f"invitations {segment} {has_inviter} {is_descending}"
+    name = f"invitations {segment} {filters} {is_descending}"
     fields = {"edge_time": TIME_FIELD, "edge_id": KEY_FIELD}
     return PagedList(name, fields, make_sql, is_descending=is_descending)
 
 
-LISTS = {
-    (segment, has_inviter, is_descending): _make_list(
-        segment, has_inviter=has_inviter, is_descending=is_descending
-    )
-    for segment in Segment
-    for has_inviter in (False, True)
-    for is_descending in ((False, True) if segment in OPEN_SEGMENTS else (True,))
-}
-
-
-def _make_count(condition: str) -> Statement:
+@cache
+def _make_count(filters: tuple[str, ...]) -> Statement:
     """Return the statement that counts the invitations of each segment, each in an index."""
     counts = ", ".join(
         " + ".join(
-            f"(SELECT count(*) FROM (SELECT FROM community_invitations"
-            f" WHERE {part} AND {condition} LIMIT {MAX_COUNTED + 1}) AS counted)"
+            f"(SELECT count(*) FROM (SELECT FROM community_invitations AS invitation"
+            f" WHERE {part} AND {_condition(filters)} LIMIT {MAX_COUNTED + 1}) AS counted)"
             for part in ALTERNATIVES[segment]
         )
-        + f" AS {segment}"
+        + f' AS "{segment}"'
         for segment in Segment
     )
     return Statement(f"SELECT {counts}")
 
 
-COUNT_ALL, COUNT_OF_INVITER = _make_count("true"), _make_count(OF_INVITER)
+@cache
+def _make_inviters_list(filters: tuple[str, ...]) -> PagedList:
+    """Return the list of inviters by their invitations that the filters of these names find."""
+    condition = _condition(filters)
 
-
-def _list_inviters_sql(order: PageOrder) -> str:
-    return f"""
+    def make_sql(order: PageOrder) -> str:
+        return f"""
 WITH counted AS (
     -- The numbers of invitations of all inviters, from an index alone: the order makes PostgreSQL
     -- read it. It would hash the whole table otherwise, which takes twice as long.
     SELECT created_by, count(*) AS made
-    FROM (SELECT created_by FROM community_invitations ORDER BY created_by OFFSET 0) AS ordered
+    FROM (
+        SELECT created_by FROM community_invitations AS invitation WHERE {condition}
+        ORDER BY created_by OFFSET 0
+    ) AS ordered
     GROUP BY created_by
 ), page AS (
     SELECT created_by, made FROM counted
@@ -172,28 +207,28 @@ JOIN community_members ON member_id = created_by, LATERAL (
         count(*) FILTER (WHERE person.status = 'banned') AS banned
     FROM community_invitations AS invitation
     LEFT JOIN community_members AS person ON person.member_id = accepted_by
-    WHERE invitation.created_by = page.created_by
+    WHERE invitation.created_by = page.created_by AND {condition}
 ) AS outcome
 {order.by("made", "created_by")}
 """
 
-
-INVITERS = PagedList(
-    "inviters",
-    {"edge_made": INT_FIELD, "edge_number": NUMBER_FIELD},
-    _list_inviters_sql,
-    is_descending=True,
-)
+    fields = {"edge_made": INT_FIELD, "edge_number": NUMBER_FIELD}
+    return PagedList(f"inviters {filters}", fields, make_sql, is_descending=True)
 
 
 async def list_invitations(
-    segment: Segment, *, inviter: str | None, is_descending: bool, after: str | None, total: int
+    segment: Segment,
+    filters: InvitationFilters,
+    *,
+    is_descending: bool,
+    after: str | None,
+    total: int,
 ) -> Page[ListedInvitation]:
     """List the invitations of a segment: the open ones by their end, others newest first.
 
     Args:
         segment: Which invitations are listed.
-        inviter: The number of the inviter; None lists those of all.
+        filters: Which of these are listed.
         is_descending: Whether the open ones that end last come first.
         after: A cursor of another page.
         total: The number of invitations in the list.
@@ -203,40 +238,42 @@ async def list_invitations(
     """
     is_descending = is_descending or segment not in OPEN_SEGMENTS
     column = "expires_at" if segment in OPEN_SEGMENTS else "created_at"
-    page = await LISTS[segment, inviter is not None, is_descending].read_page(
+    parameters = filters.parameters
+    page = await _make_list(segment, tuple(parameters), is_descending=is_descending).read_page(
         after,
         PAGE_SIZE,
         lambda record: ListedInvitation(**record),
         lambda row: (getattr(row, column), row.invitation_id),
-        **_condition(inviter),
+        **parameters,
     )
     return replace(page, total=total)
 
 
-async def count_invitations(inviter: str | None) -> Mapping[str, int]:
-    """Return the number of invitations in each segment, of all inviters or of one.
+async def count_invitations(filters: InvitationFilters) -> Mapping[str, int]:
+    """Return the number of invitations in each segment that the filters find.
 
     A number above 10,000 stands for any larger one.
     """
-    statement = COUNT_ALL if inviter is None else COUNT_OF_INVITER
-    [counts] = await engine.read(statement, **_condition(inviter))
+    parameters = filters.parameters
+    [counts] = await engine.read(_make_count(tuple(parameters)), **parameters)
     return dict(counts)
 
 
-async def list_inviters(after: str | None) -> Page[InviterRecord]:
-    """List everybody who has created an invitation, those with the most first.
+async def list_inviters(filters: InvitationFilters, *, after: str | None) -> Page[InviterRecord]:
+    """List everybody who has created an invitation that the filters find, those with most first.
 
     Raises:
         InvalidCursor: `after` is not a cursor of this list.
     """
-    return await INVITERS.read_page(
-        after, PAGE_SIZE, _record_from, lambda record: (record.made, record.member_id)
+    parameters = filters.parameters
+    return await _make_inviters_list(tuple(parameters)).read_page(
+        after,
+        PAGE_SIZE,
+        _record_from,
+        lambda record: (record.made, record.member_id),
+        **parameters,
     )
 
 
 def _record_from(record: asyncpg.Record) -> InviterRecord:
     return InviterRecord(**record)
-
-
-def _condition(inviter: str | None) -> dict[str, object]:
-    return {} if inviter is None else {"inviter": inviter}

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput, InvitationNotFound, MemberNotFound, UserError
 from community_directory.queries import invitations
+from community_directory.queries.filter_values import checked_choice, parse_day, parse_times
 from community_directory.queries.invitations import Invitation
 from community_directory.queries.members import Member
 from community_directory.settings import load_settings
@@ -33,11 +34,13 @@ from community_directory.web.workspace.invitation_batches import (
 from community_directory.web.workspace.invitation_lists import (
     MAX_COUNTED,
     OPEN_SEGMENTS,
+    InvitationFilters,
     Segment,
     count_invitations,
     list_invitations,
     list_inviters,
 )
+from community_directory.web.workspace.people_chips import describe_days
 from community_directory.web.workspace.typed_members import find_member
 
 PATH = "/invitations/"
@@ -45,12 +48,20 @@ MAX_CHANGED = 100
 """The most invitations that are extended or cancelled at once; a page lists fewer."""
 INVITERS = "inviters"
 """The value of `show` with which the page lists the inviters."""
+SORTS = ("ends", "-ends")
+"""The values of `sort`: the open invitations that end first come first, or those that end last."""
 VALIDITIES = (3, 7, 14)
 """The days for which a new invitation can be open."""
 EXTENSION = timedelta(days=VALIDITIES[0])
 INVITER_COOKIE = "inviter"
 """The cookie with the number of the member in whose name somebody has invited last."""
 COOKIE_SECONDS = 365 * 24 * 60 * 60
+CREATED_TEXTS = (
+    gettext_noop("Made {days}"),
+    gettext_noop("Made since {day}"),
+    gettext_noop("Made until {day}"),
+)
+"""The texts for two days of creation, for the first one alone, and for the last one alone."""
 
 ANSWER_STATES = {
     AnswerKind.INVITED: "o-accepted",
@@ -97,24 +108,27 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         answers: What became of the usernames that somebody has pasted.
     """
     state = _find_state(visit)
-    show, after = state.get("show", Segment.OPEN.value), state.get("after")
+    show = checked_choice("show", state.get("show"), (*Segment, INVITERS)) or Segment.OPEN
+    sort, after = checked_choice("sort", state.get("sort"), SORTS), state.get("after")
     inviter = await find_filtered_person(state["inviter"]) if "inviter" in state else None
     number = inviter.member_id if inviter else None
-    segment = Segment(show) if show in list(Segment) else Segment.OPEN
-    is_descending = state.get("sort") == "-ends"
+    days = state.get("created_from"), state.get("created_to")
+    filters = InvitationFilters(number, *parse_times("created", *days))
+    segment = Segment.OPEN if show == INVITERS else Segment(show)
+    is_descending = sort == "-ends"
     default_inviter = (
         visit.typed("inviter") or number or visit.request.cookies.get(INVITER_COOKIE, "")
     )
     counts, made, quota = await asyncio.gather(
-        count_invitations(number), _find_made(visit), _describe_quota(visit, default_inviter)
+        count_invitations(filters), _find_made(visit), _describe_quota(visit, default_inviter)
     )
     inviters = page = None
-    if show == INVITERS and inviter is None:
-        inviters = await list_inviters(after)
+    if show == INVITERS:
+        inviters = await list_inviters(filters, after=after)
     else:
         page = await list_invitations(
             segment,
-            inviter=number,
+            filters,
             is_descending=is_descending,
             after=after,
             total=counts[segment],
@@ -127,6 +141,11 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
         "page": page,
         "inviters": inviters,
         "inviter": inviter,
+        "created_from": parse_day("created_from", days[0]),
+        "created_to": parse_day("created_to", days[1]),
+        "created": describe_days(visit, CREATED_TEXTS, *days) if any(days) else None,
+        "is_filtered": filters != InvitationFilters(),
+        "state": state,
         "default_inviter": default_inviter,
         "quota": quota,
         "made": made,
@@ -147,7 +166,7 @@ async def build_invitations(visit: Visit, answers: list[Answer] | None = None) -
 def _find_state(visit: Visit) -> dict[str, str]:
     """Return the parameters of the list; a form has them in a field, and the address otherwise."""
     query = QueryParams(visit.typed("back")) if visit.form else visit.query
-    names = ("show", "inviter", "sort", "after")
+    names = ("show", "inviter", "created_from", "created_to", "sort", "after")
     return {name: query[name] for name in names if query.get(name)}
 
 

@@ -16,6 +16,7 @@ from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
 from community_directory.queries.audit import Change, ChangeKind
+from community_directory.queries.filter_values import checked_choice
 from community_directory.web.pages import PageContent, Pages, Visit, clean_name
 from community_directory.web.workspace.filtered_person import find_filtered_person
 from community_directory.web.workspace.log_entries import (
@@ -124,12 +125,12 @@ async def build_log(visit: Visit) -> PageContent:
     query = visit.query
     named = query.get("person", "").strip()
     person = await find_filtered_person(named) if named else None
-    kind = query.get("kind", "")
+    kind = checked_choice("kind", query.get("kind"), ChangeKind)
     filters = LogFilters(
         actor=query.get("by", "").strip() or None,
         day=_parse_day(query.get("day", "")),
         member_id=person.member_id if person else None,
-        kind=ChangeKind(kind) if kind in list(ChangeKind) else None,
+        kind=ChangeKind(kind) if kind else None,
     )
     state: dict[str, str | None] = {
         "by": filters.actor,

@@ -136,6 +136,24 @@ def format_day(visit: Visit, value: str) -> str:
     return value if day is None else visit.translation.format_short_date(day)
 
 
+def describe_days(
+    visit: Visit, texts: tuple[str, str, str], first: str | None, last: str | None
+) -> str:
+    """Return the words for the days of a filter, of which one may be missing.
+
+    Args:
+        visit: The request to the page.
+        texts: The texts for two days, for the first one alone, and for the last one alone.
+        first: The first day, which may be relative to today.
+        last: The last day.
+    """
+    both, since, until = texts
+    first_day, last_day = parse_day("day", first), parse_day("day", last)
+    if first_day and last_day:
+        return visit.gettext(both, days=visit.translation.format_days(first_day, last_day))
+    return visit.gettext(since if first else until, day=format_day(visit, first or last or ""))
+
+
 async def _describe_inviter(visit: Visit, value: str) -> str:
     number = f"#{value.removeprefix('#')}"
     try:
@@ -152,7 +170,7 @@ def _describe(visit: Visit, name: str, filters: Mapping[str, str]) -> str:
         return _describe_activity(visit, name, filters)
     if name in DAYS_TEXTS:
         first, last = filters.get(f"{name}_from"), filters.get(f"{name}_to")
-        return _describe_days(visit, DAYS_TEXTS[name], first, last)
+        return describe_days(visit, DAYS_TEXTS[name], first, last)
     value = filters[name]
     if name in LABELS:
         return visit.gettext(LABELS[name][value])
@@ -240,13 +258,3 @@ def _describe_contributions(visit: Visit, filters: Mapping[str, str]) -> str:
         least=int(least),
         most=int(most),
     )
-
-
-def _describe_days(
-    visit: Visit, texts: tuple[str, str, str], first: str | None, last: str | None
-) -> str:
-    both, since, until = texts
-    first_day, last_day = parse_day("day", first), parse_day("day", last)
-    if first_day and last_day:
-        return visit.gettext(both, days=visit.translation.format_days(first_day, last_day))
-    return visit.gettext(since if first else until, day=format_day(visit, first or last or ""))

@@ -111,18 +111,22 @@ def draw_events(rng: Random, member_id: str, age: int) -> list[NewEvent]:
 
 @dataclass
 class RawDirectory:
-    """The rows of people and events as they are stored, and what follows from them.
+    """The rows of people, invitations and events as they are stored, and what follows from them.
 
     Attributes:
         people: The rows of all members by number.
+        invitations: The rows of all invitations.
         joined: The local day on which somebody became a member, by number.
-        active: The days on which people were active.
+        approved: When somebody was approved, by number.
+        active: The local days on which people were active.
         contributions: The messages and reactions by person and day.
-        messages: The days on which people wrote messages.
+        messages: The local days on which people wrote messages.
     """
 
     people: dict[str, asyncpg.Record]
+    invitations: list[asyncpg.Record]
     joined: dict[str, date]
+    approved: dict[str, datetime]
     active: dict[str, set[date]] = field(default_factory=lambda: defaultdict(set))
     contributions: Counter[tuple[str, date]] = field(default_factory=Counter)
     messages: dict[str, set[date]] = field(default_factory=lambda: defaultdict(set))
@@ -136,11 +140,25 @@ class RawDirectory:
         """Tell whether somebody is present and more than a contact."""
         return self.is_present(number) and self.people[number]["status"] in IS_MEMBER
 
+    def was_member(self, number: str) -> bool:
+        """Tell whether somebody is or was a member: no bot, and not merged into somebody."""
+        row = self.people[number]
+        return number in self.joined and not row["is_bot"] and row["merged_into"] is None
+
     def is_gone(self, number: str) -> bool:
         """Tell whether somebody was a member and is none now."""
-        row = self.people[number]
-        was_one = number in self.joined and not row["is_bot"] and row["merged_into"] is None
-        return was_one and not self.is_member(number)
+        return self.was_member(number) and not self.is_member(number)
+
+    def weeks(self, number: str) -> set[int]:
+        """Return the weeks after joining in which somebody was active."""
+        return {(day - self.joined[number]).days // 7 + 1 for day in self.active[number]}
+
+    def months(self, number: str) -> set[int]:
+        """Return the months after joining in which somebody was active."""
+        joined = self.joined[number]
+        return {
+            12 * (day.year - joined.year) + day.month - joined.month for day in self.active[number]
+        }
 
     def active_days(self, number: str, since: date, until: date) -> int:
         """Return the number of days on which somebody was active in a period."""
@@ -160,15 +178,19 @@ class RawDirectory:
 
 
 async def read_raw_directory(directory: asyncpg.Pool) -> RawDirectory:
-    """Read the rows of people and events, and when people became members."""
+    """Read the rows of people, invitations and events, and when people became members."""
     zone = load_zone(None)
     rows = await directory.fetch("SELECT * FROM community_members")
-    milestones = await directory.fetch(
-        "SELECT member_id, joined_at FROM member_milestones WHERE joined_at IS NOT NULL"
-    )
+    milestones = await directory.fetch("SELECT * FROM member_milestones")
     raw = RawDirectory(
         {row["member_id"]: row for row in rows},
-        {number: joined_at.astimezone(zone).date() for number, joined_at in milestones},
+        await directory.fetch("SELECT * FROM community_invitations"),
+        {
+            row["member_id"]: row["joined_at"].astimezone(zone).date()
+            for row in milestones
+            if row["joined_at"]
+        },
+        {row["member_id"]: row["approved_at"] for row in milestones if row["approved_at"]},
     )
     for event in await directory.fetch("SELECT * FROM member_participation"):
         number, day = event["member_id"], event["occurred_at"].astimezone(zone).date()

@@ -1,16 +1,15 @@
-"""A small random community of people who were invited, and what its raw rows say of them."""
+"""A small random community of people who were invited."""
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import asyncpg
 
-from community_directory.calendar import days_between, load_zone, today
-from community_directory.queries import bots, highlights, members, participation
+from community_directory.calendar import days_between, today
+from community_directory.queries import highlights, participation
 from community_directory.queries.participation import NewEvent
 from tests.tables.rows import invitation, member
+from tests.web.insights.community import hide_some_people
 
 INVITERS = 24
 """More than have a row of their own."""
@@ -19,7 +18,6 @@ DAYS = 430
 """The days up to yesterday: they have each day of a year, also those on which the clocks change."""
 HABITS = (0.0, 0.05, 0.2, 0.2, 0.6)
 """The chances of being active on a day."""
-MEMBER_STATUSES = ("pending", "active", "suspended")
 
 
 async def make_invited_community(directory: asyncpg.Pool, rng: Random) -> None:
@@ -35,12 +33,7 @@ async def make_invited_community(directory: asyncpg.Pool, rng: Random) -> None:
         inviter = inviters[rng.randrange(rng.choice((4, INVITERS)))]
         guests.append(await _add_guest(directory, rng, inviter, rng.choice(inviters)))
     await highlights.roll_up(end - timedelta(days=DAYS), until=end - timedelta(days=1))
-    for number in guests[3::15]:
-        await bots.mark_bot(number, actor="eva")
-    for number in guests[5::12]:
-        await members.remove(number, actor="eva")
-    for number in guests[7::18]:
-        await members.merge(number, into=guests[0], actor="eva")
+    await hide_some_people(guests)
 
 
 def _moment(rng: Random, ago: int) -> datetime:
@@ -118,76 +111,3 @@ async def _invite(
         expires_at=created + timedelta(days=3),
         **(accepted_by if guest and guest != inviter else {}),
     )
-
-
-@dataclass
-class RawInvited:
-    """The rows of people, invitations and events, and what follows from them.
-
-    Attributes:
-        people: The rows of all members by number.
-        invitations: The rows of all invitations.
-        joined: The local day on which somebody became a member, by number.
-        approved: When somebody was approved, by number.
-        active: The local days on which people were active.
-        messages: The local days on which people wrote messages.
-    """
-
-    people: dict[str, asyncpg.Record]
-    invitations: list[asyncpg.Record]
-    joined: dict[str, date]
-    approved: dict[str, datetime]
-    active: dict[str, set[date]] = field(default_factory=lambda: defaultdict(set))
-    messages: dict[str, set[date]] = field(default_factory=lambda: defaultdict(set))
-
-    def is_present(self, number: str) -> bool:
-        """Tell whether somebody is no bot, and neither removed nor banned."""
-        row = self.people[number]
-        return not row["is_bot"] and row["deleted_at"] is None and row["status"] != "banned"
-
-    def is_member(self, number: str) -> bool:
-        """Tell whether somebody is present and more than a contact."""
-        return self.is_present(number) and self.people[number]["status"] in MEMBER_STATUSES
-
-    def was_member(self, number: str) -> bool:
-        """Tell whether somebody is or was a member: no bot, and not merged into somebody."""
-        row = self.people[number]
-        return number in self.joined and not row["is_bot"] and row["merged_into"] is None
-
-    def is_gone(self, number: str) -> bool:
-        """Tell whether somebody was a member and is none now."""
-        return self.was_member(number) and not self.is_member(number)
-
-    def weeks(self, number: str) -> set[int]:
-        """Return the weeks after joining in which somebody was active."""
-        return {(day - self.joined[number]).days // 7 + 1 for day in self.active[number]}
-
-    def months(self, number: str) -> set[int]:
-        """Return the months after joining in which somebody was active."""
-        joined = self.joined[number]
-        return {
-            12 * (day.year - joined.year) + day.month - joined.month for day in self.active[number]
-        }
-
-
-async def read_raw_invited(directory: asyncpg.Pool) -> RawInvited:
-    """Read the rows of people, invitations and events, and when people joined."""
-    zone = load_zone(None)
-    rows = await directory.fetch("SELECT * FROM community_members")
-    milestones = await directory.fetch("SELECT * FROM member_milestones")
-    raw = RawInvited(
-        {row["member_id"]: row for row in rows},
-        await directory.fetch("SELECT * FROM community_invitations"),
-        {
-            row["member_id"]: row["joined_at"].astimezone(zone).date()
-            for row in milestones
-            if row["joined_at"] is not None
-        },
-        {row["member_id"]: row["approved_at"] for row in milestones if row["approved_at"]},
-    )
-    for event in await directory.fetch("SELECT * FROM member_participation"):
-        day = event["occurred_at"].astimezone(zone).date()
-        raw.active[event["member_id"]].add(day)
-        if event["event_type"] == "MESSAGE":
-            raw.messages[event["member_id"]].add(day)
-    return raw

@@ -38,6 +38,26 @@ async def check_people_links(client: httpx.AsyncClient, path: str) -> list[Peopl
     return links
 
 
+class InvitationsLink(NamedTuple):
+    """A number on a page, and the filters of its link to Invitations."""
+
+    number: int
+    filters: dict[str, str]
+
+
+async def check_invitation_links(client: httpx.AsyncClient, path: str) -> list[InvitationsLink]:
+    """Check that each number of invitations on a page is that of the list that it leads to."""
+    page = (await client.get(path)).text
+    links = []
+    for address, number in re.findall(r'href="(/invitations/\?[^"]*)"[^>]*>([0-9,]+)</a>', page):
+        listed = await client.get(html.unescape(address))
+        assert listed.status_code == 200, listed.text
+        assert re.findall(r"<span>([0-9,]+) invitations?</span>", listed.text) == [number], address
+        filters = dict(parse_qsl(html.unescape(address).partition("?")[2]))
+        links.append(InvitationsLink(int(number.replace(",", "")), filters))
+    return links
+
+
 async def read_csv(client: httpx.AsyncClient, path: str) -> list[dict[str, str]]:
     """Return the rows of the file of a chart."""
     response = await client.get(path)

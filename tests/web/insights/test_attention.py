@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from community_directory.calendar import today
-from community_directory.queries import highlights, participation, people
+from community_directory.queries import highlights, participation, people, segments
 from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
 from community_directory.web.insights.attention import LIST_NAMES, ListName, load_lists
 from community_directory.web.insights.period import Period, choose_periods
-from tests.tables.rows import member
+from tests.tables.rows import first_segments, member
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
@@ -102,6 +102,21 @@ async def test_those_at_risk_who_were_most_active_come_first(
     assert page.index(">Nine<") < page.index(">Four<")
     assert ">Ines<" in page
     assert "active on at least 4 days from" in page
+
+
+async def test_the_given_segment_of_those_at_risk_has_the_people_of_the_page(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    await first_segments(directory)
+    await make_community(directory, Random(5))
+    shown = next(
+        link
+        for link in await check_people_links(client, "/insights/attention/")
+        if link.filters.get("activity") == "at_risk"
+    )
+    assert shown.number > 1
+    [segment, *_] = await segments.list_all()
+    assert await people.numbers(**segment.filters) == await people.numbers(**shown.filters)
 
 
 async def test_somebody_who_came_back_has_the_days_of_their_absence(

@@ -19,12 +19,13 @@ from community_directory.web.insights.funnel import Funnel, read_funnels, read_i
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
 from tests.tables.rows import event, invitation, member
-from tests.web.insights.invited import RawInvited, make_invited_community, read_raw_invited
-from tests.web.insights.links import read_csv
+from tests.web.insights.community import RawDirectory, read_raw_directory
+from tests.web.insights.invited import make_invited_community
+from tests.web.insights.links import check_invitation_links, read_csv
 from tests.web.insights.periods import all_days, last_days
 
 
-def count_steps(raw: RawInvited, invited: int, guests: set[str]) -> dict[str, int]:
+def count_steps(raw: RawDirectory, invited: int, guests: set[str]) -> dict[str, int]:
     """Return how many of some people, who accepted an invitation, took each step."""
     joined = {who for who in guests if raw.is_present(who)}
     approved = {who for who in joined if who in raw.approved}
@@ -42,7 +43,7 @@ def count_steps(raw: RawInvited, invited: int, guests: set[str]) -> dict[str, in
     }
 
 
-def expected_rows(raw: RawInvited, period: Period, by: Grouping | None) -> dict[object, object]:
+def expected_rows(raw: RawDirectory, period: Period, by: Grouping | None) -> dict[object, object]:
     """Return the steps of each month, of each of 20 inviters, or of all."""
     zone = load_zone(None)
     sent = [
@@ -82,9 +83,9 @@ async def test_each_step_is_that_of_a_recount(
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
     load_settings.cache_clear()
     await make_invited_community(directory, Random(seed))
-    raw = await read_raw_invited(directory)
+    raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(365), all_days()):
-        everybody, _, by_month = await read_funnels(period)
+        everybody, _, by_month, _ = await read_funnels(period)
         assert {None: everybody.counts} == expected_rows(raw, period, None)
         for by, rows in (
             (Grouping.MONTH, by_month),
@@ -106,7 +107,7 @@ async def test_the_medians_are_those_of_a_recount(
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
     load_settings.cache_clear()
     await make_invited_community(directory, Random(6))
-    raw = await read_raw_invited(directory)
+    raw = await read_raw_directory(directory)
     zone = load_zone(None)
     accepted = [row for row in raw.invitations if row["accepted_by"]]
     first = {
@@ -163,6 +164,34 @@ async def test_each_number_leads_to_as_many_people(
     assert "gone" in {filters["status"] for filters, _ in found}
 
 
+@pytest.mark.parametrize("query", ["", "?by=inviter", "?period=all", "?period=12m"])
+async def test_each_number_of_invitations_leads_to_as_many(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
+    load_settings.cache_clear()
+    await make_invited_community(directory, Random(4))
+    links = await check_invitation_links(client, f"/insights/funnel/{query}")
+    [unaccepted] = [link for link in links if link.filters["show"] == "unaccepted"]
+    everybody = [link for link in links if link.filters == {**unaccepted.filters, "show": "all"}]
+    # All invitations are in the steps and in the last line of the table, the others in its rows.
+    assert [link.number for link in everybody[:1]] == [link.number for link in everybody[1:]]
+    of_rows = [link for link in links if link not in (unaccepted, *everybody)]
+    assert len(of_rows) > (10 if "inviter" in query else 1)
+    assert all(("inviter" in link.filters) == ("inviter" in query) for link in of_rows[1:])
+    since, until = (unaccepted.filters[f"created_{name}"] for name in ("from", "to"))
+    sent = [
+        row["status"]
+        for row in (await read_raw_directory(directory)).invitations
+        if since <= f"{row['created_at'].astimezone(load_zone(None)):%Y-%m-%d}" <= until
+    ]
+    assert everybody[0].number == len(sent)
+    assert unaccepted.number == len(sent) - sent.count("accepted") > 0
+
+
 async def test_the_steps_add_up() -> None:
     counts = {"invited": 20, "joined": 12, "approved": 10, "message": 9, "week4": 3, "waiting": 3}
     funnel = Funnel(counts={**counts, "gone": 1})
@@ -180,7 +209,7 @@ async def test_files_have_the_numbers_of_the_charts(
 ) -> None:
     await make_invited_community(directory, Random(5))
     period = Period("custom", today() - timedelta(days=200), today() - timedelta(days=1))
-    everybody, before, _ = await read_funnels(period)
+    everybody, before, *_ = await read_funnels(period)
     assert before is not None
     query = f"from={period.since}"
     steps = await read_csv(client, f"/insights/funnel/steps.csv?{query}")
@@ -234,7 +263,7 @@ async def test_invitations_that_nobody_accepted_have_no_shares(
     moment = (await directory.fetchval("SELECT now()")) - timedelta(days=2)
     await invitation(directory, created_at=moment, expires_at=moment + timedelta(days=3))
     page = (await client.get("/insights/funnel/")).text
-    assert re.search(r"<td class=\"n\">1</td><td class=\"n\">–</td>", page)
+    assert re.search(r"<td class=\"n\"><a [^>]*>1</a></td><td class=\"n\">–</td>", page)
 
 
 @pytest.mark.parametrize("query", ["by=country", "by=x"])

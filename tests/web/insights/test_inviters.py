@@ -107,3 +107,12 @@ async def test_the_list_can_begin_with_those_who_brought_most(
         numbers = [int(row[column]) for row in await read_csv(client, path + sort)]
         assert numbers == sorted(numbers, reverse=True)
         assert len(set(numbers)) > 1
+
+
+@pytest.mark.parametrize("path", ["", "inviters.csv"])
+async def test_an_order_that_does_not_exist_is_refused(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, path: str
+) -> None:
+    response = await client.get(f"/insights/inviters/{path}?sort=name")
+    assert response.status_code == 400
+    assert "There is no such choice." in response.text

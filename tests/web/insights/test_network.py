@@ -238,7 +238,10 @@ async def test_a_person_without_links_is_drawn_alone(
 
 @pytest.mark.parametrize(
     "query",
-    ["show=all", "steps=4", "by=name", "year=20x6", "year=9999", "around=999", "around=ana"],
+    [
+        *("show=all", "steps=4", "by=name", "year=20x6", "year=9999", "around=999", "around=ana"),
+        *("show=relationships&type=FRIEND", "show=relationships&type=%00"),
+    ],
 )
 async def test_an_address_that_asks_for_nothing_known_says_so(
     client: httpx.AsyncClient, directory: asyncpg.Pool, query: str

@@ -21,7 +21,7 @@ from community_directory.web.insights.hours import count_hours
 from community_directory.web.insights.period import CUSTOM, Period
 from tests.tables.rows import audit_entry, counted_highlight, event, invitation, member
 from tests.web.insights.html_tables import read_table, read_tiles
-from tests.web.insights.links import check_people_links, read_csv
+from tests.web.insights.links import check_invitation_links, check_people_links, read_csv
 from tests.web.insights.overview_community import (
     BEFORE,
     PERIOD,
@@ -188,9 +188,24 @@ async def test_the_choice_of_a_platform_stays_with_another_period(
     page = html.unescape((await client.get(f"{PATH}&platform=irc")).text)
     assert 'href="?platform=irc&period=90"' in page
     assert f'href="?{PERIOD}&platform=discord#hours"' in page
-    unknown = (await client.get(f"{PATH}&platform=<script>")).text
-    assert "No events were counted in this period" in unknown
-    assert "<script>" not in unknown
+    later = (await client.get("/insights/?period=7&platform=irc")).text
+    assert "No events were counted in this period" in later
+    assert re.search(r'platform=irc#hours" aria-current="true"', later)
+
+
+@pytest.mark.parametrize("path", [PATH, f"/insights/hours.csv?{PERIOD}"])
+@pytest.mark.parametrize("platform", ["mastodon", "<script>", "%00"])
+async def test_a_platform_without_any_event_is_refused(
+    client: httpx.AsyncClient,
+    directory: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    platform: str,
+) -> None:
+    await make_community(directory, monkeypatch)
+    response = await client.get(f"{path}&platform={platform}")
+    assert (response.status_code, "<script>" in response.text) == (400, False)
+    assert "The address has a mistake" in response.text
 
 
 async def test_means_are_shown_where_the_weekdays_are_not_equally_often(
@@ -383,6 +398,8 @@ async def test_outcomes_and_waiting_times_are_those_of_the_invitations_of_the_pe
     links = await check_people_links(client, path)
     assert [number for number, filters in links if "reached" in filters] == [4, 4]
     assert (await read_tiles(client, path))["Accepted an invitation"] == ["4", "none before"]
+    found = await check_invitation_links(client, path)
+    assert [number for number, _ in found] == [9, 5, 1, 2, 1]
 
 
 async def test_tiers_count_active_members(

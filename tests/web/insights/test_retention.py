@@ -23,7 +23,8 @@ from community_directory.web.insights.period import Period
 from community_directory.web.insights.retention import Choices, Show, load_retention
 from tests.tables.rows import member
 from tests.web.conftest import add_superuser, session_of
-from tests.web.insights.invited import RawInvited, make_invited_community, read_raw_invited
+from tests.web.insights.community import RawDirectory, read_raw_directory
+from tests.web.insights.invited import make_invited_community
 from tests.web.insights.links import read_csv
 from tests.web.insights.periods import all_days, last_days
 
@@ -33,7 +34,7 @@ ExpectedCell = tuple[int, int, bool] | None
 
 
 def expected_cell(
-    raw: RawInvited, cohort: list[str], choices: Choices, number: int
+    raw: RawDirectory, cohort: list[str], choices: Choices, number: int
 ) -> ExpectedCell:
     def is_over(who: str) -> bool:
         joined = raw.joined[who]
@@ -55,7 +56,7 @@ def expected_cell(
 
 
 def expected_rows(
-    raw: RawInvited, period: Period, choices: Choices
+    raw: RawDirectory, period: Period, choices: Choices
 ) -> dict[object, tuple[int, int, list[ExpectedCell]]]:
     """Return the members, the gone and the cells of each row, and of "everybody"."""
     joined = [
@@ -93,7 +94,7 @@ async def test_each_cell_is_that_of_a_recount(
     monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
     load_settings.cache_clear()
     await make_invited_community(directory, Random(seed))
-    raw = await read_raw_invited(directory)
+    raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(365), all_days()):
         for by in Grouping:
             for unit in Unit:

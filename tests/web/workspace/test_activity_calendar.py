@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from community_directory.calendar import today
+from community_directory.errors import InvalidInput
 from community_directory.queries import highlights
 from community_directory.settings import load_settings
 from community_directory.web.workspace import activity_calendar
@@ -123,7 +124,8 @@ async def test_the_calendar_has_one_room_or_one_kind(directory: asyncpg.Pool) ->
     assert one.active_days == 1
     reactions = await read_year("#1", kind="reactions")
     assert [cell.day.day for cell in reactions.cells if cell.level] == [last - 3 * DAY]
-    assert (await read_year("#1", kind="nothing")).kind is Kind.ALL
+    with pytest.raises(InvalidInput, match="There is no kind nothing"):
+        await read_year("#1", kind="nothing")
     nothing = await read_year("#1", room="telegram:of nobody")
     assert (nothing.active_days, nothing.months) == (0, [])
 

@@ -4,7 +4,7 @@ import asyncio
 import html
 import re
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -83,7 +83,7 @@ async def test_each_segment_lists_its_invitations_and_counts_them(
     await add_one_of_each(directory)
     page = await read(client)
     assert "2 are open; 1 of them ends within a day." in text_of(page)
-    assert re.findall(r"<small>(\d+)</small></a>", page) == ["2", "1", "1", "2", "1"]
+    assert re.findall(r"<small>(\d+)</small></a>", page) == ["2", "1", "1", "2", "1", "5", "6"]
     assert ["ends_soon" in row for row in rows_of(page)] == [True, False]
     descending = rows_of(await read(client, "?sort=-ends"))
     assert ["open_one" in row for row in descending] == [True, False]
@@ -92,10 +92,14 @@ async def test_each_segment_lists_its_invitations_and_counts_them(
         "accepted": {"dora_d"},
         "expired": {"overdue", "late"},
         "cancelled": {"gone"},
+        "unaccepted": {"open_one", "ends_soon", "overdue", "late", "gone"},
+        "all": {"open_one", "ends_soon", "overdue", "late", "gone", "dora_d"},
     }.items():
         listed = rows_of(await read(client, f"?show={show}"))
         assert {re.findall(r"@(\w+)", row)[0] for row in listed} == names
     assert "Dora" in rows_of(await read(client, "?show=accepted"))[0]
+    states = [row.split()[-1] for row in rows_of(await read(client, "?show=all"))]
+    assert sorted(states) == ["Accepted", "Cancelled", "Expired", "Expired", "Pending", "Pending"]
 
 
 @pytest.mark.usefixtures("ana")
@@ -111,6 +115,62 @@ async def test_the_numbers_of_an_inviter_lead_to_as_many_invitations(
     for link, number in links:
         listed = rows_of(await read(client, link.replace("&amp;", "&")))
         assert len(listed) == int(number)
+
+
+@pytest.mark.usefixtures("ana")
+async def test_the_lists_can_be_those_of_days_in_the_zone_of_the_community(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
+    load_settings.cache_clear()
+    await rows.member(directory, name="Bea", status="active")
+    for name, hour, inviter in (
+        # The first of November has 25 hours there, from 4:00 UTC to 5:00 UTC of the next day.
+        ("day_before", "2026-11-01 03:59Z", "#1"),
+        ("first_minute", "2026-11-01 04:00Z", "#1"),
+        ("last_minute", "2026-11-02 04:59Z", "#2"),
+        ("day_after", "2026-11-02 05:00Z", "#2"),
+    ):
+        made = datetime.fromisoformat(hour)
+        await make(directory, name, created_at=made, status="cancelled", created_by=inviter)
+
+    async def listed(query: str) -> set[str]:
+        return set(re.findall(r"@(\w+)", await read(client, f"?show=all&{query}")))
+
+    one_day = "created_from=2026-11-01&created_to=2026-11-01"
+    assert await listed(one_day) == {"first_minute", "last_minute"}
+    assert await listed(f"{one_day}&inviter=2") == {"last_minute"}
+    assert await listed("created_to=2026-10-31") == {"day_before"}
+    assert await listed("created_from=2026-11-02") == {"day_after"}
+    page = await read(client, f"?show=cancelled&{one_day}")
+    assert "Made Nov 1, 2026 ×" in text_of(page)
+    assert 'name="created_to" value="2026-11-01"' in page
+    assert re.findall(r"<small>(\d+)</small></a>", page) == ["0", "0", "0", "0", "2", "2", "2"]
+    inviters = await read(client, f"?show=inviters&{one_day}")
+    # The number, and one invitation that was made, and is neither open nor accepted.
+    assert [row[:8] for row in rows_of(inviters)] == ["Bea#2100", "Ana#1100"]
+    only = rows_of(await read(client, f"?show=inviters&inviter=1&{one_day}"))
+    assert [row[:8] for row in only] == ["Ana#1100"]
+    assert "There are none here." in await read(client, "?show=inviters&created_to=2020-01-01")
+
+
+@pytest.mark.usefixtures("ana")
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("created_from=soon", "soon is no day"),
+        ("show=inviters&created_to=2026-02-30", "2026-02-30 is no day"),
+        ("show=lost", "There is no show lost."),
+        ("sort=name", "There is no sort name."),
+        ("show=inviters&sort=%00", "There is no sort"),
+    ],
+)
+async def test_an_address_that_means_nothing_is_refused(
+    client: httpx.AsyncClient, query: str, sentence: str
+) -> None:
+    response = await client.get(f"/invitations/?{query}")
+    assert response.status_code == 400
+    assert sentence in response.text
 
 
 @pytest.mark.usefixtures("ana")

@@ -241,7 +241,7 @@ async def test_what_an_erasure_took_is_not_told(client: httpx.AsyncClient) -> No
     ]
 
 
-@pytest.mark.parametrize("query", ["?day=x", "?after=x", "?day=2026-13-01"])
+@pytest.mark.parametrize("query", ["?day=x", "?after=x", "?day=2026-13-01", "?kind=x"])
 async def test_a_malformed_address_gets_a_message(client: httpx.AsyncClient, query: str) -> None:
     response = await client.get(f"/log/{query}")
     heading = {400: "The address has a mistake", 404: "There is no such page"}
@@ -250,7 +250,7 @@ async def test_a_malformed_address_gets_a_message(client: httpx.AsyncClient, que
 
 async def test_an_empty_log_says_so_in_both_languages(client: httpx.AsyncClient) -> None:
     day = date(2020, 1, 1).isoformat()
-    assert "There is nothing here." in await read(client, f"?day={day}&kind=of_no_sort")
+    assert "There is nothing here." in await read(client, f"?day={day}&kind=member_banned")
     client.cookies.set("language", "es")
     assert "Aquí no hay nada." in await read(client, f"?day={day}")
 

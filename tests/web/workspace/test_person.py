@@ -482,9 +482,14 @@ async def test_hostile_texts_are_text_everywhere(
     await rows.note(directory, member_id="#1", text=HOSTILE)
     await relationships.link("#1", "<img/src=x>", "KNOWS", {})
     await rows.account(directory, member_id="#1", platform="matrix", account_id="<i>")
-    for path in ("/people/1/", "/people/1/?field=name", "/people/1/?room=a:<b>&kind=<b>"):
+    for path in (
+        "/people/1/",
+        "/people/1/?field=name",
+        "/people/1/?room=a:<b>",
+        "/people/1/?kind=<b>",
+    ):
         response = await client.get(path)
-        assert response.status_code == 200
+        assert response.status_code == (400 if "kind" in path else 200)
         assert not re.search(r"<(img|script>|b>|i>|/b>)", response.text)
         assert 'href="javascript' not in response.text
         assert "\u202e" not in re.sub(r'value="[^"]*"', "", response.text)
