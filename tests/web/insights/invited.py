@@ -18,6 +18,7 @@ DAYS = 430
 """The days up to yesterday: they have each day of a year, also those on which the clocks change."""
 HABITS = (0.0, 0.05, 0.2, 0.2, 0.6)
 """The chances of being active on a day."""
+STATUSES = (*("active",) * 8, "pending", "suspended", "banned", "not_member")
 
 
 async def make_invited_community(directory: asyncpg.Pool, rng: Random) -> None:
@@ -31,7 +32,15 @@ async def make_invited_community(directory: asyncpg.Pool, rng: Random) -> None:
     for _ in range(GUESTS):
         # The first inviters bring most people.
         inviter = inviters[rng.randrange(rng.choice((4, INVITERS)))]
-        guests.append(await _add_guest(directory, rng, inviter, rng.choice(inviters)))
+        other = rng.choice(inviters)
+        guests.append(await _add_guest(directory, rng, inviter, other, age=_choose_age(rng)))
+    # Whatever the dates are, each inviter has brought somebody, and somebody waits for week 4.
+    for inviter in inviters:
+        await _add_guest(
+            directory, rng, inviter, inviter, age=rng.randrange(40, 360), status="active"
+        )
+    for inviter in inviters[:3]:
+        await _add_guest(directory, rng, inviter, inviter, age=10, status="active", habit=0.9)
     await highlights.roll_up(end - timedelta(days=DAYS), until=end - timedelta(days=1))
     await hide_some_people(guests)
 
@@ -56,11 +65,22 @@ def _choose_age(rng: Random) -> int:
     return rng.choice((rng.choice(at_edges), rng.randrange(1, DAYS), rng.randrange(1, 90)))
 
 
-async def _add_guest(directory: asyncpg.Pool, rng: Random, inviter: str, other_inviter: str) -> str:
-    """Add somebody with their invitation and events, and an invitation that nobody accepted."""
-    age = _choose_age(rng)
+async def _add_guest(
+    directory: asyncpg.Pool,
+    rng: Random,
+    inviter: str,
+    other_inviter: str,
+    *,
+    age: int,
+    status: str | None = None,
+    habit: float | None = None,
+) -> str:
+    """Add somebody with their invitation and events, and an invitation that nobody accepted.
+
+    Without a status and a habit, they have random ones.
+    """
     joined = _moment(rng, age)
-    status = rng.choice(("active",) * 8 + ("pending", "suspended", "banned", "not_member"))
+    status = status or rng.choice(STATUSES)
     row = await member(
         directory, status="pending", invited_by=inviter, created_at=joined, name=f"Guest {age}"
     )
@@ -82,7 +102,7 @@ async def _add_guest(directory: asyncpg.Pool, rng: Random, inviter: str, other_i
         await _invite(directory, rng, other_inviter, again, number)
     if rng.random() < 0.4:
         await _invite(directory, rng, other_inviter, joined, None)
-    habit = rng.choice(HABITS)
+    habit = habit or rng.choice(HABITS)
     days = [ago for ago in range(1, min(age + 40, DAYS)) if rng.random() < habit]
     await participation.record_many(
         NewEvent(
