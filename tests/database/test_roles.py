@@ -48,7 +48,7 @@ from tests.tables import rows
 
 pytestmark = pytest.mark.schema
 
-LAST_MIGRATION = "2026-11-29T20:10:00:000000"
+LAST_MIGRATION = "2026-11-29T21:00:00:000000"
 ADD_ANA: dict[str, Any] = {"telegram_id": 1001, "name": "Ana", "primary_role": "developer"}
 SQL = PROJECT / "community_directory/piccolo_migrations/sql"
 SCRIPT = make_roles_script(PUBLIC_COLUMNS, PREFIX)

@@ -31,7 +31,7 @@ FIRST, LAST = AUTUMN - timedelta(days=2), AUTUMN + timedelta(days=8)
 """Days of two months, around the change of the clocks."""
 TABLES = (
     *("member_daily_highlights", "member_daily_rooms", "member_monthly_highlights"),
-    *("member_monthly_rooms", "directory_hourly_counts", "member_milestones"),
+    *("member_monthly_rooms", "member_rooms", "directory_hourly_counts", "member_milestones"),
 )
 
 
