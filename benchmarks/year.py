@@ -288,6 +288,7 @@ async def fill(connection: asyncpg.Connection, *, members: int, events: int) -> 
         (MONTHS,),
         (DAILY_ROOMS,),
         (MONTHLY_ROOMS,),
+        (ROOM_SPANS,),
         (HOURS,),
         (BEGINNINGS,),
         (LAST_ACTIVE,),
