@@ -25,7 +25,8 @@ MAX_ROOMS = 1000
 
 SUM_ROOMS = f"""
 SELECT platform, room_id, sum(event_count)::bigint AS events,
-    sum(message_count)::bigint AS messages, sum(event_count) / sum(sum(event_count)) OVER () AS share
+    sum(message_count)::bigint AS messages,
+    sum(event_count) / sum(sum(event_count)) OVER () AS share
 FROM ({{PARTS}}) AS parts
 GROUP BY 1, 2 HAVING sum(event_count) > 0 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
 """
