@@ -32,26 +32,33 @@ GROUP BY 1, 2 HAVING sum(event_count) > 0 ORDER BY events DESC, 1, 2 LIMIT {MAX_
 """
 # The people of the platforms have no room: a person is in several rooms of a platform.
 COUNT_PEOPLE = """
-WITH found AS {PEOPLE}
+WITH {FOUND}
 SELECT platform, room_id, count(*) AS people FROM found GROUP BY 1, 2
 UNION ALL
 SELECT platform, NULL, count(*)
 FROM (SELECT platform, member_id FROM found GROUP BY 1, 2) AS active GROUP BY 1
 """
-# Who was in a room up to the period has its last day there, and who came in the period its first
-# one. Only who was there before and after the period is looked up in it: if the period ends
-# yesterday, those who did something today. The few rows are read twice faster than they are stored.
-PEOPLE_OF_ROOMS = f"""NOT MATERIALIZED (
+FIND_PEOPLE = f"""
+-- Those who were in a room before and after the period, and in it, too. If the period ends
+-- yesterday, they did something today. As an alternative in the condition below, PostgreSQL would
+-- take this for so expensive that it would sort all others.
+remaining AS MATERIALIZED (
     SELECT platform, room_id, member_id FROM member_rooms AS room
-    WHERE member_id NOT IN ({ABSENT}) AND (
-        first_day BETWEEN {{SINCE}} AND {{UNTIL}} OR last_day BETWEEN {{SINCE}} AND {{UNTIL}}
-        OR first_day < {{SINCE}} AND last_day > {{UNTIL}}
-            AND (SELECT sum(event_count) FROM ({{PARTS}}) AS parts) > 0
-    )
+    WHERE first_day < {{SINCE}} AND last_day > {{UNTIL}} AND member_id NOT IN ({ABSENT})
+        AND (SELECT sum(event_count) FROM ({{PARTS}}) AS parts) > 0
+),
+-- All others came, or were last there, in the period. To read the rows twice is faster than to store
+-- them.
+found AS NOT MATERIALIZED (
+    SELECT platform, room_id, member_id FROM member_rooms
+    WHERE (first_day BETWEEN {{SINCE}} AND {{UNTIL}} OR last_day BETWEEN {{SINCE}} AND {{UNTIL}})
+        AND member_id NOT IN ({ABSENT})
+    UNION ALL SELECT * FROM remaining
 )"""
 OF_THE_ROOM = """member_id = room.member_id AND platform = room.platform
     AND room_id = room.room_id"""
-SUM_PEOPLE_OF_ROOMS = f"""MATERIALIZED (
+SUM_PEOPLE = f"""
+found AS MATERIALIZED (
     SELECT platform, room_id, member_id FROM ({{PARTS}}) AS parts
     WHERE member_id NOT IN ({ABSENT}) GROUP BY 1, 2, 3 HAVING sum(event_count) > 0
 )"""
@@ -227,14 +234,14 @@ async def _count_people(period: Period) -> dict[tuple[str, str | None], int]:
     parameters = Parameters()
     if period.until < today() - timedelta(days=1):
         rooms = union(select_rooms(period.span, parameters))
-        people = SUM_PEOPLE_OF_ROOMS.format(PARTS=rooms)
+        found = SUM_PEOPLE.format(PARTS=rooms)
     else:
-        people = PEOPLE_OF_ROOMS.format(
+        found = FIND_PEOPLE.format(
             SINCE=f"{parameters.bind(period.since)}::date",
             UNTIL=f"{parameters.bind(period.until)}::date",
             PARTS=union(select_rooms(period.span, parameters, OF_THE_ROOM)),
         )
-    records = await engine.read(COUNT_PEOPLE.format(PEOPLE=people), *parameters)
+    records = await engine.read(COUNT_PEOPLE.format(FOUND=found), *parameters)
     return {(each["platform"], each["room_id"]): each["people"] for each in records}
 
 
