@@ -28,6 +28,7 @@ from community_directory.queries.participation_counts import (
     COUNT_ROOMS_OF_MEMBER,
 )
 from community_directory.queries.seen import LOOK_UP_ACCOUNT
+from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.growth import COUNT_EARLY_MEMBERS, COUNT_LATER_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -145,6 +146,9 @@ INSERT INTO member_monthly_rooms
     (member_id, month, platform, room_id, event_count, message_count)
 SELECT '#' || n % 500 + 1, date '2026-01-01' - n / 500 * interval '1 month', 'telegram', '-1', 1, 1
 FROM generate_series(0, 19999) AS n;
+INSERT INTO member_rooms (member_id, platform, room_id, first_day, last_day)
+SELECT '#' || n, 'telegram', '-' || room, date '2026-01-01', date '2026-01-31'
+FROM generate_series(1, 5000) AS n, generate_series(1, 4) AS room;
 INSERT INTO member_milestones (member_id, joined_at)
 SELECT '#' || n, timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
@@ -439,6 +443,7 @@ INDEXED_QUERIES = [
         ("#7", "member 70"),
         "Index Only Scan",
     ),
+    IndexedQuery("member_absent_idx", ABSENT, (), "Index Only Scan"),
     IndexedQuery(
         "member_bot_idx",
         "SELECT member_id FROM community_members WHERE is_bot",
@@ -682,8 +687,13 @@ INDEXED_QUERIES = [
         "Index Only Scan",
     ),
     IndexedQuery(
-        "daily_room_member_id_idx",
-        "SELECT * FROM member_daily_rooms WHERE member_id = $1",
+        "daily_room_member_day_idx",
+        "SELECT * FROM member_daily_rooms WHERE member_id = $1 AND day BETWEEN $2 AND $3",
+        ("#247", date(2026, 1, 1), date(2026, 1, 31)),
+    ),
+    IndexedQuery(
+        "member_room_pkey",
+        "SELECT * FROM member_rooms WHERE member_id = $1",
         ("#247",),
     ),
     IndexedQuery(
