@@ -146,9 +146,6 @@ INSERT INTO member_monthly_rooms
     (member_id, month, platform, room_id, event_count, message_count)
 SELECT '#' || n % 500 + 1, date '2026-01-01' - n / 500 * interval '1 month', 'telegram', '-1', 1, 1
 FROM generate_series(0, 19999) AS n;
-INSERT INTO member_rooms (member_id, platform, room_id, first_day, last_day)
-SELECT '#' || n, 'telegram', '-' || room, date '2026-01-01', date '2026-01-31'
-FROM generate_series(1, 5000) AS n, generate_series(1, 4) AS room;
 INSERT INTO member_milestones (member_id, joined_at)
 SELECT '#' || n, timestamptz '2026-01-31 00:00Z' - n * interval '1 minute'
 FROM generate_series(1, 20000) AS n;
@@ -690,11 +687,6 @@ INDEXED_QUERIES = [
         "daily_room_member_day_idx",
         "SELECT * FROM member_daily_rooms WHERE member_id = $1 AND day BETWEEN $2 AND $3",
         ("#247", date(2026, 1, 1), date(2026, 1, 31)),
-    ),
-    IndexedQuery(
-        "member_room_pkey",
-        "SELECT * FROM member_rooms WHERE member_id = $1",
-        ("#247",),
     ),
     IndexedQuery(
         "monthly_room_member_id_idx",

@@ -47,8 +47,8 @@ remaining AS MATERIALIZED (
     WHERE first_day < {{SINCE}} AND last_day > {{UNTIL}} AND member_id NOT IN ({ABSENT})
         AND (SELECT sum(event_count) FROM ({{PARTS}}) AS parts) > 0
 ),
--- All others came, or were last there, in the period. To read the rows twice is faster than to store
--- them.
+-- All others came, or were last there, in the period. To read the rows twice is faster than to
+-- store them.
 found AS NOT MATERIALIZED (
     SELECT platform, room_id, member_id FROM member_rooms
     WHERE (first_day BETWEEN {{SINCE}} AND {{UNTIL}} OR last_day BETWEEN {{SINCE}} AND {{UNTIL}})
