@@ -205,8 +205,8 @@ _ROOM_MONTHS = _make_room_month_table()
 # The first and the last days in rooms, from the rooms of all days.
 
 
-def _make_room_span_table(members: str) -> RolledUpTable:
-    """Return the rooms of the members whose numbers a query in SQL returns."""
+def _make_room_span_table(of_members: str) -> RolledUpTable:
+    """Return the first and last days in rooms of members under a condition in SQL."""
     return RolledUpTable(
         name="member_rooms",
         key=("member_id", "platform", "room_id"),
@@ -217,23 +217,23 @@ def _make_room_span_table(members: str) -> RolledUpTable:
     SELECT member_id, platform, room_id, min(day) AS first_day, max(day) AS last_day
     FROM (
         SELECT DISTINCT member_id, unnest(ARRAY[min(month), max(month)]) AS month
-        FROM member_monthly_rooms WHERE member_id IN ({members})
+        FROM member_monthly_rooms WHERE {of_members}
         GROUP BY member_id, platform, room_id
     ) AS ends
     JOIN member_daily_rooms USING (member_id)
     WHERE day BETWEEN month AND month + 30
     GROUP BY 1, 2, 3""",
-        scope=f"member_id IN ({members})",
+        scope=of_members,
     )
 
 
-_ROOM_SPANS = _make_room_span_table("SELECT unnest(:member_ids::text[])")
-_ROOM_SPANS_OF_DAYS = _make_room_span_table(f"""
+_ROOM_SPANS = _make_room_span_table("member_id = ANY(:member_ids::text[])")
+_ROOM_SPANS_OF_DAYS = _make_room_span_table(f"""member_id IN (
     SELECT member_id FROM member_daily_rooms WHERE {_STORED_DAYS}
     UNION
     SELECT member_id FROM member_rooms
     WHERE first_day = ANY(:days::date[]) OR last_day = ANY(:days::date[])
-""")
+)""")
 
 # Milestones from the highlights of all days.
 
