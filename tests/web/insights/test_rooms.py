@@ -152,10 +152,12 @@ class Stay(NamedTuple):
     days_ago: int
 
 
+# Of three visits, the one in between is to the first room alone.
 STAYS = [
-    Stay(person, ("irc", "telegram")[person % 2], "aab"[(person + number) % 3], days_ago)
+    Stay(person, *room, days_ago)
     for person, visits in enumerate(VISITS)
-    for number, days_ago in enumerate(visits)
+    for room, every in ((("telegram", "a"), 1), (("telegram", "b"), 2), (("irc", "a"), 2))
+    for days_ago in visits[::every]
 ]
 
 
