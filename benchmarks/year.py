@@ -208,6 +208,11 @@ SELECT member_id, date_trunc('month', day)::date, platform, room_id, sum(event_c
     sum(message_count)
 FROM member_daily_rooms GROUP BY 1, 2, 3, 4 ORDER BY 2, 3, 4, 1
 """
+ROOM_SPANS = """
+INSERT INTO member_rooms
+SELECT member_id, platform, room_id, min(day), max(day)
+FROM member_daily_rooms GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
 HOURS = """
 INSERT INTO directory_hourly_counts
 SELECT at::date, extract(hour FROM at), platform, event_type, count(*)
@@ -283,6 +288,7 @@ async def fill(connection: asyncpg.Connection, *, members: int, events: int) -> 
         (MONTHS,),
         (DAILY_ROOMS,),
         (MONTHLY_ROOMS,),
+        (ROOM_SPANS,),
         (HOURS,),
         (BEGINNINGS,),
         (LAST_ACTIVE,),

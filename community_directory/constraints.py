@@ -220,10 +220,11 @@ CONSTRAINT_MESSAGES = {
     "highlight_voice_minutes_check": ConstraintMessage(_NEGATIVE, "voice_minutes"),
     "member_daily_highlights_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "member_daily_highlights_pkey": ConstraintMessage("This highlight already exists.", "id"),
-    # member_monthly_highlights, member_daily_rooms, member_monthly_rooms, member_milestones,
-    # directory_hourly_counts
+    # member_monthly_highlights, member_daily_rooms, member_monthly_rooms, member_rooms,
+    # member_milestones, directory_hourly_counts
     "daily_room_pkey": ConstraintMessage(_SAME_COUNT, "room_id"),
     "hourly_count_pkey": ConstraintMessage(_SAME_COUNT, "event_type"),
+    "member_room_pkey": ConstraintMessage(_SAME_COUNT, "room_id"),
     "milestone_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),
     "milestone_pkey": ConstraintMessage("This member already has milestones.", "member_id"),
     "monthly_highlight_member_id_fkey": ConstraintMessage(_NO_MEMBER, "member_id"),

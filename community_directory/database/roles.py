@@ -40,6 +40,7 @@ APP_PRIVILEGES = {
     "member_monthly_highlights": "SELECT, INSERT, UPDATE, DELETE",
     "member_daily_rooms": "SELECT, INSERT, UPDATE, DELETE",
     "member_monthly_rooms": "SELECT, INSERT, UPDATE, DELETE",
+    "member_rooms": "SELECT, INSERT, UPDATE, DELETE",
     "member_milestones": "SELECT, INSERT, UPDATE, DELETE",
     "directory_hourly_counts": "SELECT, INSERT, UPDATE, DELETE",
     "directory_rolled_up_days": "SELECT, INSERT, UPDATE",

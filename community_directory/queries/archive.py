@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DatabaseUnavailable, InvalidInput
-from community_directory.queries import highlights
+from community_directory.queries import highlights, roll_ups
 from community_directory.queries.archived_days import (
     ARCHIVED_BEFORE_SQL,
     find_archive,
@@ -145,7 +145,7 @@ WHERE journal.merge_id = forgotten.merge_id AND journal.row_id = forgotten.row_i
 """)
 
 # The rooms of the day, and of earlier days whose events somebody has deleted. Each month keeps the
-# rooms of its other days.
+# rooms of its other days. The members who lose rooms are returned.
 DELETE_ROOMS = Statement("""
 WITH deleted AS (
     DELETE FROM member_daily_rooms WHERE day <= :day::date
@@ -162,12 +162,16 @@ emptied AS (
     DELETE FROM member_monthly_rooms AS room USING lost
     WHERE (room.member_id, room.month, room.platform, room.room_id)
         = (lost.member_id, lost.month, lost.platform, lost.room_id) AND event_count <= events
+),
+-- The others.
+reduced AS (
+    UPDATE member_monthly_rooms AS room
+    SET event_count = event_count - events, message_count = message_count - messages
+    FROM lost
+    WHERE (room.member_id, room.month, room.platform, room.room_id)
+        = (lost.member_id, lost.month, lost.platform, lost.room_id) AND event_count > events
 )
-UPDATE member_monthly_rooms AS room
-SET event_count = event_count - events, message_count = message_count - messages
-FROM lost
-WHERE (room.member_id, room.month, room.platform, room.room_id)
-    = (lost.member_id, lost.month, lost.platform, lost.room_id) AND event_count > events
+SELECT DISTINCT member_id FROM lost
 """)
 
 PREVIEW_EVENTS = Statement(f"""
@@ -263,7 +267,8 @@ async def _archive(day: date) -> int:
     await engine.fetch(MARK_ARCHIVED, day=day, ends_at=span.end)
     [(deleted,)] = await engine.fetch(DELETE_EVENTS, starts_at=span.starts[0])
     await engine.fetch(FORGET_MERGED_EVENTS, ends_at=span.end)
-    await engine.fetch(DELETE_ROOMS, day=day)
+    losers = await engine.fetch(DELETE_ROOMS, day=day)
+    await roll_ups.count_room_spans_of([member_id for (member_id,) in losers])
     return int(deleted)
 
 

@@ -510,15 +510,16 @@ async def verify(
     """Compare the rows of a day, or of all days up to `until`, with a recount of the events.
 
     So are the rooms and the hours of these days. Their months are compared with the sums of the
-    days, and the milestones of those who were active or joined with the highlights. An archived day
-    has no events to count: it is left out.
+    days, the first and last days in rooms of those who were there with the rooms of all days, and
+    the milestones of those who were active or joined with the highlights. An archived day has no
+    events to count: it is left out.
 
     Args:
         day: The only day, or the first one.
         until: The last day.
         zone: The name of the days' time zone; None means the community's time zone.
         repair: Whether to roll up all these days in the same transaction if a row differs, and to
-            count the months and the milestones again that differ.
+            count the months, the days in rooms and the milestones again that differ.
 
     Returns:
         The rows that differ.
@@ -549,7 +550,7 @@ async def verify(
 
 
 async def _repair_sums(differences: Iterable[Difference], span: DaySpan, zone: str | None) -> None:
-    """Count the months and milestones that differ again, also where no day has changed."""
+    """Count the sums of days that differ again, also where no day has changed."""
     found = {row.member_id for row in (each.row for each in differences) if row.day is None}
     members = {member_id for member_id in found if member_id is not None}
     await _lock_members(members)

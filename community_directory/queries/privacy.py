@@ -23,6 +23,7 @@ from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
 from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.relationships import entity_text
+from community_directory.queries.roll_ups import count_room_spans_of
 from community_directory.queries.values import (
     ACTOR_CTE,
     member_number,
@@ -130,6 +131,13 @@ COLUMN_CLASSES: dict[str, dict[str, str | None]] = {
         "room_id": _ERASED_ROOM_ID,
         "event_count": NOT_PERSONAL,
         "message_count": NOT_PERSONAL,
+    },
+    "member_rooms": {
+        "member_id": NOT_PERSONAL,
+        "platform": NOT_PERSONAL,
+        "room_id": _ERASED_ROOM_ID,
+        "first_day": NOT_PERSONAL,
+        "last_day": NOT_PERSONAL,
     },
     "member_milestones": {
         "member_id": NOT_PERSONAL,
@@ -338,6 +346,10 @@ SELECT jsonb_build_object(
         SELECT jsonb_agg(room ORDER BY month, platform, room_id, room.member_id)
         FROM member_monthly_rooms AS room WHERE room.member_id = ANY(numbers)
     ),
+    'rooms', (
+        SELECT jsonb_agg(room ORDER BY platform, room_id, room.member_id)
+        FROM member_rooms AS room WHERE room.member_id = ANY(numbers)
+    ),
     'milestones', (
         SELECT jsonb_agg(milestones ORDER BY milestones.member_id)
         FROM member_milestones AS milestones WHERE milestones.member_id = ANY(numbers)
@@ -504,9 +516,9 @@ async def export(member_id: str | int, *, entity_ids: Sequence[str | int] = ()) 
     Returns:
         A dictionary with the keys `member` (a dictionary of columns), `merged_members`, `merges`,
         `accounts`, `invitations`, `participation`, `bot_states`, `highlights`,
-        `monthly_highlights`, `daily_rooms`, `monthly_rooms`, `milestones`, `relationships`,
-        `requests`, `notes`, `bot_chats` and `changes` (lists of rows). A merge has the `rows` that
-        it deleted or changed, as they were before.
+        `monthly_highlights`, `daily_rooms`, `monthly_rooms`, `rooms`, `milestones`,
+        `relationships`, `requests`, `notes`, `bot_chats` and `changes` (lists of rows). A merge has
+        the `rows` that it deleted or changed, as they were before.
 
     Raises:
         MemberNotFound: No member has this number.
@@ -596,6 +608,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_EVENTS, person)
     for statement in ERASE_ROOMS:
         await _run(statement, person)
+    await count_room_spans_of(person["numbers"])
     await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
     await _run(ERASE_KNOWN_BOTS, person)

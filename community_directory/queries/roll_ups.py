@@ -1,7 +1,8 @@
 """What a roll-up counts besides the highlights: rooms, hours, months, and how members began.
 
 The rooms and the hours of a day are counted from its events. The months are the sums of the days,
-and the milestones of a member come from the highlights of all days.
+the first and the last day of a member in a room come from all rooms of days, and the milestones of
+a member from the highlights of all days.
 """
 
 import json
@@ -205,6 +206,39 @@ def _make_room_month_table(of_members: str = "") -> RolledUpTable:
 _MONTHS = _make_month_table()
 _ROOM_MONTHS = _make_room_month_table()
 
+# The first and the last days in rooms, from the rooms of all days.
+
+
+def _make_room_span_table(of_members: str) -> RolledUpTable:
+    """Return the first and last days in rooms of members under a condition in SQL."""
+    return RolledUpTable(
+        name="member_rooms",
+        key=("member_id", "platform", "room_id"),
+        counts=("first_day", "last_day"),
+        # The months say which days to read: those of the first and of the last month of each room.
+        # The days of other rooms in these months change neither the first nor the last day.
+        counted=f"""
+    SELECT member_id, platform, room_id, min(day) AS first_day, max(day) AS last_day
+    FROM (
+        SELECT DISTINCT member_id, unnest(ARRAY[min(month), max(month)]) AS month
+        FROM member_monthly_rooms WHERE {of_members}
+        GROUP BY member_id, platform, room_id
+    ) AS ends
+    JOIN member_daily_rooms USING (member_id)
+    WHERE day BETWEEN month AND month + 30
+    GROUP BY 1, 2, 3""",
+        scope=of_members,
+    )
+
+
+_ROOM_SPANS = _make_room_span_table("member_id = ANY(:member_ids::text[])")
+_ROOM_SPANS_OF_DAYS = _make_room_span_table(f"""member_id IN (
+    SELECT member_id FROM member_daily_rooms WHERE {_STORED_DAYS}
+    UNION
+    SELECT member_id FROM member_rooms
+    WHERE first_day = ANY(:days::date[]) OR last_day = ANY(:days::date[])
+)""")
+
 # Milestones from the highlights of all days.
 
 WEEKS = 12
@@ -293,6 +327,7 @@ ON CONFLICT (day, hour, platform, event_type) DO UPDATE SET event_count = EXCLUD
 """)
 WRITE_MONTHS = _make_month_table(OF_THESE_MEMBERS).make_write_statement()
 WRITE_ROOM_MONTHS = _make_room_month_table(OF_THESE_MEMBERS).make_write_statement()
+WRITE_ROOM_SPANS = _ROOM_SPANS.make_write_statement()
 WRITE_MILESTONES = _MILESTONES.make_write_statement()
 FIND_JOINED = _MILESTONES_OF_JOINED.make_find_statement()
 
@@ -302,6 +337,7 @@ FIND_ROOM_DIFFERENCES = _ROOMS.make_find_statement(_STILL_OPEN)
 FIND_HOUR_DIFFERENCES = _HOURS.make_find_statement(_STILL_OPEN)
 FIND_MONTH_DIFFERENCES = _MONTHS.make_find_statement()
 FIND_ROOM_MONTH_DIFFERENCES = _ROOM_MONTHS.make_find_statement()
+FIND_ROOM_SPAN_DIFFERENCES = _ROOM_SPANS_OF_DAYS.make_find_statement()
 FIND_MILESTONE_DIFFERENCES = _MILESTONES_OF_DAYS.make_find_statement()
 
 
@@ -363,7 +399,8 @@ async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
     """Return the rows of rooms, hours, months and milestones that differ from a recount.
 
     The rooms and the hours are those of these days, the months those that have one of these days.
-    The milestones are those of everybody who was active, joined or began on these days.
+    The first and last days in rooms are those of everybody who was in a room on these days. The
+    milestones are those of everybody who was active, joined or began on these days.
     """
     events, clocks = days._asdict(), clock_shifts(zone)._asdict()
     differing = await _find_days_with_other_rooms(days)
@@ -373,6 +410,7 @@ async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
         *await _find(_HOURS, FIND_HOUR_DIFFERENCES, **events, **clocks),
         *await _find(_MONTHS, FIND_MONTH_DIFFERENCES, **months),
         *await _find(_ROOM_MONTHS, FIND_ROOM_MONTH_DIFFERENCES, **months),
+        *await _find(_ROOM_SPANS, FIND_ROOM_SPAN_DIFFERENCES, days=days.days),
         *await _find(_MILESTONES, FIND_MILESTONE_DIFFERENCES, **events, **clocks),
     ]
 
@@ -432,7 +470,9 @@ async def change_hours(changes: Mapping[Hour, int]) -> None:
 async def recount(
     member_ids: Collection[str], since: date, until: date, *, zone: str | None = None
 ) -> None:
-    """Count the months and the milestones of some members again, in the caller's transaction.
+    """Count the sums of the days of some members again, in the caller's transaction.
+
+    These are the months, the first and last days in rooms, and the milestones.
 
     Call it after the highlights or the daily rooms of these members changed on days from `since` to
     `until`, or after their `joined_at` changed. The caller has locked the members
@@ -446,7 +486,16 @@ async def recount(
     months = _months(since, until)
     await engine.fetch(WRITE_MONTHS, member_ids=numbers, **months)
     await engine.fetch(WRITE_ROOM_MONTHS, member_ids=numbers, **months)
+    await count_room_spans_of(numbers)
     await engine.fetch(WRITE_MILESTONES, member_ids=numbers, **clock_shifts(zone)._asdict())
+
+
+async def count_room_spans_of(member_ids: Collection[str]) -> None:
+    """Find the first and the last day of some members in each room again.
+
+    Call it after their rooms of days and of months changed in other ways than `recount` knows.
+    """
+    await engine.fetch(WRITE_ROOM_SPANS, member_ids=list(member_ids))
 
 
 def _months(since: date, until: date) -> dict[str, date]:

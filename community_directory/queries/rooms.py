@@ -7,6 +7,7 @@ from community_directory.database import Statement, engine, long_running, transa
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.queries.events import CURRENT_SOURCE_ID
 from community_directory.queries.merge_locks import LOCK_MERGES
+from community_directory.queries.roll_ups import count_room_spans_of
 from community_directory.queries.values import check_texts, id_text
 from community_directory.tables import MemberParticipation, Platform
 
@@ -65,7 +66,10 @@ SELECT count(*) FROM moved
 
 
 def _make_counts_statement(table: str, time: str) -> Statement:
-    """Return the statement that moves the counts of the old room in one of the tables."""
+    """Return the statement that moves the counts of the old room in one of the tables.
+
+    It returns the members who have them.
+    """
     return Statement(f"""
 WITH moved AS (
     DELETE FROM {table} WHERE platform = :platform AND room_id = :old_room_id RETURNING *
@@ -75,6 +79,7 @@ SELECT {time}, platform, :new_room_id, member_id, event_count, message_count FRO
 ON CONFLICT ({time}, platform, room_id, member_id) DO UPDATE
 SET event_count = room.event_count + EXCLUDED.event_count,
     message_count = room.message_count + EXCLUDED.message_count
+RETURNING member_id
 """)
 
 
@@ -134,6 +139,13 @@ async def move_room(platform: str, old_room_id: str | int, new_room_id: str | in
                 )
             await engine.fetch(DELETE_REPEATED_EVENTS, platform=platform, old_room_id=old)
             [(moved,)] = await engine.fetch(MOVE_EVENTS, platform=platform, old_room_id=old)
-            for statement in MOVE_COUNTS:
-                await engine.fetch(statement, platform=platform, old_room_id=old, new_room_id=new)
+            await _move_counts(platform, old, new)
             return int(moved)
+
+
+async def _move_counts(platform: str, old: str, new: str) -> None:
+    counted: set[str] = set()
+    for statement in MOVE_COUNTS:
+        found = await engine.fetch(statement, platform=platform, old_room_id=old, new_room_id=new)
+        counted |= {member_id for (member_id,) in found}
+    await count_room_spans_of(counted)

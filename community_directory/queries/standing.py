@@ -6,15 +6,14 @@ people.
 
 PRESENT = "NOT is_bot AND deleted_at IS NULL AND status <> 'banned'"
 """A person who was neither removed nor banned: a contact or a member."""
-# Indexes have these three parts.
 ABSENT = """
-    SELECT member_id FROM community_members WHERE is_bot
-    UNION ALL
-    SELECT member_id FROM community_members WHERE deleted_at IS NOT NULL
-    UNION ALL
-    SELECT member_id FROM community_members WHERE status = 'banned' AND deleted_at IS NULL
+    SELECT member_id FROM community_members
+    WHERE is_bot OR deleted_at IS NOT NULL OR status = 'banned'
 """
-"""The numbers of all who are not present. They are few: `NOT IN` takes half as long as a join."""
+"""The numbers of all who are not present, from member_absent_idx alone, which has this condition.
+
+They are few: `NOT IN` takes half as long as a join.
+"""
 MEMBER = "NOT is_bot AND deleted_at IS NULL AND status IN ('pending', 'active', 'suspended')"
 """A person who is present, and more than a contact."""
 EVER_MEMBER = """NOT is_bot AND merged_into IS NULL

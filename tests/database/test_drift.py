@@ -51,6 +51,7 @@ SCRIPTED_OBJECTS = {
             "invitation_status_idx",
             "member_account_member_idx",
             "member_account_username_idx",
+            "member_absent_idx",
             "member_bot_idx",
             "member_country_idx",
             "member_discord_id_idx",
@@ -366,6 +367,11 @@ SCRIPTED_OBJECTS = {
                 "member_id month platform room_id event_count message_count",
             ),
             (
+                "member_rooms",
+                "member_room",
+                "member_id platform room_id first_day last_day",
+            ),
+            (
                 "directory_hourly_counts",
                 "hourly_count",
                 "day hour platform event_type event_count",
@@ -394,7 +400,7 @@ SCRIPTED_OBJECTS = {
         ("index", name)
         for name in (
             "monthly_highlight_month_idx",
-            "daily_room_member_id_idx",
+            "daily_room_member_day_idx",
             "monthly_room_member_id_idx",
             "milestone_joined_at_idx",
         )

@@ -22,6 +22,10 @@ pytestmark = pytest.mark.schema
 BEFORE = "2026-11-29T15:30:00:000000"
 """The last migration before the one that is tested."""
 MIGRATION = "2026-11-29T20:00:00:000000"
+ROOMS_MIGRATION = "2026-11-29T21:00:00:000000"
+"""The migration that finds the first and the last days in rooms."""
+BEFORE_ROOMS = "2026-11-29T20:10:00:000000"
+"""The last migration before it."""
 ADDED = datetime(2026, 1, 10, 22, 30, tzinfo=UTC)
 """When the members are added: on the next day in Kolkata."""
 ACCEPTED = datetime(2026, 2, 1, tzinfo=UTC)
@@ -139,6 +143,48 @@ async def test_the_way_back_leaves_nothing(
     await rows.member(earlier, status="active")
     await migrate()
     assert len(await joined(earlier)) == 2
+
+
+async def test_rolled_up_days_say_who_was_in_a_room_first_and_last(
+    earlier: asyncpg.Connection,
+) -> None:
+    assert (await run_forwards(APP, BEFORE_ROOMS)).success
+    for status in ("active", "not_member"):
+        await rows.member(earlier, status=status)
+    for day, number, room_id in (
+        (date(2026, 1, 31), "#1", "a"),
+        (date(2026, 3, 5), "#1", "a"),
+        (date(2026, 2, 5), "#1", "a"),
+        (date(2026, 2, 5), "#1", "b"),
+        (date(2026, 2, 6), "#2", "b"),
+    ):
+        await rows.daily_room(earlier, member_id=number, day=day, room_id=room_id)
+    await earlier.execute("INSERT INTO directory_rolled_up_days VALUES ('2026-02-05', 7)")
+    expected = [
+        ("#1", "a", date(2026, 1, 31), date(2026, 3, 5)),
+        ("#1", "b", date(2026, 2, 5), date(2026, 2, 5)),
+        ("#2", "b", date(2026, 2, 6), date(2026, 2, 6)),
+    ]
+    for _ in range(2):
+        assert (await run_forwards(APP, ROOMS_MIGRATION)).success
+        found = await earlier.fetch(
+            "SELECT member_id, room_id, first_day, last_day FROM member_rooms ORDER BY 1, 2"
+        )
+        assert [tuple(row) for row in found] == expected
+        assert (await run_backwards(APP, ROOMS_MIGRATION, auto_agree=True)).success
+    # The days stay rolled up.
+    assert await earlier.fetchval("SELECT checksum FROM directory_rolled_up_days") == 7
+
+
+async def test_without_the_days_in_rooms_the_schema_is_that_of_before(
+    earlier: asyncpg.Connection, empty_database: str
+) -> None:
+    assert (await run_forwards(APP, BEFORE_ROOMS)).success
+    before = await dump(empty_database)
+    assert (await run_forwards(APP, ROOMS_MIGRATION)).success
+    assert await dump(empty_database) != before
+    assert (await run_backwards(APP, ROOMS_MIGRATION, auto_agree=True)).success
+    assert await dump(empty_database) == before
 
 
 async def test_the_log_says_when_contacts_became_members(database: str) -> None:

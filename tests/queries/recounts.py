@@ -30,6 +30,7 @@ async def find_wrong_counts(directory: rows.Database) -> dict[str, tuple[Table, 
         ("monthly highlights", await count_months(directory)),
         ("daily rooms", await count_rooms(directory, "day")),
         ("monthly rooms", await count_rooms(directory, "month")),
+        ("days in rooms", await find_days_in_rooms(directory)),
         ("hours", await count_hours(directory)),
         ("milestones", await count_milestones(directory)),
     ):
@@ -58,6 +59,14 @@ async def count_rooms(directory: rows.Database, unit: str) -> Table:
         counts[0] += 1
         counts[1] += event["event_type"] == "MESSAGE"
     return {key: tuple(counts) for key, counts in rooms.items()}
+
+
+async def find_days_in_rooms(directory: rows.Database) -> Table:
+    """Find the first and the last day of each person in each room."""
+    days = defaultdict[Any, list[date]](list)
+    for event in await list_events(directory):
+        days[event["member_id"], event["platform"], event["room_id"]].append(event["day"])
+    return {key: (min(found), max(found)) for key, found in days.items()}
 
 
 async def count_hours(directory: rows.Database) -> Table:
@@ -148,6 +157,13 @@ def _split(records: list[Any]) -> list[list[Any]]:
     return [[*record[:4], record[4:]] for record in map(list, records)]
 
 
+async def _stored_days_in_rooms(directory: rows.Database) -> Table:
+    records = await directory.fetch(
+        "SELECT member_id, platform, room_id, first_day, last_day FROM member_rooms"
+    )
+    return {tuple(key): (first, last) for *key, first, last in map(list, records)}
+
+
 async def _stored_hours(directory: rows.Database) -> Table:
     records = await directory.fetch(
         "SELECT day, hour, platform, event_type, event_count FROM directory_hourly_counts"
@@ -167,6 +183,7 @@ STORED = {
     "monthly highlights": _stored_months,
     "daily rooms": _stored_rooms,
     "monthly rooms": _stored_room_months,
+    "days in rooms": _stored_days_in_rooms,
     "hours": _stored_hours,
     "milestones": _stored_milestones,
 }

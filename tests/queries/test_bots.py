@@ -72,7 +72,10 @@ async def test_a_bot_has_no_points_and_no_highlights_but_all_its_events(
     assert (bot.is_bot, bot.reputation_score, bot.reputation_tier) == (True, 0, "Novice")
     assert (await highlights.between(DAY, DAY, member_id="#1")).items == []
     assert await directory.fetchval("SELECT count(*) FROM member_daily_highlights") == 0
-    for table in ("member_monthly_highlights", "member_daily_rooms", "member_monthly_rooms"):
+    for table in (
+        *("member_daily_rooms", "member_monthly_rooms", "member_rooms"),
+        "member_monthly_highlights",
+    ):
         assert await directory.fetchval(f"SELECT count(*) FROM {table}") == 0
     milestones = await rows.fetch_row(directory, "SELECT * FROM member_milestones")
     assert milestones["joined_at"] == bot.created_at

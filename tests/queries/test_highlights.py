@@ -50,7 +50,10 @@ DAY = date(2026, 1, 31)
 NEXT = DAY + timedelta(days=1)
 BEFORE = DAY - timedelta(days=1)
 
-SUMS = ("member_daily_rooms", "member_monthly_highlights", "member_monthly_rooms")
+SUMS = (
+    *("member_daily_rooms", "member_monthly_rooms", "member_rooms"),
+    "member_monthly_highlights",
+)
 """The tables that refer to members and are counted with the highlights."""
 
 Rows: TypeAlias = dict[tuple[str, date], tuple[int, int, int, int]]

@@ -83,6 +83,7 @@ MERGED_TABLES = (
     "member_monthly_highlights",
     "member_daily_rooms",
     "member_monthly_rooms",
+    "member_rooms",
     "member_milestones",
     "directory_hourly_counts",
     "member_accounts",

@@ -44,6 +44,7 @@ TABLES = (
     "member_monthly_highlights",
     "member_daily_rooms",
     "member_monthly_rooms",
+    "member_rooms",
     "member_milestones",
     "directory_hourly_counts",
     "member_accounts",
@@ -1152,5 +1153,9 @@ async def test_rooms_of_days_without_events_are_added_and_stay(pair: asyncpg.Poo
                 f" FROM {table} ORDER BY room_id"
             )
             assert [tuple(row) for row in found] == added
+        spans = await pair.fetch(
+            "SELECT member_id, room_id, first_day, last_day FROM member_rooms ORDER BY room_id"
+        )
+        assert [tuple(row) for row in spans] == [(*row[:2], DAY, DAY) for row in added]
         if await pair.fetchval("SELECT undone_at FROM directory_merges") is None:
             await unmerge()

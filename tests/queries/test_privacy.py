@@ -51,6 +51,7 @@ COUNTED_TABLES = (
     "member_monthly_highlights",
     "member_daily_rooms",
     "member_monthly_rooms",
+    "member_rooms",
     "member_milestones",
     "directory_hourly_counts",
 )
@@ -99,6 +100,7 @@ async def person(directory: asyncpg.Pool) -> Member:
     for room_id in ("-100", PERSONAL["telegram_id"]):
         await rows.daily_room(directory, member_id=number, room_id=room_id)
         await rows.monthly_room(directory, member_id=number, room_id=room_id)
+        await rows.room_span(directory, member_id=number, room_id=room_id)
     await requests.ask(number, "erasure", actor="@xaviera_zq", reason="left Zq")
     await directory.execute(
         "INSERT INTO directory_bot_chats (account_id, language_code) VALUES ($1, 'es')",
@@ -151,7 +153,7 @@ async def test_an_export_contains_everything_about_a_person(person: Member) -> N
     assert {"text": "hello zq"} in [event["event_metadata"] for event in exported["participation"]]
     assert [highlight["message_count"] for highlight in exported["highlights"]] == [3]
     assert [month["message_count"] for month in exported["monthly_highlights"]] == [3]
-    for part in ("daily_rooms", "monthly_rooms"):
+    for part in ("daily_rooms", "monthly_rooms", "rooms"):
         assert [room["room_id"] for room in exported[part]] == ["-100", PERSONAL["telegram_id"]]
     assert [begun["member_id"] for begun in exported["milestones"]] == [person.member_id]
     assert [state["data"] for state in exported["bot_states"]] == [{"organization": "Zq Honey"}]
@@ -179,6 +181,7 @@ async def test_an_export_of_a_member_without_further_data_has_empty_lists(
             "monthly_highlights",
             "daily_rooms",
             "monthly_rooms",
+            "rooms",
             "milestones",
             "relationships",
             "requests",

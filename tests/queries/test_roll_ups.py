@@ -28,7 +28,7 @@ FIRST, LAST = AUTUMN - timedelta(days=2), AUTUMN + timedelta(days=8)
 """Days of two months, around the change of the clocks."""
 TABLES = (
     *("member_daily_highlights", "member_daily_rooms", "member_monthly_highlights"),
-    *("member_monthly_rooms", "directory_hourly_counts", "member_milestones"),
+    *("member_monthly_rooms", "member_rooms", "directory_hourly_counts", "member_milestones"),
 )
 
 
@@ -275,6 +275,64 @@ async def test_the_first_days_move_when_events_are_late_or_are_deleted(
     assert await find_wrong_counts(directory) == {}
 
 
+# First and last days in rooms.
+
+
+async def days_in_rooms(database: rows.Database) -> list[tuple[Any, ...]]:
+    found = await database.fetch(
+        "SELECT member_id, platform, room_id, first_day, last_day FROM member_rooms"
+        " ORDER BY member_id, platform, room_id"
+    )
+    return [tuple(row) for row in found]
+
+
+async def test_the_days_in_a_room_are_the_first_and_the_last_one_of_all_months(
+    directory: asyncpg.Pool,
+) -> None:
+    for _ in range(2):
+        await rows.member(directory)
+    months = [date(2026, month, 31) for month in (1, 3, 5, 7)]
+    for day in months:
+        await message(directory, at(day), room_id="a")
+        await message(directory, at(day), room_id="a", event_type="JOIN")  # no highlight
+    await message(directory, at(months[1]), room_id="b")
+    await message(directory, at(months[1]), room_id="a", platform="irc")
+    await rows.event(directory, member_id="#2", room_id="a", occurred_at=at(months[2]))
+    await roll_up(months[0], until=months[-1])
+    assert await days_in_rooms(directory) == [
+        ("#1", "irc", "a", months[1], months[1]),
+        ("#1", "telegram", "a", months[0], months[3]),
+        ("#1", "telegram", "b", months[1], months[1]),
+        ("#2", "telegram", "a", months[2], months[2]),
+    ]
+    await directory.execute(
+        "DELETE FROM member_participation WHERE room_id = 'b' OR occurred_at IN ($1, $2)",
+        at(months[0]),
+        at(months[3]),
+    )
+    for day in months:
+        await roll_up(day)
+    assert await days_in_rooms(directory) == [
+        ("#1", "irc", "a", months[1], months[1]),
+        ("#1", "telegram", "a", months[1], months[2]),
+        ("#2", "telegram", "a", months[2], months[2]),
+    ]
+
+
+async def test_after_a_change_of_the_zone_the_days_in_rooms_are_those_of_the_new_one(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rows.member(directory)
+    await message(directory, at(AUTUMN, 0, 30), room_id="a")
+    await roll_up_recent()
+    assert await days_in_rooms(directory) == [("#1", "telegram", "a", AUTUMN, AUTUMN)]
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "UTC")
+    load_settings.cache_clear()
+    await roll_up_recent()
+    before = AUTUMN - timedelta(days=1)
+    assert await days_in_rooms(directory) == [("#1", "telegram", "a", before, before)]
+
+
 # When people join and are approved.
 
 
@@ -356,12 +414,23 @@ async def test_many_members_of_one_insert_have_their_milestones(directory: async
 # What verify finds.
 
 
+ROOM_TABLES = {"member_daily_rooms", "member_monthly_rooms", "member_rooms"}
 DAMAGES = {
     "UPDATE member_daily_rooms SET event_count = 9": {"member_daily_rooms", "member_monthly_rooms"},
-    "UPDATE member_daily_rooms SET room_id = 'b'": {"member_daily_rooms", "member_monthly_rooms"},
-    "DELETE FROM member_daily_rooms": {"member_daily_rooms", "member_monthly_rooms"},
+    "UPDATE member_daily_rooms SET room_id = 'b'": ROOM_TABLES,
+    "DELETE FROM member_daily_rooms": ROOM_TABLES,
     "UPDATE member_monthly_rooms SET message_count = 0": {"member_monthly_rooms"},
-    "DELETE FROM member_monthly_rooms": {"member_monthly_rooms"},
+    # The months say which days to look at.
+    "DELETE FROM member_monthly_rooms": {"member_monthly_rooms", "member_rooms"},
+    "UPDATE member_rooms SET first_day = '2026-10-24'": {"member_rooms"},
+    "UPDATE member_rooms SET last_day = '2026-10-26'": {"member_rooms"},
+    "DELETE FROM member_rooms": {"member_rooms"},
+    "INSERT INTO member_rooms VALUES ('#2', 'irc', 'a', '2026-10-25', '2026-10-27')": {
+        "member_rooms"
+    },
+    "INSERT INTO member_rooms VALUES ('#2', 'irc', 'a', '2026-10-23', '2026-10-25')": {
+        "member_rooms"
+    },
     "UPDATE directory_hourly_counts SET hour = 3": {"directory_hourly_counts"},
     "DELETE FROM directory_hourly_counts": {"directory_hourly_counts"},
     "UPDATE member_monthly_highlights SET active_days = 9": {"member_monthly_highlights"},

@@ -223,6 +223,20 @@ async def monthly_room(database: Database, **columns: object) -> asyncpg.Record:
     )
 
 
+async def room_span(database: Database, **columns: object) -> asyncpg.Record:
+    """Insert the days of a room, of a new member unless `member_id` is given."""
+    columns = {
+        "platform": "telegram",
+        "room_id": "-1001234567890",
+        "first_day": date(2026, 1, 3),
+        "last_day": date(2026, 1, 31),
+        **columns,
+    }
+    return await _insert(
+        database, "member_rooms", await _with_member(database, "member_id", columns)
+    )
+
+
 async def milestones(database: Database, **columns: object) -> asyncpg.Record:
     """Insert the milestones of a contact, a new one unless `member_id` is given."""
     return await _insert(

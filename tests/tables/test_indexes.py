@@ -28,6 +28,7 @@ from community_directory.queries.participation_counts import (
     COUNT_ROOMS_OF_MEMBER,
 )
 from community_directory.queries.seen import LOOK_UP_ACCOUNT
+from community_directory.queries.standing import ABSENT
 from community_directory.web.insights.growth import COUNT_MEMBERS
 from tests.conftest import Server, new_database
 
@@ -439,6 +440,7 @@ INDEXED_QUERIES = [
         ("#7", "member 70"),
         "Index Only Scan",
     ),
+    IndexedQuery("member_absent_idx", ABSENT, (), "Index Only Scan"),
     IndexedQuery(
         "member_bot_idx",
         "SELECT member_id FROM community_members WHERE is_bot",
@@ -682,9 +684,9 @@ INDEXED_QUERIES = [
         "Index Only Scan",
     ),
     IndexedQuery(
-        "daily_room_member_id_idx",
-        "SELECT * FROM member_daily_rooms WHERE member_id = $1",
-        ("#247",),
+        "daily_room_member_day_idx",
+        "SELECT * FROM member_daily_rooms WHERE member_id = $1 AND day BETWEEN $2 AND $3",
+        ("#247", date(2026, 1, 1), date(2026, 1, 31)),
     ),
     IndexedQuery(
         "monthly_room_member_id_idx",

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 import asyncpg
 
+from community_directory.calendar import today
 from community_directory.database import Parameters, Statement, engine
 from community_directory.queries.activity import select_rooms, union
 from community_directory.queries.archived_days import find_archive
@@ -21,38 +23,45 @@ MAX_SHOWN_ROOMS = 20
 MAX_ROOMS = 1000
 """The most rooms of a period that are compared with the period before."""
 
-# The figures of the rooms, and those of the platforms, which have no room: a person is in several
-# rooms of a platform.
-COUNT_ROOMS = f"""
-WITH
--- What each person did in each room.
-counted AS MATERIALIZED (
-    SELECT platform, room_id, member_id, sum(event_count) AS events, sum(message_count) AS messages
-    FROM ({{PARTS}}) AS parts GROUP BY 1, 2, 3 HAVING sum(event_count) > 0
-),
--- All rooms.
-room AS (
-    SELECT platform, room_id, sum(events)::bigint AS events, sum(messages)::bigint AS messages,
-        count(*) FILTER (WHERE member_id NOT IN ({ABSENT})) AS people
-    FROM counted GROUP BY 1, 2
-),
--- The people of all rooms of a platform.
-platform_people AS (
-    SELECT platform, count(*) AS people
-    FROM (SELECT platform, member_id FROM counted GROUP BY 1, 2) AS active
-    WHERE member_id NOT IN ({ABSENT}) GROUP BY 1
-)
-(
-    SELECT platform, room_id, events, messages, people,
-        events / sum(events) OVER () AS share
-    FROM room ORDER BY events DESC, platform, room_id LIMIT {MAX_ROOMS}
-)
-UNION ALL SELECT platform, NULL, NULL, NULL, people, NULL FROM platform_people
-"""
 SUM_ROOMS = f"""
-SELECT platform, room_id, sum(event_count) AS events FROM ({{PARTS}}) AS parts
+SELECT platform, room_id, sum(event_count)::bigint AS events,
+    sum(message_count)::bigint AS messages,
+    sum(event_count) / sum(sum(event_count)) OVER () AS share
+FROM ({{PARTS}}) AS parts
 GROUP BY 1, 2 HAVING sum(event_count) > 0 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
 """
+# The people of the platforms have no room: a person is in several rooms of a platform.
+COUNT_PEOPLE = """
+WITH {FOUND}
+SELECT platform, room_id, count(*) AS people FROM found GROUP BY 1, 2
+UNION ALL
+SELECT platform, NULL, count(*)
+FROM (SELECT platform, member_id FROM found GROUP BY 1, 2) AS active GROUP BY 1
+"""
+FIND_PEOPLE = f"""
+-- Those who were in a room before and after the period, and in it, too. If the period ends
+-- yesterday, they did something today. As an alternative in the condition below, PostgreSQL would
+-- take this for so expensive that it would sort all others.
+remaining AS MATERIALIZED (
+    SELECT platform, room_id, member_id FROM member_rooms AS room
+    WHERE first_day < {{SINCE}} AND last_day > {{UNTIL}} AND member_id NOT IN ({ABSENT})
+        AND (SELECT sum(event_count) FROM ({{PARTS}}) AS parts) > 0
+),
+-- All others came, or were last there, in the period. To read the rows twice is faster than to
+-- store them.
+found AS NOT MATERIALIZED (
+    SELECT platform, room_id, member_id FROM member_rooms
+    WHERE (first_day BETWEEN {{SINCE}} AND {{UNTIL}} OR last_day BETWEEN {{SINCE}} AND {{UNTIL}})
+        AND member_id NOT IN ({ABSENT})
+    UNION ALL SELECT * FROM remaining
+)"""
+OF_THE_ROOM = """member_id = room.member_id AND platform = room.platform
+    AND room_id = room.room_id"""
+SUM_PEOPLE = f"""
+found AS MATERIALIZED (
+    SELECT platform, room_id, member_id FROM ({{PARTS}}) AS parts
+    WHERE member_id NOT IN ({ABSENT}) GROUP BY 1, 2, 3 HAVING sum(event_count) > 0
+)"""
 # The step is the point of the line of the platform; the period before has none.
 COUNT_PLATFORMS = Statement(f"""
 SELECT platform, CASE WHEN day >= :since THEN width_bucket(day, :steps::date[]) END AS step,
@@ -130,7 +139,7 @@ async def load_rooms(period: Period) -> Rooms:
     """Return the platforms and the rooms of the period."""
     before = period.before
     steps = split_into_steps(period.since, period.until)
-    by_step, found, earlier = await asyncio.gather(
+    by_step, found, earlier, people = await asyncio.gather(
         engine.read(
             COUNT_PLATFORMS,
             since=period.since,
@@ -138,10 +147,10 @@ async def load_rooms(period: Period) -> Rooms:
             before=period.since if before is None else before.since,
             steps=[step.since for step in steps],
         ),
-        _read_parts(COUNT_ROOMS, period),
-        _read_parts(SUM_ROOMS, before),
+        _sum_rooms(period),
+        _sum_rooms(before),
+        _count_people(period),
     )
-    people = {each["platform"]: each["people"] for each in found if each["room_id"] is None}
     counts = {(each["platform"], each["room_id"]): each["events"] for each in earlier}
     rooms = [
         RoomFigures(
@@ -149,13 +158,12 @@ async def load_rooms(period: Period) -> Rooms:
             room_id=each["room_id"],
             events=each["events"],
             messages=each["messages"],
-            people=each["people"],
+            people=people.get((each["platform"], each["room_id"]), 0),
             share=float(each["share"]),
             before=None if before is None else counts.get((each["platform"], each["room_id"]), 0),
             path=_path(f"{each['platform']}:{each['room_id']}", period),
         )
         for each in found
-        if each["room_id"] is not None
     ]
     active = {(room.platform, room.room_id) for room in rooms}
     return Rooms(
@@ -167,17 +175,22 @@ async def load_rooms(period: Period) -> Rooms:
 
 
 def _make_platforms(
-    records: Sequence[asyncpg.Record], people: Mapping[str, int], step_count: int, period: Period
+    records: Sequence[asyncpg.Record],
+    people: Mapping[tuple[str, str | None], int],
+    step_count: int,
+    period: Period,
 ) -> list[PlatformFigures]:
     platforms = [
         _make_platform(
             platform,
             [record for record in records if record["platform"] == platform],
-            people.get(platform, 0),
+            people.get((platform, None), 0),
             step_count,
             period,
         )
-        for platform in sorted({record["platform"] for record in records} | people.keys())
+        for platform in sorted(
+            {record["platform"] for record in records} | {name for name, _ in people}
+        )
     ]
     total = sum(each.events for each in platforms) or 1
     with_shares = [each._replace(share=each.events / total) for each in platforms]
@@ -204,13 +217,32 @@ def _make_platform(
     )
 
 
-async def _read_parts(sql: str, period: Period | None) -> list[asyncpg.Record]:
-    """Run a statement on the rooms of a period."""
+async def _sum_rooms(period: Period | None) -> list[asyncpg.Record]:
+    """Return what happened in the rooms of a period, the busiest first."""
     if period is None:
         return []
     parameters = Parameters()
     rooms = union(select_rooms(period.span, parameters))
-    return await engine.read(sql.format(PARTS=rooms), *parameters)
+    return await engine.read(SUM_ROOMS.format(PARTS=rooms), *parameters)
+
+
+async def _count_people(period: Period) -> dict[tuple[str, str | None], int]:
+    """Return the number of present people in each room, and on each platform under the room None.
+
+    A period that ends earlier than yesterday has many people who were there before and after it.
+    """
+    parameters = Parameters()
+    if period.until < today() - timedelta(days=1):
+        rooms = union(select_rooms(period.span, parameters))
+        found = SUM_PEOPLE.format(PARTS=rooms)
+    else:
+        found = FIND_PEOPLE.format(
+            SINCE=f"{parameters.bind(period.since)}::date",
+            UNTIL=f"{parameters.bind(period.until)}::date",
+            PARTS=union(select_rooms(period.span, parameters, OF_THE_ROOM)),
+        )
+    records = await engine.read(COUNT_PEOPLE.format(FOUND=found), *parameters)
+    return {(each["platform"], each["room_id"]): each["people"] for each in records}
 
 
 def _path(room: str, period: Period) -> str:

@@ -81,6 +81,7 @@ COMMUNITY_TABLES = frozenset(
         "member_monthly_highlights",
         "member_daily_rooms",
         "member_monthly_rooms",
+        "member_rooms",
         "member_milestones",
         "directory_hourly_counts",
         "directory_audit_log",

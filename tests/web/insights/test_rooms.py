@@ -3,12 +3,17 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
 import pytest
 
+from community_directory.calendar import today
 from community_directory.queries import highlights, people
+from community_directory.queries.archive import archive_next_day
+from community_directory.settings import load_settings
 from tests.tables.rows import archive, event, member
 from tests.web.insights.html_tables import read_table
 from tests.web.insights.links import check_people_links, read_csv
@@ -56,18 +61,27 @@ def by_room(each: RawEvent) -> str:
     return f"{each.platform}:{each.room_id}"
 
 
+# People who were there before and after a period are counted in another way if it ends yesterday.
 @pytest.mark.parametrize(
     ("since", "until"),
-    [(SINCE, UNTIL), (LONG_SINCE, UNTIL), (date(2025, 7, 1), date(2025, 8, 31))],
+    [
+        (SINCE, UNTIL),
+        (LONG_SINCE, UNTIL),
+        (date(2025, 7, 1), date(2025, 8, 31)),
+        (SINCE + 7 * DAY, SINCE + 9 * DAY),
+        (SINCE, None),
+        (SINCE + 9 * DAY, None),
+    ],
 )
 async def test_platforms_and_rooms_have_the_numbers_of_a_recount(
     client: httpx.AsyncClient,
     directory: asyncpg.Pool,
     monkeypatch: pytest.MonkeyPatch,
     since: date,
-    until: date,
+    until: date | None,
 ) -> None:
     await make_community(directory, monkeypatch)
+    until = until or today() - DAY
     query, events = f"from={since}&to={until}", within(since, until)
     before = Counter(map(by_room, within(since - (until - since) - DAY, since - DAY)))
     platforms = await read_csv(client, f"/insights/rooms/platforms.csv?{query}")
@@ -102,6 +116,93 @@ async def test_every_number_of_people_leads_to_exactly_these_people(
         )
         assert len(links) == len({platform for platform, _ in ROOMS}) + len(ROOMS)
         assert all(number for number, _ in links)
+
+
+VISITS = (
+    # of people who were not there in the 20 days up to yesterday
+    (30,),
+    (0,),
+    (30, 0),
+    (21, 0),
+    (150,),
+    (150, 0),
+    # of those who were, for the first or the last time, or again
+    (1,),
+    (20,),
+    (10, 5),
+    (30, 20),
+    (30, 1),
+    (30, 10, 9),
+    (10, 0),
+    (30, 10, 0),
+    (150, 10, 0),
+    (150, 5),
+    (150, 20, 0),
+    (150, 1, 0),
+)
+"""How many days ago each person was in a room."""
+
+
+class Stay(NamedTuple):
+    """That somebody was in a room, some days ago."""
+
+    person: int
+    platform: str
+    room_id: str
+    days_ago: int
+
+
+# Of three visits, the one in between is to the first room alone.
+STAYS = [
+    Stay(person, *room, days_ago)
+    for person, visits in enumerate(VISITS)
+    for room, every in ((("telegram", "a"), 1), (("telegram", "b"), 2), (("irc", "a"), 2))
+    for days_ago in visits[::every]
+]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Santiago"])
+async def test_who_was_there_before_and_after_a_period_counts_if_they_were_there_in_it_too(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
+    load_settings.cache_clear()
+    now = today()
+    for status in ("active", "banned"):
+        numbers = [(await member(directory, status=status))["member_id"] for _ in VISITS]
+        for stay in STAYS:
+            # Late in Santiago is the next day in UTC.
+            clock = time(23, 30) if stay.days_ago % 2 else time(0, 30)
+            day = now - stay.days_ago * DAY
+            await event(
+                directory,
+                member_id=numbers[stay.person],
+                platform=stay.platform,
+                room_id=stay.room_id,
+                occurred_at=datetime.combine(day, clock, ZoneInfo(zone)),
+            )
+    await highlights.roll_up(now - 151 * DAY, until=now)
+    await check_rooms(client, now, STAYS)
+    while await archive_next_day(now - 100 * DAY):
+        pass
+    await check_rooms(client, now, [stay for stay in STAYS if stay.days_ago < 100])
+
+
+async def check_rooms(client: httpx.AsyncClient, now: date, stays: list[Stay]) -> None:
+    """Check that the rooms of periods up to yesterday have the people who were there."""
+    for length in (1, 2, 9, 20, 40, 200):
+        expected = defaultdict[str, set[int]](set)
+        for stay in stays:
+            if 1 <= stay.days_ago <= length:
+                expected[stay.platform].add(stay.person)
+                expected[f"{stay.platform}:{stay.room_id}"].add(stay.person)
+        query = f"from={now - length * DAY}&to={now - DAY}"
+        links = await check_people_links(client, f"/insights/rooms/?{query}")
+        assert {filters["room"]: number for number, filters in links} == {
+            room: len(found) for room, found in expected.items()
+        }
+    for period in ("7", "28", "90", "12m", "all"):
+        assert await check_people_links(client, f"/insights/rooms/?period={period}")
 
 
 async def test_shares_and_changes_are_those_of_the_events(
