@@ -20,8 +20,8 @@ from tests.database.test_migrations import (
     dump,
     kill_at,
     relations,
-    run,
     run_four_at_once,
+    run_migrations,
     session,
 )
 from tests.tables import rows
@@ -168,29 +168,29 @@ async def test_an_adopted_database_finds_names_in_any_case(old_database: str) ->
 
 
 async def test_the_command_line_adopts_and_goes_back(old_database: str, clean_dump: str) -> None:
-    await run_four_at_once(*FORWARDS, url=old_database)
+    await run_four_at_once(*PICCOLO, *FORWARDS, url=old_database)
     assert await dump(old_database) == clean_dump
-    code, output = await run(*BACKWARDS, url=old_database)
+    code, output = run_migrations(*BACKWARDS, url=old_database)
     assert code == 0, output
     assert not await relations(old_database) & OURS
 
 
 async def test_the_command_line_can_go_back_at_once(old_database: str) -> None:
-    code, output = await run(*BACKWARDS, url=old_database)
+    code, output = run_migrations(*BACKWARDS, url=old_database)
     assert code == 0, output
     assert not await relations(old_database) & OURS
 
 
 async def test_a_preview_adopts_nothing(old_database: str) -> None:
     before = await dump(old_database)
-    code, output = await run(*FORWARDS, "--preview", url=old_database)
+    code, output = run_migrations(*FORWARDS, "--preview", url=old_database)
     assert code == 0, output
     assert await dump(old_database) == before
 
 
 async def test_an_adoption_that_is_killed_changes_nothing(old_database: str) -> None:
     before = await dump(old_database), await ran(old_database)
-    await kill_at("LOCK TABLE migration IN SHARE MODE", *FORWARDS, url=old_database)
+    await kill_at("LOCK TABLE migration IN SHARE MODE", *PICCOLO, *FORWARDS, url=old_database)
     assert (await dump(old_database), await ran(old_database)) == before
     await adopt(old_database)
 
@@ -206,7 +206,7 @@ async def test_a_database_with_only_some_of_the_old_migrations_is_refused(
         MigrationFailed, match=r"^This database has only some of the migrations .*version"
     ):
         await adopt(old_database)
-    code, output = await run(*PICCOLO, "forwards", "all", url=old_database)
+    code, output = run_migrations(*FORWARDS, url=old_database)
     assert (code, "only some of the migrations" in output) == (1, True), output
     assert (await dump(old_database), await ran(old_database)) == before
 
