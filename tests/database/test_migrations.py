@@ -391,7 +391,9 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
         while (await run_forwards(APP, "1")).message == "Migration succeeded":
             dumps.append(await dump(empty_database))
             assert dumps[-1] != dumps[-2]
-            if filled and len(dumps) == 2:
+            if not filled:
+                continue  # the way back, below, has the same steps
+            if len(dumps) == 2:
                 await fill(empty_database)
 
             assert (await run_backwards(APP, "1", auto_agree=True)).success
