@@ -36,6 +36,7 @@ from community_directory.settings import Settings, load_settings
 from community_directory.tracing import tracers
 from tests import cluster, roles
 from tests.log_guard import log_guard
+from tests.processes import fork_server
 from tests.roles import app_url
 from tests.servers import MEMORY
 from tests.shared import SharedDatabase
@@ -86,6 +87,13 @@ def no_personal_data_in_logs() -> Iterator[None]:
     with log_guard.watching():
         yield
     log_guard.check()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_fork_server_left() -> Iterator[None]:
+    """End the process that runs the commands of the tests."""
+    yield
+    fork_server.stop()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Programs of the project, run in processes of their own as a user runs them."""
 
+import json
 import os
 import pty
 import re
@@ -7,7 +8,8 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,90 @@ ADMIN_PASSWORD = "correct horse battery"
 
 
 PROGRAM = (sys.executable, "-m", "community_directory")
+
+
+COMMAND_SECONDS = 60
+"""The time after which a command counts as stuck."""
+
+
+class ForkServer:
+    """Runs commands in forks of a program that has imported the project: `tests.fork_server`."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str | Path],
+        settings: Mapping[str, str],
+        folder: Path,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of a program of `tests.fork_server`."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fork_server"],
+                cwd=PROJECT,
+                env=environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._process.stdin
+        assert self._process.stdout
+        command = [str(argument) for argument in arguments]
+        with tempfile.TemporaryDirectory() as name:
+            printed, said = Path(name, "stdout"), Path(name, "stderr")
+            for stream in (printed, said):
+                stream.touch()
+            request = {
+                "program": program,
+                "arguments": command,
+                "environment": environment(**settings),
+                "folder": str(folder),
+                "streams": [os.devnull, str(printed), str(said)],
+                "seconds": COMMAND_SECONDS,
+            }
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            code = int(self._process.stdout.readline())
+            return subprocess.CompletedProcess(
+                [program, *command], code, printed.read_text(), said.read_text()
+            )
+
+    def stop(self) -> None:
+        """End the server, if a test has started it."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+
+fork_server = ForkServer()
+"""The fork server of this worker."""
+
+
+def run_command(
+    *arguments: str | Path, settings: Mapping[str, str], folder: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
+    """Run `community-directory …` in a fork, and return its exit code and its output.
+
+    It saves the import of the project, which takes most of the time of a command. What is special
+    about a start belongs to tests of `PROGRAM`: a terminal, a pipe, signals, and what Python itself
+    reads of the environment and the folder.
+
+    Args:
+        arguments: The arguments of the command line.
+        settings: Variables of its environment, beside those of this process that are no settings.
+        folder: The working directory.
+    """
+    return fork_server.run("directory", arguments, settings, folder)
+
+
+def run_piccolo(
+    *arguments: str | Path, settings: Mapping[str, str], folder: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
+    """Run `piccolo …` as `run_command` runs `community-directory …`."""
+    return fork_server.run("piccolo", arguments, settings, folder)
 
 
 def type_into(*arguments: str, url: str, lines: list[bytes]) -> tuple[int, str]:

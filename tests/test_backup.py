@@ -55,7 +55,7 @@ from tests.conftest import (
     run_sql,
 )
 from tests.database.test_roles import owners
-from tests.processes import PROGRAM, PROJECT, environment, running_panel, type_into
+from tests.processes import PROGRAM, PROJECT, environment, run_command, running_panel, type_into
 from tests.roles import MIGRATOR, PREFIX, app_url, migrator_url
 from tests.tables import rows
 
@@ -155,9 +155,8 @@ def start(*arguments: str, url: str, folder: Path, **settings: str) -> "subproce
 
 
 def run(*arguments: str, url: str, folder: Path, **settings: str) -> tuple[int, str]:
-    with start(*arguments, url=url, folder=folder, **settings) as process:
-        printed, _ = process.communicate(timeout=SECONDS)
-    return process.returncode, printed
+    ended = run_command(*arguments, settings={"POSTGRES_URL": url, **settings}, folder=folder)
+    return ended.returncode, ended.stdout + ended.stderr
 
 
 async def until(condition: Callable[[], Any]) -> None:

@@ -21,7 +21,7 @@ from community_directory.database import engine
 from community_directory.errors import InvalidInput
 from community_directory.settings import load_settings
 from tests.conftest import Server, database_name, run_sql
-from tests.processes import PROJECT, environment
+from tests.processes import PROJECT, environment, run_piccolo
 from tests.roles import app_url
 from tests.tables import rows
 
@@ -32,16 +32,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 def piccolo(*arguments: str, url: str = AWAY) -> subprocess.CompletedProcess[str]:
     """`piccolo community_directory …`."""
-    return subprocess.run(
-        [*PICCOLO, *arguments],
-        cwd=PROJECT,
-        env=environment(POSTGRES_URL=url),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_piccolo("community_directory", *arguments, settings={"POSTGRES_URL": url})
 
 
 def plain(text: str) -> str:

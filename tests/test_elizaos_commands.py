@@ -10,7 +10,7 @@ import pytest
 from community_directory.elizaos_commands import export_to_agent, import_from_agent
 from community_directory.settings import load_settings
 from tests.imports.agent_tables import AGENT, AGENT_NAME, CAMEL_CASE, AgentTables, person
-from tests.processes import PROGRAM, PROJECT, environment
+from tests.processes import run_command
 from tests.roles import app_url
 from tests.tables import rows
 
@@ -21,17 +21,8 @@ NOTHING_NEW = """\
 """
 
 
-def run(*arguments: str | Path, url: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, "elizaos", *arguments],
-        cwd=PROJECT,
-        env=environment(POSTGRES_URL=url, **variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def run(*arguments: str | Path, url: str) -> subprocess.CompletedProcess[str]:
+    return run_command("elizaos", *arguments, settings={"POSTGRES_URL": url})
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from community_directory.errors import ConfigurationError
 from community_directory.interrupts import STOPPED_MESSAGE
 from community_directory.web.admin.users import has_temporary_password
 from tests.log_guard import log_guard
-from tests.processes import PROGRAM, PROJECT, environment, type_into
+from tests.processes import PROGRAM, PROJECT, environment, run_command, type_into
 from tests.roles import app_url
 from tests.servers import MEMORY
 from tests.tables import rows
@@ -62,7 +62,14 @@ GROUPS = {"citus": {"check", "script"}, "elizaos": {"export", "import"}}
 NAMES_IN_GROUPS = sorted(f"{group} {name}" for group, names in GROUPS.items() for name in names)
 
 
-def run(*arguments: str, url: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    ended = run_command(*arguments, settings={"POSTGRES_URL": url})
+    log_guard.add_log_lines(ended.stderr)
+    return ended
+
+
+def start(*arguments: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command from the first line of its program on, in a folder of the test."""
     ended = subprocess.run(
         [*PROGRAM, *arguments],
         cwd=folder,
@@ -192,10 +199,10 @@ async def test_another_piccolo_configuration_in_the_folder_does_not_matter(
     empty_database: str, tmp_path: Path
 ) -> None:
     (tmp_path / "piccolo_conf.py").write_text("raise RuntimeError('of another program')")
-    ended = run("migrate", url=empty_database, folder=tmp_path)
+    ended = start("migrate", url=empty_database, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert re.fullmatch(r"Migrations run: \d+\.\n", ended.stdout)
-    assert run("create-admin", url=empty_database, folder=tmp_path).returncode == 0
+    assert start("create-admin", url=empty_database, folder=tmp_path).returncode == 0
 
 
 async def test_options_have_both_forms_and_the_commands_of_piccolo_are_the_same(
@@ -295,14 +302,14 @@ async def test_a_superuser_with_an_ambiguous_name_or_a_wrong_address_is_refused(
 async def test_the_superuser_of_the_settings_gets_their_address(
     database: str,
 ) -> None:
-    settings = {"DIRECTORY_ADMIN_USERNAME": "ana", "DIRECTORY_ADMIN_EMAIL": "ana@example.org"}
+    settings = {
+        "POSTGRES_URL": app_url(database),
+        "DIRECTORY_ADMIN_USERNAME": "ana",
+        "DIRECTORY_ADMIN_EMAIL": "ana@example.org",
+    }
     for arguments in ((), ("bo",)):
-        subprocess.run(
-            [*PROGRAM, "create-admin", *arguments],
-            env=environment(POSTGRES_URL=app_url(database), PYTHONPATH=str(PROJECT), **settings),
-            stdin=subprocess.DEVNULL,
-            check=True,
-        )
+        ended = run_command("create-admin", *arguments, settings=settings)
+        assert ended.returncode == 0, ended.stderr
     async with connect(app_url(database)):
         emails = await BaseUser.select(BaseUser.email).output(as_list=True)
     assert sorted(emails) == ["ana@example.org", "bo@localhost"]

@@ -10,7 +10,7 @@ from community_directory.database import connect
 from community_directory.errors import SchemaMissing
 from community_directory.typescript import make_typescript
 from tests.conftest import run_sql
-from tests.processes import PROGRAM, PROJECT, environment
+from tests.processes import run_command
 from tests.roles import app_url, reader_url
 
 pytestmark = pytest.mark.schema
@@ -18,16 +18,7 @@ pytestmark = pytest.mark.schema
 
 def run(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
     """Run `community-directory schema`."""
-    return subprocess.run(
-        [*PROGRAM, "schema", *arguments],
-        cwd=PROJECT,
-        env=environment(POSTGRES_URL=url),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command("schema", *arguments, settings={"POSTGRES_URL": url})
 
 
 def lines_of(text: str, table: str) -> list[str]:

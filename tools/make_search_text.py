@@ -237,9 +237,9 @@ def folded(character: str) -> str:
 NORMALIZED = [character for character in CHARACTERS if nfkd(character) == character]
 DROPPED = [character for character in NORMALIZED if is_dropped(character)]
 FOLDED = {
-    character: folded(character)
+    character: new
     for character in NORMALIZED
-    if not is_dropped(character) and folded(character) != character
+    if not is_dropped(character) and (new := folded(character)) != character
 }
 SEQUENCES = {old: new for old, new in FOLDED.items() if len(new) > 1}
 UNASSIGNED = [character for character in CHARACTERS if unicodedata.category(character) == "Cn"]

@@ -20,8 +20,8 @@ from tests.database.test_migrations import (
     dump,
     kill_at,
     relations,
-    run,
     run_four_at_once,
+    run_migrations,
     session,
 )
 from tests.tables import rows
@@ -169,29 +169,29 @@ async def test_an_adopted_database_finds_names_in_any_case(old_database: str) ->
 
 
 async def test_the_command_line_adopts_and_goes_back(old_database: str, clean_dump: str) -> None:
-    await run_four_at_once(*FORWARDS, url=old_database)
+    await run_four_at_once(*PICCOLO, *FORWARDS, url=old_database)
     assert await dump(old_database) == clean_dump
-    code, output = await run(*BACKWARDS, url=old_database)
+    code, output = run_migrations(*BACKWARDS, url=old_database)
     assert code == 0, output
     assert not await relations(old_database) & OURS
 
 
 async def test_the_command_line_can_go_back_at_once(old_database: str) -> None:
-    code, output = await run(*BACKWARDS, url=old_database)
+    code, output = run_migrations(*BACKWARDS, url=old_database)
     assert code == 0, output
     assert not await relations(old_database) & OURS
 
 
 async def test_a_preview_adopts_nothing(old_database: str) -> None:
     before = await dump(old_database)
-    code, output = await run(*FORWARDS, "--preview", url=old_database)
+    code, output = run_migrations(*FORWARDS, "--preview", url=old_database)
     assert code == 0, output
     assert await dump(old_database) == before
 
 
 async def test_an_adoption_that_is_killed_changes_nothing(old_database: str) -> None:
     before = await dump(old_database), await ran(old_database)
-    await kill_at("LOCK TABLE migration IN SHARE MODE", *FORWARDS, url=old_database)
+    await kill_at("LOCK TABLE migration IN SHARE MODE", *PICCOLO, *FORWARDS, url=old_database)
     assert (await dump(old_database), await ran(old_database)) == before
     await adopt(old_database)
 
@@ -207,46 +207,55 @@ async def test_a_database_with_only_some_of_the_old_migrations_is_refused(
         MigrationFailed, match=r"^This database has only some of the migrations .*version"
     ):
         await adopt(old_database)
-    code, output = await run(*PICCOLO, "forwards", "all", url=old_database)
+    code, output = run_migrations(*FORWARDS, url=old_database)
     assert (code, "only some of the migrations" in output) == (1, True), output
     assert (await dump(old_database), await ran(old_database)) == before
 
 
-REPAIRED = [
-    ("community_members", "last_active_at", "20000-01-01", "now"),
-    ("community_members", "last_active_at", "-infinity", "2000-01-01"),
-    ("community_members", "created_at", "-infinity", "2000-01-01"),
-    ("community_members", "created_at", "2200-01-01Z", "now"),
-    ("community_members", "updated_at", "infinity", "now"),
-    ("community_members", "github_verified_at", "1970-01-01", "2000-01-01"),
-    ("community_members", "deleted_at", "infinity", "now"),
-    ("community_invitations", "expires_at", "infinity", "2199-12-31"),
-    ("community_invitations", "expires_at", "1999-12-31 23:59:59.999999Z", "2000-01-01"),
-    ("community_invitations", "created_at", "infinity", "now"),
-    ("community_invitations", "updated_at", "infinity", "now"),
-    ("community_invitations", "accepted_at", "infinity", "now"),
-    ("member_relationships", "created_at", "infinity", "now"),
-    ("member_daily_highlights", "created_at", "infinity", "now"),
-    ("directory_audit_log", "changed_at", "infinity", "now"),
-]
+REPAIRED = {
+    "one value of each column": [
+        ("community_members", "last_active_at", "20000-01-01", "now"),
+        ("community_members", "created_at", "-infinity", "2000-01-01"),
+        ("community_members", "updated_at", "infinity", "now"),
+        ("community_members", "github_verified_at", "1970-01-01", "2000-01-01"),
+        ("community_members", "deleted_at", "infinity", "now"),
+        ("community_invitations", "expires_at", "infinity", "2199-12-31"),
+        ("community_invitations", "created_at", "infinity", "now"),
+        ("community_invitations", "updated_at", "infinity", "now"),
+        ("community_invitations", "accepted_at", "infinity", "now"),
+        ("member_relationships", "created_at", "infinity", "now"),
+        ("member_daily_highlights", "created_at", "infinity", "now"),
+        ("directory_audit_log", "changed_at", "infinity", "now"),
+    ],
+    "another one": [
+        ("community_members", "last_active_at", "-infinity", "2000-01-01"),
+        ("community_members", "created_at", "2200-01-01Z", "now"),
+        ("community_invitations", "expires_at", "1999-12-31 23:59:59.999999Z", "2000-01-01"),
+    ],
+}
 
 
-@pytest.mark.parametrize(("table", "column", "stored", "repaired"), REPAIRED)
+@pytest.mark.parametrize("cases", REPAIRED.values(), ids=REPAIRED.keys())
 async def test_a_date_outside_of_the_range_is_repaired(
-    old_database: str, table: str, column: str, stored: str, repaired: str
+    old_database: str, cases: list[tuple[str, str, str, str]]
 ) -> None:
-    where = "status = 'accepted'" if column == "accepted_at" else "true"
-    await write_anything(old_database, table, f"{column} = '{stored}'", where)
+    rows_of = {"accepted_at": "status = 'accepted'"}
+    for table, column, stored, _ in cases:
+        where = rows_of.get(column, "true")
+        await write_anything(old_database, table, f"{column} = '{stored}'", where)
     await adopt(old_database)
-    is_repaired = (
-        f"now() - {column} < interval '1 minute'"
-        if repaired == "now"
-        else f"({column} AT TIME ZONE 'UTC')::date = '{repaired}'"
-    )
     async with session(old_database) as connection:
-        assert await connection.fetchval(
-            f"SELECT bool_and({is_repaired}) FROM {table} WHERE {where}"
-        )
+        for table, column, _, repaired in cases:
+            is_repaired = (
+                f"now() - {column} < interval '1 minute'"
+                if repaired == "now"
+                else f"({column} AT TIME ZONE 'UTC')::date = '{repaired}'"
+            )
+            where = rows_of.get(column, "true")
+            found = await connection.fetchval(
+                f"SELECT bool_and({is_repaired}) FROM {table} WHERE {where}"
+            )
+            assert found, (table, column)
 
 
 async def test_the_log_records_a_repair(old_database: str) -> None:
@@ -295,27 +304,25 @@ REPORTED = [
 ]
 
 
-@pytest.mark.parametrize(("table", "column", "broken", "rule"), REPORTED)
-async def test_a_row_without_an_obvious_repair_is_reported(
-    old_database: str, table: str, column: str, broken: str, rule: str
-) -> None:
-    async with session(old_database) as connection:
-        key = await connection.fetchval(f"SELECT id::text FROM {table} ORDER BY 1")
-        before = await connection.fetchval(
-            f"SELECT quote_nullable({column}::text) FROM {table} ORDER BY id"
-        )
-    await write_anything(old_database, table, f"{column} = {BROKEN[broken]}", f"id = '{key}'")
+async def test_a_row_without_an_obvious_repair_is_reported(old_database: str) -> None:
     schema = await dump(old_database)
+    for table, column, broken, rule in REPORTED:
+        async with session(old_database) as connection:
+            key, before = await rows.fetch_row(
+                connection,
+                f"SELECT id::text, quote_nullable({column}::text) FROM {table} ORDER BY id LIMIT 1",
+            )
+        await write_anything(old_database, table, f"{column} = {BROKEN[broken]}", f"id = '{key}'")
 
-    with pytest.raises(MigrationFailed) as refused:
-        await adopt(old_database)
-    assert str(refused.value) == (
-        "The schema could not be brought up to date: some rows break the new rules, "
-        f"and must be changed first; {table}.{column} ({rule}): {key}"
-    )
-    assert await dump(old_database) == schema
+        with pytest.raises(MigrationFailed) as refused:
+            await adopt(old_database)
+        assert str(refused.value) == (
+            "The schema could not be brought up to date: some rows break the new rules, "
+            f"and must be changed first; {table}.{column} ({rule}): {key}"
+        )
+        assert await dump(old_database) == schema
 
-    await write_anything(old_database, table, f"{column} = {before}", f"id = '{key}'")
+        await write_anything(old_database, table, f"{column} = {before}", f"id = '{key}'")
     await adopt(old_database)
 
 

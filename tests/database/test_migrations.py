@@ -21,7 +21,7 @@ from community_directory.database import migrations as migrate_module
 from community_directory.database.migrations import MIGRATION_LOCK_KEY, migrate
 from community_directory.errors import MigrationFailed
 from tests.conftest import Server, new_database, run_sql
-from tests.processes import PROJECT, environment
+from tests.processes import PROJECT, environment, run_piccolo
 from tests.tables import rows
 
 pytestmark = pytest.mark.schema
@@ -127,10 +127,16 @@ asyncio.run(main())
 """
 
 
+def run_migrations(*arguments: str, url: str) -> tuple[int, str]:
+    """Run `piccolo migrations …`; return its exit code and its output."""
+    ended = run_piccolo("migrations", *arguments, settings={"POSTGRES_URL": url})
+    return ended.returncode, ended.stdout + ended.stderr
+
+
 PICCOLO = (sys.executable, "-m", "piccolo.main", "migrations")
 MIGRATE = (sys.executable, "-c", SCRIPT)
-FORWARDS = (*PICCOLO, "forwards", "all")
-BACKWARDS = (*PICCOLO, "backwards", "all", "--auto_agree")
+FORWARDS = ("forwards", "all")
+BACKWARDS = ("backwards", "all", "--auto_agree")
 
 
 @asynccontextmanager
@@ -390,7 +396,9 @@ async def test_each_migration_goes_back_on_its_own(empty_database: str, filled: 
                 await Migration.select(Migration.name).order_by(Migration.name).output(as_list=True)
             )
             assert (dumps[-1] == dumps[-2]) == (names[-1] == ROWS_ALONE)
-            if filled and len(dumps) == 2:
+            if not filled:
+                continue  # the way back, below, has the same steps
+            if len(dumps) == 2:
                 await fill(empty_database)
 
             assert (await run_backwards(APP, "1", auto_agree=True)).success
@@ -466,11 +474,11 @@ async def test_the_command_line_goes_forwards_and_back(
     empty_database: str, clean_dump: str
 ) -> None:
     for _ in range(2):
-        code, output = await run(*FORWARDS, url=empty_database)
+        code, output = run_migrations(*FORWARDS, url=empty_database)
         assert code == 0, output
         assert await dump(empty_database) == clean_dump
     await fill(empty_database)
-    code, output = await run(*PICCOLO, "backwards", APP, "all", "--auto_agree", url=empty_database)
+    code, output = run_migrations("backwards", APP, "all", "--auto_agree", url=empty_database)
     assert code == 0, output
     assert not await relations(empty_database) & OURS
     assert await relations(empty_database) >= PICCOLOS
@@ -567,7 +575,9 @@ async def run_four_at_once(*command: str, url: str) -> None:
             assert process.returncode == 0, output.decode()
 
 
-@pytest.mark.parametrize("program", [MIGRATE, FORWARDS], ids=["migrate()", "command line"])
+@pytest.mark.parametrize(
+    "program", [MIGRATE, (*PICCOLO, *FORWARDS)], ids=["migrate()", "command line"]
+)
 async def test_four_processes_may_migrate_at_once(
     empty_database: str, clean_dump: str, program: tuple[str, ...]
 ) -> None:
@@ -579,7 +589,7 @@ async def test_four_processes_may_migrate_at_once(
 
 
 async def test_four_processes_may_go_back_at_once(database: str) -> None:
-    await run_four_at_once(*BACKWARDS, url=database)
+    await run_four_at_once(*PICCOLO, *BACKWARDS, url=database)
     assert await relations(database) & (OURS | PICCOLOS) == {"migration"}
 
 
@@ -599,7 +609,7 @@ KILLED = [
         for where, obstacle in OBSTACLES.items()
     ),
     *(
-        pytest.param(FORWARDS, OBSTACLES[where], id=f"command line {where}")
+        pytest.param((*PICCOLO, *FORWARDS), OBSTACLES[where], id=f"command line {where}")
         for where in ("between the first migration and its record", "in the migrations of Piccolo")
     ),
 ]
@@ -636,7 +646,7 @@ async def test_a_migration_that_is_killed_can_be_run_again(
 async def test_going_back_that_is_killed_leaves_everything(database: str) -> None:
     before = await dump(database)
     # The command goes back app by app, and our tables come last.
-    await kill_at("LOCK TABLE member_relationships", *BACKWARDS, url=database)
+    await kill_at("LOCK TABLE member_relationships", *PICCOLO, *BACKWARDS, url=database)
     assert await dump(database) == before
 
 
@@ -654,18 +664,18 @@ async def test_the_command_line_leaves_nothing_behind_when_it_fails(
         empty_database, "CREATE TABLE sessions ()"
     )  # the last one that Piccolo would make
     before = await dump(empty_database)
-    code, output = await run(*PICCOLO, *command, url=empty_database)
+    code, output = run_migrations(*command, url=empty_database)
     assert code == 1, output
     assert await dump(empty_database) == before
 
 
 async def test_a_preview_changes_nothing(empty_database: str, database: str) -> None:
     before = await dump(database)
-    code, output = await run(*FORWARDS, "--preview", url=empty_database)
+    code, output = run_migrations(*FORWARDS, "--preview", url=empty_database)
     assert (code, "CREATE TABLE" in output) == (0, True), output
     assert await relations(empty_database) == set()
 
-    code, output = await run(*BACKWARDS, "--preview", url=database)
+    code, output = run_migrations(*BACKWARDS, "--preview", url=database)
     assert code == 0, output
     assert await dump(database) == before
 

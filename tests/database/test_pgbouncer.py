@@ -91,7 +91,7 @@ async def assert_helpers_work(url: str, pgbouncer: PgBouncer) -> None:
     await apply_documented_limits(url)
     watcher = await asyncpg.connect(url)
     async with connect(pgbouncer.url(url), max_size=20):
-        await run_callers(watcher, number_of_callers=30)
+        await run_callers(watcher, number_of_callers=30, calls=50)
         connections = await watcher.fetchval(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,26 +35,26 @@ from tests.imports.exports import (
     user,
 )
 from tests.imports.test_history import ALL_ROWS, COUNT_EVENTS
-from tests.processes import PROGRAM, PROJECT, environment
+from tests.processes import PROGRAM, PROJECT, environment, run_command, run_piccolo
 from tests.roles import app_url
 from tests.tables import rows
 
-PICCOLO = (sys.executable, "-m", "piccolo.main", "community_directory")
-
-
-def program(is_piccolo: bool) -> Sequence[str]:
-    return PICCOLO if is_piccolo else PROGRAM
-
 
 def run(
-    *arguments: str | Path,
-    url: str,
-    program: Sequence[str] = PROGRAM,
-    typed: str | None = None,
-    **variables: str,
+    *arguments: str | Path, url: str, is_piccolo: bool = False, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    settings = {"POSTGRES_URL": app_url(url), **variables}
+    if is_piccolo:
+        return run_piccolo("community_directory", *arguments, settings=settings)
+    return run_command(*arguments, settings=settings)
+
+
+def start(
+    *arguments: str | Path, url: str, typed: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command from the first line of its program on, with a pipe as its input."""
     return subprocess.run(
-        [*program, *arguments],
+        [*PROGRAM, *arguments],
         cwd=PROJECT,
         env=environment(POSTGRES_URL=app_url(url), **variables),
         capture_output=True,
@@ -67,10 +66,10 @@ def run(
 
 
 def run_successfully(
-    *arguments: str | Path, url: str, program: Sequence[str] = PROGRAM, **variables: str
+    *arguments: str | Path, url: str, is_piccolo: bool = False, **variables: str
 ) -> list[str]:
     """Return the lines that a successful command prints, without their indentation."""
-    finished = run(*arguments, url=url, program=program, **variables)
+    finished = run(*arguments, url=url, is_piccolo=is_piccolo, **variables)
     assert (finished.returncode, finished.stderr) == (0, "")
     return [line.strip() for line in finished.stdout.splitlines()]
 
@@ -130,7 +129,7 @@ async def test_a_dry_run_an_import_and_a_repeated_import_report_the_same_events(
     assert sorted(planned[1:]) == sorted(SUMMARY)
     assert await directory.fetch(ALL_ROWS) == empty
     again = run_successfully(
-        "import_telegram", result, "--dry_run", url=directory_url, program=PICCOLO
+        "import_telegram", result, "--dry_run", url=directory_url, is_piccolo=True
     )
     assert again == planned
 
@@ -230,7 +229,7 @@ async def test_a_name_with_a_comma_is_one_group_and_the_option_can_be_repeated(
         (["--chats=D,Frutero", "--chats=", "--chats= E , "], {"D", "Frutero", "E"}),
     ):
         said = run_successfully(
-            command, result, "--dry-run", *options, url=directory_url, program=program(is_piccolo)
+            command, result, "--dry-run", *options, url=directory_url, is_piccolo=is_piccolo
         )
         assert {line.rpartition(" of ")[2] for line in said if " of " in line} == chosen
     assert await directory.fetchval(COUNT_EVENTS) == 0
@@ -431,7 +430,7 @@ async def test_an_unreadable_file_is_named(
     assert run_and_fail(command, tmp_path, url=directory_url) == [
         f"Can't read {tmp_path}: Is a directory."
     ]
-    from_pipe = run(command, "/dev/stdin", url=directory_url, typed="{}")
+    from_pipe = start(command, "/dev/stdin", url=directory_url, typed="{}")
     assert from_pipe.returncode == 1
     assert from_pipe.stderr == "Can't read /dev/stdin: File or stream is not seekable.\n"
 
@@ -579,8 +578,9 @@ async def test_unknown_groups_are_an_error(
 
 async def test_a_terminal_without_unicode_gets_escapes(directory_url: str, result: Path) -> None:
     result.write_bytes(encode_json(chat(message(), name="Café 🍓")))
-    said = run_successfully("import-telegram", result, url=directory_url, PYTHONIOENCODING="ascii")
-    assert "1 event of Caf\\xe9 \\U0001f353" in said
+    finished = start("import-telegram", result, url=directory_url, PYTHONIOENCODING="ascii")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "1 event of Caf\\xe9 \\U0001f353\n" in finished.stdout
 
 
 async def test_an_interrupted_import_says_how_to_continue(

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import cache
 from typing import Literal
 
 import pytest
@@ -11,10 +12,15 @@ from hypothesis import strategies as st
 from community_directory.queries.folding import contains_pattern, fold, fold_needle
 from community_directory.queries.folding_table import UNASSIGNED
 
-ASSIGNED = re.findall(
-    f"[^{UNASSIGNED}]", "".join(chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000)
-)
-"""Every character of the table's version of Unicode."""
+CHARACTERS = (*range(1, 0xD800), *range(0xE000, 0x110000))
+"""The numbers of all characters that a text of PostgreSQL can contain."""
+
+
+@cache
+def assigned() -> str:
+    """Return every character of the table's version of Unicode, which takes a second to find."""
+    return re.sub(f"[{UNASSIGNED}]+", "", "".join(map(chr, CHARACTERS)))
+
 
 # Two spellings that a search does not tell apart, in many scripts.
 EQUAL = [
@@ -141,7 +147,7 @@ def test_a_pattern_has_no_other_wildcards() -> None:
 
 def test_every_letter_is_folded_like_its_other_cases() -> None:
     new = re.compile(f"[{UNASSIGNED}]")  # a newer Python knows further capitals
-    for letter in ASSIGNED:
+    for letter in assigned():
         cases = {letter.casefold(), letter.upper(), letter.lower(), letter.title()} - {letter}
         for case in cases:
             if not new.search(case):
@@ -152,14 +158,14 @@ def test_every_letter_is_folded_like_its_other_cases() -> None:
 def test_every_character_is_folded_like_its_normalization_forms(
     form: Literal["NFC", "NFD", "NFKC", "NFKD"],
 ) -> None:
-    for character in ASSIGNED:
+    for character in assigned():
         if not unicodedata.is_normalized(form, character):
             normalized = unicodedata.normalize(form, character)
             assert fold(normalized) == fold(character), hex(ord(character))
 
 
 def test_folding_a_folded_text_changes_nothing() -> None:
-    for character in ASSIGNED:
+    for character in assigned():
         once = fold(character)
         assert fold(once) == once, hex(ord(character))
 
@@ -170,7 +176,7 @@ def test_every_accent_or_point_of_alphabets_makes_no_difference() -> None:
     letters = {"\u3099", "\u309a", "\u0345"}
     marks = [
         mark
-        for mark in ASSIGNED
+        for mark in assigned()
         if unicodedata.category(mark) in ("Mn", "Me")
         and unicodedata.name(mark).startswith(scripts)
         and mark not in letters
@@ -184,7 +190,7 @@ def test_a_character_that_the_table_does_not_have_stays_as_it_is(character: str)
     assert fold(f"Á {character} Á") == f"a {character} a"
 
 
-MARKS = [character for character in ASSIGNED if unicodedata.category(character)[0] == "M"]
+MARKS = [character for character in assigned() if unicodedata.category(character)[0] == "M"]
 TEXTS = st.text(
     st.sampled_from("aÀß ´'‐\u00a0\u200b\u0301\u0345カが\u3099नि्\u093cأ\u064e한\u1112\u1161\u0378")
     | st.characters(codec="utf-8", exclude_characters="\0")

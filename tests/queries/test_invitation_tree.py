@@ -15,7 +15,9 @@ from community_directory.queries.pages import Page
 from tests.queries.cases import undone
 from tests.tables import rows
 
+# The triggers write further rows of each member, which take most of the time.
 LOAD = """
+SET session_replication_role = replica;
 INSERT INTO community_members (member_id, telegram_id, name, primary_role, invited_by)
 SELECT '#' || number, number::text, 'Member ' || number, 'developer', '#' || inviter
 FROM ({}) AS given(number, inviter)

@@ -43,7 +43,7 @@ from tests.roles import app_url
 from tests.tables import rows
 
 CALLERS = 100
-CALLS = 50
+CALLS = 25
 COMMUNITY = 40
 DAY = date(2026, 1, 31)
 
@@ -449,7 +449,7 @@ class Caller:
             assert (await members.get(added.member_id)).telegram_id == account
             await members.update_profile(added.member_id, name=" ")
 
-    async def run(self) -> None:
+    async def run(self, calls: int) -> None:
         actions: list[Callable[[], Awaitable[None]]] = [
             *(
                 self.add,
@@ -506,7 +506,7 @@ class Caller:
                 self.all_or_nothing,
             ),
         ]
-        for _ in range(CALLS):
+        for _ in range(calls):
             action = self.random.choice(actions)
             name = getattr(action, "__name__", "")
             try:
@@ -532,12 +532,15 @@ async def backends(connection: asyncpg.Connection) -> dict[str, int]:
     return dict(map(tuple, await connection.fetch(query)))
 
 
-async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALLERS) -> None:
+async def run_callers(
+    watcher: asyncpg.Connection, number_of_callers: int = CALLERS, calls: int = CALLS
+) -> None:
     """Run the callers at once, and assert that their answers and the rows are right.
 
     Args:
         watcher: A connection to the database that the helpers are connected to.
         number_of_callers: The number of callers.
+        calls: The number of calls of each of them.
     """
     for number in range(1, COMMUNITY + 1):
         await rows.member(
@@ -549,7 +552,7 @@ async def run_callers(watcher: asyncpg.Connection, number_of_callers: int = CALL
 
     async with participation.recorder() as recorder:
         callers = [Caller(number, codes, made, recorder) for number in range(number_of_callers)]
-        await asyncio.gather(*(caller.run() for caller in callers))
+        await asyncio.gather(*(caller.run(calls) for caller in callers))
 
     actions = {
         name for name, function in vars(Caller).items() if asyncio.iscoroutinefunction(function)

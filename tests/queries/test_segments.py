@@ -26,7 +26,7 @@ async def test_the_first_three_find_whom_they_name(directory: asyncpg.Pool) -> N
     for number, ages in enumerate(((29, 30, 31, 56, 1), (40, 41, 42, 43, 28), (29, 30, 31)), 1):
         await rows.member(directory, **long_ago, last_active_at=now)
         for age in ages:
-            await rows.highlight(
+            await rows.counted_highlight(
                 directory,
                 member_id=f"#{number}",
                 highlight_date=today() - timedelta(days=age),
@@ -36,7 +36,7 @@ async def test_the_first_three_find_whom_they_name(directory: asyncpg.Pool) -> N
     await rows.member(directory, status="pending", invited_by="#3")
     await rows.member(directory, status="banned", invited_by="#1")
     for number, age in ((4, 45), (4, 46), (4, 47), (4, 48), (7, 45), (7, 46), (7, 47), (7, 48)):
-        await rows.highlight(
+        await rows.counted_highlight(
             directory, member_id=f"#{number}", highlight_date=today() - timedelta(days=age)
         )
     found = {}

@@ -1,7 +1,9 @@
 """The database folds the searched text as Python does, on all of Unicode, by one table."""
 
+import importlib
 import re
 import unicodedata
+from types import ModuleType
 
 import asyncpg
 import pytest
@@ -10,8 +12,7 @@ from hypothesis import strategies as st
 
 from community_directory.queries.folding import fold
 from community_directory.queries.folding_table import UNASSIGNED, UNICODE_VERSION
-from tests.queries.test_folding import ASSIGNED, DIFFERENT, EQUAL, NOTHING, TEXTS
-from tools import make_search_text
+from tests.queries.test_folding import CHARACTERS, DIFFERENT, EQUAL, NOTHING, TEXTS, assigned
 
 pytestmark = pytest.mark.schema
 
@@ -40,13 +41,9 @@ async def assert_agreement(directory: asyncpg.Pool, texts: list[str]) -> None:
 async def test_the_database_and_python_fold_every_character_alike(
     directory: asyncpg.Pool,
 ) -> None:
-    await assert_agreement(directory, ASSIGNED)
+    await assert_agreement(directory, list(assigned()))
     # No two of these characters influence each other, so a text may contain many.
-    others = re.sub(
-        f"[^{UNASSIGNED}\ue000-\uf8ff]",
-        "",
-        "".join(chr(n) for n in range(1, 0x110000) if not 0xD800 <= n < 0xE000),
-    )
+    others = re.sub(f"[^{UNASSIGNED}\ue000-\uf8ff]", "", "".join(map(chr, CHARACTERS)))
     assert len(others) > 800_000
     long = [others[start : start + 10_000] for start in range(0, len(others), 10_000)]
     await assert_agreement(directory, long)
@@ -70,17 +67,23 @@ async def test_the_database_and_python_fold_any_text_alike(
     await assert_agreement(directory, texts)
 
 
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script that makes the tables; its import takes seconds, and few runs need it."""
+    return importlib.import_module("tools.make_search_text")
+
+
 @pytest.mark.skipif(
     unicodedata.unidata_version != UNICODE_VERSION,
     reason="the table is made with the Python that has its version of Unicode",
 )
-def test_both_tables_are_what_the_script_writes() -> None:
-    assert make_search_text.SQL_FILE.read_text(encoding="utf-8") == make_search_text.sql_function()
-    written = make_search_text.PYTHON_FILE.read_text(encoding="utf-8")
-    assert written == make_search_text.python_module()
+def test_both_tables_are_what_the_script_writes(script: ModuleType) -> None:
+    assert script.SQL_FILE.read_text(encoding="utf-8") == script.sql_function()
+    written = script.PYTHON_FILE.read_text(encoding="utf-8")
+    assert written == script.python_module()
 
 
-def test_both_tables_are_of_one_version_of_unicode() -> None:
-    assert make_search_text.UNICODE_VERSION == UNICODE_VERSION
-    first_lines = make_search_text.SQL_FILE.read_text(encoding="utf-8")[:400]
+def test_both_tables_are_of_one_version_of_unicode(script: ModuleType) -> None:
+    assert script.UNICODE_VERSION == UNICODE_VERSION
+    first_lines = script.SQL_FILE.read_text(encoding="utf-8")[:400]
     assert f"from Unicode {UNICODE_VERSION}." in first_lines
