@@ -290,7 +290,7 @@ async def test_what_a_member_of_the_owner_migrates_belongs_to_the_owner(
         before = await dump(database)
         await run_sql(
             database,
-            (SQL / "insights_views_backwards.sql").read_text(encoding="utf-8"),
+            (SQL / "member_rooms_backwards.sql").read_text(encoding="utf-8"),
             f"DELETE FROM migration WHERE name = '{LAST_MIGRATION}'",
         )
         async with connect(url, min_size=0):
