@@ -378,7 +378,10 @@ async def test_the_indexes_that_can_be_created_before_are_those_of_the_migration
     creates = re.findall(r"CREATE INDEX CONCURRENTLY (\w+).*?;", UPGRADE, re.DOTALL)
     scripts = "".join(
         (MIGRATION_SQL / f"{name}.sql").read_text()
-        for name in ("members_2026_11_29", "panel_lists", "audit_erasure", "member_organization")
+        for name in (
+            *("members_2026_11_29", "panel_lists", "audit_erasure", "member_organization"),
+            "member_rooms",
+        )
     )
     assert set(creates) == set(re.findall(r"CREATE INDEX IF NOT EXISTS (\w+)", scripts))
     connection = await asyncpg.connect(database)

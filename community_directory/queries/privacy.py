@@ -13,6 +13,7 @@ import asyncpg
 
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import DatabaseUnavailable, MemberNotFound
+from community_directory.queries import roll_ups
 from community_directory.queries.bans import (
     REMEMBER_ERASED_ACCOUNTS,
     make_fingerprint,
@@ -23,7 +24,6 @@ from community_directory.queries.member_cache import forget
 from community_directory.queries.member_rows import LOCK_MEMBERS_FULLY
 from community_directory.queries.merge_locks import LOCK_MERGES
 from community_directory.queries.relationships import entity_text
-from community_directory.queries.roll_ups import count_room_spans_of
 from community_directory.queries.values import (
     ACTOR_CTE,
     member_number,
@@ -608,7 +608,7 @@ async def _erase(number: str, entities: list[str], actor: str, reason: str | Non
     await _run(ERASE_EVENTS, person)
     for statement in ERASE_ROOMS:
         await _run(statement, person)
-    await count_room_spans_of(person["numbers"])
+    await roll_ups.count_room_spans_of(person["numbers"])
     await _run(ERASE_MERGES, person)
     await _run(ERASE_RELATIONSHIPS, person)
     await _run(ERASE_KNOWN_BOTS, person)

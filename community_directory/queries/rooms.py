@@ -5,9 +5,9 @@ Callers use `move_room` as `participation.move_room`.
 
 from community_directory.database import Statement, engine, long_running, transaction
 from community_directory.errors import InvalidInput, sanitize_for_message
+from community_directory.queries import roll_ups
 from community_directory.queries.events import CURRENT_SOURCE_ID
 from community_directory.queries.merge_locks import LOCK_MERGES
-from community_directory.queries.roll_ups import count_room_spans_of
 from community_directory.queries.values import check_texts, id_text
 from community_directory.tables import MemberParticipation, Platform
 
@@ -148,4 +148,4 @@ async def _move_counts(platform: str, old: str, new: str) -> None:
     for statement in MOVE_COUNTS:
         found = await engine.fetch(statement, platform=platform, old_room_id=old, new_room_id=new)
         counted |= {member_id for (member_id,) in found}
-    await count_room_spans_of(counted)
+    await roll_ups.count_room_spans_of(counted)

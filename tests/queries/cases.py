@@ -28,6 +28,7 @@ INTERNAL_FUNCTIONS = {
     "change_hours",
     "count_hours_of",
     "count_member_events",
+    "count_room_spans_of",
     "count_rooms_and_hours",
     "count_rooms_of",
     "find_archive",
