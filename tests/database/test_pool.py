@@ -6,7 +6,7 @@ last part therefore runs every query helper on a single connection, and checks i
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,7 @@ import pytest
 from community_directory.database import connect, connections, engine, transaction
 from community_directory.database import pool as pool_module
 from community_directory.database.connections import Connector
-from community_directory.database.pool import ConnectionPool
+from community_directory.database.pool import ConnectionPool, replanned
 from community_directory.errors import DatabaseUnavailable, DirectoryError, NotConnected
 from tests.conftest import Server, new_database, superuser_session
 from tests.database.scratch import (
@@ -495,3 +495,17 @@ async def _pid() -> int:
 async def _refused(helper: str, changed: Mapping[str, object]) -> None:
     with pytest.raises(DirectoryError):
         await HELPERS[helper](**arguments(helper, changed))
+
+
+async def test_a_statement_that_is_replanned_has_no_plan_for_any_values(
+    scratch_url: str,
+) -> None:
+    sql = "SELECT count(*) FROM generate_series(1, $1::integer)"
+    plans = "SELECT sum(generic_plans) FROM pg_prepared_statements WHERE statement = $1"
+    async with connect(scratch_url, min_size=0, max_size=1):
+        for is_replanned in (True, False):
+            with replanned() if is_replanned else nullcontext():
+                for number in range(10):
+                    assert [tuple(row) for row in await engine.read(sql, number)] == [(number,)]
+            [(kept,)] = await engine.read(plans, sql)
+            assert bool(kept) is not is_replanned

@@ -65,7 +65,7 @@ _PERSON = f"""(
 ) AS person"""
 _APPROVED_DAY = "(approved_at AT TIME ZONE :zone)::date"
 
-# A bucket is the part of a month in the period or in the one before.
+# A bucket is the part of a month in the period.
 _BUCKET = "width_bucket(created_at, :starts::timestamptz[])"
 _BUCKETS = "created_at >= (:starts::timestamptz[])[1] AND created_at < :end"
 COUNT_INVITED = Statement(f"""
@@ -81,30 +81,29 @@ accepted AS (
         min(accepted_at) AS accepted_at
     FROM community_invitations WHERE {_BUCKETS} AND accepted_by IS NOT NULL GROUP BY 1, 2
 ),
--- In which of the two periods that is, and whether it is the person's first bucket in the period.
+-- Whether that is the person's first bucket.
 invited AS (
-    SELECT member_id, bucket, bucket >= :first_bucket AS is_now, invited_at,
-        min(accepted_at) OVER person AS accepted_at, bucket = min(bucket) OVER person AS is_first
-    FROM accepted WINDOW person AS (PARTITION BY member_id, bucket >= :first_bucket)
+    SELECT member_id, bucket, invited_at, min(accepted_at) OVER person AS accepted_at,
+        bucket = min(bucket) OVER person AS is_first
+    FROM accepted WINDOW person AS (PARTITION BY member_id)
 ),
 -- What each of them reached.
 reached AS MATERIALIZED (
-    SELECT bucket, is_now, is_first, is_present, was_member, joined_at, approved_at,
+    SELECT bucket, is_first, is_present, was_member, joined_at, approved_at,
         first_message_day, active_weeks, invited_at, accepted_at
     FROM invited JOIN {_PERSON} USING (member_id) LEFT JOIN member_milestones USING (member_id)
 )
-SELECT NULL AS bucket, is_now, {_COUNTS},
+SELECT NULL AS bucket, {_COUNTS},
     percentile_cont(0.5) WITHIN GROUP (ORDER BY accepted_at - invited_at)
-        FILTER (WHERE is_now AND is_present) AS until_joined,
+        FILTER (WHERE is_present) AS until_joined,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY approved_at - accepted_at)
-        FILTER (WHERE is_now AND is_present AND approved_at >= accepted_at) AS until_approved,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - {_APPROVED_DAY}) FILTER (
-        WHERE is_now AND is_present AND {_HAS_SPOKEN} AND first_message_day >= {_APPROVED_DAY}
-    ) AS days_until_message
-FROM reached WHERE is_first GROUP BY is_now
+        FILTER (WHERE is_present AND approved_at >= accepted_at) AS until_approved,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY first_message_day - {_APPROVED_DAY})
+        FILTER (WHERE is_present AND {_HAS_SPOKEN} AND first_message_day >= {_APPROVED_DAY})
+        AS days_until_message
+FROM reached WHERE is_first
 UNION ALL
-SELECT bucket, true, {_COUNTS}, NULL, NULL, NULL
-FROM reached WHERE is_now GROUP BY bucket
+SELECT bucket, {_COUNTS}, NULL, NULL, NULL FROM reached GROUP BY bucket
 """)
 FIND_INVITERS = Statement(f"""
 SELECT created_by FROM community_invitations WHERE {_PERIOD}
@@ -229,13 +228,11 @@ class Funnels(NamedTuple):
 
     Attributes:
         everybody: That of all invitations.
-        before: That of the period before; None if there is none.
         by_month: Those of the months with an invitation.
         unaccepted: The number of the invitations that nobody has accepted.
     """
 
     everybody: Funnel
-    before: Funnel | None
     by_month: list[Funnel]
     unaccepted: int
 
@@ -247,39 +244,34 @@ def _find_invited(key: GroupKey, period: Period) -> Invited:
 
 
 async def read_funnels(period: Period) -> Funnels:
-    """Return the funnels of all invitations of a period, of the one before, and of each month."""
-    buckets = find_buckets(period, period.before)
+    """Return the funnels of all invitations of a period, and of those of each month."""
+    buckets = find_buckets(period)
     times = {"starts": start_times(buckets), "end": end_time(period)}
-    first_bucket = buckets.index(period.since) + 1
-    invited, reached = await asyncio.gather(
+    # The two statements, like those of the period before, run at the same time.
+    invited, (in_all, *months) = await asyncio.gather(
         engine.read(COUNT_INVITED, **times),
         engine.read(
             COUNT_REACHED,
-            first_bucket=first_bucket,
             zone=load_zone(None).key,
             week_open_since=_find_open_week(),
             **times,
         ),
     )
-    sent = {record["bucket"]: record["invited"] for record in invited}
-    in_all = {record["is_now"]: record for record in reached if record["bucket"] is None}
-    by_bucket = {record["bucket"]: record for record in reached if record["bucket"] is not None}
-
-    def sum_sent(*, is_now: bool) -> int:
-        return sum(each for number, each in sent.items() if (number >= first_bucket) == is_now)
-
+    reached = {record["bucket"]: record for record in months}
+    sent = sum(record["invited"] for record in invited)
     return Funnels(
-        _make_funnel(None, period, sum_sent(is_now=True), in_all.get(True)),
-        _make_funnel(None, period.before, sum_sent(is_now=False), in_all.get(False))
-        if period.before
-        else None,
+        _make_funnel(None, period, sent, in_all),
         [
-            _make_funnel(buckets[number - 1].replace(day=1), period, each, by_bucket.get(number))
-            for number, each in sorted(sent.items())
-            if number >= first_bucket
+            _make_funnel(buckets[number - 1].replace(day=1), period, each, reached.get(number))
+            for number, each, _ in sorted(map(tuple, invited))
         ],
-        sum(each["unaccepted"] for each in invited if each["bucket"] >= first_bucket),
+        sum(record["unaccepted"] for record in invited),
     )
+
+
+async def _read_before(period: Period) -> Funnel | None:
+    """Return the funnel of the period before; None if there is none."""
+    return (await read_funnels(period.before)).everybody if period.before else None
 
 
 def _find_open_week() -> datetime:
@@ -344,13 +336,13 @@ async def _read_rows(period: Period, by: Grouping) -> tuple[Funnels, list[Funnel
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     by = read_choice(visit, "by", Grouping)
-    funnels, rows = await _read_rows(period, by)
+    (funnels, rows), before = await asyncio.gather(_read_rows(period, by), _read_before(period))
     return {
         "by": by,
         "groupings": GROUPING_LABELS,
         "steps": STEP_LABELS,
         "everybody": funnels.everybody,
-        "before": funnels.before,
+        "before": before,
         "unaccepted": funnels.unaccepted,
         "rows": rows,
         "describe": partial(describe_median, visit),
@@ -371,7 +363,7 @@ def describe_median(visit: Visit, funnel: Funnel, step: str) -> str:
 async def load_steps_chart(visit: Visit, period: Period) -> ChartTable:
     """Return the steps of all people, in the period and in the period before."""
     read_choice(visit, "by", Grouping)  # refuses what the page refuses
-    everybody, before, *_ = await read_funnels(period)
+    (everybody, *_), before = await asyncio.gather(read_funnels(period), _read_before(period))
     columns = ["step", "people", "lost", "median_hours", "people_before"]
     rows = [
         (

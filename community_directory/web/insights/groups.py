@@ -77,14 +77,12 @@ def find_days(key: GroupKey, period: Period) -> tuple[date, date]:
     return max(period.since, key), min(period.until, end_of_month(key))
 
 
-def find_buckets(period: Period, before: Period | None = None) -> list[date]:
-    """Return the first days of the parts of months in a period, and in the one before if given."""
-    days = {period.since, before.since if before else period.since}
-    month = add_months(min(days), 1)
-    while month <= period.until:
-        days.add(month)
-        month = add_months(month, 1)
-    return sorted(days)
+def find_buckets(period: Period) -> list[date]:
+    """Return the first days of the parts of months in a period."""
+    buckets = [period.since]
+    while (month := add_months(buckets[-1], 1)) <= period.until:
+        buckets.append(month)
+    return buckets
 
 
 def start_times(days: Iterable[date]) -> list[datetime]:

@@ -36,16 +36,17 @@ COUNT_MEMBERS = Statement(
 )
 COUNT_STATUS_CHANGES = Statement(
     """
-    SELECT
-        width_bucket(created_at, :points::timestamptz[]) AS added_at,
-        least(
-            width_bucket(changed_at, :points), width_bucket(deleted_at, :points)
-        ) AS changed_at,
-        changes -> 'status' ->> 0, changes -> 'status' ->> 1, count(*)
-    FROM directory_audit_log AS entry JOIN community_members AS member ON member.id = entry.row_id
-    WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'
-        AND NOT is_bot AND merged_into IS NULL AND changed_at >= (:points::timestamptz[])[1]
-    GROUP BY 1, 2, 3, 4
+    SELECT added_at, changed_at, status ->> 0, status ->> 1, changes
+    FROM (
+        SELECT width_bucket(created_at, :points::timestamptz[]) AS added_at,
+            least(width_bucket(changed_at, :points), width_bucket(deleted_at, :points))
+                AS changed_at,
+            changes -> 'status' AS status, count(*) AS changes
+        FROM directory_audit_log AS entry JOIN community_members ON community_members.id = row_id
+        WHERE table_name = 'community_members' AND action = 'UPDATE' AND changes ? 'status'
+            AND NOT is_bot AND merged_into IS NULL AND changed_at >= (:points::timestamptz[])[1]
+        GROUP BY 1, 2, 3
+    ) AS grouped
     """
 )
 # Whoever became a member is a member, or gone.

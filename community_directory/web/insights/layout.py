@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from community_directory.calendar import load_zone
+from community_directory.database.pool import replanned
 from community_directory.error_texts import gettext_noop
 from community_directory.imports.csv_file import BYTE_ORDER_MARK, format_rows
 from community_directory.web.health import health_label
@@ -99,14 +100,15 @@ class InsightsPage:
             "zone": load_zone(None).key,
             "health": await health_label(visit),
         }
-        return PageContent(
-            f"insights_{self.name}.html", {**shared, **await self.build(visit, period)}
-        )
+        with replanned():
+            variables = await self.build(visit, period)
+        return PageContent(f"insights_{self.name}.html", {**shared, **variables})
 
     def _make_csv_builder(self, name: str) -> Callable[[Visit], Awaitable[Response]]:
         async def build(visit: Visit) -> Response:
             period = await read_period(visit, self.default_period)
-            table = await self.charts[name](visit, period)
+            with replanned():
+                table = await self.charts[name](visit, period)
             text = BYTE_ORDER_MARK + format_rows([table.columns, *table.rows])
             filename = f"{self.name}-{name}-{period.since}-{period.until}.csv"
             disposition = f'attachment; filename="{filename}"'

@@ -208,10 +208,13 @@ def _read_choices(visit: Visit) -> Choices:
 async def load_retention(period: Period, choices: Choices) -> Retention:
     """Return the retention of those who joined in a period."""
     unit = choices.unit
-    (by_month, earlier), by_inviter = await asyncio.gather(
-        _read_months(period, unit), _read_inviters(period, choices)
+    # The period before is read at the same time: one reading of both takes longer.
+    by_month, by_inviter, earlier = await asyncio.gather(
+        _read_months(period, unit),
+        _read_inviters(period, choices),
+        _read_months(period.before, unit),
     )
-    everybody, before = add_up(by_month.values()), add_up(earlier)
+    everybody, before = add_up(by_month.values()), add_up(earlier.values())
     cohorts = by_month
     if choices.by is Grouping.INVITER:
         others = everybody.without(add_up(by_inviter.values()))
@@ -237,35 +240,31 @@ async def load_retention(period: Period, choices: Choices) -> Retention:
 Cohorts = dict[GroupKey, Cohort]
 
 
-async def _read_months(period: Period, unit: Unit) -> tuple[Cohorts, list[Cohort]]:
-    """Return the cohorts by month of those who joined in a period, and those of the one before."""
-    buckets = find_buckets(period, period.before)
-    found = await _read_cohorts(unit, Grouping.MONTH, buckets, period)
-    by_month: Cohorts = {
-        day.replace(day=1): found[number]
-        for number, day in enumerate(buckets, start=1)
-        if number in found and day >= period.since
-    }
-    earlier = [cohort for number, cohort in found.items() if buckets[number - 1] < period.since]
-    return by_month, earlier
+async def _read_months(period: Period | None, unit: Unit) -> Cohorts:
+    """Return the cohorts of those who joined in a period, by the month of joining."""
+    if period is None:
+        return {}
+    found = await _read_cohorts(unit, Grouping.MONTH, period)
+    buckets = find_buckets(period)
+    return {buckets[number - 1].replace(day=1): cohort for number, cohort in found.items()}
 
 
 async def _read_inviters(period: Period, choices: Choices) -> Cohorts:
     """Return the cohorts of the inviters who brought most; none if the rows are months."""
     if choices.by is not Grouping.INVITER:
         return {}
-    buckets = find_buckets(period)
     found = await engine.read(
         FIND_INVITERS, starts=start_times([period.since]), end=end_time(period)
     )
     inviters = [inviter for (inviter,) in found]
-    return await _read_cohorts(choices.unit, choices.by, buckets, period, inviters=inviters)
+    return await _read_cohorts(choices.unit, choices.by, period, inviters=inviters)
 
 
 async def _read_cohorts(
-    unit: Unit, by: Grouping, buckets: Sequence[date], period: Period, **values: object
+    unit: Unit, by: Grouping, period: Period, **values: object
 ) -> dict[Any, Cohort]:
     """Return the cohorts by the number of the bucket, from 1 on, or by inviter."""
+    buckets = find_buckets(period)
     months = [day.replace(day=1) for day in buckets]
     values |= {"starts": start_times(buckets), "end": end_time(period)}
     if unit is Unit.MONTH:
