@@ -500,7 +500,7 @@ async def _refused(helper: str, changed: Mapping[str, object]) -> None:
 async def test_a_statement_that_is_replanned_has_no_plan_for_any_values(
     scratch_url: str,
 ) -> None:
-    sql = "SELECT count(*) FROM generate_series(1, $1::integer)"
+    sql = "SELECT $1::integer"
     plans = "SELECT sum(generic_plans) FROM pg_prepared_statements WHERE statement = $1"
     async with connect(scratch_url, min_size=0, max_size=1):
         for is_replanned in (True, False):
