@@ -36,7 +36,7 @@ def split_period(period: DayPeriod) -> list[Part]:
         following = add_months(first, 1)
         month = DayPeriod(first, following - timedelta(days=1)).days
         inside = [day for day in month if period.since <= day <= period.until]
-        outside = [day for day in month if day not in inside]
+        outside = [day for day in month if not period.since <= day <= period.until]
         # Days to come have no rows.
         if not outside or MONTH_ROWS + sum(day <= today() for day in outside) < len(inside):
             found[True, True].append(first)
