@@ -31,6 +31,7 @@ def split_period(period: DayPeriod) -> list[Part]:
     at each end.
     """
     found: dict[tuple[bool, bool], list[date]] = defaultdict(list)
+    latest = today()
     first = period.since.replace(day=1)
     while first <= period.until:
         following = add_months(first, 1)
@@ -38,7 +39,7 @@ def split_period(period: DayPeriod) -> list[Part]:
         inside = [day for day in month if period.since <= day <= period.until]
         outside = [day for day in month if not period.since <= day <= period.until]
         # Days to come have no rows.
-        if not outside or MONTH_ROWS + sum(day <= today() for day in outside) < len(inside):
+        if not outside or MONTH_ROWS + sum(day <= latest for day in outside) < len(inside):
             found[True, True].append(first)
             found[False, False] += outside
         else:
