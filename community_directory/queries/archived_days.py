@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from community_directory.calendar import DaySpan, days_between, load_zone, today
+from community_directory.calendar import DaySpan, load_zone, today
 from community_directory.database import engine
 from community_directory.settings import load_settings
 
@@ -82,13 +82,10 @@ async def open_days(days: DaySpan) -> DaySpan:
     )
 
 
-async def begin_after_change_of_zone(days: DaySpan, zone: str | None) -> bool:
-    """Return whether these days begin with the first open one, in another zone than the archive."""
+async def begin_with_first_open_day(days: DaySpan) -> bool:
+    """Return whether these days begin with the first one after the archive."""
     archive = await find_archive()
     if archive is None or archive.until is None:
-        return False
-    after = archive.until + timedelta(days=1)
-    if days_between(after, after, zone).starts[0] == archive.before:
         return False
     first = await find_first_open_day()
     return first is None or days.days[0] <= first

@@ -79,12 +79,13 @@ def parse_day(field: str, value: str | date | None) -> date | None:
             if value == MONTH:
                 return today().replace(day=1)
             if ago := DAYS_AGO_PATTERN.fullmatch(value):
-                return today() - timedelta(days=int(ago[1]))
-            value = date.fromisoformat(value)
+                value = today() - timedelta(days=int(ago[1]))
+            else:
+                value = date.fromisoformat(value)
         # The days of a community are those whose midnights every time zone has.
         if not isinstance(value, datetime) and 1900 <= value.year <= 2199:
             return value
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, OverflowError):
         pass
     raise InvalidInput(
         f"{sanitize_for_message(value)} is no day. Write it as 2026-11-01.", field=field

@@ -9,14 +9,14 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from community_directory.calendar import DaySpan, clock_shifts
 from community_directory.database import Statement, engine
 from community_directory.queries.archived_days import (
     ARCHIVED_UNTIL_SQL,
-    begin_after_change_of_zone,
+    begin_with_first_open_day,
 )
 from community_directory.queries.events import EARLIEST_EVENT_TIME
 from community_directory.queries.member_rows import NO_BOTS
@@ -385,14 +385,22 @@ async def _find_days_with_other_rooms(days: DaySpan) -> list[date]:
 async def find_joined(days: DaySpan, zone: str | None) -> set[str]:
     """Return the members who joined on these days, and whose milestones differ from a recount.
 
-    Their days may have been counted before they joined. No roll-up has the archived days on which
-    others joined: after a change of the zone, these are found with the first open day.
+    Their days may have been counted before they joined.
     """
-    starts = [EARLIEST_EVENT_TIME] if await begin_after_change_of_zone(days, zone) else days.starts
+    starts = await _find_starts_of_joining(days)
     records = await engine.fetch(
         FIND_JOINED, starts=starts, end=days.end, **clock_shifts(zone)._asdict()
     )
     return {json.loads(stored)["member_id"] for stored, _ in records}
+
+
+async def _find_starts_of_joining(days: DaySpan) -> list[datetime]:
+    """Return the starts of days, of which the first is that of those who join on these days.
+
+    No roll-up has the archived days on which others joined, and whose weeks are others after a
+    change of the zone: they belong to the first open day.
+    """
+    return [EARLIEST_EVENT_TIME] if await begin_with_first_open_day(days) else days.starts
 
 
 async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
@@ -403,6 +411,7 @@ async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
     milestones are those of everybody who was active, joined or began on these days.
     """
     events, clocks = days._asdict(), clock_shifts(zone)._asdict()
+    joined = {**events, "starts": await _find_starts_of_joining(days)}
     differing = await _find_days_with_other_rooms(days)
     months = _months(days.days[0], days.days[-1])
     return [
@@ -411,7 +420,7 @@ async def find_differences(days: DaySpan, zone: str | None) -> list[Pair]:
         *await _find(_MONTHS, FIND_MONTH_DIFFERENCES, **months),
         *await _find(_ROOM_MONTHS, FIND_ROOM_MONTH_DIFFERENCES, **months),
         *await _find(_ROOM_SPANS, FIND_ROOM_SPAN_DIFFERENCES, days=days.days),
-        *await _find(_MILESTONES, FIND_MILESTONE_DIFFERENCES, **events, **clocks),
+        *await _find(_MILESTONES, FIND_MILESTONE_DIFFERENCES, **joined, **clocks),
     ]
 
 

@@ -1,7 +1,7 @@
 """The archive: events of old days go, their counts stay, and nothing is counted twice."""
 
 import asyncio
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -382,6 +382,28 @@ async def test_weeks_after_joining_on_an_archived_day_begin_in_the_new_zone(
     assert await directory.fetchval(find_weeks) == [1]
     assert await find_wrong_counts(directory) == {}
     assert await verify(DAY - timedelta(days=age), until=LAST + timedelta(days=30)) == []
+
+
+async def test_weeks_are_right_after_the_first_open_day_where_both_zones_have_its_midnights(
+    directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_zone(monkeypatch, "UTC")
+    winter = date(2026, 1, 10)
+    joined = datetime(2025, 8, 1, 23, 30, tzinfo=UTC)  # August 2 in London
+    await rows.member(directory, status="active", created_at=joined)
+    await rows.event(directory, occurred_at=datetime(2025, 8, 8, 12, tzinfo=UTC), member_id="#1")
+    await rows.event(directory, occurred_at=datetime(2026, 1, 11, 12, tzinfo=UTC), member_id="#1")
+    await roll_up_recent()
+    await archive(winter + timedelta(days=1))
+    find_weeks = "SELECT active_weeks FROM member_milestones"
+    assert await directory.fetchval(find_weeks) == [2]
+    use_zone(monkeypatch, "Europe/London")
+    first = winter + timedelta(days=1)
+    [difference] = await verify(first)
+    assert difference.row.member_id == "#1"
+    await highlights_module.roll_up(first)
+    assert await directory.fetchval(find_weeks) == [1]
+    assert await verify(first) == []
 
 
 # Readers.

@@ -67,7 +67,8 @@ listed AS (
         ORDER BY is_total DESC, CASE WHEN {{BY_BROUGHT}} THEN members + gone ELSE stayed END DESC,
             stayed::float / nullif(members + gone, 0) DESC, length(invited_by), invited_by
     ) AS place, *
-    FROM counted WHERE is_total OR invited_by NOT IN ({ABSENT})
+    FROM counted
+    WHERE is_total OR (invited_by IS NOT NULL AND invited_by NOT IN ({ABSENT}))
     ORDER BY place LIMIT {{LIMIT}}
 )
 SELECT listed.invited_by, name, members, gone, stayed, days_to_first_message

@@ -31,9 +31,12 @@ FROM ({{PARTS}}) AS parts
 GROUP BY 1, 2 HAVING sum(event_count) > 0 ORDER BY events DESC, 1, 2 LIMIT {MAX_ROOMS}
 """
 # The people of the platforms have no room: a person is in several rooms of a platform.
-COUNT_PEOPLE = """
-WITH {FOUND}
-SELECT platform, room_id, count(*) AS people FROM found GROUP BY 1, 2
+COUNT_PEOPLE = f"""
+WITH {{FOUND}}
+(
+    SELECT platform, room_id, count(*) AS people FROM found {{ROOMS}}
+    GROUP BY 1, 2 ORDER BY people DESC, 1, 2 LIMIT {MAX_ROOMS}
+)
 UNION ALL
 SELECT platform, NULL, count(*)
 FROM (SELECT platform, member_id FROM found GROUP BY 1, 2) AS active GROUP BY 1
@@ -151,6 +154,10 @@ async def load_rooms(period: Period) -> Rooms:
         _sum_rooms(before),
         _count_people(period),
     )
+    if len(people) >= MAX_ROOMS:
+        # The rooms with most people are not all the busiest ones.
+        keys = [(each["platform"], each["room_id"]) for each in found]
+        people |= await _count_people(period, [key for key in keys if key not in people])
     counts = {(each["platform"], each["room_id"]): each["events"] for each in earlier}
     rooms = [
         RoomFigures(
@@ -226,22 +233,35 @@ async def _sum_rooms(period: Period | None) -> list[asyncpg.Record]:
     return await engine.read(SUM_ROOMS.format(PARTS=rooms), *parameters)
 
 
-async def _count_people(period: Period) -> dict[tuple[str, str | None], int]:
-    """Return the number of present people in each room, and on each platform under the room None.
+async def _count_people(
+    period: Period, rooms: Sequence[tuple[str, str]] | None = None
+) -> dict[tuple[str, str | None], int]:
+    """Return the number of present people in rooms, and on each platform under the room None.
 
     A period that ends earlier than yesterday has many people who were there before and after it.
+
+    Args:
+        period: The period.
+        rooms: The rooms; None stands for those with most people, up to `MAX_ROOMS`.
     """
     parameters = Parameters()
+    condition = ""
+    if rooms is not None:
+        platforms = parameters.bind([platform for platform, _ in rooms])
+        ids = parameters.bind([room_id for _, room_id in rooms])
+        condition = f"""WHERE (platform, room_id) IN (
+            SELECT * FROM unnest({platforms}::text[], {ids}::text[])
+        )"""
     if period.until < today() - timedelta(days=1):
-        rooms = union(select_rooms(period.span, parameters))
-        found = SUM_PEOPLE.format(PARTS=rooms)
+        found = SUM_PEOPLE.format(PARTS=union(select_rooms(period.span, parameters)))
     else:
         found = FIND_PEOPLE.format(
             SINCE=f"{parameters.bind(period.since)}::date",
             UNTIL=f"{parameters.bind(period.until)}::date",
             PARTS=union(select_rooms(period.span, parameters, OF_THE_ROOM)),
         )
-    records = await engine.read(COUNT_PEOPLE.format(FOUND=found), *parameters)
+    sql = COUNT_PEOPLE.format(FOUND=found, ROOMS=condition)
+    records = await engine.read(sql, *parameters)
     return {(each["platform"], each["room_id"]): each["people"] for each in records}
 
 

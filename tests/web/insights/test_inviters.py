@@ -1,5 +1,6 @@
 """The page Inviters, compared with a count of the raw rows in Python."""
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
 
@@ -14,6 +15,7 @@ from community_directory.web.insights.inviters import (
     list_inviters,
 )
 from community_directory.web.insights.period import Period
+from tests.tables.rows import member
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
@@ -116,3 +118,13 @@ async def test_an_order_that_does_not_exist_is_refused(
     response = await client.get(f"/insights/inviters/{path}?sort=name")
     assert response.status_code == 400
     assert "There is no such choice." in response.text
+
+
+async def test_people_without_an_inviter_are_no_inviter_where_nobody_is_absent(
+    directory: asyncpg.Pool,
+) -> None:
+    joined = datetime.now(UTC) - timedelta(days=2)
+    await member(directory, member_id="#1", status="active", created_at=joined)
+    await member(directory, member_id="#2", status="active", created_at=joined, invited_by="#1")
+    everybody, inviters = await list_inviters(all_days())
+    assert (everybody.brought, [each.member_id for each in inviters]) == (2, ["#1"])

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from community_directory.calendar import today
-from community_directory.queries import highlights, people
+from community_directory.queries import highlights, participation, people
 from community_directory.queries.archive import archive_next_day
+from community_directory.queries.participation import NewEvent
 from community_directory.settings import load_settings
+from community_directory.web.insights.rooms import MAX_ROOMS, load_rooms
 from tests.tables.rows import archive, event, member
 from tests.web.insights.html_tables import read_table
 from tests.web.insights.links import check_people_links, read_csv
@@ -28,6 +30,7 @@ from tests.web.insights.overview_community import (
     make_community,
     within,
 )
+from tests.web.insights.periods import last_days
 
 DAY = timedelta(days=1)
 PATH = f"/insights/rooms/?{PERIOD}"
@@ -313,3 +316,28 @@ async def test_a_platform_or_a_room_is_a_filter_of_people(
                 status="present", room=room, since=SINCE, until=UNTIL, limit=100
             )
             assert {person.name for person in found.items} == names
+
+
+async def test_a_busy_room_has_its_people_among_very_many_private_chats(
+    directory: asyncpg.Pool,
+) -> None:
+    await member(directory, member_id="#1", status="active")
+    yesterday = today() - DAY
+    chats = [f"chat-{number:04}" for number in range(MAX_ROOMS)]
+    await participation.record_many(
+        NewEvent(
+            member_id="#1",
+            event_type="MESSAGE",
+            platform="telegram",
+            room_id=room_id,
+            source_id=str(number),
+            occurred_at=day_time(yesterday),
+        )
+        for number, room_id in enumerate([*chats, "group", "group"])
+    )
+    await highlights.roll_up(yesterday)
+    rooms = await load_rooms(last_days(28))
+    assert len(rooms.active) == MAX_ROOMS
+    assert (rooms.active[0].room_id, rooms.active[0].people) == ("group", 1)
+    assert {room.people for room in rooms.active} == {1}
+    assert [platform.people for platform in rooms.platforms] == [1]
