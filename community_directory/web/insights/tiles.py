@@ -17,11 +17,11 @@ from community_directory.web.insights.layout import to_people
 from community_directory.web.insights.period import Period, choose_periods
 
 MOST_ACTIVE_PEOPLE = 12
-IS_MEMBER = """EXISTS (
-    SELECT FROM community_members AS member
-    WHERE member.member_id = person.member_id AND status <> 'not_member'
-)"""
-"""A condition in SQL: a present person is a member. Contacts can be too many for a `NOT IN`."""
+# Of few people, one by one. Contacts can be too many for a `NOT IN`.
+IS_MEMBER = """(
+    SELECT status FROM community_members AS member WHERE member.member_id = person.member_id
+) <> 'not_member'"""
+"""A condition in SQL: a present person is a member."""
 
 COUNT_JOINED = Statement(f"""
 SELECT count(*) FILTER (WHERE joined_at >= :since) AS number,

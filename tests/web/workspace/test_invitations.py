@@ -99,7 +99,7 @@ async def test_each_segment_lists_its_invitations_and_counts_them(
         assert {re.findall(r"@(\w+)", row)[0] for row in listed} == names
     assert "Dora" in rows_of(await read(client, "?show=accepted"))[0]
     states = [row.split()[-1] for row in rows_of(await read(client, "?show=all"))]
-    assert sorted(states) == ["Accepted", "Cancelled", "Expired", "Expired", "Pending", "Pending"]
+    assert sorted(states) == ["Accepted", "Cancelled", "Expired", "Expired", "Open", "Open"]
 
 
 @pytest.mark.usefixtures("ana")
