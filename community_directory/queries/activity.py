@@ -78,6 +78,18 @@ def select_activity(period: DayPeriod, parameters: Parameters, *further: str) ->
     return [select(part) for part in split_period(period)]
 
 
+def select_periods(periods: Iterable[DayPeriod], parameters: Parameters) -> str:
+    """Return the SQL of all rows of `select_activity` of several periods.
+
+    The further column `period` is the place of the period among them, from 0 on.
+    """
+    return union(
+        query
+        for place, period in enumerate(periods)
+        for query in select_activity(period, parameters, f"{place} AS period")
+    )
+
+
 def select_rooms(period: DayPeriod, parameters: Parameters, condition: str = "true") -> list[str]:
     """Return queries in SQL of rows of members and rooms, whose sums are those of a period.
 

@@ -85,7 +85,7 @@ def parse_day(field: str, value: str | date | None) -> date | None:
         # The days of a community are those whose midnights every time zone has.
         if not isinstance(value, datetime) and 1900 <= value.year <= 2199:
             return value
-    except (ValueError, AttributeError, OverflowError):
+    except (ValueError, AttributeError):
         pass
     raise InvalidInput(
         f"{sanitize_for_message(value)} is no day. Write it as 2026-11-01.", field=field

@@ -22,3 +22,16 @@ EVER_MEMBER = """NOT is_bot AND merged_into IS NULL
 GONE = f"""{EVER_MEMBER}
     AND (deleted_at IS NOT NULL OR status NOT IN ('pending', 'active', 'suspended'))"""
 """A person who was a member, and is none now: somebody removed or banned, or a contact again."""
+
+
+def is_no_contact_sql(number: str) -> str:
+    """Return the condition in SQL that somebody is no contact.
+
+    Use it for few people, who are looked up one by one. Contacts can be too many for a `NOT IN`.
+
+    Args:
+        number: The person's number, in SQL.
+    """
+    return f"""(
+    SELECT status FROM community_members AS member WHERE member.member_id = {number}
+) <> 'not_member'"""

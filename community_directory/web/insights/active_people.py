@@ -8,17 +8,19 @@ from community_directory.database import Parameters, engine
 from community_directory.queries.activity import sum_activity
 from community_directory.web.insights.period import Period
 
+MOST_ACTIVE_FIRST = """message_count + reaction_count DESC, voice_minutes DESC,
+    length(member_id), member_id"""
+"""The order of those who did most, in SQL."""
 # The two parts of the result have one reading of the activity. The groups are few: many people have
 # the same small numbers.
-SUM_CONTRIBUTIONS = """
+SUM_CONTRIBUTIONS = f"""
 WITH
 -- What each person did in the period.
-activity AS MATERIALIZED ({ACTIVITY}),
+activity AS MATERIALIZED ({{ACTIVITY}}),
 -- Those who did most.
 first AS (
     SELECT * FROM activity
-    ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
-    LIMIT {LIMIT}
+    ORDER BY {MOST_ACTIVE_FIRST} LIMIT {{LIMIT}}
 ),
 -- The number of people with each number of contributions.
 groups AS (

@@ -8,15 +8,15 @@ from typing import Literal
 
 import asyncpg
 
-from community_directory.calendar import days_between
 from community_directory.database import Parameters, Statement, engine
 from community_directory.queries import people
-from community_directory.queries.activity import select_activity, union
+from community_directory.queries.activity import select_periods
 from community_directory.queries.people import PeopleFilters, Person
 from community_directory.queries.people_activity import RISK_ACTIVE_DAYS, at_risk_sql
-from community_directory.queries.standing import ABSENT, MEMBER
+from community_directory.queries.standing import ABSENT, MEMBER, is_no_contact_sql
 from community_directory.web.insights.layout import ChartTable, InsightsPage
 from community_directory.web.insights.period import Period, choose_periods
+from community_directory.web.insights.tiles import count_in_both
 from community_directory.web.pages import Visit
 
 MAX_ROWS = 12
@@ -25,10 +25,7 @@ MAX_ROWS = 12
 ListName = Literal["at_risk", "never_spoke", "came_back"]
 LIST_NAMES: tuple[ListName, ...] = ("at_risk", "never_spoke", "came_back")
 
-# Of few people, one by one. Contacts can be too many for a `NOT IN`.
-IS_NO_CONTACT = """(
-    SELECT status FROM community_members AS member WHERE member.member_id = found.member_id
-) <> 'not_member'"""
+IS_NO_CONTACT = is_no_contact_sql("found.member_id")
 # Each number is that of the filters of `find_filters`, and a test compares them. One reading of the
 # days of three periods costs a third of the four that the filters need.
 LIST_BY_ACTIVITY = f"""
@@ -37,9 +34,9 @@ WITH
 -- The milestones are joined before the sums: PostgreSQL then knows how many people there are.
 activity AS (
     SELECT milestone.member_id, first_active_day AS began,
-        coalesce(sum(active_days) FILTER (WHERE age = 0), 0) AS now,
-        coalesce(sum(active_days) FILTER (WHERE age = 1), 0) AS before,
-        coalesce(sum(active_days) FILTER (WHERE age = 2), 0) AS earlier
+        coalesce(sum(active_days) FILTER (WHERE period = 0), 0) AS now,
+        coalesce(sum(active_days) FILTER (WHERE period = 1), 0) AS before,
+        coalesce(sum(active_days) FILTER (WHERE period = 2), 0) AS earlier
     FROM ({{DAYS}}) AS periods JOIN member_milestones AS milestone USING (member_id)
     GROUP BY milestone.member_id
 ),
@@ -166,15 +163,10 @@ async def load_lists(period: Period) -> dict[str, PeopleList]:
     """Load all lists of a period."""
     period, before = choose_periods(period)
     earlier = choose_periods(before)[1]
-    records, never_spoke, [newcomers] = await asyncio.gather(
+    records, never_spoke, newcomers = await asyncio.gather(
         _list_by_activity(period, before, earlier),
         people.search(sort="-joined", limit=MAX_ROWS, **find_filters("never_spoke", period)),
-        engine.read(
-            COUNT_NEVER_SPOKE,
-            start=days_between(before.since, before.since, None).starts[0],
-            since=days_between(period.since, period.since, None).starts[0],
-            end=days_between(period.until, period.until, None).end,
-        ),
+        count_in_both(COUNT_NEVER_SPOKE, period, before),
     )
     found: dict[ListName, list[ListedPerson]] = {name: [] for name in LIST_NAMES}
     for name, *values in records:
@@ -184,7 +176,7 @@ async def load_lists(period: Period) -> dict[str, PeopleList]:
     at_risk, at_risk_before, came_back, came_back_before = records[0][8:]
     totals: Mapping[ListName, tuple[int, int]] = {
         "at_risk": (at_risk, at_risk_before),
-        "never_spoke": (newcomers["number"], newcomers["before"]),
+        "never_spoke": newcomers,
         "came_back": (came_back, came_back_before),
     }
     return {
@@ -199,13 +191,9 @@ async def _list_by_activity(
     period: Period, before: Period, earlier: Period
 ) -> list[asyncpg.Record]:
     parameters = Parameters()
-    days = [
-        query
-        for age, each in enumerate((period, before, earlier))
-        for query in select_activity(each.span, parameters, f"{age} AS age")
-    ]
+    spans = [each.span for each in (period, before, earlier)]
     sql = LIST_BY_ACTIVITY.format(
-        DAYS=union(days),
+        DAYS=select_periods(spans, parameters),
         BEFORE=parameters.bind(before.since),
         EARLIER=parameters.bind(earlier.since),
     )

@@ -19,7 +19,6 @@ from community_directory.web.insights.groups import (
     MAX_INVITERS,
     Grouping,
     GroupKey,
-    end_time,
     find_buckets,
     find_days,
     name_inviters,
@@ -246,7 +245,7 @@ def _find_invited(key: GroupKey, period: Period) -> Invited:
 async def read_funnels(period: Period) -> Funnels:
     """Return the funnels of all invitations of a period, and of those of each month."""
     buckets = find_buckets(period)
-    times = {"starts": start_times(buckets), "end": end_time(period)}
+    times = {"starts": start_times(buckets), "end": period.ends_at}
     # The two statements, like those of the period before, run at the same time.
     invited, (in_all, *months) = await asyncio.gather(
         engine.read(COUNT_INVITED, **times),
@@ -282,7 +281,7 @@ def _find_open_week() -> datetime:
 
 async def read_inviters(period: Period) -> list[Funnel]:
     """Return the funnels of the inviters of a period with most invitations."""
-    values: dict[str, Any] = {"start": start_times([period.since])[0], "end": end_time(period)}
+    values: dict[str, Any] = {"start": period.starts_at, "end": period.ends_at}
     found = await engine.read(FIND_INVITERS, **values)
     inviters = [inviter for (inviter,) in found]
     records = await engine.read(

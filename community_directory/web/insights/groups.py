@@ -88,8 +88,3 @@ def find_buckets(period: Period) -> list[date]:
 def start_times(days: Iterable[date]) -> list[datetime]:
     """Return the times at which days start."""
     return [days_between(day, day, None).starts[0] for day in days]
-
-
-def end_time(period: Period) -> datetime:
-    """Return the time at which a period ends."""
-    return days_between(period.until, period.until, None).end

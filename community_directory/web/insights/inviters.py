@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from community_directory.calendar import days_between, load_zone, today
+from community_directory.calendar import load_zone, today
 from community_directory.database import Parameters, engine
 from community_directory.queries.activity import select_activity, union
 from community_directory.queries.filter_values import DayPeriod
@@ -127,12 +127,11 @@ async def list_inviters(
     """
     if period is None:
         return InviterRecord(None, None, 0, 0, 0, None), []
-    days = days_between(period.since, period.until, None)
     parameters = Parameters()
     sql = COUNT_JOINED.format(
         DAYS=union(select_activity(find_active_days(), parameters)),
-        START=parameters.bind(days.starts[0]),
-        END=parameters.bind(days.end),
+        START=parameters.bind(period.starts_at),
+        END=parameters.bind(period.ends_at),
         ZONE=parameters.bind(load_zone(None).key),
         BY_BROUGHT="true" if by_brought else "false",
         LIMIT=parameters.bind(limit + 1),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import urlencode
 
-from community_directory.calendar import days_between
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput, sanitize_for_message
 from community_directory.web.insights.layout import (
@@ -173,7 +172,6 @@ def _read_query(visit: Visit, period: Period) -> NetworkQuery:
         InvalidInput: There is no such choice.
     """
     asked = visit.query
-    days = days_between(period.since, period.until, None)
     kind = _check_choice("show", asked.get("show") or INVITATIONS, KIND_LABELS)
     around = asked.get("around") or None
     filters = {name: asked[name] for name in GROUP_SQL if asked.get(name)} if not around else {}
@@ -183,8 +181,8 @@ def _read_query(visit: Visit, period: Period) -> NetworkQuery:
         filters |= _filters_of_year(year)
     return NetworkQuery(
         kind,
-        None if period.name == ALL else days.starts[0],
-        days.end,
+        None if period.name == ALL else period.starts_at,
+        period.ends_at,
         type=(asked.get("type") or None) if kind == RELATIONSHIPS else None,
         filters=filters,
         around=around,

@@ -4,9 +4,9 @@ A day is rolled up in the night after it, so today is in no period.
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from community_directory.calendar import MAX_SPAN_DAYS, count_days, load_zone, today
+from community_directory.calendar import MAX_SPAN_DAYS, count_days, days_between, load_zone, today
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.errors import InvalidInput
@@ -55,6 +55,16 @@ class Period:
     def span(self) -> DayPeriod:
         """The days, as the filters of People have them."""
         return DayPeriod(self.since, self.until)
+
+    @property
+    def starts_at(self) -> datetime:
+        """The time at which the first day starts."""
+        return days_between(self.since, self.since, None).starts[0]
+
+    @property
+    def ends_at(self) -> datetime:
+        """The time at which the last day ends."""
+        return days_between(self.until, self.until, None).end
 
     @property
     def before(self) -> "Period | None":

@@ -25,7 +25,6 @@ from community_directory.web.insights.groups import (
     MAX_INVITERS,
     Grouping,
     GroupKey,
-    end_time,
     find_buckets,
     find_days,
     name_inviters,
@@ -253,9 +252,7 @@ async def _read_inviters(period: Period, choices: Choices) -> Cohorts:
     """Return the cohorts of the inviters who brought most; none if the rows are months."""
     if choices.by is not Grouping.INVITER:
         return {}
-    found = await engine.read(
-        FIND_INVITERS, starts=start_times([period.since]), end=end_time(period)
-    )
+    found = await engine.read(FIND_INVITERS, starts=[period.starts_at], end=period.ends_at)
     inviters = [inviter for (inviter,) in found]
     return await _read_cohorts(choices.unit, choices.by, period, inviters=inviters)
 
@@ -266,7 +263,7 @@ async def _read_cohorts(
     """Return the cohorts by the number of the bucket, from 1 on, or by inviter."""
     buckets = find_buckets(period)
     months = [day.replace(day=1) for day in buckets]
-    values |= {"starts": start_times(buckets), "end": end_time(period)}
+    values |= {"starts": start_times(buckets), "end": period.ends_at}
     if unit is Unit.MONTH:
         values |= {"months": months, "this_month": today().replace(day=1)}
     else:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import asyncpg
 
-from community_directory.calendar import days_between
 from community_directory.database import Statement, engine
 from community_directory.error_texts import gettext_noop
 from community_directory.queries.invitation_rows import effective_status_sql
@@ -73,8 +72,8 @@ async def load_invitations(period: Period) -> SentInvitations:
     """Return the invitations that were created in the period."""
     found = await engine.read(
         COUNT_INVITATIONS,
-        since=days_between(period.since, period.since, None).starts[0],
-        before=days_between(period.until, period.until, None).end,
+        since=period.starts_at,
+        before=period.ends_at,
         statuses=list(InvitationStatus),
         waiting_times=WAITING_TIME_ENDS,
     )

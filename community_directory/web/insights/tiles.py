@@ -7,20 +7,16 @@ in another way, because a count for both periods at once costs a fraction.
 import asyncio
 from typing import NamedTuple
 
-from community_directory.calendar import days_between
 from community_directory.database import Parameters, Statement, engine
-from community_directory.queries.activity import select_activity, union
+from community_directory.queries.activity import select_periods
 from community_directory.queries.people_activity import at_risk_sql
-from community_directory.queries.standing import ABSENT
-from community_directory.web.insights.active_people import ActivePerson
+from community_directory.queries.standing import ABSENT, is_no_contact_sql
+from community_directory.web.insights.active_people import MOST_ACTIVE_FIRST, ActivePerson
 from community_directory.web.insights.layout import to_people
 from community_directory.web.insights.period import Period, choose_periods
 
 MOST_ACTIVE_PEOPLE = 12
-# Of few people, one by one. Contacts can be too many for a `NOT IN`.
-IS_MEMBER = """(
-    SELECT status FROM community_members AS member WHERE member.member_id = person.member_id
-) <> 'not_member'"""
+IS_MEMBER = is_no_contact_sql("person.member_id")
 """A condition in SQL: a present person is a member."""
 
 COUNT_JOINED = Statement(f"""
@@ -44,12 +40,12 @@ WITH
 -- The days on which each present person was active in three periods: this one, the one before, and
 -- the one before that, with which those who were at risk before are compared.
 person AS MATERIALIZED (
-    SELECT member_id, coalesce(sum(active_days) FILTER (WHERE part = 0), 0) AS days,
-        coalesce(sum(active_days) FILTER (WHERE part = 1), 0) AS days_before,
-        coalesce(sum(active_days) FILTER (WHERE part = 2), 0) AS days_earlier,
-        coalesce(sum(message_count) FILTER (WHERE part = 0), 0) AS message_count,
-        coalesce(sum(reaction_count) FILTER (WHERE part = 0), 0) AS reaction_count,
-        coalesce(sum(voice_minutes) FILTER (WHERE part = 0), 0) AS voice_minutes
+    SELECT member_id, coalesce(sum(active_days) FILTER (WHERE period = 0), 0) AS days,
+        coalesce(sum(active_days) FILTER (WHERE period = 1), 0) AS days_before,
+        coalesce(sum(active_days) FILTER (WHERE period = 2), 0) AS days_earlier,
+        coalesce(sum(message_count) FILTER (WHERE period = 0), 0) AS message_count,
+        coalesce(sum(reaction_count) FILTER (WHERE period = 0), 0) AS reaction_count,
+        coalesce(sum(voice_minutes) FILTER (WHERE period = 0), 0) AS voice_minutes
     FROM ({{DAYS}}) AS parts GROUP BY member_id HAVING member_id NOT IN ({ABSENT})
 ),
 -- The numbers of people.
@@ -68,13 +64,12 @@ counted AS (
 most_active AS (
     SELECT member_id, days, message_count, reaction_count, voice_minutes FROM person
     WHERE message_count + reaction_count + voice_minutes > 0
-    ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
-    LIMIT {MOST_ACTIVE_PEOPLE}
+    ORDER BY {MOST_ACTIVE_FIRST} LIMIT {MOST_ACTIVE_PEOPLE}
 )
 SELECT active, active_before, at_risk, at_risk_before, member_id, name, days, message_count,
     reaction_count, voice_minutes
 FROM counted LEFT JOIN (most_active JOIN community_members USING (member_id)) ON true
-ORDER BY message_count + reaction_count DESC, voice_minutes DESC, length(member_id), member_id
+ORDER BY {MOST_ACTIVE_FIRST}
 """
 
 
@@ -162,12 +157,11 @@ async def count_active(period: Period) -> ActivityCounts:
 
 async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
     """Read the days of the period and of some before it."""
-    parameters, parts = Parameters(), []
-    days = period.span
-    for part in range(periods):
-        parts += select_activity(days, parameters, f"{part} AS part")
-        days = days.before
-    found = await engine.read(COUNT_ACTIVE.format(DAYS=union(parts)), *parameters)
+    parameters, spans = Parameters(), [period.span]
+    while len(spans) < periods:
+        spans.append(spans[-1].before)
+    sql = COUNT_ACTIVE.format(DAYS=select_periods(spans, parameters))
+    found = await engine.read(sql, *parameters)
     active, active_before, at_risk, at_risk_before, *_ = found[0]
     return ActivityCounts(
         (active, active_before),
@@ -177,13 +171,19 @@ async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
 
 
 async def _count_since(statement: Statement, period: Period) -> tuple[int, int | None]:
-    """Return the number of the period and of the one before, by the times of their days."""
-    before = period.before
-    first = period.since if before is None else before.since
+    number, number_before = await count_in_both(statement, period, period.before or period)
+    return number, None if period.before is None else number_before
+
+
+async def count_in_both(statement: Statement, period: Period, before: Period) -> tuple[int, int]:
+    """Return the number of a period and of the one before, by the times of their days.
+
+    Args:
+        statement: It counts what happened from `:since` on, and from `:start` up to then.
+        period: The period.
+        before: The period before.
+    """
     [(number, number_before)] = await engine.read(
-        statement,
-        start=days_between(first, first, None).starts[0],
-        since=days_between(period.since, period.since, None).starts[0],
-        end=days_between(period.until, period.until, None).end,
+        statement, start=before.starts_at, since=period.starts_at, end=period.ends_at
     )
-    return number, None if before is None else number_before
+    return number, number_before
