@@ -13,6 +13,7 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from community_directory.queries import roll_ups
 from tests.processes import PROJECT
 
 MIGRATION_SQL = PROJECT / "community_directory/piccolo_migrations/sql"
@@ -158,24 +159,9 @@ async def highlight(database: Database, **columns: object) -> asyncpg.Record:
 
 
 async def counted_highlight(database: Database, **columns: object) -> None:
-    """Insert the highlight of a day of a member, and count its month, as a roll-up does."""
+    """Insert the highlight of a day of a member, and count its sums, as a roll-up does."""
     row = await highlight(database, **columns)
-    await database.execute(
-        """
-        INSERT INTO member_monthly_highlights
-        SELECT member_id, date_trunc('month', $2::date::timestamp)::date, count(*),
-            sum(message_count), sum(reaction_count), sum(voice_minutes)
-        FROM member_daily_highlights
-        WHERE member_id = $1 AND date_trunc('month', highlight_date::timestamp)
-            = date_trunc('month', $2::date::timestamp)
-        GROUP BY 1, 2
-        ON CONFLICT (member_id, month) DO UPDATE SET active_days = EXCLUDED.active_days,
-            message_count = EXCLUDED.message_count, reaction_count = EXCLUDED.reaction_count,
-            voice_minutes = EXCLUDED.voice_minutes
-        """,
-        row["member_id"],
-        row["highlight_date"],
-    )
+    await roll_ups.recount([row["member_id"]], row["highlight_date"], row["highlight_date"])
 
 
 async def monthly_highlight(database: Database, **columns: object) -> asyncpg.Record:

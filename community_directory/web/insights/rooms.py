@@ -156,18 +156,18 @@ async def load_rooms(period: Period) -> Rooms:
     )
     if len(people) >= MAX_ROOMS:
         # The rooms with most people are not all the busiest ones.
-        keys = [(each["platform"], each["room_id"]) for each in found]
-        people |= await _count_people(period, [key for key in keys if key not in people])
-    counts = {(each["platform"], each["room_id"]): each["events"] for each in earlier}
+        missing = [_room(each) for each in found if _room(each) not in people]
+        people |= await _count_people(period, missing)
+    counts = {_room(each): each["events"] for each in earlier}
     rooms = [
         RoomFigures(
             platform=each["platform"],
             room_id=each["room_id"],
             events=each["events"],
             messages=each["messages"],
-            people=people.get((each["platform"], each["room_id"]), 0),
+            people=people.get(_room(each), 0),
             share=float(each["share"]),
-            before=None if before is None else counts.get((each["platform"], each["room_id"]), 0),
+            before=None if before is None else counts.get(_room(each), 0),
             path=_path(f"{each['platform']}:{each['room_id']}", period),
         )
         for each in found
@@ -263,6 +263,11 @@ async def _count_people(
     sql = COUNT_PEOPLE.format(FOUND=found, ROOMS=condition)
     records = await engine.read(sql, *parameters)
     return {(each["platform"], each["room_id"]): each["people"] for each in records}
+
+
+def _room(record: asyncpg.Record) -> tuple[str, str]:
+    """Return the platform and the id of the room of a record."""
+    return record["platform"], record["room_id"]
 
 
 def _path(room: str, period: Period) -> str:
