@@ -418,7 +418,7 @@ async def _add_invitations(directory: asyncpg.Pool, rng: Random, raw: RawRows) -
     for person in await directory.fetch(
         "SELECT member_id, invited_by, joined_at FROM community_members"
         " JOIN member_milestones USING (member_id)"
-        " WHERE invited_by IS NOT NULL AND joined_at IS NOT NULL ORDER BY community_members.id"
+        " WHERE invited_by IS NOT NULL AND joined_at IS NOT NULL ORDER BY joined_at, member_id"
     ):
         if rng.random() < 0.8:
             wait = timedelta(hours=rng.choice((0.5, 1, 5, 6, 23, 30, 50, 72, 90)))
