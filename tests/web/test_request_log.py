@@ -121,7 +121,7 @@ async def test_a_request_that_fails_has_a_line_too(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("community_directory.web.insights.overview.stack_areas", fail)
+    monkeypatch.setattr("community_directory.web.insights.overview.make_columns", fail)
     with pytest.raises(ZeroDivisionError):
         await client.get("/insights/")
     assert parts_of(lines[-1])[5:7] == ["/insights/", "500"]

@@ -8,6 +8,7 @@ from community_directory.web.insights import (
     attention,
     contributions,
     funnel,
+    growth,
     inviters,
     network,
     overview,
@@ -19,6 +20,7 @@ from community_directory.web.pages import Pages
 
 PAGES = (
     overview.PAGE,
+    growth.PAGE,
     retention.PAGE,
     funnel.PAGE,
     attention.PAGE,

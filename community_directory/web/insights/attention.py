@@ -30,32 +30,37 @@ IS_NO_CONTACT = is_no_contact_sql("found.member_id")
 # days of three periods costs a third of the four that the filters need.
 LIST_BY_ACTIVITY = f"""
 WITH
--- The days on which each person was active in the period, the one before and the one before that.
--- The milestones are joined before the sums: PostgreSQL then knows how many people there are.
+-- The days on which each person was active in the period, the one before and the one before that,
+-- and the first day of those who began in them. A join of the days or of their sums with the
+-- milestones takes up to half as long as all the rest.
 activity AS (
-    SELECT milestone.member_id, first_active_day AS began,
+    SELECT member_id, max(first_active_day) AS began,
         coalesce(sum(active_days) FILTER (WHERE period = 0), 0) AS now,
         coalesce(sum(active_days) FILTER (WHERE period = 1), 0) AS before,
         coalesce(sum(active_days) FILTER (WHERE period = 2), 0) AS earlier
-    FROM ({{DAYS}}) AS periods JOIN member_milestones AS milestone USING (member_id)
-    GROUP BY milestone.member_id
+    FROM (
+        SELECT member_id, period, active_days, NULL::date AS first_active_day
+        FROM ({{DAYS}}) AS days
+        UNION ALL
+        SELECT member_id, NULL, NULL, first_active_day
+        FROM member_milestones WHERE first_active_day >= {{EARLIER}}::date
+    ) AS periods GROUP BY member_id
 ),
 -- The people whom these days put in a list, in the period (is_) or in the one before (was_).
+-- Newcomers do not come back.
 found AS (
-    SELECT member_id, now, before, began,
+    SELECT member_id, now, before,
         {at_risk_sql("now", "before")} AS is_slower,
         {at_risk_sql("before", "earlier")} AS was_slower,
-        now > 0 AND before = 0 AS is_back,
-        before > 0 AND earlier = 0 AS was_back
+        now > 0 AND before = 0 AND coalesce(began < {{BEFORE}}::date, true) AS is_back,
+        before > 0 AND earlier = 0 AND began IS NULL AS was_back
     FROM activity
 ),
--- Of them, those who are present; at risk are no contacts, and newcomers do not come back.
+-- Of them, those who are present; contacts are not at risk.
 listed AS MATERIALIZED (
     SELECT member_id, now, before,
         is_slower AND {IS_NO_CONTACT} AS is_at_risk,
-        was_slower AND {IS_NO_CONTACT} AS was_at_risk,
-        is_back AND began < {{BEFORE}}::date AS is_back,
-        was_back AND began < {{EARLIER}}::date AS was_back
+        was_slower AND {IS_NO_CONTACT} AS was_at_risk, is_back, was_back
     FROM found
     WHERE (is_slower OR was_slower OR is_back OR was_back) AND member_id NOT IN ({ABSENT})
 ),

@@ -27,14 +27,20 @@ def _make_sums(table: str, day: str, condition: str) -> str:
 
     The people are those who are present, and the messages those of everybody but bots. Everybody is
     counted, and then the absent people, who are few, are taken away: that takes half as long as to
-    look for each row's person among them.
+    look for each row's person among them. The messages of bots are read apart, so that indexes have
+    all that is needed of the absent people.
     """
     return f"""
 SELECT {day} AS since, count(*) AS people, sum(coalesce(message_count, 0)) AS messages
 FROM {table} WHERE {condition} GROUP BY 1
 UNION ALL
-SELECT {day}, -count(*), -coalesce(sum(message_count) FILTER (WHERE NOT {NO_BOTS}), 0)
+SELECT {day}, -count(*), 0
 FROM {table} WHERE {condition} AND member_id IN ({ABSENT}) GROUP BY 1
+UNION ALL
+SELECT {day}, 0, -sum(coalesce(message_count, 0))
+FROM {table} WHERE {condition} AND member_id IN (
+    SELECT member_id FROM community_members WHERE is_bot
+) GROUP BY 1
 """
 
 

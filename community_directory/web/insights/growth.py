@@ -1,6 +1,7 @@
-"""Members by status over a period, and active members by reputation tier.
+"""Growth: members by status over a period and by reputation tier, and what became of invitations.
 
-The chart goes back in time from today's members, by undoing the changes of status in the audit log.
+The chart of members goes back in time from those of today, by undoing the changes of status in the
+audit log.
 """
 
 import asyncio
@@ -15,9 +16,23 @@ import asyncpg
 from community_directory.calendar import days_between, today
 from community_directory.database import Statement, engine
 from community_directory.tables import MemberStatus, ReputationTier
-from community_directory.web.insights.charts import MAX_WEEK_POINTS, Bar, choose_points, make_bars
-from community_directory.web.insights.layout import ChartTable
+from community_directory.web.insights.charts import (
+    MAX_WEEK_POINTS,
+    Bar,
+    choose_points,
+    make_bars,
+    pick_labels,
+    stack_areas,
+)
+from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import Period
+from community_directory.web.insights.sent_invitations import (
+    link_outcomes,
+    load_invitations,
+    load_outcomes_table,
+    load_waiting_times_table,
+)
+from community_directory.web.insights.tiles import count_accepted
 from community_directory.web.pages import Visit
 
 GONE_BAND = "gone"
@@ -170,3 +185,46 @@ async def load_tiers_table(_: Visit, period: Period) -> ChartTable:
     """Return the data of the chart of active members by tier."""
     growth = await load_growth(period)
     return ChartTable(["tier", "members"], [(bar["name"], bar["count"]) for bar in growth.tiers])
+
+
+async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
+    growth, invitations, accepted = await asyncio.gather(
+        load_growth(period), load_invitations(period), count_accepted(period)
+    )
+    labels = _label_points(visit, growth)
+    return {
+        "growth": growth,
+        "area": stack_areas(list(growth.counts.values())),
+        "labels": labels,
+        "shown_labels": pick_labels(labels),
+        "status_paths": {status: to_people(status=status) for status in STATUS_BANDS}
+        if growth.is_current
+        else {},
+        "outcomes": invitations.outcomes,
+        "outcome_paths": link_outcomes(period),
+        "accepted": accepted,
+        "waiting_times": invitations.waiting_times,
+        "tier_paths": {
+            tier.value: to_people(status=MemberStatus.ACTIVE, tier=tier.value)
+            for tier in ReputationTier
+        },
+    }
+
+
+def _label_points(visit: Visit, growth: Growth) -> list[str]:
+    """Return the labels of the points of the chart of members."""
+    show = visit.translation.format_axis_day
+    labels = [show(day, by_month=growth.by_month) for day in growth.points]
+    return [*labels, visit.gettext("now")] if growth.is_current else labels
+
+
+PAGE = InsightsPage(
+    "growth",
+    _build,
+    {
+        "members": load_growth_table,
+        "tiers": load_tiers_table,
+        "outcomes": load_outcomes_table,
+        "waiting_times": load_waiting_times_table,
+    },
+)

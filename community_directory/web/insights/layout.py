@@ -21,6 +21,7 @@ INSIGHTS_PATH = "/insights/"
 """The path of the first page; those of the others begin with it."""
 PAGE_LABELS = {
     "overview": gettext_noop("Overview"),
+    "growth": gettext_noop("Growth"),
     "retention": gettext_noop("Retention"),
     "funnel": gettext_noop("Funnel"),
     "attention": gettext_noop("Attention"),

@@ -3,29 +3,15 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from community_directory.tables import MemberStatus, ReputationTier
-from community_directory.web.insights.charts import make_columns, pick_labels, stack_areas
+from community_directory.web.insights.charts import make_columns, pick_labels
 from community_directory.web.insights.daily_activity import (
     DailyActivity,
     load_activity_table,
     load_daily_activity,
 )
-from community_directory.web.insights.growth import (
-    STATUS_BANDS,
-    Growth,
-    load_growth,
-    load_growth_table,
-    load_tiers_table,
-)
 from community_directory.web.insights.hours import load_hours, load_hours_table, read_platform
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import Period
-from community_directory.web.insights.sent_invitations import (
-    link_outcomes,
-    load_invitations,
-    load_outcomes_table,
-    load_waiting_times_table,
-)
 from community_directory.web.insights.tiles import count_active, count_people
 from community_directory.web.pages import Visit
 
@@ -33,15 +19,13 @@ from community_directory.web.pages import Visit
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
     platform = await read_platform(visit)
     # The statements run at the same time, each on its own connection.
-    tiles, activity, growth, hours, invitations = await asyncio.gather(
+    tiles, activity, hours = await asyncio.gather(
         count_people(period),
         load_daily_activity(period),
-        load_growth(period),
         load_hours(platform, period),
-        load_invitations(period),
     )
     weekdays = visit.translation.locale.days["stand-alone"]["abbreviated"]
-    bar_labels, growth_labels = _label_bars(visit, activity), _label_points(visit, growth)
+    bar_labels = _label_bars(visit, activity)
     return {
         "tiles": tiles,
         "activity": activity,
@@ -52,23 +36,8 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
             to_people(status="present", activity="active", since=span.since, until=span.until)
             for span, *_ in activity.bars
         ],
-        "growth": growth,
-        "area": stack_areas(list(growth.counts.values())),
-        "growth_labels": growth_labels,
-        "shown_growth_labels": pick_labels(growth_labels),
-        "status_paths": {status: to_people(status=status) for status in STATUS_BANDS}
-        if growth.is_current
-        else {},
         "hours": hours,
         "weekdays": [weekdays[number] for number in range(7)],
-        "outcomes": invitations.outcomes,
-        "outcome_paths": link_outcomes(period),
-        "waiting_times": invitations.waiting_times,
-        "tiers": growth.tiers,
-        "tier_paths": {
-            tier.value: to_people(status=MemberStatus.ACTIVE, tier=tier.value)
-            for tier in ReputationTier
-        },
     }
 
 
@@ -93,13 +62,6 @@ def _title_bars(visit: Visit, activity: DailyActivity, labels: Sequence[str]) ->
     ]
 
 
-def _label_points(visit: Visit, growth: Growth) -> list[str]:
-    """Return the labels of the points of the chart of members."""
-    show = visit.translation.format_axis_day
-    labels = [show(day, by_month=growth.by_month) for day in growth.points]
-    return [*labels, visit.gettext("now")] if growth.is_current else labels
-
-
 async def load_most_active_table(_: Visit, period: Period) -> ChartTable:
     """Return the data of the list of the most active people."""
     rows = [
@@ -114,11 +76,7 @@ PAGE = InsightsPage(
     _build,
     {
         "activity": load_activity_table,
-        "members": load_growth_table,
         "hours": load_hours_table,
-        "tiers": load_tiers_table,
-        "outcomes": load_outcomes_table,
-        "waiting_times": load_waiting_times_table,
         "most_active": load_most_active_table,
     },
 )

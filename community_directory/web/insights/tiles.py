@@ -113,7 +113,7 @@ async def count_people(period: Period) -> PeopleCounts:
     activity, joined, accepted = await asyncio.gather(
         count_active(period),
         _count_since(COUNT_JOINED, period),
-        _count_since(COUNT_ACCEPTED, period),
+        count_accepted(period),
     )
     return PeopleCounts(
         PeopleCount(
@@ -124,15 +124,7 @@ async def count_people(period: Period) -> PeopleCounts:
             *joined,
             to_people(status="present", member_from=period.since, member_to=period.until),
         ),
-        PeopleCount(
-            *accepted,
-            to_people(
-                status="present",
-                reached="joined",
-                invited_from=period.since,
-                invited_to=period.until,
-            ),
-        ),
+        accepted,
         PeopleCount(
             *activity.at_risk,
             to_people(
@@ -146,12 +138,26 @@ async def count_people(period: Period) -> PeopleCounts:
     )
 
 
+async def count_accepted(period: Period) -> PeopleCount:
+    """Count who accepted an invitation that was created in the period, and in the one before."""
+    return PeopleCount(
+        *await _count_since(COUNT_ACCEPTED, period),
+        to_people(
+            status="present",
+            reached="joined",
+            invited_from=period.since,
+            invited_to=period.until,
+        ),
+    )
+
+
 async def count_active(period: Period) -> ActivityCounts:
     """Count who was active and who is at risk, and return those who did most."""
-    counts = await _count_active_days(period, 1 if period.before is None else 3)
     if period.before is not None:
-        return counts
-    risk = await _count_active_days(choose_periods(period)[0], 2)
+        return await _count_active_days(period, 3)
+    counts, risk = await asyncio.gather(
+        _count_active_days(period, 1), _count_active_days(choose_periods(period)[0], 2)
+    )
     return ActivityCounts((counts.active[0], None), (risk.at_risk[0], None), counts.most_active)
 
 

@@ -6,7 +6,7 @@ import httpx
 
 
 async def read_table(
-    client: httpx.AsyncClient, caption: str, path: str = "/insights/"
+    client: httpx.AsyncClient, caption: str, path: str
 ) -> list[list[str]]:
     """Return the rows of the one table whose caption begins so, as text."""
     response = await client.get(path)
@@ -26,7 +26,7 @@ async def read_table(
     ]
 
 
-async def read_tiles(client: httpx.AsyncClient, path: str = "/insights/") -> dict[str, list[str]]:
+async def read_tiles(client: httpx.AsyncClient, path: str) -> dict[str, list[str]]:
     """Return the number and the change of each figure, by its label."""
     page = (await client.get(path)).text
     found = re.findall(

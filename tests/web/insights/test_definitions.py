@@ -461,14 +461,16 @@ CHARTS = {
     "Hours of the week": Chart(
         "hours", "iso_weekday hour events", lambda row: row["events"] != "0"
     ),
-    "Tiers": Chart("tiers", "tier members", lambda row: row["members"] != "0"),
+    "Tiers": Chart("growth/tiers", "tier members", lambda row: row["members"] != "0"),
     "Invitations": Chart(
-        "outcomes",
+        "growth/outcomes",
         "outcome invitations",
         lambda row: row["outcome"] != "sent" and row["invitations"] != "0",
     ),
     "Time until accepted": Chart(
-        "waiting_times", "time_until_accepted invitations", lambda row: row["invitations"] != "0"
+        "growth/waiting_times",
+        "time_until_accepted invitations",
+        lambda row: row["invitations"] != "0",
     ),
     "Most active people": Chart("most_active", "member_id messages reactions voice_minutes"),
     "Rooms": Chart(
@@ -539,7 +541,7 @@ async def test_the_pages_sum_what_the_queries_give(
     }
 
     statuses: dict[str, int] = dict(await run("Members by status"))
-    last = (await load_chart(client, raw, "members"))[-1]
+    last = (await load_chart(client, raw, "growth/members"))[-1]
     assert last["end_of_day"] == str(raw.until)
     assert {status: int(last[status]) for status in MEMBER} == {
         status: statuses.get(status, 0) for status in MEMBER

@@ -10,18 +10,14 @@ from urllib.parse import parse_qsl
 import asyncpg
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from community_directory.calendar import today
 from community_directory.queries import highlights, members, people
-from community_directory.tables import MemberStatus
-from community_directory.web.insights.growth import STATUS_BANDS, count_gone, count_statuses
 from community_directory.web.insights.hours import count_hours
 from community_directory.web.insights.period import CUSTOM, Period
-from tests.tables.rows import audit_entry, counted_highlight, event, invitation, member
+from tests.tables.rows import counted_highlight, event, member
 from tests.web.insights.html_tables import read_table, read_tiles
-from tests.web.insights.links import check_invitation_links, check_people_links, read_csv
+from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.overview_community import (
     BEFORE,
     PERIOD,
@@ -65,7 +61,7 @@ async def test_every_number_of_people_leads_to_exactly_these_people(
 ) -> None:
     await make_community(directory, monkeypatch)
     links = await check_people_links(client, PATH)
-    # The figures and the one below the outcomes, the days and the tiers that have somebody.
+    # The figures, and the days that have somebody.
     assert len(links) >= 28
     assert max(number for number, _ in links) > 1
     page = (await client.get(PATH)).text
@@ -73,21 +69,6 @@ async def test_every_number_of_people_leads_to_exactly_these_people(
     assert len(bars) == 28
     for query, number in bars:
         assert await people.count(**dict(parse_qsl(html.unescape(query)))) == int(number)
-
-
-async def test_the_legend_of_the_members_leads_to_them_if_the_period_ends_yesterday(
-    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await make_community(directory, monkeypatch)
-    links = {
-        filters["status"]: number
-        for number, filters in await check_people_links(client, "/insights/?period=7")
-        if set(filters) == {"status"}
-    }
-    # Gone are Falk and Gil.
-    assert links == {"active": 3, "pending": 1, "suspended": 1, "gone": 2}
-    earlier = await check_people_links(client, PATH)
-    assert {"status": "active"} not in [filters for _, filters in earlier]
 
 
 async def test_days_have_the_people_and_messages_of_a_recount_in_a_zone_with_summer_time(
@@ -243,178 +224,6 @@ def test_more_events_have_a_darker_shade_and_the_most_the_darkest() -> None:
     assert hours.shades[1:] == [[0] * 24] * 6
 
 
-CHANGES = (
-    ("#5", "active", 42),
-    ("#6", "banned", 84),
-    ("#6", "active", 21),
-    ("#1", "suspended", 14),
-)
-"""Status changes: the member, the new status, and how many days before the end."""
-
-
-async def test_growth_shows_how_many_had_each_status_at_each_point(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    end = date(2025, 6, 29)
-
-    def ago(days: int) -> datetime:
-        return datetime.combine(end - days * DAY, time(12), UTC)
-
-    async def add(number: str, status: str, days: int, removed: int | None = None) -> object:
-        row = await member(
-            directory,
-            member_id=number,
-            status=status,
-            created_at=ago(days),
-            deleted_at=None if removed is None else ago(removed),
-        )
-        return row["id"]
-
-    await add("#1", "active", 210)
-    await add("#2", "active", 70)
-    await add("#3", "active", 140, removed=35)
-    await add("#4", "not_member", 140, removed=35)
-    await add("#5", "pending", 56)
-    await add("#6", "active", 105)
-    for number, status, days in CHANGES:
-        await members.set_status(number, status, actor="eva")
-        await directory.execute(
-            "UPDATE directory_audit_log SET changed_at = $3"
-            " WHERE member_id = $1 AND changes -> 'status' ->> 1 = $2 AND action = 'UPDATE'",
-            number,
-            status,
-            ago(days),
-        )
-    # This member's status was changed after they were removed.
-    late = await add("#7", "suspended", 140, removed=35)
-    changes = {"status": ["active", "suspended"]}
-    await audit_entry(directory, member_id="#7", row_id=late, changed_at=ago(21), changes=changes)
-    for days, step in ((182, 7), (21, 1)):
-        path = f"/insights/members.csv?from={end - (days - 1) * DAY}&to={end}"
-        rows = await read_csv(client, path)
-        assert [row["end_of_day"] for row in rows] == [
-            str(end - number * DAY) for number in range(days, -1, -step)
-        ]
-        for row in rows:
-            # A change is counted from the end of its day on.
-            back = (end - date.fromisoformat(row["end_of_day"])).days
-            active = (back <= 210) - (back <= 14)  # #1
-            active += back <= 70  # #2
-            active += 2 * (35 < back <= 140)  # #3, #7
-            active += back <= 42  # #5
-            active += 84 < back <= 105 or back <= 21  # #6
-            counts = (active, 42 < back <= 56, back <= 14, (21 < back <= 84) + 2 * (back <= 35))
-            assert [int(row[band]) for band in STATUS_BANDS] == [*map(int, counts)], back
-
-
-statuses = st.sampled_from([*MemberStatus])
-POINTS = 6
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, POINTS - 1),
-            st.none() | st.integers(0, POINTS - 1),
-            statuses,
-            st.lists(st.tuples(st.integers(1, POINTS - 1), statuses), max_size=4),
-        ),
-        max_size=8,
-    )
-)
-def test_undoing_the_changes_agrees_with_a_plain_count(
-    drawn_people: list[tuple[int, int | None, str, list[tuple[int, str]]]],
-) -> None:
-    found, changes, plain = [], [], Counter[tuple[str, int]]()
-    for came, went, first, drawn in drawn_people:
-        later = sorted((point, status) for point, status in drawn if point >= came)
-        status = first
-        for point, after in later:
-            changes.append((came, point if went is None else min(point, went), status, after, 1))
-            status = after
-        found.append((came, went, status, None, 1))
-        for end in range(came, POINTS):
-            at = [first, *(after for point, after in later if point <= end)][-1]
-            if went is None or end < went:
-                plain[at, end] += 1
-    assert count_statuses(found, changes, POINTS) == {
-        status: [plain[status, end] for end in range(POINTS)] for status in MemberStatus
-    }
-
-
-def test_gone_are_those_who_joined_and_are_no_members() -> None:
-    counts = {"active": [1, 1, 0], "pending": [0, 2, 1], "suspended": [0, 0, 0]}
-    assert count_gone(counts, [(0, 1), (1, 3)]) == [0, 1, 3]
-
-
-async def test_outcomes_and_waiting_times_are_those_of_the_invitations_of_the_period(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    sender = (await member(directory, status="active"))["member_id"]
-    first, last = date(2025, 3, 1), date(2025, 3, 28)
-    waits = [
-        timedelta(minutes=59),
-        timedelta(hours=1),
-        timedelta(hours=7),
-        timedelta(days=1),
-        timedelta(days=9),
-    ]
-
-    def sent_on(day: date, clock: time = time(12)) -> datetime:
-        return datetime.combine(day, clock, UTC)
-
-    for number, wait in enumerate(waits):
-        sent = sent_on(first + number * DAY)
-        # The third one is banned today.
-        status = "banned" if number == 2 else "active"
-        joined = (await member(directory, status=status))["member_id"]
-        await invitation(
-            directory, created_by=sender, status="accepted", accepted_by=joined, created_at=sent,
-            accepted_at=sent + wait, expires_at=sent + timedelta(days=3),
-        )  # fmt: skip
-    tomorrow = datetime.now(UTC) + DAY
-    for status, ends, sent in (
-        ("pending", tomorrow, sent_on(last, time(23, 59))),
-        ("pending", sent_on(last), sent_on(first, time())),
-        ("expired", sent_on(last), sent_on(first)),
-        ("cancelled", tomorrow, sent_on(last)),
-        ("cancelled", tomorrow, sent_on(first - DAY, time(23, 59))),
-        ("cancelled", tomorrow, sent_on(last + DAY, time())),
-    ):
-        await invitation(
-            directory, created_by=sender, status=status, expires_at=ends, created_at=sent
-        )
-    path = f"/insights/?from={first}&to={last}"
-    outcomes = await read_table(client, "Invitations by outcome", path)
-    assert [(name, count, share) for name, _, count, share in outcomes] == [
-        ("Sent", "9", "100%"),
-        ("Accepted", "5", "56%"),
-        ("Pending", "1", "11%"),
-        ("Expired", "2", "22%"),
-        ("Cancelled", "1", "11%"),
-    ]
-    rows = await read_table(client, "Accepted invitations by the time", path)
-    assert [row[1] for row in rows] == ["1", "1", "1", "1", "0", "1"]
-    links = await check_people_links(client, path)
-    assert [number for number, filters in links if "reached" in filters] == [4, 4]
-    assert (await read_tiles(client, path))["Accepted an invitation"] == ["4", "none before"]
-    found = await check_invitation_links(client, path)
-    assert [number for number, _ in found] == [9, 5, 1, 2, 1]
-
-
-async def test_tiers_count_active_members(
-    client: httpx.AsyncClient, directory: asyncpg.Pool
-) -> None:
-    for score in (0, 100, 101, 700, 1500, 1501, 9000):
-        await member(directory, status="active", reputation_score=score)
-    await member(directory, status="pending", reputation_score=9000)
-    await member(directory, status="active", reputation_score=9000, deleted_at=datetime.now(UTC))
-    rows = await read_table(client, "Active members by reputation tier")
-    assert [row[2] for row in rows] == ["2", "1", "1", "2", "1"]
-    links = await check_people_links(client, "/insights/")
-    assert [number for number, filters in links if "tier" in filters] == [2, 1, 1, 2, 1]
-
-
 async def test_all_days_have_no_period_before_and_the_risk_of_the_last_28(
     client: httpx.AsyncClient, directory: asyncpg.Pool
 ) -> None:
@@ -444,7 +253,7 @@ async def test_bots_are_in_no_chart_and_no_list(
     await member(directory, member_id="#1", status="active", created_at=noon - timedelta(weeks=9))
     await event(directory, member_id="#1", occurred_at=noon)
     await highlights.roll_up(noon.date())
-    paths = ("/insights/", "/insights/rooms/", "/tree/1/")
+    paths = ("/insights/", "/insights/growth/", "/insights/rooms/", "/tree/1/")
     before = [(await client.get(path)).text for path in paths]
     bot = {"name": "Rose", "status": "active", "invited_by": "#1", "is_bot": True}
     await member(directory, member_id="#2", created_at=noon - timedelta(weeks=9), **bot)
@@ -461,11 +270,7 @@ async def test_bots_are_in_no_chart_and_no_list(
     ("chart", "columns"),
     [
         ("activity", "since,until,active_people,messages,active_people_before"),
-        ("members", "end_of_day,active,pending,suspended,gone"),
         ("hours", "iso_weekday,hour,events,mean_events"),
-        ("tiers", "tier,members"),
-        ("outcomes", "outcome,invitations"),
-        ("waiting_times", "time_until_accepted,invitations"),
         ("most_active", "member_id,name,messages,reactions,voice_minutes"),
     ],
 )
