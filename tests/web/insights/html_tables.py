@@ -5,9 +5,7 @@ import re
 import httpx
 
 
-async def read_table(
-    client: httpx.AsyncClient, caption: str, path: str
-) -> list[list[str]]:
+async def read_table(client: httpx.AsyncClient, caption: str, path: str) -> list[list[str]]:
     """Return the rows of the one table whose caption begins so, as text."""
     response = await client.get(path)
     assert response.status_code == 200, response.text
