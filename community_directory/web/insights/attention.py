@@ -31,8 +31,9 @@ IS_NO_CONTACT = is_no_contact_sql("found.member_id")
 LIST_BY_ACTIVITY = f"""
 WITH
 -- The days on which each person was active in the period, the one before and the one before that,
--- and the first day of those who began in them. A join of the days or of their sums with the
--- milestones takes up to half as long as all the rest.
+-- and the first day (began) of those who began in these periods or later: it is NULL for all who
+-- began before. Whoever has days has a milestone. A join of the days, or of their sums, with the
+-- milestones would take up to half as long as all the rest.
 activity AS (
     SELECT member_id, max(first_active_day) AS began,
         coalesce(sum(active_days) FILTER (WHERE period = 0), 0) AS now,
@@ -60,7 +61,8 @@ found AS (
 listed AS MATERIALIZED (
     SELECT member_id, now, before,
         is_slower AND {IS_NO_CONTACT} AS is_at_risk,
-        was_slower AND {IS_NO_CONTACT} AS was_at_risk, is_back, was_back
+        was_slower AND {IS_NO_CONTACT} AS was_at_risk,
+        is_back, was_back
     FROM found
     WHERE (is_slower OR was_slower OR is_back OR was_back) AND member_id NOT IN ({ABSENT})
 ),

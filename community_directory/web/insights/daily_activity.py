@@ -26,9 +26,9 @@ def _make_sums(table: str, day: str, condition: str) -> str:
     """Return the SQL of the people and the messages of days or months; their sums count.
 
     The people are those who are present, and the messages those of everybody but bots. Everybody is
-    counted, and then the absent people, who are few, are taken away: that takes half as long as to
-    look for each row's person among them. The messages of bots are read apart, so that indexes have
-    all that is needed of the absent people.
+    counted. Then the absent, who are few, are taken from the people, and bots from the messages,
+    each by an index: that takes half as long as to look for each row's person among them. A bot has
+    rows only on archived days.
     """
     return f"""
 SELECT {day} AS since, count(*) AS people, sum(coalesce(message_count, 0)) AS messages

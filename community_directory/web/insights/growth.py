@@ -32,7 +32,7 @@ from community_directory.web.insights.sent_invitations import (
     load_outcomes_table,
     load_waiting_times_table,
 )
-from community_directory.web.insights.tiles import count_accepted
+from community_directory.web.insights.tiles import count_accepted, count_joined
 from community_directory.web.pages import Visit
 
 GONE_BAND = "gone"
@@ -188,8 +188,12 @@ async def load_tiers_table(_: Visit, period: Period) -> ChartTable:
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
-    growth, invitations, accepted = await asyncio.gather(
-        load_growth(period), load_invitations(period), count_accepted(period)
+    growth, joined, accepted, invitations, sent_before = await asyncio.gather(
+        load_growth(period),
+        count_joined(period),
+        count_accepted(period),
+        load_invitations(period),
+        _count_sent(period.before),
     )
     labels = _label_points(visit, growth)
     return {
@@ -200,15 +204,22 @@ async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
         "status_paths": {status: to_people(status=status) for status in STATUS_BANDS}
         if growth.is_current
         else {},
+        "joined": joined,
+        "accepted": accepted,
+        "sent_before": sent_before,
         "outcomes": invitations.outcomes,
         "outcome_paths": link_outcomes(period),
-        "accepted": accepted,
         "waiting_times": invitations.waiting_times,
         "tier_paths": {
             tier.value: to_people(status=MemberStatus.ACTIVE, tier=tier.value)
             for tier in ReputationTier
         },
     }
+
+
+async def _count_sent(period: Period | None) -> int | None:
+    """Return the number of invitations of a period; None if there is no period."""
+    return None if period is None else (await load_invitations(period)).outcomes[0]["count"]
 
 
 def _label_points(visit: Visit, growth: Growth) -> list[str]:

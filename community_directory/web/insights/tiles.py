@@ -112,7 +112,7 @@ async def count_people(period: Period) -> PeopleCounts:
     risk_period, _ = choose_periods(period)
     activity, joined, accepted = await asyncio.gather(
         count_active(period),
-        _count_since(COUNT_JOINED, period),
+        count_joined(period),
         count_accepted(period),
     )
     return PeopleCounts(
@@ -120,10 +120,7 @@ async def count_people(period: Period) -> PeopleCounts:
             *activity.active,
             to_people(status="present", activity="active", since=period.since, until=period.until),
         ),
-        PeopleCount(
-            *joined,
-            to_people(status="present", member_from=period.since, member_to=period.until),
-        ),
+        joined,
         accepted,
         PeopleCount(
             *activity.at_risk,
@@ -135,6 +132,14 @@ async def count_people(period: Period) -> PeopleCounts:
             ),
         ),
         activity.most_active,
+    )
+
+
+async def count_joined(period: Period) -> PeopleCount:
+    """Count who became a member in the period, and in the one before."""
+    return PeopleCount(
+        *await _count_since(COUNT_JOINED, period),
+        to_people(status="present", member_from=period.since, member_to=period.until),
     )
 
 

@@ -191,11 +191,15 @@ async def test_outcomes_and_waiting_times_are_those_of_the_invitations_of_the_pe
     rows = await read_table(client, "Accepted invitations by the time", path)
     assert [row[1] for row in rows] == ["1", "1", "1", "1", "0", "1"]
     links = await check_people_links(client, path)
-    assert [number for number, filters in links if "reached" in filters] == [4]
-    tiles = await read_tiles(client, f"/insights/{days}")
+    assert [number for number, filters in links if "reached" in filters] == [4, 4]
+    tiles = await read_tiles(client, path)
+    assert tiles["Invitations"] == ["9", "+800% against 1 before"]
     assert tiles["Accepted an invitation"] == ["4", "none before"]
+    overview = await read_tiles(client, f"/insights/{days}")
+    for label in ("People who joined", "Accepted an invitation"):
+        assert tiles[label] == overview[label]
     found = await check_invitation_links(client, path)
-    assert [number for number, _ in found] == [9, 5, 1, 2, 1]
+    assert [number for number, _ in found] == [9, 9, 5, 1, 2, 1]
 
 
 async def test_tiers_count_active_members(

@@ -15,7 +15,7 @@ from community_directory.calendar import today
 from community_directory.queries import highlights, members, people
 from community_directory.web.insights.hours import count_hours
 from community_directory.web.insights.period import CUSTOM, Period
-from tests.tables.rows import counted_highlight, event, member
+from tests.tables.rows import archive, counted_highlight, event, member
 from tests.web.insights.html_tables import read_table, read_tiles
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.overview_community import (
@@ -244,6 +244,33 @@ async def test_all_days_have_no_period_before_and_the_risk_of_the_last_28(
         if link.filters.get("activity") == "at_risk"
     ]
     assert (number, filters["since"]) == (1, str(yesterday - 27 * DAY))
+
+
+async def test_a_bot_that_keeps_archived_days_is_in_no_bar(
+    client: httpx.AsyncClient, directory: asyncpg.Pool
+) -> None:
+    ana, rose = [(await member(directory, status="active"))["member_id"] for _ in range(2)]
+    first, second = date(2025, 3, 1), date(2025, 3, 2)
+    for number, day, messages in ((ana, first, 3), (rose, first, 5), (rose, second, 7)):
+        await event(directory, member_id=number, occurred_at=datetime.combine(day, time(12), UTC))
+        await counted_highlight(
+            directory, member_id=number, highlight_date=day, message_count=messages
+        )
+    await archive(directory)
+    paths = [
+        f"/insights/activity.csv?from={since}&to={until}"
+        for since, until in (
+            (first, second),
+            (date(2025, 1, 1), date(2025, 5, 31)),  # months
+            (date(2025, 1, 1), first),  # and a part of one
+        )
+    ]
+    before = [[row["messages"] for row in await read_csv(client, path)] for path in paths]
+    assert [sum(map(int, found)) for found in before] == [15, 15, 8]
+    await directory.execute("UPDATE community_members SET is_bot = true WHERE member_id = $1", rose)
+    after = [await read_csv(client, path) for path in paths]
+    assert [sum(int(row["messages"]) for row in found) for found in after] == [3, 3, 3]
+    assert [sum(int(row["active_people"]) for row in found) for found in after] == [1, 1, 1]
 
 
 async def test_bots_are_in_no_chart_and_no_list(
