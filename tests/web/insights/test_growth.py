@@ -15,7 +15,7 @@ from community_directory.web.insights.growth import STATUS_BANDS, count_gone, co
 from tests.tables.rows import audit_entry, invitation, member
 from tests.web.insights.html_tables import read_table, read_tiles
 from tests.web.insights.links import check_invitation_links, check_people_links, read_csv
-from tests.web.insights.overview_community import PERIOD, SINCE, UNTIL, make_community
+from tests.web.insights.overview_community import PERIOD, make_community
 
 DAY = timedelta(days=1)
 
@@ -213,30 +213,3 @@ async def test_tiers_count_active_members(
     assert [row[2] for row in rows] == ["2", "1", "1", "2", "1"]
     links = await check_people_links(client, "/insights/growth/")
     assert [number for number, filters in links if "tier" in filters] == [2, 1, 1, 2, 1]
-
-
-@pytest.mark.parametrize(
-    ("chart", "columns"),
-    [
-        ("members", "end_of_day,active,pending,suspended,gone"),
-        ("tiers", "tier,members"),
-        ("outcomes", "outcome,invitations"),
-        ("waiting_times", "time_until_accepted,invitations"),
-    ],
-)
-async def test_the_data_of_each_chart_is_a_csv_file(
-    client: httpx.AsyncClient,
-    directory: asyncpg.Pool,
-    monkeypatch: pytest.MonkeyPatch,
-    chart: str,
-    columns: str,
-) -> None:
-    await make_community(directory, monkeypatch)
-    page = (await client.get(PATH)).text
-    assert f'href="/insights/growth/{chart}.csv?' in page
-    response = await client.get(f"/insights/growth/{chart}.csv?{PERIOD}")
-    header = response.text.removeprefix("\ufeff").splitlines()[0]
-    assert header.replace('"', "") == columns
-    assert f"growth-{chart}-{SINCE}-{UNTIL}.csv" in response.headers["content-disposition"]
-    rows = await read_csv(client, f"/insights/growth/{chart}.csv?{PERIOD}")
-    assert rows

@@ -291,29 +291,3 @@ async def test_bots_are_in_no_chart_and_no_list(
     assert [(await client.get(path)).text for path in paths] == before
     shown = (await client.get("/tree/2/")).text
     assert "Rose" in shown
-
-
-@pytest.mark.parametrize(
-    ("chart", "columns"),
-    [
-        ("activity", "since,until,active_people,messages,active_people_before"),
-        ("hours", "iso_weekday,hour,events,mean_events"),
-        ("most_active", "member_id,name,messages,reactions,voice_minutes"),
-    ],
-)
-async def test_the_data_of_each_chart_is_a_csv_file(
-    client: httpx.AsyncClient,
-    directory: asyncpg.Pool,
-    monkeypatch: pytest.MonkeyPatch,
-    chart: str,
-    columns: str,
-) -> None:
-    await make_community(directory, monkeypatch)
-    page = (await client.get(PATH)).text
-    assert f'href="/insights/{chart}.csv?' in page
-    response = await client.get(f"/insights/{chart}.csv?{PERIOD}")
-    header = response.text.removeprefix("\ufeff").splitlines()[0]
-    assert header.replace('"', "") == columns
-    assert f"overview-{chart}-{SINCE}-{UNTIL}.csv" in response.headers["content-disposition"]
-    rows = await read_csv(client, f"/insights/{chart}.csv?{PERIOD}")
-    assert rows

@@ -1,4 +1,4 @@
-"""All pages of Insights: access, an unavailable database, and how they look with hostile names."""
+"""All pages of Insights: files, access, without a database, and how they look with hostile names."""
 
 import itertools
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,9 +13,12 @@ from playwright.async_api import Browser, Page
 from community_directory.calendar import today
 from community_directory.errors import OperatorError
 from community_directory.queries import highlights
+from community_directory.web.insights.layout import find_page_path
 from tests.conftest import Server, closed_to_all
 from tests.tables.rows import counted_highlight, event, invitation, member
 from tests.web.conftest import add_superuser, session_of
+from tests.web.insights.links import read_csv
+from tests.web.insights.overview_community import PERIOD, SINCE, UNTIL, make_community
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -28,6 +31,36 @@ HOSTILE = [
     "'\"><script>alert(2)</script>",
     "مريم الشريف القحطاني",
 ]
+
+
+# Files
+
+
+FILE_COLUMNS = {
+    ("overview", "activity"): "since,until,active_people,messages,active_people_before",
+    ("overview", "hours"): "iso_weekday,hour,events,mean_events",
+    ("overview", "most_active"): "member_id,name,messages,reactions,voice_minutes",
+    ("growth", "members"): "end_of_day,active,pending,suspended,gone",
+    ("growth", "tiers"): "tier,members",
+    ("growth", "outcomes"): "outcome,invitations",
+    ("growth", "waiting_times"): "time_until_accepted,invitations",
+}
+"""The columns of the files of pages and charts."""
+
+
+async def test_the_data_of_each_chart_is_a_csv_file(
+    client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_community(directory, monkeypatch)
+    for (name, chart), columns in FILE_COLUMNS.items():
+        path = find_page_path(name)
+        page = (await client.get(f"{path}?{PERIOD}")).text
+        assert f'href="{path}{chart}.csv?' in page
+        response = await client.get(f"{path}{chart}.csv?{PERIOD}")
+        header = response.text.removeprefix("\ufeff").splitlines()[0]
+        assert header.replace('"', "") == columns
+        assert f"{name}-{chart}-{SINCE}-{UNTIL}.csv" in response.headers["content-disposition"]
+        assert await read_csv(client, f"{path}{chart}.csv?{PERIOD}")
 
 
 # Access
