@@ -1,4 +1,4 @@
-"""All pages of Insights: files, access, without a database, and how they look with hostile names."""
+"""All pages of Insights: files, access, and how they look with hostile names or no database."""
 
 import itertools
 from datetime import UTC, date, datetime, time, timedelta
