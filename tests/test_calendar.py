@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from community_directory.calendar import MAX_SPAN_DAYS, count_days, days_between, load_zone, today
 from community_directory.errors import ConfigurationError, InvalidInput
-from community_directory.settings import load_settings
+from tests.zones import use_zone
 
 # Zones that only some machines have are left out.
 ZONES = sorted(name for name in available_timezones() if "/" in name or name == "UTC")
@@ -125,8 +125,7 @@ def test_the_first_and_the_last_moment_of_a_day_have_its_date(
 
 def test_the_days_are_those_of_the_community_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert days_between(A_DAY, A_DAY, None) == days_between(A_DAY, A_DAY, "UTC")
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Asia/Kolkata")
     assert load_zone(None) == ZoneInfo("Asia/Kolkata")
     assert days_between(A_DAY, A_DAY, None) == days_between(A_DAY, A_DAY, "Asia/Kolkata")
     assert days_between(A_DAY, A_DAY, "UTC").starts == [datetime(2026, 1, 31, tzinfo=UTC)]
@@ -236,6 +235,5 @@ def test_today_is_another_day_on_the_other_side_of_the_date_line(
     # Their clocks differ by 26 hours, so never show the same date.
     west = today("Etc/GMT+12")
     assert today("Pacific/Kiritimati") > west
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Pacific/Kiritimati")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Pacific/Kiritimati")
     assert today() > west

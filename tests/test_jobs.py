@@ -31,6 +31,7 @@ from tests.database.test_migrations import SECONDS, session, until
 from tests.processes import running_panel
 from tests.roles import app_url
 from tests.tables import rows
+from tests.zones import use_zone
 
 TODAY = date(2026, 1, 31)
 
@@ -46,8 +47,7 @@ def live_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return a function that sets the community's time zone."""
 
     def choose(zone: str) -> None:
-        monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-        load_settings.cache_clear()
+        use_zone(monkeypatch, zone)
 
     return choose
 

@@ -12,10 +12,10 @@ from community_directory.database import connect
 from community_directory.database.migrations import migrate
 from community_directory.jobs import roll_up_recent
 from community_directory.queries.highlights import verify
-from community_directory.settings import load_settings
 from tests.database.test_migrations import APP, dump, session
 from tests.queries.recounts import find_wrong_counts, find_wrong_sums
 from tests.tables import rows
+from tests.zones import use_zone
 
 pytestmark = pytest.mark.schema
 
@@ -50,8 +50,7 @@ async def earlier(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[asyncpg.Connection]:
     """Connect the helpers and raw SQL to a database without the tables."""
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Asia/Kolkata")
     connection = await asyncpg.connect(empty_database)
     async with connect(empty_database, min_size=0):
         assert (await run_forwards(APP, BEFORE)).success

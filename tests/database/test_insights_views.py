@@ -10,10 +10,10 @@ import pytest
 from community_directory.calendar import load_zone
 from community_directory.database.roles import VIEWS
 from community_directory.queries import highlights
-from community_directory.settings import load_settings
 from tests.database.test_migrations import session
 from tests.roles import reader_url
 from tests.tables import rows
+from tests.zones import use_zone
 
 ZONE = ZoneInfo("Pacific/Kiritimati")
 """Fourteen hours ahead of UTC: half of the time it has another day."""
@@ -32,8 +32,7 @@ WHERE relname = ANY($1) AND coalesce(
 @pytest.fixture(autouse=True)
 def far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the community a zone of its own."""
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", ZONE.key)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, ZONE.key)
 
 
 def today() -> date:

@@ -53,6 +53,7 @@ from tests.imports.exports import (
     user,
 )
 from tests.tables import rows
+from tests.zones import use_zone
 
 UTC = ZoneInfo("UTC")
 ALL_ROWS = """
@@ -1059,8 +1060,7 @@ async def test_highlights_scores_and_the_last_activity_are_right_after_an_import
 async def test_the_days_of_an_import_are_in_the_zone_of_the_community(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str, day: date
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     report = await from_telegram(TWO_PEOPLE)
     assert report.days == {day}
     await highlights.roll_up(day)

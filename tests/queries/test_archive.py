@@ -23,12 +23,12 @@ from community_directory.queries.archive import (
 )
 from community_directory.queries.highlights import between, roll_up, verify
 from community_directory.queries.participation import Activity, NewEvent
-from community_directory.settings import load_settings
 from tests.queries.recounts import find_wrong_counts
 from tests.queries.test_highlights import at, changed, messages, scores, stay, stored
 from tests.queries.test_merging import add_member, merge, unmerge
 from tests.queries.test_merging import record as record_of
 from tests.tables import rows
+from tests.zones import use_zone
 
 DAY = date(2026, 1, 31)
 NEXT = DAY + timedelta(days=1)
@@ -303,11 +303,6 @@ async def test_a_day_that_is_archived_during_a_check_does_not_differ(
 
 
 # Time zones.
-
-
-def use_zone(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
 
 
 async def test_the_days_are_those_of_the_community(

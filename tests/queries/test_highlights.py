@@ -28,7 +28,6 @@ from community_directory.queries.highlights import (
     verify,
 )
 from community_directory.queries.participation import NewEvent
-from community_directory.settings import load_settings
 from community_directory.tables.checks import MAX_VOICE_SECONDS
 from tests.queries.cases import undone
 from tests.queries.test_participation import (
@@ -39,6 +38,7 @@ from tests.queries.test_participation import (
 )
 from tests.queries.test_redeem import held
 from tests.tables import rows
+from tests.zones import use_zone
 
 SECONDS = 30
 """How long anything here may take before it counts as stuck."""
@@ -592,8 +592,7 @@ async def test_the_days_are_those_of_the_community_by_default(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rows.event(directory, occurred_at=at(DAY, 20))
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Asia/Kolkata")
     assert await roll_up(DAY) == 0
     assert await roll_up(NEXT) == 1
     assert (await stored(directory)).keys() == {("#1", NEXT)}

@@ -23,10 +23,10 @@ from community_directory.errors import (
 )
 from community_directory.queries import invitations, members
 from community_directory.queries.invitations import Invitation, InvitationStatistics
-from community_directory.settings import load_settings
 from community_directory.tables import InvitationStatus, Permission
 from community_directory.tables.invitations import CODE_ALPHABET, new_code
 from tests.tables import rows
+from tests.zones import use_zone
 
 SECONDS = 30
 DAY = timedelta(days=1)
@@ -340,8 +340,7 @@ async def test_a_list_is_paged_newest_first_while_rows_are_added(
 async def test_a_list_can_be_that_of_days_in_the_zone_of_the_community(
     directory: asyncpg.Pool, ana: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Europe/Berlin")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Europe/Berlin")
     # The 25th of October has 25 hours there, from 22:00 UTC to 23:00 UTC.
     times = ["2026-10-24 21:59Z", "2026-10-24 22:00Z", "2026-10-25 22:59Z", "2026-10-25 23:00Z"]
     codes = [

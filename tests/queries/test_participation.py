@@ -36,12 +36,12 @@ from community_directory.queries.participation import (
     Recorded,
     Refused,
 )
-from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from tests import cluster
 from tests.conftest import Server, new_database
 from tests.queries.cases import undone
 from tests.tables import rows
+from tests.zones import use_zone
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -1153,8 +1153,7 @@ async def test_activity_is_in_order_however_many_events_there_are(
 async def test_days_are_those_of_the_community_unless_a_zone_is_given(
     shared: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Asia/Kolkata")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Asia/Kolkata")
     evening = datetime(2024, 1, 31, 20, tzinfo=UTC)
     await record(message(occurred_at=evening))
     first, second = date(2024, 1, 31), date(2024, 2, 1)

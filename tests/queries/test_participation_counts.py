@@ -16,9 +16,9 @@ from community_directory.errors import InvalidInput
 from community_directory.queries import participation
 from community_directory.queries.highlights import roll_up
 from community_directory.queries.participation import DayCounts, NewEvent, RoomCounts
-from community_directory.settings import load_settings
 from tests.queries.test_archive import archive
 from tests.tables import rows
+from tests.zones import use_zone
 
 DAY = date(2026, 1, 31)
 NEXT = DAY + timedelta(days=1)
@@ -136,8 +136,7 @@ async def test_the_days_are_those_of_the_community_unless_a_zone_is_named(
         assert [day.events for day in await by_day(zone=zone)] == counts
         assert [day.events for day in await by_day(member_id=1, zone=zone)] == counts
     assert len(await by_room(until=DAY)) == 0
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/Mexico_City")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/Mexico_City")
     assert [day.events for day in await by_day()] == [1, 0, 0]
     assert len(await by_room(until=DAY)) == 1
     assert (

@@ -20,11 +20,11 @@ from community_directory.queries.folding import fold
 from community_directory.queries.pages import MAX_CURSOR_LENGTH
 from community_directory.queries.people import PEOPLE_SORTS
 from community_directory.queries.reputation import scores_of
-from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus, ReputationTier
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
 from tests.tables import rows
+from tests.zones import use_zone
 
 ZONE = "America/Mexico_City"
 MEMBERS = 60
@@ -221,8 +221,7 @@ async def world(pool: asyncpg.Pool) -> World:
 
 @pytest.fixture(autouse=True)
 def zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", ZONE)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, ZONE)
 
 
 TEXTS = [

@@ -27,6 +27,7 @@ from community_directory.tables import MemberStatus
 from tests.conftest import Server, new_database, raw_pool
 from tests.queries.cases import undone
 from tests.tables import rows
+from tests.zones import use_zone
 
 ZONE = "America/Mexico_City"
 PEOPLE = 100
@@ -216,8 +217,7 @@ def world() -> World:
 async def pool(server: Server, template: str, world: World) -> AsyncIterator[asyncpg.Pool]:
     """Yield the database of all tests here, which only read it."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("DIRECTORY_TIME_ZONE", ZONE)
-        load_settings.cache_clear()
+        use_zone(patched, ZONE)
         async with (
             new_database(server, template) as url,
             connect(url, min_size=0),
@@ -230,8 +230,7 @@ async def pool(server: Server, template: str, world: World) -> AsyncIterator[asy
 
 @pytest.fixture(autouse=True)
 def zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", ZONE)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, ZONE)
 
 
 def parsed(value: str) -> date:

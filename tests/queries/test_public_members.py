@@ -8,9 +8,9 @@ import pytest
 
 from community_directory.queries import members
 from community_directory.queries.members import PublicMember
-from community_directory.settings import load_settings
 from community_directory.tables import MemberStatus
 from tests.tables import rows
+from tests.zones import use_zone
 
 FORBIDDEN = {
     *("id", "member_id", "telegram_id", "telegram_username", "invited_by"),
@@ -50,8 +50,7 @@ async def test_an_active_member_has_a_public_profile(directory: asyncpg.Pool) ->
 async def test_the_day_is_that_of_the_time_zone_of_the_community(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/Mexico_City")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/Mexico_City")
     midnight = await directory.fetchval("SELECT '2026-03-02 03:00Z'::timestamptz")
     await rows.member(directory, status="active", created_at=midnight)
     assert members.public(await members.get(1)).known_since == "2026-03-01"

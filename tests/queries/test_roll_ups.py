@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from community_directory.jobs import roll_up_recent
 from community_directory.queries import members
 from community_directory.queries.highlights import Highlight, roll_up, verify
-from community_directory.settings import load_settings
 from tests.queries.recounts import find_wrong_counts
 from tests.queries.test_highlights import SUMS, locked, together, waiting
 from tests.queries.test_redeem import held
 from tests.tables import rows
+from tests.zones import use_zone
 
 ZONE = "Europe/Madrid"
 AUTUMN = date(2026, 10, 25)
@@ -34,8 +34,7 @@ TABLES = (
 
 @pytest.fixture(autouse=True)
 def in_madrid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", ZONE)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, ZONE)
 
 
 def at(day: date, hour: int = 12, minute: int = 0) -> datetime:
@@ -214,8 +213,7 @@ async def test_after_a_change_of_the_zone_the_job_counts_the_hours_of_old_days_a
     await rows.member(directory)
     await message(directory, at(AUTUMN))
     await roll_up_recent()
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "UTC")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "UTC")
     await roll_up_recent()
     assert [(day, hour) for day, hour, *_ in await hours(directory)] == [(AUTUMN, 11)]
     assert await find_wrong_counts(directory) == {}
@@ -326,8 +324,7 @@ async def test_after_a_change_of_the_zone_the_days_in_rooms_are_those_of_the_new
     await message(directory, at(AUTUMN, 0, 30), room_id="a")
     await roll_up_recent()
     assert await days_in_rooms(directory) == [("#1", "telegram", "a", AUTUMN, AUTUMN)]
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "UTC")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "UTC")
     await roll_up_recent()
     before = AUTUMN - timedelta(days=1)
     assert await days_in_rooms(directory) == [("#1", "telegram", "a", before, before)]

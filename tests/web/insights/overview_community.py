@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from community_directory.queries import bots, highlights, members
-from community_directory.settings import load_settings
 from tests.tables.rows import event, member
+from tests.zones import use_zone
 
 SANTIAGO = ZoneInfo("America/Santiago")
 SINCE, UNTIL = date(2025, 8, 25), date(2025, 9, 21)
@@ -95,8 +95,7 @@ EVENTS = tuple(each for each in ALL_EVENTS if not each.person.is_bot)
 
 async def make_community(directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Store the people and their events in the zone of Santiago, and roll all days up."""
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/Santiago")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/Santiago")
     numbers = {}
     for person in PEOPLE:
         row = await member(

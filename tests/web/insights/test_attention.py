@@ -11,13 +11,13 @@ import pytest
 from community_directory.calendar import today
 from community_directory.queries import highlights, participation, people, segments
 from community_directory.queries.participation import NewEvent
-from community_directory.settings import load_settings
 from community_directory.web.insights.attention import LIST_NAMES, ListName, load_lists
 from community_directory.web.insights.period import Period, choose_periods
 from tests.tables.rows import first_segments, member
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
+from tests.zones import use_zone
 
 
 def expected_people(raw: RawDirectory, name: ListName, period: Period) -> set[str]:
@@ -42,8 +42,7 @@ def expected_people(raw: RawDirectory, name: ListName, period: Period) -> set[st
 async def test_each_list_has_those_whom_its_rule_names(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     await make_community(directory, Random(seed))
     raw = await read_raw_directory(directory)
     sizes = Counter[ListName]()

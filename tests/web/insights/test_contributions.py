@@ -7,13 +7,13 @@ import asyncpg
 import httpx
 import pytest
 
-from community_directory.settings import load_settings
 from community_directory.web.insights.active_people import sum_contributions
 from community_directory.web.insights.contributions import draw_curve
 from community_directory.web.insights.period import Period
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
+from tests.zones import use_zone
 
 
 def contributions_of(raw: RawDirectory, period: Period) -> dict[str, int]:
@@ -30,8 +30,7 @@ def contributions_of(raw: RawDirectory, period: Period) -> dict[str, int]:
 async def test_the_contributions_of_everybody_present_are_counted(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     await make_community(directory, Random(seed))
     raw = await read_raw_directory(directory)
     for period in (last_days(7), last_days(28), last_days(90), all_days()):

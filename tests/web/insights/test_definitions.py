@@ -15,10 +15,10 @@ import asyncpg
 import httpx
 import pytest
 
-from community_directory.settings import load_settings
 from tests.processes import PROJECT
 from tests.roles import app_url, reader_url
 from tests.web.insights.raw_rows import ACTIVE, MEMBER, Person, RawRows, make_community
+from tests.zones import use_zone
 
 Row = tuple[Any, ...]
 Recount = Callable[[RawRows], list[Row]]
@@ -390,8 +390,7 @@ async def raw(
 ) -> RawRows:
     """Return the rows of a community of this time zone and period."""
     zone, since, until = request.param
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     return await make_community(directory, ZoneInfo(zone), since, until)
 
 

@@ -14,7 +14,6 @@ import pytest
 
 from community_directory.calendar import days_between, load_zone, today
 from community_directory.queries import highlights, people
-from community_directory.settings import load_settings
 from community_directory.web.insights.funnel import Funnel, read_funnels, read_inviters
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
@@ -23,6 +22,7 @@ from tests.web.insights.community import RawDirectory, read_raw_directory
 from tests.web.insights.invited import make_invited_community
 from tests.web.insights.links import check_invitation_links, read_csv
 from tests.web.insights.periods import all_days, last_days
+from tests.zones import use_zone
 
 
 def count_steps(raw: RawDirectory, invited: int, guests: set[str]) -> dict[str, int]:
@@ -80,8 +80,7 @@ def expected_rows(raw: RawDirectory, period: Period, by: Grouping | None) -> dic
 async def test_each_step_is_that_of_a_recount(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     await make_invited_community(directory, Random(seed))
     raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(365), all_days()):
@@ -104,8 +103,7 @@ async def test_each_step_is_that_of_a_recount(
 async def test_the_medians_are_those_of_a_recount(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/New_York")
     await make_invited_community(directory, Random(6))
     raw = await read_raw_directory(directory)
     zone = load_zone(None)
@@ -147,8 +145,7 @@ async def test_each_number_leads_to_as_many_people(
     monkeypatch: pytest.MonkeyPatch,
     query: str,
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/New_York")
     await make_invited_community(directory, Random(4))
     page = (await client.get(f"/insights/funnel/{query}")).text
     links = re.findall(r'href="/people/\?([^"]*)"[^>]*>([0-9,]+)', page)
@@ -171,8 +168,7 @@ async def test_each_number_of_invitations_leads_to_as_many(
     monkeypatch: pytest.MonkeyPatch,
     query: str,
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/New_York")
     await make_invited_community(directory, Random(4))
     links = await check_invitation_links(client, f"/insights/funnel/{query}")
     [unaccepted] = [link for link in links if link.filters["show"] == "unaccepted"]

@@ -8,7 +8,6 @@ import asyncpg
 import httpx
 import pytest
 
-from community_directory.settings import load_settings
 from community_directory.web.insights.inviters import (
     InviterRecord,
     find_active_days,
@@ -19,6 +18,7 @@ from tests.tables.rows import member
 from tests.web.insights.community import RawDirectory, make_community, read_raw_directory
 from tests.web.insights.links import check_people_links, read_csv
 from tests.web.insights.periods import all_days, last_days
+from tests.zones import use_zone
 
 
 def expected_record(raw: RawDirectory, period: Period, inviter: str | None) -> InviterRecord:
@@ -58,8 +58,7 @@ def expected_inviters(raw: RawDirectory, period: Period) -> list[InviterRecord]:
 async def test_what_became_of_the_people_of_each_inviter(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     await make_community(directory, Random(seed))
     raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(90), all_days()):

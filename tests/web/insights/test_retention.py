@@ -16,7 +16,6 @@ from community_directory.calendar import add_months, today
 from community_directory.demo import load_demo
 from community_directory.language import find_translation
 from community_directory.queries import people
-from community_directory.settings import load_settings
 from community_directory.web.insights.cohorts import Cell, Cohort, Unit, draw_curve
 from community_directory.web.insights.groups import Grouping
 from community_directory.web.insights.period import Period
@@ -27,6 +26,7 @@ from tests.web.insights.community import RawDirectory, read_raw_directory
 from tests.web.insights.invited import make_invited_community
 from tests.web.insights.links import read_csv
 from tests.web.insights.periods import all_days, last_days
+from tests.zones import use_zone
 
 ZONES = [(1, "UTC"), (2, "America/New_York"), (3, "Pacific/Kiritimati")]
 ExpectedCell = tuple[int, int, bool] | None
@@ -91,8 +91,7 @@ def as_expected(cell: Cell | None) -> ExpectedCell:
 async def test_each_cell_is_that_of_a_recount(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, seed: int, zone: str
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     await make_invited_community(directory, Random(seed))
     raw = await read_raw_directory(directory)
     for period in (last_days(28), last_days(365), all_days()):
@@ -146,8 +145,7 @@ async def test_each_number_leads_to_as_many_people(
     monkeypatch: pytest.MonkeyPatch,
     query: str,
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/New_York")
     await make_invited_community(directory, Random(4))
     page = (await client.get(f"/insights/retention/{query}")).text
     links = re.findall(r'href="/people/\?([^"]*)"[^>]*>([0-9,]+)', page)

@@ -14,7 +14,6 @@ from community_directory.calendar import today
 from community_directory.queries import highlights, participation, people
 from community_directory.queries.archive import archive_next_day
 from community_directory.queries.participation import NewEvent
-from community_directory.settings import load_settings
 from community_directory.web.insights.rooms import MAX_ROOMS, load_rooms
 from tests.tables.rows import archive, event, member
 from tests.web.insights.html_tables import read_table
@@ -31,6 +30,7 @@ from tests.web.insights.overview_community import (
     within,
 )
 from tests.web.insights.periods import last_days
+from tests.zones import use_zone
 
 DAY = timedelta(days=1)
 PATH = f"/insights/rooms/?{PERIOD}"
@@ -168,8 +168,7 @@ STAYS = [
 async def test_who_was_there_before_and_after_a_period_counts_if_they_were_there_in_it_too(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", zone)
-    load_settings.cache_clear()
+    use_zone(monkeypatch, zone)
     now = today()
     for status in ("active", "banned"):
         numbers = [(await member(directory, status=status))["member_id"] for _ in VISITS]

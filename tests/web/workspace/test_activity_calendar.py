@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from community_directory.calendar import today
 from community_directory.errors import InvalidInput
 from community_directory.queries import highlights
-from community_directory.settings import load_settings
 from community_directory.web.workspace import activity_calendar
 from community_directory.web.workspace.activity_calendar import (
     WEEKS,
@@ -26,6 +25,7 @@ from community_directory.web.workspace.activity_calendar import (
     read_year,
 )
 from tests.tables import rows
+from tests.zones import use_zone
 
 DAY = timedelta(days=1)
 
@@ -169,8 +169,7 @@ async def test_archived_days_have_no_rooms_but_their_counts(directory: asyncpg.P
 async def test_a_day_is_that_of_the_community(
     directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "Pacific/Kiritimati")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "Pacific/Kiritimati")
     await rows.member(directory)
     last = today()
     zone = ZoneInfo("Pacific/Kiritimati")

@@ -21,6 +21,7 @@ from community_directory.web.workspace.invitation_batches import SEPARATORS, spl
 from community_directory.web.workspace.invitations import MAX_CHANGED
 from tests.tables import rows
 from tests.web.conftest import session_of
+from tests.zones import use_zone
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -124,8 +125,7 @@ async def test_the_numbers_of_an_inviter_lead_to_as_many_invitations(
 async def test_the_lists_can_be_those_of_days_in_the_zone_of_the_community(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/New_York")
     await rows.member(directory, name="Bea", status="active")
     for name, hour, inviter in (
         # The first of November has 25 hours there, from 4:00 UTC to 5:00 UTC of the next day.

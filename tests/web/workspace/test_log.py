@@ -15,11 +15,11 @@ from community_directory.calendar import load_zone
 from community_directory.database import transaction
 from community_directory.queries import acts, invitations, members, notes
 from community_directory.queries.audit import ChangeKind
-from community_directory.settings import load_settings
 from community_directory.web.workspace import log_entries
 from community_directory.web.workspace.log import KIND_NAMES
 from tests.tables import rows
 from tests.web.conftest import session_of
+from tests.zones import use_zone
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -72,8 +72,7 @@ async def test_the_log_tells_acts_in_words_newest_first(client: httpx.AsyncClien
 async def test_yesterday_by_luis_takes_two_clicks(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/Lima")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/Lima")
     midnight = datetime.combine(
         datetime.now(ZoneInfo("America/Lima")).date(), datetime.min.time(), load_zone(None)
     )
