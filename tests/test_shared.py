@@ -142,6 +142,39 @@ async def test_a_change_that_is_undone_and_a_temporary_table_change_nothing(
     await shared.empty()
 
 
+async def test_the_pool_keeps_its_connections_and_forgets_their_sessions(
+    shared: SharedDatabase,
+) -> None:
+    about = """
+        SELECT pg_backend_pid(), to_regclass('scratch'), current_user, session_user,
+            current_setting('lock_timeout'),
+            (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
+    """
+    async with shared.lend_pool() as pool:
+        fresh = await pool.fetchrow(about)
+        await pool.execute(
+            """
+            SET lock_timeout = '1s'; SELECT pg_advisory_lock(1); CREATE TEMPORARY TABLE scratch ();
+            SET SESSION AUTHORIZATION pg_monitor; SET ROLE pg_read_all_stats
+            """
+        )
+    async with shared.lend_pool() as pool:
+        assert await pool.fetchrow(about) == fresh
+
+
+async def test_a_connection_that_is_not_released_fails_its_test_and_harms_no_other(
+    shared: SharedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.shared.RELEASE_TIMEOUT_SECONDS", 0.1)
+    with pytest.raises(TimeoutError):
+        async with shared.lend_pool() as pool:
+            forgotten = await pool.acquire()
+    with pytest.raises(asyncpg.InterfaceError):
+        await forgotten.execute("SELECT 1")
+    async with shared.lend_pool() as pool:
+        assert await pool.fetchval("SELECT 1") == 1
+
+
 async def schema(connection: asyncpg.Connection) -> list[tuple[str, str]]:
     """Return the constraints, triggers, relations and functions of the database."""
     found = await connection.fetch(

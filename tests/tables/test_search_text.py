@@ -14,8 +14,6 @@ from community_directory.queries.folding import fold
 from community_directory.queries.folding_table import UNASSIGNED, UNICODE_VERSION
 from tests.queries.test_folding import CHARACTERS, DIFFERENT, EQUAL, NOTHING, TEXTS, assigned
 
-pytestmark = pytest.mark.schema
-
 
 async def folded(directory: asyncpg.Pool, texts: list[str]) -> list[str]:
     """Return the texts as PostgreSQL folds them."""
@@ -38,6 +36,7 @@ async def assert_agreement(directory: asyncpg.Pool, texts: list[str]) -> None:
     ] == []
 
 
+@pytest.mark.schema
 async def test_the_database_and_python_fold_every_character_alike(
     directory: asyncpg.Pool,
 ) -> None:
@@ -50,6 +49,7 @@ async def test_the_database_and_python_fold_every_character_alike(
     assert await folded(directory, long) == long
 
 
+@pytest.mark.schema
 async def test_the_database_and_python_fold_words_of_all_scripts_alike(
     directory: asyncpg.Pool,
 ) -> None:
@@ -57,6 +57,7 @@ async def test_the_database_and_python_fold_words_of_all_scripts_alike(
     await assert_agreement(directory, [*words, *NOTHING, *map("\u0378".join, EQUAL)])
 
 
+@pytest.mark.schema
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
