@@ -820,6 +820,24 @@ async def test_an_inviter_comes_back_who_was_merged_since(
     assert await dump(pair) == earlier
 
 
+@pytest.mark.parametrize("order", [("#2", "#3"), ("#3", "#2")])
+async def test_somebody_whose_inviter_was_replaced_twice_has_the_first_one_again(
+    pair: asyncpg.Pool, order: tuple[str, ...]
+) -> None:
+    await add_member("1003")
+    for number in ("#1", "#2"):
+        await invite(pair, number, "#3")
+    await add_member("1004", invited_by="#2")
+    earlier = await dump(pair)
+    await merge()
+    assert (await members.get("#4")).invited_by == "#1"
+    await merge("#3", "#4")
+    assert (await members.get("#4")).invited_by is None
+    for number in order:
+        assert (await unmerge(number)).left == ()
+    assert await dump(pair) == earlier
+
+
 async def test_a_merge_is_undone_after_its_inviter_was_merged_and_erased(
     pair: asyncpg.Pool,
 ) -> None:

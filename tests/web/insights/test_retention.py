@@ -132,8 +132,7 @@ async def test_the_random_community_has_every_kind_of_cell(directory: asyncpg.Po
 async def test_each_number_leads_to_as_many_people(
     client: httpx.AsyncClient, directory: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIRECTORY_TIME_ZONE", "America/New_York")
-    load_settings.cache_clear()
+    use_zone(monkeypatch, "America/New_York")
     await make_invited_community(directory, Random(4))
     for query in (
         "",
