@@ -357,16 +357,18 @@ WITH RECURSIVE undone AS (
     SELECT id, into_id, merged_at, before FROM directory_merges
     WHERE undone_at IS NULL AND (duplicate_id = :number OR id = :merge_id::uuid)
     UNION
-    -- the merge of its other member into a further one, and later ones into the same member, of an
-    -- inviter whom it gave or replaced, or into somebody whose inviter the other member was: these
-    -- can have changed what it would give back
+    -- the merge of its other member into a further one, and later ones: into the same member, of an
+    -- inviter whom it gave or replaced, or into somebody whose inviter the other member became or
+    -- was. These can have changed what it would give back, or passed on what it had given.
     SELECT other.id, other.into_id, other.merged_at, other.before
     FROM undone JOIN directory_merges AS other ON other.duplicate_id = undone.into_id
         OR other.merged_at >= undone.merged_at AND (
             other.into_id = undone.into_id
-            OR other.before #>> '{into,invited_by,0}' = undone.into_id
-            OR other.before IS NOT NULL AND other.duplicate_id IN (
+            OR other.duplicate_id IN (
                 undone.before #>> '{into,invited_by,0}', undone.before #>> '{into,invited_by,1}'
+            ) AND other.before IS NOT NULL
+            OR undone.into_id IN (
+                other.before #>> '{into,invited_by,0}', other.before #>> '{into,invited_by,1}'
             )
         )
     WHERE other.undone_at IS NULL

@@ -78,7 +78,9 @@ class Archiving(RuleBasedStateMachine):
     def start(self) -> None:
         self.run(
             self.database.execute(
-                "TRUNCATE community_members, directory_rolled_up_days, directory_archive"
+                # The rooms and the hours have no foreign key.
+                "TRUNCATE community_members, directory_rolled_up_days, directory_archive,"
+                " directory_hourly_counts, member_daily_rooms, member_monthly_rooms, member_rooms"
                 " CASCADE; SELECT setval('community_member_number', 1, false)"
             )
         )

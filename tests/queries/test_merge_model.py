@@ -94,7 +94,9 @@ class Merging(RuleBasedStateMachine):
     def start(self, data: st.DataObject) -> None:
         self.run(
             self.database.execute(
-                "TRUNCATE community_members, community_invitations, directory_rolled_up_days"
+                # The rooms and the hours have no foreign key.
+                "TRUNCATE community_members, community_invitations, directory_rolled_up_days,"
+                " directory_hourly_counts, member_daily_rooms, member_monthly_rooms, member_rooms"
                 " RESTART IDENTITY CASCADE"
             )
         )
