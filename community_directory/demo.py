@@ -240,6 +240,8 @@ class DemoPerson:
     """The end of the time in which they write; many stop before they cease to be members."""
     liveliness: float
     """The weight of the person when events and inviters are drawn."""
+    has_campaign: bool = False
+    """Whether they bring only the guests of their campaign from its month on."""
 
 
 class DemoEvent(NamedTuple):
@@ -312,7 +314,7 @@ async def load_demo() -> bool:
 async def _insert_demo(now: datetime) -> None:
     # The seed makes each demo the same, except for the invitation codes: these are secrets.
     rng = Random(DEMO_SEED)  # noqa: S311
-    people = _make_people(rng, now)
+    people = make_people(rng, now)
     events = _make_events(rng, people, now)
     invitations = list(_make_invitations(rng, people, now))
     relationships = list(_make_relationships(rng, people, now))
@@ -413,7 +415,7 @@ def _make_arrivals(rng: Random, now: datetime) -> list[Arrival]:
         span = group.max_age_days - group.min_age_days
         ages = (group.max_age_days - span * rng.random() ** 0.7 for _ in range(group.number))
         arrivals += [Arrival(age, group.status, group.is_removed) for age in ages]
-    first_day, end = _find_campaign_month(now)
+    first_day, end = find_campaign_month(now)
     for campaign in range(CAMPAIGNS):
         for _ in range(CAMPAIGN_GUESTS):
             # Not on the first or the last day, which belong to another month in some zones.
@@ -427,7 +429,7 @@ def _make_arrivals(rng: Random, now: datetime) -> list[Arrival]:
     return sorted(arrivals, key=lambda arrival: arrival.age_days, reverse=True)
 
 
-def _find_campaign_month(now: datetime) -> tuple[datetime, datetime]:
+def find_campaign_month(now: datetime) -> tuple[datetime, datetime]:
     """Return the beginning and the end of the month before the last one.
 
     Four weeks have passed since all who joined in it, whatever day it is.
@@ -439,13 +441,15 @@ def _find_campaign_month(now: datetime) -> tuple[datetime, datetime]:
     return first_day, end
 
 
-def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
+def make_people(rng: Random, now: datetime) -> list[DemoPerson]:
     """Make all people, in the order in which they joined.
 
     All but the founders and the contacts were invited by somebody who joined before them.
     """
     people: list[DemoPerson] = []
-    campaigners: list[CommunityMember] = []
+    campaigners: list[DemoPerson] = []
+    # A day earlier, because the month begins then in some zones.
+    campaigns_begin = find_campaign_month(now)[0] - timedelta(days=1)
     for arrival, (name, handle, country, role) in zip(
         _make_arrivals(rng, now), _make_identities(rng), strict=False
     ):
@@ -456,10 +460,11 @@ def _make_people(rng: Random, now: datetime) -> list[DemoPerson]:
         active_until = now if is_active else now - timedelta(days=rng.uniform(4, 50))
         if status in {MemberStatus.PENDING, MemberStatus.NOT_MEMBER}:
             active_until = joined
+        if not campaigners and joined >= campaigns_begin:
+            campaigners = _choose_campaigners(people, now)
         inviter = None
         if arrival.campaign is not None:
-            campaigners = campaigners or _choose_campaigners(people, now)
-            inviter = campaigners[arrival.campaign]
+            inviter = campaigners[arrival.campaign].row
         elif was_invited:
             inviter = _choose_inviter(rng, people, joined - DEFAULT_VALIDITY, joined)
         row = CommunityMember(
@@ -505,14 +510,17 @@ def _choose_habit(rng: Random, person: DemoPerson) -> None:
         person.writes_until = min(person.active_until, person.row.created_at + stay)
 
 
-def _choose_campaigners(people: list[DemoPerson], now: datetime) -> list[CommunityMember]:
+def _choose_campaigners(people: list[DemoPerson], now: datetime) -> list[DemoPerson]:
     """Choose the members whose guests stop writing: two who joined long ago, and still write."""
     candidates = (
-        person.row
+        person
         for person in people[len(FOUNDERS) :]
         if person.writes_until == now and 2 < person.liveliness < 6
     )
-    return list(itertools.islice(candidates, CAMPAIGNS))
+    campaigners = list(itertools.islice(candidates, CAMPAIGNS))
+    for person in campaigners:
+        person.has_campaign = True
+    return campaigners
 
 
 def _make_identities(rng: Random) -> Iterator[tuple[str, str, str, str]]:
@@ -569,7 +577,9 @@ def _choose_inviter(
 ) -> CommunityMember:
     """Choose a member who was active from `since` to `until`, weighted by liveliness."""
     candidates = [
-        person for person in people if person.row.created_at < since and person.active_until > until
+        person
+        for person in people
+        if person.row.created_at < since and person.active_until > until and not person.has_campaign
     ]
     return rng.choices(candidates, weights=[person.liveliness for person in candidates])[0].row
 

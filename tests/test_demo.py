@@ -10,14 +10,15 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from random import Random
 
 import asyncpg
 import pytest
 
 from community_directory import doctor
 from community_directory.database import connect
-from community_directory.demo import load_demo
+from community_directory.demo import CAMPAIGN_GUESTS, find_campaign_month, load_demo, make_people
 from community_directory.errors import DirectoryError
 from community_directory.queries import highlights, invitations
 from community_directory.tables import (
@@ -36,7 +37,7 @@ from tests.test_main import run as run_program
 LOAD = """
 import asyncio, sys
 from community_directory.database import connect
-from community_directory.demo import load_demo
+from community_directory.demo import CAMPAIGN_GUESTS, find_campaign_month, load_demo, make_people
 
 async def load():
     async with connect(sys.argv[1]):
@@ -107,6 +108,19 @@ async def find_nothing(database: asyncpg.Pool | asyncpg.Connection, query: str) 
 
 
 # Its people
+
+
+def test_on_any_day_two_members_brought_most_of_those_who_came_two_months_ago() -> None:
+    for hours in range(0, 400 * 24, 151):
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
+        first, end = find_campaign_month(now)
+        brought = Counter(
+            person.row.invited_by.telegram_id
+            for person in make_people(Random(hours), now)
+            if person.row.invited_by is not None and first <= person.row.created_at < end
+        )
+        (_, most), (_, second), (_, third) = brought.most_common(3)
+        assert most == second == CAMPAIGN_GUESTS > third, now
 
 
 async def test_members_come_from_many_countries_and_roles(community: asyncpg.Connection) -> None:
