@@ -27,12 +27,13 @@ from community_directory.web.insights.charts import (
 from community_directory.web.insights.layout import ChartTable, InsightsPage, to_people
 from community_directory.web.insights.period import Period
 from community_directory.web.insights.sent_invitations import (
+    SentInvitations,
     link_outcomes,
     load_invitations,
     load_outcomes_table,
     load_waiting_times_table,
 )
-from community_directory.web.insights.tiles import count_accepted, count_joined
+from community_directory.web.insights.tiles import PeopleCount, count_accepted, count_joined
 from community_directory.web.pages import Visit
 
 GONE_BAND = "gone"
@@ -188,13 +189,17 @@ async def load_tiers_table(_: Visit, period: Period) -> ChartTable:
 
 
 async def _build(visit: Visit, period: Period) -> Mapping[str, object]:
-    growth, joined, accepted, invitations, sent_before = await asyncio.gather(
-        load_growth(period),
-        count_joined(period),
-        count_accepted(period),
-        load_invitations(period),
-        _count_sent(period.before),
-    )
+
+    async def load_others() -> tuple[PeopleCount, PeopleCount, SentInvitations, int | None]:
+        return (
+            await count_joined(period),
+            await count_accepted(period),
+            await load_invitations(period),
+            await _count_sent(period.before),
+        )
+
+    growth, others = await asyncio.gather(load_growth(period), load_others())
+    joined, accepted, invitations, sent_before = others
     labels = _label_points(visit, growth)
     return {
         "growth": growth,

@@ -73,14 +73,6 @@ ORDER BY {MOST_ACTIVE_FIRST}
 """
 
 
-class ActivityCounts(NamedTuple):
-    """Who was active in a period, and who is at risk, each with the number of the period before."""
-
-    active: tuple[int, int | None]
-    at_risk: tuple[int, int | None]
-    most_active: list[ActivePerson]
-
-
 class PeopleCount(NamedTuple):
     """A number of people, that of the period before or None, and the address of these people."""
 
@@ -89,50 +81,18 @@ class PeopleCount(NamedTuple):
     path: str
 
 
-class PeopleCounts(NamedTuple):
-    """The people of a period, and those who did most.
+class ActivityCounts(NamedTuple):
+    """Who was active in a period.
 
     Attributes:
         active: Those who were active.
-        joined: Those who became members.
-        accepted: Those who accepted an invitation that was created in the period.
         at_risk: The members who were active on less than half as many days as before.
         most_active: The people with the most messages and reactions.
     """
 
     active: PeopleCount
-    joined: PeopleCount
-    accepted: PeopleCount
     at_risk: PeopleCount
     most_active: list[ActivePerson]
-
-
-async def count_people(period: Period) -> PeopleCounts:
-    """Count the people of the period, and of the one before."""
-    risk_period, _ = choose_periods(period)
-    activity, joined, accepted = await asyncio.gather(
-        count_active(period),
-        count_joined(period),
-        count_accepted(period),
-    )
-    return PeopleCounts(
-        PeopleCount(
-            *activity.active,
-            to_people(status="present", activity="active", since=period.since, until=period.until),
-        ),
-        joined,
-        accepted,
-        PeopleCount(
-            *activity.at_risk,
-            to_people(
-                status="member",
-                activity="at_risk",
-                since=risk_period.since,
-                until=risk_period.until,
-            ),
-        ),
-        activity.most_active,
-    )
 
 
 async def count_joined(period: Period) -> PeopleCount:
@@ -158,15 +118,45 @@ async def count_accepted(period: Period) -> PeopleCount:
 
 async def count_active(period: Period) -> ActivityCounts:
     """Count who was active and who is at risk, and return those who did most."""
+    risk_period, _ = choose_periods(period)
     if period.before is not None:
-        return await _count_active_days(period, 3)
-    counts, risk = await asyncio.gather(
-        _count_active_days(period, 1), _count_active_days(choose_periods(period)[0], 2)
+        counts = risk = await _count_active_days(period, 3)
+    else:
+        counts, risk = await asyncio.gather(
+            _count_active_days(period, 1), _count_active_days(risk_period, 2)
+        )
+    has_before = period.before is not None
+    return ActivityCounts(
+        PeopleCount(
+            counts.active,
+            counts.active_before if has_before else None,
+            to_people(status="present", activity="active", since=period.since, until=period.until),
+        ),
+        PeopleCount(
+            risk.at_risk,
+            risk.at_risk_before if has_before else None,
+            to_people(
+                status="member",
+                activity="at_risk",
+                since=risk_period.since,
+                until=risk_period.until,
+            ),
+        ),
+        counts.most_active,
     )
-    return ActivityCounts((counts.active[0], None), (risk.at_risk[0], None), counts.most_active)
 
 
-async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
+class _ActiveDays(NamedTuple):
+    """What `COUNT_ACTIVE` returns."""
+
+    active: int
+    active_before: int
+    at_risk: int
+    at_risk_before: int
+    most_active: list[ActivePerson]
+
+
+async def _count_active_days(period: Period, periods: int) -> _ActiveDays:
     """Read the days of the period and of some before it."""
     parameters, spans = Parameters(), [period.span]
     while len(spans) < periods:
@@ -174,9 +164,11 @@ async def _count_active_days(period: Period, periods: int) -> ActivityCounts:
     sql = COUNT_ACTIVE.format(DAYS=select_periods(spans, parameters))
     found = await engine.read(sql, *parameters)
     active, active_before, at_risk, at_risk_before, *_ = found[0]
-    return ActivityCounts(
-        (active, active_before),
-        (at_risk, at_risk_before),
+    return _ActiveDays(
+        active,
+        active_before,
+        at_risk,
+        at_risk_before,
         [ActivePerson(*each[4:]) for each in found if each["member_id"] is not None],
     )
 
