@@ -190,6 +190,7 @@ async def test_a_known_consumer_continues_at_its_place(directory: asyncpg.Pool) 
     for after in (0, None):
         async with following("other", after) as second:
             await second.has(2)
+            await until(lambda: has_place("other", 2))
         assert second.ids == [2]
         await directory.execute("UPDATE directory_audit_consumers SET last_id = 1")
 
