@@ -354,13 +354,14 @@ RETURNING {_MERGED_VALUES}
 # The merge of a number or with an id, after those that must be undone before it, the newest first.
 FIND_MERGES = Statement("""
 WITH RECURSIVE undone AS (
-    SELECT id, into_id, merged_at, before FROM directory_merges
+    SELECT id, duplicate_id, into_id, merged_at, before FROM directory_merges
     WHERE undone_at IS NULL AND (duplicate_id = :number OR id = :merge_id::uuid)
     UNION
     -- the merge of its other member into a further one, and later ones: into the same member, of an
-    -- inviter whom it gave or replaced, or into somebody whose inviter the other member became or
-    -- was. These can have changed what it would give back, or passed on what it had given.
-    SELECT other.id, other.into_id, other.merged_at, other.before
+    -- inviter whom it gave or replaced, into somebody whose inviter the other member became or was,
+    -- or by which the duplicate got another inviter. These can have changed what it would give
+    -- back, or passed on what it had given.
+    SELECT other.id, other.duplicate_id, other.into_id, other.merged_at, other.before
     FROM undone JOIN directory_merges AS other ON other.duplicate_id = undone.into_id
         OR other.merged_at >= undone.merged_at AND (
             other.into_id = undone.into_id
@@ -370,10 +371,16 @@ WITH RECURSIVE undone AS (
             OR undone.into_id IN (
                 other.before #>> '{into,invited_by,0}', other.before #>> '{into,invited_by,1}'
             )
+            OR EXISTS (
+                SELECT FROM community_members AS member JOIN directory_merged_rows AS journal
+                    ON journal.merge_id = other.id AND journal.table_name = 'community_members'
+                    AND journal.row_id = member.id AND journal.before ? 'invited_by'
+                WHERE member.member_id = undone.duplicate_id
+            )
         )
     WHERE other.undone_at IS NULL
 )
-SELECT merge.id, duplicate_id, merge.into_id, merge.before,
+SELECT merge.id, merge.duplicate_id, merge.into_id, merge.before,
     member.telegram_id ~ '^(erased|banned):' AS is_erased
 FROM undone JOIN directory_merges AS merge USING (id)
 JOIN community_members AS member ON member.member_id = merge.into_id

@@ -1,5 +1,6 @@
 """Merging: two rows of one person become one member, and nothing is lost if that is undone."""
 
+import itertools
 import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -836,6 +837,21 @@ async def test_somebody_whose_inviter_was_replaced_twice_has_the_first_one_again
     for number in order:
         assert (await unmerge(number)).left == ()
     assert await dump(pair) == earlier
+
+
+async def test_merges_of_which_each_gave_the_others_inviters_are_undone_in_any_order(
+    directory: asyncpg.Pool,
+) -> None:
+    for telegram_id, inviter in enumerate((None, "#1", "#1", "#2", "#3"), start=1001):
+        await add_member(str(telegram_id), invited_by=inviter)
+    earlier = await dump(directory)
+    merges = (("#2", "#5"), ("#5", "#1"), ("#1", "#3"), ("#3", "#4"))
+    for order in itertools.permutations(("#1", "#2", "#3", "#5")):
+        for duplicate, into in merges:
+            await merge(duplicate, into)
+        for number in order:
+            assert (await unmerge(number)).left == (), order
+        assert await dump(directory) == earlier, order
 
 
 async def test_a_merge_is_undone_after_its_inviter_was_merged_and_erased(
